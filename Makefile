@@ -1,0 +1,56 @@
+# Everything a developer does. Each target sets up what it needs; the only requirement is Python 3.11 or newer.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+RUN := $(UV) run --frozen --all-extras
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.tools/bin/uv:
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.installed: pyproject.toml uv.lock | $(filter .tools/%,$(UV))
+	$(UV) sync --frozen --all-extras --quiet
+	@touch $@
+
+setup: .venv/.installed ## Install everything into .venv (the others do it by themselves)
+
+demo: setup ## Carry one real request through the whole chain (ARGS="--prompt … --size … --seed … --keep")
+	@$(RUN) aigen-bridge demo $(ARGS)
+
+up: setup ## API and worker, with local stand-ins for what is not configured
+	@$(RUN) aigen-bridge up $(ARGS)
+
+test: setup ## All tests, on a real PostgreSQL
+	$(RUN) pytest $(ARGS)
+
+check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) python -m tests.check_migrations
+	$(RUN) aigen-bridge openapi --check
+	$(RUN) openapi-spec-validator openapi/aigen-bridge.json
+	$(UV) lock --check
+
+openapi: setup ## Export the OpenAPI document to openapi/
+	$(RUN) aigen-bridge openapi
+
+format: setup ## Format and fix what can be fixed
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+image: ## Build the container image, start it, show size, user, health and start time
+	deploy/image.sh
+
+clean: ## Remove everything that was made here (.venv, .aigen, caches)
+	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help setup demo up test check openapi format image clean

@@ -1,0 +1,112 @@
+"""The application: its parts open when it starts and close when it stops."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
+
+from aigen_bridge import __version__, logs
+from aigen_bridge.api import health, problems
+from aigen_bridge.api.auth import Keyring
+from aigen_bridge.api.correlation import CorrelationMiddleware
+from aigen_bridge.api.describe import json_body, message_schemas
+from aigen_bridge.api.v1 import callback, requests
+from aigen_bridge.contracts import examples
+from aigen_bridge.contracts.v1 import ImageRequested
+from aigen_bridge.settings import Settings
+from aigen_bridge.wiring import open_api
+
+DESCRIPTION = """
+Carries AI image requests from Odoo to N8N and the results back: nothing accepted is lost, nothing happens twice,
+everyone involved learns how it ended.
+
+- **Odoo** asks for images under *requests* (scope `requests`).
+- **N8N** takes them at its webhook (see *Webhooks*) and reports under *callback* (scope `callbacks`).
+- Every call carries a key: `Authorization: Bearer KEY` or `X-API-Key: KEY`.
+- `X-Correlation-ID` is accepted, passed on, and returned on every answer.
+- Errors are `application/problem+json` (RFC 9457): what happened, which request, what to do next.
+"""
+
+webhooks = APIRouter()
+
+
+@webhooks.post(
+    "ai-image-generation-requested",
+    summary="AIImageGenerationRequested",
+    tags=["webhook"],
+    openapi_extra=json_body({"EVT-AIG-001": {"value": examples.DISPATCHED}}, ImageRequested),
+    responses={
+        200: {"description": "Any 2xx: N8N has taken the request and will call `callbackUrl`"},
+        "4XX": {"description": "Refused for good (except 408, 425, 429): the request fails"},
+        "5XX": {"description": "Tried again after 1, 2 and 4 seconds, or after `Retry-After`"},
+    },
+)
+async def requested() -> None:
+    """EVT-AIG-001, sent to `AIGEN_N8N__WEBHOOK_URL` with `X-API-Key` and `X-Correlation-ID`.
+
+    At least once: the same `requestId` may come again when an answer was lost.
+    """
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for these settings."""
+    app = _assemble(_lifespan(settings))
+    app.state.keyring = Keyring(settings.clients)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The application of one process of `aigen-bridge serve`."""
+    settings = Settings()
+    logs.configure(settings.log.level, settings.log.format)
+    return create_app(settings)
+
+
+def describe() -> dict[str, Any]:
+    """The OpenAPI document; needs no settings."""
+    return _assemble(None).openapi()
+
+
+def _assemble(lifespan: Any) -> FastAPI:
+    app: FastAPI = FastAPIOffline(
+        title="aigen-bridge",
+        version=__version__,
+        summary="The reliable way from Odoo to N8N and back.",
+        description=DESCRIPTION,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        lifespan=lifespan,
+        swagger_ui_parameters={"persistAuthorization": True},
+    )
+    app.add_middleware(CorrelationMiddleware, on_bug=problems.on_bug)
+    problems.install(app)
+    for router in (requests.router, callback.router, health.router):
+        app.include_router(router)
+    app.webhooks.include_router(webhooks)
+    _add_messages(app)
+    return app
+
+
+def _lifespan(settings: Settings) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_api(settings) as parts:
+            app.state.parts = parts
+            yield
+
+    return lifespan
+
+
+def _add_messages(app: FastAPI) -> None:
+    """Put the schemas of the messages that endpoints read themselves into the document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generate()
+            document["components"]["schemas"] |= message_schemas()
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

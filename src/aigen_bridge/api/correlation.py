@@ -1,0 +1,74 @@
+"""`X-Correlation-ID`: accepted, given to every log line, returned on every answer; and the last safety net."""
+
+import re
+from collections.abc import Callable
+from contextvars import ContextVar
+from uuid import UUID, uuid4
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADER = "X-Correlation-ID"
+_SAFE = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+
+_current: ContextVar[str] = ContextVar("correlation_id", default="-")
+
+
+def current() -> str:
+    """The correlation id of the call that is being answered."""
+    return _current.get()
+
+
+class CorrelationMiddleware:
+    """Takes the caller's id if it is harmless, else makes one. `on_bug` answers for what nobody caught."""
+
+    def __init__(self, app: ASGIApp, on_bug: Callable[[Request, Exception], Response]) -> None:
+        self._app = app
+        self._on_bug = on_bug
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        token = _current.set(_given(scope) or str(uuid4()))
+        try:
+            with structlog.contextvars.bound_contextvars(correlation_id=current()):
+                await self._answer(scope, receive, send)
+        finally:
+            _current.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)[HEADER] = current()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            if started:
+                raise
+            await self._on_bug(Request(scope), error)(scope, receive, send_with_id)
+
+
+def adopt(correlation_id: UUID, request: Request) -> None:
+    """Go on under the id of the message when the caller sent none in the header."""
+    if HEADER not in request.headers:
+        _current.set(str(correlation_id))
+        structlog.contextvars.bind_contextvars(correlation_id=str(correlation_id))
+
+
+def _given(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == HEADER.lower().encode():
+            text = value.decode("latin-1")
+            return text if _SAFE.match(text) else None
+    return None

@@ -1,0 +1,169 @@
+"""Errors are for people (RFC 9457): what happened, which request, what to do next.
+
+`KINDS` is the one table from an error to its HTTP status.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from aigen_bridge.api import correlation
+from aigen_bridge.contracts.problem import FieldError, Problem
+from aigen_bridge.contracts.refusal import parameter_errors
+from aigen_bridge.domain.errors import (
+    BridgeError,
+    ContradictionError,
+    ImageMissingError,
+    ImageRejectedError,
+    StoreUnavailableError,
+    UnknownRequestError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+
+log = structlog.get_logger(__name__)
+
+
+class UnauthorizedError(BridgeError):
+    """No key, or one that nobody has."""
+
+
+class ForbiddenError(BridgeError):
+    """A good key without the right scope."""
+
+
+class NotJsonError(BridgeError):
+    """The body is not JSON."""
+
+
+class BodyTooLargeError(BridgeError):
+    """The body is larger than allowed."""
+
+
+class UnsupportedMediaTypeError(BridgeError):
+    """The body is of another type than this endpoint reads."""
+
+
+class InvalidMessageError(BridgeError):
+    """JSON, but not the message that is expected. `errors` says why, field by field."""
+
+    def __init__(self, what: str, errors: list[FieldError]) -> None:
+        summary = " ".join(f"{e.field}: {e.message}." if e.field else f"It {e.message}." for e in errors)
+        super().__init__("invalid_message", f"{what} is not valid. {summary}")
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one sort of error is told: HTTP status, title, and what to do next."""
+
+    status: int
+    title: str
+    action: str
+
+
+KINDS: Mapping[type[BridgeError], Kind] = {
+    NotJsonError: Kind(400, "Not JSON", "Send one JSON object, encoded as UTF-8."),
+    UnauthorizedError: Kind(
+        401, "Not authenticated", "Send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
+    ),
+    ForbiddenError: Kind(403, "Not allowed", "Use a key of a client that has this scope in AIGEN_CLIENTS."),
+    UnknownRequestError: Kind(404, "Unknown request", "Check the requestId; it is the one that Odoo sent."),
+    ImageMissingError: Kind(404, "No image", "Read the request: its status says whether an image is to come."),
+    ContradictionError: Kind(409, "Contradiction", "Read the request; do not send this again."),
+    BodyTooLargeError: Kind(413, "Too large", "Send less, or raise the limit that is named above."),
+    UnsupportedMediaTypeError: Kind(415, "Wrong media type", "Set the header 'Content-Type: application/json'."),
+    InvalidMessageError: Kind(422, "Invalid message", "Correct the fields listed under 'errors'."),
+    ImageRejectedError: Kind(422, "Image rejected", "Send the image again with hash and metadata that fit it."),
+    StoreUnavailableError: Kind(
+        503, "Temporarily unavailable", "Nothing was stored. Send the same again after 'Retry-After' seconds."
+    ),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application a problem document."""
+    app.add_exception_handler(BridgeError, _on_bridge_error)
+    app.add_exception_handler(RequestValidationError, _on_parameters)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_bridge_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BridgeError)  # noqa: S101 - registered for it
+    kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if kind.status == 503 else {}  # noqa: PLR2004
+    if kind.status == 401:  # noqa: PLR2004
+        headers["WWW-Authenticate"] = "Bearer"
+    log.warning("api.refused", status=kind.status, code=error.code, detail=error.detail, path=request.url.path)
+    return answer(request, kind, code=error.code, detail=error.detail, errors=_listed(error), headers=headers)
+
+
+def _listed(error: BridgeError) -> list[FieldError] | None:
+    if isinstance(error, InvalidMessageError):
+        return error.errors
+    if isinstance(error, ImageRejectedError):
+        return [FieldError(field=reason.split()[0], message=reason) for reason in error.reasons]
+    return None
+
+
+async def _on_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    invalid = InvalidMessageError("The address", parameter_errors(error.errors()))
+    return await _on_bridge_error(request, invalid)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    kind = Kind(error.status_code, str(error.detail), "See /docs for what this service offers.")
+    detail = f"{request.method} {request.url.path}: {error.detail}."
+    headers = dict(error.headers or {})
+    return answer(request, kind, code=f"http_{error.status_code}", detail=detail, headers=headers)
+
+
+def on_bug(request: Request, error: Exception) -> Response:
+    """The answer for an error that nobody expected; the log has its traceback."""
+    log.error("api.bug", path=request.url.path, exc_info=error)
+    kind = Kind(500, "Internal error", "Try again; if it stays, tell operations the correlationId.")
+    return answer(request, kind, code="internal", detail="Something unexpected went wrong on our side.")
+
+
+def answer(
+    request: Request,
+    kind: Kind,
+    *,
+    code: str,
+    detail: str,
+    errors: list[FieldError] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The problem document as an HTTP answer."""
+    problem = Problem(
+        type=f"urn:aigen-bridge:problem:{code.replace('_', '-')}",
+        title=kind.title,
+        status=kind.status,
+        code=code,
+        detail=detail,
+        action=kind.action,
+        instance=request.url.path,
+        correlation_id=correlation.current(),
+        request_id=_request_id(request),
+        errors=errors,
+    )
+    body = problem.model_dump_json(by_alias=True, exclude_none=True)
+    return Response(body, kind.status, headers, MEDIA_TYPE)
+
+
+def _request_id(request: Request) -> UUID | None:
+    known: Any = getattr(request.state, "request_id", None) or request.path_params.get("requestId")
+    try:
+        return known if known is None or isinstance(known, UUID) else UUID(known)
+    except ValueError:
+        return None

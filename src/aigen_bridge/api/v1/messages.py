@@ -1,0 +1,49 @@
+"""Bytes → message, or the reason why not."""
+
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from aigen_bridge.api import correlation
+from aigen_bridge.api.problems import InvalidMessageError, NotJsonError
+from aigen_bridge.contracts.refusal import field_errors
+from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested, callback_event
+
+T = TypeVar("T")
+_requested = TypeAdapter(ImageRequested)
+
+
+def parse_requested(body: bytes, request: Request, *, callback_url: str) -> ImageRequested:
+    """EVT-AIG-001. Raises `NotJsonError` or `InvalidMessageError`."""
+    event = _parse(_requested, body, "EVT-AIG-001", (ImageRequested,), {"callback_url": callback_url})
+    _note(event, request)
+    return event
+
+
+def parse_callback(body: bytes, request: Request) -> ImageCompleted | ImageFailed:
+    """EVT-AIG-002 or EVT-AIG-003, told apart by `status`. Raises like `parse_requested`."""
+    event = _parse(callback_event, body, "The callback", (ImageCompleted, ImageFailed), None)
+    _note(event, request)
+    return event
+
+
+def _parse(
+    adapter: TypeAdapter[T],
+    body: bytes,
+    what: str,
+    models: tuple[type[BaseModel], ...],
+    context: dict[str, Any] | None,
+) -> T:
+    try:
+        return adapter.validate_json(body, context=context)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise NotJsonError("not_json", f"The body is not JSON: {first['ctx']['error']}.") from None
+        raise InvalidMessageError(what, field_errors(error, *models)) from None
+
+
+def _note(event: ImageRequested | ImageCompleted | ImageFailed, request: Request) -> None:
+    request.state.request_id = event.request_id
+    correlation.adopt(event.correlation_id, request)

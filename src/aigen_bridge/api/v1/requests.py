@@ -1,0 +1,152 @@
+"""Odoo's side: ask for an image, read how it stands, fetch it, withdraw it."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+
+from aigen_bridge.api.auth import MAY_ASK, MAY_READ, Caller
+from aigen_bridge.api.describe import json_body, problems
+from aigen_bridge.api.limits import read_json_body
+from aigen_bridge.api.parts import Parts
+from aigen_bridge.api.v1.messages import parse_requested
+from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, from_cursor, resource, story, to_cursor
+from aigen_bridge.contracts import examples
+from aigen_bridge.contracts.resources import RequestPage, RequestResource, Timeline
+from aigen_bridge.contracts.v1 import ImageRequested
+from aigen_bridge.domain.errors import ImageMissingError, UnknownRequestError
+from aigen_bridge.domain.image import MEDIA_TYPES
+from aigen_bridge.domain.request import ImageRequest, Status
+from aigen_bridge.pipeline.accept import accept
+from aigen_bridge.pipeline.cancel import cancel
+from aigen_bridge.store.requests import RequestFilter
+
+EVENT_MAX_BYTES = 64 * 2**10
+PAGE_MAX, PAGE_DEFAULT = 200, 50
+
+router = APIRouter(prefix=PREFIX, tags=["requests"])
+RequestId = Annotated[UUID, Path(alias="requestId", description="as Odoo made it")]
+
+
+@router.post(
+    "/ai-image-requests",
+    dependencies=[MAY_ASK],
+    status_code=202,
+    summary="Ask for an image",
+    response_model=RequestResource,
+    responses=problems(400, 401, 403, 409, 413, 415, 422, 503)
+    | {200: {"model": RequestResource, "description": "Known already, with the same content"}},
+    openapi_extra=json_body({"EVT-AIG-001": {"value": examples.REQUESTED}}, ImageRequested),
+)
+async def accept_request(request: Request, parts: Parts) -> Response:
+    """EVT-AIG-001. When the answer arrives, the request is stored and will be carried to its end.
+
+    Sending the same again is safe and changes nothing; sending something else under the same `requestId` is
+    refused with 409.
+    """
+    body = await read_json_body(request, EVENT_MAX_BYTES)
+    event = parse_requested(body, request, callback_url=parts.settings.callback_url)
+    stored, created = await accept(parts.accept, event)
+    where = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
+    return _json(resource(stored), 202 if created else 200, where)
+
+
+@router.get(
+    "/ai-image-requests",
+    dependencies=[MAY_READ],
+    summary="List requests, newest first",
+    response_model=RequestPage,
+    responses=problems(401, 403, 422, 503),
+)
+async def list_requests(
+    parts: Parts,
+    status: Annotated[Status | None, Query()] = None,
+    created_after: Annotated[datetime | None, Query(alias="createdAfter", description="at or after")] = None,
+    created_before: Annotated[datetime | None, Query(alias="createdBefore", description="before")] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """Pages by cursor: pass `nextCursor` back as `cursor`, with the same filters."""
+    wanted = RequestFilter(status, created_after, created_before, from_cursor(cursor))
+    found = await parts.requests.page(wanted, limit + 1)
+    following = to_cursor(found[limit - 1]) if len(found) > limit else None
+    return _json(RequestPage(items=[resource(r) for r in found[:limit]], next_cursor=following))
+
+
+@router.get(
+    "/ai-image-requests/{requestId}",
+    dependencies=[MAY_READ],
+    summary="Read one request",
+    response_model=RequestResource,
+    responses=problems(401, 403, 404, 422, 503),
+)
+async def read_request(request_id: RequestId, parts: Parts) -> Response:
+    """How it stands, and what was asked for."""
+    return _json(resource(await _found(parts, request_id)))
+
+
+@router.get(
+    "/ai-image-requests/{requestId}/image",
+    dependencies=[MAY_READ],
+    summary="Fetch the image",
+    responses=problems(401, 403, 404, 422, 503)
+    | {
+        200: {"description": "The bytes", "content": {media: {} for media in MEDIA_TYPES.values()}},
+        304: {"description": "The caller has it already (`If-None-Match`)"},
+    },
+    response_class=Response,
+)
+async def read_image(request: Request, request_id: RequestId, parts: Parts) -> Response:
+    """The bytes as N8N sent them; `ETag` is their SHA-256."""
+    found = await _found(parts, request_id)
+    if found.image is None:
+        raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
+    headers = {"ETag": f'"{found.image.sha256}"', "X-Content-Type-Options": "nosniff"}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    content = await parts.requests.image(request_id)
+    if content is None:
+        raise ImageMissingError("image_purged", f"The image of request {request_id} is no longer kept.")
+    return Response(content, headers=headers, media_type=MEDIA_TYPES[found.image.format])
+
+
+@router.get(
+    "/ai-image-requests/{requestId}/timeline",
+    dependencies=[MAY_READ],
+    summary="Read what happened, in order",
+    response_model=Timeline,
+    responses=problems(401, 403, 404, 422, 503),
+)
+async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
+    """Every state change and every attempt."""
+    found = await _found(parts, request_id)
+    entries = story(found, await parts.timelines.read(request_id))
+    return _json(
+        Timeline(request_id=request_id, correlation_id=found.correlation_id, status=found.status, entries=entries)
+    )
+
+
+@router.post(
+    "/ai-image-requests/{requestId}/cancel",
+    summary="Withdraw a request",
+    response_model=RequestResource,
+    responses=problems(401, 403, 404, 409, 422, 503),
+)
+async def cancel_request(request_id: RequestId, caller: Annotated[Caller, MAY_READ], parts: Parts) -> Response:
+    """Possible until it has ended. An image that comes later is kept but not delivered."""
+    return _json(resource(await cancel(parts.requests, request_id, by=caller.name)))
+
+
+async def _found(parts: Parts, request_id: UUID) -> ImageRequest:
+    found = await parts.requests.get(request_id)
+    if found is None:
+        raise UnknownRequestError(request_id)
+    return found
+
+
+def _json(
+    body: RequestResource | RequestPage | Timeline, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    return Response(body.model_dump_json(by_alias=True), status, headers, "application/json")

@@ -1,0 +1,57 @@
+"""What an HTTP answer, or the lack of one, means for trying again."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
+
+TRANSIENT_STATUSES = frozenset({408, 425, 429})
+RETRY_AFTER_MAX = timedelta(hours=1)
+EXCERPT_MAX = 300
+"""Bytes of an answer that are read and kept: enough to see who spoke, too little to hurt."""
+
+
+async def excerpt(response: httpx.Response) -> str:
+    """The beginning of a streamed answer, on one line; the rest is not read."""
+    start = b""
+    async for chunk in response.aiter_bytes(EXCERPT_MAX):
+        start += chunk
+        if len(start) >= EXCERPT_MAX:
+            break
+    return " ".join(start[:EXCERPT_MAX].decode(errors="replace").split())
+
+
+def refusal(name: str, response: httpx.Response, said: str, *, hint: str = "") -> StepError:
+    """The error for an answer that is not 2xx; `name` is who answered, `said` the excerpt."""
+    status = response.status_code
+    quoted = f" It said: {said}" if said else ""
+    detail = f"{name} answered {status} {response.reason_phrase}.{hint}{quoted}"
+    code = f"http_{status}"
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in TRANSIENT_STATUSES:
+        wait = retry_after(response.headers.get("retry-after", ""))
+        return TransientError(code, detail, http_status=status, retry_after=wait)
+    return PermanentError(code, detail, http_status=status)
+
+
+def silence(name: str, error: httpx.HTTPError | TimeoutError) -> TransientError:
+    """The error for an answer that never came."""
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return TransientError("timeout", f"{name} did not answer in time ({type(error).__name__}).")
+    return TransientError("connection", f"{name} could not be reached ({type(error).__name__}: {error}).")
+
+
+def retry_after(value: str) -> timedelta | None:
+    """What a `Retry-After` header asks for (RFC 9110: seconds or a date), at most an hour; None if it is odd."""
+    text = value.strip()
+    try:
+        wait = timedelta(seconds=int(text)) if text.isdecimal() else _until(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(wait, timedelta(0)), RETRY_AFTER_MAX)
+
+
+def _until(date: str) -> timedelta:
+    # The other side's date against our clock only lengthens a wait; it decides nothing.
+    return parsedate_to_datetime(date) - datetime.now(UTC)

@@ -1,0 +1,57 @@
+"""N8N's webhook."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+
+from aigen_bridge.clients.http_errors import excerpt, refusal, silence
+
+QUICK_TRIES, QUICK_WAIT = 2, 0.05
+"""A refused connection carried nothing, so one quick second try is safe (wait in seconds)."""
+NOT_PUBLISHED = " Is the workflow published, and the path of AIGEN_N8N__WEBHOOK_URL right?"
+
+
+class N8nWebhook:
+    """Sends EVT-AIG-001. 2xx means that N8N has taken it. `timeout` in seconds, for the whole call."""
+
+    def __init__(self, url: str, api_key: str, *, timeout: float, concurrency: int) -> None:
+        limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=min(concurrency, 100))
+        self._client = httpx.AsyncClient(timeout=timeout, limits=limits)
+        self._timeout = timeout
+        self._url = url
+        self._headers = {"X-API-Key": api_key, "Content-Type": "application/json"}
+
+    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID) -> None:
+        """POST the event. Raises `TransientError` or `PermanentError`."""
+        headers = self._headers | {"X-Correlation-ID": str(correlation_id)}
+        body = json.dumps(event, ensure_ascii=False).encode()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._connecting()(self._post, body, headers)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise silence("N8N", error) from error
+
+    async def _post(self, body: bytes, headers: Mapping[str, str]) -> None:
+        async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
+            said = await excerpt(response)
+        if not response.is_success:
+            hint = NOT_PUBLISHED if response.status_code == httpx.codes.NOT_FOUND else ""
+            raise refusal("N8N", response, said, hint=hint)
+
+    @staticmethod
+    def _connecting() -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception_type(httpx.ConnectError),
+            stop=stop_after_attempt(QUICK_TRIES),
+            wait=wait_fixed(QUICK_WAIT),
+            reraise=True,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()

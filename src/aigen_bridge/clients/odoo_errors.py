@@ -1,0 +1,76 @@
+"""What Odoo's faults mean. They arrive inside HTTP 200; the class is in `error.data.name`."""
+
+import http.client
+import json
+import urllib.error
+from collections.abc import Mapping
+from typing import Any
+
+from odoorpc.error import RPCError
+
+from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
+
+MESSAGE_MAX = 500
+BUG_TRIES = 3
+"""A server bug may be a passing state of an upgrade: a few tries, then a person has to look."""
+
+PERMANENT = frozenset(
+    {
+        "odoo.exceptions.AccessError",
+        "odoo.exceptions.AccessDenied",
+        "odoo.exceptions.ValidationError",
+        "odoo.exceptions.UserError",
+        "odoo.exceptions.MissingError",
+        "builtins.ValueError",
+        "builtins.AttributeError",
+        "builtins.IndexError",
+        "builtins.TypeError",
+        "builtins.KeyError",
+    }
+)
+TRANSIENT_PREFIXES = ("psycopg2.OperationalError", "psycopg2.InterfaceError", "psycopg2.errors.")
+"""Conflicts after Odoo's own five tries, and its database being unknown or away."""
+
+UNREACHABLE = (OSError, http.client.HTTPException)
+"""Refused, reset, timed out, empty answer. What it did before that is unknown: the call is idempotent."""
+
+
+def translate(error: Exception) -> StepError:
+    """Our error for whatever odoorpc raised. Odoo's traceback (`error.data.debug`) goes no further."""
+    if isinstance(error, RPCError):
+        return _fault(error.info) if error.info else _denied()
+    if isinstance(error, urllib.error.HTTPError):
+        return _http(error)
+    if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
+        return TransientError("odoo_timeout", "Odoo did not answer in time.")
+    if isinstance(error, UNREACHABLE):
+        return TransientError("odoo_unreachable", f"Odoo could not be reached ({error}).")
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return TransientError("odoo_answer_unreadable", "What answered is not Odoo: no JSON.")
+    raise error
+
+
+def _denied() -> PermanentError:
+    return PermanentError(
+        "odoo_login_refused",
+        "Odoo refused the login. Check AIGEN_ODOO__LOGIN and AIGEN_ODOO__API_KEY; has the key expired?",
+    )
+
+
+def _fault(info: Mapping[str, Any]) -> StepError:
+    told = info.get("data") or {}
+    name = str(told.get("name", "unknown"))
+    message = " ".join(str(told.get("message", "")).split())[:MESSAGE_MAX]
+    detail = f"Odoo answered {name}: {message}"
+    code = "odoo_" + name.rpartition(".")[2].lower()
+    if name in PERMANENT:
+        return PermanentError(code, detail, http_status=200)
+    tries = None if name.startswith(TRANSIENT_PREFIXES) else BUG_TRIES
+    return TransientError(code, detail, http_status=200, tries=tries)
+
+
+def _http(error: urllib.error.HTTPError) -> StepError:
+    detail = f"Odoo's web server answered {error.code} {error.reason}."
+    if error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR or error.code in {408, 425, 429}:
+        return TransientError(f"odoo_http_{error.code}", detail, http_status=error.code)
+    return PermanentError(f"odoo_http_{error.code}", detail, http_status=error.code)

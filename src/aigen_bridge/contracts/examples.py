@@ -1,0 +1,46 @@
+"""Real payloads, for the documentation and the tests. The image is a true 64x64 PNG."""
+
+from typing import Any
+
+REQUEST_ID = "5f0c6a7e-6f7b-4a64-9f2b-0b8f4f5f2d11"
+CORRELATION_ID = "9b2f1b0e-2d64-4c0e-8a39-6d1f0e4b7c55"
+
+REQUESTED: dict[str, Any] = {
+    "requestId": REQUEST_ID,
+    "correlationId": CORRELATION_ID,
+    "userId": "0d9c1a52-7d0b-4a3f-8f2e-3f1c9b7a6e21",
+    "prompt": "A lighthouse above a stormy sea at dusk, oil painting, warm window light",
+    "negativePrompt": "text, watermark",
+    "modelId": "c2b7f0d4-11e5-4c7a-9d38-7a5e2f9b1c60",
+    "resolution": "1024x1024",
+    "aspectRatio": "1:1",
+    "seed": 20250613,
+    "inferenceSteps": 28,
+    "cfgScale": 3.5,
+    "campaignId": "7e4d2c1b-5a69-4f38-b7c6-1d0e9f8a2b34",
+}
+DISPATCHED: dict[str, Any] = REQUESTED | {
+    "callbackUrl": "https://bridge.example.com/api/v1/influencegen/ai-image-callback"
+}
+FAILED: dict[str, Any] = {
+    "requestId": REQUEST_ID,
+    "correlationId": CORRELATION_ID,
+    "status": "failed",
+    "errorCode": "content_policy_violation",
+    "errorMessage": "The prompt was flagged by the safety checker.",
+}
+
+IMAGE_BASE64 = (
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAgMAAADXB5lNAAAADFBMVEUSNFbwyFD6+voAAAC6RXiLAAAAmklEQVR42u2QMQ7CMAxF"
+    "X0OzM1AGTpM70B6SjSPkKD0AQ3YqmcFWE0pbdQB1wYPz/fX/txX411w1nQGnjw+0ig76XKE691lRARwLywnAF0TI3U3XuTHCQhxA"
+    "Db6FetmiC9U5r/gggg1hu+UbRLQhbrckxbKsGBQPIyFKpJXDYu5KPACehULycsu4g8S3rMttcnqSn3/hKrFTvQBptxYXZQf34gAA"
+    "AABJRU5ErkJggg=="
+)
+COMPLETED: dict[str, Any] = {
+    "requestId": REQUEST_ID,
+    "correlationId": CORRELATION_ID,
+    "status": "completed",
+    "imageData": IMAGE_BASE64,
+    "imageMetadata": {"format": "png", "size": 235, "width": 64, "height": 64},
+    "hashValue": "9ea440fc92efe6d2f555ada21cc7e229c51e67f9cd627415f264e9675f23c7d8",
+}

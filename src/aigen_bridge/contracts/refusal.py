@@ -1,0 +1,71 @@
+"""Turns a failed validation into words: which field, what was sent, what is allowed."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from aigen_bridge.contracts.problem import FieldError
+
+_SENT_MAX = 100
+_UNION_TAGS = ("completed", "failed")
+
+
+def field_errors(error: ValidationError, *models: type[BaseModel]) -> list[FieldError]:
+    """One entry for each wrong field. `models` are asked what a field allows."""
+    return [_field_error(detail, models) for detail in error.errors(include_url=False)]
+
+
+def parameter_errors(details: Sequence[Any]) -> list[FieldError]:
+    """The same for parameters of the address, as FastAPI reports them."""
+    return [FieldError(field=str(d["loc"][-1]), sent=_quote(d.get("input")), message=_message(d)) for d in details]
+
+
+def _field_error(detail: ErrorDetails, models: tuple[type[BaseModel], ...]) -> FieldError:
+    path = [str(part) for part in detail["loc"] if part not in _UNION_TAGS]
+    field = ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        allowed = "these fields: " + ", ".join(_names(models))
+        return FieldError(field=field, sent=_quote(detail["input"]), allowed=allowed, message="is not known")
+    if detail["type"] == "missing":
+        message = "is missing"
+        return FieldError(field=field, sent=None, allowed=_allowed(path, models), message=message)
+    if detail["type"].startswith("union_tag"):
+        return FieldError(
+            field="status", sent=_quote(_tag(detail)), allowed="completed or failed", message="is wrong"
+        )
+    sent = _quote(detail["input"]) if field else None
+    return FieldError(field=field, sent=sent, allowed=_allowed(path, models), message=_message(detail))
+
+
+def _message(detail: ErrorDetails) -> str:
+    return detail["msg"][0].lower() + detail["msg"][1:]
+
+
+def _tag(detail: ErrorDetails) -> Any:
+    return detail["input"].get("status") if isinstance(detail["input"], dict) else detail["input"]
+
+
+def _names(models: tuple[type[BaseModel], ...]) -> list[str]:
+    return list(
+        dict.fromkeys(field.alias or name for model in models for name, field in model.model_fields.items())
+    )
+
+
+def _allowed(path: list[str], models: tuple[type[BaseModel], ...]) -> str | None:
+    """The description of the field at `path`, looked up by its name on the wire."""
+    for model in models:
+        for name, field in model.model_fields.items():
+            if path and path[0] == (field.alias or name):
+                inner = field.annotation
+                if len(path) > 1 and isinstance(inner, type) and issubclass(inner, BaseModel):
+                    return _allowed(path[1:], (inner,))
+                return field.description
+    return None
+
+
+def _quote(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SENT_MAX else text[:_SENT_MAX] + "…"

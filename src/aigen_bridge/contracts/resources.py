@@ -1,0 +1,96 @@
+"""What the request API answers with."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from aigen_bridge.contracts import WireModel
+from aigen_bridge.domain.request import Status
+
+
+class ImageResource(WireModel):
+    """Describes the image of a request."""
+
+    format: str = Field(description="png, jpeg or webp")
+    size: int = Field(description="bytes")
+    width: int = Field(description="pixels")
+    height: int = Field(description="pixels")
+    sha256: str = Field(description="lower-case hex")
+    href: str = Field(description="where the bytes are")
+
+
+class RequestResource(WireModel):
+    """One request: how it stands, and what was asked for."""
+
+    request_id: UUID
+    correlation_id: UUID
+    status: Status
+    version: int = Field(description="rises with every change of the status")
+    created_at: datetime
+    updated_at: datetime
+    dispatched_at: datetime | None = Field(None, description="N8N took it")
+    completed_at: datetime | None = Field(None, description="it ended, with an image or without")
+    delivered_at: datetime | None = Field(None, description="Odoo knew this version")
+    error_code: str | None = None
+    error_message: str | None = None
+    image: ImageResource | None = None
+    user_id: UUID
+    prompt: str
+    negative_prompt: str | None = None
+    model_id: UUID
+    resolution: str
+    aspect_ratio: str
+    seed: int | None = None
+    inference_steps: int | None = None
+    cfg_scale: float | None = None
+    campaign_id: UUID | None = None
+
+
+class RequestPage(WireModel):
+    """A page of requests, newest first."""
+
+    items: list[RequestResource]
+    next_cursor: str | None = Field(None, description="pass it as `cursor` for the next page; null at the end")
+
+
+class StateChange(WireModel):
+    """The request moved."""
+
+    kind: Literal["state"] = "state"
+    at: datetime
+    status: Status
+    version: int
+    note: str | None = None
+
+
+class AttemptMade(WireModel):
+    """One try at an outbox entry ended."""
+
+    kind: Literal["attempt"] = "attempt"
+    at: datetime = Field(description="when it ended")
+    step: str
+    number: int = Field(description="1 is the first try")
+    outcome: Literal["done", "retry", "dead", "lost"]
+    duration_ms: float
+    http_status: int | None = None
+    error_code: str | None = None
+    detail: str | None = None
+
+
+class Timeline(WireModel):
+    """Everything that happened to a request, in order."""
+
+    request_id: UUID
+    correlation_id: UUID
+    status: Status
+    entries: list[StateChange | AttemptMade]
+
+
+class CallbackReceipt(WireModel):
+    """The callback is taken. `duplicate`: it was known already and changed nothing."""
+
+    request_id: UUID
+    status: Status = Field(description="the state of the request now")
+    duplicate: bool

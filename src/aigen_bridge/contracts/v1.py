@@ -1,0 +1,188 @@
+"""The three events of the specification, version 1: EVT-AIG-001, EVT-AIG-002, EVT-AIG-003.
+
+A field's description says what is allowed there; error messages quote it.
+"""
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from aigen_bridge.contracts import WireModel
+
+PROMPT_MAX = 4000
+SIDE_MIN, SIDE_MAX = 64, 4096
+STEPS_MAX = 100
+CFG_MAX = 35
+SEED_MAX = 2**53 - 1
+"""The largest integer that JavaScript, and so N8N, passes on unchanged."""
+ASPECT_TOLERANCE = 0.04
+"""How far width / height may be off the aspect ratio: models round sides (1152x896 is sold as 4:3)."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
+
+
+def _canonical_uuid(value: Any) -> Any:
+    if isinstance(value, str) and not _UUID.match(value):
+        raise PydanticCustomError("uuid_form", "not a UUID in its usual form")
+    return value
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise PydanticCustomError("nul_character", "contains the NUL character, which cannot be stored")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "is blank")
+    return _storable(text)
+
+
+def _without_nul(text: str) -> str:
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+Uuid = Annotated[UUID, BeforeValidator(_canonical_uuid)]
+ReportedText = Annotated[str, AfterValidator(_without_nul)]
+
+
+class ImageRequested(WireModel):
+    """EVT-AIG-001 AIImageGenerationRequested: a person asks for an image."""
+
+    model_config = ConfigDict(extra="forbid", title="AIImageGenerationRequested")
+    event: ClassVar[str] = "EVT-AIG-001"
+
+    request_id: Uuid = Field(description="a UUID, made by Odoo, one for each image asked for")
+    correlation_id: Uuid = Field(description="a UUID that follows the request through every system")
+    user_id: Uuid = Field(description="the UUID of the person who asks")
+    prompt: Annotated[str, AfterValidator(_not_blank)] = Field(
+        min_length=1, max_length=PROMPT_MAX, description=f"a text of 1 to {PROMPT_MAX} characters, not blank"
+    )
+    negative_prompt: Annotated[str, AfterValidator(_storable)] | None = Field(
+        None, max_length=PROMPT_MAX, description=f"a text of at most {PROMPT_MAX} characters"
+    )
+    model_id: Uuid = Field(description="the UUID of the Flux LoRA model")
+    resolution: str = Field(
+        pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$",
+        description=f"WIDTHxHEIGHT in pixels, each side {SIDE_MIN} to {SIDE_MAX}, such as 1024x1024",
+    )
+    aspect_ratio: str = Field(
+        pattern=r"^[1-9][0-9]{0,2}:[1-9][0-9]{0,2}$",
+        description="WIDTH:HEIGHT as small whole numbers that fit the resolution, such as 1:1 or 16:9",
+    )
+    seed: int | None = Field(None, ge=0, le=SEED_MAX, description=f"a whole number from 0 to {SEED_MAX}")
+    inference_steps: int | None = Field(
+        None, ge=1, le=STEPS_MAX, description=f"a whole number from 1 to {STEPS_MAX}"
+    )
+    cfg_scale: float | None = Field(
+        None, ge=0, le=CFG_MAX, allow_inf_nan=False, description=f"a number from 0 to {CFG_MAX}"
+    )
+    campaign_id: Uuid | None = Field(None, description="the UUID of the campaign the image is for")
+    callback_url: str | None = Field(
+        None, max_length=2048, description="the callback address of this service, or nothing"
+    )
+
+    @field_validator("resolution")
+    @classmethod
+    def _sides_within_limits(cls, value: str) -> str:
+        if not all(SIDE_MIN <= side <= SIDE_MAX for side in _numbers(value, "x")):
+            raise PydanticCustomError("resolution_range", "a side is out of range")
+        return value
+
+    @field_validator("aspect_ratio")
+    @classmethod
+    def _ratio_fits_resolution(cls, value: str, info: ValidationInfo) -> str:
+        resolution = info.data.get("resolution")
+        if resolution is None:  # it is reported already
+            return value
+        width, height = _numbers(resolution, "x")
+        across, down = _numbers(value, ":")
+        if abs(width * down / (height * across) - 1) > ASPECT_TOLERANCE:
+            raise PydanticCustomError(
+                "aspect_ratio_mismatch",
+                "does not fit the resolution {resolution}, which is {ratio} to 1",
+                {"resolution": resolution, "ratio": f"{width / height:.2f}"},
+            )
+        return value
+
+    @field_validator("callback_url")
+    @classmethod
+    def _callback_url_is_ours(cls, value: str | None, info: ValidationInfo) -> str | None:
+        ours = (info.context or {}).get("callback_url", value)
+        if value is not None and value != ours:
+            raise PydanticCustomError("callback_url", "is not ours, which is {ours}", {"ours": ours})
+        return value
+
+    def stored_form(self) -> dict[str, Any]:
+        """The event as it is stored and sent on: absent fields left out, and the callback URL, which is ours."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"callback_url"})
+
+
+def _numbers(text: str, separator: str) -> tuple[int, int]:
+    first, second = text.split(separator)
+    return int(first), int(second)
+
+
+class ReportedMetadata(WireModel):
+    """What N8N says of the image."""
+
+    format: str = Field(max_length=40, description="png, jpeg or webp")
+    size: int = Field(description="the number of bytes")
+    width: int = Field(description="pixels across")
+    height: int = Field(description="pixels down")
+
+
+class _Callback(WireModel):
+    # Additive changes are welcome (REQ: versioning strategy): fields that we do not know are ignored.
+    model_config = ConfigDict(extra="ignore")
+
+    request_id: Uuid = Field(description="the UUID of the request")
+    correlation_id: Uuid = Field(description="the correlationId of the request")
+    payload_version: str | None = Field(None, max_length=20, description="the version of the payload, a text")
+
+
+class ImageCompleted(_Callback):
+    """EVT-AIG-002 AIImageGenerationCompleted: exactly one of `imageData` and `imageUrl`."""
+
+    model_config = ConfigDict(title="AIImageGenerationCompleted")
+    event: ClassVar[str] = "EVT-AIG-002"
+
+    status: Literal["completed"] = Field(description="completed or failed")
+    image_data: str | None = Field(None, description="the image, base64")
+    image_url: str | None = Field(None, max_length=4096, description="a temporary URL of the image")
+    image_metadata: ReportedMetadata = Field(description="format, size, width and height of the image")
+    hash_value: str = Field(max_length=100, description="the SHA-256 of the image as 64 hex digits or base64")
+
+    @model_validator(mode="after")
+    def _exactly_one_image(self) -> "ImageCompleted":
+        if (self.image_data is None) == (self.image_url is None):
+            raise PydanticCustomError("one_image", "needs exactly one of imageData and imageUrl")
+        return self
+
+
+class ImageFailed(_Callback):
+    """EVT-AIG-003 AIImageGenerationFailed."""
+
+    model_config = ConfigDict(title="AIImageGenerationFailed")
+    event: ClassVar[str] = "EVT-AIG-003"
+
+    status: Literal["failed"] = Field(description="completed or failed")
+    error_code: ReportedText | None = Field(None, description="a text: the AI service's own code")
+    error_message: ReportedText = Field(description="a text that says what happened")
+
+
+CallbackEvent = Annotated[ImageCompleted | ImageFailed, Field(discriminator="status")]
+callback_event: TypeAdapter[ImageCompleted | ImageFailed] = TypeAdapter(CallbackEvent)

@@ -1,0 +1,109 @@
+"""What a callback means for its request. Callbacks repeat, come late, early, and contradict each other."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from aigen_bridge.domain.errors import ContradictionError
+from aigen_bridge.domain.image import StoredImage
+from aigen_bridge.domain.request import Change, FailedBy, ImageRequest, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """N8N made the image, and it is checked (EVT-AIG-002)."""
+
+    request_id: UUID
+    correlation_id: UUID
+    image: StoredImage
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """N8N could not make the image (EVT-AIG-003)."""
+
+    request_id: UUID
+    correlation_id: UUID
+    error_code: str | None
+    error_message: str
+
+
+Result = Completed | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The result moves the request."""
+
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The request was cancelled: the image is kept, nothing else happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """This is known already: same answer, no effect."""
+
+
+def judge(request: ImageRequest, result: Result) -> Take | Keep | Repeat:
+    """What to do with `result`. Raises `ContradictionError` when it contradicts what is known."""
+    if request.correlation_id != result.correlation_id:
+        raise ContradictionError(
+            "correlation_mismatch",
+            f"Request {request.request_id} has the correlationId {request.correlation_id}, "
+            f"the callback says {result.correlation_id}.",
+        )
+    if isinstance(result, Completed):
+        return _judge_completed(request, result)
+    return _judge_failed(request, result)
+
+
+def _judge_completed(request: ImageRequest, result: Completed) -> Take | Keep | Repeat:
+    if request.image is not None:
+        if request.image.sha256 == result.image.sha256:
+            return Repeat()
+        raise _contradiction(request, f"with another image (SHA-256 {request.image.sha256})")
+    if request.status is Status.CANCELLED:
+        return Keep()
+    if request.failed_by is FailedBy.N8N:
+        raise _contradiction(request, f"by an earlier callback with the error {request.error_code!r}")
+    return Take(Change(**_read(request), after=Status.COMPLETED, image=result.image))
+
+
+def _judge_failed(request: ImageRequest, result: Failed) -> Take | Repeat:
+    if request.status is Status.COMPLETED:
+        raise _contradiction(request, "with an image")
+    if request.failed_by is FailedBy.N8N and _reason(request) != _reason(result):
+        raise _contradiction(request, f"with another error ({request.error_code!r})")
+    if request.status in {Status.FAILED, Status.CANCELLED}:
+        return Repeat()
+    return Take(
+        Change(
+            **_read(request),
+            after=Status.FAILED,
+            failed_by=FailedBy.N8N,
+            error_code=result.error_code,
+            error_message=result.error_message,
+        )
+    )
+
+
+def _reason(failure: ImageRequest | Failed) -> tuple[str | None, str | None]:
+    return failure.error_code, failure.error_message
+
+
+def _read(request: ImageRequest) -> dict[str, Any]:
+    return {
+        "request_id": request.request_id,
+        "before": frozenset({request.status}),
+        "version": request.version,
+    }
+
+
+def _contradiction(request: ImageRequest, how: str) -> ContradictionError:
+    return ContradictionError(
+        "callback_contradicts", f"Request {request.request_id} has already ended as {request.status} {how}."
+    )

@@ -1,0 +1,77 @@
+"""What can go wrong, in our own words. Clients raise the two step errors and nothing else."""
+
+from datetime import timedelta
+
+
+class BridgeError(Exception):
+    """Something went wrong that has a name.
+
+    `code` is stable and safe to show; `detail` is a sentence for people and never holds a secret.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class StepError(BridgeError):
+    """A try at an outbox entry failed. `http_status` is the other side's answer, if it gave one."""
+
+    def __init__(self, code: str, detail: str, *, http_status: int | None = None) -> None:
+        super().__init__(code, detail)
+        self.http_status = http_status
+
+
+class TransientError(StepError):
+    """Trying again may help. `retry_after` is what the other side asked for, if it did.
+
+    `tries`, if given, is the try after which it no longer counts as passing.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        http_status: int | None = None,
+        retry_after: timedelta | None = None,
+        tries: int | None = None,
+    ) -> None:
+        super().__init__(code, detail, http_status=http_status)
+        self.retry_after = retry_after
+        self.tries = tries
+
+
+class PermanentError(StepError):
+    """Trying again cannot help: a person has to look."""
+
+
+class UnknownRequestError(BridgeError):
+    """No request has this id."""
+
+    def __init__(self, request_id: object) -> None:
+        super().__init__("request_unknown", f"No request has the id {request_id}.")
+
+
+class ContradictionError(BridgeError):
+    """What came in contradicts what is already known."""
+
+
+class ImageMissingError(BridgeError):
+    """The request has no image (yet, or any more)."""
+
+
+class ImageRejectedError(BridgeError):
+    """The image is not what its hash or its metadata say. `reasons` names every difference."""
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        super().__init__("image_rejected", " ".join(reasons))
+        self.reasons = reasons
+
+
+class StoreUnavailableError(BridgeError):
+    """The database cannot be reached or did not answer; nothing was stored."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("store_unavailable", detail)

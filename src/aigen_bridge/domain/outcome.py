@@ -1,0 +1,60 @@
+"""What a step says happened. It never says how to store it: the worker settles it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.request import FailureCode, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The request moves on to `to`, unless a callback was faster."""
+
+    to: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The request fails for a reason of ours, unless a callback was faster."""
+
+    code: FailureCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Odoo knows this version of the request."""
+
+    version: int
+
+
+Effect = Advance | Fail | Delivered | None
+"""What a step means for its request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The entry is fulfilled."""
+
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The try failed; the entry is due again at `at`."""
+
+    at: datetime
+    error: StepError
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The entry is given up and becomes a dead letter."""
+
+    error: StepError
+    effect: Effect
+
+
+Outcome = Done | Retry | Dead
+"""How one try at an outbox entry ended."""

@@ -1,0 +1,62 @@
+"""When to try again. Pure: the schedule is data, the decision a function of its arguments."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+
+from aigen_bridge.domain.errors import StepError, TransientError
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Try again, not before this moment."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """No further try: the entry becomes a dead letter. `reason` says which limit was reached."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How often and how long a step is tried.
+
+    `waits`: the pause after each failed try; its length plus one is the number of tries.
+    `then_every`: if set, keep trying with this pause after the last wait, until `give_up_after`.
+    `give_up_after`: the age of an entry at which it is given up, whatever is left of the schedule.
+    `jitter`: the largest part of a wait that is added to it at random (0.2 = up to a fifth more).
+    """
+
+    waits: tuple[timedelta, ...]
+    then_every: timedelta | None = None
+    give_up_after: timedelta | None = None
+    jitter: float = 0.0
+
+    def wait_after(self, attempt: int) -> timedelta | None:
+        """The pause after try number `attempt` (1 is the first), or None when there is no further try."""
+        return self.waits[attempt - 1] if attempt <= len(self.waits) else self.then_every
+
+
+def decide(
+    policy: Policy, attempt: int, error: StepError, now: datetime, began_at: datetime, random: Random
+) -> RetryAt | GiveUp:
+    """What follows a failed try number `attempt` of an entry that was written at `began_at`."""
+    if not isinstance(error, TransientError):
+        return GiveUp("the error is permanent")
+    wait = policy.wait_after(attempt)
+    if wait is None or attempt >= (error.tries or attempt + 1):
+        return GiveUp(f"all {attempt} tries failed")
+    wait += wait * policy.jitter * random.random()
+    at = now + max(wait, error.retry_after or timedelta(0))
+    if policy.give_up_after is not None and at > began_at + policy.give_up_after:
+        return GiveUp(f"it failed for {policy.give_up_after}")
+    return RetryAt(at)
+
+
+def exponential(first: timedelta, *, factor: float, times: int, cap: timedelta) -> tuple[timedelta, ...]:
+    """A schedule that grows by `factor` from `first`, never above `cap`: 1 s, 2 s, 4 s, …"""
+    return tuple(min(first * factor**number, cap) for number in range(times))

@@ -1,0 +1,113 @@
+"""`aigen-bridge up`: API and worker in one process, and stand-ins for what is not configured.
+
+No database: an embedded PostgreSQL. No clients: random keys, kept in a file that only its owner can read.
+Neither N8N nor Odoo: the simulators, so that a request can be followed to its image.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+
+from aigen_bridge.api.app import create_app
+from aigen_bridge.embedded import postgres
+from aigen_bridge.settings import Scope, Settings
+from aigen_bridge.sim.chain import simulators
+from aigen_bridge.store.migrations import migrate
+from aigen_bridge.worker import run_worker
+
+SHUTDOWN_SECONDS = 10
+CLIENT_SCOPES = {"odoo": [Scope.REQUESTS], "n8n": [Scope.CALLBACKS], "ops": [Scope.OPS, Scope.REQUESTS]}
+
+Say = Callable[[str], None]
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: the worker has to drain, too."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say) -> None:
+    """Serve and work until `stop` is set.
+
+    Raises `pydantic.ValidationError` when settings are wrong, `OSError` when the port is taken.
+    """
+    with socket.create_server((host, port)) as door:
+        url = f"http://{host}:{door.getsockname()[1]}"
+        async with local_settings(home, url, say) as settings:
+            await asyncio.to_thread(migrate, settings.database_url.get_secret_value())
+            server = _Server(_config(settings))
+            say(f"Ready: {url}, documentation at {url}/docs. Stop with Ctrl-C.")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(run_worker(settings, stop))
+                tasks.create_task(server.serve(sockets=[door]))
+                await stop.wait()
+                server.should_exit = True
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+
+
+@asynccontextmanager
+async def local_settings(home: Path, url: str, say: Say) -> AsyncIterator[Settings]:
+    """The settings, with stand-ins for whole parts that are missing. What is half there is an error."""
+    missing = _missing_parts()
+    given: dict[str, Any] = {}
+    async with AsyncExitStack() as running:
+        if "database_url" in missing:
+            folder = home / "postgres"
+            given["database_url"] = running.enter_context(postgres(folder))
+            say(f"AIGEN_DATABASE_URL is not set: an embedded PostgreSQL runs in {folder}.")
+        if "clients" in missing:
+            given["clients"], where = local_clients(home)
+            say(f"AIGEN_CLIENTS is not set: the keys are in {where}.")
+        if "public_url" in missing:
+            given["public_url"] = url
+        if {"n8n", "odoo"} <= missing:
+            key = secrets.token_urlsafe(32)
+            chain = await running.enter_async_context(simulators(callback_key=key))
+            simulated = {"simulated-n8n": {"keys": [key], "scopes": [Scope.CALLBACKS]}}
+            given |= dict(chain.bridge) | {"clients": given.get("clients", {}) | simulated}
+            say(f"N8N and Odoo are not configured: simulators stand in, at {chain.n8n_url} and {chain.odoo_url}.")
+        yield Settings(**given)
+
+
+def _missing_parts() -> set[str]:
+    try:
+        Settings()
+    except ValidationError as error:
+        return {
+            str(item["loc"][0]) for item in error.errors() if item["type"] == "missing" and len(item["loc"]) == 1
+        }
+    return set()
+
+
+def local_clients(home: Path) -> tuple[dict[str, Any], Path]:
+    """Keys made once and kept in `home`, for its owner only."""
+    path = home / "clients.json"
+    if not path.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        made = {
+            name: {"keys": [secrets.token_urlsafe(32)], "scopes": scopes} for name, scopes in CLIENT_SCOPES.items()
+        }
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(made, file, indent=2)
+    return json.loads(path.read_text()), path

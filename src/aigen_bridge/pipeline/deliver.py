@@ -1,0 +1,76 @@
+"""Bridge → Odoo: tell it how the request stands until it knows. Odoo being down for hours is normal."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import pybase64
+
+from aigen_bridge.domain.errors import PermanentError, StepError
+from aigen_bridge.domain.outcome import Delivered, Effect
+from aigen_bridge.domain.request import ImageRequest, Status, Step
+from aigen_bridge.domain.retry import Policy, exponential
+from aigen_bridge.store.outbox import Claim
+
+POLICY = Policy(
+    waits=exponential(timedelta(seconds=1), factor=2, times=9, cap=timedelta(minutes=5)),
+    then_every=timedelta(minutes=5),
+    give_up_after=timedelta(hours=24),
+    jitter=0.2,
+)
+"""1 s, 2 s, 4 s … 256 s, then every 5 minutes for a day: an upgrade of Odoo takes hours."""
+
+
+class Odoo(Protocol):
+    """The addon's one method. Idempotent by (requestId, version). Raises the two step errors."""
+
+    async def apply_result(self, payload: Mapping[str, Any]) -> None: ...
+
+
+class Images(Protocol):
+    """Where the bytes are."""
+
+    async def image(self, request_id: UUID) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """The `deliver` step."""
+
+    odoo: Odoo
+    images: Images
+    concurrency: int
+    policy: Policy = POLICY
+    step: Step = Step.DELIVER
+
+    async def run(self, claim: Claim) -> Effect:
+        """One idempotent call; what Odoo knows already, it ignores."""
+        request = claim.request
+        payload = _payload(request)
+        if request.status is Status.COMPLETED:
+            payload["image"] = await self._image(request)
+        await self.odoo.apply_result(payload)
+        return Delivered(request.version)
+
+    async def _image(self, request: ImageRequest) -> dict[str, Any]:
+        content = await self.images.image(request.request_id)
+        if content is None or request.image is None:
+            raise PermanentError("image_missing", f"The image of request {request.request_id} is not stored.")
+        return asdict(request.image) | {"data": pybase64.b64encode(content).decode("ascii")}
+
+    def gave_up(self, error: StepError) -> Effect:  # noqa: ARG002 - whatever it was
+        """The request has ended; only Odoo does not know. The dead letter says so."""
+        return None
+
+
+def _payload(request: ImageRequest) -> dict[str, Any]:
+    payload = {
+        "requestId": str(request.request_id),
+        "version": request.version,
+        "status": request.status.value,
+        "errorCode": request.error_code,
+        "errorMessage": request.error_message,
+    }
+    return {name: value for name, value in payload.items() if value is not None}

@@ -1,0 +1,43 @@
+"""Bridge → N8N: hand the request to the webhook until it takes it (REQ-IL-002, REQ-IL-009)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.outcome import Advance, Effect, Fail
+from aigen_bridge.domain.request import FailureCode, Status, Step
+from aigen_bridge.domain.retry import Policy, exponential
+from aigen_bridge.store.outbox import Claim
+
+WAITS = exponential(timedelta(seconds=1), factor=2, times=3, cap=timedelta(seconds=4))
+"""1 s, 2 s, 4 s: specified."""
+
+
+class Webhook(Protocol):
+    """N8N's webhook. Returns when N8N has taken the event; raises `TransientError` or `PermanentError`."""
+
+    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """The `dispatch` step. `callback_url` is where N8N shall report; it is always ours."""
+
+    webhook: Webhook
+    callback_url: str
+    concurrency: int
+    policy: Policy
+    step: Step = Step.DISPATCH
+
+    async def run(self, claim: Claim) -> Effect:
+        """Send EVT-AIG-001 with every field that was given."""
+        event = {**claim.request.event, "callbackUrl": self.callback_url}
+        await self.webhook.send(event, correlation_id=claim.request.correlation_id)
+        return Advance(Status.DISPATCHED)
+
+    def gave_up(self, error: StepError) -> Effect:
+        """The person who asked soon knows."""
+        return Fail(FailureCode.DISPATCH_FAILED, f"The image service could not be reached: {error.detail}")

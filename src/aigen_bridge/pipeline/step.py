@@ -1,0 +1,36 @@
+"""What the worker expects of a step."""
+
+from typing import Protocol
+
+from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.outcome import Effect
+from aigen_bridge.domain.request import Step
+from aigen_bridge.domain.retry import Policy
+from aigen_bridge.store.outbox import Claim
+
+
+class StepRunner(Protocol):
+    """One kind of outbound obligation. Raises `TransientError` or `PermanentError`, nothing else on purpose."""
+
+    @property
+    def step(self) -> Step:
+        """Which entries it works on."""
+        ...
+
+    @property
+    def policy(self) -> Policy:
+        """How often and how long it is tried."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many may be in hand at once in one worker."""
+        ...
+
+    async def run(self, claim: Claim) -> Effect:
+        """Do it; the answer is what it means for the request."""
+        ...
+
+    def gave_up(self, error: StepError) -> Effect:
+        """What it means for the request that there will be no further try."""
+        ...

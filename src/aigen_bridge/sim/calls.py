@@ -1,0 +1,93 @@
+"""What a simulator received, for assertions: every call, without the keys that came with it."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+HIDDEN_HEADERS = frozenset({"authorization", "x-api-key", "cookie"})
+HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One request that a simulator received."""
+
+    number: int
+    """Position since the start or the last clearing, from 0."""
+    route: str
+    """The place's short name: `webhook`, `generate`, `jsonrpc`, …"""
+    method: str
+    path: str
+    at: float
+    """When it arrived: seconds since 1970 by the simulator's clock."""
+    headers: Mapping[str, str]
+    """Names in lower case; keys are replaced by a placeholder."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What matters of the body: the JSON object, or a summary of it where it is large or holds a key."""
+    status: int | None = None
+    """The answer; None while it runs, 0 when the connection was cut."""
+
+
+class Calls:
+    """The calls so far, oldest first; iterate, index, or wait for more."""
+
+    def __init__(self) -> None:
+        self._calls: list[Call] = []
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(list(self._calls))
+
+    def __getitem__(self, index: int) -> Call:
+        return self._calls[index]
+
+    def to(self, route: str) -> list[Call]:
+        """Return the calls to one place."""
+        return [call for call in self._calls if call.route == route]
+
+    def arrived(self, **details: Any) -> Call:
+        """Write down a call that has just arrived."""
+        headers = {name: _shown(name, value) for name, value in details.pop("headers").items()}
+        call = Call(number=len(self._calls), headers=headers, **details)
+        self._calls.append(call)
+        self._tell()
+        return call
+
+    def answered(self, call: Call, status: int) -> None:
+        """Write down how a call was answered; a call cleared in the meantime stays forgotten."""
+        if call.number < len(self._calls) and self._calls[call.number] is call:
+            self._calls[call.number] = replace(call, status=status)
+            self._tell()
+
+    async def seen(self, count: int, route: str | None = None, *, seconds: float = 10.0) -> list[Call]:
+        """Wait until `count` calls (to `route`) have been answered and return them.
+
+        Raises TimeoutError after `seconds`.
+        """
+        async with asyncio.timeout(seconds):
+            while len(answered := self._answered(route)) < count:
+                await self._changed.wait()
+        return answered
+
+    def clear(self) -> None:
+        """Forget every call."""
+        self._calls.clear()
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return the calls as JSON objects."""
+        return [asdict(call) for call in self._calls]
+
+    def _answered(self, route: str | None) -> list[Call]:
+        return [call for call in self._calls if call.status is not None and route in (None, call.route)]
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _shown(name: str, value: str) -> str:
+    return HIDDEN if name in HIDDEN_HEADERS else value

@@ -1,0 +1,150 @@
+"""`aigen-bridge demo`: one real request through the whole chain, on simulators, and proof that it arrived.
+
+The bridge runs as a process of its own, as in production; Flux, N8N and Odoo are simulated in this one.
+"""
+
+import asyncio
+import hashlib
+import math
+import secrets
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import httpx
+
+from aigen_bridge.sim.bridge_process import BridgeProcess, bridge
+from aigen_bridge.sim.chain import Chain, simulators
+
+REQUESTS = "/api/v1/influencegen/ai-image-requests"
+ENDED = frozenset({"completed", "failed", "cancelled"})
+PATIENCE = 90
+"""Seconds until a request that does not end is called lost."""
+
+
+class DemoFailedError(Exception):
+    """The request did not end with the right image in Odoo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the demo asks for; `size` as WIDTHxHEIGHT."""
+
+    prompt: str
+    size: str
+    seed: int | None
+
+    def event(self) -> dict[str, Any]:
+        """EVT-AIG-001, as the addon sends it."""
+        width, height = (int(side) for side in self.size.split("x"))
+        divisor = math.gcd(width, height)
+        event = {
+            "requestId": str(uuid4()),
+            "correlationId": str(uuid4()),
+            "userId": str(uuid4()),
+            "prompt": self.prompt,
+            "modelId": str(uuid4()),
+            "resolution": self.size,
+            "aspectRatio": f"{width // divisor}:{height // divisor}",
+            "inferenceSteps": 28,
+            "cfgScale": 3.5,
+        }
+        return event if self.seed is None else event | {"seed": self.seed}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The end of a demo: the request, its timeline, the image file, and the two waits that are ours.
+
+    `to_n8n`: accept answered → webhook received; `to_odoo`: callback answered → Odoo called. Seconds.
+    """
+
+    request: dict[str, Any]
+    timeline: list[dict[str, Any]]
+    image: Path
+    to_n8n: float
+    to_odoo: float
+
+
+class View(Protocol):
+    """Shows a person what happens."""
+
+    def step(self, text: str) -> None:
+        """Something new is under way."""
+
+    def done(self, proof: Proof) -> None:
+        """It arrived."""
+
+    def keeps_running(self, url: str, chain: Chain, keys: dict[str, str]) -> None:
+        """Everything stays up until the person has seen enough."""
+
+
+async def run_demo(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.Event) -> None:
+    """Run it. Raises `DemoFailedError`, `BridgeNotStartedError`; leaves nothing running."""
+    home.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=home))
+    keys = {name: secrets.token_urlsafe(24) for name in ("odoo", "n8n", "ops")}
+    try:
+        view.step("Starting simulators of Flux, N8N and Odoo")
+        async with simulators(callback_key=keys["n8n"]) as chain:
+            view.step("Starting the bridge with an embedded PostgreSQL")
+            async with bridge(scratch, {"clients": _clients(keys), **chain.bridge}) as running:
+                view.done(await _carry(wish, home, view, chain, running, keys["odoo"]))
+                if keep:
+                    view.keeps_running(running.url, chain, keys)
+                    await stop.wait()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _clients(keys: dict[str, str]) -> dict[str, Any]:
+    scopes = {"odoo": ["requests"], "n8n": ["callbacks"], "ops": ["ops", "requests"]}
+    return {name: {"keys": [key], "scopes": scopes[name]} for name, key in keys.items()}
+
+
+async def _carry(wish: Wish, home: Path, view: View, chain: Chain, running: BridgeProcess, key: str) -> Proof:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=10) as api:
+        view.step("Odoo asks for the image")
+        answer = await api.post(REQUESTS, json=wish.event())
+        accepted_at = time.time()
+        if answer.status_code != httpx.codes.ACCEPTED:
+            raise DemoFailedError(f"The bridge answered {answer.status_code}: {answer.text}")
+        request = await _follow(api, answer.json()["requestId"], view)
+        timeline = (await api.get(f"{REQUESTS}/{request['requestId']}/timeline")).json()["entries"]
+        image = await _verified(api, request, chain, home)
+    webhook = chain.n8n.calls.to("webhook")[0]
+    called = next(call for call in chain.odoo.calls.to("jsonrpc") if call.at >= chain.n8n.attempts[0].at)
+    return Proof(request, timeline, image, webhook.at - accepted_at, called.at - chain.n8n.attempts[0].at)
+
+
+async def _follow(api: httpx.AsyncClient, request_id: str, view: View) -> dict[str, Any]:
+    """Poll as the addon's refresh button does, until Odoo knows how it ended."""
+    told = None
+    for _ in range(int(PATIENCE / 0.05)):
+        request: dict[str, Any] = (await api.get(f"{REQUESTS}/{request_id}")).json()
+        if request["status"] != told:
+            told = request["status"]
+            view.step(f"The request is {told}")
+        if told in ENDED and request["deliveredAt"]:
+            return request
+        await asyncio.sleep(0.05)
+    raise DemoFailedError(f"Request {request_id} is still {told} after {PATIENCE} s.")
+
+
+async def _verified(api: httpx.AsyncClient, request: dict[str, Any], chain: Chain, home: Path) -> Path:
+    """The image file, if what Odoo has is what the bridge has, and is what its hash says."""
+    if request["status"] != "completed":
+        raise DemoFailedError(f"The request {request['status']}: {request['errorMessage']}")
+    ours = (await api.get(request["image"]["href"])).content
+    theirs = chain.odoo.records.image(request["requestId"]) or b""
+    hashes = {hashlib.sha256(ours).hexdigest(), hashlib.sha256(theirs).hexdigest(), request["image"]["sha256"]}
+    if len(hashes) != 1:
+        raise DemoFailedError(f"The image in Odoo is not the one that was made: {hashes}.")
+    path = home / f"{request['requestId']}.{request['image']['format']}"
+    await asyncio.to_thread(path.write_bytes, theirs)
+    return path

@@ -1,0 +1,75 @@
+"""What a person sees of the demo."""
+
+import time
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from aigen_bridge.sim.chain import Chain
+from aigen_bridge.sim.demo import Proof
+
+
+class ConsoleView:
+    """Prints each step with the time it took, then the timeline; the current step has a spinner."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status = console.status("")
+        self._current: str | None = None
+        self._since = 0.0
+
+    def step(self, text: str) -> None:
+        """Tick off the current step and begin the next."""
+        self._finish()
+        self._current, self._since = text, time.monotonic()
+        self._status.update(f"{text} …")
+        self._status.start()
+
+    def _finish(self) -> None:
+        self._status.stop()
+        if self._current:
+            took = time.monotonic() - self._since
+            self._console.print(f"[green]✓[/] {self._current} [dim]{took:.2f} s[/]")
+        self._current = None
+
+    def fail(self, reason: str) -> None:
+        """Say why it did not work."""
+        self._status.stop()
+        self._console.print(f"[red]✗[/] {self._current or 'The demo'}: {reason}", highlight=False)
+
+    def done(self, proof: Proof) -> None:
+        """Show the timeline and where the image is."""
+        self._finish()
+        self._console.print(_timeline(proof))
+        self._console.print(
+            f"Added by the bridge: accept answered → webhook received [bold]{proof.to_n8n * 1000:.1f} ms[/], "
+            f"callback answered → Odoo called [bold]{proof.to_odoo * 1000:.1f} ms[/]."
+        )
+        image = proof.request["image"]
+        self._console.print(f"Image    {proof.image}  ({image['width']}x{image['height']} {image['format']})")
+        self._console.print(f"SHA-256  {image['sha256']}  (the same in Odoo)", highlight=False)
+        self._console.print("[bold green]delivered[/]")
+
+    def keeps_running(self, url: str, chain: Chain, keys: dict[str, str]) -> None:
+        """Say where everything is."""
+        self._console.print(f"\nAPI   {url}   docs {url}/docs, {url}/redoc")
+        self._console.print(f"N8N   {chain.n8n_url}/_sim/calls   Odoo {chain.odoo_url}/_sim/records")
+        for name, key in keys.items():
+            self._console.print(f"Key of {name}: {key}", highlight=False)
+        self._console.print("Stop with Ctrl-C.")
+
+
+def _timeline(proof: Proof) -> Table:
+    table = Table(title=f"Request {proof.request['requestId']}", title_justify="left")
+    for column in ("after", "what", "took", "detail"):
+        table.add_column(column, justify="right" if column in {"after", "took"} else "left")
+    start = datetime.fromisoformat(proof.request["createdAt"])
+    for entry in proof.timeline:
+        after = (datetime.fromisoformat(entry["at"]) - start).total_seconds()
+        if entry["kind"] == "state":
+            table.add_row(f"{after:.3f} s", f"[bold]{entry['status']}[/]", "", entry["note"] or "")
+        else:
+            took, detail = f"{entry['durationMs']:.0f} ms", entry["detail"] or entry["outcome"]
+            table.add_row(f"{after:.3f} s", f"{entry['step']} #{entry['number']}", took, detail)
+    return table

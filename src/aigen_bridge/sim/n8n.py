@@ -1,0 +1,181 @@
+"""Simulates N8N with its workflow: webhook, acknowledgement, AI call, callback with retries, dead letters."""
+
+import asyncio
+import secrets
+import ssl
+import time
+from collections.abc import Coroutine
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import httpx
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.sim.n8n_callbacks import Attempt, CallbackSender, Undelivered
+from aigen_bridge.sim.n8n_execution import Start, Workflow
+from aigen_bridge.sim.n8n_pictures import PictureMaker
+from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
+from aigen_bridge.sim.simulator import Clock, Received, Simulator, retry_after
+from aigen_bridge.sim.temporary import TemporaryFiles
+
+__all__ = ["CallbackStyle", "N8nSettings", "N8nSimulator"]
+
+WEBHOOK = "/webhook/aigen/v1/generate"
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes; N8N's own default limit."""
+ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class N8nSimulator(Simulator):
+    """An N8N with one published workflow.
+
+    Places for faults: `webhook`, `callback` (the execution behind it), `image` (pictures drawn here).
+    """
+
+    def __init__(self, settings: N8nSettings, *, clock: Clock = time.time) -> None:
+        self.settings = settings
+        self.attempts: list[Attempt] = []
+        """Every try at a callback so far, oldest first."""
+        self.dead: list[Undelivered] = []
+        """The callbacks that nobody took, oldest first."""
+        self._files = TemporaryFiles(settings.url_lifetime, clock)
+        self._slots = asyncio.Semaphore(settings.max_executions)
+        self._running: set[asyncio.Task[None]] = set()
+        super().__init__(seed=settings.seed, clock=clock)
+
+    @property
+    def running(self) -> int:
+        """How many executions and replays are under way or wait for their turn."""
+        return len(self._running)
+
+    def routes(self) -> list[Route]:
+        """Return the webhook, the images' endpoint and the control surface of dead letters."""
+        return [
+            self.at(WEBHOOK, "webhook", self._webhook),
+            self.at("/files/{name}", "image", self._files.served(self.faults), "GET"),
+            Route("/webhook/{path:path}", _not_registered, methods=ANY_METHOD),
+            Route("/healthz", _healthz),
+            Route("/_sim/attempts", self._show_attempts),
+            Route("/_sim/dead", self._show_dead),
+            Route("/_sim/dead/{request_id}/replay", self._replay_dead, methods=["POST"]),
+        ]
+
+    def refusal(self, fault: Fault) -> Response:
+        """Answer with N8N's shape of error."""
+        body = {"code": fault.status, "message": fault.detail or "Service unavailable"}
+        return JSONResponse(body, fault.status, retry_after(fault))
+
+    async def idle(self, *, seconds: float = 10.0) -> None:
+        """Wait until no execution is under way. Raises TimeoutError after `seconds`."""
+        async with asyncio.timeout(seconds):
+            while self._running:
+                await asyncio.wait(self._running)
+
+    def replay(self, request_id: str) -> int:
+        """Send the dead callbacks of a request again, in the background; return how many."""
+        again = [letter for letter in self.dead if letter.last.request_id == request_id]
+        for letter in again:
+            self.dead.remove(letter)
+            self._spawn(self._workflow.deliver(letter.callback))
+        return len(again)
+
+    async def open(self) -> None:
+        """Publish the workflow; a simulator that was closed can be served again and keeps its records."""
+        no_limit = httpx.Limits(max_connections=None)
+        self._http = httpx.AsyncClient(verify=_trusted(), trust_env=False, limits=no_limit)
+        pictures = PictureMaker(self.settings, self._http, self._files)
+        sender = CallbackSender(self.settings, self._http, self.clock, self.attempts)
+        self._workflow = Workflow(self.settings, self.faults, pictures, sender, self.dead)
+
+    async def close(self) -> None:
+        """Cancel what runs, as a killed N8N does, and close the connections."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._http.aclose()
+
+    async def _webhook(self, received: Received) -> Response:
+        if len(received.raw) > MAX_BODY:
+            return JSONResponse({"code": 500, "message": "request entity too large"}, 500)
+        if received.json is None:
+            return JSONResponse({"code": 422, "message": "Failed to parse request body"}, 422)
+        if not self._knows(received.request.headers.get("x-api-key", "")):
+            refused = {"WWW-Authenticate": 'Basic realm="Webhook"'}
+            return PlainTextResponse("Authorization data is wrong!", 403, refused)
+        return await self._acknowledge(_start(received))
+
+    async def _acknowledge(self, start: Start) -> Response:
+        """Let the execution begin once the answer has gone out, or wait for its end if that is the fault."""
+        await asyncio.sleep(self.settings.ack_seconds)
+        answered = asyncio.Event()
+        execution = self._spawn(self._execute(start, answered))
+        if self.faults.take("webhook", {FaultKind.CALLBACK_FIRST}):
+            answered.set()
+            await asyncio.wait({execution})
+        begin = BackgroundTask(_set, answered)
+        return JSONResponse({"message": "Workflow was started"}, self.settings.ack_status, background=begin)
+
+    async def _execute(self, start: Start, answered: asyncio.Event) -> None:
+        await answered.wait()
+        async with self._slots:
+            await self._workflow.execute(start)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    def _knows(self, key: str) -> bool:
+        return secrets.compare_digest(key.encode(), self.settings.key.encode())
+
+    async def _show_attempts(self, _request: Request) -> Response:
+        return JSONResponse([asdict(attempt) for attempt in self.attempts])
+
+    async def _show_dead(self, _request: Request) -> Response:
+        return JSONResponse([asdict(letter.last) for letter in self.dead])
+
+    async def _replay_dead(self, request: Request) -> Response:
+        count = self.replay(request.path_params["request_id"])
+        return JSONResponse({"replayed": count}, 202 if count else 404)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Read the certificate authorities once per process: that takes longer than everything else here."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _start(received: Received) -> Start:
+    headers = received.request.headers
+    trace = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
+    return Start(received.json, str(received.request.base_url), trace)
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
+
+
+async def _healthz(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _not_registered(request: Request) -> Response:
+    name = request.path_params["path"]
+    if request.url.path == WEBHOOK:
+        message = (
+            f"This webhook is not registered for {request.method} requests. Did you mean to make a POST request?"
+        )
+        return JSONResponse({"code": 404, "message": message}, 404)
+    hint = (
+        "The workflow must be active for a production URL to run successfully. You can activate the workflow "
+        "using the toggle in the top-right of the editor. Note that unlike test URL calls, production URL "
+        "calls aren't shown on the canvas (only in the executions list)"
+    )
+    message = f'The requested webhook "{request.method} {name}" is not registered.'
+    return JSONResponse({"code": 404, "message": message, "hint": hint}, 404)

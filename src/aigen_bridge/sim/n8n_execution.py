@@ -1,0 +1,137 @@
+"""One run of the workflow, from the event to the callback, with what shall go wrong on the way."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from aigen_bridge.sim.faults import Fault, FaultKind, Faults
+from aigen_bridge.sim.n8n_callbacks import (
+    Callback,
+    CallbackSender,
+    Credentials,
+    Undelivered,
+    completed,
+    failed,
+)
+from aigen_bridge.sim.n8n_order import Order, complaint, return_address
+from aigen_bridge.sim.n8n_pictures import GenerationError, PictureMaker, distorted
+from aigen_bridge.sim.n8n_settings import N8nSettings
+
+CALLBACK_KINDS = frozenset(
+    {
+        FaultKind.DELAY,
+        FaultKind.WRONG_HASH,
+        FaultKind.WRONG_SIZE,
+        FaultKind.WRONG_DIMENSIONS,
+        FaultKind.TRUNCATED_IMAGE,
+        FaultKind.EXPIRED_URL,
+        FaultKind.WRONG_SIGNATURE,
+        FaultKind.WRONG_KEY,
+        FaultKind.MALFORMED,
+        FaultKind.DUPLICATE,
+        FaultKind.CONTRADICT,
+        FaultKind.LOSE_CALLBACK,
+        FaultKind.AI_ERROR,
+    }
+)
+"""What can go wrong between the acknowledgement and the end of the execution."""
+OTHER_SECRET = "whsec_bm90IHRoZSBzZWNyZXQ="  # noqa: S105 - opens nothing: it is the wrong one on purpose
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the webhook hands to an execution."""
+
+    event: Any
+    base_url: str
+    """Where the webhook's caller reached this N8N."""
+    trace: dict[str, str]
+    """The inbound trace header, if any."""
+
+
+class Workflow:
+    """The published workflow; puts the callbacks that nobody took into `dead`."""
+
+    def __init__(
+        self,
+        settings: N8nSettings,
+        faults: Faults,
+        pictures: PictureMaker,
+        sender: CallbackSender,
+        dead: list[Undelivered],
+    ) -> None:
+        self._settings = settings
+        self._faults = faults
+        self._pictures = pictures
+        self._sender = sender
+        self._dead = dead
+
+    async def execute(self, start: Start) -> None:
+        """Run once. A bad event without a usable callbackUrl ends it without a word."""
+        fault = self._faults.take("callback", CALLBACK_KINDS)
+        if fault is not None and fault.kind is FaultKind.LOSE_CALLBACK:
+            return
+        callback = await self._callback(start, fault)
+        if callback is not None:
+            await self._deliver_with(fault, callback)
+
+    async def deliver(self, callback: Callback, fault: Fault | None = None) -> None:
+        """Send one callback; what nobody takes becomes a dead letter."""
+        undelivered = await self._sender.send(callback, self._credentials(fault))
+        if undelivered is not None:
+            self._dead.append(undelivered)
+
+    async def _callback(self, start: Start, fault: Fault | None) -> Callback | None:
+        style = self._settings.callback_style
+        try:
+            order = Order.model_validate(start.event)
+        except ValidationError as error:
+            address = return_address(start.event)
+            if address is None:
+                return None
+            return failed(address, "invalid_event", complaint(error), style, start.trace)
+        if fault is not None and fault.kind is FaultKind.AI_ERROR:
+            code, message = fault.name or "ai_error", fault.detail or "The AI service failed"
+            return failed(order, code, message, style, start.trace)
+        try:
+            picture = await self._pictures.make(order, start.base_url, start.trace)
+        except GenerationError as error:
+            return failed(order, error.code, str(error), style, start.trace)
+        return completed(order, distorted(picture, fault), style, start.trace)
+
+    async def _deliver_with(self, fault: Fault | None, callback: Callback) -> None:
+        kind = fault.kind if fault else None
+        delay = fault.delay if fault else 0.0
+        if kind is FaultKind.DUPLICATE:
+            await self.deliver(callback)
+        elif kind is FaultKind.MALFORMED:
+            callback = _malformed(callback)
+        await asyncio.sleep(delay)
+        await self.deliver(callback, fault)
+        if kind is FaultKind.CONTRADICT:
+            await self.deliver(_contradicting(callback))
+
+    def _credentials(self, fault: Fault | None) -> Credentials:
+        right = Credentials(self._settings.callback_key, self._settings.signing_secret)
+        match fault.kind if fault else None:
+            case FaultKind.WRONG_KEY:
+                return replace(right, key="not-the-key")
+            case FaultKind.WRONG_SIGNATURE if right.secret is not None:
+                return replace(right, secret=OTHER_SECRET)
+        return right
+
+
+def _malformed(callback: Callback) -> Callback:
+    kept = ("requestId", "correlationId")
+    return replace(callback, event={name: callback.event[name] for name in kept}, image=None)
+
+
+def _contradicting(callback: Callback) -> Callback:
+    event = {name: callback.event[name] for name in ("requestId", "correlationId")} | {
+        "status": "failed",
+        "errorCode": "contradiction",
+        "errorMessage": "This request failed, says a workflow that said something else before",
+    }
+    return Callback(callback.url, event, callback.trace, multipart=callback.multipart)

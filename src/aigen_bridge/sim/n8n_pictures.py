@@ -1,0 +1,160 @@
+"""The first half of the workflow: ask the AI service for an image, fetch it, look at what it is."""
+
+import asyncio
+import hashlib
+import io
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+from PIL import Image, UnidentifiedImageError
+
+from aigen_bridge.sim.drawing import draw
+from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.sim.n8n_order import Order
+from aigen_bridge.sim.n8n_settings import N8nSettings
+from aigen_bridge.sim.temporary import TemporaryFiles
+
+TRANSIENT_AI_STATUSES = frozenset({429, 503, 504})
+"""What fal documents as worth another try; it does not bill or repair the others."""
+
+
+class GenerationError(Exception):
+    """The AI service made no image; `code` and the message go into the failed callback."""
+
+    def __init__(self, code: str, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.transient = transient
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image and what the completed callback says about it."""
+
+    content: bytes
+    url: str
+    format: str
+    size: int
+    width: int
+    height: int
+    sha256: str
+
+
+class PictureMaker:
+    """Makes the picture of an order, by the AI service or by drawing it here."""
+
+    def __init__(self, settings: N8nSettings, http: httpx.AsyncClient, files: TemporaryFiles) -> None:
+        self._settings = settings
+        self._http = http
+        self._files = files
+
+    async def make(self, order: Order, base_url: str, trace: dict[str, str]) -> Picture:
+        """Return the picture; `base_url` is where images drawn here are served. Raises GenerationError."""
+        if self._settings.flux_url is None:
+            return await self._draw(order, base_url)
+        url = await self._ask_patiently(order, trace)
+        return _looked_at(await self._download(url), url)
+
+    async def _draw(self, order: Order, base_url: str) -> Picture:
+        await asyncio.sleep(self._settings.seconds)
+        kind = self._settings.image_format
+        seed = self._settings.seed if order.seed is None else order.seed
+        width, height = order.size
+        content = await asyncio.to_thread(
+            draw, order.prompt, seed=seed, width=width, height=height, image_format=kind
+        )
+        base = (self._settings.public_url or base_url).rstrip("/")
+        return _looked_at(content, f"{base}/files/{self._files.keep(content, f'image/{kind}')}")
+
+    async def _ask_patiently(self, order: Order, trace: dict[str, str]) -> str:
+        for wait in self._settings.ai_waits:
+            try:
+                return await self._ask(order, trace)
+            except GenerationError as error:
+                if not error.transient:
+                    raise
+            await asyncio.sleep(wait)
+        return await self._ask(order, trace)
+
+    async def _ask(self, order: Order, trace: dict[str, str]) -> str:
+        try:
+            answer = await self._http.post(
+                f"{self._settings.flux_url}/fal-ai/flux-lora",
+                json=_question(order, self._settings.image_format),
+                headers={"Authorization": f"Key {self._settings.flux_key}", **trace},
+                timeout=self._settings.ai_timeout,
+            )
+        except httpx.TimeoutException as error:
+            raise GenerationError("ai_timeout", "The AI service did not answer", transient=True) from error
+        except httpx.TransportError as error:
+            raise GenerationError("ai_unreachable", "The AI service is away", transient=True) from error
+        if not answer.is_success:
+            raise _explained(answer)
+        images = answer.json().get("images") or []
+        if not images:
+            raise GenerationError("ai_no_image", "The AI service answered without an image")
+        return str(images[0]["url"])
+
+    async def _download(self, url: str) -> bytes:
+        try:
+            answer = await self._http.get(url, timeout=self._settings.ai_timeout)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise GenerationError("image_download_failed", "The image could not be fetched") from error
+        return answer.content
+
+
+def distorted(picture: Picture, fault: Fault | None) -> Picture:
+    """Return the picture as a workflow with `fault` reports it; other faults leave it as it is."""
+    match fault.kind if fault else None:
+        case FaultKind.WRONG_HASH:
+            return replace(picture, sha256=hashlib.sha256(b"another image").hexdigest())
+        case FaultKind.WRONG_SIZE:
+            return replace(picture, size=picture.size + 1)
+        case FaultKind.WRONG_DIMENSIONS:
+            return replace(picture, width=picture.width + 1, height=picture.height + 1)
+        case FaultKind.EXPIRED_URL:
+            return replace(picture, url=f"{picture.url}.expired")
+        case FaultKind.TRUNCATED_IMAGE:
+            half = picture.content[: picture.size // 2]
+            return replace(picture, content=half, size=len(half), sha256=hashlib.sha256(half).hexdigest())
+    return picture
+
+
+def _question(order: Order, image_format: str) -> dict[str, Any]:
+    width, height = order.size
+    question = {
+        "prompt": order.prompt,
+        "image_size": {"width": width, "height": height},
+        "num_inference_steps": order.inference_steps,
+        "guidance_scale": order.cfg_scale,
+        "seed": order.seed,
+        "num_images": 1,
+        "output_format": image_format,
+    }
+    return {name: value for name, value in question.items() if value is not None}
+
+
+def _explained(answer: httpx.Response) -> GenerationError:
+    """Translate fal's two shapes of error."""
+    transient = answer.status_code in TRANSIENT_AI_STATUSES
+    try:
+        body = answer.json()
+        detail = body["detail"]
+        if isinstance(detail, list):
+            return GenerationError(detail[0]["type"], detail[0]["msg"], transient=transient)
+        return GenerationError(
+            body.get("error_type", f"ai_http_{answer.status_code}"), detail, transient=transient
+        )
+    except (ValueError, LookupError, TypeError):
+        return GenerationError(f"ai_http_{answer.status_code}", "The AI service failed", transient=transient)
+
+
+def _looked_at(content: bytes, url: str) -> Picture:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            kind, (width, height) = str(image.format).lower(), image.size
+    except (UnidentifiedImageError, OSError) as error:
+        raise GenerationError("image_unreadable", "What the AI service made is no image") from error
+    return Picture(content, url, kind, len(content), width, height, hashlib.sha256(content).hexdigest())

@@ -1,0 +1,213 @@
+"""Simulates Odoo 18 with the addon: `/jsonrpc` as the real server answers it."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from aigen_bridge.sim import odoo_rpc as rpc
+from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.sim.odoo_records import Record, Records
+from aigen_bridge.sim.odoo_rpc import RpcFault
+from aigen_bridge.sim.simulator import Clock, Received, Simulator, retry_after
+
+__all__ = ["OdooSettings", "OdooSimulator", "Record", "Records"]
+
+MODEL = "aigen.image.request"
+METHOD = "bridge_apply_result"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OdooSettings:
+    """How the simulated Odoo behaves."""
+
+    api_key: str = field(repr=False)
+    """API key of the bridge's user."""
+    database: str = "odoo"
+    """The only database there is."""
+    login: str = "aigen-bridge"
+    """Login of the bridge's user."""
+    uid: int = 7
+    """Id of the bridge's user."""
+    seconds: float = 0.0
+    """How long a call of a model's method takes."""
+    create_missing: bool = True
+    """Create the record of an unknown requestId; False: answer with a UserError as the addon does."""
+    state_path: Path | None = None
+    """Folder that keeps the applied effects, so that a killed simulator remembers them; None: memory only."""
+    seed: int = 0
+    """Of faults that happen by chance."""
+
+
+class OdooSimulator(Simulator):
+    """An Odoo with one database, one user and one model of interest. Place for faults: `jsonrpc`."""
+
+    def __init__(self, settings: OdooSettings, *, clock: Clock = time.time) -> None:
+        self.settings = settings
+        self.records = Records(create_missing=settings.create_missing, folder=settings.state_path)
+        super().__init__(seed=settings.seed, clock=clock)
+
+    def routes(self) -> list[Route]:
+        """Return the server's endpoints and the control surface of records."""
+        return [
+            self.at("/jsonrpc", "jsonrpc", self._jsonrpc),
+            Route("/web/webclient/version_info", self._version_info, methods=["POST"]),
+            Route("/web/health", self._health),
+            Route("/_sim/records", self._show_records),
+            Route("/_sim/records", self._create_record, methods=["POST"]),
+            Route("/_sim/records/{request_id}", self._show_record),
+            Route("/_sim/records/{request_id}/image", self._show_image),
+        ]
+
+    def refusal(self, fault: Fault) -> Response:
+        """Answer with a page, as the proxy before Odoo does."""
+        page = f"<html><body><h1>{fault.status}</h1>{fault.detail}</body></html>"
+        return HTMLResponse(page, fault.status, {**rpc.CLOSE, **retry_after(fault)})
+
+    def summary(self, received: Received) -> Mapping[str, Any]:
+        """Keep names and numbers only: keys and images travel in the arguments."""
+        call = rpc.parse(received.json)
+        if call is None:
+            return {}
+        kept: dict[str, Any] = {"service": call.service, "method": call.method}
+        match call.args:
+            case [_, _, _, str(model), str(method), *arguments] if call.service == "object":
+                kept |= {"model": model, "model_method": method, **_payload_summary(arguments)}
+        return kept
+
+    async def _jsonrpc(self, received: Received) -> Response:
+        call = rpc.parse(received.json)
+        if call is None:
+            return HTMLResponse("<h1>Bad Request</h1><p>Invalid JSON data</p>", 400, rpc.CLOSE)
+        try:
+            self._fail_on_command()
+            return rpc.result(call.id, await self._dispatch(call))
+        except RpcFault as error:
+            return rpc.fault(call.id, error)
+
+    def _fail_on_command(self) -> None:
+        fault = self.faults.take("jsonrpc", {FaultKind.ODOO_ERROR})
+        if fault is not None:
+            raise RpcFault(fault.name or "builtins.RuntimeError", fault.detail or "A fault on command")
+
+    async def _dispatch(self, call: rpc.Call) -> Any:
+        match call.service, call.method, call.args:
+            case "common", "version", _:
+                return rpc.VERSION
+            case "common", "login" | "authenticate", [database, login, key, *_]:
+                return self._login(database, login, key)
+            case "common", "login" | "authenticate", _:
+                raise RpcFault("builtins.IndexError", "list index out of range")
+            case "common", _, _:
+                raise RpcFault("builtins.Exception", f"Method not found: {call.method}")
+            case "object", _, _:
+                return await self._object(call)
+        raise RpcFault("builtins.KeyError", repr(call.service))
+
+    def _login(self, database: Any, login: Any, key: Any) -> int | bool:
+        self._check_database(database)
+        return self.settings.uid if login == self.settings.login and self._knows(key) else False
+
+    async def _object(self, call: rpc.Call) -> Any:
+        if len(call.args) < 5:  # noqa: PLR2004 - database, uid, key, model, method
+            raise RpcFault("builtins.IndexError", "list index out of range")
+        database, uid, key, model, method, *rest = call.args
+        self._check_database(database)
+        if uid != self.settings.uid or not self._knows(key):
+            raise RpcFault("odoo.exceptions.AccessDenied", "Access Denied")
+        if call.method not in {"execute", "execute_kw"}:
+            raise RpcFault("builtins.NameError", f"Method not available {call.method}")
+        arguments, keywords = _arguments(call.method, rest)
+        await asyncio.sleep(self.settings.seconds)
+        return self._run(model, method, arguments, keywords)
+
+    def _run(self, model: str, method: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
+        if model not in {MODEL, "res.users"}:
+            raise rpc.user_error(f"Object {model} doesn't exist")
+        if method.startswith("_"):
+            message = f"Private methods (such as '{model}.{method}') cannot be called remotely."
+            raise RpcFault("odoo.exceptions.AccessError", message)
+        if (model, method) == ("res.users", "context_get"):
+            return {"lang": "en_US", "tz": "UTC", "uid": self.settings.uid}
+        if (model, method) != (MODEL, METHOD):
+            raise RpcFault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")
+        return self.records.apply(_payload(arguments, keywords))
+
+    def _check_database(self, database: Any) -> None:
+        if database != self.settings.database:
+            message = f'connection to server failed: FATAL:  database "{database}" does not exist\n'
+            raise RpcFault("psycopg2.OperationalError", message)
+
+    def _knows(self, key: Any) -> bool:
+        return secrets.compare_digest(str(key).encode(), self.settings.api_key.encode())
+
+    async def _version_info(self, request: Request) -> Response:
+        try:
+            body = await request.json()
+        except ValueError:
+            body = {}
+        return rpc.result(body.get("id") if isinstance(body, dict) else None, rpc.VERSION)
+
+    async def _health(self, _request: Request) -> Response:
+        return JSONResponse({"status": "pass"}, headers=rpc.CLOSE)
+
+    async def _show_records(self, _request: Request) -> Response:
+        return JSONResponse([self.records.as_json(record.request_id) for record in self.records])
+
+    async def _create_record(self, request: Request) -> Response:
+        try:
+            name = (await request.json())["requestId"]
+        except (ValueError, LookupError, TypeError):
+            return JSONResponse({"detail": "the body must be a JSON object with a requestId"}, 422)
+        self.records.create(str(name))
+        return JSONResponse(self.records.as_json(str(name)), 201)
+
+    async def _show_record(self, request: Request) -> Response:
+        name = request.path_params["request_id"]
+        if name not in self.records:
+            return JSONResponse({"detail": "no such record"}, 404)
+        return JSONResponse(self.records.as_json(name))
+
+    async def _show_image(self, request: Request) -> Response:
+        name = request.path_params["request_id"]
+        image, record = self.records.image(name), self.records.get(name)
+        if image is None or record is None or record.image is None:
+            return JSONResponse({"detail": "no image"}, 404)
+        return Response(image, media_type=f"image/{record.image['format']}")
+
+
+def _arguments(method: str, rest: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return positional and keyword arguments: `execute` spreads them, `execute_kw` packs them."""
+    if method == "execute":
+        return rest, {}
+    match rest:
+        case []:
+            return [], {}
+        case [[*arguments]]:
+            return arguments, {}
+        case [[*arguments], dict(keywords)]:
+            return arguments, keywords
+    raise RpcFault("builtins.TypeError", "execute_kw takes a list of arguments and a dictionary of keywords")
+
+
+def _payload(arguments: list[Any], keywords: dict[str, Any]) -> Any:
+    match arguments, keywords:
+        case [payload], _:
+            return payload
+        case [], {"payload": payload}:
+            return payload
+    raise RpcFault("builtins.TypeError", f"{METHOD}() takes exactly one argument: 'payload'")
+
+
+def _payload_summary(arguments: list[Any]) -> dict[str, Any]:
+    match arguments:
+        case [{"requestId": _} as payload, *_] | [[{"requestId": _} as payload, *_], *_]:
+            return {name: payload.get(name) for name in ("requestId", "version", "status")}
+    return {}

@@ -1,0 +1,146 @@
+"""The simulated addon's records: results applied once per version, and how often anything was applied."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from aigen_bridge.sim.odoo_ledger import Entry, Ledger
+from aigen_bridge.sim.odoo_payload import Result, checked
+from aigen_bridge.sim.odoo_rpc import user_error
+
+FIRST_ATTACHMENT = 1001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One `aigen.image.request`."""
+
+    request_id: str
+    record_id: int
+    status: str = "draft"
+    version: int = 0
+    """The last version applied; 0: none."""
+    versions: tuple[int, ...] = ()
+    """Every version applied, in order."""
+    error_code: str | None = None
+    error_message: str | None = None
+    image: dict[str, Any] | None = None
+    """`format`, `size`, `width`, `height`, `sha256` of the attachment."""
+    attachment_id: int | Literal[False] = False
+
+    @property
+    def applied(self) -> int:
+        """How many results took effect."""
+        return len(self.versions)
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the attachment, in hex."""
+        return None if self.image is None else str(self.image["sha256"])
+
+
+class Records:
+    """The records by requestId, and the ledger of what was applied to them."""
+
+    def __init__(self, *, create_missing: bool, folder: Path | None) -> None:
+        self._create_missing = create_missing
+        self._ledger = Ledger(folder)
+        self._records: dict[str, Record] = {}
+        self._attachment_ids = count(FIRST_ATTACHMENT)
+        self.calls: Counter[str] = Counter()
+        """Calls of `bridge_apply_result` since the start by requestId, with or without effect."""
+        for entry in self._ledger.entries:
+            self._play(entry)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(list(self._records.values()))
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._records
+
+    def __getitem__(self, request_id: str) -> Record:
+        return self._records[request_id]
+
+    def get(self, request_id: str) -> Record | None:
+        """Return a record, or None."""
+        return self._records.get(request_id)
+
+    def image(self, request_id: str) -> bytes | None:
+        """Return the attachment's bytes, or None."""
+        record = self.get(request_id)
+        return self._ledger.image(record.sha256) if record and record.sha256 else None
+
+    def create(self, request_id: str) -> Record:
+        """Create a record as a person does before the bridge knows of it; an existing one is returned."""
+        if request_id not in self._records:
+            self._write({"requestId": request_id, "recordId": len(self) + 1, "version": 0, "status": "draft"})
+        return self._records[request_id]
+
+    def apply(self, payload: Any) -> dict[str, Any]:
+        """Do what `bridge_apply_result` does.
+
+        Raises RpcFault: ValidationError for a bad payload, UserError for an unknown requestId.
+        """
+        result = checked(payload)
+        record = self.get(result.request_id)
+        self.calls[result.request_id] += 1
+        if record is None and not self._create_missing:
+            raise user_error(f"There is no image request {result.request_id}.")
+        fresh = record is None or result.version > record.version
+        if fresh:
+            self._write(self._entry(result, record), result.content)
+        return _answer(self._records[result.request_id], applied=fresh)
+
+    def as_json(self, request_id: str) -> dict[str, Any]:
+        """Return a record as a JSON object. Raises KeyError for an unknown one."""
+        record = self._records[request_id]
+        more = {"applied": record.applied, "calls": self.calls[request_id], "sha256": record.sha256}
+        return {_camel(name): value for name, value in asdict(record).items()} | more
+
+    def _entry(self, result: Result, record: Record | None) -> Entry:
+        return {
+            "requestId": result.request_id,
+            "recordId": record.record_id if record else len(self) + 1,
+            "version": result.version,
+            "status": result.status,
+            "errorCode": result.error_code,
+            "errorMessage": result.error_message,
+            "image": result.image,
+        }
+
+    def _write(self, entry: Entry, image: bytes | None = None) -> None:
+        self._ledger.append(entry, image)
+        self._play(entry)
+
+    def _play(self, entry: Entry) -> None:
+        """Let an entry of the ledger take effect, now or after a restart."""
+        name, version = entry["requestId"], entry["version"]
+        record = self._records.get(name) or Record(request_id=name, record_id=entry["recordId"])
+        if version:
+            image = entry["image"]
+            record = replace(
+                record,
+                status=entry["status"],
+                version=version,
+                versions=(*record.versions, version),
+                error_code=entry["errorCode"],
+                error_message=entry["errorMessage"],
+                image=image or record.image,
+                attachment_id=next(self._attachment_ids) if image else record.attachment_id,
+            )
+        self._records[name] = record
+
+
+def _answer(record: Record, *, applied: bool) -> dict[str, Any]:
+    return {"applied": applied, "recordId": record.record_id, "attachmentId": record.attachment_id}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)

@@ -1,0 +1,144 @@
+"""Serve an ASGI application on a real socket: inside a running loop, or as the whole of a command."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+ABORT = "aigen.abort"
+"""Key in the ASGI scope: a function that cuts the caller's connection."""
+
+
+class DropConnection(Response):
+    """An answer that never comes: the connection is cut and the caller reads an empty reply.
+
+    Works under `serving` and `run` only, because ASGI itself has no word for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(status_code=500)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's shape
+        scope[ABORT]()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve `app` in the current loop and yield its base URL, which already accepts connections.
+
+    `port` 0 picks a free one. No signal handlers are installed. At the end idle connections are closed and
+    requests still running are cancelled at once. Raises RuntimeError when the application does not start,
+    OSError when the port is taken.
+    """
+    door = _bind(host, port)
+    server = uvicorn.Server(_config(app))
+    cuttable = _Cuttable(app, server.server_state)
+    server.config.app = cuttable
+    try:
+        await _start(server, door)
+        address, actual_port = door.getsockname()[:2]
+        yield f"http://{address}:{actual_port}"
+    finally:
+        cuttable.closing = True
+        await _stop(server)
+        door.close()
+
+
+def run(
+    app: ASGIApp,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    announce: Callable[[str], None] | None = None,
+) -> None:
+    """Serve `app` until SIGINT or SIGTERM; `announce` is called with the base URL once it accepts."""
+    asyncio.run(_serve_until_signal(app, host, port, announce or (lambda _url: None)))
+
+
+async def _serve_until_signal(app: ASGIApp, host: str, port: int, announce: Callable[[str], None]) -> None:
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    async with serving(app, host=host, port=port) as url:
+        announce(url)
+        await asked_to_stop.wait()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    door = socket.socket(family, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind((host, port))
+    except OSError:
+        door.close()
+        raise
+    return door
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    """Leave logging alone, and send no header that would need uvicorn's clock loop."""
+    return uvicorn.Config(
+        app,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        date_header=False,
+        server_header=False,
+        proxy_headers=False,
+    )
+
+
+async def _start(server: uvicorn.Server, door: socket.socket) -> None:
+    """Run uvicorn's own start without its main loop, which only waits for signals and tells the time."""
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    try:
+        await server.startup(sockets=[door])
+    except SystemExit as stopped:
+        raise RuntimeError("the application did not start") from stopped
+
+
+async def _stop(server: uvicorn.Server) -> None:
+    if not server.started:
+        return
+    for listener in server.servers:
+        listener.close()
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
+    running = list(server.server_state.tasks)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await server.lifespan.shutdown()
+
+
+class _Cuttable:
+    """The application, with a way to cut its callers' connections and to end quietly."""
+
+    def __init__(self, app: ASGIApp, state: uvicorn.server.ServerState) -> None:
+        self._app = app
+        self._state = state
+        self.closing = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            caller = scope["client"]
+            scope[ABORT] = lambda: self._cut(caller)
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self.closing:
+                raise
+
+    def _cut(self, caller: tuple[str, int]) -> None:
+        for connection in list(self._state.connections):
+            if connection.transport.get_extra_info("peername")[:2] == caller:
+                connection.transport.abort()

@@ -1,0 +1,160 @@
+"""What the three simulators have in common: an application, faults on command, a record of the calls."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from aigen_bridge.sim.calls import Calls
+from aigen_bridge.sim.faults import Fault, FaultKind, Faults
+from aigen_bridge.sim.serving import DropConnection
+
+Clock = Callable[[], float]
+"""Seconds since 1970, like time.time."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as a handler sees it."""
+
+    request: Request
+    raw: bytes
+    """The body as it came."""
+    json: Any
+    """The body as JSON; None when it is empty or no JSON."""
+
+
+Handler = Callable[[Received], Awaitable[Response]]
+_FAULT_LIST = TypeAdapter(list[Fault])
+
+
+class Simulator:
+    """One simulated system.
+
+    `app` is the ASGI application, `faults` the queue of what shall go wrong, `calls` what was received. The
+    same three can be used over HTTP: `POST`, `GET`, `DELETE /_sim/faults` and `GET`, `DELETE /_sim/calls`.
+    """
+
+    def __init__(self, *, seed: int = 0, clock: Clock = time.time) -> None:
+        self.faults = Faults(seed)
+        self.calls = Calls()
+        self.clock = clock
+        self.app = Starlette(routes=[*self.routes(), *self._control_routes()], lifespan=self._lifespan)
+
+    def routes(self) -> list[Route]:
+        """Return the simulated system's own endpoints."""
+        raise NotImplementedError
+
+    def refusal(self, fault: Fault) -> Response:
+        """Answer as the simulated system does when it fails with `fault.status`."""
+        raise NotImplementedError
+
+    def summary(self, received: Received) -> Mapping[str, Any]:
+        """Return what the record of calls keeps of a body."""
+        return received.json if isinstance(received.json, dict) else {}
+
+    async def open(self) -> None:
+        """Run before the first request."""
+
+    async def close(self) -> None:
+        """Run after the last request."""
+
+    def at(self, path: str, place: str, handler: Handler, method: str = "POST") -> Route:
+        """Make an endpoint that records its calls under the name `place` and suffers its faults."""
+
+        async def endpoint(request: Request) -> Response:
+            received = await _receive(request)
+            call = self.calls.arrived(
+                route=place,
+                method=request.method,
+                path=request.url.path,
+                at=self.clock(),
+                headers=request.headers,
+                fields=self.summary(received),
+            )
+            response = await self._suffer(self.faults.take(place), received, handler)
+            self.calls.answered(call, 0 if isinstance(response, DropConnection) else response.status_code)
+            return response
+
+        return Route(path, endpoint, methods=[method])
+
+    async def _suffer(self, fault: Fault | None, received: Received, handler: Handler) -> Response:
+        if fault is None:
+            return await handler(received)
+        await asyncio.sleep(fault.delay)
+        if fault.kind is FaultKind.DROP:
+            return DropConnection()
+        if fault.kind is FaultKind.STATUS:
+            return self.refusal(fault)
+        response = await handler(received)
+        return response if fault.kind is FaultKind.DELAY else await self._instead_of(response, fault)
+
+    async def _instead_of(self, response: Response, fault: Fault) -> Response:
+        """Do what would follow the answer, then give another one or none."""
+        if response.background is not None:
+            await response.background()
+        return DropConnection() if fault.kind is FaultKind.DROP_AFTER else self.refusal(fault)
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        await self.open()
+        try:
+            yield
+        finally:
+            await self.close()
+
+    def _control_routes(self) -> list[Route]:
+        return [
+            Route("/_sim/faults", self._add_faults, methods=["POST"]),
+            Route("/_sim/faults", self._show_faults, methods=["GET"]),
+            Route("/_sim/faults", self._clear_faults, methods=["DELETE"]),
+            Route("/_sim/calls", self._show_calls, methods=["GET"]),
+            Route("/_sim/calls", self._clear_calls, methods=["DELETE"]),
+        ]
+
+    async def _add_faults(self, request: Request) -> Response:
+        try:
+            wanted = json.loads(await request.body())
+            faults = _FAULT_LIST.validate_python(wanted if isinstance(wanted, list) else [wanted])
+        except ValidationError as error:
+            return JSONResponse({"detail": error.errors(include_url=False, include_context=False)}, 422)
+        except ValueError:
+            return JSONResponse({"detail": "the body is no JSON"}, 400)
+        self.faults.add(*faults)
+        return JSONResponse(self.faults.as_json(), 201)
+
+    async def _show_faults(self, _request: Request) -> Response:
+        return JSONResponse(self.faults.as_json())
+
+    async def _clear_faults(self, _request: Request) -> Response:
+        self.faults.clear()
+        return Response(status_code=204)
+
+    async def _show_calls(self, _request: Request) -> Response:
+        return JSONResponse(self.calls.as_json())
+
+    async def _clear_calls(self, _request: Request) -> Response:
+        self.calls.clear()
+        return Response(status_code=204)
+
+
+def retry_after(fault: Fault) -> dict[str, str]:
+    """Return the headers that go with a refusal."""
+    return {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+
+
+async def _receive(request: Request) -> Received:
+    raw = await request.body()
+    try:
+        return Received(request, raw, json.loads(raw) if raw else None)
+    except ValueError:
+        return Received(request, raw, None)

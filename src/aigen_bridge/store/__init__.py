@@ -1,0 +1,1 @@
+"""The only SQL. Every public method is one transaction of its own: what it returns is committed."""

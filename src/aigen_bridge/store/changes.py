@@ -1,0 +1,96 @@
+"""The one place where a request's state is written, with everything that the move causes.
+
+Moves, their record, the end of outbox entries that the move makes pointless, and the new entry that it owes:
+all in the caller's transaction. The guard is in the statement: a request that is no longer where the move
+expects it stays as it is.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aigen_bridge.domain.request import Change
+
+CHANNEL = "aigen_outbox"
+"""NOTIFY wakes workers here; the payload is the step. A hint only: a worker that misses it polls."""
+
+_MOVE = text("""
+    WITH wanted AS (
+        SELECT * FROM unnest(
+            CAST(:request_id AS uuid[]), CAST(:before AS text[]), CAST(:after AS text[]), CAST(:version AS int[]),
+            CAST(:failed_by AS text[]), CAST(:error_code AS text[]), CAST(:error_message AS text[]),
+            CAST(:image AS text[]), CAST(:note AS text[])
+        ) AS wanted (request_id, before, after, version, failed_by, error_code, error_message, image, note)
+    ), moved AS (
+        UPDATE requests AS r SET
+            status = w.after,
+            version = r.version + 1,
+            updated_at = now(),
+            failed_by = w.failed_by,
+            error_code = w.error_code,
+            error_message = w.error_message,
+            image = coalesce(CAST(w.image AS jsonb), r.image),
+            dispatched_at = CASE w.after WHEN 'dispatched' THEN now() ELSE r.dispatched_at END,
+            completed_at = CASE WHEN w.after IN ('completed', 'failed', 'cancelled') THEN now() END,
+            callback_deadline_at = CASE w.after
+                WHEN 'dispatched' THEN now() + make_interval(secs => :deadline)
+                WHEN 'received' THEN r.callback_deadline_at END,
+            delivered_at = NULL
+        FROM wanted AS w
+        WHERE r.request_id = w.request_id
+            AND r.status = ANY (string_to_array(w.before, ','))
+            AND (w.version IS NULL OR r.version = w.version)
+            AND (r.status <> 'failed' OR r.failed_by = 'bridge')
+        RETURNING r.request_id, r.version, r.status, w.note
+    ), recorded AS (
+        INSERT INTO request_changes (request_id, version, status, note)
+        SELECT request_id, version, status, note FROM moved
+    ), ended AS (
+        UPDATE outbox AS o SET
+            state = CASE m.status WHEN 'cancelled' THEN 'cancelled' ELSE 'superseded' END,
+            finished_at = now(),
+            lease_owner = NULL
+        FROM moved AS m
+        WHERE o.request_id = m.request_id AND o.state = 'pending'
+    )
+    SELECT request_id, version FROM moved
+""")
+
+_OWE = text(f"""
+    WITH owed AS (
+        INSERT INTO outbox (request_id, step)
+        SELECT * FROM unnest(CAST(:request_id AS uuid[]), CAST(:step AS text[]))
+        RETURNING step
+    )
+    SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM owed) AS steps
+""")  # noqa: S608 - a constant of ours
+
+
+async def make(connection: AsyncConnection, changes: Sequence[Change], *, deadline: timedelta) -> dict[UUID, int]:
+    """Make the moves that are still possible; returns the new version of each request that moved.
+
+    `deadline`: how long a request that is now dispatched waits for its callback.
+    """
+    if not changes:
+        return {}
+    rows = {"deadline": deadline.total_seconds()} | _columns(changes)
+    moved = {row.request_id: row.version for row in await connection.execute(_MOVE, rows)}
+    owed = [c for c in changes if c.obligation and c.request_id in moved]
+    if owed:
+        entries = {"request_id": [c.request_id for c in owed], "step": [c.obligation for c in owed]}
+        await connection.execute(_OWE, entries)
+    return moved
+
+
+def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
+    plain = ("request_id", "after", "version", "failed_by", "error_code", "error_message", "note")
+    return {name: [getattr(c, name) for c in changes] for name in plain} | {
+        "before": [",".join(sorted(c.before)) for c in changes],
+        "image": [json.dumps(asdict(c.image)) if c.image else None for c in changes],
+    }

@@ -1,0 +1,74 @@
+"""The connection pool, and the translation of its errors into ours."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from aigen_bridge.domain.errors import StoreUnavailableError
+
+SESSION = {
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+    "TimeZone": "UTC",
+}
+"""No statement of ours takes long; one that does must not hold others up."""
+
+
+def open_engine(url: str, *, pool_size: int, name: str) -> AsyncEngine:
+    """A pool of at most `pool_size` connections, shown in PostgreSQL under `name`."""
+    options = " ".join(f"-c {key}={value}" for key, value in SESSION.items())
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        hide_parameters=True,  # prompts and images stay out of error messages
+        connect_args={"options": options, "connect_timeout": 5, "application_name": name},
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise StoreUnavailableError(_reason(error)) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StoreUnavailableError(_reason(error)) from error
+        raise
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return f"The database did not answer ({type(cause).__name__})."
+
+
+class Database:
+    """Transactions and single reads. Raises `StoreUnavailableError` when PostgreSQL is away."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Everything inside is committed together when the block ends, before anybody is answered."""
+        with _translated():
+            async with self._engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """For single statements: each stands alone."""
+        with _translated():
+            async with self._autocommit.connect() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()

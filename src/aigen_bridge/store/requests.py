@@ -1,0 +1,174 @@
+"""Requests: accepted, read, moved."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, select, text, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from aigen_bridge.domain.image import CheckedImage, StoredImage
+from aigen_bridge.domain.request import Change, FailedBy, ImageRequest, Status
+from aigen_bridge.store import changes
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.schema import images, requests
+
+_ACCEPT = text(f"""
+    WITH created AS (
+        INSERT INTO requests (request_id, correlation_id, event)
+        SELECT request_id, correlation_id, CAST(event AS jsonb)
+        FROM unnest(CAST(:request_id AS uuid[]), CAST(:correlation_id AS uuid[]), CAST(:event AS text[]))
+            AS wanted (request_id, correlation_id, event)
+        ON CONFLICT (request_id) DO NOTHING
+        RETURNING request_id, created_at
+    ), owed AS (
+        INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created
+    )
+    SELECT request_id, created_at, pg_notify('{changes.CHANNEL}', 'dispatch') FROM created
+""")  # noqa: S608 - a constant of ours
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """EVT-AIG-001 as it is to be stored; `event` as `ImageRequest.event`."""
+
+    request_id: UUID
+    correlation_id: UUID
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFilter:
+    """Which requests to list. `before` is the last one of the page before."""
+
+    status: Status | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    before: tuple[datetime, UUID] | None = None
+
+
+class Requests:
+    """The requests in PostgreSQL. `deadline`: how long a dispatched request waits for its callback."""
+
+    def __init__(self, database: Database, *, deadline: timedelta) -> None:
+        self._database = database
+        self._deadline = deadline
+
+    async def accept(self, wanted: Sequence[NewRequest]) -> list[tuple[ImageRequest, bool]]:
+        """Insert those that are new, each with its `dispatch` entry, in one commit.
+
+        Returns for each wanted one the request as it is now and whether this call created it.
+        """
+        ordered = sorted(wanted, key=lambda new: new.request_id)  # one lock order for all processes
+        async with self._database.transaction() as connection:
+            created = {
+                row.request_id: row.created_at for row in await connection.execute(_ACCEPT, _columns(ordered))
+            }
+        known = await self.find([new.request_id for new in wanted if new.request_id not in created])
+        return [self._accepted(new, created, known) for new in wanted]
+
+    @staticmethod
+    def _accepted(
+        new: NewRequest, created: dict[UUID, datetime], known: dict[UUID, ImageRequest]
+    ) -> tuple[ImageRequest, bool]:
+        if new.request_id in known:
+            return known[new.request_id], False
+        at = created[new.request_id]
+        request = ImageRequest(
+            request_id=new.request_id,
+            correlation_id=new.correlation_id,
+            event=new.event,
+            status=Status.QUEUED,
+            version=1,
+            created_at=at,
+            updated_at=at,
+        )
+        return request, True
+
+    async def find(self, request_ids: Sequence[UUID]) -> dict[UUID, ImageRequest]:
+        """Those of the requests that exist."""
+        if not request_ids:
+            return {}
+        async with self._database.reading() as connection:
+            rows = await connection.execute(select(requests).where(requests.c.request_id.in_(request_ids)))
+            return {row.request_id: to_request(row) for row in rows}
+
+    async def get(self, request_id: UUID) -> ImageRequest | None:
+        """The request, or None."""
+        return (await self.find([request_id])).get(request_id)
+
+    async def page(self, wanted: RequestFilter, limit: int) -> list[ImageRequest]:
+        """At most `limit` requests, newest first."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(_page(wanted).limit(limit))
+            return [to_request(row) for row in rows]
+
+    async def move(self, change: Change, image: CheckedImage | None = None) -> int | None:
+        """Make the move and keep the image; returns the new version, None if the request was elsewhere."""
+        async with self._database.transaction() as connection:
+            moved = await changes.make(connection, [change], deadline=self._deadline)
+            if moved and image is not None:
+                row = {"request_id": change.request_id, "content": image.content}
+                await connection.execute(images.insert(), row)
+        return moved.get(change.request_id)
+
+    async def keep_image(self, request_id: UUID, image: CheckedImage) -> None:
+        """Keep an image that came after the request was cancelled; nothing else changes."""
+        row = {"request_id": request_id, "content": image.content}
+        async with self._database.transaction() as connection:
+            await connection.execute(insert(images).values(row).on_conflict_do_nothing())
+            await connection.execute(
+                requests.update()
+                .where(requests.c.request_id == request_id, requests.c.image.is_(None))
+                .values(image=asdict(image.described))
+            )
+
+    async def image(self, request_id: UUID) -> bytes | None:
+        """The bytes of the request's image, or None."""
+        async with self._database.reading() as connection:
+            return await connection.scalar(select(images.c.content).where(images.c.request_id == request_id))
+
+
+def _columns(wanted: Sequence[NewRequest]) -> dict[str, list[Any]]:
+    return {
+        "request_id": [new.request_id for new in wanted],
+        "correlation_id": [new.correlation_id for new in wanted],
+        "event": [json.dumps(new.event) for new in wanted],
+    }
+
+
+def _page(wanted: RequestFilter) -> Select[Any]:
+    columns = requests.c
+    query = select(requests).order_by(columns.created_at.desc(), columns.request_id.desc())
+    if wanted.status:
+        query = query.where(columns.status == wanted.status.value)
+    if wanted.created_after:
+        query = query.where(columns.created_at >= wanted.created_after)
+    if wanted.created_before:
+        query = query.where(columns.created_at < wanted.created_before)
+    if wanted.before:
+        query = query.where(tuple_(columns.created_at, columns.request_id) < wanted.before)
+    return query
+
+
+def to_request(row: Row[Any]) -> ImageRequest:
+    """A row of `requests` in the words of the domain."""
+    return ImageRequest(
+        request_id=row.request_id,
+        correlation_id=row.correlation_id,
+        event=row.event,
+        status=Status(row.status),
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        dispatched_at=row.dispatched_at,
+        completed_at=row.completed_at,
+        delivered_at=row.delivered_at,
+        error_code=row.error_code,
+        error_message=row.error_message,
+        failed_by=FailedBy(row.failed_by) if row.failed_by else None,
+        image=StoredImage(**row.image) if row.image else None,
+    )

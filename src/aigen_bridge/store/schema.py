@@ -1,0 +1,139 @@
+"""The tables. The migrations build them; `make check` proves that both say the same.
+
+The database holds the invariants: legal states, ended exactly when a final state says so, an image exactly
+when completed, one live outbox entry for each request and step.
+"""
+
+from collections.abc import Iterable
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
+
+NOW = text("now()")
+ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
+ATTEMPT_OUTCOMES = ("done", "retry", "dead", "lost")
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _moment(name: str, *, required: bool = False) -> Column[object]:
+    default = NOW if required else None
+    return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
+
+
+def _one_of(column: str, allowed: Iterable[str]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in allowed)})"
+
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("request_id", Uuid, primary_key=True),
+    Column("correlation_id", Uuid, nullable=False),
+    Column("event", JSONB, nullable=False),
+    Column("status", Text, nullable=False, server_default=Status.QUEUED.value),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("failed_by", Text),
+    Column("image", JSONB(none_as_null=True)),
+    _moment("created_at", required=True),
+    _moment("updated_at", required=True),
+    _moment("dispatched_at"),
+    _moment("completed_at"),
+    _moment("delivered_at"),
+    _moment("callback_deadline_at"),
+    CheckConstraint(_one_of("status", Status), name="status"),
+    CheckConstraint(_one_of("failed_by", FailedBy), name="failed_by"),
+    CheckConstraint("(status = 'failed') = (failed_by IS NOT NULL)", name="failed"),
+    CheckConstraint("status <> 'completed' OR image IS NOT NULL", name="completed"),
+    CheckConstraint(f"({_one_of('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="ended"),
+    Index("requests_newest_idx", text("created_at DESC"), text("request_id DESC")),
+    Index("requests_status_idx", "status", text("created_at DESC"), text("request_id DESC")),
+)
+
+request_changes = Table(
+    "request_changes",
+    metadata,
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("note", Text),
+    _moment("at", required=True),
+    CheckConstraint(_one_of("status", Status), name="status"),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), primary_key=True),
+    Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL: images do not compress again
+    _moment("created_at", required=True),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("lease_owner", Text),
+    Column("error_code", Text),
+    Column("error_detail", Text),
+    _moment("created_at", required=True),
+    _moment("due_at", required=True),  # of a leased entry: when the lease ends
+    _moment("finished_at"),
+    CheckConstraint(_one_of("step", Step), name="step"),
+    CheckConstraint(_one_of("state", ENTRY_STATES), name="state"),
+    CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished"),
+    CheckConstraint("lease_owner IS NULL OR state = 'pending'", name="lease"),
+    Index("outbox_due_idx", "step", "due_at", postgresql_where=text("state = 'pending'")),
+    Index("outbox_live_idx", "request_id", "step", unique=True, postgresql_where=text("state = 'pending'")),
+    Index("outbox_dead_idx", "finished_at", postgresql_where=text("state = 'dead'")),
+    Index("outbox_request_idx", "request_id"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("entry_id", BigInteger, ForeignKey(outbox.c.id, ondelete="CASCADE"), nullable=False),
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("http_status", Integer),
+    Column("error_code", Text),
+    Column("detail", Text),
+    _moment("started_at", required=True),
+    _moment("finished_at", required=True),
+    CheckConstraint(_one_of("outcome", ATTEMPT_OUTCOMES), name="outcome"),
+    Index("attempts_request_idx", "request_id"),
+    Index("attempts_entry_idx", "entry_id"),
+)

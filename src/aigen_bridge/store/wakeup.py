@@ -1,0 +1,36 @@
+"""LISTEN for new outbox entries, so that a worker wakes at once. A hint: polling finds what it misses."""
+
+import asyncio
+from collections.abc import Callable
+
+import psycopg
+import structlog
+
+from aigen_bridge.store.changes import CHANNEL
+
+RECONNECT_AFTER = 1.0
+"""Seconds."""
+
+log = structlog.get_logger(__name__)
+
+
+async def listen(url: str, wake: Callable[[str], None]) -> None:
+    """Call `wake` with the step of each new entry, and with "" after each (re)connection. Runs until cancelled."""
+    conninfo = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    while True:
+        try:
+            await _listen_once(conninfo, wake)
+        except psycopg.Error as error:
+            log.warning("outbox.listen_interrupted", reason=type(error).__name__)
+        await asyncio.sleep(RECONNECT_AFTER)
+
+
+async def _listen_once(conninfo: str, wake: Callable[[str], None]) -> None:
+    connecting = psycopg.AsyncConnection.connect(
+        conninfo, autocommit=True, connect_timeout=5, application_name="aigen-bridge listen"
+    )
+    async with await connecting as connection:
+        await connection.execute(f"LISTEN {CHANNEL}")
+        wake("")
+        async for notice in connection.notifies():
+            wake(notice.payload)

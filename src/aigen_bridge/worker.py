@@ -1,0 +1,198 @@
+"""Claim → run the step → settle: the only loop. Each step has a lane of its own, so that a slow Odoo never
+holds up dispatching.
+"""
+
+import asyncio
+import os
+import random
+import socket
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+
+import structlog
+
+from aigen_bridge.domain.errors import PermanentError, StepError, StoreUnavailableError, TransientError
+from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
+from aigen_bridge.domain.retry import RetryAt, decide
+from aigen_bridge.pipeline.step import StepRunner
+from aigen_bridge.settings import Settings, WorkerSettings
+from aigen_bridge.store.group_commit import GroupCommit
+from aigen_bridge.store.outbox import Claim, Outbox, Settlement
+from aigen_bridge.wiring import open_worker
+
+CLAIM_MAX, SETTLE_MAX = 100, 200
+"""Entries claimed and claims settled in one transaction, at most."""
+STORE_PAUSE = 1.0
+"""Seconds before asking a database again that did not answer."""
+CONTENDED_PAUSE = 0.02
+"""Seconds before looking again at an entry that is due but in another worker's hand."""
+BUG_TRIES = 3
+"""An unknown exception is a bug of ours; it may pass, within these tries."""
+
+log = structlog.get_logger(__name__)
+
+
+async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
+    """Work until `stop` is set, then finish what is in hand within the grace time and give the rest back."""
+    async with open_worker(settings) as parts:
+        settle = GroupCommit(parts.outbox.settle, most=SETTLE_MAX)
+        lanes = {r.step.value: Lane(r, parts.outbox, settle, settings.worker) for r in parts.runners}
+        helpers = [
+            asyncio.create_task(parts.listen(lambda step: _wake(lanes, step))),
+            asyncio.create_task(_wake_at_stop(lanes, stop)),
+        ]
+        log.info("worker.started", steps=list(lanes))
+        try:
+            await asyncio.gather(*(lane.run(stop) for lane in lanes.values()))
+        finally:
+            for helper in helpers:
+                helper.cancel()
+        log.info("worker.stopped")
+
+
+def _wake(lanes: Mapping[str, "Lane"], step: str) -> None:
+    for lane in [lanes[step]] if step in lanes else lanes.values():
+        lane.wake.set()
+
+
+async def _wake_at_stop(lanes: Mapping[str, "Lane"], stop: asyncio.Event) -> None:
+    await stop.wait()
+    _wake(lanes, "")
+
+
+class Lane:
+    """The loop for one step. Sleeps until the next entry is due, somebody wakes it, or the poll is due."""
+
+    def __init__(
+        self,
+        runner: StepRunner,
+        outbox: Outbox,
+        settle: GroupCommit[Settlement, bool],
+        settings: WorkerSettings,
+    ) -> None:
+        self.wake = asyncio.Event()
+        self._runner = runner
+        self._outbox = outbox
+        self._settle = settle
+        self._settings = settings
+        self._owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._random = random.Random()  # noqa: S311 - for jitter
+        self._in_hand: dict[asyncio.Task[None], Claim] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then drain."""
+        while not stop.is_set():
+            self.wake.clear()
+            pause = await self._claim()
+            try:
+                await asyncio.wait_for(self.wake.wait(), pause)
+            except TimeoutError:
+                continue
+        await self._drain()
+
+    async def _claim(self) -> float:
+        """Take what is due and start on it; returns the seconds to sleep."""
+        poll = self._settings.poll.total_seconds()
+        limit = min(self._runner.concurrency - len(self._in_hand), CLAIM_MAX)
+        if limit <= 0:
+            return poll  # the first that is finished wakes us
+        try:
+            claims = await self._outbox.claim(
+                self._runner.step, limit=limit, lease=self._settings.lease, owner=self._owner
+            )
+            for claim in claims:
+                self._start(claim)
+            if len(claims) == limit:
+                return 0
+            due = await self._outbox.next_due(self._runner.step)
+        except StoreUnavailableError as error:
+            log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
+            return STORE_PAUSE
+        return poll if due is None else min(poll, max(due.total_seconds(), CONTENDED_PAUSE))
+
+    def _start(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._work(claim))
+        self._in_hand[task] = claim
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return  # `_drain` gives its claim back
+        claim = self._in_hand.pop(task)
+        if error := task.exception():  # a bug of ours: the lease runs out, and the entry is tried again
+            log.error("worker.bug", entry_id=claim.entry_id, exc_info=error)
+        self.wake.set()
+
+    async def _work(self, claim: Claim) -> None:
+        started = time.monotonic()
+        outcome = await self._outcome(claim, started)
+        took = timedelta(seconds=time.monotonic() - started)
+        _log_outcome(claim, outcome, took)
+        await self._settle_within_lease(Settlement(claim, outcome, took), started)
+
+    async def _outcome(self, claim: Claim, started: float) -> Outcome:
+        try:
+            self._refuse_poison(claim)
+            return Done(await self._runner.run(claim))
+        except StepError as error:
+            failure = error
+        except StoreUnavailableError as error:
+            failure = TransientError(error.code, error.detail)
+        except Exception as error:
+            log.exception("step.bug", step=claim.step.value, request_id=str(claim.request.request_id))
+            failure = TransientError("unexpected", f"{type(error).__name__} (see the log).", tries=BUG_TRIES)
+        now = claim.claimed_at + timedelta(seconds=time.monotonic() - started)
+        verdict = decide(self._runner.policy, claim.attempt, failure, now, claim.began_at, self._random)
+        if isinstance(verdict, RetryAt):
+            return Retry(verdict.at, failure)
+        return Dead(failure, self._runner.gave_up(failure))
+
+    def _refuse_poison(self, claim: Claim) -> None:
+        """An entry that takes every worker down with it ends here instead of going round for ever."""
+        if claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None:
+            raise PermanentError("lease_lost", "No worker finished it: each lost its lease or died.")
+
+    async def _settle_within_lease(self, settlement: Settlement, started: float) -> None:
+        """What happened must be written down; a database that is away for a moment is waited for."""
+        until = started + self._settings.lease.total_seconds()
+        while True:
+            try:
+                if not await self._settle(settlement):
+                    log.warning("entry.no_longer_ours", entry_id=settlement.claim.entry_id)
+            except StoreUnavailableError as error:
+                if time.monotonic() + STORE_PAUSE > until:
+                    log.error("entry.not_settled", entry_id=settlement.claim.entry_id, detail=error.detail)  # noqa: TRY400
+                    return
+                await asyncio.sleep(STORE_PAUSE)
+            else:
+                return
+
+    async def _drain(self) -> None:
+        if self._in_hand:
+            await asyncio.wait(self._in_hand, timeout=self._settings.grace.total_seconds())
+        left = list(self._in_hand)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        claims = [self._in_hand.pop(task) for task in left if task in self._in_hand]
+        if claims:
+            log.info("worker.gives_back", step=self._runner.step.value, entries=len(claims))
+            await self._outbox.release(claims)
+
+
+def _log_outcome(claim: Claim, outcome: Outcome, took: timedelta) -> None:
+    facts = {
+        "request_id": str(claim.request.request_id),
+        "correlation_id": str(claim.request.correlation_id),
+        "attempt": claim.attempt,
+        "duration_ms": round(took.total_seconds() * 1000, 1),
+    }
+    event = f"{claim.step}.{type(outcome).__name__.lower()}"
+    match outcome:
+        case Done():
+            log.info(event, **facts)
+        case Retry(at, error):
+            log.warning(event, **facts, code=error.code, detail=error.detail, next_try_at=at.isoformat())
+        case Dead(error):
+            log.error(event, **facts, code=error.code, detail=error.detail)
