@@ -34,7 +34,7 @@ check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) python -m tests.check_migrations
+	$(RUN) pytest -q tests/contract/test_migrations.py
 	$(RUN) aigen-bridge openapi --check
 	$(RUN) openapi-spec-validator openapi/aigen-bridge.json
 	$(UV) lock --check

@@ -64,6 +64,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("request_id", name=op.f("images_pkey")),
     )
+    op.execute("ALTER TABLE images ALTER COLUMN content SET STORAGE EXTERNAL")  # images do not compress again
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),

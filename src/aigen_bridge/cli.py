@@ -13,13 +13,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 import uvicorn
 import uvloop
-from pydantic import ValidationError
 from rich.console import Console
 
 from aigen_bridge import __version__, logs
 from aigen_bridge.domain.errors import BridgeError
 from aigen_bridge.embedded import EmbeddedPostgresMissingError
-from aigen_bridge.settings import LogSettings, Settings, explain
+from aigen_bridge.settings import LogSettings, Settings, WrongSettingsError, load
+from aigen_bridge.sim import cli as sim_cli
 
 HOME = Path(".aigen")
 """Where `up` and `demo` keep their files."""
@@ -30,8 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-sim = typer.Typer(help="Stand-ins for Odoo, N8N and the AI service, speaking the real protocols.")
-app.add_typer(sim, name="sim")
+app.add_typer(sim_cli.app, name="sim")
 
 Port = Annotated[int, typer.Option(help="0 picks a free one.", min=0, max=65535)]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -42,8 +41,8 @@ def main() -> None:
     """Run the command line; every expected trouble is one clear line."""
     try:
         app()
-    except ValidationError as error:
-        _fail("Settings:", *explain(error), status=2)
+    except WrongSettingsError as error:
+        _fail(*error.lines, status=2)
     except EmbeddedPostgresMissingError as error:
         _fail(str(error), status=2)
     except BridgeError as error:
@@ -53,7 +52,7 @@ def main() -> None:
 
 
 def _fail(*lines: str, status: int = 1) -> NoReturn:
-    print("\n  ".join(lines), file=sys.stderr)  # noqa: T201 - this is the command line
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201 - this is the command line
     raise SystemExit(status)
 
 
@@ -107,7 +106,7 @@ def migrate() -> None:
     from aigen_bridge.store import migrations
 
     _log()
-    migrations.migrate(DatabaseSettings().database_url.get_secret_value())
+    migrations.migrate(load(DatabaseSettings).database_url.get_secret_value())
     _say(f"The database is at revision {migrations.head()}.")
 
 
@@ -160,7 +159,7 @@ def version() -> None:
 
 
 def _settings() -> Settings:
-    settings = Settings()
+    settings = load(Settings)
     logs.configure(settings.log.level, settings.log.format)
     return settings
 

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from pydantic import ValidationError
 
 from aigen_bridge.api.app import create_app
 from aigen_bridge.embedded import postgres
-from aigen_bridge.settings import Scope, Settings
+from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 from aigen_bridge.sim.chain import simulators
 from aigen_bridge.store.migrations import migrate
 from aigen_bridge.worker import run_worker
@@ -41,7 +40,7 @@ class _Server(uvicorn.Server):
 async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say) -> None:
     """Serve and work until `stop` is set.
 
-    Raises `pydantic.ValidationError` when settings are wrong, `OSError` when the port is taken.
+    Raises `WrongSettingsError` when settings are wrong, `OSError` when the port is taken.
     """
     with socket.create_server((host, port)) as door:
         url = f"http://{host}:{door.getsockname()[1]}"
@@ -87,17 +86,15 @@ async def local_settings(home: Path, url: str, say: Say) -> AsyncIterator[Settin
             simulated = {"simulated-n8n": {"keys": [key], "scopes": [Scope.CALLBACKS]}}
             given |= dict(chain.bridge) | {"clients": given.get("clients", {}) | simulated}
             say(f"N8N and Odoo are not configured: simulators stand in, at {chain.n8n_url} and {chain.odoo_url}.")
-        yield Settings(**given)
+        yield load(Settings, **given)
 
 
-def _missing_parts() -> set[str]:
+def _missing_parts() -> frozenset[str]:
     try:
-        Settings()
-    except ValidationError as error:
-        return {
-            str(item["loc"][0]) for item in error.errors() if item["type"] == "missing" and len(item["loc"]) == 1
-        }
-    return set()
+        load(Settings)
+    except WrongSettingsError as error:
+        return error.missing_parts
+    return frozenset()
 
 
 def local_clients(home: Path) -> tuple[dict[str, Any], Path]:

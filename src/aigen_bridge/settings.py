@@ -10,15 +10,25 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
@@ -38,6 +48,13 @@ def _http_url(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http:// or https:// address")
     return value.rstrip("/")
+
+
+def _origin(value: str) -> str:
+    url = _http_url(value)
+    if urlsplit(url).path:
+        raise ValueError("must be an address without a path, such as https://odoo.example.com")
+    return url
 
 
 def _database_url(value: SecretStr) -> SecretStr:
@@ -66,7 +83,7 @@ class _Section(BaseModel):
 class Client(_Section):
     """A named caller. Two keys may be valid at once, so that one can be replaced without a gap."""
 
-    keys: tuple[SecretStr, ...] = Field(min_length=1, max_length=2)
+    keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(min_length=1, max_length=2)
     scopes: frozenset[Scope] = Field(min_length=1)
     signing_secrets: tuple[SecretStr, ...] = ()
 
@@ -84,7 +101,7 @@ class N8nSettings(_Section):
 class OdooSettings(_Section):
     """Where results go."""
 
-    url: HttpUrl
+    url: Annotated[str, AfterValidator(_origin)]
     database: str = Field(min_length=1)
     login: str = Field(min_length=1)
     api_key: SecretStr = Field(min_length=1, description="of a bot user that has no password")
@@ -147,7 +164,7 @@ class DatabaseSettings(BaseSettings):
 
 
 class Settings(DatabaseSettings):
-    """All of it. Building it raises `pydantic.ValidationError`; `explain` turns that into plain lines."""
+    """All of it. Built by `load`, which turns what is wrong into plain lines."""
 
     public_url: HttpUrl
     n8n: N8nSettings
@@ -157,23 +174,62 @@ class Settings(DatabaseSettings):
     worker: WorkerSettings = WorkerSettings()
     log: LogSettings = LogSettings()
 
+    @model_validator(mode="after")
+    def _lease_outlasts_every_call(self) -> "Settings":
+        longest = max(self.n8n.timeout, self.odoo.timeout)
+        if self.worker.lease <= longest:
+            raise ValueError(f"must be longer than every call may take, which is {longest.total_seconds():g} s")
+        return self
+
     @cached_property
     def callback_url(self) -> str:
         """Where N8N reports results."""
         return self.public_url + CALLBACK_PATH
 
 
-def explain(error: ValidationError) -> list[str]:
-    """One line for each wrong setting: its name as a variable and what is wrong; never its value."""
-    return [f"{_variable(item['loc'])} {_wrong(item)}" for item in error.errors(include_url=False)]
+class WrongSettingsError(Exception):
+    """Settings are missing or wrong. One line for each: its name as a variable and what is wrong, never its value.
+
+    `missing_parts` are the whole top-level settings that nothing was said about.
+    """
+
+    def __init__(self, lines: list[str], missing_parts: frozenset[str] = frozenset()) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+        self.missing_parts = missing_parts
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(kind: type[S], **given: Any) -> S:
+    """Read the settings; `given` ones come before all sources. Raises `WrongSettingsError`."""
+    try:
+        return kind(**given)
+    except SettingsError as error:  # a text that should be JSON is not
+        field = re.search(r'field "(\w+)"', str(error))
+        name = _variable((field[1],)) if field else "A setting"
+        raise WrongSettingsError([f"{name} is wrong: it is not valid JSON."]) from None
+    except ValidationError as error:
+        items = error.errors(include_url=False, include_input=False)
+        missing = {str(i["loc"][0]) for i in items if i["type"] == "missing" and len(i["loc"]) == 1}
+        lines = [line for item in items for line in _explained(item, kind)]
+        raise WrongSettingsError(lines, frozenset(missing)) from None
+
+
+def _explained(item: Any, kind: type[BaseSettings]) -> list[str]:
+    path = item["loc"]
+    if item["type"] != "missing":
+        return [f"{_variable(path)} is wrong: {item['msg'].removeprefix('Value error, ')}."]
+    section = kind.model_fields[path[0]].annotation if len(path) == 1 else None
+    if isinstance(section, type) and issubclass(section, _Section):
+        inner = [name for name, field in section.model_fields.items() if field.is_required()]
+        return [f"{_variable((*path, name))} is missing." for name in inner]
+    return [f"{_variable(path)} is missing."]
 
 
 def _variable(path: tuple[int | str, ...]) -> str:
-    parts = [str(part) for part in path]
+    parts = [str(part) for part in path] or ["worker", "lease"]  # the one rule over several settings
     if parts[0] == "clients":  # one JSON text holds them all
         return "AIGEN_CLIENTS" + "".join(f".{part}" for part in parts[1:])
     return "AIGEN_" + "__".join(parts).upper()
-
-
-def _wrong(item: Any) -> str:
-    return "is missing." if item["type"] == "missing" else f"is wrong: {item['msg']}."

@@ -15,7 +15,7 @@ from aigen_bridge.api.describe import json_body, message_schemas
 from aigen_bridge.api.v1 import callback, requests
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
-from aigen_bridge.settings import Settings
+from aigen_bridge.settings import Settings, load
 from aigen_bridge.wiring import open_api
 
 DESCRIPTION = """
@@ -59,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """The application of one process of `aigen-bridge serve`."""
-    settings = Settings()
+    settings = load(Settings)
     logs.configure(settings.log.level, settings.log.format)
     return create_app(settings)
 

@@ -70,6 +70,7 @@ def _fault(info: Mapping[str, Any]) -> StepError:
 
 
 def _http(error: urllib.error.HTTPError) -> StepError:
+    error.close()  # it holds the connection
     detail = f"Odoo's web server answered {error.code} {error.reason}."
     if error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR or error.code in {408, 425, 429}:
         return TransientError(f"odoo_http_{error.code}", detail, http_status=error.code)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -38,6 +39,10 @@ def _translated() -> Iterator[None]:
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise StoreUnavailableError(_reason(error)) from error
     except DBAPIError as error:
+        if isinstance(error.orig, UndefinedTable | UndefinedColumn):
+            raise StoreUnavailableError(
+                "The database does not have the tables of this version: run 'aigen-bridge migrate'."
+            ) from error
         if error.connection_invalidated:
             raise StoreUnavailableError(_reason(error)) from error
         raise

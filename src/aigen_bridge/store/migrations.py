@@ -28,13 +28,16 @@ def _config() -> Config:
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring the database to `revision`. Safe to run twice, and by several at once: they wait for each other."""
+    """Bring the database to `revision` (`base`: no table of ours is left).
+
+    Safe to run twice, and by several at once: they wait for each other.
+    """
     engine = create_engine(url, connect_args={"connect_timeout": 10})
     try:
         with engine.connect() as connection:
             config = _config()
             config.attributes["connection"] = connection
-            command.upgrade(config, revision)
+            command.downgrade(config, revision) if revision == "base" else command.upgrade(config, revision)
     except OperationalError as error:
         raise StoreUnavailableError(f"Could not connect to the database: {error.orig}".strip()) from error
     finally:

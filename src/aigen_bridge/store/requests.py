@@ -64,29 +64,16 @@ class Requests:
         """
         ordered = sorted(wanted, key=lambda new: new.request_id)  # one lock order for all processes
         async with self._database.transaction() as connection:
-            created = {
-                row.request_id: row.created_at for row in await connection.execute(_ACCEPT, _columns(ordered))
-            }
+            rows = await connection.execute(_ACCEPT, _columns(ordered))
+            created = {row.request_id: row.created_at for row in rows}
         known = await self.find([new.request_id for new in wanted if new.request_id not in created])
-        return [self._accepted(new, created, known) for new in wanted]
-
-    @staticmethod
-    def _accepted(
-        new: NewRequest, created: dict[UUID, datetime], known: dict[UUID, ImageRequest]
-    ) -> tuple[ImageRequest, bool]:
-        if new.request_id in known:
-            return known[new.request_id], False
-        at = created[new.request_id]
-        request = ImageRequest(
-            request_id=new.request_id,
-            correlation_id=new.correlation_id,
-            event=new.event,
-            status=Status.QUEUED,
-            version=1,
-            created_at=at,
-            updated_at=at,
-        )
-        return request, True
+        answers = []
+        for new in wanted:
+            first = new.request_id not in known  # of several with one id in this call, the first was inserted
+            if first:
+                known[new.request_id] = _fresh(new, created[new.request_id])
+            answers.append((known[new.request_id], first))
+        return answers
 
     async def find(self, request_ids: Sequence[UUID]) -> dict[UUID, ImageRequest]:
         """Those of the requests that exist."""
@@ -130,6 +117,18 @@ class Requests:
         """The bytes of the request's image, or None."""
         async with self._database.reading() as connection:
             return await connection.scalar(select(images.c.content).where(images.c.request_id == request_id))
+
+
+def _fresh(new: NewRequest, at: datetime) -> ImageRequest:
+    return ImageRequest(
+        request_id=new.request_id,
+        correlation_id=new.correlation_id,
+        event=new.event,
+        status=Status.QUEUED,
+        version=1,
+        created_at=at,
+        updated_at=at,
+    )
 
 
 def _columns(wanted: Sequence[NewRequest]) -> dict[str, list[Any]]:

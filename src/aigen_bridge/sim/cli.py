@@ -1,0 +1,80 @@
+"""`aigen-bridge sim …`: each stand-in on its own, for trying things by hand."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
+from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
+from aigen_bridge.sim.n8n_settings import CallbackStyle
+from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
+from aigen_bridge.sim.serving import run
+from aigen_bridge.sim.simulator import Simulator
+
+app = typer.Typer(
+    help="Stand-ins for Odoo, N8N and the AI service, speaking the real protocols.", no_args_is_help=True
+)
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(help="0 picks a free one.", min=0, max=65535)]
+
+
+def _run(simulator: Simulator, host: str, port: int, path: str = "") -> None:
+    def announce(url: str) -> None:
+        print(f"Ready: {url}{path}. Faults on command: POST {url}/_sim/faults. Stop with Ctrl-C.", flush=True)  # noqa: T201
+
+    run(simulator.app, host, port, announce=announce)
+
+
+@app.command()
+def flux(
+    key: Annotated[str, typer.Option(help="What callers send as 'Authorization: Key …'.")],
+    host: Host = "127.0.0.1",
+    port: Port = 8190,
+    seconds: Annotated[float, typer.Option(help="How long a generation takes.", min=0)] = 2.0,
+    url_lifetime: Annotated[float, typer.Option(help="Seconds that image URLs live.", min=0)] = 360.0,
+) -> None:
+    """The AI service, in the shape of fal.ai's flux-lora; draws real pictures."""
+    settings = FluxSettings(key=key, seconds=seconds, url_lifetime=url_lifetime)
+    _run(FluxSimulator(settings), host, port, "/fal-ai/flux-lora")
+
+
+@app.command()
+def n8n(
+    key: Annotated[str, typer.Option(help="What the bridge sends as X-API-Key.")],
+    callback_key: Annotated[str, typer.Option(help="What is sent to the callback as X-API-Key.")],
+    host: Host = "127.0.0.1",
+    port: Port = 5678,
+    flux_url: Annotated[str | None, typer.Option(help="The AI service; without it, it draws itself.")] = None,
+    flux_key: Annotated[str | None, typer.Option(help="The key of the AI service.")] = None,
+    callback_style: Annotated[CallbackStyle, typer.Option(help="How results are sent.")] = "v1",
+    signing_secret: Annotated[str | None, typer.Option(help="whsec_…: sign callbacks.")] = None,
+    ack_seconds: Annotated[float, typer.Option(help="How long the acknowledgement takes.", min=0)] = 0.15,
+) -> None:
+    """N8N with the workflow: webhook, AI call, callback with retries."""
+    settings = N8nSettings(
+        key=key,
+        callback_key=callback_key,
+        flux_url=flux_url,
+        flux_key=flux_key,
+        callback_style=callback_style,
+        signing_secret=signing_secret,
+        ack_seconds=ack_seconds,
+    )
+    _run(N8nSimulator(settings), host, port, "/webhook/aigen/v1/generate")
+
+
+@app.command()
+def odoo(
+    api_key: Annotated[str, typer.Option(help="The API key of the bridge's user.")],
+    host: Host = "127.0.0.1",
+    port: Port = 8069,
+    database: Annotated[str, typer.Option(help="The only database there is.")] = "odoo",
+    login: Annotated[str, typer.Option(help="The bridge's user.")] = "aigen-bridge",
+    seconds: Annotated[float, typer.Option(help="How long a call takes.", min=0)] = 0.03,
+    state: Annotated[Path | None, typer.Option(help="Folder that keeps what was applied.")] = None,
+) -> None:
+    """Odoo 18's /jsonrpc with the addon's one method."""
+    settings = OdooSettings(api_key=api_key, database=database, login=login, seconds=seconds, state_path=state)
+    _run(OdooSimulator(settings), host, port)

@@ -1,0 +1,95 @@
+"""Real `aigen-bridge` processes, started as a person starts them."""
+
+import asyncio
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND = (sys.executable, "-m", "aigen_bridge")
+
+
+def run(
+    *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env={**os.environ, **(environment or {})},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def mentioning(text: str) -> list[str]:
+    """The command lines of running processes that mention this text."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it may have ended by now
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in lines if text in line]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process that runs; `said` is what it printed until it was ready."""
+
+    process: asyncio.subprocess.Process
+    said: str
+
+    @property
+    def url(self) -> str:
+        """Where it says it listens."""
+        match = re.search(r"Ready: (http://[0-9.:]+)", self.said)
+        assert match, self.said
+        return match[1]
+
+
+@asynccontextmanager
+async def started(
+    *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path, ready: str
+) -> AsyncIterator[Running]:
+    """Start a command and wait until it prints a line that matches `ready`; ends it at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        env={**os.environ, "AIGEN_LOG__FORMAT": "json", **(environment or {})},
+        cwd=cwd,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    reading = None
+    try:
+        said = await asyncio.wait_for(_until(process, ready), 60)
+        reading = asyncio.create_task(_drain(process))
+        yield Running(process, said)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        if reading:
+            await reading
+
+
+async def _until(process: asyncio.subprocess.Process, ready: str) -> str:
+    said = ""
+    assert process.stdout
+    async for line in process.stdout:
+        said += line.decode()
+        if re.search(ready, line.decode()):
+            return said
+    raise AssertionError(f"it ended before it was ready:\n{said}")
+
+
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    assert process.stdout
+    while await process.stdout.read(65536):
+        pass

@@ -1,0 +1,112 @@
+"""A real PostgreSQL: one server a session, one database a test, cloned from a migrated template."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from aigen_bridge.embedded import postgres
+from aigen_bridge.store.database import Database, open_engine
+from aigen_bridge.store.migrations import migrate
+from stage import Stage, make_settings, staged, working
+
+TEMPLATE = "aigen_template"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server: AIGEN_TEST_DATABASE_URL, or an embedded one that waits for no disk."""
+    if given := os.environ.get("AIGEN_TEST_DATABASE_URL"):
+        yield given
+        return
+    folder = tmp_path_factory.mktemp("postgres") / "data"
+    with postgres(folder) as url:
+        _admin(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template_url(postgres_url: str) -> str:
+    """A migrated database that tests clone and never use themselves."""
+    _admin(postgres_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
+    url = _with_database(postgres_url, TEMPLATE)
+    migrate(sqlalchemy_url(url))
+    return url
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template_url: str) -> Iterator[str]:
+    """A migrated database of the test's own, in the form that settings take."""
+    name = f"aigen_test_{os.getpid()}_{next(_numbers)}"
+    _admin(postgres_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield _with_database(postgres_url, name)
+    _admin(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """A database without any table."""
+    name = f"aigen_empty_{os.getpid()}_{next(_numbers)}"
+    _admin(postgres_url, f"CREATE DATABASE {name}")
+    yield _with_database(postgres_url, name)
+    _admin(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test depends on the environment, the `.env` or the secret files of the machine it runs on."""
+    for name in list(os.environ):
+        if name.upper().startswith("AIGEN_") and name != "AIGEN_TEST_DATABASE_URL":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AIGEN_SECRETS_DIR", str(tmp_path / "no-secrets"))
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The same address as SQLAlchemy writes it."""
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def _admin(url: str, *statements: str) -> None:
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        for statement in statements:
+            connection.execute(sql.SQL(statement))
+
+
+def _with_database(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture
+async def stage(database_url: str) -> AsyncIterator[Stage]:
+    """Everything runs, the worker, too."""
+    async with staged(database_url) as stage, working(stage.settings):
+        yield stage
+
+
+@pytest.fixture
+async def idle_stage(database_url: str) -> AsyncIterator[Stage]:
+    """API and simulators without a worker."""
+    async with staged(database_url) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The store's own access to the test's database."""
+    settings = make_settings(database_url)
+    opened = Database(open_engine(settings.database_url.get_secret_value(), pool_size=10, name="test"))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def png() -> bytes:
+    """A true picture of 64x64 pixels."""
+    return (Path(__file__).parent / "lighthouse.png").read_bytes()

@@ -1,0 +1,46 @@
+"""The migrations: they build what the code works with, forwards and back, also from an installed wheel."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect
+
+from aigen_bridge.store import migrations, schema
+from conftest import sqlalchemy_url
+
+
+def test_the_migrations_build_exactly_the_tables_that_the_code_knows(database_url: str) -> None:
+    engine = create_engine(sqlalchemy_url(database_url))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        differences = compare_metadata(context, schema.metadata)
+    engine.dispose()
+    assert differences == []
+
+
+def test_every_check_of_the_code_is_in_the_database(database_url: str) -> None:
+    engine = create_engine(sqlalchemy_url(database_url))
+    inspector = inspect(engine)
+    for table in schema.metadata.sorted_tables:
+        expected = {str(c.name) for c in table.constraints if type(c).__name__ == "CheckConstraint"}
+        assert {c["name"] for c in inspector.get_check_constraints(table.name)} == expected
+    engine.dispose()
+
+
+def test_the_newest_revision_can_be_undone_and_done_again(empty_database_url: str) -> None:
+    url = sqlalchemy_url(empty_database_url)
+    migrations.migrate(url)
+    migrations.migrate(url, "base")
+    engine = create_engine(url)
+    assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
+    engine.dispose()
+    migrations.migrate(url)
+
+
+def test_images_are_stored_without_compression(database_url: str) -> None:
+    engine = create_engine(sqlalchemy_url(database_url))
+    with engine.connect() as connection:
+        storage = connection.exec_driver_sql(
+            "SELECT attstorage::text FROM pg_attribute WHERE attrelid = 'images'::regclass AND attname = 'content'"
+        ).scalar()
+    engine.dispose()
+    assert storage == "e"

@@ -1,0 +1,88 @@
+"""Bridge → Odoo: Odoo being away, faults inside HTTP 200, and one effect for each result."""
+
+import pytest
+
+from aigen_bridge.sim.faults import Fault, FaultKind
+from stage import Stage
+
+
+async def test_odoo_being_down_for_a_while_delays_the_result_and_loses_nothing(stage: Stage) -> None:
+    stage.chain.odoo.faults.add(Fault(kind=FaultKind.STATUS, status=503, times=2))
+    asked = await stage.ask()
+    ended = await stage.until_delivered(asked["requestId"])
+
+    assert ended["status"] == "completed"
+    assert stage.chain.odoo.records[asked["requestId"]].applied == 1
+
+
+@pytest.mark.parametrize("kind", [FaultKind.DROP, FaultKind.DROP_AFTER])
+async def test_a_cut_connection_to_odoo_leads_to_one_effect(stage: Stage, kind: FaultKind) -> None:
+    """Cut after the effect: Odoo has it and we do not know. The second call changes nothing there."""
+    warm = await stage.ask()  # so that the session exists and the fault hits the call itself
+    await stage.until_delivered(warm["requestId"])
+    stage.chain.odoo.faults.add(Fault(kind=kind))
+    asked = await stage.ask()
+    ended = await stage.until_delivered(asked["requestId"])
+
+    assert ended["status"] == "completed"
+    assert stage.chain.odoo.records[asked["requestId"]].applied == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["psycopg2.errors.SerializationFailure", "psycopg2.OperationalError", "builtins.RuntimeError"]
+)
+async def test_a_passing_fault_of_odoo_is_retried(stage: Stage, name: str) -> None:
+    stage.chain.odoo.faults.add(Fault(kind=FaultKind.ODOO_ERROR, name=name, detail="could not serialize"))
+    asked = await stage.ask()
+    await stage.until_delivered(asked["requestId"])
+
+    outcomes = await _delivery_outcomes(stage, asked["requestId"])
+    assert outcomes == ["retry", "done"]
+
+
+@pytest.mark.parametrize(
+    "name", ["odoo.exceptions.AccessError", "odoo.exceptions.ValidationError", "builtins.AttributeError"]
+)
+async def test_a_lasting_fault_of_odoo_is_not_retried(stage: Stage, name: str) -> None:
+    stage.chain.odoo.faults.add(Fault(kind=FaultKind.ODOO_ERROR, name=name, detail="no", times=None))
+    asked = await stage.ask()
+    await stage.until(asked["requestId"], lambda r: r["status"] == "completed")
+    outcomes: list[str] = []
+    await stage.until(asked["requestId"], lambda _: True)
+    while not outcomes:
+        outcomes = await _delivery_outcomes(stage, asked["requestId"])
+
+    assert outcomes == ["dead"]
+    assert (await stage.read(asked["requestId"]))["deliveredAt"] is None
+
+
+async def test_a_bug_of_odoo_is_tried_three_times(stage: Stage) -> None:
+    stage.chain.odoo.faults.add(Fault(kind=FaultKind.ODOO_ERROR, name="builtins.RuntimeError", times=None))
+    asked = await stage.ask()
+    outcomes: list[str] = []
+    while len(outcomes) < 3:
+        outcomes = await _delivery_outcomes(stage, asked["requestId"])
+
+    assert outcomes == ["retry", "retry", "dead"]
+
+
+async def test_odoos_traceback_goes_no_further(stage: Stage) -> None:
+    stage.chain.odoo.faults.add(Fault(kind=FaultKind.ODOO_ERROR, name="builtins.RuntimeError", detail="oops"))
+    asked = await stage.ask()
+    await stage.until_delivered(asked["requestId"])
+
+    [retry] = [e for e in await stage.timeline(asked["requestId"]) if e.get("outcome") == "retry"]
+    assert "oops" in retry["detail"]
+    assert "Traceback" not in retry["detail"]
+
+
+async def test_the_login_is_made_once_and_kept(stage: Stage) -> None:
+    for _ in range(3):
+        await stage.until_delivered((await stage.ask())["requestId"])
+
+    methods = [call.fields.get("method") for call in stage.chain.odoo.calls.to("jsonrpc")]
+    assert methods.count("login") == 1
+
+
+async def _delivery_outcomes(stage: Stage, request_id: str) -> list[str]:
+    return [e["outcome"] for e in await stage.timeline(request_id) if e.get("step") == "deliver"]

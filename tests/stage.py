@@ -1,0 +1,125 @@
+"""The stage: API, worker and simulators, each on a real socket, over a database of the test's own."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from aigen_bridge.api.app import create_app
+from aigen_bridge.contracts import examples
+from aigen_bridge.settings import Settings
+from aigen_bridge.sim.chain import Chain, simulators
+from aigen_bridge.sim.serving import serving
+from aigen_bridge.worker import run_worker
+
+REQUESTS = "/api/v1/influencegen/ai-image-requests"
+CALLBACK = "/api/v1/influencegen/ai-image-callback"
+KEYS = {"odoo": "key-of-odoo", "n8n": "key-of-n8n", "ops": "key-of-ops"}
+SCOPES = {"odoo": ["requests"], "n8n": ["callbacks"], "ops": ["ops"]}
+CLIENTS = {name: {"keys": [key], "scopes": SCOPES[name]} for name, key in KEYS.items()}
+UNREACHABLE: dict[str, dict[str, Any]] = {
+    "n8n": {"webhook_url": "http://127.0.0.1:9/webhook", "api_key": "k"},
+    "odoo": {"url": "http://127.0.0.1:9", "database": "odoo", "login": "bridge", "api_key": "k"},
+}
+
+
+def make_settings(database_url: str, **sections: Any) -> Settings:
+    """Settings for a test; `sections` as in `Settings`."""
+    given = UNREACHABLE | {"clients": CLIENTS, "public_url": "http://bridge.test"} | sections
+    return Settings(database_url=database_url, _env_file=None, **given)
+
+
+def make_event(**fields: Any) -> dict[str, Any]:
+    """A new EVT-AIG-001, small so that drawing is quick; a field given as None is left out."""
+    event = examples.REQUESTED | {
+        "requestId": str(uuid4()),
+        "correlationId": str(uuid4()),
+        "resolution": "64x64",
+    }
+    return {name: value for name, value in (event | fields).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a test plays with."""
+
+    api: httpx.AsyncClient
+    chain: Chain
+    settings: Settings
+
+    def as_client(self, name: str) -> dict[str, str]:
+        """The headers of one of the clients."""
+        return {"X-API-Key": KEYS[name]}
+
+    async def ask(self, **fields: Any) -> dict[str, Any]:
+        """Ask for an image; returns the resource."""
+        answer = await self.api.post(REQUESTS, json=make_event(**fields), headers=self.as_client("odoo"))
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    async def read(self, request_id: str) -> dict[str, Any]:
+        """The resource as it is now."""
+        answer = await self.api.get(f"{REQUESTS}/{request_id}", headers=self.as_client("ops"))
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def until(
+        self, request_id: str, condition: Callable[[dict[str, Any]], bool], *, seconds: float = 20
+    ) -> dict[str, Any]:
+        """The resource as soon as the condition holds."""
+        async with asyncio.timeout(seconds):
+            while not condition(found := await self.read(request_id)):
+                await asyncio.sleep(0.02)
+            return found
+
+    async def until_delivered(self, request_id: str, *, seconds: float = 20) -> dict[str, Any]:
+        """The resource as soon as Odoo knows how the request ended."""
+        return await self.until(request_id, lambda r: r["deliveredAt"] is not None, seconds=seconds)
+
+    async def timeline(self, request_id: str) -> list[dict[str, Any]]:
+        """What happened to the request."""
+        answer = await self.api.get(f"{REQUESTS}/{request_id}/timeline", headers=self.as_client("ops"))
+        return list(answer.json()["entries"])
+
+
+@asynccontextmanager
+async def serve_api(settings: Settings, *, port: int = 0) -> AsyncIterator[httpx.AsyncClient]:
+    """The API on a real socket, and a client for it."""
+    async with serving(create_app(settings), port=port) as url, httpx.AsyncClient(base_url=url, timeout=30) as api:
+        yield api
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[asyncio.Event]:
+    """A worker in the background; setting the event drains it early."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_worker(settings, stop))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        await task
+
+
+@asynccontextmanager
+async def staged(database_url: str, **sections: Any) -> AsyncIterator[Stage]:
+    """API and simulators; the worker is started by `working`."""
+    async with simulators(callback_key=KEYS["n8n"], flux_seconds=0) as chain:
+        door = _Door()
+        settings = make_settings(database_url, **{**chain.bridge, "public_url": door.url, **sections})
+        async with serve_api(settings, port=door.port) as api:
+            yield Stage(api, chain, settings)
+
+
+class _Door:
+    """A free port, known before the API is built, because the API must know its own address."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            self.port = door.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"

@@ -1,0 +1,75 @@
+"""When to try again."""
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aigen_bridge.domain.errors import PermanentError, TransientError
+from aigen_bridge.domain.retry import GiveUp, Policy, RetryAt, decide, exponential
+from aigen_bridge.pipeline.deliver import POLICY as DELIVER
+from aigen_bridge.pipeline.dispatch import WAITS
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+PASSING = TransientError("http_503", "busy")
+DISPATCH = Policy(WAITS)
+seconds = st.integers(0, 10_000).map(lambda n: timedelta(seconds=n))
+
+
+def wait(policy: Policy, attempt: int, error: TransientError = PASSING) -> timedelta | None:
+    verdict = decide(policy, attempt, error, NOW, NOW, Random(0))
+    return verdict.at - NOW if isinstance(verdict, RetryAt) else None
+
+
+def test_dispatch_waits_1_2_and_4_seconds_and_then_gives_up() -> None:
+    assert [wait(DISPATCH, n) for n in (1, 2, 3, 4)] == [*(timedelta(seconds=s) for s in (1, 2, 4)), None]
+
+
+def test_a_permanent_error_is_given_up_at_once() -> None:
+    assert isinstance(decide(DISPATCH, 1, PermanentError("http_404", "no"), NOW, NOW, Random(0)), GiveUp)
+
+
+def test_retry_after_lengthens_a_wait_and_never_shortens_it() -> None:
+    assert wait(DISPATCH, 3, TransientError("c", "d", retry_after=timedelta(seconds=9))) == timedelta(seconds=9)
+    assert wait(DISPATCH, 3, TransientError("c", "d", retry_after=timedelta(seconds=1))) == timedelta(seconds=4)
+
+
+def test_an_error_may_limit_its_own_tries() -> None:
+    bug = TransientError("unexpected", "?", tries=3)
+    assert [wait(DELIVER, n, bug) is None for n in (1, 2, 3)] == [False, False, True]
+
+
+@given(attempt=st.integers(1, 10_000))
+def test_delivering_goes_on_for_a_day_with_waits_up_to_six_minutes(attempt: int) -> None:
+    chosen = wait(DELIVER, attempt)
+    assert chosen is not None
+    assert timedelta(seconds=1) <= chosen <= timedelta(minutes=6)
+
+
+@given(age=seconds, wait_after=seconds)
+def test_an_entry_is_given_up_when_its_next_try_would_come_too_late(age: timedelta, wait_after: timedelta) -> None:
+    policy = Policy((), then_every=wait_after, give_up_after=timedelta(seconds=5_000))
+    verdict = decide(policy, 1, PASSING, NOW + age, NOW, Random(0)) if wait_after else GiveUp("no schedule")
+    too_late = age + wait_after > timedelta(seconds=5_000)
+    assert isinstance(verdict, GiveUp) == (too_late or not wait_after)
+
+
+@given(seed=st.integers(), attempt=st.integers(1, 20))
+def test_jitter_only_adds_and_stays_in_its_bounds(seed: int, attempt: int) -> None:
+    plain = DELIVER.wait_after(attempt)
+    verdict = decide(DELIVER, attempt, PASSING, NOW, NOW, Random(seed))
+    assert plain is not None
+    assert isinstance(verdict, RetryAt)
+    assert plain <= verdict.at - NOW <= plain * (1 + DELIVER.jitter)
+
+
+def test_an_exponential_schedule_grows_to_its_cap() -> None:
+    waits = exponential(timedelta(seconds=1), factor=3, times=5, cap=timedelta(seconds=20))
+    assert [w.total_seconds() for w in waits] == [1, 3, 9, 20, 20]
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3, 4, 5])
+def test_the_number_of_tries_is_the_length_of_the_schedule_plus_one(attempt: int) -> None:
+    assert (DISPATCH.wait_after(attempt) is None) == (attempt > len(WAITS))
