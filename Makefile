@@ -27,7 +27,7 @@ up: setup ## API and worker, with local stand-ins for what is not configured
 	@$(RUN) aigen-bridge up $(ARGS)
 
 test: setup ## All tests, on a real PostgreSQL
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest -n auto $(ARGS)
 
 check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift
 	$(RUN) ruff format --check .

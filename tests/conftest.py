@@ -14,7 +14,7 @@ from psycopg import sql
 from aigen_bridge.embedded import postgres
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.migrations import migrate
-from stage import Stage, make_settings, staged, working
+from stage import Stage, make_settings, sqlalchemy_url, staged, working
 
 TEMPLATE = "aigen_template"
 _numbers = count(1)
@@ -66,11 +66,6 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         if name.upper().startswith("AIGEN_") and name != "AIGEN_TEST_DATABASE_URL":
             monkeypatch.delenv(name)
     monkeypatch.setenv("AIGEN_SECRETS_DIR", str(tmp_path / "no-secrets"))
-
-
-def sqlalchemy_url(url: str) -> str:
-    """The same address as SQLAlchemy writes it."""
-    return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def _admin(url: str, *statements: str) -> None:
