@@ -27,10 +27,17 @@ UNREACHABLE: dict[str, dict[str, Any]] = {
     "odoo": {"url": "http://127.0.0.1:9", "database": "odoo", "login": "bridge", "api_key": "k"},
 }
 
+GENEROUS: dict[str, dict[str, Any]] = {
+    "requests": {"rate_limit": "100000/second"},
+    "callback": {"rate_limit": "100000/second"},
+    "image_urls": {"allow_http": True, "trusted_networks": ["127.0.0.0/8"]},
+}
+"""What tests need that are not about these limits."""
+
 
 def make_settings(database_url: str, **sections: Any) -> Settings:
     """Settings for a test; `sections` as in `Settings`."""
-    given = UNREACHABLE | {"clients": CLIENTS, "public_url": "http://bridge.test"} | sections
+    given = UNREACHABLE | GENEROUS | {"clients": CLIENTS, "public_url": "http://bridge.test"} | sections
     return Settings(database_url=database_url, _env_file=None, **given)
 
 

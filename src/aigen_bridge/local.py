@@ -102,9 +102,7 @@ def local_clients(home: Path) -> tuple[dict[str, Any], Path]:
     path = home / "clients.json"
     if not path.exists():
         home.mkdir(parents=True, exist_ok=True)
-        made = {
-            name: {"keys": [secrets.token_urlsafe(32)], "scopes": scopes} for name, scopes in CLIENT_SCOPES.items()
-        }
+        made = {name: {"keys": [secrets.token_urlsafe(32)], "scopes": scopes} for name, scopes in CLIENT_SCOPES.items()}
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(made, file, indent=2)
     return json.loads(path.read_text()), path

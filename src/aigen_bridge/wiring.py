@@ -1,21 +1,30 @@
 """Settings → the parts. Opens and closes them; knows every room, so that the rooms need not know each other."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from aigen_bridge.clients.images import ImageFetcher
 from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.odoo import OdooClient
+from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.request import ImageRequest
 from aigen_bridge.domain.retry import Policy
+from aigen_bridge.domain.signature import secret_bytes
+from aigen_bridge.pipeline.callback import RefuseUrl
 from aigen_bridge.pipeline.deliver import Deliver
 from aigen_bridge.pipeline.dispatch import WAITS, Dispatch
+from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import Settings
+from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings, OdooSettings
+from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database, open_engine
+from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import NewRequest, Requests
 from aigen_bridge.store.timeline import Timelines
 from aigen_bridge.store.wakeup import listen
@@ -33,7 +42,10 @@ class ApiParts:
     database: Database
     requests: Requests
     timelines: Timelines
+    quarantine: Quarantine
+    dead_letters: DeadLetters
     accept: GroupCommit[NewRequest, tuple[ImageRequest, bool]]
+    refuse_url: RefuseUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,60 +62,81 @@ class WorkerParts:
 async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
     """The parts of one API process. No connection is made before it is needed."""
     async with _database(settings, API_CONNECTIONS, "aigen-bridge api") as database:
-        requests = Requests(database, deadline=settings.callback.deadline)
-        accept = GroupCommit(requests.accept, most=GROUP_MAX)
-        yield ApiParts(settings, database, requests, Timelines(database), accept)
+        requests = Requests(database, _deadlines(settings))
+        yield ApiParts(
+            settings=settings,
+            database=database,
+            requests=requests,
+            timelines=Timelines(database),
+            quarantine=Quarantine(database),
+            dead_letters=DeadLetters(database),
+            accept=GroupCommit(requests.accept, most=GROUP_MAX),
+            refuse_url=_refuse_url(settings.image_urls),
+        )
 
 
 @asynccontextmanager
 async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
     """The parts of one worker process."""
-    async with (
-        _database(settings, WORKER_CONNECTIONS, "aigen-bridge worker") as database,
-        _n8n(settings) as webhook,
-        _odoo(settings) as odoo,
-    ):
-        deadline = settings.callback.deadline
-        dispatch = Dispatch(
-            webhook,
-            settings.callback_url,
-            concurrency=settings.n8n.concurrency,
-            policy=Policy(WAITS, jitter=settings.n8n.retry_jitter),
+    async with AsyncExitStack() as opened:
+        name = "aigen-bridge worker"
+        database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name))
+        webhook, odoo, fetcher = _n8n(settings.n8n), _odoo(settings.odoo), _fetcher(settings)
+        opened.push_async_callback(webhook.close)
+        opened.push_async_callback(fetcher.close)
+        opened.callback(odoo.close)
+        deadlines = _deadlines(settings)
+        policy = Policy(WAITS, jitter=settings.n8n.retry_jitter)
+        runners = (
+            Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, policy),
+            Fetch(fetcher, settings.image_urls.concurrency),
+            Deliver(odoo, Requests(database, deadlines), settings.odoo.concurrency),
         )
-        deliver = Deliver(odoo, Requests(database, deadline=deadline), concurrency=settings.odoo.concurrency)
         url = settings.database_url.get_secret_value()
-        yield WorkerParts(settings, Outbox(database, deadline=deadline), (dispatch, deliver), partial(listen, url))
+        yield WorkerParts(settings, Outbox(database, deadlines), runners, partial(listen, url))
+
+
+def _deadlines(settings: Settings) -> Deadlines:
+    return Deadlines(callback=settings.callback.deadline, image_url=settings.image_urls.lifetime)
 
 
 @asynccontextmanager
 async def _database(settings: Settings, connections: int, name: str) -> AsyncIterator[Database]:
-    url = settings.database_url.get_secret_value()
-    database = Database(open_engine(url, pool_size=connections, name=name))
+    database = Database(open_engine(settings.database_url.get_secret_value(), pool_size=connections, name=name))
     try:
         yield database
     finally:
         await database.close()
 
 
-@asynccontextmanager
-async def _n8n(settings: Settings) -> AsyncIterator[N8nWebhook]:
-    n8n = settings.n8n
-    webhook = N8nWebhook(
+def _refuse_url(image_urls: ImageUrlSettings) -> RefuseUrl:
+    return partial(checked_url, allow_http=image_urls.allow_http, allowed_hosts=image_urls.allowed_hosts)
+
+
+def _fetcher(settings: Settings) -> ImageFetcher:
+    image_urls = settings.image_urls
+    return ImageFetcher(
+        timeout=image_urls.timeout.total_seconds(),
+        max_bytes=settings.callback.max_bytes,
+        allow_http=image_urls.allow_http,
+        allowed_hosts=image_urls.allowed_hosts,
+        trusted_networks=image_urls.trusted_networks,
+    )
+
+
+def _n8n(n8n: N8nSettings) -> N8nWebhook:
+    secrets = [n8n.signing_secret.get_secret_value()] if n8n.signing_secret else []
+    return N8nWebhook(
         n8n.webhook_url,
         n8n.api_key.get_secret_value(),
         timeout=n8n.timeout.total_seconds(),
         concurrency=n8n.concurrency,
+        signing_keys=[secret_bytes(secret) for secret in secrets],
     )
-    try:
-        yield webhook
-    finally:
-        await webhook.close()
 
 
-@asynccontextmanager
-async def _odoo(settings: Settings) -> AsyncIterator[OdooClient]:
-    odoo = settings.odoo
-    client = OdooClient(
+def _odoo(odoo: OdooSettings) -> OdooClient:
+    return OdooClient(
         odoo.url,
         database=odoo.database,
         login=odoo.login,
@@ -111,7 +144,3 @@ async def _odoo(settings: Settings) -> AsyncIterator[OdooClient]:
         timeout=odoo.timeout.total_seconds(),
         concurrency=odoo.concurrency,
     )
-    try:
-        yield client
-    finally:
-        client.close()

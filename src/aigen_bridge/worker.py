@@ -97,12 +97,13 @@ class Lane:
         limit = min(self._runner.concurrency - len(self._in_hand), CLAIM_MAX)
         if limit <= 0:
             return poll  # the first that is finished wakes us
+        asked_at = time.monotonic()  # before the database's `claimed_at`: no wait comes out too short
         try:
             claims = await self._outbox.claim(
                 self._runner.step, limit=limit, lease=self._settings.lease, owner=self._owner
             )
             for claim in claims:
-                self._start(claim)
+                self._start(claim, asked_at)
             if len(claims) == limit:
                 return 0
             due = await self._outbox.next_due(self._runner.step)
@@ -111,8 +112,8 @@ class Lane:
             return STORE_PAUSE
         return poll if due is None else min(poll, max(due.total_seconds(), CONTENDED_PAUSE))
 
-    def _start(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._work(claim))
+    def _start(self, claim: Claim, asked_at: float) -> None:
+        task = asyncio.create_task(self._work(claim, asked_at))
         self._in_hand[task] = claim
         task.add_done_callback(self._finished)
 
@@ -124,14 +125,14 @@ class Lane:
             log.error("worker.bug", entry_id=claim.entry_id, exc_info=error)
         self.wake.set()
 
-    async def _work(self, claim: Claim) -> None:
+    async def _work(self, claim: Claim, asked_at: float) -> None:
         started = time.monotonic()
-        outcome = await self._outcome(claim, started)
+        outcome = await self._outcome(claim, asked_at)
         took = timedelta(seconds=time.monotonic() - started)
         _log_outcome(claim, outcome, took)
-        await self._settle_within_lease(Settlement(claim, outcome, took), started)
+        await self._settle_within_lease(Settlement(claim, outcome, took), asked_at)
 
-    async def _outcome(self, claim: Claim, started: float) -> Outcome:
+    async def _outcome(self, claim: Claim, asked_at: float) -> Outcome:
         try:
             self._refuse_poison(claim)
             return Done(await self._runner.run(claim))
@@ -142,8 +143,9 @@ class Lane:
         except Exception as error:
             log.exception("step.bug", step=claim.step.value, request_id=str(claim.request.request_id))
             failure = TransientError("unexpected", f"{type(error).__name__} (see the log).", tries=BUG_TRIES)
-        now = claim.claimed_at + timedelta(seconds=time.monotonic() - started)
-        verdict = decide(self._runner.policy, claim.attempt, failure, now, claim.began_at, self._random)
+        now = claim.claimed_at + timedelta(seconds=time.monotonic() - asked_at)
+        until = self._runner.policy.until(claim.began_at, claim.give_up_at)
+        verdict = decide(self._runner.policy, claim.attempt, failure, now, until, self._random)
         if isinstance(verdict, RetryAt):
             return Retry(verdict.at, failure)
         return Dead(failure, self._runner.gave_up(failure))
@@ -153,9 +155,9 @@ class Lane:
         if claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None:
             raise PermanentError("lease_lost", "No worker finished it: each lost its lease or died.")
 
-    async def _settle_within_lease(self, settlement: Settlement, started: float) -> None:
+    async def _settle_within_lease(self, settlement: Settlement, asked_at: float) -> None:
         """What happened must be written down; a database that is away for a moment is waited for."""
-        until = started + self._settings.lease.total_seconds()
+        until = asked_at + self._settings.lease.total_seconds()
         while True:
             try:
                 if not await self._settle(settlement):

@@ -33,9 +33,7 @@ def test_missing_settings_stop_the_start_with_their_names_and_nothing_else(comma
 
 
 def test_a_database_that_is_away_stops_migrate_with_one_line(tmp_path: Path) -> None:
-    done = run(
-        "migrate", environment={"AIGEN_DATABASE_URL": "postgresql://u:pw-secret@127.0.0.1:9/d"}, cwd=tmp_path
-    )
+    done = run("migrate", environment={"AIGEN_DATABASE_URL": "postgresql://u:pw-secret@127.0.0.1:9/d"}, cwd=tmp_path)
     assert done.returncode == 1
     assert "Could not connect" in done.stderr
     assert "Traceback" not in done.stderr
@@ -68,9 +66,7 @@ async def test_up_serves_a_request_to_its_image_with_nothing_configured(tmp_path
     assert (found["status"], status) == ("completed", 0)
 
 
-async def test_serve_answers_from_two_processes_and_stops_cleanly(
-    configured: dict[str, str], tmp_path: Path
-) -> None:
+async def test_serve_answers_from_two_processes_and_stops_cleanly(configured: dict[str, str], tmp_path: Path) -> None:
     arguments = ("serve", "--port", "0", "--processes", "2")
     async with started(*arguments, environment=configured, cwd=tmp_path, ready="Application startup") as api:
         api.process.send_signal(signal.SIGTERM)

@@ -24,9 +24,7 @@ def environment(stage: Stage, **extra: str) -> dict[str, str]:
     }
 
 
-async def test_a_worker_killed_during_a_delivery_leads_to_one_effect_in_odoo(
-    idle_stage: Stage, tmp_path: Path
-) -> None:
+async def test_a_worker_killed_during_a_delivery_leads_to_one_effect_in_odoo(idle_stage: Stage, tmp_path: Path) -> None:
     stage = idle_stage
     short = {"AIGEN_N8N__TIMEOUT": "1", "AIGEN_ODOO__TIMEOUT": "1.5", "AIGEN_WORKER__LEASE": "2"}
     stage.chain.odoo.faults.add(Fault(kind=FaultKind.DELAY, delay=1))

@@ -162,9 +162,7 @@ def test_every_network_of_postgresql_leads_nowhere_else():
 
 
 def test_only_postgresql_knows_the_password_of_its_superuser():
-    assert [name for name, service in SERVICES.items() if "postgres_password" in service["secrets"]] == [
-        "postgres"
-    ]
+    assert [name for name, service in SERVICES.items() if "postgres_password" in service["secrets"]] == ["postgres"]
 
 
 def test_the_bridges_secrets_are_given_to_the_bridge_only():

@@ -30,9 +30,7 @@ async def test_each_endpoint_lets_in_the_scopes_of_the_interface_and_no_others(
 
 
 @pytest.mark.parametrize(("method", "path"), [(m, p) for m, p, _ in CALLS])
-@pytest.mark.parametrize(
-    "headers", [{}, {"X-API-Key": "wrong"}, {"Authorization": "Bearer wrong"}, {"X-API-Key": ""}]
-)
+@pytest.mark.parametrize("headers", [{}, {"X-API-Key": "wrong"}, {"Authorization": "Bearer wrong"}, {"X-API-Key": ""}])
 async def test_no_key_or_an_unknown_one_is_a_401(
     idle_stage: Stage, method: str, path: str, headers: dict[str, str]
 ) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from aigen_bridge.domain.request import Change, FailedBy, Status
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.requests import Requests
 from stage import CALLBACK, REQUESTS, Stage
@@ -76,9 +77,7 @@ async def test_the_same_result_25_times_at_once_has_one_effect(
         assert await connection.scalar(entries) == 1
 
 
-async def test_of_a_result_and_a_failure_at_once_one_wins_and_the_other_is_409(
-    idle_stage: Stage, png: bytes
-) -> None:
+async def test_of_a_result_and_a_failure_at_once_one_wins_and_the_other_is_409(idle_stage: Stage, png: bytes) -> None:
     asked = await idle_stage.ask()
     answers = await asyncio.gather(report(idle_stage, completed(asked, png)), report(idle_stage, failed(asked)))
 
@@ -86,9 +85,7 @@ async def test_of_a_result_and_a_failure_at_once_one_wins_and_the_other_is_409(
     assert (await idle_stage.read(asked["requestId"]))["version"] == 2
 
 
-async def test_what_contradicts_an_earlier_result_is_a_409_and_changes_nothing(
-    idle_stage: Stage, png: bytes
-) -> None:
+async def test_what_contradicts_an_earlier_result_is_a_409_and_changes_nothing(idle_stage: Stage, png: bytes) -> None:
     asked = await idle_stage.ask()
     await report(idle_stage, completed(asked, png))
     before = await idle_stage.read(asked["requestId"])
@@ -228,9 +225,7 @@ async def test_every_difference_of_the_metadata_is_named(idle_stage: Stage, png:
 
 
 @pytest.mark.parametrize("spelling", [str.upper, lambda h: f"sha256:{h}", lambda h: _base64(bytes.fromhex(h))])
-async def test_common_spellings_of_hash_and_format_are_understood(
-    idle_stage: Stage, png: bytes, spelling: Any
-) -> None:
+async def test_common_spellings_of_hash_and_format_are_understood(idle_stage: Stage, png: bytes, spelling: Any) -> None:
     asked = await idle_stage.ask()
     metadata = {"format": "image/PNG", "size": len(png), "width": 64, "height": 64}
     event = completed(asked, png, imageMetadata=metadata, hashValue=spelling(hashlib.sha256(png).hexdigest()))
@@ -285,7 +280,7 @@ async def _fail_by_us(database: Database, asked: dict[str, Any]) -> None:
 
 
 def _requests(database: Database) -> Requests:
-    return Requests(database, deadline=timedelta(minutes=10))
+    return Requests(database, Deadlines(timedelta(minutes=10), timedelta(minutes=5)))
 
 
 def _base64(digest: bytes) -> str:

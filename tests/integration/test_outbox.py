@@ -11,25 +11,26 @@ from sqlalchemy.exc import IntegrityError
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.outcome import Advance, Dead, Delivered, Done, Fail, Outcome, Retry
 from aigen_bridge.domain.request import Change, FailedBy, FailureCode, Status, Step
+from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.outbox import Claim, Outbox, Settlement
 from aigen_bridge.store.requests import NewRequest, Requests
 from aigen_bridge.store.timeline import Timelines, Tried
 from stage import make_event
 
-DEADLINE = timedelta(minutes=10)
+DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
 LEASE = timedelta(seconds=60)
 BROKEN = TransientError("http_500", "N8N answered 500.", http_status=500)
 
 
 @pytest.fixture
 def requests(database: Database) -> Requests:
-    return Requests(database, deadline=DEADLINE)
+    return Requests(database, DEADLINES)
 
 
 @pytest.fixture
 def outbox(database: Database) -> Outbox:
-    return Outbox(database, deadline=DEADLINE)
+    return Outbox(database, DEADLINES)
 
 
 async def accept(requests: Requests, count: int = 1) -> list[UUID]:
@@ -166,9 +167,7 @@ async def test_what_is_given_back_is_due_at_once_and_not_counted(requests: Reque
     assert not await settle(outbox, held, Done(None))
 
 
-async def test_delivered_counts_only_for_the_version_that_was_delivered(
-    requests: Requests, outbox: Outbox
-) -> None:
+async def test_delivered_counts_only_for_the_version_that_was_delivered(requests: Requests, outbox: Outbox) -> None:
     [request_id] = await accept(requests)
     cancel = Change(request_id=request_id, before=frozenset({Status.QUEUED}), after=Status.CANCELLED)
     await requests.move(cancel)
@@ -215,9 +214,7 @@ async def test_a_failure_of_n8n_is_final_whatever_a_change_says(requests: Reques
     assert await requests.move(again) is None
 
 
-async def test_many_claims_are_settled_in_one_commit(
-    requests: Requests, outbox: Outbox, database: Database
-) -> None:
+async def test_many_claims_are_settled_in_one_commit(requests: Requests, outbox: Outbox, database: Database) -> None:
     await accept(requests, 50)
     claims = await claim(outbox, limit=50)
     outcomes = [Done(Advance(Status.DISPATCHED)), Retry(datetime.now(UTC), BROKEN)]

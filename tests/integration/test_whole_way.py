@@ -43,9 +43,7 @@ async def test_absent_optional_fields_are_not_sent_to_n8n(stage: Stage) -> None:
 
 
 async def test_the_person_learns_why_the_ai_service_refused(stage: Stage) -> None:
-    stage.chain.n8n.faults.add(
-        Fault(kind=FaultKind.AI_ERROR, name="content_policy", detail="The prompt was flagged.")
-    )
+    stage.chain.n8n.faults.add(Fault(kind=FaultKind.AI_ERROR, name="content_policy", detail="The prompt was flagged."))
     asked = await stage.ask()
     ended = await stage.until_delivered(asked["requestId"])
 
@@ -112,9 +110,7 @@ async def test_listing_goes_through_every_request_once_newest_first(idle_stage: 
     seen: list[str] = []
     cursor: dict[str, str] = {}
     for _ in range(3):
-        answer = await idle_stage.api.get(
-            REQUESTS, params={"limit": 2, **cursor}, headers=idle_stage.as_client("ops")
-        )
+        answer = await idle_stage.api.get(REQUESTS, params={"limit": 2, **cursor}, headers=idle_stage.as_client("ops"))
         page = answer.json()
         seen += [item["requestId"] for item in page["items"]]
         cursor = {"cursor": page["nextCursor"]}

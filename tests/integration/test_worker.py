@@ -35,9 +35,7 @@ async def test_stopping_finishes_what_is_in_hand(idle_stage: Stage) -> None:
     assert (tried["step"], tried["outcome"]) == ("dispatch", "done")
 
 
-async def test_what_is_not_finished_within_the_grace_time_is_given_back(
-    idle_stage: Stage, database: Database
-) -> None:
+async def test_what_is_not_finished_within_the_grace_time_is_given_back(idle_stage: Stage, database: Database) -> None:
     idle_stage.chain.n8n.faults.add(Fault(kind=FaultKind.DELAY, route="webhook", delay=5))
     hasty = idle_stage.settings.worker.model_copy(update={"grace": idle_stage.settings.worker.poll / 50})
     started = time.monotonic()

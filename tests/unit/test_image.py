@@ -1,12 +1,16 @@
 """What an image really is."""
 
 import hashlib
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pybase64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from aigen_bridge.domain.errors import ImageRejectedError
 from aigen_bridge.domain.image import ImageMetadata, check, normal_format, parse_sha256, read_metadata
@@ -59,7 +63,40 @@ def test_formats_are_understood_as_people_write_them(name: str) -> None:
     assert normal_format("JPG") == normal_format("image/jpeg") == "jpeg"
 
 
-def test_every_difference_is_named_at_once() -> None:
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize(
+    ("field", "lie"), [("format", "gif"), ("size", 7), ("width", 81), ("height", 0), ("height", -64)]
+)
+def test_a_lie_in_the_metadata_is_named_by_its_field(image_format: Any, field: str, lie: Any) -> None:
+    content = draw("a", seed=1, width=80, height=64, image_format=image_format)
+    said = ImageMetadata(image_format, len(content), 80, 64)
+    assert check(content, said, hashlib.sha256(content).hexdigest()).described.format == image_format
     with pytest.raises(ImageRejectedError) as caught:
-        check(PNG, ImageMetadata("webp", 1, 2, 3), "0" * 64)
-    assert len(caught.value.reasons) == 5
+        check(content, replace(said, **{field: lie}), hashlib.sha256(content).hexdigest())
+    (reason,) = caught.value.reasons
+    assert reason.startswith(f"imageMetadata.{field} says {lie}, the image has ")
+
+
+def test_the_hash_of_another_image_is_refused() -> None:
+    other = hashlib.sha256(draw("a", seed=1, width=64, height=64)).hexdigest()
+    with pytest.raises(ImageRejectedError) as caught:
+        check(PNG, SAID, other)
+    (reason,) = caught.value.reasons
+    assert reason.startswith(f"hashValue says {other}, the SHA-256 of the image is ")
+
+
+def test_hash_metadata_and_structure_are_all_named_at_once() -> None:
+    with pytest.raises(ImageRejectedError) as caught:
+        check(PNG + b"PK", ImageMetadata("webp", 1, 2, 3), "0" * 64)
+    fields = [reason.split()[0] for reason in caught.value.reasons]
+    assert fields == ["hashValue", *(f"imageMetadata.{f}" for f in ("format", "size", "width", "height")), "imageData"]
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+def test_the_sides_are_those_of_the_stored_pixels_however_exif_turns_them(image_format: str) -> None:
+    exif, target = Image.Exif(), BytesIO()
+    exif[0x0112] = 6  # a quarter turn
+    Image.new("RGB", (24, 16)).save(target, image_format, exif=exif)
+    content = target.getvalue()
+    checked = check(content, ImageMetadata(image_format, len(content), 24, 16), hashlib.sha256(content).hexdigest())
+    assert (checked.described.width, checked.described.height) == (24, 16)

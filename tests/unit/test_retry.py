@@ -19,7 +19,7 @@ seconds = st.integers(0, 10_000).map(lambda n: timedelta(seconds=n))
 
 
 def wait(policy: Policy, attempt: int, error: TransientError = PASSING) -> timedelta | None:
-    verdict = decide(policy, attempt, error, NOW, NOW, Random(0))
+    verdict = decide(policy, attempt, error, NOW, policy.until(NOW, None), Random(0))
     return verdict.at - NOW if isinstance(verdict, RetryAt) else None
 
 
@@ -28,7 +28,7 @@ def test_dispatch_waits_1_2_and_4_seconds_and_then_gives_up() -> None:
 
 
 def test_a_permanent_error_is_given_up_at_once() -> None:
-    assert isinstance(decide(DISPATCH, 1, PermanentError("http_404", "no"), NOW, NOW, Random(0)), GiveUp)
+    assert isinstance(decide(DISPATCH, 1, PermanentError("http_404", "no"), NOW, None, Random(0)), GiveUp)
 
 
 def test_retry_after_lengthens_a_wait_and_never_shortens_it() -> None:
@@ -51,7 +51,11 @@ def test_delivering_goes_on_for_a_day_with_waits_up_to_six_minutes(attempt: int)
 @given(age=seconds, wait_after=seconds)
 def test_an_entry_is_given_up_when_its_next_try_would_come_too_late(age: timedelta, wait_after: timedelta) -> None:
     policy = Policy((), then_every=wait_after, give_up_after=timedelta(seconds=5_000))
-    verdict = decide(policy, 1, PASSING, NOW + age, NOW, Random(0)) if wait_after else GiveUp("no schedule")
+    verdict = (
+        decide(policy, 1, PASSING, NOW + age, policy.until(NOW, None), Random(0))
+        if wait_after
+        else GiveUp("no schedule")
+    )
     too_late = age + wait_after > timedelta(seconds=5_000)
     assert isinstance(verdict, GiveUp) == (too_late or not wait_after)
 
@@ -59,7 +63,7 @@ def test_an_entry_is_given_up_when_its_next_try_would_come_too_late(age: timedel
 @given(seed=st.integers(), attempt=st.integers(1, 20))
 def test_jitter_only_adds_and_stays_in_its_bounds(seed: int, attempt: int) -> None:
     plain = DELIVER.wait_after(attempt)
-    verdict = decide(DELIVER, attempt, PASSING, NOW, NOW, Random(seed))
+    verdict = decide(DELIVER, attempt, PASSING, NOW, None, Random(seed))
     assert plain is not None
     assert isinstance(verdict, RetryAt)
     assert plain <= verdict.at - NOW <= plain * (1 + DELIVER.jitter)

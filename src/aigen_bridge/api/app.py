@@ -8,11 +8,14 @@ from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from aigen_bridge import __version__, logs
-from aigen_bridge.api import health, problems
+from aigen_bridge.api import health, ops, problems
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.correlation import CorrelationMiddleware
+from aigen_bridge.api.deprecation import DeprecationMiddleware
 from aigen_bridge.api.describe import json_body, message_schemas
+from aigen_bridge.api.rate_limit import RateLimits
 from aigen_bridge.api.v1 import callback, requests
+from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
 from aigen_bridge.settings import Settings, load
@@ -53,7 +56,10 @@ async def requested() -> None:
 def create_app(settings: Settings) -> FastAPI:
     """The application for these settings."""
     app = _assemble(_lifespan(settings))
+    if settings.deprecated:
+        app.add_middleware(DeprecationMiddleware, deprecated=settings.deprecated)
     app.state.keyring = Keyring(settings.clients)
+    app.state.rate_limits = RateLimits(settings)
     return app
 
 
@@ -81,7 +87,7 @@ def _assemble(lifespan: Any) -> FastAPI:
     )
     app.add_middleware(CorrelationMiddleware, on_bug=problems.on_bug)
     problems.install(app)
-    for router in (requests.router, callback.router, health.router):
+    for router in (requests.router, callback.router, callback_v2.router, ops.router, health.router):
         app.include_router(router)
     app.webhooks.include_router(webhooks)
     _add_messages(app)

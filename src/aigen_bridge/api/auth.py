@@ -4,14 +4,17 @@ import hashlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated
 
 import structlog
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from aigen_bridge.api.problems import ForbiddenError, UnauthorizedError
+from aigen_bridge import metrics
+from aigen_bridge.api.errors import ForbiddenError, UnauthorizedError
+from aigen_bridge.domain.signature import SignatureError, is_signed, secret_bytes, verify
 from aigen_bridge.settings import Client, Scope
 
 _HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}\Z")
@@ -22,10 +25,12 @@ api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="The key 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client whose key was good."""
+    """A client whose key was good, and what its signatures are checked with."""
 
     name: str
     scopes: frozenset[Scope]
+    signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    signature_required: bool = False
 
 
 class Keyring:
@@ -33,19 +38,24 @@ class Keyring:
 
     def __init__(self, clients: Mapping[str, Client]) -> None:
         self._keys = [
-            (_digest(key.get_secret_value()), Caller(name, client.scopes))
+            (_digest(key.get_secret_value()), _caller(name, client))
             for name, client in clients.items()
             for key in client.keys
         ]
 
     def find(self, key: str) -> Caller | None:
         """Whose key this is. Takes the same time whether it is the first, the last or none."""
-        digest = hashlib.sha256(key.encode()).digest()
+        digest = hashlib.sha256(key.encode(errors="replace")).digest()
         found = None
         for known, caller in self._keys:
             if hmac.compare_digest(known, digest):
                 found = caller
         return found
+
+
+def _caller(name: str, client: Client) -> Caller:
+    secrets = tuple(secret_bytes(secret.get_secret_value()) for secret in client.signing_secrets)
+    return Caller(name, client.scopes, secrets, client.signature_required)
 
 
 def _digest(key: str) -> bytes:
@@ -54,8 +64,11 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def require(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
-    """A dependency: the caller, who has at least one of these scopes."""
+def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: the caller, who has at least one of these scopes and does not call too often.
+
+    `kind` names the rate limit that counts the call.
+    """
 
     async def caller(
         request: Request,
@@ -64,9 +77,11 @@ def require(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
     ) -> Caller:
         found = _authenticated(request.app.state.keyring, credentials.credentials if credentials else key)
         if not found.scopes & set(scopes):
+            metrics.AUTHENTICATION_FAILURES.labels("scope_missing").inc()
             needed = " or ".join(scopes)
             raise ForbiddenError("scope_missing", f"Client {found.name!r} does not have the scope {needed}.")
         structlog.contextvars.bind_contextvars(client=found.name)
+        await request.app.state.rate_limits.count(kind, found.name)
         return found
 
     return caller
@@ -74,13 +89,27 @@ def require(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
 
 def _authenticated(keyring: Keyring, key: str | None) -> Caller:
     if not key:
+        metrics.AUTHENTICATION_FAILURES.labels("key_missing").inc()
         raise UnauthorizedError("key_missing", "The call carries no key.")
     found = keyring.find(key)
     if found is None:
+        metrics.AUTHENTICATION_FAILURES.labels("key_unknown").inc()
         raise UnauthorizedError("key_unknown", "No client has this key.")
     return found
 
 
-MAY_ASK = Depends(require(Scope.REQUESTS))
-MAY_READ = Depends(require(Scope.REQUESTS, Scope.OPS))
-MAY_REPORT = Depends(require(Scope.CALLBACKS))
+def check_signature(caller: Caller, request: Request, signed: bytes) -> None:
+    """Raise `SignatureError` when a signature is missing but required, or is there but wrong."""
+    if not caller.signature_required and not (caller.signing_keys and is_signed(request.headers)):
+        return
+    try:
+        verify(caller.signing_keys, request.headers, signed, datetime.now(UTC))
+    except SignatureError:
+        metrics.AUTHENTICATION_FAILURES.labels("signature_invalid").inc()
+        raise
+
+
+MAY_ASK = Depends(require("requests", Scope.REQUESTS))
+MAY_READ = Depends(require("requests", Scope.REQUESTS, Scope.OPS))
+MAY_REPORT = Depends(require("callback", Scope.CALLBACKS))
+MAY_OPERATE = Depends(require("requests", Scope.OPS))

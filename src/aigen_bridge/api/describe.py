@@ -12,19 +12,22 @@ from pydantic.json_schema import models_json_schema
 
 from aigen_bridge.contracts.problem import Problem
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
+from aigen_bridge.domain.image import MEDIA_TYPES
 
 REF = "#/components/schemas/{model}"
 MESSAGES: tuple[type[BaseModel], ...] = (ImageRequested, ImageCompleted, ImageFailed)
 
 _MEANING = {
-    400: "Not JSON",
+    400: "Not JSON, or malformed multipart/form-data",
     401: "No key, or an unknown one",
     403: "The key's client lacks the scope",
     404: "Unknown request, or it has no image",
+    408: "The body did not arrive in time",
     409: "It contradicts what is known",
     413: "Larger than allowed",
     415: "Another media type than JSON",
     422: "Not a valid message; `errors` names each field",
+    429: "The client calls too often; `Retry-After` says when to try again",
     503: "The database is away; nothing was stored; `Retry-After` says when to try again",
 }
 
@@ -45,6 +48,19 @@ def json_body(examples: Mapping[str, Any], *models: type[BaseModel]) -> dict[str
             "content": {"application/json": {"schema": schema, "examples": dict(examples)}},
         }
     }
+
+
+def multipart_body(example: Any, *models: type[BaseModel]) -> dict[str, Any]:
+    """The `requestBody` of an endpoint that reads one of these messages beside a file."""
+    event = {"oneOf": [{"$ref": REF.format(model=name(model))} for model in models]}
+    image = {"type": "string", "contentMediaType": "application/octet-stream"}
+    schema = {"type": "object", "properties": {"event": event, "image": image}, "required": ["event"]}
+    encoding = {
+        "event": {"contentType": "application/json"},
+        "image": {"contentType": ", ".join([*MEDIA_TYPES.values(), "application/octet-stream"])},
+    }
+    content = {"schema": schema, "encoding": encoding, "example": example}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
 
 
 def name(model: type[BaseModel]) -> str:

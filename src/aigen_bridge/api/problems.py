@@ -15,6 +15,18 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from aigen_bridge.api import correlation
+from aigen_bridge.api.errors import (
+    BodyTooLargeError,
+    BodyTooSlowError,
+    ForbiddenError,
+    InvalidMessageError,
+    MalformedMultipartError,
+    NotJsonError,
+    TooManyCallsError,
+    UnauthorizedError,
+    UnknownDeadLetterError,
+    UnsupportedMediaTypeError,
+)
 from aigen_bridge.contracts.problem import FieldError, Problem
 from aigen_bridge.contracts.refusal import parameter_errors
 from aigen_bridge.domain.errors import (
@@ -25,40 +37,12 @@ from aigen_bridge.domain.errors import (
     StoreUnavailableError,
     UnknownRequestError,
 )
+from aigen_bridge.domain.signature import SignatureError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 
 log = structlog.get_logger(__name__)
-
-
-class UnauthorizedError(BridgeError):
-    """No key, or one that nobody has."""
-
-
-class ForbiddenError(BridgeError):
-    """A good key without the right scope."""
-
-
-class NotJsonError(BridgeError):
-    """The body is not JSON."""
-
-
-class BodyTooLargeError(BridgeError):
-    """The body is larger than allowed."""
-
-
-class UnsupportedMediaTypeError(BridgeError):
-    """The body is of another type than this endpoint reads."""
-
-
-class InvalidMessageError(BridgeError):
-    """JSON, but not the message that is expected. `errors` says why, field by field."""
-
-    def __init__(self, what: str, errors: list[FieldError]) -> None:
-        summary = " ".join(f"{e.field}: {e.message}." if e.field else f"It {e.message}." for e in errors)
-        super().__init__("invalid_message", f"{what} is not valid. {summary}")
-        self.errors = errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +56,9 @@ class Kind:
 
 KINDS: Mapping[type[BridgeError], Kind] = {
     NotJsonError: Kind(400, "Not JSON", "Send one JSON object, encoded as UTF-8."),
+    MalformedMultipartError: Kind(
+        400, "Malformed multipart", "Send multipart/form-data with a part 'event' (JSON) and a part 'image'."
+    ),
     UnauthorizedError: Kind(
         401, "Not authenticated", "Send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
     ),
@@ -79,8 +66,14 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     UnknownRequestError: Kind(404, "Unknown request", "Check the requestId; it is the one that Odoo sent."),
     ImageMissingError: Kind(404, "No image", "Read the request: its status says whether an image is to come."),
     ContradictionError: Kind(409, "Contradiction", "Read the request; do not send this again."),
+    BodyTooSlowError: Kind(408, "Too slow", "Send it again; nothing was stored."),
+    UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
+    SignatureError: Kind(
+        401, "Signature refused", "Sign exactly the bytes that are sent, with a secret of this client, now."
+    ),
+    TooManyCallsError: Kind(429, "Too many calls", "Wait for 'Retry-After' seconds."),
     BodyTooLargeError: Kind(413, "Too large", "Send less, or raise the limit that is named above."),
-    UnsupportedMediaTypeError: Kind(415, "Wrong media type", "Set the header 'Content-Type: application/json'."),
+    UnsupportedMediaTypeError: Kind(415, "Wrong media type", "Set the header Content-Type to what is named above."),
     InvalidMessageError: Kind(422, "Invalid message", "Correct the fields listed under 'errors'."),
     ImageRejectedError: Kind(422, "Image rejected", "Send the image again with hash and metadata that fit it."),
     StoreUnavailableError: Kind(
@@ -99,11 +92,22 @@ def install(app: FastAPI) -> None:
 async def _on_bridge_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BridgeError)  # noqa: S101 - registered for it
     kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if kind.status == 503 else {}  # noqa: PLR2004
-    if kind.status == 401:  # noqa: PLR2004
-        headers["WWW-Authenticate"] = "Bearer"
+    headers = _headers(error)
     log.warning("api.refused", status=kind.status, code=error.code, detail=error.detail, path=request.url.path)
     return answer(request, kind, code=error.code, detail=error.detail, errors=_listed(error), headers=headers)
+
+
+def _headers(error: BridgeError) -> dict[str, str]:
+    match error:
+        case StoreUnavailableError():
+            return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        case TooManyCallsError():
+            return {"Retry-After": str(error.retry_after)}
+        case UnauthorizedError() | SignatureError():
+            return {"WWW-Authenticate": "Bearer"}
+        case BodyTooSlowError():
+            return {"Connection": "close"}  # the rest of the body is not waited for
+    return {}
 
 
 def _listed(error: BridgeError) -> list[FieldError] | None:

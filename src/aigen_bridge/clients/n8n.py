@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from aigen_bridge.clients.http_errors import excerpt, refusal, silence
+from aigen_bridge.domain.signature import sign
 
 QUICK_TRIES, QUICK_WAIT = 2, 0.05
 """A refused connection carried nothing, so one quick second try is safe (wait in seconds)."""
@@ -17,19 +19,27 @@ NOT_PUBLISHED = " Is the workflow published, and the path of AIGEN_N8N__WEBHOOK_
 
 
 class N8nWebhook:
-    """Sends EVT-AIG-001. 2xx means that N8N has taken it. `timeout` in seconds, for the whole call."""
+    """Sends EVT-AIG-001, signed when there are `signing_keys`. 2xx means that N8N has taken it.
 
-    def __init__(self, url: str, api_key: str, *, timeout: float, concurrency: int) -> None:
+    `timeout` in seconds, for the whole call.
+    """
+
+    def __init__(
+        self, url: str, api_key: str, *, timeout: float, concurrency: int, signing_keys: Sequence[bytes] = ()
+    ) -> None:
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=min(concurrency, 100))
         self._client = httpx.AsyncClient(timeout=timeout, limits=limits)
         self._timeout = timeout
         self._url = url
+        self._signing_keys = signing_keys
         self._headers = {"X-API-Key": api_key, "Content-Type": "application/json"}
 
-    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID) -> None:
-        """POST the event. Raises `TransientError` or `PermanentError`."""
+    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> None:
+        """POST the event. `message_id` is the same in every try. Raises the two step errors."""
         headers = self._headers | {"X-Correlation-ID": str(correlation_id)}
         body = json.dumps(event, ensure_ascii=False).encode()
+        if self._signing_keys:
+            headers |= sign(self._signing_keys, message_id, datetime.now(UTC), body)
         try:
             async with asyncio.timeout(self._timeout):
                 await self._connecting()(self._post, body, headers)

@@ -23,9 +23,7 @@ QUICK_TRIES, QUICK_WAIT = 2, 0.1
 class OdooClient:
     """Calls the addon's one method. `timeout` in seconds; above 30, because Odoo repeats conflicts itself."""
 
-    def __init__(
-        self, url: str, *, database: str, login: str, api_key: str, timeout: float, concurrency: int
-    ) -> None:
+    def __init__(self, url: str, *, database: str, login: str, api_key: str, timeout: float, concurrency: int) -> None:
         self._url = urlsplit(url)
         self._timeout = timeout
         self._credentials = (database, login, api_key)

@@ -44,3 +44,10 @@ COMPLETED: dict[str, Any] = {
     "imageMetadata": {"format": "png", "size": 235, "width": 64, "height": 64},
     "hashValue": "9ea440fc92efe6d2f555ada21cc7e229c51e67f9cd627415f264e9675f23c7d8",
 }
+COMPLETED_URL: dict[str, Any] = {name: value for name, value in COMPLETED.items() if name != "imageData"} | {
+    "imageUrl": "https://v3.fal.media/files/lion/9hx2.png",
+    "resultExpiresAt": "2030-06-13T12:06:00Z",
+    "payloadVersion": "1.1",
+}
+COMPLETED_BESIDE: dict[str, Any] = {name: value for name, value in COMPLETED.items() if name != "imageData"}
+"""For v2, where the image is a part of its own."""

@@ -33,9 +33,7 @@ def _field_error(detail: ErrorDetails, models: tuple[type[BaseModel], ...]) -> F
         message = "is missing"
         return FieldError(field=field, sent=None, allowed=_allowed(path, models), message=message)
     if detail["type"].startswith("union_tag"):
-        return FieldError(
-            field="status", sent=_quote(_tag(detail)), allowed="completed or failed", message="is wrong"
-        )
+        return FieldError(field="status", sent=_quote(_tag(detail)), allowed="completed or failed", message="is wrong")
     sent = _quote(detail["input"]) if field else None
     return FieldError(field=field, sent=sent, allowed=_allowed(path, models), message=_message(detail))
 
@@ -49,9 +47,7 @@ def _tag(detail: ErrorDetails) -> Any:
 
 
 def _names(models: tuple[type[BaseModel], ...]) -> list[str]:
-    return list(
-        dict.fromkeys(field.alias or name for model in models for name, field in model.model_fields.items())
-    )
+    return list(dict.fromkeys(field.alias or name for model in models for name, field in model.model_fields.items()))
 
 
 def _allowed(path: list[str], models: tuple[type[BaseModel], ...]) -> str | None:

@@ -94,3 +94,37 @@ class CallbackReceipt(WireModel):
     request_id: UUID
     status: Status = Field(description="the state of the request now")
     duplicate: bool
+
+
+class DeadLetterResource(WireModel):
+    """Something that needs a person: an outbox entry that was given up, or a callback that could not be used."""
+
+    id: str = Field(description="`entry-7` or `callback-7`")
+    kind: str = Field(description="the step that was given up, or `callback`")
+    request_id: UUID | None = Field(None, description="as far as it is known")
+    error_code: str
+    detail: str
+    times: int = Field(description="tries made, or how often the callback came")
+    at: datetime = Field(description="since when")
+
+
+class DeadLetterPage(WireModel):
+    """A page of dead letters, newest first."""
+
+    items: list[DeadLetterResource]
+    next_cursor: str | None = Field(None, description="pass it as `cursor` for the next page; null at the end")
+
+
+class DeadLetterHandled(WireModel):
+    """What was done with a dead letter."""
+
+    id: str
+    action: Literal["replayed", "discarded"]
+    request_id: UUID | None = None
+    status: Status | None = Field(None, description="the state of the request now")
+
+
+class Discard(WireModel):
+    """Why a dead letter needs nothing more."""
+
+    reason: str = Field(min_length=1, max_length=1000, description="a text of 1 to 1000 characters")

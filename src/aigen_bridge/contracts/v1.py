@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -84,9 +85,7 @@ class ImageRequested(WireModel):
         description="WIDTH:HEIGHT as small whole numbers that fit the resolution, such as 1:1 or 16:9",
     )
     seed: int | None = Field(None, ge=0, le=SEED_MAX, description=f"a whole number from 0 to {SEED_MAX}")
-    inference_steps: int | None = Field(
-        None, ge=1, le=STEPS_MAX, description=f"a whole number from 1 to {STEPS_MAX}"
-    )
+    inference_steps: int | None = Field(None, ge=1, le=STEPS_MAX, description=f"a whole number from 1 to {STEPS_MAX}")
     cfg_scale: float | None = Field(
         None, ge=0, le=CFG_MAX, allow_inf_nan=False, description=f"a number from 0 to {CFG_MAX}"
     )
@@ -164,12 +163,17 @@ class ImageCompleted(_Callback):
     image_data: str | None = Field(None, description="the image, base64")
     image_url: str | None = Field(None, max_length=4096, description="a temporary URL of the image")
     image_metadata: ReportedMetadata = Field(description="format, size, width and height of the image")
+    result_expires_at: AwareDatetime | None = Field(
+        None, description="when imageUrl ends, as a time with its zone (RFC 3339)"
+    )
     hash_value: str = Field(max_length=100, description="the SHA-256 of the image as 64 hex digits or base64")
 
     @model_validator(mode="after")
-    def _exactly_one_image(self) -> "ImageCompleted":
-        if (self.image_data is None) == (self.image_url is None):
-            raise PydanticCustomError("one_image", "needs exactly one of imageData and imageUrl")
+    def _exactly_one_image(self, info: ValidationInfo) -> "ImageCompleted":
+        beside = bool((info.context or {}).get("image_beside"))
+        if (self.image_data is not None) + (self.image_url is not None) + beside != 1:
+            way = "in the part 'image' or as imageUrl" if beside else "as imageData or as imageUrl"
+            raise PydanticCustomError("one_image", "needs exactly one image, {way}", {"way": way})
         return self
 
 

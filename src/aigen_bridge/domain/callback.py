@@ -6,16 +6,25 @@ from uuid import UUID
 
 from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.domain.image import StoredImage
-from aigen_bridge.domain.request import Change, FailedBy, ImageRequest, Status
+from aigen_bridge.domain.request import AwaitedImage, Change, FailedBy, ImageRequest, Status
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """N8N made the image, and it is checked (EVT-AIG-002)."""
+    """N8N made the image, and it is here and checked (EVT-AIG-002 with the image)."""
 
     request_id: UUID
     correlation_id: UUID
     image: StoredImage
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """N8N made the image, and it can be fetched for a while (EVT-AIG-002 with a URL)."""
+
+    request_id: UUID
+    correlation_id: UUID
+    awaited: AwaitedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ class Failed:
     error_message: str
 
 
-Result = Completed | Failed
+Result = Completed | Available | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The request was cancelled: the image is kept, nothing else happens."""
+    """The request was cancelled: what came is kept, nothing else happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +65,39 @@ def judge(request: ImageRequest, result: Result) -> Take | Keep | Repeat:
             f"Request {request.request_id} has the correlationId {request.correlation_id}, "
             f"the callback says {result.correlation_id}.",
         )
-    if isinstance(result, Completed):
-        return _judge_completed(request, result)
-    return _judge_failed(request, result)
+    if isinstance(result, Failed):
+        return _judge_failed(request, result)
+    return _judge_image(request, result)
 
 
-def _judge_completed(request: ImageRequest, result: Completed) -> Take | Keep | Repeat:
-    if request.image is not None:
-        if request.image.sha256 == result.image.sha256:
-            return Repeat()
-        raise _contradiction(request, f"with another image (SHA-256 {request.image.sha256})")
+def _judge_image(request: ImageRequest, result: Completed | Available) -> Take | Keep | Repeat:
+    sha256 = result.image.sha256 if isinstance(result, Completed) else result.awaited.sha256
+    if (known := _known_sha256(request)) not in {None, sha256}:
+        raise _contradiction(request, f"with another image (SHA-256 {known})")
+    if request.image is not None or (isinstance(result, Available) and _awaits(request)):
+        return Repeat()
+    if request.failed_by is FailedBy.N8N:
+        raise _contradiction(request, f"with the error {request.error_code!r}")
     if request.status is Status.CANCELLED:
         return Keep()
-    if request.failed_by is FailedBy.N8N:
-        raise _contradiction(request, f"by an earlier callback with the error {request.error_code!r}")
-    return Take(Change(**_read(request), after=Status.COMPLETED, image=result.image))
+    if isinstance(result, Completed):
+        return Take(Change(**_read(request), after=Status.COMPLETED, image=result.image))
+    return Take(Change(**_read(request), after=Status.RECEIVED, awaited=result.awaited))
+
+
+def _known_sha256(request: ImageRequest) -> str | None:
+    if request.image is not None:
+        return request.image.sha256
+    return request.awaited.sha256 if request.awaited is not None and _awaits(request) else None
+
+
+def _awaits(request: ImageRequest) -> bool:
+    """Whether an image is being fetched, or was kept to be fetched; after a failure of ours a new one may come."""
+    return request.awaited is not None and request.status in {Status.RECEIVED, Status.CANCELLED}
 
 
 def _judge_failed(request: ImageRequest, result: Failed) -> Take | Repeat:
-    if request.status is Status.COMPLETED:
+    if request.status in {Status.COMPLETED, Status.RECEIVED}:
         raise _contradiction(request, "with an image")
     if request.failed_by is FailedBy.N8N and _reason(request) != _reason(result):
         raise _contradiction(request, f"with another error ({request.error_code!r})")
@@ -105,5 +128,6 @@ def _read(request: ImageRequest) -> dict[str, Any]:
 
 def _contradiction(request: ImageRequest, how: str) -> ContradictionError:
     return ContradictionError(
-        "callback_contradicts", f"Request {request.request_id} has already ended as {request.status} {how}."
+        "callback_contradicts",
+        f"An earlier callback has already settled request {request.request_id} {how}; it is {request.status}.",
     )

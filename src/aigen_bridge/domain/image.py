@@ -1,17 +1,22 @@
-"""What an image really is, and whether that is what the sender says it is (REQ-AIGS-006)."""
+"""What an image really is, and whether that is what the sender says it is (REQ-AIGS-006).
+
+How an image is proved, cheapest first: the SHA-256 of its bytes; format and dimensions from its header; the limit
+on pixels; every chunk or marker to the last byte; and, only when all that agrees, the pixels. No text, profile or
+EXIF inside it is ever unpacked.
+"""
 
 import base64
 import binascii
 import hashlib
 import hmac
 import re
-import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from io import BytesIO
+from typing import Protocol
 
-from PIL import Image, UnidentifiedImageError
-
+from aigen_bridge.domain import image_jpeg, image_png, image_webp
 from aigen_bridge.domain.errors import ImageRejectedError
+from aigen_bridge.domain.image_structure import Size, StructureError, check_sides
 
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """Every format that is accepted, with its media type."""
@@ -20,9 +25,29 @@ _SPELLINGS = {"jpg": "jpeg", "image/jpg": "jpeg"} | {media: name for name, media
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}\Z")
 
 
+class _Format(Protocol):
+    """What a format has to be able to do."""
+
+    def size(self, content: bytes, /) -> Size | None:
+        """From the header; None when the bytes are of another format."""
+
+    def walk(self, content: bytes, /) -> None:
+        """Raise `StructureError` unless the structure is whole to the last byte."""
+
+    def decode(self, content: bytes, /) -> None:
+        """Raise `StructureError` unless the pixels are there. Only for what passed `walk`."""
+
+
+_FORMATS: Mapping[str, _Format] = {"png": image_png, "jpeg": image_jpeg, "webp": image_webp}
+
+
 @dataclass(frozen=True, slots=True)
 class ImageMetadata:
-    """`format` as in `MEDIA_TYPES`, `size` in bytes, `width` and `height` in pixels."""
+    """`format` as in `MEDIA_TYPES`, `size` in bytes, `width` and `height` in pixels.
+
+    The sides are those of the pixels as stored: a remark that the picture is to be turned (EXIF orientation)
+    changes nothing.
+    """
 
     format: str
     size: int
@@ -65,30 +90,47 @@ def parse_sha256(text: str) -> str | None:
 
 def read_metadata(content: bytes) -> ImageMetadata | None:
     """Format and dimensions from the content itself, no pixel decoded. None when it is no such image."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(content), formats=[name.upper() for name in MEDIA_TYPES]) as image:
-                return ImageMetadata(str(image.format).lower(), len(content), *image.size)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+    for name, image_format in _FORMATS.items():
+        if sides := image_format.size(content):
+            return ImageMetadata(name, len(content), *sides)
+    return None
 
 
 def check(content: bytes, said: ImageMetadata, said_sha256: str) -> CheckedImage:
-    """The image, if it is what was said of it. Raises `ImageRejectedError` naming every difference.
+    """The image, if it is what was said of it and whole. Raises `ImageRejectedError` naming every difference.
 
-    CPU work of a few milliseconds a megabyte: call it off the event loop.
+    CPU work without the GIL, for a megabyte about 5 ms (PNG), 10 ms (JPEG; progressive 30 ms), 100 ms (WebP), and
+    for the largest WebP 256 MiB of memory: call it off the event loop, and not often at once.
     """
     sha256 = hashlib.sha256(content).hexdigest()
     reasons = _compare_hash(said_sha256, sha256)
     found = read_metadata(content)
     if found is None:
-        reasons.append(f"The content is not an image in one of the formats {', '.join(MEDIA_TYPES)}.")
+        formats = ", ".join(MEDIA_TYPES)
+        reasons.append(f"imageData is not an image in one of the formats {formats}, or is cut off in its header.")
     else:
-        reasons.extend(_compare(said, found))
+        reasons += _compare(said, found) + _flaw(_check_structure, content, found)
+        reasons = reasons or _flaw(_check_pixels, content, found)  # the dear one only when nothing else is wrong
     if found is None or reasons:
         raise ImageRejectedError(tuple(reasons))
     return CheckedImage(content, StoredImage(**asdict(found), sha256=sha256))
+
+
+def _check_structure(content: bytes, found: ImageMetadata) -> None:
+    check_sides(found.width, found.height)
+    _FORMATS[found.format].walk(content)
+
+
+def _check_pixels(content: bytes, found: ImageMetadata) -> None:
+    _FORMATS[found.format].decode(content)
+
+
+def _flaw(checking: Callable[[bytes, ImageMetadata], None], content: bytes, found: ImageMetadata) -> list[str]:
+    try:
+        checking(content, found)
+    except StructureError as error:
+        return [f"imageData {error}."]
+    return []
 
 
 def _compare_hash(said: str, sha256: str) -> list[str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.request import FailureCode, Status
 
 
@@ -12,6 +13,13 @@ class Advance:
     """The request moves on to `to`, unless a callback was faster."""
 
     to: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The image was fetched and checked: the request is completed, unless a callback was faster."""
+
+    image: CheckedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,7 @@ class Delivered:
     version: int
 
 
-Effect = Advance | Fail | Delivered | None
+Effect = Advance | Complete | Fail | Delivered | None
 """What a step means for its request."""
 
 

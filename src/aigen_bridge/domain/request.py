@@ -1,7 +1,7 @@
 """A request's states, what moves it from one to the next, and what each move obliges us to do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -65,9 +65,7 @@ class FailureCode(StrEnum):
 
 
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    Status.QUEUED: frozenset(
-        {Status.DISPATCHED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}
-    ),
+    Status.QUEUED: frozenset({Status.DISPATCHED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.DISPATCHED: frozenset({Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.RECEIVED: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.COMPLETED: frozenset(),
@@ -88,11 +86,23 @@ OBLIGATIONS: Mapping[Status, Step] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitedImage(StoredImage):
+    """An image that N8N has and we still have to fetch, as N8N describes it; nothing of it is checked yet.
+
+    `expires_at` is when the URL ends, if N8N said so.
+    """
+
+    url: str = field(repr=False)  # a temporary URL is a credential
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
     """One image that a person asked for, as it was when it was read.
 
-    `event` is EVT-AIG-001 as it goes to N8N, without the callback URL. `image` describes the accepted
-    image. `completed_at` is when it ended, however; `delivered_at` is when Odoo knew this `version`.
+    `event` is EVT-AIG-001 as it goes to N8N, without the callback URL. `image` describes the accepted image,
+    `awaited` one that still has to be fetched. `completed_at` is when it ended, however; `delivered_at` is when
+    Odoo knew this `version`.
     """
 
     request_id: UUID
@@ -109,6 +119,7 @@ class ImageRequest:
     error_message: str | None = None
     failed_by: FailedBy | None = None
     image: StoredImage | None = None
+    awaited: AwaitedImage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +138,7 @@ class Change:
     error_code: str | None = None
     error_message: str | None = None
     image: StoredImage | None = None
+    awaited: AwaitedImage | None = None
     note: str | None = None
 
     def __post_init__(self) -> None:

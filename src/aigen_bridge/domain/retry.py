@@ -36,15 +36,20 @@ class Policy:
     give_up_after: timedelta | None = None
     jitter: float = 0.0
 
+    def until(self, began_at: datetime, give_up_at: datetime | None) -> datetime | None:
+        """The last moment for a try at an entry: what the entry says, or its age, whichever is earlier."""
+        ends = [began_at + self.give_up_after] if self.give_up_after else []
+        return min([*ends, *([give_up_at] if give_up_at else [])], default=None)
+
     def wait_after(self, attempt: int) -> timedelta | None:
         """The pause after try number `attempt` (1 is the first), or None when there is no further try."""
         return self.waits[attempt - 1] if attempt <= len(self.waits) else self.then_every
 
 
 def decide(
-    policy: Policy, attempt: int, error: StepError, now: datetime, began_at: datetime, random: Random
+    policy: Policy, attempt: int, error: StepError, now: datetime, until: datetime | None, random: Random
 ) -> RetryAt | GiveUp:
-    """What follows a failed try number `attempt` of an entry that was written at `began_at`."""
+    """What follows a failed try number `attempt` of an entry that may be tried `until` then."""
     if not isinstance(error, TransientError):
         return GiveUp("the error is permanent")
     wait = policy.wait_after(attempt)
@@ -52,8 +57,8 @@ def decide(
         return GiveUp(f"all {attempt} tries failed")
     wait += wait * policy.jitter * random.random()
     at = now + max(wait, error.retry_after or timedelta(0))
-    if policy.give_up_after is not None and at > began_at + policy.give_up_after:
-        return GiveUp(f"it failed for {policy.give_up_after}")
+    if until is not None and at > until:
+        return GiveUp(f"the time for it is over at {until.isoformat(timespec='seconds')}")
     return RetryAt(at)
 
 

@@ -5,6 +5,7 @@
 | Odoo → bridge      | `accept`   | the event is stored with a `dispatch` entry, then answered                |
 | bridge → N8N       | `dispatch` | the webhook is called until it takes the request                          |
 | N8N → bridge       | `callback` | the result is checked, stored with a `deliver` entry, then answered       |
+| N8N's URL → bridge | `fetch`    | an image that came as a URL is fetched while the URL lives, and checked   |
 | bridge → Odoo      | `deliver`  | Odoo is told until it knows                                               |
 
 `cancel` is the way out before the end. A step declares the small `Protocol` that it needs; `wiring` supplies

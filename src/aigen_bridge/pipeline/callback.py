@@ -1,17 +1,23 @@
 """N8N → bridge: check what came, store it, then answer. Repeats change nothing, contradictions are refused."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 import pybase64
 
-from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ReportedMetadata
-from aigen_bridge.domain.callback import Completed, Failed, Keep, Repeat, Result, Take, judge
-from aigen_bridge.domain.errors import ImageRejectedError, StoreUnavailableError, UnknownRequestError
-from aigen_bridge.domain.image import CheckedImage, ImageMetadata, check
-from aigen_bridge.domain.request import Change, ImageRequest, Status
+from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
+from aigen_bridge.domain.callback import Available, Completed, Failed, Keep, Repeat, Result, Take, judge
+from aigen_bridge.domain.errors import (
+    ImageRejectedError,
+    PermanentError,
+    StoreUnavailableError,
+    UnknownRequestError,
+)
+from aigen_bridge.domain.image import CheckedImage, ImageMetadata, check, normal_format, parse_sha256
+from aigen_bridge.domain.request import AwaitedImage, Change, ImageRequest, Status
 
 ROUNDS = 5
 """How often a request may be moved by others between reading and writing before we ask to try again."""
@@ -29,6 +35,12 @@ class Store(Protocol):
 
     async def keep_image(self, request_id: UUID, image: CheckedImage) -> None: ...
 
+    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> None: ...
+
+
+RefuseUrl = Callable[[str], object]
+"""Raises `PermanentError` for a URL that we would never fetch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -39,16 +51,17 @@ class Receipt:
     duplicate: bool
 
 
-async def take_callback(store: Store, event: ImageCompleted | ImageFailed) -> Receipt:
-    """Check and store a result.
+async def take_callback(
+    store: Store, refuse_url: RefuseUrl, event: ImageCompleted | ImageFailed, content: bytes | None = None
+) -> Receipt:
+    """Check and store a result; `content` is the image when it came beside the event.
 
     Raises `UnknownRequestError`, `ContradictionError`, `ImageRejectedError`, `StoreUnavailableError`; in each
     case the request is as it was before.
     """
     if await store.get(event.request_id) is None:  # before any work on the image
         raise UnknownRequestError(event.request_id)
-    image = await asyncio.to_thread(_checked, event) if isinstance(event, ImageCompleted) else None
-    result = _result(event, image)
+    result, image = await _examined(event, content, refuse_url)
     for _ in range(ROUNDS):
         receipt = await _try_to_take(store, result, image)
         if receipt is not None:
@@ -64,30 +77,59 @@ async def _try_to_take(store: Store, result: Result, image: CheckedImage | None)
         case Repeat():
             return Receipt(request.request_id, request.status, duplicate=True)
         case Keep():
-            assert image is not None  # noqa: S101 - only images are kept
-            await store.keep_image(request.request_id, image)
+            await _keep(store, result, image)
             return Receipt(request.request_id, request.status, duplicate=False)
         case Take(change):
             moved = await store.move(change, image)
             return Receipt(request.request_id, change.after, duplicate=False) if moved else None
 
 
-def _checked(event: ImageCompleted) -> CheckedImage:
-    assert event.image_data is not None  # noqa: S101 - the API takes no imageUrl
-    try:
-        content = pybase64.b64decode(event.image_data, validate=True)
-    except ValueError as error:
-        raise ImageRejectedError((f"imageData is not base64: {error}.",)) from error
-    return check(content, _metadata(event.image_metadata), event.hash_value)
+async def _keep(store: Store, result: Result, image: CheckedImage | None) -> None:
+    if image is not None:
+        await store.keep_image(result.request_id, image)
+    if isinstance(result, Available):
+        await store.keep_awaited(result.request_id, result.awaited)
 
 
-def _metadata(said: ReportedMetadata) -> ImageMetadata:
-    return ImageMetadata(said.format, said.size, said.width, said.height)
-
-
-def _result(event: ImageCompleted | ImageFailed, image: CheckedImage | None) -> Result:
+async def _examined(
+    event: ImageCompleted | ImageFailed, content: bytes | None, refuse_url: RefuseUrl
+) -> tuple[Result, CheckedImage | None]:
+    ids = event.request_id, event.correlation_id
     if isinstance(event, ImageFailed):
         code = event.error_code[:CODE_MAX] if event.error_code else None
-        return Failed(event.request_id, event.correlation_id, code, event.error_message[:MESSAGE_MAX])
-    assert image is not None  # noqa: S101 - a completed event was checked
-    return Completed(event.request_id, event.correlation_id, image.described)
+        return Failed(*ids, code, event.error_message[:MESSAGE_MAX]), None
+    if event.image_url is not None:
+        return Available(*ids, _awaited(event, event.image_url, refuse_url)), None
+    image = await asyncio.to_thread(_checked, event, content)
+    return Completed(*ids, image.described), image
+
+
+def _checked(event: ImageCompleted, content: bytes | None) -> CheckedImage:
+    """The image itself, proven. CPU work: off the event loop."""
+    if content is None:
+        try:
+            content = pybase64.b64decode(event.image_data or "", validate=True)
+        except ValueError as error:
+            raise ImageRejectedError((f"imageData is not base64: {error}.",)) from error
+    said = event.image_metadata
+    return check(content, ImageMetadata(said.format, said.size, said.width, said.height), event.hash_value)
+
+
+def _awaited(event: ImageCompleted, url: str, refuse_url: RefuseUrl) -> AwaitedImage:
+    sha256 = parse_sha256(event.hash_value)
+    if sha256 is None:
+        raise ImageRejectedError((f"hashValue {event.hash_value[:80]!r} is not a SHA-256.",))
+    try:
+        refuse_url(url)
+    except PermanentError as error:
+        raise ImageRejectedError((f"imageUrl is refused: {error.detail}",)) from error
+    said = event.image_metadata
+    return AwaitedImage(
+        format=normal_format(said.format),
+        size=said.size,
+        width=said.width,
+        height=said.height,
+        sha256=sha256,
+        url=url,
+        expires_at=event.result_expires_at,
+    )

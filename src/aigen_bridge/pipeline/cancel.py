@@ -27,7 +27,5 @@ async def cancel(store: Store, request_id: UUID, *, by: str) -> ImageRequest:
     if request is None:
         raise UnknownRequestError(request_id)
     if moved is None:
-        raise ContradictionError(
-            "request_ended", f"Request {request_id} has already ended: it is {request.status}."
-        )
+        raise ContradictionError("request_ended", f"Request {request_id} has already ended: it is {request.status}.")
     return request

@@ -19,7 +19,7 @@ WAITS = exponential(timedelta(seconds=1), factor=2, times=3, cap=timedelta(secon
 class Webhook(Protocol):
     """N8N's webhook. Returns when N8N has taken the event; raises `TransientError` or `PermanentError`."""
 
-    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID) -> None: ...
+    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Dispatch:
     async def run(self, claim: Claim) -> Effect:
         """Send EVT-AIG-001 with every field that was given."""
         event = {**claim.request.event, "callbackUrl": self.callback_url}
-        await self.webhook.send(event, correlation_id=claim.request.correlation_id)
+        message_id = f"msg_{claim.request.request_id}_{claim.entry_id}"  # the same in every try at this entry
+        await self.webhook.send(event, correlation_id=claim.request.correlation_id, message_id=message_id)
         return Advance(Status.DISPATCHED)
 
     def gave_up(self, error: StepError) -> Effect:

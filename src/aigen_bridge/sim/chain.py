@@ -28,9 +28,7 @@ class Chain:
 
 
 @asynccontextmanager
-async def simulators(
-    *, callback_key: str, flux_seconds: float = 1.0, ack_seconds: float = 0.0
-) -> AsyncIterator[Chain]:
+async def simulators(*, callback_key: str, flux_seconds: float = 1.0, ack_seconds: float = 0.0) -> AsyncIterator[Chain]:
     """Run Flux, N8N and Odoo on free ports; N8N reports with `callback_key`. Times in seconds."""
     flux_key, webhook_key, odoo_key = (secrets.token_urlsafe(24) for _ in range(3))
     flux = FluxSimulator(FluxSettings(key=flux_key, seconds=flux_seconds))

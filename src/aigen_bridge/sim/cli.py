@@ -12,9 +12,7 @@ from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import run
 from aigen_bridge.sim.simulator import Simulator
 
-app = typer.Typer(
-    help="Stand-ins for Odoo, N8N and the AI service, speaking the real protocols.", no_args_is_help=True
-)
+app = typer.Typer(help="Stand-ins for Odoo, N8N and the AI service, speaking the real protocols.", no_args_is_help=True)
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="0 picks a free one.", min=0, max=65535)]

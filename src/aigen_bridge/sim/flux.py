@@ -139,9 +139,7 @@ class FluxSimulator(Simulator):
     async def _image(self, wanted: FluxInput, seed: int, base: str) -> dict[str, Any]:
         width, height = wanted.size
         kind = wanted.output_format
-        content = await asyncio.to_thread(
-            draw, wanted.prompt, seed=seed, width=width, height=height, image_format=kind
-        )
+        content = await asyncio.to_thread(draw, wanted.prompt, seed=seed, width=width, height=height, image_format=kind)
         return {
             "url": self._url(content, f"image/{kind}", base, inline=wanted.sync_mode),
             "content_type": f"image/{kind}",

@@ -168,9 +168,7 @@ async def _healthz(_request: Request) -> Response:
 async def _not_registered(request: Request) -> Response:
     name = request.path_params["path"]
     if request.url.path == WEBHOOK:
-        message = (
-            f"This webhook is not registered for {request.method} requests. Did you mean to make a POST request?"
-        )
+        message = f"This webhook is not registered for {request.method} requests. Did you mean to make a POST request?"
         return JSONResponse({"code": 404, "message": message}, 404)
     hint = (
         "The workflow must be active for a production URL to run successfully. You can activate the workflow "

@@ -94,9 +94,7 @@ def signature(secret: str, message_id: str, timestamp: int, content: bytes) -> s
 class CallbackSender:
     """Sends callbacks, with the workflow's retries; notes every attempt in `attempts`."""
 
-    def __init__(
-        self, settings: N8nSettings, http: httpx.AsyncClient, clock: Clock, attempts: list[Attempt]
-    ) -> None:
+    def __init__(self, settings: N8nSettings, http: httpx.AsyncClient, clock: Clock, attempts: list[Attempt]) -> None:
         self._settings = settings
         self._http = http
         self._clock = clock

@@ -61,9 +61,7 @@ class PictureMaker:
         kind = self._settings.image_format
         seed = self._settings.seed if order.seed is None else order.seed
         width, height = order.size
-        content = await asyncio.to_thread(
-            draw, order.prompt, seed=seed, width=width, height=height, image_format=kind
-        )
+        content = await asyncio.to_thread(draw, order.prompt, seed=seed, width=width, height=height, image_format=kind)
         base = (self._settings.public_url or base_url).rstrip("/")
         return _looked_at(content, f"{base}/files/{self._files.keep(content, f'image/{kind}')}")
 
@@ -144,9 +142,7 @@ def _explained(answer: httpx.Response) -> GenerationError:
         detail = body["detail"]
         if isinstance(detail, list):
             return GenerationError(detail[0]["type"], detail[0]["msg"], transient=transient)
-        return GenerationError(
-            body.get("error_type", f"ai_http_{answer.status_code}"), detail, transient=transient
-        )
+        return GenerationError(body.get("error_type", f"ai_http_{answer.status_code}"), detail, transient=transient)
     except (ValueError, LookupError, TypeError):
         return GenerationError(f"ai_http_{answer.status_code}", "The AI service failed", transient=transient)
 

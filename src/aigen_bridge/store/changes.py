@@ -7,7 +7,7 @@ expects it stays as it is.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -25,8 +25,9 @@ _MOVE = text("""
         SELECT * FROM unnest(
             CAST(:request_id AS uuid[]), CAST(:before AS text[]), CAST(:after AS text[]), CAST(:version AS int[]),
             CAST(:failed_by AS text[]), CAST(:error_code AS text[]), CAST(:error_message AS text[]),
-            CAST(:image AS text[]), CAST(:note AS text[])
-        ) AS wanted (request_id, before, after, version, failed_by, error_code, error_message, image, note)
+            CAST(:image AS text[]), CAST(:awaited AS text[]), CAST(:note AS text[])
+        ) AS wanted
+            (request_id, before, after, version, failed_by, error_code, error_message, image, awaited, note)
     ), moved AS (
         UPDATE requests AS r SET
             status = w.after,
@@ -36,10 +37,11 @@ _MOVE = text("""
             error_code = w.error_code,
             error_message = w.error_message,
             image = coalesce(CAST(w.image AS jsonb), r.image),
+            awaited = CASE WHEN w.after <> 'completed' THEN coalesce(CAST(w.awaited AS jsonb), r.awaited) END,
             dispatched_at = CASE w.after WHEN 'dispatched' THEN now() ELSE r.dispatched_at END,
             completed_at = CASE WHEN w.after IN ('completed', 'failed', 'cancelled') THEN now() END,
             callback_deadline_at = CASE w.after
-                WHEN 'dispatched' THEN now() + make_interval(secs => :deadline)
+                WHEN 'dispatched' THEN now() + make_interval(secs => :callback_deadline)
                 WHEN 'received' THEN r.callback_deadline_at END,
             delivered_at = NULL
         FROM wanted AS w
@@ -64,28 +66,43 @@ _MOVE = text("""
 
 _OWE = text(f"""
     WITH owed AS (
-        INSERT INTO outbox (request_id, step)
-        SELECT * FROM unnest(CAST(:request_id AS uuid[]), CAST(:step AS text[]))
+        INSERT INTO outbox (request_id, step, give_up_at)
+        SELECT request_id, step, CASE step WHEN 'fetch' THEN
+            least(coalesce(expires_at, now() + make_interval(secs => :url_lifetime)), now() + interval '1 hour') END
+        FROM unnest(CAST(:request_id AS uuid[]), CAST(:step AS text[]), CAST(:expires_at AS timestamptz[]))
+            AS owed (request_id, step, expires_at)
         RETURNING step
     )
     SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM owed) AS steps
 """)  # noqa: S608 - a constant of ours
 
 
-async def make(connection: AsyncConnection, changes: Sequence[Change], *, deadline: timedelta) -> dict[UUID, int]:
-    """Make the moves that are still possible; returns the new version of each request that moved.
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a dispatched request waits for its callback, and a URL lives that does not say how long."""
 
-    `deadline`: how long a request that is now dispatched waits for its callback.
-    """
+    callback: timedelta
+    image_url: timedelta
+
+
+async def make(connection: AsyncConnection, changes: Sequence[Change], deadlines: Deadlines) -> dict[UUID, int]:
+    """Make the moves that are still possible; returns the new version of each request that moved."""
     if not changes:
         return {}
-    rows = {"deadline": deadline.total_seconds()} | _columns(changes)
+    rows = {"callback_deadline": deadlines.callback.total_seconds()} | _columns(changes)
     moved = {row.request_id: row.version for row in await connection.execute(_MOVE, rows)}
     owed = [c for c in changes if c.obligation and c.request_id in moved]
     if owed:
-        entries = {"request_id": [c.request_id for c in owed], "step": [c.obligation for c in owed]}
-        await connection.execute(_OWE, entries)
+        await connection.execute(_OWE, _entries(owed) | {"url_lifetime": deadlines.image_url.total_seconds()})
     return moved
+
+
+def _entries(owed: Sequence[Change]) -> dict[str, list[Any]]:
+    return {
+        "request_id": [c.request_id for c in owed],
+        "step": [c.obligation for c in owed],
+        "expires_at": [c.awaited.expires_at if c.awaited else None for c in owed],
+    }
 
 
 def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
@@ -93,4 +110,5 @@ def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
     return {name: [getattr(c, name) for c in changes] for name in plain} | {
         "before": [",".join(sorted(c.before)) for c in changes],
         "image": [json.dumps(asdict(c.image)) if c.image else None for c in changes],
+        "awaited": [json.dumps(asdict(c.awaited), default=str) if c.awaited else None for c in changes],
     }

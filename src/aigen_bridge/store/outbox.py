@@ -8,11 +8,13 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.outcome import Advance, Dead, Delivered, Done, Effect, Fail, Outcome, Retry
+from aigen_bridge.domain.outcome import Advance, Complete, Dead, Delivered, Done, Effect, Fail, Outcome, Retry
 from aigen_bridge.domain.request import Change, FailedBy, ImageRequest, Status, Step
 from aigen_bridge.store import changes
+from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.requests import to_request
+from aigen_bridge.store.schema import images
 
 DETAIL_MAX = 1000
 """Characters kept of what an error said."""
@@ -30,7 +32,7 @@ _CLAIM = text("""
             attempts = o.attempts + 1,
             lease_owner = :owner
         FROM due WHERE o.id = due.id
-        RETURNING o.id, o.request_id, o.attempts, o.fence, o.created_at
+        RETURNING o.id, o.request_id, o.attempts, o.fence, o.created_at, o.give_up_at
     ), lost AS (
         INSERT INTO attempts (entry_id, request_id, step, number, outcome, error_code, detail, started_at)
         SELECT c.id, c.request_id, :step, c.attempts - 1, 'lost', 'lease_lost',
@@ -38,7 +40,8 @@ _CLAIM = text("""
             due.due_at - make_interval(secs => :lease)
         FROM claimed AS c JOIN due ON due.id = c.id AND due.lease_owner IS NOT NULL
     )
-    SELECT c.id AS entry_id, c.attempts AS attempt, c.fence, c.created_at AS began_at, now() AS claimed_at, r.*
+    SELECT c.id AS entry_id, c.attempts AS attempt, c.fence, c.created_at AS began_at, c.give_up_at,
+        now() AS claimed_at, r.*
     FROM claimed AS c JOIN requests AS r USING (request_id)
     ORDER BY c.id
 """)
@@ -109,6 +112,7 @@ class Claim:
     fence: int
     began_at: datetime
     claimed_at: datetime
+    give_up_at: datetime | None
     request: ImageRequest
 
 
@@ -122,11 +126,11 @@ class Settlement:
 
 
 class Outbox:
-    """The outbox entries in PostgreSQL. `deadline` as in `Requests`."""
+    """The outbox entries in PostgreSQL."""
 
-    def __init__(self, database: Database, *, deadline: timedelta) -> None:
+    def __init__(self, database: Database, deadlines: Deadlines) -> None:
         self._database = database
-        self._deadline = deadline
+        self._deadlines = deadlines
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[Claim]:
         """Lease up to `limit` due entries of a step to `owner`, the longest due first."""
@@ -134,7 +138,16 @@ class Outbox:
         async with self._database.transaction() as connection:
             rows = (await connection.execute(_CLAIM, wanted)).all()
         return [
-            Claim(row.entry_id, step, row.attempt, row.fence, row.began_at, row.claimed_at, to_request(row))
+            Claim(
+                entry_id=row.entry_id,
+                step=step,
+                attempt=row.attempt,
+                fence=row.fence,
+                began_at=row.began_at,
+                claimed_at=row.claimed_at,
+                give_up_at=row.give_up_at,
+                request=to_request(row),
+            )
             for row in rows
         ]
 
@@ -157,7 +170,11 @@ class Outbox:
     async def _apply(self, connection: AsyncConnection, settled: Sequence[Settlement]) -> None:
         effects = [(s.claim, effect) for s in settled if (effect := _effect(s.outcome))]
         moves = [_change(claim, effect) for claim, effect in effects if not isinstance(effect, Delivered)]
-        await changes.make(connection, moves, deadline=self._deadline)
+        moved = await changes.make(connection, moves, self._deadlines)
+        for claim, effect in effects:
+            if isinstance(effect, Complete) and claim.request.request_id in moved:
+                row = {"request_id": claim.request.request_id, "content": effect.image.content}
+                await connection.execute(images.insert(), row)
         delivered = [(c.request.request_id, e.version) for c, e in effects if isinstance(e, Delivered)]
         if delivered:
             ids, versions = zip(*delivered, strict=True)
@@ -174,8 +191,11 @@ def _effect(outcome: Outcome) -> Effect:
     return None if isinstance(outcome, Retry) else outcome.effect
 
 
-def _change(claim: Claim, effect: Advance | Fail) -> Change:
+def _change(claim: Claim, effect: Advance | Complete | Fail) -> Change:
     request_id = claim.request.request_id
+    if isinstance(effect, Complete):
+        received, image = frozenset({Status.RECEIVED}), effect.image.described
+        return Change(request_id=request_id, before=received, after=Status.COMPLETED, image=image)
     if isinstance(effect, Advance):
         return Change(request_id=request_id, before=frozenset({Status.QUEUED}), after=effect.to)
     return Change(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +11,9 @@ from sqlalchemy import Row, Select, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from aigen_bridge.domain.image import CheckedImage, StoredImage
-from aigen_bridge.domain.request import Change, FailedBy, ImageRequest, Status
+from aigen_bridge.domain.request import AwaitedImage, Change, FailedBy, ImageRequest, Status
 from aigen_bridge.store import changes
+from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.schema import images, requests
 
@@ -51,11 +52,11 @@ class RequestFilter:
 
 
 class Requests:
-    """The requests in PostgreSQL. `deadline`: how long a dispatched request waits for its callback."""
+    """The requests in PostgreSQL."""
 
-    def __init__(self, database: Database, *, deadline: timedelta) -> None:
+    def __init__(self, database: Database, deadlines: Deadlines) -> None:
         self._database = database
-        self._deadline = deadline
+        self._deadlines = deadlines
 
     async def accept(self, wanted: Sequence[NewRequest]) -> list[tuple[ImageRequest, bool]]:
         """Insert those that are new, each with its `dispatch` entry, in one commit.
@@ -96,11 +97,20 @@ class Requests:
     async def move(self, change: Change, image: CheckedImage | None = None) -> int | None:
         """Make the move and keep the image; returns the new version, None if the request was elsewhere."""
         async with self._database.transaction() as connection:
-            moved = await changes.make(connection, [change], deadline=self._deadline)
+            moved = await changes.make(connection, [change], self._deadlines)
             if moved and image is not None:
                 row = {"request_id": change.request_id, "content": image.content}
                 await connection.execute(images.insert(), row)
         return moved.get(change.request_id)
+
+    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> None:
+        """Keep where an image is that came after the request was cancelled; nothing else changes."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                requests.update()
+                .where(requests.c.request_id == request_id, requests.c.awaited.is_(None))
+                .values(awaited=json.loads(json.dumps(asdict(awaited), default=str)))
+            )
 
     async def keep_image(self, request_id: UUID, image: CheckedImage) -> None:
         """Keep an image that came after the request was cancelled; nothing else changes."""
@@ -170,4 +180,10 @@ def to_request(row: Row[Any]) -> ImageRequest:
         error_message=row.error_message,
         failed_by=FailedBy(row.failed_by) if row.failed_by else None,
         image=StoredImage(**row.image) if row.image else None,
+        awaited=_awaited(row.awaited) if row.awaited else None,
     )
+
+
+def _awaited(stored: dict[str, Any]) -> AwaitedImage:
+    expires_at = stored.pop("expires_at")
+    return AwaitedImage(**stored, expires_at=datetime.fromisoformat(expires_at) if expires_at else None)

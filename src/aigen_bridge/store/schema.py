@@ -28,6 +28,7 @@ from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
 
 NOW = text("now()")
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
+QUARANTINE_STATES = ("open", "replayed", "discarded")
 ATTEMPT_OUTCOMES = ("done", "retry", "dead", "lost")
 
 metadata = MetaData(
@@ -60,6 +61,7 @@ requests = Table(
     Column("error_message", Text),
     Column("failed_by", Text),
     Column("image", JSONB(none_as_null=True)),
+    Column("awaited", JSONB(none_as_null=True)),  # an image that N8N has and we still have to fetch
     _moment("created_at", required=True),
     _moment("updated_at", required=True),
     _moment("dispatched_at"),
@@ -70,6 +72,7 @@ requests = Table(
     CheckConstraint(_one_of("failed_by", FailedBy), name="failed_by"),
     CheckConstraint("(status = 'failed') = (failed_by IS NOT NULL)", name="failed"),
     CheckConstraint("status <> 'completed' OR image IS NOT NULL", name="completed"),
+    CheckConstraint("status <> 'received' OR awaited IS NOT NULL", name="received"),
     CheckConstraint(f"({_one_of('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="ended"),
     Index("requests_newest_idx", text("created_at DESC"), text("request_id DESC")),
     Index("requests_status_idx", "status", text("created_at DESC"), text("request_id DESC")),
@@ -108,6 +111,7 @@ outbox = Table(
     Column("error_detail", Text),
     _moment("created_at", required=True),
     _moment("due_at", required=True),  # of a leased entry: when the lease ends
+    _moment("give_up_at"),  # no try after this moment, whatever the schedule says
     _moment("finished_at"),
     CheckConstraint(_one_of("step", Step), name="step"),
     CheckConstraint(_one_of("state", ENTRY_STATES), name="state"),
@@ -136,4 +140,30 @@ attempts = Table(
     CheckConstraint(_one_of("outcome", ATTEMPT_OUTCOMES), name="outcome"),
     Index("attempts_request_idx", "request_id"),
     Index("attempts_entry_idx", "entry_id"),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("client", Text, nullable=False),
+    Column("version", Text, nullable=False),  # of the endpoint: v1, v2
+    Column("request_id", Uuid),  # as the callback says; there may be no such request
+    Column("error_code", Text, nullable=False),
+    Column("error_detail", Text, nullable=False),
+    Column("headers", JSONB, nullable=False),  # without keys and signatures
+    Column("payload", LargeBinary, nullable=False),  # the event as it came
+    Column("image", LargeBinary),  # what came beside it (v2)
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("times_seen", Integer, nullable=False, server_default="1"),
+    Column("handled_by", Text),
+    Column("handled_note", Text),
+    _moment("created_at", required=True),
+    _moment("seen_at", required=True),
+    _moment("handled_at"),
+    CheckConstraint(_one_of("state", QUARANTINE_STATES), name="state"),
+    CheckConstraint("(state = 'open') = (handled_at IS NULL)", name="handled"),
+    Index("quarantine_open_idx", "created_at", postgresql_where=text("state = 'open'")),
+    Index("quarantine_same_idx", "fingerprint", unique=True, postgresql_where=text("state = 'open'")),
 )

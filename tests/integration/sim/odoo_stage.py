@@ -56,8 +56,6 @@ def name_of(caught):
 
 async def rpc(http, url, service, method, *args):
     params = {"service": service, "method": method, "args": list(args)}
-    answer = await http.post(
-        f"{url}/jsonrpc", json={"jsonrpc": "2.0", "method": "call", "params": params, "id": 9}
-    )
+    answer = await http.post(f"{url}/jsonrpc", json={"jsonrpc": "2.0", "method": "call", "params": params, "id": 9})
     assert (answer.status_code, answer.json()["id"]) == (200, 9)
     return answer

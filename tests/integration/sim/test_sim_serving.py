@@ -30,7 +30,7 @@ async def client(flux):
     headers = {"Authorization": f"Key {KEY}"}
     async with (
         serving(flux.app) as url,
-        httpx.AsyncClient(base_url=url, headers=headers, verify=False, trust_env=False) as client,  # noqa: S501
+        httpx.AsyncClient(base_url=url, headers=headers, verify=False, trust_env=False) as client,
     ):
         yield client
 

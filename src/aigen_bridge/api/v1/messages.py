@@ -6,7 +6,8 @@ from fastapi import Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aigen_bridge.api import correlation
-from aigen_bridge.api.problems import InvalidMessageError, NotJsonError
+from aigen_bridge.api.errors import InvalidMessageError, NotJsonError
+from aigen_bridge.contracts.problem import FieldError
 from aigen_bridge.contracts.refusal import field_errors
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested, callback_event
 
@@ -21,9 +22,15 @@ def parse_requested(body: bytes, request: Request, *, callback_url: str) -> Imag
     return event
 
 
-def parse_callback(body: bytes, request: Request) -> ImageCompleted | ImageFailed:
-    """EVT-AIG-002 or EVT-AIG-003, told apart by `status`. Raises like `parse_requested`."""
-    event = _parse(callback_event, body, "The callback", (ImageCompleted, ImageFailed), None)
+def parse_callback(body: bytes, request: Request, *, image_beside: bool) -> ImageCompleted | ImageFailed:
+    """EVT-AIG-002 or EVT-AIG-003, told apart by `status`. Raises like `parse_requested`.
+
+    `image_beside`: the image came in a part of its own (v2), so the event holds none.
+    """
+    context = {"image_beside": image_beside}
+    event = _parse(callback_event, body, "The callback", (ImageCompleted, ImageFailed), context)
+    if image_beside and isinstance(event, ImageFailed):
+        raise InvalidMessageError("The callback", [FieldError(field="image", message="comes with a failed status")])
     _note(event, request)
     return event
 
@@ -40,7 +47,7 @@ def _parse(
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] == "json_invalid":
-            raise NotJsonError("not_json", f"The body is not JSON: {first['ctx']['error']}.") from None
+            raise NotJsonError(first["ctx"]["error"]) from None
         raise InvalidMessageError(what, field_errors(error, *models)) from None
 
 

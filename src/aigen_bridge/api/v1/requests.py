@@ -1,6 +1,6 @@
 """Odoo's side: ask for an image, read how it stands, fetch it, withdraw it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -8,11 +8,12 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from aigen_bridge.api.auth import MAY_ASK, MAY_READ, Caller
+from aigen_bridge.api.body import Limits, read_json
+from aigen_bridge.api.cursor import from_cursor, to_cursor, wrong_cursor
 from aigen_bridge.api.describe import json_body, problems
-from aigen_bridge.api.limits import read_json_body
 from aigen_bridge.api.parts import Parts
 from aigen_bridge.api.v1.messages import parse_requested
-from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, from_cursor, resource, story, to_cursor
+from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, resource, story
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.resources import RequestPage, RequestResource, Timeline
 from aigen_bridge.contracts.v1 import ImageRequested
@@ -23,7 +24,7 @@ from aigen_bridge.pipeline.accept import accept
 from aigen_bridge.pipeline.cancel import cancel
 from aigen_bridge.store.requests import RequestFilter
 
-EVENT_MAX_BYTES = 64 * 2**10
+EVENT_LIMITS = Limits(max_bytes=64 * 2**10, timeout=timedelta(seconds=30))
 PAGE_MAX, PAGE_DEFAULT = 200, 50
 
 router = APIRouter(prefix=PREFIX, tags=["requests"])
@@ -36,7 +37,7 @@ RequestId = Annotated[UUID, Path(alias="requestId", description="as Odoo made it
     status_code=202,
     summary="Ask for an image",
     response_model=RequestResource,
-    responses=problems(400, 401, 403, 409, 413, 415, 422, 503)
+    responses=problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503)
     | {200: {"model": RequestResource, "description": "Known already, with the same content"}},
     openapi_extra=json_body({"EVT-AIG-001": {"value": examples.REQUESTED}}, ImageRequested),
 )
@@ -46,7 +47,7 @@ async def accept_request(request: Request, parts: Parts) -> Response:
     Sending the same again is safe and changes nothing; sending something else under the same `requestId` is
     refused with 409.
     """
-    body = await read_json_body(request, EVENT_MAX_BYTES)
+    body = await read_json(request, EVENT_LIMITS)
     event = parse_requested(body, request, callback_url=parts.settings.callback_url)
     stored, created = await accept(parts.accept, event)
     where = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
@@ -58,7 +59,7 @@ async def accept_request(request: Request, parts: Parts) -> Response:
     dependencies=[MAY_READ],
     summary="List requests, newest first",
     response_model=RequestPage,
-    responses=problems(401, 403, 422, 503),
+    responses=problems(401, 403, 422, 429, 503),
 )
 async def list_requests(
     parts: Parts,
@@ -69,9 +70,10 @@ async def list_requests(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """Pages by cursor: pass `nextCursor` back as `cursor`, with the same filters."""
-    wanted = RequestFilter(status, created_after, created_before, from_cursor(cursor))
+    wanted = RequestFilter(status, created_after, created_before, _place(cursor))
     found = await parts.requests.page(wanted, limit + 1)
-    following = to_cursor(found[limit - 1]) if len(found) > limit else None
+    last = found[limit - 1] if len(found) > limit else None
+    following = to_cursor(last.created_at, str(last.request_id)) if last else None
     return _json(RequestPage(items=[resource(r) for r in found[:limit]], next_cursor=following))
 
 
@@ -80,7 +82,7 @@ async def list_requests(
     dependencies=[MAY_READ],
     summary="Read one request",
     response_model=RequestResource,
-    responses=problems(401, 403, 404, 422, 503),
+    responses=problems(401, 403, 404, 422, 429, 503),
 )
 async def read_request(request_id: RequestId, parts: Parts) -> Response:
     """How it stands, and what was asked for."""
@@ -91,7 +93,7 @@ async def read_request(request_id: RequestId, parts: Parts) -> Response:
     "/ai-image-requests/{requestId}/image",
     dependencies=[MAY_READ],
     summary="Fetch the image",
-    responses=problems(401, 403, 404, 422, 503)
+    responses=problems(401, 403, 404, 422, 429, 503)
     | {
         200: {"description": "The bytes", "content": {media: {} for media in MEDIA_TYPES.values()}},
         304: {"description": "The caller has it already (`If-None-Match`)"},
@@ -117,7 +119,7 @@ async def read_image(request: Request, request_id: RequestId, parts: Parts) -> R
     dependencies=[MAY_READ],
     summary="Read what happened, in order",
     response_model=Timeline,
-    responses=problems(401, 403, 404, 422, 503),
+    responses=problems(401, 403, 404, 422, 429, 503),
 )
 async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
     """Every state change and every attempt."""
@@ -132,11 +134,19 @@ async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
     "/ai-image-requests/{requestId}/cancel",
     summary="Withdraw a request",
     response_model=RequestResource,
-    responses=problems(401, 403, 404, 409, 422, 503),
+    responses=problems(401, 403, 404, 409, 422, 429, 503),
 )
 async def cancel_request(request_id: RequestId, caller: Annotated[Caller, MAY_READ], parts: Parts) -> Response:
     """Possible until it has ended. An image that comes later is kept but not delivered."""
     return _json(resource(await cancel(parts.requests, request_id, by=caller.name)))
+
+
+def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
+    place = from_cursor(cursor)
+    try:
+        return (place[0], UUID(place[1])) if place else None
+    except ValueError:
+        raise wrong_cursor(cursor or "") from None
 
 
 async def _found(parts: Parts, request_id: UUID) -> ImageRequest:

@@ -1,13 +1,7 @@
 """The domain's words → what the API answers."""
 
-import base64
-import json
 from dataclasses import asdict
-from datetime import datetime
-from uuid import UUID
 
-from aigen_bridge.api.problems import InvalidMessageError
-from aigen_bridge.contracts.problem import FieldError
 from aigen_bridge.contracts.resources import AttemptMade, ImageResource, RequestResource, StateChange
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.store.timeline import Moved, Tried
@@ -58,25 +52,3 @@ def _entry(entry: Moved | Tried) -> StateChange | AttemptMade:
             "detail": entry.detail,
         }
     )
-
-
-def to_cursor(request: ImageRequest) -> str:
-    """Where the next page begins; opaque to the caller."""
-    place = json.dumps([request.created_at.isoformat(), str(request.request_id)])
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def from_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
-    """The place that `to_cursor` wrote. Raises `InvalidMessageError` for anything else."""
-    if cursor is None:
-        return None
-    try:
-        place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        at, request_id = datetime.fromisoformat(place[0]), UUID(place[1])
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError):
-        at = None
-    if at is None or at.tzinfo is None:
-        allowed = "the nextCursor of an earlier page"
-        wrong = FieldError(field="cursor", sent=cursor[:100], allowed=allowed, message="is not a cursor")
-        raise InvalidMessageError("The address", [wrong])
-    return at, request_id

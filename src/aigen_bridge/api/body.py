@@ -1,0 +1,53 @@
+"""Reading bodies: never more than allowed, never longer than allowed, and only what was announced."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fastapi import Request
+
+from aigen_bridge.api.errors import BodyTooLargeError, BodyTooSlowError, UnsupportedMediaTypeError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a body may be, and how long it may take to arrive."""
+
+    max_bytes: int
+    timeout: timedelta
+
+
+def media_type(request: Request) -> str:
+    """What the body says it is, in lower case without parameters; JSON when it says nothing."""
+    return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+
+
+async def read_json(request: Request, limits: Limits) -> bytes:
+    """The body, which must say that it is JSON."""
+    if (found := media_type(request)) != "application/json" and not found.endswith("+json"):
+        raise UnsupportedMediaTypeError(found, "application/json")
+    body = bytearray()
+    async for chunk in bounded(request, limits):
+        body += chunk
+    return bytes(body)
+
+
+async def bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+    """The body in pieces. What is over a limit is not read."""
+    if int(request.headers.get("content-length", 0)) > limits.max_bytes:  # the server refuses odd lengths
+        raise BodyTooLargeError(limits.max_bytes)
+    until = asyncio.get_running_loop().time() + limits.timeout.total_seconds()
+    size, pieces = 0, request.stream()
+    while True:
+        try:
+            async with asyncio.timeout_at(until):
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise BodyTooSlowError(limits.timeout) from None
+        size += len(piece)
+        if size > limits.max_bytes:
+            raise BodyTooLargeError(limits.max_bytes)
+        yield piece

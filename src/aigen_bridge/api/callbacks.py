@@ -1,0 +1,87 @@
+"""What both versions of the callback do once the bytes are in: parse, take, and keep what cannot be used."""
+
+from dataclasses import dataclass
+
+import structlog
+from fastapi import Request
+from fastapi.responses import Response
+
+from aigen_bridge import metrics
+from aigen_bridge.api.body import Limits
+from aigen_bridge.api.v1.messages import parse_callback
+from aigen_bridge.contracts.resources import CallbackReceipt
+from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError
+from aigen_bridge.domain.signature import SIGNATURE
+from aigen_bridge.pipeline.callback import Receipt, take_callback
+from aigen_bridge.store.quarantine import RefusedCallback
+from aigen_bridge.wiring import ApiParts
+
+NOT_KEPT = frozenset({"authorization", "x-api-key", "cookie", SIGNATURE})
+"""Headers with secrets, or what could be used in place of one."""
+HEADER_KEPT_MAX, HEADERS_KEPT_MAX = 500, 50
+KNOWN_PAYLOAD_VERSIONS = frozenset({"1", "1.0", "1.1", "2", "2.0"})
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An authenticated callback: who sent it, to which version of the endpoint, and its bytes.
+
+    `payload` is the event, `image` what came beside it (v2).
+    """
+
+    client: str
+    version: str
+    payload: bytes
+    image: bytes | None = None
+
+
+def body_limits(parts: ApiParts) -> Limits:
+    """How large a callback may be and how long it may take to arrive."""
+    return Limits(parts.settings.callback.max_bytes, parts.settings.callback.read_timeout)
+
+
+async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
+    """Take a callback, or keep it in quarantine and say why."""
+    try:
+        receipt = await process(request, parts, arrival)
+    except StoreUnavailableError:
+        raise  # nothing can be kept now; N8N sends it again
+    except BridgeError as error:
+        await _keep(request, parts, arrival, error)
+        raise
+    except Exception as error:
+        await _keep(request, parts, arrival, BridgeError("internal", f"A bug of ours: {type(error).__name__}."))
+        raise
+    answer = CallbackReceipt(request_id=receipt.request_id, status=receipt.status, duplicate=receipt.duplicate)
+    return Response(answer.model_dump_json(by_alias=True), 202, media_type="application/json")
+
+
+async def process(request: Request, parts: ApiParts, arrival: Arrival) -> Receipt:
+    """Parse and take a callback; raises what is wrong with it."""
+    event = parse_callback(arrival.payload, request, image_beside=arrival.image is not None)
+    version = event.payload_version or "none"
+    metrics.CALLBACKS.labels(arrival.version, version if version in KNOWN_PAYLOAD_VERSIONS else "other").inc()
+    return await take_callback(parts.requests, parts.refuse_url, event, arrival.image)
+
+
+async def _keep(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:
+    refused = RefusedCallback(
+        client=arrival.client,
+        version=arrival.version,
+        request_id=getattr(request.state, "request_id", None),
+        error_code=error.code,
+        error_detail=error.detail[:2000],
+        headers=_harmless(request),
+        payload=arrival.payload,
+        image=arrival.image,
+    )
+    number = await parts.quarantine.keep(refused)
+    metrics.QUARANTINED.labels(error.code).inc()
+    log.critical("callback.quarantined", dead_letter=f"callback-{number}", code=error.code, detail=error.detail)
+
+
+def _harmless(request: Request) -> dict[str, str]:
+    kept = [(name, value[:HEADER_KEPT_MAX]) for name, value in request.headers.items() if name not in NOT_KEPT]
+    return {name: value.replace("\0", "") for name, value in kept[:HEADERS_KEPT_MAX]}

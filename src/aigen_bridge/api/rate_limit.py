@@ -1,0 +1,42 @@
+"""How often a client may call. Counted for each client, in memory or in a shared storage."""
+
+import math
+import time
+
+import limits
+import structlog
+from limits.aio.storage import Storage
+from limits.aio.strategies import MovingWindowRateLimiter
+from limits.storage import storage_from_string
+
+from aigen_bridge import metrics
+from aigen_bridge.api.errors import TooManyCallsError
+from aigen_bridge.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class RateLimits:
+    """The limits of the request API and of the callback."""
+
+    def __init__(self, settings: Settings) -> None:
+        storage = storage_from_string(f"async+{settings.rate_limit.storage.get_secret_value()}")
+        assert isinstance(storage, Storage)  # noqa: S101 - `async+` makes it one
+        self._strategy = MovingWindowRateLimiter(storage)
+        self._limits = {
+            "requests": limits.parse(settings.requests.rate_limit),
+            "callback": limits.parse(settings.callback.rate_limit),
+        }
+
+    async def count(self, kind: str, client: str) -> None:
+        """Count a call. Raises `TooManyCallsError` when it is one too many."""
+        limit = self._limits[kind]
+        try:
+            within = await self._strategy.hit(limit, kind, client)
+            reset_at = 0.0 if within else (await self._strategy.get_window_stats(limit, kind, client)).reset_time
+        except Exception as error:  # noqa: BLE001 - whatever the storage raises
+            log.warning("rate_limit.unavailable", reason=type(error).__name__)  # better no limit than no service
+            return
+        if not within:
+            metrics.RATE_LIMITED.labels(client).inc()
+            raise TooManyCallsError(client, limit, max(1, math.ceil(reset_at - time.time())))

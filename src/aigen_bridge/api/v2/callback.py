@@ -1,0 +1,38 @@
+"""N8N's side: report how a request ended, with the image as it is instead of as base64 in JSON."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from aigen_bridge.api.auth import MAY_REPORT, Caller, check_signature
+from aigen_bridge.api.callbacks import Arrival, body_limits, take
+from aigen_bridge.api.describe import multipart_body, problems
+from aigen_bridge.api.multipart import read_parts
+from aigen_bridge.api.parts import Parts
+from aigen_bridge.contracts import examples
+from aigen_bridge.contracts.resources import CallbackReceipt
+from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
+
+router = APIRouter(prefix="/api/v2/influencegen", tags=["callback"])
+
+EXAMPLE: dict[str, Any] = {"event": examples.COMPLETED_BESIDE, "image": "(the bytes of the file)"}
+
+
+@router.post(
+    "/ai-image-callback",
+    status_code=202,
+    summary="Report a result, the image beside the event",
+    response_model=CallbackReceipt,
+    responses=problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503),
+    openapi_extra=multipart_body(EXAMPLE, ImageCompleted, ImageFailed),
+)
+async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], parts: Parts) -> Response:
+    """The events of version 1 as `multipart/form-data`: part `event` (JSON) and, when completed, part `image`.
+
+    A third less to move, and nothing to decode. The event then holds neither `imageData` nor `imageUrl`. A
+    signature covers the bytes of the part `event`; `hashValue` binds the image to it. Answers as in version 1.
+    """
+    event, image = await read_parts(request, body_limits(parts))
+    check_signature(caller, request, event)
+    return await take(request, parts, Arrival(caller.name, "v2", event, image))

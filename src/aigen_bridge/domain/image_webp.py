@@ -1,0 +1,96 @@
+"""WebP: a RIFF file of chunks (RFC 9649; sections in brackets).
+
+The format has no checksums. Its chunks say how long they are, so a file that was cut is found without decoding.
+What is cut inside a chunk that was packed again is not: the last partition of a lossy image and the whole of a
+lossless one have no length of their own, and only a decoder knows that pixels are missing.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from aigen_bridge.domain.image_structure import Size, StructureError, bounded, decode_pixels
+
+_RIFF, _WEBP = b"RIFF", b"WEBP"
+_FILE_HEADER = struct.Struct("<4sI4s")
+_PREFIX = struct.Struct("<4sI")
+_BITSTREAMS = {b"VP8 ", b"VP8L"}
+_ANIMATION = {b"ANIM", b"ANMF"}
+_ANIMATION_FLAG = 0x02
+
+_EXTENDED_BYTES = 10
+_LOSSY = struct.Struct("<3s3sHH")  # frame tag, start code, width, height (RFC 6386, section 9.1)
+_LOSSY_START = b"\x9d\x01\x2a"
+_LOSSLESS = struct.Struct("<BI")
+_LOSSLESS_SIGNATURE = 0x2F
+_SIDE_BITS = 14
+_SIDE_MASK = (1 << _SIDE_BITS) - 1
+
+
+class _Chunk(NamedTuple):
+    name: bytes
+    start: int
+    end: int
+
+
+def size(content: bytes) -> Size | None:
+    """Width and height as the first chunk says, None when it is no WebP."""
+    start = _FILE_HEADER.size + _PREFIX.size
+    if len(content) < start or (content[:4], content[8:12]) != (_RIFF, _WEBP):
+        return None
+    return _size_of(content[12:16], content[start : start + _EXTENDED_BYTES])
+
+
+def walk(content: bytes) -> None:
+    """The chunks fill the file, one of them is a still image, and it is as large as the canvas [2.5 to 2.7]."""
+    declared = _FILE_HEADER.unpack_from(content)[1] + _PREFIX.size
+    if declared != len(content):
+        raise StructureError(
+            f"is {len(content)} bytes long and says {declared}: it is cut off or has bytes behind its end"
+        )
+    chunks = list(bounded(_chunks(content)))
+    names = [chunk.name for chunk in chunks]
+    extended = names[0] == b"VP8X"
+    if _ANIMATION.intersection(names) or (extended and content[chunks[0].start] & _ANIMATION_FLAG):
+        raise StructureError("is animated, only still images are taken")
+    images = [chunk for chunk in chunks if chunk.name in _BITSTREAMS]
+    if len(images) != 1 or b"VP8X" in names[1:]:
+        raise StructureError(f"has {len(images)} images in it instead of one")
+    image = images[0]
+    frame = _size_of(image.name, content[image.start : min(image.end, image.start + _EXTENDED_BYTES)])
+    if frame != size(content):
+        raise StructureError(f"has a canvas of {size(content)} pixels and an image of {frame} in it")
+
+
+def decode(content: bytes) -> None:
+    """Every pixel can be decoded. Raises `StructureError`."""
+    decode_pixels(content, "WEBP")
+
+
+def _chunks(content: bytes) -> Iterator[_Chunk]:
+    position = _FILE_HEADER.size
+    while position < len(content):
+        start = position + _PREFIX.size
+        if start > len(content):
+            raise StructureError(f"is cut off in its chunk at byte {position}")
+        name, length = _PREFIX.unpack_from(content, position)
+        end = start + length
+        if end + length % 2 > len(content):
+            raise StructureError(f"is cut off in its chunk at byte {position}")
+        yield _Chunk(name, start, end)
+        position = end + length % 2  # chunks begin at even places [2.3]
+
+
+def _size_of(name: bytes, head: bytes) -> Size | None:
+    """Width and height from the first bytes of a chunk's content, None when they are not there."""
+    if name == b"VP8X" and len(head) >= _EXTENDED_BYTES:
+        return int.from_bytes(head[4:7], "little") + 1, int.from_bytes(head[7:10], "little") + 1
+    if name == b"VP8 " and len(head) >= _LOSSY.size:
+        tag, start, width, height = _LOSSY.unpack_from(head)
+        is_key_frame = not tag[0] & 1
+        return (width & _SIDE_MASK, height & _SIDE_MASK) if is_key_frame and start == _LOSSY_START else None
+    if name == b"VP8L" and len(head) >= _LOSSLESS.size:
+        signature, bits = _LOSSLESS.unpack_from(head)
+        sides = (bits & _SIDE_MASK) + 1, (bits >> _SIDE_BITS & _SIDE_MASK) + 1
+        return sides if signature == _LOSSLESS_SIGNATURE else None
+    return None

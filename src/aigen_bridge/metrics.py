@@ -1,0 +1,12 @@
+"""Counters of this process. Labels never hold what a stranger can choose."""
+
+from prometheus_client import Counter
+
+AUTHENTICATION_FAILURES = Counter(
+    "aigen_authentication_failures_total", "Calls refused because of key, scope or signature", ["reason"]
+)
+RATE_LIMITED = Counter("aigen_rate_limited_total", "Calls refused because a client called too often", ["client"])
+QUARANTINED = Counter("aigen_callbacks_quarantined_total", "Callbacks that could not be used, and were kept", ["code"])
+CALLBACKS = Counter(
+    "aigen_callbacks_total", "Callbacks by endpoint and payload version", ["endpoint", "payload_version"]
+)

@@ -1,0 +1,54 @@
+"""N8N's temporary URL → the image: fetched while the URL lives, checked like every other image."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+from uuid import UUID
+
+from aigen_bridge.domain.errors import ImageRejectedError, PermanentError, StepError
+from aigen_bridge.domain.image import check
+from aigen_bridge.domain.outcome import Complete, Effect, Fail
+from aigen_bridge.domain.request import FailureCode, Step
+from aigen_bridge.domain.retry import Policy, exponential
+from aigen_bridge.store.outbox import Claim
+
+POLICY = Policy(
+    waits=exponential(timedelta(seconds=1), factor=2, times=4, cap=timedelta(seconds=8)),
+    then_every=timedelta(seconds=15),
+    give_up_after=timedelta(hours=1),
+)
+"""1 s, 2 s, 4 s, 8 s, then every 15 s, until the URL ends: results at fal.ai live 6 minutes."""
+
+
+class Fetcher(Protocol):
+    """Gets the bytes behind a URL that somebody else chose. Raises the two step errors."""
+
+    async def fetch(self, url: str, *, correlation_id: UUID) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The `fetch` step."""
+
+    fetcher: Fetcher
+    concurrency: int
+    policy: Policy = POLICY
+    step: Step = Step.FETCH
+
+    async def run(self, claim: Claim) -> Effect:
+        """Fetch the image and check it against what N8N said of it."""
+        awaited = claim.request.awaited
+        if awaited is None:
+            raise PermanentError("url_missing", f"Request {claim.request.request_id} has no image URL.")
+        content = await self.fetcher.fetch(awaited.url, correlation_id=claim.request.correlation_id)
+        try:
+            return Complete(await asyncio.to_thread(check, content, awaited, awaited.sha256))
+        except ImageRejectedError as error:
+            raise PermanentError(error.code, error.detail) from error
+
+    def gave_up(self, error: StepError) -> Effect:
+        """The person who asked learns whether the image was wrong or gone."""
+        if error.code == FailureCode.IMAGE_REJECTED:
+            return Fail(FailureCode.IMAGE_REJECTED, f"The image failed its checks: {error.detail}")
+        return Fail(FailureCode.IMAGE_FETCH_FAILED, f"The image could not be fetched: {error.detail}")

@@ -1,0 +1,111 @@
+"""Every setting, typed and frozen. Built once at the start and passed in; nothing else reads the environment.
+
+Sources, the first one that knows a setting wins: environment, `.env`, a directory of secret files
+(`AIGEN_SECRETS_DIR`, by default `/run/secrets`; a file is named like the variable, case does not matter).
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from aigen_bridge.settings.load import WrongSettingsError, load
+from aigen_bridge.settings.sections import (
+    CallbackSettings,
+    Client,
+    DeprecationSettings,
+    ImageUrlSettings,
+    LogSettings,
+    N8nSettings,
+    OdooSettings,
+    RateLimitSettings,
+    RequestsSettings,
+    Scope,
+    TlsSettings,
+    WorkerSettings,
+)
+from aigen_bridge.settings.values import DatabaseUrl, HttpUrl
+
+__all__ = [
+    "Client",
+    "DatabaseSettings",
+    "ImageUrlSettings",
+    "LogSettings",
+    "Scope",
+    "Settings",
+    "TlsSettings",
+    "WorkerSettings",
+    "WrongSettingsError",
+    "load",
+]
+
+CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
+
+
+class DatabaseSettings(BaseSettings):
+    """The database alone: all that `migrate` needs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AIGEN_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        secrets_dir_missing="ok",
+    )
+
+    database_url: DatabaseUrl
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - its shape is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Secret files may name nested settings, too (`AIGEN_N8N__API_KEY`)."""
+        directory = Path(os.environ.get("AIGEN_SECRETS_DIR", "/run/secrets"))
+        files = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=directory)
+        return init_settings, env_settings, dotenv_settings, files
+
+
+class Settings(DatabaseSettings):
+    """All of it. Built by `load`, which turns what is wrong into plain lines."""
+
+    public_url: HttpUrl
+    n8n: N8nSettings
+    odoo: OdooSettings
+    clients: dict[str, Client] = Field(min_length=1)
+    callback: CallbackSettings = CallbackSettings()
+    requests: RequestsSettings = RequestsSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    image_urls: ImageUrlSettings = ImageUrlSettings()
+    tls: TlsSettings = TlsSettings()
+    deprecated: dict[Literal["v1", "v2"], DeprecationSettings] = {}
+    worker: WorkerSettings = WorkerSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _lease_outlasts_every_call(self) -> "Settings":
+        longest = max(self.n8n.timeout, self.odoo.timeout)
+        if self.worker.lease <= longest:
+            raise ValueError(f"must be longer than every call may take, which is {longest.total_seconds():g} s")
+        return self
+
+    @cached_property
+    def callback_url(self) -> str:
+        """Where N8N reports results."""
+        return self.public_url + CALLBACK_PATH

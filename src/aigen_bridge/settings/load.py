@@ -1,0 +1,57 @@
+"""Reading the settings, and saying in plain lines what is missing or wrong."""
+
+import re
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsError
+
+from aigen_bridge.settings.sections import Section
+
+
+class WrongSettingsError(Exception):
+    """Settings are missing or wrong. One line for each: its name as a variable and what is wrong, never its value.
+
+    `missing_parts` are the whole top-level settings that nothing was said about.
+    """
+
+    def __init__(self, lines: list[str], missing_parts: frozenset[str] = frozenset()) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+        self.missing_parts = missing_parts
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(kind: type[S], **given: Any) -> S:
+    """Read the settings; `given` ones come before all sources. Raises `WrongSettingsError`."""
+    try:
+        return kind(**given)
+    except SettingsError as error:  # a text that should be JSON is not
+        field = re.search(r'field "(\w+)"', str(error))
+        name = _variable((field[1],)) if field else "A setting"
+        raise WrongSettingsError([f"{name} is wrong: it is not valid JSON."]) from None
+    except ValidationError as error:
+        items = error.errors(include_url=False, include_input=False)
+        missing = {str(i["loc"][0]) for i in items if i["type"] == "missing" and len(i["loc"]) == 1}
+        lines = [line for item in items for line in _explained(item, kind)]
+        raise WrongSettingsError(lines, frozenset(missing)) from None
+
+
+def _explained(item: Any, kind: type[BaseSettings]) -> list[str]:
+    path = item["loc"]
+    if item["type"] != "missing":
+        return [f"{_variable(path)} is wrong: {item['msg'].removeprefix('Value error, ')}."]
+    section = kind.model_fields[path[0]].annotation if len(path) == 1 else None
+    if isinstance(section, type) and issubclass(section, Section):
+        inner = [name for name, field in section.model_fields.items() if field.is_required()]
+        return [f"{_variable((*path, name))} is missing." for name in inner]
+    return [f"{_variable(path)} is missing."]
+
+
+def _variable(path: tuple[int | str, ...]) -> str:
+    parts = [str(part) for part in path] or ["worker", "lease"]  # the one rule over several settings
+    if parts[0] == "clients":  # one JSON text holds them all
+        return "AIGEN_CLIENTS" + "".join(f".{part}" for part in parts[1:])
+    return "AIGEN_" + "__".join(parts).upper()

@@ -1,0 +1,127 @@
+"""The sections of the settings, one for each thing that is set up."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
+
+from aigen_bridge.settings.values import Duration, HttpUrl, OriginUrl, RateLimit, SigningSecret
+
+
+class Scope(StrEnum):
+    """What a client may do."""
+
+    REQUESTS = "requests"
+    CALLBACKS = "callbacks"
+    OPS = "ops"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Client(Section):
+    """A named caller. Two keys may be valid at once, so that one can be replaced without a gap."""
+
+    keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(min_length=1, max_length=2)
+    scopes: frozenset[Scope] = Field(min_length=1)
+    signing_secrets: tuple[SigningSecret, ...] = ()
+    signature_required: bool = Field(default=False, description="refuse callbacks that are not signed")
+
+    @model_validator(mode="after")
+    def _a_required_signature_needs_a_secret(self) -> "Client":
+        if self.signature_required and not self.signing_secrets:
+            raise ValueError("signature_required needs signing_secrets")
+        return self
+
+
+class N8nSettings(Section):
+    """Where requests go."""
+
+    webhook_url: HttpUrl
+    api_key: SecretStr = Field(min_length=1, description="sent as X-API-Key")
+    signing_secret: SigningSecret | None = Field(None, description="whsec_…: sign what is sent")
+    timeout: Duration = timedelta(seconds=30)
+    retry_jitter: float = Field(0.0, ge=0, le=1)
+    concurrency: int = Field(200, ge=1, le=2000, description="webhook calls in flight for each worker")
+
+
+class OdooSettings(Section):
+    """Where results go."""
+
+    url: OriginUrl
+    database: str = Field(min_length=1)
+    login: str = Field(min_length=1)
+    api_key: SecretStr = Field(min_length=1, description="of a bot user that has no password")
+    timeout: Duration = timedelta(seconds=45)
+    concurrency: int = Field(2, ge=1, le=64, description="calls in flight for each worker")
+
+
+class CallbackSettings(Section):
+    """What N8N may send, and by when."""
+
+    deadline: Duration = timedelta(minutes=10)
+    max_bytes: int = Field(32 * 2**20, ge=2**10, le=2**30)
+    read_timeout: Duration = Field(timedelta(seconds=60), description="for the whole body to arrive")
+    rate_limit: RateLimit = "100/second"
+
+
+class RequestsSettings(Section):
+    """What Odoo may send."""
+
+    rate_limit: RateLimit = "100/second"
+
+
+class RateLimitSettings(Section):
+    """Where the counts are kept: in each process, or shared by all (`redis://…`, `memcached://…`)."""
+
+    storage: SecretStr = SecretStr("memory://")
+
+
+class ImageUrlSettings(Section):
+    """From where images may be fetched when N8N sends a URL."""
+
+    allowed_hosts: tuple[str, ...] = Field((), description="exact names or *.example.com; empty: any public host")
+    allow_http: bool = Field(default=False, description="for development")
+    trusted_networks: tuple[IPvAnyNetwork, ...] = Field((), description="private networks that may be reached")
+    timeout: Duration = timedelta(seconds=30)
+    lifetime: Duration = Field(timedelta(minutes=5), description="of a URL that does not say when it expires")
+    concurrency: int = Field(8, ge=1, le=100, description="downloads at once in each worker")
+
+
+class TlsSettings(Section):
+    """`serve` terminates TLS when `certificate` is set, and asks for client certificates when `client_ca` is."""
+
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+    client_ca: FilePath | None = Field(None, description="only callers with a certificate by this CA get in")
+
+    @model_validator(mode="after")
+    def _certificate_and_key_belong_together(self) -> "TlsSettings":
+        if (self.certificate is None) != (self.key is None) or (self.client_ca and not self.certificate):
+            raise ValueError("certificate and key are needed together, and for client_ca")
+        return self
+
+
+class DeprecationSettings(Section):
+    """Announces the end of an API version in the headers of its answers (RFC 9745, RFC 8594)."""
+
+    since: datetime
+    sunset: datetime | None = None
+    link: HttpUrl | None = Field(None, description="what to do instead")
+
+
+class WorkerSettings(Section):
+    """How the worker goes about it."""
+
+    lease: Duration = timedelta(seconds=90)
+    poll: Duration = Field(timedelta(seconds=5), description="a look at the outbox even if nobody called")
+    grace: Duration = Field(timedelta(seconds=20), description="time to finish what is in hand at SIGTERM")
+
+
+class LogSettings(Section):
+    """How it tells."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["auto", "json", "console"] = "auto"

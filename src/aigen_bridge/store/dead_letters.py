@@ -1,0 +1,94 @@
+"""What needs a person: outbox entries that were given up, and callbacks in quarantine, as one list."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, func, literal, select, tuple_, union_all
+
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.schema import outbox, quarantine
+
+CALLBACK = "callback"
+"""The kind of a quarantined callback; the kind of an entry is its step."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterFilter:
+    """Which dead letters to list. `before` is the last one of the page before."""
+
+    kind: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    error_code: str | None = None
+    before: tuple[datetime, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """`id` is `entry-7` or `callback-7`; `times` the tries made, or how often the callback came; `at` since when."""
+
+    id: str
+    kind: str
+    request_id: UUID | None
+    error_code: str
+    detail: str
+    times: int
+    at: datetime
+
+
+class DeadLetters:
+    """Reads the list."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, wanted: DeadLetterFilter, limit: int) -> list[DeadLetter]:
+        """At most `limit` open dead letters, newest first."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(_page(wanted, limit))
+            return [_letter(row) for row in rows]
+
+
+def _page(wanted: DeadLetterFilter, limit: int) -> Select[Any]:
+    both = union_all(_entries(), _callbacks()).subquery()
+    query = select(both).order_by(both.c.at.desc(), both.c.id.desc()).limit(limit)
+    conditions = (
+        (wanted.kind, both.c.kind == wanted.kind),
+        (wanted.since, both.c.at >= wanted.since),
+        (wanted.until, both.c.at < wanted.until),
+        (wanted.error_code, both.c.error_code == wanted.error_code),
+    )
+    query = query.where(*(condition for value, condition in conditions if value is not None))
+    return query.where(tuple_(both.c.at, both.c.id) < wanted.before) if wanted.before else query
+
+
+def _entries() -> Select[Any]:
+    columns = outbox.c
+    return select(
+        func.concat("entry-", columns.id).label("id"),
+        columns.step.label("kind"),
+        columns.request_id,
+        columns.error_code,
+        columns.error_detail.label("detail"),
+        columns.attempts.label("times"),
+        columns.finished_at.label("at"),
+    ).where(columns.state == "dead")
+
+
+def _callbacks() -> Select[Any]:
+    columns = quarantine.c
+    return select(
+        func.concat("callback-", columns.id).label("id"),
+        literal(CALLBACK).label("kind"),
+        columns.request_id,
+        columns.error_code,
+        columns.error_detail.label("detail"),
+        columns.times_seen.label("times"),
+        columns.created_at.label("at"),
+    ).where(columns.state == "open")
+
+
+def _letter(row: Row[Any]) -> DeadLetter:
+    return DeadLetter(row.id, row.kind, row.request_id, row.error_code, row.detail, row.times, row.at)

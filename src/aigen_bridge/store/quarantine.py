@@ -1,0 +1,89 @@
+"""Callbacks that could not be used, kept whole: nothing authenticated is ever dropped."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.schema import quarantine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedCallback:
+    """A callback as it came: `payload` is the event, `image` what came beside it, `headers` hold no secret."""
+
+    client: str
+    version: str
+    request_id: UUID | None
+    error_code: str
+    error_detail: str
+    headers: Mapping[str, str]
+    payload: bytes
+    image: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinedCallback(RefusedCallback):
+    """A callback in quarantine. `times_seen` counts the same callback coming again."""
+
+    id: int
+    state: str
+    times_seen: int
+    created_at: datetime
+    seen_at: datetime
+
+
+class Quarantine:
+    """The quarantine in PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def keep(self, refused: RefusedCallback) -> int:
+        """Keep a callback; the same one again is counted, not kept twice. Returns its number."""
+        row = {name: getattr(refused, name) for name in RefusedCallback.__slots__}
+        row["headers"] = dict(refused.headers)
+        row["fingerprint"] = _fingerprint(refused)
+        statement = insert(quarantine).values(row)
+        statement = statement.on_conflict_do_update(
+            index_elements=["fingerprint"],
+            index_where=text("state = 'open'"),
+            set_={"times_seen": quarantine.c.times_seen + 1, "seen_at": func.now()},
+        )
+        async with self._database.transaction() as connection:
+            kept = await connection.execute(statement.returning(quarantine.c.id))
+            return int(kept.scalar_one())
+
+    async def get(self, number: int) -> QuarantinedCallback | None:
+        """The callback with this number, or None."""
+        async with self._database.reading() as connection:
+            row = (await connection.execute(select(quarantine).where(quarantine.c.id == number))).one_or_none()
+        return _callback(row) if row else None
+
+    async def close(self, number: int, state: str, *, by: str, note: str | None = None) -> bool:
+        """Mark an open callback `replayed` or `discarded`; False when it was not open (any more)."""
+        statement = (
+            update(quarantine)
+            .where(quarantine.c.id == number, quarantine.c.state == "open")
+            .values(state=state, handled_by=by, handled_note=note, handled_at=func.now())
+        )
+        async with self._database.transaction() as connection:
+            return bool((await connection.execute(statement)).rowcount)
+
+
+def _fingerprint(refused: RefusedCallback) -> bytes:
+    digest = hashlib.sha256(f"{refused.client} {refused.version} {refused.error_code}\n".encode())
+    for part in (refused.payload, refused.image or b""):
+        digest.update(hashlib.sha256(part).digest())
+    return digest.digest()
+
+
+def _callback(row: Row[Any]) -> QuarantinedCallback:
+    names = [*RefusedCallback.__slots__, *QuarantinedCallback.__slots__]
+    return QuarantinedCallback(**{name: getattr(row, name) for name in names})
