@@ -1,10 +1,12 @@
 """A real PostgreSQL: one server a session, one database a test, cloned from a migrated template."""
 
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -14,20 +16,20 @@ from psycopg import sql
 from aigen_bridge.embedded import postgres
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.migrations import migrate
-from stage import Stage, make_settings, sqlalchemy_url, staged, working
+from stage import CLIENTS, UNREACHABLE, Stage, make_settings, sqlalchemy_url, staged, working
 
 TEMPLATE = "aigen_template"
 _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """The URL of a server: AIGEN_TEST_DATABASE_URL, or an embedded one that waits for no disk."""
     if given := os.environ.get("AIGEN_TEST_DATABASE_URL"):
         yield given
         return
-    folder = tmp_path_factory.mktemp("postgres") / "data"
-    with postgres(folder) as url:
+    # Not below pytest's own folders: a later session removes those of an earlier one that still runs.
+    with TemporaryDirectory(prefix="aigen-postgres-") as folder, postgres(Path(folder) / "data") as url:
         _admin(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         yield url
 
@@ -105,3 +107,14 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 def png() -> bytes:
     """A true picture of 64x64 pixels."""
     return (Path(__file__).parent / "lighthouse.png").read_bytes()
+
+
+@pytest.fixture
+def configured(database_url: str) -> dict[str, str]:
+    """Complete settings as environment variables; N8N and Odoo are away."""
+    sections = {**UNREACHABLE, "clients": CLIENTS}
+    return {
+        "AIGEN_DATABASE_URL": database_url,
+        "AIGEN_PUBLIC_URL": "http://bridge.test",
+        **{f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()},
+    }

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -122,9 +122,9 @@ async def working(settings: Settings) -> AsyncIterator[asyncio.Event]:
 
 
 @asynccontextmanager
-async def staged(database_url: str, **sections: Any) -> AsyncIterator[Stage]:
-    """API and simulators; the worker is started by `working`."""
-    async with simulators(callback_key=KEYS["n8n"], flux_seconds=0) as chain:
+async def staged(database_url: str, *, n8n: Mapping[str, Any] | None = None, **sections: Any) -> AsyncIterator[Stage]:
+    """API and simulators, `n8n` says how N8N behaves; the worker is started by `working`."""
+    async with simulators(callback_key=KEYS["n8n"], flux_seconds=0, **(n8n or {})) as chain:
         door = _Door()
         settings = make_settings(database_url, **{**chain.bridge, "public_url": door.url, **sections})
         async with serve_api(settings, port=door.port) as api:

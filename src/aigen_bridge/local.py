@@ -24,6 +24,8 @@ from aigen_bridge.store.migrations import migrate
 from aigen_bridge.worker import run_worker
 
 SHUTDOWN_SECONDS = 10
+KEEP_ALIVE_SECONDS = 75
+"""Longer than callers keep connections, so that none is closed under a call."""
 CLIENT_SCOPES = {"odoo": [Scope.REQUESTS], "n8n": [Scope.CALLBACKS], "ops": [Scope.OPS, Scope.REQUESTS]}
 
 Say = Callable[[str], None]
@@ -62,6 +64,7 @@ def _config(settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
 
 

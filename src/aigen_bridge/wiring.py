@@ -1,7 +1,7 @@
 """Settings → the parts. Opens and closes them; knows every room, so that the rooms need not know each other."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,8 @@ from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.request import ImageRequest
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.domain.signature import secret_bytes
-from aigen_bridge.pipeline.callback import RefuseUrl
+from aigen_bridge.pipeline.callback import Examination, RefuseUrl
+from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.pipeline.deliver import Deliver
 from aigen_bridge.pipeline.dispatch import WAITS, Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
@@ -45,7 +46,7 @@ class ApiParts:
     quarantine: Quarantine
     dead_letters: DeadLetters
     accept: GroupCommit[NewRequest, tuple[ImageRequest, bool]]
-    refuse_url: RefuseUrl
+    examine: Examination
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,17 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
     """The parts of one API process. No connection is made before it is needed."""
     async with _database(settings, API_CONNECTIONS, "aigen-bridge api") as database:
         requests = Requests(database, _deadlines(settings))
-        yield ApiParts(
-            settings=settings,
-            database=database,
-            requests=requests,
-            timelines=Timelines(database),
-            quarantine=Quarantine(database),
-            dead_letters=DeadLetters(database),
-            accept=GroupCommit(requests.accept, most=GROUP_MAX),
-            refuse_url=_refuse_url(settings.image_urls),
-        )
+        with closing(ImageCheck()) as check:
+            yield ApiParts(
+                settings=settings,
+                database=database,
+                requests=requests,
+                timelines=Timelines(database),
+                quarantine=Quarantine(database),
+                dead_letters=DeadLetters(database),
+                accept=GroupCommit(requests.accept, most=GROUP_MAX),
+                examine=Examination(check, _refuse_url(settings.image_urls)),
+            )
 
 
 @asynccontextmanager
@@ -85,11 +87,12 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         opened.push_async_callback(webhook.close)
         opened.push_async_callback(fetcher.close)
         opened.callback(odoo.close)
+        check = opened.enter_context(closing(ImageCheck()))
         deadlines = _deadlines(settings)
         policy = Policy(WAITS, jitter=settings.n8n.retry_jitter)
         runners = (
             Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, policy),
-            Fetch(fetcher, settings.image_urls.concurrency),
+            Fetch(fetcher, check, settings.image_urls.concurrency),
             Deliver(odoo, Requests(database, deadlines), settings.odoo.concurrency),
         )
         url = settings.database_url.get_secret_value()

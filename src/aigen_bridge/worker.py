@@ -110,6 +110,9 @@ class Lane:
         except StoreUnavailableError as error:
             log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
             return STORE_PAUSE
+        except Exception:  # a bug, or rights that are missing: the other lanes go on, and so does this one
+            log.exception("worker.claim_failed", step=self._runner.step.value)
+            return STORE_PAUSE
         return poll if due is None else min(poll, max(due.total_seconds(), CONTENDED_PAUSE))
 
     def _start(self, claim: Claim, asked_at: float) -> None:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pybase64
 import pytest
 from sqlalchemy import text
@@ -16,36 +15,8 @@ from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.requests import Requests
+from callbacks import completed, failed, report
 from stage import CALLBACK, REQUESTS, Stage
-
-
-def completed(request: dict[str, Any], png: bytes, **fields: Any) -> dict[str, Any]:
-    """EVT-AIG-002 for this request."""
-    event = {
-        "requestId": request["requestId"],
-        "correlationId": request["correlationId"],
-        "status": "completed",
-        "imageData": pybase64.b64encode(png).decode(),
-        "imageMetadata": {"format": "png", "size": len(png), "width": 64, "height": 64},
-        "hashValue": hashlib.sha256(png).hexdigest(),
-    }
-    return event | fields
-
-
-def failed(request: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """EVT-AIG-003 for this request."""
-    event = {
-        "requestId": request["requestId"],
-        "correlationId": request["correlationId"],
-        "status": "failed",
-        "errorCode": "content_policy",
-        "errorMessage": "The prompt was flagged.",
-    }
-    return event | fields
-
-
-async def report(stage: Stage, event: dict[str, Any]) -> httpx.Response:
-    return await stage.api.post(CALLBACK, json=event, headers=stage.as_client("n8n"))
 
 
 async def test_a_result_is_answered_with_202_and_stored(idle_stage: Stage, png: bytes) -> None:

@@ -128,10 +128,12 @@ async def test_anything_else_is_refused_by_its_media_type(media_type):
     assert len(error.detail) < 300
 
 
+BOMB = gzip.compress(bytes(20_000_000))
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "identity, gzip"])
 async def test_a_packed_answer_is_refused_so_that_no_bomb_unpacks(encoding):
-    bomb = gzip.compress(bytes(50_000_000))
-    async with host(saying(answer(bomb, Content_Encoding=encoding))) as url:
+    async with host(saying(answer(BOMB, Content_Encoding=encoding))) as url:
         started = time.perf_counter()
         assert (await refused(url)).code == "image_encoding"
         assert time.perf_counter() - started < 1
@@ -240,22 +242,26 @@ async def test_a_slow_resolver_is_cut_off_at_the_deadline():
 
 
 async def test_a_handshake_that_never_ends_is_cut_off_and_leaves_no_socket_open():
-    with socket.create_server(("127.0.0.1", 0)) as door:  # accepts in its backlog and says nothing
-        url = f"https://127.0.0.1:{door.getsockname()[1]}/x"
-        assert (await failed(url, timeout=0.2)).code == "timeout"
-        task = asyncio.create_task(fetch(url, timeout=60))
-        caller, _ = await asyncio.to_thread(door.accept)
-        caller.close()
-        caller, _ = await asyncio.to_thread(door.accept)
-        caller.settimeout(5)
-        assert caller.recv(1)  # the handshake has begun
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        with suppress(ConnectionResetError):
-            while await asyncio.to_thread(caller.recv, 10_000):  # ends when the fetcher has hung up
-                pass
-        caller.close()
+    began, hung_up = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)  # of the ClientHello
+        began.release()
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+        hung_up.release()
+
+    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server, asyncio.timeout(5):
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        assert (await failed(url, timeout=0.3)).code == "timeout"
+        await hung_up.acquire()
+        await began.acquire()
+        fetching = asyncio.create_task(fetch(url, timeout=60))  # as when a worker stops
+        await began.acquire()
+        fetching.cancel()
+        await asyncio.wait([fetching])
+        await hung_up.acquire()
 
 
 @pytest.mark.parametrize("status", ["401", "403", "404", "410", "400", "418", "451", "204", "206", "304", "300"])

@@ -205,15 +205,16 @@ async def test_a_hostile_url_is_refused_before_a_name_is_resolved(url, rule):
     assert (network.connected, names.asked) == ([], [])
 
 
-PRIVATE = (
-    "127.0.0.1 127.8.8.8 0.0.0.0 10.0.0.1 172.20.0.1 192.168.1.1 100.64.0.1 169.254.169.254 100.100.100.200 "
-    "168.63.129.16 198.18.0.1 224.0.0.1 255.255.255.255 [::1] [::] [::ffff:127.0.0.1] [::ffff:a9fe:a9fe] "
-    "[::127.0.0.1] [64:ff9b::7f00:1] [64:ff9b:1::a00:1] [2002:7f00:1::] [2001:0:7f00:1::] [fe80::1] "
-    "[fd00:ec2::254] [ff02::1]"
-).split()
+PRIVATE = {
+    "the machine itself": "127.0.0.1 127.8.8.8 0.0.0.0 [::1] [::] [::ffff:127.0.0.1] [::127.0.0.1]",
+    "its network": "10.0.0.1 172.20.0.1 192.168.1.1 100.64.0.1 198.18.0.1 [fc00::1] [fe80::1]",
+    "metadata": "169.254.169.254 100.100.100.200 168.63.129.16 [::ffff:a9fe:a9fe] [fd00:ec2::254]",
+    "tunnels": "[64:ff9b::7f00:1] [64:ff9b:1::a00:1] [2002:7f00:1::] [2001:0:7f00:1::]",
+    "many": "224.0.0.1 255.255.255.255 [ff02::1]",
+}
 
 
-@pytest.mark.parametrize("host", PRIVATE)
+@pytest.mark.parametrize("host", [host for group in PRIVATE.values() for host in group.split()])
 async def test_an_address_that_is_not_public_is_refused_before_a_connection_is_made(host):
     network, names = Network(), Names()
     with pytest.raises(PermanentError, match="neither public nor in a trusted network") as caught:

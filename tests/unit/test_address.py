@@ -123,34 +123,57 @@ def test_a_redirect_from_http_may_go_to_http_or_https():
     assert redirect("https://minio/x", source=source, allow_http=True).scheme == "https"
 
 
-PUBLIC = (
-    "8.8.8.8 93.184.216.34 100.63.255.255 100.128.0.1 172.15.0.1 172.32.0.1 198.17.255.255 198.20.0.1 "
-    "2606:4700::1111 2001:4860:4860::8888 2a00:1450::1 ::ffff:8.8.8.8 64:ff9b::8.8.8.8"
-).split()
-PRIVATE = (
-    "0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16 169.254.169.254 "
-    "172.16.0.1 172.31.255.255 192.0.0.192 192.0.2.1 192.88.99.1 192.168.0.1 198.18.0.1 198.19.255.255 "
-    "198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255"
-).split()
-PRIVATE_V6 = (
-    ":: ::1 ::8.8.8.8 ::127.0.0.1 64:ff9b:1::1 64:ff9b:1:808:8:800:: 100::1 2001::1 2001:0:4136:e378:8000:: "
-    "2001:2::1 2001:10::1 2001:20::1 2001:db8::1 2002:808:808::1 2002:7f00:1::1 3ffe::1 3fff::1 4000::1 5f00::1 "
-    "fc00::1 fd00:ec2::254 fd20:ce::254 fe80::1 fe80::1%eth0 febf::1 fec0::1 ff02::1 ff0e::1"
-).split()
+PUBLIC = {
+    "hosts": "8.8.8.8 93.184.216.34 2606:4700::1111 2001:4860:4860::8888 2a00:1450::1",
+    "just outside": "100.63.255.255 100.128.0.1 172.15.0.1 172.32.0.1 198.17.255.255 198.20.0.1 168.63.129.17",
+    "IPv4 within": "::ffff:8.8.8.8 64:ff9b::8.8.8.8",
+}
+NOT_PUBLIC = {
+    "this network": "0.0.0.0 0.1.2.3",
+    "private": "10.0.0.1 172.16.0.1 172.31.255.255 192.168.0.1",
+    "carrier-grade NAT": "100.64.0.1 100.127.255.255",
+    "loopback": "127.0.0.1 127.255.255.254",
+    "link-local": "169.254.0.1",
+    "metadata of clouds": "169.254.169.254 100.100.100.200 192.0.0.192 168.63.129.16",
+    "documentation": "192.0.2.1 198.51.100.1 203.0.113.1",
+    "benchmarking": "198.18.0.1 198.19.255.255",
+    "6to4 relays": "192.88.99.1",
+    "multicast": "224.0.0.1 239.255.255.255",
+    "reserved, broadcast": "240.0.0.1 255.255.255.255",
+}
+NOT_PUBLIC_V6 = {
+    "unspecified, loopback": ":: ::1",
+    "IPv4-compatible": "::8.8.8.8 ::127.0.0.1",
+    "local NAT64": "64:ff9b:1::1 64:ff9b:1:808:8:800::",
+    "6to4": "2002:808:808::1 2002:7f00:1::1",
+    "Teredo": "2001::1 2001:0:4136:e378:8000::",
+    "metadata of clouds": "fd00:ec2::254 fd20:ce::254",
+    "unique local": "fc00::1 fdff::1",
+    "link-local, site-local": "fe80::1 fe80::1%eth0 febf::1 fec0::1",
+    "multicast": "ff02::1 ff0e::1",
+    "documentation": "2001:db8::1 3fff::1",
+    "benchmarking, ORCHID": "2001:2::1 2001:10::1 2001:20::1",
+    "discard": "100::1",
+    "not given out": "3ffe::1 4000::1 5f00::1",
+}
 
 
-@pytest.mark.parametrize("address", PUBLIC)
+def each(groups):
+    return [address for group in groups.values() for address in group.split()]
+
+
+@pytest.mark.parametrize("address", each(PUBLIC))
 def test_addresses_of_the_internet_are_public(address):
     assert is_public(ip_address(address))
 
 
-@pytest.mark.parametrize("address", PRIVATE + PRIVATE_V6)
+@pytest.mark.parametrize("address", each(NOT_PUBLIC) + each(NOT_PUBLIC_V6))
 def test_all_other_addresses_are_not(address):
     assert not is_public(ip_address(address))
 
 
 @pytest.mark.parametrize("wrap", ["::ffff:{}", "::{}", "64:ff9b::{}"])
-@pytest.mark.parametrize("address", PRIVATE)
+@pytest.mark.parametrize("address", each(NOT_PUBLIC))
 def test_a_private_address_inside_an_ipv6_one_is_found(address, wrap):
     assert not is_public(ip_address(wrap.format(address)))
 
@@ -164,6 +187,5 @@ def test_what_is_public_in_ipv4_is_public_when_mapped_and_never_when_tunnelled(a
 
 @given(st.integers(0, 2**32 - 1).map(IPv4Address) | st.integers(0, 2**128 - 1).map(IPv6Address))
 def test_nothing_is_public_that_the_standard_library_calls_otherwise(address):
-    if is_public(address):
-        assert not (address.is_private or address.is_loopback or address.is_link_local)
-        assert not (address.is_multicast or address.is_unspecified)
+    traits = ("is_private", "is_loopback", "is_link_local", "is_multicast", "is_unspecified")
+    assert not (is_public(address) and any(getattr(address, trait) for trait in traits))

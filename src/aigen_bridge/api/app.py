@@ -83,6 +83,7 @@ def _assemble(lifespan: Any) -> FastAPI:
         description=DESCRIPTION,
         license_info={"name": "MIT", "identifier": "MIT"},
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would trust the caller's Host
         swagger_ui_parameters={"persistAuthorization": True},
     )
     app.add_middleware(CorrelationMiddleware, on_bug=problems.on_bug)

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,8 +15,6 @@ from aigen_bridge import metrics
 from aigen_bridge.api.errors import ForbiddenError, UnauthorizedError
 from aigen_bridge.domain.signature import SignatureError, is_signed, secret_bytes, verify
 from aigen_bridge.settings import Client, Scope
-
-_HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}\Z")
 
 bearer = HTTPBearer(auto_error=False, description="The key of a client")
 api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="The key of a client")
@@ -59,7 +56,7 @@ def _caller(name: str, client: Client) -> Caller:
 
 
 def _digest(key: str) -> bytes:
-    if _HASHED.match(key):
+    if key.startswith("sha256:"):
         return bytes.fromhex(key.removeprefix("sha256:"))
     return hashlib.sha256(key.encode()).digest()
 

@@ -63,7 +63,7 @@ async def process(request: Request, parts: ApiParts, arrival: Arrival) -> Receip
     event = parse_callback(arrival.payload, request, image_beside=arrival.image is not None)
     version = event.payload_version or "none"
     metrics.CALLBACKS.labels(arrival.version, version if version in KNOWN_PAYLOAD_VERSIONS else "other").inc()
-    return await take_callback(parts.requests, parts.refuse_url, event, arrival.image)
+    return await take_callback(parts.requests, parts.examine, event, arrival.image)
 
 
 async def _keep(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:

@@ -3,17 +3,19 @@
 import re
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "X-Correlation-ID"
 _SAFE = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
+log = structlog.get_logger(__name__)
 _current: ContextVar[str] = ContextVar("correlation_id", default="-")
 
 
@@ -53,6 +55,8 @@ class CorrelationMiddleware:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            log.info("api.caller_gone", path=scope["path"])
         except Exception as error:
             if started:
                 raise
@@ -61,12 +65,12 @@ class CorrelationMiddleware:
 
 def adopt(correlation_id: UUID, request: Request) -> None:
     """Go on under the id of the message when the caller sent none in the header."""
-    if HEADER not in request.headers:
+    if _given(request.scope) is None:
         _current.set(str(correlation_id))
         structlog.contextvars.bind_contextvars(correlation_id=str(correlation_id))
 
 
-def _given(scope: Scope) -> str | None:
+def _given(scope: Any) -> str | None:
     for name, value in scope["headers"]:
         if name == HEADER.lower().encode():
             text = value.decode("latin-1")

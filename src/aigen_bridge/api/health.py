@@ -20,12 +20,14 @@ class Health(WireModel):
     status: Literal["ok"] = "ok"
 
 
+@router.head("/live", include_in_schema=False)
 @router.get("/live", summary="The process answers")
 async def live() -> Health:
     """Needs nothing but the process itself."""
     return Health()
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get(
     "/ready",
     summary="It can take requests",
@@ -36,7 +38,7 @@ async def live() -> Health:
 async def ready(parts: Parts) -> Response:
     """The database answers and has the tables of this version."""
     found, expected = await migrations.current(parts.database), migrations.head()
-    if found != expected:
+    if found is None or migrations.is_older(found):  # a newer one is fine: upgrades migrate first
         raise StoreUnavailableError(
             f"The database is at revision {found}, this version needs {expected}: run 'aigen-bridge migrate'."
         )

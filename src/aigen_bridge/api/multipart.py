@@ -78,8 +78,9 @@ async def read_parts(request: Request, limits: Limits) -> tuple[bytes, bytes | N
     Raises `MalformedMultipartError`, `UnsupportedMediaTypeError`, and what `bounded` raises.
     """
     parts = _Parts()
-    parser = MultipartParser(_boundary(request), _callbacks(parts))
+    boundary = _boundary(request)
     try:
+        parser = MultipartParser(boundary, _callbacks(parts))
         async for piece in bounded(request, limits):
             parser.write(piece)
         parser.finalize()

@@ -77,7 +77,7 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     InvalidMessageError: Kind(422, "Invalid message", "Correct the fields listed under 'errors'."),
     ImageRejectedError: Kind(422, "Image rejected", "Send the image again with hash and metadata that fit it."),
     StoreUnavailableError: Kind(
-        503, "Temporarily unavailable", "Nothing was stored. Send the same again after 'Retry-After' seconds."
+        503, "Temporarily unavailable", "Send the same again after 'Retry-After' seconds; that is safe."
     ),
 }
 
@@ -93,7 +93,7 @@ async def _on_bridge_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BridgeError)  # noqa: S101 - registered for it
     kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
     headers = _headers(error)
-    log.warning("api.refused", status=kind.status, code=error.code, detail=error.detail, path=request.url.path)
+    log.warning("api.refused", status=kind.status, code=error.code, detail=error.detail[:500], path=request.url.path)
     return answer(request, kind, code=error.code, detail=error.detail, errors=_listed(error), headers=headers)
 
 

@@ -7,20 +7,24 @@ import limits
 import structlog
 from limits.aio.storage import Storage
 from limits.aio.strategies import MovingWindowRateLimiter
+from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
 
 from aigen_bridge import metrics
 from aigen_bridge.api.errors import TooManyCallsError
-from aigen_bridge.settings import Settings
+from aigen_bridge.settings import Settings, WrongSettingsError
 
 log = structlog.get_logger(__name__)
 
 
 class RateLimits:
-    """The limits of the request API and of the callback."""
+    """The limits of the request API and of the callback. Raises `WrongSettingsError` for an unusable storage."""
 
     def __init__(self, settings: Settings) -> None:
-        storage = storage_from_string(f"async+{settings.rate_limit.storage.get_secret_value()}")
+        try:
+            storage = storage_from_string(f"async+{settings.rate_limit.storage.get_secret_value()}")
+        except (ConfigurationError, ValueError) as error:
+            raise WrongSettingsError([f"AIGEN_RATE_LIMIT__STORAGE is wrong: {_reason(error)}"]) from None
         assert isinstance(storage, Storage)  # noqa: S101 - `async+` makes it one
         self._strategy = MovingWindowRateLimiter(storage)
         self._limits = {
@@ -40,3 +44,9 @@ class RateLimits:
         if not within:
             metrics.RATE_LIMITED.labels(client).inc()
             raise TooManyCallsError(client, limit, max(1, math.ceil(reset_at - time.time())))
+
+
+def _reason(error: Exception) -> str:
+    if "prerequisite" in str(error):
+        return "the package for this kind of storage is not installed (extra 'redis')."
+    return "it must look like memory:// or redis://host:6379/0."

@@ -1,6 +1,7 @@
 """N8N's webhook."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from aigen_bridge.domain.signature import sign
 
 QUICK_TRIES, QUICK_WAIT = 2, 0.05
 """A refused connection carried nothing, so one quick second try is safe (wait in seconds)."""
+DRAIN_SECONDS = 1.0
 NOT_PUBLISHED = " Is the workflow published, and the path of AIGEN_N8N__WEBHOOK_URL right?"
 
 
@@ -48,10 +50,12 @@ class N8nWebhook:
 
     async def _post(self, body: bytes, headers: Mapping[str, str]) -> None:
         async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
+            if response.is_success:
+                await _drain(response)
+                return
             said = await excerpt(response)
-        if not response.is_success:
-            hint = NOT_PUBLISHED if response.status_code == httpx.codes.NOT_FOUND else ""
-            raise refusal("N8N", response, said, hint=hint)
+        hint = NOT_PUBLISHED if response.status_code == httpx.codes.NOT_FOUND else ""
+        raise refusal("N8N", response, said, hint=hint)
 
     @staticmethod
     def _connecting() -> AsyncRetrying:
@@ -65,3 +69,10 @@ class N8nWebhook:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+async def _drain(response: httpx.Response) -> None:
+    """Read a little, so that the connection can be used again. N8N has taken it, whatever comes now."""
+    with contextlib.suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await excerpt(response)

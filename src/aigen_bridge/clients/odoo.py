@@ -34,7 +34,11 @@ class OdooClient:
     async def apply_result(self, payload: Mapping[str, Any]) -> None:
         """Tell the addon how a request stands. Raises `TransientError` or `PermanentError`."""
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, self._call, dict(payload))
+        try:
+            async with asyncio.timeout(self._timeout):  # for login and call together
+                answer = await loop.run_in_executor(self._threads, self._call, dict(payload))
+        except TimeoutError as error:
+            raise translate(error) from error
         if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
             raise PermanentError(
                 "odoo_answer_unexpected",

@@ -9,13 +9,15 @@ from pydantic_core import ErrorDetails
 
 from aigen_bridge.contracts.problem import FieldError
 
+ERRORS_MAX = 20
+"""A person mends these first; an answer must not grow with the number of mistakes."""
 _SENT_MAX = 100
 _UNION_TAGS = ("completed", "failed")
 
 
 def field_errors(error: ValidationError, *models: type[BaseModel]) -> list[FieldError]:
     """One entry for each wrong field. `models` are asked what a field allows."""
-    return [_field_error(detail, models) for detail in error.errors(include_url=False)]
+    return [_field_error(detail, models) for detail in error.errors(include_url=False)[:ERRORS_MAX]]
 
 
 def parameter_errors(details: Sequence[Any]) -> list[FieldError]:
@@ -25,7 +27,7 @@ def parameter_errors(details: Sequence[Any]) -> list[FieldError]:
 
 def _field_error(detail: ErrorDetails, models: tuple[type[BaseModel], ...]) -> FieldError:
     path = [str(part) for part in detail["loc"] if part not in _UNION_TAGS]
-    field = ".".join(path)
+    field = ".".join(path)[:_SENT_MAX]
     if detail["type"] == "extra_forbidden":
         allowed = "these fields: " + ", ".join(_names(models))
         return FieldError(field=field, sent=_quote(detail["input"]), allowed=allowed, message="is not known")

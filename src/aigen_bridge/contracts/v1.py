@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from aigen_bridge.contracts import WireModel
+from aigen_bridge.domain.errors import storable
 
 PROMPT_MAX = 4000
 SIDE_MIN, SIDE_MAX = 64, 4096
@@ -52,12 +53,8 @@ def _not_blank(text: str) -> str:
     return _storable(text)
 
 
-def _without_nul(text: str) -> str:
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
 Uuid = Annotated[UUID, BeforeValidator(_canonical_uuid)]
-ReportedText = Annotated[str, AfterValidator(_without_nul)]
+ReportedText = Annotated[str, AfterValidator(storable)]
 
 
 class ImageRequested(WireModel):

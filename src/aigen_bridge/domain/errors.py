@@ -15,11 +15,19 @@ class BridgeError(Exception):
         self.detail = detail
 
 
+def storable(text: str) -> str:
+    """The text without what PostgreSQL cannot store: NUL characters and lone surrogates."""
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 class StepError(BridgeError):
-    """A try at an outbox entry failed. `http_status` is the other side's answer, if it gave one."""
+    """A try at an outbox entry failed. `http_status` is the other side's answer, if it gave one.
+
+    The detail may quote another system, so it is made storable here, once.
+    """
 
     def __init__(self, code: str, detail: str, *, http_status: int | None = None) -> None:
-        super().__init__(code, detail)
+        super().__init__(storable(code), storable(detail))
         self.http_status = http_status
 
 

@@ -1,12 +1,9 @@
 """N8N → bridge: check what came, store it, then answer. Repeats change nothing, contradictions are refused."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
-
-import pybase64
 
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
 from aigen_bridge.domain.callback import Available, Completed, Failed, Keep, Repeat, Result, Take, judge
@@ -16,8 +13,9 @@ from aigen_bridge.domain.errors import (
     StoreUnavailableError,
     UnknownRequestError,
 )
-from aigen_bridge.domain.image import CheckedImage, ImageMetadata, check, normal_format, parse_sha256
+from aigen_bridge.domain.image import CheckedImage, ImageMetadata, normal_format, parse_sha256
 from aigen_bridge.domain.request import AwaitedImage, Change, ImageRequest, Status
+from aigen_bridge.pipeline.check import ImageCheck
 
 ROUNDS = 5
 """How often a request may be moved by others between reading and writing before we ask to try again."""
@@ -43,6 +41,14 @@ RefuseUrl = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
+class Examination:
+    """How what came is proven."""
+
+    check: ImageCheck
+    refuse_url: RefuseUrl
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """The callback is taken and committed; `duplicate` when it changed nothing."""
 
@@ -52,7 +58,7 @@ class Receipt:
 
 
 async def take_callback(
-    store: Store, refuse_url: RefuseUrl, event: ImageCompleted | ImageFailed, content: bytes | None = None
+    store: Store, examine: Examination, event: ImageCompleted | ImageFailed, content: bytes | None = None
 ) -> Receipt:
     """Check and store a result; `content` is the image when it came beside the event.
 
@@ -61,7 +67,7 @@ async def take_callback(
     """
     if await store.get(event.request_id) is None:  # before any work on the image
         raise UnknownRequestError(event.request_id)
-    result, image = await _examined(event, content, refuse_url)
+    result, image = await _examined(event, content, examine)
     for _ in range(ROUNDS):
         receipt = await _try_to_take(store, result, image)
         if receipt is not None:
@@ -92,27 +98,18 @@ async def _keep(store: Store, result: Result, image: CheckedImage | None) -> Non
 
 
 async def _examined(
-    event: ImageCompleted | ImageFailed, content: bytes | None, refuse_url: RefuseUrl
+    event: ImageCompleted | ImageFailed, content: bytes | None, examine: Examination
 ) -> tuple[Result, CheckedImage | None]:
     ids = event.request_id, event.correlation_id
     if isinstance(event, ImageFailed):
         code = event.error_code[:CODE_MAX] if event.error_code else None
         return Failed(*ids, code, event.error_message[:MESSAGE_MAX]), None
     if event.image_url is not None:
-        return Available(*ids, _awaited(event, event.image_url, refuse_url)), None
-    image = await asyncio.to_thread(_checked, event, content)
-    return Completed(*ids, image.described), image
-
-
-def _checked(event: ImageCompleted, content: bytes | None) -> CheckedImage:
-    """The image itself, proven. CPU work: off the event loop."""
-    if content is None:
-        try:
-            content = pybase64.b64decode(event.image_data or "", validate=True)
-        except ValueError as error:
-            raise ImageRejectedError((f"imageData is not base64: {error}.",)) from error
+        return Available(*ids, _awaited(event, event.image_url, examine.refuse_url)), None
     said = event.image_metadata
-    return check(content, ImageMetadata(said.format, said.size, said.width, said.height), event.hash_value)
+    metadata = ImageMetadata(said.format, said.size, said.width, said.height)
+    image = await examine.check(content or event.image_data or "", metadata, event.hash_value)
+    return Completed(*ids, image.described), image
 
 
 def _awaited(event: ImageCompleted, url: str, refuse_url: RefuseUrl) -> AwaitedImage:

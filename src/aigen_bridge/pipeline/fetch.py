@@ -1,16 +1,15 @@
 """N8N's temporary URL → the image: fetched while the URL lives, checked like every other image."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
 from aigen_bridge.domain.errors import ImageRejectedError, PermanentError, StepError
-from aigen_bridge.domain.image import check
 from aigen_bridge.domain.outcome import Complete, Effect, Fail
 from aigen_bridge.domain.request import FailureCode, Step
 from aigen_bridge.domain.retry import Policy, exponential
+from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.store.outbox import Claim
 
 POLICY = Policy(
@@ -32,6 +31,7 @@ class Fetch:
     """The `fetch` step."""
 
     fetcher: Fetcher
+    check: ImageCheck
     concurrency: int
     policy: Policy = POLICY
     step: Step = Step.FETCH
@@ -43,7 +43,7 @@ class Fetch:
             raise PermanentError("url_missing", f"Request {claim.request.request_id} has no image URL.")
         content = await self.fetcher.fetch(awaited.url, correlation_id=claim.request.correlation_id)
         try:
-            return Complete(await asyncio.to_thread(check, content, awaited, awaited.sha256))
+            return Complete(await self.check(content, awaited, awaited.sha256))
         except ImageRejectedError as error:
             raise PermanentError(error.code, error.detail) from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -38,7 +39,7 @@ __all__ = [
     "Client",
     "DatabaseSettings",
     "ImageUrlSettings",
-    "LogSettings",
+    "LoggingSettings",
     "Scope",
     "Settings",
     "TlsSettings",
@@ -50,8 +51,8 @@ __all__ = [
 CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
 
 
-class DatabaseSettings(BaseSettings):
-    """The database alone: all that `migrate` needs."""
+class LoggingSettings(BaseSettings):
+    """How to log: all that is needed before anything else is known. Says where settings come from."""
 
     model_config = SettingsConfigDict(
         env_prefix="AIGEN_",
@@ -65,7 +66,7 @@ class DatabaseSettings(BaseSettings):
         secrets_dir_missing="ok",
     )
 
-    database_url: DatabaseUrl
+    log: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -82,6 +83,12 @@ class DatabaseSettings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, files
 
 
+class DatabaseSettings(LoggingSettings):
+    """The database alone: all that `migrate` needs."""
+
+    database_url: DatabaseUrl
+
+
 class Settings(DatabaseSettings):
     """All of it. Built by `load`, which turns what is wrong into plain lines."""
 
@@ -96,13 +103,23 @@ class Settings(DatabaseSettings):
     tls: TlsSettings = TlsSettings()
     deprecated: dict[Literal["v1", "v2"], DeprecationSettings] = {}
     worker: WorkerSettings = WorkerSettings()
-    log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
     def _lease_outlasts_every_call(self) -> "Settings":
-        longest = max(self.n8n.timeout, self.odoo.timeout)
+        longest = max(self.n8n.timeout, self.odoo.timeout, self.image_urls.timeout)
         if self.worker.lease <= longest:
-            raise ValueError(f"must be longer than every call may take, which is {longest.total_seconds():g} s")
+            raise PydanticCustomError(
+                "short_lease",
+                "AIGEN_WORKER__LEASE must be longer than every call may take, which is {seconds} s",
+                {"seconds": longest.total_seconds()},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _no_key_belongs_to_two_clients(self) -> "Settings":
+        keys = [key.get_secret_value() for client in self.clients.values() for key in client.keys]
+        if len(keys) != len(set(keys)):
+            raise PydanticCustomError("shared_key", "AIGEN_CLIENTS gives one key to two clients")
         return self
 
     @cached_property

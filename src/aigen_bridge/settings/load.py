@@ -30,8 +30,10 @@ def load(kind: type[S], **given: Any) -> S:
         return kind(**given)
     except SettingsError as error:  # a text that should be JSON is not
         field = re.search(r'field "(\w+)"', str(error))
-        name = _variable((field[1],)) if field else "A setting"
-        raise WrongSettingsError([f"{name} is wrong: it is not valid JSON."]) from None
+        line = f"{_variable((field[1],))} is wrong: it is not valid JSON." if field else str(error)
+        raise WrongSettingsError([line]) from None
+    except UnicodeDecodeError:
+        raise WrongSettingsError(["The file .env, or a secret file, is not UTF-8."]) from None
     except ValidationError as error:
         items = error.errors(include_url=False, include_input=False)
         missing = {str(i["loc"][0]) for i in items if i["type"] == "missing" and len(i["loc"]) == 1}
@@ -41,6 +43,8 @@ def load(kind: type[S], **given: Any) -> S:
 
 def _explained(item: Any, kind: type[BaseSettings]) -> list[str]:
     path = item["loc"]
+    if not path:  # a rule over several settings names them itself
+        return [f"{item['msg']}."]
     if item["type"] != "missing":
         return [f"{_variable(path)} is wrong: {item['msg'].removeprefix('Value error, ')}."]
     section = kind.model_fields[path[0]].annotation if len(path) == 1 else None
@@ -51,7 +55,7 @@ def _explained(item: Any, kind: type[BaseSettings]) -> list[str]:
 
 
 def _variable(path: tuple[int | str, ...]) -> str:
-    parts = [str(part) for part in path] or ["worker", "lease"]  # the one rule over several settings
+    parts = [str(part) for part in path]
     if parts[0] == "clients":  # one JSON text holds them all
         return "AIGEN_CLIENTS" + "".join(f".{part}" for part in parts[1:])
     return "AIGEN_" + "__".join(parts).upper()

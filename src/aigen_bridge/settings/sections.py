@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
 
-from aigen_bridge.settings.values import Duration, HttpUrl, OriginUrl, RateLimit, SigningSecret
+from aigen_bridge.settings.values import Duration, HttpUrl, Key, OriginUrl, RateLimit, SigningSecret
 
 
 class Scope(StrEnum):
@@ -24,7 +24,7 @@ class Section(BaseModel):
 class Client(Section):
     """A named caller. Two keys may be valid at once, so that one can be replaced without a gap."""
 
-    keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(min_length=1, max_length=2)
+    keys: tuple[Key, ...] = Field(min_length=1, max_length=2)
     scopes: frozenset[Scope] = Field(min_length=1)
     signing_secrets: tuple[SigningSecret, ...] = ()
     signature_required: bool = Field(default=False, description="refuse callbacks that are not signed")
@@ -40,7 +40,7 @@ class N8nSettings(Section):
     """Where requests go."""
 
     webhook_url: HttpUrl
-    api_key: SecretStr = Field(min_length=1, description="sent as X-API-Key")
+    api_key: Key = Field(description="sent as X-API-Key")
     signing_secret: SigningSecret | None = Field(None, description="whsec_…: sign what is sent")
     timeout: Duration = timedelta(seconds=30)
     retry_jitter: float = Field(0.0, ge=0, le=1)

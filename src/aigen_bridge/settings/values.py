@@ -3,7 +3,7 @@
 import re
 from datetime import timedelta
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import limits
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -11,19 +11,32 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from aigen_bridge.domain.signature import secret_bytes
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}\Z")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\Z")
 
 
 def _duration(value: Any) -> Any:
     """`600` (seconds), `10m`, `1.5h`; anything else, such as ISO 8601, is left to pydantic."""
     match = _DURATION.match(value.strip()) if isinstance(value, str) else None
-    return timedelta(**{_UNITS[match[2] or "s"]: float(match[1])}) if match else value
+    try:
+        return timedelta(**{_UNITS[match[2] or "s"]: float(match[1])}) if match else value
+    except OverflowError:
+        raise ValueError("is too long") from None
+
+
+def _port_is_good(parts: SplitResult) -> bool:
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not _port_is_good(parts):
         raise ValueError("must be an http:// or https:// address")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must be an address without user, query or fragment")
     return value.rstrip("/")
 
 
@@ -36,9 +49,19 @@ def _origin(value: str) -> str:
 
 def _database_url(value: SecretStr) -> SecretStr:
     scheme, _, rest = value.get_secret_value().partition("://")
-    if scheme not in {"postgresql", "postgres", "postgresql+psycopg"} or not rest:
+    good = scheme in {"postgresql", "postgres", "postgresql+psycopg"} and rest
+    if not good or not _port_is_good(urlsplit(f"postgresql://{rest}")):
         raise ValueError("must look like postgresql://user:password@host/database")
     return SecretStr(f"postgresql+psycopg://{rest}")
+
+
+def _key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not (text and text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError("must be printable ASCII without blanks, because it travels in a header")
+    if text.startswith("sha256:") and not _HASHED.match(text):
+        raise ValueError("must have 64 hex digits behind sha256:")
+    return value
 
 
 def _signing_secret(value: SecretStr) -> SecretStr:
@@ -52,6 +75,7 @@ def _rate_limit(value: str) -> str:
 
 
 RateLimit = Annotated[str, AfterValidator(_rate_limit)]
+Key = Annotated[SecretStr, AfterValidator(_key)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]

@@ -39,7 +39,9 @@ async def bridge(home: Path, sections: Mapping[str, Any]) -> AsyncIterator[Bridg
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=log_file,
-            env=_environment(sections),
+            env=_environment(home, sections),
+            cwd=home,  # where no .env is
+            start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in order
         )
     try:
         yield BridgeProcess(await _ready(process, log), process, log)
@@ -47,10 +49,11 @@ async def bridge(home: Path, sections: Mapping[str, Any]) -> AsyncIterator[Bridg
         await _stop(process)
 
 
-def _environment(sections: Mapping[str, Any]) -> dict[str, str]:
-    """Ours without other bridge settings: the demo must not meet a real N8N or Odoo."""
+def _environment(home: Path, sections: Mapping[str, Any]) -> dict[str, str]:
+    """Ours without any setting of the bridge: the demo must not meet a real database, N8N or Odoo."""
     clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("AIGEN_")}
-    return clean | {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()}
+    given = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()}
+    return clean | given | {"AIGEN_SECRETS_DIR": str(home / "none")}
 
 
 async def _ready(process: asyncio.subprocess.Process, log: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
 from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
+from aigen_bridge.sim.n8n_settings import CallbackStyle
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
 
@@ -28,7 +29,14 @@ class Chain:
 
 
 @asynccontextmanager
-async def simulators(*, callback_key: str, flux_seconds: float = 1.0, ack_seconds: float = 0.0) -> AsyncIterator[Chain]:
+async def simulators(
+    *,
+    callback_key: str,
+    flux_seconds: float = 1.0,
+    ack_seconds: float = 0.0,
+    callback_style: CallbackStyle = "v1",
+    signing_secret: str | None = None,
+) -> AsyncIterator[Chain]:
     """Run Flux, N8N and Odoo on free ports; N8N reports with `callback_key`. Times in seconds."""
     flux_key, webhook_key, odoo_key = (secrets.token_urlsafe(24) for _ in range(3))
     flux = FluxSimulator(FluxSettings(key=flux_key, seconds=flux_seconds))
@@ -41,6 +49,8 @@ async def simulators(*, callback_key: str, flux_seconds: float = 1.0, ack_second
                 flux_url=flux_url,
                 flux_key=flux_key,
                 ack_seconds=ack_seconds,
+                callback_style=callback_style,
+                signing_secret=signing_secret,
             )
         )
         async with serving(n8n.app) as n8n_url:

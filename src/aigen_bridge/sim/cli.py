@@ -20,7 +20,7 @@ Port = Annotated[int, typer.Option(help="0 picks a free one.", min=0, max=65535)
 
 def _run(simulator: Simulator, host: str, port: int, path: str = "") -> None:
     def announce(url: str) -> None:
-        print(f"Ready: {url}{path}. Faults on command: POST {url}/_sim/faults. Stop with Ctrl-C.", flush=True)  # noqa: T201
+        print(f"Ready: {url}{path}. Faults on command: POST {url}/_sim/faults. Stop with Ctrl-C.", flush=True)
 
     run(simulator.app, host, port, announce=announce)
 

@@ -84,9 +84,24 @@ class View(Protocol):
 
 
 async def run_demo(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.Event) -> None:
-    """Run it. Raises `DemoFailedError`, `BridgeNotStartedError`; leaves nothing running."""
+    """Run it, or until `stop` is set. Raises `DemoFailedError`, `BridgeNotStartedError`; leaves nothing running."""
+    demo = asyncio.create_task(_run(wish, home, view, keep=keep, stop=stop))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({demo, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not demo.done() and not keep:
+        demo.cancel()
+    try:
+        await demo
+    except asyncio.CancelledError:
+        raise DemoFailedError("It was stopped.") from None
+    except httpx.HTTPError as error:
+        raise DemoFailedError(f"The bridge does not answer ({type(error).__name__}).") from error
+
+
+async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.Event) -> None:
     home.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=home))
+    scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=home.resolve()))
     keys = {name: secrets.token_urlsafe(24) for name in ("odoo", "n8n", "ops")}
     try:
         view.step("Starting simulators of Flux, N8N and Odoo")

@@ -77,12 +77,23 @@ _OWE = text(f"""
 """)  # noqa: S608 - a constant of ours
 
 
+_LOCK = text("""
+    SELECT FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
+    ORDER BY request_id FOR NO KEY UPDATE
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Deadlines:
     """How long a dispatched request waits for its callback, and a URL lives that does not say how long."""
 
     callback: timedelta
     image_url: timedelta
+
+
+async def lock(connection: AsyncConnection, request_ids: Sequence[UUID]) -> None:
+    """Hold these requests until the end of the transaction."""
+    await connection.execute(_LOCK, {"request_id": list(request_ids)})
 
 
 async def make(connection: AsyncConnection, changes: Sequence[Change], deadlines: Deadlines) -> dict[UUID, int]:

@@ -54,13 +54,14 @@ class DeadLetters:
 def _page(wanted: DeadLetterFilter, limit: int) -> Select[Any]:
     both = union_all(_entries(), _callbacks()).subquery()
     query = select(both).order_by(both.c.at.desc(), both.c.id.desc()).limit(limit)
-    conditions = (
-        (wanted.kind, both.c.kind == wanted.kind),
-        (wanted.since, both.c.at >= wanted.since),
-        (wanted.until, both.c.at < wanted.until),
-        (wanted.error_code, both.c.error_code == wanted.error_code),
-    )
-    query = query.where(*(condition for value, condition in conditions if value is not None))
+    if wanted.kind:
+        query = query.where(both.c.kind == wanted.kind)
+    if wanted.since:
+        query = query.where(both.c.at >= wanted.since)
+    if wanted.until:
+        query = query.where(both.c.at < wanted.until)
+    if wanted.error_code:
+        query = query.where(both.c.error_code == wanted.error_code)
     return query.where(tuple_(both.c.at, both.c.id) < wanted.before) if wanted.before else query
 
 

@@ -23,7 +23,7 @@ def folder() -> Path:
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(folder()))
+    config.set_main_option("script_location", str(folder()).replace("%", "%%"))
     return config
 
 
@@ -49,6 +49,12 @@ def head() -> str:
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None  # noqa: S101 - the folder is never empty
     return revision
+
+
+def is_older(revision: str) -> bool:
+    """Whether this version of the service knows the revision, and a newer one."""
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return revision in known and revision != head()
 
 
 async def current(database: Database) -> str | None:

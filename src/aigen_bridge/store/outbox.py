@@ -50,11 +50,6 @@ _NEXT_DUE = text("""
     SELECT extract(epoch FROM min(due_at) - now()) FROM outbox WHERE state = 'pending' AND step = :step
 """)
 
-_LOCK_REQUESTS = text("""
-    SELECT FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
-    ORDER BY request_id FOR NO KEY UPDATE
-""")
-
 _SETTLE = text("""
     WITH settled AS (
         SELECT * FROM unnest(
@@ -160,8 +155,8 @@ class Outbox:
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Write how the claims ended, in one commit. False for a claim whose entry was no longer ours."""
         async with self._database.transaction() as connection:
-            locked = {"request_id": [s.claim.request.request_id for s in settlements]}
-            await connection.execute(_LOCK_REQUESTS, locked)  # requests before entries, as callbacks do
+            # Requests before entries, as callbacks do: one order of locks, no deadlock.
+            await changes.lock(connection, [s.claim.request.request_id for s in settlements])
             rows = await connection.execute(_SETTLE, _columns(settlements))
             held = {row.id for row in rows}
             await self._apply(connection, [s for s in settlements if s.claim.entry_id in held])

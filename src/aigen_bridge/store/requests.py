@@ -97,6 +97,8 @@ class Requests:
     async def move(self, change: Change, image: CheckedImage | None = None) -> int | None:
         """Make the move and keep the image; returns the new version, None if the request was elsewhere."""
         async with self._database.transaction() as connection:
+            if change.version is None:  # what others are just writing must be seen by the move
+                await changes.lock(connection, [change.request_id])
             moved = await changes.make(connection, [change], self._deadlines)
             if moved and image is not None:
                 row = {"request_id": change.request_id, "content": image.content}

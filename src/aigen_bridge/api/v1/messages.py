@@ -11,6 +11,10 @@ from aigen_bridge.contracts.problem import FieldError
 from aigen_bridge.contracts.refusal import field_errors
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested, callback_event
 
+VALUES_MAX = 10_000
+"""A callback has about a dozen. Millions of small values would take gigabytes and seconds to parse; base64 has none
+of the characters that are counted."""
+
 T = TypeVar("T")
 _requested = TypeAdapter(ImageRequested)
 
@@ -27,6 +31,9 @@ def parse_callback(body: bytes, request: Request, *, image_beside: bool) -> Imag
 
     `image_beside`: the image came in a part of its own (v2), so the event holds none.
     """
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > VALUES_MAX:
+        swarm = FieldError(field="", message=f"has more than {VALUES_MAX} values")
+        raise InvalidMessageError("The callback", [swarm])
     context = {"image_beside": image_beside}
     event = _parse(callback_event, body, "The callback", (ImageCompleted, ImageFailed), context)
     if image_beside and isinstance(event, ImageFailed):

@@ -24,7 +24,7 @@ from aigen_bridge.pipeline.accept import accept
 from aigen_bridge.pipeline.cancel import cancel
 from aigen_bridge.store.requests import RequestFilter
 
-EVENT_LIMITS = Limits(max_bytes=64 * 2**10, timeout=timedelta(seconds=30))
+EVENT_LIMITS = Limits(max_bytes=256 * 2**10, timeout=timedelta(seconds=30))
 PAGE_MAX, PAGE_DEFAULT = 200, 50
 
 router = APIRouter(prefix=PREFIX, tags=["requests"])

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Makes a random value for every secret, one file each, in ./secrets (or the folder given as the first argument).
+# Safe to run again: what is there is never changed. See docs/deployment.md.
+#
+# The folder opens for its owner only, and that is the protection. The files inside can be read by everyone, because
+# compose mounts them one by one with the owner and mode that they have here, and the services that must read them run
+# under different user ids (the bridge 10001, PostgreSQL 999, N8N 1000, Odoo its own).
+set -eu
+umask 077
+
+folder=${1:-$(dirname "$0")/../secrets}
+mkdir -p "$folder"
+chmod 700 "$folder"
+cd "$folder"
+
+# keep NAME: what comes in becomes the file, unless there is one. It appears whole or not at all.
+keep() {
+    [ -e "$1" ] && return
+    cat >".$1.new"
+    chmod 644 ".$1.new"
+    mv ".$1.new" "$1"
+    echo "made $1"
+}
+
+random() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
+
+sha256() {
+    if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1
+}
+
+# client NAME SCOPES: the bridge is told only the hash of a client's key.
+client() { printf '"%s": {"keys": ["sha256:%s"], "scopes": [%s]}' "$1" "$(sha256 <"client_key_$1")" "$2"; }
+
+clients() {
+    printf '{\n  %s,\n  %s,\n  %s\n}\n' \
+        "$(client odoo '"requests"')" "$(client n8n '"callbacks"')" "$(client ops '"ops", "requests"')"
+}
+
+for name in postgres_password postgres_aigen_password postgres_odoo_password postgres_n8n_password \
+    n8n_encryption_key odoo_admin_password client_key_odoo client_key_n8n client_key_ops AIGEN_N8N__API_KEY; do
+    random | keep "$name"
+done
+printf 'postgresql://aigen:%s@postgres/aigen' "$(cat postgres_aigen_password)" | keep AIGEN_DATABASE_URL
+clients | keep AIGEN_CLIENTS
+keep AIGEN_ODOO__API_KEY </dev/null
+
+if [ ! -s AIGEN_ODOO__API_KEY ]; then
+    cat <<END
+
+Still to be done by hand, once Odoo runs (docs/deployment.md tells how):
+  $(pwd)/AIGEN_ODOO__API_KEY
+      is empty. It takes the API key that the user 'aigen-bridge' has in Odoo.
+END
+fi

@@ -1,0 +1,35 @@
+"""The commands. Exit status 0 only when it worked; 2 for wrong settings or options."""
+
+import typer
+
+from aigen_bridge.cli import keys, run, show
+from aigen_bridge.cli.common import fail
+from aigen_bridge.domain.errors import BridgeError
+from aigen_bridge.embedded import EmbeddedPostgresMissingError
+from aigen_bridge.settings import WrongSettingsError
+from aigen_bridge.sim import cli as sim
+
+app = typer.Typer(
+    name="aigen-bridge",
+    help="Carries AI image requests from Odoo to N8N and the results back.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(run.app)
+app.add_typer(show.app)
+app.add_typer(keys.app, name="keys")
+app.add_typer(sim.app, name="sim")
+
+
+def main() -> None:
+    """Run the command line; every expected trouble is one clear line."""
+    try:
+        app()
+    except WrongSettingsError as error:
+        fail(*error.lines, status=2)
+    except EmbeddedPostgresMissingError as error:
+        fail(str(error), status=2)
+    except BridgeError as error:
+        fail(error.detail)
+    except OSError as error:
+        fail(str(error))

@@ -1,0 +1,70 @@
+"""What the commands share: options, settings, talking, and running until told to stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+import uvloop
+
+from aigen_bridge import logs
+from aigen_bridge.settings import LoggingSettings, Settings, load
+
+HOME = Path(".aigen")
+"""Where `up` and `demo` keep their files."""
+
+Port = Annotated[int, typer.Option(help="0 picks a free one.", min=0, max=65535)]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Home = Annotated[Path, typer.Option(help="Where local files are kept.")]
+
+
+def fail(*lines: str, status: int = 1) -> NoReturn:
+    """End with these lines and a status that says that it did not work."""
+    print("\n".join(lines), file=sys.stderr)
+    raise SystemExit(status)
+
+
+def complete_settings() -> Settings:
+    """All settings, which must be complete; sets up logging."""
+    settings = load(Settings)
+    logs.configure(settings.log.level, settings.log.format)
+    return settings
+
+
+def configure_logs() -> None:
+    """Logging for commands that work with settings which are not complete."""
+    wanted = load(LoggingSettings).log
+    logs.configure(wanted.level, wanted.format)
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal."""
+    print(text, flush=True)
+
+
+def until_stopped(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run until it ends, or until SIGINT or SIGTERM asks it to finish; a second signal ends it at once."""
+
+    async def supervised() -> None:
+        stop = asyncio.Event()
+
+        def asked() -> None:
+            if stop.is_set():
+                os._exit(1)
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, asked)
+        await run(stop)
+
+    uvloop.run(supervised())
+    if threading.active_count() > 1:  # a call to Odoo that hangs; it is idempotent, and its entry was given back
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)

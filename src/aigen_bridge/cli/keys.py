@@ -1,0 +1,38 @@
+"""`aigen-bridge keys`: make keys and signing secrets."""
+
+import hashlib
+import json
+import secrets
+from typing import Annotated
+
+import typer
+
+from aigen_bridge.cli.common import say
+from aigen_bridge.domain.signature import new_secret, secret_bytes
+from aigen_bridge.settings import Scope
+
+app = typer.Typer(help="Make keys for the clients that may call.", no_args_is_help=True)
+
+
+@app.callback()
+def keys() -> None:
+    """Make keys for the clients that may call."""
+
+
+@app.command()
+def new(
+    client: Annotated[str, typer.Option(help="Who will use it, such as odoo, n8n or ops.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it may do; may be given several times.")],
+    signing: Annotated[bool, typer.Option("--signing", help="Make a signing secret, too.")] = False,
+) -> None:
+    """Make a key. It is shown once; the service needs only its hash."""
+    key = secrets.token_urlsafe(32)
+    hashed = "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    entry: dict[str, object] = {"keys": [hashed], "scopes": sorted(scope)}
+    say(f"Key for {client} (give it to the client, it is not kept anywhere):\n  {key}\n")
+    if signing:
+        secret = new_secret()
+        entry["signing_secrets"] = [secret]
+        say(f"Signing secret (both sides need it):\n  {secret}")
+        say(f"The same for N8N's Crypto node, which takes the secret as text:\n  {secret_bytes(secret).decode()}\n")
+    say(f"In AIGEN_CLIENTS (beside the others; up to two keys are valid at once):\n  {json.dumps({client: entry})}")

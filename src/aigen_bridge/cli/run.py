@@ -1,0 +1,78 @@
+"""The commands that run the service."""
+
+import ssl
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+
+from aigen_bridge.cli.common import HOME, Home, Host, Port, complete_settings, configure_logs, say, until_stopped
+from aigen_bridge.settings import TlsSettings, load
+
+app = typer.Typer()
+
+
+@app.command()
+def up(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    home: Home = HOME,
+) -> None:
+    """API and worker in one command; what is not configured gets a local stand-in."""
+    from aigen_bridge.local import up as run_up
+
+    configure_logs()
+    until_stopped(lambda stop: run_up(home=home, host=host, port=port, stop=stop, say=say))
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    processes: Annotated[int, typer.Option(help="API processes.", min=1, max=64)] = 1,
+) -> None:
+    """The API. Everything must be configured."""
+    settings = complete_settings()  # wrong settings stop here, not in the processes
+    uvicorn.run(
+        "aigen_bridge.api.app:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=processes,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=20,
+        timeout_keep_alive=75,  # longer than callers keep connections
+        **_tls(settings.tls),
+    )
+
+
+def _tls(tls: TlsSettings) -> dict[str, Any]:
+    """TLS ends here when there is a certificate; callers need one of their own when there is a CA for them."""
+    if tls.certificate is None:
+        return {}
+    files: dict[str, Any] = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+    if tls.client_ca:
+        files |= {"ssl_ca_certs": str(tls.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    return files
+
+
+@app.command()
+def worker() -> None:
+    """The worker: sends requests to N8N and results to Odoo. Start as many as you like."""
+    from aigen_bridge.worker import run_worker
+
+    settings = complete_settings()
+    until_stopped(lambda stop: run_worker(settings, stop))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest tables. Safe to run again."""
+    from aigen_bridge.settings import DatabaseSettings
+    from aigen_bridge.store import migrations
+
+    configure_logs()
+    migrations.migrate(load(DatabaseSettings).database_url.get_secret_value())
+    say(f"The database is at revision {migrations.head()}.")

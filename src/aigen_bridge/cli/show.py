@@ -1,0 +1,62 @@
+"""The commands that show something."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from aigen_bridge import __version__, logs
+from aigen_bridge.cli.common import HOME, Home, fail, say, until_stopped
+
+app = typer.Typer()
+
+
+@app.command()
+def openapi(
+    folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path("openapi"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when the file differs.")] = False,
+) -> None:
+    """Export the OpenAPI document."""
+    from aigen_bridge.api.app import describe
+
+    path = folder / "aigen-bridge.json"
+    text = json.dumps(describe(), indent=2, ensure_ascii=False) + "\n"
+    if not check:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    elif not path.exists() or path.read_text(encoding="utf-8") != text:
+        fail(f"{path} is not what the code says: run 'aigen-bridge openapi'.")
+    say(f"{path} is current.")
+
+
+@app.command()
+def demo(
+    prompt: Annotated[str, typer.Option(help="What to draw.")] = "A lighthouse above a stormy sea at dusk",
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "1024x1024",
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same picture.", min=0)] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep everything running afterwards.")] = False,
+    home: Home = HOME,
+) -> None:
+    """Carry one real request through the whole chain, on simulators, and leave the image on disk."""
+    from aigen_bridge.sim.bridge_process import BridgeNotStartedError
+    from aigen_bridge.sim.demo import DemoFailedError, Wish, run_demo
+    from aigen_bridge.sim.demo_view import ConsoleView
+
+    if not re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", size):
+        raise typer.BadParameter("must be WIDTHxHEIGHT, such as 1024x1024", param_hint="--size")
+    logs.configure("WARNING", "auto")
+    view = ConsoleView(Console())
+    try:
+        until_stopped(lambda stop: run_demo(Wish(prompt, size, seed), home, view, keep=keep, stop=stop))
+    except (DemoFailedError, BridgeNotStartedError) as error:
+        view.fail(str(error))
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    say(__version__)
