@@ -6,6 +6,7 @@ Neither N8N nor Odoo: the simulators, so that a request can be followed to its i
 
 import asyncio
 import json
+import logging
 import os
 import secrets
 import socket
@@ -44,6 +45,7 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
 
     Raises `WrongSettingsError` when settings are wrong, `OSError` when the port is taken.
     """
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # we say ourselves when it is ready
     with socket.create_server((host, port)) as door:
         url = f"http://{host}:{door.getsockname()[1]}"
         async with local_settings(home, url, say) as settings:
