@@ -1,5 +1,6 @@
 """Settings → the parts. Opens and closes them; knows every room, so that the rooms need not know each other."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -32,12 +33,15 @@ from aigen_bridge.store.wakeup import listen
 
 GROUP_MAX = 100
 """Requests accepted in one commit at most."""
+CALLBACKS_IN_HAND = 4
+"""Callbacks that are parsed, checked and written at once in one process; the others wait with what they read. In
+hand, one takes about four times the size of its image."""
 API_CONNECTIONS, WORKER_CONNECTIONS = 10, 6
 
 
 @dataclass(frozen=True, slots=True)
 class ApiParts:
-    """What the endpoints work with."""
+    """What the endpoints work with. `in_hand` bounds the memory that callbacks take."""
 
     settings: Settings
     database: Database
@@ -47,6 +51,7 @@ class ApiParts:
     dead_letters: DeadLetters
     accept: GroupCommit[NewRequest, tuple[ImageRequest, bool]]
     examine: Examination
+    in_hand: asyncio.Semaphore
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 dead_letters=DeadLetters(database),
                 accept=GroupCommit(requests.accept, most=GROUP_MAX),
                 examine=Examination(check, _refuse_url(settings.image_urls)),
+                in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
             )
 
 

@@ -12,7 +12,7 @@ from aigen_bridge.api import health, ops, problems
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.correlation import CorrelationMiddleware
 from aigen_bridge.api.deprecation import DeprecationMiddleware
-from aigen_bridge.api.describe import json_body, message_schemas
+from aigen_bridge.api.describe import complete, json_body
 from aigen_bridge.api.rate_limit import RateLimits
 from aigen_bridge.api.v1 import callback, requests
 from aigen_bridge.api.v2 import callback as callback_v2
@@ -28,8 +28,11 @@ everyone involved learns how it ended.
 - **Odoo** asks for images under *requests* (scope `requests`).
 - **N8N** takes them at its webhook (see *Webhooks*) and reports under *callback* (scope `callbacks`).
 - Every call carries a key: `Authorization: Bearer KEY` or `X-API-Key: KEY`.
-- `X-Correlation-ID` is accepted, passed on, and returned on every answer.
+- `X-Correlation-ID` is accepted, passed on, and returned on every answer of the application. Only what is not even
+  HTTP is turned away before, by the server, with a bare 400 that carries no id.
 - Errors are `application/problem+json` (RFC 9457): what happened, which request, what to do next.
+- A version whose end is near says so on every answer: `Deprecation` (RFC 9745: since when), `Sunset` (RFC 8594: when it
+  goes) and `Link` (what to do instead).
 """
 
 webhooks = APIRouter()
@@ -106,13 +109,13 @@ def _lifespan(settings: Settings) -> Any:
 
 
 def _add_messages(app: FastAPI) -> None:
-    """Put the schemas of the messages that endpoints read themselves into the document."""
+    """Put what FastAPI does not know into the document: messages that endpoints read themselves, headers."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generate()
-            document["components"]["schemas"] |= message_schemas()
+            complete(document)
             app.openapi_schema = document
         return app.openapi_schema
 

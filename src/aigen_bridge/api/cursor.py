@@ -6,6 +6,7 @@ from datetime import datetime
 
 from aigen_bridge.api.errors import InvalidMessageError
 from aigen_bridge.contracts.problem import FieldError
+from aigen_bridge.domain.errors import storable
 
 
 def to_cursor(at: datetime, key: str) -> str:
@@ -23,7 +24,7 @@ def from_cursor(cursor: str | None) -> tuple[datetime, str] | None:
         place = datetime.fromisoformat(at), key
     except (ValueError, TypeError):
         raise wrong_cursor(cursor) from None
-    if place[0].tzinfo is None or not isinstance(key, str):
+    if place[0].tzinfo is None or not isinstance(key, str) or storable(key) != key:
         raise wrong_cursor(cursor)
     return place
 

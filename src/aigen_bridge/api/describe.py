@@ -1,7 +1,8 @@
 """What OpenAPI says of bodies that the endpoints read themselves, and of the problems they answer with.
 
 Endpoints read their own bodies because the limit on size must hold while reading, malformed JSON must be a 400,
-and signatures cover the raw bytes.
+and signatures cover the raw bytes. What holds for every answer alike, such as its headers, is said here once, in the
+finished document.
 """
 
 from collections.abc import Mapping
@@ -11,23 +12,36 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aigen_bridge.contracts.problem import Problem
+from aigen_bridge.contracts.resources import Discard
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
 from aigen_bridge.domain.image import MEDIA_TYPES
 
 REF = "#/components/schemas/{model}"
-MESSAGES: tuple[type[BaseModel], ...] = (ImageRequested, ImageCompleted, ImageFailed)
+IMAGE_FIELDS = ("imageData", "imageUrl")
+MESSAGES: tuple[type[BaseModel], ...] = (ImageRequested, ImageCompleted, ImageFailed, Discard)
+
+_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "X-Correlation-ID": ("as the caller sent it, else the message's, else a new one", {"type": "string"}),
+    "Location": ("where the request can be read", {"type": "string", "format": "uri-reference"}),
+    "Retry-After": ("seconds to wait before the next try", {"type": "integer", "minimum": 0}),
+    "WWW-Authenticate": ("how to authenticate", {"type": "string"}),
+    "ETag": ("the SHA-256 of the image, quoted", {"type": "string"}),
+}
+_HEADERS_OF_STATUS = {"304": ["ETag"], "401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}
+_CREATED = frozenset({"200", "201", "202"})
 
 _MEANING = {
     400: "Not JSON, or malformed multipart/form-data",
-    401: "No key, or an unknown one",
+    401: "No key, an unknown one, or a signature that is refused",
     403: "The key's client lacks the scope",
-    404: "Unknown request, or it has no image",
+    404: "No such request, image or dead letter",
     408: "The body did not arrive in time",
     409: "It contradicts what is known",
     413: "Larger than allowed",
-    415: "Another media type than JSON",
+    415: "Another media type than this endpoint reads",
     422: "Not a valid message; `errors` names each field",
     429: "The client calls too often; `Retry-After` says when to try again",
+    500: "A bug of ours; the log has its traceback",
     503: "The database is away; nothing was stored; `Retry-After` says when to try again",
 }
 
@@ -40,8 +54,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def json_body(examples: Mapping[str, Any], *models: type[BaseModel]) -> dict[str, Any]:
     """The `requestBody` of an endpoint that reads one of these messages."""
-    refs = [{"$ref": REF.format(model=name(model))} for model in models]
-    schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
+    schemas = [_whole(model) for model in models]
+    schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
     return {
         "requestBody": {
             "required": True,
@@ -51,16 +65,40 @@ def json_body(examples: Mapping[str, Any], *models: type[BaseModel]) -> dict[str
 
 
 def multipart_body(example: Any, *models: type[BaseModel]) -> dict[str, Any]:
-    """The `requestBody` of an endpoint that reads one of these messages beside a file."""
-    event = {"oneOf": [{"$ref": REF.format(model=name(model))} for model in models]}
+    """The `requestBody` of an endpoint that reads one of these messages, the image of the first one beside it."""
+    beside = {"allOf": [_ref(models[0]), {"properties": {field: {"type": "null"} for field in IMAGE_FIELDS}}]}
+    alone = {"oneOf": [_whole(model) for model in models]}
     image = {"type": "string", "contentMediaType": "application/octet-stream"}
-    schema = {"type": "object", "properties": {"event": event, "image": image}, "required": ["event"]}
+    schema = {
+        "type": "object",
+        "properties": {"event": {"type": "object"}, "image": image},
+        "required": ["event"],
+        "oneOf": [
+            {"properties": {"event": beside}, "required": ["image"]},
+            {"properties": {"event": alone, "image": False}},
+        ],
+    }
     encoding = {
         "event": {"contentType": "application/json"},
         "image": {"contentType": ", ".join([*MEDIA_TYPES.values(), "application/octet-stream"])},
     }
     content = {"schema": schema, "encoding": encoding, "example": example}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": REF.format(model=name(model))}
+
+
+def _whole(model: type[BaseModel]) -> dict[str, Any]:
+    """A message that comes alone: a completed one brings or names exactly one image."""
+    if model is not ImageCompleted:
+        return _ref(model)
+    return {"allOf": [_ref(model), {"oneOf": [_given(field) for field in IMAGE_FIELDS]}]}
+
+
+def _given(field: str) -> dict[str, Any]:
+    return {"required": [field], "properties": {field: {"type": "string"}}}
 
 
 def name(model: type[BaseModel]) -> str:
@@ -74,3 +112,26 @@ def message_schemas() -> dict[str, Any]:
     _, document = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
     titles = {model.__name__: name(model) for model in MESSAGES}
     return {titles.get(key, key): schema for key, schema in document["$defs"].items()}
+
+
+def complete(document: dict[str, Any]) -> None:
+    """Add to the generated document what FastAPI does not know: messages, and what every answer has in common."""
+    components, paths = document["components"], document["paths"]
+    components["schemas"] |= message_schemas()
+    components["headers"] = {
+        header: {"description": words, "schema": schema} for header, (words, schema) in _HEADERS.items()
+    }
+    for path, item in paths.items():
+        is_collection = any(other.startswith(f"{path}/{{") for other in paths)
+        for method, operation in item.items():
+            responses = operation["responses"]
+            responses |= {str(status): response for status, response in problems(500).items()}
+            for status, response in responses.items():
+                located = method == "post" and is_collection and status in _CREATED
+                names = ["X-Correlation-ID", *_headers_of(status, response), *(["Location"] if located else [])]
+                response["headers"] = {header: {"$ref": f"#/components/headers/{header}"} for header in names}
+
+
+def _headers_of(status: str, response: Mapping[str, Any]) -> list[str]:
+    is_image = any(media in MEDIA_TYPES.values() for media in response.get("content", ()))
+    return ["ETag"] if is_image else _HEADERS_OF_STATUS.get(status, [])

@@ -33,7 +33,6 @@ async def live() -> Health:
     summary="It can take requests",
     response_model=Health,
     responses=problems(503),
-    response_class=Response,
 )
 async def ready(parts: Parts) -> Response:
     """The database answers and has the tables of this version."""

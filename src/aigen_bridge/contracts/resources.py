@@ -1,12 +1,13 @@
 """What the request API answers with."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from aigen_bridge.contracts import WireModel
+from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.request import Status
 
 
@@ -127,4 +128,6 @@ class DeadLetterHandled(WireModel):
 class Discard(WireModel):
     """Why a dead letter needs nothing more."""
 
-    reason: str = Field(min_length=1, max_length=1000, description="a text of 1 to 1000 characters")
+    reason: Annotated[str, AfterValidator(storable)] = Field(
+        min_length=1, max_length=1000, description="a text of 1 to 1000 characters"
+    )

@@ -60,7 +60,7 @@ class Wish:
 class Proof:
     """The end of a demo: the request, its timeline, the image file, and the two waits that are ours.
 
-    `to_n8n`: accept answered → webhook received; `to_odoo`: callback answered → Odoo called. Seconds.
+    `to_n8n`: accept answered → webhook received; `to_odoo`: callback sent → Odoo called. Seconds.
     """
 
     request: dict[str, Any]

@@ -44,7 +44,7 @@ class ConsoleView:
         self._console.print(_timeline(proof))
         self._console.print(
             f"Added by the bridge: accept answered → webhook received [bold]{proof.to_n8n * 1000:.1f} ms[/], "
-            f"callback answered → Odoo called [bold]{proof.to_odoo * 1000:.1f} ms[/]."
+            f"callback sent → Odoo called [bold]{proof.to_odoo * 1000:.1f} ms[/]."
         )
         image = proof.request["image"]
         self._console.print(f"Image    {proof.image}  ({image['width']}x{image['height']} {image['format']})")

@@ -11,6 +11,7 @@ from aigen_bridge.api.auth import MAY_ASK, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.cursor import from_cursor, to_cursor, wrong_cursor
 from aigen_bridge.api.describe import json_body, problems
+from aigen_bridge.api.moment import Moment
 from aigen_bridge.api.parts import Parts
 from aigen_bridge.api.v1.messages import parse_requested
 from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, resource, story
@@ -48,7 +49,7 @@ async def accept_request(request: Request, parts: Parts) -> Response:
     refused with 409.
     """
     body = await read_json(request, EVENT_LIMITS)
-    event = parse_requested(body, request, callback_url=parts.settings.callback_url)
+    event = parse_requested(bytes(body), request, callback_url=parts.settings.callback_url)
     stored, created = await accept(parts.accept, event)
     where = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
     return _json(resource(stored), 202 if created else 200, where)
@@ -64,8 +65,8 @@ async def accept_request(request: Request, parts: Parts) -> Response:
 async def list_requests(
     parts: Parts,
     status: Annotated[Status | None, Query()] = None,
-    created_after: Annotated[datetime | None, Query(alias="createdAfter", description="at or after")] = None,
-    created_before: Annotated[datetime | None, Query(alias="createdBefore", description="before")] = None,
+    created_after: Annotated[Moment | None, Query(alias="createdAfter", description="at or after")] = None,
+    created_before: Annotated[Moment | None, Query(alias="createdBefore", description="before")] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
