@@ -141,9 +141,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("outcome IN ('done', 'retry', 'dead', 'lost')", name=op.f("attempts_outcome_check")),
-        sa.ForeignKeyConstraint(
-            ["entry_id"], ["outbox.id"], name=op.f("attempts_entry_id_fkey"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["entry_id"], ["outbox.id"], name=op.f("attempts_entry_id_fkey"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["request_id"], ["requests.request_id"], name=op.f("attempts_request_id_fkey"), ondelete="CASCADE"
         ),

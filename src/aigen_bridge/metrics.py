@@ -7,6 +7,8 @@ AUTHENTICATION_FAILURES = Counter(
 )
 RATE_LIMITED = Counter("aigen_rate_limited_total", "Calls refused because a client called too often", ["client"])
 QUARANTINED = Counter("aigen_callbacks_quarantined_total", "Callbacks that could not be used, and were kept", ["code"])
+TIMED_OUT = Counter("aigen_requests_timed_out_total", "Requests that got no callback before their deadline")
+REPAIRED = Counter("aigen_reconciliation_repairs_total", "Obligations that were forgotten: bugs of ours", ["what"])
 CALLBACKS = Counter(
     "aigen_callbacks_total", "Callbacks by endpoint and payload version", ["endpoint", "payload_version"]
 )

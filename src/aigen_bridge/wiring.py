@@ -28,6 +28,7 @@ from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import NewRequest, Requests
+from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
 from aigen_bridge.store.wakeup import listen
 
@@ -60,6 +61,7 @@ class WorkerParts:
 
     settings: Settings
     outbox: Outbox
+    sweeps: Sweeps
     runners: Sequence[StepRunner]
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
@@ -102,7 +104,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
             Deliver(odoo, Requests(database, deadlines), settings.odoo.concurrency),
         )
         url = settings.database_url.get_secret_value()
-        yield WorkerParts(settings, Outbox(database, deadlines), runners, partial(listen, url))
+        outbox, sweeps = Outbox(database, deadlines), Sweeps(database, deadlines)
+        yield WorkerParts(settings, outbox, sweeps, runners, partial(listen, url))
 
 
 def _deadlines(settings: Settings) -> Deadlines:

@@ -76,13 +76,13 @@ async def replay(request: Request, name: Name, caller: Annotated[Caller, MAY_OPE
     summary="Say that nothing needs to be done",
     response_model=DeadLetterHandled,
     responses=problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 503),
-    openapi_extra=json_body({"a wrong guess": {"value": {"reason": "A test of the workflow."}}}, Discard),
+    openapi_extra=json_body({"not ours": {"value": {"reason": "A test of the workflow."}}}, Discard),
 )
 async def discard(request: Request, name: Name, caller: Annotated[Caller, MAY_OPERATE], parts: Parts) -> Response:
     """It leaves the list; the reason and who gave it are kept."""
-    wanted = parse_discard(bytes(await read_json(request, DISCARD_LIMITS)))
+    said = parse_discard(bytes(await read_json(request, DISCARD_LIMITS)))
     kept = await _open(parts, name)
-    if not await parts.quarantine.close(kept.id, "discarded", by=caller.name, note=wanted.reason):
+    if not await parts.quarantine.close(kept.id, "discarded", by=caller.name, note=said.reason):
         raise UnknownDeadLetterError(name)
     return _json(DeadLetterHandled(id=name, action="discarded", request_id=kept.request_id))
 

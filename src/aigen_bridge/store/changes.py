@@ -41,8 +41,7 @@ _MOVE = text("""
             dispatched_at = CASE w.after WHEN 'dispatched' THEN now() ELSE r.dispatched_at END,
             completed_at = CASE WHEN w.after IN ('completed', 'failed', 'cancelled') THEN now() END,
             callback_deadline_at = CASE w.after
-                WHEN 'dispatched' THEN now() + make_interval(secs => :callback_deadline)
-                WHEN 'received' THEN r.callback_deadline_at END,
+                WHEN 'dispatched' THEN now() + make_interval(secs => :callback_deadline) END,
             delivered_at = NULL
         FROM wanted AS w
         WHERE r.request_id = w.request_id

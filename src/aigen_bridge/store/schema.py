@@ -74,6 +74,12 @@ requests = Table(
     CheckConstraint("status <> 'completed' OR image IS NOT NULL", name="completed"),
     CheckConstraint("status <> 'received' OR awaited IS NOT NULL", name="received"),
     CheckConstraint(f"({_one_of('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="ended"),
+    Index("requests_deadline_idx", "callback_deadline_at", postgresql_where=text("callback_deadline_at IS NOT NULL")),
+    Index(
+        "requests_undelivered_idx",
+        "completed_at",
+        postgresql_where=text("completed_at IS NOT NULL AND delivered_at IS NULL"),
+    ),
     Index("requests_newest_idx", text("created_at DESC"), text("request_id DESC")),
     Index("requests_status_idx", "status", text("created_at DESC"), text("request_id DESC")),
 )

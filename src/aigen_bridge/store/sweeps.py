@@ -1,0 +1,85 @@
+"""What no single request brings about: deadlines that pass, and proof that nothing was forgotten."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+
+from aigen_bridge.domain.request import Change
+from aigen_bridge.store import changes
+from aigen_bridge.store.changes import CHANNEL, Deadlines
+from aigen_bridge.store.database import Database
+
+BATCH = 100
+SETTLED_FOR = "1 minute"
+"""Younger changes are left alone by the reconciliation."""
+
+_OVERDUE = text("""
+    SELECT request_id FROM requests
+    WHERE status = 'dispatched' AND callback_deadline_at < now()
+    ORDER BY request_id LIMIT :batch
+    FOR NO KEY UPDATE SKIP LOCKED
+""")
+
+_FORGOTTEN = text(f"""
+    WITH forgotten AS (
+        SELECT r.request_id, CASE r.status WHEN 'queued' THEN 'dispatch' WHEN 'received' THEN 'fetch' END AS step
+        FROM requests AS r
+        WHERE r.status IN ('queued', 'received') AND r.updated_at < now() - interval '{SETTLED_FOR}'
+        UNION ALL
+        SELECT r.request_id, 'deliver' FROM requests AS r
+        WHERE r.completed_at < now() - interval '{SETTLED_FOR}' AND r.delivered_at IS NULL
+    )
+    INSERT INTO outbox (request_id, step)
+    SELECT f.request_id, f.step FROM forgotten AS f
+    WHERE NOT EXISTS (
+        SELECT FROM outbox AS o
+        WHERE o.request_id = f.request_id AND o.step = f.step AND o.state IN ('pending', 'dead')
+    )
+    LIMIT :batch
+    ON CONFLICT DO NOTHING
+    RETURNING request_id, step, pg_notify('{CHANNEL}', step)
+""")  # noqa: S608 - constants of ours
+
+_WITHOUT_DEADLINE = text(f"""
+    UPDATE requests SET callback_deadline_at = now() + make_interval(secs => :seconds)
+    WHERE status = 'dispatched' AND callback_deadline_at IS NULL
+        AND updated_at < now() - interval '{SETTLED_FOR}'
+    RETURNING request_id
+""")  # noqa: S608 - a constant of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Something that was owed and that nobody was going to do; it is now. `what` is a step, or `deadline`."""
+
+    request_id: UUID
+    what: str
+
+
+class Sweeps:
+    """The sweeps in PostgreSQL; safe to run by every worker at once."""
+
+    def __init__(self, database: Database, deadlines: Deadlines) -> None:
+        self._database = database
+        self._deadlines = deadlines
+
+    async def expire(self, failed: Callable[[UUID], Change]) -> list[UUID]:
+        """Make the move `failed` says for requests whose callback did not come in time, at most `BATCH`."""
+        async with self._database.transaction() as connection:
+            overdue = (await connection.execute(_OVERDUE, {"batch": BATCH})).scalars().all()
+            await changes.make(connection, [failed(request_id) for request_id in overdue], self._deadlines)
+        return list(overdue)
+
+    async def reconcile(self) -> list[Repair]:
+        """Every request that has not ended has a live entry or a running deadline, and Odoo is owed every ending.
+
+        What violates this is repaired and returned; there is nothing to return unless we have a bug.
+        """
+        seconds = self._deadlines.callback.total_seconds()
+        async with self._database.transaction() as connection:
+            owed = (await connection.execute(_FORGOTTEN, {"batch": BATCH})).all()
+            timeless = (await connection.execute(_WITHOUT_DEADLINE, {"seconds": seconds})).scalars().all()
+        repairs = [Repair(row.request_id, row.step) for row in owed]
+        return repairs + [Repair(request_id, "deadline") for request_id in timeless]

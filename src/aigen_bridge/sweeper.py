@@ -1,0 +1,41 @@
+"""The worker's second task: every so often, fail what is overdue and prove that nothing was forgotten."""
+
+import asyncio
+import contextlib
+
+import structlog
+
+from aigen_bridge import metrics
+from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.pipeline.expire import timed_out
+from aigen_bridge.settings import Settings
+from aigen_bridge.store.sweeps import Sweeps
+
+log = structlog.get_logger(__name__)
+
+
+async def sweep(sweeps: Sweeps, settings: Settings, stop: asyncio.Event) -> None:
+    """Sweep now and after every poll, until `stop` is set. Every worker does; the store keeps them apart."""
+    while not stop.is_set():
+        try:
+            await _expire(sweeps, settings)
+            await _reconcile(sweeps)
+        except StoreUnavailableError as error:
+            log.warning("store.unavailable", step="sweep", detail=error.detail)
+        except Exception:  # a bug must not end the sweeping
+            log.exception("sweep.bug")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), settings.worker.poll.total_seconds())
+
+
+async def _expire(sweeps: Sweeps, settings: Settings) -> None:
+    while overdue := await sweeps.expire(lambda request_id: timed_out(request_id, settings.callback.deadline)):
+        metrics.TIMED_OUT.inc(len(overdue))
+        for request_id in overdue:
+            log.error("request.timed_out", request_id=str(request_id))
+
+
+async def _reconcile(sweeps: Sweeps) -> None:
+    for repair in await sweeps.reconcile():
+        metrics.REPAIRED.labels(repair.what).inc()
+        log.critical("request.was_forgotten", request_id=str(repair.request_id), repaired=repair.what)
