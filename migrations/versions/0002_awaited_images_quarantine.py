@@ -26,8 +26,6 @@ def upgrade() -> None:
         sa.Column("image", sa.LargeBinary(), nullable=True),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
         sa.Column("times_seen", sa.Integer(), server_default="1", nullable=False),
-        sa.Column("handled_by", sa.Text(), nullable=True),
-        sa.Column("handled_note", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("handled_at", sa.DateTime(timezone=True), nullable=True),

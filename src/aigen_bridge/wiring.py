@@ -25,6 +25,7 @@ from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.group_commit import GroupCommit
+from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import NewRequest, Requests
@@ -50,6 +51,7 @@ class ApiParts:
     timelines: Timelines
     quarantine: Quarantine
     dead_letters: DeadLetters
+    operations: Operations
     accept: GroupCommit[NewRequest, tuple[ImageRequest, bool]]
     examine: Examination
     in_hand: asyncio.Semaphore
@@ -79,6 +81,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 timelines=Timelines(database),
                 quarantine=Quarantine(database),
                 dead_letters=DeadLetters(database),
+                operations=Operations(database, _deadlines(settings)),
                 accept=GroupCommit(requests.accept, most=GROUP_MAX),
                 examine=Examination(check, _refuse_url(settings.image_urls)),
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from aigen_bridge import __version__, logs
-from aigen_bridge.api import health, ops, problems
+from aigen_bridge.api import health, ops, ops_requests, problems
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.correlation import CorrelationMiddleware
 from aigen_bridge.api.deprecation import DeprecationMiddleware
@@ -91,7 +91,14 @@ def _assemble(lifespan: Any) -> FastAPI:
     )
     app.add_middleware(CorrelationMiddleware, on_bug=problems.on_bug)
     problems.install(app)
-    for router in (requests.router, callback.router, callback_v2.router, ops.router, health.router):
+    for router in (
+        requests.router,
+        callback.router,
+        callback_v2.router,
+        ops.router,
+        ops_requests.router,
+        health.router,
+    ):
         app.include_router(router)
     app.webhooks.include_router(webhooks)
     _add_messages(app)

@@ -101,6 +101,12 @@ def _given(field: str) -> dict[str, Any]:
     return {"required": [field], "properties": {field: {"type": "string"}}}
 
 
+def image_body() -> dict[str, Any]:
+    """The `requestBody` of an endpoint that reads an image file."""
+    content: dict[str, Any] = {media: {"schema": {}} for media in (*MEDIA_TYPES.values(), "application/octet-stream")}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def name(model: type[BaseModel]) -> str:
     """The name of a message in the specification."""
     return str(model.model_config.get("title") or model.__name__)

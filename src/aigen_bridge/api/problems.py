@@ -120,8 +120,10 @@ def _listed(error: BridgeError) -> list[FieldError] | None:
 
 async def _on_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    invalid = InvalidMessageError("The address", parameter_errors(error.errors()))
-    return await _on_bridge_error(request, invalid)
+    details = error.errors()
+    if details[0]["type"] == "json_invalid":
+        return await _on_bridge_error(request, NotJsonError(str(details[0].get("ctx", {}).get("error"))))
+    return await _on_bridge_error(request, InvalidMessageError("The call", parameter_errors(details)))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

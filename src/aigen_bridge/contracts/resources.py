@@ -1,13 +1,12 @@
 """What the request API answers with."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from aigen_bridge.contracts import WireModel
-from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.request import Status
 
 
@@ -97,6 +96,9 @@ class CallbackReceipt(WireModel):
     duplicate: bool
 
 
+DeadLetterKind = Literal["dispatch", "fetch", "deliver", "callback"]
+
+
 class DeadLetterResource(WireModel):
     """Something that needs a person: an outbox entry that was given up, or a callback that could not be used."""
 
@@ -128,6 +130,27 @@ class DeadLetterHandled(WireModel):
 class Discard(WireModel):
     """Why a dead letter needs nothing more."""
 
-    reason: Annotated[str, AfterValidator(storable)] = Field(
-        min_length=1, max_length=1000, description="a text of 1 to 1000 characters"
-    )
+    reason: str = Field(min_length=1, max_length=1000, description="a text of 1 to 1000 characters")
+
+
+class BulkReplay(WireModel):
+    """Which dead letters to put back. A filter that is left out lets all through."""
+
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+    kind: DeadLetterKind | None = Field(None, description="a step, or `callback`")
+    since: AwareDatetime | None = Field(None, description="dead at or after")
+    until: AwareDatetime | None = Field(None, description="dead before")
+    error_code: str | None = Field(None, max_length=200)
+    dry_run: bool = Field(default=False, description="only say what would be put back")
+    max_per_second: float = Field(10, gt=0, le=1000, description="they become due at this rate, not all at once")
+
+
+class BulkReplayed(WireModel):
+    """What a bulk replay did, or would do."""
+
+    dry_run: bool
+    matched: int = Field(description="dead letters that the filter lets through, at most 1000 a call")
+    more: bool = Field(description="there are more than that: call again")
+    replayed: list[str] = Field(description="ids, the oldest first; in a dry run what would be replayed")
+    failed: dict[str, str] = Field(description="id: why it could not be put back")

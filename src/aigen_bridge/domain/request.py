@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -127,6 +127,7 @@ class Change:
     """One legal move of one request, made only while it is in one of the states `before`.
 
     `version`, if given, is the version that was read: the move happens only if it is still that one.
+    `delay` is when what the move owes is due: a replay of many must not come all at once.
     Raises `ValueError` for a move that `TRANSITIONS` does not know: a bug, found where it is made.
     """
 
@@ -140,6 +141,7 @@ class Change:
     image: StoredImage | None = None
     awaited: AwaitedImage | None = None
     note: str | None = None
+    delay: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
         illegal = [state for state in self.before if self.after not in TRANSITIONS[state]]

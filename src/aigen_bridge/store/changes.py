@@ -58,18 +58,21 @@ _MOVE = text("""
             finished_at = now(),
             lease_owner = NULL
         FROM moved AS m
-        WHERE o.request_id = m.request_id AND o.state = 'pending'
+        WHERE o.request_id = m.request_id
+            AND (o.state = 'pending' OR (o.state = 'dead' AND m.status <> 'failed'))  -- a dead letter that is moot
     )
     SELECT request_id, version FROM moved
 """)
 
 _OWE = text(f"""
     WITH owed AS (
-        INSERT INTO outbox (request_id, step, give_up_at)
-        SELECT request_id, step, CASE step WHEN 'fetch' THEN
+        INSERT INTO outbox (request_id, step, due_at, give_up_at)
+        SELECT request_id, step, now() + make_interval(secs => delay), CASE step WHEN 'fetch' THEN
             least(coalesce(expires_at, now() + make_interval(secs => :url_lifetime)), now() + interval '1 hour') END
-        FROM unnest(CAST(:request_id AS uuid[]), CAST(:step AS text[]), CAST(:expires_at AS timestamptz[]))
-            AS owed (request_id, step, expires_at)
+        FROM unnest(
+            CAST(:request_id AS uuid[]), CAST(:step AS text[]), CAST(:delay AS float8[]),
+            CAST(:expires_at AS timestamptz[])
+        ) AS owed (request_id, step, delay, expires_at)
         RETURNING step
     )
     SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM owed) AS steps
@@ -111,6 +114,7 @@ def _entries(owed: Sequence[Change]) -> dict[str, list[Any]]:
     return {
         "request_id": [c.request_id for c in owed],
         "step": [c.obligation for c in owed],
+        "delay": [c.delay.total_seconds() for c in owed],
         "expires_at": [c.awaited.expires_at if c.awaited else None for c in owed],
     }
 

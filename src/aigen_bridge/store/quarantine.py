@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from aigen_bridge.store.database import Database
@@ -65,16 +65,6 @@ class Quarantine:
         async with self._database.reading() as connection:
             row = (await connection.execute(select(quarantine).where(quarantine.c.id == number))).one_or_none()
         return _callback(row) if row else None
-
-    async def close(self, number: int, state: str, *, by: str, note: str | None = None) -> bool:
-        """Mark an open callback `replayed` or `discarded`; False when it was not open (any more)."""
-        statement = (
-            update(quarantine)
-            .where(quarantine.c.id == number, quarantine.c.state == "open")
-            .values(state=state, handled_by=by, handled_note=note, handled_at=func.now())
-        )
-        async with self._database.transaction() as connection:
-            return bool((await connection.execute(statement)).rowcount)
 
 
 def _fingerprint(refused: RefusedCallback) -> bytes:

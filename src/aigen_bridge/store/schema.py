@@ -28,6 +28,7 @@ from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
 
 NOW = text("now()")
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
+OPERATIONS = ("replay", "discard", "complete")
 QUARANTINE_STATES = ("open", "replayed", "discarded")
 ATTEMPT_OUTCOMES = ("done", "retry", "dead", "lost")
 
@@ -148,6 +149,20 @@ attempts = Table(
     Index("attempts_entry_idx", "entry_id"),
 )
 
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("client", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),  # a dead letter's name, or `request`
+    Column("request_id", Uuid),
+    Column("note", Text),
+    _moment("at", required=True),
+    CheckConstraint(_one_of("action", OPERATIONS), name="action"),
+    Index("operations_request_idx", "request_id"),
+)
+
 quarantine = Table(
     "quarantine",
     metadata,
@@ -163,8 +178,6 @@ quarantine = Table(
     Column("image", LargeBinary),  # what came beside it (v2)
     Column("fingerprint", LargeBinary, nullable=False),
     Column("times_seen", Integer, nullable=False, server_default="1"),
-    Column("handled_by", Text),
-    Column("handled_note", Text),
     _moment("created_at", required=True),
     _moment("seen_at", required=True),
     _moment("handled_at"),

@@ -35,7 +35,7 @@ _FORGOTTEN = text(f"""
     SELECT f.request_id, f.step FROM forgotten AS f
     WHERE NOT EXISTS (
         SELECT FROM outbox AS o
-        WHERE o.request_id = f.request_id AND o.step = f.step AND o.state IN ('pending', 'dead')
+        WHERE o.request_id = f.request_id AND o.step = f.step AND o.state IN ('pending', 'dead', 'cancelled')
     )
     LIMIT :batch
     ON CONFLICT DO NOTHING

@@ -1,0 +1,72 @@
+"""What a person does about one dead letter, whichever kind it is."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+from uuid import UUID
+
+from fastapi import Request
+
+from aigen_bridge.api.callbacks import Arrival, process
+from aigen_bridge.api.errors import UnknownDeadLetterError
+from aigen_bridge.domain.request import Status
+from aigen_bridge.store.operations import Deed
+from aigen_bridge.store.quarantine import QuarantinedCallback
+from aigen_bridge.wiring import ApiParts
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterName:
+    """`entry-7` is an outbox entry, `callback-7` a callback in quarantine."""
+
+    PATTERN: ClassVar[str] = r"^(entry|callback)-[0-9]{1,18}$"
+
+    kind: str
+    number: int
+
+    @classmethod
+    def read(cls, name: str) -> "DeadLetterName":
+        """Take a name apart. Raises `UnknownDeadLetterError` for one that cannot be."""
+        if not re.match(cls.PATTERN, name):
+            raise UnknownDeadLetterError(name[:100])
+        kind, _, number = name.partition("-")
+        return cls(kind, int(number))
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.number}"
+
+
+async def replay_letter(
+    request: Request, parts: ApiParts, name: DeadLetterName, deed: Deed, *, delay: timedelta = timedelta(0)
+) -> tuple[UUID, Status]:
+    """Put it back; the request that it is for, and how that stands now."""
+    if name.kind == "callback":
+        kept = await _open_callback(parts, name)
+        receipt = await process(request, parts, Arrival(kept.client, kept.version, kept.payload, kept.image))
+        await parts.operations.close_callback(name.number, "replayed", deed)
+        return receipt.request_id, receipt.status
+    replayed = await parts.operations.replay_entry(name.number, deed, delay=delay)
+    if replayed is None:
+        raise UnknownDeadLetterError(str(name))
+    return replayed.request_id, replayed.status
+
+
+async def discard_letter(parts: ApiParts, name: DeadLetterName, deed: Deed) -> UUID | None:
+    """Give it up for good; the request that it was for."""
+    if name.kind == "callback":
+        kept = await _open_callback(parts, name)
+        if await parts.operations.close_callback(name.number, "discarded", deed):
+            return kept.request_id
+        raise UnknownDeadLetterError(str(name))
+    request_id = await parts.operations.discard_entry(name.number, deed)
+    if request_id is None:
+        raise UnknownDeadLetterError(str(name))
+    return request_id
+
+
+async def _open_callback(parts: ApiParts, name: DeadLetterName) -> QuarantinedCallback:
+    kept = await parts.quarantine.get(name.number)
+    if kept is None or kept.state != "open":
+        raise UnknownDeadLetterError(str(name))
+    return kept

@@ -1,0 +1,125 @@
+"""What people do about dead letters. Each deed is one transaction, and its record is part of it."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aigen_bridge.domain.errors import ContradictionError
+from aigen_bridge.domain.image import CheckedImage
+from aigen_bridge.domain.request import Change, ImageRequest, Status, Step
+from aigen_bridge.store import changes
+from aigen_bridge.store.changes import CHANNEL, Deadlines
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.requests import to_request
+from aigen_bridge.store.schema import images, operations, outbox, quarantine, requests
+
+_DELIVER_AGAIN = text(f"""
+    INSERT INTO outbox (request_id, step, due_at) VALUES (:request_id, 'deliver', now() + make_interval(secs => :delay))
+    ON CONFLICT DO NOTHING
+    RETURNING pg_notify('{CHANNEL}', 'deliver')
+""")  # noqa: S608 - a constant of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Who does it, and why (a discard needs a reason)."""
+
+    by: str
+    note: str | None = None
+
+
+class Operations:
+    """The deeds, in PostgreSQL. False or None: the dead letter was not open (any more)."""
+
+    def __init__(self, database: Database, deadlines: Deadlines) -> None:
+        self._database = database
+        self._deadlines = deadlines
+
+    async def replay_entry(self, number: int, deed: Deed, *, delay: timedelta = timedelta(0)) -> ImageRequest | None:
+        """Owe again what an entry owed, due after `delay`, with all its tries; returns the request it is for."""
+        async with self._database.transaction() as connection:
+            found = await self._take(connection, number, "superseded")
+            if found is None:
+                return None
+            step, request = found
+            await self._owe_again(connection, step, request, deed, delay)
+            await _record(connection, deed, "replay", f"entry-{number}", request.request_id)
+            return await _read(connection, request.request_id)
+
+    async def discard_entry(self, number: int, deed: Deed) -> UUID | None:
+        """Give an entry up for good."""
+        async with self._database.transaction() as connection:
+            found = await self._take(connection, number, "cancelled")
+            if found is None:
+                return None
+            await _record(connection, deed, "discard", f"entry-{number}", found[1].request_id)
+            return found[1].request_id
+
+    async def close_callback(self, number: int, state: str, deed: Deed) -> bool:
+        """Mark a quarantined callback `replayed` or `discarded`."""
+        statement = (
+            quarantine.update()
+            .where(quarantine.c.id == number, quarantine.c.state == "open")
+            .values(state=state, handled_at=func.now())
+            .returning(quarantine.c.request_id)
+        )
+        action = "replay" if state == "replayed" else "discard"
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+            if row is not None:
+                await _record(connection, deed, action, f"callback-{number}", row.request_id)
+        return row is not None
+
+    async def complete(self, change: Change, image: CheckedImage, deed: Deed) -> bool:
+        """Complete a request by hand, with this image; False when it has moved on since it was read."""
+        async with self._database.transaction() as connection:
+            moved = await changes.make(connection, [change], self._deadlines)
+            if moved:
+                row = {"request_id": change.request_id, "content": image.content}
+                await connection.execute(images.insert(), row)
+                await _record(connection, deed, "complete", "request", change.request_id)
+        return bool(moved)
+
+    async def _take(self, connection: AsyncConnection, number: int, state: str) -> tuple[Step, ImageRequest] | None:
+        """End the dead entry with this number, its request held first, as everybody does."""
+        dead = (outbox.c.id == number, outbox.c.state == "dead")
+        row = (await connection.execute(select(outbox.c.request_id, outbox.c.step).where(*dead))).one_or_none()
+        if row is None:
+            return None
+        await changes.lock(connection, [row.request_id])
+        ended = await connection.execute(outbox.update().where(*dead).values(state=state))
+        return (Step(row.step), await _read(connection, row.request_id)) if ended.rowcount else None
+
+    async def _owe_again(
+        self, connection: AsyncConnection, step: Step, request: ImageRequest, deed: Deed, delay: timedelta
+    ) -> None:
+        if step is Step.DELIVER:
+            entry = {"request_id": request.request_id, "delay": delay.total_seconds()}
+            await connection.execute(_DELIVER_AGAIN, entry)
+            return
+        after = Status.QUEUED if step is Step.DISPATCH else Status.RECEIVED
+        change = Change(
+            request_id=request.request_id,
+            before=frozenset({Status.FAILED}),
+            after=after,
+            awaited=replace(request.awaited, expires_at=None) if request.awaited else None,
+            note=f"replayed by {deed.by}",
+            delay=delay,
+        )
+        if not await changes.make(connection, [change], self._deadlines):
+            raise ContradictionError(
+                "request_moved_on", f"Request {request.request_id} is {request.status}; there is nothing to replay."
+            )
+
+
+async def _read(connection: AsyncConnection, request_id: UUID) -> ImageRequest:
+    return to_request((await connection.execute(select(requests).where(requests.c.request_id == request_id))).one())
+
+
+async def _record(connection: AsyncConnection, deed: Deed, action: str, target: str, request_id: UUID | None) -> None:
+    row: dict[str, Any] = {"client": deed.by, "action": action, "target": target, "request_id": request_id}
+    await connection.execute(operations.insert(), row | {"note": deed.note})
