@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from aigen_bridge.api.auth import MAY_OPERATE, Caller
 from aigen_bridge.api.cursor import from_cursor, to_cursor
 from aigen_bridge.api.describe import problems
+from aigen_bridge.api.errors import UnknownDeadLetterError
 from aigen_bridge.api.handling import DeadLetterName, discard_letter, replay_letter
 from aigen_bridge.api.parts import Parts
 from aigen_bridge.contracts.resources import (
@@ -54,6 +55,21 @@ async def list_dead_letters(
     last = found[limit - 1] if len(found) > limit else None
     items = [DeadLetterResource(**asdict(letter)) for letter in found[:limit]]
     return _json(DeadLetterPage(items=items, next_cursor=to_cursor(last.at, last.id) if last else None))
+
+
+@router.get(
+    "/dead-letters/{id}",
+    dependencies=[MAY_OPERATE],
+    summary="Read one",
+    response_model=DeadLetterResource,
+    responses=problems(401, 403, 404, 422, 429, 503),
+)
+async def read_dead_letter(name: Name, parts: Parts) -> Response:
+    """What failed last, how often, and for which request."""
+    letter = await parts.dead_letters.get(name)
+    if letter is None:
+        raise UnknownDeadLetterError(name)
+    return _json(DeadLetterResource(**asdict(letter)))
 
 
 @router.post(

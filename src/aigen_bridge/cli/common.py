@@ -37,6 +37,13 @@ def complete_settings() -> Settings:
     return settings
 
 
+def quiet_settings() -> Settings:
+    """All settings, for commands whose output is for people: logs only warnings and worse."""
+    settings = load(Settings)
+    logs.configure("ERROR", settings.log.format)
+    return settings
+
+
 def configure_logs() -> None:
     """Logging for commands that work with settings which are not complete."""
     wanted = load(LoggingSettings).log

@@ -50,6 +50,13 @@ class DeadLetters:
             rows = await connection.execute(_page(wanted, limit))
             return [_letter(row) for row in rows]
 
+    async def get(self, name: str) -> DeadLetter | None:
+        """The open dead letter with this id, or None."""
+        both = union_all(_entries(), _callbacks()).subquery()
+        async with self._database.reading() as connection:
+            row = (await connection.execute(select(both).where(both.c.id == name))).one_or_none()
+        return _letter(row) if row else None
+
 
 def _page(wanted: DeadLetterFilter, limit: int) -> Select[Any]:
     both = union_all(_entries(), _callbacks()).subquery()

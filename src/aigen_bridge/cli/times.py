@@ -1,0 +1,22 @@
+"""How people at the command line write points in time."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import typer
+
+_AGO = re.compile(r"(\d+)\s*([smhd])\Z")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def moment(text: str | None) -> str | None:
+    """`90s`, `10m`, `2h`, `3d` (ago), or an ISO 8601 time; as the API takes it."""
+    if text is None:
+        return None
+    if ago := _AGO.match(text.strip()):
+        return (datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).isoformat()
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither like 2h nor an ISO 8601 time") from None
+    return (at if at.tzinfo else at.astimezone()).isoformat()
