@@ -29,6 +29,9 @@ up: setup ## API and worker, with local stand-ins for what is not configured
 test: setup ## All tests, on a real PostgreSQL
 	$(RUN) pytest -n auto $(ARGS)
 
+chaos: setup ## Kill everything at random for three minutes, then balance the ledger (ARGS="--seed … --requests …")
+	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
+
 check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
@@ -53,4 +56,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test check openapi format image clean
+.PHONY: help setup demo up test chaos check openapi format image clean

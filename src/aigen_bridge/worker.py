@@ -3,6 +3,7 @@ holds up dispatching.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -28,6 +29,8 @@ STORE_PAUSE = 1.0
 """Seconds before asking a database again that did not answer."""
 CONTENDED_PAUSE = 0.02
 """Seconds before looking again at an entry that is due but in another worker's hand."""
+LEASES_LOST_MAX = 4
+"""An entry whose worker was lost that often in a row kills its workers."""
 BUG_TRIES = 3
 """An unknown exception is a bug of ours; it may pass, within these tries."""
 
@@ -84,14 +87,26 @@ class Lane:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain."""
-        while not stop.is_set():
-            self.wake.clear()
-            pause = await self._claim()
-            try:
-                await asyncio.wait_for(self.wake.wait(), pause)
-            except TimeoutError:
-                continue
-        await self._drain()
+        holding = asyncio.create_task(self._hold_leases())
+        try:
+            while not stop.is_set():
+                self.wake.clear()
+                pause = await self._claim()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.wake.wait(), pause)
+            await self._drain()
+        finally:
+            holding.cancel()
+
+    async def _hold_leases(self) -> None:
+        """Extend the leases of what is in hand, so that a step may take longer than one."""
+        while True:
+            await asyncio.sleep(self._settings.lease.total_seconds() / 3)
+            if self._in_hand:
+                try:
+                    await self._outbox.extend(list(self._in_hand.values()), self._settings.lease)
+                except StoreUnavailableError as error:
+                    log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
 
     async def _claim(self) -> float:
         """Take what is due and start on it; returns the seconds to sleep."""
@@ -157,7 +172,8 @@ class Lane:
 
     def _refuse_poison(self, claim: Claim) -> None:
         """An entry that takes every worker down with it ends here instead of going round for ever."""
-        if claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None:
+        used_up = claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None
+        if used_up or claim.leases_lost >= LEASES_LOST_MAX:
             raise PermanentError("lease_lost", "No worker finished it: each lost its lease or died.")
 
     async def _settle_within_lease(self, settlement: Settlement, asked_at: float) -> None:
@@ -185,7 +201,10 @@ class Lane:
         claims = [self._in_hand.pop(task) for task in left if task in self._in_hand]
         if claims:
             log.info("worker.gives_back", step=self._runner.step.value, entries=len(claims))
-            await self._outbox.release(claims)
+            try:
+                await self._outbox.release(claims)
+            except StoreUnavailableError as error:  # their leases run out by themselves
+                log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
 
 
 def _log_outcome(claim: Claim, outcome: Outcome, took: timedelta) -> None:

@@ -130,14 +130,15 @@ async def test_discarding_needs_a_reason_and_takes_it_off_the_list(
 ) -> None:
     await report(idle_stage, failed(unknown))
     [letter] = await listed(idle_stage)
-    without = await act(idle_stage, letter["id"], "discard")
+    without = await act(idle_stage, letter["id"], "discard", reason="")
     done = await act(idle_stage, letter["id"], "discard", reason="from the test system")
 
     async with database.reading() as connection:
         row = (
             await connection.execute(
                 text(
-                    "SELECT q.state, o.client, o.note FROM quarantine AS q, operations AS o WHERE o.target = 'callback-' || q.id"
+                    """SELECT q.state, o.client, o.note
+                   FROM quarantine AS q JOIN operations AS o ON o.target = 'callback-' || q.id"""
                 )
             )
         ).one()

@@ -2,12 +2,17 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
+import pytest
 from sqlalchemy import text
 
+from aigen_bridge.domain.request import Step
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from stage import Stage, working
+from aigen_bridge.store.outbox import Outbox
+from stage import REQUESTS, Stage, working
 
 
 async def test_new_work_is_taken_at_once_although_the_poll_is_far_away(idle_stage: Stage) -> None:
@@ -70,6 +75,44 @@ async def test_a_worker_survives_losing_all_its_connections(idle_stage: Stage, d
                            OR datname = current_database() AND application_name = 'aigen-bridge listen'""")
             )
         assert (await idle_stage.until_delivered((await idle_stage.ask())["requestId"]))["status"] == "completed"
+
+
+async def test_a_step_that_takes_longer_than_its_lease_keeps_it(idle_stage: Stage) -> None:
+    """Two workers, a lease of half a second, an N8N that takes two: it is called once."""
+    idle_stage.chain.n8n.faults.add(Fault(kind=FaultKind.DELAY, route="webhook", delay=2))
+    short = idle_stage.settings.worker.model_copy(update={"lease": timedelta(seconds=0.5)})
+    settings = idle_stage.settings.model_copy(update={"worker": short})
+    async with working(settings), working(settings):
+        asked = await idle_stage.ask()
+        ended = await idle_stage.until_delivered(asked["requestId"])
+
+    assert ended["status"] == "completed"
+    assert len(idle_stage.chain.n8n.calls.to("webhook")) == 1
+
+
+@pytest.mark.parametrize("step", ["dispatch", "deliver"])
+async def test_an_entry_that_takes_its_workers_down_ends_dead(idle_stage: Stage, database: Database, step: str) -> None:
+    asked = await idle_stage.ask()
+    if step == "deliver":
+        path = f"{REQUESTS}/{asked['requestId']}/cancel"
+        await idle_stage.api.post(path, headers=idle_stage.as_client("odoo"))
+    outbox = Outbox(database, Deadlines(timedelta(minutes=1), timedelta(minutes=1)))
+    for _ in range(5):  # each of these workers dies with it
+        assert await outbox.claim(Step(step), limit=1, lease=timedelta(seconds=60), owner="dead worker")
+        async with database.transaction() as connection:
+            await connection.execute(text("UPDATE outbox SET due_at = now() WHERE state = 'pending'"))
+    async with working(idle_stage.settings), asyncio.timeout(10):
+        while not (dead := await _dead(database, step)):
+            await asyncio.sleep(0.02)
+
+    assert dead == "lease_lost"
+    assert idle_stage.chain.n8n.calls.to("webhook") == []
+
+
+async def _dead(database: Database, step: str) -> str | None:
+    async with database.reading() as connection:
+        query = text("SELECT error_code FROM outbox WHERE state = 'dead' AND step = :step")
+        return await connection.scalar(query, {"step": step})
 
 
 async def _webhook_called(stage: Stage) -> None:

@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aigen_bridge.contracts.problem import Problem
-from aigen_bridge.contracts.resources import Discard
+from aigen_bridge.contracts.resources import BulkReplay, Discard
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
 from aigen_bridge.domain.image import MEDIA_TYPES
 
 REF = "#/components/schemas/{model}"
 IMAGE_FIELDS = ("imageData", "imageUrl")
-MESSAGES: tuple[type[BaseModel], ...] = (ImageRequested, ImageCompleted, ImageFailed, Discard)
+MESSAGES: tuple[type[BaseModel], ...] = (ImageRequested, ImageCompleted, ImageFailed, Discard, BulkReplay)
 
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "X-Correlation-ID": ("as the caller sent it, else the message's, else a new one", {"type": "string"}),

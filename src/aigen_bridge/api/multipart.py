@@ -81,8 +81,12 @@ async def read_parts(request: Request, limits: Limits) -> tuple[bytes, bytes | N
     boundary = _boundary(request)
     try:
         parser = MultipartParser(boundary, _callbacks(parts))
+        begun = False
         async for piece in bounded(request, limits):
-            parser.write(piece)
+            # The parser skips newlines at the beginning, too, but then whatever comes up to a hyphen in the same piece.
+            rest = piece if begun else piece.lstrip(b"\r\n")
+            begun = begun or bool(rest)
+            parser.write(rest)
         parser.finalize()
     except FormParserError as error:
         raise MalformedMultipartError(f"{error}.") from error

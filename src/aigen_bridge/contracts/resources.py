@@ -1,12 +1,14 @@
 """What the request API answers with."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from aigen_bridge.contracts import WireModel
+from aigen_bridge.contracts.moment import Moment
+from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.request import Status
 
 
@@ -130,18 +132,22 @@ class DeadLetterHandled(WireModel):
 class Discard(WireModel):
     """Why a dead letter needs nothing more."""
 
-    reason: str = Field(min_length=1, max_length=1000, description="a text of 1 to 1000 characters")
+    reason: Annotated[str, AfterValidator(storable)] = Field(
+        min_length=1, max_length=1000, description="a text of 1 to 1000 characters"
+    )
 
 
 class BulkReplay(WireModel):
     """Which dead letters to put back. A filter that is left out lets all through."""
 
-    model_config = ConfigDict(extra="forbid", strict=False)
+    model_config = ConfigDict(extra="forbid")
 
     kind: DeadLetterKind | None = Field(None, description="a step, or `callback`")
-    since: AwareDatetime | None = Field(None, description="dead at or after")
-    until: AwareDatetime | None = Field(None, description="dead before")
-    error_code: str | None = Field(None, max_length=200)
+    since: Moment | None = Field(None, description="dead at or after")
+    until: Moment | None = Field(None, description="dead before")
+    error_code: Annotated[str, AfterValidator(storable)] | None = Field(
+        None, max_length=200, description="an error code, as the list shows it"
+    )
     dry_run: bool = Field(default=False, description="only say what would be put back")
     max_per_second: float = Field(10, gt=0, le=1000, description="they become due at this rate, not all at once")
 

@@ -30,9 +30,10 @@ _CLAIM = text("""
             due_at = now() + make_interval(secs => :lease),
             fence = o.fence + 1,
             attempts = o.attempts + 1,
+            leases_lost = CASE WHEN due.lease_owner IS NULL THEN 0 ELSE o.leases_lost + 1 END,
             lease_owner = :owner
         FROM due WHERE o.id = due.id
-        RETURNING o.id, o.request_id, o.attempts, o.fence, o.created_at, o.give_up_at
+        RETURNING o.id, o.request_id, o.attempts, o.fence, o.created_at, o.give_up_at, o.leases_lost
     ), lost AS (
         INSERT INTO attempts (entry_id, request_id, step, number, outcome, error_code, detail, started_at)
         SELECT c.id, c.request_id, :step, c.attempts - 1, 'lost', 'lease_lost',
@@ -41,7 +42,7 @@ _CLAIM = text("""
         FROM claimed AS c JOIN due ON due.id = c.id AND due.lease_owner IS NOT NULL
     )
     SELECT c.id AS entry_id, c.attempts AS attempt, c.fence, c.created_at AS began_at, c.give_up_at,
-        now() AS claimed_at, r.*
+        c.leases_lost, now() AS claimed_at, r.*
     FROM claimed AS c JOIN requests AS r USING (request_id)
     ORDER BY c.id
 """)
@@ -94,11 +95,19 @@ _RELEASE = text("""
 """)
 
 
+_EXTEND = text("""
+    UPDATE outbox AS o SET due_at = now() + make_interval(secs => :lease)
+    FROM unnest(CAST(:id AS bigint[]), CAST(:fence AS bigint[])) AS l (id, fence)
+    WHERE o.id = l.id AND o.fence = l.fence AND o.state = 'pending' AND o.lease_owner IS NOT NULL
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """An outbox entry that this worker may work on until its lease ends, with its request as it is now.
 
-    `attempt` counts from 1, lost leases included; `fence` only ever rises. Times are the database's.
+    `attempt` counts from 1, lost leases included; `leases_lost` are those lost in a row just before this
+    claim; `fence` only ever rises. Times are the database's.
     """
 
     entry_id: int
@@ -108,6 +117,7 @@ class Claim:
     began_at: datetime
     claimed_at: datetime
     give_up_at: datetime | None
+    leases_lost: int
     request: ImageRequest
 
 
@@ -141,6 +151,7 @@ class Outbox:
                 began_at=row.began_at,
                 claimed_at=row.claimed_at,
                 give_up_at=row.give_up_at,
+                leases_lost=row.leases_lost,
                 request=to_request(row),
             )
             for row in rows
@@ -174,6 +185,12 @@ class Outbox:
         if delivered:
             ids, versions = zip(*delivered, strict=True)
             await connection.execute(_DELIVERED, {"request_id": list(ids), "version": list(versions)})
+
+    async def extend(self, claims: Sequence[Claim], lease: timedelta) -> None:
+        """Hold claims for another lease, as far as they are still ours."""
+        leases = {"id": [c.entry_id for c in claims], "fence": [c.fence for c in claims]}
+        async with self._database.transaction() as connection:
+            await connection.execute(_EXTEND, leases | {"lease": lease.total_seconds()})
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back untried: due at once, the attempt not counted."""

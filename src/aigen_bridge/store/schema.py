@@ -114,6 +114,7 @@ outbox = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("fence", BigInteger, nullable=False, server_default="0"),
     Column("lease_owner", Text),
+    Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row
     Column("error_code", Text),
     Column("error_detail", Text),
     _moment("created_at", required=True),

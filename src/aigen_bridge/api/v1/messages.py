@@ -9,7 +9,6 @@ from aigen_bridge.api import correlation
 from aigen_bridge.api.errors import InvalidMessageError, NotJsonError
 from aigen_bridge.contracts.problem import FieldError
 from aigen_bridge.contracts.refusal import field_errors
-from aigen_bridge.contracts.resources import Discard
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested, callback_event
 
 VALUES_MAX = 10_000
@@ -17,8 +16,8 @@ VALUES_MAX = 10_000
 between any two, base64 has none, and the parser itself bounds the depth."""
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 _requested = TypeAdapter(ImageRequested)
-_discard = TypeAdapter(Discard)
 
 
 def parse_requested(body: bytes, request: Request, *, callback_url: str) -> ImageRequested:
@@ -44,9 +43,9 @@ def parse_callback(body: bytes, request: Request, *, image_beside: bool) -> Imag
     return event
 
 
-def parse_discard(body: bytes) -> Discard:
-    """Why a dead letter needs nothing more. Raises like `parse_requested`."""
-    return _parse(_discard, body, "The body", (Discard,), None)
+def parse_body(body: bytes, model: type[M]) -> M:
+    """A message that is no event. Raises like `parse_requested`."""
+    return _parse(TypeAdapter(model), body, "The body", (model,), None)
 
 
 def _parse(

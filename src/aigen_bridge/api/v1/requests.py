@@ -11,11 +11,11 @@ from aigen_bridge.api.auth import MAY_ASK, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.cursor import from_cursor, to_cursor, wrong_cursor
 from aigen_bridge.api.describe import json_body, problems
-from aigen_bridge.api.moment import Moment
 from aigen_bridge.api.parts import Parts
 from aigen_bridge.api.v1.messages import parse_requested
 from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, resource, story
 from aigen_bridge.contracts import examples
+from aigen_bridge.contracts.moment import Moment
 from aigen_bridge.contracts.resources import RequestPage, RequestResource, Timeline
 from aigen_bridge.contracts.v1 import ImageRequested
 from aigen_bridge.domain.errors import ImageMissingError, UnknownRequestError

@@ -1,4 +1,4 @@
-"""A moment in the address: RFC 3339 with its zone. A bare number, or a time without zone, is not guessed at."""
+"""A moment on the wire: RFC 3339 with its zone. A bare number, or a time without zone, is not guessed at."""
 
 import re
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""deadlines, undelivered
+"""deadlines, undelivered, lost leases
 
 Revision: 0003, after 0002.
 """
@@ -11,6 +11,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    op.add_column("outbox", sa.Column("leases_lost", sa.Integer(), server_default="0", nullable=False))
     op.create_index(
         "requests_deadline_idx",
         "requests",
@@ -36,3 +37,4 @@ def downgrade() -> None:
     op.drop_index(
         "requests_deadline_idx", table_name="requests", postgresql_where=sa.text("callback_deadline_at IS NOT NULL")
     )
+    op.drop_column("outbox", "leases_lost")
