@@ -89,7 +89,7 @@ async def local_settings(home: Path, url: str, say: Say) -> AsyncIterator[Settin
             key = secrets.token_urlsafe(32)
             chain = await running.enter_async_context(simulators(callback_key=key))
             simulated = {"simulated-n8n": {"keys": [key], "scopes": [Scope.CALLBACKS]}}
-            given |= dict(chain.bridge) | {"clients": given.get("clients", {}) | simulated}
+            given |= chain.bridge | {"clients": given.get("clients", {}) | simulated}
             say(f"N8N and Odoo are not configured: simulators stand in, at {chain.n8n_url} and {chain.odoo_url}.")
         yield load(Settings, **given)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import mentioning, run, started
 
+from processes import mentioning, run, started
 from stage import CALLBACK, REQUESTS, make_event
 
 

@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 import httpx
-from processes import started
 
 from aigen_bridge.sim.faults import Fault, FaultKind
+from processes import started
 from stage import KEYS, REQUESTS, Stage, make_event
 
 
