@@ -50,7 +50,7 @@ async def simulators(*, callback_key: str, flux_seconds: float = 1.0, **n8n_beha
     flux = FluxSimulator(FluxSettings(key=flux_key, seconds=flux_seconds))
     odoo = OdooSimulator(OdooSettings(api_key=odoo_key))
     async with serving(flux.app) as flux_url, serving(odoo.app) as odoo_url:
-        keys = {"key": webhook_key, "callback_key": callback_key, "flux_key": flux_key}
+        keys: dict[str, Any] = {"key": webhook_key, "callback_key": callback_key, "flux_key": flux_key}
         n8n = N8nSimulator(N8nSettings(**keys, flux_url=flux_url, **n8n_behaviour))
         async with serving(n8n.app) as n8n_url:
             yield Chain(flux=flux, n8n=n8n, odoo=odoo, flux_url=flux_url, n8n_url=n8n_url, odoo_url=odoo_url)
