@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from aigen_bridge.api.app import create_app
 from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 from aigen_bridge.sim.chain import simulators
+from aigen_bridge.sim.serving import bind
 from aigen_bridge.store.migrations import migrate
 from aigen_bridge.worker import run_worker
 
@@ -46,7 +46,7 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
     Raises `WrongSettingsError` when settings are wrong, `OSError` when the port is taken.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # we say ourselves when it is ready
-    with socket.create_server((host, port)) as door:
+    with bind(host, port) as door:
         url = f"http://{host}:{door.getsockname()[1]}"
         async with local_settings(home, url, say) as settings:
             await asyncio.to_thread(migrate, settings.database_url.get_secret_value())

@@ -11,6 +11,7 @@ from aigen_bridge.api.app import describe
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested, callback_event
 
+EVENTS = Path(__file__).parent / "schemas"
 EXPORT = Path(__file__).parents[2] / "openapi" / "aigen-bridge.json"
 INTERFACE = {
     ("post", "/api/v1/influencegen/ai-image-requests"),
@@ -24,6 +25,8 @@ INTERFACE = {
     ("get", "/api/v1/ops/dead-letters"),
     ("post", "/api/v1/ops/dead-letters/{id}/replay"),
     ("post", "/api/v1/ops/dead-letters/{id}/discard"),
+    ("post", "/api/v1/ops/dead-letters/replay"),
+    ("post", "/api/v1/ops/requests/{requestId}/complete"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
 }
@@ -76,13 +79,91 @@ def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
 
 
 def test_every_example_is_accepted_by_the_models() -> None:
-    ImageRequested.model_validate_json(json.dumps(examples.REQUESTED))
+    assert ImageRequested.model_validate_json(json.dumps(examples.REQUESTED)).stored_form() == examples.REQUESTED
     for event in (examples.COMPLETED, examples.FAILED):
-        callback_event.validate_json(json.dumps(event))
+        assert callback_event.validate_json(json.dumps(event)).status == event["status"]
+
+
+def test_the_example_in_parts_fits_its_schema(document: dict[str, Any]) -> None:
+    body = document["paths"]["/api/v2/influencegen/ai-image-callback"]["post"]["requestBody"]
+    content = body["content"]["multipart/form-data"]
+    schema = content["schema"] | {"components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(content["example"])
+
+
+def test_every_body_of_words_has_an_example(document: dict[str, Any]) -> None:
+    bodies = [op["requestBody"] for _, _, op in [*operations(document), *calls_out(document)] if "requestBody" in op]
+    for body in bodies:
+        for media, content in body["content"].items():
+            if media in {"application/json", "multipart/form-data"}:
+                assert content.get("examples") or content.get("example")
+    assert len(bodies) >= 6
+
+
+def calls_out(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return operations({"paths": document["webhooks"]})
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     text = json.dumps(document)
     used = {part.split('"')[0] for part in text.split('"$ref": "')[1:]}
-    assert used <= known
+    assert used
+    for reference in used:
+        place: Any = document
+        for step in reference.removeprefix("#/").split("/"):
+            assert step in place, reference
+            place = place[step]
+
+
+def test_every_operation_says_what_it_is(document: dict[str, Any]) -> None:
+    found = [*operations(document), *calls_out(document)]
+    for method, path, operation in found:
+        for words in ("summary", "description", "tags", "operationId"):
+            assert operation.get(words), f"{method} {path} has no {words}"
+    names = [operation["operationId"] for _, _, operation in found]
+    assert len(names) == len(set(names))
+
+
+SPECIFIED = {name for event in EVENTS.glob("*.json") for name in json.loads(event.read_text())["properties"]}
+OBVIOUS = SPECIFIED | {
+    *("id", "kind", "step", "outcome", "action", "note", "detail", "message", "title", "items", "entries", "errors"),
+    *("at", "createdAt", "updatedAt", "durationMs", "httpStatus", "version", "image", "dryRun", "duplicate"),
+    *("limit", "cursor"),
+}
+"""Names that need no words: those of the specification, and those that say it all."""
+
+
+def test_every_field_has_words_or_an_obvious_name(document: dict[str, Any]) -> None:
+    silent = {
+        (name, field)
+        for name, schema in document["components"]["schemas"].items()
+        for field, rules in schema.get("properties", {}).items()
+        if "description" not in rules
+    } | {
+        (path, parameter["name"])
+        for _, path, operation in operations(document)
+        for parameter in operation.get("parameters", [])
+        if "description" not in parameter
+    }
+    assert {(place, field) for place, field in silent if field not in OBVIOUS} == set()
+
+
+def test_every_answer_names_its_headers(document: dict[str, Any]) -> None:
+    expected = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After", "304": "ETag"}
+    for _, path, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            assert "X-Correlation-ID" in answer["headers"], f"{path} {status}"
+            assert status not in expected or expected[status] in answer["headers"], f"{path} {status}"
+            if any(media.startswith("image/") for media in answer.get("content", ())):
+                assert "ETag" in answer["headers"]
+    accepted = document["paths"]["/api/v1/influencegen/ai-image-requests"]["post"]["responses"]
+    assert all("Location" in accepted[status]["headers"] for status in ("200", "202"))
+
+
+def test_every_operation_admits_that_it_may_have_a_bug(document: dict[str, Any]) -> None:
+    for _, _, operation in operations(document):
+        assert "application/problem+json" in operation["responses"]["500"]["content"]
+
+
+def test_the_end_of_a_version_is_explained(document: dict[str, Any]) -> None:
+    assert all(f"`{header}`" in document["info"]["description"] for header in ("Deprecation", "Sunset", "Link"))

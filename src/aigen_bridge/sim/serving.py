@@ -37,7 +37,7 @@ async def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> As
     requests still running are cancelled at once. Raises RuntimeError when the application does not start,
     OSError when the port is taken.
     """
-    door = _bind(host, port)
+    door = bind(host, port)
     server = uvicorn.Server(_config(app))
     cuttable = _Cuttable(app, server.server_state)
     server.config.app = cuttable
@@ -71,9 +71,10 @@ async def _serve_until_signal(app: ASGIApp, host: str, port: int, announce: Call
         await asked_to_stop.wait()
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """A socket at this address, not yet listening; `port` 0 picks a free one. Raises OSError when it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    door = socket.socket(family, socket.SOCK_STREAM)
+    door = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio does not set TCP_NODELAY
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         door.bind((host, port))
