@@ -47,6 +47,7 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
     """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # we say ourselves when it is ready
     with bind(host, port) as door:
+        door.listen()  # callers wait from now on, so that `Ready` is true when it is said
         url = f"http://{host}:{door.getsockname()[1]}"
         async with local_settings(home, url, say) as settings:
             await asyncio.to_thread(migrate, settings.database_url.get_secret_value())
