@@ -26,7 +26,12 @@ def environment(stage: Stage, **extra: str) -> dict[str, str]:
 
 async def test_a_worker_killed_during_a_delivery_leads_to_one_effect_in_odoo(idle_stage: Stage, tmp_path: Path) -> None:
     stage = idle_stage
-    short = {"AIGEN_N8N__TIMEOUT": "1", "AIGEN_ODOO__TIMEOUT": "1.5", "AIGEN_WORKER__LEASE": "2"}
+    short = {
+        "AIGEN_N8N__TIMEOUT": "1",
+        "AIGEN_ODOO__TIMEOUT": "1.5",
+        "AIGEN_IMAGE_URLS__TIMEOUT": "1",
+        "AIGEN_WORKER__LEASE": "2",
+    }
     stage.chain.odoo.faults.add(Fault(kind=FaultKind.DELAY, delay=1))
     asked = await stage.ask()
     settings = environment(stage, **short)

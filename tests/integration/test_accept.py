@@ -90,7 +90,7 @@ async def test_without_a_database_the_answer_is_503_with_retry_after() -> None:
 
     assert answer.status_code == 503
     assert "retry-after" in answer.headers
-    assert "Nothing was stored" in answer.json()["action"]
+    assert "Send the same again" in answer.json()["action"]
 
 
 async def test_without_tables_the_answer_says_to_migrate(empty_database_url: str) -> None:
@@ -185,7 +185,7 @@ async def test_json_that_is_no_object_is_a_422(idle_stage: Stage, body: bytes) -
 
 
 async def test_a_body_over_the_limit_is_a_413(idle_stage: Stage) -> None:
-    answer = await post(idle_stage, make_event(prompt="x" * 70_000))
+    answer = await post(idle_stage, make_event(prompt="x" * 270_000))
 
     assert answer.status_code == 413
 

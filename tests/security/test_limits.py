@@ -96,7 +96,7 @@ async def test_millions_of_values_are_refused_without_parsing_them(idle_stage: S
     started = time.process_time()
     answer = await idle_stage.api.post(CALLBACK, content=body, headers=headers)
 
-    assert answer.status_code == 422
+    assert answer.status_code in {400, 422}
     assert time.process_time() - started < 1  # parsing them took 3.4 s
 
 

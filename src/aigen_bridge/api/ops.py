@@ -94,11 +94,10 @@ async def replay_many(request: Request, caller: Operator, parts: Parts) -> Respo
     body = await _read(request, BulkReplay)
     wanted = DeadLetterFilter(body.kind, body.since, body.until, body.error_code)
     found = await parts.dead_letters.page(wanted, BULK_MAX + 1)
-    letters = found[:BULK_MAX]
+    letters = found[:BULK_MAX][::-1]  # the oldest first
     told = BulkReplayed(dry_run=body.dry_run, matched=len(letters), more=len(found) > BULK_MAX, replayed=[], failed={})
     if body.dry_run:
-        oldest_first = [letter.id for letter in sorted(letters, key=lambda letter: letter.at)]
-        return _json(told.model_copy(update={"replayed": oldest_first}))
+        return _json(told.model_copy(update={"replayed": [letter.id for letter in letters]}))
 
     async def replay(letter: DeadLetter, delay: timedelta) -> None:
         await replay_letter(request, parts, DeadLetterName.read(letter.id), Deed(caller.name), delay=delay)

@@ -37,9 +37,9 @@ class Replayed:
 
 
 async def replay_all(letters: Sequence[DeadLetter], replay: ReplayOne, *, per_second: float) -> Replayed:
-    """Put them back, the oldest first, spread over time so that at most `per_second` are due in a second."""
+    """Put them back in this order, spread over time so that at most `per_second` are due in a second."""
     done = Replayed()
-    for letter in sorted(letters, key=lambda letter: letter.at):
+    for letter in letters:
         try:
             await replay(letter, timedelta(seconds=len(done.replayed) / per_second))
         except StoreUnavailableError:
