@@ -1,0 +1,56 @@
+"""`python -m chaos`: one run. Exit status 0 only if the ledger balances."""
+
+import asyncio
+import random
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from chaos.run import run
+from chaos.schedule import draw
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    requests: Annotated[int, typer.Option(help="How many requests are made.", min=1)] = 2000,
+    seconds: Annotated[float, typer.Option(help="About how long it takes.", min=15)] = 180,
+    seed: Annotated[int | None, typer.Option(help="Of the schedule; random when not given.")] = None,
+    processes: Annotated[int, typer.Option(help="API processes, and as many workers.", min=1, max=8)] = 2,
+    *,
+    keep: Annotated[bool, typer.Option(help="Keep logs and database even if all is well.")] = False,
+) -> None:
+    """Kill everything at random, and see that nothing accepted is lost and nothing happens twice."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    seed = random.randrange(10**6) if seed is None else seed
+    schedule = draw(seed, requests=requests, seconds=seconds, processes=processes)
+    console.print(f"Seed {seed}, schedule {schedule.digest}: {requests} requests, {schedule.words}.")
+    home = Path(tempfile.mkdtemp(prefix="aigen-chaos-"))
+    balanced = False
+    try:
+        balanced = asyncio.run(_stoppable(run(schedule, home, processes=processes, console=console)))
+    finally:
+        if balanced and not keep:
+            shutil.rmtree(home)
+        else:
+            console.print(f"Logs and database are in {home}. The same schedule again: --seed {seed}.", soft_wrap=True)
+    raise SystemExit(0 if balanced else 1)
+
+
+async def _stoppable(playing: Coroutine[Any, Any, bool]) -> bool:
+    """SIGTERM ends it as Ctrl-C does, and leaves no process behind."""
+    task = asyncio.ensure_future(playing)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
+if __name__ == "__main__":
+    app()

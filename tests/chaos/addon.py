@@ -1,0 +1,86 @@
+"""The client side: asks as Odoo's addon does, with the same requestId and content until it is answered."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from itertools import count
+
+import httpx
+
+from chaos.ground import KEYS, REQUESTS
+from chaos.schedule import Order
+
+SECONDS = 3.0
+"""For one try."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class RefusedError(Exception):
+    """The API refuses something that it must not refuse."""
+
+
+class Addon:
+    """Asks over all API processes in turn and remembers what it was promised."""
+
+    def __init__(self, bases: Sequence[str], http: httpx.AsyncClient) -> None:
+        self.accepted: set[str] = set()
+        self.cancelled: set[str] = set()
+        """Those whose cancellation was answered with 200."""
+        self.refused: list[str] = []
+        """Answers that must not be: 409 for the same content, any other refusal, a repeat taken as new."""
+        self.answers: Counter[str] = Counter()
+        self._bases = bases
+        self._http = http
+        self._turns = count()
+
+    async def carry_out(self, order: Order) -> None:
+        """Ask until it is accepted; ask again and cancel, if that is in the order."""
+        try:
+            first = await self._insist(REQUESTS, order, {200, 202})
+            self.accepted.add(order.request_id)
+            await asyncio.gather(self._ask_again(order), self._cancel(order))
+        except RefusedError as error:
+            self.refused.append(f"{order.request_id}: {error}")
+        else:
+            self._check_identity(order, first)
+
+    async def _ask_again(self, order: Order) -> None:
+        if order.ask_again_after is not None:
+            await asyncio.sleep(order.ask_again_after)
+            answer = await self._insist(REQUESTS, order, {200, 202})
+            if answer.status_code == httpx.codes.ACCEPTED:
+                raise RefusedError("what was accepted once was accepted as new again")
+
+    async def _cancel(self, order: Order) -> None:
+        if order.cancel_after is not None:
+            await asyncio.sleep(order.cancel_after)
+            answer = await self._insist(f"{REQUESTS}/{order.request_id}/cancel", order, {200, 409})
+            if answer.status_code == httpx.codes.OK:
+                self.cancelled.add(order.request_id)
+
+    def _check_identity(self, order: Order, answer: httpx.Response) -> None:
+        if answer.json()["requestId"] != order.request_id:
+            self.refused.append(f"{order.request_id}: answered with another request")
+
+    async def _insist(self, path: str, order: Order, good: set[int]) -> httpx.Response:
+        pause = FIRST_PAUSE
+        while True:
+            answer = await self._try(path, order)
+            if answer is not None and answer.status_code in good:
+                return answer
+            if answer is not None and answer.status_code not in WORTH_ANOTHER_TRY:
+                raise RefusedError(f"{path} answered {answer.status_code} {answer.text[:200]}")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _try(self, path: str, order: Order) -> httpx.Response | None:
+        base = self._bases[next(self._turns) % len(self._bases)]
+        headers = {"X-API-Key": KEYS["odoo"]}
+        try:
+            answer = await self._http.post(base + path, json=order.event, headers=headers, timeout=SECONDS)
+        except httpx.TransportError as error:
+            self.answers[type(error).__name__] += 1
+            return None
+        self.answers[str(answer.status_code)] += 1
+        return answer

@@ -1,0 +1,128 @@
+"""What everybody knows at the end: the addon, the bridge, PostgreSQL, Odoo, N8N."""
+
+import hashlib
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from chaos.door import Answered
+from chaos.ground import DEAD_LETTERS, KEYS
+from chaos.postgres import Postgres
+
+Row = dict[str, Any]
+
+QUERIES = {
+    "requests": """
+        SELECT request_id::text, status, version, failed_by, error_code, delivered_at IS NOT NULL AS delivered,
+            r.image ->> 'sha256' AS said, encode(sha256(i.content), 'hex') AS stored
+        FROM requests AS r LEFT JOIN images AS i USING (request_id)""",
+    "changes": "SELECT request_id::text, version, status FROM request_changes ORDER BY request_id, version",
+    "entries": "SELECT id, request_id::text, step, state, attempts, error_code FROM outbox ORDER BY id",
+    "tries": """
+        SELECT entry_id, step, request_id::text, number, outcome, finished_at - started_at AS took
+        FROM attempts WHERE outcome <> 'lost' ORDER BY id""",
+    "quarantine": "SELECT id, request_id::text, error_code FROM quarantine WHERE state = 'open'",
+}
+BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "api.bug", "request.was_forgotten")
+"""What the bridge logs when something happens that nobody expected."""
+
+
+EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Timeout)\b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything that the ledger compares. Requests are named by their ids."""
+
+    ordered: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
+    """Those for which the addon has a 202 or 200."""
+    cancelled: frozenset[str] = frozenset()
+    """Those whose cancellation was answered with 200."""
+    refused: tuple[str, ...] = ()
+    callbacks: tuple[Answered, ...] = ()
+    requests: dict[str, Row] = field(default_factory=dict)
+    changes: dict[str, list[Row]] = field(default_factory=dict)
+    """By request, in the order of their versions."""
+    entries: list[Row] = field(default_factory=list)
+    tries: list[Row] = field(default_factory=list)
+    quarantine: list[Row] = field(default_factory=list)
+    effects: dict[str, list[Row]] = field(default_factory=dict)
+    """What Odoo applied, by request, in the order in which it did."""
+    torn_images: frozenset[str] = frozenset()
+    """SHA-256 of Odoo's images whose bytes are not what their name says."""
+    dead_letters: frozenset[str] = frozenset()
+    """As the API lists them: `entry-7`, `callback-7`."""
+    fallen: tuple[str, ...] = ()
+    bugs: tuple[str, ...] = ()
+
+
+def stored(database: Postgres) -> dict[str, Any]:
+    """What PostgreSQL knows."""
+    found: dict[str, Any] = {name: database.read(query) for name, query in QUERIES.items()}
+    found["requests"] = {row["request_id"]: row for row in found["requests"]}
+    found["changes"] = _by(found["changes"], "request_id")
+    return found
+
+
+def applied(folder: Path) -> dict[str, Any]:
+    """What Odoo knows, from the file that it waits for before it answers."""
+    path = folder / "effects.jsonl"
+    lines = path.read_bytes().rpartition(b"\n")[0].splitlines() if path.exists() else []
+    effects = [entry for line in lines if (entry := json.loads(line))["version"]]
+    named = {entry["image"]["sha256"] for entry in effects if entry["image"]}
+    torn = {name for name in named if hashlib.sha256((folder / name).read_bytes()).hexdigest() != name}
+    return {"effects": _by(effects, "requestId"), "torn_images": frozenset(torn)}
+
+
+def bugs(logs: Iterable[Path]) -> tuple[str, ...]:
+    """Where something happened that nobody expected: file, event, and the exception's last line."""
+    lines = chain.from_iterable(((log.name, line) for line in log.open(errors="replace")) for log in logs)
+    found = Counter(_bug(name, line) for name, line in lines if any(f'"{bug}"' in line for bug in BUGS))
+    return tuple(f"{bug} ({number} x)" if number > 1 else bug for bug, number in found.items())
+
+
+def _bug(name: str, line: str) -> str:
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return f"{name}: {line[:300]}"
+    raised = [line for line in str(told.get("exception", "")).splitlines() if EXCEPTION.match(line)]
+    return f"{name}: {told['event']} {' < '.join(reversed(raised))[:400]}"
+
+
+async def dead_letters(base: str, http: httpx.AsyncClient) -> list[Row]:
+    """What the API says needs a person."""
+    found: list[Row] = []
+    query: dict[str, Any] = {"limit": 200}
+    while True:
+        answer = await http.get(base + DEAD_LETTERS, params=query, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
+        page = answer.raise_for_status().json()
+        found += page["items"]
+        if page["nextCursor"] is None:
+            return found
+        query["cursor"] = page["nextCursor"]
+
+
+async def replay(base: str, http: httpx.AsyncClient, letters: Iterable[Row]) -> Counter[str]:
+    """Put dead letters back, as a person does; the statuses that were answered."""
+    answers: Counter[str] = Counter()
+    for letter in letters:
+        path = f"{base}{DEAD_LETTERS}/{letter['id']}/replay"
+        answer = await http.post(path, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
+        answers[str(answer.status_code)] += 1
+    return answers
+
+
+def _by(rows: Iterable[Row], name: str) -> dict[str, list[Row]]:
+    grouped: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row[name]].append(row)
+    return dict(grouped)

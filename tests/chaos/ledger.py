@@ -1,0 +1,193 @@
+"""Compares the facts. Every account must show nothing; what it shows is what went wrong."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+from chaos.callbacks import broken_promises, wrong_refusals
+from chaos.facts import Facts, Row
+
+FINAL = frozenset({"completed", "failed", "cancelled"})
+LEGAL = {
+    "queued": {"dispatched", "received", "completed", "failed", "cancelled"},
+    "dispatched": {"received", "completed", "failed", "cancelled"},
+    "received": {"completed", "failed", "cancelled"},
+    "failed": {"queued", "received", "completed"},
+}
+"""The moves of the specification, written down a second time on purpose."""
+
+Account = Callable[[Facts], Iterator[str]]
+
+
+def _not_accepted(facts: Facts) -> Iterator[str]:
+    yield from facts.refused
+    yield from (f"{name}: never answered with 202 or 200" for name in sorted(facts.ordered - facts.accepted))
+
+
+def _lost(facts: Facts) -> Iterator[str]:
+    yield from (f"{name}: accepted, and the bridge does not know it" for name in facts.accepted - facts.requests.keys())
+
+
+def _from_nowhere(facts: Facts) -> Iterator[str]:
+    yield from (f"{name}: nobody asked for it" for name in facts.requests.keys() - facts.ordered)
+
+
+def _not_ended(facts: Facts) -> Iterator[str]:
+    for name, row in facts.requests.items():
+        if row["status"] not in FINAL:
+            yield f"{name}: still {row['status']}"
+
+
+def _cancelled_in_vain(facts: Facts) -> Iterator[str]:
+    for name in facts.cancelled & facts.requests.keys():
+        if (status := facts.requests[name]["status"]) != "cancelled":
+            yield f"{name}: its cancellation was answered with 200, it is {status}"
+
+
+def _unheard_of(facts: Facts) -> Iterator[str]:
+    for name, row in _ended(facts):
+        if name not in facts.effects and not _dead_letter(facts, name):
+            yield f"{name}: {row['status']}, and Odoo never heard of it"
+
+
+def _other_news(facts: Facts) -> Iterator[str]:
+    for name, row in _ended(facts):
+        known = facts.effects.get(name)
+        last = (known[-1]["version"], known[-1]["status"]) if known else None
+        if known and last != (row["version"], row["status"]) and not _dead_letter(facts, name):
+            yield f"{name}: {row['status']} {row['version']}, Odoo's last news is {last}"
+
+
+def _duplicates(facts: Facts) -> Iterator[str]:
+    for name, effects in facts.effects.items():
+        counts = Counter(effect["version"] for effect in effects)
+        yield from (f"{name}: version {version} {number} times" for version, number in counts.items() if number > 1)
+
+
+def _backwards(facts: Facts) -> Iterator[str]:
+    for name, effects in facts.effects.items():
+        versions = [effect["version"] for effect in effects]
+        if versions != sorted(versions):
+            yield f"{name}: versions {versions}"
+
+
+def _unfounded(facts: Facts) -> Iterator[str]:
+    """What Odoo was told and the bridge never was: one effect for each ending, and no other."""
+    for name, effects in facts.effects.items():
+        true = {(change["version"], change["status"]) for change in facts.changes.get(name, [])}
+        told = [(effect["version"], effect["status"]) for effect in effects]
+        yield from (f"{name}: Odoo was told {news}, it was never so" for news in told if news not in true)
+
+
+def _hashes(facts: Facts) -> Iterator[str]:
+    reported = {said.request_id: said.content for said in facts.callbacks if said.says != "failed"}
+    for name, row in facts.requests.items():
+        if row["status"] != "completed":
+            continue
+        image = facts.effects.get(name, [{}])[-1].get("image") or {"sha256": None}
+        odoo = image["sha256"] if name in facts.effects and not _dead_letter(facts, name) else row["said"]
+        seen = {row["said"], row["stored"], odoo, reported.get(name)}
+        if len(seen) > 1 or odoo in facts.torn_images:
+            yield f"{name}: bridge says {row['said']}, has {row['stored']}, Odoo {odoo}, N8N {reported.get(name)}"
+
+
+def _live_entries(facts: Facts) -> Iterator[str]:
+    yield from (f"{_entry(row)} is still live" for row in facts.entries if row["state"] == "pending")
+
+
+def _two_live(facts: Facts) -> Iterator[str]:
+    live = Counter((row["request_id"], row["step"]) for row in facts.entries if row["state"] == "pending")
+    yield from (f"{name}: {number} live entries for {step}" for (name, step), number in live.items() if number > 1)
+
+
+def _gaps(facts: Facts) -> Iterator[str]:
+    for name, row in facts.requests.items():
+        changes = facts.changes.get(name, [])
+        versions = [change["version"] for change in changes]
+        last = changes[-1]["status"] if changes else "queued"
+        if versions != list(range(2, row["version"] + 1)) or last != row["status"]:
+            yield f"{name}: is {row['status']} {row['version']}, its changes are {versions}, the last to {last}"
+
+
+def _illegal_moves(facts: Facts) -> Iterator[str]:
+    for name, changes in facts.changes.items():
+        for before, after in pairwise(["queued", *(change["status"] for change in changes)]):
+            if after not in LEGAL.get(before, ()):
+                yield f"{name}: moved from {before} to {after}"
+
+
+def _owed(facts: Facts) -> Iterator[str]:
+    """What has ended owes Odoo an entry, and `delivered` says that it was fulfilled."""
+    last = {row["request_id"]: row for row in facts.entries if row["step"] == "deliver"}
+    for name, row in _ended(facts):
+        entry = last.get(name)
+        if entry is None or entry["state"] not in {"done", "dead"}:
+            yield f"{name}: {row['status']}, and its last delivery is {entry and entry['state']}"
+        elif (entry["state"] == "done") != row["delivered"]:
+            yield f"{name}: delivered is {row['delivered']}, its last delivery is {entry['state']}"
+
+
+def _settled_twice(facts: Facts) -> Iterator[str]:
+    """A try has one end. Two that took the same time are one that was written again after a broken commit."""
+    ends: dict[tuple[int, int], set[Any]] = defaultdict(set)
+    for row in facts.tries:
+        ends[row["entry_id"], row["number"]].add((row["outcome"], row["took"]))
+    yield from (f"entry {e}, try {n}: {len(ways)} different ends" for (e, n), ways in ends.items() if len(ways) > 1)
+
+
+def _written_twice(facts: Facts) -> Iterator[str]:
+    counts = Counter((row["entry_id"], row["number"], row["outcome"], row["took"]) for row in facts.tries)
+    yield from (f"entry {e}, try {n}: {c} times" for (e, n, *_), c in counts.items() if c > 1)
+
+
+def _unlisted(facts: Facts) -> Iterator[str]:
+    dead = {f"entry-{row['id']}": _entry(row) for row in facts.entries if row["state"] == "dead"}
+    kept = {f"callback-{row['id']}": f"quarantined callback of {row['request_id']}" for row in facts.quarantine}
+    yield from (words for name, words in (dead | kept).items() if name not in facts.dead_letters)
+
+
+ACCOUNTS: dict[str, Account] = {
+    "refused or never accepted": _not_accepted,
+    "lost": _lost,
+    "from nowhere": _from_nowhere,
+    "not ended": _not_ended,
+    "cancelled in vain": _cancelled_in_vain,
+    "Odoo never heard of": _unheard_of,
+    "Odoo knows other news": _other_news,
+    "duplicates in Odoo": _duplicates,
+    "versions that went back": _backwards,
+    "effects without a cause": _unfounded,
+    "hashes that differ": _hashes,
+    "callbacks taken without effect": lambda facts: broken_promises(facts.callbacks, facts.requests),
+    "callbacks refused wrongly": lambda facts: wrong_refusals(facts.callbacks, facts.requests),
+    "live entries": _live_entries,
+    "two live entries for one step": _two_live,
+    "gaps in the versions": _gaps,
+    "illegal moves": _illegal_moves,
+    "ended, delivery not accounted for": _owed,
+    "tries settled twice": _settled_twice,
+    "tries recorded twice": _written_twice,
+    "dead letters not listed": _unlisted,
+    "processes that fell over": lambda facts: iter(facts.fallen),
+    "bugs in the logs": lambda facts: iter(facts.bugs),
+}
+
+
+def compare(facts: Facts) -> dict[str, list[str]]:
+    """Every account with what is wrong in it; all empty when the ledger balances."""
+    return {name: list(account(facts)) for name, account in ACCOUNTS.items()}
+
+
+def _ended(facts: Facts) -> Iterator[tuple[str, Row]]:
+    return ((name, row) for name, row in facts.requests.items() if row["status"] in FINAL)
+
+
+def _dead_letter(facts: Facts, name: str) -> bool:
+    """Whether people are told that Odoo does not know how this request ended."""
+    dead = (r for r in facts.entries if r["request_id"] == name and r["step"] == "deliver" and r["state"] == "dead")
+    return any(f"entry-{row['id']}" in facts.dead_letters for row in dead)
+
+
+def _entry(row: Row) -> str:
+    return f"{row['request_id']}: entry {row['id']} ({row['step']}, {row['attempts']} tries)"

@@ -1,0 +1,170 @@
+"""One run, from the first process to the last line."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+from rich.console import Console
+
+from aigen_bridge.sim.serving import serving
+from chaos import facts as known
+from chaos.addon import Addon
+from chaos.door import Door
+from chaos.facts import Facts
+from chaos.ground import Ground, environment, survey, url
+from chaos.ledger import compare
+from chaos.postgres import Postgres, postgres
+from chaos.schedule import Schedule
+from chaos.sheet import Report, show
+from chaos.sky import Sky
+from chaos.strikes import Striker
+from chaos.supervisor import Supervisor, supervised
+
+SILENCE_SECONDS = 5.0
+"""Longer than N8N waits between two tries at a callback: what has not come by then never will."""
+SETTLE_SECONDS = 90.0
+"""For what is still to be tried again once nothing goes wrong any more."""
+OPEN = "SELECT count(*) AS open FROM requests WHERE status NOT IN ('completed', 'failed', 'cancelled')"
+OVERDUE = "SELECT count(*) AS overdue FROM requests WHERE error_code = 'timed_out'"
+LIVE = "SELECT count(*) AS live FROM outbox WHERE state = 'pending'"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Who plays."""
+
+    schedule: Schedule
+    ground: Ground
+    database: Postgres
+    supervisor: Supervisor
+    addon: Addon
+    door: Door
+    sky: Sky
+    striker: Striker
+    http: httpx.AsyncClient
+    say: Callable[[str], None]
+
+
+async def run(schedule: Schedule, home: Path, *, processes: int, console: Console) -> bool:
+    """Whether the ledger balances."""
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"{time.monotonic() - began:5.0f} s  {text}", highlight=False)
+
+    async with _set(schedule, home, processes, say) as stage:
+        await _play(stage)
+        replayed = await _calm_down(stage)
+        facts = await _facts(stage)
+        report = Report(
+            seconds=time.monotonic() - began,
+            load_seconds=schedule.load_seconds,
+            strikes=stage.striker.done,
+            faults=stage.sky.taken,
+            asked=stage.addon.answers,
+            replayed=replayed,
+        )
+    return show(facts, report, compare(facts), console)
+
+
+@asynccontextmanager
+async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[str], None]) -> AsyncIterator[Stage]:
+    ground = survey(home, apis=processes)
+    bases = [url(port) for port in ground.apis]
+    async with AsyncExitStack() as opened:
+        database = opened.enter_context(postgres(home / "postgres"))
+        no_limit = httpx.Limits(max_connections=None)
+        http = await opened.enter_async_context(httpx.AsyncClient(limits=no_limit, trust_env=False, verify=False))
+        door = Door(bases, http, schedule.seed)
+        await opened.enter_async_context(serving(door.app, port=ground.door))
+        everything = supervised(ground, environment(ground, database.url), processes=processes, style=schedule.style)
+        supervisor = await opened.enter_async_context(everything)
+        sky = Sky(ground, door, http)
+        striker = Striker(ground, supervisor, database, sky)
+        yield Stage(schedule, ground, database, supervisor, Addon(bases, http), door, sky, striker, http, say)
+
+
+async def _play(stage: Stage) -> None:
+    """Everything in the schedule, at its time, and whatever the addon must repeat because of it."""
+    schedule = stage.schedule
+    stage.say(f"Everything runs. Requests come in for {schedule.load_seconds:.0f} s.")
+    began = asyncio.get_running_loop().time()
+
+    async def at(moment: float, work: Callable[[], Awaitable[None]]) -> None:
+        await asyncio.sleep(began + moment - asyncio.get_running_loop().time())
+        await work()
+
+    moments = [
+        *((o.at, lambda o=o: stage.addon.carry_out(o)) for o in schedule.orders),
+        *((s.at, lambda s=s: stage.striker.strike(s)) for s in schedule.strikes),
+        *((w.at, lambda w=w: stage.sky.turn(w)) for w in schedule.weather),
+    ]
+    with contextlib.suppress(TimeoutError):  # who was never answered by then shows in the ledger
+        async with asyncio.timeout(schedule.load_seconds + SETTLE_SECONDS), asyncio.TaskGroup() as tasks:
+            for moment, work in moments:
+                tasks.create_task(at(moment, work))
+
+
+async def _calm_down(stage: Stage) -> Counter[str]:
+    """Nothing goes wrong any more; wait until nothing moves any more. What does not end shows in the ledger."""
+    stage.say("Nothing goes wrong any more. Waiting until everything has ended.")
+    await stage.sky.clear()
+    await _until(lambda: _ended(stage))
+    stage.say("A person puts the dead letters back; then the books are compared.")
+    base = url(stage.ground.apis[0])
+    letters = [letter for letter in await known.dead_letters(base, stage.http) if letter["kind"] != "callback"]
+    replayed = await known.replay(base, stage.http, letters)
+    await _until(lambda: _ended(stage))
+    for name in ("n8n", "odoo"):
+        await stage.sky.look(name)
+    await stage.supervisor.kill(stage.supervisor.places["n8n"])  # it says nothing more, however late
+    await _until(lambda: _ended(stage))
+    return replayed
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while not await condition():
+                await asyncio.sleep(0.2)
+
+
+async def _ended(stage: Stage) -> bool:
+    """Every request has ended, nothing is owed to anybody, and no late result will come any more."""
+    if stage.door.inside or await _count(stage, OPEN) or await _count(stage, LIVE):
+        return False
+    silent = asyncio.get_running_loop().time() - stage.door.last_at > SILENCE_SECONDS
+    return silent or not await _count(stage, OVERDUE)
+
+
+async def _count(stage: Stage, query: str) -> int:
+    try:
+        (row,) = await asyncio.to_thread(stage.database.read, query)
+    except psycopg.Error:
+        return 1
+    return int(next(iter(row.values())))
+
+
+async def _facts(stage: Stage) -> Facts:
+    addon, supervisor = stage.addon, stage.supervisor
+    letters = await known.dead_letters(url(stage.ground.apis[0]), stage.http)
+    stored = await asyncio.to_thread(known.stored, stage.database)
+    return Facts(
+        ordered=frozenset(order.request_id for order in stage.schedule.orders),
+        accepted=frozenset(addon.accepted),
+        cancelled=frozenset(addon.cancelled),
+        refused=tuple(addon.refused),
+        callbacks=tuple(stage.door.answers),
+        dead_letters=frozenset(letter["id"] for letter in letters),
+        fallen=tuple(supervisor.fallen),
+        bugs=known.bugs(sorted(stage.ground.home.glob("*.log"))),
+        **stored,
+        **known.applied(stage.ground.effects),
+    )

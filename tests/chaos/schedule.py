@@ -1,0 +1,150 @@
+"""Everything that will happen in a run, drawn from the seed before anything starts: plain values, nothing else."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from aigen_bridge.contracts import examples
+from chaos.weather import Weather, draw_weather
+
+LEASE = 4.0
+"""Seconds; what a worker must be paused for longer than."""
+WEATHER_SECONDS = 15.0
+STYLES = ("v1", "v2", "v1-url")
+LOAD_SHARE = 0.6
+"""The part of a run's time in which requests come in; the rest is for whatever has to be tried again."""
+
+
+class Kind(StrEnum):
+    """What is done to a process."""
+
+    KILL = "kill -9"
+    PAUSE = "pause"
+    """SIGSTOP, later SIGCONT."""
+    ROLL = "roll"
+    """SIGTERM, and a new one as soon as it is gone."""
+    CRASH = "crash"
+    """PostgreSQL's immediate stop: no checkpoint, every connection cut, recovery from the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request: when it is asked for, and what the addon does besides."""
+
+    at: float
+    request_id: str
+    correlation_id: str
+    prompt: str
+    seed: int
+    ask_again_after: float | None
+    cancel_after: float | None
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """EVT-AIG-001, small so that drawing is quick."""
+        own = {"requestId": self.request_id, "correlationId": self.correlation_id}
+        return examples.REQUESTED | own | {"prompt": self.prompt, "seed": self.seed, "resolution": "64x64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One blow. `seconds` is how long the target stays away or stands still."""
+
+    at: float
+    kind: Kind
+    target: str
+    seconds: float
+    style: str | None = None
+    """How N8N sends its results from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One run."""
+
+    seed: int
+    load_seconds: float
+    style: str
+    orders: tuple[Order, ...]
+    strikes: tuple[Strike, ...]
+    weather: tuple[Weather, ...]
+
+    @property
+    def digest(self) -> str:
+        """Two runs with the same digest have the same schedule."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def words(self) -> str:
+        """What is to come, in one line."""
+        counts = Counter(f"{s.kind} {s.target.rpartition('-')[0] or s.target}" for s in self.strikes)
+        return ", ".join(f"{number} x {name}" for name, number in sorted(counts.items()))
+
+
+_SECONDS: dict[tuple[Kind, str], tuple[float, float]] = {
+    (Kind.KILL, "api"): (0.1, 2),
+    (Kind.KILL, "worker"): (0.1, 2),
+    (Kind.KILL, "n8n"): (0.1, 3),
+    (Kind.KILL, "odoo"): (0.1, 2.5),
+    (Kind.PAUSE, "worker"): (LEASE + 1, LEASE + 3),
+    (Kind.PAUSE, "api"): (0.5, 3),
+    (Kind.PAUSE, "odoo"): (0.5, 3.5),
+    (Kind.ROLL, "api"): (0, 0),
+    (Kind.ROLL, "worker"): (0, 0),
+    (Kind.CRASH, "postgres"): (0, 2),
+}
+"""Every kind of blow, and the range of its seconds. Each happens at least once in a run."""
+_OFTEN = ((Kind.KILL, "api"), (Kind.KILL, "worker"), (Kind.PAUSE, "worker"), (Kind.KILL, "odoo"))
+_NUMBERED = frozenset({"api", "worker"})
+
+
+def draw(seed: int, *, requests: int, seconds: float, processes: int) -> Schedule:
+    """The schedule of a run that takes about `seconds`, with `processes` API processes and as many workers."""
+    random = Random(seed)
+    load = seconds * LOAD_SHARE
+    return Schedule(
+        seed=seed,
+        load_seconds=load,
+        style=random.choice(STYLES[:2]),
+        orders=tuple(_order(random, at) for at in sorted(random.uniform(0, load) for _ in range(requests))),
+        strikes=_strikes(random, load, processes),
+        weather=tuple(draw_weather(random, at=n * WEATHER_SECONDS) for n in range(1 + int(load / WEATHER_SECONDS))),
+    )
+
+
+def _order(random: Random, at: float) -> Order:
+    request_id, correlation_id = (str(UUID(int=random.getrandbits(128), version=4)) for _ in range(2))
+    return Order(
+        at=round(at, 3),
+        request_id=request_id,
+        correlation_id=correlation_id,
+        prompt=f"A lighthouse above a stormy sea, number {random.randrange(1000)}",
+        seed=random.randrange(2**31),
+        ask_again_after=round(random.uniform(0, 5), 2) if random.random() < 0.1 else None,
+        cancel_after=round(random.uniform(0, 3), 2) if random.random() < 0.04 else None,
+    )
+
+
+def _strikes(random: Random, load: float, processes: int) -> tuple[Strike, ...]:
+    """Every kind once, one that tries the fence twice, then one more every four seconds; all over with the load."""
+    wanted = [*_SECONDS, (Kind.PAUSE, "worker"), *random.choices([*_SECONDS, *_OFTEN], k=max(0, int((load - 10) / 4)))]
+    random.shuffle(wanted)
+    pace = (load - 1) / len(wanted)
+    blows = [
+        _strike(random, kind, target, processes, earliest=1 + pace * number, latest=load)
+        for number, (kind, target) in enumerate(wanted)
+    ]
+    return tuple(sorted(blows, key=lambda blow: blow.at))
+
+
+def _strike(random: Random, kind: Kind, target: str, processes: int, *, earliest: float, latest: float) -> Strike:
+    seconds = round(random.uniform(*_SECONDS[kind, target]), 2)
+    style = random.choice(STYLES) if target == "n8n" else None
+    name = f"{target}-{random.randint(1, processes)}" if target in _NUMBERED else target
+    at = min(earliest + random.uniform(0, 1), latest - seconds)
+    return Strike(round(at, 2), kind, name, seconds, style)

@@ -1,0 +1,65 @@
+"""Makes the weather: tells the simulators what shall go wrong, again after each of their restarts."""
+
+import asyncio
+import contextlib
+from collections import Counter
+
+import httpx
+
+from chaos.door import Door
+from chaos.ground import Ground, url
+from chaos.weather import CALM, RawFault, Weather
+
+TRIES = 3
+
+
+class Sky:
+    """What goes wrong now, and how often what went wrong so far."""
+
+    def __init__(self, ground: Ground, door: Door, http: httpx.AsyncClient) -> None:
+        self._bases = {"n8n": url(ground.n8n), "odoo": url(ground.odoo)}
+        self._door = door
+        self._http = http
+        self._now: Weather | None = None
+        self._taken: dict[tuple[str, int], Counter[str]] = {}
+        self._incarnations: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> Counter[str]:
+        """Faults that happened, by place and kind. What a killed simulator did last is not in it."""
+        return sum(self._taken.values(), Counter())
+
+    async def turn(self, weather: Weather) -> None:
+        """From now on it is like this."""
+        self._now, self._door.wire = weather, weather.wire
+        await asyncio.gather(*(self._apply(name) for name in self._bases))
+
+    async def clear(self) -> None:
+        """Nothing goes wrong any more."""
+        self._now, self._door.wire = None, CALM
+        await asyncio.gather(*(self._apply(name) for name in self._bases))
+
+    async def look(self, name: str) -> None:
+        """Remember what happened in a simulator so far."""
+        with contextlib.suppress(httpx.HTTPError, KeyError):
+            seen = await self._http.get(f"{self._bases[name]}/_sim/faults", timeout=1)
+            self._taken[name, self._incarnations[name]] = Counter(seen.json()["taken"])
+
+    async def renew(self, name: str) -> None:
+        """A simulator was started again and knows nothing of the weather."""
+        if name in self._bases:
+            self._incarnations[name] += 1
+            await self._apply(name)
+
+    async def _apply(self, name: str) -> None:
+        """Best effort: one that is down hears of it when it is back."""
+        await self.look(name)
+        for _ in range(TRIES):
+            with contextlib.suppress(httpx.HTTPError):
+                await self._http.delete(f"{self._bases[name]}/_sim/faults", timeout=2)
+                await self._http.post(f"{self._bases[name]}/_sim/faults", json=self._faults(name), timeout=2)
+                return
+            await asyncio.sleep(0.2)
+
+    def _faults(self, name: str) -> list[RawFault]:
+        return list(getattr(self._now, name)) if self._now else []

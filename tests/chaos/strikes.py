@@ -1,0 +1,79 @@
+"""Kills, pauses and restarts, as the schedule says."""
+
+import asyncio
+import contextlib
+import signal
+from collections import Counter
+from dataclasses import dataclass, field
+
+import psycopg
+
+from chaos.ground import Ground
+from chaos.postgres import Postgres
+from chaos.schedule import Kind, Strike
+from chaos.sky import Sky
+from chaos.supervisor import Place, Supervisor, n8n_arguments
+
+SEIZE_SECONDS = 3.0
+DELIVERS = """
+    SELECT count(*) AS entries FROM outbox
+    WHERE state = 'pending' AND step = 'deliver' AND lease_owner LIKE '%:{pid}'
+"""
+"""Not those for N8N: its callback would end them before another worker takes over."""
+
+
+@dataclass
+class Striker:
+    """Carries out one blow after the other; `done` counts them."""
+
+    ground: Ground
+    supervisor: Supervisor
+    database: Postgres
+    sky: Sky
+    done: Counter[str] = field(default_factory=Counter)
+
+    async def strike(self, strike: Strike) -> None:
+        """One blow, until its target is back."""
+        if strike.kind is Kind.CRASH:
+            await self.database.crash(strike.seconds)
+        else:
+            place = self.supervisor.places[strike.target]
+            async with place.lock:  # who is down already is struck when it is back
+                await self._strike(strike, place)
+        self.done[f"{strike.kind} {strike.target}"] += 1
+
+    async def _strike(self, strike: Strike, place: Place) -> None:
+        await self.sky.look(place.name)
+        match strike.kind:
+            case Kind.PAUSE:
+                await self._seize(place)
+                await asyncio.sleep(strike.seconds)
+                place.send(signal.SIGCONT)
+                return
+            case Kind.ROLL:
+                await self.supervisor.stop(place)
+            case _:
+                await self._seize(place)
+                await self.supervisor.kill(place)
+                await asyncio.sleep(strike.seconds)
+        if strike.style:
+            place.arguments = n8n_arguments(self.ground, strike.style)
+        await self.supervisor.start(place)
+        await self.sky.renew(place.name)
+
+    async def _seize(self, place: Place) -> None:
+        """SIGSTOP; a worker in the middle of a delivery, if there is one soon."""
+        until = asyncio.get_running_loop().time() + SEIZE_SECONDS
+        place.send(signal.SIGSTOP)
+        while place.name.startswith("worker") and not await self._delivers(place):
+            if asyncio.get_running_loop().time() > until:
+                return
+            place.send(signal.SIGCONT)
+            await asyncio.sleep(0.02)
+            place.send(signal.SIGSTOP)
+
+    async def _delivers(self, place: Place) -> bool:
+        with contextlib.suppress(psycopg.Error):
+            rows = await asyncio.to_thread(self.database.read, DELIVERS.format(pid=place.pid))
+            return bool(rows[0]["entries"])
+        return False

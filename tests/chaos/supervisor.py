@@ -1,0 +1,159 @@
+"""Starts the processes and starts them again, as systemd would; notices when one falls over by itself."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from chaos.ground import KEYS, ODOO_KEY, WEBHOOK_KEY, Ground, url
+
+START_SECONDS, STOP_SECONDS = 45, 30
+GRACEFUL = frozenset({0, -signal.SIGTERM})
+"""How a process may end after SIGTERM; uvicorn ends with the signal that it was sent."""
+
+
+@dataclass
+class Place:
+    """One process at a time, started again under the same name, port and settings."""
+
+    name: str
+    arguments: tuple[str, ...]
+    healthy: str | None
+    """A URL that answers once it is ready; None: it says `worker.started` in its log."""
+    log: Path
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    process: asyncio.subprocess.Process | None = None
+    end_is_meant: bool = False
+    log_read: int = 0
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if there is somebody to receive it."""
+        if self.process and self.process.returncode is None:
+            self.process.send_signal(number)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now."""
+        return self.process.pid if self.process and self.process.returncode is None else None
+
+
+class Supervisor:
+    """All places of a run. `fallen` says which processes ended without being asked to."""
+
+    def __init__(self, places: Mapping[str, Place], environment: Mapping[str, str], home: Path) -> None:
+        self.places = places
+        self.fallen: list[str] = []
+        self._environment = environment
+        self._home = home
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    async def start(self, place: Place) -> None:
+        """Start a process and wait until it is ready."""
+        place.end_is_meant = False
+        place.log_read = place.log.stat().st_size if place.log.exists() else 0
+        with place.log.open("ab") as log:
+            place.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "aigen_bridge", *place.arguments),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                env=self._environment,
+                cwd=self._home,
+                start_new_session=True,  # Ctrl-C reaches us alone
+            )
+        watcher = asyncio.create_task(self._watch(place, place.process))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+        await _until_ready(place)
+
+    async def kill(self, place: Place) -> None:
+        """Kill -9."""
+        place.end_is_meant = True
+        place.send(signal.SIGKILL)
+        if place.process:
+            await place.process.wait()
+
+    async def stop(self, place: Place) -> None:
+        """SIGTERM; it must end in order and in time."""
+        place.end_is_meant = True
+        place.send(signal.SIGTERM)
+        if place.process is None:
+            return
+        try:
+            code = await asyncio.wait_for(place.process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            self.fallen.append(f"{place.name} did not end within {STOP_SECONDS} s of SIGTERM")
+            await self.kill(place)
+        else:
+            if code not in GRACEFUL:
+                self.fallen.append(f"{place.name} ended with {code} after SIGTERM")
+
+    async def close(self) -> None:
+        """Leave nothing running."""
+        for watcher in list(self._watchers):
+            watcher.cancel()
+        for place in self.places.values():
+            await self.kill(place)
+
+    async def _watch(self, place: Place, process: asyncio.subprocess.Process) -> None:
+        code = await process.wait()
+        if not place.end_is_meant:
+            last = place.log.read_text(errors="replace").splitlines()[-3:]
+            self.fallen.append(f"{place.name} ended by itself with {code}: {' / '.join(last)[-500:]}")
+            async with place.lock:
+                await self.start(place)
+
+
+@asynccontextmanager
+async def supervised(
+    ground: Ground, environment: Mapping[str, str], *, processes: int, style: str
+) -> AsyncIterator[Supervisor]:
+    """Everything runs."""
+    supervisor = Supervisor(_places(ground, processes, style), environment, ground.home)
+    try:
+        await asyncio.gather(*(supervisor.start(place) for place in supervisor.places.values()))
+        yield supervisor
+    finally:
+        await supervisor.close()
+
+
+def n8n_arguments(ground: Ground, style: str) -> tuple[str, ...]:
+    """N8N draws itself, and sends its results in this style."""
+    keys = ("--key", WEBHOOK_KEY, "--callback-key", KEYS["n8n"])
+    return ("sim", "n8n", "--port", str(ground.n8n), *keys, "--callback-style", style)
+
+
+def _places(ground: Ground, processes: int, style: str) -> dict[str, Place]:
+    odoo = ("sim", "odoo", "--port", str(ground.odoo), "--api-key", ODOO_KEY, "--state", str(ground.effects))
+    odoo = (*odoo, "--seconds", "0.15")
+    wanted: dict[str, tuple[tuple[str, ...], str | None]] = {
+        "n8n": (n8n_arguments(ground, style), url(ground.n8n) + "/healthz"),
+        "odoo": (odoo, url(ground.odoo) + "/web/health"),
+    }
+    for number, port in enumerate(ground.apis, 1):
+        wanted[f"api-{number}"] = ("serve", "--port", str(port)), url(port) + "/health/live"
+    for number in range(1, processes + 1):
+        wanted[f"worker-{number}"] = ("worker",), None
+    return {name: Place(name, *how, log=ground.home / f"{name}.log") for name, how in wanted.items()}
+
+
+async def _until_ready(place: Place) -> None:
+    async with asyncio.timeout(START_SECONDS), httpx.AsyncClient(trust_env=False, verify=False, timeout=1) as http:
+        while place.pid and not await _is_ready(place, http):
+            await asyncio.sleep(0.05)
+
+
+async def _is_ready(place: Place, http: httpx.AsyncClient) -> bool:
+    if place.healthy is None:
+        with place.log.open("rb") as log:
+            log.seek(place.log_read)
+            return b"worker.started" in log.read()
+    with contextlib.suppress(httpx.HTTPError):
+        return (await http.get(place.healthy)).is_success
+    return False

@@ -1,0 +1,150 @@
+"""The short form of the proof, and proof that its ledger sees what it must see."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aigen_bridge
+from chaos.door import Answered
+from chaos.facts import Facts
+from chaos.ground import COMPILED_ONCE
+from chaos.ledger import ACCOUNTS, compare
+from chaos.schedule import Kind, draw
+
+TESTS = Path(__file__).parents[1]
+SOURCES = Path(aigen_bridge.__file__).parents[1]
+SEED = 1
+ID, SHA = "00000000-0000-4000-8000-000000000001", "ab" * 32
+
+REQUEST = {"status": "completed", "version": 3, "failed_by": None, "error_code": None, "delivered": True,
+           "said": SHA, "stored": SHA}  # fmt: skip
+CHANGES = [{"version": 2, "status": "dispatched"}, {"version": 3, "status": "completed"}]
+ENTRY = {"id": 2, "request_id": ID, "step": "deliver", "state": "done", "attempts": 1, "error_code": None}
+TRY = {"entry_id": 2, "step": "deliver", "request_id": ID, "number": 1, "outcome": "done", "took": timedelta(seconds=1)}
+EFFECT = {"version": 3, "status": "completed", "image": {"sha256": SHA}}
+TAKEN = Answered(ID, "image", SHA, 202, {"duplicate": False})
+GOOD = Facts(
+    ordered=frozenset({ID}),
+    accepted=frozenset({ID}),
+    requests={ID: REQUEST},
+    changes={ID: CHANGES},
+    entries=[ENTRY],
+    tries=[TRY],
+    effects={ID: [EFFECT]},
+    callbacks=(TAKEN,),
+)
+FAILED = REQUEST | {"status": "failed", "failed_by": "n8n", "error_code": "content_policy", "said": None}
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("refused or never accepted", {"accepted": frozenset()}),
+    ("refused or never accepted", {"refused": ("409",)}),
+    ("lost", {"requests": {}}),
+    ("from nowhere", {"ordered": frozenset()}),
+    ("not ended", {"requests": {ID: REQUEST | {"status": "dispatched"}}}),
+    ("cancelled in vain", {"cancelled": frozenset({ID})}),
+    ("Odoo never heard of", {"effects": {}}),
+    ("Odoo knows other news", {"effects": {ID: [EFFECT | {"version": 2}]}}),
+    ("Odoo knows other news", {"effects": {ID: [EFFECT | {"status": "failed"}]}}),
+    ("duplicates in Odoo", {"effects": {ID: [EFFECT, EFFECT]}}),
+    ("versions that went back", {"effects": {ID: [EFFECT, EFFECT | {"version": 2}]}}),
+    ("effects without a cause", {"effects": {ID: [EFFECT | {"version": 9}]}}),
+    ("hashes that differ", {"effects": {ID: [EFFECT | {"image": {"sha256": "cd" * 32}}]}}),
+    ("hashes that differ", {"requests": {ID: REQUEST | {"stored": "cd" * 32}}}),
+    ("hashes that differ", {"torn_images": frozenset({SHA})}),
+    ("callbacks taken without effect", {"requests": {ID: FAILED}}),
+    ("callbacks taken without effect", {"callbacks": (TAKEN, replace(TAKEN, says="failed", content="nsfw"))}),
+    ("callbacks refused wrongly", {"callbacks": (TAKEN, replace(TAKEN, status=409))}),
+    ("callbacks refused wrongly", {"callbacks": (TAKEN, replace(TAKEN, status=404))}),
+    ("live entries", {"entries": [ENTRY | {"state": "pending"}]}),
+    ("two live entries for one step", {"entries": [ENTRY | {"state": "pending"}] * 2}),
+    ("gaps in the versions", {"changes": {ID: CHANGES[1:]}}),
+    ("illegal moves", {"changes": {ID: [CHANGES[1], CHANGES[0]]}}),
+    ("ended, delivery not accounted for", {"entries": []}),
+    ("ended, delivery not accounted for", {"entries": [ENTRY | {"state": "dead"}]}),
+    ("tries settled twice", {"tries": [TRY, TRY | {"took": timedelta(seconds=6)}]}),
+    ("tries recorded twice", {"tries": [TRY, TRY]}),
+    ("dead letters not listed", {"entries": [ENTRY | {"state": "dead"}]}),
+    ("processes that fell over", {"fallen": ("worker-1",)}),
+    ("bugs in the logs", {"bugs": ("step.bug",)}),
+]
+
+
+@pytest.mark.skipif("AIGEN_CHAOS" not in os.environ, reason="the short form of `make chaos`: set AIGEN_CHAOS=1")
+def test_nothing_is_lost_and_nothing_happens_twice_while_everything_is_killed_at_random() -> None:
+    command = (sys.executable, "-m", "chaos", "--requests", "100", "--seconds", "15", "--seed", str(SEED))
+    environment = {**os.environ, **COMPILED_ONCE, "PYTHONPATH": os.pathsep.join([str(TESTS), str(SOURCES)])}
+    with subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as running:
+        try:
+            said, _ = running.communicate(timeout=100)
+        finally:
+            running.terminate()  # it leaves no process behind
+    assert running.returncode == 0, said
+    assert "The ledger balances." in said
+
+
+def test_the_ledger_balances_when_everybody_knows_the_same() -> None:
+    assert not any(compare(GOOD).values())
+
+
+@pytest.mark.parametrize(("account", "difference"), WRONG)
+def test_the_ledger_does_not_balance_when(account: str, difference: dict[str, Any]) -> None:
+    assert compare(replace(GOOD, **difference))[account]
+
+
+def test_every_account_of_the_ledger_is_seen_to_fail() -> None:
+    assert ACCOUNTS.keys() == {account for account, _ in WRONG}
+
+
+def test_a_dead_delivery_is_in_order_when_people_are_told() -> None:
+    dead = replace(
+        GOOD,
+        requests={ID: REQUEST | {"delivered": False}},
+        entries=[ENTRY | {"state": "dead"}],
+        effects={},
+        dead_letters=frozenset({"entry-2"}),
+    )
+
+    assert not any(compare(dead).values())
+
+
+def test_a_failure_of_ours_may_give_way_to_a_late_image() -> None:
+    statuses = ("dispatched", "failed", "completed")
+    late = replace(
+        GOOD,
+        requests={ID: REQUEST | {"version": 4}},
+        changes={ID: [{"version": version, "status": status} for version, status in enumerate(statuses, 2)]},
+        effects={ID: [EFFECT | {"status": "failed", "image": None}, EFFECT | {"version": 4}]},
+    )
+
+    assert not any(compare(late).values())
+
+
+def test_a_contradiction_is_refused_rightly() -> None:
+    contradicting = replace(TAKEN, says="failed", content="content_policy", status=409)
+
+    assert not any(compare(replace(GOOD, callbacks=(TAKEN, contradicting))).values())
+
+
+def test_a_seed_gives_the_same_schedule_every_time() -> None:
+    first, again = (draw(7, requests=50, seconds=30, processes=2) for _ in range(2))
+
+    assert first == again
+    assert first.digest == again.digest
+    assert first.digest != draw(8, requests=50, seconds=30, processes=2).digest
+
+
+def test_even_the_shortest_schedule_does_everything_once() -> None:
+    for seed in range(20):
+        schedule = draw(seed, requests=50, seconds=15, processes=2)
+        struck = {(strike.kind, strike.target.rstrip("-12")) for strike in schedule.strikes}
+
+        assert {kind for kind, _ in struck} == set(Kind)
+        assert {(Kind.KILL, name) for name in ("api", "worker", "odoo")} <= struck
+        assert (Kind.PAUSE, "worker") in struck
