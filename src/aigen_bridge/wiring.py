@@ -8,11 +8,14 @@ from functools import partial
 
 from aigen_bridge.clients.images import ImageFetcher
 from aigen_bridge.clients.n8n import N8nWebhook
+from aigen_bridge.clients.notify import Notifier
 from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.domain.address import checked_url
-from aigen_bridge.domain.request import ImageRequest
+from aigen_bridge.domain.destination import Gate
+from aigen_bridge.domain.request import ImageRequest, Step
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.domain.signature import secret_bytes
+from aigen_bridge.pipeline.alert import Alert
 from aigen_bridge.pipeline.callback import Examination, RefuseUrl
 from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.pipeline.deliver import Deliver
@@ -21,10 +24,13 @@ from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import Settings
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings, OdooSettings
+from aigen_bridge.store.alerts import AlertClaim, Alerts
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
+from aigen_bridge.store.destinations import Destinations
 from aigen_bridge.store.group_commit import GroupCommit
+from aigen_bridge.store.leases import Claim
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.quarantine import Quarantine
@@ -50,6 +56,7 @@ class ApiParts:
     requests: Requests
     timelines: Timelines
     quarantine: Quarantine
+    destinations: Destinations
     dead_letters: DeadLetters
     operations: Operations
     accept: GroupCommit[NewRequest, tuple[ImageRequest, bool]]
@@ -64,7 +71,9 @@ class WorkerParts:
     settings: Settings
     outbox: Outbox
     sweeps: Sweeps
-    runners: Sequence[StepRunner]
+    alerts: Alerts
+    runners: Sequence[StepRunner[Claim]]
+    alert: StepRunner[AlertClaim]
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
 
@@ -79,7 +88,8 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 database=database,
                 requests=requests,
                 timelines=Timelines(database),
-                quarantine=Quarantine(database),
+                quarantine=Quarantine(database, _deadlines(settings)),
+                destinations=Destinations(database),
                 dead_letters=DeadLetters(database),
                 operations=Operations(database, _deadlines(settings)),
                 accept=GroupCommit(requests.accept, most=GROUP_MAX),
@@ -107,12 +117,31 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
             Deliver(odoo, Requests(database, deadlines), settings.odoo.concurrency),
         )
         url = settings.database_url.get_secret_value()
-        outbox, sweeps = Outbox(database, deadlines), Sweeps(database, deadlines)
-        yield WorkerParts(settings, outbox, sweeps, runners, partial(listen, url))
+        yield WorkerParts(
+            settings=settings,
+            outbox=Outbox(database, deadlines, _gates(settings)),
+            sweeps=Sweeps(database, deadlines),
+            alerts=Alerts(database, settings.alerts.window),
+            runners=runners,
+            alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
+            listen=partial(listen, url),
+        )
 
 
 def _deadlines(settings: Settings) -> Deadlines:
-    return Deadlines(callback=settings.callback.deadline, image_url=settings.image_urls.lifetime)
+    return Deadlines(
+        callback=settings.callback.deadline,
+        image_url=settings.image_urls.lifetime,
+        digest=settings.alerts.window,
+    )
+
+
+def _gates(settings: Settings) -> dict[Step, Gate]:
+    odoo = settings.odoo
+    return {
+        Step.DISPATCH: Gate(**dict(settings.n8n.breaker)),
+        Step.DELIVER: Gate(**dict(odoo.breaker), at_once=odoo.concurrency, slow_after=odoo.slow_after),
+    }
 
 
 @asynccontextmanager

@@ -8,20 +8,22 @@ import os
 import random
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
-from aigen_bridge.domain.errors import PermanentError, StepError, StoreUnavailableError, TransientError
-from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
+from aigen_bridge.domain.errors import InternalError, PermanentError, StepError, StoreUnavailableError
+from aigen_bridge.domain.outcome import Dead, Done, Held, Outcome, Retry
+from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import RetryAt, decide
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import Settings, WorkerSettings
 from aigen_bridge.store.group_commit import GroupCommit
-from aigen_bridge.store.outbox import Claim, Outbox, Settlement
+from aigen_bridge.store.leases import Claim, L, Lease, Settlement
 from aigen_bridge.sweeper import sweep
-from aigen_bridge.wiring import open_worker
+from aigen_bridge.wiring import WorkerParts, open_worker
 
 CLAIM_MAX, SETTLE_MAX = 100, 200
 """Entries claimed and claims settled in one transaction, at most."""
@@ -34,21 +36,22 @@ LEASES_LOST_MAX = 4
 BUG_TRIES = 3
 """An unknown exception is a bug of ours; it may pass, within these tries."""
 
+L_co = TypeVar("L_co", bound=Lease, covariant=True)
+
 log = structlog.get_logger(__name__)
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set, then finish what is in hand within the grace time and give the rest back."""
     async with open_worker(settings) as parts:
-        settle = GroupCommit(parts.outbox.settle, most=SETTLE_MAX)
-        lanes = {r.step.value: Lane(r, parts.outbox, settle, settings.worker) for r in parts.runners}
+        lanes = _lanes(parts)
         helpers = [
             asyncio.create_task(parts.listen(lambda step: _wake(lanes, step))),
             asyncio.create_task(_wake_at_stop(lanes, stop)),
         ]
         log.info("worker.started", steps=list(lanes))
         try:
-            sweeping = sweep(parts.sweeps, settings, stop)
+            sweeping = sweep(parts, stop)
             await asyncio.gather(sweeping, *(lane.run(stop) for lane in lanes.values()))
         finally:
             for helper in helpers:
@@ -56,34 +59,50 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         log.info("worker.stopped")
 
 
-def _wake(lanes: Mapping[str, "Lane"], step: str) -> None:
+def _lanes(parts: WorkerParts) -> dict[str, "Lane[Any]"]:
+    how, settle = parts.settings.worker, GroupCommit(parts.outbox.settle, most=SETTLE_MAX)
+    lanes: dict[str, Lane[Any]] = {r.step.value: Lane(r, parts.outbox, settle, how) for r in parts.runners}
+    tell = GroupCommit(parts.alerts.settle, most=SETTLE_MAX)
+    return lanes | {parts.alert.step.value: Lane(parts.alert, parts.alerts, tell, how)}
+
+
+def _wake(lanes: Mapping[str, "Lane[Any]"], step: str) -> None:
     for lane in [lanes[step]] if step in lanes else lanes.values():
         lane.wake.set()
 
 
-async def _wake_at_stop(lanes: Mapping[str, "Lane"], stop: asyncio.Event) -> None:
+async def _wake_at_stop(lanes: Mapping[str, "Lane[Any]"], stop: asyncio.Event) -> None:
     await stop.wait()
     _wake(lanes, "")
 
 
-class Lane:
+class Queue(Protocol[L_co]):
+    """Where a lane's entries come from."""
+
+    async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> Sequence[L_co]: ...
+    async def next_due(self, step: Step) -> timedelta | None: ...
+    async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None: ...
+    async def release(self, claims: Sequence[Lease]) -> None: ...
+
+
+class Lane(Generic[L]):
     """The loop for one step. Sleeps until the next entry is due, somebody wakes it, or the poll is due."""
 
     def __init__(
         self,
-        runner: StepRunner,
-        outbox: Outbox,
-        settle: GroupCommit[Settlement, bool],
+        runner: StepRunner[L],
+        queue: Queue[L],
+        settle: GroupCommit[Settlement[L], Outcome | None],
         settings: WorkerSettings,
     ) -> None:
         self.wake = asyncio.Event()
         self._runner = runner
-        self._outbox = outbox
+        self._queue = queue
         self._settle = settle
         self._settings = settings
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._random = random.Random()  # noqa: S311 - for jitter
-        self._in_hand: dict[asyncio.Task[None], Claim] = {}
+        self._in_hand: dict[asyncio.Task[None], L] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain."""
@@ -104,7 +123,7 @@ class Lane:
             await asyncio.sleep(self._settings.lease.total_seconds() / 3)
             if self._in_hand:
                 try:
-                    await self._outbox.extend(list(self._in_hand.values()), self._settings.lease)
+                    await self._queue.extend(list(self._in_hand.values()), self._settings.lease)
                 except StoreUnavailableError as error:
                     log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
 
@@ -116,14 +135,14 @@ class Lane:
             return poll  # the first that is finished wakes us
         asked_at = time.monotonic()  # before the database's `claimed_at`: no wait comes out too short
         try:
-            claims = await self._outbox.claim(
+            claims = await self._queue.claim(
                 self._runner.step, limit=limit, lease=self._settings.lease, owner=self._owner
             )
             for claim in claims:
                 self._start(claim, asked_at)
             if len(claims) == limit:
                 return 0
-            due = await self._outbox.next_due(self._runner.step)
+            due = await self._queue.next_due(self._runner.step)
         except StoreUnavailableError as error:
             log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
             return STORE_PAUSE
@@ -132,7 +151,7 @@ class Lane:
             return STORE_PAUSE
         return poll if due is None else min(poll, max(due.total_seconds(), CONTENDED_PAUSE))
 
-    def _start(self, claim: Claim, asked_at: float) -> None:
+    def _start(self, claim: L, asked_at: float) -> None:
         task = asyncio.create_task(self._work(claim, asked_at))
         self._in_hand[task] = claim
         task.add_done_callback(self._finished)
@@ -145,24 +164,23 @@ class Lane:
             log.error("worker.bug", entry_id=claim.entry_id, exc_info=error)
         self.wake.set()
 
-    async def _work(self, claim: Claim, asked_at: float) -> None:
+    async def _work(self, claim: L, asked_at: float) -> None:
         started = time.monotonic()
         outcome = await self._outcome(claim, asked_at)
         took = timedelta(seconds=time.monotonic() - started)
-        _log_outcome(claim, outcome, took)
         await self._settle_within_lease(Settlement(claim, outcome, took), asked_at)
 
-    async def _outcome(self, claim: Claim, asked_at: float) -> Outcome:
+    async def _outcome(self, claim: L, asked_at: float) -> Outcome:
         try:
-            self._refuse_poison(claim)
+            self._refuse_hopeless(claim)
             return Done(await self._runner.run(claim))
         except StepError as error:
             failure = error
         except StoreUnavailableError as error:
-            failure = TransientError(error.code, error.detail)
+            failure = InternalError(error.code, error.detail)
         except Exception as error:
-            log.exception("step.bug", step=claim.step.value, request_id=str(claim.request.request_id))
-            failure = TransientError("unexpected", f"{type(error).__name__} (see the log).", tries=BUG_TRIES)
+            log.exception("step.bug", step=claim.step.value, **claim.about)
+            failure = InternalError("unexpected", f"{type(error).__name__} (see the log).", tries=BUG_TRIES)
         now = claim.claimed_at + timedelta(seconds=time.monotonic() - asked_at)
         until = self._runner.policy.until(claim.began_at, claim.give_up_at)
         verdict = decide(self._runner.policy, claim.attempt, failure, now, until, self._random)
@@ -170,19 +188,21 @@ class Lane:
             return Retry(verdict.at, failure)
         return Dead(failure, self._runner.gave_up(failure))
 
-    def _refuse_poison(self, claim: Claim) -> None:
-        """An entry that takes every worker down with it ends here instead of going round for ever."""
+    def _refuse_hopeless(self, claim: L) -> None:
+        """What was held for too long is given up; what takes every worker down with it does not go round for ever."""
+        if isinstance(claim, Claim) and claim.held_too_long:
+            raise PermanentError("destination_out", "It was out for longer than the request may be held.")
         used_up = claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None
         if used_up or claim.leases_lost >= LEASES_LOST_MAX:
             raise PermanentError("lease_lost", "No worker finished it: each lost its lease or died.")
 
-    async def _settle_within_lease(self, settlement: Settlement, asked_at: float) -> None:
+    async def _settle_within_lease(self, settlement: Settlement[L], asked_at: float) -> None:
         """What happened must be written down; a database that is away for a moment is waited for."""
         until = asked_at + self._settings.lease.total_seconds()
         while True:
             try:
-                if not await self._settle(settlement):
-                    log.warning("entry.no_longer_ours", entry_id=settlement.claim.entry_id)
+                outcome = await self._settle(settlement)
+                _log_outcome(settlement, outcome)
             except StoreUnavailableError as error:
                 if time.monotonic() + STORE_PAUSE > until:
                     log.error("entry.not_settled", entry_id=settlement.claim.entry_id, detail=error.detail)  # noqa: TRY400
@@ -202,23 +222,24 @@ class Lane:
         if claims:
             log.info("worker.gives_back", step=self._runner.step.value, entries=len(claims))
             try:
-                await self._outbox.release(claims)
+                await self._queue.release(claims)
             except StoreUnavailableError as error:  # their leases run out by themselves
                 log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
 
 
-def _log_outcome(claim: Claim, outcome: Outcome, took: timedelta) -> None:
-    facts = {
-        "request_id": str(claim.request.request_id),
-        "correlation_id": str(claim.request.correlation_id),
-        "attempt": claim.attempt,
-        "duration_ms": round(took.total_seconds() * 1000, 1),
-    }
+def _log_outcome(settlement: Settlement[L], outcome: Outcome | None) -> None:
+    claim = settlement.claim
+    facts = {**claim.about, "attempt": claim.attempt, "duration_ms": round(settlement.took.total_seconds() * 1000, 1)}
+    if outcome is None:
+        log.warning("entry.no_longer_ours", entry_id=claim.entry_id, **facts)
+        return
     event = f"{claim.step}.{type(outcome).__name__.lower()}"
     match outcome:
         case Done():
             log.info(event, **facts)
         case Retry(at, error):
             log.warning(event, **facts, code=error.code, detail=error.detail, next_try_at=at.isoformat())
+        case Held(error):
+            log.warning(event, **facts, code=error.code, detail=error.detail)
         case Dead(error):
             log.error(event, **facts, code=error.code, detail=error.detail)

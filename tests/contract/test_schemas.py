@@ -27,7 +27,7 @@ from aigen_bridge.contracts.v1 import (
 )
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.pipeline.dispatch import WAITS, Dispatch
-from aigen_bridge.store.outbox import Claim
+from aigen_bridge.store.leases import Claim
 from stage import Stage
 
 Message = dict[str, Any]

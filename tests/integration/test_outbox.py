@@ -13,7 +13,8 @@ from aigen_bridge.domain.outcome import Advance, Dead, Delivered, Done, Fail, Ou
 from aigen_bridge.domain.request import Change, FailedBy, FailureCode, Status, Step
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.outbox import Claim, Outbox, Settlement
+from aigen_bridge.store.leases import Claim, Settlement
+from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.requests import NewRequest, Requests
 from aigen_bridge.store.timeline import Timelines, Tried
 from stage import make_event
@@ -46,8 +47,8 @@ async def claim(
 
 
 async def settle(outbox: Outbox, claimed: Claim, outcome: Outcome) -> bool:
-    [held] = await outbox.settle([Settlement(claimed, outcome, timedelta(milliseconds=5))])
-    return held
+    [written] = await outbox.settle([Settlement(claimed, outcome, timedelta(milliseconds=5))])
+    return written is not None
 
 
 async def let_leases_end(database: Database) -> None:
@@ -195,7 +196,9 @@ async def test_a_new_state_supersedes_what_is_still_owed_for_the_old_one(
     await requests.move(again)
 
     async with database.reading() as connection:
-        rows = (await connection.execute(text("SELECT step, state FROM outbox ORDER BY id"))).all()
+        rows = (
+            await connection.execute(text("SELECT step, state FROM outbox WHERE step <> 'alert' ORDER BY id"))
+        ).all()
     assert [tuple(row) for row in rows] == [
         ("dispatch", "superseded"),
         ("deliver", "superseded"),
@@ -220,7 +223,7 @@ async def test_many_claims_are_settled_in_one_commit(requests: Requests, outbox:
     outcomes = [Done(Advance(Status.DISPATCHED)), Retry(datetime.now(UTC), BROKEN)]
     settlements = [Settlement(c, outcomes[n % 2], timedelta(0)) for n, c in enumerate(claims)]
 
-    assert await outbox.settle(settlements) == [True] * 50
+    assert all(await outbox.settle(settlements))
     async with database.reading() as connection:
         commits = text("SELECT count(DISTINCT xmin::text) FROM attempts")
         assert await connection.scalar(commits) == 1

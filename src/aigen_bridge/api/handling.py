@@ -39,8 +39,8 @@ class DeadLetterName:
 
 async def replay_letter(
     request: Request, parts: ApiParts, name: DeadLetterName, deed: Deed, *, delay: timedelta = timedelta(0)
-) -> tuple[UUID, Status]:
-    """Put it back; the request that it is for, and how that stands now."""
+) -> tuple[UUID | None, Status | None]:
+    """Put it back; the request that it is for, if it is for one, and how that stands now."""
     if name.kind == "callback":
         kept = await _open_callback(parts, name)
         receipt = await process(request, parts, Arrival(kept.client, kept.version, kept.payload, kept.image))
@@ -49,7 +49,8 @@ async def replay_letter(
     replayed = await parts.operations.replay_entry(name.number, deed, delay=delay)
     if replayed is None:
         raise UnknownDeadLetterError(str(name))
-    return replayed.request_id, replayed.status
+    about = replayed.request
+    return (about.request_id, about.status) if about else (None, None)
 
 
 async def discard_letter(parts: ApiParts, name: DeadLetterName, deed: Deed) -> UUID | None:
@@ -59,10 +60,10 @@ async def discard_letter(parts: ApiParts, name: DeadLetterName, deed: Deed) -> U
         if await parts.operations.close_callback(name.number, "discarded", deed):
             return kept.request_id
         raise UnknownDeadLetterError(str(name))
-    request_id = await parts.operations.discard_entry(name.number, deed)
-    if request_id is None:
+    discarded = await parts.operations.discard_entry(name.number, deed)
+    if discarded is None:
         raise UnknownDeadLetterError(str(name))
-    return request_id
+    return discarded.request.request_id if discarded.request else None
 
 
 async def _open_callback(parts: ApiParts, name: DeadLetterName) -> QuarantinedCallback:

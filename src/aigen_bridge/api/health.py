@@ -1,15 +1,19 @@
 """Is it alive, and can it work? Neither needs a key, neither tells a secret."""
 
+from datetime import datetime
 from typing import Literal
 
 from fastapi import APIRouter
 from fastapi.responses import Response
+from pydantic import Field
 
 from aigen_bridge.api.describe import problems
 from aigen_bridge.api.parts import Parts
 from aigen_bridge.contracts import WireModel
+from aigen_bridge.domain.destination import Destination
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.store import migrations
+from aigen_bridge.store.destinations import DestinationState
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -18,6 +22,21 @@ class Health(WireModel):
     """It is well."""
 
     status: Literal["ok"] = "ok"
+
+
+class DestinationHealth(WireModel):
+    """How a system that we call stands. `out`: what is owed to it is held, and goes out by itself when it is back."""
+
+    state: Literal["ok", "out"]
+    since: datetime | None = Field(None, description="out since then")
+    probe_at: datetime | None = Field(None, description="the next try")
+    held: int = Field(description="outbox entries that wait for it")
+
+
+class Readiness(Health):
+    """It can take requests, also while a destination is out."""
+
+    destinations: dict[Destination, DestinationHealth]
 
 
 @router.head("/live", include_in_schema=False)
@@ -31,7 +50,7 @@ async def live() -> Health:
 @router.get(
     "/ready",
     summary="It can take requests",
-    response_model=Health,
+    response_model=Readiness,
     responses=problems(503),
 )
 async def ready(parts: Parts) -> Response:
@@ -41,4 +60,11 @@ async def ready(parts: Parts) -> Response:
         raise StoreUnavailableError(
             f"The database is at revision {found}, this version needs {expected}: run 'aigen-bridge migrate'."
         )
-    return Response(Health().model_dump_json(), media_type="application/json")
+    states = await parts.destinations.states()
+    ready = Readiness(destinations={state.name: _destination(state) for state in states})
+    return Response(ready.model_dump_json(by_alias=True), media_type="application/json")
+
+
+def _destination(state: DestinationState) -> DestinationHealth:
+    is_out = "out" if state.opened_at else "ok"
+    return DestinationHealth(state=is_out, since=state.opened_at, probe_at=state.probe_at, held=state.held)

@@ -74,7 +74,7 @@ class AttemptMade(WireModel):
     at: datetime = Field(description="when it ended")
     step: str
     number: int = Field(description="1 is the first try")
-    outcome: Literal["done", "retry", "dead", "lost"]
+    outcome: Literal["done", "retry", "dead", "held", "lost"]
     duration_ms: float
     http_status: int | None = None
     error_code: str | None = None
@@ -98,7 +98,7 @@ class CallbackReceipt(WireModel):
     duplicate: bool
 
 
-DeadLetterKind = Literal["dispatch", "fetch", "deliver", "callback"]
+DeadLetterKind = Literal["dispatch", "fetch", "deliver", "alert", "callback"]
 
 
 class DeadLetterResource(WireModel):

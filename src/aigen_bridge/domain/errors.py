@@ -51,6 +51,10 @@ class TransientError(StepError):
         self.tries = tries
 
 
+class InternalError(TransientError):
+    """A try failed for a reason on our side: a bug, or our database. It says nothing about the destination."""
+
+
 class PermanentError(StepError):
     """Trying again cannot help: a person has to look."""
 

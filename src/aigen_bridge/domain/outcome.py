@@ -37,8 +37,16 @@ class Delivered:
     version: int
 
 
-Effect = Advance | Complete | Fail | Delivered | None
-"""What a step means for its request."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """People heard that the incident happened so many times, and whether it is over."""
+
+    times: int
+    recovered: bool
+
+
+Effect = Advance | Complete | Fail | Delivered | Told | None
+"""What a step means for its request, or its incident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +72,12 @@ class Dead:
     effect: Effect
 
 
-Outcome = Done | Retry | Dead
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The destination is out. The try does not count, and the entry waits until the destination is back."""
+
+    error: StepError
+
+
+Outcome = Done | Retry | Dead | Held
 """How one try at an outbox entry ended."""

@@ -44,6 +44,9 @@ class Step(StrEnum):
     DELIVER = "deliver"
     """Tell Odoo how the request stands."""
 
+    ALERT = "alert"
+    """Tell people of an incident; it belongs to no single request."""
+
 
 class FailedBy(StrEnum):
     """Whose failure it was. N8N may send any error code, so the code alone cannot tell."""

@@ -7,7 +7,8 @@
 | N8N → bridge       | `callback` | the result is checked, stored with a `deliver` entry, then answered       |
 | N8N's URL → bridge | `fetch`    | an image that came as a URL is fetched while the URL lives, and checked   |
 | bridge → Odoo      | `deliver`  | Odoo is told until it knows                                               |
-| (nobody → bridge) | `expire`   | no callback before the deadline: the request fails, a late result wins    |
+| bridge → people    | `alert`    | whoever runs this hears what needs them, folded by cause                  |
+| (nobody → bridge)  | `expire`   | no callback before the deadline: the request fails, a late result wins    |
 
 `cancel` is the way out before the end. A step declares the small `Protocol` that it needs; `wiring` supplies
 it. A worker's step says what happened (`domain.outcome`); it never stores anything itself.

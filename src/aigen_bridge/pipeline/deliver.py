@@ -12,7 +12,7 @@ from aigen_bridge.domain.errors import PermanentError, StepError
 from aigen_bridge.domain.outcome import Delivered, Effect
 from aigen_bridge.domain.request import ImageRequest, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
-from aigen_bridge.store.outbox import Claim
+from aigen_bridge.store.leases import Claim
 
 POLICY = Policy(
     waits=exponential(timedelta(seconds=1), factor=2, times=9, cap=timedelta(minutes=5)),

@@ -1,15 +1,17 @@
 """What the worker expects of a step."""
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.outcome import Effect
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import Policy
-from aigen_bridge.store.outbox import Claim
+from aigen_bridge.store.leases import Lease
+
+C_contra = TypeVar("C_contra", bound=Lease, contravariant=True)
 
 
-class StepRunner(Protocol):
+class StepRunner(Protocol[C_contra]):
     """One kind of outbound obligation. Raises `TransientError` or `PermanentError`, nothing else on purpose."""
 
     @property
@@ -27,8 +29,8 @@ class StepRunner(Protocol):
         """How many may be in hand at once in one worker."""
         ...
 
-    async def run(self, claim: Claim) -> Effect:
-        """Do it; the answer is what it means for the request."""
+    async def run(self, claim: C_contra) -> Effect:
+        """Do it; the answer is what it means for the request, or the incident."""
         ...
 
     def gave_up(self, error: StepError) -> Effect:

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from aigen_bridge.settings.load import WrongSettingsError, load
 from aigen_bridge.settings.sections import (
+    AlertsSettings,
     CallbackSettings,
     Client,
     DeprecationSettings,
@@ -100,6 +101,7 @@ class Settings(DatabaseSettings):
     requests: RequestsSettings = RequestsSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
     image_urls: ImageUrlSettings = ImageUrlSettings()
+    alerts: AlertsSettings = AlertsSettings()
     tls: TlsSettings = TlsSettings()
     deprecated: dict[Literal["v1", "v2"], DeprecationSettings] = {}
     worker: WorkerSettings = WorkerSettings()

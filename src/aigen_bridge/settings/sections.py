@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
 
-from aigen_bridge.settings.values import Duration, HttpUrl, Key, OriginUrl, RateLimit, SigningSecret
+from aigen_bridge.settings.values import AlertUrls, Duration, HttpUrl, Key, OriginUrl, RateLimit, SigningSecret
 
 
 class Scope(StrEnum):
@@ -36,6 +36,14 @@ class Client(Section):
         return self
 
 
+class BreakerSettings(Section):
+    """When a system counts as out. What is owed to it is then held, and a try now and then finds out if it is back."""
+
+    failures: int = Field(20, ge=1, le=10_000, description="failed calls in a row, over all workers")
+    probe_every: Duration = timedelta(seconds=5)
+    hold: Duration = Field(timedelta(minutes=10), description="age at which what is held is given up")
+
+
 class N8nSettings(Section):
     """Where requests go."""
 
@@ -45,6 +53,7 @@ class N8nSettings(Section):
     timeout: Duration = timedelta(seconds=30)
     retry_jitter: float = Field(0.0, ge=0, le=1)
     concurrency: int = Field(200, ge=1, le=2000, description="webhook calls in flight for each worker")
+    breaker: BreakerSettings = BreakerSettings()
 
 
 class OdooSettings(Section):
@@ -55,7 +64,9 @@ class OdooSettings(Section):
     login: str = Field(min_length=1)
     api_key: SecretStr = Field(min_length=1, description="of a bot user that has no password")
     timeout: Duration = timedelta(seconds=45)
-    concurrency: int = Field(2, ge=1, le=64, description="calls in flight for each worker")
+    concurrency: int = Field(2, ge=1, le=64, description="calls in flight over all workers, at most")
+    slow_after: Duration = Field(timedelta(seconds=2), description="a slower answer halves the calls in flight")
+    breaker: BreakerSettings = BreakerSettings(hold=timedelta(hours=24))
 
 
 class CallbackSettings(Section):
@@ -88,6 +99,13 @@ class ImageUrlSettings(Section):
     timeout: Duration = timedelta(seconds=30)
     lifetime: Duration = Field(timedelta(minutes=5), description="of a URL that does not say when it expires")
     concurrency: int = Field(8, ge=1, le=100, description="downloads at once in each worker")
+
+
+class AlertsSettings(Section):
+    """Who is told when something needs a person."""
+
+    urls: AlertUrls = Field((), description="addresses as Apprise writes them: mailto://…, slack://…, json://…")
+    window: Duration = Field(timedelta(minutes=15), description="repeated alerts of one cause are folded for so long")
 
 
 class TlsSettings(Section):

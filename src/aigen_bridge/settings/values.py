@@ -1,5 +1,6 @@
 """Kinds of values that settings take, and how people write them."""
 
+import json
 import re
 from datetime import timedelta
 from typing import Annotated, Any
@@ -7,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import limits
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
 
 from aigen_bridge.domain.signature import secret_bytes
 
@@ -69,11 +71,29 @@ def _signing_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _alert_urls(value: Any) -> Any:
+    """A JSON list, or addresses with blanks between them."""
+    if not isinstance(value, str):
+        return value
+    return json.loads(value) if value.lstrip().startswith("[") else value.split()
+
+
+def _alert_url(value: SecretStr) -> SecretStr:
+    from apprise import Apprise  # noqa: PLC0415 - takes half a second, and most commands tell nobody
+
+    if Apprise.instantiate(value.get_secret_value()) is None:
+        raise ValueError("is not an address that Apprise knows, such as mailto://user:password@example.com")
+    return value
+
+
 def _rate_limit(value: str) -> str:
     limits.parse(value)
     return value
 
 
+AlertUrls = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(_alert_url)], ...], NoDecode, BeforeValidator(_alert_urls)
+]
 RateLimit = Annotated[str, AfterValidator(_rate_limit)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]

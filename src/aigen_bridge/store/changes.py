@@ -1,8 +1,8 @@
 """The one place where a request's state is written, with everything that the move causes.
 
-Moves, their record, the end of outbox entries that the move makes pointless, and the new entry that it owes:
-all in the caller's transaction. The guard is in the statement: a request that is no longer where the move
-expects it stays as it is.
+Moves, their record, the end of outbox entries that the move makes pointless, the new entry that it owes, and the
+incident when it is a failure of ours: all in the caller's transaction. The guard is in the statement: a request that
+is no longer where the move expects it stays as it is.
 """
 
 import json
@@ -15,10 +15,10 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.request import Change
-
-CHANNEL = "aigen_outbox"
-"""NOTIFY wakes workers here; the payload is the step. A hint only: a worker that misses it polls."""
+from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.request import Change, FailedBy
+from aigen_bridge.store import incidents
+from aigen_bridge.store.wakeup import CHANNEL
 
 _MOVE = text("""
     WITH wanted AS (
@@ -87,10 +87,14 @@ _LOCK = text("""
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long a dispatched request waits for its callback, and a URL lives that does not say how long."""
+    """How long a dispatched request waits for its callback, and a URL lives that does not say how long.
+
+    `digest`: alerts of the same cause are folded for so long.
+    """
 
     callback: timedelta
     image_url: timedelta
+    digest: timedelta = timedelta(minutes=15)
 
 
 async def lock(connection: AsyncConnection, request_ids: Sequence[UUID]) -> None:
@@ -107,7 +111,12 @@ async def make(connection: AsyncConnection, changes: Sequence[Change], deadlines
     owed = [c for c in changes if c.obligation and c.request_id in moved]
     if owed:
         await connection.execute(_OWE, _entries(owed) | {"url_lifetime": deadlines.image_url.total_seconds()})
+    await incidents.note(connection, [_failure(c) for c in owed if c.failed_by is FailedBy.BRIDGE], deadlines.digest)
     return moved
+
+
+def _failure(change: Change) -> Occurrence:
+    return Occurrence(Cause(str(change.error_code)), change.error_message or "", change.request_id)
 
 
 def _entries(owed: Sequence[Change]) -> dict[str, list[Any]]:

@@ -12,16 +12,24 @@ from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.request import Change, ImageRequest, Status, Step
 from aigen_bridge.store import changes
-from aigen_bridge.store.changes import CHANNEL, Deadlines
+from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.requests import to_request
 from aigen_bridge.store.schema import images, operations, outbox, quarantine, requests
+from aigen_bridge.store.wakeup import CHANNEL
 
 _DELIVER_AGAIN = text(f"""
     INSERT INTO outbox (request_id, step, due_at) VALUES (:request_id, 'deliver', now() + make_interval(secs => :delay))
     ON CONFLICT DO NOTHING
     RETURNING pg_notify('{CHANNEL}', 'deliver')
 """)  # noqa: S608 - a constant of ours
+
+
+_TELL_AGAIN = text("""
+    INSERT INTO outbox (incident_id, step, due_at)
+    SELECT incident_id, 'alert', now() + make_interval(secs => :delay) FROM outbox WHERE id = :id
+    ON CONFLICT DO NOTHING
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,13 @@ class Deed:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """It is done. `request` is the one it was for, as it is now; an alert has none."""
+
+    request: ImageRequest | None
+
+
 class Operations:
     """The deeds, in PostgreSQL. False or None: the dead letter was not open (any more)."""
 
@@ -39,25 +54,30 @@ class Operations:
         self._database = database
         self._deadlines = deadlines
 
-    async def replay_entry(self, number: int, deed: Deed, *, delay: timedelta = timedelta(0)) -> ImageRequest | None:
-        """Owe again what an entry owed, due after `delay`, with all its tries; returns the request it is for."""
+    async def replay_entry(self, number: int, deed: Deed, *, delay: timedelta = timedelta(0)) -> Handled | None:
+        """Owe again what an entry owed, due after `delay`, with all its tries."""
         async with self._database.transaction() as connection:
             found = await self._take(connection, number, "superseded")
             if found is None:
                 return None
             step, request = found
-            await self._owe_again(connection, step, request, deed, delay)
-            await _record(connection, deed, "replay", f"entry-{number}", request.request_id)
-            return await _read(connection, request.request_id)
+            if request is None:
+                await connection.execute(_TELL_AGAIN, {"id": number, "delay": delay.total_seconds()})
+            else:
+                await self._owe_again(connection, step, request, deed, delay)
+                request = await _read(connection, request.request_id)
+            await _record(connection, deed, "replay", f"entry-{number}", request.request_id if request else None)
+            return Handled(request)
 
-    async def discard_entry(self, number: int, deed: Deed) -> UUID | None:
+    async def discard_entry(self, number: int, deed: Deed) -> Handled | None:
         """Give an entry up for good."""
         async with self._database.transaction() as connection:
             found = await self._take(connection, number, "cancelled")
             if found is None:
                 return None
-            await _record(connection, deed, "discard", f"entry-{number}", found[1].request_id)
-            return found[1].request_id
+            request = found[1]
+            await _record(connection, deed, "discard", f"entry-{number}", request.request_id if request else None)
+            return Handled(request)
 
     async def close_callback(self, number: int, state: str, deed: Deed) -> bool:
         """Mark a quarantined callback `replayed` or `discarded`."""
@@ -84,15 +104,18 @@ class Operations:
                 await _record(connection, deed, "complete", "request", change.request_id)
         return bool(moved)
 
-    async def _take(self, connection: AsyncConnection, number: int, state: str) -> tuple[Step, ImageRequest] | None:
+    async def _take(
+        self, connection: AsyncConnection, number: int, state: str
+    ) -> tuple[Step, ImageRequest | None] | None:
         """End the dead entry with this number, its request held first, as everybody does."""
         dead = (outbox.c.id == number, outbox.c.state == "dead")
         row = (await connection.execute(select(outbox.c.request_id, outbox.c.step).where(*dead))).one_or_none()
         if row is None:
             return None
-        await changes.lock(connection, [row.request_id])
+        await changes.lock(connection, [row.request_id] if row.request_id else [])
         ended = await connection.execute(outbox.update().where(*dead).values(state=state))
-        return (Step(row.step), await _read(connection, row.request_id)) if ended.rowcount else None
+        request = await _read(connection, row.request_id) if row.request_id else None
+        return (Step(row.step), request) if ended.rowcount else None
 
     async def _owe_again(
         self, connection: AsyncConnection, step: Step, request: ImageRequest, deed: Deed, delay: timedelta

@@ -1,86 +1,27 @@
-"""The outbox: claim, settle, give back. A claim is a lease; the fence keeps a late worker from settling."""
+"""The outbox: what is owed for requests. Claimed, worked on, settled with what it means for the request."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.outcome import Advance, Complete, Dead, Delivered, Done, Effect, Fail, Outcome, Retry
-from aigen_bridge.domain.request import Change, FailedBy, ImageRequest, Status, Step
-from aigen_bridge.store import changes
+from aigen_bridge.domain.destination import Gate
+from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.outcome import Advance, Complete, Dead, Delivered, Done, Effect, Fail, Outcome
+from aigen_bridge.domain.request import Change, FailedBy, Status, Step
+from aigen_bridge.store import changes, destinations, incidents
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.leases import CLAIM, Claim, Leases, Settlement, lease_fields, write
 from aigen_bridge.store.requests import to_request
 from aigen_bridge.store.schema import images
 
-DETAIL_MAX = 1000
-"""Characters kept of what an error said."""
-
-_CLAIM = text("""
-    WITH due AS (
-        SELECT id, lease_owner, due_at FROM outbox
-        WHERE state = 'pending' AND step = :step AND due_at <= now()
-        ORDER BY due_at LIMIT :limit
-        FOR UPDATE SKIP LOCKED
-    ), claimed AS (
-        UPDATE outbox AS o SET
-            due_at = now() + make_interval(secs => :lease),
-            fence = o.fence + 1,
-            attempts = o.attempts + 1,
-            leases_lost = CASE WHEN due.lease_owner IS NULL THEN 0 ELSE o.leases_lost + 1 END,
-            lease_owner = :owner
-        FROM due WHERE o.id = due.id
-        RETURNING o.id, o.request_id, o.attempts, o.fence, o.created_at, o.give_up_at, o.leases_lost
-    ), lost AS (
-        INSERT INTO attempts (entry_id, request_id, step, number, outcome, error_code, detail, started_at)
-        SELECT c.id, c.request_id, :step, c.attempts - 1, 'lost', 'lease_lost',
-            'The worker ' || due.lease_owner || ' did not finish in time.',
-            due.due_at - make_interval(secs => :lease)
-        FROM claimed AS c JOIN due ON due.id = c.id AND due.lease_owner IS NOT NULL
-    )
-    SELECT c.id AS entry_id, c.attempts AS attempt, c.fence, c.created_at AS began_at, c.give_up_at,
-        c.leases_lost, now() AS claimed_at, r.*
-    FROM claimed AS c JOIN requests AS r USING (request_id)
-    ORDER BY c.id
-""")
-
-_NEXT_DUE = text("""
-    SELECT extract(epoch FROM min(due_at) - now()) FROM outbox WHERE state = 'pending' AND step = :step
-""")
-
-_SETTLE = text("""
-    WITH settled AS (
-        SELECT * FROM unnest(
-            CAST(:id AS bigint[]), CAST(:fence AS bigint[]), CAST(:state AS text[]), CAST(:outcome AS text[]),
-            CAST(:due_at AS timestamptz[]), CAST(:seconds AS float8[]), CAST(:http_status AS int[]),
-            CAST(:error_code AS text[]), CAST(:detail AS text[])
-        ) AS settled (id, fence, state, outcome, due_at, seconds, http_status, error_code, detail)
-    ), held AS (
-        SELECT o.id, o.state AS was, o.request_id, o.step, o.attempts FROM outbox AS o
-        JOIN settled AS s ON o.id = s.id AND o.fence = s.fence
-        ORDER BY o.id FOR NO KEY UPDATE OF o
-    ), written AS (
-        UPDATE outbox AS o SET
-            state = s.state,
-            due_at = coalesce(s.due_at, o.due_at),
-            finished_at = CASE WHEN s.state <> 'pending' THEN now() END,
-            lease_owner = NULL,
-            error_code = s.error_code,
-            error_detail = s.detail
-        FROM held AS h JOIN settled AS s USING (id)
-        WHERE o.id = h.id AND h.was = 'pending'
-    ), tried AS (
-        INSERT INTO attempts
-            (entry_id, request_id, step, number, outcome, http_status, error_code, detail, started_at)
-        SELECT h.id, h.request_id, h.step, h.attempts, s.outcome, s.http_status, s.error_code, s.detail,
-            now() - make_interval(secs => s.seconds)
-        FROM held AS h JOIN settled AS s USING (id)
-    )
-    SELECT id FROM held WHERE was = 'pending'
-""")
+_CLAIM = text(f"""
+    {CLAIM}
+    SELECT c.*, r.* FROM claimed AS c JOIN requests AS r ON r.request_id = c.request_id ORDER BY c.entry_id
+""")  # noqa: S608 - a constant of ours
 
 _DELIVERED = text("""
     UPDATE requests AS r SET delivered_at = now()
@@ -88,94 +29,69 @@ _DELIVERED = text("""
     WHERE r.request_id = d.request_id AND r.version = d.version
 """)
 
-_RELEASE = text("""
-    UPDATE outbox AS o SET due_at = now(), lease_owner = NULL, attempts = o.attempts - 1
-    FROM unnest(CAST(:id AS bigint[]), CAST(:fence AS bigint[])) AS l (id, fence)
-    WHERE o.id = l.id AND o.fence = l.fence AND o.state = 'pending'
-""")
 
+class Outbox(Leases):
+    """The entries that belong to a request. `gates` say how much a destination gets, and when nothing."""
 
-_EXTEND = text("""
-    UPDATE outbox AS o SET due_at = now() + make_interval(secs => :lease)
-    FROM unnest(CAST(:id AS bigint[]), CAST(:fence AS bigint[])) AS l (id, fence)
-    WHERE o.id = l.id AND o.fence = l.fence AND o.state = 'pending' AND o.lease_owner IS NOT NULL
-""")
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An outbox entry that this worker may work on until its lease ends, with its request as it is now.
-
-    `attempt` counts from 1, lost leases included; `leases_lost` are those lost in a row just before this
-    claim; `fence` only ever rises. Times are the database's.
-    """
-
-    entry_id: int
-    step: Step
-    attempt: int
-    fence: int
-    began_at: datetime
-    claimed_at: datetime
-    give_up_at: datetime | None
-    leases_lost: int
-    request: ImageRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """How a claim ended, and how long it took."""
-
-    claim: Claim
-    outcome: Outcome
-    took: timedelta
-
-
-class Outbox:
-    """The outbox entries in PostgreSQL."""
-
-    def __init__(self, database: Database, deadlines: Deadlines) -> None:
-        self._database = database
+    def __init__(self, database: Database, deadlines: Deadlines, gates: Mapping[Step, Gate] | None = None) -> None:
+        super().__init__(database)
         self._deadlines = deadlines
+        self._gates = gates or {}
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[Claim]:
-        """Lease up to `limit` due entries of a step to `owner`, the longest due first."""
-        wanted = {"step": step.value, "limit": limit, "lease": lease.total_seconds(), "owner": owner}
+        """Lease up to `limit` due entries of a step to `owner`, the longest due first, as its gate allows."""
+        wanted = {"step": step.value, "limit": limit, "lease": lease.total_seconds(), "owner": owner, "older_than": 0}
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(_CLAIM, wanted)).all()
-        return [
-            Claim(
-                entry_id=row.entry_id,
-                step=step,
-                attempt=row.attempt,
-                fence=row.fence,
-                began_at=row.began_at,
-                claimed_at=row.claimed_at,
-                give_up_at=row.give_up_at,
-                leases_lost=row.leases_lost,
-                request=to_request(row),
-            )
-            for row in rows
-        ]
+            gate = self._gates.get(step)
+            if gate is None:
+                return await _claim(connection, step, wanted)
+            admission = await destinations.admit(connection, step, gate, limit)
+            if not admission.is_open:
+                return await _claim(connection, step, wanted | {"limit": admission.limit})
+            given_up = await _claim(connection, step, wanted | {"older_than": gate.hold.total_seconds()}, held=True)
+            if given_up or not admission.limit:
+                return given_up
+            probe = await _claim(connection, step, wanted | {"limit": admission.limit})
+            if probe:
+                await destinations.probing(connection, step, gate)
+            return probe
 
     async def next_due(self, step: Step) -> timedelta | None:
-        """How long until the next entry of a step is due; negative when overdue, None when there is none."""
+        """How long until there is something to claim; a destination that gets nothing now is not asked in a hurry."""
+        due = await super().next_due(step)
+        gate = self._gates.get(step)
+        if gate is None or due is None or due > timedelta(0):
+            return due
         async with self._database.reading() as connection:
-            seconds = await connection.scalar(_NEXT_DUE, {"step": step.value})
-        return None if seconds is None else timedelta(seconds=float(seconds))
+            return await destinations.pause(connection, step, gate)
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Write how the claims ended, in one commit. False for a claim whose entry was no longer ours."""
+    async def settle(self, settlements: Sequence[Settlement[Claim]]) -> list[Outcome | None]:
+        """Write how the claims ended, in one commit. None for a claim whose entry was no longer ours.
+
+        A try that failed because its destination is out comes back as `Held`.
+        """
         async with self._database.transaction() as connection:
             # Requests before entries, as callbacks do: one order of locks, no deadlock.
             await changes.lock(connection, [s.claim.request.request_id for s in settlements])
-            rows = await connection.execute(_SETTLE, _columns(settlements))
-            held = {row.id for row in rows}
-            await self._apply(connection, [s for s in settlements if s.claim.entry_id in held])
-        return [s.claim.entry_id in held for s in settlements]
+            judged = await self._report(connection, settlements)
+            ours = await write(connection, judged)
+            await self._apply(connection, [s for s in judged if s.claim.key in ours])
+        return [s.outcome if s.claim.key in ours else None for s in judged]
 
-    async def _apply(self, connection: AsyncConnection, settled: Sequence[Settlement]) -> None:
+    async def _report(
+        self, connection: AsyncConnection, settlements: Sequence[Settlement[Claim]]
+    ) -> list[Settlement[Claim]]:
+        judged = {s.claim.key: s for s in settlements}
+        for step, gate in self._gates.items():
+            concerned = [s for s in settlements if s.claim.step is step]
+            if concerned:
+                reported = await destinations.report(connection, step, gate, concerned, self._deadlines.digest)
+                judged |= {s.claim.key: s for s in reported}
+        return list(judged.values())
+
+    async def _apply(self, connection: AsyncConnection, settled: Sequence[Settlement[Claim]]) -> None:
         effects = [(s.claim, effect) for s in settled if (effect := _effect(s.outcome))]
-        moves = [_change(claim, effect) for claim, effect in effects if not isinstance(effect, Delivered)]
+        moves = [_change(claim, effect) for claim, effect in effects if isinstance(effect, Advance | Complete | Fail)]
         moved = await changes.make(connection, moves, self._deadlines)
         for claim, effect in effects:
             if isinstance(effect, Complete) and claim.request.request_id in moved:
@@ -185,22 +101,26 @@ class Outbox:
         if delivered:
             ids, versions = zip(*delivered, strict=True)
             await connection.execute(_DELIVERED, {"request_id": list(ids), "version": list(versions)})
+        await incidents.note(connection, _undelivered(settled), self._deadlines.digest)
 
-    async def extend(self, claims: Sequence[Claim], lease: timedelta) -> None:
-        """Hold claims for another lease, as far as they are still ours."""
-        leases = {"id": [c.entry_id for c in claims], "fence": [c.fence for c in claims]}
-        async with self._database.transaction() as connection:
-            await connection.execute(_EXTEND, leases | {"lease": lease.total_seconds()})
 
-    async def release(self, claims: Sequence[Claim]) -> None:
-        """Give claims back untried: due at once, the attempt not counted."""
-        leases = {"id": [c.entry_id for c in claims], "fence": [c.fence for c in claims]}
-        async with self._database.transaction() as connection:
-            await connection.execute(_RELEASE, leases)
+async def _claim(
+    connection: AsyncConnection, step: Step, wanted: Mapping[str, Any], *, held: bool = False
+) -> list[Claim]:
+    rows = (await connection.execute(_CLAIM, wanted)).all() if wanted["limit"] else ()
+    return [Claim(**lease_fields(row, step), request=to_request(row), held_too_long=held) for row in rows]
+
+
+def _undelivered(settled: Sequence[Settlement[Claim]]) -> list[Occurrence]:
+    return [
+        Occurrence(Cause.DELIVERY_FAILED, s.outcome.error.detail, s.claim.request.request_id)
+        for s in settled
+        if s.claim.step is Step.DELIVER and isinstance(s.outcome, Dead)
+    ]
 
 
 def _effect(outcome: Outcome) -> Effect:
-    return None if isinstance(outcome, Retry) else outcome.effect
+    return outcome.effect if isinstance(outcome, Done | Dead) else None
 
 
 def _change(claim: Claim, effect: Advance | Complete | Fail) -> Change:
@@ -218,24 +138,3 @@ def _change(claim: Claim, effect: Advance | Complete | Fail) -> Change:
         error_code=effect.code,
         error_message=effect.message,
     )
-
-
-def _columns(settlements: Sequence[Settlement]) -> dict[str, list[Any]]:
-    rows = [_row(s) for s in settlements]
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
-def _row(settlement: Settlement) -> dict[str, Any]:
-    outcome = settlement.outcome
-    error = None if isinstance(outcome, Done) else outcome.error
-    return {
-        "id": settlement.claim.entry_id,
-        "fence": settlement.claim.fence,
-        "state": {Done: "done", Retry: "pending", Dead: "dead"}[type(outcome)],
-        "outcome": type(outcome).__name__.lower(),
-        "due_at": outcome.at if isinstance(outcome, Retry) else None,
-        "seconds": settlement.took.total_seconds(),
-        "http_status": error.http_status if error else None,
-        "error_code": error.code if error else None,
-        "detail": error.detail[:DETAIL_MAX] if error else None,
-    }

@@ -10,6 +10,9 @@ from uuid import UUID
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.store import incidents
+from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.schema import quarantine
 
@@ -42,8 +45,9 @@ class QuarantinedCallback(RefusedCallback):
 class Quarantine:
     """The quarantine in PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, deadlines: Deadlines) -> None:
         self._database = database
+        self._deadlines = deadlines
 
     async def keep(self, refused: RefusedCallback) -> int:
         """Keep a callback; the same one again is counted, not kept twice. Returns its number."""
@@ -57,14 +61,20 @@ class Quarantine:
             set_={"times_seen": quarantine.c.times_seen + 1, "seen_at": func.now()},
         )
         async with self._database.transaction() as connection:
-            kept = await connection.execute(statement.returning(quarantine.c.id))
-            return int(kept.scalar_one())
+            number = int((await connection.execute(statement.returning(quarantine.c.id))).scalar_one())
+            await incidents.note(connection, [_occurrence(refused, number)], self._deadlines.digest)
+            return number
 
     async def get(self, number: int) -> QuarantinedCallback | None:
         """The callback with this number, or None."""
         async with self._database.reading() as connection:
             row = (await connection.execute(select(quarantine).where(quarantine.c.id == number))).one_or_none()
         return _callback(row) if row else None
+
+
+def _occurrence(refused: RefusedCallback, number: int) -> Occurrence:
+    detail = f"callback-{number} from {refused.client}: {refused.error_detail}"
+    return Occurrence(Cause.CALLBACK_QUARANTINED, detail, refused.request_id)
 
 
 def _fingerprint(refused: RefusedCallback) -> bytes:

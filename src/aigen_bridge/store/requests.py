@@ -16,6 +16,7 @@ from aigen_bridge.store import changes
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.schema import images, requests
+from aigen_bridge.store.wakeup import CHANNEL
 
 _ACCEPT = text(f"""
     WITH created AS (
@@ -28,7 +29,7 @@ _ACCEPT = text(f"""
     ), owed AS (
         INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created
     )
-    SELECT request_id, created_at, pg_notify('{changes.CHANNEL}', 'dispatch') FROM created
+    SELECT request_id, created_at, pg_notify('{CHANNEL}', 'dispatch') FROM created
 """)  # noqa: S608 - a constant of ours
 
 

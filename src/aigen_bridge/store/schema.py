@@ -1,16 +1,18 @@
 """The tables. The migrations build them; `make check` proves that both say the same.
 
 The database holds the invariants: legal states, ended exactly when a final state says so, an image exactly
-when completed, one live outbox entry for each request and step.
+when completed, one live outbox entry for each request and step, one open incident for each cause.
 """
 
 from collections.abc import Iterable
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -24,13 +26,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from aigen_bridge.domain.destination import Destination
 from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
 
 NOW = text("now()")
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
 OPERATIONS = ("replay", "discard", "complete")
 QUARANTINE_STATES = ("open", "replayed", "discarded")
-ATTEMPT_OUTCOMES = ("done", "retry", "dead", "lost")
+ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
 
 metadata = MetaData(
     naming_convention={
@@ -104,11 +107,53 @@ images = Table(
     _moment("created_at", required=True),
 )
 
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False, server_default="0"),  # transient ones in a row
+    Column("allowance", Double),  # calls that may be in flight at once; NULL: as the settings say
+    Column("error_code", Text),
+    Column("error_detail", Text),
+    _moment("opened_at"),  # the breaker is open since then
+    _moment("probe_at"),  # the next try while it is open
+    CheckConstraint(_one_of("name", Destination), name="name"),
+    CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("cause", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("told_times", Integer, nullable=False, server_default="0"),
+    Column("told_over", Boolean, nullable=False, server_default=text("false")),  # that it is over
+    _moment("opened_at", required=True),
+    _moment("seen_at", required=True),
+    _moment("told_at"),
+    _moment("recovered_at"),
+    Index("incidents_open_idx", "cause", unique=True, postgresql_where=text("recovered_at IS NULL")),
+    Index("incidents_recovered_idx", "recovered_at", postgresql_where=text("recovered_at IS NOT NULL")),
+)
+
+occurrences = Table(
+    "occurrences",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("incident_id", BigInteger, ForeignKey(incidents.c.id, ondelete="CASCADE"), nullable=False),
+    Column("request_id", Uuid),  # as far as one is known
+    Column("detail", Text, nullable=False),
+    _moment("at", required=True),
+    Index("occurrences_incident_idx", "incident_id", "id"),
+)
+
 outbox = Table(
     "outbox",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), nullable=False),
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE")),
+    Column("incident_id", BigInteger, ForeignKey(incidents.c.id, ondelete="CASCADE")),
     Column("step", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="pending"),
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -125,9 +170,18 @@ outbox = Table(
     CheckConstraint(_one_of("state", ENTRY_STATES), name="state"),
     CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished"),
     CheckConstraint("lease_owner IS NULL OR state = 'pending'", name="lease"),
+    CheckConstraint("(step = 'alert') = (request_id IS NULL)", name="request"),
+    CheckConstraint("(step = 'alert') = (incident_id IS NOT NULL)", name="incident"),
     Index("outbox_due_idx", "step", "due_at", postgresql_where=text("state = 'pending'")),
     Index("outbox_live_idx", "request_id", "step", unique=True, postgresql_where=text("state = 'pending'")),
     Index("outbox_dead_idx", "finished_at", postgresql_where=text("state = 'dead'")),
+    Index(
+        "outbox_live_alert_idx",
+        "incident_id",
+        unique=True,
+        postgresql_where=text("state = 'pending' AND incident_id IS NOT NULL"),
+    ),
+    Index("outbox_delivering_idx", "due_at", postgresql_where=text("step = 'deliver' AND lease_owner IS NOT NULL")),
     Index("outbox_request_idx", "request_id"),
 )
 
@@ -136,7 +190,7 @@ attempts = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("entry_id", BigInteger, ForeignKey(outbox.c.id, ondelete="CASCADE"), nullable=False),
-    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), nullable=False),
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE")),  # none: an alert
     Column("step", Text, nullable=False),
     Column("number", Integer, nullable=False),
     Column("outcome", Text, nullable=False),

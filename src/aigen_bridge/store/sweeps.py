@@ -6,10 +6,12 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.request import Change
-from aigen_bridge.store import changes
-from aigen_bridge.store.changes import CHANNEL, Deadlines
+from aigen_bridge.store import changes, incidents
+from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.wakeup import CHANNEL
 
 BATCH = 100
 SETTLED_FOR = "1 minute"
@@ -81,5 +83,10 @@ class Sweeps:
         async with self._database.transaction() as connection:
             owed = (await connection.execute(_FORGOTTEN, {"batch": BATCH})).all()
             timeless = (await connection.execute(_WITHOUT_DEADLINE, {"seconds": seconds})).scalars().all()
-        repairs = [Repair(row.request_id, row.step) for row in owed]
-        return repairs + [Repair(request_id, "deadline") for request_id in timeless]
+            repairs = [Repair(row.request_id, row.step) for row in owed]
+            repairs += [Repair(request_id, "deadline") for request_id in timeless]
+            forgotten = [
+                Occurrence(Cause.REQUEST_FORGOTTEN, f"Its {r.what} was missing.", r.request_id) for r in repairs
+            ]
+            await incidents.note(connection, forgotten, self._deadlines.digest)
+        return repairs

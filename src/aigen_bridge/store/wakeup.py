@@ -5,11 +5,16 @@ from collections.abc import Callable
 
 import psycopg
 import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.store.changes import CHANNEL
+CHANNEL = "aigen_outbox"
+"""NOTIFY wakes workers here; the payload is the step. A hint only: a worker that misses it polls."""
 
 RECONNECT_AFTER = 1.0
 """Seconds."""
+
+_NOTIFY = text("SELECT pg_notify(:channel, :step)")
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +28,11 @@ async def listen(url: str, wake: Callable[[str], None]) -> None:
         except psycopg.Error as error:
             log.warning("outbox.listen_interrupted", reason=type(error).__name__)
         await asyncio.sleep(RECONNECT_AFTER)
+
+
+async def notify(connection: AsyncConnection, step: str) -> None:
+    """Wake the workers of a step when this transaction is committed."""
+    await connection.execute(_NOTIFY, {"channel": CHANNEL, "step": str(step)})
 
 
 async def _listen_once(conninfo: str, wake: Callable[[str], None]) -> None:

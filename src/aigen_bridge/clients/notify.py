@@ -1,0 +1,45 @@
+"""People, by mail, chat, webhook and whatever else Apprise knows (https://appriseit.com/services/)."""
+
+from collections.abc import Sequence
+
+import structlog
+from apprise import Apprise, NotifyFormat, NotifyType
+from pydantic import SecretStr
+
+from aigen_bridge.domain.errors import TransientError
+
+log = structlog.get_logger(__name__)
+
+
+class Notifier:
+    """Tells every channel. A message counts as told when one of them took it; the others are logged."""
+
+    def __init__(self, urls: Sequence[SecretStr]) -> None:
+        self._channels = [_channel(url) for url in urls]
+
+    async def tell(self, title: str, body: str, *, recovered: bool) -> None:
+        """Send to all channels. Raises `TransientError` when none took it. Without channels, the log tells."""
+        kind = NotifyType.SUCCESS if recovered else NotifyType.FAILURE
+        (log.warning if recovered else log.critical)("alert", title=title, body=body)
+        if not self._channels:
+            return
+        taken = [
+            await channel.async_notify(body, title=title, notify_type=kind, body_format=NotifyFormat.TEXT)
+            for channel in self._channels
+        ]
+        failed = [_name(channel) for channel, took in zip(self._channels, taken, strict=True) if not took]
+        if failed:
+            log.error("alert.channel_failed", channels=failed)
+        if not any(taken):
+            raise TransientError("alert_failed", f"No channel took the alert: {', '.join(failed)}.")
+
+
+def _channel(url: SecretStr) -> Apprise:
+    channel = Apprise()
+    channel.add(url.get_secret_value())
+    return channel
+
+
+def _name(channel: Apprise) -> str:
+    """The kind of a channel, such as `mailto`: its address may hold secrets."""
+    return ", ".join(url.partition(":")[0] for url in channel.urls(privacy=True))

@@ -1,0 +1,114 @@
+"""What operations must hear of. An incident is one cause, however often it happens while it lasts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from aigen_bridge.domain.destination import Destination
+
+
+class Cause(StrEnum):
+    """Why people are alerted. Failures of ours have the code that the request shows."""
+
+    DISPATCH_FAILED = "dispatch_failed"
+    """N8N did not take a request within all tries."""
+
+    IMAGE_FETCH_FAILED = "image_fetch_failed"
+    """N8N's temporary URL gave no image."""
+
+    IMAGE_REJECTED = "image_rejected"
+    """A fetched image was not what N8N said."""
+
+    TIMED_OUT = "timed_out"
+    """N8N took a request and never reported."""
+
+    DELIVERY_FAILED = "delivery_failed"
+    """Odoo does not know how a request ended, and we stopped trying."""
+
+    CALLBACK_QUARANTINED = "callback_quarantined"
+    """N8N sent something that could not be used."""
+
+    N8N_DOWN = "n8n_down"
+    """The breaker for N8N is open: requests are held."""
+
+    ODOO_DOWN = "odoo_down"
+    """The breaker for Odoo is open: results are held."""
+
+    REQUEST_FORGOTTEN = "request_forgotten"
+    """The reconciliation found work that nobody was going to do: a bug of ours."""
+
+
+OUTAGES: Mapping[Destination, Cause] = {Destination.N8N: Cause.N8N_DOWN, Destination.ODOO: Cause.ODOO_DOWN}
+"""These end with their breaker; the others when they have not happened for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What a cause means, in one line, and the command that mends it or shows more."""
+
+    title: str
+    mend: str
+
+
+def _replay(kind: str) -> str:
+    return f"aigen-bridge dead-letters list --kind {kind}, then aigen-bridge dead-letters replay --all --kind {kind}"
+
+
+ADVICE: Mapping[Cause, Advice] = {
+    Cause.DISPATCH_FAILED: Advice("N8N did not take requests", _replay("dispatch")),
+    Cause.IMAGE_FETCH_FAILED: Advice("Images could not be fetched from the URLs that N8N sent", _replay("fetch")),
+    Cause.IMAGE_REJECTED: Advice("Fetched images failed their checks", _replay("fetch")),
+    Cause.TIMED_OUT: Advice(
+        "N8N took requests and did not report",
+        "look at N8N's executions; aigen-bridge requests show REQUEST_ID; a late result is still taken",
+    ),
+    Cause.DELIVERY_FAILED: Advice("Odoo could not be told how requests ended", _replay("deliver")),
+    Cause.CALLBACK_QUARANTINED: Advice(
+        "Callbacks could not be used and are kept",
+        "aigen-bridge dead-letters list --kind callback, then replay or discard each",
+    ),
+    Cause.N8N_DOWN: Advice(
+        "N8N is out; requests are held and go out by themselves when it is back", "aigen-bridge doctor"
+    ),
+    Cause.ODOO_DOWN: Advice(
+        "Odoo is out; results are held and delivered by themselves when it is back", "aigen-bridge doctor"
+    ),
+    Cause.REQUEST_FORGOTTEN: Advice(
+        "Work was forgotten and has been taken up again: a bug of the bridge, please report it",
+        "aigen-bridge requests show REQUEST_ID",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """It happened, to this request as far as one is known."""
+
+    cause: Cause
+    detail: str
+    request_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An occurrence as it is told."""
+
+    at: datetime
+    detail: str
+    request_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One cause while it lasts. `times` it happened, of which people heard of `told_times`; `latest` comes first."""
+
+    id: int
+    cause: Cause
+    times: int
+    told_times: int
+    opened_at: datetime
+    seen_at: datetime
+    recovered_at: datetime | None
+    latest: tuple[Happened, ...]

@@ -1,0 +1,89 @@
+"""Bridge → people: tell them of an incident, what it means and which command mends it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.incident import ADVICE, Happened, Incident
+from aigen_bridge.domain.outcome import Effect, Told
+from aigen_bridge.domain.request import Step
+from aigen_bridge.domain.retry import Policy, exponential
+from aigen_bridge.store.alerts import AlertClaim
+
+POLICY = Policy(
+    waits=exponential(timedelta(seconds=2), factor=2, times=6, cap=timedelta(minutes=1)),
+    then_every=timedelta(minutes=2),
+    give_up_after=timedelta(hours=1),
+    jitter=0.2,
+)
+"""2 s, 4 s … 60 s, then every 2 minutes for an hour: later, the dashboards have told."""
+
+
+class Channels(Protocol):
+    """Mail, chat and whatever else was set up. Raises the two step errors when it reached nobody."""
+
+    async def tell(self, title: str, body: str, *, recovered: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The `alert` step. `home` is the bridge's own address, which says whose alert it is."""
+
+    channels: Channels
+    home: str
+    concurrency: int = 2
+    policy: Policy = POLICY
+    step: Step = Step.ALERT
+
+    async def run(self, claim: AlertClaim) -> Effect:
+        """Tell everything that has not been told yet, as one message."""
+        incident = claim.incident
+        over = incident.recovered_at is not None
+        await self.channels.tell(title(incident), body(incident, self.home), recovered=over)
+        return Told(incident.times, recovered=over)
+
+    def gave_up(self, error: StepError) -> Effect:  # noqa: ARG002 - whatever it was
+        """Nobody could be reached; the dead letter says so."""
+        return None
+
+
+def title(incident: Incident) -> str:
+    """One line, as the subject of a mail."""
+    kind = "recovered" if incident.recovered_at else "critical"
+    return f"[aigen-bridge] {kind}: {ADVICE[incident.cause].title}{_count(incident)}"
+
+
+def body(incident: Incident, home: str) -> str:
+    """What happened, to which requests, and what to do."""
+    advice = ADVICE[incident.cause]
+    lines = [f"{advice.title}.", "", f"cause:     {incident.cause}", f"happened:  {_when(incident)}"]
+    if incident.recovered_at:
+        lines.append(f"over since {_at(incident.recovered_at)}: nothing more of it was seen")
+    else:
+        lines.append(f"what to do: {advice.mend}")
+    named = [_line(happened) for happened in incident.latest]
+    unnamed = incident.times - len(named)
+    lines += ["", "latest first:", *named, *([f"- and {unnamed} before"] if unnamed > 0 else [])]
+    return "\n".join([*lines, "", f"from the bridge at {home}"])
+
+
+def _count(incident: Incident) -> str:
+    return f" ({incident.times} times)" if incident.times > 1 else ""
+
+
+def _when(incident: Incident) -> str:
+    if incident.times == 1:
+        return _at(incident.opened_at)
+    new = incident.times - incident.told_times
+    news = f", {new} of them new" if 0 < new < incident.times else ""
+    return f"{incident.times} times{news}, first {_at(incident.opened_at)}, last {_at(incident.seen_at)}"
+
+
+def _line(happened: Happened) -> str:
+    about = f"request {happened.request_id}" if happened.request_id else "no known request"
+    return f"- {_at(happened.at)} {about}: {happened.detail}"
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"

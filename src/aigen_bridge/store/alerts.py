@@ -1,0 +1,116 @@
+"""Outbox entries that belong to an incident: claimed with what is to be told, settled with what was."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+
+from aigen_bridge.domain.incident import OUTAGES, Cause, Happened, Incident
+from aigen_bridge.domain.outcome import Done, Outcome, Told
+from aigen_bridge.domain.request import Step
+from aigen_bridge.store import incidents
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.leases import CLAIM, Lease, Leases, Settlement, lease_fields, write
+
+LATEST = 5
+"""Occurrences that a message names; it counts the others."""
+
+_CLAIM = text(f"""
+    {CLAIM}
+    SELECT c.*, i.*, (
+        SELECT json_agg(json_build_object('at', at, 'detail', detail, 'request_id', request_id) ORDER BY id DESC)
+        FROM (SELECT * FROM occurrences AS o WHERE o.incident_id = i.id ORDER BY o.id DESC LIMIT :latest) AS latest
+    ) AS latest
+    FROM claimed AS c JOIN incidents AS i ON i.id = c.incident_id ORDER BY c.entry_id
+""")  # noqa: S608 - a constant of ours
+
+_LOCK = text("SELECT FROM incidents WHERE id = ANY (CAST(:id AS bigint[])) ORDER BY cause FOR NO KEY UPDATE")
+
+_TOLD = text("""
+    WITH told AS (
+        UPDATE incidents AS i SET told_at = now(), told_times = t.times, told_over = t.recovered
+        FROM unnest(CAST(:id AS bigint[]), CAST(:times AS int[]), CAST(:recovered AS bool[]))
+            AS t (id, times, recovered)
+        WHERE i.id = t.id
+        RETURNING i.id, i.times > i.told_times AS more, i.recovered_at IS NOT NULL AND NOT i.told_over AS over
+    )
+    INSERT INTO outbox (incident_id, step, due_at)
+    SELECT id, 'alert', CASE WHEN over THEN now() ELSE now() + make_interval(secs => :digest) END
+    FROM told WHERE more OR over
+    ON CONFLICT DO NOTHING
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertClaim(Lease):
+    """A lease on an alert, with its incident as it was when it was claimed."""
+
+    incident: Incident
+
+    @property
+    def about(self) -> dict[str, str]:
+        """The cause."""
+        return {"incident_id": str(self.incident.id), "cause": self.incident.cause.value}
+
+
+class Alerts(Leases):
+    """The alerts in PostgreSQL. `digest`: repeated ones of a cause are folded for so long."""
+
+    def __init__(self, database: Database, digest: timedelta) -> None:
+        super().__init__(database)
+        self._digest = digest
+
+    async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[AlertClaim]:
+        """Lease up to `limit` due alerts to `owner`."""
+        wanted = {"step": step.value, "limit": limit, "lease": lease.total_seconds(), "owner": owner, "older_than": 0}
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(_CLAIM, wanted | {"latest": LATEST})).all()
+        return [AlertClaim(**lease_fields(row, step), incident=_incident(row)) for row in rows]
+
+    async def settle(self, settlements: Sequence[Settlement[AlertClaim]]) -> list[Outcome | None]:
+        """Write how the claims ended. None for a claim whose entry was no longer ours."""
+        async with self._database.transaction() as connection:
+            # Incidents before their entries, as noting does: one order of locks, no deadlock.
+            await connection.execute(_LOCK, {"id": [s.claim.incident.id for s in settlements]})
+            ours = await write(connection, settlements)
+            told = {
+                s.claim.incident.id: s.outcome.effect
+                for s in settlements
+                if s.claim.key in ours and isinstance(s.outcome, Done) and isinstance(s.outcome.effect, Told)
+            }
+            await connection.execute(_TOLD, _columns(told) | {"digest": self._digest.total_seconds()})
+        return [s.outcome if s.claim.key in ours else None for s in settlements]
+
+    async def quieten(self) -> None:
+        """End the incidents that have not happened again for as long as alerts are folded. Outages end themselves."""
+        causes = sorted(set(Cause) - set(OUTAGES.values()))
+        async with self._database.transaction() as connection:
+            await incidents.recover(connection, *causes, quiet=self._digest)
+
+
+def _columns(told: dict[int, Told]) -> dict[str, Any]:
+    return {
+        "id": list(told),
+        "times": [t.times for t in told.values()],
+        "recovered": [t.recovered for t in told.values()],
+    }
+
+
+def _incident(row: Row[Any]) -> Incident:
+    latest = [
+        Happened(datetime.fromisoformat(it["at"]), it["detail"], UUID(it["request_id"]) if it["request_id"] else None)
+        for it in row.latest or ()
+    ]
+    return Incident(
+        id=row.incident_id,
+        cause=Cause(row.cause),
+        times=row.times,
+        told_times=row.told_times,
+        opened_at=row.opened_at,
+        seen_at=row.seen_at,
+        recovered_at=row.recovered_at,
+        latest=tuple(latest),
+    )
