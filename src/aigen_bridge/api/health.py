@@ -66,5 +66,6 @@ async def ready(parts: Parts) -> Response:
 
 
 def _destination(state: DestinationState) -> DestinationHealth:
-    is_out = "out" if state.opened_at else "ok"
-    return DestinationHealth(state=is_out, since=state.opened_at, probe_at=state.probe_at, held=state.held)
+    return DestinationHealth(
+        state="out" if state.opened_at else "ok", since=state.opened_at, probe_at=state.probe_at, held=state.held
+    )
