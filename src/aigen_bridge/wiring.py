@@ -19,7 +19,7 @@ from aigen_bridge.pipeline.deliver import Deliver
 from aigen_bridge.pipeline.dispatch import WAITS, Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.step import StepRunner
-from aigen_bridge.settings import Settings
+from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings, OdooSettings
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database, open_engine
@@ -29,6 +29,7 @@ from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import NewRequest, Requests
+from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
 from aigen_bridge.store.wakeup import listen
@@ -64,6 +65,7 @@ class WorkerParts:
     settings: Settings
     outbox: Outbox
     sweeps: Sweeps
+    retention: Retention
     runners: Sequence[StepRunner]
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
@@ -108,7 +110,14 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         )
         url = settings.database_url.get_secret_value()
         outbox, sweeps = Outbox(database, deadlines), Sweeps(database, deadlines)
-        yield WorkerParts(settings, outbox, sweeps, runners, partial(listen, url))
+        yield WorkerParts(settings, outbox, sweeps, Retention(database), runners, partial(listen, url))
+
+
+@asynccontextmanager
+async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
+    """The purging alone, for the command."""
+    async with _database(settings, 1, "aigen-bridge purge") as database:
+        yield Retention(database)
 
 
 def _deadlines(settings: Settings) -> Deadlines:
@@ -116,7 +125,7 @@ def _deadlines(settings: Settings) -> Deadlines:
 
 
 @asynccontextmanager
-async def _database(settings: Settings, connections: int, name: str) -> AsyncIterator[Database]:
+async def _database(settings: DatabaseSettings, connections: int, name: str) -> AsyncIterator[Database]:
     database = Database(open_engine(settings.database_url.get_secret_value(), pool_size=connections, name=name))
     try:
         yield database

@@ -47,7 +47,7 @@ class Operations:
                 return None
             step, request = found
             await self._owe_again(connection, step, request, deed, delay)
-            await _record(connection, deed, "replay", f"entry-{number}", request.request_id)
+            await record(connection, deed, "replay", f"entry-{number}", request.request_id)
             return await _read(connection, request.request_id)
 
     async def discard_entry(self, number: int, deed: Deed) -> UUID | None:
@@ -56,7 +56,7 @@ class Operations:
             found = await self._take(connection, number, "cancelled")
             if found is None:
                 return None
-            await _record(connection, deed, "discard", f"entry-{number}", found[1].request_id)
+            await record(connection, deed, "discard", f"entry-{number}", found[1].request_id)
             return found[1].request_id
 
     async def close_callback(self, number: int, state: str, deed: Deed) -> bool:
@@ -71,7 +71,7 @@ class Operations:
         async with self._database.transaction() as connection:
             row = (await connection.execute(statement)).one_or_none()
             if row is not None:
-                await _record(connection, deed, action, f"callback-{number}", row.request_id)
+                await record(connection, deed, action, f"callback-{number}", row.request_id)
         return row is not None
 
     async def complete(self, change: Change, image: CheckedImage, deed: Deed) -> bool:
@@ -81,7 +81,7 @@ class Operations:
             if moved:
                 row = {"request_id": change.request_id, "content": image.content}
                 await connection.execute(images.insert(), row)
-                await _record(connection, deed, "complete", "request", change.request_id)
+                await record(connection, deed, "complete", "request", change.request_id)
         return bool(moved)
 
     async def _take(self, connection: AsyncConnection, number: int, state: str) -> tuple[Step, ImageRequest] | None:
@@ -120,6 +120,7 @@ async def _read(connection: AsyncConnection, request_id: UUID) -> ImageRequest:
     return to_request((await connection.execute(select(requests).where(requests.c.request_id == request_id))).one())
 
 
-async def _record(connection: AsyncConnection, deed: Deed, action: str, target: str, request_id: UUID | None) -> None:
+async def record(connection: AsyncConnection, deed: Deed, action: str, target: str, request_id: UUID | None) -> None:
+    """Keep who did what; in the transaction of the deed."""
     row: dict[str, Any] = {"client": deed.by, "action": action, "target": target, "request_id": request_id}
     await connection.execute(operations.insert(), row | {"note": deed.note})
