@@ -35,12 +35,16 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state <> 'open'"),
     )
+    op.create_index(
+        "quarantine_owed_idx", "quarantine", ["request_id"], unique=False, postgresql_where=sa.text("state = 'open'")
+    )
     _allow("'replay', 'discard', 'complete', 'purge'")
 
 
 def downgrade() -> None:
     op.execute("DELETE FROM operations WHERE action = 'purge'")
     _allow("'replay', 'discard', 'complete'")
+    op.drop_index("quarantine_owed_idx", table_name="quarantine", postgresql_where=sa.text("state = 'open'"))
     op.drop_index("quarantine_handled_idx", table_name="quarantine", postgresql_where=sa.text("state <> 'open'"))
     op.drop_index("requests_attempts_kept_idx", table_name="requests", postgresql_where=sa.text(ATTEMPTS_ARE_KEPT))
     op.drop_index("requests_image_kept_idx", table_name="requests", postgresql_where=sa.text(IMAGE_IS_KEPT))

@@ -35,7 +35,7 @@ class Kept(StrEnum):
     """Requests with all that belongs to them."""
 
 
-BATCH: Mapping[Kept, int] = {Kept.IMAGES: 50, Kept.QUARANTINE: 50, Kept.ATTEMPTS: 500, Kept.REQUESTS: 200}
+BATCH: Mapping[Kept, int] = {Kept.IMAGES: 50, Kept.QUARANTINE: 50, Kept.ATTEMPTS: 200, Kept.REQUESTS: 200}
 """Requests (of the quarantine: callbacks) in one transaction; an image has thousands of pages."""
 
 TURN = 0x61696770

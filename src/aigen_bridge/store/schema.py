@@ -194,6 +194,7 @@ quarantine = Table(
     CheckConstraint(_one_of("state", QUARANTINE_STATES), name="state"),
     CheckConstraint("(state = 'open') = (handled_at IS NULL)", name="handled"),
     Index("quarantine_open_idx", "created_at", postgresql_where=text("state = 'open'")),
+    Index("quarantine_owed_idx", "request_id", postgresql_where=text("state = 'open'")),
     Index("quarantine_handled_idx", "handled_at", postgresql_where=text("state <> 'open'")),
     Index("quarantine_same_idx", "fingerprint", unique=True, postgresql_where=text("state = 'open'")),
 )
