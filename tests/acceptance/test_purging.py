@@ -13,7 +13,7 @@ from aged import Aged, every_kind, write
 from aigen_bridge.store.database import Database
 from processes import COMMAND, run
 
-MANY = 3000
+MANY = 800
 HALVES = text("""
     SELECT count(*) FROM requests AS r
     WHERE (image_purged_at IS NULL) <> EXISTS (SELECT FROM images AS i WHERE i.request_id = r.request_id)
