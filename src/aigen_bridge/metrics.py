@@ -9,6 +9,7 @@ RATE_LIMITED = Counter("aigen_rate_limited_total", "Calls refused because a clie
 QUARANTINED = Counter("aigen_callbacks_quarantined_total", "Callbacks that could not be used, and were kept", ["code"])
 TIMED_OUT = Counter("aigen_requests_timed_out_total", "Requests that got no callback before their deadline")
 REPAIRED = Counter("aigen_reconciliation_repairs_total", "Obligations that were forgotten: bugs of ours", ["what"])
+PURGED = Counter("aigen_purged_total", "Rows removed because they were kept long enough", ["what"])
 CALLBACKS = Counter(
     "aigen_callbacks_total", "Callbacks by endpoint and payload version", ["endpoint", "payload_version"]
 )

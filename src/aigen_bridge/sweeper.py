@@ -1,4 +1,7 @@
-"""The worker's second task: every so often, fail what is overdue and prove that nothing was forgotten."""
+"""The worker's other tasks, every so often: fail what is overdue, prove that nothing was forgotten, and purge.
+
+Purging has a loop of its own, so that it never holds the other two up.
+"""
 
 import asyncio
 import contextlib
@@ -8,7 +11,9 @@ import structlog
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.pipeline.expire import timed_out
-from aigen_bridge.settings import Settings
+from aigen_bridge.purge import purge
+from aigen_bridge.settings import RetentionSettings, Settings
+from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.wiring import WorkerParts
 
@@ -28,6 +33,19 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
             log.exception("sweep.bug")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), parts.settings.worker.poll.total_seconds())
+
+
+async def purge_regularly(retention: Retention, settings: RetentionSettings, stop: asyncio.Event) -> None:
+    """Purge now and every so often, until `stop` is set. Of all workers, one at a time does."""
+    while not stop.is_set():
+        try:
+            await purge(retention, settings, stop, alone=True)
+        except StoreUnavailableError as error:
+            log.warning("store.unavailable", step="purge", detail=error.detail)
+        except Exception:  # a bug must not end the worker
+            log.exception("purge.bug")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), settings.every.total_seconds())
 
 
 async def _expire(sweeps: Sweeps, settings: Settings) -> None:

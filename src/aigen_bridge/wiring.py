@@ -22,7 +22,7 @@ from aigen_bridge.pipeline.deliver import Deliver
 from aigen_bridge.pipeline.dispatch import WAITS, Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.step import StepRunner
-from aigen_bridge.settings import Settings
+from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings, OdooSettings
 from aigen_bridge.store.alerts import AlertClaim, Alerts
 from aigen_bridge.store.changes import Deadlines
@@ -35,6 +35,7 @@ from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import NewRequest, Requests
+from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
 from aigen_bridge.store.wakeup import listen
@@ -72,6 +73,7 @@ class WorkerParts:
     outbox: Outbox
     sweeps: Sweeps
     alerts: Alerts
+    retention: Retention
     runners: Sequence[StepRunner[Claim]]
     alert: StepRunner[AlertClaim]
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
@@ -122,10 +124,18 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
             outbox=Outbox(database, deadlines, _gates(settings)),
             sweeps=Sweeps(database, deadlines),
             alerts=Alerts(database, settings.alerts.window),
+            retention=Retention(database),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
             listen=partial(listen, url),
         )
+
+
+@asynccontextmanager
+async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
+    """The purging alone, for the command."""
+    async with _database(settings, 1, "aigen-bridge purge") as database:
+        yield Retention(database)
 
 
 def _deadlines(settings: Settings) -> Deadlines:
@@ -145,7 +155,7 @@ def _gates(settings: Settings) -> dict[Step, Gate]:
 
 
 @asynccontextmanager
-async def _database(settings: Settings, connections: int, name: str) -> AsyncIterator[Database]:
+async def _database(settings: DatabaseSettings, connections: int, name: str) -> AsyncIterator[Database]:
     database = Database(open_engine(settings.database_url.get_secret_value(), pool_size=connections, name=name))
     try:
         yield database

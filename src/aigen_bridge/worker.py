@@ -22,7 +22,7 @@ from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import Settings, WorkerSettings
 from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.leases import Claim, L, Lease, Settlement
-from aigen_bridge.sweeper import sweep
+from aigen_bridge.sweeper import purge_regularly, sweep
 from aigen_bridge.wiring import WorkerParts, open_worker
 
 CLAIM_MAX, SETTLE_MAX = 100, 200
@@ -52,7 +52,8 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         log.info("worker.started", steps=list(lanes))
         try:
             sweeping = sweep(parts, stop)
-            await asyncio.gather(sweeping, *(lane.run(stop) for lane in lanes.values()))
+            purging = purge_regularly(parts.retention, settings.retention, stop)
+            await asyncio.gather(sweeping, purging, *(lane.run(stop) for lane in lanes.values()))
         finally:
             for helper in helpers:
                 helper.cancel()

@@ -79,6 +79,9 @@ def test_a_missing_section_is_named_by_the_variables_that_it_needs(complete: pyt
         ("AIGEN_CLIENTS", '{"odoo": {"keys": [], "scopes": ["requests"]}}'),
         ("AIGEN_CLIENTS", '{"odoo": {"keys": ["very-secret"], "scopes": ["everything"]}}'),
         ("AIGEN_WORKER__LEASE", "10s"),
+        ("AIGEN_RETENTION__IMAGES", "very-secret"),
+        ("AIGEN_RETENTION__IMAGES", "0"),
+        ("AIGEN_RETENTION__QUARANTINE", "1000000d"),
         ("AIGEN_N8N__TIMOUT", "10"),
     ],
 )
@@ -102,6 +105,14 @@ def test_secrets_may_come_from_files(complete: pytest.MonkeyPatch, tmp_path: Pat
     settings = load(Settings)
     assert settings.n8n.api_key.get_secret_value() == "n8n-secret"
     assert settings.clients["odoo"].keys[0].get_secret_value() == "client-secret"
+
+
+def test_things_are_kept_for_a_time_or_for_ever(complete: pytest.MonkeyPatch) -> None:
+    complete.setenv("AIGEN_RETENTION__REQUESTS", "Forever")
+    complete.setenv("AIGEN_RETENTION__IMAGES", "12h")
+    kept = load(Settings).retention
+
+    assert (kept.requests, kept.images, kept.quarantine) == (None, timedelta(hours=12), timedelta(days=30))
 
 
 @pytest.mark.parametrize(

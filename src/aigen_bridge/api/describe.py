@@ -37,6 +37,7 @@ _MEANING = {
     404: "No such request, image or dead letter",
     408: "The body did not arrive in time",
     409: "It contradicts what is known",
+    410: "The image is no longer kept",
     413: "Larger than allowed",
     415: "Another media type than this endpoint reads",
     422: "Not a valid message; `errors` names each field",

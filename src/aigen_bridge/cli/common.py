@@ -1,6 +1,7 @@
 """What the commands share: options, settings, talking, and running until told to stop."""
 
 import asyncio
+import getpass
 import logging
 import os
 import signal
@@ -53,6 +54,11 @@ def configure_logs() -> None:
 def say(text: str) -> None:
     """Tell the person at the terminal."""
     print(text, flush=True)
+
+
+def person() -> str:
+    """Who is at the command line, as it is recorded."""
+    return f"cli:{getpass.getuser()}"
 
 
 def until_stopped(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:

@@ -3,7 +3,6 @@
 So a command checks, does and records exactly what a call does, and no server has to run.
 """
 
-import getpass
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ from typing import Any
 import httpx
 
 from aigen_bridge.api.app import create_app
-from aigen_bridge.cli.common import fail, quiet_settings
+from aigen_bridge.cli.common import fail, person, quiet_settings
 from aigen_bridge.settings import Client, Scope
 
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
@@ -45,7 +44,7 @@ def _answered(answer: httpx.Response) -> Any:
 @asynccontextmanager
 async def local_api() -> AsyncIterator[Api]:
     """The API on the configured database; what is done is recorded as done by this person at the command line."""
-    key, name = secrets.token_urlsafe(32), f"cli:{getpass.getuser()}"
+    key, name = secrets.token_urlsafe(32), person()
     settings = quiet_settings()
     me = Client.model_validate({"keys": [key], "scopes": [Scope.OPS, Scope.REQUESTS]})
     app = create_app(settings.model_copy(update={"clients": {**settings.clients, name: me}}))

@@ -45,6 +45,8 @@ async def show_story(api: Api, request_id: str) -> None:
     told = request["deliveredAt"]
     console.print(f"  Odoo knew at {told}" if told else "  Odoo does not know this version yet", highlight=False)
     console.print(_story(request, timeline["entries"]))
+    if purged := timeline["attemptsPurgedAt"]:
+        console.print(f"  Attempts before {purged} are no longer kept", highlight=False)
     say(f'curl "$BRIDGE{REQUESTS}/{request_id}/timeline" -H "X-API-Key: $OPS_KEY"\n')
 
 

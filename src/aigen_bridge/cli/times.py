@@ -9,6 +9,19 @@ _AGO = re.compile(r"(\d+)\s*([smhd])\Z")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
+def span(length: timedelta) -> str:
+    """`30 days`, `90 seconds`: in the largest unit that leaves no rest."""
+    seconds = length.total_seconds()
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds % size == 0:
+            return _counted(seconds / size, unit)
+    return _counted(seconds, "second")
+
+
+def _counted(number: float, unit: str) -> str:
+    return f"{number:g} {unit}{'' if number == 1 else 's'}"
+
+
 def moment(text: str | None) -> str | None:
     """`90s`, `10m`, `2h`, `3d` (ago), or an ISO 8601 time; as the API takes it."""
     if text is None:

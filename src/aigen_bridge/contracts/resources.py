@@ -21,6 +21,9 @@ class ImageResource(WireModel):
     height: int = Field(description="pixels")
     sha256: str = Field(description="lower-case hex")
     href: str = Field(description="where the bytes are")
+    purged_at: datetime | None = Field(
+        None, description="when the bytes were removed, kept long enough; `href` answers 410 from then on"
+    )
 
 
 class RequestResource(WireModel):
@@ -87,6 +90,9 @@ class Timeline(WireModel):
     request_id: UUID
     correlation_id: UUID
     status: Status
+    attempts_purged_at: datetime | None = Field(
+        None, description="attempts that were made before this are no longer kept; state changes always are"
+    )
     entries: list[StateChange | AttemptMade]
 
 

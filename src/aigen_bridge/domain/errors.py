@@ -74,6 +74,15 @@ class ImageMissingError(BridgeError):
     """The request has no image (yet, or any more)."""
 
 
+class ImagePurgedError(BridgeError):
+    """The request had an image, whose bytes are no longer kept."""
+
+    def __init__(self, request_id: object) -> None:
+        super().__init__(
+            "image_purged", f"The image of request {request_id} was kept as long as the settings say, and is removed."
+        )
+
+
 class ImageRejectedError(BridgeError):
     """The image is not what its hash or its metadata say. `reasons` names every difference."""
 

@@ -105,7 +105,8 @@ class ImageRequest:
 
     `event` is EVT-AIG-001 as it goes to N8N, without the callback URL. `image` describes the accepted image,
     `awaited` one that still has to be fetched. `completed_at` is when it ended, however; `delivered_at` is when
-    Odoo knew this `version`.
+    Odoo knew this `version`. `image_purged_at` and `attempts_purged_at` are when the image's bytes and the
+    attempts until then were removed because they had been kept long enough.
     """
 
     request_id: UUID
@@ -123,6 +124,8 @@ class ImageRequest:
     failed_by: FailedBy | None = None
     image: StoredImage | None = None
     awaited: AwaitedImage | None = None
+    image_purged_at: datetime | None = None
+    attempts_purged_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from aigen_bridge.settings.sections import (
     OdooSettings,
     RateLimitSettings,
     RequestsSettings,
+    RetentionSettings,
     Scope,
     TlsSettings,
     WorkerSettings,
@@ -41,6 +42,8 @@ __all__ = [
     "DatabaseSettings",
     "ImageUrlSettings",
     "LoggingSettings",
+    "PurgeSettings",
+    "RetentionSettings",
     "Scope",
     "Settings",
     "TlsSettings",
@@ -90,7 +93,13 @@ class DatabaseSettings(LoggingSettings):
     database_url: DatabaseUrl
 
 
-class Settings(DatabaseSettings):
+class PurgeSettings(DatabaseSettings):
+    """What `purge` needs."""
+
+    retention: RetentionSettings = RetentionSettings()
+
+
+class Settings(PurgeSettings):
     """All of it. Built by `load`, which turns what is wrong into plain lines."""
 
     public_url: HttpUrl

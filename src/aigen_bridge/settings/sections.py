@@ -6,7 +6,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
 
-from aigen_bridge.settings.values import AlertUrls, Duration, HttpUrl, Key, OriginUrl, RateLimit, SigningSecret
+from aigen_bridge.settings.values import (
+    AlertUrls,
+    Duration,
+    HttpUrl,
+    KeptFor,
+    Key,
+    OriginUrl,
+    RateLimit,
+    SigningSecret,
+)
 
 
 class Scope(StrEnum):
@@ -136,6 +145,23 @@ class WorkerSettings(Section):
     lease: Duration = timedelta(seconds=90)
     poll: Duration = Field(timedelta(seconds=5), description="a look at the outbox even if nobody called")
     grace: Duration = Field(timedelta(seconds=20), description="time to finish what is in hand at SIGTERM")
+
+
+class RetentionSettings(Section):
+    """How long things are kept after nothing about them is owed any more (REQ-ATEL-007); None is for ever."""
+
+    images: KeptFor = Field(timedelta(days=30), description="their bytes, after Odoo got them")
+    quarantine: KeptFor = Field(timedelta(days=30), description="callbacks, after a person handled them")
+    attempts: KeptFor = Field(timedelta(days=90), description="after Odoo knew how the request ended")
+    requests: KeptFor = Field(timedelta(days=365), description="after Odoo knew how they ended")
+    every: Duration = Field(timedelta(minutes=10), description="how often a worker looks for what may go")
+
+    @model_validator(mode="after")
+    def _a_request_stays_as_long_as_what_belongs_to_it(self) -> "RetentionSettings":
+        parts = (self.images, self.attempts)
+        if self.requests and any(kept_for is None or kept_for > self.requests for kept_for in parts):
+            raise ValueError("requests must be kept at least as long as images and attempts, which go with them")
+        return self
 
 
 class LogSettings(Section):

@@ -26,6 +26,10 @@ def _duration(value: Any) -> Any:
         raise ValueError("is too long") from None
 
 
+def _unless_forever(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() == "forever" else value
+
+
 def _port_is_good(parts: SplitResult) -> bool:
     try:
         return parts.port is None or parts.port > 0
@@ -98,6 +102,11 @@ RateLimit = Annotated[str, AfterValidator(_rate_limit)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+KeptFor = Annotated[
+    Annotated[Duration, Field(le=timedelta(days=36500))] | None,
+    BeforeValidator(_unless_forever),
+]
+"""A duration of at most 100 years, or `forever` (None)."""
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 OriginUrl = Annotated[str, AfterValidator(_origin)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]

@@ -66,7 +66,7 @@ class Operations:
             else:
                 await self._owe_again(connection, step, request, deed, delay)
                 request = await _read(connection, request.request_id)
-            await _record(connection, deed, "replay", f"entry-{number}", request.request_id if request else None)
+            await record(connection, deed, "replay", f"entry-{number}", request.request_id if request else None)
             return Handled(request)
 
     async def discard_entry(self, number: int, deed: Deed) -> Handled | None:
@@ -76,7 +76,7 @@ class Operations:
             if found is None:
                 return None
             request = found[1]
-            await _record(connection, deed, "discard", f"entry-{number}", request.request_id if request else None)
+            await record(connection, deed, "discard", f"entry-{number}", request.request_id if request else None)
             return Handled(request)
 
     async def close_callback(self, number: int, state: str, deed: Deed) -> bool:
@@ -91,7 +91,7 @@ class Operations:
         async with self._database.transaction() as connection:
             row = (await connection.execute(statement)).one_or_none()
             if row is not None:
-                await _record(connection, deed, action, f"callback-{number}", row.request_id)
+                await record(connection, deed, action, f"callback-{number}", row.request_id)
         return row is not None
 
     async def complete(self, change: Change, image: CheckedImage, deed: Deed) -> bool:
@@ -101,7 +101,7 @@ class Operations:
             if moved:
                 row = {"request_id": change.request_id, "content": image.content}
                 await connection.execute(images.insert(), row)
-                await _record(connection, deed, "complete", "request", change.request_id)
+                await record(connection, deed, "complete", "request", change.request_id)
         return bool(moved)
 
     async def _take(
@@ -143,6 +143,7 @@ async def _read(connection: AsyncConnection, request_id: UUID) -> ImageRequest:
     return to_request((await connection.execute(select(requests).where(requests.c.request_id == request_id))).one())
 
 
-async def _record(connection: AsyncConnection, deed: Deed, action: str, target: str, request_id: UUID | None) -> None:
+async def record(connection: AsyncConnection, deed: Deed, action: str, target: str, request_id: UUID | None) -> None:
+    """Keep who did what; in the transaction of the deed."""
     row: dict[str, Any] = {"client": deed.by, "action": action, "target": target, "request_id": request_id}
     await connection.execute(operations.insert(), row | {"note": deed.note})

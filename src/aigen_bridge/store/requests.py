@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Row, Select, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
+from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.image import CheckedImage, StoredImage
 from aigen_bridge.domain.request import AwaitedImage, Change, FailedBy, ImageRequest, Status
 from aigen_bridge.store import changes
@@ -72,6 +73,8 @@ class Requests:
         answers = []
         for new in wanted:
             first = new.request_id not in known  # of several with one id in this call, the first was inserted
+            if first and new.request_id not in created:
+                raise StoreUnavailableError(f"Request {new.request_id} was known and is being purged at this moment.")
             if first:
                 known[new.request_id] = _fresh(new, created[new.request_id])
             answers.append((known[new.request_id], first))
@@ -184,6 +187,8 @@ def to_request(row: Row[Any]) -> ImageRequest:
         failed_by=FailedBy(row.failed_by) if row.failed_by else None,
         image=StoredImage(**row.image) if row.image else None,
         awaited=_awaited(row.awaited) if row.awaited else None,
+        image_purged_at=row.image_purged_at,
+        attempts_purged_at=row.attempts_purged_at,
     )
 
 

@@ -31,9 +31,13 @@ from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
 
 NOW = text("now()")
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
-OPERATIONS = ("replay", "discard", "complete")
+OPERATIONS = ("replay", "discard", "complete", "purge")
 QUARANTINE_STATES = ("open", "replayed", "discarded")
 ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
+
+IMAGE_IS_KEPT = "delivered_at IS NOT NULL AND image IS NOT NULL AND image_purged_at IS NULL"
+ATTEMPTS_ARE_KEPT = "delivered_at IS NOT NULL AND (attempts_purged_at IS NULL OR attempts_purged_at < delivered_at)"
+"""Of a request that Odoo knows the end of. A late result may make new attempts after the first were purged."""
 
 metadata = MetaData(
     naming_convention={
@@ -72,11 +76,14 @@ requests = Table(
     _moment("completed_at"),
     _moment("delivered_at"),
     _moment("callback_deadline_at"),
+    _moment("image_purged_at"),  # its bytes; the description stays
+    _moment("attempts_purged_at"),
     CheckConstraint(_one_of("status", Status), name="status"),
     CheckConstraint(_one_of("failed_by", FailedBy), name="failed_by"),
     CheckConstraint("(status = 'failed') = (failed_by IS NOT NULL)", name="failed"),
     CheckConstraint("status <> 'completed' OR image IS NOT NULL", name="completed"),
     CheckConstraint("status <> 'received' OR awaited IS NOT NULL", name="received"),
+    CheckConstraint("image_purged_at IS NULL OR (image IS NOT NULL AND completed_at IS NOT NULL)", name="purged"),
     CheckConstraint(f"({_one_of('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="ended"),
     Index("requests_deadline_idx", "callback_deadline_at", postgresql_where=text("callback_deadline_at IS NOT NULL")),
     Index(
@@ -84,6 +91,8 @@ requests = Table(
         "completed_at",
         postgresql_where=text("completed_at IS NOT NULL AND delivered_at IS NULL"),
     ),
+    Index("requests_image_kept_idx", "delivered_at", postgresql_where=text(IMAGE_IS_KEPT)),
+    Index("requests_attempts_kept_idx", "delivered_at", postgresql_where=text(ATTEMPTS_ARE_KEPT)),
     Index("requests_newest_idx", text("created_at DESC"), text("request_id DESC")),
     Index("requests_status_idx", "status", text("created_at DESC"), text("request_id DESC")),
 )
@@ -210,7 +219,7 @@ operations = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("client", Text, nullable=False),
     Column("action", Text, nullable=False),
-    Column("target", Text, nullable=False),  # a dead letter's name, or `request`
+    Column("target", Text, nullable=False),  # a dead letter's name, `request`, or `retention`
     Column("request_id", Uuid),
     Column("note", Text),
     _moment("at", required=True),
@@ -239,5 +248,7 @@ quarantine = Table(
     CheckConstraint(_one_of("state", QUARANTINE_STATES), name="state"),
     CheckConstraint("(state = 'open') = (handled_at IS NULL)", name="handled"),
     Index("quarantine_open_idx", "created_at", postgresql_where=text("state = 'open'")),
+    Index("quarantine_owed_idx", "request_id", postgresql_where=text("state = 'open'")),
+    Index("quarantine_handled_idx", "handled_at", postgresql_where=text("state <> 'open'")),
     Index("quarantine_same_idx", "fingerprint", unique=True, postgresql_where=text("state = 'open'")),
 )

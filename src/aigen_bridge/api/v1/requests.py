@@ -13,12 +13,12 @@ from aigen_bridge.api.cursor import from_cursor, to_cursor, wrong_cursor
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.parts import Parts
 from aigen_bridge.api.v1.messages import parse_requested
-from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, resource, story
+from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, resource, timeline
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.moment import Moment
 from aigen_bridge.contracts.resources import RequestPage, RequestResource, Timeline
 from aigen_bridge.contracts.v1 import ImageRequested
-from aigen_bridge.domain.errors import ImageMissingError, UnknownRequestError
+from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, UnknownRequestError
 from aigen_bridge.domain.image import MEDIA_TYPES
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.pipeline.accept import accept
@@ -94,7 +94,7 @@ async def read_request(request_id: RequestId, parts: Parts) -> Response:
     "/ai-image-requests/{requestId}/image",
     dependencies=[MAY_READ],
     summary="Fetch the image",
-    responses=problems(401, 403, 404, 422, 429, 503)
+    responses=problems(401, 403, 404, 410, 422, 429, 503)
     | {
         200: {"description": "The bytes", "content": {media: {} for media in MEDIA_TYPES.values()}},
         304: {"description": "The caller has it already (`If-None-Match`)"},
@@ -102,16 +102,18 @@ async def read_request(request_id: RequestId, parts: Parts) -> Response:
     response_class=Response,
 )
 async def read_image(request: Request, request_id: RequestId, parts: Parts) -> Response:
-    """The bytes as N8N sent them; `ETag` is their SHA-256."""
+    """The bytes as N8N sent them; `ETag` is their SHA-256. Some time after Odoo got them they are removed: 410."""
     found = await _found(parts, request_id)
     if found.image is None:
         raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
+    if found.image_purged_at is not None:
+        raise ImagePurgedError(request_id)
     headers = {"ETag": f'"{found.image.sha256}"', "X-Content-Type-Options": "nosniff"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     content = await parts.requests.image(request_id)
-    if content is None:
-        raise ImageMissingError("image_purged", f"The image of request {request_id} is no longer kept.")
+    if content is None:  # removed a moment ago
+        raise ImagePurgedError(request_id)
     return Response(content, headers=headers, media_type=MEDIA_TYPES[found.image.format])
 
 
@@ -123,12 +125,9 @@ async def read_image(request: Request, request_id: RequestId, parts: Parts) -> R
     responses=problems(401, 403, 404, 422, 429, 503),
 )
 async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
-    """Every state change and every attempt."""
+    """Every state change and every attempt. Attempts before `attemptsPurgedAt` are no longer kept."""
     found = await _found(parts, request_id)
-    entries = story(found, await parts.timelines.read(request_id))
-    return _json(
-        Timeline(request_id=request_id, correlation_id=found.correlation_id, status=found.status, entries=entries)
-    )
+    return _json(timeline(found, await parts.timelines.read(request_id)))
 
 
 @router.post(

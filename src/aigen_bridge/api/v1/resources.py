@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from aigen_bridge.contracts.resources import AttemptMade, ImageResource, RequestResource, StateChange
+from aigen_bridge.contracts.resources import AttemptMade, ImageResource, RequestResource, StateChange, Timeline
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.store.timeline import Moved, Tried
 
@@ -12,7 +12,6 @@ REQUESTS_PATH = f"{PREFIX}/ai-image-requests"
 
 def resource(request: ImageRequest) -> RequestResource:
     """One request, with its parameters."""
-    path = f"{REQUESTS_PATH}/{request.request_id}"
     return RequestResource.model_validate(
         dict(request.event)
         | {
@@ -25,16 +24,29 @@ def resource(request: ImageRequest) -> RequestResource:
             "deliveredAt": request.delivered_at,
             "errorCode": request.error_code,
             "errorMessage": request.error_message,
-            "image": ImageResource(**asdict(request.image), href=f"{path}/image") if request.image else None,
+            "image": _image(request),
         },
         strict=False,
     )
 
 
-def story(request: ImageRequest, entries: list[Moved | Tried]) -> list[StateChange | AttemptMade]:
-    """The timeline, beginning with the accept."""
+def _image(request: ImageRequest) -> ImageResource | None:
+    if request.image is None:
+        return None
+    href = f"{REQUESTS_PATH}/{request.request_id}/image"
+    return ImageResource(**asdict(request.image), href=href, purged_at=request.image_purged_at)
+
+
+def timeline(request: ImageRequest, entries: list[Moved | Tried]) -> Timeline:
+    """What happened to the request, beginning with the accept."""
     accepted = StateChange(at=request.created_at, status=Status.QUEUED, version=1, note="accepted")
-    return [accepted, *(_entry(entry) for entry in entries)]
+    return Timeline(
+        request_id=request.request_id,
+        correlation_id=request.correlation_id,
+        status=request.status,
+        attempts_purged_at=request.attempts_purged_at,
+        entries=[accepted, *(_entry(entry) for entry in entries)],
+    )
 
 
 def _entry(entry: Moved | Tried) -> StateChange | AttemptMade:

@@ -1,0 +1,178 @@
+"""What was kept long enough goes; what is owed to anybody stays, however old it is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from aged import OLD, YOUNG, Aged, every_kind, write
+from aigen_bridge.purge import ages, purge
+from aigen_bridge.settings import RetentionSettings
+from aigen_bridge.store import retention as store
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.operations import Deed
+from aigen_bridge.store.retention import Kept, Retention
+
+DEFAULTS = RetentionSettings()
+YEAR = timedelta(days=365)
+EVERYTHING = (
+    "SELECT * FROM requests ORDER BY request_id",
+    "SELECT * FROM request_changes ORDER BY request_id",
+    "SELECT * FROM images ORDER BY request_id",
+    "SELECT * FROM outbox ORDER BY id",
+    "SELECT * FROM attempts ORDER BY id",
+    "SELECT * FROM quarantine ORDER BY id",
+    "SELECT * FROM operations ORDER BY id",
+)
+Read = Callable[[str], Awaitable[list[Any]]]
+
+
+@pytest.fixture
+def retention(database: Database) -> Retention:
+    return Retention(database)
+
+
+@pytest.fixture
+def read(database: Database) -> Read:
+    async def rows(statement: str) -> list[Any]:
+        async with database.reading() as connection:
+            return list((await connection.execute(text(statement))).all())
+
+    return rows
+
+
+async def purged(retention: Retention, settings: RetentionSettings = DEFAULTS) -> dict[Kept, int]:
+    return await purge(retention, settings, asyncio.Event())
+
+
+async def having(read: Read, table: str) -> set[UUID]:
+    return {row.request_id for row in await read(f"SELECT request_id FROM {table}")}  # noqa: S608 - a name of ours
+
+
+async def test_of_every_kind_of_request_exactly_those_go_about_which_nothing_is_owed(
+    database: Database, retention: Retention, read: Read
+) -> None:
+    kinds = await write(database, every_kind())
+    may_go = {i for i, kind in kinds.items() if kind.may_go}
+    await purged(retention)
+
+    assert 0 < len(may_go) < len(kinds) / 4
+    assert {kinds[i] for i in await having(read, "requests")} == {k for k in kinds.values() if not k.may_go}
+    assert await having(read, "images") == {i for i, kind in kinds.items() if kind.has_image and not kind.may_go}
+    assert await having(read, "attempts") == {i for i, kind in kinds.items() if kind.entries and not kind.may_go}
+    assert await having(read, "request_changes") == kinds.keys() - may_go
+    assert len(await read("SELECT 1 FROM quarantine WHERE state = 'open'")) == len(kinds) / 3
+
+
+@pytest.mark.parametrize("kept", [Kept.IMAGES, Kept.ATTEMPTS])
+async def test_bytes_and_attempts_go_before_the_request_and_it_says_so(
+    database: Database, retention: Retention, read: Read, kept: Kept
+) -> None:
+    kinds = await write(database, every_kind())
+    before = await having(read, kept)
+    may_go = {i for i, kind in kinds.items() if kind.may_go}
+    await purged(retention, only(kept))
+    column = {Kept.IMAGES: "image_purged_at", Kept.ATTEMPTS: "attempts_purged_at"}[kept]
+    marked = {r.request_id for r in await read(f"SELECT * FROM requests WHERE {column} IS NOT NULL")}  # noqa: S608 - a name of ours
+
+    assert await having(read, "requests") == kinds.keys()
+    assert await having(read, kept) == before - may_go
+    assert marked & before == before & may_go
+    assert marked <= may_go
+
+
+async def test_a_callback_goes_some_time_after_a_person_handled_it(
+    database: Database, retention: Retention, read: Read
+) -> None:
+    await write(database, [Aged(callback=state, days=days) for state in ("open", "discarded") for days in (OLD, YOUNG)])
+    removed = await purged(retention, only(Kept.QUARANTINE))
+
+    assert removed[Kept.QUARANTINE] == 1
+    assert sorted(row.state for row in await read("SELECT state FROM quarantine")) == ["discarded", "open", "open"]
+
+
+async def test_a_late_image_of_a_cancelled_request_is_kept_from_when_it_came(
+    database: Database, retention: Retention, read: Read
+) -> None:
+    [late] = await write(database, [Aged(status="cancelled")])
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE images SET created_at = now()"))
+    await purged(retention, only(Kept.IMAGES))
+
+    assert await having(read, "images") == {late}
+
+
+async def test_attempts_made_after_a_purge_go_with_a_later_one(
+    database: Database, retention: Retention, read: Read
+) -> None:
+    [late] = await write(database, [Aged(status="failed")])
+    await purged(retention, only(Kept.ATTEMPTS))
+    async with database.transaction() as connection:  # a late result has completed it since
+        await connection.execute(
+            text("""UPDATE requests SET status = 'completed', failed_by = NULL, image = '{}',
+                attempts_purged_at = now() - interval '300 days', delivered_at = now() - interval '200 days'""")
+        )
+        await connection.execute(
+            text("INSERT INTO attempts (entry_id, request_id, step, number, outcome) "
+                 "SELECT id, request_id, step, 1, 'done' FROM outbox LIMIT 1")
+        )  # fmt: skip
+    assert await having(read, "attempts") == {late}
+
+    assert (await purged(retention, only(Kept.ATTEMPTS)))[Kept.ATTEMPTS] == 1
+
+
+async def test_what_is_kept_for_ever_stays(database: Database, retention: Retention, read: Read) -> None:
+    await write(database, [Aged(callback="discarded")] * 3)
+    forever = RetentionSettings.model_validate(dict.fromkeys(Kept, "forever"))
+
+    assert set((await purged(retention, forever)).values()) == {0}
+    assert len(await read("SELECT 1 FROM images")) == 3
+
+
+async def test_counting_changes_nothing_and_says_what_a_purge_would_do(
+    database: Database, retention: Retention, read: Read
+) -> None:
+    await write(database, every_kind())
+    before = [await read(statement) for statement in EVERYTHING]
+    counted = {kept: await retention.count(kept, age) for kept, age in ages(DEFAULTS) if age}
+    after = [await read(statement) for statement in EVERYTHING]
+
+    assert before == after
+    assert all(counted.values())
+    assert counted == await purged(retention)
+
+
+async def test_a_batch_is_small_and_says_that_there_is_more(
+    database: Database, retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BATCH", dict.fromkeys(Kept, 2))
+    await write(database, [Aged()] * 5)
+    batches = [await retention.purge(Kept.REQUESTS, YEAR) for _ in range(4)]
+
+    assert [(batch.removed, batch.more) for batch in batches] == [(2, True), (2, True), (1, False), (0, False)]
+
+
+async def test_what_is_owed_does_not_stand_in_the_way_of_what_is_not(
+    database: Database, retention: Retention, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BATCH", dict.fromkeys(Kept, 2))
+    kinds = await write(database, [Aged(days=OLD, entries=("dead",))] * 5 + [Aged(days=OLD)])
+    await purged(retention)
+
+    assert await having(read, "requests") == {i for i, kind in kinds.items() if not kind.may_go}
+
+
+async def test_who_purged_is_recorded(retention: Retention, read: Read) -> None:
+    await retention.record(Deed("cli:somebody", "requests 365 days"))
+
+    [row] = await read("SELECT client, action, target, note FROM operations")
+    assert tuple(row) == ("cli:somebody", "purge", "retention", "requests 365 days")
+
+
+def only(*kinds: Collection[Kept]) -> RetentionSettings:
+    """The usual ages for these, the rest for ever."""
+    return RetentionSettings.model_validate({kept: "forever" for kept in Kept if kept not in kinds})
