@@ -7,6 +7,7 @@ import psycopg
 import structlog
 
 from aigen_bridge.store.changes import CHANNEL
+from aigen_bridge.store.database import LISTENER
 
 RECONNECT_AFTER = 1.0
 """Seconds."""
@@ -27,7 +28,7 @@ async def listen(url: str, wake: Callable[[str], None]) -> None:
 
 async def _listen_once(conninfo: str, wake: Callable[[str], None]) -> None:
     connecting = psycopg.AsyncConnection.connect(
-        conninfo, autocommit=True, connect_timeout=5, application_name="aigen-bridge listen"
+        conninfo, autocommit=True, connect_timeout=5, application_name=LISTENER
     )
     async with await connecting as connection:
         await connection.execute(f"LISTEN {CHANNEL}")
