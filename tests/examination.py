@@ -28,7 +28,9 @@ class Examined:
 
     def text(self) -> str:
         """Everything that was said."""
-        return "\n".join(f"{finding.mark} {finding.about}: {finding.found} {finding.advice}" for finding in self.findings)
+        return "\n".join(
+            f"{finding.mark} {finding.about}: {finding.found} {finding.advice}" for finding in self.findings
+        )
 
 
 async def examined(settings: Settings, **changes: Any) -> Examined:

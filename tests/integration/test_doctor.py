@@ -1,20 +1,18 @@
 """The doctor over real sockets: each fault shows as a line of its own with what to do, and looking changes nothing."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from pydantic import SecretStr
-from starlette.applications import Starlette
 
 from aigen_bridge.doctor import Mark
-from aigen_bridge.sim.chain import simulators
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.sim.serving import serving
+from aigen_bridge.sim.odoo import METHOD
+from aigen_bridge.sim.odoo_rpc import RpcFault
 from examination import examined, with_part
-from stage import Stage, make_settings, working
+from stage import Stage, working
 
 
 async def test_a_healthy_bridge_has_nothing_wrong_and_only_says_what_nobody_can_know(stage: Stage) -> None:
@@ -67,8 +65,6 @@ def _everything_in(url: str) -> dict[str, list[Any]]:
     with psycopg.connect(url) as connection:
         names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in names}  # noqa: S608
-
-
 
 
 class TestN8n:
@@ -138,3 +134,32 @@ class TestOdoo:
         line = (await examined(idle_stage.settings)).about("Odoo")[-1]
 
         assert (line.mark, found in line.found, advice in line.advice) == (Mark.WRONG, True, True), line
+
+    @pytest.mark.parametrize(
+        ("refused_with", "message", "mark", "found"),
+        [
+            ("odoo.exceptions.UserError", "There is no such image request.", Mark.OK, "may call it"),
+            ("odoo.exceptions.MissingError", "Record does not exist.", Mark.OK, "may call it"),
+            ("odoo.exceptions.ValidationError", "The version must be 1.", Mark.WARNING, "may not write its records"),
+            ("builtins.AttributeError", "does not exist", Mark.WRONG, "the addon is too old"),
+            ("builtins.RuntimeError", "oops", Mark.WRONG, "builtins.RuntimeError: oops"),
+        ],
+    )
+    async def test_who_refuses_a_result_for_nothing_tells_how_it_stands(
+        self,
+        idle_stage: Stage,
+        monkeypatch: pytest.MonkeyPatch,
+        refused_with: str,
+        message: str,
+        mark: Mark,
+        found: str,
+    ) -> None:
+        def run(_model: str, method: str, *_: object) -> object:
+            if method == METHOD:
+                raise RpcFault(refused_with, message)
+            return {} if method == "context_get" else False
+
+        monkeypatch.setattr(idle_stage.chain.odoo, "_run", run)
+        line = (await examined(idle_stage.settings)).about("Odoo")[-1]
+
+        assert (line.mark, found in line.found) == (mark, True), line

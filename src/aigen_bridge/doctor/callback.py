@@ -30,7 +30,9 @@ def _unreached(error: StepError) -> Finding:
         "leads there, ask from there: curl -i …/api/v1/influencegen/ai-image-callback must answer 405."
     )
     if "certificate" in error.detail.lower():
-        advice = "Its certificate is not trusted here: name a bundle that has its authority in SSL_CERT_FILE; so for N8N."
+        advice = (
+            "Its certificate is not trusted here: name a bundle that has its authority in SSL_CERT_FILE; so for N8N."
+        )
     return wrong("callback URL", error.detail, advice)
 
 

@@ -19,7 +19,7 @@ async def look_at_processes(subject: Subject) -> list[Finding]:
         findings = [ok("worker", f"{_count(running.workers, 'worker')} at work.")]
     else:
         due = sum(pile.number for pile in await subject.inspection.waiting())
-        waiting = f"; {_count(due, 'entry')} wait for one" if due else ""
+        waiting = f"; {_count(due, 'entry')} due" if due else ""
         advice = "Start 'aigen-bridge worker' (or 'up'). A pooler that renames connections hides it from here."
         findings = [wrong("worker", f"No worker is connected{waiting}.", advice)]
     return findings + _shared_limits(subject, running.apis)
