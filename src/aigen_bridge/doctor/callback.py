@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from aigen_bridge.clients.probe import Answer, ask
-from aigen_bridge.doctor.finding import Finding, not_set, ok, spoken, warning, wrong
+from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.settings import CALLBACK_PATH
@@ -14,7 +14,7 @@ PROBLEM = "application/problem+json"
 async def look_at_callback_url(subject: Subject) -> list[Finding]:
     """GET it: only POST is offered there, and the way our API says so tells that it is ours."""
     if subject.public_url is None:
-        return not_set("callback URL")
+        raise NotLookedAtError
     try:
         answer = await ask("GET", subject.public_url + CALLBACK_PATH, who=subject.public_url)
     except StepError as error:

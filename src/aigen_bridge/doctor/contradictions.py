@@ -28,7 +28,8 @@ async def look_at_settings(subject: Subject) -> list[Finding]:
     """Complete, and of one mind."""
     if subject.settings is None:
         return [
-            wrong("settings", line, "Set it in the environment, .env or a secret file.") for line in subject.complaints
+            wrong("settings", line, "Set it in the environment, in .env or in a secret file.")
+            for line in subject.complaints
         ]
     found = [finding for rule in RULES for finding in rule(subject.settings)]
     return found or [ok("settings", "They are complete and do not contradict each other.")]

@@ -3,7 +3,7 @@
 import time
 from datetime import timedelta
 
-from aigen_bridge.doctor.finding import Finding, not_set, ok, size, spoken, warning, wrong
+from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, size, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.store import migrations
@@ -20,7 +20,7 @@ UNREACHABLE_ADVICE = (
 async def look_at_database(subject: Subject) -> list[Finding]:
     """Reachable, and takes writes."""
     if subject.inspection is None:
-        return not_set("database")
+        raise NotLookedAtError
     began = time.monotonic()
     try:
         server = await subject.inspection.server()
@@ -40,25 +40,25 @@ async def look_at_database(subject: Subject) -> list[Finding]:
 async def look_at_tables(subject: Subject) -> list[Finding]:
     """The tables of this version, with the rights to work on them."""
     if subject.inspection is None:
-        return []  # the line above says it
+        raise NotLookedAtError
     found, known = await subject.inspection.revision(), migrations.head()
     if found is None:
-        return [wrong("database", "It has no tables of ours.", "Run 'aigen-bridge migrate'.")]
+        return [wrong("tables", "The database has none of ours.", "Run 'aigen-bridge migrate'.")]
     if migrations.is_older(found):
-        return [wrong("database", f"Its tables are at revision {found}, not {known}.", "Run 'aigen-bridge migrate'.")]
+        return [wrong("tables", f"They are at revision {found}, not {known}.", "Run 'aigen-bridge migrate'.")]
     if unwritable := await subject.inspection.unwritable():
         advice = "GRANT SELECT, INSERT, UPDATE, DELETE on them to the user of AIGEN_DATABASE_URL."
-        return [wrong("database", f"This user may not read and write {', '.join(unwritable)}.", advice)]
+        return [wrong("tables", f"This user may not read and write {', '.join(unwritable)}.", advice)]
     if found != known:
         advice = "That is well while upgrading; then replace this version, too."
-        return [warning("database", f"A newer version has migrated it: to {found}, past {known}.", advice)]
-    return [ok("database", f"Its tables are at revision {found}, as this version needs.")]
+        return [warning("tables", f"A newer version has migrated them: to {found}, past {known}.", advice)]
+    return [ok("tables", f"They are at revision {found}, as this version needs.")]
 
 
 async def look_at_clock(subject: Subject) -> list[Finding]:
     """Our clock against the database's."""
     if subject.inspection is None:
-        return []
+        raise NotLookedAtError
     ahead, give_or_take = await subject.inspection.clock(subject.now)
     if abs(ahead) - give_or_take < SKEW_SEEN:
         return [ok("clock", f"This machine's and the database's differ by {spoken(ahead)}.")]

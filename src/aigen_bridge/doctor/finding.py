@@ -16,6 +16,10 @@ class Mark(StrEnum):
     """Requests fail or wait because of it."""
 
 
+class NotLookedAtError(Exception):
+    """A check could not look, because settings are missing that it needs; the lines about the settings say which."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line: what it is about, what was found, and, unless that is well, what to do."""
@@ -39,13 +43,6 @@ def warning(about: str, found: str, advice: str) -> Finding:
 def wrong(about: str, found: str, advice: str) -> Finding:
     """Somebody must do something."""
     return Finding(Mark.WRONG, about, found, advice)
-
-
-def not_set(about: str) -> list[Finding]:
-    """The settings that the check needs are missing or wrong, which the settings' own lines say."""
-    return [
-        warning(about, "Not looked at: its settings are missing or wrong.", "Mend the settings, then run it again.")
-    ]
 
 
 def spoken(time: timedelta) -> str:

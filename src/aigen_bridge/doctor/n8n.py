@@ -3,9 +3,9 @@
 from http import HTTPStatus
 
 from aigen_bridge.clients.probe import ask
-from aigen_bridge.doctor.finding import Finding, not_set, ok, spoken, warning, wrong
+from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
-from aigen_bridge.domain.errors import StepError, StoreUnavailableError
+from aigen_bridge.domain.errors import StepError
 
 UNREADABLE = b'{"aigen-bridge doctor": this is no JSON'
 """N8N looks for the webhook first (404), then reads the body (422), and only then asks for the key or starts anything.
@@ -19,7 +19,7 @@ KEY_UNPROVEN = "Ask for one image and see that it is dispatched. N8N has no way 
 async def look_at_webhook(subject: Subject) -> list[Finding]:
     """Reachable, and registered."""
     if subject.n8n is None:
-        return not_set("N8N")
+        raise NotLookedAtError
     try:
         answer = await ask("POST", subject.n8n.webhook_url, who="N8N", body=UNREADABLE)
     except StepError as error:
@@ -39,11 +39,8 @@ async def look_at_webhook(subject: Subject) -> list[Finding]:
 async def look_at_n8n_key(subject: Subject) -> list[Finding]:
     """Whether N8N takes our key shows only in the last real dispatch."""
     if subject.inspection is None:
-        return not_set("N8N key")
-    try:
-        trial = await subject.inspection.key_trial()
-    except StoreUnavailableError:
-        trial = None  # the database's own lines say why
+        raise NotLookedAtError
+    trial = await subject.inspection.key_trial()
     if trial is None:
         return [warning("N8N key", "Whether N8N takes it is not known: nothing was dispatched lately.", KEY_UNPROVEN)]
     if trial.accepted:

@@ -4,7 +4,7 @@ from contextlib import closing
 from http import HTTPStatus
 
 from aigen_bridge.clients.odoo_probe import MODEL_METHOD, OdooProbe
-from aigen_bridge.doctor.finding import Finding, not_set, ok, spoken, warning, wrong
+from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.settings.sections import OdooSettings
@@ -20,7 +20,7 @@ AWAY = "Results wait and are tried for 24 hours."
 async def look_at_odoo(subject: Subject) -> list[Finding]:
     """Each question needs the one before it, so the first that fails is the last."""
     if subject.odoo is None:
-        return not_set("Odoo")
+        raise NotLookedAtError
     with closing(_probe(subject.odoo)) as probe:
         try:
             reached = await _reached(probe)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from aigen_bridge.doctor.finding import Finding, not_set, ok, spoken, warning, wrong
+from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.store.inspection import Pile
 
@@ -13,7 +13,7 @@ SLOW, STUCK = timedelta(seconds=30), timedelta(minutes=5)
 async def look_at_processes(subject: Subject) -> list[Finding]:
     """A worker is alive; several API processes share their rate limits."""
     if subject.inspection is None:
-        return not_set("processes")
+        raise NotLookedAtError
     running = await subject.inspection.processes()
     if running.workers:
         findings = [ok("worker", f"{_count(running.workers, 'worker')} at work.")]
@@ -38,7 +38,7 @@ def _shared_limits(subject: Subject, apis: int) -> list[Finding]:
 async def look_at_outbox(subject: Subject) -> list[Finding]:
     """Nothing is due for long, and no request is past its deadline."""
     if subject.inspection is None:
-        return not_set("outbox")
+        raise NotLookedAtError
     waiting = await subject.inspection.waiting()
     findings = [_late(pile) for pile in waiting if pile.oldest >= SLOW]
     overdue = await subject.inspection.overdue()
@@ -62,7 +62,7 @@ def _late(pile: Pile) -> Finding:
 async def look_at_dead_letters(subject: Subject) -> list[Finding]:
     """Nothing needs a person."""
     if subject.inspection is None:
-        return not_set("dead letters")
+        raise NotLookedAtError
     dead = await subject.inspection.dead()
     if not dead:
         return [ok("dead letters", "None.")]
