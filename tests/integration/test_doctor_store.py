@@ -46,7 +46,7 @@ async def test_a_database_without_tables_needs_migrate(empty_database_url: str) 
     assert found.worst("database").mark is Mark.OK
     assert found.worst("tables").mark is Mark.WRONG
     assert found.worst("tables").advice == "Run 'aigen-bridge migrate'."
-    assert found.worst("the rest").found == "Not looked at: outbox, dead letters, N8N key."
+    assert found.worst("the rest").found == "Not looked at: worker, outbox, dead letters, N8N key."
 
 
 @pytest.mark.parametrize(("revision", "mark"), [("0001", Mark.WRONG), ("9999", Mark.WARNING)])
