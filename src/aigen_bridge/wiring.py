@@ -1,6 +1,7 @@
 """Settings → the parts. Opens and closes them; knows every room, so that the rooms need not know each other."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -82,7 +83,8 @@ class WorkerParts:
 @asynccontextmanager
 async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
     """The parts of one API process. No connection is made before it is needed."""
-    async with _database(settings, API_CONNECTIONS, "aigen-bridge api") as database:
+    name = f"aigen-bridge api {os.getpid()}"  # so that one sees how many there are
+    async with _database(settings, API_CONNECTIONS, name) as database:
         requests = Requests(database, _deadlines(settings))
         with closing(ImageCheck()) as check:
             yield ApiParts(

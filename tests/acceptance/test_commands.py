@@ -15,7 +15,8 @@ from stage import CALLBACK, REQUESTS, make_event
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["up"], ["serve"], ["worker"], ["migrate"], ["demo"], ["openapi"], ["sim"], ["sim", "n8n"]]
+    "command",
+    [[], ["up"], ["serve"], ["worker"], ["migrate"], ["demo"], ["openapi"], ["doctor"], ["sim"], ["sim", "n8n"]],
 )
 def test_every_command_explains_itself(command: list[str]) -> None:
     done = run(*command, "--help")

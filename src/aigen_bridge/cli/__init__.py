@@ -2,7 +2,7 @@
 
 import typer
 
-from aigen_bridge.cli import dead_letters, keys, purge, requests, run, show
+from aigen_bridge.cli import dead_letters, doctor, keys, purge, requests, run, show
 from aigen_bridge.cli.common import fail
 from aigen_bridge.domain.errors import BridgeError
 from aigen_bridge.embedded import EmbeddedPostgresMissingError
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.add_typer(run.app)
 app.add_typer(show.app)
+app.add_typer(doctor.app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(requests.app, name="requests")
 app.add_typer(purge.app)

@@ -1,10 +1,10 @@
 """Odoo 18 over JSON-RPC. odoorpc is synchronous, so each call runs in a thread of our own small pool."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import odoorpc
@@ -18,6 +18,8 @@ VERSION = "18.0"
 """Given to odoorpc, so that opening it calls nobody."""
 QUICK_TRIES, QUICK_WAIT = 2, 0.1
 """A refused connection carried nothing, so one quick second try is safe (wait in seconds)."""
+
+T = TypeVar("T")
 
 
 class OdooClient:
@@ -33,27 +35,31 @@ class OdooClient:
 
     async def apply_result(self, payload: Mapping[str, Any]) -> None:
         """Tell the addon how a request stands. Raises `TransientError` or `PermanentError`."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._timeout):  # for login and call together
-                answer = await loop.run_in_executor(self._threads, self._call, dict(payload))
-        except TimeoutError as error:
-            raise translate(error) from error
+        answer = await self._in_thread(lambda: self._execute(METHOD, dict(payload)))
         if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
             raise PermanentError(
                 "odoo_answer_unexpected",
                 f"{MODEL}.{METHOD} gave no answer that we know: is the addon current?",
             )
 
-    def _call(self, payload: dict[str, Any]) -> Any:
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        """What `call` returns; its time counts for login and call together."""
+        loop = asyncio.get_running_loop()
         try:
-            return self._connecting()(self._execute, payload)
+            async with asyncio.timeout(self._timeout):
+                return await loop.run_in_executor(self._threads, self._translated, call)
+        except TimeoutError as error:
+            raise translate(error) from error
+
+    def _translated(self, call: Callable[[], T]) -> T:
+        try:
+            return self._connecting()(call)
         except Exception as error:
             self._session = None  # whatever it was: log in afresh next time
             raise translate(error) from error
 
-    def _execute(self, payload: dict[str, Any]) -> Any:
-        return self._logged_in().execute_kw(MODEL, METHOD, [payload], {})
+    def _execute(self, method: str, *arguments: Any) -> Any:
+        return self._logged_in().execute_kw(MODEL, method, list(arguments), {})
 
     def _logged_in(self) -> odoorpc.ODOO:
         """The session. A login costs Odoo much, so it is made once and kept."""

@@ -40,6 +40,10 @@ class OdooSettings:
     """How long a call of a model's method takes."""
     create_missing: bool = True
     """Create the record of an unknown requestId; False: answer with a UserError as the addon does."""
+    addon: bool = True
+    """Whether the addon is installed."""
+    may_apply: bool = True
+    """Whether the bridge's user has the right to call its method."""
     state_path: Path | None = None
     """Folder that keeps the applied effects, so that a killed simulator remembers them; None: memory only."""
     seed: int = 0
@@ -129,15 +133,19 @@ class OdooSimulator(Simulator):
         return self._run(model, method, arguments, keywords)
 
     def _run(self, model: str, method: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
-        if model not in {MODEL, "res.users"}:
+        if model not in ({MODEL, "res.users"} if self.settings.addon else {"res.users"}):
             raise rpc.user_error(f"Object {model} doesn't exist")
         if method.startswith("_"):
             message = f"Private methods (such as '{model}.{method}') cannot be called remotely."
             raise RpcFault("odoo.exceptions.AccessError", message)
         if (model, method) == ("res.users", "context_get"):
             return {"lang": "en_US", "tz": "UTC", "uid": self.settings.uid}
+        if (model, method) == (MODEL, "has_access"):
+            return self.settings.may_apply
         if (model, method) != (MODEL, METHOD):
             raise RpcFault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")
+        if not self.settings.may_apply:
+            raise RpcFault("odoo.exceptions.AccessError", f"You are not allowed to modify '{model}' records.")
         return self.records.apply(_payload(arguments, keywords))
 
     def _check_database(self, database: Any) -> None:

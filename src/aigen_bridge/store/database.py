@@ -17,6 +17,8 @@ SESSION = {
     "TimeZone": "UTC",
 }
 """No statement of ours takes long; one that does must not hold others up."""
+LISTENER = "aigen-bridge listen"
+"""The name under which PostgreSQL shows a worker as long as it lives: the connection on which it hears of work."""
 
 
 def open_engine(url: str, *, pool_size: int, name: str) -> AsyncEngine:

@@ -8,6 +8,8 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aigen_bridge.store.database import LISTENER
+
 CHANNEL = "aigen_outbox"
 """NOTIFY wakes workers here; the payload is the step. A hint only: a worker that misses it polls."""
 
@@ -37,7 +39,7 @@ async def notify(connection: AsyncConnection, step: str) -> None:
 
 async def _listen_once(conninfo: str, wake: Callable[[str], None]) -> None:
     connecting = psycopg.AsyncConnection.connect(
-        conninfo, autocommit=True, connect_timeout=5, application_name="aigen-bridge listen"
+        conninfo, autocommit=True, connect_timeout=5, application_name=LISTENER
     )
     async with await connecting as connection:
         await connection.execute(f"LISTEN {CHANNEL}")

@@ -1,0 +1,77 @@
+"""`aigen-bridge doctor`: what is wrong, and what to do."""
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aigen_bridge import logs
+from aigen_bridge.cli.common import say
+from aigen_bridge.doctor import Finding, Mark, Subject, examine
+
+app = typer.Typer()
+
+SIGNS = {Mark.OK: ("✓", "green"), Mark.WARNING: ("!", "yellow"), Mark.WRONG: ("✗", "bold red")}
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for machines.")] = False) -> None:
+    """Look at everything the bridge depends on, and say what is wrong and what to do. Changes nothing anywhere.
+
+    Exit status 0 when nothing is wrong; there may be warnings.
+    """
+    logs.configure("CRITICAL" if as_json else "ERROR", "auto")
+    with Console(stderr=True).status("Looking …"):
+        findings = asyncio.run(examine(Subject.here()))
+    if as_json:
+        say(json.dumps({"status": _worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        _print(findings)
+    _leave(1 if _worst(findings) is Mark.WRONG else 0)
+
+
+def _worst(findings: Sequence[Finding]) -> Mark:
+    marks = {finding.mark for finding in findings}
+    return next(mark for mark in (Mark.WRONG, Mark.WARNING, Mark.OK) if mark in marks or mark is Mark.OK)
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        sign, style = SIGNS[finding.mark]
+        told = Text(finding.found)
+        if finding.advice:
+            told.append(f"\n→ {finding.advice}", style="dim")
+        table.add_row(Text(sign, style), Text(finding.about, "bold"), told)
+    console = Console()
+    console.print(table)
+    console.print(_summary(findings))
+
+
+def _summary(findings: Sequence[Finding]) -> Text:
+    worst = _worst(findings)
+    count = {mark: sum(finding.mark is mark for finding in findings) for mark in Mark}
+    warnings = f"{count[Mark.WARNING]} warning{'' if count[Mark.WARNING] == 1 else 's'}"
+    if worst is Mark.WRONG:
+        return Text(f"\n{count[Mark.WRONG]} wrong, {warnings}.", SIGNS[worst][1])
+    return Text(f"\nNothing is wrong{', ' + warnings if count[Mark.WARNING] else ''}.", SIGNS[worst][1])
+
+
+def _leave(status: int) -> None:
+    """Do not wait for a call to Odoo that hangs."""
+    sys.stdout.flush()
+    if threading.active_count() > 1:
+        os._exit(status)
+    raise typer.Exit(status)

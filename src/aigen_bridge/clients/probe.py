@@ -1,0 +1,44 @@
+"""Asks an address what it answers, without doing anything there."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+
+import httpx
+
+from aigen_bridge.clients.http_errors import excerpt, silence
+
+SECONDS = 8.0
+"""N8N's answer may take 3.6 s when it is busy (measured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`said` is the beginning of the body, on one line."""
+
+    status: int
+    media_type: str
+    said: str
+    took: timedelta
+
+    @property
+    def named(self) -> str:
+        """The status with its name, such as `404 Not Found`."""
+        known = {status.value: status.phrase for status in HTTPStatus}
+        return f"{self.status} {known.get(self.status, '')}".strip()
+
+
+async def ask(method: str, url: str, *, who: str, body: bytes | None = None, seconds: float = SECONDS) -> Answer:
+    """What it answers; redirects are not followed. No key is sent. Raises `TransientError` when nothing is answered."""
+    headers = {"Content-Type": "application/json"} if body else {}
+    try:
+        async with asyncio.timeout(seconds), httpx.AsyncClient(timeout=seconds, headers=headers) as client:
+            began = time.monotonic()  # reading the certificates took a while
+            async with client.stream(method, url, content=body) as response:
+                took = timedelta(seconds=time.monotonic() - began)
+                media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                return Answer(response.status_code, media_type, await excerpt(response), took)
+    except (httpx.HTTPError, TimeoutError) as error:
+        raise silence(who, error) from error

@@ -1,0 +1,72 @@
+"""PostgreSQL: reachable, writable, with the tables of this version, and of one mind with us about the time."""
+
+import time
+from datetime import timedelta
+
+from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, size, spoken, warning, wrong
+from aigen_bridge.doctor.subject import Subject
+from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.store import migrations
+from aigen_bridge.store.inspection import reason
+
+SKEW_SEEN, SKEW_HARMFUL = timedelta(seconds=2), timedelta(minutes=1)
+"""Signatures (Standard Webhooks) are good for 5 minutes; a minute of that is too much to lose on one clock."""
+UNREACHABLE_ADVICE = (
+    "Start PostgreSQL, and check AIGEN_DATABASE_URL: host, port, user, password, name. Nothing is lost meanwhile: the "
+    "API answers 503, and Odoo and N8N try again."
+)
+
+
+async def look_at_database(subject: Subject) -> list[Finding]:
+    """Reachable, and takes writes."""
+    if subject.inspection is None:
+        raise NotLookedAtError
+    began = time.monotonic()
+    try:
+        server = await subject.inspection.server()
+    except StoreUnavailableError as error:
+        return [wrong("database", f"It cannot be reached: {reason(error)}", UNREACHABLE_ADVICE)]
+    took = timedelta(seconds=time.monotonic() - began)
+    name = f"PostgreSQL {server.version}"
+    if server.standby:
+        advice = "Point AIGEN_DATABASE_URL at the primary, or promote this one."
+        return [wrong("database", f"{name} is a standby, which takes no writes.", advice)]
+    if server.read_only:
+        advice = "ALTER DATABASE or ROLE … RESET default_transaction_read_only, or free the disk and undo what set it."
+        return [wrong("database", f"{name} is read-only for this user.", advice)]
+    return [ok("database", f"{name} answers in {spoken(took)}; the database has {size(server.bytes)}.")]
+
+
+async def look_at_tables(subject: Subject) -> list[Finding]:
+    """The tables of this version, with the rights to work on them."""
+    if subject.inspection is None:
+        raise NotLookedAtError
+    found, known = await subject.inspection.revision(), migrations.head()
+    if found is None:
+        return [wrong("tables", "The database has none of ours.", "Run 'aigen-bridge migrate'.")]
+    if migrations.is_older(found):
+        return [wrong("tables", f"They are at revision {found}, not {known}.", "Run 'aigen-bridge migrate'.")]
+    if unwritable := await subject.inspection.unwritable():
+        advice = "GRANT SELECT, INSERT, UPDATE, DELETE on them to the user of AIGEN_DATABASE_URL."
+        return [wrong("tables", f"This user may not read and write {', '.join(unwritable)}.", advice)]
+    if found != known:
+        advice = "That is well while upgrading; then replace this version, too."
+        return [warning("tables", f"A newer version has migrated them: to {found}, past {known}.", advice)]
+    return [ok("tables", f"They are at revision {found}, as this version needs.")]
+
+
+async def look_at_clock(subject: Subject) -> list[Finding]:
+    """Our clock against the database's."""
+    if subject.inspection is None:
+        raise NotLookedAtError
+    ahead, give_or_take = await subject.inspection.clock(subject.now)
+    if abs(ahead) - give_or_take < SKEW_SEEN:
+        return [ok("clock", f"This machine's and the database's differ by {spoken(ahead)}.")]
+    found = (
+        f"The database's clock is {spoken(ahead)} {'ahead of' if ahead > timedelta(0) else 'behind'} this machine's."
+    )
+    advice = (
+        "Have both follow NTP. Deadlines and retries go by the database's clock; signatures are checked by this "
+        "machine's, and are refused when it is off by 5 minutes."
+    )
+    return [(wrong if abs(ahead) >= SKEW_HARMFUL else warning)("clock", found, advice)]

@@ -1,0 +1,93 @@
+"""The list of the checks. All of them run, at the same time, each within its time, whatever becomes of the others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import structlog
+
+from aigen_bridge.doctor.callback import look_at_callback_url
+from aigen_bridge.doctor.contradictions import look_at_settings
+from aigen_bridge.doctor.database import look_at_clock, look_at_database, look_at_tables
+from aigen_bridge.doctor.disk import look_at_disk
+from aigen_bridge.doctor.finding import Finding, NotLookedAtError, warning, wrong
+from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
+from aigen_bridge.doctor.odoo import look_at_odoo
+from aigen_bridge.doctor.outbox import look_at_dead_letters, look_at_outbox, look_at_processes
+from aigen_bridge.doctor.subject import Subject
+from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.store.inspection import inspection
+
+CHECK_SECONDS = 20.0
+"""For a whole check; each question that it asks ends much earlier."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something to look at; `about` names it when the look itself fails."""
+
+    about: str
+    look: Callable[[Subject], Awaitable[list[Finding]]]
+
+
+CHECKS = (  # in the order in which a person reads them
+    Check("settings", look_at_settings),
+    Check("database", look_at_database),
+    Check("tables", look_at_tables),
+    Check("clock", look_at_clock),
+    Check("worker", look_at_processes),
+    Check("outbox", look_at_outbox),
+    Check("dead letters", look_at_dead_letters),
+    Check("N8N", look_at_webhook),
+    Check("N8N key", look_at_n8n_key),
+    Check("Odoo", look_at_odoo),
+    Check("callback URL", look_at_callback_url),
+    Check("disk", look_at_disk),
+)
+
+
+async def examine(
+    subject: Subject, checks: Sequence[Check] = CHECKS, *, seconds: float = CHECK_SECONDS
+) -> list[Finding]:
+    """Make all the checks, each within `seconds`. The findings come in the order of the checks and show no secret."""
+    async with _with_database(subject) as patient:
+        found = await asyncio.gather(*(_within(check, patient, seconds) for check in checks))
+    unseen = ", ".join(check.about for check, findings in zip(checks, found, strict=True) if findings is None)
+    rest = [warning("the rest", f"Not looked at: {unseen}.", "Mend what is wrong above, then run it again.")]
+    secrets = subject.secrets()
+    seen = [finding for findings in found if findings for finding in findings]
+    return [_censored(finding, secrets) for finding in seen + (rest if unseen else [])]
+
+
+@asynccontextmanager
+async def _with_database(subject: Subject) -> AsyncIterator[Subject]:
+    if subject.database_url is None:
+        yield subject
+        return
+    async with inspection(subject.database_url.get_secret_value()) as opened:
+        yield replace(subject, inspection=opened)
+
+
+async def _within(check: Check, subject: Subject, seconds: float) -> list[Finding] | None:
+    """None: it could not look, for a reason that another check tells."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await check.look(subject)
+    except TimeoutError:
+        return [wrong(check.about, f"No answer within {seconds:.0f} s.", "See whether it hangs, or run it again.")]
+    except (NotLookedAtError, StoreUnavailableError):
+        return None
+    except Exception as error:  # the other checks are still worth reading
+        log.exception("doctor.bug", about=check.about)
+        return [wrong(check.about, f"The check itself failed ({type(error).__name__}).", "Please report it as a bug.")]
+
+
+def _censored(finding: Finding, secrets: Sequence[str]) -> Finding:
+    """Other systems are quoted here, and some of them repeat what they were sent."""
+    found, advice = finding.found, finding.advice
+    for secret in secrets:
+        found, advice = found.replace(secret, "***"), advice.replace(secret, "***")
+    return replace(finding, found=found, advice=advice)

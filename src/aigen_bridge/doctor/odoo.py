@@ -1,0 +1,111 @@
+"""Odoo: reachable, of the right version, takes our login, has the addon, and lets our user call it."""
+
+from contextlib import closing
+from http import HTTPStatus
+
+from aigen_bridge.clients.odoo_probe import MODEL_METHOD, OdooProbe
+from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
+from aigen_bridge.doctor.subject import Subject
+from aigen_bridge.domain.errors import StepError
+from aigen_bridge.settings.sections import OdooSettings
+
+SERIES = "18."
+ADDON_MISSING = frozenset({"odoo_keyerror", "odoo_model_missing"})
+TOO_OLD = frozenset({"odoo_attributeerror", "odoo_method_missing"})
+HEARD = frozenset({"odoo_usererror", "odoo_validationerror", "odoo_missingerror", "odoo_valueerror", "odoo_typeerror"})
+"""The method ran and refused a result that belongs to no request: the answer that we hope for."""
+AWAY = "Results wait and are tried for 24 hours."
+
+
+async def look_at_odoo(subject: Subject) -> list[Finding]:
+    """Each question needs the one before it, so the first that fails is the last."""
+    if subject.odoo is None:
+        raise NotLookedAtError
+    with closing(_probe(subject.odoo)) as probe:
+        try:
+            reached = await _reached(probe)
+        except _AnswersNo as refused:
+            return [refused.finding]
+        try:
+            return [reached, await _logged_in(probe, subject.odoo), await _allowed(probe, subject.odoo)]
+        except _AnswersNo as refused:
+            return [reached, refused.finding]
+
+
+class _AnswersNo(Exception):  # noqa: N818 - no error of ours
+    def __init__(self, found: str, advice: str) -> None:
+        super().__init__(found)
+        self.finding = wrong("Odoo", found, advice)
+
+
+def _probe(odoo: OdooSettings) -> OdooProbe:
+    return OdooProbe(odoo.url, database=odoo.database, login=odoo.login, api_key=odoo.api_key.get_secret_value())
+
+
+async def _reached(probe: OdooProbe) -> Finding:
+    try:
+        version, took = await probe.version()
+    except StepError as error:
+        advice = f"Start Odoo, and check AIGEN_ODOO__URL. {AWAY}"
+        if error.http_status == HTTPStatus.NOT_FOUND:
+            advice = "AIGEN_ODOO__URL must lead to Odoo itself, whose /jsonrpc a proxy may be hiding."
+        raise _AnswersNo(error.detail, advice) from error
+    if not version.startswith(SERIES):
+        advice = "This version of the bridge is tried with Odoo 18: try it before you rely on it."
+        return warning("Odoo", f"It is Odoo {version}.", advice)
+    return ok("Odoo", f"Odoo {version} answers in {spoken(took)}.")
+
+
+async def _logged_in(probe: OdooProbe, odoo: OdooSettings) -> Finding:
+    try:
+        await probe.login()
+    except StepError as error:
+        raise _AnswersNo(*_no_login(error, odoo)) from error
+    return ok("Odoo", f"It takes the login of {odoo.login!r} on database {odoo.database!r}.")
+
+
+def _no_login(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
+    if error.code in {"odoo_login_refused", "odoo_accessdenied"}:
+        found = f"It refuses the login of {odoo.login!r} on database {odoo.database!r}."
+        return found, (
+            "Make a new API key for this user in Odoo (the old one may have expired or belong to another) and put it "
+            "into AIGEN_ODOO__API_KEY; then replay what died: 'aigen-bridge dead-letters replay --all --kind deliver'."
+        )
+    if error.code == "odoo_operationalerror":
+        return error.detail, f"Check AIGEN_ODOO__DATABASE, and whether Odoo's own PostgreSQL runs. {AWAY}"
+    return error.detail, f"Read Odoo's log. {AWAY}"
+
+
+async def _allowed(probe: OdooProbe, odoo: OdooSettings) -> Finding:
+    """Offer a result that can apply to nothing, and see who refuses it: Odoo, or the addon."""
+    try:
+        await probe.offer_nothing()
+    except StepError as error:
+        if error.code not in HEARD:
+            raise _AnswersNo(*_no_method(error, odoo)) from error
+        if error.code == "odoo_validationerror":  # refused for its form, perhaps before any right was looked at
+            return await _may_write(probe, odoo)
+    return ok("Odoo", f"The addon's {MODEL_METHOD} is there, and this user may call it.")
+
+
+def _no_method(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
+    if error.code in ADDON_MISSING:
+        found = f"The addon aigen_image is not installed in database {odoo.database!r}."
+        return found, "Install it there (odoo --init=aigen_image), or check AIGEN_ODOO__DATABASE."
+    if error.code in TOO_OLD:
+        found = f"It has no method {MODEL_METHOD}: the addon is too old, or another module has taken its model."
+        return found, "Bring the addon up to date (odoo --update=aigen_image) and restart Odoo."
+    if error.code == "odoo_accesserror":
+        found = f"User {odoo.login!r} has no right to call {MODEL_METHOD}."
+        return found, "Give this user the addon's group for the bridge (Settings, Users), then replay what died."
+    return error.detail, f"Read Odoo's log. {AWAY}"
+
+
+async def _may_write(probe: OdooProbe, odoo: OdooSettings) -> Finding:
+    if await probe.may_write() is not False:
+        return ok("Odoo", f"The addon's {MODEL_METHOD} is there, and this user may call it.")
+    found = f"The addon's {MODEL_METHOD} is there, but user {odoo.login!r} may not write its records."
+    advice = (
+        "Give this user the addon's group for the bridge, unless results arrive: the method may have rights of its own."
+    )
+    return warning("Odoo", found, advice)

@@ -1,0 +1,77 @@
+"""What is owed, what was given up, and who works on it."""
+
+from datetime import timedelta
+
+from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
+from aigen_bridge.doctor.subject import Subject
+from aigen_bridge.store.inspection import Pile
+
+SLOW, STUCK = timedelta(seconds=30), timedelta(minutes=5)
+"""An entry that is due is taken within moments by a worker that has a hand free."""
+
+
+async def look_at_processes(subject: Subject) -> list[Finding]:
+    """A worker is alive; several API processes share their rate limits."""
+    if subject.inspection is None:
+        raise NotLookedAtError
+    running = await subject.inspection.processes()
+    if running.workers:
+        findings = [ok("worker", f"{_count(running.workers, 'worker')} at work.")]
+    else:
+        due = sum(pile.number for pile in await subject.inspection.waiting())
+        waiting = f"; {_count(due, 'entry')} due" if due else ""
+        advice = "Start 'aigen-bridge worker' (or 'up'). A pooler that renames connections hides it from here."
+        findings = [wrong("worker", f"No worker is connected{waiting}.", advice)]
+    return findings + _shared_limits(subject, running.apis)
+
+
+def _shared_limits(subject: Subject, apis: int) -> list[Finding]:
+    settings = subject.settings
+    if settings is None or apis < 2 or not settings.rate_limit.storage.get_secret_value().startswith("memory"):  # noqa: PLR2004
+        return []
+    found = (
+        f"{apis} API processes each count by themselves, so a client may call {apis} times as often as the limit says."
+    )
+    return [warning("rate limits", found, "Set AIGEN_RATE_LIMIT__STORAGE to redis://…, or lower the limits.")]
+
+
+async def look_at_outbox(subject: Subject) -> list[Finding]:
+    """Nothing is due for long, and no request is past its deadline."""
+    if subject.inspection is None:
+        raise NotLookedAtError
+    waiting = await subject.inspection.waiting()
+    findings = [_late(pile) for pile in waiting if pile.oldest >= SLOW]
+    overdue = await subject.inspection.overdue()
+    if overdue.number:
+        found = f"{_count(overdue.number, 'request')} past the callback's deadline, for up to {spoken(overdue.oldest)}."
+        findings.append(
+            wrong("outbox", found, "The workers' sweep should have failed them: start a worker, read its log.")
+        )
+    if findings:
+        return findings
+    due = sum(pile.number for pile in waiting)
+    return [ok("outbox", f"{_count(due, 'entry')} due just now, none waits." if due else "Nothing is due.")]
+
+
+def _late(pile: Pile) -> Finding:
+    found = f"{pile.kind}: {_count(pile.number, 'entry')} due, the oldest for {spoken(pile.oldest)}."
+    advice = "See that workers run (above) and what their log says; they may be busy with a slow N8N or Odoo."
+    return (wrong if pile.oldest >= STUCK else warning)("outbox", found, advice)
+
+
+async def look_at_dead_letters(subject: Subject) -> list[Finding]:
+    """Nothing needs a person."""
+    if subject.inspection is None:
+        raise NotLookedAtError
+    dead = await subject.inspection.dead()
+    if not dead:
+        return [ok("dead letters", "None.")]
+    kinds = ", ".join(f"{pile.number} {pile.kind}" for pile in dead)
+    oldest = spoken(max(pile.oldest for pile in dead))
+    advice = "'aigen-bridge dead-letters list' shows them; 'replay' puts them back, 'discard' takes them off."
+    return [warning("dead letters", f"{kinds}; the oldest since {oldest}.", advice)]
+
+
+def _count(number: int, what: str) -> str:
+    plural = what[:-1] + "ies" if what.endswith("y") else what + "s"
+    return f"{number} {what if number == 1 else plural}"

@@ -1,0 +1,95 @@
+"""What is examined: the settings, as far as they can be read, and the database that they name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from pydantic import SecretStr
+
+from aigen_bridge.settings import DatabaseSettings, LoggingSettings, Settings, WrongSettingsError, load
+from aigen_bridge.settings.sections import N8nSettings, OdooSettings
+from aigen_bridge.settings.values import HttpUrl
+from aigen_bridge.store.inspection import Inspection
+
+SECRET_LEAST = 6
+"""Characters; taking shorter secrets out of a text would leave nothing to read."""
+
+P = TypeVar("P", bound=LoggingSettings)
+
+
+class _N8n(LoggingSettings):
+    n8n: N8nSettings
+
+
+class _Odoo(LoggingSettings):
+    odoo: OdooSettings
+
+
+class _PublicUrl(LoggingSettings):
+    public_url: HttpUrl
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The parts are None where their settings are missing or wrong; `complaints` are the lines that say so."""
+
+    settings: Settings | None = None
+    database_url: SecretStr | None = None
+    n8n: N8nSettings | None = None
+    odoo: OdooSettings | None = None
+    public_url: str | None = None
+    complaints: tuple[str, ...] = ()
+    inspection: Inspection | None = None
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Subject":
+        """With settings that are complete."""
+        return cls(
+            settings=settings,
+            database_url=settings.database_url,
+            n8n=settings.n8n,
+            odoo=settings.odoo,
+            public_url=settings.public_url,
+        )
+
+    @classmethod
+    def here(cls) -> "Subject":
+        """With the settings of this process's surroundings, or those parts of them that are good."""
+        try:
+            return cls.of(load(Settings))
+        except WrongSettingsError as error:
+            complaints = tuple(error.lines)
+        database, n8n, odoo, public = _part(DatabaseSettings), _part(_N8n), _part(_Odoo), _part(_PublicUrl)
+        return cls(
+            database_url=database.database_url if database else None,
+            n8n=n8n.n8n if n8n else None,
+            odoo=odoo.odoo if odoo else None,
+            public_url=public.public_url if public else None,
+            complaints=complaints,
+        )
+
+    def secrets(self) -> list[str]:
+        """Everything that no finding may show, the longest first."""
+        known = [self.n8n.api_key, self.n8n.signing_secret] if self.n8n else []
+        known += [self.odoo.api_key] if self.odoo else []
+        known += [self.settings.rate_limit.storage] if self.settings else []
+        for client in self.settings.clients.values() if self.settings else ():
+            known += [*client.keys, *client.signing_secrets]
+        texts = {secret.get_secret_value() for secret in known if secret} | self._passwords()
+        return sorted((text for text in texts if len(text) >= SECRET_LEAST), key=len, reverse=True)
+
+    def _passwords(self) -> set[str]:
+        if self.database_url is None:
+            return set()
+        before_host = self.database_url.get_secret_value().partition("://")[2].rpartition("@")[0]
+        password = before_host.partition(":")[2]
+        return {password, before_host} if password else set()
+
+
+def _part(kind: type[P]) -> P | None:
+    try:
+        return load(kind)
+    except WrongSettingsError:
+        return None

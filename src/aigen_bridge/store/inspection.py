@@ -1,0 +1,172 @@
+"""Reads how the database and what is in it are doing. Every statement only reads."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import TextClause, text
+
+from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.store import migrations
+from aigen_bridge.store.database import LISTENER, Database, open_engine
+from aigen_bridge.store.schema import metadata
+
+CONNECTIONS = 6
+RECENT_ATTEMPTS = 1000
+
+_SERVER = text("""
+    SELECT current_setting('server_version') AS version, current_setting('transaction_read_only') = 'on' AS read_only,
+        pg_is_in_recovery() AS standby, pg_database_size(current_database()) AS bytes
+""")
+
+_UNWRITABLE = text("""
+    SELECT name FROM unnest(CAST(:names AS text[])) AS t (name)
+    WHERE CASE WHEN to_regclass(name) IS NOT NULL
+        THEN NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'INSERT')) END
+""")
+
+_WAITING = text("""
+    SELECT step AS kind, count(*) AS number, now() - min(due_at) AS oldest FROM outbox
+    WHERE state = 'pending' AND due_at <= now() GROUP BY step ORDER BY step
+""")
+
+_DEAD = text("""
+    SELECT step AS kind, count(*) AS number, now() - min(finished_at) AS oldest FROM outbox
+    WHERE state = 'dead' GROUP BY step
+    UNION ALL
+    SELECT 'callback', count(*), now() - min(created_at) FROM quarantine WHERE state = 'open' HAVING count(*) > 0
+    ORDER BY kind
+""")
+
+_OVERDUE = text("""
+    SELECT count(*) AS number, now() - min(callback_deadline_at) AS oldest FROM requests
+    WHERE status = 'dispatched' AND callback_deadline_at < now() - interval '1 minute'
+""")
+
+_PROCESSES = text("""
+    SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = :listener)
+            AS workers,
+        (SELECT count(DISTINCT (application_name, client_addr)) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name LIKE 'aigen-bridge api %') AS apis
+""")
+
+_LAST_DISPATCH = text(f"""
+    SELECT outcome = 'done' AS accepted, now() - finished_at AS ago
+    FROM (SELECT * FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}) AS recent
+    WHERE step = 'dispatch' AND (outcome = 'done' OR http_status IN (401, 403))
+    ORDER BY id DESC LIMIT 1
+""")  # noqa: S608 - a constant of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """PostgreSQL as it presents itself; `standby`: it copies another server; `bytes`: the size of the database."""
+
+    version: str
+    read_only: bool
+    standby: bool
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pile:
+    """So many of a kind wait, the oldest for so long; `oldest` is zero when there are none."""
+
+    kind: str
+    number: int
+    oldest: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """`workers` that listen for work now; `apis`: API processes that are connected now, at least."""
+
+    workers: int
+    apis: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTrial:
+    """The last dispatch that shows whether N8N takes our key, and how long ago it was."""
+
+    accepted: bool
+    ago: timedelta
+
+
+class Inspection:
+    """The questions. Each raises `StoreUnavailableError` when the database does not answer or has no tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def server(self) -> Server:
+        """What kind of server it is."""
+        async with self._database.reading() as connection:
+            row = (await connection.execute(_SERVER)).one()
+        return Server(row.version, row.read_only, row.standby, row.bytes)
+
+    async def revision(self) -> str | None:
+        """The revision of the tables; None when it was never migrated."""
+        return await migrations.current(self._database)
+
+    async def unwritable(self) -> list[str]:
+        """The tables that are there and that this role may not read and write."""
+        names = sorted(metadata.tables)
+        async with self._database.reading() as connection:
+            return list((await connection.execute(_UNWRITABLE, {"names": names})).scalars())
+
+    async def clock(self, now: Callable[[], datetime]) -> tuple[timedelta, timedelta]:
+        """How far the database's clock is ahead of `now`, and how exactly that is known."""
+        async with self._database.reading() as connection:
+            await connection.execute(text("SELECT 1"))  # so that no connecting is part of what is measured
+            before = now()
+            theirs: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+            after = now()
+        return theirs - before - (after - before) / 2, (after - before) / 2
+
+    async def waiting(self) -> list[Pile]:
+        """Outbox entries that are due and that nobody works on, by step."""
+        return await self._piles(_WAITING)
+
+    async def dead(self) -> list[Pile]:
+        """Open dead letters, by step; `callback` are those in quarantine."""
+        return await self._piles(_DEAD)
+
+    async def overdue(self) -> Pile:
+        """Requests whose deadline passed and that no sweep has failed."""
+        async with self._database.reading() as connection:
+            row = (await connection.execute(_OVERDUE)).one()
+        return Pile("overdue", row.number, row.oldest or timedelta(0))
+
+    async def processes(self) -> Processes:
+        """Who is connected."""
+        async with self._database.reading() as connection:
+            row = (await connection.execute(_PROCESSES, {"listener": LISTENER})).one()
+        return Processes(row.workers, row.apis)
+
+    async def key_trial(self) -> KeyTrial | None:
+        """Whether N8N took our key when it was last sent; None when the recent attempts do not tell."""
+        async with self._database.reading() as connection:
+            row = (await connection.execute(_LAST_DISPATCH)).one_or_none()
+        return KeyTrial(row.accepted, row.ago) if row else None
+
+    async def _piles(self, statement: TextClause) -> list[Pile]:
+        async with self._database.reading() as connection:
+            return [Pile(row.kind, row.number, row.oldest) for row in await connection.execute(statement)]
+
+
+@asynccontextmanager
+async def inspection(url: str) -> AsyncIterator[Inspection]:
+    """Opens the database for looking. No connection is made before the first question."""
+    database = Database(open_engine(url, pool_size=CONNECTIONS, name="aigen-bridge doctor"))
+    try:
+        yield Inspection(database)
+    finally:
+        await database.close()
+
+
+def reason(error: StoreUnavailableError) -> str:
+    """What PostgreSQL's client said, on one line; our own sentence when it said nothing."""
+    said = str(getattr(error.__cause__, "orig", None) or "").strip()
+    return said.splitlines()[0] if said else error.detail

@@ -1,0 +1,179 @@
+"""The doctor on the bridge's own side: database, clock, workers, outbox, callback URL, and checks that fail."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from aigen_bridge.doctor import Finding, Mark, Subject, examine
+from aigen_bridge.doctor.examine import Check
+from aigen_bridge.doctor.finding import wrong
+from aigen_bridge.settings import CALLBACK_PATH
+from aigen_bridge.sim.serving import serving
+from examination import examined
+from stage import Stage, make_settings, serve_api
+
+
+def _do(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
+
+
+async def test_a_database_that_is_away_is_one_wrong_line_and_the_rest_is_still_looked_at() -> None:
+    settings = make_settings("postgresql://aigen:pw-very-secret@127.0.0.1:9/aigen")
+    found = await examined(settings)
+
+    assert "Connection refused" in found.worst("database").found
+    assert "AIGEN_DATABASE_URL" in found.worst("database").advice
+    assert found.wrong() == {"database", "N8N", "Odoo", "callback URL"}, found.text()
+    assert found.worst("the rest").found == "Not looked at: tables, clock, worker, outbox, dead letters, N8N key."
+    assert "pw-very-secret" not in found.text()
+
+
+async def test_a_database_without_tables_needs_migrate(empty_database_url: str) -> None:
+    found = await examined(make_settings(empty_database_url))
+
+    assert found.worst("database").mark is Mark.OK
+    assert found.worst("tables").mark is Mark.WRONG
+    assert found.worst("tables").advice == "Run 'aigen-bridge migrate'."
+    assert found.worst("the rest").found == "Not looked at: worker, outbox, dead letters, N8N key."
+
+
+@pytest.mark.parametrize(("revision", "mark"), [("0001", Mark.WRONG), ("9999", Mark.WARNING)])
+async def test_tables_of_another_version(database_url: str, revision: str, mark: Mark) -> None:
+    _do(database_url, f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608
+    line = (await examined(make_settings(database_url))).worst("tables")
+
+    assert (line.mark, revision in line.found) == (mark, True)
+
+
+async def test_a_database_that_takes_no_writes(database_url: str) -> None:
+    _do(database_url, f"ALTER DATABASE {_name(database_url)} SET default_transaction_read_only = on")
+    line = (await examined(make_settings(database_url))).worst("database")
+
+    assert (line.mark, "read-only" in line.found) == (Mark.WRONG, True)
+
+
+async def test_a_user_without_rights_on_a_table(database_url: str) -> None:
+    name, role = _name(database_url), _name(database_url) + "_role"
+    grants = f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {role}"
+    becoming = f"ALTER DATABASE {name} SET role = {role}"
+    _do(database_url, f"CREATE ROLE {role}", grants, f"REVOKE INSERT ON outbox FROM {role}", becoming)
+    line = (await examined(make_settings(database_url))).worst("tables")
+    _do(
+        database_url, "SET ROLE NONE", f"ALTER DATABASE {name} RESET role", f"DROP OWNED BY {role}", f"DROP ROLE {role}"
+    )
+
+    assert (line.mark, line.found) == (Mark.WRONG, "This user may not read and write outbox.")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "mark", "found"),
+    [(0.0, Mark.OK, "differ"), (20.0, Mark.WARNING, "behind this"), (-600.0, Mark.WRONG, "ahead of this")],
+)
+async def test_clocks_that_disagree(database_url: str, ahead: float, mark: Mark, found: str) -> None:
+    def now() -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=ahead)
+
+    line = (await examined(make_settings(database_url), now=now)).worst("clock")
+    assert (line.mark, found in line.found) == (mark, True), line
+
+
+async def test_entries_without_a_worker_are_said_with_their_age(idle_stage: Stage, database_url: str) -> None:
+    await idle_stage.ask()
+    _do(database_url, "UPDATE outbox SET due_at = now() - interval '10 minutes'")
+    found = await examined(idle_stage.settings)
+
+    assert found.worst("worker").found == "No worker is connected; 1 entry due."
+    assert "aigen-bridge worker" in found.worst("worker").advice
+    assert found.worst("outbox").found == "dispatch: 1 entry due, the oldest for 10 min."
+    assert found.wrong() == {"worker", "outbox"}, found.text()
+
+
+async def test_requests_that_no_sweep_has_failed(idle_stage: Stage, database_url: str) -> None:
+    await idle_stage.ask()
+    late = "UPDATE requests SET status = 'dispatched', callback_deadline_at = now() - interval '1 hour'"
+    _do(database_url, "DELETE FROM outbox", late)
+
+    assert "1 request past the callback's deadline" in (await examined(idle_stage.settings)).worst("outbox").found
+
+
+async def test_api_processes_that_count_by_themselves(idle_stage: Stage, database_url: str) -> None:
+    others = [psycopg.connect(database_url, application_name=f"aigen-bridge api {number}") for number in (1, 2)]
+    try:
+        line = (await examined(idle_stage.settings)).worst("rate limits")
+    finally:
+        for other in others:
+            other.close()
+
+    assert (line.mark, "AIGEN_RATE_LIMIT__STORAGE" in line.advice) == (Mark.WARNING, True)
+
+
+class TestCallbackUrl:
+    async def test_leads_to_the_api(self, database_url: str) -> None:
+        async with serve_api(make_settings(database_url)) as api:
+            settings = make_settings(database_url, public_url=str(api.base_url).rstrip("/"))
+            line = (await examined(settings)).worst("callback URL")
+        assert (line.mark, "leads to the API" in line.found) == (Mark.OK, True), line
+
+    async def test_leads_nowhere(self, database_url: str) -> None:
+        line = (await examined(make_settings(database_url, public_url="http://127.0.0.1:9"))).worst("callback URL")
+        assert (line.mark, "aigen-bridge serve" in line.advice) == (Mark.WRONG, True)
+
+    @pytest.mark.parametrize(
+        ("status", "mark", "found"),
+        [
+            (404, Mark.WRONG, "not this service (404 Not Found)"),
+            (405, Mark.WRONG, "not this service"),
+            (502, Mark.WRONG, "does not reach the API"),
+            (400, Mark.WARNING, "asks for a client certificate"),
+        ],
+    )
+    async def test_leads_elsewhere(self, database_url: str, status: int, mark: Mark, found: str) -> None:
+        async def elsewhere(_request: object) -> PlainTextResponse:
+            return PlainTextResponse("No required SSL certificate was sent", status)
+
+        async with serving(Starlette(routes=[Route(CALLBACK_PATH, elsewhere)])) as url:
+            line = (await examined(make_settings(database_url, public_url=url))).worst("callback URL")
+        assert (line.mark, found in line.found) == (mark, True), line
+
+
+class TestAnyCheck:
+    async def test_may_fail_or_hang_without_the_others(self, idle_stage: Stage) -> None:
+        async def breaks(_subject: Subject) -> list[Finding]:
+            raise RuntimeError
+
+        async def hangs(_subject: Subject) -> list[Finding]:
+            await asyncio.sleep(3600)
+            return []
+
+        async def tells(subject: Subject) -> list[Finding]:
+            assert subject.odoo
+            return [wrong("third", f"it said {subject.odoo.api_key.get_secret_value()}!", "")]
+
+        checks = [Check("first", breaks), Check("second", hangs), Check("third", tells)]
+        lines = await examine(Subject.of(idle_stage.settings), checks, seconds=0.2)
+
+        assert [line.found for line in lines] == [
+            "The check itself failed (RuntimeError).",
+            "No answer within 0 s.",
+            "it said ***!",
+        ]
+
+    async def test_of_one_part_does_not_need_the_settings_of_another(self, stage: Stage) -> None:
+        settings = stage.settings
+        lines = await examine(Subject(odoo=settings.odoo, complaints=("AIGEN_N8N__API_KEY is missing.",)))
+        marks = {line.about: line.mark for line in lines}
+
+        assert (marks["settings"], marks["Odoo"], marks["the rest"]) == ("wrong", "ok", "warning")
+        assert {"N8N", "database", "callback URL"}.isdisjoint(marks)
