@@ -89,6 +89,13 @@ def upgrade() -> None:
     op.create_foreign_key(
         op.f("outbox_incident_id_fkey"), "outbox", "incidents", ["incident_id"], ["id"], ondelete="CASCADE"
     )
+    op.create_index(
+        "outbox_incident_idx",
+        "outbox",
+        ["incident_id"],
+        unique=False,
+        postgresql_where=sa.text("incident_id IS NOT NULL"),
+    )
     op.execute("INSERT INTO destinations (name) VALUES ('n8n'), ('odoo')")
     _allow("outbox", "step", (*STEPS, "alert"))
     _allow("attempts", "outcome", (*OUTCOMES, "held"))
@@ -109,6 +116,7 @@ def downgrade() -> None:
         table_name="outbox",
         postgresql_where=sa.text("state = 'pending' AND incident_id IS NOT NULL"),
     )
+    op.drop_index("outbox_incident_idx", table_name="outbox", postgresql_where=sa.text("incident_id IS NOT NULL"))
     op.drop_index(
         "outbox_delivering_idx",
         table_name="outbox",

@@ -19,7 +19,7 @@ async def test_a_healthy_bridge_has_nothing_wrong_and_only_says_what_nobody_can_
     found = await examined(stage.settings)
 
     assert not found.wrong(), found.text()
-    assert {f.about for f in found.findings if f.mark is Mark.WARNING} <= {"N8N key", "disk"}, found.text()
+    assert {f.about for f in found.findings if f.mark is Mark.WARNING} <= {"N8N key", "disk", "settings"}, found.text()
     assert "nothing was dispatched lately" in found.worst("N8N key").found
 
 

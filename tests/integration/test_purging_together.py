@@ -40,6 +40,7 @@ async def test_two_purgers_at_once_remove_everything_once(database: Database, mo
         Kept.QUARANTINE: 60,
         Kept.ATTEMPTS: 120,
         Kept.REQUESTS: 60,
+        Kept.INCIDENTS: 0,
     }
     assert await left(database) == 0
 
@@ -92,7 +93,7 @@ async def test_a_purge_that_is_asked_to_stop_does_so_between_two_batches(
 
     removed = await purge(StoppedAfterOne(database), DEFAULTS, stop)
 
-    assert removed == {Kept.IMAGES: 1, Kept.QUARANTINE: 0, Kept.ATTEMPTS: 0, Kept.REQUESTS: 0}
+    assert {kept: number for kept, number in removed.items() if number} == {Kept.IMAGES: 1}
 
 
 async def test_a_worker_purges_by_itself_and_carries_requests_meanwhile(database_url: str, database: Database) -> None:

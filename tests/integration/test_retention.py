@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -142,8 +142,28 @@ async def test_counting_changes_nothing_and_says_what_a_purge_would_do(
     after = [await read(statement) for statement in EVERYTHING]
 
     assert before == after
-    assert all(counted.values())
+    assert all(number for kept, number in counted.items() if kept is not Kept.INCIDENTS)
     assert counted == await purged(retention)
+
+
+async def test_incidents_go_when_they_are_long_over_and_everybody_was_told(
+    database: Database, retention: Retention, read: Read
+) -> None:
+    states = {"done": "done", "telling": "pending", "nobody_heard": "dead"}
+    async with database.transaction() as connection:
+        for cause, state in {**states, "lasting": "done"}.items():
+            incident = "INSERT INTO incidents (cause, times, recovered_at) VALUES (:cause, 1, :over) RETURNING id"
+            over = None if cause == "lasting" else datetime.now(UTC) - timedelta(days=91)
+            row = {"id": await connection.scalar(text(incident), {"cause": cause, "over": over})}
+            entry = """INSERT INTO outbox (incident_id, step, state, finished_at)
+                VALUES (:id, 'alert', :state, CASE WHEN :state <> 'pending' THEN now() END)"""
+            await connection.execute(text(entry), row | {"state": state})
+            await connection.execute(text("INSERT INTO occurrences (incident_id, detail) VALUES (:id, '')"), row)
+
+    assert (await purged(retention))[Kept.INCIDENTS] == 1
+    left = {row.cause for row in await read("SELECT cause FROM incidents")}
+    assert left == {"telling", "nobody_heard", "lasting"}
+    assert len(await read("SELECT 1 FROM occurrences")) == 3
 
 
 async def test_a_batch_is_small_and_says_that_there_is_more(

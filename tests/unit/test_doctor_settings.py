@@ -19,6 +19,7 @@ GOOD: dict[str, Any] = {
     "n8n": {"webhook_url": "https://n8n.example.com/webhook/aigen", "api_key": KEY},
     "odoo": UNREACHABLE["odoo"] | {"url": "https://odoo.example.com"},
     "image_urls": {},
+    "alerts": {"urls": ["json://127.0.0.1:9/"]},
 }
 
 
@@ -54,6 +55,7 @@ def test_the_addresses_of_containers_and_of_one_machine_are_fine() -> None:
         ({"n8n": {"webhook_url": "https://n8n.example.com/webhook-test/a"}}, "wrong", "test address", "/webhook/"),
         ({"n8n": {"api_key": "sha256:" + "0" * 64}}, "wrong", "hash of a key", "the key itself"),
         ({"n8n": {"api_key": "key-of-odoo"}}, "warning", "also client 'odoo'", "keys new"),
+        ({"alerts": {"urls": []}}, "warning", "AIGEN_ALERTS__URLS is not set", "mailto://"),
         ({"callback": {"deadline": "20s"}}, "wrong", "no longer than one webhook call", "5 min"),
         ({"callback": {"deadline": "2m"}}, "warning", "shorter than N8N's own retries", "5 min"),
         ({"callback": {"max_bytes": 200 * 2**20}}, "warning", "Odoo does not take", "Lower it"),

@@ -27,7 +27,7 @@ class Health(WireModel):
 class DestinationHealth(WireModel):
     """How a system that we call stands. `out`: what is owed to it is held, and goes out by itself when it is back."""
 
-    state: Literal["ok", "out"]
+    state: Literal["ok", "out"] = Field(description="out: its breaker is open")
     since: datetime | None = Field(None, description="out since then")
     probe_at: datetime | None = Field(None, description="the next try")
     held: int = Field(description="outbox entries that wait for it")
@@ -36,7 +36,7 @@ class DestinationHealth(WireModel):
 class Readiness(Health):
     """It can take requests, also while a destination is out."""
 
-    destinations: dict[Destination, DestinationHealth]
+    destinations: dict[Destination, DestinationHealth] = Field(description="the systems that we call, by name")
 
 
 @router.head("/live", include_in_schema=False)

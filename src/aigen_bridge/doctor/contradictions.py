@@ -124,6 +124,12 @@ def _development_is_over(settings: Settings) -> Iterator[Finding]:
     yield warning("settings", found, "Take them out, unless N8N's images really come from a private network.")
 
 
+def _somebody_is_told(settings: Settings) -> Iterator[Finding]:
+    if not settings.alerts.urls:
+        found = "AIGEN_ALERTS__URLS is not set: nobody hears of dead letters and outages, only the log does."
+        yield warning("settings", found, "Set it, such as mailto://user:password@mail.example.com?to=ops@example.com.")
+
+
 RULES: tuple[Rule, ...] = (
     _somebody_may_call,
     _n8n_can_reach_us,
@@ -134,6 +140,7 @@ RULES: tuple[Rule, ...] = (
     _time_enough,
     _images_that_odoo_takes,
     _development_is_over,
+    _somebody_is_told,
 )
 
 

@@ -10,6 +10,7 @@ import structlog
 from aigen_bridge.doctor.callback import look_at_callback_url
 from aigen_bridge.doctor.contradictions import look_at_settings
 from aigen_bridge.doctor.database import look_at_clock, look_at_database, look_at_tables
+from aigen_bridge.doctor.destinations import look_at_destinations
 from aigen_bridge.doctor.disk import look_at_disk
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, warning, wrong
 from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
@@ -41,6 +42,7 @@ CHECKS = (  # in the order in which a person reads them
     Check("worker", look_at_processes),
     Check("outbox", look_at_outbox),
     Check("dead letters", look_at_dead_letters),
+    Check("breakers", look_at_destinations),
     Check("N8N", look_at_webhook),
     Check("N8N key", look_at_n8n_key),
     Check("Odoo", look_at_odoo),

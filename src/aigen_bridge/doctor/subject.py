@@ -74,7 +74,7 @@ class Subject:
         """Everything that no finding may show, the longest first."""
         known = [self.n8n.api_key, self.n8n.signing_secret] if self.n8n else []
         known += [self.odoo.api_key] if self.odoo else []
-        known += [self.settings.rate_limit.storage] if self.settings else []
+        known += [self.settings.rate_limit.storage, *self.settings.alerts.urls] if self.settings else []
         for client in self.settings.clients.values() if self.settings else ():
             known += [*client.keys, *client.signing_secrets]
         texts = {secret.get_secret_value() for secret in known if secret} | self._passwords()

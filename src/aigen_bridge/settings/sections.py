@@ -152,6 +152,7 @@ class RetentionSettings(Section):
 
     images: KeptFor = Field(timedelta(days=30), description="their bytes, after Odoo got them")
     quarantine: KeptFor = Field(timedelta(days=30), description="callbacks, after a person handled them")
+    incidents: KeptFor = Field(timedelta(days=90), description="what people were alerted of, after it was over")
     attempts: KeptFor = Field(timedelta(days=90), description="after Odoo knew how the request ended")
     requests: KeptFor = Field(timedelta(days=365), description="after Odoo knew how they ended")
     every: Duration = Field(timedelta(minutes=10), description="how often a worker looks for what may go")

@@ -10,6 +10,7 @@ from sqlalchemy import TextClause, text
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.store import migrations
 from aigen_bridge.store.database import LISTENER, Database, open_engine
+from aigen_bridge.store.destinations import Destinations, DestinationState
 from aigen_bridge.store.schema import metadata
 
 CONNECTIONS = 6
@@ -28,7 +29,10 @@ _UNWRITABLE = text("""
 
 _WAITING = text("""
     SELECT step AS kind, count(*) AS number, now() - min(due_at) AS oldest FROM outbox
-    WHERE state = 'pending' AND due_at <= now() GROUP BY step ORDER BY step
+    WHERE state = 'pending' AND due_at <= now() AND NOT EXISTS (
+        SELECT FROM destinations WHERE opened_at IS NOT NULL
+            AND name = CASE step WHEN 'dispatch' THEN 'n8n' WHEN 'deliver' THEN 'odoo' END
+    ) GROUP BY step ORDER BY step
 """)
 
 _DEAD = text("""
@@ -126,8 +130,12 @@ class Inspection:
         return theirs - before - (after - before) / 2, (after - before) / 2
 
     async def waiting(self) -> list[Pile]:
-        """Outbox entries that are due and that nobody works on, by step."""
+        """Outbox entries that are due and that nobody works on, by step; not those held because a system is out."""
         return await self._piles(_WAITING)
+
+    async def destinations(self) -> list[DestinationState]:
+        """How the systems that we call stand."""
+        return await Destinations(self._database).states()
 
     async def dead(self) -> list[Pile]:
         """Open dead letters, by step; `callback` are those in quarantine."""

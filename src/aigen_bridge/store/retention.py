@@ -34,8 +34,17 @@ class Kept(StrEnum):
     REQUESTS = "requests"
     """Requests with all that belongs to them."""
 
+    INCIDENTS = "incidents"
+    """What people were alerted of, after it was over and they knew."""
 
-BATCH: Mapping[Kept, int] = {Kept.IMAGES: 50, Kept.QUARANTINE: 50, Kept.ATTEMPTS: 200, Kept.REQUESTS: 200}
+
+BATCH: Mapping[Kept, int] = {
+    Kept.IMAGES: 50,
+    Kept.QUARANTINE: 50,
+    Kept.ATTEMPTS: 200,
+    Kept.REQUESTS: 200,
+    Kept.INCIDENTS: 20,
+}
 """Requests (of the quarantine: callbacks) in one transaction; an image has thousands of pages."""
 
 TURN = 0x61696770
@@ -60,6 +69,9 @@ _DUE: Mapping[Kept, str] = {
     Kept.ATTEMPTS: f"requests AS r WHERE {ATTEMPTS_ARE_KEPT} AND {_NOTHING_IS_OWED}",
     # The second condition follows from the first, and finds the oldest by `requests_newest_idx`.
     Kept.REQUESTS: f"requests AS r WHERE {_NOTHING_IS_OWED} AND r.created_at < {_LONG_AGO}",
+    Kept.INCIDENTS: f"""incidents AS r WHERE r.recovered_at < {_LONG_AGO} AND NOT EXISTS (
+        SELECT FROM outbox AS o WHERE o.incident_id = r.id AND o.state IN ('pending', 'dead')
+    )""",
 }
 
 _ORDER: Mapping[Kept, tuple[str, str]] = {
@@ -67,6 +79,7 @@ _ORDER: Mapping[Kept, tuple[str, str]] = {
     Kept.QUARANTINE: ("id", "handled_at"),
     Kept.ATTEMPTS: ("request_id", "delivered_at"),
     Kept.REQUESTS: ("request_id", "created_at"),
+    Kept.INCIDENTS: ("id", "recovered_at"),
 }
 
 _REMOVE: Mapping[Kept, str] = {
@@ -78,6 +91,7 @@ _REMOVE: Mapping[Kept, str] = {
             UPDATE requests SET attempts_purged_at = now() WHERE request_id IN (SELECT key FROM due)
         ) DELETE FROM attempts WHERE request_id IN (SELECT key FROM due)""",
     Kept.REQUESTS: "DELETE FROM requests WHERE request_id IN (SELECT key FROM due)",
+    Kept.INCIDENTS: "DELETE FROM incidents WHERE id IN (SELECT key FROM due)",
 }
 
 

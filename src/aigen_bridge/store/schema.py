@@ -4,21 +4,15 @@ The database holds the invariants: legal states, ended exactly when a final stat
 when completed, one live outbox entry for each request and step, one open incident for each cause.
 """
 
-from collections.abc import Iterable
-
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Double,
     ForeignKey,
     Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     Uuid,
@@ -26,10 +20,24 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from aigen_bridge.domain.destination import Destination
 from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
+from aigen_bridge.store.columns import metadata, moment, one_of
+from aigen_bridge.store.schema_incidents import destinations, incidents, occurrences
 
-NOW = text("now()")
+__all__ = [
+    "attempts",
+    "destinations",
+    "images",
+    "incidents",
+    "metadata",
+    "occurrences",
+    "operations",
+    "outbox",
+    "quarantine",
+    "request_changes",
+    "requests",
+]
+
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
 OPERATIONS = ("replay", "discard", "complete", "purge")
 QUARANTINE_STATES = ("open", "replayed", "discarded")
@@ -38,24 +46,6 @@ ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
 IMAGE_IS_KEPT = "delivered_at IS NOT NULL AND image IS NOT NULL AND image_purged_at IS NULL"
 ATTEMPTS_ARE_KEPT = "delivered_at IS NOT NULL AND (attempts_purged_at IS NULL OR attempts_purged_at < delivered_at)"
 """Of a request that Odoo knows the end of. A late result may make new attempts after the first were purged."""
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    }
-)
-
-
-def _moment(name: str, *, required: bool = False) -> Column[object]:
-    default = NOW if required else None
-    return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
-
-
-def _one_of(column: str, allowed: Iterable[str]) -> str:
-    return f"{column} IN ({', '.join(repr(str(value)) for value in allowed)})"
-
 
 requests = Table(
     "requests",
@@ -70,21 +60,21 @@ requests = Table(
     Column("failed_by", Text),
     Column("image", JSONB(none_as_null=True)),
     Column("awaited", JSONB(none_as_null=True)),  # an image that N8N has and we still have to fetch
-    _moment("created_at", required=True),
-    _moment("updated_at", required=True),
-    _moment("dispatched_at"),
-    _moment("completed_at"),
-    _moment("delivered_at"),
-    _moment("callback_deadline_at"),
-    _moment("image_purged_at"),  # its bytes; the description stays
-    _moment("attempts_purged_at"),
-    CheckConstraint(_one_of("status", Status), name="status"),
-    CheckConstraint(_one_of("failed_by", FailedBy), name="failed_by"),
+    moment("created_at", required=True),
+    moment("updated_at", required=True),
+    moment("dispatched_at"),
+    moment("completed_at"),
+    moment("delivered_at"),
+    moment("callback_deadline_at"),
+    moment("image_purged_at"),  # its bytes; the description stays
+    moment("attempts_purged_at"),
+    CheckConstraint(one_of("status", Status), name="status"),
+    CheckConstraint(one_of("failed_by", FailedBy), name="failed_by"),
     CheckConstraint("(status = 'failed') = (failed_by IS NOT NULL)", name="failed"),
     CheckConstraint("status <> 'completed' OR image IS NOT NULL", name="completed"),
     CheckConstraint("status <> 'received' OR awaited IS NOT NULL", name="received"),
     CheckConstraint("image_purged_at IS NULL OR (image IS NOT NULL AND completed_at IS NOT NULL)", name="purged"),
-    CheckConstraint(f"({_one_of('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="ended"),
+    CheckConstraint(f"({one_of('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="ended"),
     Index("requests_deadline_idx", "callback_deadline_at", postgresql_where=text("callback_deadline_at IS NOT NULL")),
     Index(
         "requests_undelivered_idx",
@@ -104,8 +94,8 @@ request_changes = Table(
     Column("version", Integer, primary_key=True),
     Column("status", Text, nullable=False),
     Column("note", Text),
-    _moment("at", required=True),
-    CheckConstraint(_one_of("status", Status), name="status"),
+    moment("at", required=True),
+    CheckConstraint(one_of("status", Status), name="status"),
 )
 
 images = Table(
@@ -113,48 +103,7 @@ images = Table(
     metadata,
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), primary_key=True),
     Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL: images do not compress again
-    _moment("created_at", required=True),
-)
-
-destinations = Table(
-    "destinations",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("failures", Integer, nullable=False, server_default="0"),  # transient ones in a row
-    Column("allowance", Double),  # calls that may be in flight at once; NULL: as the settings say
-    Column("error_code", Text),
-    Column("error_detail", Text),
-    _moment("opened_at"),  # the breaker is open since then
-    _moment("probe_at"),  # the next try while it is open
-    CheckConstraint(_one_of("name", Destination), name="name"),
-    CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
-)
-
-incidents = Table(
-    "incidents",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("cause", Text, nullable=False),
-    Column("times", Integer, nullable=False),
-    Column("told_times", Integer, nullable=False, server_default="0"),
-    Column("told_over", Boolean, nullable=False, server_default=text("false")),  # that it is over
-    _moment("opened_at", required=True),
-    _moment("seen_at", required=True),
-    _moment("told_at"),
-    _moment("recovered_at"),
-    Index("incidents_open_idx", "cause", unique=True, postgresql_where=text("recovered_at IS NULL")),
-    Index("incidents_recovered_idx", "recovered_at", postgresql_where=text("recovered_at IS NOT NULL")),
-)
-
-occurrences = Table(
-    "occurrences",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("incident_id", BigInteger, ForeignKey(incidents.c.id, ondelete="CASCADE"), nullable=False),
-    Column("request_id", Uuid),  # as far as one is known
-    Column("detail", Text, nullable=False),
-    _moment("at", required=True),
-    Index("occurrences_incident_idx", "incident_id", "id"),
+    moment("created_at", required=True),
 )
 
 outbox = Table(
@@ -171,12 +120,12 @@ outbox = Table(
     Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row
     Column("error_code", Text),
     Column("error_detail", Text),
-    _moment("created_at", required=True),
-    _moment("due_at", required=True),  # of a leased entry: when the lease ends
-    _moment("give_up_at"),  # no try after this moment, whatever the schedule says
-    _moment("finished_at"),
-    CheckConstraint(_one_of("step", Step), name="step"),
-    CheckConstraint(_one_of("state", ENTRY_STATES), name="state"),
+    moment("created_at", required=True),
+    moment("due_at", required=True),  # of a leased entry: when the lease ends
+    moment("give_up_at"),  # no try after this moment, whatever the schedule says
+    moment("finished_at"),
+    CheckConstraint(one_of("step", Step), name="step"),
+    CheckConstraint(one_of("state", ENTRY_STATES), name="state"),
     CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished"),
     CheckConstraint("lease_owner IS NULL OR state = 'pending'", name="lease"),
     CheckConstraint("(step = 'alert') = (request_id IS NULL)", name="request"),
@@ -191,6 +140,7 @@ outbox = Table(
         postgresql_where=text("state = 'pending' AND incident_id IS NOT NULL"),
     ),
     Index("outbox_delivering_idx", "due_at", postgresql_where=text("step = 'deliver' AND lease_owner IS NOT NULL")),
+    Index("outbox_incident_idx", "incident_id", postgresql_where=text("incident_id IS NOT NULL")),
     Index("outbox_request_idx", "request_id"),
 )
 
@@ -206,9 +156,9 @@ attempts = Table(
     Column("http_status", Integer),
     Column("error_code", Text),
     Column("detail", Text),
-    _moment("started_at", required=True),
-    _moment("finished_at", required=True),
-    CheckConstraint(_one_of("outcome", ATTEMPT_OUTCOMES), name="outcome"),
+    moment("started_at", required=True),
+    moment("finished_at", required=True),
+    CheckConstraint(one_of("outcome", ATTEMPT_OUTCOMES), name="outcome"),
     Index("attempts_request_idx", "request_id"),
     Index("attempts_entry_idx", "entry_id"),
 )
@@ -222,8 +172,8 @@ operations = Table(
     Column("target", Text, nullable=False),  # a dead letter's name, `request`, or `retention`
     Column("request_id", Uuid),
     Column("note", Text),
-    _moment("at", required=True),
-    CheckConstraint(_one_of("action", OPERATIONS), name="action"),
+    moment("at", required=True),
+    CheckConstraint(one_of("action", OPERATIONS), name="action"),
     Index("operations_request_idx", "request_id"),
 )
 
@@ -242,10 +192,10 @@ quarantine = Table(
     Column("image", LargeBinary),  # what came beside it (v2)
     Column("fingerprint", LargeBinary, nullable=False),
     Column("times_seen", Integer, nullable=False, server_default="1"),
-    _moment("created_at", required=True),
-    _moment("seen_at", required=True),
-    _moment("handled_at"),
-    CheckConstraint(_one_of("state", QUARANTINE_STATES), name="state"),
+    moment("created_at", required=True),
+    moment("seen_at", required=True),
+    moment("handled_at"),
+    CheckConstraint(one_of("state", QUARANTINE_STATES), name="state"),
     CheckConstraint("(state = 'open') = (handled_at IS NULL)", name="handled"),
     Index("quarantine_open_idx", "created_at", postgresql_where=text("state = 'open'")),
     Index("quarantine_owed_idx", "request_id", postgresql_where=text("state = 'open'")),

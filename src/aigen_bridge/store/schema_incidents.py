@@ -1,0 +1,61 @@
+"""The tables of what goes wrong outside of single requests: systems that are out, and what people are told."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+from aigen_bridge.domain.destination import Destination
+from aigen_bridge.store.columns import metadata, moment, one_of
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False, server_default="0"),  # transient ones in a row
+    Column("allowance", Double),  # calls that may be in flight at once; NULL: as the settings say
+    Column("error_code", Text),
+    Column("error_detail", Text),
+    moment("opened_at"),  # the breaker is open since then
+    moment("probe_at"),  # the next try while it is open
+    CheckConstraint(one_of("name", Destination), name="name"),
+    CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("cause", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("told_times", Integer, nullable=False, server_default="0"),
+    Column("told_over", Boolean, nullable=False, server_default=text("false")),  # that it is over
+    moment("opened_at", required=True),
+    moment("seen_at", required=True),
+    moment("told_at"),
+    moment("recovered_at"),
+    Index("incidents_open_idx", "cause", unique=True, postgresql_where=text("recovered_at IS NULL")),
+    Index("incidents_recovered_idx", "recovered_at", postgresql_where=text("recovered_at IS NOT NULL")),
+)
+
+occurrences = Table(
+    "occurrences",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("incident_id", BigInteger, ForeignKey(incidents.c.id, ondelete="CASCADE"), nullable=False),
+    Column("request_id", Uuid),  # as far as one is known
+    Column("detail", Text, nullable=False),
+    moment("at", required=True),
+    Index("occurrences_incident_idx", "incident_id", "id"),
+)
