@@ -23,15 +23,14 @@ class RefusedError(Exception):
 class Addon:
     """Asks over all API processes in turn and remembers what it was promised."""
 
-    def __init__(self, bases: Sequence[str], http: httpx.AsyncClient) -> None:
+    def __init__(self, apis: Sequence[httpx.AsyncClient]) -> None:
         self.accepted: set[str] = set()
         self.cancelled: set[str] = set()
         """Those whose cancellation was answered with 200."""
         self.refused: list[str] = []
         """Answers that must not be: 409 for the same content, any other refusal, a repeat taken as new."""
         self.answers: Counter[str] = Counter()
-        self._bases = bases
-        self._http = http
+        self._apis = apis
         self._turns = count()
 
     async def carry_out(self, order: Order) -> None:
@@ -75,10 +74,10 @@ class Addon:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _try(self, path: str, order: Order) -> httpx.Response | None:
-        base = self._bases[next(self._turns) % len(self._bases)]
+        api = self._apis[next(self._turns) % len(self._apis)]
         headers = {"X-API-Key": KEYS["odoo"]}
         try:
-            answer = await self._http.post(base + path, json=order.event, headers=headers, timeout=SECONDS)
+            answer = await api.post(path, json=order.event, headers=headers, timeout=SECONDS)
         except httpx.TransportError as error:
             self.answers[type(error).__name__] += 1
             return None

@@ -49,9 +49,9 @@ class Answered:
 
 
 class Door:
-    """An ASGI application before API processes at `bases`."""
+    """An ASGI application before API processes."""
 
-    def __init__(self, bases: Sequence[str], http: httpx.AsyncClient, seed: int) -> None:
+    def __init__(self, apis: Sequence[httpx.AsyncClient], seed: int) -> None:
         self.app = Starlette(routes=[Route(PATH, self._callback, methods=["POST"])])
         self.wire: Wire = CALM
         self.answers: list[Answered] = []
@@ -59,8 +59,7 @@ class Door:
         """Callbacks under way."""
         self.last_at = 0.0
         """When the last one came or went, by the loop's clock."""
-        self._bases = bases
-        self._http = http
+        self._apis = apis
         self._random = Random(seed)
         self._turns = count()
 
@@ -98,11 +97,11 @@ class Door:
     async def _ask_in_turn(self, request: Request, body: bytes, turn: int) -> httpx.Response | str:
         """The answer, or what went wrong; who takes no connection is passed over, who breaks off is not asked again."""
         headers = {name: value for name, value in request.headers.items() if name not in {"host", "content-length"}}
-        for number in range(len(self._bases)):
-            base = self._bases[(turn + number) % len(self._bases)]
+        for number in range(len(self._apis)):
+            api = self._apis[(turn + number) % len(self._apis)]
             try:
-                return await self._http.post(base + request.url.path, content=body, headers=headers, timeout=SECONDS)
-            except httpx.ConnectError:
+                return await api.post(request.url.path, content=body, headers=headers, timeout=SECONDS)
+            except (httpx.ConnectError, httpx.PoolTimeout):
                 continue
             except httpx.TransportError as error:
                 return type(error).__name__

@@ -98,12 +98,12 @@ def _bug(name: str, line: str) -> str:
     return f"{name}: {told['event']} {' < '.join(reversed(raised))[:400]}"
 
 
-async def dead_letters(base: str, http: httpx.AsyncClient) -> list[Row]:
+async def dead_letters(api: httpx.AsyncClient) -> list[Row]:
     """What the API says needs a person."""
     found: list[Row] = []
     query: dict[str, Any] = {"limit": 200}
     while True:
-        answer = await http.get(base + DEAD_LETTERS, params=query, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
+        answer = await api.get(DEAD_LETTERS, params=query, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
         page = answer.raise_for_status().json()
         found += page["items"]
         if page["nextCursor"] is None:
@@ -111,12 +111,12 @@ async def dead_letters(base: str, http: httpx.AsyncClient) -> list[Row]:
         query["cursor"] = page["nextCursor"]
 
 
-async def replay(base: str, http: httpx.AsyncClient, letters: Iterable[Row]) -> Counter[str]:
+async def replay(api: httpx.AsyncClient, letters: Iterable[Row]) -> Counter[str]:
     """Put dead letters back, as a person does; the statuses that were answered."""
     answers: Counter[str] = Counter()
     for letter in letters:
-        path = f"{base}{DEAD_LETTERS}/{letter['id']}/replay"
-        answer = await http.post(path, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
+        path = f"{DEAD_LETTERS}/{letter['id']}/replay"
+        answer = await api.post(path, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
         answers[str(answer.status_code)] += 1
     return answers
 

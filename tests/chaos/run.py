@@ -48,7 +48,7 @@ class Stage:
     door: Door
     sky: Sky
     striker: Striker
-    http: httpx.AsyncClient
+    api: httpx.AsyncClient
     say: Callable[[str], None]
 
 
@@ -77,18 +77,22 @@ async def run(schedule: Schedule, home: Path, *, processes: int, console: Consol
 @asynccontextmanager
 async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[str], None]) -> AsyncIterator[Stage]:
     ground = survey(home, apis=processes)
-    bases = [url(port) for port in ground.apis]
     async with AsyncExitStack() as opened:
         database = opened.enter_context(postgres(home / "postgres"))
-        no_limit = httpx.Limits(max_connections=None)
-        http = await opened.enter_async_context(httpx.AsyncClient(limits=no_limit, trust_env=False, verify=False))
-        door = Door(bases, http, schedule.seed)
+        asking, reporting = [[await opened.enter_async_context(_caller(p)) for p in ground.apis] for _ in range(2)]
+        door = Door(reporting, schedule.seed)
         await opened.enter_async_context(serving(door.app, port=ground.door))
         everything = supervised(ground, environment(ground, database.url), processes=processes, style=schedule.style)
         supervisor = await opened.enter_async_context(everything)
-        sky = Sky(ground, door, http)
+        sky = Sky(door, *[await opened.enter_async_context(_caller(port)) for port in (ground.n8n, ground.odoo)])
         striker = Striker(ground, supervisor, database, sky)
-        yield Stage(schedule, ground, database, supervisor, Addon(bases, http), door, sky, striker, http, say)
+        yield Stage(schedule, ground, database, supervisor, Addon(asking), door, sky, striker, asking[0], say)
+
+
+def _caller(port: int) -> httpx.AsyncClient:
+    """A client for one process. Few connections: each call looks at all of them."""
+    few = httpx.Limits(max_connections=30, max_keepalive_connections=10)
+    return httpx.AsyncClient(base_url=url(port), limits=few, trust_env=False, verify=False)
 
 
 async def _play(stage: Stage) -> None:
@@ -118,9 +122,8 @@ async def _calm_down(stage: Stage) -> Counter[str]:
     await stage.sky.clear()
     await _until(lambda: _ended(stage))
     stage.say("A person puts the dead letters back; then the books are compared.")
-    base = url(stage.ground.apis[0])
-    letters = [letter for letter in await known.dead_letters(base, stage.http) if letter["kind"] != "callback"]
-    replayed = await known.replay(base, stage.http, letters)
+    letters = [letter for letter in await known.dead_letters(stage.api) if letter["kind"] != "callback"]
+    replayed = await known.replay(stage.api, letters)
     await _until(lambda: _ended(stage))
     for name in ("n8n", "odoo"):
         await stage.sky.look(name)
@@ -154,7 +157,7 @@ async def _count(stage: Stage, query: str) -> int:
 
 async def _facts(stage: Stage) -> Facts:
     addon, supervisor = stage.addon, stage.supervisor
-    letters = await known.dead_letters(url(stage.ground.apis[0]), stage.http)
+    letters = await known.dead_letters(stage.api)
     stored = await asyncio.to_thread(known.stored, stage.database)
     return Facts(
         ordered=frozenset(order.request_id for order in stage.schedule.orders),
