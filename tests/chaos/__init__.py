@@ -17,5 +17,6 @@
 | `callbacks.py`  | what the answers to N8N's callbacks promised                                        |
 | `ledger.py`     | compares the facts: what does not balance                                           |
 | `sheet.py`      | prints the ledger                                                                   |
+| `story.py`      | all that is known of a request that does not balance                                |
 | `run.py`        | one run, from the first process to the last line                                    |
 """

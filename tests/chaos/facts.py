@@ -26,10 +26,11 @@ QUERIES = {
     "changes": "SELECT request_id::text, version, status FROM request_changes ORDER BY request_id, version",
     "entries": "SELECT id, request_id::text, step, state, attempts, error_code FROM outbox ORDER BY id",
     "tries": """
-        SELECT entry_id, step, request_id::text, number, outcome, finished_at - started_at AS took
+        SELECT entry_id, step, request_id::text, number, outcome, finished_at, finished_at - started_at AS took
         FROM attempts WHERE outcome <> 'lost' ORDER BY id""",
     "quarantine": "SELECT id, request_id::text, error_code FROM quarantine WHERE state = 'open'",
 }
+ALERTED = "SELECT DISTINCT request_id::text FROM occurrences"
 BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "api.bug", "request.was_forgotten")
 """What the bridge logs when something happens that nobody expected."""
 
@@ -60,6 +61,10 @@ class Facts:
     """SHA-256 of Odoo's images whose bytes are not what their name says."""
     dead_letters: frozenset[str] = frozenset()
     """As the API lists them: `entry-7`, `callback-7`."""
+    replayed: frozenset[str] = frozenset()
+    """Dead letters that a person put back in the end."""
+    alerted: frozenset[str | None] | None = None
+    """Requests about which people were told; None when this version of the bridge tells nobody."""
     fallen: tuple[str, ...] = ()
     bugs: tuple[str, ...] = ()
 
@@ -69,6 +74,8 @@ def stored(database: Postgres) -> dict[str, Any]:
     found: dict[str, Any] = {name: database.read(query) for name, query in QUERIES.items()}
     found["requests"] = {row["request_id"]: row for row in found["requests"]}
     found["changes"] = _by(found["changes"], "request_id")
+    if database.read("SELECT to_regclass('occurrences') IS NOT NULL AS exists")[0]["exists"]:
+        found["alerted"] = frozenset(row["request_id"] for row in database.read(ALERTED))
     return found
 
 
@@ -111,13 +118,14 @@ async def dead_letters(api: httpx.AsyncClient) -> list[Row]:
         query["cursor"] = page["nextCursor"]
 
 
-async def replay(api: httpx.AsyncClient, letters: Iterable[Row]) -> Counter[str]:
-    """Put dead letters back, as a person does; the statuses that were answered."""
-    answers: Counter[str] = Counter()
-    for letter in letters:
-        path = f"{DEAD_LETTERS}/{letter['id']}/replay"
-        answer = await api.post(path, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
-        answers[str(answer.status_code)] += 1
+async def replay(api: httpx.AsyncClient) -> dict[str, int]:
+    """Put every dead letter back, as a person does; the status that each was answered."""
+    answers: dict[str, int] = {}
+    for letter in await dead_letters(api):
+        if letter["kind"] != "callback":  # those contradict what is known, and would again
+            path = f"{DEAD_LETTERS}/{letter['id']}/replay"
+            answer = await api.post(path, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
+            answers[letter["id"]] = answer.status_code
     return answers
 
 

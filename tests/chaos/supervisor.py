@@ -118,6 +118,8 @@ async def supervised(
     supervisor = Supervisor(_places(ground, processes, style), environment, ground.home)
     try:
         await asyncio.gather(*(supervisor.start(place) for place in supervisor.places.values()))
+        if supervisor.fallen:
+            raise RuntimeError("\n".join(["What is to be killed does not even start.", *supervisor.fallen]))
         yield supervisor
     finally:
         await supervisor.close()
