@@ -29,8 +29,8 @@ from chaos.supervisor import Supervisor, supervised
 
 SILENCE_SECONDS = 5.0
 """Longer than N8N waits between two tries at a callback: what has not come by then never will."""
-SETTLE_SECONDS = 90.0
-"""For what is still to be tried again once nothing goes wrong any more."""
+SETTLE_SECONDS = 120.0
+"""For what is still to be tried again once nothing goes wrong any more; a quiet machine needs a fifth of it."""
 OPEN = "SELECT count(*) AS open FROM requests WHERE status NOT IN ('completed', 'failed', 'cancelled')"
 OVERDUE = "SELECT count(*) AS overdue FROM requests WHERE error_code = 'timed_out'"
 LIVE = "SELECT count(*) AS live FROM outbox WHERE state = 'pending'"

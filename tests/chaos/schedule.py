@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from math import inf
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -91,7 +92,7 @@ _SECONDS: dict[tuple[Kind, str], tuple[float, float]] = {
     (Kind.KILL, "worker"): (0.1, 2),
     (Kind.KILL, "n8n"): (0.1, 3),
     (Kind.KILL, "odoo"): (0.1, 2.5),
-    (Kind.PAUSE, "worker"): (LEASE + 0.5, LEASE + 2.5),
+    (Kind.PAUSE, "worker"): (LEASE + 1, LEASE + 2.5),
     (Kind.PAUSE, "api"): (0.5, 3),
     (Kind.PAUSE, "odoo"): (0.5, 3.5),
     (Kind.ROLL, "api"): (0, 0),
@@ -135,7 +136,10 @@ def _order(random: Random, at: float) -> Order:
 
 
 def _strikes(random: Random, load: float, processes: int) -> tuple[Strike, ...]:
-    """Every kind once, one more every four seconds when there is time; all over with the load."""
+    """Every kind once, one more every four seconds when there is time; all over with the load but the last.
+
+    The last pauses a worker when nobody else is away, so that another takes over what it has in hand.
+    """
     wanted = [*_SECONDS, *random.choices([*_SECONDS, *_OFTEN], k=max(0, int((load - 10) / 4)))]
     random.shuffle(wanted)
     pace = (load - 1) / len(wanted)
@@ -143,7 +147,8 @@ def _strikes(random: Random, load: float, processes: int) -> tuple[Strike, ...]:
         _strike(random, kind, target, processes, earliest=1 + pace * number, latest=load)
         for number, (kind, target) in enumerate(wanted)
     ]
-    return tuple(sorted(blows, key=lambda blow: blow.at))
+    last = _strike(random, Kind.PAUSE, "worker", processes, earliest=load - 1, latest=inf)
+    return tuple(sorted([*blows, last], key=lambda blow: blow.at))
 
 
 def _strike(random: Random, kind: Kind, target: str, processes: int, *, earliest: float, latest: float) -> Strike:
