@@ -11,6 +11,7 @@
 | `postgres.py`   | a PostgreSQL that keeps its promises to the disk, and can be crashed                |
 | `supervisor.py` | starts the processes, starts them again, notices when one falls over by itself      |
 | `strikes.py`    | kills, pauses and restarts them, as the schedule says                               |
+| `promises.py`   | the moments in which something is promised: the best ones to strike                 |
 | `addon.py`      | asks as Odoo's addon does, again and again until it is answered                     |
 | `door.py`       | the load balancer before the API: N8N's callbacks pass it, and it remembers them    |
 | `facts.py`      | what everybody knows at the end: the addon, the bridge, PostgreSQL, Odoo, N8N       |

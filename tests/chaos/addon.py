@@ -8,6 +8,7 @@ from itertools import count
 import httpx
 
 from chaos.ground import KEYS, REQUESTS
+from chaos.promises import Promises
 from chaos.schedule import Order
 
 SECONDS = 3.0
@@ -23,7 +24,7 @@ class RefusedError(Exception):
 class Addon:
     """Asks over all API processes in turn and remembers what it was promised."""
 
-    def __init__(self, apis: Sequence[httpx.AsyncClient]) -> None:
+    def __init__(self, apis: Sequence[httpx.AsyncClient], promises: Promises) -> None:
         self.accepted: set[str] = set()
         self.cancelled: set[str] = set()
         """Those whose cancellation was answered with 200."""
@@ -31,6 +32,7 @@ class Addon:
         """Answers that must not be: 409 for the same content, any other refusal, a repeat taken as new."""
         self.answers: Counter[str] = Counter()
         self._apis = apis
+        self._promises = promises
         self._turns = count()
 
     async def carry_out(self, order: Order) -> None:
@@ -74,12 +76,14 @@ class Addon:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _try(self, path: str, order: Order) -> httpx.Response | None:
-        api = self._apis[next(self._turns) % len(self._apis)]
+        number = next(self._turns) % len(self._apis)
         headers = {"X-API-Key": KEYS["odoo"]}
         try:
-            answer = await api.post(path, json=order.event, headers=headers, timeout=SECONDS)
+            answer = await self._apis[number].post(path, json=order.event, headers=headers, timeout=SECONDS)
         except httpx.TransportError as error:
             self.answers[type(error).__name__] += 1
             return None
+        if answer.is_success:
+            self._promises.made(number)
         self.answers[str(answer.status_code)] += 1
         return answer

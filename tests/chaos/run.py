@@ -21,6 +21,7 @@ from chaos.facts import Facts
 from chaos.ground import Ground, environment, survey, url
 from chaos.ledger import compare
 from chaos.postgres import Postgres, postgres
+from chaos.promises import Promises
 from chaos.schedule import Schedule
 from chaos.sheet import Report, show
 from chaos.sky import Sky
@@ -83,13 +84,14 @@ async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[st
     async with AsyncExitStack() as opened:
         database = opened.enter_context(postgres(home / "postgres"))
         asking, reporting = [[await opened.enter_async_context(_caller(p)) for p in ground.apis] for _ in range(2)]
-        door = Door(reporting, schedule.seed)
+        promises = Promises()
+        door = Door(reporting, promises, schedule.seed)
         await opened.enter_async_context(serving(door.app, port=ground.door))
         everything = supervised(ground, environment(ground, database.url), processes=processes, style=schedule.style)
         supervisor = await opened.enter_async_context(everything)
         sky = Sky(door, *[await opened.enter_async_context(_caller(port)) for port in (ground.n8n, ground.odoo)])
-        striker = Striker(ground, supervisor, database, sky)
-        yield Stage(schedule, ground, database, supervisor, Addon(asking), door, sky, striker, asking[0], say)
+        striker = Striker(ground, supervisor, database, sky, promises)
+        yield Stage(schedule, ground, database, supervisor, Addon(asking, promises), door, sky, striker, asking[0], say)
 
 
 def _caller(port: int) -> httpx.AsyncClient:

@@ -10,6 +10,7 @@ import psycopg
 
 from chaos.ground import Ground
 from chaos.postgres import Postgres
+from chaos.promises import Promises
 from chaos.schedule import Kind, Strike
 from chaos.sky import Sky
 from chaos.supervisor import Place, Supervisor, n8n_arguments
@@ -30,12 +31,13 @@ class Striker:
     supervisor: Supervisor
     database: Postgres
     sky: Sky
+    promises: Promises
     done: Counter[str] = field(default_factory=Counter)
 
     async def strike(self, strike: Strike) -> None:
         """One blow, until its target is back."""
         if strike.kind is Kind.CRASH:
-            await self.database.crash(strike.seconds)
+            await self.database.crash(strike.seconds, self.promises.strike)
         else:
             place = self.supervisor.places[strike.target]
             async with place.lock:  # who is down already is struck when it is back
@@ -62,7 +64,12 @@ class Striker:
         await self.sky.renew(place.name)
 
     async def _seize(self, place: Place) -> None:
-        """SIGSTOP; a worker in the middle of a delivery, if there is one soon."""
+        """SIGSTOP; an API process that has just promised something, a worker in the middle of a delivery, if there is
+        one soon.
+        """
+        if place.name.startswith("api"):
+            await self.promises.strike(lambda: place.send(signal.SIGSTOP), by=place.name)
+            return
         until = asyncio.get_running_loop().time() + SEIZE_SECONDS
         place.send(signal.SIGSTOP)
         while place.name.startswith("worker") and not await self._delivers(place):

@@ -37,7 +37,7 @@ class Weather:
 def draw_weather(random: Random, *, at: float) -> Weather:
     """Weather that differs from case to case, and never so bad that nothing gets through."""
     wire = Wire(
-        both=_chance(random, 0.05, 0.2),
+        both=_chance(random, 0.15, 0.35),
         answer_lost=_chance(random, 0, 0.08),
         held=_chance(random, 0, 0.1),
         held_seconds=round(random.uniform(0.1, 2), 2),
