@@ -78,6 +78,10 @@ _SETTLE = text("""
         SELECT h.id, h.request_id, h.step, h.attempts, s.outcome, s.http_status, s.error_code, s.detail,
             now() - make_interval(secs => s.seconds)
         FROM held AS h JOIN settled AS s USING (id)
+        WHERE NOT EXISTS (  -- this very try, written before its connection broke
+            SELECT FROM attempts AS a WHERE a.entry_id = h.id AND a.number = h.attempts
+                AND a.finished_at - a.started_at = make_interval(secs => s.seconds)
+        )
     )
     SELECT id FROM held WHERE was = 'pending'
 """)
