@@ -14,6 +14,8 @@ from chaos.schedule import Order
 SECONDS = 3.0
 """For one try."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+IN_HAND = 50
+"""Questions that are being asked again and again at once: what waits for a slow machine must not make it slower."""
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -34,6 +36,7 @@ class Addon:
         self._apis = apis
         self._promises = promises
         self._turns = count()
+        self._in_hand = asyncio.Semaphore(IN_HAND)
 
     async def carry_out(self, order: Order) -> None:
         """Ask until it is accepted; ask again and cancel, if that is in the order."""
@@ -65,6 +68,10 @@ class Addon:
             self.refused.append(f"{order.request_id}: answered with another request")
 
     async def _insist(self, path: str, order: Order, good: set[int]) -> httpx.Response:
+        async with self._in_hand:
+            return await self._insist_in_turn(path, order, good)
+
+    async def _insist_in_turn(self, path: str, order: Order, good: set[int]) -> httpx.Response:
         pause = FIRST_PAUSE
         while True:
             answer = await self._try(path, order)

@@ -15,7 +15,7 @@ from chaos.schedule import Kind, Strike
 from chaos.sky import Sky
 from chaos.supervisor import Place, Supervisor, n8n_arguments
 
-SEIZE_SECONDS = 3.0
+SEIZE_SECONDS, TAKE_OVER_SECONDS = 8.0, 15.0
 DELIVERS = """
     SELECT count(*) AS entries FROM outbox
     WHERE state = 'pending' AND step = 'deliver' AND lease_owner LIKE '%:{pid}'
@@ -50,6 +50,7 @@ class Striker:
             case Kind.PAUSE:
                 await self._seize(place)
                 await asyncio.sleep(strike.seconds)
+                await self._let_others_take_over(place)
                 place.send(signal.SIGCONT)
                 return
             case Kind.ROLL:
@@ -70,14 +71,26 @@ class Striker:
         if place.name.startswith("api"):
             await self.promises.strike(lambda: place.send(signal.SIGSTOP), by=place.name)
             return
-        until = asyncio.get_running_loop().time() + SEIZE_SECONDS
+        if place.name.startswith("worker"):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._seize_delivering(place), SEIZE_SECONDS)
         place.send(signal.SIGSTOP)
-        while place.name.startswith("worker") and not await self._delivers(place):
-            if asyncio.get_running_loop().time() > until:
-                return
-            place.send(signal.SIGCONT)
+
+    async def _seize_delivering(self, place: Place) -> None:
+        while True:
+            if await self._delivers(place):
+                place.send(signal.SIGSTOP)
+                if await self._delivers(place):  # still, now that it cannot finish
+                    return
+                place.send(signal.SIGCONT)
             await asyncio.sleep(0.02)
-            place.send(signal.SIGSTOP)
+
+    async def _let_others_take_over(self, place: Place) -> None:
+        """On a slow machine it takes longer than the lease until somebody has what a paused worker held."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TAKE_OVER_SECONDS):
+                while place.name.startswith("worker") and await self._delivers(place):
+                    await asyncio.sleep(0.1)
 
     async def _delivers(self, place: Place) -> bool:
         with contextlib.suppress(psycopg.Error):
