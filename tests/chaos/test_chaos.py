@@ -1,5 +1,6 @@
 """The short form of the proof, and proof that its ledger sees what it must see."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from chaos.door import Answered
 from chaos.facts import Facts
 from chaos.ground import COMPILED_ONCE
 from chaos.ledger import ACCOUNTS, compare
+from chaos.promises import Promises
 from chaos.schedule import Kind, draw
 from chaos.sheet import Report, show
 
@@ -176,3 +178,17 @@ def test_even_the_shortest_schedule_does_everything_once() -> None:
         assert {kind for kind, _ in struck} == set(Kind)
         assert {(Kind.KILL, name) for name in ("api", "worker", "odoo")} <= struck
         assert (Kind.PAUSE, "worker") in struck
+
+
+async def test_a_strike_falls_in_the_moment_of_the_next_promise() -> None:
+    promises, struck = Promises(), []
+    waiting = asyncio.create_task(promises.strike(lambda: struck.append("api-2"), by="api-2"))
+    await asyncio.sleep(0)
+
+    promises.made(0)  # another process
+    assert not struck
+    promises.made(1)
+    assert struck == ["api-2"]
+    await waiting
+    promises.made(1)
+    assert struck == ["api-2"]
