@@ -11,11 +11,13 @@
 | `postgres.py`   | a PostgreSQL that keeps its promises to the disk, and can be crashed                |
 | `supervisor.py` | starts the processes, starts them again, notices when one falls over by itself      |
 | `strikes.py`    | kills, pauses and restarts them, as the schedule says                               |
+| `promises.py`   | the moments in which something is promised: the best ones to strike                 |
 | `addon.py`      | asks as Odoo's addon does, again and again until it is answered                     |
 | `door.py`       | the load balancer before the API: N8N's callbacks pass it, and it remembers them    |
 | `facts.py`      | what everybody knows at the end: the addon, the bridge, PostgreSQL, Odoo, N8N       |
 | `callbacks.py`  | what the answers to N8N's callbacks promised                                        |
 | `ledger.py`     | compares the facts: what does not balance                                           |
 | `sheet.py`      | prints the ledger                                                                   |
+| `story.py`      | all that is known of a request that does not balance                                |
 | `run.py`        | one run, from the first process to the last line                                    |
 """

@@ -8,11 +8,14 @@ from itertools import count
 import httpx
 
 from chaos.ground import KEYS, REQUESTS
+from chaos.promises import Promises
 from chaos.schedule import Order
 
 SECONDS = 3.0
 """For one try."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+IN_HAND = 50
+"""Questions that are being asked again and again at once: what waits for a slow machine must not make it slower."""
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -23,16 +26,17 @@ class RefusedError(Exception):
 class Addon:
     """Asks over all API processes in turn and remembers what it was promised."""
 
-    def __init__(self, bases: Sequence[str], http: httpx.AsyncClient) -> None:
+    def __init__(self, apis: Sequence[httpx.AsyncClient], promises: Promises) -> None:
         self.accepted: set[str] = set()
         self.cancelled: set[str] = set()
         """Those whose cancellation was answered with 200."""
         self.refused: list[str] = []
         """Answers that must not be: 409 for the same content, any other refusal, a repeat taken as new."""
         self.answers: Counter[str] = Counter()
-        self._bases = bases
-        self._http = http
+        self._apis = apis
+        self._promises = promises
         self._turns = count()
+        self._in_hand = asyncio.Semaphore(IN_HAND)
 
     async def carry_out(self, order: Order) -> None:
         """Ask until it is accepted; ask again and cancel, if that is in the order."""
@@ -64,6 +68,10 @@ class Addon:
             self.refused.append(f"{order.request_id}: answered with another request")
 
     async def _insist(self, path: str, order: Order, good: set[int]) -> httpx.Response:
+        async with self._in_hand:
+            return await self._insist_in_turn(path, order, good)
+
+    async def _insist_in_turn(self, path: str, order: Order, good: set[int]) -> httpx.Response:
         pause = FIRST_PAUSE
         while True:
             answer = await self._try(path, order)
@@ -75,12 +83,14 @@ class Addon:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _try(self, path: str, order: Order) -> httpx.Response | None:
-        base = self._bases[next(self._turns) % len(self._bases)]
+        number = next(self._turns) % len(self._apis)
         headers = {"X-API-Key": KEYS["odoo"]}
         try:
-            answer = await self._http.post(base + path, json=order.event, headers=headers, timeout=SECONDS)
+            answer = await self._apis[number].post(path, json=order.event, headers=headers, timeout=SECONDS)
         except httpx.TransportError as error:
             self.answers[type(error).__name__] += 1
             return None
+        if answer.is_success:
+            self._promises.made(number)
         self.answers[str(answer.status_code)] += 1
         return answer

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from aigen_bridge.sim.serving import DropConnection
+from chaos.promises import Promises
 from chaos.weather import CALM, Wire
 
 PATH = "/api/{version}/influencegen/ai-image-callback"
@@ -49,9 +50,9 @@ class Answered:
 
 
 class Door:
-    """An ASGI application before API processes at `bases`."""
+    """An ASGI application before API processes."""
 
-    def __init__(self, bases: Sequence[str], http: httpx.AsyncClient, seed: int) -> None:
+    def __init__(self, apis: Sequence[httpx.AsyncClient], promises: Promises, seed: int) -> None:
         self.app = Starlette(routes=[Route(PATH, self._callback, methods=["POST"])])
         self.wire: Wire = CALM
         self.answers: list[Answered] = []
@@ -59,8 +60,8 @@ class Door:
         """Callbacks under way."""
         self.last_at = 0.0
         """When the last one came or went, by the loop's clock."""
-        self._bases = bases
-        self._http = http
+        self._apis = apis
+        self._promises = promises
         self._random = Random(seed)
         self._turns = count()
 
@@ -98,15 +99,20 @@ class Door:
     async def _ask_in_turn(self, request: Request, body: bytes, turn: int) -> httpx.Response | str:
         """The answer, or what went wrong; who takes no connection is passed over, who breaks off is not asked again."""
         headers = {name: value for name, value in request.headers.items() if name not in {"host", "content-length"}}
-        for number in range(len(self._bases)):
-            base = self._bases[(turn + number) % len(self._bases)]
+        for number in ((turn + n) % len(self._apis) for n in range(len(self._apis))):
             try:
-                return await self._http.post(base + request.url.path, content=body, headers=headers, timeout=SECONDS)
-            except httpx.ConnectError:
+                return await self._ask(number, request.url.path, body, headers)
+            except (httpx.ConnectError, httpx.PoolTimeout):
                 continue
             except httpx.TransportError as error:
                 return type(error).__name__
         return "ConnectError"
+
+    async def _ask(self, number: int, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        answer = await self._apis[number].post(path, content=body, headers=headers, timeout=SECONDS)
+        if answer.is_success:
+            self._promises.made(number)
+        return answer
 
     def _touch(self) -> None:
         self.last_at = asyncio.get_running_loop().time()

@@ -26,10 +26,11 @@ QUERIES = {
     "changes": "SELECT request_id::text, version, status FROM request_changes ORDER BY request_id, version",
     "entries": "SELECT id, request_id::text, step, state, attempts, error_code FROM outbox ORDER BY id",
     "tries": """
-        SELECT entry_id, step, request_id::text, number, outcome, finished_at - started_at AS took
+        SELECT entry_id, step, request_id::text, number, outcome, finished_at, finished_at - started_at AS took
         FROM attempts WHERE outcome <> 'lost' ORDER BY id""",
     "quarantine": "SELECT id, request_id::text, error_code FROM quarantine WHERE state = 'open'",
 }
+ALERTED = "SELECT DISTINCT request_id::text FROM occurrences"
 BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "api.bug", "request.was_forgotten")
 """What the bridge logs when something happens that nobody expected."""
 
@@ -60,6 +61,10 @@ class Facts:
     """SHA-256 of Odoo's images whose bytes are not what their name says."""
     dead_letters: frozenset[str] = frozenset()
     """As the API lists them: `entry-7`, `callback-7`."""
+    replayed: frozenset[str] = frozenset()
+    """Dead letters that a person put back in the end."""
+    alerted: frozenset[str | None] | None = None
+    """Requests about which people were told; None when this version of the bridge tells nobody."""
     fallen: tuple[str, ...] = ()
     bugs: tuple[str, ...] = ()
 
@@ -69,6 +74,8 @@ def stored(database: Postgres) -> dict[str, Any]:
     found: dict[str, Any] = {name: database.read(query) for name, query in QUERIES.items()}
     found["requests"] = {row["request_id"]: row for row in found["requests"]}
     found["changes"] = _by(found["changes"], "request_id")
+    if database.read("SELECT to_regclass('occurrences') IS NOT NULL AS exists")[0]["exists"]:
+        found["alerted"] = frozenset(row["request_id"] for row in database.read(ALERTED))
     return found
 
 
@@ -98,12 +105,12 @@ def _bug(name: str, line: str) -> str:
     return f"{name}: {told['event']} {' < '.join(reversed(raised))[:400]}"
 
 
-async def dead_letters(base: str, http: httpx.AsyncClient) -> list[Row]:
+async def dead_letters(api: httpx.AsyncClient) -> list[Row]:
     """What the API says needs a person."""
     found: list[Row] = []
     query: dict[str, Any] = {"limit": 200}
     while True:
-        answer = await http.get(base + DEAD_LETTERS, params=query, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
+        answer = await api.get(DEAD_LETTERS, params=query, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
         page = answer.raise_for_status().json()
         found += page["items"]
         if page["nextCursor"] is None:
@@ -111,13 +118,14 @@ async def dead_letters(base: str, http: httpx.AsyncClient) -> list[Row]:
         query["cursor"] = page["nextCursor"]
 
 
-async def replay(base: str, http: httpx.AsyncClient, letters: Iterable[Row]) -> Counter[str]:
-    """Put dead letters back, as a person does; the statuses that were answered."""
-    answers: Counter[str] = Counter()
-    for letter in letters:
-        path = f"{base}{DEAD_LETTERS}/{letter['id']}/replay"
-        answer = await http.post(path, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
-        answers[str(answer.status_code)] += 1
+async def replay(api: httpx.AsyncClient) -> dict[str, int]:
+    """Put every dead letter back, as a person does; the status that each was answered."""
+    answers: dict[str, int] = {}
+    for letter in await dead_letters(api):
+        if letter["kind"] != "callback":  # those contradict what is known, and would again
+            path = f"{DEAD_LETTERS}/{letter['id']}/replay"
+            answer = await api.post(path, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
+            answers[letter["id"]] = answer.status_code
     return answers
 
 

@@ -69,7 +69,13 @@ def environment(ground: Ground, database_url: str) -> dict[str, str]:
         "n8n": {"keys": [KEYS["n8n"]], "scopes": ["callbacks"]},
         "ops": {"keys": [KEYS["ops"]], "scopes": ["ops"]},
     }
-    odoo = {"url": url(ground.odoo), "database": "odoo", "login": "aigen-bridge", "api_key": ODOO_KEY, "timeout": "3s"}
+    odoo = {
+        "url": url(ground.odoo),
+        "database": "odoo",
+        "login": "aigen-bridge",
+        "api_key": ODOO_KEY,
+        "timeout": "2.5s",
+    }
     images = {"allow_http": True, "trusted_networks": ["127.0.0.0/8"], "timeout": "2s", "lifetime": "30s"}
     sections = {
         "clients": clients,

@@ -130,32 +130,46 @@ def _owed(facts: Facts) -> Iterator[str]:
 
 def _settled_twice(facts: Facts) -> Iterator[str]:
     """A try has one end. Two that took the same time are one that was written again after a broken commit."""
-    ends: dict[tuple[int, int], set[Any]] = defaultdict(set)
+    ends: dict[str, set[Any]] = defaultdict(set)
     for row in facts.tries:
-        ends[row["entry_id"], row["number"]].add((row["outcome"], row["took"]))
-    yield from (f"entry {e}, try {n}: {len(ways)} different ends" for (e, n), ways in ends.items() if len(ways) > 1)
+        ends[_try(row)].add((row["outcome"], row["took"]))
+    yield from (f"{name}: {len(ways)} different ends" for name, ways in ends.items() if len(ways) > 1)
 
 
 def _written_twice(facts: Facts) -> Iterator[str]:
-    counts = Counter((row["entry_id"], row["number"], row["outcome"], row["took"]) for row in facts.tries)
-    yield from (f"entry {e}, try {n}: {c} times" for (e, n, *_), c in counts.items() if c > 1)
+    counts = Counter((_try(row), row["outcome"], row["took"]) for row in facts.tries)
+    yield from (f"{name}: {number} times {outcome}" for (name, outcome, _), number in counts.items() if number > 1)
 
 
 def _unlisted(facts: Facts) -> Iterator[str]:
     dead = {f"entry-{row['id']}": _entry(row) for row in facts.entries if row["state"] == "dead"}
-    kept = {f"callback-{row['id']}": f"quarantined callback of {row['request_id']}" for row in facts.quarantine}
+    kept = {f"callback-{row['id']}": f"{row['request_id']}: callback in quarantine" for row in facts.quarantine}
     yield from (words for name, words in (dead | kept).items() if name not in facts.dead_letters)
 
 
+def _untold(facts: Facts) -> Iterator[str]:
+    """No dead letter without its alert, whether it was put back later or not."""
+    if facts.alerted is None:
+        return
+    for row in facts.entries:
+        dead = row["state"] == "dead" or f"entry-{row['id']}" in facts.replayed
+        if dead and row["request_id"] not in facts.alerted:
+            yield f"{_entry(row)} died, and nobody was told"
+    for row in facts.quarantine:
+        if row["request_id"] not in facts.alerted:
+            yield f"{row['request_id']}: its callback {row['id']} is in quarantine, and nobody was told"
+
+
+UNALERTED = "dead letters without an alert"
 ACCOUNTS: dict[str, Account] = {
-    "refused or never accepted": _not_accepted,
     "lost": _lost,
+    "duplicates": _duplicates,
+    "refused or never accepted": _not_accepted,
     "from nowhere": _from_nowhere,
     "not ended": _not_ended,
     "cancelled in vain": _cancelled_in_vain,
     "Odoo never heard of": _unheard_of,
     "Odoo knows other news": _other_news,
-    "duplicates in Odoo": _duplicates,
     "versions that went back": _backwards,
     "effects without a cause": _unfounded,
     "hashes that differ": _hashes,
@@ -169,9 +183,21 @@ ACCOUNTS: dict[str, Account] = {
     "tries settled twice": _settled_twice,
     "tries recorded twice": _written_twice,
     "dead letters not listed": _unlisted,
+    UNALERTED: _untold,
     "processes that fell over": lambda facts: iter(facts.fallen),
     "bugs in the logs": lambda facts: iter(facts.bugs),
 }
+
+
+def turnover(facts: Facts) -> dict[str, int]:
+    """What was done: the first three are the same number when the ledger balances."""
+    ended = [row for _, row in _ended(facts)]
+    return {
+        "accepted": len(facts.accepted),
+        "ended": len(ended),
+        "requests with their effect in Odoo": len(facts.effects),
+        "of them with an image": sum(row["status"] == "completed" for row in ended),
+    }
 
 
 def compare(facts: Facts) -> dict[str, list[str]]:
@@ -187,6 +213,10 @@ def _dead_letter(facts: Facts, name: str) -> bool:
     """Whether people are told that Odoo does not know how this request ended."""
     dead = (r for r in facts.entries if r["request_id"] == name and r["step"] == "deliver" and r["state"] == "dead")
     return any(f"entry-{row['id']}" in facts.dead_letters for row in dead)
+
+
+def _try(row: Row) -> str:
+    return f"{row['request_id']}: entry {row['entry_id']} ({row['step']}), try {row['number']}"
 
 
 def _entry(row: Row) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from chaos.facts import Facts
 from chaos.ground import Ground, environment, survey, url
 from chaos.ledger import compare
 from chaos.postgres import Postgres, postgres
+from chaos.promises import Promises
 from chaos.schedule import Schedule
 from chaos.sheet import Report, show
 from chaos.sky import Sky
@@ -29,11 +30,14 @@ from chaos.supervisor import Supervisor, supervised
 
 SILENCE_SECONDS = 5.0
 """Longer than N8N waits between two tries at a callback: what has not come by then never will."""
-SETTLE_SECONDS = 90.0
-"""For what is still to be tried again once nothing goes wrong any more."""
+SETTLE_SECONDS = 120.0
+"""For what is still to be tried again once nothing goes wrong any more; a quiet machine needs a fifth of it."""
 OPEN = "SELECT count(*) AS open FROM requests WHERE status NOT IN ('completed', 'failed', 'cancelled')"
 OVERDUE = "SELECT count(*) AS overdue FROM requests WHERE error_code = 'timed_out'"
 LIVE = "SELECT count(*) AS live FROM outbox WHERE state = 'pending'"
+UNTRIED = "SELECT count(*) AS untried FROM outbox WHERE state = 'pending' AND attempts = 0"
+BACKLOG_SECONDS = 10.0
+"""For what could not be worked on while its worker was away: it shall not wait for better weather."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Stage:
     door: Door
     sky: Sky
     striker: Striker
-    http: httpx.AsyncClient
+    api: httpx.AsyncClient
     say: Callable[[str], None]
 
 
@@ -62,33 +66,38 @@ async def run(schedule: Schedule, home: Path, *, processes: int, console: Consol
     async with _set(schedule, home, processes, say) as stage:
         await _play(stage)
         replayed = await _calm_down(stage)
-        facts = await _facts(stage)
+        facts = await _facts(stage, replayed)
         report = Report(
             seconds=time.monotonic() - began,
             load_seconds=schedule.load_seconds,
             strikes=stage.striker.done,
             faults=stage.sky.taken,
             asked=stage.addon.answers,
-            replayed=replayed,
+            replayed=Counter(map(str, replayed.values())),
         )
-    return show(facts, report, compare(facts), console)
+    return show(facts, report, compare(facts), console, home / "ledger.txt")
 
 
 @asynccontextmanager
 async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[str], None]) -> AsyncIterator[Stage]:
     ground = survey(home, apis=processes)
-    bases = [url(port) for port in ground.apis]
     async with AsyncExitStack() as opened:
         database = opened.enter_context(postgres(home / "postgres"))
-        no_limit = httpx.Limits(max_connections=None)
-        http = await opened.enter_async_context(httpx.AsyncClient(limits=no_limit, trust_env=False, verify=False))
-        door = Door(bases, http, schedule.seed)
+        asking, reporting = [[await opened.enter_async_context(_caller(p)) for p in ground.apis] for _ in range(2)]
+        promises = Promises()
+        door = Door(reporting, promises, schedule.seed)
         await opened.enter_async_context(serving(door.app, port=ground.door))
         everything = supervised(ground, environment(ground, database.url), processes=processes, style=schedule.style)
         supervisor = await opened.enter_async_context(everything)
-        sky = Sky(ground, door, http)
-        striker = Striker(ground, supervisor, database, sky)
-        yield Stage(schedule, ground, database, supervisor, Addon(bases, http), door, sky, striker, http, say)
+        sky = Sky(door, *[await opened.enter_async_context(_caller(port)) for port in (ground.n8n, ground.odoo)])
+        striker = Striker(ground, supervisor, database, sky, promises)
+        yield Stage(schedule, ground, database, supervisor, Addon(asking, promises), door, sky, striker, asking[0], say)
+
+
+def _caller(port: int) -> httpx.AsyncClient:
+    """A client for one process. Few connections: each call looks at all of them."""
+    few = httpx.Limits(max_connections=30, max_keepalive_connections=10)
+    return httpx.AsyncClient(base_url=url(port), limits=few, trust_env=False, verify=False)
 
 
 async def _play(stage: Stage) -> None:
@@ -112,15 +121,19 @@ async def _play(stage: Stage) -> None:
                 tasks.create_task(at(moment, work))
 
 
-async def _calm_down(stage: Stage) -> Counter[str]:
-    """Nothing goes wrong any more; wait until nothing moves any more. What does not end shows in the ledger."""
+async def _calm_down(stage: Stage) -> dict[str, int]:
+    """Nothing goes wrong any more; wait until nothing moves any more. What does not end shows in the ledger.
+
+    Returns what was answered for each dead letter that was put back.
+    """
+    await _until(lambda: _none(stage, UNTRIED), BACKLOG_SECONDS)
     stage.say("Nothing goes wrong any more. Waiting until everything has ended.")
     await stage.sky.clear()
     await _until(lambda: _ended(stage))
     stage.say("A person puts the dead letters back; then the books are compared.")
-    base = url(stage.ground.apis[0])
-    letters = [letter for letter in await known.dead_letters(base, stage.http) if letter["kind"] != "callback"]
-    replayed = await known.replay(base, stage.http, letters)
+    replayed = {}
+    with contextlib.suppress(httpx.HTTPError):  # an API that does not answer shows in the ledger
+        replayed = await known.replay(stage.api)
     await _until(lambda: _ended(stage))
     for name in ("n8n", "odoo"):
         await stage.sky.look(name)
@@ -129,32 +142,36 @@ async def _calm_down(stage: Stage) -> Counter[str]:
     return replayed
 
 
-async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = SETTLE_SECONDS) -> None:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SETTLE_SECONDS):
+        async with asyncio.timeout(seconds):
             while not await condition():
                 await asyncio.sleep(0.2)
 
 
 async def _ended(stage: Stage) -> bool:
     """Every request has ended, nothing is owed to anybody, and no late result will come any more."""
-    if stage.door.inside or await _count(stage, OPEN) or await _count(stage, LIVE):
+    if stage.door.inside or not await _none(stage, OPEN) or not await _none(stage, LIVE):
         return False
     silent = asyncio.get_running_loop().time() - stage.door.last_at > SILENCE_SECONDS
-    return silent or not await _count(stage, OVERDUE)
+    return silent or await _none(stage, OVERDUE)
 
 
-async def _count(stage: Stage, query: str) -> int:
-    try:
+async def _none(stage: Stage, query: str) -> bool:
+    """Whether the query counts nothing; a database that does not answer says nothing."""
+    with contextlib.suppress(psycopg.Error):
         (row,) = await asyncio.to_thread(stage.database.read, query)
-    except psycopg.Error:
-        return 1
-    return int(next(iter(row.values())))
+        return not next(iter(row.values()))
+    return False
 
 
-async def _facts(stage: Stage) -> Facts:
+async def _facts(stage: Stage, replayed: Iterable[str]) -> Facts:
     addon, supervisor = stage.addon, stage.supervisor
-    letters = await known.dead_letters(url(stage.ground.apis[0]), stage.http)
+    fallen, letters = list(supervisor.fallen), []
+    try:
+        letters = await known.dead_letters(stage.api)
+    except httpx.HTTPError as error:
+        fallen.append(f"the API does not list its dead letters: {error!r}")
     stored = await asyncio.to_thread(known.stored, stage.database)
     return Facts(
         ordered=frozenset(order.request_id for order in stage.schedule.orders),
@@ -163,7 +180,8 @@ async def _facts(stage: Stage) -> Facts:
         refused=tuple(addon.refused),
         callbacks=tuple(stage.door.answers),
         dead_letters=frozenset(letter["id"] for letter in letters),
-        fallen=tuple(supervisor.fallen),
+        replayed=frozenset(replayed),
+        fallen=tuple(fallen),
         bugs=known.bugs(sorted(stage.ground.home.glob("*.log"))),
         **stored,
         **known.applied(stage.ground.effects),

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from math import inf
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -12,8 +13,8 @@ from uuid import UUID
 from aigen_bridge.contracts import examples
 from chaos.weather import Weather, draw_weather
 
-LEASE = 4.0
-"""Seconds; what a worker must be paused for longer than."""
+LEASE = 3.0
+"""Seconds; longer than any call may take, and what a worker must be paused for longer than."""
 WEATHER_SECONDS = 15.0
 STYLES = ("v1", "v2", "v1-url")
 LOAD_SHARE = 0.6
@@ -91,7 +92,7 @@ _SECONDS: dict[tuple[Kind, str], tuple[float, float]] = {
     (Kind.KILL, "worker"): (0.1, 2),
     (Kind.KILL, "n8n"): (0.1, 3),
     (Kind.KILL, "odoo"): (0.1, 2.5),
-    (Kind.PAUSE, "worker"): (LEASE + 1, LEASE + 3),
+    (Kind.PAUSE, "worker"): (LEASE + 1, LEASE + 2.5),
     (Kind.PAUSE, "api"): (0.5, 3),
     (Kind.PAUSE, "odoo"): (0.5, 3.5),
     (Kind.ROLL, "api"): (0, 0),
@@ -99,7 +100,11 @@ _SECONDS: dict[tuple[Kind, str], tuple[float, float]] = {
     (Kind.CRASH, "postgres"): (0, 2),
 }
 """Every kind of blow, and the range of its seconds. Each happens at least once in a run."""
-_OFTEN = ((Kind.KILL, "api"), (Kind.KILL, "worker"), (Kind.PAUSE, "worker"), (Kind.KILL, "odoo"))
+_OFTEN = (
+    *((Kind.KILL, target) for target in ("api", "worker", "odoo")),
+    *[(Kind.PAUSE, "worker"), (Kind.CRASH, "postgres")] * 2,
+)
+"""Those that have the most to break, drawn besides all others."""
 _NUMBERED = frozenset({"api", "worker"})
 
 
@@ -131,15 +136,19 @@ def _order(random: Random, at: float) -> Order:
 
 
 def _strikes(random: Random, load: float, processes: int) -> tuple[Strike, ...]:
-    """Every kind once, one that tries the fence twice, then one more every four seconds; all over with the load."""
-    wanted = [*_SECONDS, (Kind.PAUSE, "worker"), *random.choices([*_SECONDS, *_OFTEN], k=max(0, int((load - 10) / 4)))]
+    """Every kind once, one more every four seconds when there is time; all over with the load but the last.
+
+    The last pauses a worker when nobody else is away, so that another takes over what it has in hand.
+    """
+    wanted = [*_SECONDS, *random.choices([*_SECONDS, *_OFTEN], k=max(0, int((load - 10) / 4)))]
     random.shuffle(wanted)
     pace = (load - 1) / len(wanted)
     blows = [
         _strike(random, kind, target, processes, earliest=1 + pace * number, latest=load)
         for number, (kind, target) in enumerate(wanted)
     ]
-    return tuple(sorted(blows, key=lambda blow: blow.at))
+    last = _strike(random, Kind.PAUSE, "worker", processes, earliest=load - 1, latest=inf)
+    return tuple(sorted([*blows, last], key=lambda blow: blow.at))
 
 
 def _strike(random: Random, kind: Kind, target: str, processes: int, *, earliest: float, latest: float) -> Strike:

@@ -7,19 +7,18 @@ from collections import Counter
 import httpx
 
 from chaos.door import Door
-from chaos.ground import Ground, url
 from chaos.weather import CALM, RawFault, Weather
 
+FAULTS = "/_sim/faults"
 TRIES = 3
 
 
 class Sky:
     """What goes wrong now, and how often what went wrong so far."""
 
-    def __init__(self, ground: Ground, door: Door, http: httpx.AsyncClient) -> None:
-        self._bases = {"n8n": url(ground.n8n), "odoo": url(ground.odoo)}
+    def __init__(self, door: Door, n8n: httpx.AsyncClient, odoo: httpx.AsyncClient) -> None:
+        self._simulators = {"n8n": n8n, "odoo": odoo}
         self._door = door
-        self._http = http
         self._now: Weather | None = None
         self._taken: dict[tuple[str, int], Counter[str]] = {}
         self._incarnations: Counter[str] = Counter()
@@ -32,22 +31,22 @@ class Sky:
     async def turn(self, weather: Weather) -> None:
         """From now on it is like this."""
         self._now, self._door.wire = weather, weather.wire
-        await asyncio.gather(*(self._apply(name) for name in self._bases))
+        await asyncio.gather(*(self._apply(name) for name in self._simulators))
 
     async def clear(self) -> None:
         """Nothing goes wrong any more."""
         self._now, self._door.wire = None, CALM
-        await asyncio.gather(*(self._apply(name) for name in self._bases))
+        await asyncio.gather(*(self._apply(name) for name in self._simulators))
 
     async def look(self, name: str) -> None:
         """Remember what happened in a simulator so far."""
         with contextlib.suppress(httpx.HTTPError, KeyError):
-            seen = await self._http.get(f"{self._bases[name]}/_sim/faults", timeout=1)
+            seen = await self._simulators[name].get(FAULTS, timeout=1)
             self._taken[name, self._incarnations[name]] = Counter(seen.json()["taken"])
 
     async def renew(self, name: str) -> None:
         """A simulator was started again and knows nothing of the weather."""
-        if name in self._bases:
+        if name in self._simulators:
             self._incarnations[name] += 1
             await self._apply(name)
 
@@ -56,8 +55,8 @@ class Sky:
         await self.look(name)
         for _ in range(TRIES):
             with contextlib.suppress(httpx.HTTPError):
-                await self._http.delete(f"{self._bases[name]}/_sim/faults", timeout=2)
-                await self._http.post(f"{self._bases[name]}/_sim/faults", json=self._faults(name), timeout=2)
+                await self._simulators[name].delete(FAULTS, timeout=2)
+                await self._simulators[name].post(FAULTS, json=self._faults(name), timeout=2)
                 return
             await asyncio.sleep(0.2)
 

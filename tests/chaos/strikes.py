@@ -10,11 +10,12 @@ import psycopg
 
 from chaos.ground import Ground
 from chaos.postgres import Postgres
+from chaos.promises import Promises
 from chaos.schedule import Kind, Strike
 from chaos.sky import Sky
 from chaos.supervisor import Place, Supervisor, n8n_arguments
 
-SEIZE_SECONDS = 3.0
+SEIZE_SECONDS, TAKE_OVER_SECONDS = 8.0, 15.0
 DELIVERS = """
     SELECT count(*) AS entries FROM outbox
     WHERE state = 'pending' AND step = 'deliver' AND lease_owner LIKE '%:{pid}'
@@ -30,12 +31,13 @@ class Striker:
     supervisor: Supervisor
     database: Postgres
     sky: Sky
+    promises: Promises
     done: Counter[str] = field(default_factory=Counter)
 
     async def strike(self, strike: Strike) -> None:
         """One blow, until its target is back."""
         if strike.kind is Kind.CRASH:
-            await self.database.crash(strike.seconds)
+            await self.database.crash(strike.seconds, self.promises.strike)
         else:
             place = self.supervisor.places[strike.target]
             async with place.lock:  # who is down already is struck when it is back
@@ -48,6 +50,7 @@ class Striker:
             case Kind.PAUSE:
                 await self._seize(place)
                 await asyncio.sleep(strike.seconds)
+                await self._let_others_take_over(place)
                 place.send(signal.SIGCONT)
                 return
             case Kind.ROLL:
@@ -62,15 +65,32 @@ class Striker:
         await self.sky.renew(place.name)
 
     async def _seize(self, place: Place) -> None:
-        """SIGSTOP; a worker in the middle of a delivery, if there is one soon."""
-        until = asyncio.get_running_loop().time() + SEIZE_SECONDS
+        """SIGSTOP; an API process that has just promised something, a worker in the middle of a delivery, if there is
+        one soon.
+        """
+        if place.name.startswith("api"):
+            await self.promises.strike(lambda: place.send(signal.SIGSTOP), by=place.name)
+            return
+        if place.name.startswith("worker"):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._seize_delivering(place), SEIZE_SECONDS)
         place.send(signal.SIGSTOP)
-        while place.name.startswith("worker") and not await self._delivers(place):
-            if asyncio.get_running_loop().time() > until:
-                return
-            place.send(signal.SIGCONT)
+
+    async def _seize_delivering(self, place: Place) -> None:
+        while True:
+            if await self._delivers(place):
+                place.send(signal.SIGSTOP)
+                if await self._delivers(place):  # still, now that it cannot finish
+                    return
+                place.send(signal.SIGCONT)
             await asyncio.sleep(0.02)
-            place.send(signal.SIGSTOP)
+
+    async def _let_others_take_over(self, place: Place) -> None:
+        """On a slow machine it takes longer than the lease until somebody has what a paused worker held."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TAKE_OVER_SECONDS):
+                while place.name.startswith("worker") and await self._delivers(place):
+                    await asyncio.sleep(0.1)
 
     async def _delivers(self, place: Place) -> bool:
         with contextlib.suppress(psycopg.Error):

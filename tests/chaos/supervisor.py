@@ -13,7 +13,8 @@ import httpx
 
 from chaos.ground import KEYS, ODOO_KEY, WEBHOOK_KEY, Ground, url
 
-START_SECONDS, STOP_SECONDS = 45, 30
+START_SECONDS, STOP_SECONDS = 120, 60
+"""Long enough for a machine that does much else."""
 GRACEFUL = frozenset({0, -signal.SIGTERM})
 """How a process may end after SIGTERM; uvicorn ends with the signal that it was sent."""
 
@@ -54,7 +55,7 @@ class Supervisor:
         self._watchers: set[asyncio.Task[None]] = set()
 
     async def start(self, place: Place) -> None:
-        """Start a process and wait until it is ready."""
+        """Start a process and wait until it is ready; `fallen` says if it never is."""
         place.end_is_meant = False
         place.log_read = place.log.stat().st_size if place.log.exists() else 0
         with place.log.open("ab") as log:
@@ -70,7 +71,10 @@ class Supervisor:
         watcher = asyncio.create_task(self._watch(place, place.process))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
-        await _until_ready(place)
+        try:
+            await _until_ready(place)
+        except TimeoutError:
+            self.fallen.append(f"{place.name} was not ready within {START_SECONDS} s")
 
     async def kill(self, place: Place) -> None:
         """Kill -9."""
@@ -118,6 +122,8 @@ async def supervised(
     supervisor = Supervisor(_places(ground, processes, style), environment, ground.home)
     try:
         await asyncio.gather(*(supervisor.start(place) for place in supervisor.places.values()))
+        if supervisor.fallen:
+            raise RuntimeError("\n".join(["What is to be killed does not even start.", *supervisor.fallen]))
         yield supervisor
     finally:
         await supervisor.close()
@@ -144,7 +150,7 @@ def _places(ground: Ground, processes: int, style: str) -> dict[str, Place]:
 
 
 async def _until_ready(place: Place) -> None:
-    async with asyncio.timeout(START_SECONDS), httpx.AsyncClient(trust_env=False, verify=False, timeout=1) as http:
+    async with asyncio.timeout(START_SECONDS), httpx.AsyncClient(trust_env=False, verify=False, timeout=5) as http:
         while place.pid and not await _is_ready(place, http):
             await asyncio.sleep(0.05)
 

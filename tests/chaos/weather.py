@@ -37,7 +37,7 @@ class Weather:
 def draw_weather(random: Random, *, at: float) -> Weather:
     """Weather that differs from case to case, and never so bad that nothing gets through."""
     wire = Wire(
-        both=_chance(random, 0.05, 0.2),
+        both=_chance(random, 0.15, 0.35),
         answer_lost=_chance(random, 0, 0.08),
         held=_chance(random, 0, 0.1),
         held_seconds=round(random.uniform(0.1, 2), 2),
@@ -69,10 +69,10 @@ def _odoo(random: Random) -> tuple[RawFault, ...]:
 
 def _common(random: Random, route: str) -> tuple[RawFault, ...]:
     return (
-        _fault(random, route, "status", 0, 0.05, status=random.choice([500, 502, 503])),
-        _fault(random, route, "drop", 0, 0.04),
-        _fault(random, route, "drop_after", 0, 0.05),
-        _fault(random, route, "status_after", 0, 0.04, status=504),
+        _fault(random, route, "status", 0.02, 0.06, status=random.choice([500, 502, 503])),
+        _fault(random, route, "drop", 0.02, 0.05),
+        _fault(random, route, "drop_after", 0.02, 0.06),
+        _fault(random, route, "status_after", 0.01, 0.04, status=504),
         _fault(random, route, "delay", 0, 0.08, delay=random.choice([0.1, 0.5, 1, 4])),
     )
 

@@ -105,7 +105,8 @@ async def test_a_worker_that_lost_its_lease_cannot_settle(
     assert (found.status, found.version) == (Status.DISPATCHED, 2)
 
 
-async def test_settling_twice_changes_nothing(requests: Requests, outbox: Outbox) -> None:
+async def test_settling_twice_changes_nothing(requests: Requests, outbox: Outbox, database: Database) -> None:
+    """As a worker does whose commit was done and whose connection broke before it heard of it."""
     [request_id] = await accept(requests)
     [held] = await claim(outbox)
 
@@ -114,6 +115,7 @@ async def test_settling_twice_changes_nothing(requests: Requests, outbox: Outbox
     found = await requests.get(request_id)
     assert found is not None
     assert found.version == 2
+    assert [e.number for e in await Timelines(database).read(request_id) if isinstance(e, Tried)] == [1]
 
 
 async def test_a_late_dispatch_answer_does_not_undo_a_callback(requests: Requests, outbox: Outbox) -> None:

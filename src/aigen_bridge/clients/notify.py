@@ -1,12 +1,15 @@
 """People, by mail, chat, webhook and whatever else Apprise knows (https://appriseit.com/services/)."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import structlog
-from apprise import Apprise, NotifyFormat, NotifyType
 from pydantic import SecretStr
 
 from aigen_bridge.domain.errors import TransientError
+
+if TYPE_CHECKING:
+    from apprise import Apprise
 
 log = structlog.get_logger(__name__)
 
@@ -19,12 +22,12 @@ class Notifier:
 
     async def tell(self, title: str, body: str, *, recovered: bool) -> None:
         """Send to all channels. Raises `TransientError` when none took it. Without channels, the log tells."""
-        kind = NotifyType.SUCCESS if recovered else NotifyType.FAILURE
         (log.warning if recovered else log.critical)("alert", title=title, body=body)
         if not self._channels:
             return
+        kind = "success" if recovered else "failure"
         taken = [
-            await channel.async_notify(body, title=title, notify_type=kind, body_format=NotifyFormat.TEXT)
+            await channel.async_notify(body, title=title, notify_type=kind, body_format="text")
             for channel in self._channels
         ]
         failed = [_name(channel) for channel, took in zip(self._channels, taken, strict=True) if not took]
@@ -34,12 +37,14 @@ class Notifier:
             raise TransientError("alert_failed", f"No channel took the alert: {', '.join(failed)}.")
 
 
-def _channel(url: SecretStr) -> Apprise:
+def _channel(url: SecretStr) -> "Apprise":
+    from apprise import Apprise  # noqa: PLC0415 - takes half a second, and a bridge without alerts needs none of it
+
     channel = Apprise()
     channel.add(url.get_secret_value())
     return channel
 
 
-def _name(channel: Apprise) -> str:
+def _name(channel: "Apprise") -> str:
     """The kind of a channel, such as `mailto`: its address may hold secrets."""
     return ", ".join(url.partition(":")[0] for url in channel.urls(privacy=True))

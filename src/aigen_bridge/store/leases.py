@@ -57,7 +57,9 @@ _WRITE = text("""
             CAST(:error_code AS text[]), CAST(:detail AS text[])
         ) AS settled (id, fence, state, outcome, due_at, seconds, http_status, error_code, detail)
     ), held AS (
-        SELECT o.id, o.fence, o.state AS was, o.request_id, o.step, o.attempts FROM outbox AS o
+        SELECT o.id, o.fence, o.request_id, o.step, o.attempts,
+            o.state = 'pending' AND o.lease_owner IS NOT NULL AS ours
+        FROM outbox AS o
         JOIN settled AS s ON o.id = s.id AND o.fence = s.fence
         ORDER BY o.id FOR NO KEY UPDATE OF o
     ), written AS (
@@ -70,15 +72,19 @@ _WRITE = text("""
             error_code = s.error_code,
             error_detail = s.detail
         FROM held AS h JOIN settled AS s USING (id, fence)
-        WHERE o.id = h.id AND h.was = 'pending'
+        WHERE o.id = h.id AND h.ours
     ), tried AS (
         INSERT INTO attempts
             (entry_id, request_id, step, number, outcome, http_status, error_code, detail, started_at)
         SELECT h.id, h.request_id, h.step, h.attempts, s.outcome, s.http_status, s.error_code, s.detail,
             now() - make_interval(secs => s.seconds)
         FROM held AS h JOIN settled AS s USING (id, fence)
+        WHERE NOT EXISTS (  -- this very try, written before its connection broke
+            SELECT FROM attempts AS a WHERE a.entry_id = h.id AND a.number IN (h.attempts, h.attempts + 1)
+                AND a.finished_at - a.started_at = make_interval(secs => s.seconds)
+        )
     )
-    SELECT id, fence FROM held WHERE was = 'pending'
+    SELECT id, fence FROM held WHERE ours
 """)
 
 _RELEASE = text("""
