@@ -40,7 +40,13 @@ class Outbox(Leases):
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[Claim]:
         """Lease up to `limit` due entries of a step to `owner`, the longest due first, as its gate allows."""
-        wanted = {"step": step.value, "limit": limit, "lease": lease.total_seconds(), "owner": owner, "older_than": 0}
+        wanted = {
+            "step": step.value,
+            "limit": limit,
+            "lease": lease.total_seconds(),
+            "owner": owner,
+            "older_than": None,
+        }
         async with self._database.transaction() as connection:
             gate = self._gates.get(step)
             if gate is None:

@@ -162,7 +162,7 @@ outbox = Table(
     Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row
     Column("error_code", Text),
     Column("error_detail", Text),
-    _moment("created_at", required=True),
+    _moment("created_at", required=True),  # when it was first due: its time begins here
     _moment("due_at", required=True),  # of a leased entry: when the lease ends
     _moment("give_up_at"),  # no try after this moment, whatever the schedule says
     _moment("finished_at"),
