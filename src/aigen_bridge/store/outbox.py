@@ -54,8 +54,10 @@ class Outbox(Leases):
             admission = await destinations.admit(connection, step, gate, limit)
             if not admission.is_open:
                 return await _claim(connection, step, wanted | {"limit": admission.limit})
+            if not admission.limit:
+                return []  # not before the next probe: that looks at all that is held
             given_up = await _claim(connection, step, wanted | {"older_than": gate.hold.total_seconds()}, held=True)
-            if given_up or not admission.limit:
+            if given_up:
                 return given_up
             probe = await _claim(connection, step, wanted | {"limit": admission.limit})
             if probe:
