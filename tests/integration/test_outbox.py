@@ -1,6 +1,7 @@
 """Claims, leases, fences: nothing is worked on by two, nothing late is written down."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -206,6 +207,19 @@ async def test_a_new_state_supersedes_what_is_still_owed_for_the_old_one(
         ("deliver", "superseded"),
         ("dispatch", "pending"),
     ]
+
+
+async def test_the_time_of_what_is_owed_later_begins_later(requests: Requests, database: Database) -> None:
+    """A bulk replay spreads entries over hours; none may be given up for its age before its first try."""
+    [request_id] = await accept(requests)
+    away = Change(request_id=request_id, before=frozenset({Status.QUEUED}), after=Status.CANCELLED)
+    await requests.move(replace(away, delay=timedelta(hours=3)))
+
+    async with database.reading() as connection:
+        query = text(
+            "SELECT created_at = due_at, due_at - now() > interval '2 hours' FROM outbox WHERE step = 'deliver'"
+        )
+        assert tuple((await connection.execute(query)).one()) == (True, True)
 
 
 async def test_a_failure_of_n8n_is_final_whatever_a_change_says(requests: Requests) -> None:

@@ -16,7 +16,7 @@ from aigen_bridge.cli.times import moment
 app = typer.Typer(help="What needs a person: list, show, replay, discard.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Its id, such as entry-7 or callback-7.")]
-Kind = Annotated[str | None, typer.Option(help="dispatch, fetch, deliver or callback.")]
+Kind = Annotated[str | None, typer.Option(help="dispatch, fetch, deliver, alert or callback.")]
 Since = Annotated[str | None, typer.Option(help="Dead since: 2h, 3d, or an ISO 8601 time.")]
 Until = Annotated[str | None, typer.Option(help="Dead before: 2h, 3d, or an ISO 8601 time.")]
 Code = Annotated[str | None, typer.Option(help="With this error code, such as http_403.")]
@@ -118,10 +118,12 @@ def replay(
 async def _replay_one(api: Api, name: str, *, dry_run: bool) -> None:
     if dry_run:
         letter = await api.get(f"{DEAD_LETTERS}/{name}")
-        say(f"Would put back {name}: {letter['kind']} of request {letter['requestId']}.")
+        of = f" of request {letter['requestId']}" if letter["requestId"] else ""
+        say(f"Would put back {name}: {letter['kind']}{of}.")
         return
     done = await api.post(f"{DEAD_LETTERS}/{name}/replay")
-    say(f"{name} is put back; request {done['requestId']} is {done['status']}.")
+    state = f"; request {done['requestId']} is {done['status']}" if done["requestId"] else ""
+    say(f"{name} is put back{state}.")
 
 
 async def _replay_all(api: Api, body: dict[str, Any]) -> None:

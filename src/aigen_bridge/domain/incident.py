@@ -46,10 +46,14 @@ OUTAGES: Mapping[Destination, Cause] = {Destination.N8N: Cause.N8N_DOWN, Destina
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What a cause means, in one line, and the command that mends it or shows more."""
+    """What a cause means, in one line, and the command that mends it or shows more.
+
+    `over`: what it means that an outage has ended. Without it, what happened still has to be mended afterwards.
+    """
 
     title: str
     mend: str
+    over: str | None = None
 
 
 def _replay(kind: str) -> str:
@@ -70,10 +74,14 @@ ADVICE: Mapping[Cause, Advice] = {
         "aigen-bridge dead-letters list --kind callback, then replay or discard each",
     ),
     Cause.N8N_DOWN: Advice(
-        "N8N is out; requests are held and go out by themselves when it is back", "aigen-bridge doctor"
+        "N8N is out; requests are held and go out by themselves when it is back",
+        "aigen-bridge doctor",
+        over="N8N is back; what was held goes out now",
     ),
     Cause.ODOO_DOWN: Advice(
-        "Odoo is out; results are held and delivered by themselves when it is back", "aigen-bridge doctor"
+        "Odoo is out; results are held and delivered by themselves when it is back",
+        "aigen-bridge doctor",
+        over="Odoo is back; what was held is delivered now",
     ),
     Cause.REQUEST_FORGOTTEN: Advice(
         "Work was forgotten and has been taken up again: a bug of the bridge, please report it",

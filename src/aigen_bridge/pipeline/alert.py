@@ -51,21 +51,26 @@ class Alert:
 def title(incident: Incident) -> str:
     """One line, as the subject of a mail."""
     kind = "recovered" if incident.recovered_at else "critical"
-    return f"[aigen-bridge] {kind}: {ADVICE[incident.cause].title}{_count(incident)}"
+    return f"[aigen-bridge] {kind}: {_headline(incident)}{_count(incident)}"
 
 
 def body(incident: Incident, home: str) -> str:
     """What happened, to which requests, and what to do."""
     advice = ADVICE[incident.cause]
-    lines = [f"{advice.title}.", "", f"cause:     {incident.cause}", f"happened:  {_when(incident)}"]
+    lines = [f"{_headline(incident)}.", "", f"cause:      {incident.cause}", f"happened:   {_when(incident)}"]
     if incident.recovered_at:
-        lines.append(f"over since {_at(incident.recovered_at)}: nothing more of it was seen")
-    else:
+        lines.append(f"over:       nothing more of it was seen since {_at(incident.seen_at)}")
+    if not (incident.recovered_at and advice.over):
         lines.append(f"what to do: {advice.mend}")
     named = [_line(happened) for happened in incident.latest]
     unnamed = incident.times - len(named)
     lines += ["", "latest first:", *named, *([f"- and {unnamed} before"] if unnamed > 0 else [])]
     return "\n".join([*lines, "", f"from the bridge at {home}"])
+
+
+def _headline(incident: Incident) -> str:
+    advice = ADVICE[incident.cause]
+    return advice.over if incident.recovered_at and advice.over else advice.title
 
 
 def _count(incident: Incident) -> str:

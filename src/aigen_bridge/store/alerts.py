@@ -27,8 +27,6 @@ _CLAIM = text(f"""
     FROM claimed AS c JOIN incidents AS i ON i.id = c.incident_id ORDER BY c.entry_id
 """)  # noqa: S608 - a constant of ours
 
-_LOCK = text("SELECT FROM incidents WHERE id = ANY (CAST(:id AS bigint[])) ORDER BY cause FOR NO KEY UPDATE")
-
 _TOLD = text("""
     WITH told AS (
         UPDATE incidents AS i SET told_at = now(), told_times = t.times, told_over = t.recovered
@@ -37,9 +35,11 @@ _TOLD = text("""
         WHERE i.id = t.id
         RETURNING i.id, i.times > i.told_times AS more, i.recovered_at IS NOT NULL AND NOT i.told_over AS over
     )
-    INSERT INTO outbox (incident_id, step, due_at)
-    SELECT id, 'alert', CASE WHEN over THEN now() ELSE now() + make_interval(secs => :digest) END
-    FROM told WHERE more OR over
+    INSERT INTO outbox (incident_id, step, created_at, due_at)
+    SELECT id, 'alert', at, at
+    FROM told, CAST(now() + CASE WHEN over THEN interval '0' ELSE make_interval(secs => :digest) END AS timestamptz)
+        AS due (at)
+    WHERE more OR over
     ON CONFLICT DO NOTHING
 """)
 
@@ -65,7 +65,13 @@ class Alerts(Leases):
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[AlertClaim]:
         """Lease up to `limit` due alerts to `owner`."""
-        wanted = {"step": step.value, "limit": limit, "lease": lease.total_seconds(), "owner": owner, "older_than": 0}
+        wanted = {
+            "step": step.value,
+            "limit": limit,
+            "lease": lease.total_seconds(),
+            "owner": owner,
+            "older_than": None,
+        }
         async with self._database.transaction() as connection:
             rows = (await connection.execute(_CLAIM, wanted | {"latest": LATEST})).all()
         return [AlertClaim(**lease_fields(row, step), incident=_incident(row)) for row in rows]
@@ -73,8 +79,7 @@ class Alerts(Leases):
     async def settle(self, settlements: Sequence[Settlement[AlertClaim]]) -> list[Outcome | None]:
         """Write how the claims ended. None for a claim whose entry was no longer ours."""
         async with self._database.transaction() as connection:
-            # Incidents before their entries, as noting does: one order of locks, no deadlock.
-            await connection.execute(_LOCK, {"id": [s.claim.incident.id for s in settlements]})
+            await incidents.lock(connection)
             ours = await write(connection, settlements)
             told = {
                 s.claim.incident.id: s.outcome.effect

@@ -66,13 +66,14 @@ _MOVE = text("""
 
 _OWE = text(f"""
     WITH owed AS (
-        INSERT INTO outbox (request_id, step, due_at, give_up_at)
-        SELECT request_id, step, now() + make_interval(secs => delay), CASE step WHEN 'fetch' THEN
-            least(coalesce(expires_at, now() + make_interval(secs => :url_lifetime)), now() + interval '1 hour') END
+        INSERT INTO outbox (request_id, step, created_at, due_at, give_up_at)
+        SELECT request_id, step, at, at, CASE step WHEN 'fetch' THEN
+            least(coalesce(expires_at, at + make_interval(secs => :url_lifetime)), at + interval '1 hour') END
         FROM unnest(
             CAST(:request_id AS uuid[]), CAST(:step AS text[]), CAST(:delay AS float8[]),
             CAST(:expires_at AS timestamptz[])
-        ) AS owed (request_id, step, delay, expires_at)
+        ) AS owed (request_id, step, delay, expires_at),
+        CAST(now() + make_interval(secs => delay) AS timestamptz) AS due (at)
         RETURNING step
     )
     SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM owed) AS steps

@@ -15,6 +15,8 @@ from aigen_bridge.domain.request import Step
 from aigen_bridge.store.leases import DETAIL_MAX
 from aigen_bridge.store.wakeup import notify
 
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtext('aigen-bridge incidents'))")
+
 _REOPEN = text("""
     UPDATE incidents AS i SET recovered_at = NULL, told_over = false
     WHERE i.id IN (
@@ -37,8 +39,9 @@ _NOTE = text("""
         INSERT INTO occurrences (incident_id, request_id, detail)
         SELECT n.id, s.request_id, s.detail FROM seen AS s JOIN noted AS n USING (cause)
     )
-    INSERT INTO outbox (incident_id, step, due_at)
-    SELECT id, 'alert', greatest(now(), told_at + make_interval(secs => :digest)) FROM noted
+    INSERT INTO outbox (incident_id, step, created_at, due_at)
+    SELECT id, 'alert', at, at
+    FROM noted, greatest(now(), told_at + make_interval(secs => :digest)) AS due (at)
     ON CONFLICT (incident_id) WHERE state = 'pending' AND incident_id IS NOT NULL DO NOTHING
 """)
 
@@ -51,15 +54,25 @@ _RECOVER = text("""
     )
     INSERT INTO outbox AS o (incident_id, step) SELECT id, 'alert' FROM over WHERE told_at IS NOT NULL
     ON CONFLICT (incident_id) WHERE state = 'pending' AND incident_id IS NOT NULL
-        DO UPDATE SET due_at = least(o.due_at, now()) WHERE o.lease_owner IS NULL
+        DO UPDATE SET created_at = least(o.created_at, now()), due_at = least(o.due_at, now())
+            WHERE o.lease_owner IS NULL
     RETURNING incident_id
 """)
 
 
+async def lock(connection: AsyncConnection) -> None:
+    """Until the end of this transaction, nobody else notes, recovers or tells anything.
+
+    A transaction may touch several incidents, and one that it opens has no row yet that could be locked.
+    """
+    await connection.execute(_LOCK)
+
+
 async def note(connection: AsyncConnection, occurrences: Sequence[Occurrence], digest: timedelta) -> None:
-    """These happened. Last in a transaction: an incident's row is shared by all that have the same cause."""
+    """These happened. Best last in a transaction: the others that note something wait for its end."""
     if not occurrences:
         return
+    await lock(connection)
     causes = sorted({o.cause.value for o in occurrences})
     await connection.execute(_REOPEN, {"cause": causes, "digest": digest.total_seconds()})
     columns = {
@@ -73,6 +86,7 @@ async def note(connection: AsyncConnection, occurrences: Sequence[Occurrence], d
 
 async def recover(connection: AsyncConnection, *causes: Cause, quiet: timedelta = timedelta(0)) -> None:
     """These causes are over, if they have not been seen for `quiet`. Who heard of them hears that, too."""
+    await lock(connection)
     over = {"cause": [c.value for c in causes], "quiet": quiet.total_seconds()}
     if (await connection.execute(_RECOVER, over)).first() is not None:
         await notify(connection, Step.ALERT)

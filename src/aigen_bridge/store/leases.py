@@ -22,7 +22,7 @@ CLAIM = """
     WITH due AS (
         SELECT id, lease_owner, due_at FROM outbox
         WHERE state = 'pending' AND step = :step AND due_at <= now()
-            AND created_at <= now() - make_interval(secs => :older_than)
+            AND (CAST(:older_than AS float8) IS NULL OR created_at <= now() - make_interval(secs => :older_than))
         ORDER BY due_at LIMIT :limit
         FOR UPDATE SKIP LOCKED
     ), claimed AS (

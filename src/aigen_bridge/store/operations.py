@@ -19,17 +19,20 @@ from aigen_bridge.store.schema import images, operations, outbox, quarantine, re
 from aigen_bridge.store.wakeup import CHANNEL
 
 _DELIVER_AGAIN = text(f"""
-    INSERT INTO outbox (request_id, step, due_at) VALUES (:request_id, 'deliver', now() + make_interval(secs => :delay))
+    INSERT INTO outbox (request_id, step, created_at, due_at)
+    SELECT :request_id, 'deliver', at, at FROM CAST(now() + make_interval(secs => :delay) AS timestamptz) AS due (at)
     ON CONFLICT DO NOTHING
     RETURNING pg_notify('{CHANNEL}', 'deliver')
 """)  # noqa: S608 - a constant of ours
 
 
-_TELL_AGAIN = text("""
-    INSERT INTO outbox (incident_id, step, due_at)
-    SELECT incident_id, 'alert', now() + make_interval(secs => :delay) FROM outbox WHERE id = :id
+_TELL_AGAIN = text(f"""
+    INSERT INTO outbox (incident_id, step, created_at, due_at)
+    SELECT incident_id, 'alert', at, at
+    FROM outbox, CAST(now() + make_interval(secs => :delay) AS timestamptz) AS due (at) WHERE id = :id
     ON CONFLICT DO NOTHING
-""")
+    RETURNING pg_notify('{CHANNEL}', 'alert')
+""")  # noqa: S608 - a constant of ours
 
 
 @dataclass(frozen=True, slots=True)

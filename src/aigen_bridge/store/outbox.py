@@ -40,7 +40,13 @@ class Outbox(Leases):
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[Claim]:
         """Lease up to `limit` due entries of a step to `owner`, the longest due first, as its gate allows."""
-        wanted = {"step": step.value, "limit": limit, "lease": lease.total_seconds(), "owner": owner, "older_than": 0}
+        wanted = {
+            "step": step.value,
+            "limit": limit,
+            "lease": lease.total_seconds(),
+            "owner": owner,
+            "older_than": None,
+        }
         async with self._database.transaction() as connection:
             gate = self._gates.get(step)
             if gate is None:
@@ -48,8 +54,10 @@ class Outbox(Leases):
             admission = await destinations.admit(connection, step, gate, limit)
             if not admission.is_open:
                 return await _claim(connection, step, wanted | {"limit": admission.limit})
+            if not admission.limit:
+                return []  # not before the next probe: that looks at all that is held
             given_up = await _claim(connection, step, wanted | {"older_than": gate.hold.total_seconds()}, held=True)
-            if given_up or not admission.limit:
+            if given_up:
                 return given_up
             probe = await _claim(connection, step, wanted | {"limit": admission.limit})
             if probe:

@@ -120,7 +120,7 @@ outbox = Table(
     Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row
     Column("error_code", Text),
     Column("error_detail", Text),
-    moment("created_at", required=True),
+    moment("created_at", required=True),  # when it was first due: its time begins here
     moment("due_at", required=True),  # of a leased entry: when the lease ends
     moment("give_up_at"),  # no try after this moment, whatever the schedule says
     moment("finished_at"),
