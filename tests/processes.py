@@ -72,11 +72,19 @@ async def started(
         reading = asyncio.create_task(_drain(process))
         yield Running(process, said)
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await _end(process)
         if reading:
             await reading
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """As a person does: ask first, because one that is killed leaves its own children behind."""
+    with contextlib.suppress(TimeoutError, ProcessLookupError):
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 30)
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
 
 
 async def _until(process: asyncio.subprocess.Process, ready: str) -> str:

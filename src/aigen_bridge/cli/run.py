@@ -31,7 +31,7 @@ def serve(
     port: Port = 8000,
     processes: Annotated[int, typer.Option(help="API processes.", min=1, max=64)] = 1,
 ) -> None:
-    """The API. Everything must be configured."""
+    """The API. Everything must be configured. With several processes, SIGHUP replaces one after the other."""
     settings = complete_settings()  # wrong settings stop here, not in the processes
     uvicorn.run(
         "aigen_bridge.api.app:from_environment",
@@ -43,6 +43,7 @@ def serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=20,
+        timeout_worker_healthcheck=60,  # a replacement may take a while to start on a busy machine
         timeout_keep_alive=75,  # longer than callers keep connections
         **_tls(settings.tls),
     )
