@@ -27,11 +27,11 @@ QUERIES = {
     "entries": "SELECT id, request_id::text, step, state, attempts, error_code FROM outbox ORDER BY id",
     "tries": """
         SELECT entry_id, step, request_id::text, number, outcome, finished_at, finished_at - started_at AS took
-        FROM attempts WHERE outcome <> 'lost' ORDER BY id""",
+        FROM attempts WHERE outcome NOT IN ('lost', 'held') ORDER BY id""",
     "quarantine": "SELECT id, request_id::text, error_code FROM quarantine WHERE state = 'open'",
 }
 ALERTED = "SELECT DISTINCT request_id::text FROM occurrences"
-BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "api.bug", "request.was_forgotten")
+BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "purge.bug", "api.bug", "request.was_forgotten")
 """What the bridge logs when something happens that nobody expected."""
 
 

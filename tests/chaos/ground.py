@@ -61,6 +61,10 @@ def url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
+BREAKER = {"probe_every": "1s", "hold": "30s"}
+"""What is held for longer becomes a dead letter, which a person puts back; the run waits for both."""
+
+
 def environment(ground: Ground, database_url: str) -> dict[str, str]:
     """The environment of every process: ours without settings of the bridge, and those of the run."""
     clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("AIGEN_")}
@@ -79,8 +83,9 @@ def environment(ground: Ground, database_url: str) -> dict[str, str]:
     images = {"allow_http": True, "trusted_networks": ["127.0.0.0/8"], "timeout": "2s", "lifetime": "30s"}
     sections = {
         "clients": clients,
-        "n8n": {"webhook_url": url(ground.n8n) + WEBHOOK, "api_key": WEBHOOK_KEY, "timeout": "2s"},
-        "odoo": {**odoo, "concurrency": 4},
+        "n8n": {"webhook_url": url(ground.n8n) + WEBHOOK, "api_key": WEBHOOK_KEY, "timeout": "2s", "breaker": BREAKER},
+        "odoo": {**odoo, "concurrency": 4, "breaker": BREAKER},
+        "alerts": {"window": "2s"},
         "image_urls": images,
         "worker": {"lease": f"{LEASE}s", "poll": "1s", "grace": "4s"},
         "callback": {"deadline": "10s", "rate_limit": "100000/second"},
