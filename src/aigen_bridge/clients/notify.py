@@ -7,6 +7,7 @@ from apprise import Apprise, NotifyFormat, NotifyType
 from pydantic import SecretStr
 
 from aigen_bridge.domain.errors import TransientError
+from aigen_bridge.logs import muted
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +37,8 @@ class Notifier:
 
 def _channel(url: SecretStr) -> Apprise:
     channel = Apprise()
-    channel.add(url.get_secret_value())
+    with muted("apprise"):  # it quotes what it does not understand, such as half of a password with a slash in it
+        channel.add(url.get_secret_value())
     return channel
 
 
