@@ -3,6 +3,8 @@
 import logging
 import logging.config
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -31,6 +33,17 @@ def configure(level: str = "INFO", style: str = "auto") -> None:
             | {"uvicorn.access": {"handlers": [], "propagate": False}},
         }
     )
+
+
+@contextmanager
+def muted(library: str) -> Iterator[None]:
+    """Nothing that this library logs meanwhile is kept: what it complains about may hold a secret."""
+    logger = logging.getLogger(library)
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
 
 
 def _shared_processors() -> list[structlog.typing.Processor]:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.store.database import Database
 from callbacks import failed, report
+from outages import rows, write
 from processes import run
 from stage import KEYS, Stage, working
 
@@ -53,6 +55,24 @@ def test_a_dead_letter_is_listed_shown_and_replayed(idle_stage: Stage, given_up:
     assert (again.returncode, "No dead letter" in again.stderr) == (1, True)
     assert "replayed by cli:" in story.stdout.replace("\n", "")
     assert "Traceback" not in shown.stderr + done.stderr + again.stderr
+
+
+async def test_an_alert_that_belongs_to_no_request_is_put_back(
+    idle_stage: Stage, database: Database, tmp_path: Path
+) -> None:
+    await write(database, "INSERT INTO incidents (cause, times) VALUES ('n8n_down', 1)")
+    await write(
+        database,
+        """INSERT INTO outbox (incident_id, step, state, finished_at, error_code, error_detail)
+           SELECT id, 'alert', 'dead', now(), 'alert_failed', 'nobody' FROM incidents""",
+    )
+    settings = environment(idle_stage)
+    told = run("dead-letters", "replay", "entry-1", "--dry-run", environment=settings, cwd=tmp_path)
+    done = run("dead-letters", "replay", "entry-1", environment=settings, cwd=tmp_path)
+
+    assert told.stdout.strip() == "Would put back entry-1: alert."
+    assert (done.returncode, done.stdout.strip()) == (0, "entry-1 is put back.")
+    assert await rows(database, "SELECT state FROM outbox ORDER BY id") == [("superseded",), ("pending",)]
 
 
 async def test_a_callback_is_discarded_with_a_reason(idle_stage: Stage, tmp_path: Path) -> None:

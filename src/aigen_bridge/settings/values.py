@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from aigen_bridge.domain.signature import secret_bytes
+from aigen_bridge.logs import muted
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}\Z")
@@ -85,7 +86,9 @@ def _alert_urls(value: Any) -> Any:
 def _alert_url(value: SecretStr) -> SecretStr:
     from apprise import Apprise  # noqa: PLC0415 - takes half a second, and most commands tell nobody
 
-    if Apprise.instantiate(value.get_secret_value()) is None:
+    with muted("apprise"):
+        channel = Apprise.instantiate(value.get_secret_value())
+    if channel is None:
         raise ValueError("is not an address that Apprise knows, such as mailto://user:password@example.com")
     return value
 
