@@ -1,0 +1,64 @@
+"""What is written down about a try: once, and by the one whose turn it was."""
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from aigen_bridge.domain.errors import TransientError
+from aigen_bridge.domain.outcome import Outcome, Retry
+from aigen_bridge.domain.request import Step
+from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.outbox import Claim, Outbox, Settlement
+from aigen_bridge.store.requests import NewRequest, Requests
+from stage import make_event
+
+DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
+BROKEN = TransientError("http_500", "N8N answered 500.", http_status=500)
+
+
+@pytest.fixture
+def outbox(database: Database) -> Outbox:
+    return Outbox(database, DEADLINES)
+
+
+@pytest.fixture
+async def asked(database: Database) -> UUID:
+    request_id = uuid4()
+    await Requests(database, DEADLINES).accept([NewRequest(request_id, uuid4(), make_event())])
+    return request_id
+
+
+async def claim(outbox: Outbox) -> Claim:
+    [claimed] = await outbox.claim(Step.DISPATCH, limit=10, lease=timedelta(seconds=60), owner="test")
+    return claimed
+
+
+async def settle(outbox: Outbox, *settled: tuple[Claim, Outcome]) -> list[bool]:
+    return await outbox.settle([Settlement(claimed, outcome, timedelta(0)) for claimed, outcome in settled])
+
+
+async def make_due(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE outbox SET due_at = now() - interval '1 s' WHERE state = 'pending'"))
+
+
+def retry(claimed: Claim) -> Retry:
+    return Retry(claimed.claimed_at + timedelta(minutes=5), BROKEN)
+
+
+async def test_giving_back_what_was_settled_a_moment_ago_keeps_its_wait_and_its_count(
+    asked: UUID, outbox: Outbox, database: Database
+) -> None:
+    """A worker that is stopped while it settles gives back what it may have settled already."""
+    first = await claim(outbox)
+    await settle(outbox, (first, retry(first)))
+    await outbox.release([first])
+    due = await outbox.next_due(Step.DISPATCH)
+    await make_due(database)
+
+    assert due is not None
+    assert due > timedelta(minutes=4)
+    assert (await claim(outbox)).attempt == 2
