@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from aigen_bridge.domain.errors import TransientError
-from aigen_bridge.domain.outcome import Outcome, Retry
-from aigen_bridge.domain.request import Step
+from aigen_bridge.domain.outcome import Advance, Dead, Done, Fail, Outcome, Retry
+from aigen_bridge.domain.request import FailureCode, Status, Step
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.outbox import Claim, Outbox, Settlement
@@ -17,6 +17,8 @@ from stage import make_event
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
 BROKEN = TransientError("http_500", "N8N answered 500.", http_status=500)
+GIVEN_UP = Dead(BROKEN, Fail(FailureCode.DISPATCH_FAILED, "too late"))
+TAKEN = Done(Advance(Status.DISPATCHED))
 
 
 @pytest.fixture
@@ -62,3 +64,24 @@ async def test_giving_back_what_was_settled_a_moment_ago_keeps_its_wait_and_its_
     assert due is not None
     assert due > timedelta(minutes=4)
     assert (await claim(outbox)).attempt == 2
+
+
+@pytest.mark.parametrize("stale_at", [0, 1])
+async def test_a_stale_claim_has_no_effect_beside_the_current_one_in_the_same_commit(
+    asked: UUID, outbox: Outbox, database: Database, stale_at: int
+) -> None:
+    """A worker that was paused takes its own entry again, and both of its tries end at once."""
+    stale = await claim(outbox)
+    await make_due(database)
+    current = await claim(outbox)
+    settled: list[tuple[Claim, Outcome]] = [(current, TAKEN)]
+    settled.insert(stale_at, (stale, GIVEN_UP))
+    answers = await settle(outbox, *settled)
+
+    async with database.reading() as connection:
+        entries = (await connection.execute(text("SELECT step, state FROM outbox"))).all()
+    found = await Requests(database, DEADLINES).get(asked)
+    assert answers == [place != stale_at for place in range(2)]
+    assert [tuple(entry) for entry in entries] == [("dispatch", "done")]
+    assert found is not None
+    assert (found.status, found.version) == (Status.DISPATCHED, 2)

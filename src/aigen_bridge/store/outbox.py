@@ -59,7 +59,7 @@ _SETTLE = text("""
             CAST(:error_code AS text[]), CAST(:detail AS text[])
         ) AS settled (id, fence, state, outcome, due_at, seconds, http_status, error_code, detail)
     ), held AS (
-        SELECT o.id, o.state AS was, o.request_id, o.step, o.attempts FROM outbox AS o
+        SELECT o.id, o.fence, o.state AS was, o.request_id, o.step, o.attempts FROM outbox AS o
         JOIN settled AS s ON o.id = s.id AND o.fence = s.fence
         ORDER BY o.id FOR NO KEY UPDATE OF o
     ), written AS (
@@ -70,16 +70,16 @@ _SETTLE = text("""
             lease_owner = NULL,
             error_code = s.error_code,
             error_detail = s.detail
-        FROM held AS h JOIN settled AS s USING (id)
+        FROM held AS h JOIN settled AS s USING (id, fence)
         WHERE o.id = h.id AND h.was = 'pending'
     ), tried AS (
         INSERT INTO attempts
             (entry_id, request_id, step, number, outcome, http_status, error_code, detail, started_at)
         SELECT h.id, h.request_id, h.step, h.attempts, s.outcome, s.http_status, s.error_code, s.detail,
             now() - make_interval(secs => s.seconds)
-        FROM held AS h JOIN settled AS s USING (id)
+        FROM held AS h JOIN settled AS s USING (id, fence)
     )
-    SELECT id FROM held WHERE was = 'pending'
+    SELECT id, fence FROM held WHERE was = 'pending'
 """)
 
 _DELIVERED = text("""
@@ -169,9 +169,10 @@ class Outbox:
             # Requests before entries, as callbacks do: one order of locks, no deadlock.
             await changes.lock(connection, [s.claim.request.request_id for s in settlements])
             rows = await connection.execute(_SETTLE, _columns(settlements))
-            held = {row.id for row in rows}
-            await self._apply(connection, [s for s in settlements if s.claim.entry_id in held])
-        return [s.claim.entry_id in held for s in settlements]
+            held = {(row.id, row.fence) for row in rows}
+            answers = [(s.claim.entry_id, s.claim.fence) in held for s in settlements]
+            await self._apply(connection, [s for s, ours in zip(settlements, answers, strict=True) if ours])
+        return answers
 
     async def _apply(self, connection: AsyncConnection, settled: Sequence[Settlement]) -> None:
         effects = [(s.claim, effect) for s in settled if (effect := _effect(s.outcome))]
