@@ -13,6 +13,7 @@ from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.outbox import Claim, Outbox, Settlement
 from aigen_bridge.store.requests import NewRequest, Requests
+from aigen_bridge.store.timeline import Timelines, Tried
 from stage import make_event
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
@@ -64,6 +65,20 @@ async def test_giving_back_what_was_settled_a_moment_ago_keeps_its_wait_and_its_
     assert due is not None
     assert due > timedelta(minutes=4)
     assert (await claim(outbox)).attempt == 2
+
+
+@pytest.mark.parametrize("outcome", [TAKEN, GIVEN_UP, None], ids=["done", "dead", "retry"])
+async def test_a_try_is_recorded_once_when_it_is_settled_again(
+    asked: UUID, outbox: Outbox, database: Database, outcome: Outcome | None
+) -> None:
+    """The answer to a commit may be lost; the worker then settles once more."""
+    held = await claim(outbox)
+    ended = outcome or retry(held)
+
+    assert await settle(outbox, (held, ended)) == [True]
+    assert await settle(outbox, (held, ended)) == [False]
+    tries = [entry for entry in await Timelines(database).read(asked) if isinstance(entry, Tried)]
+    assert [t.number for t in tries] == [1]
 
 
 @pytest.mark.parametrize("stale_at", [0, 1])

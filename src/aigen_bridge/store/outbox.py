@@ -61,6 +61,9 @@ _SETTLE = text("""
     ), held AS (
         SELECT o.id, o.fence, o.state AS was, o.request_id, o.step, o.attempts FROM outbox AS o
         JOIN settled AS s ON o.id = s.id AND o.fence = s.fence
+        WHERE NOT EXISTS (  -- settled already: the answer to that commit was lost
+            SELECT FROM attempts AS t WHERE t.entry_id = o.id AND t.number = o.attempts
+        )
         ORDER BY o.id FOR NO KEY UPDATE OF o
     ), written AS (
         UPDATE outbox AS o SET
