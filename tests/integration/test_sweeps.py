@@ -92,3 +92,25 @@ async def test_a_chain_that_works_leaves_nothing_to_repair(stage: Stage, databas
     deadlines = Deadlines(stage.settings.callback.deadline, stage.settings.image_urls.lifetime)
 
     assert await Sweeps(database, deadlines).reconcile() == []
+
+
+async def test_a_delivery_that_somebody_discarded_does_not_hide_a_later_one_that_was_forgotten(
+    idle_stage: Stage, database: Database, sweeps: Sweeps, png: bytes
+) -> None:
+    asked = await idle_stage.ask()
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("""
+            UPDATE outbox SET state = 'superseded', finished_at = now();
+            UPDATE requests SET status = 'failed', failed_by = 'bridge', version = 2, completed_at = now();
+            INSERT INTO outbox (request_id, step, state, finished_at)
+                SELECT request_id, 'deliver', 'cancelled', now() FROM requests
+        """)
+    await report(idle_stage, completed(asked, png))
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("""
+            UPDATE outbox SET state = 'superseded', finished_at = now() WHERE state = 'pending';
+            UPDATE outbox SET created_at = created_at - interval '2 hours';
+            UPDATE requests SET updated_at = now() - interval '1 hour', completed_at = now() - interval '1 hour'
+        """)
+
+    assert [repair.what for repair in await sweeps.reconcile()] == ["deliver"]

@@ -90,7 +90,7 @@ _WRITE = text("""
 _RELEASE = text("""
     UPDATE outbox AS o SET due_at = now(), lease_owner = NULL, attempts = o.attempts - 1
     FROM unnest(CAST(:id AS bigint[]), CAST(:fence AS bigint[])) AS l (id, fence)
-    WHERE o.id = l.id AND o.fence = l.fence AND o.state = 'pending'
+    WHERE o.id = l.id AND o.fence = l.fence AND o.state = 'pending' AND o.lease_owner IS NOT NULL
 """)
 
 _EXTEND = text("""

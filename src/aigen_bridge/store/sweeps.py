@@ -26,18 +26,22 @@ _OVERDUE = text("""
 
 _FORGOTTEN = text(f"""
     WITH forgotten AS (
-        SELECT r.request_id, CASE r.status WHEN 'queued' THEN 'dispatch' WHEN 'received' THEN 'fetch' END AS step
+        SELECT r.request_id, r.updated_at,
+            CASE r.status WHEN 'queued' THEN 'dispatch' WHEN 'received' THEN 'fetch' END AS step
         FROM requests AS r
         WHERE r.status IN ('queued', 'received') AND r.updated_at < now() - interval '{SETTLED_FOR}'
         UNION ALL
-        SELECT r.request_id, 'deliver' FROM requests AS r
+        SELECT r.request_id, r.updated_at, 'deliver' FROM requests AS r
         WHERE r.completed_at < now() - interval '{SETTLED_FOR}' AND r.delivered_at IS NULL
     )
     INSERT INTO outbox (request_id, step)
     SELECT f.request_id, f.step FROM forgotten AS f
     WHERE NOT EXISTS (
         SELECT FROM outbox AS o
-        WHERE o.request_id = f.request_id AND o.step = f.step AND o.state IN ('pending', 'dead', 'cancelled')
+        WHERE o.request_id = f.request_id AND o.step = f.step AND (
+            o.state IN ('pending', 'dead')
+            OR (o.state = 'cancelled' AND o.created_at >= f.updated_at)  -- discarded since the request last moved
+        )
     )
     LIMIT :batch
     ON CONFLICT DO NOTHING

@@ -1,0 +1,75 @@
+"""The store against the model, and the laws that hold whatever the model says."""
+
+from itertools import pairwise
+from typing import Any
+
+from machine.expected import ENDED, LEADS_TO, Expected
+from machine.world import NAMES, request_id
+
+
+class Balance:
+    """Compares after every step; remembers the step before."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, tuple[int, str, str | None]] = {}
+
+    def check(self, found: dict[str, Any], expected: list[Expected], deeds: list[tuple[int, str, str]]) -> None:
+        """Raise AssertionError for the first difference."""
+        requests = found["requests"] or {}
+        assert len(requests) == len(expected)
+        for number, wanted in enumerate(expected):
+            name = str(request_id(number))
+            mine = {
+                part: [tuple(row[1:]) for row in found[part] or [] if row[0] == name]
+                for part in ("entries", "images", "moves", "tries", "deeds")
+            }
+            self._check_laws(name, requests[name], mine, wanted)
+            _check_request(requests[name], wanted)
+            _check_rows(mine, wanted)
+            assert mine["deeds"] == [deed[1:] for deed in deeds if deed[0] == number]
+
+    def _check_laws(self, name: str, row: dict[str, Any], mine: dict[str, Any], wanted: Expected) -> None:
+        version, status, failed_by = self._versions.get(name, (1, "queued", None))
+        self._versions[name] = (row["version"], row["status"], row["failed_by"])
+        assert row["version"] >= version, "the version went back"
+        assert row["version"] > version or (row["status"], row["failed_by"]) == (status, failed_by), "moved unseen"
+        path = ["queued", *(status for _, status in mine["moves"])]
+        assert all(after in LEADS_TO[before] for before, after in pairwise(path)), path
+        assert path[-1] == row["status"]
+        assert [version for version, _ in mine["moves"]] == list(range(2, row["version"] + 1)), "a move is not recorded"
+        if failed_by == "n8n" or status in {"completed", "cancelled"}:
+            assert row["status"] == status, "what has ended for good has ended"
+        live = [step for step, state in mine["entries"] if state == "pending"]
+        assert len(live) == len(set(live)), "one live entry for each request and step"
+        if not wanted.forgotten:
+            _check_nothing_lost(row, live, [step for step, state in mine["entries"] if state == "dead"], wanted)
+        assert len(mine["images"]) <= 1
+        assert bool(mine["images"]) == (row["image"] is not None)
+        if row["status"] != "cancelled":  # what comes after a cancellation is kept, no more
+            assert bool(mine["images"]) == (row["status"] == "completed"), "completed exactly when there is an image"
+
+
+def _check_nothing_lost(row: dict[str, Any], live: list[str], dead: list[str], wanted: Expected) -> None:
+    if row["status"] in ENDED:
+        owed = "deliver" in live + dead
+        assert owed or row["delivered"] or wanted.waived, "Odoo would never hear of this ending"
+    else:
+        assert live or row["deadline"], "nothing would ever move this request on"
+
+
+def _check_request(row: dict[str, Any], wanted: Expected) -> None:
+    now = (row["status"], row["version"], row["failed_by"], row["error_code"])
+    assert now == (wanted.status, wanted.version, wanted.failed_by, wanted.reason)
+    assert (NAMES.get(row["image"]), NAMES.get(row["awaited"])) == (wanted.image, wanted.awaited)
+    assert row["delivered"] == wanted.delivered
+    assert row["deadline"] == (wanted.deadline is not None)
+
+
+def _check_rows(mine: dict[str, Any], wanted: Expected) -> None:
+    states = {"live": "pending", "dead": "dead"}
+    for word, state in states.items():
+        assert [step for step, found in mine["entries"] if found == state] == [o.step for o in wanted.in_state(word)]
+    assert len(mine["entries"]) == len(wanted.owed)
+    assert [NAMES[sha256] for (sha256,) in mine["images"]] == ([wanted.image] if wanted.image else [])
+    assert mine["moves"] == wanted.history
+    assert sorted(mine["tries"]) == sorted(wanted.tries), "the timeline does not show the tries that were made"

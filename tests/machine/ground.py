@@ -1,0 +1,106 @@
+"""The real store on a real PostgreSQL, emptied between examples, with a clock that can be moved."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import DateTime, text
+
+from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.store.database import Database, open_engine
+from aigen_bridge.store.dead_letters import DeadLetters
+from aigen_bridge.store.operations import Operations
+from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.schema import metadata
+from aigen_bridge.store.sweeps import Sweeps
+from aigen_bridge.store.timeline import Timelines
+from machine.expected import CALLBACK_DEADLINE
+from stage import sqlalchemy_url
+
+T = TypeVar("T")
+
+MINUTE = timedelta(minutes=1)
+DEADLINES = Deadlines(callback=CALLBACK_DEADLINE * MINUTE, image_url=60 * MINUTE)
+
+EMPTY = "TRUNCATE requests, operations, quarantine, incidents RESTART IDENTITY CASCADE"
+FORGET = """
+    UPDATE outbox SET state = 'superseded', finished_at = now(), lease_owner = NULL
+    WHERE state = 'pending' AND request_id = '{0}';
+    UPDATE requests SET callback_deadline_at = NULL WHERE request_id = '{0}'
+"""
+FOUND = text("""
+    SELECT json_build_object(
+        'requests', (SELECT json_object_agg(request_id, json_build_object(
+            'status', status, 'version', version, 'failed_by', failed_by, 'error_code', error_code,
+            'image', image->>'sha256', 'awaited', awaited->>'sha256', 'delivered', delivered_at IS NOT NULL,
+            'deadline', callback_deadline_at IS NOT NULL)) FROM requests),
+        'entries', (SELECT json_agg(json_build_array(request_id, step, state) ORDER BY id) FROM outbox
+            WHERE request_id IS NOT NULL),
+        'images', (SELECT json_agg(json_build_array(request_id, encode(sha256(content), 'hex'))) FROM images),
+        'moves', (SELECT json_agg(json_build_array(request_id, version, status) ORDER BY version)
+            FROM request_changes),
+        'tries', (SELECT json_agg(json_build_array(request_id, step, number, outcome) ORDER BY id) FROM attempts
+            WHERE request_id IS NOT NULL),
+        'deeds', (SELECT json_agg(json_build_array(request_id, action, client) ORDER BY id) FROM operations)
+    )
+""")
+
+
+class Ground:
+    """One event loop and one database for all examples of a test: a fresh one for each would take most of the time."""
+
+    def __init__(self, database_url: str) -> None:
+        self._runner = asyncio.Runner()
+        self.database = Database(open_engine(sqlalchemy_url(database_url), pool_size=2, name="machine"))
+        self.requests = Requests(self.database, DEADLINES)
+        self.outbox = Outbox(self.database, DEADLINES)
+        self.sweeps = Sweeps(self.database, DEADLINES)
+        self.operations = Operations(self.database, DEADLINES)
+        self.dead_letters = DeadLetters(self.database)
+        self.timelines = Timelines(self.database)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run it to its end."""
+        return self._runner.run(coroutine)
+
+    def close(self) -> None:
+        """Close the connections and the loop."""
+        self.run(self.database.close())
+        self._runner.close()
+
+    async def clear(self) -> None:
+        """Nothing was ever asked for."""
+        await self._write(EMPTY)
+
+    async def pass_time(self, minutes: int) -> None:
+        """Every moment in the database moves into the past, which is all that a clock can do to it."""
+        await self._write("; ".join(_earlier(minutes)))
+
+    async def forget(self, request_id: UUID) -> None:
+        """Do what a bug of ours might do: drop what has to happen next."""
+        await self._write(FORGET.format(request_id))
+
+    async def found(self) -> dict[str, Any]:
+        """All that there is, by the words in `FOUND`."""
+        async with self.database.reading() as connection:
+            row = (await connection.execute(FOUND)).scalar_one()
+        return row if isinstance(row, dict) else dict(json.loads(row))
+
+    async def _write(self, statements: str) -> None:
+        async with self.database.transaction() as connection:
+            await connection.exec_driver_sql(statements)
+
+
+def _earlier(minutes: int) -> list[str]:
+    """An update of every table that knows moments, those included that came after this was written."""
+    statements = []
+    for table in metadata.tables.values():
+        moments = [column.name for column in table.columns if isinstance(column.type, DateTime)]
+        if moments:
+            moved = ", ".join(f"{name} = {name} - interval '{minutes} minutes'" for name in moments)
+            statements.append(f"UPDATE {table.name} SET {moved}")  # noqa: S608 - our own names
+    return statements

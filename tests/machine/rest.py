@@ -1,0 +1,93 @@
+"""How it has to end: with everybody well again, everything that is owed is done and Odoo holds the last version."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from machine.base import Deed, deeds, pick
+from machine.expected import ENDED, LEASE, Said
+from machine.rules_asking import TIME, Asking
+from machine.rules_operating import Operating
+from machine.rules_reporting import CALLBACKS, Reporting
+from machine.rules_working import WORK, Working
+from machine.world import NAMES, PICTURES, request_id
+
+REQUESTS_MAX = 4
+"""More of them only make failures harder to read: requests do not meet, but in batches."""
+ROUNDS = 8
+"""Enough for dispatch, a deadline, fetch and deliver, each with a lease or a wait before it."""
+
+
+PEOPLE = deeds(
+    "people",
+    what=st.sampled_from(["ask", "cancel", "complete", "replay", "replay", "replay", "discard", "try"]),
+    which=pick,
+)
+
+
+class Machine(Asking, Working, Reporting, Operating):
+    """All that may happen, in any order."""
+
+    @rule(deed=st.one_of(WORK, WORK, WORK, CALLBACKS, TIME, PEOPLE, PEOPLE))
+    def happens(self, deed: Deed) -> None:
+        """One rule for all: with a rule each, most examples leave out whole actors, and little comes together."""
+        getattr(self, deed["who"])(**{name: drawn for name, drawn in deed.items() if name != "who"})
+
+    def people(self, what: str, which: int) -> None:
+        number, dead = self.chosen(which), self.dead()
+        match what:
+            case "ask" if len(self.expected) < REQUESTS_MAX:
+                self.ask()
+            case "cancel":
+                self.cancel(number)
+            case "complete":
+                self.complete(number, sorted(PICTURES)[which % 2])
+            case "replay" if dead:
+                self.replay(*dead[which % len(dead)], which % 2)
+            case "discard" if dead:
+                self.discard(*dead[which % len(dead)])
+            case _:
+                self.try_what_changes_nothing(number)
+
+    def try_what_changes_nothing(self, number: int) -> None:
+        """Known already, not for this request, not dead, only to look at."""
+        self.ask_again(number)
+        self.report(number, Said("image", "harbour", correlated=False))
+        self.replay_what_is_not_dead(number)
+        self.look_at_the_dead_letters()
+
+    def come_to_rest(self) -> None:
+        """Twice: as the workers alone bring it about, and after somebody put every dead letter back."""
+        self.reconcile()
+        self._drain()
+        self._check_that_odoo_knows()
+        while dead := self.dead():  # a replay may make others moot
+            self.replay(*dead[0])
+        self._drain()
+        assert not self.dead()
+        self._check_that_odoo_knows()
+
+    def _drain(self) -> None:
+        """The dead stay dead, the others go on; of every second request N8N reports nothing any more."""
+        self.hands.clear()
+        for _ in range(ROUNDS):
+            if not any(wanted.in_state("live") or wanted.deadline for wanted in self.expected):
+                break
+            self.pass_time(LEASE + 1)
+            self.do_all_that_is_due("one", "well")
+            for number, wanted in enumerate(self.expected):
+                if wanted.status == "dispatched" and number % 2 == 0:
+                    self.report(number, Said("url" if number else "image", "harbour"))
+            self.expire()
+        self.the_store_is_as_the_specification_says()
+        assert all(w.status in ENDED and not w.in_state("live") for w in self.expected)
+
+    def _check_that_odoo_knows(self) -> None:
+        """It applied the last version last, each version once, and holds the picture."""
+        for number, wanted in enumerate(self.expected):
+            if wanted.delivered:
+                record = self.world.odoo[str(request_id(number))]
+                assert (record.version, record.status) == (wanted.version, wanted.status)
+                assert record.versions == tuple(sorted(set(record.versions)))
+                assert NAMES.get(record.sha256 or "") == (wanted.image if wanted.status == "completed" else None)
+            else:
+                assert wanted.waived or wanted.in_state("dead"), "Odoo does not know, and nobody is told"

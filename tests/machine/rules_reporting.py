@@ -1,0 +1,88 @@
+"""What N8N reports: results early, late, twice, against each other; and callbacks that others overtake."""
+
+import pytest
+from hypothesis import strategies as st
+
+from aigen_bridge.domain.callback import Available, Completed, Failed, Result, Take, judge
+from aigen_bridge.domain.errors import ContradictionError
+from aigen_bridge.domain.request import AwaitedImage, ImageRequest
+from aigen_bridge.pipeline.callback import Examination, take_callback
+from machine.base import Base, deeds, pick
+from machine.expected import Said
+from machine.ground import Ground
+from machine.world import PICTURES, REASONS, check, correlation_id, reported, request_id
+
+sayings = st.one_of(
+    st.builds(Said, st.sampled_from(["image", "url"]), st.sampled_from(sorted(PICTURES))),
+    st.builds(Said, st.just("failure"), st.sampled_from(REASONS)),
+)
+EXAMINE = Examination(check, str)
+
+
+CALLBACKS = deeds(
+    "a_callback", what=st.sampled_from(["comes", "comes", "is read", "is written late"]), which=pick, said=sayings
+)
+
+
+class Reporting(Base):
+    """Rules."""
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self.read: list[tuple[int, ImageRequest]] = []
+
+    def a_callback(self, what: str, which: int, said: Said) -> None:
+        """Taken at once, or by a slow process: read now, written when others may have moved the request."""
+        match what:
+            case "is read":
+                self.read_for_later(self.chosen(which))
+            case "is written late" if self.read:
+                here = [(n, r) for n, r in self.read if r.status == self.expected[n].status] or self.read
+                self.write_by_what_was_read(*here[which % len(here)], said)  # here again, or still
+            case _:
+                self.report(self.chosen(which), said)
+
+    def report(self, number: int, said: Said) -> None:
+        """A callback, answered as the model says."""
+        wanted = self.expected[number]
+        taking = take_callback(self.ground.requests, EXAMINE, reported(number, said))
+        verdict = wanted.hear(said, self.now)
+        if verdict == "refused":
+            with pytest.raises(ContradictionError):
+                self.do(taking)
+        else:
+            receipt = self.do(taking)
+            assert (receipt.status, receipt.duplicate) == (wanted.status, verdict == "repeat")
+
+    def read_for_later(self, number: int) -> None:
+        """What a callback will be judged by."""
+        request = self.do(self.ground.requests.get(request_id(number)))
+        assert request is not None
+        self.read.append((number, request))
+
+    def write_by_what_was_read(self, number: int, request: ImageRequest, said: Said) -> None:
+        """It moves the request only if nobody else did in the meantime."""
+        try:
+            verdict = judge(request, result(number, said))
+        except ContradictionError:
+            return
+        if isinstance(verdict, Take):
+            wanted = self.expected[number]
+            picture = PICTURES[said.what] if said.how == "image" else None
+            overtaken = wanted.version != request.version
+            moved = self.do(self.ground.requests.move(verdict.change, picture))
+            if not overtaken:
+                wanted.hear(said, self.now)
+            assert moved == (None if overtaken else wanted.version)
+
+
+def result(number: int, said: Said) -> Result:
+    """What N8N says in the words of the domain."""
+    ids = request_id(number), correlation_id(number, right=said.correlated)
+    if said.how == "failure":
+        return Failed(*ids, said.what, "no")
+    described = PICTURES[said.what].described
+    if said.how == "image":
+        return Completed(*ids, described)
+    sides = {"format": "png", "size": described.size, "width": 64, "height": 64, "sha256": described.sha256}
+    return Available(*ids, AwaitedImage(**sides, url=f"https://images.test/{said.what}"))

@@ -1,0 +1,125 @@
+"""N8N, Odoo and the URLs around the store. They do what they are told next, and remember what they heard."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+from aigen_bridge.contracts import examples
+from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
+from aigen_bridge.domain.errors import PermanentError, TransientError
+from aigen_bridge.domain.image import CheckedImage, ImageMetadata, StoredImage
+from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
+from aigen_bridge.domain.request import Step
+from aigen_bridge.domain.retry import Policy
+from aigen_bridge.pipeline.deliver import Deliver, Images
+from aigen_bridge.pipeline.dispatch import Dispatch
+from aigen_bridge.pipeline.fetch import Fetch
+from aigen_bridge.pipeline.step import StepRunner
+from aigen_bridge.sim.odoo_records import Records
+from aigen_bridge.store.leases import Claim
+from machine.expected import Said
+
+Answer = Literal["well", "lost", "passing", "for good"]
+"""`lost`: it took effect, and we do not learn that."""
+
+RETRY_IN = 1
+"""Minutes, not seconds as in the true schedule: nothing becomes due because a machine is slow."""
+
+
+def _drawn(content: bytes) -> CheckedImage:
+    return CheckedImage(content, StoredImage("png", len(content), 64, 64, hashlib.sha256(content).hexdigest()))
+
+
+PICTURES = {name: _drawn(name.encode()) for name in ("lighthouse", "harbour")}
+"""Nobody looks at the pixels here; that images are proven has tests of its own."""
+NAMES = {picture.described.sha256: name for name, picture in PICTURES.items()}
+REASONS = ("content_policy", "out_of_memory")
+
+
+def request_id(number: int) -> UUID:
+    """The id of the n-th request, the same in every run."""
+    return UUID(int=number + 1, version=4)
+
+
+def correlation_id(number: int, *, right: bool = True) -> UUID:
+    """The id that belongs to the n-th request, or one that does not."""
+    return UUID(int=(1000 if right else 2000) + number, version=4)
+
+
+def asked(number: int, prompt: str = "a lighthouse") -> ImageRequested:
+    """EVT-AIG-001."""
+    ids = {"requestId": str(request_id(number)), "correlationId": str(correlation_id(number))}
+    return ImageRequested.model_validate_json(json.dumps(examples.REQUESTED | ids | {"prompt": prompt}))
+
+
+def reported(number: int, said: Said) -> ImageCompleted | ImageFailed:
+    """EVT-AIG-002 or EVT-AIG-003."""
+    right = correlation_id(number, right=said.correlated)
+    ids = {"requestId": str(request_id(number)), "correlationId": str(right)}
+    if said.how == "failure":
+        return ImageFailed.model_validate_json(
+            json.dumps(ids | {"status": "failed", "errorCode": said.what, "errorMessage": "no"})
+        )
+    described = PICTURES[said.what].described
+    sides = {"format": "png", "size": described.size, "width": 64, "height": 64}
+    image = {"imageData": "aaaa"} if said.how == "image" else {"imageUrl": f"https://images.test/{said.what}"}
+    event = {"status": "completed", "imageMetadata": sides, "hashValue": described.sha256}
+    return ImageCompleted.model_validate_json(json.dumps(ids | event | image))
+
+
+async def check(content: bytes | str, said: ImageMetadata, sha256: str) -> CheckedImage:
+    """The picture that was meant."""
+    return PICTURES[NAMES[sha256]]
+
+
+class World:
+    """Plays all three; `odoo` are the records of the addon."""
+
+    def __init__(self, images: Images) -> None:
+        self.odoo = Records(create_missing=True, folder=None)
+        self._answer: Answer = "well"
+        self._told: dict[tuple[str, int], Mapping[str, Any]] = {}
+        policy = Policy(())
+        runners: list[StepRunner] = [
+            Dispatch(self, "http://bridge.test/callback", 1, policy),
+            Fetch(self, check, 1),
+            Deliver(self, images, 1),
+        ]
+        self._runners: dict[Step, StepRunner] = {runner.step: runner for runner in runners}
+
+    async def attempt(self, claim: Claim, answer: Answer) -> Outcome:
+        """Run the real step against a world that answers so."""
+        runner, self._answer = self._runners[claim.step], answer
+        try:
+            return Done(await runner.run(claim))
+        except TransientError as error:
+            return Retry(claim.claimed_at + timedelta(minutes=RETRY_IN), error)
+        except PermanentError as error:
+            return Dead(error, runner.gave_up(error))
+
+    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> None:
+        """N8N's webhook."""
+        assert (event["correlationId"], event["requestId"] in message_id) == (str(correlation_id), True)
+        self._fail()
+
+    async def fetch(self, url: str, *, correlation_id: UUID) -> bytes:  # noqa: ARG002 - nothing to check it against
+        """The picture behind a temporary URL."""
+        self._fail()
+        return PICTURES[url.rpartition("/")[2]].content
+
+    async def apply_result(self, payload: Mapping[str, Any]) -> None:
+        """The addon's one method. A version says the same each time it is told."""
+        if self._answer in {"well", "lost"}:
+            news = (str(payload["requestId"]), int(payload["version"]))
+            assert self._told.setdefault(news, payload) == payload, f"{news} was told in two ways"
+            self.odoo.apply(dict(payload))
+        self._fail()
+
+    def _fail(self) -> None:
+        if self._answer in {"lost", "passing"}:
+            raise TransientError("http_503", "busy", http_status=503)
+        if self._answer == "for good":
+            raise PermanentError("http_403", "no", http_status=403)

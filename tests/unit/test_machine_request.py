@@ -1,0 +1,163 @@
+"""Whatever happens to a request, in whatever order, the rules of the domain lead where the specification says."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from aigen_bridge.domain.callback import Keep, Repeat, Take, judge
+from aigen_bridge.domain.errors import ContradictionError
+from aigen_bridge.domain.request import FINAL, Change, FailedBy, FailureCode, ImageRequest, Status
+from aigen_bridge.pipeline.expire import timed_out
+from machine.expected import CALLBACK_DEADLINE, ENDED, GAVE_UP, LEADS_TO, OWES, Expected, Said
+from machine.profile import profile
+from machine.rules_reporting import result, sayings
+from machine.world import NAMES, PICTURES, correlation_id, request_id
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def made(request: ImageRequest, change: Change) -> ImageRequest | None:
+    """What a store has to make of a change: guarded by where the request is, and by the version that was read."""
+    theirs = request.failed_by is FailedBy.N8N
+    if request.status not in change.before or change.version not in {None, request.version} or theirs:
+        return None
+    return replace(
+        request,
+        status=change.after,
+        version=request.version + 1,
+        failed_by=change.failed_by,
+        error_code=change.error_code,
+        error_message=change.error_message,
+        image=change.image or request.image,
+        awaited=None if change.after is Status.COMPLETED else change.awaited or request.awaited,
+    )
+
+
+class RequestMachine(RuleBasedStateMachine):
+    """One request, and the model of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        ids = {"request_id": request_id(0), "correlation_id": correlation_id(0), "event": {}}
+        self.request = ImageRequest(**ids, status=Status.QUEUED, version=1, created_at=NOW, updated_at=NOW)
+        self.read = self.request
+        self.expected = Expected(0)
+
+    def move(self, change: Change, *, to: str | None = None) -> None:
+        """Make the change; the model says whether and where to."""
+        moved = made(self.request, change)
+        assert (moved and moved.status) == to
+        self.request = moved or self.request
+        if to:
+            assert change.obligation == OWES.get(to)
+
+    @precondition(lambda self: self.expected.status == "queued")
+    @rule()
+    def n8n_takes_it(self) -> None:
+        self.move(
+            Change(request_id=request_id(0), before=frozenset({Status.QUEUED}), after=Status.DISPATCHED),
+            to="dispatched",
+        )
+        self.expected.move("dispatched", 0)
+
+    @precondition(lambda self: self.expected.status in {"queued", "received"})
+    @rule()
+    def a_worker_gives_up(self) -> None:
+        reason = GAVE_UP[OWES[self.expected.status]]
+        self.move(self._failed(FailureCode(reason)), to="failed")
+        self.expected.move("failed", 0, failed_by="bridge", reason=reason)
+
+    def _failed(self, code: FailureCode) -> Change:
+        before = frozenset({self.request.status})
+        return Change(
+            request_id=request_id(0), before=before, after=Status.FAILED, failed_by=FailedBy.BRIDGE, error_code=code
+        )
+
+    @rule()
+    def the_deadline_passes(self) -> None:
+        overdue = self.expected.expire(CALLBACK_DEADLINE)
+        self.move(timed_out(request_id(0), timedelta(minutes=CALLBACK_DEADLINE)), to="failed" if overdue else None)
+
+    @rule()
+    def it_is_cancelled(self) -> None:
+        change = Change(request_id=request_id(0), before=frozenset(Status) - FINAL, after=Status.CANCELLED)
+        ended = self.expected.status in ENDED
+        self.move(change, to=None if ended else "cancelled")
+        if not ended:
+            self.expected.move("cancelled", 0)
+
+    @precondition(lambda self: self.expected.status == "failed")
+    @rule(to=st.sampled_from(["queued", "received"]))
+    def it_is_replayed(self, to: str) -> None:
+        change = Change(request_id=request_id(0), before=frozenset({Status.FAILED}), after=Status(to))
+        ours = self.expected.failed_by == "bridge"
+        if to == "queued" or self.expected.awaited:
+            self.move(change, to=to if ours else None)
+            if ours:
+                self.expected.move(to, 0)
+
+    @rule(said=sayings, correlated=st.sampled_from([True, True, True, False]))
+    def n8n_reports(self, said: Said, correlated: bool) -> None:  # noqa: FBT001 - drawn by name
+        said = replace(said, correlated=correlated)
+        self.take(self.request, said)
+
+    @rule(said=sayings)
+    def a_slow_callback_writes_by_what_it_read(self, said: Said) -> None:
+        self.take(self.read, said)
+        self.read = self.request
+
+    def take(self, read: ImageRequest, said: Said) -> None:
+        """Judge by what was read; it counts only while nobody moved the request since."""
+        current = read.version == self.request.version
+        before = self.expected.status
+        verdict = self.expected.hear(said, 0) if current else None
+        if verdict == "refused":
+            with pytest.raises(ContradictionError):
+                judge(self.request, result(0, said))
+        elif verdict:
+            known = self.request if read.version == self.request.version else read
+            judged = judge(known, result(0, said))
+            assert type(judged) is {"taken": Take, "repeat": Repeat, "kept": Keep}[verdict], before
+            if isinstance(judged, Take):
+                self.move(judged.change, to=self.expected.status)
+            elif isinstance(judged, Keep):
+                self._keep(said)
+        else:
+            self._take_too_late(read, said)
+
+    def _take_too_late(self, read: ImageRequest, said: Said) -> None:
+        try:
+            judged = judge(read, result(0, said))
+        except ContradictionError:
+            return
+        if isinstance(judged, Take):
+            self.move(judged.change, to=None)
+
+    def _keep(self, said: Said) -> None:
+        kept = result(0, said)
+        if said.how == "image":
+            self.request = replace(self.request, image=PICTURES[said.what].described)
+        else:
+            self.request = replace(self.request, awaited=getattr(kept, "awaited", None))
+
+    @invariant()
+    def the_request_is_as_the_specification_says(self) -> None:
+        request, wanted = self.request, self.expected
+        assert (request.status, request.version) == (wanted.status, wanted.version)
+        assert (request.failed_by, request.error_code) == (wanted.failed_by, wanted.reason)
+        image, awaited = request.image, request.awaited
+        assert (image and NAMES[image.sha256], awaited and NAMES[awaited.sha256]) == (wanted.image, wanted.awaited)
+        assert (request.status is Status.COMPLETED) <= (image is not None)
+
+    @invariant()
+    def no_move_can_be_made_that_the_specification_does_not_know(self) -> None:
+        for after in set(Status) - {Status(to) for to in LEADS_TO[self.expected.status]}:
+            with pytest.raises(ValueError, match="no request moves"):
+                Change(request_id=request_id(0), before=frozenset({self.request.status}), after=after)
+
+
+TestRequest = RequestMachine.TestCase
+TestRequest.settings = profile(examples=80, steps=25)
