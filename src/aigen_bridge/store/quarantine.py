@@ -16,6 +16,11 @@ from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.schema import quarantine
 
+FROM_N8N = "n8n"
+"""The version of what came by N8N's last resort instead of by a version of the callback."""
+UNDELIVERED, EXECUTION_FAILED = "n8n_undelivered", "n8n_execution_failed"
+"""Why it came that way: a result that can be replayed, or only the report that an execution failed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedCallback:
