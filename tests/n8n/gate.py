@@ -22,6 +22,7 @@ class Gate(Simulator):
     """Passes calls on to `bridge_url`; without one, or when nobody listens there, the connection is cut."""
 
     def __init__(self) -> None:
+        self.url = ""
         self.bridge_url: str | None = None
         super().__init__()
 

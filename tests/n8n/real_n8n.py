@@ -17,7 +17,7 @@ import httpx
 ROOT = Path(__file__).parents[2]
 INSTALLED = ROOT / ".e2e"
 WEBHOOK = "/webhook/aigen/v1/generate"
-START_SECONDS, STOP_SECONDS = 120, 45
+COMMAND_SECONDS, START_SECONDS, STOP_SECONDS = 300, 300, 60
 QUIET = {
     "NODE_ENV": "production",
     "N8N_DIAGNOSTICS_ENABLED": "false",
@@ -81,8 +81,12 @@ class RealN8n:
     def start(self, *paths: str) -> None:
         """Start it and wait until the webhooks with these paths are registered."""
         with (self.home / "n8n.log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S607 - the N8N that was installed for this
-                ["n8n", "start"], env=self._environment(), stdout=log, stderr=log, cwd=self.home
+            self.process = subprocess.Popen(
+                [str(INSTALLED / "n8n/node_modules/.bin/n8n"), "start"],
+                env=self._environment(),
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
             )
         until = time.monotonic() + START_SECONDS
         while not all(self._registered(path) for path in paths):
@@ -108,15 +112,21 @@ class RealN8n:
     def _registered(self, path: str) -> bool:
         """Without the key a registered webhook answers 403, an unknown one 404."""
         with suppress(httpx.TransportError):
-            return httpx.post(self.url + path, json={}, trust_env=False, timeout=10).status_code == httpx.codes.FORBIDDEN
+            return (
+                httpx.post(self.url + path, json={}, trust_env=False, timeout=10).status_code == httpx.codes.FORBIDDEN
+            )
         return False
 
     def _run(self, *command: str) -> None:
-        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(
+            command, env=self._environment(), capture_output=True, text=True, check=False, timeout=300
+        )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
     def _environment(self) -> dict[str, str]:
-        path = os.pathsep.join([str(node_folder() / "bin"), str(INSTALLED / "n8n/node_modules/.bin"), os.environ["PATH"]])
+        path = os.pathsep.join(
+            [str(node_folder() / "bin"), str(INSTALLED / "n8n/node_modules/.bin"), os.environ["PATH"]]
+        )
         return {
             **os.environ,
             **QUIET,

@@ -1,20 +1,22 @@
-"""Everything that a scenario plays with: the real bridge, an N8N (real or simulated), Flux, Odoo, and a gate between."""
+"""Everything that a scenario plays with: the real bridge, an N8N, real or simulated, Flux, Odoo, a gate between."""
 
 import asyncio
 import json
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+from gate import Gate
 
+from aigen_bridge.sim.calls import Call
 from aigen_bridge.sim.flux import FluxSimulator
 from aigen_bridge.sim.odoo import OdooSimulator
-from gate import Gate
 from processes import started
-from stage import REQUESTS, make_event
+from stage import REQUESTS, make_event, make_settings, serve_api, working
+from stages import measure
 
 WEBHOOK_KEY, CALLBACK_KEY, FLUX_KEY = "key-of-the-webhook", "key-of-the-callback", "key-of-the-service"
 SIGNING_SECRET = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU="
@@ -38,10 +40,12 @@ class Player(Protocol):
     """An N8N with the workflows published."""
 
     real: bool
-    url: str
 
     def webhook(self, variant: str) -> str:
-        """The address of the workflow in this variant: a callback style, or `broken`."""
+        """The address of the workflow in this variant: `v2` is the shipped one, the others are in variants.py."""
+
+    async def stop(self) -> None:
+        """End it as an operator does: what runs is finished."""
 
     async def kill(self) -> None:
         """End it as a crash does."""
@@ -52,25 +56,39 @@ class Player(Protocol):
 
 @dataclass
 class Bridge:
-    """The real bridge as a process: API and worker."""
+    """The real bridge, API and worker, on `database_url`: as a process of its own, or quicker, in this one."""
 
-    environment: dict[str, str]
+    database_url: str
     home: Path
     gate: Gate
+    own_process: bool
+    sections: dict[str, Any]
+    """Of its settings, kept from one start to the next."""
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self, **changes: Any) -> None:
-        """Start it; `changes` are sections of its settings."""
-        extra = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in changes.items()}
-        running = await self._running.enter_async_context(
-            started("up", "--port", "0", environment=self.environment | extra, cwd=self.home, ready="Ready: ")
-        )
-        self.gate.bridge_url = running.url
+        """Start it; `changes` are sections of its settings that are different from now on."""
+        self.sections |= changes
+        running = self._as_process() if self.own_process else self._within()
+        self.gate.bridge_url = await self._running.enter_async_context(running)
 
     async def stop(self) -> None:
         """End it; nobody answers from now on."""
         self.gate.bridge_url = None
         await self._running.aclose()
+
+    @asynccontextmanager
+    async def _as_process(self) -> AsyncIterator[str]:
+        sections = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in self.sections.items()}
+        environment = {"AIGEN_DATABASE_URL": self.database_url, "AIGEN_PUBLIC_URL": self.gate.url, **sections}
+        async with started("up", "--port", "0", environment=environment, cwd=self.home, ready="Ready: ") as running:
+            yield running.url
+
+    @asynccontextmanager
+    async def _within(self) -> AsyncIterator[str]:
+        settings = make_settings(self.database_url, **{**self.sections, "public_url": self.gate.url})
+        async with serve_api(settings) as api, working(settings):
+            yield str(api.base_url).rstrip("/")
 
 
 @dataclass
@@ -83,6 +101,7 @@ class Theatre:
     bridge: Bridge
     n8n: Player
     http: httpx.AsyncClient
+    flux_url: str
 
     async def call(self, method: str, path: str, **more: Any) -> httpx.Response:
         """Call the bridge as operations do."""
@@ -107,15 +126,29 @@ class Theatre:
             found = await self.read(request_id)
             return found if found["deliveredAt"] else None
 
-        return await eventually(ended)
+        found = await eventually(ended)
+        if self.n8n.real and found["status"] == "completed":
+            self._measure(found)
+        return dict(found)
 
-    async def timeline(self, request_id: str) -> list[dict[str, Any]]:
-        """What happened to the request."""
-        return list((await self.call("GET", f"{REQUESTS}/{request_id}/timeline")).json()["entries"])
+    def _measure(self, request: dict[str, Any]) -> None:
+        """Only of those that went straight: one question, one callback."""
+        asked_ai, callbacks = self.calls("generate", request), self.callbacks(request)
+        if len(asked_ai) == len(callbacks) == 1:
+            measure(request, asked_ai[0], callbacks[0])
 
     async def dead_letters(self, **query: Any) -> list[dict[str, Any]]:
         """What needs a person."""
         return list((await self.call("GET", DEAD_LETTERS, params=query)).json()["items"])
+
+    def callbacks(self, asked: Mapping[str, Any]) -> list[Call]:
+        """The tries at the callback of one request, as they passed the gate."""
+        return self.calls("callback", asked)
+
+    def calls(self, place: str, asked: Mapping[str, Any]) -> list[Call]:
+        """The calls of one request to a place of the gate or of the AI service."""
+        calls = [*self.gate.calls.to(place), *self.flux.calls.to(place)]
+        return [call for call in calls if call.headers.get("x-correlation-id") == asked["correlationId"]]
 
     async def until_dead(self, count: int = 1, **query: Any) -> list[dict[str, Any]]:
         """The dead letters as soon as there are so many."""
@@ -126,9 +159,14 @@ class Theatre:
 
         return await eventually(found)
 
-    async def post_to_n8n(self, event: Any, variant: str = "v2") -> httpx.Response:
+    async def settle(self) -> None:
+        """Give what should not happen the time to happen."""
+        await asyncio.sleep(4 if self.n8n.real else 0.5)
+
+    async def post_to_n8n(self, event: Any, **headers: str) -> httpx.Response:
         """Call the webhook past the bridge, with the right key."""
-        return await self.http.post(self.n8n.webhook(variant), json=event, headers={"X-API-Key": WEBHOOK_KEY})
+        url = self.n8n.webhook("v2")
+        return await self.http.post(url, json=event, headers={"X-API-Key": WEBHOOK_KEY, **headers})
 
 
 async def eventually(look: Callable[[], Any], *, seconds: float = PATIENCE) -> Any:

@@ -6,9 +6,14 @@ from typing import Any
 
 from real_n8n import ROOT, WEBHOOK
 
+LORA_MODEL = "11111111-2222-4333-8444-555555555555"
 CHANGES: dict[str, dict[str, Any]] = {
     "v1": {"callbackStyle": "v1"},
     "v1-url": {"callbackStyle": "v1-url"},
+    "table": {
+        "loras": {LORA_MODEL: {"path": "https://models.example.com/lighthouses.safetensors", "scale": 0.8}},
+        "negativePrompt": "fold",
+    },
     "broken": {"loras": None},  # the workflow crashes over it
 }
 PATHS = {name: f"{WEBHOOK}/{name}" for name in CHANGES}

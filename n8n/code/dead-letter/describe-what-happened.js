@@ -18,6 +18,6 @@ function ofFailure({ workflow, execution, trigger }) {
 }
 
 const report = json.report ?? ofFailure(json);
-if (!json.report && report.errorMessage.includes(SEEN_TO)) return [];
-const item = { json: { event: JSON.stringify(report), report, imageField: binary?.image ? 'image' : '' } };
+const isNews = json.report !== undefined || !report.errorMessage.includes(SEEN_TO);
+const item = { json: { isNews, report, event: JSON.stringify(report), hasImage: binary?.image !== undefined } };
 return [binary ? { ...item, binary } : item];

@@ -9,5 +9,5 @@ const headers = {
 };
 if (json.report.correlationId) headers['x-correlation-id'] = json.report.correlationId;
 const url = `${settings.bridgeUrl.replace(/\/+$/, '')}/api/v1/ops/n8n-failures`;
-const item = { json: { event: json.event, imageField: json.imageField, url, headers } };
+const item = { json: { event: json.event, hasImage: json.hasImage, url, headers } };
 return [binary ? { ...item, binary } : item];

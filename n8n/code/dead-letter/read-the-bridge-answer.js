@@ -9,6 +9,8 @@ const status = answer.statusCode;
 if (status >= 200 && status < 300) return [{ json: { route: 'delivered', attempt } }];
 const hopeless = [400, 404, 413, 415, 422].includes(status); // a wrong key (401, 403) can be mended meanwhile
 const waitSeconds = WAITS[attempt - 1];
-const said = status === undefined ? `no answer (${answer.error?.message ?? answer.error})` : `${status} ${answer.body}`;
+const body = answer.body ?? answer.data ?? ''; // an object, or a text, depending on its type and the way it was sent
+const text = typeof body === 'string' ? body : JSON.stringify(body);
+const said = status === undefined ? `no answer (${answer.error?.message ?? answer.error})` : `${status} ${text}`;
 const route = hopeless || waitSeconds === undefined ? 'undeliverable' : 'again';
 return [{ json: { route, attempt, waitSeconds, answer: said.slice(0, 500), executionId: $execution.id } }];

@@ -13,6 +13,7 @@ const RULES = {
   correlationId: [isUuid, 'a UUID'],
   userId: [isUuid, 'a UUID'],
   modelId: [isUuid, 'a UUID'],
+  aspectRatio: [isText, 'a text'],
   prompt: [(value) => isText(value) && value.trim() !== '', 'a text'],
   negativePrompt: [or(isAbsent, isText), 'a text or absent'],
   resolution: [(value) => isText(value) && /^[1-9]\d{1,3}x[1-9]\d{1,3}$/.test(value), 'WIDTHxHEIGHT'],

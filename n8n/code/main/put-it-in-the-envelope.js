@@ -8,6 +8,6 @@ const headers = {
   'webhook-timestamp': timestamp,
   'webhook-signature': `v1,${$input.first().json.signature}`,
 };
-const { event, url, isMultipart, imageField } = json;
-const item = { json: { event, url, isMultipart, imageField, headers } };
+const { event, url, way } = json;
+const item = { json: { event, url, way, headers } };
 return [binary ? { ...item, binary } : item];

@@ -19,7 +19,8 @@ function isProblem() {
 
 function said() {
   if (status === undefined) return `no answer (${answer.error?.message ?? answer.error ?? 'unknown'})`;
-  return `${status} ${String(answer.body ?? '').slice(0, 500)}`;
+  const body = answer.body ?? answer.data ?? ''; // an object, or a text, depending on its type and the way it was sent
+  return `${status} ${(typeof body === 'string' ? body : JSON.stringify(body)).slice(0, 500)}`;
 }
 
 if (status >= 200 && status < 300) return [{ json: { route: 'delivered', attempt } }];

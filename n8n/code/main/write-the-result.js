@@ -34,8 +34,7 @@ const event = isImage ? completed(look.json, $('Read the AI answer').first().jso
 const json = {
   event: JSON.stringify(event),
   url: style === 'v2' ? callbackUrl.replace('/api/v1/', '/api/v2/') : callbackUrl,
-  isMultipart: style === 'v2',
-  imageField: isImage && style === 'v2' ? 'image' : '',
+  way: style !== 'v2' ? 'version 1' : isImage ? 'event and image' : 'event alone',
   messageId: `msg_${requestId}_${$execution.id}`, // the same in every try
   executionId: $execution.id,
 };

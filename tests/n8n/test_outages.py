@@ -1,0 +1,61 @@
+"""N8N itself dies, is away, or has a lot to do."""
+
+import asyncio
+
+from theatre import DEAD_LETTERS, eventually
+
+from aigen_bridge.sim.faults import Fault, FaultKind
+from conftest import Opened
+
+
+async def test_the_deadline_of_the_bridge_ends_what_a_killed_n8n_forgets(open_theatre: Opened) -> None:
+    theatre = await open_theatre(callback={"deadline": 20})
+    theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=60))
+    asked = await theatre.ask()
+
+    async def generating() -> object | None:
+        return theatre.calls("generate", asked) or None
+
+    await eventually(generating)
+    await theatre.n8n.kill()
+    try:
+        ended = await theatre.until_delivered(asked["requestId"])
+    finally:
+        await theatre.n8n.start()
+
+    assert (ended["status"], ended["errorCode"]) == ("failed", "timed_out")
+    assert theatre.odoo.records[asked["requestId"]].error_code == "timed_out"
+
+
+async def test_an_upgrade_of_n8n_loses_no_request(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=3))
+    under_way = await theatre.ask()
+
+    async def generating() -> object | None:
+        return theatre.calls("generate", under_way) or None
+
+    await eventually(generating)
+    await theatre.n8n.stop()
+    meanwhile = await theatre.ask()
+    [letter] = await theatre.until_dead(kind="dispatch")
+    await theatre.n8n.start()
+    await theatre.call("POST", f"{DEAD_LETTERS}/replay", json={"kind": "dispatch"})
+
+    assert letter["requestId"] == meanwhile["requestId"]
+    assert (await theatre.until_delivered(under_way["requestId"]))["status"] == "completed"
+
+    async def completed() -> object | None:
+        return True if (await theatre.read(meanwhile["requestId"]))["status"] == "completed" else None
+
+    await eventually(completed)
+
+
+async def test_twenty_requests_at_once_all_arrive_once(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    asked = await asyncio.gather(*(theatre.ask() for _ in range(20)))
+    ended = [await theatre.until_delivered(one["requestId"]) for one in asked]
+
+    assert [one["status"] for one in ended] == ["completed"] * 20
+    assert all(theatre.odoo.records[one["requestId"]].applied == 1 for one in asked)
+    assert await theatre.dead_letters() == []
