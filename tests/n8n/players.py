@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from real_n8n import WEBHOOK, RealN8n
 from theatre import CALLBACK_KEY, FLUX_KEY, SIGNING_SECRET, WEBHOOK_KEY
-from variants import CHANGES, PATHS
+from variants import CHANGES, OLD, PATHS
 
 from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
 from aigen_bridge.sim.n8n_settings import CallbackStyle
@@ -34,6 +34,9 @@ class RealPlayer:
     async def start(self) -> None:
         await asyncio.to_thread(self._n8n.start, WEBHOOK)
 
+    async def retry(self, request_id: str) -> None:  # noqa: ARG002 - there is one that failed last
+        await asyncio.to_thread(self._n8n.retry_last_failed, "aigen-main")
+
 
 class SimulatedPlayer:
     """Simulated ones, one for each variant of the workflow; quick where the real one waits."""
@@ -41,7 +44,7 @@ class SimulatedPlayer:
     real = False
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._simulators = {name: _simulator(settings, name) for name in ("v2", *CHANGES)}
+        self._simulators = {name: _simulator(settings, name) for name in ("v2", *CHANGES, OLD)}
         self._urls: dict[str, str] = {}
         self._running = AsyncExitStack()
 
@@ -67,6 +70,9 @@ class SimulatedPlayer:
     async def kill(self) -> None:
         await self._running.aclose()
 
+    async def retry(self, request_id: str) -> None:
+        assert sum(simulator.replay(request_id) for simulator in self._simulators.values()) == 1
+
     async def start(self) -> None:
         """At the same addresses as before."""
         for name, simulator in self._simulators.items():
@@ -80,11 +86,11 @@ def _simulator(settings: Mapping[str, Any], variant: str) -> N8nSimulator:
         N8nSettings(
             key=WEBHOOK_KEY,
             callback_key=CALLBACK_KEY,
-            signing_secret=SIGNING_SECRET,
-            bridge_url=chosen["bridgeUrl"],
+            signing_secret=None if variant == OLD else SIGNING_SECRET,
+            bridge_url=None if variant == OLD else chosen["bridgeUrl"],
             flux_url=chosen["aiUrl"].removesuffix("/fal-ai/flux-lora"),
             flux_key=FLUX_KEY,
-            callback_style=cast("CallbackStyle", chosen["callbackStyle"]),
+            callback_style="v1" if variant == OLD else cast("CallbackStyle", chosen["callbackStyle"]),
             loras=chosen["loras"],
             negative_prompt=chosen["negativePrompt"],
             ai_waits=(0.05, 0.05),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 INSTALLED = ROOT / ".e2e"
 WEBHOOK = "/webhook/aigen/v1/generate"
 COMMAND_SECONDS, START_SECONDS, STOP_SECONDS = 300, 300, 60
+OWNER = {"email": "owner@n8n.test", "firstName": "The", "lastName": "Owner", "password": "A-password-of-tests-1"}
 QUIET = {
     "NODE_ENV": "production",
     "N8N_DIAGNOSTICS_ENABLED": "false",
@@ -108,6 +110,25 @@ class RealN8n:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def retry_last_failed(self, workflow_id: str) -> None:
+        """Press "Retry" on the newest failed execution of a workflow, as its owner."""
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=60, headers=self._owner()) as editor:
+            wanted = json.dumps({"workflowId": workflow_id, "status": ["error"]})
+            failed = editor.get("/rest/executions", params={"filter": wanted, "limit": 1}).raise_for_status()
+            number = failed.json()["data"]["results"][0]["id"]
+            editor.post(f"/rest/executions/{number}/retry", json={"loadWorkflow": False}).raise_for_status()
+
+    def _owner(self) -> dict[str, str]:
+        """The headers of N8N's owner, who is made at the first call."""
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=60) as editor:
+            made = editor.post("/rest/owner/setup", json=OWNER)
+            if made.is_error:
+                known = {"emailOrLdapLoginId": OWNER["email"], "password": OWNER["password"]}
+                made = editor.post("/rest/login", json=known).raise_for_status()
+        session = re.search(r"n8n-auth=([^;]+)", made.headers["set-cookie"])
+        assert session
+        return {"Cookie": f"n8n-auth={session[1]}"}
 
     def _registered(self, path: str) -> bool:
         """Without the key a registered webhook answers 403, an unknown one 404."""

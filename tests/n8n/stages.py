@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -26,7 +27,7 @@ def measure(request: dict[str, Any], asked_ai: Call, callback: Call) -> None:
     names = ("createdAt", "dispatchedAt", "completedAt", "deliveredAt")
     accepted, dispatched, stored, delivered = (datetime.fromisoformat(request[name]).timestamp() for name in names)
     moments = (accepted, dispatched, asked_ai.at, callback.at, stored, delivered)
-    stages = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    stages = [later - earlier for earlier, later in pairwise(moments)]
     test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition("::")[2].partition(" ")[0]
     MEASURED[test].append((*stages, delivered - accepted))
 

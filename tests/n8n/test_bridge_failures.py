@@ -96,3 +96,16 @@ async def test_a_crash_of_the_workflow_raises_a_dead_letter_with_the_link_to_the
 
 async def _truth(found: object) -> object | None:
     return found or None
+
+
+async def test_a_failed_execution_can_be_run_again_by_a_person(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.gate.faults.add(busy(4))
+    asked = await theatre.ask()
+    await theatre.until_dead(kind="n8n")
+    await theatre.settle()
+    await theatre.n8n.retry(asked["requestId"])
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    assert ended["status"] == "completed"
+    assert [call.status for call in theatre.callbacks(asked)] == [503] * 4 + [202]

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from theatre import DEAD_LETTERS, eventually
+from theatre import DEAD_LETTERS, clients, eventually
 
 from aigen_bridge.sim.faults import Fault, FaultKind
 from conftest import Opened
@@ -49,6 +49,18 @@ async def test_an_upgrade_of_n8n_loses_no_request(open_theatre: Opened) -> None:
         return True if (await theatre.read(meanwhile["requestId"]))["status"] == "completed" else None
 
     await eventually(completed)
+
+
+async def test_a_workflow_from_before_the_shipped_one_still_works(open_theatre: Opened) -> None:
+    n8n = clients()["n8n"] | {"signature_required": False}
+    theatre = await open_theatre("old", clients=clients() | {"n8n": n8n})
+    asked = await theatre.ask(resolution="512x512", aspectRatio="1:1")
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    [callback] = theatre.callbacks(asked)
+    assert (ended["status"], callback.path[:8], callback.status) == ("completed", "/api/v1/", 202)
+    assert "webhook-signature" not in callback.headers
+    assert theatre.gate.calls.to("wanted") == []
 
 
 async def test_twenty_requests_at_once_all_arrive_once(open_theatre: Opened) -> None:

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 import httpx
 from gate import Gate
+from stages import measure
 
 from aigen_bridge.sim.calls import Call
 from aigen_bridge.sim.flux import FluxSimulator
 from aigen_bridge.sim.odoo import OdooSimulator
 from processes import started
 from stage import REQUESTS, make_event, make_settings, serve_api, working
-from stages import measure
 
 WEBHOOK_KEY, CALLBACK_KEY, FLUX_KEY = "key-of-the-webhook", "key-of-the-callback", "key-of-the-service"
 SIGNING_SECRET = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU="
@@ -52,6 +52,9 @@ class Player(Protocol):
 
     async def start(self) -> None:
         """Start it again."""
+
+    async def retry(self, request_id: str) -> None:
+        """Press "Retry" on the execution of this request, which has just failed."""
 
 
 @dataclass
