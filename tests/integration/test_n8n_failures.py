@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.store.database import Database
 from callbacks import completed, failed, signed
 from stage import KEYS, Stage, staged
 
@@ -81,6 +83,15 @@ async def test_the_same_report_again_is_counted_and_not_kept_twice(idle_stage: S
     first, second = [await tell(idle_stage, undelivered(asked, png), png) for _ in range(2)]
     [letter] = await letters(idle_stage)
     assert (first.json(), letter["times"]) == (second.json(), 2)
+
+
+async def test_people_are_alerted(idle_stage: Stage, database: Database) -> None:
+    await tell(idle_stage, report(errorMessage="x is not a function"))
+    async with database.reading() as connection:
+        told = (await connection.execute(text("SELECT cause, detail FROM incidents JOIN occurrences o ON true"))).one()
+        alerts = (await connection.execute(text("SELECT count(*) FROM outbox WHERE step = 'alert'"))).scalar_one()
+    assert (told.cause, alerts) == ("workflow_failed", 1)
+    assert LINK in told.detail
 
 
 async def test_a_crash_has_nothing_to_replay_and_says_what_to_do(idle_stage: Stage) -> None:

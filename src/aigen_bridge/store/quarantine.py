@@ -79,7 +79,8 @@ class Quarantine:
 
 def _occurrence(refused: RefusedCallback, number: int) -> Occurrence:
     detail = f"callback-{number} from {refused.client}: {refused.error_detail}"
-    return Occurrence(Cause.CALLBACK_QUARANTINED, detail, refused.request_id)
+    cause = Cause.WORKFLOW_FAILED if refused.version == FROM_N8N else Cause.CALLBACK_QUARANTINED
+    return Occurrence(cause, detail, refused.request_id)
 
 
 def _fingerprint(refused: RefusedCallback) -> bytes:
