@@ -1,7 +1,7 @@
 """The same scenarios on a simulated N8N (in every test run) and on a real one (`make e2e-n8n`)."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from gate import Gate
 from players import RealPlayer, SimulatedPlayer
 from real_n8n import ROOT, WEBHOOK, RealN8n, free_port
 from stages import report
-from theatre import CALLBACK_KEY, FLUX_KEY, ODOO_KEY, SIGNING_SECRET, WEBHOOK_KEY, Bridge, Theatre, clients
+from theatre import CALLBACK_KEY, FLUX_KEY, ODOO_KEY, SIGNING_SECRET, WEBHOOK_KEY, Bridge, Opened, Theatre, clients
 from variants import PATHS, variants
 
 from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
@@ -79,7 +79,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 IMAGE_URLS = {"allow_http": True, "trusted_networks": ["127.0.0.0/8"]}
-Opened = Callable[..., Awaitable[Theatre]]
 
 
 @pytest.fixture

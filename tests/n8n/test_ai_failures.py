@@ -4,10 +4,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from theatre import Theatre
+from theatre import Opened, Theatre
 
 from aigen_bridge.sim.faults import Fault, FaultKind
-from conftest import Opened
 
 WAIT = 5.0
 """Seconds between two tries at the AI service (specified)."""

@@ -1,9 +1,8 @@
 """The bridge is busy, down, or refuses: the result is delivered later, or kept with its image."""
 
-from theatre import CALLBACK_KEY, DEAD_LETTERS, clients, eventually
+from theatre import CALLBACK_KEY, DEAD_LETTERS, Opened, clients, eventually
 
 from aigen_bridge.sim.faults import Fault, FaultKind
-from conftest import Opened
 
 
 def busy(times: int, **more: float) -> Fault:

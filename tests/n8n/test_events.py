@@ -4,10 +4,9 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
-from theatre import Theatre, eventually
+from theatre import Opened, Theatre, eventually
 
 from aigen_bridge.sim.faults import Fault, FaultKind
-from conftest import Opened
 from stage import make_event
 
 

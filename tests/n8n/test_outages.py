@@ -2,14 +2,13 @@
 
 import asyncio
 
-from theatre import DEAD_LETTERS, clients, eventually
+from theatre import DEAD_LETTERS, Opened, clients, eventually
 
 from aigen_bridge.sim.faults import Fault, FaultKind
-from conftest import Opened
 
 
 async def test_the_deadline_of_the_bridge_ends_what_a_killed_n8n_forgets(open_theatre: Opened) -> None:
-    theatre = await open_theatre(callback={"deadline": 20})
+    theatre = await open_theatre(callback={"deadline": 10})
     theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=60))
     asked = await theatre.ask()
 

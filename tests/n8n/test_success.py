@@ -1,11 +1,10 @@
 """An image, in each of the three ways in which it can be told."""
 
 import pytest
-from theatre import eventually
+from theatre import Opened, eventually
 from variants import LORA_MODEL
 
 from aigen_bridge.contracts import examples
-from conftest import Opened
 
 PATHS = {"v2": "/api/v2/", "v1": "/api/v1/", "v1-url": "/api/v1/"}
 

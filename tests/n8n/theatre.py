@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,6 +170,10 @@ class Theatre:
         """Call the webhook past the bridge, with the right key."""
         url = self.n8n.webhook("v2")
         return await self.http.post(url, json=event, headers={"X-API-Key": WEBHOOK_KEY, **headers})
+
+
+Opened = Callable[..., Awaitable[Theatre]]
+"""Opens the theatre; see the fixture `open_theatre`."""
 
 
 async def eventually(look: Callable[[], Any], *, seconds: float = PATIENCE) -> Any:
