@@ -1,9 +1,9 @@
-// Taken, or once more: quickly at first, then for a day. Waits of more than a minute survive a restart of N8N.
+// Taken, or once more: quickly at first, then for a day. N8N keeps waits of 65 s and more in its database.
 const answer = $input.first().json;
 const { attempt } = $('Next try').first().json;
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
-const WAITS = [5, 15, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE, ...Array(24).fill(HOUR)]; // seconds
+const WAITS = [5, 15, 70, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE, ...Array(24).fill(HOUR)]; // seconds
 const status = answer.statusCode;
 
 if (status >= 200 && status < 300) return [{ json: { route: 'delivered', attempt } }];

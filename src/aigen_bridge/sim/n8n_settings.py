@@ -50,7 +50,7 @@ class N8nSettings:
     """Seconds that one AI call may take."""
     callback_waits: tuple[float, ...] = (1.0, 2.0, 4.0)
     """Seconds before each retry of the callback; the length is the number of retries."""
-    failure_waits: tuple[float, ...] = (5.0, 15.0, 60.0, 120.0, 300.0, 900.0, *[3600.0] * 24)
+    failure_waits: tuple[float, ...] = (5.0, 15.0, 70.0, 120.0, 300.0, 900.0, *[3600.0] * 24)
     """Seconds before each retry of telling the bridge what could not be delivered."""
     ask_timeout: float = 5.0
     """Seconds that the bridge may take to say whether an image is still wanted."""

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from code_nodes import CODE, NODE
 
 from aigen_bridge.domain.signature import new_secret, secret_bytes
-from code_nodes import CODE, NODE
 
 NAMES = ("AIGEN_N8N__API_KEY", "client_key_n8n", "ai_service_key", "signing_secret_n8n")
 
