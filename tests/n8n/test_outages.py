@@ -26,7 +26,7 @@ async def test_the_deadline_of_the_bridge_ends_what_a_killed_n8n_forgets(open_th
     assert theatre.odoo.records[asked["requestId"]].error_code == "timed_out"
 
 
-async def test_an_upgrade_of_n8n_loses_no_request(open_theatre: Opened) -> None:
+async def test_an_upgrade_of_n8n_loses_no_request_and_pays_for_none_twice(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=3))
     under_way = await theatre.ask()
@@ -35,19 +35,31 @@ async def test_an_upgrade_of_n8n_loses_no_request(open_theatre: Opened) -> None:
         return theatre.calls("generate", under_way) or None
 
     await eventually(generating)
-    await theatre.n8n.stop()
+    await theatre.bridge.hold()
     meanwhile = await theatre.ask()
-    [letter] = await theatre.until_dead(kind="dispatch")
+    await theatre.until_status(under_way["requestId"], "completed")
+    await theatre.n8n.stop()
     await theatre.n8n.start()
+    await theatre.bridge.go_on()
+
+    for asked in (under_way, meanwhile):
+        assert (await theatre.until_delivered(asked["requestId"]))["status"] == "completed"
+        assert len(theatre.calls("generate", asked)) == 1
+    assert await theatre.dead_letters() == []
+
+
+async def test_what_n8n_did_not_take_while_it_was_away_is_put_back_by_one_command(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    await theatre.n8n.kill()
+    asked = await theatre.ask()
+    try:
+        [letter] = await theatre.until_dead(kind="dispatch")
+    finally:
+        await theatre.n8n.start()
     await theatre.call("POST", f"{DEAD_LETTERS}/replay", json={"kind": "dispatch"})
 
-    assert letter["requestId"] == meanwhile["requestId"]
-    assert (await theatre.until_delivered(under_way["requestId"]))["status"] == "completed"
-
-    async def completed() -> object | None:
-        return True if (await theatre.read(meanwhile["requestId"]))["status"] == "completed" else None
-
-    await eventually(completed)
+    await theatre.until_status(asked["requestId"], "completed")
+    assert letter["requestId"] == asked["requestId"]
 
 
 async def test_a_workflow_from_before_the_shipped_one_still_works(open_theatre: Opened) -> None:

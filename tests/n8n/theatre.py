@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,6 +80,16 @@ class Bridge:
         self.gate.bridge_url = None
         await self._running.aclose()
 
+    async def hold(self) -> None:
+        """Stop the worker: requests are accepted and results taken, but nothing goes out."""
+        await self.stop()
+        self.gate.bridge_url = await self._running.enter_async_context(self._within(worker=False))
+
+    async def go_on(self) -> None:
+        """Start the worker again."""
+        await self.stop()
+        await self.start()
+
     @asynccontextmanager
     async def _as_process(self) -> AsyncIterator[str]:
         sections = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in self.sections.items()}
@@ -88,9 +98,9 @@ class Bridge:
             yield running.url
 
     @asynccontextmanager
-    async def _within(self) -> AsyncIterator[str]:
+    async def _within(self, *, worker: bool = True) -> AsyncIterator[str]:
         settings = make_settings(self.database_url, **{**self.sections, "public_url": self.gate.url})
-        async with serve_api(settings) as api, working(settings):
+        async with serve_api(settings) as api, working(settings) if worker else nullcontext():
             yield str(api.base_url).rstrip("/")
 
 
@@ -121,6 +131,14 @@ class Theatre:
     async def read(self, request_id: str) -> dict[str, Any]:
         """The resource as it is now."""
         return dict((await self.call("GET", f"{REQUESTS}/{request_id}")).json())
+
+    async def until_status(self, request_id: str, status: str) -> None:
+        """Wait until a request has got that far."""
+
+        async def there() -> bool | None:
+            return (await self.read(request_id))["status"] == status or None
+
+        await eventually(there)
 
     async def until_delivered(self, request_id: str) -> dict[str, Any]:
         """The resource as soon as Odoo knows how the request ended."""
