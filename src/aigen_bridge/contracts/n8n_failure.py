@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from aigen_bridge.contracts import WireModel
 from aigen_bridge.domain.errors import storable
@@ -29,8 +29,11 @@ def _link(value: Any) -> str | None:
     return text if text and text.startswith(("http://", "https://")) and text.isprintable() else None
 
 
-Text = Annotated[str | None, BeforeValidator(_text)]
-MaybeUuid = Annotated[UUID | None, BeforeValidator(_uuid)]
+ANYTHING = WithJsonSchema({})
+"""What is documented of a field that refuses nothing; its description says what is useful there."""
+Text = Annotated[str | None, BeforeValidator(_text), ANYTHING]
+MaybeUuid = Annotated[UUID | None, BeforeValidator(_uuid), ANYTHING]
+Link = Annotated[str | None, BeforeValidator(_link), ANYTHING]
 
 
 class N8nFailure(WireModel):
@@ -41,9 +44,7 @@ class N8nFailure(WireModel):
     workflow: Text = Field(None, description="the name of the workflow, a text")
     workflow_version: Text = Field(None, description="its version, a text")
     execution_id: Text = Field(None, description="the execution's id, a text")
-    execution_url: Annotated[str | None, BeforeValidator(_link)] = Field(
-        None, description="where people see the execution, an http or https address"
-    )
+    execution_url: Link = Field(None, description="where people see the execution, an http or https address")
     node: Text = Field(None, description="the node that ran last, a text")
     request_id: MaybeUuid = Field(None, description="the UUID of the request, as far as it is known")
     correlation_id: MaybeUuid = Field(None, description="the correlationId of the request, as far as it is known")
