@@ -45,7 +45,7 @@ async def test_an_upgrade_of_n8n_loses_no_request_and_pays_for_none_twice(open_t
     for asked in (under_way, meanwhile):
         assert (await theatre.until_delivered(asked["requestId"]))["status"] == "completed"
         assert len(theatre.calls("generate", asked)) == 1
-    assert await theatre.dead_letters() == []
+    assert await theatre.dead_letters_of(under_way, meanwhile) == []
 
 
 async def test_what_n8n_did_not_take_while_it_was_away_is_put_back_by_one_command(open_theatre: Opened) -> None:
@@ -81,4 +81,4 @@ async def test_twenty_requests_at_once_all_arrive_once(open_theatre: Opened) -> 
 
     assert [one["status"] for one in ended] == ["completed"] * 20
     assert all(theatre.odoo.records[one["requestId"]].applied == 1 for one in asked)
-    assert await theatre.dead_letters() == []
+    assert await theatre.dead_letters_of(*asked) == []

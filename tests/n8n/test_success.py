@@ -22,7 +22,7 @@ async def test_an_image_arrives_in_odoo_whatever_the_style(open_theatre: Opened,
     assert (record.sha256, record.applied) == (ended["image"]["sha256"], 1)
     assert (callback.path[:8], callback.status) == (PATHS[style], 202)
     assert callback.headers["webhook-signature"].startswith("v1,")  # and the bridge takes nothing unsigned here
-    assert await theatre.dead_letters() == []
+    assert await theatre.dead_letters_of(asked) == []
 
 
 async def test_the_correlation_id_is_found_in_every_hop(open_theatre: Opened) -> None:

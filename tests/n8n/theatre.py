@@ -180,6 +180,11 @@ class Theatre:
 
         return await eventually(found)
 
+    async def dead_letters_of(self, *asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Those of these requests. A real N8N may still report what happened to it in an earlier scenario."""
+        names = {one["requestId"] for one in asked}
+        return [letter for letter in await self.dead_letters() if letter["requestId"] in names]
+
     async def settle(self) -> None:
         """Give what should not happen the time to happen."""
         await asyncio.sleep(4 if self.n8n.real else 0.5)
