@@ -29,6 +29,10 @@ up: setup ## API and worker, with local stand-ins for what is not configured
 test: setup ## All tests, on a real PostgreSQL
 	$(RUN) pytest -n auto $(ARGS)
 
+e2e-n8n: setup ## The whole chain on a real N8N; installs it into .e2e/ the first time (5 minutes, 2.5 GB)
+	tests/n8n/install.sh
+	$(RUN) pytest -n 0 -m n8n tests/n8n --timeout 600 $(ARGS)
+
 chaos: setup ## Kill everything at random for three minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
 
@@ -37,7 +41,7 @@ check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) pytest -q tests/contract/test_migrations.py
+	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py
 	$(RUN) aigen-bridge openapi --check
 	$(RUN) openapi-spec-validator openapi/aigen-bridge.json
 	$(UV) lock --check
@@ -56,4 +60,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos check openapi format image clean
+.PHONY: help setup demo up test e2e-n8n chaos check openapi format image clean

@@ -29,11 +29,17 @@ sha256() {
 }
 
 # client NAME SCOPES: the bridge is told only the hash of a client's key.
-client() { printf '"%s": {"keys": ["sha256:%s"], "scopes": [%s]}' "$1" "$(sha256 <"client_key_$1")" "$2"; }
+client() { printf '"%s": {"keys": ["sha256:%s"], "scopes": [%s]%s}' "$1" "$(sha256 <"client_key_$1")" "$2" "${3:-}"; }
+
+# A signing secret is known as whsec_ and the base64 of its bytes, which are text here, because N8N takes text.
+signing_secret() { printf 'whsec_%s' "$(random | cut -c 1-48 | tr -d '\n' | base64)"; }
 
 clients() {
+    signed=$(printf '"signing_secrets": ["%s"], "signature_required": true' "$(cat signing_secret_n8n)")
     printf '{\n  %s,\n  %s,\n  %s\n}\n' \
-        "$(client odoo '"requests"')" "$(client n8n '"callbacks"')" "$(client ops '"ops", "requests"')"
+        "$(client odoo '"requests"')" \
+        "$(client n8n '"callbacks"' ", $signed")" \
+        "$(client ops '"ops", "requests"')"
 }
 
 for name in postgres_password postgres_aigen_password postgres_odoo_password postgres_n8n_password \
@@ -41,14 +47,16 @@ for name in postgres_password postgres_aigen_password postgres_odoo_password pos
     random | keep "$name"
 done
 printf 'postgresql://aigen:%s@postgres/aigen' "$(cat postgres_aigen_password)" | keep AIGEN_DATABASE_URL
+signing_secret | keep signing_secret_n8n
 clients | keep AIGEN_CLIENTS
 keep AIGEN_ODOO__API_KEY </dev/null
+keep ai_service_key </dev/null
 
-if [ ! -s AIGEN_ODOO__API_KEY ]; then
-    cat <<END
+# by_hand NAME WORDS: says what is still missing.
+by_hand() { [ -s "$1" ] || printf '\n%s\n      is empty. %s\n' "$(pwd)/$1" "$2"; }
 
-Still to be done by hand, once Odoo runs (docs/deployment.md tells how):
-  $(pwd)/AIGEN_ODOO__API_KEY
-      is empty. It takes the API key that the user 'aigen-bridge' has in Odoo.
-END
+if ! { [ -s AIGEN_ODOO__API_KEY ] && [ -s ai_service_key ]; }; then
+    printf '\nStill to be done by hand (docs/deployment.md tells how):\n'
 fi
+by_hand AIGEN_ODOO__API_KEY "It takes the API key that the user 'aigen-bridge' has in Odoo, once Odoo runs."
+by_hand ai_service_key 'It takes your key of the AI service, for N8N.'

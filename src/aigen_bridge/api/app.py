@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from aigen_bridge import __version__, logs
-from aigen_bridge.api import health, ops, ops_requests, problems
+from aigen_bridge.api import health, n8n_failures, ops, ops_requests, problems
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.correlation import CorrelationMiddleware
 from aigen_bridge.api.deprecation import DeprecationMiddleware
@@ -95,6 +95,7 @@ def _assemble(lifespan: Any) -> FastAPI:
         requests.router,
         callback.router,
         callback_v2.router,
+        n8n_failures.router,
         ops.router,
         ops_requests.router,
         health.router,

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from aigen_bridge.contracts.n8n_failure import N8nFailure
 from aigen_bridge.contracts.problem import Problem
 from aigen_bridge.contracts.resources import BulkReplay, Discard
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
@@ -18,7 +19,7 @@ from aigen_bridge.domain.image import MEDIA_TYPES
 
 REF = "#/components/schemas/{model}"
 IMAGE_FIELDS = ("imageData", "imageUrl")
-MESSAGES: tuple[type[BaseModel], ...] = (ImageRequested, ImageCompleted, ImageFailed, Discard, BulkReplay)
+MESSAGES: tuple[type[BaseModel], ...] = (ImageRequested, ImageCompleted, ImageFailed, Discard, BulkReplay, N8nFailure)
 
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "X-Correlation-ID": ("as the caller sent it, else the message's, else a new one", {"type": "string"}),
@@ -85,6 +86,18 @@ def multipart_body(example: Any, *models: type[BaseModel]) -> dict[str, Any]:
     }
     content = {"schema": schema, "encoding": encoding, "example": example}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
+
+
+def failure_body(example: Mapping[str, Any]) -> dict[str, Any]:
+    """The `requestBody` of the endpoint that takes what N8N could not deliver: as JSON, or with an image beside it."""
+    image = {"type": "string", "contentMediaType": "application/octet-stream"}
+    parts = {"type": "object", "properties": {"event": _ref(N8nFailure), "image": image}, "required": ["event"]}
+    encoding = {"event": {"contentType": "application/json"}}
+    content = {
+        "application/json": {"schema": _ref(N8nFailure), "example": example["event"]},
+        "multipart/form-data": {"schema": parts, "encoding": encoding, "example": dict(example)},
+    }
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _ref(model: type[BaseModel]) -> dict[str, Any]:

@@ -65,6 +65,13 @@ class UnknownDeadLetterError(BridgeError):
         super().__init__("dead_letter_unknown", f"No dead letter {name!r} is open.")
 
 
+class NothingToReplayError(BridgeError):
+    """The dead letter tells of a failure; there is nothing in it that could be taken again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("nothing_to_replay", f"Dead letter {name} reports a failed execution; it holds no result.")
+
+
 class InvalidMessageError(BridgeError):
     """JSON, but not the message that is expected. `errors` says why, field by field."""
 

@@ -9,16 +9,16 @@ from uuid import UUID
 from fastapi import Request
 
 from aigen_bridge.api.callbacks import Arrival, process
-from aigen_bridge.api.errors import UnknownDeadLetterError
+from aigen_bridge.api.errors import NothingToReplayError, UnknownDeadLetterError
 from aigen_bridge.domain.request import Status
 from aigen_bridge.store.operations import Deed
-from aigen_bridge.store.quarantine import QuarantinedCallback
+from aigen_bridge.store.quarantine import EXECUTION_FAILED, FROM_N8N, QuarantinedCallback
 from aigen_bridge.wiring import ApiParts
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterName:
-    """`entry-7` is an outbox entry, `callback-7` a callback in quarantine."""
+    """`entry-7` is an outbox entry, `callback-7` what N8N sent and is in quarantine."""
 
     PATTERN: ClassVar[str] = r"^(entry|callback)-[0-9]{1,18}$"
 
@@ -43,6 +43,8 @@ async def replay_letter(
     """Put it back; the request that it is for, if it is for one, and how that stands now."""
     if name.kind == "callback":
         kept = await _open_callback(parts, name)
+        if (kept.version, kept.error_code) == (FROM_N8N, EXECUTION_FAILED):
+            raise NothingToReplayError(str(name))
         receipt = await process(request, parts, Arrival(kept.client, kept.version, kept.payload, kept.image))
         await parts.operations.close_callback(name.number, "replayed", deed)
         return receipt.request_id, receipt.status

@@ -58,7 +58,7 @@ async def list_dead_letters(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
-    """Outbox entries that were given up, and callbacks that could not be used."""
+    """Outbox entries that were given up, callbacks that could not be used, and what N8N could not deliver."""
     code = storable(error_code) if error_code else None
     wanted = DeadLetterFilter(kind, since, until, code, from_cursor(cursor))
     found = await parts.dead_letters.page(wanted, limit + 1)

@@ -21,6 +21,7 @@ from aigen_bridge.api.errors import (
     ForbiddenError,
     InvalidMessageError,
     MalformedMultipartError,
+    NothingToReplayError,
     NotJsonError,
     TooManyCallsError,
     UnauthorizedError,
@@ -70,6 +71,9 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ContradictionError: Kind(409, "Contradiction", "Read the request; do not send this again."),
     BodyTooSlowError: Kind(408, "Too slow", "Send it again; nothing was stored."),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
+    NothingToReplayError: Kind(
+        409, "Nothing to replay", "Look at the execution in N8N, replay or complete its request, then discard this."
+    ),
     SignatureError: Kind(
         401, "Signature refused", "Sign exactly the bytes that are sent, with a secret of this client, now."
     ),

@@ -16,7 +16,7 @@ from aigen_bridge.cli.times import moment
 app = typer.Typer(help="What needs a person: list, show, replay, discard.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Its id, such as entry-7 or callback-7.")]
-Kind = Annotated[str | None, typer.Option(help="dispatch, fetch, deliver, alert or callback.")]
+Kind = Annotated[str | None, typer.Option(help="dispatch, fetch, deliver, alert, callback or n8n.")]
 Since = Annotated[str | None, typer.Option(help="Dead since: 2h, 3d, or an ISO 8601 time.")]
 Until = Annotated[str | None, typer.Option(help="Dead before: 2h, 3d, or an ISO 8601 time.")]
 Code = Annotated[str | None, typer.Option(help="With this error code, such as http_403.")]
@@ -68,7 +68,7 @@ def show(name: Name) -> None:
             letter = await api.get(f"{DEAD_LETTERS}/{name}")
             say(f"{letter['id']}: {letter['kind']} failed {letter['times']} times, dead since {letter['at']}")
             say(f"{letter['errorCode']}: {letter['detail']}\n")
-            if letter["requestId"] and letter["kind"] != "callback":
+            if letter["requestId"] and letter["kind"] not in {"callback", "n8n"}:
                 await show_story(api, letter["requestId"])
         say(_how_to_act(name))
 

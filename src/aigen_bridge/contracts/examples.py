@@ -30,6 +30,17 @@ FAILED: dict[str, Any] = {
     "errorMessage": "The prompt was flagged by the safety checker.",
 }
 
+N8N_FAILURE: dict[str, Any] = {
+    "workflow": "aigen-main",
+    "workflowVersion": "1.0.0",
+    "executionId": "231",
+    "executionUrl": "https://n8n.example.com/workflow/aigen-main/executions/231",
+    "requestId": REQUEST_ID,
+    "correlationId": CORRELATION_ID,
+    "errorMessage": "The callback could not be delivered in 4 tries. Last: no answer (connect ECONNREFUSED).",
+    "result": FAILED,
+}
+
 IMAGE_BASE64 = (
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAgMAAADXB5lNAAAADFBMVEUSNFbwyFD6+voAAAC6RXiLAAAAmklEQVR42u2QMQ7CMAxF"
     "X0OzM1AGTpM70B6SjSPkKD0AQ3YqmcFWE0pbdQB1wYPz/fX/txX411w1nQGnjw+0ig76XKE691lRARwLywnAF0TI3U3XuTHCQhxA"

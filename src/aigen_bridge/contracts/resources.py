@@ -104,14 +104,22 @@ class CallbackReceipt(WireModel):
     duplicate: bool
 
 
-DeadLetterKind = Literal["dispatch", "fetch", "deliver", "alert", "callback"]
+class Wanted(WireModel):
+    """Whether an image for a request, made from now on, would be taken."""
+
+    request_id: UUID
+    status: Status = Field(description="the state of the request now")
+    wanted: bool = Field(description="false: do not make it; it was cancelled, or there is a result already")
+
+
+DeadLetterKind = Literal["dispatch", "fetch", "deliver", "alert", "callback", "n8n"]
 
 
 class DeadLetterResource(WireModel):
-    """Something that needs a person: an outbox entry that was given up, or a callback that could not be used."""
+    """Something that needs a person: an outbox entry that was given up, or what came from N8N and could not be used."""
 
     id: str = Field(description="`entry-7` or `callback-7`")
-    kind: str = Field(description="the step that was given up, or `callback`")
+    kind: str = Field(description="the step that was given up, `callback`, or `n8n`")
     request_id: UUID | None = Field(None, description="as far as it is known")
     error_code: str
     detail: str
@@ -148,7 +156,7 @@ class BulkReplay(WireModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: DeadLetterKind | None = Field(None, description="a step, or `callback`")
+    kind: DeadLetterKind | None = Field(None, description="a step, `callback`, or `n8n`")
     since: Moment | None = Field(None, description="dead at or after")
     until: Moment | None = Field(None, description="dead before")
     error_code: Annotated[str, AfterValidator(storable)] | None = Field(

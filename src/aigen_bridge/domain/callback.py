@@ -70,6 +70,12 @@ def judge(request: ImageRequest, result: Result) -> Take | Keep | Repeat:
     return _judge_image(request, result)
 
 
+def is_wanted(request: ImageRequest) -> bool:
+    """Whether an image that is made from now on would be taken: nobody should pay for one that is not."""
+    settled = request.image is not None or _awaits(request) or request.failed_by is FailedBy.N8N
+    return not settled and request.status is not Status.CANCELLED
+
+
 def _judge_image(request: ImageRequest, result: Completed | Available) -> Take | Keep | Repeat:
     sha256 = result.image.sha256 if isinstance(result, Completed) else result.awaited.sha256
     if (known := _known_sha256(request)) not in {None, sha256}:

@@ -30,6 +30,9 @@ class Cause(StrEnum):
     CALLBACK_QUARANTINED = "callback_quarantined"
     """N8N sent something that could not be used."""
 
+    WORKFLOW_FAILED = "workflow_failed"
+    """N8N says itself that an execution failed, or that it has a result which it could not deliver."""
+
     N8N_DOWN = "n8n_down"
     """The breaker for N8N is open: requests are held."""
 
@@ -72,6 +75,11 @@ ADVICE: Mapping[Cause, Advice] = {
     Cause.CALLBACK_QUARANTINED: Advice(
         "Callbacks could not be used and are kept",
         "aigen-bridge dead-letters list --kind callback, then replay or discard each",
+    ),
+    Cause.WORKFLOW_FAILED: Advice(
+        "N8N could not finish or deliver what it was asked for",
+        "aigen-bridge dead-letters list --kind n8n, open the execution by its link; after an outage aigen-bridge "
+        "dead-letters replay --all --kind n8n",
     ),
     Cause.N8N_DOWN: Advice(
         "N8N is out; requests are held and go out by themselves when it is back",

@@ -47,6 +47,7 @@ def n8n(
     flux_url: Annotated[str | None, typer.Option(help="The AI service; without it, it draws itself.")] = None,
     flux_key: Annotated[str | None, typer.Option(help="The key of the AI service.")] = None,
     callback_style: Annotated[CallbackStyle, typer.Option(help="How results are sent.")] = "v1",
+    bridge_url: Annotated[str | None, typer.Option(help="Where the bridge is: ask it, tell it, and no other.")] = None,
     signing_secret: Annotated[str | None, typer.Option(help="whsec_…: sign callbacks.")] = None,
     ack_seconds: Annotated[float, typer.Option(help="How long the acknowledgement takes.", min=0)] = 0.15,
 ) -> None:
@@ -57,6 +58,7 @@ def n8n(
         flux_url=flux_url,
         flux_key=flux_key,
         callback_style=callback_style,
+        bridge_url=bridge_url,
         signing_secret=signing_secret,
         ack_seconds=ack_seconds,
     )

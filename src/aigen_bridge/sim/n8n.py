@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.sim.n8n_bridge import BridgeLine
 from aigen_bridge.sim.n8n_callbacks import Attempt, CallbackSender, Undelivered
 from aigen_bridge.sim.n8n_execution import Start, Workflow
 from aigen_bridge.sim.n8n_pictures import PictureMaker
@@ -90,7 +91,8 @@ class N8nSimulator(Simulator):
         self._http = httpx.AsyncClient(verify=_trusted(), trust_env=False, limits=no_limit)
         pictures = PictureMaker(self.settings, self._http, self._files)
         sender = CallbackSender(self.settings, self._http, self.clock, self.attempts)
-        self._workflow = Workflow(self.settings, self.faults, pictures, sender, self.dead)
+        line = BridgeLine(self.settings, self._http, self.clock)
+        self._workflow = Workflow(self.settings, self.faults, pictures, sender, line, self.dead)
 
     async def close(self) -> None:
         """Cancel what runs, as a killed N8N does, and close the connections."""

@@ -1,4 +1,4 @@
-"""The second half of the workflow: build the callback, sign it, send it until it is taken."""
+"""The second half of the workflow: sign the callback and send it until it is taken."""
 
 import asyncio
 import email.utils
@@ -7,16 +7,17 @@ import hmac
 import json
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pybase64
 
-from aigen_bridge.sim.n8n_order import Order, ReturnAddress
-from aigen_bridge.sim.n8n_pictures import Picture
-from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
+from aigen_bridge.sim.n8n_results import Callback
+from aigen_bridge.sim.n8n_settings import N8nSettings
 from aigen_bridge.sim.simulator import Clock
 
+KEPT = frozenset({404, 409, 422})
+ASKED_MAX = 300.0
+"""Seconds that the bridge may ask to wait."""
 RETRIED_CLIENT_ERRORS = frozenset({408, 425, 429})
 FIRST_SERVER_ERROR = 500
 
@@ -27,19 +28,6 @@ class Credentials:
 
     key: str = field(repr=False)
     secret: str | None = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Callback:
-    """One result message; it keeps its `message_id` through every try and replay."""
-
-    url: str
-    event: dict[str, Any]
-    trace: dict[str, str]
-    image: bytes | None = None
-    """Only when it travels beside the event (v2)."""
-    multipart: bool = False
-    message_id: str = field(default_factory=lambda: f"msg_{uuid4().hex}")
 
 
 @dataclass(frozen=True)
@@ -59,29 +47,8 @@ class Undelivered:
 
     callback: Callback
     last: Attempt
-
-
-def completed(order: Order, picture: Picture, style: CallbackStyle, trace: dict[str, str]) -> Callback:
-    """Build EVT-AIG-002 in the given style."""
-    metadata = {name: getattr(picture, name) for name in ("format", "size", "width", "height")}
-    event = {**_head(order, "completed"), "imageMetadata": metadata, "hashValue": picture.sha256}
-    if style == "v2":
-        return Callback(_v2(order.callback_url), event, trace, picture.content, multipart=True)
-    if style == "v1-url":
-        event["imageUrl"] = picture.url
-    else:
-        event["imageData"] = pybase64.b64encode(picture.content).decode()
-    return Callback(order.callback_url, event, trace)
-
-
-def failed(
-    order: Order | ReturnAddress, code: str, message: str, style: CallbackStyle, trace: dict[str, str]
-) -> Callback:
-    """Build EVT-AIG-003 in the given style."""
-    event = {**_head(order, "failed"), "errorCode": code, "errorMessage": message}
-    if style == "v2":
-        return Callback(_v2(order.callback_url), event, trace, multipart=True)
-    return Callback(order.callback_url, event, trace)
+    kept: bool = False
+    """The bridge has refused it for good and put it aside for operations itself."""
 
 
 def signature(secret: str, message_id: str, timestamp: int, content: bytes) -> str:
@@ -105,7 +72,7 @@ class CallbackSender:
         content = json.dumps(callback.event, ensure_ascii=False).encode()
         number = 1
         for wait in (*self._settings.callback_waits, None):
-            attempt, asked = await self._attempt(callback, content, credentials, number)
+            attempt, asked, kept = await self._attempt(callback, content, credentials, number)
             self._attempts.append(attempt)
             if attempt.error is None:
                 return None
@@ -113,21 +80,21 @@ class CallbackSender:
                 break
             await asyncio.sleep(max(wait, asked))
             number += 1
-        return Undelivered(callback, attempt)
+        return Undelivered(callback, attempt, kept)
 
     async def _attempt(
         self, callback: Callback, content: bytes, credentials: Credentials, number: int
-    ) -> tuple[Attempt, float]:
-        """Try once; also return the seconds that the answer asked to wait."""
+    ) -> tuple[Attempt, float, bool]:
+        """Try once; also return the seconds that the answer asked to wait, and whether the bridge keeps it."""
         request_id, at = str(callback.event.get("requestId")), self._clock()
         headers = self._headers(callback, content, credentials)
         try:
             answer = await self._post(callback, content, headers)
         except httpx.TransportError as error:
-            return Attempt(request_id, number, at, None, type(error).__name__), 0.0
+            return Attempt(request_id, number, at, None, type(error).__name__), 0.0, False
         problem = None if answer.is_success else answer.text[:200] or answer.reason_phrase
         wait = _asked_wait(answer.headers.get("retry-after"), self._clock())
-        return Attempt(request_id, number, at, answer.status_code, problem), wait
+        return Attempt(request_id, number, at, answer.status_code, problem), wait, _is_kept(answer)
 
     async def _post(self, callback: Callback, content: bytes, headers: dict[str, str]) -> httpx.Response:
         timeout = self._settings.callback_timeout
@@ -156,17 +123,14 @@ class CallbackSender:
         }
 
 
-def _head(order: Order | ReturnAddress, status: str) -> dict[str, Any]:
-    return {"requestId": order.request_id, "correlationId": order.correlation_id, "status": status}
-
-
-def _v2(url: str) -> str:
-    return url.replace("/api/v1/", "/api/v2/")
-
-
 def _worth_another_try(attempt: Attempt) -> bool:
     status = attempt.status
     return status is None or status >= FIRST_SERVER_ERROR or status in RETRIED_CLIENT_ERRORS
+
+
+def _is_kept(answer: httpx.Response) -> bool:
+    problem = answer.headers.get("content-type", "").startswith("application/problem+json")
+    return problem and answer.status_code in KEPT
 
 
 def _asked_wait(retry_after: str | None, now: float) -> float:
@@ -174,7 +138,7 @@ def _asked_wait(retry_after: str | None, now: float) -> float:
     if retry_after is None:
         return 0.0
     try:
-        return float(retry_after)
+        return min(float(retry_after), ASKED_MAX)
     except ValueError:
         date = email.utils.parsedate_tz(retry_after)
-        return max(0.0, email.utils.mktime_tz(date) - now) if date else 0.0
+        return min(max(0.0, email.utils.mktime_tz(date) - now), ASKED_MAX) if date else 0.0

@@ -4,19 +4,12 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import ValidationError
-
 from aigen_bridge.sim.faults import Fault, FaultKind, Faults
-from aigen_bridge.sim.n8n_callbacks import (
-    Callback,
-    CallbackSender,
-    Credentials,
-    Undelivered,
-    completed,
-    failed,
-)
-from aigen_bridge.sim.n8n_order import Order, complaint, return_address
+from aigen_bridge.sim.n8n_bridge import BridgeLine
+from aigen_bridge.sim.n8n_callbacks import CallbackSender, Credentials, Undelivered
+from aigen_bridge.sim.n8n_order import Order, checked
 from aigen_bridge.sim.n8n_pictures import GenerationError, PictureMaker, distorted
+from aigen_bridge.sim.n8n_results import Callback, completed, failed, refused
 from aigen_bridge.sim.n8n_settings import N8nSettings
 
 CALLBACK_KINDS = frozenset(
@@ -60,20 +53,26 @@ class Workflow:
         faults: Faults,
         pictures: PictureMaker,
         sender: CallbackSender,
+        line: BridgeLine,
         dead: list[Undelivered],
     ) -> None:
         self._settings = settings
         self._faults = faults
         self._pictures = pictures
         self._sender = sender
+        self._line = line
         self._dead = dead
 
     async def execute(self, start: Start) -> None:
-        """Run once. A bad event without a usable callbackUrl ends it without a word."""
+        """Run once. What fails on the way, and is no result, is told to operations."""
         fault = self._faults.take("callback", CALLBACK_KINDS)
         if fault is not None and fault.kind is FaultKind.LOSE_CALLBACK:
             return
-        callback = await self._callback(start, fault)
+        try:
+            callback = await self._callback(start, fault)
+        except Exception as error:  # noqa: BLE001 - N8N, too, hands every failed execution to the error workflow
+            await self._line.tell(error)
+            return
         if callback is not None:
             await self._deliver_with(fault, callback)
 
@@ -82,16 +81,16 @@ class Workflow:
         undelivered = await self._sender.send(callback, self._credentials(fault))
         if undelivered is not None:
             self._dead.append(undelivered)
+            if not undelivered.kept:
+                await self._line.hand_over(undelivered)
 
     async def _callback(self, start: Start, fault: Fault | None) -> Callback | None:
         style = self._settings.callback_style
-        try:
-            order = Order.model_validate(start.event)
-        except ValidationError as error:
-            address = return_address(start.event)
-            if address is None:
-                return None
-            return failed(address, "invalid_event", complaint(error), style, start.trace)
+        order = checked(start.event, self._settings.bridge_url, self._settings.loras)
+        if not isinstance(order, Order):
+            return refused(order, style, start.trace)
+        if not await self._line.wants(order, start.trace):
+            return None
         if fault is not None and fault.kind is FaultKind.AI_ERROR:
             code, message = fault.name or "ai_error", fault.detail or "The AI service failed"
             return failed(order, code, message, style, start.trace)
@@ -99,7 +98,7 @@ class Workflow:
             picture = await self._pictures.make(order, start.base_url, start.trace)
         except GenerationError as error:
             return failed(order, error.code, str(error), style, start.trace)
-        return completed(order, distorted(picture, fault), style, start.trace)
+        return completed(order, distorted(picture, fault), self._settings, start.trace)
 
     async def _deliver_with(self, fault: Fault | None, callback: Callback) -> None:
         kind = fault.kind if fault else None

@@ -1,5 +1,7 @@
 """The event that the workflow is started with, checked as the workflow's first step checks it."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,6 +15,8 @@ def _uuid(text: str) -> str:
 
 
 Identifier = Annotated[str, AfterValidator(_uuid)]
+Address = Annotated[str, StringConstraints(pattern=r"^https?://")]
+CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
 
 
 class Order(BaseModel):
@@ -27,7 +31,8 @@ class Order(BaseModel):
     prompt: Annotated[str, StringConstraints(min_length=1)]
     resolution: Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")]
     aspect_ratio: str
-    callback_url: Annotated[str, StringConstraints(pattern=r"^https?://")]
+    callback_url: Address
+    negative_prompt: str | None = None
     seed: int | None = None
     inference_steps: int | None = None
     cfg_scale: float | None = None
@@ -44,19 +49,65 @@ class ReturnAddress(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
-    request_id: str
-    correlation_id: str
-    callback_url: Annotated[str, StringConstraints(pattern=r"^https?://")]
+    request_id: Identifier
+    correlation_id: Identifier
+    callback_url: Address
 
 
-def complaint(error: ValidationError) -> str:
+class StoppedError(Exception):
+    """The workflow stops with an error of its own: nobody can or may be told but operations."""
+
+    def __init__(self, message: str, event: Any = None) -> None:
+        super().__init__(message)
+        self.known = {name: event.get(name) for name in ("requestId", "correlationId")} if _is_object(event) else {}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An event that is answered with a failed callback."""
+
+    to: ReturnAddress
+    code: str
+    message: str
+
+
+def checked(event: Any, bridge_url: str | None, models: Mapping[str, Any]) -> Order | Refusal:
+    """What the workflow's first step makes of an event.
+
+    Raises `StoppedError` when its sender cannot or may not be told.
+    """
+    event = _addressed(event, bridge_url)
+    try:
+        order = Order.model_validate(event)
+    except ValidationError as error:
+        return Refusal(_return_address(event), "invalid_event", f"The event is not valid: {_complaint(error)}.")
+    if order.model_id not in models and "*" not in models:
+        reason = f"The workflow's table of models has no row for {order.model_id}."
+        return Refusal(_return_address(event), "unknown_model", reason)
+    return order
+
+
+def _addressed(event: Any, bridge_url: str | None) -> Any:
+    """The event with the address of the bridge; one that names another bridge stops the workflow."""
+    if bridge_url is None or not _is_object(event):
+        return event
+    ours = bridge_url.rstrip("/") + CALLBACK_PATH
+    if event.get("callbackUrl") not in (None, ours):
+        raise StoppedError("The event wants its result somewhere else than at the bridge of the settings.", event)
+    return {**event, "callbackUrl": ours}
+
+
+def _complaint(error: ValidationError) -> str:
     """Return what is wrong with an event, in one line."""
     return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
 
 
-def return_address(event: Any) -> ReturnAddress | None:
-    """Return where to complain about a bad event, if it says so at all."""
+def _return_address(event: Any) -> ReturnAddress:
     try:
         return ReturnAddress.model_validate(event)
     except ValidationError:
-        return None
+        raise StoppedError("The event has no usable requestId and correlationId.", event) from None
+
+
+def _is_object(event: Any) -> bool:
+    return isinstance(event, dict)

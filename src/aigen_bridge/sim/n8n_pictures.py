@@ -39,6 +39,7 @@ class Picture:
     width: int
     height: int
     sha256: str
+    seed: int | None = None
 
 
 class PictureMaker:
@@ -53,8 +54,8 @@ class PictureMaker:
         """Return the picture; `base_url` is where images drawn here are served. Raises GenerationError."""
         if self._settings.flux_url is None:
             return await self._draw(order, base_url)
-        url = await self._ask_patiently(order, trace)
-        return _looked_at(await self._download(url), url)
+        url, seed = await self._ask_patiently(order, trace)
+        return replace(_looked_at(await self._download(url), url), seed=seed)
 
     async def _draw(self, order: Order, base_url: str) -> Picture:
         await asyncio.sleep(self._settings.seconds)
@@ -63,9 +64,10 @@ class PictureMaker:
         width, height = order.size
         content = await asyncio.to_thread(draw, order.prompt, seed=seed, width=width, height=height, image_format=kind)
         base = (self._settings.public_url or base_url).rstrip("/")
-        return _looked_at(content, f"{base}/files/{self._files.keep(content, f'image/{kind}')}")
+        url = f"{base}/files/{self._files.keep(content, f'image/{kind}')}"
+        return replace(_looked_at(content, url), seed=seed)
 
-    async def _ask_patiently(self, order: Order, trace: dict[str, str]) -> str:
+    async def _ask_patiently(self, order: Order, trace: dict[str, str]) -> tuple[str, int | None]:
         for wait in self._settings.ai_waits:
             try:
                 return await self._ask(order, trace)
@@ -75,12 +77,12 @@ class PictureMaker:
             await asyncio.sleep(wait)
         return await self._ask(order, trace)
 
-    async def _ask(self, order: Order, trace: dict[str, str]) -> str:
+    async def _ask(self, order: Order, trace: dict[str, str]) -> tuple[str, int | None]:
         try:
             answer = await self._http.post(
                 f"{self._settings.flux_url}/fal-ai/flux-lora",
-                json=_question(order, self._settings.image_format),
-                headers={"Authorization": f"Key {self._settings.flux_key}", **trace},
+                json=_question(order, self._settings),
+                headers=self._headers(order, trace),
                 timeout=self._settings.ai_timeout,
             )
         except httpx.TimeoutException as error:
@@ -89,10 +91,10 @@ class PictureMaker:
             raise GenerationError("ai_unreachable", "The AI service is away", transient=True) from error
         if not answer.is_success:
             raise _explained(answer)
-        images = answer.json().get("images") or []
-        if not images:
-            raise GenerationError("ai_no_image", "The AI service answered without an image")
-        return str(images[0]["url"])
+        return _found(answer.json())
+
+    def _headers(self, order: Order, trace: dict[str, str]) -> dict[str, str]:
+        return {"Authorization": f"Key {self._settings.flux_key}", "X-Correlation-ID": order.correlation_id, **trace}
 
     async def _download(self, url: str) -> bytes:
         try:
@@ -120,16 +122,39 @@ def distorted(picture: Picture, fault: Fault | None) -> Picture:
     return picture
 
 
-def _question(order: Order, image_format: str) -> dict[str, Any]:
+def _found(output: dict[str, Any]) -> tuple[str, int | None]:
+    images = output.get("images") or []
+    if not images:
+        raise GenerationError("ai_no_image", "The AI service answered without an image")
+    if (output.get("has_nsfw_concepts") or [False])[0]:
+        raise GenerationError("nsfw_content", "The AI service's safety checker withheld the image")
+    return str(images[0]["url"]), output.get("seed")
+
+
+def lora_of(order: Order, settings: N8nSettings) -> dict[str, Any] | None:
+    """The row of the order's model; None is the base model."""
+    row = settings.loras.get(order.model_id, settings.loras.get("*"))
+    return None if row is None else {"path": row["path"], "scale": row.get("scale", 1)}
+
+
+def _prompt(order: Order, settings: N8nSettings) -> str:
+    if settings.negative_prompt == "fold" and order.negative_prompt:
+        return f"{order.prompt}\n\nWithout: {order.negative_prompt}"
+    return order.prompt
+
+
+def _question(order: Order, settings: N8nSettings) -> dict[str, Any]:
     width, height = order.size
+    lora = lora_of(order, settings)
     question = {
-        "prompt": order.prompt,
+        "prompt": _prompt(order, settings),
         "image_size": {"width": width, "height": height},
         "num_inference_steps": order.inference_steps,
         "guidance_scale": order.cfg_scale,
         "seed": order.seed,
         "num_images": 1,
-        "output_format": image_format,
+        "output_format": settings.image_format,
+        "loras": [lora] if lora else None,
     }
     return {name: value for name, value in question.items() if value is not None}
 

@@ -1,7 +1,8 @@
 """How the simulated N8N behaves."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from aigen_bridge.sim.drawing import ImageFormat
 
@@ -24,6 +25,13 @@ class N8nSettings:
     """Key of the AI service."""
     callback_style: CallbackStyle = "v1"
     """`v1` base64 in JSON, `v1-url` a temporary URL in JSON, `v2` multipart."""
+    bridge_url: str | None = None
+    """The bridge that the workflow is set up for: results go nowhere else, it is asked before an image is made, and
+    told what could not be delivered. None: results go where the event says, nobody is asked and nobody told."""
+    loras: Mapping[str, Mapping[str, Any] | None] = field(default_factory=lambda: {"*": None})
+    """The table of models: `{"path", "scale"}` by model id; `*` is every other one, None the base model."""
+    negative_prompt: Literal["report", "fold"] = "report"
+    """What happens to it, because the model knows none: left out and reported, or folded into the prompt."""
     image_format: ImageFormat = "png"
     """What the AI service is asked for."""
     seconds: float = 0.0
@@ -42,6 +50,10 @@ class N8nSettings:
     """Seconds that one AI call may take."""
     callback_waits: tuple[float, ...] = (1.0, 2.0, 4.0)
     """Seconds before each retry of the callback; the length is the number of retries."""
+    failure_waits: tuple[float, ...] = (5.0, 15.0, 70.0, 120.0, 300.0, 900.0, *[3600.0] * 24)
+    """Seconds before each retry of telling the bridge what could not be delivered."""
+    ask_timeout: float = 5.0
+    """Seconds that the bridge may take to say whether an image is still wanted."""
     callback_timeout: float = 60.0
     """Seconds that one callback may take."""
     max_executions: int = 50

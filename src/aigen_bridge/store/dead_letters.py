@@ -5,13 +5,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, literal, select, tuple_, union_all
+from sqlalchemy import Row, Select, case, func, select, tuple_, union_all
 
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.quarantine import FROM_N8N
 from aigen_bridge.store.schema import outbox, quarantine
 
-CALLBACK = "callback"
-"""The kind of a quarantined callback; the kind of an entry is its step."""
+CALLBACK, N8N = "callback", "n8n"
+"""The kinds of what is in quarantine: a callback that was refused, and what N8N could not deliver. The kind of an entry
+is its step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _callbacks() -> Select[Any]:
     columns = quarantine.c
     return select(
         func.concat("callback-", columns.id).label("id"),
-        literal(CALLBACK).label("kind"),
+        case((columns.version == FROM_N8N, N8N), else_=CALLBACK).label("kind"),
         columns.request_id,
         columns.error_code,
         columns.error_detail.label("detail"),

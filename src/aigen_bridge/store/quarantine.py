@@ -16,6 +16,11 @@ from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.schema import quarantine
 
+FROM_N8N = "n8n"
+"""The version of what came by N8N's last resort instead of by a version of the callback."""
+UNDELIVERED, EXECUTION_FAILED = "n8n_undelivered", "n8n_execution_failed"
+"""Why it came that way: a result that can be replayed, or only the report that an execution failed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedCallback:
@@ -74,7 +79,8 @@ class Quarantine:
 
 def _occurrence(refused: RefusedCallback, number: int) -> Occurrence:
     detail = f"callback-{number} from {refused.client}: {refused.error_detail}"
-    return Occurrence(Cause.CALLBACK_QUARANTINED, detail, refused.request_id)
+    cause = Cause.WORKFLOW_FAILED if refused.version == FROM_N8N else Cause.CALLBACK_QUARANTINED
+    return Occurrence(cause, detail, refused.request_id)
 
 
 def _fingerprint(refused: RefusedCallback) -> bytes:

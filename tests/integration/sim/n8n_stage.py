@@ -21,16 +21,19 @@ METADATA = {
     "properties": {"format": {"type": "string"}} | {n: {"type": "integer"} for n in ("size", "width", "height")},
     "required": ["format", "size", "width", "height"],
 }
+VERSIONS = {name: {"type": "string"} for name in ("payloadVersion", "workflowVersion")}
 COMPLETED = {
     "type": "object",
     "properties": {
         "requestId": UUID,
         "correlationId": UUID,
+        **VERSIONS,
         "status": {"const": "completed"},
         "imageData": {"type": "string", "contentEncoding": "base64"},
         "imageUrl": {"type": "string", "format": "uri"},
         "imageMetadata": METADATA,
         "hashValue": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "generation": {"type": "object"},
     },
     "required": ["requestId", "correlationId", "status", "imageMetadata", "hashValue"],
     "additionalProperties": False,
@@ -40,6 +43,7 @@ FAILED = {
     "properties": {
         "requestId": UUID,
         "correlationId": UUID,
+        **VERSIONS,
         "status": {"const": "failed"},
         "errorCode": {"type": "string"},
         "errorMessage": {"type": "string"},

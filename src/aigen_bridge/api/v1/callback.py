@@ -10,10 +10,13 @@ from aigen_bridge.api.body import read_json
 from aigen_bridge.api.callbacks import Arrival, body_limits, take
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.parts import Parts
+from aigen_bridge.api.v1.requests import RequestId
 from aigen_bridge.api.v1.resources import PREFIX
 from aigen_bridge.contracts import examples
-from aigen_bridge.contracts.resources import CallbackReceipt
+from aigen_bridge.contracts.resources import CallbackReceipt, Wanted
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
+from aigen_bridge.domain.callback import is_wanted
+from aigen_bridge.domain.errors import UnknownRequestError
 
 router = APIRouter(prefix=PREFIX, tags=["callback"])
 
@@ -41,3 +44,22 @@ async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], p
     payload = await read_json(request, body_limits(parts))
     check_signature(caller, request, payload)
     return await take(request, parts, Arrival(caller.name, "v1", payload))
+
+
+@router.get(
+    "/ai-image-requests/{requestId}/wanted",
+    dependencies=[MAY_REPORT],
+    summary="Ask whether an image is still wanted",
+    response_model=Wanted,
+    responses=problems(401, 403, 404, 422, 429, 503),
+)
+async def read_wanted(request_id: RequestId, parts: Parts) -> Response:
+    """For N8N, before it pays for an image: false once the request was cancelled, or has its result already.
+
+    Says nothing else about the request, so that N8N's key need not read what people asked for.
+    """
+    found = await parts.requests.get(request_id)
+    if found is None:
+        raise UnknownRequestError(request_id)
+    answer = Wanted(request_id=request_id, status=found.status, wanted=is_wanted(found))
+    return Response(answer.model_dump_json(by_alias=True), media_type="application/json")

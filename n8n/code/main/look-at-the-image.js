@@ -1,0 +1,43 @@
+// What the file is by its own bytes; what the AI service said about it is not asked.
+const { settings } = $('Settings').first().json;
+
+function png(b) {
+  if (b.length < 24 || b.readUInt32BE(0) !== 0x89504e47 || b.toString('latin1', 12, 16) !== 'IHDR') return null;
+  return { format: 'png', width: b.readUInt32BE(16), height: b.readUInt32BE(20) };
+}
+
+// A JPEG is a row of segments; the frame header (SOF0 to SOF15, but not DHT, JPG and DAC) has the size.
+function jpeg(b) {
+  if (b.length < 4 || b.readUInt16BE(0) !== 0xffd8) return null;
+  for (let at = 2; at + 9 < b.length && b[at] === 0xff; at += 2 + b.readUInt16BE(at + 2)) {
+    while (b[at + 1] === 0xff) at += 1; // fill bytes
+    const marker = b[at + 1];
+    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+      return { format: 'jpeg', width: b.readUInt16BE(at + 7), height: b.readUInt16BE(at + 5) };
+    }
+  }
+  return null;
+}
+
+function webp(b) {
+  if (b.length < 30 || b.toString('latin1', 0, 4) !== 'RIFF' || b.toString('latin1', 8, 12) !== 'WEBP') return null;
+  const kind = b.toString('latin1', 12, 16);
+  if (kind === 'VP8X') return { format: 'webp', width: 1 + b.readUIntLE(24, 3), height: 1 + b.readUIntLE(27, 3) };
+  if (kind === 'VP8 ') {
+    return { format: 'webp', width: b.readUInt16LE(26) & 0x3fff, height: b.readUInt16LE(28) & 0x3fff };
+  }
+  const bits = b.readUInt32LE(21); // VP8L
+  return { format: 'webp', width: 1 + (bits & 0x3fff), height: 1 + ((bits >>> 14) & 0x3fff) };
+}
+
+const failed = (code, message) => [{ json: { isImage: false, code, message } }];
+const file = $input.first().binary?.image;
+if (!file) return failed('image_download_failed', 'The AI service made an image, but it could not be fetched.');
+const bytes = await this.helpers.getBinaryDataBuffer(0, 'image');
+const found = png(bytes) ?? jpeg(bytes) ?? webp(bytes);
+if (!found) return failed('image_unreadable', 'What the AI service made is no PNG, JPEG or WebP image.');
+
+const json = { isImage: true, metadata: { ...found, size: bytes.length } };
+if (settings.callbackStyle === 'v1') json.base64 = bytes.toString('base64');
+const image = { ...file, mimeType: `image/${found.format}`, fileName: `image.${found.format}` };
+return [{ json, binary: { image } }];

@@ -1,0 +1,33 @@
+// Delivered, once more, or given up. Waits: 1, 2 and 4 s, or longer when the bridge asks for it.
+const answer = $input.first().json;
+const { attempt } = $('Next try at the callback').first().json;
+const WAITS = [1, 2, 4];
+const ASKED_MAX = 300; // seconds; the bridge's deadline is 10 minutes
+const KEPT = [404, 409, 422]; // the bridge has put the callback aside for operations itself
+const status = answer.statusCode;
+
+function askedWait() {
+  const said = answer.headers?.['retry-after'];
+  if (said === undefined) return 0;
+  const seconds = /^\d+$/.test(said) ? Number(said) : (Date.parse(said) - Date.now()) / 1000;
+  return Number.isFinite(seconds) ? Math.min(Math.max(0, seconds), ASKED_MAX) : 0;
+}
+
+function isProblem() {
+  return /^application\/problem\+json/.test(answer.headers?.['content-type'] ?? '');
+}
+
+function said() {
+  if (status === undefined) return `no answer (${answer.error?.message ?? answer.error ?? 'unknown'})`;
+  const body = answer.body ?? answer.data ?? ''; // an object, or a text, depending on its type and the way it was sent
+  return `${status} ${(typeof body === 'string' ? body : JSON.stringify(body)).slice(0, 500)}`;
+}
+
+if (status >= 200 && status < 300) return [{ json: { route: 'delivered', attempt } }];
+const passing = status === undefined || status >= 500 || [408, 425, 429].includes(status);
+const wait = WAITS[attempt - 1];
+if (passing && wait !== undefined) {
+  return [{ json: { route: 'again', attempt, waitSeconds: Math.max(wait, askedWait()) } }];
+}
+const route = KEPT.includes(status) && isProblem() ? 'kept' : 'undeliverable';
+return [{ json: { route, attempt, answer: said() } }];

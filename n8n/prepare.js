@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+// Fills in what differs from one installation to the next, and writes what N8N imports: workflows with your settings, and
+// credentials with your keys.
+//
+//   node prepare.js OUT [SETTINGS [SECRETS]]
+//
+// SETTINGS: a JSON file like settings.json beside this script, which is the default. SECRETS: a folder with one file for
+// each secret (../secrets by default, made by deploy/secrets.sh). A secret that has no file there is taken from the
+// environment variable of its name. OUT then holds keys in clear text: delete it after the import, as import.sh does.
+'use strict';
+const fs = require('node:fs');
+const path = require('node:path');
+
+const WORKFLOWS = ['aigen-dead-letter', 'aigen-main'];
+const [out, settingsFile = path.join(__dirname, 'settings.json'), secrets = path.join(__dirname, '..', 'secrets')] =
+  process.argv.slice(2);
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+function readJson(file) {
+  try {
+    return JSON.parse(fs.readFileSync(file, 'utf8'));
+  } catch (error) {
+    return fail(`${file} cannot be read as JSON: ${error.message}`);
+  }
+}
+
+function secret(name) {
+  const file = path.join(secrets, name);
+  const value = fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim() : process.env[name];
+  return value ? plain(value) : fail(`There is no secret ${name}: put it into ${file}, or into the environment.`);
+}
+
+// A signing secret is known as whsec_ and base64; N8N's Crypto node takes the text that it stands for.
+function plain(value) {
+  if (!value.startsWith('whsec_')) return value;
+  const text = Buffer.from(value.slice('whsec_'.length), 'base64').toString('latin1');
+  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  return fail('N8N takes a signing secret as text, and this one is none. Make one with: aigen-bridge keys new --signing');
+}
+
+// Each workflow's node "Settings" takes those of the settings that it has a line for.
+function withSettings(workflow, settings) {
+  const node = workflow.nodes.find(({ name }) => name === 'Settings');
+  const known = JSON.parse(node.parameters.jsonOutput).settings;
+  const given = Object.fromEntries(Object.entries(settings).filter(([name]) => name in known));
+  node.parameters.jsonOutput = JSON.stringify({ settings: { ...known, ...given } }, null, 2);
+  return workflow;
+}
+
+function write(file, content) {
+  fs.writeFileSync(file, JSON.stringify(content, null, 2), { mode: 0o600 });
+}
+
+if (!out) fail('usage: node prepare.js OUT [SETTINGS [SECRETS]]');
+const settings = readJson(settingsFile);
+const template = fs.readFileSync(path.join(__dirname, 'credentials.json'), 'utf8');
+const credentials = JSON.parse(template, (_, value) =>
+  typeof value === 'string' ? value.replace(/<(\w+)>/, (_whole, name) => secret(name)) : value,
+);
+fs.mkdirSync(path.join(out, 'workflows'), { recursive: true, mode: 0o700 });
+write(path.join(out, 'credentials.json'), credentials);
+for (const name of WORKFLOWS) {
+  const workflow = readJson(path.join(__dirname, `${name}.json`));
+  write(path.join(out, 'workflows', `${name}.json`), withSettings(workflow, settings));
+}

@@ -1,0 +1,93 @@
+"""N8N's last resort: what its workflows could not deliver, and executions that failed, become dead letters here."""
+
+import json
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from aigen_bridge import metrics
+from aigen_bridge.api import correlation
+from aigen_bridge.api.auth import MAY_REPORT, Caller, check_signature
+from aigen_bridge.api.body import media_type, read_json
+from aigen_bridge.api.callbacks import body_limits
+from aigen_bridge.api.describe import failure_body, problems
+from aigen_bridge.api.multipart import read_parts
+from aigen_bridge.api.parts import Parts
+from aigen_bridge.api.v1.messages import parse_body
+from aigen_bridge.contracts import examples
+from aigen_bridge.contracts.n8n_failure import TEXT_MAX, N8nFailure, N8nFailureReceipt
+from aigen_bridge.store.quarantine import EXECUTION_FAILED, FROM_N8N, UNDELIVERED, RefusedCallback
+from aigen_bridge.wiring import ApiParts
+
+router = APIRouter(prefix="/api/v1/ops", tags=["callback"])
+log = structlog.get_logger(__name__)
+
+EXAMPLE: dict[str, Any] = {"event": examples.N8N_FAILURE, "image": "(the bytes of the file)"}
+
+
+@router.post(
+    "/n8n-failures",
+    status_code=202,
+    summary="Report what N8N could not deliver",
+    response_model=N8nFailureReceipt,
+    responses=problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
+    openapi_extra=failure_body(EXAMPLE),
+)
+async def take_failure(request: Request, caller: Annotated[Caller, MAY_REPORT], parts: Parts) -> Response:
+    """An execution that failed, or a result that the callback did not take, with its image if there is one.
+
+    It becomes a dead letter of kind `n8n`. One with a `result` can be replayed: it is then taken as if the callback had
+    come. Signed like a callback, over the JSON (the part `event`). The same again is counted, not kept twice.
+    """
+    payload, image = await _read(request, parts)
+    check_signature(caller, request, payload)
+    failure = parse_body(payload, N8nFailure)
+    if failure.correlation_id:
+        correlation.adopt(failure.correlation_id, request)
+    kept = _letter(caller, failure, payload, image)
+    number = await parts.quarantine.keep(kept)
+    metrics.QUARANTINED.labels(kept.error_code).inc()
+    log.critical("n8n.failed", dead_letter=f"callback-{number}", code=kept.error_code, detail=kept.error_detail)
+    answer = N8nFailureReceipt(id=f"callback-{number}", request_id=kept.request_id)
+    return Response(answer.model_dump_json(by_alias=True), 202, media_type="application/json")
+
+
+async def _read(request: Request, parts: ApiParts) -> tuple[bytes, bytes | None]:
+    limits = body_limits(parts)
+    if media_type(request) == "multipart/form-data":
+        return await read_parts(request, limits)
+    return bytes(await read_json(request, limits)), None
+
+
+def _letter(caller: Caller, failure: N8nFailure, payload: bytes, image: bytes | None) -> RefusedCallback:
+    """A result is kept as the callback that it is; of an execution that failed there is only the report."""
+    result = failure.result
+    origin = {name: text for name, text in _origin(failure).items() if text}
+    return RefusedCallback(
+        client=caller.name,
+        version=FROM_N8N,
+        request_id=failure.request_id,
+        error_code=EXECUTION_FAILED if result is None else UNDELIVERED,
+        error_detail=_story(failure),
+        headers=origin,
+        payload=payload if result is None else json.dumps(result, ensure_ascii=False).encode(errors="replace"),
+        image=image,
+    )
+
+
+def _origin(failure: N8nFailure) -> dict[str, str | None]:
+    return {
+        "workflow": failure.workflow,
+        "workflow-version": failure.workflow_version,
+        "execution-id": failure.execution_id,
+        "execution-url": failure.execution_url,
+    }
+
+
+def _story(failure: N8nFailure) -> str:
+    """What a person reads first: where, what, and the link to the execution."""
+    where = f"{failure.workflow or 'A workflow'} failed" + (f" at {failure.node!r}" if failure.node else "")
+    link = f" Execution: {failure.execution_url}" if failure.execution_url else ""
+    return f"{where}: {failure.error_message}"[: TEXT_MAX - len(link)] + link

@@ -1,0 +1,61 @@
+"""What N8N's dead-letter workflow tells operations. Lenient: a report of trouble is not refused over a detail."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from aigen_bridge.contracts import WireModel
+from aigen_bridge.domain.errors import storable
+
+TEXT_MAX = 2000
+"""Characters kept of each text."""
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else storable(str(value))[:TEXT_MAX]
+
+
+def _uuid(value: Any) -> UUID | None:
+    try:
+        return UUID(str(value))
+    except ValueError:
+        return None
+
+
+def _link(value: Any) -> str | None:
+    """Only what may be followed from a list or a message."""
+    text = _text(value)
+    return text if text and text.startswith(("http://", "https://")) and text.isprintable() else None
+
+
+ANYTHING = WithJsonSchema({})
+"""What is documented of a field that refuses nothing; its description says what is useful there."""
+Text = Annotated[str | None, BeforeValidator(_text), ANYTHING]
+MaybeUuid = Annotated[UUID | None, BeforeValidator(_uuid), ANYTHING]
+Link = Annotated[str | None, BeforeValidator(_link), ANYTHING]
+
+
+class N8nFailure(WireModel):
+    """An execution that failed, or a result that N8N has and could not deliver."""
+
+    model_config = ConfigDict(extra="ignore", title="N8nFailure")
+
+    workflow: Text = Field(None, description="the name of the workflow, a text")
+    workflow_version: Text = Field(None, description="its version, a text")
+    execution_id: Text = Field(None, description="the execution's id, a text")
+    execution_url: Link = Field(None, description="where people see the execution, an http or https address")
+    node: Text = Field(None, description="the node that ran last, a text")
+    request_id: MaybeUuid = Field(None, description="the UUID of the request, as far as it is known")
+    correlation_id: MaybeUuid = Field(None, description="the correlationId of the request, as far as it is known")
+    error_message: Annotated[str, AfterValidator(storable)] = Field(description="a text that says what happened")
+    result: dict[str, Any] | None = Field(
+        None, description="EVT-AIG-002 or EVT-AIG-003 that could not be delivered, without the image"
+    )
+
+
+class N8nFailureReceipt(WireModel):
+    """The failure is stored; a person will see it."""
+
+    id: str = Field(description="the dead letter, such as `callback-7`")
+    request_id: UUID | None = Field(None, description="as far as it is known")

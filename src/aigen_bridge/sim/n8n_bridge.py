@@ -1,0 +1,117 @@
+"""What the workflows ask and tell the bridge besides the callback: is it still wanted, and what went wrong."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from aigen_bridge.sim.n8n_callbacks import Credentials, Undelivered, signature
+from aigen_bridge.sim.n8n_order import Order, StoppedError
+from aigen_bridge.sim.n8n_results import WORKFLOW_VERSION
+from aigen_bridge.sim.n8n_settings import N8nSettings
+from aigen_bridge.sim.simulator import Clock
+
+WANTED = "/api/v1/influencegen/ai-image-requests/{request_id}/wanted"
+FAILURES = "/api/v1/ops/n8n-failures"
+HOPELESS = frozenset({400, 404, 413, 415, 422})
+IMAGE_FIELDS = frozenset({"imageData", "imageUrl"})
+
+
+class BridgeLine:
+    """The workflows' line to the bridge that they are set up for; silent when there is none."""
+
+    def __init__(self, settings: N8nSettings, http: httpx.AsyncClient, clock: Clock) -> None:
+        self._settings = settings
+        self._http = http
+        self._clock = clock
+        self._credentials = Credentials(settings.callback_key, settings.signing_secret)
+
+    async def wants(self, order: Order, trace: Mapping[str, str]) -> bool:
+        """Ask before the image is paid for; when the bridge cannot say, it is wanted.
+
+        Raises `StoppedError` for a request that the bridge does not know.
+        """
+        if self._settings.bridge_url is None:
+            return True
+        url = self._url(WANTED.format(request_id=order.request_id))
+        headers = {"X-API-Key": self._credentials.key, "X-Correlation-ID": order.correlation_id, **trace}
+        try:
+            answer = await self._http.get(url, headers=headers, timeout=self._settings.ask_timeout)
+        except httpx.TransportError:
+            return True
+        said = _object(answer)
+        if answer.status_code == httpx.codes.NOT_FOUND and said.get("code") == "request_unknown":
+            known = {"requestId": order.request_id, "correlationId": order.correlation_id}
+            raise StoppedError("The bridge does not know this request; no image was made.", known)
+        return not (answer.is_success and said.get("wanted") is False)
+
+    async def hand_over(self, letter: Undelivered) -> None:
+        """Tell operations of a result that could not be delivered, with its image."""
+        event, last = letter.callback.event, letter.last
+        told = f"{last.status} {last.error}" if last.status else f"no answer ({last.error})"
+        message = f"The callback could not be delivered in {last.number} tries. Last: {told}"
+        result = {name: value for name, value in event.items() if name not in IMAGE_FIELDS}
+        await self._tell(_report(event, message) | {"result": result}, letter.callback.image)
+
+    async def tell(self, error: Exception) -> None:
+        """Tell operations of an execution that failed."""
+        known = error.known if isinstance(error, StoppedError) else {}
+        await self._tell(_report(known, str(error)), None)
+
+    async def _tell(self, report: dict[str, Any], image: bytes | None) -> None:
+        if self._settings.bridge_url is None:
+            return
+        content, message_id = json.dumps(report).encode(), f"msg_dead_{uuid4().hex}"
+        for wait in (*self._settings.failure_waits, None):
+            if await self._is_over(content, image, self._headers(report, content, message_id)) or wait is None:
+                return
+            await asyncio.sleep(wait)
+
+    async def _is_over(self, content: bytes, image: bytes | None, headers: dict[str, str]) -> bool:
+        """Whether the bridge has taken it, or never will."""
+        parts: dict[str, Any] = {"event": (None, content)}
+        if image is not None:
+            parts["image"] = ("image", image, "application/octet-stream")
+        timeout = self._settings.callback_timeout
+        try:
+            answer = await self._http.post(self._url(FAILURES), files=parts, headers=headers, timeout=timeout)
+        except httpx.TransportError:
+            return False
+        return answer.is_success or answer.status_code in HOPELESS
+
+    def _headers(self, report: dict[str, Any], content: bytes, message_id: str) -> dict[str, str]:
+        headers = {"X-API-Key": self._credentials.key}
+        if report.get("correlationId"):
+            headers["X-Correlation-ID"] = str(report["correlationId"])
+        if self._credentials.secret is None:
+            return headers
+        at = int(self._clock())
+        signed = signature(self._credentials.secret, message_id, at, content)
+        return headers | {"webhook-id": message_id, "webhook-timestamp": str(at), "webhook-signature": signed}
+
+    def _url(self, path: str) -> str:
+        return str(self._settings.bridge_url).rstrip("/") + path
+
+
+def _report(known: Mapping[str, Any], message: str) -> dict[str, Any]:
+    execution = uuid4().hex
+    return {
+        "workflow": "aigen-main",
+        "workflowVersion": WORKFLOW_VERSION,
+        "executionId": execution,
+        "executionUrl": f"http://127.0.0.1/workflow/aigen-main/executions/{execution}",
+        "requestId": known.get("requestId"),
+        "correlationId": known.get("correlationId"),
+        "errorMessage": message,
+    }
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        said = answer.json()
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -1,0 +1,187 @@
+"""The workflows of `n8n/` by themselves: whole, free of secrets, and made of nodes that are known to work."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from aigen_bridge.api.callbacks import KNOWN_PAYLOAD_VERSIONS
+from aigen_bridge.sim.n8n_results import PAYLOAD_VERSION, WORKFLOW_VERSION
+
+N8N = Path(__file__).parents[2] / "n8n"
+NAMES = ("aigen-dead-letter", "aigen-main")
+"""In the order in which they are brought in: the second one calls the first."""
+WORKFLOWS: dict[str, dict[str, Any]] = {name: json.loads((N8N / f"{name}.json").read_text()) for name in NAMES}
+CREDENTIALS = json.loads((N8N / "credentials.json").read_text())
+
+PROVEN = {
+    ("code", 2),
+    ("crypto", 2),
+    ("errorTrigger", 1),
+    ("executeWorkflow", 1.3),
+    ("executeWorkflowTrigger", 1.1),
+    ("httpRequest", 4.5),
+    ("if", 2.3),
+    ("noOp", 1),
+    ("set", 3.4),
+    ("stickyNote", 1),
+    ("stopAndError", 1),
+    ("switch", 3.4),
+    ("wait", 1.1),
+    ("webhook", 2.1),
+}
+"""Types and versions of nodes that `make e2e-n8n` runs. Another one belongs here once it has run there."""
+STARTS = {"webhook", "errorTrigger", "executeWorkflowTrigger"}
+ENDS = {"noOp", "stopAndError"}
+SECRET = re.compile(r"whsec_\w|Bearer \w|Key [\w-]{12}|sha256:[0-9a-f]{16}|eyJ[\w-]{10}|[0-9a-f]{32}(?![0-9a-f-])")
+PERSONAL = re.compile(r"[\w.+-]+@[\w-]+\.\w+|/home/|/Users/|\+\d{8}")
+
+each = pytest.mark.parametrize("name", NAMES)
+
+
+def kind(node: dict[str, Any]) -> str:
+    return str(node["type"].removeprefix("n8n-nodes-base."))
+
+
+def working(name: str) -> dict[str, dict[str, Any]]:
+    """The nodes by name, without the notes."""
+    return {node["name"]: node for node in WORKFLOWS[name]["nodes"] if kind(node) != "stickyNote"}
+
+
+def outputs(node: dict[str, Any]) -> int:
+    """How many ways out a node has."""
+    if kind(node) == "switch":
+        return len(node["parameters"]["rules"]["values"])
+    return {"if": 2}.get(kind(node), 0 if kind(node) in ENDS else 1)
+
+
+def ways(name: str, node: str) -> list[list[str]]:
+    """Where each way out of a node leads."""
+    found = WORKFLOWS[name]["connections"].get(node, {"main": []})
+    assert set(found) == {"main"}
+    return [[end["node"] for end in way] for way in found["main"]]
+
+
+def test_the_code_in_the_workflows_is_that_of_the_files() -> None:
+    done = subprocess.run(
+        [sys.executable, N8N / "build.py", "--check"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_file_of_code_is_left_over() -> None:
+    names = {"main": "aigen-main", "dead-letter": "aigen-dead-letter"}
+    files = {(path.parent.name, path.stem) for path in N8N.glob("code/*/*.js")}
+    nodes = {
+        (folder, node["name"].lower().replace(" ", "-"))
+        for folder, name in names.items()
+        for node in working(name).values()
+        if kind(node) == "code"
+    }
+    assert files == nodes
+
+
+@each
+def test_ids_are_stable_and_names_unique(name: str) -> None:
+    nodes = WORKFLOWS[name]["nodes"]
+    assert WORKFLOWS[name]["id"] == WORKFLOWS[name]["name"] == name
+    assert len({UUID(node["id"]) for node in nodes}) == len({node["name"] for node in nodes}) == len(nodes)
+    assert all(node.get("webhookId") for node in nodes if kind(node) in {"webhook", "wait"})
+
+
+@each
+def test_only_nodes_that_have_run_on_a_real_n8n_are_used(name: str) -> None:
+    used = {(kind(node), node["typeVersion"]) for node in WORKFLOWS[name]["nodes"]}
+    assert all(node["type"].startswith("n8n-nodes-base.") for node in WORKFLOWS[name]["nodes"])
+    assert used <= PROVEN
+
+
+@each
+def test_every_way_out_leads_to_a_node_and_every_node_is_reached(name: str) -> None:
+    nodes = working(name)
+    for node in nodes:
+        leads = ways(name, node)
+        assert len(leads) == outputs(nodes[node]), node
+        assert all(leads), node
+        assert {end for way in leads for end in way} <= set(nodes), node
+    reached = {node for node in nodes if kind(nodes[node]) in STARTS}
+    while more := {end for node in reached for way in ways(name, node) for end in way} - reached:
+        reached |= more
+    assert reached == set(nodes)
+
+
+@each
+def test_every_node_that_is_referred_to_exists(name: str) -> None:
+    text = json.dumps(WORKFLOWS[name]["nodes"])
+    referred = set(re.findall(r"\$\('([^']+)'\)", text))
+    assert referred
+    assert referred <= set(working(name))
+
+
+@each
+def test_there_is_no_secret_and_nothing_personal(name: str) -> None:
+    text = (N8N / f"{name}.json").read_text()
+    assert set(WORKFLOWS[name]) == {"id", "name", "active", "nodes", "connections", "settings"}
+    assert SECRET.search(text) is None
+    assert PERSONAL.search(text) is None
+    for node in WORKFLOWS[name]["nodes"]:
+        assert not {"pinData", "notesInFlow"} & set(node)
+        assert all(set(reference) == {"id", "name"} for reference in node.get("credentials", {}).values())
+
+
+def test_the_templates_of_credentials_hold_placeholders_only() -> None:
+    values = [value for one in CREDENTIALS for key, value in one["data"].items() if key != "name"]
+    assert all(re.fullmatch(r"(Key )?<\w+>", value) for value in values)
+
+
+def test_every_credential_is_used_and_every_used_one_has_a_template() -> None:
+    used = {
+        (found["id"], found["name"], of_type)
+        for name in NAMES
+        for node in working(name).values()
+        for of_type, found in node.get("credentials", {}).items()
+    }
+    assert used == {(one["id"], one["name"], one["type"]) for one in CREDENTIALS}
+
+
+def test_the_main_workflow_leans_on_the_one_that_is_brought_in_before_it() -> None:
+    hand_over = working("aigen-main")["Hand it over"]["parameters"]["workflowId"]["value"]
+    assert WORKFLOWS["aigen-main"]["settings"]["errorWorkflow"] == hand_over == NAMES[0]
+    shipped = re.search(r"const WORKFLOWS = (\[.*\])", (N8N / "prepare.js").read_text())
+    assert shipped
+    assert json.loads(shipped[1].replace("'", '"')) == list(NAMES)
+
+
+def test_the_settings_that_are_shipped_are_those_of_the_workflow() -> None:
+    shipped = json.loads((N8N / "settings.json").read_text())
+    main, dead_letter = (
+        json.loads(working(name)["Settings"]["parameters"]["jsonOutput"])["settings"]
+        for name in ("aigen-main", "aigen-dead-letter")
+    )
+    assert main == shipped
+    assert dead_letter.items() <= shipped.items()
+
+
+def test_the_versions_are_the_same_everywhere() -> None:
+    code = (N8N / "code/main/write-the-result.js").read_text()
+    stops = [
+        node["parameters"]["errorObject"] for node in working("aigen-main").values() if kind(node) == "stopAndError"
+    ]
+    versions = {re.search(r"const VERSION = '([^']+)'", code), *(re.search(r"Version: '([^']+)'", s) for s in stops)}
+    assert {found[1] for found in versions if found} == {WORKFLOW_VERSION}
+    assert f"payloadVersion: '{PAYLOAD_VERSION}'" in code
+    assert PAYLOAD_VERSION in KNOWN_PAYLOAD_VERSIONS
+
+
+def test_the_retries_are_those_of_the_specification() -> None:
+    nodes = working("aigen-main")
+    assert "const TRIES = 3;" in nodes["Read the AI answer"]["parameters"]["jsCode"]
+    assert nodes["Wait 5 s"]["parameters"]["amount"] == 5
+    assert "const WAITS = [1, 2, 4];" in nodes["Read the bridge answer"]["parameters"]["jsCode"]
+    for way in ("Send event and image", "Send the event alone", "Send it as version 1"):
+        assert nodes[way]["parameters"]["options"]["timeout"] == 60_000

@@ -1,0 +1,113 @@
+"""The same scenarios on a simulated N8N (in every test run) and on a real one (`make e2e-n8n`)."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gate import Gate
+from players import RealPlayer, SimulatedPlayer
+from real_n8n import ROOT, WEBHOOK, RealN8n, free_port
+from stages import report
+from theatre import CALLBACK_KEY, FLUX_KEY, ODOO_KEY, SIGNING_SECRET, WEBHOOK_KEY, Bridge, Opened, Theatre, clients
+from variants import PATHS, variants
+
+from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
+from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
+from aigen_bridge.sim.serving import serving
+
+SECRETS = {
+    "AIGEN_N8N__API_KEY": WEBHOOK_KEY,
+    "client_key_n8n": CALLBACK_KEY,
+    "ai_service_key": FLUX_KEY,
+    "signing_secret_n8n": SIGNING_SECRET,
+}
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the AI service and the gate listen, for as long as the tests run: N8N is set up with them once."""
+
+    flux: int
+    gate: int
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of the workflows."""
+        shipped = json.loads((ROOT / "n8n/settings.json").read_text())
+        return shipped | {
+            "bridgeUrl": f"http://127.0.0.1:{self.gate}",
+            "aiUrl": f"http://127.0.0.1:{self.flux}/fal-ai/flux-lora",
+        }
+
+
+@pytest.fixture(scope="session")
+def addresses() -> Addresses:
+    return Addresses(free_port(), free_port())
+
+
+@pytest.fixture(scope="session")
+def real_n8n(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealN8n]:
+    """One real N8N for all tests, with every variant of the workflow."""
+    n8n = RealN8n(tmp_path_factory.mktemp("n8n"))
+    settings = addresses.settings() | {"n8nUrl": n8n.url}
+    n8n.bring_in(ROOT / "n8n", settings, SECRETS)
+    n8n.add(variants(settings))
+    n8n.start(WEBHOOK, *PATHS.values())
+    yield n8n
+    n8n.stop()
+
+
+@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.n8n)])
+async def player(request: pytest.FixtureRequest, addresses: Addresses) -> AsyncIterator[RealPlayer | SimulatedPlayer]:
+    """The N8N of this test."""
+    if request.param == "real":
+        yield RealPlayer(request.getfixturevalue("real_n8n"))
+        return
+    async with SimulatedPlayer.playing(addresses.settings()) as player:
+        yield player
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how long the stages took on the real N8N."""
+    if lines := report():
+        terminalreporter.section("time per stage")
+        terminalreporter.write_line("\n".join(lines))
+
+
+IMAGE_URLS = {"allow_http": True, "trusted_networks": ["127.0.0.0/8"]}
+
+
+@pytest.fixture
+async def open_theatre(
+    player: RealPlayer | SimulatedPlayer, addresses: Addresses, database_url: str, tmp_path: Path
+) -> AsyncIterator[Opened]:
+    """Opens the theatre: `variant` is the workflow's, the rest are sections of the bridge's settings."""
+    async with AsyncExitStack() as opened:
+        flux, odoo, gate = FluxSimulator(FluxSettings(key=FLUX_KEY, seconds=0)), _odoo(), Gate()
+        flux_url = await opened.enter_async_context(serving(flux.app, port=addresses.flux))
+        gate.url = await opened.enter_async_context(serving(gate.app, port=addresses.gate))
+        odoo_url = await opened.enter_async_context(serving(odoo.app))
+        http = await opened.enter_async_context(httpx.AsyncClient(verify=False, trust_env=False, timeout=60))
+
+        async def open_it(variant: str = "v2", **sections: Any) -> Theatre:
+            n8n = {"webhook_url": player.webhook(variant), "api_key": WEBHOOK_KEY}
+            given = {"clients": clients(), "n8n": n8n, "odoo": _connection(odoo, odoo_url), "image_urls": IMAGE_URLS}
+            bridge = Bridge(database_url, tmp_path, gate, player.real, given | sections)
+            opened.push_async_callback(bridge.stop)
+            await bridge.start()
+            return Theatre(flux, odoo, gate, bridge, player, http, flux_url)
+
+        yield open_it
+
+
+def _odoo() -> OdooSimulator:
+    return OdooSimulator(OdooSettings(api_key=ODOO_KEY))
+
+
+def _connection(odoo: OdooSimulator, url: str) -> dict[str, str]:
+    known = odoo.settings
+    return {"url": url, "database": known.database, "login": known.login, "api_key": known.api_key}

@@ -1,0 +1,60 @@
+"""The road from N8N to the bridge, with a gate: it records every call, can fail on command, and survives the bridge."""
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from aigen_bridge.sim.faults import Fault
+from aigen_bridge.sim.serving import DropConnection
+from aigen_bridge.sim.simulator import Received, Simulator, retry_after
+
+PLACES = {
+    "/api/v1/influencegen/ai-image-callback": "callback",
+    "/api/v2/influencegen/ai-image-callback": "callback",
+    "/api/v1/influencegen/ai-image-requests/{id}/wanted": "wanted",
+    "/api/v1/ops/n8n-failures": "failures",
+}
+PASSED_ON = ("content-type", "retry-after", "x-correlation-id")
+
+
+class Gate(Simulator):
+    """Passes calls on to `bridge_url`; without one, or when nobody listens there, the connection is cut."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.bridge_url: str | None = None
+        super().__init__()
+
+    def routes(self) -> list[Route]:
+        return [self.at(path, place, self._pass, _method(place)) for path, place in PLACES.items()]
+
+    def refusal(self, fault: Fault) -> Response:
+        problem = {"title": "Not now", "status": fault.status, "code": "busy", "detail": "The gate is busy."}
+        return JSONResponse(problem, fault.status, retry_after(fault), media_type="application/problem+json")
+
+    def summary(self, received: Received) -> dict[str, object]:
+        return {"size": len(received.raw)}
+
+    async def _pass(self, received: Received) -> Response:
+        request = received.request
+        if self.bridge_url is None:
+            return DropConnection()
+        try:
+            async with httpx.AsyncClient(verify=False, trust_env=False, timeout=60) as client:
+                answer = await client.request(
+                    request.method, self.bridge_url + request.url.path, content=received.raw, headers=_headers(request)
+                )
+        except httpx.TransportError:
+            return DropConnection()
+        headers = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
+        return Response(answer.content, answer.status_code, headers)
+
+
+def _method(place: str) -> str:
+    return "GET" if place == "wanted" else "POST"
+
+
+def _headers(request: Request) -> dict[str, str]:
+    own = {"host", "content-length", "connection", "transfer-encoding"}
+    return {name: value for name, value in request.headers.items() if name not in own}

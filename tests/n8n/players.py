@@ -1,0 +1,100 @@
+"""The two kinds of N8N that a scenario can be played with."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
+
+from real_n8n import WEBHOOK, RealN8n
+from theatre import CALLBACK_KEY, FLUX_KEY, SIGNING_SECRET, WEBHOOK_KEY
+from variants import CHANGES, OLD, PATHS
+
+from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
+from aigen_bridge.sim.n8n_settings import CallbackStyle
+from aigen_bridge.sim.serving import serving
+
+
+class RealPlayer:
+    """A real N8N."""
+
+    real = True
+
+    def __init__(self, n8n: RealN8n) -> None:
+        self._n8n = n8n
+
+    def webhook(self, variant: str) -> str:
+        return self._n8n.url + PATHS.get(variant, WEBHOOK)
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._n8n.stop)
+
+    async def kill(self) -> None:
+        await asyncio.to_thread(self._n8n.kill)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._n8n.start, WEBHOOK)
+
+    async def retry(self, request_id: str) -> None:  # noqa: ARG002 - there is one that failed last
+        await asyncio.to_thread(self._n8n.retry_last_failed, "aigen-main")
+
+
+class SimulatedPlayer:
+    """Simulated ones, one for each variant of the workflow; quick where the real one waits."""
+
+    real = False
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._simulators = {name: _simulator(settings, name) for name in ("v2", *CHANGES, OLD)}
+        self._urls: dict[str, str] = {}
+        self._running = AsyncExitStack()
+
+    @classmethod
+    @asynccontextmanager
+    async def playing(cls, settings: Mapping[str, Any]) -> AsyncIterator["SimulatedPlayer"]:
+        """Run them."""
+        player = cls(settings)
+        await player.start()
+        try:
+            yield player
+        finally:
+            await player.kill()
+
+    def webhook(self, variant: str) -> str:
+        return self._urls[variant] + WEBHOOK
+
+    async def stop(self) -> None:
+        for simulator in self._simulators.values():
+            await simulator.idle()
+        await self.kill()
+
+    async def kill(self) -> None:
+        await self._running.aclose()
+
+    async def retry(self, request_id: str) -> None:
+        assert sum(simulator.replay(request_id) for simulator in self._simulators.values()) == 1
+
+    async def start(self) -> None:
+        """At the same addresses as before."""
+        for name, simulator in self._simulators.items():
+            port = int(self._urls[name].rpartition(":")[2]) if name in self._urls else 0
+            self._urls[name] = await self._running.enter_async_context(serving(simulator.app, port=port))
+
+
+def _simulator(settings: Mapping[str, Any], variant: str) -> N8nSimulator:
+    chosen = {**settings, **CHANGES.get(variant, {})}
+    return N8nSimulator(
+        N8nSettings(
+            key=WEBHOOK_KEY,
+            callback_key=CALLBACK_KEY,
+            signing_secret=None if variant == OLD else SIGNING_SECRET,
+            bridge_url=None if variant == OLD else chosen["bridgeUrl"],
+            flux_url=chosen["aiUrl"].removesuffix("/fal-ai/flux-lora"),
+            flux_key=FLUX_KEY,
+            callback_style="v1" if variant == OLD else cast("CallbackStyle", chosen["callbackStyle"]),
+            loras=chosen["loras"],
+            negative_prompt=chosen["negativePrompt"],
+            ai_waits=(0.05, 0.05),
+            callback_waits=(0.05, 0.1, 0.2),
+            failure_waits=(0.1,) * 100,
+        )
+    )

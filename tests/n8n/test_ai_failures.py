@@ -1,0 +1,74 @@
+"""The AI service fails, in passing or for good: the person who asked learns why, in its own words."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from theatre import Opened, Theatre
+
+from aigen_bridge.sim.faults import Fault, FaultKind
+
+WAIT = 5.0
+"""Seconds between two tries at the AI service (specified)."""
+
+
+def status(code: int, **more: Any) -> Fault:
+    return Fault(kind=FaultKind.STATUS, route="generate", status=code, **more)
+
+
+def gaps(theatre: Theatre, asked: dict[str, Any]) -> list[float]:
+    at = [call.at for call in theatre.calls("generate", asked)]
+    return [later - earlier for earlier, later in pairwise(at)]
+
+
+async def test_a_refusal_is_told_at_once_with_its_code_and_words(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.flux.faults.add(status(422, name="content_policy_violation", detail="No lighthouses, please."))
+    asked = await theatre.ask()
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    record = theatre.odoo.records[asked["requestId"]]
+    assert (ended["status"], ended["errorCode"]) == ("failed", "content_policy_violation")
+    assert (record.error_code, record.error_message) == ("content_policy_violation", "No lighthouses, please.")
+    assert len(theatre.calls("generate", asked)) == 1
+
+
+async def test_two_passing_failures_are_survived(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.flux.faults.add(status(503, times=1), status(429, times=1))
+    asked = await theatre.ask()
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    assert ended["status"] == "completed"
+    assert len(theatre.calls("generate", asked)) == 3
+    assert not theatre.n8n.real or all(gap >= WAIT for gap in gaps(theatre, asked))
+
+
+async def test_an_ai_service_that_stays_away_is_asked_three_times(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.flux.faults.add(Fault(kind=FaultKind.DROP, route="generate", times=3))
+    asked = await theatre.ask()
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    assert (ended["status"], ended["errorCode"]) == ("failed", "ai_unreachable")
+    assert len(theatre.calls("generate", asked)) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Fault(kind=FaultKind.NO_IMAGE, route="generate"), "ai_no_image"),
+        (Fault(kind=FaultKind.EXPIRED_URL, route="image", times=None), "image_download_failed"),
+        (status(500, name="internal_error"), "internal_error"),
+    ],
+    ids=["no image", "image gone", "internal error"],
+)
+async def test_an_answer_without_a_usable_image_is_a_failure(open_theatre: Opened, fault: Fault, code: str) -> None:
+    theatre = await open_theatre()
+    theatre.flux.faults.add(fault)
+    asked = await theatre.ask()
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    assert (ended["status"], ended["errorCode"]) == ("failed", code)
+    assert ended["errorMessage"]
+    assert len(theatre.calls("generate", asked)) == 1

@@ -1,0 +1,101 @@
+"""What the workflow makes of events that are wrong, foreign, withdrawn, or come twice."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from theatre import Opened, Theatre, eventually
+
+from aigen_bridge.sim.faults import Fault, FaultKind
+from stage import make_event
+
+
+def addressed(theatre: Theatre, event: dict[str, Any]) -> dict[str, Any]:
+    return event | {"callbackUrl": f"{theatre.gate.url}/api/v1/influencegen/ai-image-callback"}
+
+
+async def test_a_request_that_was_cancelled_is_not_paid_for(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.gate.faults.add(Fault(kind=FaultKind.DELAY, route="wanted", delay=2))
+    asked = await theatre.ask()
+
+    async def asking() -> Any:
+        return theatre.calls("wanted", asked) or None
+
+    await eventually(asking)
+    cancelled = await theatre.call("POST", f"/api/v1/influencegen/ai-image-requests/{asked['requestId']}/cancel")
+    await asyncio.sleep(2)
+    await theatre.settle()
+    assert cancelled.json()["status"] == "cancelled"
+    assert (theatre.calls("generate", asked), theatre.callbacks(asked)) == ([], [])
+
+
+async def test_an_event_that_comes_twice_is_paid_for_once(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    asked = await theatre.ask()
+    await theatre.until_delivered(asked["requestId"])
+    names = ("requestId", "correlationId", "userId", "modelId", "prompt", "resolution", "aspectRatio")
+    assert (await theatre.post_to_n8n(addressed(theatre, {name: asked[name] for name in names}))).status_code == 202
+
+    async def asked_twice() -> Any:
+        calls = theatre.calls("wanted", asked)
+        return True if len(calls) == 2 and calls[1].status is not None else None
+
+    await eventually(asked_twice)
+    await theatre.settle()
+    assert (len(theatre.calls("generate", asked)), len(theatre.callbacks(asked))) == (1, 1)
+
+
+async def test_a_bridge_that_cannot_say_does_not_hold_the_image_up(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.gate.faults.add(Fault(kind=FaultKind.STATUS, route="wanted", status=503))
+    asked = await theatre.ask()
+    assert (await theatre.until_delivered(asked["requestId"]))["status"] == "completed"
+
+
+async def test_a_request_that_the_bridge_does_not_know_is_not_paid_for_and_reported(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    event = addressed(theatre, make_event())
+    await theatre.post_to_n8n(event)
+
+    [letter] = await theatre.until_dead(kind="n8n")
+    assert letter["requestId"] == event["requestId"]
+    assert (theatre.calls("generate", event), theatre.callbacks(event)) == ([], [])
+
+
+async def test_an_event_that_points_elsewhere_is_reported_and_answered_nowhere(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    elsewhere = f"{theatre.flux_url}/api/v1/influencegen/ai-image-callback"
+    event = make_event(callbackUrl=elsewhere)
+    assert (await theatre.post_to_n8n(event)).status_code == 202
+
+    [letter] = await theatre.until_dead(kind="n8n")
+    assert (letter["errorCode"], letter["requestId"]) == ("n8n_execution_failed", event["requestId"])
+    assert "somewhere else" in letter["detail"]
+    assert len(theatre.flux.calls) == 0
+    assert theatre.callbacks(event) == []
+
+
+async def test_a_bad_event_is_told_to_the_bridge_as_a_failure(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=4))
+    asked = await theatre.ask()
+    bad = make_event(requestId=asked["requestId"], correlationId=asked["correlationId"], resolution="large")
+    await theatre.post_to_n8n(addressed(theatre, bad))
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    assert (ended["status"], ended["errorCode"]) == ("failed", "invalid_event")
+    assert "resolution" in ended["errorMessage"]
+
+
+async def test_an_event_without_an_id_is_reported(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    await theatre.post_to_n8n({"prompt": str(uuid4())})
+    [letter] = await theatre.until_dead(kind="n8n")
+    assert (letter["errorCode"], letter["requestId"]) == ("n8n_execution_failed", None)
+
+
+async def test_a_wrong_key_gets_nobody_in(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    answer = await theatre.http.post(theatre.n8n.webhook("v2"), json=make_event(), headers={"X-API-Key": "wrong"})
+    assert answer.status_code == 403

@@ -1,0 +1,84 @@
+"""N8N itself dies, is away, or has a lot to do."""
+
+import asyncio
+
+from theatre import DEAD_LETTERS, Opened, clients, eventually
+
+from aigen_bridge.sim.faults import Fault, FaultKind
+
+
+async def test_the_deadline_of_the_bridge_ends_what_a_killed_n8n_forgets(open_theatre: Opened) -> None:
+    theatre = await open_theatre(callback={"deadline": 10})
+    theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=60))
+    asked = await theatre.ask()
+
+    async def generating() -> object | None:
+        return theatre.calls("generate", asked) or None
+
+    await eventually(generating)
+    await theatre.n8n.kill()
+    try:
+        ended = await theatre.until_delivered(asked["requestId"])
+    finally:
+        await theatre.n8n.start()
+
+    assert (ended["status"], ended["errorCode"]) == ("failed", "timed_out")
+    assert theatre.odoo.records[asked["requestId"]].error_code == "timed_out"
+
+
+async def test_an_upgrade_of_n8n_loses_no_request_and_pays_for_none_twice(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=3))
+    under_way = await theatre.ask()
+
+    async def generating() -> object | None:
+        return theatre.calls("generate", under_way) or None
+
+    await eventually(generating)
+    await theatre.bridge.hold()
+    meanwhile = await theatre.ask()
+    await theatre.until_status(under_way["requestId"], "completed")
+    await theatre.n8n.stop()
+    await theatre.n8n.start()
+    await theatre.bridge.go_on()
+
+    for asked in (under_way, meanwhile):
+        assert (await theatre.until_delivered(asked["requestId"]))["status"] == "completed"
+        assert len(theatre.calls("generate", asked)) == 1
+    assert await theatre.dead_letters_of(under_way, meanwhile) == []
+
+
+async def test_what_n8n_did_not_take_while_it_was_away_is_put_back_by_one_command(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    await theatre.n8n.kill()
+    asked = await theatre.ask()
+    try:
+        [letter] = await theatre.until_dead(kind="dispatch")
+    finally:
+        await theatre.n8n.start()
+    await theatre.call("POST", f"{DEAD_LETTERS}/replay", json={"kind": "dispatch"})
+
+    await theatre.until_status(asked["requestId"], "completed")
+    assert letter["requestId"] == asked["requestId"]
+
+
+async def test_a_workflow_from_before_the_shipped_one_still_works(open_theatre: Opened) -> None:
+    n8n = clients()["n8n"] | {"signature_required": False}
+    theatre = await open_theatre("old", clients=clients() | {"n8n": n8n})
+    asked = await theatre.ask(resolution="512x512", aspectRatio="1:1")
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    [callback] = theatre.callbacks(asked)
+    assert (ended["status"], callback.path[:8], callback.status) == ("completed", "/api/v1/", 202)
+    assert "webhook-signature" not in callback.headers
+    assert theatre.gate.calls.to("wanted") == []
+
+
+async def test_twenty_requests_at_once_all_arrive_once(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    asked = await asyncio.gather(*(theatre.ask() for _ in range(20)))
+    ended = [await theatre.until_delivered(one["requestId"]) for one in asked]
+
+    assert [one["status"] for one in ended] == ["completed"] * 20
+    assert all(theatre.odoo.records[one["requestId"]].applied == 1 for one in asked)
+    assert await theatre.dead_letters_of(*asked) == []

@@ -1,0 +1,207 @@
+"""Everything that a scenario plays with: the real bridge, an N8N, real or simulated, Flux, Odoo, a gate between."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+from gate import Gate
+from stages import measure
+
+from aigen_bridge.sim.calls import Call
+from aigen_bridge.sim.flux import FluxSimulator
+from aigen_bridge.sim.odoo import OdooSimulator
+from processes import started
+from stage import REQUESTS, make_event, make_settings, serve_api, working
+
+WEBHOOK_KEY, CALLBACK_KEY, FLUX_KEY = "key-of-the-webhook", "key-of-the-callback", "key-of-the-service"
+SIGNING_SECRET = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU="
+ODOO_KEY, OPS_KEY = "key-of-odoo", "key-of-ops"
+DEAD_LETTERS = "/api/v1/ops/dead-letters"
+PATIENCE = 90.0
+"""Seconds until something that should happen is called missing; a real N8N on a busy machine is slow."""
+
+
+def clients(callback_key: str = CALLBACK_KEY) -> dict[str, Any]:
+    """Who may call the bridge; N8N must sign."""
+    n8n = {"keys": [callback_key], "scopes": ["callbacks"]}
+    return {
+        "odoo": {"keys": [ODOO_KEY], "scopes": ["requests"]},
+        "n8n": n8n | {"signing_secrets": [SIGNING_SECRET], "signature_required": True},
+        "ops": {"keys": [OPS_KEY], "scopes": ["ops"]},
+    }
+
+
+class Player(Protocol):
+    """An N8N with the workflows published."""
+
+    real: bool
+
+    def webhook(self, variant: str) -> str:
+        """The address of the workflow in this variant: `v2` is the shipped one, the others are in variants.py."""
+
+    async def stop(self) -> None:
+        """End it as an operator does: what runs is finished."""
+
+    async def kill(self) -> None:
+        """End it as a crash does."""
+
+    async def start(self) -> None:
+        """Start it again."""
+
+    async def retry(self, request_id: str) -> None:
+        """Press "Retry" on the execution of this request, which has just failed."""
+
+
+@dataclass
+class Bridge:
+    """The real bridge, API and worker, on `database_url`: as a process of its own, or quicker, in this one."""
+
+    database_url: str
+    home: Path
+    gate: Gate
+    own_process: bool
+    sections: dict[str, Any]
+    """Of its settings, kept from one start to the next."""
+    _running: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(self, **changes: Any) -> None:
+        """Start it; `changes` are sections of its settings that are different from now on."""
+        self.sections |= changes
+        running = self._as_process() if self.own_process else self._within()
+        self.gate.bridge_url = await self._running.enter_async_context(running)
+
+    async def stop(self) -> None:
+        """End it; nobody answers from now on."""
+        self.gate.bridge_url = None
+        await self._running.aclose()
+
+    async def hold(self) -> None:
+        """Stop the worker: requests are accepted and results taken, but nothing goes out."""
+        await self.stop()
+        self.gate.bridge_url = await self._running.enter_async_context(self._within(worker=False))
+
+    async def go_on(self) -> None:
+        """Start the worker again."""
+        await self.stop()
+        await self.start()
+
+    @asynccontextmanager
+    async def _as_process(self) -> AsyncIterator[str]:
+        sections = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in self.sections.items()}
+        environment = {"AIGEN_DATABASE_URL": self.database_url, "AIGEN_PUBLIC_URL": self.gate.url, **sections}
+        async with started("up", "--port", "0", environment=environment, cwd=self.home, ready="Ready: ") as running:
+            yield running.url
+
+    @asynccontextmanager
+    async def _within(self, *, worker: bool = True) -> AsyncIterator[str]:
+        settings = make_settings(self.database_url, **{**self.sections, "public_url": self.gate.url})
+        async with serve_api(settings) as api, working(settings) if worker else nullcontext():
+            yield str(api.base_url).rstrip("/")
+
+
+@dataclass
+class Theatre:
+    """What a scenario plays with."""
+
+    flux: FluxSimulator
+    odoo: OdooSimulator
+    gate: Gate
+    bridge: Bridge
+    n8n: Player
+    http: httpx.AsyncClient
+    flux_url: str
+
+    async def call(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Call the bridge as operations do."""
+        headers = {"X-API-Key": OPS_KEY}
+        return await self.http.request(method, f"{self.gate.bridge_url}{path}", headers=headers, **more)
+
+    async def ask(self, **fields: Any) -> dict[str, Any]:
+        """Ask for an image, as Odoo does; returns the resource."""
+        url = f"{self.gate.bridge_url}{REQUESTS}"
+        answer = await self.http.post(url, json=make_event(**fields), headers={"X-API-Key": ODOO_KEY})
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    async def read(self, request_id: str) -> dict[str, Any]:
+        """The resource as it is now."""
+        return dict((await self.call("GET", f"{REQUESTS}/{request_id}")).json())
+
+    async def until_status(self, request_id: str, status: str) -> None:
+        """Wait until a request has got that far."""
+
+        async def there() -> bool | None:
+            return (await self.read(request_id))["status"] == status or None
+
+        await eventually(there)
+
+    async def until_delivered(self, request_id: str) -> dict[str, Any]:
+        """The resource as soon as Odoo knows how the request ended."""
+
+        async def ended() -> dict[str, Any] | None:
+            found = await self.read(request_id)
+            return found if found["deliveredAt"] else None
+
+        found = await eventually(ended)
+        if self.n8n.real and found["status"] == "completed":
+            self._measure(found)
+        return dict(found)
+
+    def _measure(self, request: dict[str, Any]) -> None:
+        """Only of those that went straight: one question, one callback."""
+        asked_ai, callbacks = self.calls("generate", request), self.callbacks(request)
+        if len(asked_ai) == len(callbacks) == 1:
+            measure(request, asked_ai[0], callbacks[0])
+
+    async def dead_letters(self, **query: Any) -> list[dict[str, Any]]:
+        """What needs a person."""
+        return list((await self.call("GET", DEAD_LETTERS, params=query)).json()["items"])
+
+    def callbacks(self, asked: Mapping[str, Any]) -> list[Call]:
+        """The tries at the callback of one request, as they passed the gate."""
+        return self.calls("callback", asked)
+
+    def calls(self, place: str, asked: Mapping[str, Any]) -> list[Call]:
+        """The calls of one request to a place of the gate or of the AI service."""
+        calls = [*self.gate.calls.to(place), *self.flux.calls.to(place)]
+        return [call for call in calls if call.headers.get("x-correlation-id") == asked["correlationId"]]
+
+    async def until_dead(self, count: int = 1, **query: Any) -> list[dict[str, Any]]:
+        """The dead letters as soon as there are so many."""
+
+        async def found() -> list[dict[str, Any]] | None:
+            letters = await self.dead_letters(**query)
+            return letters if len(letters) >= count else None
+
+        return await eventually(found)
+
+    async def dead_letters_of(self, *asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Those of these requests. A real N8N may still report what happened to it in an earlier scenario."""
+        names = {one["requestId"] for one in asked}
+        return [letter for letter in await self.dead_letters() if letter["requestId"] in names]
+
+    async def settle(self) -> None:
+        """Give what should not happen the time to happen."""
+        await asyncio.sleep(4 if self.n8n.real else 0.5)
+
+    async def post_to_n8n(self, event: Any, **headers: str) -> httpx.Response:
+        """Call the webhook past the bridge, with the right key."""
+        url = self.n8n.webhook("v2")
+        return await self.http.post(url, json=event, headers={"X-API-Key": WEBHOOK_KEY, **headers})
+
+
+Opened = Callable[..., Awaitable[Theatre]]
+"""Opens the theatre; see the fixture `open_theatre`."""
+
+
+async def eventually(look: Callable[[], Any], *, seconds: float = PATIENCE) -> Any:
+    """What `look` finds, as soon as it finds something."""
+    async with asyncio.timeout(seconds):
+        while (found := await look()) is None:
+            await asyncio.sleep(0.1)
+        return found

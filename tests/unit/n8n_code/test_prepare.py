@@ -1,0 +1,70 @@
+"""What is brought into N8N: the shipped workflows with one's own settings and keys."""
+
+import json
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from code_nodes import CODE, NODE
+
+from aigen_bridge.domain.signature import new_secret, secret_bytes
+
+NAMES = ("AIGEN_N8N__API_KEY", "client_key_n8n", "ai_service_key", "signing_secret_n8n")
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A folder of secrets."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).write_text(f"the-{name}\n")
+    (folder / "signing_secret_n8n").write_text(new_secret())
+    return folder
+
+
+def prepare(keys: Path, settings: str = "{}") -> subprocess.CompletedProcess[str]:
+    chosen = keys.parent / "settings.json"
+    chosen.write_text(settings)
+    command = [NODE, CODE.parent / "prepare.js", keys.parent / "out", chosen, keys]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env={"FROM_OUTSIDE": "1"})
+
+
+def test_settings_go_where_they_are_known_and_keys_where_they_are_shown(keys: Path) -> None:
+    done = prepare(keys, json.dumps({"bridgeUrl": "https://bridge.example.com", "callbackStyle": "v1", "other": 1}))
+    assert done.returncode == 0, done.stderr
+    out = keys.parent / "out"
+    found = {
+        path.stem: next(n for n in json.loads(path.read_text())["nodes"] if n["name"] == "Settings")
+        for path in (out / "workflows").iterdir()
+    }
+    main, letters = (
+        json.loads(found[name]["parameters"]["jsonOutput"])["settings"] for name in ("aigen-main", "aigen-dead-letter")
+    )
+    credentials = {one["id"]: one["data"] for one in json.loads((out / "credentials.json").read_text())}
+    assert (main["callbackStyle"], main["outputFormat"], "other" in main) == ("v1", "png", False)
+    assert letters == {"bridgeUrl": "https://bridge.example.com"}
+    assert credentials["aigen-ai-key"]["value"] == "Key the-ai_service_key"
+    assert credentials["aigen-bridge-key"]["value"] == "the-client_key_n8n"
+    secret = (keys / "signing_secret_n8n").read_text()
+    assert credentials["aigen-signing-secret"]["hmacSecret"] == secret_bytes(secret).decode()
+    assert stat.S_IMODE((out / "credentials.json").stat().st_mode) == 0o600
+
+
+def test_a_missing_secret_is_named(keys: Path) -> None:
+    (keys / "ai_service_key").write_text("")
+    done = prepare(keys)
+    assert (done.returncode, "ai_service_key" in done.stderr) == (1, True)
+    assert not (keys.parent / "out").exists()
+
+
+def test_a_signing_secret_that_is_no_text_is_refused(keys: Path) -> None:
+    (keys / "signing_secret_n8n").write_text("whsec_AAECAwQFBgcICQoLDA0ODw==")
+    done = prepare(keys)
+    assert (done.returncode, "as text" in done.stderr) == (1, True)
+
+
+def test_settings_that_are_no_json_are_named(keys: Path) -> None:
+    done = prepare(keys, "{")
+    assert (done.returncode, "settings.json" in done.stderr) == (1, True)
