@@ -31,7 +31,9 @@ class Operating(Base):
         """It is owed again, with all its tries."""
         wanted = self.expected[number]
         wanted.replay(owed, self.now, delay)
-        request = self.do(self.ground.operations.replay_entry(owed.entry_id or 0, BY, delay=delay * MINUTE))
+        handled = self.do(self.ground.operations.replay_entry(owed.entry_id or 0, BY, delay=delay * MINUTE))
+        assert handled is not None
+        request = handled.request
         assert request is not None
         assert (request.status, request.version) == (wanted.status, wanted.version)
         self.deeds.append((number, "replay", BY.by))
@@ -39,7 +41,10 @@ class Operating(Base):
     def discard(self, number: int, owed: Owed) -> None:
         """It leaves the list for good."""
         self.expected[number].discard(owed)
-        assert self.do(self.ground.operations.discard_entry(owed.entry_id or 0, BY)) == request_id(number)
+        handled = self.do(self.ground.operations.discard_entry(owed.entry_id or 0, BY))
+        assert handled is not None
+        assert handled.request is not None
+        assert handled.request.request_id == request_id(number)
         self.deeds.append((number, "discard", BY.by))
 
     def replay_what_is_not_dead(self, number: int) -> None:
