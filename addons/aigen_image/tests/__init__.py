@@ -1,0 +1,5 @@
+from . import test_access
+from . import test_ask
+from . import test_result
+from . import test_settings
+from . import test_http
