@@ -24,6 +24,7 @@
     "demo": ["demo/aigen_image_demo.xml"],
     "assets": {
         "web.assets_backend": [
+            "aigen_image/static/src/shimmer.scss",
             "aigen_image/static/src/**/*",
         ],
         "web.assets_unit_tests": [

@@ -1,3 +1,6 @@
+import base64
+import hashlib
+
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 
@@ -40,12 +43,14 @@ class TestResult(AigenCase):
         self.assertEqual((record.status, record.error_code, record.error_message), ("completed", False, False))
 
     def test_jpeg_and_webp_keep_their_bytes_and_types(self):
-        for name in ("JPEG", "WEBP"):
+        webp = b"RIFF\x1a\0\0\0WEBPVP8L\r\0\0\0/\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0"  # one pixel
+        for name, content in (("jpeg", picture(name="JPEG")), ("webp", webp)):
             record = self.underway()
-            content = picture(name=name)
-            self.apply(payload(record, content=content))
+            told = payload(record)
+            told["image"] |= payload_of(content) | {"format": name}
+            self.apply(told)
             self.assertEqual(record.attachment_id.raw, content)
-            self.assertEqual(record.attachment_id.mimetype, f"image/{name.lower()}")
+            self.assertEqual(record.attachment_id.mimetype, f"image/{name}")
 
     def test_what_is_not_as_agreed_is_a_validation_error_without_effect(self):
         record = self.underway()
@@ -107,9 +112,6 @@ class TestResult(AigenCase):
 
 
 def payload_of(content):
-    import base64
-    import hashlib
-
     return {
         "data": base64.b64encode(content).decode(),
         "size": len(content),
