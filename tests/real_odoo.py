@@ -18,7 +18,7 @@ import pytest
 
 from aigen_bridge.sim.serving import bind
 
-ADDONS = Path(__file__).parent.parent / "addons"
+ADDONS = (Path(__file__).parent.parent / "addons", Path(__file__).parent / "odoo" / "addons")
 ROLE = "odoo_e2e"
 """Odoo refuses to work as `postgres`."""
 DATABASE = "odoo"
@@ -99,7 +99,7 @@ def database_options(postgres_url: str, folder: Path) -> tuple[str, ...]:
         "--db_password=odoo",
         f"--database={DATABASE}",
         f"--data-dir={folder / 'data'}",
-        f"--addons-path={ADDONS}",
+        f"--addons-path={','.join(map(str, ADDONS))}",
         "--config=/dev/null",
     )
 
@@ -109,7 +109,7 @@ def running_odoo(postgres_url: str, folder: Path, *, demo: bool = False) -> Iter
     """Install the addon and its people, and serve until the block ends."""
     options = database_options(postgres_url, folder)
     no_demo = () if demo else ("--without-demo=all",)
-    _run(*options, "--init=aigen_image", "--stop-after-init", "--no-http", *no_demo)
+    _run(*options, "--init=aigen_image,aigen_image_dark", "--stop-after-init", "--no-http", *no_demo)
     said = _run("shell", *options, "--no-http", "--log-level=error", stdin=PEOPLE)
     key = said.partition("KEY=")[2].split()[0]
     with bind("127.0.0.1", 0) as door:

@@ -109,7 +109,7 @@ class AigenImageRequest(models.Model):
     """The bridge's timeline, as it was when it was last read."""
     requested_at = fields.Datetime("Requested", readonly=True, copy=False)
     finished_at = fields.Datetime("Finished", readonly=True, copy=False)
-    elapsed = fields.Float("Seconds so far", compute="_compute_elapsed")
+    elapsed = fields.Float("Seconds so far", digits=(8, 1), compute="_compute_elapsed")
     expected = fields.Float("Usual seconds", compute="_compute_expected")
     attachment_id = fields.Many2one("ir.attachment", "Picture", readonly=True, copy=False, ondelete="set null")
     image_sha256 = fields.Char("SHA-256", readonly=True, copy=False)

@@ -1,0 +1,111 @@
+"""From pressing Generate to the picture on the page, in a real Odoo, over the real bridge, in a real browser."""
+
+import statistics
+
+import pytest
+from browser import PHONE, PICTURE, Person
+from conftest import running_bridge
+
+ROUNDS = 5
+
+
+@pytest.fixture
+def bridge(database_url, real_odoo, configure):
+    with running_bridge(database_url, real_odoo, flux_seconds=6) as bridge:
+        configure(bridge.url)
+        yield bridge
+
+
+@pytest.mark.parametrize(
+    ("name", "dark", "device", "prompt", "shape"),
+    [
+        ("desktop", False, {}, "A lighthouse at dusk, seen from the sea, soft light, film grain", "Landscape (4:3)"),
+        ("dark", True, {}, "Morning fog over quiet hills, long exposure", "Wide (16:9)"),
+        ("phone", False, PHONE, "A kite over the dunes, late summer", "Photo, portrait (2:3)"),
+    ],
+)
+def test_a_person_asks_watches_and_sees(bridge, real_odoo, browser, name, dark, device, prompt, shape):
+    ann = Person.log_in(browser, real_odoo.url, "ann", dark=dark, **device)
+    ann.wish(prompt, shape)
+    ann.snap(f"odoo-{name}-new")
+    ann.generate()
+    ann.page.wait_for_selector(".o_aigen_now:has-text('Being made')")
+    ann.snap(f"odoo-{name}-running")
+    ann.seconds_until(PICTURE)
+    ann.snap(f"odoo-{name}-ready")
+    ann.page.click("a[name=log]")
+    ann.page.wait_for_selector(".o_aigen_log li:has-text('Telling Odoo')")
+    ann.open("ai-images", ".o_aigen_thumb img")
+    ann.snap(f"odoo-{name}-gallery")
+    assert ann.errors == []
+
+
+def test_a_person_elsewhere_is_told(bridge, real_odoo, browser):
+    ann = Person.log_in(browser, real_odoo.url, "ann")
+    ann.wish("A quiet harbour in the morning")
+    ann.generate()
+    ann.open("ai-images", ".o_aigen_gallery")
+    told = ann.page.locator(".o_notification:has-text('A quiet harbour in the morning')")
+    told.wait_for()
+    ann.snap("odoo-desktop-notification")
+    told.get_by_role("button", name="Show").click()
+    ann.page.wait_for_selector(PICTURE)
+    assert ann.errors == []
+
+
+def test_words_of_others_are_never_markup(bridge, real_odoo, browser):
+    ann = Person.log_in(browser, real_odoo.url, "ann")
+    ann.wish("<img src=x onerror=\"document.title='taken over'\"> <b>bold</b>")
+    ann.generate()
+    ann.page.wait_for_selector(PICTURE)
+    ann.open("ai-images", ".o_aigen_caption:has-text('<b>bold</b>')")
+    assert "taken over" not in ann.page.title()
+    assert ann.errors == []
+
+
+def test_without_the_bridge_it_waits_and_goes_out_when_the_bridge_is_back(
+    database_url, real_odoo, browser, configure
+):
+    configure("http://127.0.0.1:9")
+    ann = Person.log_in(browser, real_odoo.url, "ann")
+    ann.wish("A letter that waits for the postman")
+    ann.generate()
+    ann.page.wait_for_selector(".o_aigen_words:has-text('It is sent by itself')")
+    ann.snap("odoo-desktop-waiting")
+    with running_bridge(database_url, real_odoo, flux_seconds=0) as bridge:
+        configure(bridge.url)
+        real_odoo.shell("env['aigen.image.request']._cron_push()\nenv.cr.commit()\n")
+        ann.page.wait_for_selector(PICTURE)
+    assert ann.errors == []
+
+
+def test_the_check_of_the_connection_says_what_is_wrong(bridge, real_odoo, browser, configure):
+    admin = Person.log_in(browser, real_odoo.url, "admin")
+    admin.open("settings#aigen_image", ".app_settings_block")
+    admin.page.locator(".settings_tab .tab[data-key=aigen_image]").click()
+    admin.page.get_by_role("button", name="Test connection").click()
+    admin.page.wait_for_selector(".modal:has-text('Everything is in order.')")
+    admin.snap("odoo-desktop-settings")
+    admin.page.get_by_role("button", name="Close").last.click()
+    configure(bridge.url, key="a key that nobody knows")
+    admin.open("settings#aigen_image", ".app_settings_block")
+    admin.page.locator(".settings_tab .tab[data-key=aigen_image]").click()
+    admin.page.get_by_role("button", name="Test connection").click()
+    admin.page.wait_for_selector(".modal:has-text('does not know this key')")
+    assert admin.errors == []
+
+
+def test_from_pressed_to_shown(database_url, real_odoo, browser, configure, record_property, capsys):
+    """Figures: with a picture that takes no time to make, what is left is Odoo, the bridge and the browser."""
+    with running_bridge(database_url, real_odoo, flux_seconds=0) as bridge:
+        configure(bridge.url)
+        ann = Person.log_in(browser, real_odoo.url, "ann")
+        seconds = []
+        for number in range(ROUNDS):
+            ann.wish(f"Measured picture {number}")
+            ann.page.locator("button[name=action_generate]").click()
+            seconds.append(ann.seconds_until(PICTURE))
+    record_property("pressed_to_shown_seconds", seconds)
+    with capsys.disabled():
+        print(f"\npressed to shown: median {statistics.median(seconds):.2f} s, all {[round(s, 2) for s in seconds]}")  # noqa: T201
+    assert statistics.median(seconds) < 30
