@@ -3,7 +3,8 @@
 import statistics
 
 import pytest
-from browser import PHONE, PICTURE, Person
+from browser import DESKTOP, PHONE, PICTURE, Person
+
 from conftest import running_bridge
 
 ROUNDS = 5
@@ -17,15 +18,15 @@ def bridge(database_url, real_odoo, configure):
 
 
 @pytest.mark.parametrize(
-    ("name", "dark", "device", "prompt", "shape"),
+    ("name", "device", "prompt", "shape"),
     [
-        ("desktop", False, {}, "A lighthouse at dusk, seen from the sea, soft light, film grain", "Landscape (4:3)"),
-        ("dark", True, {}, "Morning fog over quiet hills, long exposure", "Wide (16:9)"),
-        ("phone", False, PHONE, "A kite over the dunes, late summer", "Photo, portrait (2:3)"),
+        ("desktop", DESKTOP, "A lighthouse at dusk, seen from the sea, soft light, film grain", "Landscape (4:3)"),
+        ("dark", DESKTOP, "Morning fog over quiet hills, long exposure", "Wide (16:9)"),
+        ("phone", PHONE, "A kite over the dunes, late summer", "Photo, portrait (2:3)"),
     ],
 )
-def test_a_person_asks_watches_and_sees(bridge, real_odoo, browser, name, dark, device, prompt, shape):
-    ann = Person.log_in(browser, real_odoo.url, "ann", dark=dark, **device)
+def test_a_person_asks_watches_and_sees(bridge, real_odoo, browser, name, device, prompt, shape):  # noqa: PLR0917
+    ann = Person.log_in(browser, real_odoo.url, "ann", dark=name == "dark", **device)
     ann.wish(prompt, shape)
     ann.snap(f"odoo-{name}-new")
     ann.generate()
@@ -63,9 +64,7 @@ def test_words_of_others_are_never_markup(bridge, real_odoo, browser):
     assert ann.errors == []
 
 
-def test_without_the_bridge_it_waits_and_goes_out_when_the_bridge_is_back(
-    database_url, real_odoo, browser, configure
-):
+def test_without_the_bridge_it_waits_and_goes_out_when_the_bridge_is_back(database_url, real_odoo, browser, configure):
     configure("http://127.0.0.1:9")
     ann = Person.log_in(browser, real_odoo.url, "ann")
     ann.wish("A letter that waits for the postman")

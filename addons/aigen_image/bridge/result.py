@@ -1,4 +1,4 @@
-"""What the bridge brings: a request's new state, and the image of a completed one, checked before anything is stored."""
+"""What the bridge brings: a request's new state, and the image of a completed one, checked before it is stored."""
 
 import base64
 import binascii

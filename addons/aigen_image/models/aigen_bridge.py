@@ -2,7 +2,7 @@ import logging
 import uuid
 from functools import partial
 
-from odoo import SUPERUSER_ID, _, api, models
+from odoo import SUPERUSER_ID, api, models
 from odoo.service.model import retrying
 
 from ..bridge.client import BridgeClient
@@ -25,7 +25,7 @@ class AigenBridge(models.AbstractModel):
             key = parameters.get_param("aigen_image.bridge_ops_key") or key
         return BridgeClient(url, key, patient=patient)
 
-    def _after_commit(self, errand, *args):
+    def _after_commit(self, errand, **how):
         """Run a method of these records once what was written is safe; an error there undoes nothing."""
         if not self:
             return
@@ -33,15 +33,15 @@ class AigenBridge(models.AbstractModel):
         @self.env.cr.postcommit.add
         def run():
             try:
-                getattr(self, errand)(*args)
+                getattr(self, errand)(**how)
             except Exception:
                 _logger.exception("%s of %s failed after the commit", errand, self)
 
-    def _apart(self, step, *args):
+    def _apart(self, step, *args, **how):
         """Return what a method of these records answers in a short transaction of its own."""
         with self.env.registry.cursor() as cr:
             env = api.Environment(cr, SUPERUSER_ID, self.env.context)
-            return retrying(partial(getattr(self.with_env(env), step), *args), env)
+            return retrying(partial(getattr(self.with_env(env), step), *args, **how), env)
 
     def _tell_person(self, user, message, kind="info"):
         """Show a message in the browser of that user. `kind`: info, success, warning or danger."""
@@ -50,17 +50,17 @@ class AigenBridge(models.AbstractModel):
     def _describe_unreachable(self, reason):
         """Return words for people, for why the bridge gave no answer."""
         words = {
-            "not_configured": _("The address or the key of the bridge is not set. An administrator can do that."),
-            "address": _("The address of the bridge in the settings is no web address."),
-            "refused": _("Nothing listens at the bridge's address: the bridge is not running, or it is elsewhere."),
-            "timeout": _("The bridge did not answer in time."),
-            "silent": _("The bridge did not answer in time a moment ago."),
-            "tls": _("The connection to the bridge is not secure: its certificate is not accepted."),
-            "too_large": _("What answered at the bridge's address sent more than the bridge ever does."),
+            "not_configured": self.env._("The bridge's address or key is not set. An administrator can do that."),
+            "address": self.env._("The address of the bridge in the settings is no web address."),
+            "refused": self.env._("Nothing listens at the bridge's address. It is not running, or elsewhere."),
+            "timeout": self.env._("The bridge did not answer in time."),
+            "silent": self.env._("The bridge did not answer in time a moment ago."),
+            "tls": self.env._("The connection to the bridge is not secure: its certificate is not accepted."),
+            "too_large": self.env._("What answered at the bridge's address sent more than the bridge ever does."),
         }
         if reason in {"http_401", "http_403"}:
-            return _("The bridge does not accept this key, or the key may not do that.")
-        return words.get(reason) or _("The bridge could not be reached. Is its address right?")
+            return self.env._("The bridge does not accept this key, or the key may not do that.")
+        return words.get(reason) or self.env._("The bridge could not be reached. Is its address right?")
 
 
 def new_uuid(_records=None):

@@ -1,6 +1,6 @@
 import re
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from .aigen_bridge import new_uuid
@@ -34,7 +34,7 @@ class AigenImageModel(models.Model):
         for model in self:
             if not UUID.match(model.uuid):
                 raise ValidationError(
-                    _("%s is no UUID. One looks like 0b5c1f0e-7d3a-4c52-9a61-3f1f3c0f2a10.", model.uuid)
+                    self.env._("%s is no UUID. One looks like 0b5c1f0e-7d3a-4c52-9a61-3f1f3c0f2a10.", model.uuid)
                 )
 
     @api.model_create_multi

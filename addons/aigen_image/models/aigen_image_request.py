@@ -1,7 +1,7 @@
 import random
 from statistics import median
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..bridge.sizes import resolution
@@ -64,8 +64,8 @@ class AigenImageRequest(models.Model):
 
     name = fields.Char(compute="_compute_name", store=True)
     active = fields.Boolean(default=True)
-    request_id = fields.Char("Request", required=True, readonly=True, copy=False, index=True, default=new_uuid)
-    correlation_id = fields.Char("Correlation", required=True, readonly=True, copy=False, default=new_uuid)
+    request_id = fields.Char("Request UUID", required=True, readonly=True, copy=False, index=True, default=new_uuid)
+    correlation_id = fields.Char("Correlation UUID", required=True, readonly=True, copy=False, default=new_uuid)
     user_id = fields.Many2one(
         "res.users", "Person", required=True, readonly=True, copy=False, default=lambda self: self.env.uid, index=True
     )
@@ -169,9 +169,9 @@ class AigenImageRequest(models.Model):
     def _check_texts(self):
         for record in self:
             if not record.prompt.strip():
-                raise ValidationError(_("Say what the picture should show."))
+                raise ValidationError(self.env._("Say what the picture should show."))
             if max(len(record.prompt), len(record.negative_prompt or "")) > PROMPT_MAX:
-                raise ValidationError(_("A text may have at most %s characters.", PROMPT_MAX))
+                raise ValidationError(self.env._("A text may have at most %s characters.", PROMPT_MAX))
 
     @api.model
     def _editable_fields(self):
@@ -180,21 +180,23 @@ class AigenImageRequest(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        """Whoever creates a request decides what is on the picture, and nothing else: neither whose it is nor its state."""
+        """Whoever creates a request decides what the picture shows, and neither whose it is nor its state."""
         if self.env.su:
             return super().create(vals_list)
         for vals in vals_list:
             self._refuse_protected(vals)
         protected = {f"default_{name}" for name in self._fields.keys() - self._editable_fields()}
         context = {key: value for key, value in self.env.context.items() if key not in protected}
-        return super(AigenImageRequest, self.with_context(context)).create(vals_list)  # noqa: UP008 - another self
+        return super(AigenImageRequest, self.with_context(context)).create(vals_list)  # pylint: disable=context-overridden
 
     def write(self, vals):
         """What was asked for stands once it is under way; what became of it is written by the bridge alone."""
         if not self.env.su:
             self._refuse_protected(vals)
             if vals.keys() & self._editable_fields() and any(record.status != "draft" for record in self):
-                raise UserError(_("This picture was asked for already. Use “Generate again” to ask for another one."))
+                raise UserError(
+                    self.env._("This picture was asked for already. “Generate again” asks for another one.")
+                )
         return super().write(vals)
 
     @api.model
@@ -202,9 +204,9 @@ class AigenImageRequest(models.Model):
         allowed = self._editable_fields() | {"active"}
         refused = sorted(name for name in vals if name not in allowed and not name.startswith("message_"))
         if refused:
-            raise AccessError(_("These fields are not written by hand: %s.", ", ".join(refused)))
+            raise AccessError(self.env._("These fields are not written by hand: %s.", ", ".join(refused)))
 
     @api.ondelete(at_uninstall=False)
     def _unlink_only_ended(self):
         if any(record.status in UNDERWAY for record in self):
-            raise UserError(_("A picture is still being made. Cancel it, then delete it."))
+            raise UserError(self.env._("A picture is still being made. Cancel it, then delete it."))

@@ -1,6 +1,6 @@
 """What a person can do about a picture: have it again, have another one, put a failed one back."""
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
 from ..bridge.client import OPS, Unreachable
@@ -39,23 +39,23 @@ class AigenImageRequest(models.Model):
         if self.status == "waiting":
             return self._why_waiting()
         if (self.error_code or "").startswith("bridge_"):
-            return _("Odoo and the bridge disagree about this request. Please tell your administrator.")
+            return self.env._("Odoo and the bridge disagree about this request. Please tell your administrator.")
         return {
-            "dispatch_failed": _("The image service could not be reached, although it was tried several times."),
-            "timed_out": _("The image service did not answer in time. If the picture still comes, it appears here."),
-            "image_fetch_failed": _("The picture was made, but it could not be fetched."),
-            "image_rejected": _("The picture that came was damaged, so it was not used."),
+            "dispatch_failed": self.env._("The image service could not be reached, although it was tried again."),
+            "timed_out": self.env._("The image service did not answer in time. A picture that still comes appears."),
+            "image_fetch_failed": self.env._("The picture was made, but it could not be fetched."),
+            "image_rejected": self.env._("The picture that came was damaged, so it was not used."),
         }.get(self.error_code, "")
 
     def _why_waiting(self):
         if self.error_code in {"http_401", "http_403"}:
-            return _("The bridge does not accept Odoo's key. Your administrator can correct that in the settings.")
+            return self.env._("The bridge does not accept Odoo's key. Your administrator can correct that.")
         if self.error_code == "stranger":
-            return _("What answers at the bridge's address is not the bridge. Please tell your administrator.")
+            return self.env._("What answers at the bridge's address is not the bridge. Tell your administrator.")
         if self.error_code == "forgotten":
-            return _("The bridge did not know it any more, so it is sent again.")
+            return self.env._("The bridge did not know it any more, so it is sent again.")
         if (self.error_code or "").startswith("http_"):
-            return _("The bridge cannot take it at the moment.")
+            return self.env._("The bridge cannot take it at the moment.")
         return self._describe_unreachable(self.error_code)
 
     def action_generate_again(self):
@@ -87,7 +87,7 @@ class AigenImageRequest(models.Model):
         """Give the picture as a file."""
         self.ensure_one()
         if not self.attachment_id:
-            raise UserError(_("There is no picture to download."))
+            raise UserError(self.env._("There is no picture to download."))
         return {
             "type": "ir.actions.act_url",
             "url": f"/web/content/{self.attachment_id.id}?download=true",
@@ -97,18 +97,18 @@ class AigenImageRequest(models.Model):
     def action_retrigger(self):
         """Put failed ones back at the bridge, where their dead letters are."""
         if not self.env.user.has_group("aigen_image.group_manager"):
-            raise AccessError(_("Only a manager of AI images can re-trigger."))
+            raise AccessError(self.env._("Only a manager of AI images can re-trigger."))
         self.check_access("write")
         failed = self.filtered(lambda record: record.status == "failed")
         if not failed:
-            raise UserError(_("Only what failed can be re-triggered."))
+            raise UserError(self.env._("Only what failed can be re-triggered."))
         failed.with_context(aigen_asked_by=self.env.uid)._after_commit("_replay_all")
 
     # After the commit, as in `aigen_image_request_ask`.
 
     def _replay_all(self):
         for record in self:
-            bridge, path = record._apart("_place", True, True)
+            bridge, path = record._apart("_place", patient=True, ops=True)
             try:
                 letter = record._find_dead_letter(bridge)
                 answer = bridge.post(f"{OPS}/dead-letters/{letter}/replay", {}) if letter else None
@@ -139,9 +139,11 @@ class AigenImageRequest(models.Model):
     def _say_replayed(self, status):
         user = self.env["res.users"].browse(self.env.context["aigen_asked_by"])
         if status == 200:
-            self.message_post(body=_("%s put it back at the bridge.", user.name))
-            self._tell_person(user, _("It is on its way again."), "success")
+            self.message_post(body=self.env._("%s put it back at the bridge.", user.name))
+            self._tell_person(user, self.env._("It is on its way again."), "success")
         else:
             self._tell_person(
-                user, _("The bridge has nothing of it to put back. Use “Generate again” to ask anew."), "warning"
+                user,
+                self.env._("The bridge has nothing to put back. “Generate again” asks anew."),
+                "warning",
             )

@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..bridge.client import REQUESTS, Unreachable
@@ -59,25 +59,25 @@ class AigenImageRequest(models.Model):
     def _cron_push(self):
         """Send what is waiting to be sent, the oldest first, with the ids that it has had from the start."""
         waiting = self.search([("status", "=", "waiting")], order="id", limit=BATCH)
-        waiting._after_commit("_push_all", True)  # noqa: FBT003 - a patient one
+        waiting._after_commit("_push_all", patient=True)
 
     @api.model
     def _cron_reconcile(self):
         """Ask about requests that are old and still open: the bridge may not have reached Odoo."""
         before = fields.Datetime.now() - OLD
         lost = self.search([("status", "in", UNDERWAY), ("write_date", "<", before)], order="write_date", limit=BATCH)
-        lost._after_commit("_pull_all", True)  # noqa: FBT003 - a patient one
+        lost._after_commit("_pull_all", patient=True)
 
     # After the commit: no transaction is open, each `_apart` is one.
 
-    def _push_all(self, patient=False):  # noqa: FBT002 - after the commit, arguments go by position
+    def _push_all(self, *, patient=False):
         for record in self:
-            if not record._push(patient):
+            if not record._push(patient=patient):
                 return
 
-    def _push(self, patient):
+    def _push(self, *, patient):
         """Send one request. False: the bridge is away, the others need not be tried now."""
-        sending = self._apart("_to_send", patient)
+        sending = self._apart("_to_send", patient=patient)
         if not sending:
             return True  # somebody else sent or withdrew it, or it is gone
         bridge, event = sending
@@ -91,7 +91,7 @@ class AigenImageRequest(models.Model):
             return False
         return goes_on
 
-    def _to_send(self, patient):
+    def _to_send(self, *, patient):
         """What to send where, or None when there is nothing to send any more."""
         record = self.exists()
         if record.status != "waiting":
@@ -178,13 +178,13 @@ class AigenImageRequest(models.Model):
         if answer.status in {200, 409}:
             self._pull(bridge, path)
 
-    def _place(self, patient=False, ops=False):  # noqa: FBT002 - after the commit, arguments go by position
+    def _place(self, *, patient=False, ops=False):
         """The bridge, and where this request is there."""
         return self._bridge(patient=patient, ops=ops), f"{REQUESTS}/{self.request_id}"
 
-    def _pull_all(self, patient=False):  # noqa: FBT002 - after the commit, arguments go by position
+    def _pull_all(self, *, patient=False):
         for record in self:
-            bridge, path = record._apart("_place", patient)
+            bridge, path = record._apart("_place", patient=patient)
             try:
                 record._pull(bridge, path)
             except Unreachable as error:
@@ -212,7 +212,9 @@ class AigenImageRequest(models.Model):
         if answer.status == 200:
             record._apply_resource(answer.body, image)
         elif answer.status == 404 and record.status in UNDERWAY:
-            record.write({"status": "waiting", "error_code": "forgotten"})  # restored from an older backup: send it again
+            record.write(
+                {"status": "waiting", "error_code": "forgotten"}
+            )  # restored from an older backup: send it again
             self.env.ref("aigen_image.cron_push")._trigger()
         if entries is not None:
             record.log = entries
@@ -227,4 +229,4 @@ class AigenImageRequest(models.Model):
     def _check_configured(self):
         """Raise before a person waits for nothing."""
         if not self.env["ir.config_parameter"].sudo().get_param("aigen_image.bridge_url"):
-            raise UserError(_("AI images are not set up yet: an administrator has to enter the bridge's address."))
+            raise UserError(self.env._("AI images are not set up yet. An administrator enters the bridge's address."))

@@ -1,6 +1,6 @@
 """Bridge → Odoo: what became of a request. One short transaction, idempotent by version."""
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..bridge.result import Result, WrongResult, read_image, read_result
@@ -20,14 +20,14 @@ class AigenImageRequest(models.Model):
         request that is not in this database.
         """
         if not self.env.user.has_group("aigen_image.group_bridge"):
-            raise AccessError(_("Only the bridge reports results."))
+            raise AccessError(self.env._("Only the bridge reports results."))
         try:
             result = read_result(payload)
         except WrongResult as error:
             raise ValidationError(str(error)) from error
         record = self.sudo()._locked(result.request_id)
         if not record:
-            raise UserError(f"There is no image request {result.request_id[:80]} in this database.")
+            raise UserError(self.env._("There is no image request %s in this database.", result.request_id[:80]))
         applied = record._apply(result)
         return {"applied": applied, "recordId": record.id, "attachmentId": record.attachment_id.id}
 
@@ -114,7 +114,7 @@ class AigenImageRequest(models.Model):
             )
         )
         if attachment.raw != image.content:
-            raise ValidationError("Odoo changed the image while storing it.")
+            raise ValidationError(self.env._("Odoo changed the image while storing it."))
         self.write(
             {
                 "attachment_id": attachment.id,

@@ -1,4 +1,4 @@
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from odoo.addons.base.models.res_users import check_identity
@@ -47,11 +47,13 @@ class ResConfigSettings(models.TransientModel):
             return checked_url(text)
         except WrongAddress as error:
             words = {
-                "scheme": _("The bridge's address begins with http:// or https://."),
-                "host": _("The bridge's address needs the name of a machine, as in http://bridge:8000."),
-                "port": _("The port in the bridge's address is no port."),
-                "credentials": _("No user name and no password belong in the bridge's address; it asks for a key."),
-                "more": _("The bridge's address ends with the machine, port or path, without ? and #."),
+                "scheme": self.env._("The bridge's address begins with http:// or https://."),
+                "host": self.env._("The bridge's address needs the name of a machine, as in http://bridge:8000."),
+                "port": self.env._("The port in the bridge's address is no port."),
+                "credentials": self.env._(
+                    "No user name and no password belong in the address; the bridge asks for a key."
+                ),
+                "more": self.env._("The bridge's address ends with the machine, port or path, without ? and #."),
             }
             raise ValidationError(words[error.reason]) from error
 
@@ -67,7 +69,7 @@ class ResConfigSettings(models.TransientModel):
         check._after_commit("_try_all")
         return {
             "type": "ir.actions.act_window",
-            "name": _("Connection to the bridge"),
+            "name": self.env._("Connection to the bridge"),
             "res_model": "aigen.bridge.check",
             "res_id": check.id,
             "views": [(False, "form")],
@@ -79,10 +81,10 @@ class ResConfigSettings(models.TransientModel):
         """Make an API key for the bridge's user, shown once. Whoever replaces one removes the old one there."""
         self.env["res.users"].check_access("write")
         user = self._aigen_user()
-        key = self.env["res.users.apikeys"].with_user(user).sudo()._generate("rpc", _("The bridge"), None)
+        key = self.env["res.users.apikeys"].with_user(user).sudo()._generate("rpc", self.env._("The bridge"), None)
         return {
             "type": "ir.actions.act_window",
-            "name": _("API key of the bridge's user"),
+            "name": self.env._("API key of the bridge's user"),
             "res_model": "res.users.apikeys.show",
             "views": [(self.env.ref("base.form_res_users_key_show").id, "form")],
             "target": "new",

@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = _answer
+    do_GET = do_POST = _answer  # noqa: N815 - so they are called
 
     def log_message(self, *_args):
         """Quiet."""

@@ -210,7 +210,9 @@ class TestAsk(AigenCase):
     def test_a_manager_puts_a_failed_one_back(self):
         record = self.underway()
         self.apply({"requestId": record.request_id, "version": 2, "status": "failed", "errorCode": "dispatch_failed"})
-        letters = {"items": [{"id": "entry-6", "requestId": "other"}, {"id": "entry-7", "requestId": record.request_id}]}
+        letters = {
+            "items": [{"id": "entry-6", "requestId": "other"}, {"id": "entry-7", "requestId": record.request_id}]
+        }
         self.bridge.say("GET", f"{client.OPS}/dead-letters", 200, letters)
         self.bridge.say("POST", f"{client.OPS}/dead-letters/entry-7/replay", 200, {"id": "entry-7"})
         self.bridge.say(

@@ -14,9 +14,7 @@ class TestResult(AigenCase):
         content = picture(width=2400, height=40)  # Odoo would scale it down
         with self.assertBus(record) as sent:
             answer = self.apply(payload(record, content=content))
-        self.assertEqual(
-            answer, {"applied": True, "recordId": record.id, "attachmentId": record.attachment_id.id}
-        )
+        self.assertEqual(answer, {"applied": True, "recordId": record.id, "attachmentId": record.attachment_id.id})
         self.assertEqual(record.attachment_id.raw, content)
         self.assertEqual((record.status, record.version, record.image_size), ("completed", 3, len(content)))
         self.assertEqual(record.attachment_id.mimetype, "image/png")
@@ -31,7 +29,9 @@ class TestResult(AigenCase):
         for version, status in ((3, "completed"), (2, "failed"), (1, "cancelled")):
             self.assertEqual(self.apply(payload(record, version, status)), first | {"applied": False})
         self.assertEqual((record.status, len(record.message_ids)), ("completed", notes))
-        self.assertEqual(self.env["ir.attachment"].search_count([("res_id", "=", record.id), ("res_model", "=", record._name)]), 1)
+        self.assertEqual(
+            self.env["ir.attachment"].search_count([("res_id", "=", record.id), ("res_model", "=", record._name)]), 1
+        )
 
     def test_a_failure_says_why_and_a_later_picture_wins(self):
         record = self.underway()

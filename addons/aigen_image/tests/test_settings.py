@@ -55,7 +55,9 @@ class TestSettings(AigenCase):
     def test_the_check_says_what_is_wrong(self):
         self.bridge.say("GET", "/health/ready", 200)
         found = self.check()
-        self.assertEqual((found.reachable, found.ready, found.accepted, found.comes_back), ("good", "good", "good", "bad"))
+        self.assertEqual(
+            (found.reachable, found.ready, found.accepted, found.comes_back), ("good", "good", "good", "bad")
+        )
         self.assertIn("no API key", found.words)
         self.env["res.users.apikeys"].with_user(self.robot).sudo()._generate("rpc", "test", None)
         self.env.invalidate_all()

@@ -1,4 +1,4 @@
-from odoo import _, fields, models
+from odoo import fields, models
 
 from ..bridge.client import REQUESTS, Unreachable
 
@@ -42,12 +42,14 @@ class AigenBridgeCheck(models.TransientModel):
 
     def _words(self, problem):
         words = {
-            "": _("Everything is in order."),
-            "stranger": _("Something answers at this address, but it is not the bridge."),
-            "not_ready": _("The bridge runs, but cannot take requests: its database is away, or it is not migrated."),
-            "http_401": _("The bridge does not know this key."),
-            "http_403": _("The bridge knows the key, but its client lacks the scope “requests”."),
-            "no_key": _("The bridge's user has no API key, so that results cannot come back. Make one below."),
+            "": self.env._("Everything is in order."),
+            "stranger": self.env._("Something answers at this address, but it is not the bridge."),
+            "not_ready": self.env._(
+                "The bridge runs, but cannot take requests: its database is away, or it is not migrated."
+            ),
+            "http_401": self.env._("The bridge does not know this key."),
+            "http_403": self.env._("The bridge knows the key, but its client lacks the scope “requests”."),
+            "no_key": self.env._("The bridge's user has no API key, so that results cannot come back. Make one below."),
         }
         return words.get(problem) or self._describe_unreachable(problem)
 

@@ -133,9 +133,7 @@ async def test_an_oversized_image_is_a_validation_error(side):
 
 async def test_the_services_own_client_delivers(side):
     name = await side.records.create()
-    client = OdooClient(
-        side.url, database=DATABASE, login="aigen-bridge", api_key=side.key, timeout=60, concurrency=1
-    )
+    client = OdooClient(side.url, database=DATABASE, login="aigen-bridge", api_key=side.key, timeout=60, concurrency=1)
     try:
         await client.apply_result(result(name))
         await client.apply_result(result(name))
