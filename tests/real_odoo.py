@@ -30,6 +30,8 @@ def person(login, name, group):
     })
     return user
 person("ann", "Ann Example", "aigen_image.group_user")
+person("dan", "Dan Example", "aigen_image.group_user")
+person("zoe", "Zoe Example", "aigen_image.group_user")
 person("mia", "Mia Example", "aigen_image.group_manager")
 model = env["aigen.image.model"].create({"name": "Editorial photo", "steps": 28, "cfg": 3.5})
 env["aigen.image.model"].create({"name": "Watercolour", "steps": 24, "cfg": 4})

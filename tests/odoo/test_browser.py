@@ -7,7 +7,13 @@ from browser import DESKTOP, PHONE, PICTURE, Person
 
 from conftest import running_bridge
 
-ROUNDS = 5
+PROMPTS = (
+    "A market in the rain, neon lights",
+    "Birch forest in autumn, wide angle",
+    "An old tram at night",
+    "Sunflowers in front of a storm",
+    "A desk by the window, early spring",
+)
 
 
 @pytest.fixture
@@ -18,15 +24,21 @@ def bridge(database_url, real_odoo, configure):
 
 
 @pytest.mark.parametrize(
-    ("name", "device", "prompt", "shape"),
+    ("name", "login", "device", "prompt", "shape"),
     [
-        ("desktop", DESKTOP, "A lighthouse at dusk, seen from the sea, soft light, film grain", "Landscape (4:3)"),
-        ("dark", DESKTOP, "Morning fog over quiet hills, long exposure", "Wide (16:9)"),
-        ("phone", PHONE, "A kite over the dunes, late summer", "Photo, portrait (2:3)"),
+        (
+            "desktop",
+            "ann",
+            DESKTOP,
+            "A lighthouse at dusk, seen from the sea, soft light, film grain",
+            "Landscape (4:3)",
+        ),
+        ("dark", "dan", DESKTOP, "Morning fog over quiet hills, long exposure", "Wide (16:9)"),
+        ("phone", "zoe", PHONE, "A kite over the dunes, late summer", "Photo, portrait (2:3)"),
     ],
 )
-def test_a_person_asks_watches_and_sees(bridge, real_odoo, browser, name, device, prompt, shape):  # noqa: PLR0917
-    ann = Person.log_in(browser, real_odoo.url, "ann", dark=name == "dark", **device)
+def test_a_person_asks_watches_and_sees(bridge, real_odoo, browser, name, login, device, prompt, shape):  # noqa: PLR0917
+    ann = Person.log_in(browser, real_odoo.url, login, dark=name == "dark", **device)
     ann.wish(prompt, shape)
     ann.snap(f"odoo-{name}-new")
     ann.generate()
@@ -36,8 +48,9 @@ def test_a_person_asks_watches_and_sees(bridge, real_odoo, browser, name, device
     ann.snap(f"odoo-{name}-ready")
     ann.page.click("a[name=log]")
     ann.page.wait_for_selector(".o_aigen_log li:has-text('Telling Odoo')")
-    ann.open("ai-images", ".o_aigen_thumb img")
-    ann.snap(f"odoo-{name}-gallery")
+    if name != "desktop":  # that one is taken when there is more to see
+        ann.open("ai-images", ".o_aigen_thumb img")
+        ann.snap(f"odoo-{name}-gallery")
     assert ann.errors == []
 
 
@@ -56,7 +69,7 @@ def test_a_person_elsewhere_is_told(bridge, real_odoo, browser):
 
 def test_words_of_others_are_never_markup(bridge, real_odoo, browser):
     ann = Person.log_in(browser, real_odoo.url, "ann")
-    ann.wish("<img src=x onerror=\"document.title='taken over'\"> <b>bold</b>")
+    ann.wish("<b>bold</b> <img src=x onerror=\"document.title='taken over'\">")
     ann.generate()
     ann.page.wait_for_selector(PICTURE)
     ann.open("ai-images", ".o_aigen_caption:has-text('<b>bold</b>')")
@@ -100,10 +113,12 @@ def test_from_pressed_to_shown(database_url, real_odoo, browser, configure, reco
         configure(bridge.url)
         ann = Person.log_in(browser, real_odoo.url, "ann")
         seconds = []
-        for number in range(ROUNDS):
-            ann.wish(f"Measured picture {number}")
+        for prompt in PROMPTS:
+            ann.wish(prompt, "Landscape (4:3)")
             ann.page.locator("button[name=action_generate]").click()
             seconds.append(ann.seconds_until(PICTURE))
+        ann.open("ai-images", ".o_aigen_thumb img")
+        ann.snap("odoo-desktop-gallery")
     record_property("pressed_to_shown_seconds", seconds)
     with capsys.disabled():
         print(f"\npressed to shown: median {statistics.median(seconds):.2f} s, all {[round(s, 2) for s in seconds]}")  # noqa: T201
