@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import time
 import urllib.request
@@ -15,13 +16,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from aigen_bridge.sim.serving import bind
 
 ADDONS = (Path(__file__).parent.parent / "addons", Path(__file__).parent / "odoo" / "addons")
 ROLE = "odoo_e2e"
 """Odoo refuses to work as `postgres`."""
-DATABASE = "odoo"
+DATABASE, COPY = "odoo", "odoo_copy"
 INSTALL_SECONDS, START_SECONDS = 900, 180
 PEOPLE = """
 def person(login, name, group):
@@ -56,6 +58,8 @@ class RealOdoo:
     url: str
     key: str
     options: tuple[str, ...]
+    copy: tuple[str, ...]
+    """Options for a copy of the database that nobody serves: the addon's own tests run there."""
 
     def shell(self, code: str) -> str:
         """Run Python in `odoo-bin shell`; returns what it printed."""
@@ -85,13 +89,31 @@ def _run(*arguments: str, stdin: str = "", seconds: float = INSTALL_SECONDS) -> 
     return done.stdout + done.stderr
 
 
-def database_options(postgres_url: str, folder: Path) -> tuple[str, ...]:
-    """Odoo's options for a new database on that server, and for files below `folder`."""
+def make_database(postgres_url: str) -> None:
+    """An empty database for Odoo, and a role for it."""
     with closing(psycopg.connect(postgres_url, autocommit=True)) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-        connection.execute(f"DROP ROLE IF EXISTS {ROLE}")
-        connection.execute(f"CREATE ROLE {ROLE} LOGIN SUPERUSER PASSWORD 'odoo'")
-        connection.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE} TEMPLATE template0 ENCODING 'unicode'")
+        for name in (DATABASE, COPY):
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(ROLE)))
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN SUPERUSER PASSWORD 'odoo'").format(sql.Identifier(ROLE)))
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'unicode'").format(
+                sql.Identifier(DATABASE), sql.Identifier(ROLE)
+            )
+        )
+
+
+def copy_database(postgres_url: str, folder: Path) -> None:
+    """A second database like the first, with its files."""
+    with closing(psycopg.connect(postgres_url, autocommit=True)) as connection:
+        names = [sql.Identifier(name) for name in (COPY, ROLE, DATABASE)]
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(*names))
+    files = folder / "data" / "filestore"
+    shutil.copytree(files / DATABASE, files / COPY)
+
+
+def options_for(database: str, postgres_url: str, folder: Path) -> tuple[str, ...]:
+    """Odoo's options for that database, and for files below `folder`."""
     parts = urlsplit(postgres_url)
     host = parts.hostname or parse_qs(parts.query).get("host", [""])[0]
     return (
@@ -99,7 +121,7 @@ def database_options(postgres_url: str, folder: Path) -> tuple[str, ...]:
         f"--db_port={parts.port or 5432}",
         f"--db_user={ROLE}",
         "--db_password=odoo",
-        f"--database={DATABASE}",
+        f"--database={database}",
         f"--data-dir={folder / 'data'}",
         f"--addons-path={','.join(map(str, ADDONS))}",
         "--config=/dev/null",
@@ -109,9 +131,11 @@ def database_options(postgres_url: str, folder: Path) -> tuple[str, ...]:
 @contextmanager
 def running_odoo(postgres_url: str, folder: Path, *, demo: bool = False) -> Iterator[RealOdoo]:
     """Install the addon and its people, and serve until the block ends."""
-    options = database_options(postgres_url, folder)
+    make_database(postgres_url)
+    options, copy = (options_for(name, postgres_url, folder) for name in (DATABASE, COPY))
     no_demo = () if demo else ("--without-demo=all",)
-    _run(*options, "--init=aigen_image,aigen_image_dark", "--stop-after-init", "--no-http", *no_demo)
+    _run(*options, "--init=aigen_image,aigen_image_utm,aigen_image_dark", "--stop-after-init", "--no-http", *no_demo)
+    copy_database(postgres_url, folder)
     said = _run("shell", *options, "--no-http", "--log-level=error", stdin=PEOPLE)
     key = said.partition("KEY=")[2].split()[0]
     with bind("127.0.0.1", 0) as door:
@@ -127,7 +151,7 @@ def running_odoo(postgres_url: str, folder: Path, *, demo: bool = False) -> Iter
         )  # fmt: skip
         try:
             _until_healthy(f"http://127.0.0.1:{port}", process, folder / "odoo.log")
-            yield RealOdoo(f"http://127.0.0.1:{port}", key, options)
+            yield RealOdoo(f"http://127.0.0.1:{port}", key, options, copy)
         finally:
             process.terminate()
             try:

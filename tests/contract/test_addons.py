@@ -11,7 +11,7 @@ import pytest
 
 ADDONS = Path(__file__).parents[2] / "addons"
 NAMES = sorted(path.parent.name for path in ADDONS.glob("*/__manifest__.py"))
-VIEW_ROOTS = {"form", "kanban", "list", "search", "xpath", "field"}
+VIEW_ROOTS = {"form", "kanban", "list", "search", "xpath", "field", "filter"}
 INHERITED_FIELDS = {"id", "display_name", "create_date", "write_date", "create_uid", "write_uid"}
 DATA_TAGS = {"record", "menuitem"}
 ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)

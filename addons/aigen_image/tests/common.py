@@ -103,8 +103,8 @@ class AigenCase(TransactionCase):
         super().setUpClass()
         groups = {"ann": "group_user", "bob": "group_user", "mia": "group_manager"}
         for name, group in groups.items():
-            setattr(cls, name, new_test_user(cls.env, name, groups=f"base.group_user,aigen_image.{group}"))
-        cls.stranger = new_test_user(cls.env, "stranger", groups="base.group_user")
+            setattr(cls, name, new_test_user(cls.env, f"aigen_{name}", groups=f"base.group_user,aigen_image.{group}"))
+        cls.stranger = new_test_user(cls.env, "aigen_stranger", groups="base.group_user")
         cls.robot = cls.env.ref("aigen_image.user_bridge")
         cls.model = cls.env["aigen.image.model"].create({"name": "Photo", "steps": 28, "cfg": 3.5})
 

@@ -116,4 +116,4 @@ class TestAccess(AigenCase):
         first = self.ann._get_aigen_uuid()
         self.assertEqual(self.ann._get_aigen_uuid(), first)
         self.assertNotEqual(self.bob._get_aigen_uuid(), first)
-        self.assertFalse(self.ann.copy({"login": "ann2"}).aigen_uuid)
+        self.assertFalse(self.ann.copy({"login": "aigen_ann2"}).aigen_uuid)

@@ -14,7 +14,7 @@ class TestHttp(HttpCase):
         super().setUp()
         self.robot = self.env.ref("aigen_image.user_bridge")
         self.key = self.env["res.users.apikeys"].with_user(self.robot).sudo()._generate("rpc", "test", None)
-        self.ann = new_test_user(self.env, "ann", groups="base.group_user,aigen_image.group_user")
+        self.ann = new_test_user(self.env, "aigen_ann", groups="base.group_user,aigen_image.group_user")
         model = self.env["aigen.image.model"].create({"name": "Photo"})
         values = {"prompt": "A lighthouse", "model_id": model.id}
         self.record = self.env["aigen.image.request"].with_user(self.ann).create(values)
@@ -55,8 +55,8 @@ class TestHttp(HttpCase):
     def test_the_picture_is_served_to_whom_it_belongs(self):
         self.env["aigen.image.request"].with_user(self.robot).bridge_apply_result(payload(self.record))
         path = f"/web/image/{self.record.attachment_id.id}"
-        self.authenticate("ann", "ann")
+        self.authenticate("aigen_ann", "aigen_ann")
         self.assertEqual(self.url_open(path).content, self.record.attachment_id.raw)
-        new_test_user(self.env, "bob", groups="base.group_user,aigen_image.group_user")
-        self.authenticate("bob", "bob")
+        new_test_user(self.env, "aigen_bob", groups="base.group_user,aigen_image.group_user")
+        self.authenticate("aigen_bob", "aigen_bob")
         self.assertNotEqual(self.url_open(path).content, self.record.attachment_id.raw)

@@ -25,7 +25,7 @@ class TestTour(HttpCase):
         parameters.set_param("aigen_image.bridge_key", "key-of-odoo")
         self.env["aigen.image.model"].search([]).active = False
         self.env["aigen.image.model"].create({"name": "Photo", "steps": 28, "cfg": 3.5})
-        new_test_user(self.env, "ann", groups="base.group_user,aigen_image.group_user")
+        new_test_user(self.env, "aigen_ann", groups="base.group_user,aigen_image.group_user")
         content = picture(width=1344, height=768)
 
         def take(event):
@@ -40,5 +40,5 @@ class TestTour(HttpCase):
 
         bridge.say("POST", client.REQUESTS, 202, take)
         with patch.object(AigenBridge, "_after_commit", at_once):
-            self.start_tour("/odoo", "aigen_image_tour", login="ann")
+            self.start_tour("/odoo", "aigen_image_tour", login="aigen_ann")
         self.assertEqual(len(bridge.sent()), 1)

@@ -24,7 +24,7 @@ registry.category("web_tour.tours").add("aigen_image_tour", {
         { trigger: "button[name=action_vary]", run: "click" },
         { trigger: ".o_aigen_stage[data-status=draft]" },
         { trigger: "[name=prompt] textarea:value(A lighthouse at dusk)" },
-        { trigger: ".o_back_button, .breadcrumb-item a:contains('Pictures')", run: "click" },
+        { trigger: "[data-menu-xmlid='aigen_image.menu_pictures']", run: "click" },
         { trigger: ".o_aigen_thumb[data-status=completed] img" },
         { trigger: "button.o_switch_view.o_list", run: "click" },
         { trigger: ".o_data_row:contains('Ready')" },
