@@ -3,9 +3,9 @@
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-__all__ = ["Image", "Result", "WrongResult", "read_image", "read_result"]
+__all__ = ["Image", "Result", "WrongResult", "read_image", "read_result", "read_state"]
 
 STATUSES = frozenset({"queued", "dispatched", "received", "completed", "failed", "cancelled"})
 MAX_BYTES = 32 * 2**20
@@ -36,20 +36,28 @@ class Image:
 
 @dataclass(frozen=True)
 class Result:
-    """How a request stands. `image` is there exactly when it is completed."""
+    """How a request stands. What the bridge reports of a completed one has its `image`."""
 
     request_id: str
     version: int
     status: str
     error_code: str
     error_message: str
-    image: Image | None
+    image: Image | None = None
 
 
 def read_result(payload):
     """Return the result in the payload of `bridge_apply_result`. Raises `WrongResult`."""
     if not isinstance(payload, dict):
         raise WrongResult("The payload must be a dictionary.")
+    state = read_state(payload)
+    if (state.status == "completed") != bool(payload.get("image")):
+        raise WrongResult("An image belongs to a completed result, and to no other.")
+    return replace(state, image=_sent_image(payload["image"])) if state.status == "completed" else state
+
+
+def read_state(payload):
+    """Return the result without its image. Raises `WrongResult`."""
     request_id, version, status = (payload.get(name) for name in ("requestId", "version", "status"))
     if not isinstance(request_id, str) or not request_id:
         raise WrongResult("The payload needs a requestId.")
@@ -57,10 +65,7 @@ def read_result(payload):
         raise WrongResult("The payload needs a version of 1 or more.")
     if not isinstance(status, str) or status not in STATUSES:
         raise WrongResult(f"Unknown status: {status!r}.")
-    if (status == "completed") != bool(payload.get("image")):
-        raise WrongResult("An image belongs to a completed result, and to no other.")
-    image = _sent_image(payload["image"]) if status == "completed" else None
-    return Result(request_id, version, status, _text(payload, "errorCode"), _text(payload, "errorMessage"), image)
+    return Result(request_id, version, status, _text(payload, "errorCode"), _text(payload, "errorMessage"))
 
 
 def _sent_image(image):

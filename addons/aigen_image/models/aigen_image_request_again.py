@@ -1,5 +1,7 @@
 """What a person can do about a picture: have it again, have another one, put a failed one back."""
 
+from urllib.parse import quote
+
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
@@ -127,10 +129,10 @@ class AigenImageRequest(models.Model):
                 raise Unreachable(f"http_{answer.status}")
             for letter in answer.body.get("items", ()):
                 if letter.get("requestId") == mine:
-                    return letter["id"]
+                    return quote(str(letter["id"]), safe="")
             if not answer.body.get("nextCursor"):
                 return None
-            cursor = f"&cursor={answer.body['nextCursor']}"
+            cursor = f"&cursor={quote(str(answer.body['nextCursor']))}"
         return None
 
     def _own_request_id(self):

@@ -3,7 +3,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
-from ..bridge.result import Result, WrongResult, read_image, read_result
+from ..bridge.result import WrongResult, read_image, read_result, read_state
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 
@@ -133,22 +133,13 @@ class AigenImageRequest(models.Model):
     def _apply_resource(self, resource, content=b""):
         """Write what the bridge answered when it was asked, if it is news or brings a picture that is missing."""
         record = self._locked(self.request_id)
-        described = resource.get("image") or {}
         if resource.get("status") == "completed":
             if record.attachment_id or not content:
                 return  # known, or the bridge will bring it
             try:
-                record._keep_picture(read_image(described, content))
+                record._keep_picture(read_image(resource.get("image") or {}, content))
             except WrongResult:
-                return  # the bridge says why in its log: most likely the picture is no longer kept there
-        version = resource.get("version")
-        if not isinstance(version, int) or version <= record.version:
-            if content:
-                record._show_news()
-            return
-        result = Result(record.request_id, version, resource.get("status"), *record._failure(resource), None)
-        record._apply(result)
-
-    @api.model
-    def _failure(self, resource):
-        return (resource.get("errorCode") or "", resource.get("errorMessage") or "")
+                return  # most likely the bridge keeps the picture no longer, and said so instead of sending it
+        applied = record._apply(read_state(resource))
+        if content and not applied:
+            record._show_news()  # known, but its file was missing

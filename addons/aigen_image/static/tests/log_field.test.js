@@ -10,26 +10,22 @@ class Request extends models.Model {
 
     log = fields.Json();
 
-    _records = [
-        {
-            id: 1,
-            log: [
-                { kind: "state", at: "2026-01-31T18:00:00Z", status: "queued" },
-                {
-                    kind: "attempt",
-                    at: "2026-01-31T18:00:01Z",
-                    step: "dispatch",
-                    number: 2,
-                    outcome: "retry",
-                    durationMs: 12.4,
-                    httpStatus: 503,
-                    detail: "<i>busy</i>",
-                },
-            ],
-        },
-        { id: 2, log: false },
-    ];
+    _records = [{ id: 1 }, { id: 2 }];
 }
+
+const ENTRIES = [
+    { kind: "state", at: "2026-01-31T18:00:00Z", status: "queued" },
+    {
+        kind: "attempt",
+        at: "2026-01-31T18:00:01Z",
+        step: "dispatch",
+        number: 2,
+        outcome: "retry",
+        durationMs: 12.4,
+        httpStatus: 503,
+        detail: "<i>busy</i>",
+    },
+];
 
 defineMailModels();
 defineModels([Request]);
@@ -41,6 +37,7 @@ test("the log is told in words, and refreshed when it is opened", async () => {
         expect.step("ask");
         return false;
     });
+    onRpc("aigen.image.request", "web_read", () => [{ id: 1, log: ENTRIES }]); // the mock keeps no JSON
     await mountView({ resModel: "aigen.image.request", type: "form", resId: 1, arch: ARCH });
     await animationFrame();
     expect.verifySteps(["ask"]);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@odoo/hoot";
-import { advanceTime, animationFrame } from "@odoo/hoot-mock";
-import { defineMailModels, startServer } from "@mail/../tests/mail_test_helpers";
+import { waitFor } from "@odoo/hoot-dom";
+import { advanceTime } from "@odoo/hoot-mock";
+import { defineMailModels, openFormView, start, startServer } from "@mail/../tests/mail_test_helpers";
 import { defineModels, fields, models, mountView, onRpc, serverState } from "@web/../tests/web_test_helpers";
 import { watched } from "@aigen_image/news";
 
@@ -77,14 +78,15 @@ test("the bridge is asked at growing distances, and what it says is shown", asyn
 
 test("news of the server shows the picture without being asked for", async () => {
     const env = await startServer();
-    await mount(2);
+    onRpc("aigen.image.request", "action_follow", () => false);
+    await start();
+    await openFormView("aigen.image.request", 2, { arch: ARCH });
     expect(".o_aigen_picture").toHaveCount(0);
     const attachment = env["ir.attachment"].create({ name: "made.png" });
     env["aigen.image.request"].write([2], { status: "completed", attachment_id: attachment });
     const [partner] = env["res.partner"].read(serverState.partnerId);
     env["bus.bus"]._sendone(partner, "aigen_image.request/update", { id: 2, status: "completed", name: "Made" });
-    await advanceTime(500);
-    await animationFrame();
+    await waitFor(".o_aigen_picture");
     expect(".o_aigen_picture").toHaveCount(1);
 });
 

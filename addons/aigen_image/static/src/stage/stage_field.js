@@ -95,7 +95,7 @@ export class StageField extends Component {
 
     /** Counts on from what the server said: the browser's clock may be wrong. */
     start(record) {
-        this.since = browser.performance.now() / 1000 - (record.data.elapsed || 0);
+        this.since = Date.now() / 1000 - (record.data.elapsed || 0);
         this.state.seconds = record.data.elapsed || 0;
         if (this.watching !== record.resId) {
             watched.delete(this.watching);
@@ -110,14 +110,14 @@ export class StageField extends Component {
 
     plan() {
         const wait = ASK_AFTER[Math.min(this.asked, ASK_AFTER.length - 1)];
-        this.askAt = browser.performance.now() / 1000 + wait;
+        this.askAt = Date.now() / 1000 + wait;
     }
 
     tick() {
         if (!this.isOpen) {
             return;
         }
-        const now = browser.performance.now() / 1000;
+        const now = Date.now() / 1000;
         this.state.seconds = now - this.since;
         if (now >= this.askAt && !document.hidden) {
             this.asked++;
