@@ -3,9 +3,13 @@
 import statistics
 
 import pytest
-from browser import DESKTOP, PHONE, PICTURE, Person
+from bridge_thread import running_bridge
 
-from conftest import running_bridge
+from aigen_bridge.sim.faults import Fault, FaultKind
+
+pytest.importorskip("playwright", reason="Playwright is not installed here (make e2e-odoo does that)")
+
+from browser import DESKTOP, PHONE, PICTURE, Person
 
 PROMPTS = (
     "A market in the rain, neon lights",
@@ -123,3 +127,16 @@ def test_from_pressed_to_shown(database_url, real_odoo, browser, configure, reco
     with capsys.disabled():
         print(f"\npressed to shown: median {statistics.median(seconds):.2f} s, all {[round(s, 2) for s in seconds]}")  # noqa: T201
     assert statistics.median(seconds) < 30
+
+
+def test_what_failed_is_put_back_by_a_manager(bridge, real_odoo, browser):
+    bridge.chain.n8n.faults.add(Fault(kind=FaultKind.STATUS, status=503, route="webhook", times=4))
+    mia = Person.log_in(browser, real_odoo.url, "mia")
+    mia.wish("A bridge over a wide river")
+    mia.generate()
+    mia.page.wait_for_selector(".o_aigen_words:has-text('could not be reached')")  # after 1, 2 and 4 seconds
+    mia.snap("odoo-desktop-failed")
+    mia.page.locator("button[name=action_retrigger]").click()
+    mia.page.wait_for_selector(PICTURE)
+    mia.page.wait_for_selector(".o-mail-Message:has-text('put it back at the bridge')")
+    assert mia.errors == []

@@ -52,11 +52,13 @@ def _image(image: Any) -> tuple[dict[str, Any], bytes]:
     if not isinstance(image, dict):
         raise validation_error("The image must be a dictionary.")
     data = image.get("data")
-    if isinstance(data, str) and len(data) > MAX_BYTES * 4 // 3 + 4:
+    if not isinstance(data, str):
+        raise validation_error("The image's data is not base64.")
+    if len(data) > MAX_BYTES * 4 // 3 + 4:
         raise validation_error(f"The image is larger than {MAX_BYTES} bytes.")
     try:
         content = pybase64.b64decode(data, validate=True)
-    except (TypeError, ValueError, binascii.Error) as error:
+    except (ValueError, binascii.Error) as error:
         raise validation_error("The image's data is not base64.") from error
     if image.get("sha256") != hashlib.sha256(content).hexdigest():
         raise validation_error("The image does not match its sha256.")
