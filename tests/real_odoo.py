@@ -21,6 +21,8 @@ from psycopg import sql
 from aigen_bridge.sim.serving import bind
 
 ADDONS = (Path(__file__).parent.parent / "addons", Path(__file__).parent / "odoo" / "addons")
+LOG = Path(__file__).parent.parent / ".e2e" / "odoo.log"
+"""What Odoo said, kept for whoever looks into a failed test."""
 ROLE = "odoo_e2e"
 """Odoo refuses to work as `postgres`."""
 DATABASE, COPY = "odoo", "odoo_copy"
@@ -140,7 +142,8 @@ def running_odoo(postgres_url: str, folder: Path, *, demo: bool = False) -> Iter
     key = said.partition("KEY=")[2].split()[0]
     with bind("127.0.0.1", 0) as door:
         port = door.getsockname()[1]
-    with (folder / "odoo.log").open("w") as log:
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.open("w") as log:
         process = subprocess.Popen(
             [
                 *odoo_command(), *options, "--http-interface=127.0.0.1", f"--http-port={port}",
@@ -150,7 +153,7 @@ def running_odoo(postgres_url: str, folder: Path, *, demo: bool = False) -> Iter
             stderr=log,
         )  # fmt: skip
         try:
-            _until_healthy(f"http://127.0.0.1:{port}", process, folder / "odoo.log")
+            _until_healthy(f"http://127.0.0.1:{port}", process)
             yield RealOdoo(f"http://127.0.0.1:{port}", key, options, copy)
         finally:
             process.terminate()
@@ -161,12 +164,12 @@ def running_odoo(postgres_url: str, folder: Path, *, demo: bool = False) -> Iter
                 process.wait()
 
 
-def _until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()[-4000:]
+        assert process.poll() is None, LOG.read_text()[-4000:]
         with suppress(OSError), urllib.request.urlopen(f"{url}/web/health", timeout=5) as answer:  # noqa: S310
             if answer.status == 200:
                 return
         time.sleep(0.2)
-    raise AssertionError(f"Odoo did not start in {START_SECONDS} s:\n{log.read_text()[-4000:]}")
+    raise AssertionError(f"Odoo did not start in {START_SECONDS} s:\n{LOG.read_text()[-4000:]}")

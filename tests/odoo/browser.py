@@ -65,7 +65,7 @@ class Person:
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.errors.append(message.text)
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
 
     def open(self, path: str, until: str) -> None:
         """Go to a page of the web client and wait for what is on it."""

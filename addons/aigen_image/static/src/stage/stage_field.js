@@ -17,7 +17,7 @@ const STEPS = [
 ];
 /** Seconds between two questions how it stands. The end is told by the server; these are for the steps before. */
 const ASK_AFTER = [2, 3, 4, 6, 8, 10];
-const SHAPE = /^(\d{1,2}):(\d{1,2})$/;
+const SIDES = /^(\d+)[x:](\d+)$/;
 
 /** Where the picture appears: what to do before, how far it is meanwhile, why it is not there after all. */
 export class StageField extends Component {
@@ -61,7 +61,7 @@ export class StageField extends Component {
     }
 
     get ratio() {
-        const [, width, height] = SHAPE.exec(this.data.shape) || [null, 1, 1];
+        const [, width, height] = SIDES.exec(this.data.resolution || this.data.shape) || [null, 1, 1];
         return `--aigen-ratio: ${width} / ${height}; --aigen-ratio-number: ${width / height}`;
     }
 
@@ -160,6 +160,7 @@ export const stageField = {
         { name: "elapsed", type: "float" },
         { name: "expected", type: "float" },
         { name: "name", type: "char" },
+        { name: "resolution", type: "char" },
         { name: "shape", type: "selection" },
     ],
 };
