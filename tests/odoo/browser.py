@@ -94,5 +94,6 @@ class Person:
         folder = os.environ.get("SCREENSHOTS")
         if folder:
             self.page.mouse.move(5, 400)
+            self.page.wait_for_function("() => [...document.images].slice(0, 12).every((image) => image.complete)")
             self.page.wait_for_timeout(700)  # tooltips go, fonts and fades settle
             self.page.screenshot(path=Path(folder) / f"{name}.png")

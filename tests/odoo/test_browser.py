@@ -72,27 +72,27 @@ def test_a_person_elsewhere_is_told(bridge, real_odoo, browser):
 
 
 def test_words_of_others_are_never_markup(bridge, real_odoo, browser):
-    ann = Person.log_in(browser, real_odoo.url, "ann")
-    ann.wish("<b>bold</b> <img src=x onerror=\"document.title='taken over'\">")
-    ann.generate()
-    ann.page.wait_for_selector(PICTURE)
-    ann.open("ai-images", ".o_aigen_caption:has-text('<b>bold</b>')")
-    assert "taken over" not in ann.page.title()
-    assert ann.errors == []
+    mia = Person.log_in(browser, real_odoo.url, "mia")
+    mia.wish("<b>bold</b> <img src=x onerror=\"document.title='taken over'\">")
+    mia.generate()
+    mia.page.wait_for_selector(PICTURE)
+    mia.open("ai-images", ".o_aigen_caption:has-text('<b>bold</b>')")
+    assert "taken over" not in mia.page.title()
+    assert mia.errors == []
 
 
 def test_without_the_bridge_it_waits_and_goes_out_when_the_bridge_is_back(database_url, real_odoo, browser, configure):
     configure("http://127.0.0.1:9")
-    ann = Person.log_in(browser, real_odoo.url, "ann")
-    ann.wish("A letter that waits for the postman")
-    ann.generate()
-    ann.page.wait_for_selector(".o_aigen_words:has-text('It is sent by itself')")
-    ann.snap("odoo-desktop-waiting")
+    zoe = Person.log_in(browser, real_odoo.url, "zoe")
+    zoe.wish("A letter that waits for the postman")
+    zoe.generate()
+    zoe.page.wait_for_selector(".o_aigen_words:has-text('It is sent by itself')")
+    zoe.snap("odoo-desktop-waiting")
     with running_bridge(database_url, real_odoo, flux_seconds=0) as bridge:
         configure(bridge.url)
         real_odoo.shell("env['aigen.image.request']._cron_push()\nenv.cr.commit()\n")
-        ann.page.wait_for_selector(PICTURE)
-    assert ann.errors == []
+        zoe.page.wait_for_selector(PICTURE)
+    assert zoe.errors == []
 
 
 def test_the_check_of_the_connection_says_what_is_wrong(bridge, real_odoo, browser, configure):
@@ -122,6 +122,11 @@ def test_from_pressed_to_shown(database_url, real_odoo, browser, configure, reco
             ann.page.locator("button[name=action_generate]").click()
             seconds.append(ann.seconds_until(PICTURE))
         ann.open("ai-images", ".o_aigen_thumb img")
+        ann.page.click(".o_facet_remove")
+        ann.page.locator(".o_searchview_dropdown_toggler").click()
+        ann.page.get_by_role("menuitemcheckbox", name="Ready").click()
+        ann.page.keyboard.press("Escape")
+        ann.page.wait_for_selector(".o_aigen_thumb img")
         ann.snap("odoo-desktop-gallery")
     record_property("pressed_to_shown_seconds", seconds)
     with capsys.disabled():

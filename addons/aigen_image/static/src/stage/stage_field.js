@@ -10,7 +10,7 @@ import { useNews, watched } from "../news";
 
 /** The way of a request, step by step, as a person reads it. */
 const STEPS = [
-    { status: "waiting", label: _t("Sent") },
+    { status: "waiting", label: _t("Sending") },
     { status: "queued", label: _t("In the queue") },
     { status: "dispatched", label: _t("Being made") },
     { status: "received", label: _t("On its way") },
@@ -67,6 +67,9 @@ export class StageField extends Component {
 
     /** Approaches the end without pretending to reach it: half of the usual time is about half of the way. */
     get percent() {
+        if (this.data.status === "waiting") {
+            return 0; // nobody has begun
+        }
         const share = this.state.seconds / Math.max(this.data.expected || 0, 1);
         return Math.round(Math.min(95, 100 * (1 - Math.exp(-1.3 * share))));
     }
