@@ -8,7 +8,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --all-extras
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .tools/bin/uv:
 	$(PYTHON) -m venv .tools
@@ -33,6 +33,9 @@ e2e-n8n: setup ## The whole chain on a real N8N; installs it into .e2e/ the firs
 	tests/n8n/install.sh
 	$(RUN) pytest -n 0 -m n8n tests/n8n --timeout 600 $(ARGS)
 
+e2e-odoo: setup ## The addon in a real Odoo 18, with a browser (ODOO_BIN=/path/to/odoo-bin)
+	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser pytest -n 0 tests/contract/odoo tests/odoo $(ARGS)
+
 chaos: setup ## Kill everything at random for three minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
 
@@ -41,6 +44,7 @@ check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
+	$(RUN) pylint --disable=consider-merging-classes-inherited addons/aigen_image addons/aigen_image_utm
 	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py
 	$(RUN) aigen-bridge openapi --check
 	$(RUN) openapi-spec-validator openapi/aigen-bridge.json
@@ -60,4 +64,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test e2e-n8n chaos check openapi format image clean
+.PHONY: help setup demo up test e2e-n8n e2e-odoo chaos check openapi format image clean

@@ -16,6 +16,7 @@ from psycopg import sql
 from aigen_bridge.embedded import postgres
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.migrations import migrate
+from real_odoo import RealOdoo, odoo_command, running_odoo
 from stage import CLIENTS, UNREACHABLE, Stage, make_settings, sqlalchemy_url, staged, working
 
 TEMPLATE = "aigen_template"
@@ -32,6 +33,14 @@ def postgres_url() -> Iterator[str]:
     with TemporaryDirectory(prefix="aigen-postgres-") as folder, postgres(Path(folder) / "data") as url:
         _admin(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         yield url
+
+
+@pytest.fixture(scope="session")
+def real_odoo(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealOdoo]:
+    """A real Odoo with the addon; tests that ask for it are skipped where there is no Odoo."""
+    odoo_command()
+    with running_odoo(postgres_url, tmp_path_factory.mktemp("odoo")) as odoo:
+        yield odoo
 
 
 @pytest.fixture(scope="session")

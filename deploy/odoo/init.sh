@@ -17,11 +17,7 @@ if [ "$ready" = t ]; then
     exit
 fi
 
-modules=base,web
-if [ -d /mnt/extra-addons/aigen_image ]; then
-    modules=$modules,aigen_image
-fi
-odoo --init="$modules" --without-demo=all --stop-after-init --no-http
+odoo --init=aigen_image --without-demo=all --stop-after-init --no-http
 # Both in one transaction: either the password is changed and this is never done again, or neither.
 odoo shell --no-http <<'PYTHON'
 with open("/run/secrets/odoo_admin_password") as file:

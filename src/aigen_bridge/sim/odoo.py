@@ -22,6 +22,9 @@ __all__ = ["OdooSettings", "OdooSimulator", "Record", "Records"]
 
 MODEL = "aigen.image.request"
 METHOD = "bridge_apply_result"
+MODELS = frozenset({MODEL, "res.users", "res.partner", "ir.attachment"})
+METHODS_OF_EVERY_MODEL = frozenset({"create", "read", "search", "search_read", "unlink", "write"})
+"""They exist, and the bridge's user may call none of them: its group opens one method."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +136,7 @@ class OdooSimulator(Simulator):
         return self._run(model, method, arguments, keywords)
 
     def _run(self, model: str, method: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
-        if model not in ({MODEL, "res.users"} if self.settings.addon else {"res.users"}):
+        if model not in (MODELS if self.settings.addon else MODELS - {MODEL}):
             raise rpc.user_error(f"Object {model} doesn't exist")
         if method.startswith("_"):
             message = f"Private methods (such as '{model}.{method}') cannot be called remotely."
@@ -142,6 +145,8 @@ class OdooSimulator(Simulator):
             return {"lang": "en_US", "tz": "UTC", "uid": self.settings.uid}
         if (model, method) == (MODEL, "has_access"):
             return self.settings.may_apply
+        if method in METHODS_OF_EVERY_MODEL:
+            raise RpcFault("odoo.exceptions.AccessError", f"You are not allowed to access '{model}' records.")
         if (model, method) != (MODEL, METHOD):
             raise RpcFault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")
         if not self.settings.may_apply:

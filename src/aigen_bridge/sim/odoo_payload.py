@@ -9,6 +9,10 @@ import pybase64
 
 from aigen_bridge.sim.odoo_rpc import validation_error
 
+MAX_BYTES = 32 * 2**20
+"""Of an image, decoded."""
+MAX_VERSION = 2**31 - 1
+"""What fits Odoo's integers."""
 STATUSES = frozenset({"queued", "dispatched", "received", "completed", "failed", "cancelled"})
 
 
@@ -33,9 +37,9 @@ def checked(payload: Any) -> Result:
     request_id, version, status = (payload.get(name) for name in ("requestId", "version", "status"))
     if not isinstance(request_id, str) or not request_id:
         raise validation_error("The payload needs a requestId.")
-    if not isinstance(version, int) or not _is_natural(version):
+    if not isinstance(version, int) or not _is_natural(version) or version > MAX_VERSION:
         raise validation_error("The payload needs a version of 1 or more.")
-    if status not in STATUSES:
+    if not isinstance(status, str) or status not in STATUSES:
         raise validation_error(f"Unknown status: {status!r}.")
     if (status == "completed") != bool(payload.get("image")):
         raise validation_error("An image belongs to a completed result, and to no other.")
@@ -47,17 +51,35 @@ def checked(payload: Any) -> Result:
 def _image(image: Any) -> tuple[dict[str, Any], bytes]:
     if not isinstance(image, dict):
         raise validation_error("The image must be a dictionary.")
+    data = image.get("data")
+    if not isinstance(data, str):
+        raise validation_error("The image's data is not base64.")
+    if len(data) > MAX_BYTES * 4 // 3 + 4:
+        raise validation_error(f"The image is larger than {MAX_BYTES} bytes.")
     try:
-        content = pybase64.b64decode(image["data"], validate=True)
-    except (LookupError, TypeError, ValueError, binascii.Error) as error:
+        content = pybase64.b64decode(data, validate=True)
+    except (ValueError, binascii.Error) as error:
         raise validation_error("The image's data is not base64.") from error
     if image.get("sha256") != hashlib.sha256(content).hexdigest():
         raise validation_error("The image does not match its sha256.")
     if image.get("size") != len(content):
         raise validation_error("The image does not match its size.")
-    if not image.get("format") or not _is_natural(image.get("width")) or not _is_natural(image.get("height")):
-        raise validation_error("The image needs format, width and height.")
-    return {name: image[name] for name in ("format", "size", "width", "height", "sha256")}, content
+    return _described(image, content), content
+
+
+def _described(image: dict[str, Any], content: bytes) -> dict[str, Any]:
+    if not _is_natural(image.get("width")) or not _is_natural(image.get("height")):
+        raise validation_error("The image needs width, height, and a format that is png, jpeg or webp.")
+    if image.get("format") != _found_format(content):
+        raise validation_error(f"The image is no {image.get('format')}.")
+    return {name: image[name] for name in ("format", "size", "width", "height", "sha256")}
+
+
+def _found_format(content: bytes) -> str | None:
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    starts = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
+    return next((name for start, name in starts.items() if content.startswith(start)), None)
 
 
 def _is_natural(number: Any) -> bool:

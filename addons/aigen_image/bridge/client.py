@@ -1,0 +1,153 @@
+"""The bridge's HTTP interface. Called only when no transaction is open."""
+
+import json
+import time
+from dataclasses import dataclass, field
+
+import requests
+
+from .address import WrongAddress, checked_url
+
+__all__ = ["Answer", "BridgeClient", "Unreachable"]
+
+CONNECT_SECONDS, READ_SECONDS = 2, 5
+"""A person waits for these. The bridge stores and answers, it does not work meanwhile: milliseconds are usual."""
+MAX_BYTES = 40 * 2**20
+"""The largest answer that is read: an image is at most 32 MiB. What is larger does not come from the bridge."""
+PAUSE_SECONDS = 30
+"""For so long nobody waits again for a bridge that did not answer in time; the cron tries meanwhile."""
+
+REQUESTS = "/api/v1/influencegen/ai-image-requests"
+OPS = "/api/v1/ops"
+
+_silent_until = {}
+
+
+class Unreachable(Exception):  # noqa: N818 - a state of the world
+    """The bridge gave no answer. Whether it took the message is unknown, so the same is sent again.
+
+    `reason` is a stable name: not_configured, address, refused, timeout, tls, silent, too_large or connection.
+    """
+
+    def __init__(self, reason):
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the bridge said. `body` is {} where it is no JSON object."""
+
+    status: int
+    body: dict = field(repr=False)
+    content: bytes = field(default=b"", repr=False)
+    retry_after: int = 0
+    """Seconds, 0 when it does not say."""
+    is_bridge: bool = False
+    """Every answer of the bridge carries a correlation id."""
+
+
+class BridgeClient:
+    """Calls the bridge. `patient` callers wait for a bridge that was silent just now, others do not."""
+
+    def __init__(self, url, key, *, patient=False):
+        self._url = url
+        self._key = key
+        self._patient = patient
+
+    def __repr__(self):
+        return f"BridgeClient({self._url!r})"  # never the key
+
+    def get(self, path):
+        """Read something. Raises `Unreachable`."""
+        return self._call("GET", path)
+
+    def post(self, path, body=None, *, correlation_id=""):
+        """Send something. Raises `Unreachable`."""
+        return self._call("POST", path, body, correlation_id)
+
+    def _call(self, method, path, body=None, correlation_id=""):
+        url = self._checked()
+        if not self._patient and time.monotonic() < _silent_until.get(url, 0):
+            raise Unreachable("silent")
+        headers = {"X-API-Key": self._key, "Accept": "application/json"}
+        if correlation_id:
+            headers["X-Correlation-ID"] = correlation_id
+        try:
+            answer = _answer(method, url + path, body, headers)
+        except requests.RequestException as error:
+            reason = _reason(error)
+            if reason == "timeout":
+                _silent_until[url] = time.monotonic() + PAUSE_SECONDS
+            raise Unreachable(reason) from None  # its text would show the address with all that is in it
+        _silent_until.pop(url, None)
+        return answer
+
+    def _checked(self):
+        if not self._url or not self._key:
+            raise Unreachable("not_configured")
+        try:
+            return checked_url(self._url)
+        except WrongAddress:
+            raise Unreachable("address") from None
+
+
+def _answer(method, url, body, headers):
+    deadline = time.monotonic() + CONNECT_SECONDS + READ_SECONDS
+    with requests.request(
+        method,
+        url,
+        json=body,
+        headers=headers,
+        timeout=(CONNECT_SECONDS, READ_SECONDS),
+        allow_redirects=False,  # the key goes to the address that an administrator wrote, and to no other
+        auth=lambda request: request,  # and ~/.netrc adds nothing
+        stream=True,
+    ) as response:
+        content = _bounded(response, deadline)
+        return Answer(
+            status=response.status_code,
+            body=_json_object(content, response.headers.get("Content-Type", "")),
+            content=content,
+            retry_after=_seconds(response.headers.get("Retry-After", "")),
+            is_bridge="X-Correlation-ID" in response.headers,
+        )
+
+
+def _bounded(response, deadline):
+    """Read the body, neither too much nor for too long."""
+    content = bytearray()
+    for piece in response.iter_content(2**16):
+        content += piece
+        if len(content) > MAX_BYTES:
+            raise requests.exceptions.ContentDecodingError
+        if time.monotonic() > deadline:
+            raise requests.exceptions.ReadTimeout
+    return bytes(content)
+
+
+def _json_object(content, media_type):
+    if "json" not in media_type:
+        return {}
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _seconds(text):
+    return min(int(text), 3600) if text.isascii() and text.isdigit() else 0
+
+
+def _reason(error):
+    match error:
+        case requests.exceptions.Timeout():
+            return "timeout"
+        case requests.exceptions.SSLError():
+            return "tls"
+        case requests.exceptions.ContentDecodingError():
+            return "too_large"
+        case requests.exceptions.ConnectionError() if "refused" in str(error):
+            return "refused"
+    return "connection"

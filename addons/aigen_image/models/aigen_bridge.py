@@ -1,0 +1,68 @@
+import logging
+import uuid
+from functools import partial
+
+from odoo import SUPERUSER_ID, api, models
+from odoo.service.model import retrying
+
+from ..bridge.client import BridgeClient
+
+_logger = logging.getLogger(__name__)
+
+
+class AigenBridge(models.AbstractModel):
+    """For models that call the bridge: after the commit, with no transaction open, each step in one of its own."""
+
+    _name = "aigen.bridge"
+    _description = "Calls the bridge after the commit"
+
+    @api.model
+    def _bridge(self, *, patient=False, ops=False):
+        """Return the client of the bridge, as it is configured. `ops`: with the key of operations, if there is one."""
+        parameters = self.env["ir.config_parameter"].sudo()
+        url, key = (parameters.get_param(f"aigen_image.bridge_{name}") or "" for name in ("url", "key"))
+        if ops:
+            key = parameters.get_param("aigen_image.bridge_ops_key") or key
+        return BridgeClient(url, key, patient=patient)
+
+    def _after_commit(self, errand, **how):
+        """Run a method of these records once what was written is safe; an error there undoes nothing."""
+        if not self:
+            return
+
+        @self.env.cr.postcommit.add
+        def run():
+            try:
+                getattr(self, errand)(**how)
+            except Exception:
+                _logger.exception("%s of %s failed after the commit", errand, self)
+
+    def _apart(self, step, *args, **how):
+        """Return what a method of these records answers in a short transaction of its own."""
+        with self.env.registry.cursor() as cr:
+            env = api.Environment(cr, SUPERUSER_ID, self.env.context)
+            return retrying(partial(getattr(self.with_env(env), step), *args, **how), env)
+
+    def _tell_person(self, user, message, kind="info"):
+        """Show a message in the browser of that user. `kind`: info, success, warning or danger."""
+        user._bus_send("simple_notification", {"type": kind, "message": message})
+
+    def _describe_unreachable(self, reason):
+        """Return words for people, for why the bridge gave no answer."""
+        words = {
+            "not_configured": self.env._("The bridge's address or key is not set. An administrator can do that."),
+            "address": self.env._("The address of the bridge in the settings is no web address."),
+            "refused": self.env._("Nothing listens at the bridge's address. It is not running, or elsewhere."),
+            "timeout": self.env._("The bridge did not answer in time."),
+            "silent": self.env._("The bridge did not answer in time a moment ago."),
+            "tls": self.env._("The connection to the bridge is not secure: its certificate is not accepted."),
+            "too_large": self.env._("What answered at the bridge's address sent more than the bridge ever does."),
+        }
+        if reason in {"http_401", "http_403"}:
+            return self.env._("The bridge does not accept this key, or the key may not do that.")
+        return words.get(reason) or self.env._("The bridge could not be reached. Is its address right?")
+
+
+def new_uuid(_records=None):
+    """Return a new UUID in its usual form."""
+    return str(uuid.uuid4())

@@ -1,0 +1,212 @@
+import random
+from statistics import median
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError, ValidationError
+
+from ..bridge.sizes import resolution
+from .aigen_bridge import new_uuid
+
+STATUSES = [
+    ("draft", "New"),
+    ("waiting", "Waiting to be sent"),
+    ("queued", "In the queue"),
+    ("dispatched", "Being made"),
+    ("received", "On its way"),
+    ("completed", "Ready"),
+    ("failed", "Failed"),
+    ("cancelled", "Cancelled"),
+]
+OPEN = ("waiting", "queued", "dispatched", "received")
+UNDERWAY = ("queued", "dispatched", "received")
+"""The bridge has it."""
+
+SHAPES = [
+    ("1:1", "Square (1:1)"),
+    ("4:3", "Landscape (4:3)"),
+    ("3:2", "Photo, landscape (3:2)"),
+    ("16:9", "Wide (16:9)"),
+    ("21:9", "Cinema (21:9)"),
+    ("3:4", "Portrait (3:4)"),
+    ("2:3", "Photo, portrait (2:3)"),
+    ("9:16", "Story (9:16)"),
+]
+DETAILS = [("preview", "Quick preview"), ("standard", "Standard"), ("large", "Large")]
+
+PARAMETERS = frozenset({"prompt", "negative_prompt", "model_id", "shape", "detail", "seed", "steps", "cfg"})
+"""What a person decides, as long as the request is new."""
+
+WIRE_NAMES = {
+    "prompt": "prompt",
+    "negativePrompt": "negative_prompt",
+    "modelId": "model_id",
+    "resolution": "shape",
+    "aspectRatio": "shape",
+    "seed": "seed",
+    "inferenceSteps": "steps",
+    "cfgScale": "cfg",
+}
+"""The fields of EVT-AIG-001, and where a person finds them here."""
+
+PROMPT_MAX = 4000
+SEED_MAX = 2**31 - 1
+USUAL_SECONDS = 15
+"""How long a picture takes, as long as there is no experience with its model."""
+
+
+class AigenImageRequest(models.Model):
+    """One picture that a person asked for: a mirror of what the bridge knows, for people to look at."""
+
+    _name = "aigen.image.request"
+    _description = "AI image"
+    _inherit = ["mail.thread", "aigen.bridge"]
+    _order = "id desc"
+
+    name = fields.Char(compute="_compute_name", store=True)
+    active = fields.Boolean(default=True)
+    request_id = fields.Char("Request UUID", required=True, readonly=True, copy=False, index=True, default=new_uuid)
+    correlation_id = fields.Char("Correlation UUID", required=True, readonly=True, copy=False, default=new_uuid)
+    user_id = fields.Many2one(
+        "res.users", "Person", required=True, readonly=True, copy=False, default=lambda self: self.env.uid, index=True
+    )
+    company_id = fields.Many2one(
+        "res.company", required=True, readonly=True, copy=False, default=lambda self: self.env.company
+    )
+
+    prompt = fields.Text(required=True)
+    negative_prompt = fields.Text(help="What must not be in the picture. Not every model listens to it.")
+    model_id = fields.Many2one(
+        "aigen.image.model", required=True, ondelete="restrict", default=lambda self: self._default_model()
+    )
+    shape = fields.Selection(SHAPES, required=True, default="1:1")
+    detail = fields.Selection(DETAILS, required=True, default="standard")
+    resolution = fields.Char(compute="_compute_resolution", store=True)
+    seed = fields.Integer(
+        default=lambda self: self._new_seed(),
+        copy=False,
+        help="The same seed and settings give the same picture again. 0: a new one is drawn.",
+    )
+    steps = fields.Integer(
+        compute="_compute_defaults", store=True, readonly=False, help="More take longer. 0: the AI service decides."
+    )
+    cfg = fields.Float(
+        "Guidance",
+        digits=(4, 1),
+        compute="_compute_defaults",
+        store=True,
+        readonly=False,
+        help="How closely the picture follows the words. 0: the AI service decides.",
+    )
+
+    status = fields.Selection(STATUSES, required=True, readonly=True, copy=False, default="draft", index=True)
+    version = fields.Integer(readonly=True, copy=False, help="The last news of the bridge that is known here.")
+    error_code = fields.Char(readonly=True, copy=False)
+    error_message = fields.Text(readonly=True, copy=False)
+    explanation = fields.Text(compute="_compute_explanation")
+    refusals = fields.Json(readonly=True, copy=False)
+    """Why the bridge did not take it: field here → its words."""
+    log = fields.Json(readonly=True, copy=False)
+    """The bridge's timeline, as it was when it was last read."""
+    requested_at = fields.Datetime("Requested", readonly=True, copy=False)
+    finished_at = fields.Datetime("Finished", readonly=True, copy=False)
+    elapsed = fields.Float("Seconds so far", digits=(8, 1), compute="_compute_elapsed")
+    expected = fields.Float("Usual seconds", compute="_compute_expected")
+    attachment_id = fields.Many2one("ir.attachment", "Picture", readonly=True, copy=False, ondelete="set null")
+    image_sha256 = fields.Char("SHA-256", readonly=True, copy=False)
+    image_size = fields.Integer("Bytes", readonly=True, copy=False)
+    image_format = fields.Char("Format", readonly=True, copy=False)
+
+    _sql_constraints = [
+        ("request_id_unique", "UNIQUE (request_id)", "This request is known already."),
+        ("seed_natural", "CHECK (seed >= 0)", "A seed is a whole number from 0."),
+        ("steps_range", "CHECK (steps BETWEEN 0 AND 100)", "Steps are a whole number from 0 to 100."),
+        ("cfg_range", "CHECK (cfg BETWEEN 0 AND 35)", "Guidance is a number from 0 to 35."),
+    ]
+
+    @api.model
+    def _default_model(self):
+        return self.env["aigen.image.model"].search([], limit=1)
+
+    @api.model
+    def _new_seed(self):
+        return random.randint(1, SEED_MAX)  # noqa: S311 - it is no secret
+
+    @api.depends("prompt")
+    def _compute_name(self):
+        for record in self:
+            words = " ".join((record.prompt or "").split())
+            record.name = words if len(words) <= 60 else words[:59].rstrip() + "…"
+
+    @api.depends("shape", "detail")
+    def _compute_resolution(self):
+        for record in self:
+            known = record.shape and record.detail
+            record.resolution = resolution(record.shape, record.detail) if known else False
+
+    @api.depends("model_id")
+    def _compute_defaults(self):
+        for record in self:
+            record.steps = record.model_id.steps
+            record.cfg = record.model_id.cfg
+
+    @api.depends("requested_at", "finished_at")
+    def _compute_elapsed(self):
+        """By the server's clock: the browser's may be wrong, and only counts on from here."""
+        now = fields.Datetime.now()
+        for record in self:
+            since = record.requested_at
+            record.elapsed = ((record.finished_at or now) - since).total_seconds() if since else 0
+
+    @api.depends("model_id")
+    def _compute_expected(self):
+        for record in self:
+            done = self.sudo().search(
+                [("model_id", "=", record.model_id.id), ("status", "=", "completed")], order="id desc", limit=20
+            )
+            record.expected = median(one.elapsed for one in done) if done else USUAL_SECONDS
+
+    @api.constrains("prompt", "negative_prompt")
+    def _check_texts(self):
+        for record in self:
+            if not record.prompt.strip():
+                raise ValidationError(self.env._("Say what the picture should show."))
+            if max(len(record.prompt), len(record.negative_prompt or "")) > PROMPT_MAX:
+                raise ValidationError(self.env._("A text may have at most %s characters.", PROMPT_MAX))
+
+    @api.model
+    def _editable_fields(self):
+        """Fields that a person may write as long as the request is new."""
+        return PARAMETERS
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        """Whoever creates a request decides what the picture shows, and neither whose it is nor its state."""
+        if self.env.su:
+            return super().create(vals_list)
+        for vals in vals_list:
+            self._refuse_protected(vals)
+        protected = {f"default_{name}" for name in self._fields.keys() - self._editable_fields()}
+        context = {key: value for key, value in self.env.context.items() if key not in protected}
+        return super(AigenImageRequest, self.with_context(context)).create(vals_list)  # pylint: disable=context-overridden
+
+    def write(self, vals):
+        """What was asked for stands once it is under way; what became of it is written by the bridge alone."""
+        if not self.env.su:
+            self._refuse_protected(vals)
+            if vals.keys() & self._editable_fields() and any(record.status != "draft" for record in self):
+                raise UserError(
+                    self.env._("This picture was asked for already. “Generate again” asks for another one.")
+                )
+        return super().write(vals)
+
+    @api.model
+    def _refuse_protected(self, vals):
+        allowed = self._editable_fields() | {"active"}
+        refused = sorted(name for name in vals if name not in allowed and not name.startswith("message_"))
+        if refused:
+            raise AccessError(self.env._("These fields are not written by hand: %s.", ", ".join(refused)))
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_only_ended(self):
+        if any(record.status in UNDERWAY for record in self):
+            raise UserError(self.env._("A picture is still being made. Cancel it, then delete it."))

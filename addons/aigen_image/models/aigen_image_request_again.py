@@ -1,0 +1,151 @@
+"""What a person can do about a picture: have it again, have another one, put a failed one back."""
+
+from urllib.parse import quote
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError
+
+from ..bridge.client import OPS, Unreachable
+
+PAGES = 5
+"""Pages of dead letters that are looked through for one request."""
+
+
+class AigenImageRequest(models.Model):
+    _inherit = "aigen.image.request"
+
+    prompt_refusal = fields.Char(compute="_compute_refusals")
+    negative_prompt_refusal = fields.Char(compute="_compute_refusals")
+    model_id_refusal = fields.Char(compute="_compute_refusals")
+    shape_refusal = fields.Char(compute="_compute_refusals")
+    seed_refusal = fields.Char(compute="_compute_refusals")
+    steps_refusal = fields.Char(compute="_compute_refusals")
+    cfg_refusal = fields.Char(compute="_compute_refusals")
+
+    @api.depends("refusals")
+    def _compute_refusals(self):
+        names = [name for name in self._fields if name.endswith("_refusal")]
+        for record in self:
+            for name in names:
+                record[name] = (record.refusals or {}).get(name.removesuffix("_refusal"), False)
+
+    @api.depends("status", "error_code", "error_message")
+    @api.depends_context("lang")
+    def _compute_explanation(self):
+        for record in self:
+            words = record._plain_words() if record.error_code else ""
+            record.explanation = words or record.error_message or False
+
+    def _plain_words(self):
+        """Why it is not ready, for a person; empty where the message of the bridge says it best."""
+        if self.status == "waiting":
+            return self._why_waiting()
+        if (self.error_code or "").startswith("bridge_"):
+            return self.env._("Odoo and the bridge disagree about this request. Please tell your administrator.")
+        return {
+            "dispatch_failed": self.env._("The image service could not be reached, although it was tried again."),
+            "timed_out": self.env._("The image service did not answer in time. A picture that still comes appears."),
+            "image_fetch_failed": self.env._("The picture was made, but it could not be fetched."),
+            "image_rejected": self.env._("The picture that came was damaged, so it was not used."),
+        }.get(self.error_code, "")
+
+    def _why_waiting(self):
+        if self.error_code in {"http_401", "http_403"}:
+            return self.env._("The bridge does not accept Odoo's key. Your administrator can correct that.")
+        if self.error_code == "stranger":
+            return self.env._("What answers at the bridge's address is not the bridge. Tell your administrator.")
+        if self.error_code == "forgotten":
+            return self.env._("The bridge did not know it any more, so it is sent again.")
+        if (self.error_code or "").startswith("http_"):
+            return self.env._("The bridge cannot take it at the moment.")
+        return self._describe_unreachable(self.error_code)
+
+    def action_generate_again(self):
+        """Ask for another one with the same settings, and a new seed."""
+        return self._another({"seed": self._new_seed()}, generate=True)
+
+    def action_vary(self):
+        """The same settings with a new seed, to be changed before it is asked for."""
+        return self._another({"seed": self._new_seed()}, generate=False)
+
+    def action_same_seed(self):
+        """The same settings and the same seed, to see what other words do to the picture."""
+        return self._another({"seed": self.seed}, generate=False)
+
+    def _another(self, changes, *, generate):
+        self.ensure_one()
+        another = self.copy(changes)
+        if generate:
+            another.action_generate()
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": self._name,
+            "res_id": another.id,
+            "views": [(False, "form")],
+            "target": "current",
+        }
+
+    def action_download(self):
+        """Give the picture as a file."""
+        self.ensure_one()
+        if not self.attachment_id:
+            raise UserError(self.env._("There is no picture to download."))
+        return {
+            "type": "ir.actions.act_url",
+            "url": f"/web/content/{self.attachment_id.id}?download=true",
+            "target": "download",
+        }
+
+    def action_retrigger(self):
+        """Put failed ones back at the bridge, where their dead letters are."""
+        if not self.env.user.has_group("aigen_image.group_manager"):
+            raise AccessError(self.env._("Only a manager of AI images can re-trigger."))
+        self.check_access("write")
+        failed = self.filtered(lambda record: record.status == "failed")
+        if not failed:
+            raise UserError(self.env._("Only what failed can be re-triggered."))
+        failed.with_context(aigen_asked_by=self.env.uid)._after_commit("_replay_all")
+
+    # After the commit, as in `aigen_image_request_ask`.
+
+    def _replay_all(self):
+        for record in self:
+            bridge, path = record._apart("_place", patient=True, ops=True)
+            try:
+                letter = record._find_dead_letter(bridge)
+                answer = bridge.post(f"{OPS}/dead-letters/{letter}/replay", {}) if letter else None
+                record._pull(bridge, path)
+            except Unreachable as error:
+                record._apart("_say_unreachable", error.reason)
+                return
+            record._apart("_say_replayed", answer.status if answer else 404)
+
+    def _find_dead_letter(self, bridge):
+        """The name of this request's dead letter, or None. Raises `Unreachable`."""
+        cursor, mine = "", self._apart("_own_request_id")
+        for _page in range(PAGES):
+            answer = bridge.get(f"{OPS}/dead-letters?limit=200{cursor}")
+            if answer.status != 200:
+                raise Unreachable(f"http_{answer.status}")
+            for letter in answer.body.get("items", ()):
+                if letter.get("requestId") == mine:
+                    return quote(str(letter["id"]), safe="")
+            if not answer.body.get("nextCursor"):
+                return None
+            cursor = f"&cursor={quote(str(answer.body['nextCursor']))}"
+        return None
+
+    def _own_request_id(self):
+        return self.exists().request_id
+
+    def _say_replayed(self, status):
+        user = self.env["res.users"].browse(self.env.context["aigen_asked_by"])
+        if status == 200:
+            self.message_post(body=self.env._("%s put it back at the bridge.", user.name))
+            self._tell_person(user, self.env._("It is on its way again."), "success")
+        else:
+            self._tell_person(
+                user,
+                self.env._("The bridge has nothing to put back. “Generate again” asks anew."),
+                "warning",
+            )

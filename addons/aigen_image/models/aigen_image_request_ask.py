@@ -1,0 +1,232 @@
+"""Odoo → bridge: ask for a picture, withdraw it, ask how it stands. Never inside a transaction."""
+
+import logging
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+from ..bridge.client import REQUESTS, Unreachable
+from .aigen_image_request import OPEN, UNDERWAY, WIRE_NAMES
+
+_logger = logging.getLogger(__name__)
+
+BATCH = 100
+RETRY_AFTER = timedelta(minutes=1)
+OLD = timedelta(hours=1)
+"""An open request that was not heard of for so long is asked about by the daily cron."""
+
+
+class AigenImageRequest(models.Model):
+    _inherit = "aigen.image.request"
+
+    def action_generate(self):
+        """Ask for the pictures. They are asked for once, however often and in however many tabs this is pressed."""
+        self.check_access("write")
+        self._check_configured()
+        new = self.filtered(lambda record: record.status == "draft")
+        for record in new.sudo():
+            record.user_id._get_aigen_uuid()
+            record.write(
+                {
+                    "status": "waiting",
+                    "seed": record.seed or self._new_seed(),
+                    "requested_at": fields.Datetime.now(),
+                    "error_code": False,
+                    "error_message": False,
+                    "refusals": False,
+                }
+            )
+        new._after_commit("_push_all")
+
+    def action_cancel(self):
+        """Withdraw the pictures. One that N8N has finished meanwhile is kept: paid work is not thrown away."""
+        self.check_access("write")
+        running = self.filtered(lambda record: record.status in OPEN)
+        running.sudo().write({"status": "cancelled", "finished_at": fields.Datetime.now()})
+        running._after_commit("_withdraw_all")
+
+    def action_refresh(self):
+        """Ask the bridge how these stand, and what happened to them; say so if it cannot be asked."""
+        self.with_context(aigen_asked_by=self.env.uid).action_follow()
+
+    def action_follow(self):
+        """The same for a form that is being looked at, which asks now and then: no news is no trouble."""
+        self.check_access("read")
+        self.filtered(lambda record: record.status != "draft")._after_commit("_pull_all")
+
+    @api.model
+    def _cron_push(self):
+        """Send what is waiting to be sent, the oldest first, with the ids that it has had from the start."""
+        waiting = self.search([("status", "=", "waiting")], order="id", limit=BATCH)
+        waiting._after_commit("_push_all", patient=True)
+
+    @api.model
+    def _cron_reconcile(self):
+        """Ask about requests that are old and still open: the bridge may not have reached Odoo."""
+        before = fields.Datetime.now() - OLD
+        lost = self.search([("status", "in", UNDERWAY), ("write_date", "<", before)], order="write_date", limit=BATCH)
+        lost._after_commit("_pull_all", patient=True)
+
+    # After the commit: no transaction is open, each `_apart` is one.
+
+    def _push_all(self, *, patient=False):
+        for record in self:
+            if not record._push(patient=patient):
+                return
+
+    def _push(self, *, patient):
+        """Send one request. False: the bridge is away, the others need not be tried now."""
+        sending = self._apart("_to_send", patient=patient)
+        if not sending:
+            return True  # somebody else sent or withdrew it, or it is gone
+        bridge, event = sending
+        try:
+            answer = bridge.post(REQUESTS, event, correlation_id=event["correlationId"])
+            goes_on = self._apart("_settle_push", answer)
+            if answer.body.get("status") == "completed":  # the answer to an earlier try was lost, and time has passed
+                self._pull(bridge, f"{REQUESTS}/{event['requestId']}")
+        except Unreachable as error:
+            self._apart("_keep_waiting", error.reason, 0)
+            return False
+        return goes_on
+
+    def _to_send(self, *, patient):
+        """What to send where, or None when there is nothing to send any more."""
+        record = self.exists()
+        if record.status != "waiting":
+            return None
+        return self._bridge(patient=patient), record._event()
+
+    def _event(self):
+        """EVT-AIG-001. What is left to the AI service is left out."""
+        self.ensure_one()
+        event = {
+            "requestId": self.request_id,
+            "correlationId": self.correlation_id,
+            "userId": self.user_id._get_aigen_uuid(),
+            "prompt": self.prompt,
+            "negativePrompt": self.negative_prompt or None,
+            "modelId": self.model_id.uuid,
+            "resolution": self.resolution,
+            "aspectRatio": self.shape,
+            "seed": self.seed,
+            "inferenceSteps": self.steps or None,
+            "cfgScale": self.cfg or None,
+        }
+        return {name: value for name, value in event.items() if value is not None}
+
+    def _settle_push(self, answer):
+        """Write down what the bridge said. False: it can take nothing at the moment."""
+        record = self.exists()
+        if not record:
+            return True
+        match answer.status:
+            case 200 | 202 if answer.body.get("requestId") == record.request_id:
+                record._apply_resource(answer.body)
+            case _ if record.status != "waiting":
+                pass  # withdrawn meanwhile
+            case 422 if answer.is_bridge:
+                record._show_refusal(answer.body)
+            case 400 | 409 | 413 | 415 if answer.is_bridge:
+                record._report_bug(answer)
+            case _:
+                record._keep_waiting(f"http_{answer.status}" if answer.is_bridge else "stranger", answer.retry_after)
+                return False
+        return True
+
+    def _keep_waiting(self, reason, retry_after):
+        """The record says why, the cron goes on trying."""
+        record = self.exists()
+        if record.status != "waiting":
+            return
+        record.write({"error_code": reason, "error_message": False})
+        delay = max(RETRY_AFTER, timedelta(seconds=retry_after))
+        self.env.ref("aigen_image.cron_push")._trigger(fields.Datetime.now() + delay)
+
+    def _show_refusal(self, problem):
+        """Back to the person, with the bridge's words at the fields that they are about."""
+        names = self._wire_names()
+        refusals = {}
+        for error in problem.get("errors") or []:
+            words, allowed = str(error.get("message") or ""), error.get("allowed")
+            refusals[names.get(error.get("field"), "prompt")] = f"{words} ({allowed})" if allowed else words
+        message = str(problem.get("detail") or "")
+        self.write({"status": "draft", "error_code": "not_valid", "error_message": message, "refusals": refusals})
+
+    @api.model
+    def _wire_names(self):
+        """Where a person finds the fields of the event."""
+        return WIRE_NAMES
+
+    def _report_bug(self, answer):
+        """The bridge refuses what Odoo should never send; trying again would change nothing."""
+        code, detail = answer.body.get("code") or f"http_{answer.status}", answer.body.get("detail") or ""
+        _logger.error("The bridge refused request %s with %s %s: %s", self.request_id, answer.status, code, detail)
+        self._end("failed", code=f"bridge_{code}", message=detail)
+
+    def _withdraw_all(self):
+        for record in self:
+            record._withdraw()
+
+    def _withdraw(self):
+        bridge, path = self._apart("_place")
+        try:
+            answer = bridge.post(f"{path}/cancel", {})
+        except Unreachable:
+            return  # it goes on there; if a picture comes, it is shown
+        if answer.status in {200, 409}:
+            self._pull(bridge, path)
+
+    def _place(self, *, patient=False, ops=False):
+        """The bridge, and where this request is there."""
+        return self._bridge(patient=patient, ops=ops), f"{REQUESTS}/{self.request_id}"
+
+    def _pull_all(self, *, patient=False):
+        for record in self:
+            bridge, path = record._apart("_place", patient=patient)
+            try:
+                record._pull(bridge, path)
+            except Unreachable as error:
+                record._apart("_say_unreachable", error.reason)
+                return
+
+    def _pull(self, bridge, path):
+        """Ask how it stands; fetch the picture if it is ready and not here. Raises `Unreachable`."""
+        answer = bridge.get(path)
+        if not answer.is_bridge:
+            raise Unreachable("stranger")
+        image = b""
+        if answer.status == 200 and answer.body.get("status") == "completed" and self._apart("_lacks_picture"):
+            image = bridge.get(f"{path}/image").content
+        timeline = bridge.get(f"{path}/timeline")
+        self._apart("_settle_pull", answer, image, timeline.body.get("entries"))
+
+    def _lacks_picture(self):
+        return bool(self.exists()) and not self.attachment_id
+
+    def _settle_pull(self, answer, image, entries):
+        record = self.exists()
+        if not record:
+            return
+        if answer.status == 200:
+            record._apply_resource(answer.body, image)
+        elif answer.status == 404 and record.status in UNDERWAY:
+            record.write(
+                {"status": "waiting", "error_code": "forgotten"}
+            )  # restored from an older backup: send it again
+            self.env.ref("aigen_image.cron_push")._trigger()
+        if entries is not None:
+            record.log = entries
+
+    def _say_unreachable(self, reason):
+        """To whoever pressed Refresh; nobody is told by the cron."""
+        user = self.env["res.users"].browse(self.env.context.get("aigen_asked_by"))
+        if user:
+            self._tell_person(user, self._describe_unreachable(reason), "warning")
+
+    @api.model
+    def _check_configured(self):
+        """Raise before a person waits for nothing."""
+        if not self.env["ir.config_parameter"].sudo().get_param("aigen_image.bridge_url"):
+            raise UserError(self.env._("AI images are not set up yet. An administrator enters the bridge's address."))

@@ -1,0 +1,145 @@
+"""Bridge → Odoo: what became of a request. One short transaction, idempotent by version."""
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError, ValidationError
+
+from ..bridge.result import WrongResult, read_image, read_result, read_state
+
+ENDED = frozenset({"completed", "failed", "cancelled"})
+
+
+class AigenImageRequest(models.Model):
+    _inherit = "aigen.image.request"
+
+    @api.model
+    def bridge_apply_result(self, payload):
+        """Take news of the bridge: `{requestId, version, status, errorCode?, errorMessage?, image?}`.
+
+        Only for the bridge's user. Old or known news answer `applied: False` with the same ids. Raises
+        `AccessError` for everybody else, `ValidationError` for a payload that is not as agreed, `UserError` for a
+        request that is not in this database.
+        """
+        if not self.env.user.has_group("aigen_image.group_bridge"):
+            raise AccessError(self.env._("Only the bridge reports results."))
+        try:
+            result = read_result(payload)
+        except WrongResult as error:
+            raise ValidationError(str(error)) from error
+        record = self.sudo()._locked(result.request_id)
+        if not record:
+            raise UserError(self.env._("There is no image request %s in this database.", result.request_id[:80]))
+        applied = record._apply(result)
+        return {"applied": applied, "recordId": record.id, "attachmentId": record.attachment_id.id}
+
+    def _locked(self, request_id):
+        """The record, locked until the transaction ends: of two reports at once, one waits and sees the other's."""
+        self.flush_model()
+        self.env.cr.execute(
+            "SELECT id FROM aigen_image_request WHERE request_id = %s FOR NO KEY UPDATE", [request_id.lower()]
+        )
+        row = self.env.cr.fetchone()
+        record = self.browse(row and row[0])
+        record.invalidate_recordset()
+        return record
+
+    def _apply(self, result):
+        """Write what is news. Returns whether it was."""
+        if result.version <= self.version:
+            return False
+        if result.image:
+            self._keep_picture(result.image)
+        if result.status in ENDED:
+            self._end(result.status, code=result.error_code, message=result.error_message, version=result.version)
+        else:
+            self._advance(result.status, result.version)
+        return True
+
+    def _advance(self, status, version):
+        """It goes on (also after a failure: somebody put it back)."""
+        self.write(
+            {
+                "status": status,
+                "version": version,
+                "error_code": False,
+                "error_message": False,
+                "finished_at": False,
+            }
+        )
+        self._show_news()
+
+    def _end(self, status, *, code="", message="", version=None):
+        """It ended: written, told in the chatter, shown to the person."""
+        values = {
+            "status": status,
+            "error_code": code or False,
+            "error_message": message or False,
+            "finished_at": fields.Datetime.now(),
+        }
+        self.write(values if version is None else dict(values, version=version))
+        self._note_end()
+        self._show_news()
+
+    def _note_end(self):
+        """One line in the chatter, in the language of the person; texts of others are escaped by Odoo."""
+        record = self.with_context(lang=self.user_id.lang)
+        notes = {
+            "completed": record.env._("The picture is ready."),
+            "failed": record.env._("There is no picture. %s", record.explanation or ""),
+            "cancelled": record.env._("The picture was cancelled."),
+        }
+        record.message_post(
+            body=notes[self.status],
+            author_id=self.env.ref("base.partner_root").id,
+        )
+
+    def _show_news(self):
+        """The person's browser reads the record again."""
+        news = {"id": self.id, "status": self.status, "version": self.version, "name": self.name}
+        self.user_id._bus_send("aigen_image.request/update", news)
+
+    def _keep_picture(self, image):
+        """Store the bytes as they are: without postprocessing, which would make them others than the hash says."""
+        old = self.attachment_id
+        attachment = (
+            self.env["ir.attachment"]
+            .with_context(image_no_postprocess=True)
+            .create(
+                {
+                    "name": f"{self._file_name()}.{'jpg' if image.format == 'jpeg' else image.format}",
+                    "raw": image.content,
+                    "mimetype": image.media_type,
+                    "res_model": self._name,
+                    "res_id": self.id,
+                }
+            )
+        )
+        if attachment.raw != image.content:
+            raise ValidationError(self.env._("Odoo changed the image while storing it."))
+        self.write(
+            {
+                "attachment_id": attachment.id,
+                "image_sha256": image.sha256,
+                "image_size": len(image.content),
+                "image_format": image.format,
+            }
+        )
+        old.unlink()
+
+    def _file_name(self):
+        """A name for the file, out of the prompt's words."""
+        words = "".join(c if c.isalnum() else " " for c in self.name or "").split()
+        return "-".join(words).lower()[:48].strip("-") or "picture"
+
+    def _apply_resource(self, resource, content=b""):
+        """Write what the bridge answered when it was asked, if it is news or brings a picture that is missing."""
+        record = self._locked(self.request_id)
+        if resource.get("status") == "completed":
+            if record.attachment_id or not content:
+                return  # known, or the bridge will bring it
+            try:
+                record._keep_picture(read_image(resource.get("image") or {}, content))
+            except WrongResult:
+                return  # most likely the bridge keeps the picture no longer, and said so instead of sending it
+        applied = record._apply(read_state(resource))
+        if content and not applied:
+            record._show_news()  # known, but its file was missing

@@ -1,0 +1,92 @@
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+
+from odoo.addons.base.models.res_users import check_identity
+
+from ..bridge.address import WrongAddress, checked_url
+
+
+class ResConfigSettings(models.TransientModel):
+    _inherit = "res.config.settings"
+
+    aigen_bridge_url = fields.Char("Bridge address", config_parameter="aigen_image.bridge_url")
+    aigen_bridge_key = fields.Char("Key", help="Write one to set or replace it. It is never shown again.")
+    aigen_bridge_ops_key = fields.Char("Key of operations", help="Only for re-triggering; never shown again.")
+    aigen_key_is_set = fields.Boolean(readonly=True)
+    aigen_ops_key_is_set = fields.Boolean(readonly=True)
+    aigen_bridge_user_id = fields.Many2one("res.users", "Bridge's user", readonly=True)
+    aigen_bridge_user_keys = fields.Integer("API keys of the bridge's user", readonly=True)
+
+    @api.model
+    def get_values(self):
+        parameters = self.env["ir.config_parameter"].sudo()
+        user = self._aigen_user()
+        return super().get_values() | {
+            "aigen_key_is_set": bool(parameters.get_param("aigen_image.bridge_key")),
+            "aigen_ops_key_is_set": bool(parameters.get_param("aigen_image.bridge_ops_key")),
+            "aigen_bridge_user_id": user.id,
+            "aigen_bridge_user_keys": len(user.sudo().api_key_ids),
+        }
+
+    def set_values(self):
+        """Refuse an address that cannot be right; write the keys that were entered, and never read them back."""
+        if self.aigen_bridge_url:
+            self.aigen_bridge_url = self._aigen_checked_url(self.aigen_bridge_url)
+        result = super().set_values()
+        parameters = self.env["ir.config_parameter"].sudo()
+        for name in ("bridge_key", "bridge_ops_key"):
+            key = (self[f"aigen_{name}"] or "").strip()
+            if key:
+                parameters.set_param(f"aigen_image.{name}", key)
+                self[f"aigen_{name}"] = False
+        return result
+
+    @api.model
+    def _aigen_checked_url(self, text):
+        try:
+            return checked_url(text)
+        except WrongAddress as error:
+            words = {
+                "scheme": self.env._("The bridge's address begins with http:// or https://."),
+                "host": self.env._("The bridge's address needs the name of a machine, as in http://bridge:8000."),
+                "port": self.env._("The port in the bridge's address is no port."),
+                "credentials": self.env._(
+                    "No user name and no password belong in the address; the bridge asks for a key."
+                ),
+                "more": self.env._("The bridge's address ends with the machine, port or path, without ? and #."),
+            }
+            raise ValidationError(words[error.reason]) from error
+
+    @api.model
+    def _aigen_user(self):
+        return self.env.ref("aigen_image.user_bridge", raise_if_not_found=False) or self.env["res.users"]
+
+    def action_aigen_check(self):
+        """Save, then try the connection and show what was found."""
+        self.ensure_one()
+        self.execute()
+        check = self.env["aigen.bridge.check"].create({})
+        check._after_commit("_try_all")
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Connection to the bridge"),
+            "res_model": "aigen.bridge.check",
+            "res_id": check.id,
+            "views": [(False, "form")],
+            "target": "new",
+        }
+
+    @check_identity
+    def action_aigen_new_key(self):
+        """Make an API key for the bridge's user, shown once. Whoever replaces one removes the old one there."""
+        self.env["res.users"].check_access("write")
+        user = self._aigen_user()
+        key = self.env["res.users.apikeys"].with_user(user).sudo()._generate("rpc", self.env._("The bridge"), None)
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("API key of the bridge's user"),
+            "res_model": "res.users.apikeys.show",
+            "views": [(self.env.ref("base.form_res_users_key_show").id, "form")],
+            "target": "new",
+            "context": {"default_key": key},
+        }

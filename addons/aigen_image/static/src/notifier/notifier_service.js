@@ -1,0 +1,46 @@
+import { _t } from "@web/core/l10n/translation";
+import { registry } from "@web/core/registry";
+import { NEWS, watched } from "../news";
+
+const WORDS = {
+    completed: { title: _t("Your picture is ready"), type: "success" },
+    failed: { title: _t("There is no picture"), type: "warning" },
+};
+
+/** Tells a person who is elsewhere in Odoo that a picture is ready, or that there is none. One tab does it. */
+export const notifierService = {
+    dependencies: ["action", "bus_service", "multi_tab", "notification"],
+
+    start(env, { action, bus_service, multi_tab, notification }) {
+        const show = (id) =>
+            action.doAction({
+                type: "ir.actions.act_window",
+                res_model: "aigen.image.request",
+                res_id: id,
+                views: [[false, "form"]],
+            });
+        bus_service.subscribe(NEWS, ({ id, status, name }) => {
+            const words = WORDS[status];
+            if (!words || watched.has(id) || !multi_tab.isOnMainTab()) {
+                return;
+            }
+            const close = notification.add(name, {
+                ...words,
+                autocloseDelay: 10000,
+                buttons: [
+                    {
+                        name: _t("Show"),
+                        primary: true,
+                        onClick: () => {
+                            close();
+                            show(id);
+                        },
+                    },
+                ],
+            });
+        });
+        bus_service.start();
+    },
+};
+
+registry.category("services").add("aigen_image.notifier", notifierService);

@@ -1,0 +1,32 @@
+import { registry } from "@web/core/registry";
+import { stepUtils } from "@web_tour/tour_service/tour_utils";
+
+/** A person's whole way: ask, watch, see, read the log, vary, find it again in the gallery and in the list. */
+registry.category("web_tour.tours").add("aigen_image_tour", {
+    url: "/odoo",
+    steps: () => [
+        stepUtils.showAppsMenuItem(),
+        { trigger: ".o_app[data-menu-xmlid='aigen_image.menu_root']", run: "click" },
+        { trigger: ".o_nocontent_help:contains('Ask for your first picture')" },
+        { trigger: ".o-kanban-button-new", run: "click" },
+        { trigger: ".o_aigen_stage:contains('Your picture appears here')" },
+        { trigger: "[name=prompt] textarea", run: "edit A lighthouse at dusk" },
+        { trigger: "[name=shape] select", run: "select \"16:9\"" },
+        { trigger: "[name=resolution]:contains('1344x768')" },
+        { trigger: ".o_aigen_details summary", run: "click" },
+        { trigger: "[name=steps] input:value(28)" },
+        { trigger: "button[name=action_generate]", run: "click" },
+        { trigger: ".o_aigen_now:contains('In the queue')" },
+        { trigger: ".o_aigen_clock" },
+        { trigger: ".o_aigen_picture.o_aigen_loaded" },
+        { trigger: "a[name=log]", run: "click" },
+        { trigger: ".o_aigen_log li:contains('Handing it to N8N'):contains('done')" },
+        { trigger: "button[name=action_vary]", run: "click" },
+        { trigger: ".o_aigen_stage[data-status=draft]" },
+        { trigger: "[name=prompt] textarea:value(A lighthouse at dusk)" },
+        { trigger: "[data-menu-xmlid='aigen_image.menu_pictures']", run: "click" },
+        { trigger: ".o_aigen_thumb[data-status=completed] img" },
+        { trigger: "button.o_switch_view.o_list", run: "click" },
+        { trigger: ".o_data_row:contains('Ready')" },
+    ],
+});

@@ -1,0 +1,6 @@
+from . import test_access
+from . import test_ask
+from . import test_result
+from . import test_settings
+from . import test_http
+from . import test_tour

@@ -1,0 +1,143 @@
+"""A bridge on a real socket that says what a test tells it, and the people of the tests."""
+
+import base64
+import hashlib
+import io
+import json
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+from PIL import Image
+
+from odoo.tests import TransactionCase, new_test_user
+
+from ..bridge import client
+
+CORRELATION = "11111111-1111-4111-8111-111111111111"
+
+
+def picture(colour="teal", width=64, height=48, name="PNG"):
+    """The bytes of a true image."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(file, name)
+    return file.getvalue()
+
+
+def described(content, **changes):
+    """An image as the bridge describes it."""
+    with Image.open(io.BytesIO(content)) as image:
+        found = {"format": image.format.lower(), "width": image.width, "height": image.height}
+    return found | {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} | changes
+
+
+def payload(record, version=3, status="completed", content=None, **changes):
+    """What the bridge sends to `bridge_apply_result`."""
+    told = {"requestId": record.request_id, "version": version, "status": status}
+    if status == "completed":
+        content = content or picture()
+        told["image"] = described(content) | {"data": base64.b64encode(content).decode()}
+    return told | changes
+
+
+class FakeBridge(ThreadingHTTPServer):
+    """Answers by `answers[(method, path)]` → (status, body, headers); keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers = {}
+        self.calls = []
+        Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+    def say(self, method, path, status=200, body=None, **headers):
+        self.answers[method, path] = (status, body or {}, {"X-Correlation-ID": CORRELATION} | headers)
+
+    def takes_requests(self, status=202, **changes):
+        """Accept what is sent, as the bridge does."""
+
+        def accept(event):
+            return {"requestId": event["requestId"], "status": "queued", "version": 1} | changes
+
+        self.say("POST", client.REQUESTS, status, accept)
+
+    def sent(self, method="POST", path=client.REQUESTS):
+        return [body for verb, where, body, _headers in self.calls if (verb, where) == (method, path)]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def _answer(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        path = self.path.partition("?")[0]
+        self.server.calls.append((self.command, path, body, dict(self.headers)))
+        missing = (404, {"code": "unknown_request"}, {"X-Correlation-ID": CORRELATION})
+        status, told, headers = self.server.answers.get((self.command, path), missing)
+        told = told(body) if callable(told) else told
+        content = told if isinstance(told, bytes) else json.dumps(told).encode()
+        self.send_response(status)
+        kind = "application/octet-stream" if isinstance(told, bytes) else "application/json"
+        for name, value in ({"Content-Type": kind, "Content-Length": str(len(content))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = _answer  # noqa: N815 - so they are called
+
+    def log_message(self, *_args):
+        """Quiet."""
+
+
+class AigenCase(TransactionCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        groups = {"ann": "group_user", "bob": "group_user", "mia": "group_manager"}
+        for name, group in groups.items():
+            setattr(cls, name, new_test_user(cls.env, f"aigen_{name}", groups=f"base.group_user,aigen_image.{group}"))
+        cls.stranger = new_test_user(cls.env, "aigen_stranger", groups="base.group_user")
+        cls.robot = cls.env.ref("aigen_image.user_bridge")
+        cls.model = cls.env["aigen.image.model"].create({"name": "Photo", "steps": 28, "cfg": 3.5})
+
+    def setUp(self):
+        super().setUp()
+        self.bridge = FakeBridge()
+        self.enterContext(closing(self.bridge))
+        parameters = self.env["ir.config_parameter"]
+        parameters.set_param("aigen_image.bridge_url", self.bridge.url)
+        parameters.set_param("aigen_image.bridge_key", "key-of-odoo")
+        self.registry.enter_test_mode(self.cr)  # so that other cursors see this transaction
+        self.addCleanup(self.registry.leave_test_mode)
+
+    def draft(self, user=None, **values):
+        """A new request of that person."""
+        vals = {"prompt": "A lighthouse at dusk", "model_id": self.model.id} | values
+        return self.env["aigen.image.request"].with_user(user or self.ann).create(vals)
+
+    def commit(self):
+        """What a commit sets going; the test's own transaction stays open."""
+        self.env.cr.flush()
+        self.env.cr.postcommit.run()
+        self.env.invalidate_all()
+
+    def underway(self, **values):
+        """A request that the bridge has taken."""
+        self.bridge.takes_requests()
+        record = self.draft(**values)
+        record.action_generate()
+        self.commit()
+        self.assertEqual(record.status, "queued")
+        return record
+
+    def apply(self, told):
+        """Report a result as the bridge does."""
+        return self.env["aigen.image.request"].with_user(self.robot).bridge_apply_result(told)

@@ -1,0 +1,245 @@
+from unittest.mock import patch
+
+from odoo.exceptions import UserError, ValidationError
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from ..bridge import client
+from .common import AigenCase, described, picture
+
+SENDING = "odoo.addons.aigen_image.models.aigen_image_request_ask"
+
+
+@tagged("post_install", "-at_install")
+class TestAsk(AigenCase):
+    def test_generate_sends_the_whole_event_after_the_commit(self):
+        self.bridge.takes_requests()
+        record = self.draft(negative_prompt="people", shape="16:9", seed=7)
+        record.action_generate()
+        self.assertEqual((record.status, self.bridge.calls), ("waiting", []))
+        self.commit()
+        self.assertEqual((record.status, record.version), ("queued", 1))
+        [event] = self.bridge.sent()
+        self.assertEqual(
+            event,
+            {
+                "requestId": record.request_id,
+                "correlationId": record.correlation_id,
+                "userId": self.ann.aigen_uuid,
+                "prompt": "A lighthouse at dusk",
+                "negativePrompt": "people",
+                "modelId": self.model.uuid,
+                "resolution": "1344x768",
+                "aspectRatio": "16:9",
+                "seed": 7,
+                "inferenceSteps": 28,
+                "cfgScale": 3.5,
+            },
+        )
+        headers = self.bridge.calls[0][3]
+        self.assertEqual(headers["X-API-Key"], "key-of-odoo")
+        self.assertEqual(headers["X-Correlation-ID"], record.correlation_id)
+
+    def test_what_is_left_to_the_service_is_left_out_and_a_seed_is_drawn(self):
+        self.bridge.takes_requests()
+        record = self.draft(steps=0, cfg=0, seed=0)
+        record.action_generate()
+        self.commit()
+        [event] = self.bridge.sent()
+        self.assertFalse({"negativePrompt", "inferenceSteps", "cfgScale"} & event.keys())
+        self.assertEqual(event["seed"], record.seed)
+        self.assertGreater(record.seed, 0)
+
+    def test_pressed_twice_it_is_sent_once(self):
+        self.bridge.takes_requests()
+        record = self.draft()
+        record.action_generate()
+        record.action_generate()
+        self.commit()
+        record.action_generate()
+        self.commit()
+        self.assertEqual(len(self.bridge.sent()), 1)
+
+    def test_a_bridge_that_is_away_leaves_it_waiting_and_the_cron_sends_the_same(self):
+        self.env["ir.config_parameter"].set_param("aigen_image.bridge_url", "http://127.0.0.1:9")
+        record = self.draft()
+        record.action_generate()
+        self.commit()
+        self.assertEqual((record.status, record.error_code), ("waiting", "refused"))
+        self.assertIn("not running", record.explanation)
+        self.env["ir.config_parameter"].set_param("aigen_image.bridge_url", self.bridge.url)
+        self.bridge.takes_requests()
+        self.env["aigen.image.request"]._cron_push()
+        self.commit()
+        self.assertEqual((record.status, record.error_code), ("queued", False))
+        self.assertEqual(self.bridge.sent()[0]["requestId"], record.request_id)
+
+    def test_refusals_stand_at_the_fields_and_can_be_mended(self):
+        errors = [
+            {"field": "prompt", "message": "is <b>too long</b>", "allowed": "a text of 1 to 4000 characters"},
+            {"field": "inferenceSteps", "message": "is too many"},
+        ]
+        self.bridge.say("POST", client.REQUESTS, 422, {"detail": "Not valid.", "errors": errors})
+        record = self.draft()
+        record.action_generate()
+        self.commit()
+        self.assertEqual(record.status, "draft")
+        self.assertEqual(record.prompt_refusal, "is <b>too long</b> (a text of 1 to 4000 characters)")
+        self.assertEqual((record.steps_refusal, record.cfg_refusal), ("is too many", False))
+        self.bridge.takes_requests()
+        record.prompt = "Shorter"
+        record.action_generate()
+        self.commit()
+        self.assertEqual((record.status, record.prompt_refusal), ("queued", False))
+        first, second = self.bridge.sent()
+        self.assertEqual(first["requestId"], second["requestId"])
+
+    def test_a_contradiction_is_reported_as_the_bug_that_it_is(self):
+        self.bridge.say("POST", client.REQUESTS, 409, {"code": "request_differs", "detail": "Other content."})
+        record = self.draft()
+        record.action_generate()
+        with self.assertLogs(SENDING, "ERROR"):
+            self.commit()
+        self.assertEqual((record.status, record.error_code), ("failed", "bridge_request_differs"))
+        self.assertIn("administrator", record.explanation)
+
+    def test_a_wrong_key_a_busy_bridge_and_a_stranger_leave_it_waiting_with_words(self):
+        for status, headers, words in ((401, {}, "key"), (503, {"Retry-After": "5"}, "at the moment")):
+            self.bridge.say("POST", client.REQUESTS, status, **headers)
+            record = self.draft()
+            record.action_generate()
+            self.commit()
+            self.assertEqual((record.status, record.error_code), ("waiting", f"http_{status}"))
+            self.assertIn(words, record.explanation)
+        self.bridge.answers["POST", client.REQUESTS] = (200, {"status": "fine"}, {})
+        record = self.draft()
+        record.action_generate()
+        self.commit()
+        self.assertEqual((record.status, record.error_code), ("waiting", "stranger"))
+
+    def test_a_redirect_is_not_followed_with_the_key(self):
+        self.bridge.say("POST", client.REQUESTS, 307, Location=f"{self.bridge.url}/elsewhere")
+        record = self.draft()
+        record.action_generate()
+        self.commit()
+        self.assertEqual(record.status, "waiting")
+        self.assertEqual([path for _, path, _, _ in self.bridge.calls], [client.REQUESTS])
+
+    def test_the_key_is_neither_logged_nor_shown(self):
+        record = self.draft()
+        self.env["ir.config_parameter"].set_param("aigen_image.bridge_url", "http://127.0.0.1:9")
+        record.action_generate()
+        with self.assertNoLogs("odoo.addons.aigen_image", "INFO"):
+            self.commit()
+        self.assertNotIn("key-of-odoo", repr(record._bridge()))
+        self.assertNotIn("key-of-odoo", str(record.read()))
+
+    def test_without_an_address_generate_says_so_at_once(self):
+        self.env["ir.config_parameter"].set_param("aigen_image.bridge_url", False)
+        record = self.draft()
+        with self.assertRaisesRegex(UserError, "not set up"):
+            record.action_generate()
+
+    def test_a_person_is_not_made_to_wait_twice_for_a_silent_bridge(self):
+        self.addCleanup(client._silent_until.clear)
+        with patch.object(client, "_answer", side_effect=client.requests.exceptions.ConnectTimeout) as calling:
+            first = self.draft()
+            first.action_generate()
+            self.commit()
+            second = self.draft()
+            second.action_generate()
+            self.commit()
+            self.assertEqual(calling.call_count, 1)
+            self.env["aigen.image.request"]._cron_push()
+            self.commit()
+            self.assertEqual(calling.call_count, 2)
+        self.assertEqual((first.error_code, second.error_code), ("timeout", "silent"))
+
+    def test_cancelling_withdraws_it_at_the_bridge(self):
+        record = self.underway()
+        place = f"{client.REQUESTS}/{record.request_id}"
+        self.bridge.say("POST", f"{place}/cancel", 200, {"requestId": record.request_id})
+        self.bridge.say("GET", place, 200, {"requestId": record.request_id, "status": "cancelled", "version": 2})
+        record.action_cancel()
+        self.commit()
+        self.assertEqual((record.status, record.version), ("cancelled", 2))
+        self.assertEqual(len(self.bridge.sent(path=f"{place}/cancel")), 1)
+
+    def test_refresh_brings_the_step_and_then_the_picture_and_the_log(self):
+        record = self.underway()
+        place = f"{client.REQUESTS}/{record.request_id}"
+        self.bridge.say("GET", place, 200, {"requestId": record.request_id, "status": "dispatched", "version": 2})
+        self.bridge.say("GET", f"{place}/timeline", 200, {"entries": [{"kind": "state", "status": "queued"}]})
+        record.action_follow()
+        self.commit()
+        self.assertEqual((record.status, record.log[0]["status"]), ("dispatched", "queued"))
+        content = picture("navy")
+        ready = {"requestId": record.request_id, "status": "completed", "version": 3, "image": described(content)}
+        self.bridge.say("GET", place, 200, ready)
+        self.bridge.say("GET", f"{place}/image", 200, content)
+        record.action_refresh()
+        self.commit()
+        self.assertEqual((record.status, record.attachment_id.raw), ("completed", content))
+        record.attachment_id.unlink()
+        self.env.invalidate_all()
+        record.action_refresh()
+        self.commit()
+        self.assertEqual(record.attachment_id.raw, content)
+
+    def test_what_the_bridge_forgot_is_sent_again_with_the_same_id(self):
+        record = self.underway()
+        record.action_follow()
+        self.commit()
+        self.assertEqual((record.status, record.error_code), ("waiting", "forgotten"))
+        self.env["aigen.image.request"]._cron_push()
+        self.commit()
+        self.assertEqual({event["requestId"] for event in self.bridge.sent()}, {record.request_id})
+        self.assertEqual(len(self.bridge.sent()), 2)
+
+    def test_the_daily_cron_asks_about_old_open_requests_only(self):
+        old, fresh = self.underway(), self.underway()
+        self.env.cr.execute("UPDATE aigen_image_request SET write_date = '2020-01-01' WHERE id = %s", [old.id])
+        place = f"{client.REQUESTS}/{old.request_id}"
+        answer = {"requestId": old.request_id, "status": "failed", "version": 2, "errorCode": "timed_out"}
+        self.bridge.say("GET", place, 200, answer)
+        self.env["aigen.image.request"]._cron_reconcile()
+        self.commit()
+        self.assertEqual((old.status, fresh.status), ("failed", "queued"))
+        self.assertIn("did not answer in time", old.explanation)
+
+    def test_a_manager_puts_a_failed_one_back(self):
+        record = self.underway()
+        self.apply({"requestId": record.request_id, "version": 2, "status": "failed", "errorCode": "dispatch_failed"})
+        letters = {
+            "items": [{"id": "entry-6", "requestId": "other"}, {"id": "entry-7", "requestId": record.request_id}]
+        }
+        self.bridge.say("GET", f"{client.OPS}/dead-letters", 200, letters)
+        self.bridge.say("POST", f"{client.OPS}/dead-letters/entry-7/replay", 200, {"id": "entry-7"})
+        self.bridge.say(
+            "GET",
+            f"{client.REQUESTS}/{record.request_id}",
+            200,
+            {"requestId": record.request_id, "status": "queued", "version": 3},
+        )
+        record.with_user(self.mia).action_retrigger()
+        self.commit()
+        self.assertEqual((record.status, record.version, record.error_code), ("queued", 3, False))
+        self.assertEqual(len(self.bridge.sent(path=f"{client.OPS}/dead-letters/entry-7/replay")), 1)
+
+    def test_another_one_has_the_same_wishes_and_an_identity_of_its_own(self):
+        record = self.underway(seed=7, shape="9:16")
+        again = self.env["aigen.image.request"].browse(record.action_generate_again()["res_id"])
+        same = self.env["aigen.image.request"].browse(record.action_same_seed()["res_id"])
+        vary = self.env["aigen.image.request"].browse(record.action_vary()["res_id"])
+        self.assertEqual({one.shape for one in again + same + vary}, {"9:16"})
+        self.assertEqual((again.status, same.status, vary.status), ("waiting", "draft", "draft"))
+        self.assertEqual(same.seed, 7)
+        self.assertNotEqual(vary.seed, 7)
+        self.assertEqual(len({one.request_id for one in record + again + same + vary}), 4)
+
+    @mute_logger("odoo.sql_db")
+    def test_wishes_outside_their_limits_are_refused_in_words(self):
+        with self.assertRaisesRegex(ValidationError, "what the picture should show"):
+            self.draft(prompt="  \n ")
+        with self.assertRaisesRegex(ValidationError, "at most 4000"):
+            self.draft(prompt="x" * 4001)

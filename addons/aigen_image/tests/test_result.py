@@ -1,0 +1,137 @@
+import base64
+import hashlib
+
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.tests import tagged
+
+from .common import AigenCase, payload, picture
+
+
+@tagged("post_install", "-at_install")
+class TestResult(AigenCase):
+    def test_a_picture_is_stored_as_it_came_told_and_shown(self):
+        record = self.underway()
+        content = picture(width=2400, height=40)  # Odoo would scale it down
+        with self.assertBus(record) as sent:
+            answer = self.apply(payload(record, content=content))
+        self.assertEqual(answer, {"applied": True, "recordId": record.id, "attachmentId": record.attachment_id.id})
+        self.assertEqual(record.attachment_id.raw, content)
+        self.assertEqual((record.status, record.version, record.image_size), ("completed", 3, len(content)))
+        self.assertEqual(record.attachment_id.mimetype, "image/png")
+        self.assertTrue(record.finished_at)
+        self.assertEqual(sent, [{"id": record.id, "status": "completed", "version": 3, "name": record.name}])
+        self.assertIn("ready", record.message_ids[0].body)
+
+    def test_old_and_known_news_change_nothing_and_answer_with_the_same_ids(self):
+        record = self.underway()
+        first = self.apply(payload(record))
+        notes = len(record.message_ids)
+        for version, status in ((3, "completed"), (2, "failed"), (1, "cancelled")):
+            self.assertEqual(self.apply(payload(record, version, status)), first | {"applied": False})
+        self.assertEqual((record.status, len(record.message_ids)), ("completed", notes))
+        self.assertEqual(
+            self.env["ir.attachment"].search_count([("res_id", "=", record.id), ("res_model", "=", record._name)]), 1
+        )
+
+    def test_a_failure_says_why_and_a_later_picture_wins(self):
+        record = self.underway()
+        answer = self.apply(payload(record, 2, "failed", errorCode="nsfw", errorMessage="<script>alert(1)</script>"))
+        self.assertEqual(answer["attachmentId"], False)
+        self.assertEqual((record.status, record.explanation), ("failed", "<script>alert(1)</script>"))
+        self.assertNotIn("<script>", record.message_ids[0].body)
+        self.assertTrue(self.apply(payload(record, 3))["applied"])
+        self.assertEqual((record.status, record.error_code, record.error_message), ("completed", False, False))
+
+    def test_jpeg_and_webp_keep_their_bytes_and_types(self):
+        webp = b"RIFF\x1a\0\0\0WEBPVP8L\r\0\0\0/\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0"  # one pixel
+        for name, content in (("jpeg", picture(name="JPEG")), ("webp", webp)):
+            record = self.underway()
+            told = payload(record)
+            told["image"] |= payload_of(content) | {"format": name}
+            self.apply(told)
+            self.assertEqual(record.attachment_id.raw, content)
+            self.assertEqual(record.attachment_id.mimetype, f"image/{name}")
+
+    def test_what_is_not_as_agreed_is_a_validation_error_without_effect(self):
+        record = self.underway()
+        good = payload(record)
+
+        def image(**changes):
+            return dict(good, image=dict(good["image"], **changes))
+
+        wrong = [
+            "text", {}, dict(good, version=0), dict(good, version=True), dict(good, version=2**31),
+            dict(good, status="done"), dict(good, status=[]), dict(good, image=None), dict(good, image="x"),
+            image(sha256="0" * 64), image(size=1), image(data="***"), image(data=None), image(width=0),
+            image(format="jpeg"), image(format="svg"), dict(good, requestId=7), dict(good, status="failed"),
+        ]  # fmt: skip
+        for told in wrong:
+            with self.assertRaises(ValidationError, msg=told), self.cr.savepoint():
+                self.apply(told)
+        self.assertEqual((record.status, record.version, record.attachment_id.id), ("queued", 1, False))
+
+    def test_what_is_no_image_is_not_stored_as_one(self):
+        record = self.underway()
+        content = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+        told = payload(record)
+        told["image"] |= payload_of(content)
+        with self.assertRaisesRegex(ValidationError, "no png"):
+            self.apply(told)
+
+    def test_a_request_of_another_database_is_a_user_error(self):
+        record = self.underway()
+        told = payload(record, requestId="0b5c1f0e-7d3a-4c52-9a61-3f1f3c0f2a10")
+        with self.assertRaisesRegex(UserError, "no image request 0b5c1f0e"):
+            self.apply(told)
+
+    def test_nobody_but_the_bridge_reports_results(self):
+        record = self.underway()
+        people = [self.ann, self.bob, self.mia, self.stranger, self.env.ref("base.user_admin")]
+        for user in [*people, self.env.ref("base.public_user")]:
+            with self.assertRaises(AccessError, msg=user.login):
+                self.env["aigen.image.request"].with_user(user).bridge_apply_result(payload(record))
+        self.assertEqual(record.status, "queued")
+
+    def test_it_is_told_though_the_person_was_archived_or_the_record_hidden(self):
+        record = self.underway()
+        record.active = False
+        self.ann.active = False
+        self.assertTrue(self.apply(payload(record))["applied"])
+
+    def test_a_removed_picture_leaves_the_answer_true(self):
+        record = self.underway()
+        self.apply(payload(record))
+        record.attachment_id.unlink()
+        self.env.invalidate_all()
+        answer = self.apply(payload(record))
+        self.assertEqual(answer, {"applied": False, "recordId": record.id, "attachmentId": False})
+
+    def assertBus(self, record):
+        """The news that the person's browser gets."""
+        return _Bus(self, record)
+
+
+def payload_of(content):
+    return {
+        "data": base64.b64encode(content).decode(),
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+class _Bus:
+    def __init__(self, case, record):
+        self.case, self.record, self.sent = case, record, []
+
+    def __enter__(self):
+        sent, users = self.sent, self.case.env.registry["res.users"]
+
+        def keep(user, kind, message, **_more):
+            if kind == "aigen_image.request/update" and user == self.record.user_id:
+                sent.append(message)
+
+        self.case.patch(users, "_bus_send", keep)
+        return sent
+
+    def __exit__(self, *_error):
+        return None

@@ -1,0 +1,1 @@
+from . import aigen_bridge_check

@@ -1,0 +1,68 @@
+from odoo import fields, models
+
+from ..bridge.client import REQUESTS, Unreachable
+
+STATES = [("open", "Not tried"), ("good", "Good"), ("bad", "Wrong")]
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+class AigenBridgeCheck(models.TransientModel):
+    """What came out of trying the connection, one line for each thing that must be right."""
+
+    _name = "aigen.bridge.check"
+    _description = "Check of the connection to the bridge"
+    _inherit = ["aigen.bridge"]
+
+    reachable = fields.Selection(STATES, default="open", readonly=True)
+    ready = fields.Selection(STATES, default="open", readonly=True)
+    accepted = fields.Selection(STATES, default="open", readonly=True)
+    comes_back = fields.Selection(STATES, default="open", readonly=True)
+    words = fields.Text(readonly=True)
+
+    def _try_all(self):
+        """After the commit, with no transaction open: nobody else waits for the bridge."""
+        bridge = self._apart("_impatient")
+        try:
+            health = bridge.get("/health/ready")
+            answer = bridge.get(f"{REQUESTS}/{NOBODY}")
+        except Unreachable as error:
+            self._apart("_write_down", {"reachable": "bad"}, error.reason)
+            return
+        self._apart("_write_down", *_findings(health, answer))
+
+    def _impatient(self):
+        return self._bridge(patient=True)
+
+    def _write_down(self, findings, problem):
+        keys = self.env.ref("aigen_image.user_bridge").sudo().api_key_ids
+        if findings["reachable"] == "good":
+            findings["comes_back"] = "good" if keys else "bad"
+            problem = problem or ("" if keys else "no_key")
+        self.write(dict(findings, words=self._words(problem)))
+
+    def _words(self, problem):
+        words = {
+            "": self.env._("Everything is in order."),
+            "stranger": self.env._("Something answers at this address, but it is not the bridge."),
+            "not_ready": self.env._(
+                "The bridge runs, but cannot take requests: its database is away, or it is not migrated."
+            ),
+            "http_401": self.env._("The bridge does not know this key."),
+            "http_403": self.env._("The bridge knows the key, but its client lacks the scope “requests”."),
+            "no_key": self.env._("The bridge's user has no API key, so that results cannot come back. Make one below."),
+        }
+        return words.get(problem) or self._describe_unreachable(problem)
+
+
+def _findings(health, answer):
+    """What the answers mean: states by field, and the first problem ('' for none)."""
+    if not (health.is_bridge and answer.is_bridge):
+        return {"reachable": "bad"}, "stranger"
+    findings = {"reachable": "good", "ready": "good" if health.status == 200 else "bad"}
+    if answer.status in {401, 403}:
+        return dict(findings, accepted="bad"), f"http_{answer.status}"
+    if findings["ready"] == "bad":
+        return findings, "not_ready"
+    if answer.status != 404:  # nobody has this request; a bridge that says so has accepted the key
+        return dict(findings, accepted="bad"), f"http_{answer.status}"
+    return dict(findings, accepted="good"), ""

@@ -1,0 +1,13 @@
+# Part of aigen-bridge. See LICENSE file for full copyright and licensing details.
+{
+    "name": "AI Images for campaigns",
+    "summary": "Say which campaign a picture is for",
+    "version": "18.0.1.0.0",
+    "category": "Marketing",
+    "author": "InfluenceGen",
+    "website": "https://github.com/influencegen/aigen-bridge",
+    "license": "LGPL-3",
+    "depends": ["aigen_image", "utm"],
+    "data": ["views/aigen_image_request_views.xml"],
+    "auto_install": True,
+}

@@ -1,0 +1,2 @@
+from . import utm_campaign
+from . import aigen_image_request

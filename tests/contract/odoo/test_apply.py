@@ -1,0 +1,142 @@
+"""`bridge_apply_result`: what it does, for the simulator and for the addon."""
+
+import asyncio
+import base64
+import hashlib
+from uuid import uuid4
+
+import pytest
+
+from aigen_bridge.clients.odoo import OdooClient
+from aigen_bridge.sim.drawing import draw
+from real_odoo import DATABASE
+
+MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
+PICTURE = draw("A lighthouse", seed=1, width=64, height=48)
+
+
+def result(request_id, version=2, status="completed", content=PICTURE, size=(64, 48), **image_changes):
+    payload = {"requestId": request_id, "version": version, "status": status}
+    if status == "failed":
+        return payload | {"errorCode": "nsfw", "errorMessage": "It shows <b>too much</b>."}
+    if status != "completed":
+        return payload
+    image = {
+        "data": base64.b64encode(content).decode(),
+        "format": "png",
+        "size": len(content),
+        "width": size[0],
+        "height": size[1],
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    return payload | {"image": image | image_changes}
+
+
+async def test_a_result_takes_effect_and_its_bytes_stay_the_same(side):
+    name = await side.records.create()
+    answer = await side.apply(result(name))
+    assert set(answer) == {"applied", "recordId", "attachmentId"}
+    assert answer["applied"] is True
+    assert type(answer["recordId"]) is type(answer["attachmentId"]) is int
+    assert await side.records.read(name) == {
+        "status": "completed",
+        "version": 2,
+        "error_code": None,
+        "error_message": None,
+        "content": PICTURE,
+    }
+
+
+async def test_a_wide_picture_is_not_scaled_down(side):
+    name, wide = await side.records.create(), draw("Wide", seed=1, width=2400, height=64)
+    await side.apply(result(name, content=wide, size=(2400, 64)))
+    assert (await side.records.read(name))["content"] == wide
+
+
+async def test_the_same_and_older_versions_have_no_effect_and_the_same_ids(side):
+    name = await side.records.create()
+    first = await side.apply(result(name, version=3))
+    for version, status in ((3, "completed"), (3, "failed"), (2, "failed"), (1, "cancelled")):
+        assert await side.apply(result(name, version, status)) == first | {"applied": False}
+    assert (await side.records.read(name))["status"] == "completed"
+
+
+async def test_a_failure_has_its_words_and_a_later_picture_wins(side):
+    name = await side.records.create()
+    answer = await side.apply(result(name, 1, "failed"))
+    assert (answer["applied"], answer["attachmentId"]) == (True, False)
+    found = await side.records.read(name)
+    assert (found["status"], found["error_code"]) == ("failed", "nsfw")
+    assert found["error_message"] == "It shows <b>too much</b>."
+    assert (await side.apply(result(name, 2)))["applied"] is True
+    found = await side.records.read(name)
+    assert (found["status"], found["error_code"], found["content"]) == ("completed", None, PICTURE)
+
+
+@pytest.mark.parametrize("status", ["queued", "dispatched", "received", "cancelled"])
+async def test_every_state_is_known(side, status):
+    name = await side.records.create()
+    assert (await side.apply(result(name, 1, status)))["applied"] is True
+    assert (await side.records.read(name))["status"] == status
+
+
+async def test_four_at_once_have_one_effect(side):
+    name = await side.records.create()
+    answers = await asyncio.gather(*(side.apply(result(name)) for _ in range(4)))
+    assert sum(answer["applied"] for answer in answers) == 1
+    assert len({(answer["recordId"], answer["attachmentId"]) for answer in answers}) == 1
+
+
+async def test_an_unknown_request_is_a_user_error(side):
+    name = str(uuid4())
+    kind, message = await side.fault(MODEL, METHOD, result(name))
+    assert kind == "odoo.exceptions.UserError"
+    assert f"no image request {name}" in message
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda _: "no dictionary",
+        lambda _: {},
+        lambda good: good | {"version": 0},
+        lambda good: good | {"version": True},
+        lambda good: good | {"version": 2**31},
+        lambda good: good | {"version": "2"},
+        lambda good: good | {"status": "done"},
+        lambda good: good | {"status": []},
+        lambda good: good | {"status": "failed"},
+        lambda good: good | {"requestId": 7},
+        lambda good: good | {"image": None},
+        lambda good: good | {"image": "x"},
+        lambda good: good | {"image": good["image"] | {"sha256": "0" * 64}},
+        lambda good: good | {"image": good["image"] | {"size": 1}},
+        lambda good: good | {"image": good["image"] | {"data": "***"}},
+        lambda good: good | {"image": good["image"] | {"data": None}},
+        lambda good: good | {"image": good["image"] | {"width": 0}},
+        lambda good: good | {"image": good["image"] | {"format": "jpeg"}},
+        lambda good: good | {"image": good["image"] | {"format": "svg"}},
+    ],
+)
+async def test_what_is_not_as_agreed_is_a_validation_error_without_effect(side, spoil):
+    name = await side.records.create()
+    kind, message = await side.fault(MODEL, METHOD, spoil(result(name)))
+    assert (kind, bool(message)) == ("odoo.exceptions.ValidationError", True)
+    assert (await side.records.read(name))["version"] == 0
+
+
+async def test_an_oversized_image_is_a_validation_error(side):
+    name, content = await side.records.create(), b"\x89PNG\r\n\x1a\n" + bytes(32 * 2**20)
+    kind, message = await side.fault(MODEL, METHOD, result(name, content=content))
+    assert (kind, "larger than" in message) == ("odoo.exceptions.ValidationError", True)
+
+
+async def test_the_services_own_client_delivers(side):
+    name = await side.records.create()
+    client = OdooClient(side.url, database=DATABASE, login="aigen-bridge", api_key=side.key, timeout=60, concurrency=1)
+    try:
+        await client.apply_result(result(name))
+        await client.apply_result(result(name))
+    finally:
+        client.close()
+    assert (await side.records.read(name))["content"] == PICTURE

@@ -1,0 +1,133 @@
+"""What can be known of the Odoo addons without an Odoo: manifests, XML, access rights, translations."""
+
+import ast
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+ADDONS = Path(__file__).parents[2] / "addons"
+NAMES = sorted(path.parent.name for path in ADDONS.glob("*/__manifest__.py"))
+VIEW_ROOTS = {"form", "kanban", "list", "search", "xpath", "field", "filter"}
+INHERITED_FIELDS = {"id", "display_name", "create_date", "write_date", "create_uid", "write_uid"}
+DATA_TAGS = {"record", "menuitem"}
+ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
+
+addon = pytest.mark.parametrize("name", NAMES)
+
+
+def manifest(name):
+    return ast.literal_eval((ADDONS / name / "__manifest__.py").read_text())
+
+
+def classes(name) -> Iterator[tuple[str, str, set[str]]]:
+    """Kind of class, model and fields of every model class of an addon."""
+    for path in (ADDONS / name).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and node.bases:
+                given = {t.id: s.value for s in node.body if isinstance(s, ast.Assign) for t in s.targets}
+                model = given.get("_name") or given.get("_inherit")
+                if isinstance(model, ast.Constant):
+                    fields = {key for key, value in given.items() if ast.unparse(value).startswith("fields.")}
+                    kind = ast.unparse(node.bases[0]) if "_name" in given else "extension"
+                    yield kind, model.value, fields
+
+
+def fields_of(model) -> set[str]:
+    found = set(INHERITED_FIELDS)
+    for name in NAMES:
+        found |= {field for _, other, fields in classes(name) if other == model for field in fields}
+    return found
+
+
+def xml_files(name) -> list[Path]:
+    return [*(ADDONS / name).rglob("*.xml")]
+
+
+def test_there_are_addons():
+    assert NAMES == ["aigen_image", "aigen_image_utm"]
+
+
+@addon
+def test_the_manifest_is_complete_and_every_file_that_it_names_is_there(name):
+    found = manifest(name)
+    assert found["license"] == "LGPL-3"
+    assert re.fullmatch(r"18\.0\.\d+\.\d+\.\d+", found["version"])
+    assert all(found[key] for key in ("name", "summary", "author", "website", "category", "depends"))
+    for path in found.get("data", []) + found.get("demo", []):
+        assert (ADDONS / name / path).is_file(), path
+    for pattern in (entry for bundle in found.get("assets", {}).values() for entry in bundle):
+        assert any(ADDONS.glob(pattern)), pattern
+    assert (ADDONS / name / "LICENSE").read_text().lstrip().startswith("GNU LESSER GENERAL PUBLIC LICENSE")
+    for path in ("README.rst", "readme/DESCRIPTION.md", "static/description/icon.png"):
+        assert (ADDONS / name / path).is_file(), path
+
+
+@addon
+def test_every_data_file_is_listed_in_the_manifest(name):
+    found = manifest(name)
+    listed = set(found.get("data", []) + found.get("demo", []))
+    here = {path.relative_to(ADDONS / name).as_posix() for path in xml_files(name) if "static" not in path.parts}
+    assert here <= listed
+
+
+def test_the_addon_depends_on_nothing_but_the_base():
+    assert manifest("aigen_image")["depends"] == ["base", "web", "bus", "mail"]
+
+
+@addon
+def test_xml_is_well_formed_and_made_of_records(name):
+    for path in xml_files(name):
+        root = ET.parse(path).getroot()  # noqa: S314 - our own files
+        assert root.tag == ("templates" if "static" in path.parts else "odoo"), path
+        if root.tag == "odoo":
+            assert {child.tag for child in root} <= DATA_TAGS, path
+            assert all(child.get("id") for child in root), path
+
+
+@addon
+def test_views_show_fields_that_exist(name):
+    for path in xml_files(name):
+        for record in ET.parse(path).getroot().iterfind("record[@model='ir.ui.view']"):  # noqa: S314
+            model = record.findtext("field[@name='model']")
+            arch = record.find("field[@name='arch']")
+            assert arch is not None, path
+            assert {child.tag for child in arch} <= VIEW_ROOTS, path
+            if model != "res.config.settings":
+                shown = {field.get("name") for field in arch.iter("field")} - {"arch"}
+                assert shown <= fields_of(model), (path, shown - fields_of(model))
+
+
+@addon
+def test_every_model_has_access_rights(name):
+    kept = {model for kind, model, _ in classes(name) if kind in {"models.Model", "models.TransientModel"}}
+    path = ADDONS / name / "security" / "ir.model.access.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    assert {"model_" + model.replace(".", "_") for model in kept} <= {row["model_id:id"] for row in rows}
+    assert all(row["group_id:id"] for row in rows), "access for everybody"
+
+
+@addon
+@pytest.mark.parametrize("language", ["de", "es"])
+def test_every_text_is_translated(name, language):
+    folder = ADDONS / name / "i18n"
+    wanted = texts(folder / f"{name}.pot")
+    found = texts(folder / f"{language}.po")
+    assert wanted.keys() == found.keys()
+    assert [source for source, translated in found.items() if source and not translated] == []
+    for source, translated in found.items():
+        if source:
+            assert re.findall(r"%s|%\(\w+\)s", source) == re.findall(r"%s|%\(\w+\)s", translated), source
+
+
+def texts(path) -> dict[str, str]:
+    """Source texts and translations of a PO file."""
+    pairs = ENTRY.findall(path.read_text())
+    return {joined(source): joined(translated) for source, translated in pairs}
+
+
+def joined(quoted) -> str:
+    return "".join(ast.literal_eval(line) for line in quoted.strip().splitlines())

@@ -1,0 +1,99 @@
+"""A person at a browser: Chromium, driven by Playwright, in front of a real Odoo."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+WAIT = 120_000
+"""Milliseconds. The first page of a new Odoo takes long: the bundles are built."""
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1400, "height": 900}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "is_mobile": True,
+    "has_touch": True,
+}
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PICTURE = ".o_aigen_picture.o_aigen_loaded"
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium: the one that CHROMIUM names, or the machine's own."""
+    path = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    if not Path(path).exists():
+        pytest.skip(f"there is no Chromium at {path}; CHROMIUM says where one is")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Person:
+    """Somebody who works in Odoo; `errors` is what the browser complained of meanwhile."""
+
+    page: Page
+    url: str
+    errors: list[str] = field(default_factory=list)
+
+    @classmethod
+    def log_in(cls, browser: Browser, url: str, login: str, *, dark: bool = False, **device: Any) -> "Person":
+        """A person whose password is the login."""
+        context = browser.new_context(**(device or DESKTOP), reduced_motion="reduce")
+        context.set_default_timeout(WAIT)
+        context.add_cookies([{"name": "color_scheme", "value": "dark" if dark else "light", "url": url}])
+        person = cls(context.new_page(), url)
+        person.page.on("pageerror", lambda error: person.errors.append(str(error)))
+        person.page.on("console", person._hear)
+        person.page.goto(f"{url}/web/login")
+        person.page.fill("#login", login)
+        person.page.fill("#password", login)
+        person.page.click("button[type=submit]")
+        person.page.wait_for_selector(".o_main_navbar")
+        return person
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+    def open(self, path: str, until: str) -> None:
+        """Go to a page of the web client and wait for what is on it."""
+        self.page.goto(f"{self.url}/odoo/{path}")
+        self.page.wait_for_selector(until)
+
+    def wish(self, prompt: str, shape: str = "Square (1:1)") -> None:
+        """Open a new request and say what it should show."""
+        self.open("ai-images/new", "[name=prompt] textarea")
+        self.page.fill("[name=prompt] textarea", prompt)
+        self.page.select_option("[name=shape] select", label=shape)
+
+    def generate(self) -> None:
+        """Press the button and wait until it says that it is under way."""
+        self.page.locator("button[name=action_generate]").click()
+        self.page.wait_for_selector(".o_aigen_steps, .o_aigen_picture")
+
+    def seconds_until(self, selector: str) -> float:
+        """How long it takes until this is on the page."""
+        started = time.monotonic()
+        self.page.wait_for_selector(selector)
+        return time.monotonic() - started
+
+    def snap(self, name: str) -> None:
+        """Keep what the person sees, where SCREENSHOTS says."""
+        folder = os.environ.get("SCREENSHOTS")
+        if folder:
+            self.page.mouse.move(5, 400)
+            self.page.wait_for_function("() => [...document.images].slice(0, 12).every((image) => image.complete)")
+            self.page.wait_for_timeout(700)  # tooltips go, fonts and fades settle
+            self.page.screenshot(path=Path(folder) / f"{name}.png")

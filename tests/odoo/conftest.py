@@ -1,0 +1,36 @@
+"""A browser, and an Odoo that knows where the bridge is."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from real_odoo import RealOdoo
+from stage import KEYS
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first of these tests waits until Odoo is installed."""
+    for item in items:
+        if "tests/odoo" in item.path.as_posix():
+            item.add_marker(pytest.mark.timeout(1800))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    from browser import chromium  # noqa: PLC0415 - Playwright is there only for these tests (make e2e-odoo)
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def configure(real_odoo: RealOdoo) -> Any:
+    """Tell Odoo where the bridge is, as an administrator's settings do."""
+
+    def tell(url: str, key: str = KEYS["odoo"], ops_key: str = KEYS["ops"]) -> None:
+        for name, value in (("url", url), ("key", key), ("ops_key", ops_key)):
+            real_odoo.as_person("admin", "ir.config_parameter", "set_param", f"aigen_image.bridge_{name}", value)
+
+    return tell

@@ -1,0 +1,147 @@
+"""From pressing Generate to the picture on the page, in a real Odoo, over the real bridge, in a real browser."""
+
+import statistics
+
+import pytest
+from bridge_thread import running_bridge
+
+from aigen_bridge.sim.faults import Fault, FaultKind
+
+pytest.importorskip("playwright", reason="Playwright is not installed here (make e2e-odoo does that)")
+
+from browser import DESKTOP, PHONE, PICTURE, Person
+
+PROMPTS = (
+    "A market in the rain, neon lights",
+    "Birch forest in autumn, wide angle",
+    "An old tram at night",
+    "Sunflowers in front of a storm",
+    "A desk by the window, early spring",
+)
+
+
+@pytest.fixture
+def bridge(database_url, real_odoo, configure):
+    with running_bridge(database_url, real_odoo, flux_seconds=6) as bridge:
+        configure(bridge.url)
+        yield bridge
+
+
+@pytest.mark.parametrize(
+    ("name", "login", "device", "prompt", "shape"),
+    [
+        (
+            "desktop",
+            "ann",
+            DESKTOP,
+            "A lighthouse at dusk, seen from the sea, soft light, film grain",
+            "Landscape (4:3)",
+        ),
+        ("dark", "dan", DESKTOP, "Morning fog over quiet hills, long exposure", "Wide (16:9)"),
+        ("phone", "zoe", PHONE, "A kite over the dunes, late summer", "Photo, portrait (2:3)"),
+    ],
+)
+def test_a_person_asks_watches_and_sees(bridge, real_odoo, browser, name, login, device, prompt, shape):  # noqa: PLR0917
+    ann = Person.log_in(browser, real_odoo.url, login, dark=name == "dark", **device)
+    ann.wish(prompt, shape)
+    ann.snap(f"odoo-{name}-new")
+    ann.generate()
+    ann.page.wait_for_selector(".o_aigen_now:has-text('Being made')")
+    ann.snap(f"odoo-{name}-running")
+    ann.seconds_until(PICTURE)
+    ann.snap(f"odoo-{name}-ready")
+    ann.page.click("a[name=log]")
+    ann.page.wait_for_selector(".o_aigen_log li:has-text('Telling Odoo')")
+    if name != "desktop":  # that one is taken when there is more to see
+        ann.open("ai-images", ".o_aigen_thumb img")
+        ann.snap(f"odoo-{name}-gallery")
+    assert ann.errors == []
+
+
+def test_a_person_elsewhere_is_told(bridge, real_odoo, browser):
+    ann = Person.log_in(browser, real_odoo.url, "ann")
+    ann.wish("A quiet harbour in the morning")
+    ann.generate()
+    ann.open("ai-images", ".o_aigen_gallery")
+    told = ann.page.locator(".o_notification:has-text('A quiet harbour in the morning')")
+    told.wait_for()
+    ann.snap("odoo-desktop-notification")
+    told.get_by_role("button", name="Show").click()
+    ann.page.wait_for_selector(PICTURE)
+    assert ann.errors == []
+
+
+def test_words_of_others_are_never_markup(bridge, real_odoo, browser):
+    mia = Person.log_in(browser, real_odoo.url, "mia")
+    mia.wish("<b>bold</b> <img src=x onerror=\"document.title='taken over'\">")
+    mia.generate()
+    mia.page.wait_for_selector(PICTURE)
+    mia.open("ai-images", ".o_aigen_caption:has-text('<b>bold</b>')")
+    assert "taken over" not in mia.page.title()
+    assert mia.errors == []
+
+
+def test_without_the_bridge_it_waits_and_goes_out_when_the_bridge_is_back(database_url, real_odoo, browser, configure):
+    configure("http://127.0.0.1:9")
+    zoe = Person.log_in(browser, real_odoo.url, "zoe")
+    zoe.wish("A letter that waits for the postman")
+    zoe.generate()
+    zoe.page.wait_for_selector(".o_aigen_words:has-text('It is sent by itself')")
+    zoe.snap("odoo-desktop-waiting")
+    with running_bridge(database_url, real_odoo, flux_seconds=0) as bridge:
+        configure(bridge.url)
+        real_odoo.shell("env['aigen.image.request']._cron_push()\nenv.cr.commit()\n")
+        zoe.page.wait_for_selector(PICTURE)
+    assert zoe.errors == []
+
+
+def test_the_check_of_the_connection_says_what_is_wrong(bridge, real_odoo, browser, configure):
+    admin = Person.log_in(browser, real_odoo.url, "admin")
+    admin.open("settings#aigen_image", ".app_settings_block")
+    admin.page.locator(".settings_tab .tab[data-key=aigen_image]").click()
+    admin.page.get_by_role("button", name="Test connection").click()
+    admin.page.wait_for_selector(".modal:has-text('Everything is in order.')")
+    admin.snap("odoo-desktop-settings")
+    admin.page.get_by_role("button", name="Close").last.click()
+    configure(bridge.url, key="a key that nobody knows")
+    admin.open("settings#aigen_image", ".app_settings_block")
+    admin.page.locator(".settings_tab .tab[data-key=aigen_image]").click()
+    admin.page.get_by_role("button", name="Test connection").click()
+    admin.page.wait_for_selector(".modal:has-text('does not know this key')")
+    assert admin.errors == []
+
+
+def test_from_pressed_to_shown(database_url, real_odoo, browser, configure, record_property, capsys):
+    """Figures: with a picture that takes no time to make, what is left is Odoo, the bridge and the browser."""
+    with running_bridge(database_url, real_odoo, flux_seconds=0) as bridge:
+        configure(bridge.url)
+        ann = Person.log_in(browser, real_odoo.url, "ann")
+        seconds = []
+        for prompt in PROMPTS:
+            ann.wish(prompt, "Landscape (4:3)")
+            ann.page.locator("button[name=action_generate]").click()
+            seconds.append(ann.seconds_until(PICTURE))
+        ann.open("ai-images", ".o_aigen_thumb img")
+        ann.page.click(".o_facet_remove")
+        ann.page.locator(".o_searchview_dropdown_toggler").click()
+        ann.page.get_by_role("menuitemcheckbox", name="Ready").click()
+        ann.page.keyboard.press("Escape")
+        ann.page.wait_for_selector(".o_aigen_thumb img")
+        ann.snap("odoo-desktop-gallery")
+    record_property("pressed_to_shown_seconds", seconds)
+    with capsys.disabled():
+        print(f"\npressed to shown: median {statistics.median(seconds):.2f} s, all {[round(s, 2) for s in seconds]}")  # noqa: T201
+    assert statistics.median(seconds) < 30
+
+
+def test_what_failed_is_put_back_by_a_manager(bridge, real_odoo, browser):
+    bridge.chain.n8n.faults.add(Fault(kind=FaultKind.STATUS, status=503, route="webhook", times=4))
+    mia = Person.log_in(browser, real_odoo.url, "mia")
+    mia.wish("A bridge over a wide river")
+    mia.generate()
+    mia.page.wait_for_selector(".o_aigen_words:has-text('could not be reached')")  # after 1, 2 and 4 seconds
+    mia.snap("odoo-desktop-failed")
+    mia.page.locator("button[name=action_retrigger]").click()
+    mia.page.wait_for_selector(PICTURE)
+    mia.page.wait_for_selector(".o-mail-Message:has-text('put it back at the bridge')")
+    assert mia.errors == []

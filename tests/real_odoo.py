@@ -1,0 +1,175 @@
+"""A real Odoo 18 with the addon, on a database of its own. `ODOO_BIN` says how to start one; without it, tests skip."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from aigen_bridge.sim.serving import bind
+
+ADDONS = (Path(__file__).parent.parent / "addons", Path(__file__).parent / "odoo" / "addons")
+LOG = Path(__file__).parent.parent / ".e2e" / "odoo.log"
+"""What Odoo said, kept for whoever looks into a failed test."""
+ROLE = "odoo_e2e"
+"""Odoo refuses to work as `postgres`."""
+DATABASE, COPY = "odoo", "odoo_copy"
+INSTALL_SECONDS, START_SECONDS = 900, 180
+PEOPLE = """
+def person(login, name, group):
+    user = env["res.users"].with_context(no_reset_password=True).create({
+        "name": name, "login": login, "password": login, "groups_id": [(4, env.ref(group).id)],
+    })
+    return user
+person("ann", "Ann Example", "aigen_image.group_user")
+person("dan", "Dan Example", "aigen_image.group_user")
+person("zoe", "Zoe Example", "aigen_image.group_user")
+person("mia", "Mia Example", "aigen_image.group_manager")
+model = env["aigen.image.model"].create({"name": "Editorial photo", "steps": 28, "cfg": 3.5})
+env["aigen.image.model"].create({"name": "Watercolour", "steps": 24, "cfg": 4})
+key = env["res.users.apikeys"].with_user(env.ref("aigen_image.user_bridge")).sudo()._generate("rpc", "e2e", None)
+env.cr.commit()
+print("KEY=" + key)
+"""
+
+
+def odoo_command() -> list[str]:
+    """How to start Odoo. Skips the test where there is none."""
+    command = shlex.split(os.environ.get("ODOO_BIN", ""))
+    if not command:
+        pytest.skip("ODOO_BIN is not set: no real Odoo 18 here (make e2e-odoo ODOO_BIN=/path/to/odoo-bin)")
+    return command
+
+
+@dataclass(frozen=True)
+class RealOdoo:
+    """An Odoo that runs, and the key of the bridge's user."""
+
+    url: str
+    key: str
+    options: tuple[str, ...]
+    copy: tuple[str, ...]
+    """Options for a copy of the database that nobody serves: the addon's own tests run there."""
+
+    def shell(self, code: str) -> str:
+        """Run Python in `odoo-bin shell`; returns what it printed."""
+        return _run("shell", *self.options, "--no-http", "--log-level=error", stdin=code)
+
+    def rpc(self, service: str, method: str, *args: Any) -> Any:
+        """A JSON-RPC call; returns the whole answer."""
+        params = {"service": service, "method": method, "args": args}
+        body = json.dumps({"jsonrpc": "2.0", "method": "call", "params": params, "id": 1}).encode()
+        request = urllib.request.Request(f"{self.url}/jsonrpc", body, {"Content-Type": "application/json"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own address
+            return json.load(answer)
+
+    def as_person(self, login: str, model: str, method: str, *args: Any) -> Any:
+        """What a method answers to a person whose password is the login."""
+        uid = self.rpc("common", "login", DATABASE, login, login)["result"]
+        answer = self.rpc("object", "execute_kw", DATABASE, uid, login, model, method, list(args))
+        assert "error" not in answer, answer
+        return answer.get("result")
+
+
+def _run(*arguments: str, stdin: str = "", seconds: float = INSTALL_SECONDS) -> str:
+    done = subprocess.run(
+        [*odoo_command(), *arguments], input=stdin, capture_output=True, text=True, timeout=seconds, check=False
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done.stdout + done.stderr
+
+
+def make_database(postgres_url: str) -> None:
+    """An empty database for Odoo, and a role for it."""
+    with closing(psycopg.connect(postgres_url, autocommit=True)) as connection:
+        for name in (DATABASE, COPY):
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(ROLE)))
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN SUPERUSER PASSWORD 'odoo'").format(sql.Identifier(ROLE)))
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'unicode'").format(
+                sql.Identifier(DATABASE), sql.Identifier(ROLE)
+            )
+        )
+
+
+def copy_database(postgres_url: str, folder: Path) -> None:
+    """A second database like the first, with its files."""
+    with closing(psycopg.connect(postgres_url, autocommit=True)) as connection:
+        names = [sql.Identifier(name) for name in (COPY, ROLE, DATABASE)]
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(*names))
+    files = folder / "data" / "filestore"
+    shutil.copytree(files / DATABASE, files / COPY)
+
+
+def options_for(database: str, postgres_url: str, folder: Path) -> tuple[str, ...]:
+    """Odoo's options for that database, and for files below `folder`."""
+    parts = urlsplit(postgres_url)
+    host = parts.hostname or parse_qs(parts.query).get("host", [""])[0]
+    return (
+        f"--db_host={host}",
+        f"--db_port={parts.port or 5432}",
+        f"--db_user={ROLE}",
+        "--db_password=odoo",
+        f"--database={database}",
+        f"--data-dir={folder / 'data'}",
+        f"--addons-path={','.join(map(str, ADDONS))}",
+        "--config=/dev/null",
+    )
+
+
+@contextmanager
+def running_odoo(postgres_url: str, folder: Path, *, demo: bool = False) -> Iterator[RealOdoo]:
+    """Install the addon and its people, and serve until the block ends."""
+    make_database(postgres_url)
+    options, copy = (options_for(name, postgres_url, folder) for name in (DATABASE, COPY))
+    no_demo = () if demo else ("--without-demo=all",)
+    _run(*options, "--init=aigen_image,aigen_image_utm,aigen_image_dark", "--stop-after-init", "--no-http", *no_demo)
+    copy_database(postgres_url, folder)
+    said = _run("shell", *options, "--no-http", "--log-level=error", stdin=PEOPLE)
+    key = said.partition("KEY=")[2].split()[0]
+    with bind("127.0.0.1", 0) as door:
+        port = door.getsockname()[1]
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.open("w") as log:
+        process = subprocess.Popen(
+            [
+                *odoo_command(), *options, "--http-interface=127.0.0.1", f"--http-port={port}",
+                "--workers=0", "--max-cron-threads=1",
+            ],
+            stdout=log,
+            stderr=log,
+        )  # fmt: skip
+        try:
+            _until_healthy(f"http://127.0.0.1:{port}", process)
+            yield RealOdoo(f"http://127.0.0.1:{port}", key, options, copy)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, LOG.read_text()[-4000:]
+        with suppress(OSError), urllib.request.urlopen(f"{url}/web/health", timeout=5) as answer:  # noqa: S310
+            if answer.status == 200:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"Odoo did not start in {START_SECONDS} s:\n{LOG.read_text()[-4000:]}")
