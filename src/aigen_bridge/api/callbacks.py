@@ -10,7 +10,9 @@ from aigen_bridge import metrics
 from aigen_bridge.api.body import Limits
 from aigen_bridge.api.v1.messages import parse_callback
 from aigen_bridge.contracts.resources import CallbackReceipt
+from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
 from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError
+from aigen_bridge.domain.request import Status
 from aigen_bridge.domain.signature import SIGNATURE
 from aigen_bridge.pipeline.callback import Receipt, take_callback
 from aigen_bridge.store.quarantine import RefusedCallback
@@ -65,7 +67,15 @@ async def process(request: Request, parts: ApiParts, arrival: Arrival) -> Receip
     event = parse_callback(bytes(arrival.payload), request, image_beside=arrival.image is not None)
     version = event.payload_version or "none"
     metrics.CALLBACKS.labels(arrival.version, version if version in KNOWN_PAYLOAD_VERSIONS else "other").inc()
-    return await take_callback(parts.requests, parts.examine, event, arrival.image)
+    receipt = await take_callback(parts.requests, parts.examine, event, arrival.image)
+    _count(event, receipt)
+    return receipt
+
+
+def _count(event: ImageCompleted | ImageFailed, receipt: Receipt) -> None:
+    metrics.CALLBACKS_TAKEN.labels(receipt.status.value, "yes" if receipt.duplicate else "no").inc()
+    if receipt.status is Status.COMPLETED and not receipt.duplicate and isinstance(event, ImageCompleted):
+        metrics.IMAGE_BYTES.labels("callback").observe(event.image_metadata.size)
 
 
 async def _keep(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:

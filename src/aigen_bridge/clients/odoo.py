@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import odoorpc
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
+from aigen_bridge.clients import odoo_wire
 from aigen_bridge.clients.odoo_errors import translate
+from aigen_bridge.clients.outbound import Call, outbound
 from aigen_bridge.domain.errors import PermanentError
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
@@ -33,19 +35,24 @@ class OdooClient:
 
     async def apply_result(self, payload: Mapping[str, Any]) -> None:
         """Tell the addon how a request stands. Raises `TransientError` or `PermanentError`."""
+        with outbound("odoo", "POST", f"{self._url.geturl()}/jsonrpc") as call:
+            answer = await self._answer(dict(payload), call)
+            if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
+                raise PermanentError(
+                    "odoo_answer_unexpected",
+                    f"{MODEL}.{METHOD} gave no answer that we know: is the addon current?",
+                )
+
+    async def _answer(self, payload: dict[str, Any], call: Call) -> Any:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout):  # for login and call together
-                answer = await loop.run_in_executor(self._threads, self._call, dict(payload))
+                return await loop.run_in_executor(self._threads, self._call, payload, call)
         except TimeoutError as error:
             raise translate(error) from error
-        if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
-            raise PermanentError(
-                "odoo_answer_unexpected",
-                f"{MODEL}.{METHOD} gave no answer that we know: is the addon current?",
-            )
 
-    def _call(self, payload: dict[str, Any]) -> Any:
+    def _call(self, payload: dict[str, Any], call: Call) -> Any:
+        odoo_wire.current.set(call)  # of this thread
         try:
             return self._connecting()(self._execute, payload)
         except Exception as error:
@@ -72,6 +79,7 @@ class OdooClient:
             port=self._url.port or (443 if tls else 80),
             timeout=self._timeout,
             version=VERSION,
+            opener=odoo_wire.watched_opener(),
         )
 
     @staticmethod

@@ -136,6 +136,19 @@ class WorkerSettings(Section):
     lease: Duration = timedelta(seconds=90)
     poll: Duration = Field(timedelta(seconds=5), description="a look at the outbox even if nobody called")
     grace: Duration = Field(timedelta(seconds=20), description="time to finish what is in hand at SIGTERM")
+    metrics_host: str = Field("127.0.0.1", description="address of the port for Prometheus")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="none: a worker tells no metrics; 0: any free one"
+    )
+
+
+class MetricsSettings(Section):
+    """What Prometheus may read, at `/metrics` of the API and at the worker's port."""
+
+    enabled: bool = True
+    token: Key | None = Field(
+        None, description="asked for as `Authorization: Bearer …`; without it, everybody may read"
+    )
 
 
 class LogSettings(Section):

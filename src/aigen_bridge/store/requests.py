@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Row, Select, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
+from aigen_bridge import metrics
 from aigen_bridge.domain.image import CheckedImage, StoredImage
 from aigen_bridge.domain.request import AwaitedImage, Change, FailedBy, ImageRequest, Status
 from aigen_bridge.store import changes
@@ -68,6 +69,7 @@ class Requests:
         async with self._database.transaction() as connection:
             rows = await connection.execute(_ACCEPT, _columns(ordered))
             created = {row.request_id: row.created_at for row in rows}
+        metrics.MOVES.labels(Status.QUEUED.value).inc(len(created))
         known = await self.find([new.request_id for new in wanted if new.request_id not in created])
         answers = []
         for new in wanted:
