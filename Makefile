@@ -32,12 +32,12 @@ test: setup ## All tests, on a real PostgreSQL
 chaos: setup ## Kill everything at random for three minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
 
-check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift
+check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) pytest -q tests/contract/test_migrations.py
+	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_monitoring.py
 	$(RUN) aigen-bridge openapi --check
 	$(RUN) openapi-spec-validator openapi/aigen-bridge.json
 	$(UV) lock --check

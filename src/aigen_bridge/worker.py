@@ -19,6 +19,7 @@ from aigen_bridge.domain.errors import InternalError, PermanentError, StepError,
 from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import RetryAt, decide
+from aigen_bridge.expiry import watch_expiry
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import Settings, WorkerSettings
 from aigen_bridge.store.group_commit import GroupCommit
@@ -54,7 +55,8 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         log.info("worker.started", steps=list(lanes))
         try:
             sweeping = sweep(parts, stop)
-            await asyncio.gather(sweeping, *(lane.run(stop) for lane in lanes.values()))
+            expiry = watch_expiry(settings, stop)
+            await asyncio.gather(sweeping, expiry, *(lane.run(stop) for lane in lanes.values()))
         finally:
             for helper in helpers:
                 helper.cancel()

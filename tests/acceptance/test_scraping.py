@@ -26,10 +26,12 @@ async def _get(url: str, **headers: str) -> httpx.Response:
 async def test_whichever_process_answers_a_scrape_answers_for_all(configured: dict[str, str], tmp_path: Path) -> None:
     url, calls = f"http://127.0.0.1:{(port := _free_port())}", 24
     arguments = ("serve", "--processes", "2", "--port", str(port))
-    async with started(*arguments, environment=configured, cwd=tmp_path, ready=r"startup complete"):
+    async with started(*arguments, environment=configured, cwd=tmp_path, ready=r"startup complete") as running:
         for _ in range(calls):
             assert (await _get(f"{url}/health/live")).status_code == 200
         scrapes = [read((await _get(f"{url}/metrics")).text) for _ in range(6)]
+        running.process.terminate()  # so that it ends its processes, too
+        await running.process.wait()
     answered = {"route": "/health/live", "method": "GET", "status": "200"}
     assert {told.total("aigen_http_requests_total", **answered) for told in scrapes} == {float(calls)}
 

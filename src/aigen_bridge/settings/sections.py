@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
 
 from aigen_bridge.settings.values import AlertUrls, Duration, HttpUrl, Key, OriginUrl, RateLimit, SigningSecret
 
@@ -63,6 +63,9 @@ class OdooSettings(Section):
     database: str = Field(min_length=1)
     login: str = Field(min_length=1)
     api_key: SecretStr = Field(min_length=1, description="of a bot user that has no password")
+    api_key_expires: AwareDatetime | None = Field(
+        None, description="when Odoo will refuse that key; alerts come in time"
+    )
     timeout: Duration = timedelta(seconds=45)
     concurrency: int = Field(2, ge=1, le=64, description="calls in flight over all workers, at most")
     slow_after: Duration = Field(timedelta(seconds=2), description="a slower answer halves the calls in flight")
