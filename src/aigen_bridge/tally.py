@@ -8,7 +8,8 @@ from prometheus_client import Histogram
 from aigen_bridge import metrics
 from aigen_bridge.domain.outcome import Complete, Dead, Delivered, Done, Held, Outcome, Retry
 from aigen_bridge.domain.request import ImageRequest
-from aigen_bridge.store.leases import Claim, L, Settlement
+from aigen_bridge.store.leases import Claim, L, Lease, Settlement
+from aigen_bridge.tracing import Span
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +28,14 @@ def tally(settlement: Settlement[L], outcome: Outcome | None) -> None:
             metrics.IMAGE_BYTES.labels("fetch").observe(outcome.effect.image.described.size)
         if isinstance(outcome.effect, Delivered):
             _measure(claim.request, claim.claimed_at + took)
+
+
+def describe(span: Span, claim: Lease, outcome: Outcome) -> None:
+    """Say in the trace which try it was, of what, and how it ended."""
+    about = {f"aigen__{name}": value for name, value in claim.about.items()}
+    span.note(aigen__attempt=claim.attempt, aigen__entry_id=claim.entry_id, aigen__outcome=_name(outcome), **about)
+    if not isinstance(outcome, Done):
+        span.fail(outcome.error.code)
 
 
 def _measure(request: ImageRequest, delivered_at: datetime) -> None:

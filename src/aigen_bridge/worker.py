@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
-from aigen_bridge import metrics
+from aigen_bridge import metrics, tracing
 from aigen_bridge.domain.errors import InternalError, PermanentError, StepError, StoreUnavailableError
 from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.domain.request import Step
@@ -25,7 +25,7 @@ from aigen_bridge.settings import Settings, WorkerSettings
 from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.leases import Claim, L, Lease, Settlement
 from aigen_bridge.sweeper import sweep
-from aigen_bridge.tally import tally
+from aigen_bridge.tally import describe, tally
 from aigen_bridge.wiring import WorkerParts, open_worker
 
 CLAIM_MAX, SETTLE_MAX = 100, 200
@@ -172,7 +172,9 @@ class Lane(Generic[L]):
     async def _work(self, claim: L, asked_at: float) -> None:
         structlog.contextvars.bind_contextvars(step=claim.step.value, attempt=claim.attempt, **claim.about)
         started = time.monotonic()
-        outcome = await self._outcome(claim, asked_at)
+        with tracing.span(claim.step.value, "consumer", claim.traceparent) as span:
+            outcome = await self._outcome(claim, asked_at)
+            describe(span, claim, outcome)
         took = timedelta(seconds=time.monotonic() - started)
         await self._settle_within_lease(Settlement(claim, outcome, took), asked_at)
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from aigen_bridge import __version__, logs
+from aigen_bridge import __version__, logs, tracing
 from aigen_bridge.api import health, metrics, ops, ops_requests, problems
 from aigen_bridge.api.access import AccessMiddleware, begin_at_zero
 from aigen_bridge.api.auth import Keyring
@@ -83,6 +83,7 @@ def from_environment() -> FastAPI:
     """The application of one process of `aigen-bridge serve`."""
     settings = load(Settings)
     logs.configure(settings.log.level, settings.log.format)
+    tracing.start()
     return create_app(settings)
 
 
@@ -118,6 +119,7 @@ def _lifespan(settings: Settings) -> Any:
             app.state.parts = parts
             app.state.gauges = metrics.FreshGauges(GaugeReader(parts.database))
             yield
+        tracing.stop()
 
     return lifespan
 

@@ -9,6 +9,7 @@ import structlog
 import typer
 import uvicorn
 
+from aigen_bridge import tracing
 from aigen_bridge.cli.common import HOME, Home, Host, Port, complete_settings, configure_logs, say, until_stopped
 from aigen_bridge.metrics import shared_between_processes
 from aigen_bridge.metrics.port import metrics_port
@@ -28,6 +29,7 @@ def up(
     from aigen_bridge.local import up as run_up
 
     configure_logs()
+    tracing.start()
     until_stopped(lambda stop: run_up(home=home, host=host, port=port, stop=stop, say=say))
 
 
@@ -71,8 +73,10 @@ def worker() -> None:
     from aigen_bridge.worker import run_worker
 
     settings = complete_settings()
+    tracing.start()
     with _metrics_port(settings):
         until_stopped(lambda stop: run_worker(settings, stop))
+    tracing.stop()
 
 
 @contextmanager

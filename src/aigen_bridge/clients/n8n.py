@@ -45,6 +45,7 @@ class N8nWebhook:
             headers |= sign(self._signing_keys, message_id, datetime.now(UTC), body)
         with outbound("n8n", "POST", self._url) as call:
             call.bytes_out = len(body)
+            headers |= call.headers
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._connecting()(self._post, body, headers, call)

@@ -12,7 +12,10 @@ current: ContextVar[Call | None] = ContextVar("odoo_call", default=None)
 
 
 def watched_opener() -> OpenerDirector:
-    """An opener as odoorpc makes its own, that notes sizes and status of each exchange in `current`."""
+    """An opener as odoorpc makes its own, that notes sizes and status of each exchange in `current`.
+
+    The headers of `current` go out with it.
+    """
     return build_opener(HTTPCookieProcessor(CookieJar()), _Watch())
 
 
@@ -23,6 +26,8 @@ class _Watch(BaseHandler):
         call = current.get()
         if call is not None and isinstance(request.data, bytes):
             call.bytes_out += len(request.data)
+            for name, value in call.headers.items():
+                request.add_header(name, value)
         return request
 
     def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:  # noqa: ARG002 - urllib's shape

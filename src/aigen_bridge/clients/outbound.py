@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
 import structlog
 
-from aigen_bridge import metrics
+from aigen_bridge import metrics, tracing
 from aigen_bridge.domain.errors import StepError
 
 Destination = Literal["n8n", "odoo", "image"]
@@ -24,6 +24,8 @@ class Call:
     status: int | None = None
     bytes_out: int = 0
     bytes_in: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of the trace, for systems of ours; a stranger gets none."""
 
 
 @contextmanager
@@ -35,11 +37,16 @@ def outbound(destination: Destination, method: str, url: str) -> Iterator[Call]:
     call, started, where = Call(), time.monotonic(), _where(method, url)
     calling = f"{destination}.calling"
     log.debug(calling, **where)
-    try:
-        yield call
-    except StepError as error:
-        _tell(destination, call, time.monotonic() - started, error, where)
-        raise
+    with tracing.span(f"{method} {destination}", "client") as span:
+        call.headers = tracing.headers()
+        span.note(http__request__method=method, server__address=where["host"], url__path=where["path"])
+        try:
+            yield call
+        except StepError as error:
+            _tell(destination, call, time.monotonic() - started, error, where)
+            raise
+        finally:
+            span.note(http__response__status_code=call.status)
     _tell(destination, call, time.monotonic() - started, None, where)
 
 

@@ -105,7 +105,7 @@ class ImageRequest:
 
     `event` is EVT-AIG-001 as it goes to N8N, without the callback URL. `image` describes the accepted image,
     `awaited` one that still has to be fetched. `completed_at` is when it ended, however; `delivered_at` is when
-    Odoo knew this `version`.
+    Odoo knew this `version`. `traceparent` is the trace that everything done for it belongs to.
     """
 
     request_id: UUID
@@ -123,6 +123,7 @@ class ImageRequest:
     failed_by: FailedBy | None = None
     image: StoredImage | None = None
     awaited: AwaitedImage | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

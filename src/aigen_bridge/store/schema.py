@@ -65,6 +65,7 @@ requests = Table(
     Column("error_message", Text),
     Column("failed_by", Text),
     Column("image", JSONB(none_as_null=True)),
+    Column("traceparent", Text),  # of the span that accepted it, or as the caller sent it
     Column("awaited", JSONB(none_as_null=True)),  # an image that N8N has and we still have to fetch
     _moment("created_at", required=True),
     _moment("updated_at", required=True),
@@ -72,6 +73,7 @@ requests = Table(
     _moment("completed_at"),
     _moment("delivered_at"),
     _moment("callback_deadline_at"),
+    CheckConstraint("length(traceparent) = 55", name="traceparent"),
     CheckConstraint(_one_of("status", Status), name="status"),
     CheckConstraint(_one_of("failed_by", FailedBy), name="failed_by"),
     CheckConstraint("(status = 'failed') = (failed_by IS NOT NULL)", name="failed"),

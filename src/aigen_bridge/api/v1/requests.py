@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
+from aigen_bridge import tracing
 from aigen_bridge.api.auth import MAY_ASK, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.cursor import from_cursor, to_cursor, wrong_cursor
@@ -50,7 +51,9 @@ async def accept_request(request: Request, parts: Parts) -> Response:
     """
     body = await read_json(request, EVENT_LIMITS)
     event = parse_requested(bytes(body), request, callback_url=parts.settings.callback_url)
-    stored, created = await accept(parts.accept, event)
+    with tracing.span("accept", "server", request.headers.get("traceparent")) as span:
+        span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
+        stored, created = await accept(parts.accept, event, tracing.traceparent())
     where = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
     return _json(resource(stored), 202 if created else 200, where)
 
