@@ -1,8 +1,9 @@
 """Traces: one for each request, from the addon's call to the result in Odoo, whichever process works on it.
 
 The context is a `traceparent` (W3C Trace Context). It is kept with the request, so what happens minutes later, in
-another process, after a restart, joins the same trace. Without the extra `otel`, or without an exporter in the environment
-(`OTEL_EXPORTER_OTLP_ENDPOINT`), nothing is imported and no span is made; the caller's context is still passed on.
+another process, after a restart, joins the same trace. Without the extra `otel`, or without an exporter in the
+environment (`OTEL_EXPORTER_OTLP_ENDPOINT`), nothing is imported and no span is made; the caller's context is still
+passed on.
 """
 
 import importlib.util
@@ -77,7 +78,7 @@ def start() -> None:
     """Make spans from now on, if the environment names an exporter. To be called once by every process."""
     if not _is_wanted(os.environ):
         return
-    if importlib.util.find_spec("opentelemetry") is None or not _sdk_is_installed():
+    if not _sdk_is_installed():
         log.warning("traces.impossible", detail="OTEL_… is set, but the extra 'otel' is not installed.")
         return
     from aigen_bridge.tracing.otel import exporting  # noqa: PLC0415 - only who wants traces pays for it
