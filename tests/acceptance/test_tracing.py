@@ -75,7 +75,7 @@ import sys, aigen_bridge.api.app, aigen_bridge.worker, aigen_bridge.cli
 from aigen_bridge import tracing
 tracing.start()
 costly = ("opentelemetry.sdk", "opentelemetry.exporter", "google.protobuf", "aigen_bridge.tracing.otel")
-sys.exit(", ".join(name for name in sys.modules if name.startswith(costly)))
+sys.exit(", ".join(name for name in sys.modules if name.startswith(costly)) or None)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 

@@ -13,6 +13,7 @@ from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.cursor import from_cursor, to_cursor, wrong_cursor
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.parts import Parts
+from aigen_bridge.api.v1.ahead import ahead
 from aigen_bridge.api.v1.messages import parse_requested
 from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, resource, story
 from aigen_bridge.contracts import examples
@@ -126,12 +127,17 @@ async def read_image(request: Request, request_id: RequestId, parts: Parts) -> R
     responses=problems(401, 403, 404, 422, 429, 503),
 )
 async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
-    """Every state change and every attempt."""
+    """Every state change and every attempt, and what comes next."""
     found = await _found(parts, request_id)
     entries = story(found, await parts.timelines.read(request_id))
-    return _json(
-        Timeline(request_id=request_id, correlation_id=found.correlation_id, status=found.status, entries=entries)
+    told = Timeline(
+        request_id=request_id,
+        correlation_id=found.correlation_id,
+        status=found.status,
+        entries=entries,
+        next=ahead(found, await parts.timelines.prospect(request_id)),
     )
+    return _json(told)
 
 
 @router.post(
