@@ -8,7 +8,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --all-extras
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .tools/bin/uv:
 	$(PYTHON) -m venv .tools
@@ -31,6 +31,9 @@ test: setup ## All tests, on a real PostgreSQL
 
 chaos: setup ## Kill everything at random for three minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
+
+e2e-observe: setup ## Faults on purpose: which alert fires when, which mail arrives where (needs Debian's prometheus, prometheus-alertmanager)
+	PYTHONPATH=tests $(RUN) python -m alarm $(ARGS)
 
 check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks
 	$(RUN) ruff format --check .
@@ -56,4 +59,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos check openapi format image clean
+.PHONY: help setup demo up test chaos e2e-observe check openapi format image clean

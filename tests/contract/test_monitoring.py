@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from alarm import rendering
 from monitoring import DEPLOY, prometheus, tool
 from stage import Stage
 
@@ -116,6 +117,28 @@ def test_every_link_of_the_runbooks_leads_somewhere() -> None:
         titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
         anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
         assert not anchor or anchor in anchors, target
+
+
+# ---- the shortened times of `make e2e-observe`
+
+
+def test_the_run_with_faults_changes_nothing_but_times(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(rendering.rules())
+    checked("promtool", "check", "rules", str(tmp_path / "rules.yml"))
+    faster = [rule for group in yaml.safe_load(rendering.rules())["groups"] for rule in group["rules"]]
+
+    def timeless(rule: dict[str, Any]) -> dict[str, Any]:
+        return rule | {"expr": re.sub(r"\[\w+\]", "[]", rule["expr"]), "for": "for" in rule}
+
+    assert [timeless(rule) for rule in faster] == [timeless(rule) for rule in RULES]
+
+
+@pytest.mark.parametrize(
+    ("real", "short"), [("5m", "15000ms"), ("15m", "45000ms"), ("30s", "1500ms"), ("10s", "500ms")]
+)
+def test_times_are_divided(real: str, short: str) -> None:
+    assert rendering.shorter(real) == short
+    assert rendering.shorter("1m", least=8) == "8000ms"
 
 
 # ---- what the dashboards show

@@ -46,6 +46,7 @@ class _Server(ThreadingHTTPServer):
 def _handler(token: str | None) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = READ_SECONDS
+        server_version, sys_version = "aigen-bridge", ""
 
         def do_GET(self) -> None:
             if self.path.partition("?")[0] != "/metrics":
@@ -54,6 +55,9 @@ def _handler(token: str | None) -> type[BaseHTTPRequestHandler]:
                 self._answer(401, b"The bearer token of AIGEN_METRICS__TOKEN is missing or wrong.\n")
             else:
                 self._answer(200, as_text())
+
+        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the library's name
+            """Scrapes are no news, and what a stranger sends is not for our log."""
 
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response_only(status)
