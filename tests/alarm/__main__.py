@@ -55,6 +55,8 @@ async def _play(scene: Scene, here: Ground) -> list[str]:
         await _mail(here, scene, who, over=True, since=mended)
     last = here.mailbox.about(scene.alert, scene.to, over=True, since=mended)[-1]
     others = {name for mail in here.mailbox.mails if mail.at >= began for name in mail.alerts} - {scene.alert}
+    if said := others & scene.follows:
+        raise NotHeardError(f"{', '.join(sorted(said))} should have been silent: it follows from {scene.alert}")
     times = (f"{fired:.0f} s", f"{first.at - began:.0f} s", f"{over:.0f} s", f"{last.at - mended:.0f} s")
     return [scene.name, scene.alert, *times[:2], ", ".join(told), *times[2:], ", ".join(sorted(others))]
 

@@ -24,7 +24,7 @@ from stage import CLIENTS, KEYS, REQUESTS, make_event, sqlalchemy_url
 ASK_EVERY = 0.5
 """Seconds between two requests."""
 SETTINGS: dict[str, Any] = {
-    "callback": {"deadline": "8s"},
+    "callback": {"deadline": "15s"},
     "alerts": {"window": "10s"},
     "worker": {"poll": "1s", "metrics_port": 0},
 }

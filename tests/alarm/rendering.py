@@ -13,7 +13,7 @@ import yaml
 from monitoring import DEPLOY
 
 FASTER = 20
-LEAST = 8.0
+LEAST = 12.0
 WAITS = ("group_wait", "group_interval", "repeat_interval", "resolve_timeout")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"(\d+)(ms|s|m|h)")

@@ -15,7 +15,7 @@ L1, DEVELOPMENT, N8N = "operations-l1@example.com", "development-l2@example.com"
 class Scene:
     """One fault. `within` seconds (of the shortened time, on a busy machine) the first mail must be there.
 
-    `second` is told, too, because the fault lasts.
+    `second` is told, too, because the fault lasts. Nobody is told of what `follows`.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Scene:
     mends: Act
     within: float = 60
     second: str | None = None
+    follows: frozenset[str] = frozenset()
 
 
 def _faults(pick: Callable[[Ground], Faults], *faults: Fault) -> Act:
@@ -79,6 +80,7 @@ SCENES = (
         _faults(_n8n, _fault(FaultKind.STATUS, "webhook", None)),
         _cleared(_n8n, then="replay"),
         second=DEVELOPMENT,
+        follows=frozenset({"AigenWebhookErrorRate", "AigenWebhookSlow", "AigenWebhookFailing"}),
     ),
     Scene(
         "N8N refuses the key",

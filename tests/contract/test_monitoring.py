@@ -138,7 +138,7 @@ def test_the_run_with_faults_changes_nothing_but_times(tmp_path: Path) -> None:
 )
 def test_times_are_divided(real: str, short: str) -> None:
     assert rendering.shorter(real) == short
-    assert rendering.shorter("1m", least=8) == "8000ms"
+    assert rendering.shorter("1m", least=12) == "12000ms"
 
 
 # ---- what the dashboards show
