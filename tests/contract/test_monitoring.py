@@ -194,4 +194,5 @@ async def test_prometheus_knows_every_metric_and_can_work_out_every_expression(r
         shown = await server.value('aigen_end_to_end_seconds_count{status="completed"}')
 
     assert unknown == set()
-    assert shown == 1
+    assert shown is not None
+    assert shown >= 1
