@@ -93,17 +93,16 @@ async def _play_all(home: Path, wanted: list[str]) -> bool:
         console.print(table)
         for mail in here.mailbox.mails:
             console.print(f"  {mail.to}: {mail.subject}", markup=False, highlight=False)
-    return not failures
+    return bool(table.rows) and not failures
 
 
 def main() -> None:
     """Play them all, or those that an argument names."""
     missing = [names[0] for names in TOOLS if not any(shutil.which(name) for name in names)]
     if missing:
-        console.print(
-            f"Skipped: {', '.join(missing)} not installed. Debian: apt-get install prometheus prometheus-alertmanager"
-        )
-        raise SystemExit(0)
+        say = f"Not installed: {', '.join(missing)}. Debian: apt-get install prometheus prometheus-alertmanager"
+        console.print(say, soft_wrap=True)
+        raise SystemExit(2)
     home = Path(tempfile.mkdtemp(prefix="aigen-alarm-"))
     well = asyncio.run(_play_all(home, sys.argv[1:]))
     if well:

@@ -68,7 +68,7 @@ def _parts(request: dict[str, Any]) -> str:
         if since in at and until in at
     ]
     whole = span((max(at.values()) - at["createdAt"]).total_seconds())
-    return f"{whole} so far as it went" + (f": {', '.join(parts)}" if parts else "")
+    return f"{whole}: {', '.join(parts)}" if parts else "nothing is done yet"
 
 
 def _ahead(following: dict[str, Any]) -> str:
