@@ -23,14 +23,14 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \
-    /uv/bin/uv sync --frozen --no-dev --no-install-project
+    /uv/bin/uv sync --frozen --no-dev --extra otel --no-install-project
 
 COPY README.md LICENSE ./
 COPY migrations migrations
 COPY src src
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \
-    /uv/bin/uv sync --frozen --no-dev --no-editable
+    /uv/bin/uv sync --frozen --no-dev --extra otel --no-editable
 
 
 FROM ${PYTHON_IMAGE}

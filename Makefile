@@ -8,7 +8,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --all-extras
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .tools/bin/uv:
 	$(PYTHON) -m venv .tools
@@ -39,13 +39,16 @@ e2e-odoo: setup ## The addon in a real Odoo 18, with a browser (ODOO_BIN=/path/t
 chaos: setup ## Kill everything at random for three minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
 
-check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift
+e2e-observe: setup ## Faults on purpose: which alert fires when, which mail arrives where (needs Debian's prometheus, prometheus-alertmanager)
+	PYTHONPATH=tests $(RUN) python -m alarm $(ARGS)
+
+check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) pylint --disable=consider-merging-classes-inherited addons/aigen_image addons/aigen_image_utm
-	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py
+	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py tests/contract/test_monitoring.py
 	$(RUN) aigen-bridge openapi --check
 	$(RUN) openapi-spec-validator openapi/aigen-bridge.json
 	$(UV) lock --check
@@ -64,4 +67,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test e2e-n8n e2e-odoo chaos check openapi format image clean
+.PHONY: help setup demo up test chaos e2e-n8n e2e-odoo e2e-observe check openapi format image clean

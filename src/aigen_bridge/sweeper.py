@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
     """Sweep now and after every poll, until `stop` is set. Every worker does; the store keeps them apart."""
     while not stop.is_set():
+        metrics.LOOPS.labels("sweep").set_to_current_time()
         try:
             await _expire(parts.sweeps, parts.settings)
             await _reconcile(parts.sweeps)

@@ -14,15 +14,18 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
+from aigen_bridge import metrics, tracing
 from aigen_bridge.domain.errors import InternalError, PermanentError, StepError, StoreUnavailableError
-from aigen_bridge.domain.outcome import Dead, Done, Held, Outcome, Retry
+from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import RetryAt, decide
+from aigen_bridge.expiry import watch_expiry
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import Settings, WorkerSettings
 from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.leases import Claim, L, Lease, Settlement
 from aigen_bridge.sweeper import purge_regularly, sweep
+from aigen_bridge.tally import describe, tally
 from aigen_bridge.wiring import WorkerParts, open_worker
 
 CLAIM_MAX, SETTLE_MAX = 100, 200
@@ -53,7 +56,8 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         try:
             sweeping = sweep(parts, stop)
             purging = purge_regularly(parts.retention, settings.retention, stop)
-            await asyncio.gather(sweeping, purging, *(lane.run(stop) for lane in lanes.values()))
+            expiry = watch_expiry(settings, stop)
+            await asyncio.gather(sweeping, purging, expiry, *(lane.run(stop) for lane in lanes.values()))
         finally:
             for helper in helpers:
                 helper.cancel()
@@ -111,6 +115,7 @@ class Lane(Generic[L]):
         try:
             while not stop.is_set():
                 self.wake.clear()
+                metrics.LOOPS.labels(self._runner.step.value).set_to_current_time()
                 pause = await self._claim()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.wake.wait(), pause)
@@ -166,8 +171,11 @@ class Lane(Generic[L]):
         self.wake.set()
 
     async def _work(self, claim: L, asked_at: float) -> None:
+        structlog.contextvars.bind_contextvars(step=claim.step.value, attempt=claim.attempt, **claim.about)
         started = time.monotonic()
-        outcome = await self._outcome(claim, asked_at)
+        with tracing.span(claim.step.value, "consumer", claim.traceparent) as span:
+            outcome = await self._outcome(claim, asked_at)
+            describe(span, claim, outcome)
         took = timedelta(seconds=time.monotonic() - started)
         await self._settle_within_lease(Settlement(claim, outcome, took), asked_at)
 
@@ -180,7 +188,7 @@ class Lane(Generic[L]):
         except StoreUnavailableError as error:
             failure = InternalError(error.code, error.detail)
         except Exception as error:
-            log.exception("step.bug", step=claim.step.value, **claim.about)
+            log.exception("step.bug")
             failure = InternalError("unexpected", f"{type(error).__name__} (see the log).", tries=BUG_TRIES)
         now = claim.claimed_at + timedelta(seconds=time.monotonic() - asked_at)
         until = self._runner.policy.until(claim.began_at, claim.give_up_at)
@@ -203,7 +211,7 @@ class Lane(Generic[L]):
         while True:
             try:
                 outcome = await self._settle(settlement)
-                _log_outcome(settlement, outcome)
+                tally(settlement, outcome)
             except StoreUnavailableError as error:
                 if time.monotonic() + STORE_PAUSE > until:
                     log.error("entry.not_settled", entry_id=settlement.claim.entry_id, detail=error.detail)  # noqa: TRY400
@@ -226,21 +234,3 @@ class Lane(Generic[L]):
                 await self._queue.release(claims)
             except StoreUnavailableError as error:  # their leases run out by themselves
                 log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
-
-
-def _log_outcome(settlement: Settlement[L], outcome: Outcome | None) -> None:
-    claim = settlement.claim
-    facts = {**claim.about, "attempt": claim.attempt, "duration_ms": round(settlement.took.total_seconds() * 1000, 1)}
-    if outcome is None:
-        log.warning("entry.no_longer_ours", entry_id=claim.entry_id, **facts)
-        return
-    event = f"{claim.step}.{type(outcome).__name__.lower()}"
-    match outcome:
-        case Done():
-            log.info(event, **facts)
-        case Retry(at, error):
-            log.warning(event, **facts, code=error.code, detail=error.detail, next_try_at=at.isoformat())
-        case Held(error):
-            log.warning(event, **facts, code=error.code, detail=error.detail)
-        case Dead(error):
-            log.error(event, **facts, code=error.code, detail=error.detail)

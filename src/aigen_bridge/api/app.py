@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from aigen_bridge import __version__, logs
-from aigen_bridge.api import health, n8n_failures, ops, ops_requests, problems
+from aigen_bridge import __version__, logs, tracing
+from aigen_bridge.api import health, metrics, n8n_failures, ops, ops_requests, problems
+from aigen_bridge.api.access import AccessMiddleware, begin_at_zero
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.correlation import CorrelationMiddleware
 from aigen_bridge.api.deprecation import DeprecationMiddleware
@@ -19,6 +20,7 @@ from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
 from aigen_bridge.settings import Settings, load
+from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.wiring import open_api
 
 DESCRIPTION = """
@@ -35,6 +37,16 @@ everyone involved learns how it ended.
   goes) and `Link` (what to do instead).
 """
 
+ROUTERS = (
+    requests.router,
+    callback.router,
+    callback_v2.router,
+    n8n_failures.router,
+    ops.router,
+    ops_requests.router,
+    health.router,
+    metrics.router,
+)
 webhooks = APIRouter()
 
 
@@ -61,6 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = _assemble(_lifespan(settings))
     if settings.deprecated:
         app.add_middleware(DeprecationMiddleware, deprecated=settings.deprecated)
+    app.add_middleware(AccessMiddleware)
+    begin_at_zero(ROUTERS)
     app.state.keyring = Keyring(settings.clients)
     app.state.rate_limits = RateLimits(settings)
     return app
@@ -70,6 +84,7 @@ def from_environment() -> FastAPI:
     """The application of one process of `aigen-bridge serve`."""
     settings = load(Settings)
     logs.configure(settings.log.level, settings.log.format)
+    tracing.start()
     return create_app(settings)
 
 
@@ -91,15 +106,7 @@ def _assemble(lifespan: Any) -> FastAPI:
     )
     app.add_middleware(CorrelationMiddleware, on_bug=problems.on_bug)
     problems.install(app)
-    for router in (
-        requests.router,
-        callback.router,
-        callback_v2.router,
-        n8n_failures.router,
-        ops.router,
-        ops_requests.router,
-        health.router,
-    ):
+    for router in ROUTERS:
         app.include_router(router)
     app.webhooks.include_router(webhooks)
     _add_messages(app)
@@ -111,7 +118,9 @@ def _lifespan(settings: Settings) -> Any:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_api(settings) as parts:
             app.state.parts = parts
+            app.state.gauges = metrics.FreshGauges(GaugeReader(parts.database))
             yield
+        tracing.stop()
 
     return lifespan
 

@@ -1,16 +1,19 @@
 """What both versions of the callback do once the bytes are in: parse, take, and keep what cannot be used."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 from fastapi import Request
 from fastapi.responses import Response
 
-from aigen_bridge import metrics
+from aigen_bridge import metrics, tracing
 from aigen_bridge.api.body import Limits
 from aigen_bridge.api.v1.messages import parse_callback
 from aigen_bridge.contracts.resources import CallbackReceipt
+from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
 from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError
+from aigen_bridge.domain.request import Status
 from aigen_bridge.domain.signature import SIGNATURE
 from aigen_bridge.pipeline.callback import Receipt, take_callback
 from aigen_bridge.store.quarantine import RefusedCallback
@@ -65,7 +68,26 @@ async def process(request: Request, parts: ApiParts, arrival: Arrival) -> Receip
     event = parse_callback(bytes(arrival.payload), request, image_beside=arrival.image is not None)
     version = event.payload_version or "none"
     metrics.CALLBACKS.labels(arrival.version, version if version in KNOWN_PAYLOAD_VERSIONS else "other").inc()
-    return await take_callback(parts.requests, parts.examine, event, arrival.image)
+    with tracing.span("callback", "server", await _trace(parts, event.request_id, request)) as span:
+        span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
+        receipt = await take_callback(parts.requests, parts.examine, event, arrival.image)
+        span.note(aigen__status=receipt.status.value, aigen__duplicate=receipt.duplicate)
+    _count(event, receipt)
+    return receipt
+
+
+async def _trace(parts: ApiParts, request_id: UUID, request: Request) -> str | None:
+    """The request's own trace. N8N's span in it is the parent, if N8N passed one on."""
+    if not tracing.is_on():
+        return None
+    ours, theirs = await parts.requests.traceparent(request_id), request.headers.get("traceparent")
+    return theirs if ours is None or tracing.trace_id(theirs) == tracing.trace_id(ours) else ours
+
+
+def _count(event: ImageCompleted | ImageFailed, receipt: Receipt) -> None:
+    metrics.CALLBACKS_TAKEN.labels(receipt.status.value, "yes" if receipt.duplicate else "no").inc()
+    if receipt.status is Status.COMPLETED and not receipt.duplicate and isinstance(event, ImageCompleted):
+        metrics.IMAGE_BYTES.labels("callback").observe(event.image_metadata.size)
 
 
 async def _keep(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:

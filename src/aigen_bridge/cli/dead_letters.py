@@ -10,7 +10,7 @@ from rich.table import Table
 
 from aigen_bridge.cli.common import fail, say
 from aigen_bridge.cli.operate import DEAD_LETTERS, Api, local_api
-from aigen_bridge.cli.requests import show_story
+from aigen_bridge.cli.story import show_story
 from aigen_bridge.cli.times import moment
 
 app = typer.Typer(help="What needs a person: list, show, replay, discard.", no_args_is_help=True)

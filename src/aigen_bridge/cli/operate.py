@@ -21,8 +21,10 @@ REQUESTS = "/api/v1/influencegen/ai-image-requests"
 class Api:
     """Calls that end the command with the problem's own words when they are refused."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client = client
+        self.url = url
+        """Where others reach the same API."""
 
     async def get(self, path: str, **query: Any) -> Any:
         """Read something."""
@@ -53,4 +55,4 @@ async def local_api() -> AsyncIterator[Api]:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://local", headers={"X-API-Key": key}) as client,
     ):
-        yield Api(client)
+        yield Api(client, settings.public_url)

@@ -1,29 +1,26 @@
-"""`aigen-bridge requests`: one request's whole story."""
+"""`aigen-bridge requests`: find requests, and read one's whole story."""
 
 import asyncio
-from datetime import datetime
+import json
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from aigen_bridge.cli.common import say
-from aigen_bridge.cli.operate import REQUESTS, Api, local_api
+from aigen_bridge.cli.operate import REQUESTS, local_api
+from aigen_bridge.cli.story import ago, show_story, status_text
+from aigen_bridge.cli.times import moment
+from aigen_bridge.domain.request import Status
 
-app = typer.Typer(help="Requests: show one.", no_args_is_help=True)
-
-COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow"}
-
-
-@app.callback()
-def requests() -> None:
-    """Requests: show one."""
+app = typer.Typer(help="Requests: list them, show one.", no_args_is_help=True)
 
 
 @app.command()
 def show(request_id: Annotated[str, typer.Argument(help="The requestId.")]) -> None:
-    """Show how a request stands and everything that happened to it."""
+    """Show how a request stands, everything that happened to it, and what comes next."""
 
     async def run() -> None:
         async with local_api() as api:
@@ -32,33 +29,46 @@ def show(request_id: Annotated[str, typer.Argument(help="The requestId.")]) -> N
     asyncio.run(run())
 
 
-async def show_story(api: Api, request_id: str) -> None:
-    """Print how a request stands, and its timeline."""
-    request = await api.get(f"{REQUESTS}/{request_id}")
-    timeline = await api.get(f"{REQUESTS}/{request_id}/timeline")
-    console = Console()
-    colour = COLOURS.get(request["status"], "cyan")
-    console.print(f"Request {request_id}: [{colour}]{request['status']}[/], version {request['version']}")
-    console.print(f"  correlation id {request['correlationId']}", highlight=False)
-    if request["errorMessage"]:
-        console.print(f"  {request['errorCode']}: {request['errorMessage']}", markup=False, highlight=False)
-    told = request["deliveredAt"]
-    console.print(f"  Odoo knew at {told}" if told else "  Odoo does not know this version yet", highlight=False)
-    console.print(_story(request, timeline["entries"]))
-    if purged := timeline["attemptsPurgedAt"]:
-        console.print(f"  Attempts before {purged} are no longer kept", highlight=False)
-    say(f'curl "$BRIDGE{REQUESTS}/{request_id}/timeline" -H "X-API-Key: $OPS_KEY"\n')
+@app.command(name="list")
+def list_requests(
+    failed: Annotated[bool, typer.Option("--failed", help="The same as --status failed.")] = False,
+    status: Annotated[Status | None, typer.Option(help="Only those in this state.")] = None,
+    since: Annotated[str | None, typer.Option(help="Asked for since: 2h, 3d, or an ISO 8601 time.")] = None,
+    until: Annotated[str | None, typer.Option(help="Asked for before: 2h, 3d, or an ISO 8601 time.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List them, newest first."""
+    if failed and status not in {None, Status.FAILED}:
+        raise typer.BadParameter("--failed and another --status exclude each other")
+    query = {
+        "status": Status.FAILED.value if failed else status and status.value,
+        "createdAfter": moment(since),
+        "createdBefore": moment(until),
+    }
 
-
-def _story(request: dict[str, Any], entries: list[dict[str, Any]]) -> Table:
-    table = Table("after", "what", "took", "detail")
-    start = datetime.fromisoformat(request["createdAt"])
-    for entry in entries:
-        after = f"{(datetime.fromisoformat(entry['at']) - start).total_seconds():.3f} s"
-        if entry["kind"] == "state":
-            colour = COLOURS.get(entry["status"], "cyan")
-            table.add_row(after, f"[bold {colour}]{entry['status']}[/]", "", entry["note"] or "")
+    async def run() -> None:
+        async with local_api() as api:
+            page = await api.get(REQUESTS, limit=limit, **query)
+        if as_json:
+            say(json.dumps(page, indent=2))
         else:
-            took, detail = f"{entry['durationMs']:.0f} ms", entry["detail"] or ""
-            table.add_row(after, f"{entry['step']} #{entry['number']} {entry['outcome']}", took, detail)
-    return table
+            _print(page)
+
+    asyncio.run(run())
+
+
+def _print(page: dict[str, Any]) -> None:
+    if not page["items"]:
+        say("No such requests.")
+        return
+    table = Table("asked", "request", "status", "Odoo knows", "error")
+    table.columns[1].no_wrap = True  # to be copied
+    for request in page["items"]:
+        error = ": ".join(text for text in (request["errorCode"], request["errorMessage"]) if text)
+        knows = "yes" if request["deliveredAt"] else "no"
+        asked = ago(request["createdAt"])
+        table.add_row(asked, request["requestId"], status_text(request["status"]), knows, escape(error[:120]))
+    Console(highlight=False).print(table)
+    if page["nextCursor"]:
+        say("There are more: raise --limit, or filter.")

@@ -1,15 +1,22 @@
 """The commands that run the service."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Annotated, Any
 
+import structlog
 import typer
 import uvicorn
 
+from aigen_bridge import tracing
 from aigen_bridge.cli.common import HOME, Home, Host, Port, complete_settings, configure_logs, say, until_stopped
-from aigen_bridge.settings import TlsSettings, load
+from aigen_bridge.metrics import shared_between_processes
+from aigen_bridge.metrics.port import metrics_port
+from aigen_bridge.settings import Settings, TlsSettings, load
 
 app = typer.Typer()
+log = structlog.get_logger(__name__)
 
 
 @app.command()
@@ -22,6 +29,7 @@ def up(
     from aigen_bridge.local import up as run_up
 
     configure_logs()
+    tracing.start()
     until_stopped(lambda stop: run_up(home=home, host=host, port=port, stop=stop, say=say))
 
 
@@ -33,20 +41,21 @@ def serve(
 ) -> None:
     """The API. Everything must be configured. With several processes, SIGHUP replaces one after the other."""
     settings = complete_settings()  # wrong settings stop here, not in the processes
-    uvicorn.run(
-        "aigen_bridge.api.app:from_environment",
-        factory=True,
-        host=host,
-        port=port,
-        workers=processes,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=20,
-        timeout_worker_healthcheck=60,  # a replacement may take a while to start on a busy machine
-        timeout_keep_alive=75,  # longer than callers keep connections
-        **_tls(settings.tls),
-    )
+    with shared_between_processes() if processes > 1 else nullcontext():
+        uvicorn.run(
+            "aigen_bridge.api.app:from_environment",
+            factory=True,
+            host=host,
+            port=port,
+            workers=processes,
+            log_config=None,
+            access_log=False,  # api/access.py tells more
+            server_header=False,
+            timeout_graceful_shutdown=20,
+            timeout_worker_healthcheck=60,  # a replacement may take a while to start on a busy machine
+            timeout_keep_alive=75,  # longer than callers keep connections
+            **_tls(settings.tls),
+        )
 
 
 def _tls(tls: TlsSettings) -> dict[str, Any]:
@@ -65,7 +74,22 @@ def worker() -> None:
     from aigen_bridge.worker import run_worker
 
     settings = complete_settings()
-    until_stopped(lambda stop: run_worker(settings, stop))
+    tracing.start()
+    with _metrics_port(settings):
+        until_stopped(lambda stop: run_worker(settings, stop))
+    tracing.stop()
+
+
+@contextmanager
+def _metrics_port(settings: Settings) -> Iterator[None]:
+    """The worker's port for Prometheus, if it is to have one."""
+    if settings.worker.metrics_port is None or not settings.metrics.enabled:
+        yield
+        return
+    token = settings.metrics.token.get_secret_value() if settings.metrics.token else None
+    with metrics_port(settings.worker.metrics_host, settings.worker.metrics_port, token) as url:
+        log.info("metrics.ready", url=url)
+        yield
 
 
 @app.command()

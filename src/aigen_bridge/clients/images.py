@@ -12,6 +12,7 @@ import httpx
 
 from aigen_bridge.clients.guard import CONNECT_SECONDS, GuardedNetwork, Resolver, resolve
 from aigen_bridge.clients.http_errors import refusal, silence
+from aigen_bridge.clients.outbound import outbound
 from aigen_bridge.domain.address import SHOWN_MAX, IPNetwork, WebAddress, checked_redirect, checked_url
 from aigen_bridge.domain.errors import PermanentError, StepError
 from aigen_bridge.domain.image import MEDIA_TYPES
@@ -55,11 +56,14 @@ class ImageFetcher:
         Raises `TransientError` or `PermanentError`. No message of theirs has the URL's query.
         """
         address = checked_url(url, allow_http=self._allow_http, allowed_hosts=self._allowed_hosts)
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await self._followed(address)
-        except TimeoutError as error:
-            raise silence(str(address), error) from error
+        with outbound("image", "GET", str(address)) as call:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    content = await self._followed(address)
+            except TimeoutError as error:
+                raise silence(str(address), error) from error
+            call.status, call.bytes_in = httpx.codes.OK, len(content)
+            return content
 
     async def close(self) -> None:
         """Nothing to close: no connection outlives its request."""

@@ -12,6 +12,7 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from aigen_bridge.clients.http_errors import excerpt, refusal, silence
+from aigen_bridge.clients.outbound import Call, outbound
 from aigen_bridge.domain.signature import sign
 
 QUICK_TRIES, QUICK_WAIT = 2, 0.05
@@ -42,18 +43,24 @@ class N8nWebhook:
         body = json.dumps(event, ensure_ascii=False).encode()
         if self._signing_keys:
             headers |= sign(self._signing_keys, message_id, datetime.now(UTC), body)
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._connecting()(self._post, body, headers)
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise silence("N8N", error) from error
+        with outbound("n8n", "POST", self._url) as call:
+            call.bytes_out = len(body)
+            headers |= call.headers
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._connecting()(self._post, body, headers, call)
+            except (httpx.HTTPError, TimeoutError) as error:
+                raise silence("N8N", error) from error
 
-    async def _post(self, body: bytes, headers: Mapping[str, str]) -> None:
+    async def _post(self, body: bytes, headers: Mapping[str, str], call: Call) -> None:
         async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
+            call.status = response.status_code
             if response.is_success:
                 await _drain(response)
+                call.bytes_in = response.num_bytes_downloaded
                 return
             said = await excerpt(response)
+            call.bytes_in = response.num_bytes_downloaded
         hint = NOT_PUBLISHED if response.status_code == httpx.codes.NOT_FOUND else ""
         raise refusal("N8N", response, said, hint=hint)
 

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import odoorpc
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
+from aigen_bridge.clients import odoo_wire
 from aigen_bridge.clients.odoo_errors import translate
+from aigen_bridge.clients.outbound import Call, outbound
 from aigen_bridge.domain.errors import PermanentError
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
@@ -35,12 +37,17 @@ class OdooClient:
 
     async def apply_result(self, payload: Mapping[str, Any]) -> None:
         """Tell the addon how a request stands. Raises `TransientError` or `PermanentError`."""
-        answer = await self._in_thread(lambda: self._execute(METHOD, dict(payload)))
-        if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
-            raise PermanentError(
-                "odoo_answer_unexpected",
-                f"{MODEL}.{METHOD} gave no answer that we know: is the addon current?",
-            )
+        with outbound("odoo", "POST", f"{self._url.geturl()}/jsonrpc") as call:
+            answer = await self._in_thread(lambda: self._watched(call, dict(payload)))
+            if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
+                raise PermanentError(
+                    "odoo_answer_unexpected",
+                    f"{MODEL}.{METHOD} gave no answer that we know: is the addon current?",
+                )
+
+    def _watched(self, call: Call, payload: dict[str, Any]) -> Any:
+        odoo_wire.current.set(call)  # of this thread
+        return self._execute(METHOD, payload)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         """What `call` returns; its time counts for login and call together."""
@@ -78,6 +85,7 @@ class OdooClient:
             port=self._url.port or (443 if tls else 80),
             timeout=self._timeout,
             version=VERSION,
+            opener=odoo_wire.watched_opener(),
         )
 
     @staticmethod

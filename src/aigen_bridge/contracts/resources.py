@@ -84,6 +84,14 @@ class AttemptMade(WireModel):
     detail: str | None = None
 
 
+class Ahead(WireModel):
+    """What happens next with a request."""
+
+    what: str = Field(description="a sentence for people")
+    at: datetime | None = Field(None, description="when; of a callback: until when")
+    dead_letter: str | None = Field(None, description="what a person has to see to, such as `entry-7`")
+
+
 class Timeline(WireModel):
     """Everything that happened to a request, in order."""
 
@@ -94,6 +102,7 @@ class Timeline(WireModel):
         None, description="attempts that were made before this are no longer kept; state changes always are"
     )
     entries: list[StateChange | AttemptMade]
+    next: Ahead = Field(description="what happens now, and when")
 
 
 class CallbackReceipt(WireModel):

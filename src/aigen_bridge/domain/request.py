@@ -106,7 +106,8 @@ class ImageRequest:
     `event` is EVT-AIG-001 as it goes to N8N, without the callback URL. `image` describes the accepted image,
     `awaited` one that still has to be fetched. `completed_at` is when it ended, however; `delivered_at` is when
     Odoo knew this `version`. `image_purged_at` and `attempts_purged_at` are when the image's bytes and the
-    attempts until then were removed because they had been kept long enough.
+    attempts until then were removed because they had been kept long enough. `traceparent` is the trace that
+    everything done for it belongs to.
     """
 
     request_id: UUID
@@ -126,6 +127,7 @@ class ImageRequest:
     awaited: AwaitedImage | None = None
     image_purged_at: datetime | None = None
     attempts_purged_at: datetime | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,15 @@ Store = Callable[[NewRequest], Awaitable[tuple[ImageRequest, bool]]]
 """Stores one request durably; answers with the request as it is now and whether it is new."""
 
 
-async def accept(store: Store, event: ImageRequested) -> tuple[ImageRequest, bool]:
+async def accept(store: Store, event: ImageRequested, traceparent: str | None = None) -> tuple[ImageRequest, bool]:
     """The stored request, and whether it is new. It is committed, with its `dispatch` entry.
+
+    `traceparent` is the trace that everything done for it will belong to.
 
     Raises `ContradictionError` when the id is known with other content, `StoreUnavailableError` when nothing
     was stored.
     """
-    new = NewRequest(event.request_id, event.correlation_id, event.stored_form())
+    new = NewRequest(event.request_id, event.correlation_id, event.stored_form(), traceparent)
     request, created = await store(new)
     if not created and request.event != new.event:
         raise ContradictionError(

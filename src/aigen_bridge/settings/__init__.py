@@ -26,6 +26,7 @@ from aigen_bridge.settings.sections import (
     DeprecationSettings,
     ImageUrlSettings,
     LogSettings,
+    MetricsSettings,
     N8nSettings,
     OdooSettings,
     RateLimitSettings,
@@ -114,6 +115,7 @@ class Settings(PurgeSettings):
     tls: TlsSettings = TlsSettings()
     deprecated: dict[Literal["v1", "v2"], DeprecationSettings] = {}
     worker: WorkerSettings = WorkerSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="after")
     def _lease_outlasts_every_call(self) -> "Settings":

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
 
 from aigen_bridge.settings.values import (
     AlertUrls,
@@ -72,6 +72,9 @@ class OdooSettings(Section):
     database: str = Field(min_length=1)
     login: str = Field(min_length=1)
     api_key: SecretStr = Field(min_length=1, description="of a bot user that has no password")
+    api_key_expires: AwareDatetime | None = Field(
+        None, description="when Odoo will refuse that key; alerts come in time"
+    )
     timeout: Duration = timedelta(seconds=45)
     concurrency: int = Field(2, ge=1, le=64, description="calls in flight over all workers, at most")
     slow_after: Duration = Field(timedelta(seconds=2), description="a slower answer halves the calls in flight")
@@ -145,6 +148,19 @@ class WorkerSettings(Section):
     lease: Duration = timedelta(seconds=90)
     poll: Duration = Field(timedelta(seconds=5), description="a look at the outbox even if nobody called")
     grace: Duration = Field(timedelta(seconds=20), description="time to finish what is in hand at SIGTERM")
+    metrics_host: str = Field("127.0.0.1", description="address of the port for Prometheus")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="none: a worker tells no metrics; 0: any free one"
+    )
+
+
+class MetricsSettings(Section):
+    """What Prometheus may read, at `/metrics` of the API and at the worker's port."""
+
+    enabled: bool = True
+    token: Key | None = Field(
+        None, description="asked for as `Authorization: Bearer …`; without it, everybody may read"
+    )
 
 
 class RetentionSettings(Section):

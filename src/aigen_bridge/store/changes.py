@@ -9,15 +9,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aigen_bridge import metrics
 from aigen_bridge.domain.incident import Cause, Occurrence
-from aigen_bridge.domain.request import Change, FailedBy
+from aigen_bridge.domain.request import Change, FailedBy, Status
 from aigen_bridge.store import incidents
+from aigen_bridge.store.database import after_commit
 from aigen_bridge.store.wakeup import CHANNEL
 
 _MOVE = text("""
@@ -109,11 +112,17 @@ async def make(connection: AsyncConnection, changes: Sequence[Change], deadlines
         return {}
     rows = {"callback_deadline": deadlines.callback.total_seconds()} | _columns(changes)
     moved = {row.request_id: row.version for row in await connection.execute(_MOVE, rows)}
+    after_commit(connection, partial(_count, [c.after for c in changes if c.request_id in moved]))
     owed = [c for c in changes if c.obligation and c.request_id in moved]
     if owed:
         await connection.execute(_OWE, _entries(owed) | {"url_lifetime": deadlines.image_url.total_seconds()})
     await incidents.note(connection, [_failure(c) for c in owed if c.failed_by is FailedBy.BRIDGE], deadlines.digest)
     return moved
+
+
+def _count(states: Sequence[Status]) -> None:
+    for state in states:
+        metrics.MOVES.labels(state.value).inc()
 
 
 def _failure(change: Change) -> Occurrence:

@@ -1,6 +1,6 @@
 """The connection pool, and the translation of its errors into ours."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from psycopg.errors import UndefinedColumn, UndefinedTable
@@ -19,6 +19,14 @@ SESSION = {
 """No statement of ours takes long; one that does must not hold others up."""
 LISTENER = "aigen-bridge listen"
 """The name under which PostgreSQL shows a worker as long as it lives: the connection on which it hears of work."""
+
+
+_AFTER_COMMIT = "aigen_after_commit"
+
+
+def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
+    """Call `act` once this transaction is committed; never when it is not. It must not raise."""
+    connection.info[_AFTER_COMMIT].append(act)
 
 
 def open_engine(url: str, *, pool_size: int, name: str) -> AsyncEngine:
@@ -67,7 +75,11 @@ class Database:
         """Everything inside is committed together when the block ends, before anybody is answered."""
         with _translated():
             async with self._engine.begin() as connection:
+                later: list[Callable[[], None]] = []
+                connection.info[_AFTER_COMMIT] = later
                 yield connection
+        for act in later:
+            act()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

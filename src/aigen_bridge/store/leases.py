@@ -123,6 +123,11 @@ class Lease:
         return {}
 
     @property
+    def traceparent(self) -> str | None:
+        """The trace that it belongs to."""
+        return None
+
+    @property
     def key(self) -> tuple[int, int]:
         """No other claim, of whichever worker, has the same."""
         return self.entry_id, self.fence
@@ -142,6 +147,11 @@ class Claim(Lease):
     def about(self) -> dict[str, str]:
         """The request's two ids."""
         return {"request_id": str(self.request.request_id), "correlation_id": str(self.request.correlation_id)}
+
+    @property
+    def traceparent(self) -> str | None:
+        """The request's."""
+        return self.request.traceparent
 
 
 L = TypeVar("L", bound=Lease)

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Row, Select, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
+from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.image import CheckedImage, StoredImage
 from aigen_bridge.domain.request import AwaitedImage, Change, FailedBy, ImageRequest, Status
@@ -21,10 +22,12 @@ from aigen_bridge.store.wakeup import CHANNEL
 
 _ACCEPT = text(f"""
     WITH created AS (
-        INSERT INTO requests (request_id, correlation_id, event)
-        SELECT request_id, correlation_id, CAST(event AS jsonb)
-        FROM unnest(CAST(:request_id AS uuid[]), CAST(:correlation_id AS uuid[]), CAST(:event AS text[]))
-            AS wanted (request_id, correlation_id, event)
+        INSERT INTO requests (request_id, correlation_id, event, traceparent)
+        SELECT request_id, correlation_id, CAST(event AS jsonb), traceparent
+        FROM unnest(
+            CAST(:request_id AS uuid[]), CAST(:correlation_id AS uuid[]), CAST(:event AS text[]),
+            CAST(:traceparent AS text[])
+        ) AS wanted (request_id, correlation_id, event, traceparent)
         ON CONFLICT (request_id) DO NOTHING
         RETURNING request_id, created_at
     ), owed AS (
@@ -41,6 +44,7 @@ class NewRequest:
     request_id: UUID
     correlation_id: UUID
     event: Mapping[str, Any]
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Requests:
         async with self._database.transaction() as connection:
             rows = await connection.execute(_ACCEPT, _columns(ordered))
             created = {row.request_id: row.created_at for row in rows}
+        metrics.MOVES.labels(Status.QUEUED.value).inc(len(created))
         known = await self.find([new.request_id for new in wanted if new.request_id not in created])
         answers = []
         for new in wanted:
@@ -91,6 +96,11 @@ class Requests:
     async def get(self, request_id: UUID) -> ImageRequest | None:
         """The request, or None."""
         return (await self.find([request_id])).get(request_id)
+
+    async def traceparent(self, request_id: UUID) -> str | None:
+        """The trace that the request belongs to, or None."""
+        async with self._database.reading() as connection:
+            return await connection.scalar(select(requests.c.traceparent).where(requests.c.request_id == request_id))
 
     async def page(self, wanted: RequestFilter, limit: int) -> list[ImageRequest]:
         """At most `limit` requests, newest first."""
@@ -142,6 +152,7 @@ def _fresh(new: NewRequest, at: datetime) -> ImageRequest:
         event=new.event,
         status=Status.QUEUED,
         version=1,
+        traceparent=new.traceparent,
         created_at=at,
         updated_at=at,
     )
@@ -152,6 +163,7 @@ def _columns(wanted: Sequence[NewRequest]) -> dict[str, list[Any]]:
         "request_id": [new.request_id for new in wanted],
         "correlation_id": [new.correlation_id for new in wanted],
         "event": [json.dumps(new.event) for new in wanted],
+        "traceparent": [new.traceparent for new in wanted],
     }
 
 
@@ -189,6 +201,7 @@ def to_request(row: Row[Any]) -> ImageRequest:
         awaited=_awaited(row.awaited) if row.awaited else None,
         image_purged_at=row.image_purged_at,
         attempts_purged_at=row.attempts_purged_at,
+        traceparent=row.traceparent,
     )
 
 

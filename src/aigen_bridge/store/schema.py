@@ -59,6 +59,7 @@ requests = Table(
     Column("error_message", Text),
     Column("failed_by", Text),
     Column("image", JSONB(none_as_null=True)),
+    Column("traceparent", Text),  # of the span that accepted it, or as the caller sent it
     Column("awaited", JSONB(none_as_null=True)),  # an image that N8N has and we still have to fetch
     moment("created_at", required=True),
     moment("updated_at", required=True),
@@ -68,6 +69,7 @@ requests = Table(
     moment("callback_deadline_at"),
     moment("image_purged_at"),  # its bytes; the description stays
     moment("attempts_purged_at"),
+    CheckConstraint("length(traceparent) = 55", name="traceparent"),
     CheckConstraint(one_of("status", Status), name="status"),
     CheckConstraint(one_of("failed_by", FailedBy), name="failed_by"),
     CheckConstraint("(status = 'failed') = (failed_by IS NOT NULL)", name="failed"),

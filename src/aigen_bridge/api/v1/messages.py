@@ -2,6 +2,7 @@
 
 from typing import Any, TypeVar
 
+import structlog
 from fastapi import Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -66,4 +67,5 @@ def _parse(
 
 def _note(event: ImageRequested | ImageCompleted | ImageFailed, request: Request) -> None:
     request.state.request_id = event.request_id
+    structlog.contextvars.bind_contextvars(request_id=str(event.request_id))
     correlation.adopt(event.correlation_id, request)

@@ -7,11 +7,13 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
+from aigen_bridge import tracing
 from aigen_bridge.api.auth import MAY_ASK, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.cursor import from_cursor, to_cursor, wrong_cursor
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.parts import Parts
+from aigen_bridge.api.v1.ahead import ahead
 from aigen_bridge.api.v1.messages import parse_requested
 from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, resource, timeline
 from aigen_bridge.contracts import examples
@@ -50,7 +52,9 @@ async def accept_request(request: Request, parts: Parts) -> Response:
     """
     body = await read_json(request, EVENT_LIMITS)
     event = parse_requested(bytes(body), request, callback_url=parts.settings.callback_url)
-    stored, created = await accept(parts.accept, event)
+    with tracing.span("accept", "server", request.headers.get("traceparent")) as span:
+        span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
+        stored, created = await accept(parts.accept, event, tracing.traceparent())
     where = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
     return _json(resource(stored), 202 if created else 200, where)
 
@@ -125,9 +129,10 @@ async def read_image(request: Request, request_id: RequestId, parts: Parts) -> R
     responses=problems(401, 403, 404, 422, 429, 503),
 )
 async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
-    """Every state change and every attempt. Attempts before `attemptsPurgedAt` are no longer kept."""
+    """Every state change and every attempt, and what comes next. Attempts before `attemptsPurgedAt` are gone."""
     found = await _found(parts, request_id)
-    return _json(timeline(found, await parts.timelines.read(request_id)))
+    entries, prospect = await parts.timelines.read(request_id), await parts.timelines.prospect(request_id)
+    return _json(timeline(found, entries, ahead(found, prospect)))
 
 
 @router.post(

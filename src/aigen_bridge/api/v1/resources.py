@@ -37,7 +37,7 @@ def _image(request: ImageRequest) -> ImageResource | None:
     return ImageResource(**asdict(request.image), href=href, purged_at=request.image_purged_at)
 
 
-def timeline(request: ImageRequest, entries: list[Moved | Tried]) -> Timeline:
+def timeline(request: ImageRequest, entries: list[Moved | Tried], ahead: Ahead) -> Timeline:
     """What happened to the request, beginning with the accept."""
     accepted = StateChange(at=request.created_at, status=Status.QUEUED, version=1, note="accepted")
     return Timeline(
@@ -46,6 +46,7 @@ def timeline(request: ImageRequest, entries: list[Moved | Tried]) -> Timeline:
         status=request.status,
         attempts_purged_at=request.attempts_purged_at,
         entries=[accepted, *(_entry(entry) for entry in entries)],
+        next=ahead,
     )
 
 

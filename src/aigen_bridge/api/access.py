@@ -1,0 +1,105 @@
+"""Every call that comes in: one line in the log, one count, one measure. Never a body, never a query, never a key."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from fastapi import APIRouter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aigen_bridge import metrics
+from aigen_bridge.api.correlation import HEADER
+
+UNMATCHED = "unmatched"
+"""The route of a call to something that there is not: strangers choose paths, and labels must stay few."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""Machines ask these all the time: told at level DEBUG as long as they are answered well."""
+GONE = 499
+"""The caller left before there was an answer (as nginx counts it)."""
+PATH_MAX = 200
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Call:
+    """What became of a call so far."""
+
+    bytes_in: int = 0
+    bytes_out: int = 0
+    status: int = GONE
+    correlation_id: str | None = None
+
+
+class AccessMiddleware:
+    """The outermost layer, so that it sees the answer as the caller does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call, then tell of it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        call, started = _Call(), time.monotonic()
+
+        async def counted_receive() -> Message:
+            message = await receive()
+            call.bytes_in += len(message.get("body", b""))
+            return message
+
+        async def counted_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                call.status, call.correlation_id = message["status"], _correlation_id(message)
+            call.bytes_out += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, counted_receive, counted_send)
+        finally:
+            _tell(scope, call, time.monotonic() - started)
+
+
+def begin_at_zero(routers: Iterable[APIRouter]) -> None:
+    """Have a series for every answer that the document promises, so that the first error of a kind counts."""
+    for route in (route for router in routers for route in router.routes):
+        for method in sorted(getattr(route, "methods", None) or ()):
+            metrics.HTTP_SECONDS.labels(method, route.path)  # type: ignore[attr-defined]
+            for status in [getattr(route, "status_code", None) or 200, 500, *getattr(route, "responses", ())]:
+                metrics.HTTP_REQUESTS.labels(method, route.path, str(status))  # type: ignore[attr-defined]
+
+
+def _correlation_id(message: Message) -> str | None:
+    wanted = HEADER.lower().encode()
+    return next((value.decode("latin-1") for name, value in message["headers"] if name.lower() == wanted), None)
+
+
+def _tell(scope: Scope, call: _Call, took: float) -> None:
+    route = getattr(scope.get("route"), "path", UNMATCHED)
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    metrics.HTTP_REQUESTS.labels(method, route, str(call.status)).inc()
+    metrics.HTTP_SECONDS.labels(method, route).observe(took)
+    quiet = route in QUIET and call.status < 400  # noqa: PLR2004 - well answered
+    (log.debug if quiet else log.info)(
+        "api.answered",
+        method=method,
+        route=route,
+        path=scope["path"][:PATH_MAX],
+        host=(scope.get("client") or ("-",))[0],
+        status=call.status,
+        duration_ms=round(took * 1000, 1),
+        bytes_in=call.bytes_in,
+        bytes_out=call.bytes_out,
+        **_about(scope, call),
+    )
+
+
+def _about(scope: Scope, call: _Call) -> dict[str, Any]:
+    """The ids, as far as they are known: a request's id comes in the path or in the message."""
+    request_id = scope.get("state", {}).get("request_id") or scope.get("path_params", {}).get("requestId")
+    known = {"correlation_id": call.correlation_id, "request_id": request_id}
+    return {name: str(value)[:PATH_MAX] for name, value in known.items() if value}

@@ -1,0 +1,93 @@
+"""`GET /metrics`: what this process (or all that share its port) counted, and how much of what is in the database."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from aigen_bridge import __version__, metrics
+from aigen_bridge.api.parts import Parts
+from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.metrics.port import may_scrape
+from aigen_bridge.store.gauges import GaugeReader, Gauges
+
+FRESH_SECONDS = 5.0
+"""Gauges younger than this are told again: however often it is scraped, the database is asked at this pace."""
+READ_SECONDS = 5.0
+"""A database that has not answered by then is away, as far as a scrape is concerned."""
+
+router = APIRouter(include_in_schema=False)
+log = structlog.get_logger(__name__)
+
+
+class FreshGauges:
+    """The gauges of the database, read when they are asked for and not too often. None while it is away."""
+
+    def __init__(self, reader: GaugeReader) -> None:
+        self._reader = reader
+        self._lock = asyncio.Lock()
+        self._read_at = -FRESH_SECONDS
+        self._gauges: Gauges | None = None
+
+    async def get(self) -> Gauges | None:
+        """As they were at most `FRESH_SECONDS` ago."""
+        async with self._lock:
+            if time.monotonic() - self._read_at >= FRESH_SECONDS:
+                self._gauges = await self._read()
+                self._read_at = time.monotonic()
+            return self._gauges
+
+    async def _read(self) -> Gauges | None:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return await self._reader.read()
+        except (StoreUnavailableError, TimeoutError) as error:
+            log.warning("metrics.no_gauges", reason=type(error).__name__)
+            return None
+
+
+@router.get("/metrics")
+async def scrape(request: Request, parts: Parts) -> Response:
+    """For Prometheus. Open to everybody unless `AIGEN_METRICS__TOKEN` is set; off with `AIGEN_METRICS__ENABLED`."""
+    wanted = parts.settings.metrics
+    if not wanted.enabled:
+        return Response("Metrics are switched off (AIGEN_METRICS__ENABLED).\n", 404, media_type="text/plain")
+    token = wanted.token.get_secret_value() if wanted.token else None
+    if not may_scrape(token, request.headers.get("authorization")):
+        headers = {"WWW-Authenticate": "Bearer"}
+        return Response("The bearer token is missing or wrong.\n", 401, headers, media_type="text/plain")
+    gauges: FreshGauges = request.app.state.gauges
+    return Response(metrics.as_text(_families(await gauges.get())), media_type=metrics.MEDIA_TYPE)
+
+
+def _families(gauges: Gauges | None) -> Iterator[Metric]:
+    yield _gauge("aigen_build_info", "Always 1", "version", {__version__: 1})
+    yield GaugeMetricFamily("aigen_database_up", "Whether the database answered", value=0.0 if gauges is None else 1.0)
+    if gauges is not None:
+        yield from _from_database(gauges)
+
+
+def _from_database(gauges: Gauges) -> Iterator[Metric]:
+    yield _gauge("aigen_outbox_pending", "Outbox entries that have not ended (10000: or more)", "step", gauges.pending)
+    yield _gauge("aigen_outbox_late_seconds", "How long the oldest due entry has been due", "step", gauges.late)
+    yield _gauge("aigen_requests_open", "Requests that have not ended (10000: or more)", "status", gauges.open)
+    yield _gauge("aigen_requests_waiting_seconds", "Age of the oldest of them", "status", gauges.waiting)
+    yield _gauge("aigen_dead_letters_open", "What needs a person (10000: or more)", "kind", gauges.dead)
+    is_open = {name: float(name in gauges.open_breakers) for name in gauges.failures}
+    yield _gauge("aigen_breaker_open", "1 while a destination counts as out", "destination", is_open)
+    yield _gauge("aigen_destination_failures", "Failed calls in a row", "destination", gauges.failures)
+    yield _gauge("aigen_incidents_open", "How often what is going on happened so far", "cause", gauges.incidents)
+    yield GaugeMetricFamily("aigen_requests_kept_seconds", "Age of the oldest request that is kept", value=gauges.kept)
+    yield _gauge("aigen_table_bytes", "Space of a table with its indexes", "table", gauges.bytes)
+
+
+def _gauge(name: str, says: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, says, labels=[label])
+    for value, number in values.items():
+        family.add_metric([value], number)
+    return family

@@ -1,0 +1,33 @@
+"""When the certificate of a TLS server ends."""
+
+import asyncio
+import contextlib
+import ssl
+from urllib.parse import urlsplit
+
+from aigen_bridge.domain.errors import TransientError
+
+TIMEOUT = 10.0
+"""Seconds for connection and handshake."""
+
+
+async def certificate_ends(url: str) -> float | None:
+    """Unix seconds, or None for an address without TLS.
+
+    Raises `TransientError` when there is no handshake, as with a certificate that has ended or that we do not trust.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return None
+    context = ssl.create_default_context()
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=context)
+    except (OSError, TimeoutError) as error:
+        raise TransientError("connection", f"{parts.netloc}: {error or type(error).__name__}") from error
+    try:
+        return float(ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"]))
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

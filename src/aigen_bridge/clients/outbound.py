@@ -1,0 +1,69 @@
+"""Every call that goes out: one line in the log, one count, one measure. Never a body, never a query, never a key."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+import structlog
+
+from aigen_bridge import metrics, tracing
+from aigen_bridge.domain.errors import StepError
+
+Destination = Literal["n8n", "odoo", "image"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a call so far: the answer's status, and bytes of the two bodies as far as they were read."""
+
+    status: int | None = None
+    bytes_out: int = 0
+    bytes_in: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of the trace, for systems of ours; a stranger gets none."""
+
+
+@contextmanager
+def outbound(destination: Destination, method: str, url: str) -> Iterator[Call]:
+    """Tell of the call made inside, with the class of the `StepError` that it raised.
+
+    A call that is cancelled, because the worker stops, tells nothing about its destination and is not counted.
+    """
+    call, started, where = Call(), time.monotonic(), _where(method, url)
+    calling = f"{destination}.calling"
+    log.debug(calling, **where)
+    with tracing.span(f"{method} {destination}", "client") as span:
+        call.headers = tracing.headers()
+        span.note(http__request__method=method, server__address=where["host"], url__path=where["path"])
+        try:
+            yield call
+        except StepError as error:
+            _tell(destination, call, time.monotonic() - started, error, where)
+            raise
+        finally:
+            span.note(http__response__status_code=call.status)
+    _tell(destination, call, time.monotonic() - started, None, where)
+
+
+def _where(method: str, url: str) -> dict[str, str]:
+    parts = urlsplit(url)
+    return {"method": method, "host": parts.netloc.rpartition("@")[2], "path": parts.path}
+
+
+def _tell(destination: Destination, call: Call, took: float, error: StepError | None, where: dict[str, str]) -> None:
+    metrics.OUTBOUND_CALLS.labels(destination, "error" if error else "ok", metrics.error_class(error)).inc()
+    metrics.OUTBOUND_SECONDS.labels(destination).observe(took)
+    facts = {
+        "status": call.status,
+        "duration_ms": round(took * 1000, 1),
+        "bytes_out": call.bytes_out,
+        "bytes_in": call.bytes_in,
+        **({"code": error.code} if error else {}),
+    }
+    event = f"{destination}.answered" if call.status else f"{destination}.no_answer"
+    (log.warning if error else log.info)(event, **where, **facts)

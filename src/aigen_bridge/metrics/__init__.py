@@ -1,0 +1,60 @@
+"""What is counted and measured in this process, and how Prometheus gets it.
+
+Labels never hold what a stranger can choose: routes are templates, causes and clients come from us. Series that
+alerts count are there from the start, at zero, so that the first error counts, too.
+"""
+
+from aigen_bridge.metrics.classes import CLASSES, error_class
+from aigen_bridge.metrics.expose import MEDIA_TYPE, as_text, shared_between_processes
+from aigen_bridge.metrics.families import (
+    ATTEMPT_SECONDS,
+    ATTEMPTS,
+    AUTHENTICATION_FAILURES,
+    CALLBACKS,
+    CALLBACKS_TAKEN,
+    CERTIFICATE_EXPIRY,
+    END_TO_END,
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
+    IMAGE_BYTES,
+    LOOPS,
+    MOVES,
+    ODOO_KEY_EXPIRY,
+    OUTBOUND_CALLS,
+    OUTBOUND_SECONDS,
+    PURGED,
+    QUARANTINED,
+    RATE_LIMITED,
+    REPAIRED,
+    STAGES,
+    TIMED_OUT,
+)
+
+__all__ = [
+    "ATTEMPTS",
+    "ATTEMPT_SECONDS",
+    "AUTHENTICATION_FAILURES",
+    "CALLBACKS",
+    "CALLBACKS_TAKEN",
+    "CERTIFICATE_EXPIRY",
+    "CLASSES",
+    "END_TO_END",
+    "HTTP_REQUESTS",
+    "HTTP_SECONDS",
+    "IMAGE_BYTES",
+    "LOOPS",
+    "MEDIA_TYPE",
+    "MOVES",
+    "ODOO_KEY_EXPIRY",
+    "OUTBOUND_CALLS",
+    "OUTBOUND_SECONDS",
+    "PURGED",
+    "QUARANTINED",
+    "RATE_LIMITED",
+    "REPAIRED",
+    "STAGES",
+    "TIMED_OUT",
+    "as_text",
+    "error_class",
+    "shared_between_processes",
+]

@@ -1,0 +1,69 @@
+"""The worker's metrics: a port of its own that serves nothing else, in a thread, so that a busy loop still tells."""
+
+import hmac
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+from aigen_bridge.metrics.expose import MEDIA_TYPE, as_text
+
+READ_SECONDS = 5.0
+"""A caller who says nothing for so long is cut."""
+
+
+def may_scrape(token: str | None, authorization: str | None) -> bool:
+    """Whether a scrape with this `Authorization` header is answered; `token` None answers everybody."""
+    if token is None:
+        return True
+    scheme, _, given = (authorization or "").partition(" ")
+    known = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
+    return known and scheme.lower() == "bearer"
+
+
+@contextmanager
+def metrics_port(host: str, port: int, token: str | None) -> Iterator[str]:
+    """Serve `GET /metrics` until the block ends; yields the address. Raises OSError when the port is taken."""
+    server = _Server((host, port), _handler(token))
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield f"http://{host}:{server.server_address[1]}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A scraper that went away is no news."""
+
+
+def _handler(token: str | None) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = READ_SECONDS
+        server_version, sys_version = "aigen-bridge", ""
+
+        def do_GET(self) -> None:
+            if self.path.partition("?")[0] != "/metrics":
+                self._answer(404, b"There is only /metrics here.\n")
+            elif not may_scrape(token, self.headers.get("Authorization")):
+                self._answer(401, b"The bearer token of AIGEN_METRICS__TOKEN is missing or wrong.\n")
+            else:
+                self._answer(200, as_text())
+
+        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the library's name
+            """Scrapes are no news, and what a stranger sends is not for our log."""
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response_only(status)
+            self.send_header("Content-Type", MEDIA_TYPE)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler

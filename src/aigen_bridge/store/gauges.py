@@ -1,0 +1,119 @@
+"""How much of what there is, for the metrics: one statement whose cost does not grow with the tables.
+
+Every count stops at `MOST`, every oldest one is the end of an index, and the orders make PostgreSQL go by the index.
+So a million requests cost as much as a thousand, and a value of `MOST` reads "so many, or more".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from aigen_bridge.domain.destination import Destination
+from aigen_bridge.domain.incident import Cause
+from aigen_bridge.domain.request import Status, Step
+from aigen_bridge.store.database import Database
+
+MOST = 10_000
+OPEN = (Status.QUEUED, Status.DISPATCHED, Status.RECEIVED)
+FROM_N8N = ("n8n_undelivered", "n8n_execution_failed")
+"""Error codes of what N8N's own dead-letter workflow reported."""
+KINDS = (*(step.value for step in Step), "callback", *FROM_N8N)
+TABLES = ("requests", "outbox", "attempts", "images", "quarantine", "request_changes", "occurrences")
+
+
+def _each(values: Sequence[str]) -> str:
+    return f"(VALUES {', '.join(f'({value!r})' for value in values)}) AS each (name)"
+
+
+_IN_ORDER = "status BETWEEN name AND name ORDER BY status DESC, created_at, request_id"
+"""With `status = name`, PostgreSQL may walk all requests by age and look for the status, hoping that one is near."""
+
+STATEMENT = f"""
+    SELECT 'pending' AS what, name, counted, NULL::float8 AS seconds
+    FROM {_each([s.value for s in Step])}, LATERAL (SELECT count(*) AS counted FROM (
+        SELECT FROM outbox WHERE state = 'pending' AND step = name ORDER BY due_at LIMIT {MOST}) AS few) AS few_counted
+    UNION ALL
+    SELECT 'late', name, 0, extract(epoch FROM now() - due_at)
+    FROM {_each([s.value for s in Step])}, LATERAL (
+        SELECT due_at FROM outbox WHERE state = 'pending' AND step = name ORDER BY due_at LIMIT 1) AS first
+    UNION ALL
+    SELECT 'open', name, counted, NULL
+    FROM {_each([s.value for s in OPEN])}, LATERAL (SELECT count(*) AS counted FROM (
+        SELECT FROM requests WHERE {_IN_ORDER} LIMIT {MOST}) AS few) AS few_counted
+    UNION ALL
+    SELECT 'waiting', name, 0, extract(epoch FROM now() - created_at)
+    FROM {_each([s.value for s in OPEN])}, LATERAL (
+        SELECT created_at FROM requests WHERE {_IN_ORDER} LIMIT 1) AS first
+    UNION ALL
+    SELECT 'dead', step, count(*), NULL
+    FROM (SELECT step FROM outbox WHERE state = 'dead' ORDER BY finished_at DESC LIMIT {MOST}) AS few GROUP BY step
+    UNION ALL
+    SELECT 'dead', CASE WHEN error_code IN {FROM_N8N} THEN error_code ELSE 'callback' END, count(*), NULL
+    FROM (SELECT error_code FROM quarantine WHERE state = 'open' ORDER BY created_at DESC LIMIT {MOST}) AS few
+    GROUP BY 2
+    UNION ALL
+    SELECT 'breaker', name, failures, extract(epoch FROM now() - opened_at) FROM destinations
+    UNION ALL
+    SELECT 'incident', cause, times, NULL FROM incidents WHERE recovered_at IS NULL
+    UNION ALL
+    SELECT 'kept', 'requests', 0, extract(epoch FROM now() - created_at)
+    FROM (SELECT created_at FROM requests ORDER BY created_at, request_id LIMIT 1) AS first
+    UNION ALL
+    SELECT 'bytes', name, pg_total_relation_size(name::regclass), NULL FROM {_each(TABLES)}
+"""  # noqa: S608 - constants of ours
+_STATEMENT = text(STATEMENT.replace("::", "\\:\\:"))
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What there is now. Counts end at `MOST`; ages are seconds, of the oldest one, 0 where there is none.
+
+    `late` is how long the oldest due entry of a step has been due; `open_breakers` how long each has been open.
+    """
+
+    pending: dict[str, int]
+    late: dict[str, float]
+    open: dict[str, int]
+    waiting: dict[str, float]
+    dead: dict[str, int]
+    failures: dict[str, int]
+    open_breakers: dict[str, float]
+    incidents: dict[str, int]
+    kept: float
+    bytes: dict[str, int]
+
+
+class GaugeReader:
+    """Reads them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self) -> Gauges:
+        """All of them, by one statement. Raises `StoreUnavailableError`."""
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(_STATEMENT)).all()
+        counts = {(row.what, row.name): int(row.counted) for row in rows}
+        ages = {(row.what, row.name): float(row.seconds) for row in rows if row.seconds is not None}
+
+        def number(what: str, names: Sequence[str]) -> dict[str, int]:
+            return {name: counts.get((what, name), 0) for name in names}
+
+        def age(what: str, names: Sequence[str]) -> dict[str, float]:
+            return {name: max(0.0, ages.get((what, name), 0.0)) for name in names}
+
+        steps, states = [s.value for s in Step], [s.value for s in OPEN]
+        destinations = [d.value for d in Destination]
+        return Gauges(
+            pending=number("pending", steps),
+            late=age("late", steps),
+            open=number("open", states),
+            waiting=age("waiting", states),
+            dead=number("dead", KINDS),
+            failures=number("breaker", destinations),
+            open_breakers={name: ages[key] for name in destinations if (key := ("breaker", name)) in ages},
+            incidents=number("incident", [c.value for c in Cause]),
+            kept=age("kept", ["requests"])["requests"],
+            bytes=number("bytes", TABLES),
+        )

@@ -1,0 +1,73 @@
+"""How a try at an outbox entry ended: told in the log, counted and measured."""
+
+from datetime import datetime, timedelta
+
+import structlog
+from prometheus_client import Histogram
+
+from aigen_bridge import metrics
+from aigen_bridge.domain.outcome import Complete, Dead, Delivered, Done, Held, Outcome, Retry
+from aigen_bridge.domain.request import ImageRequest
+from aigen_bridge.store.leases import Claim, L, Lease, Settlement
+from aigen_bridge.tracing import Span
+
+log = structlog.get_logger(__name__)
+
+
+def tally(settlement: Settlement[L], outcome: Outcome | None) -> None:
+    """Tell and count it as it was written; None when the entry was no longer ours."""
+    claim, took = settlement.claim, settlement.took
+    _tell(settlement, outcome)
+    if outcome is None:
+        return
+    error = None if isinstance(outcome, Done) else outcome.error
+    metrics.ATTEMPTS.labels(claim.step.value, _name(outcome), metrics.error_class(error)).inc()
+    metrics.ATTEMPT_SECONDS.labels(claim.step.value).observe(took.total_seconds())
+    if isinstance(claim, Claim) and isinstance(outcome, Done):
+        if isinstance(outcome.effect, Complete):
+            metrics.IMAGE_BYTES.labels("fetch").observe(outcome.effect.image.described.size)
+        if isinstance(outcome.effect, Delivered):
+            _measure(claim.request, claim.claimed_at + took)
+
+
+def describe(span: Span, claim: Lease, outcome: Outcome) -> None:
+    """Say in the trace which try it was, of what, and how it ended."""
+    about = {f"aigen__{name}": value for name, value in claim.about.items()}
+    span.note(aigen__attempt=claim.attempt, aigen__entry_id=claim.entry_id, aigen__outcome=_name(outcome), **about)
+    if not isinstance(outcome, Done):
+        span.fail(outcome.error.code)
+
+
+def _measure(request: ImageRequest, delivered_at: datetime) -> None:
+    """The whole way of a request and its parts, by the database's clock. Measured when Odoo knows."""
+    _stage(metrics.END_TO_END.labels(request.status.value), request.created_at, delivered_at)
+    _stage(metrics.STAGES.labels("to_n8n"), request.created_at, request.dispatched_at)
+    _stage(metrics.STAGES.labels("at_n8n"), request.dispatched_at, request.completed_at)
+    _stage(metrics.STAGES.labels("to_odoo"), request.completed_at, delivered_at)
+
+
+def _stage(histogram: Histogram, since: datetime | None, until: datetime | None) -> None:
+    if since is not None and until is not None:
+        histogram.observe(max(timedelta(0), until - since).total_seconds())
+
+
+def _name(outcome: Outcome) -> str:
+    return type(outcome).__name__.lower()
+
+
+def _tell(settlement: Settlement[L], outcome: Outcome | None) -> None:
+    claim = settlement.claim
+    facts = {"duration_ms": round(settlement.took.total_seconds() * 1000, 1)}
+    if outcome is None:
+        log.warning("entry.no_longer_ours", entry_id=claim.entry_id, **facts)
+        return
+    event = f"{claim.step}.{_name(outcome)}"
+    match outcome:
+        case Done():
+            log.info(event, **facts)
+        case Retry(at, error):
+            log.warning(event, **facts, code=error.code, detail=error.detail, next_try_at=at.isoformat())
+        case Held(error):
+            log.warning(event, **facts, code=error.code, detail=error.detail)
+        case Dead(error):
+            log.error(event, **facts, code=error.code, detail=error.detail)

@@ -1,0 +1,57 @@
+"""Metrics of real processes: several that share a port, and a worker with a port of its own."""
+
+import re
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from processes import started
+from scrape import read
+from stage import REQUESTS
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        return int(door.getsockname()[1])
+
+
+async def _get(url: str, **headers: str) -> httpx.Response:
+    """On a connection of its own, so that any of several processes may answer."""
+    async with httpx.AsyncClient(timeout=30) as client:
+        return await client.get(url, headers=headers)
+
+
+async def test_whichever_process_answers_a_scrape_answers_for_all(configured: dict[str, str], tmp_path: Path) -> None:
+    url, calls = f"http://127.0.0.1:{(port := _free_port())}", 24
+    arguments = ("serve", "--processes", "2", "--port", str(port))
+    async with started(*arguments, environment=configured, cwd=tmp_path, ready=r"startup complete") as running:
+        for _ in range(calls):
+            assert (await _get(f"{url}/health/live")).status_code == 200
+        scrapes = [read((await _get(f"{url}/metrics")).text) for _ in range(6)]
+        running.process.terminate()  # so that it ends its processes, too
+        await running.process.wait()
+    answered = {"route": "/health/live", "method": "GET", "status": "200"}
+    assert {told.total("aigen_http_requests_total", **answered) for told in scrapes} == {float(calls)}
+
+
+async def test_a_worker_tells_its_metrics_at_its_port(configured: dict[str, str], tmp_path: Path) -> None:
+    environment = configured | {"AIGEN_WORKER__METRICS_PORT": "0", "AIGEN_METRICS__TOKEN": "for-prometheus"}
+    async with started("worker", environment=environment, cwd=tmp_path, ready=r"metrics\.ready") as running:
+        match = re.search(r"http://127.0.0.1:\d+/metrics", running.said)
+        assert match
+        refused = await _get(match[0])
+        taken = await _get(match[0], Authorization="Bearer for-prometheus")
+        elsewhere = await _get(match[0].replace("/metrics", REQUESTS))
+    told = read(taken.text)
+    assert [a.status_code for a in (refused, taken, elsewhere)] == [401, 200, 404]
+    assert told.value("aigen_outbound_calls_total", destination="odoo", outcome="ok", error_class="none") == 0
+
+
+@pytest.mark.parametrize("off", [{}, {"AIGEN_WORKER__METRICS_PORT": "0", "AIGEN_METRICS__ENABLED": "false"}])
+async def test_without_a_port_a_worker_listens_nowhere(
+    configured: dict[str, str], tmp_path: Path, off: dict[str, str]
+) -> None:
+    async with started("worker", environment=configured | off, cwd=tmp_path, ready=r"worker\.started") as running:
+        assert "metrics.ready" not in running.said

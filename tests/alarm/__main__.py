@@ -1,0 +1,116 @@
+"""`python -m alarm`: play the scenes. Exit status 0 only if everybody who had to hear of it and of its end did."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from alarm.ground import Ground, ground
+from alarm.rendering import FASTER
+from alarm.scenes import SCENES, Scene
+
+TOOLS = (("prometheus",), ("prometheus-alertmanager", "alertmanager"))
+WARM_UP = 20.0
+"""Seconds of good times first, so that rates mean something."""
+OVER_WITHIN = 120.0
+"""Seconds after the mending, in which everybody must have heard that it is over."""
+
+console = Console(width=None if sys.stdout.isatty() else 170)
+
+
+class NotHeardError(Exception):
+    """Somebody who had to hear of something did not."""
+
+
+async def _until(what: str, condition: Callable[[], Awaitable[bool]], seconds: float) -> float:
+    """Wait for it; returns how long it took."""
+    started = time.monotonic()
+    while not await condition():
+        if time.monotonic() - started > seconds:
+            raise NotHeardError(f"{what}: not within {seconds:.0f} s")
+        await asyncio.sleep(0.2)
+    return time.monotonic() - started
+
+
+async def _play(scene: Scene, here: Ground) -> list[str]:
+    """One row of the table. Raises `NotHeardError`."""
+    await _until(f"{scene.alert} is quiet before", lambda: _quiet(here, scene), OVER_WITHIN)
+    began = time.monotonic()
+    await scene.breaks(here)
+    fired = await _until(f"{scene.alert} fires", lambda: here.firing(scene.alert), scene.within)
+    told = [scene.to, *([scene.second] if scene.second else [])]
+    for who in told:
+        await _mail(here, scene, who, over=False, since=began)
+    first = here.mailbox.about(scene.alert, scene.to, over=False, since=began)[0]
+    mended = time.monotonic()
+    await scene.mends(here)
+    over = await _until(f"{scene.alert} is over", lambda: _quiet(here, scene), OVER_WITHIN)
+    for who in told:
+        await _mail(here, scene, who, over=True, since=mended)
+    last = here.mailbox.about(scene.alert, scene.to, over=True, since=mended)[-1]
+    others = {name for mail in here.mailbox.mails if mail.at >= began for name in mail.alerts} - {scene.alert}
+    if said := others & scene.follows:
+        raise NotHeardError(f"{', '.join(sorted(said))} should have been silent: it follows from {scene.alert}")
+    times = (f"{fired:.0f} s", f"{first.at - began:.0f} s", f"{over:.0f} s", f"{last.at - mended:.0f} s")
+    return [scene.name, scene.alert, *times[:2], ", ".join(told), *times[2:], ", ".join(sorted(others))]
+
+
+async def _quiet(here: Ground, scene: Scene) -> bool:
+    return not await here.firing(scene.alert)
+
+
+async def _mail(here: Ground, scene: Scene, who: str, *, over: bool, since: float) -> None:
+    async def there() -> bool:
+        return bool(here.mailbox.about(scene.alert, who, over=over, since=since))
+
+    await _until(f"mail to {who} that {scene.alert} is {'over' if over else 'there'}", there, OVER_WITHIN)
+
+
+async def _play_all(home: Path, wanted: list[str]) -> bool:
+    table = Table(
+        "what", "alert", "fired", "mail", "to", "over", "mail", "also told", title=f"Time {FASTER} times as fast"
+    )
+    failures = []
+    async with ground(home) as here:
+        console.print(f"Everything runs. {WARM_UP:.0f} s of good times, then {len(SCENES)} faults.")
+        await asyncio.sleep(WARM_UP)
+        for scene in SCENES:
+            if wanted and not any(word in f"{scene.name} {scene.alert}" for word in wanted):
+                continue
+            console.print(f"{scene.name} …")
+            try:
+                table.add_row(*await _play(scene, here))
+            except NotHeardError as error:
+                failures.append(str(error))
+                table.add_row(scene.name, scene.alert, f"[red]{error}[/]")
+                await scene.mends(here)
+        console.print(table)
+        for mail in here.mailbox.mails:
+            console.print(f"  {mail.to}: {mail.subject}", markup=False, highlight=False)
+    return bool(table.rows) and not failures
+
+
+def main() -> None:
+    """Play them all, or those that an argument names."""
+    missing = [names[0] for names in TOOLS if not any(shutil.which(name) for name in names)]
+    if missing:
+        say = f"Not installed: {', '.join(missing)}. Debian: apt-get install prometheus prometheus-alertmanager"
+        console.print(say, soft_wrap=True)
+        raise SystemExit(2)
+    home = Path(tempfile.mkdtemp(prefix="aigen-alarm-"))
+    well = asyncio.run(_play_all(home, sys.argv[1:]))
+    if well:
+        shutil.rmtree(home)
+    else:
+        console.print(f"Logs are in {home}.")
+    raise SystemExit(0 if well else 1)
+
+
+if __name__ == "__main__":
+    main()
