@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from aigen_bridge.contracts.resources import AttemptMade, ImageResource, RequestResource, StateChange, Timeline
+from aigen_bridge.contracts.resources import Ahead, AttemptMade, ImageResource, RequestResource, StateChange, Timeline
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.store.timeline import Moved, Tried
 
