@@ -19,7 +19,7 @@ ROUNDS = 8
 
 PEOPLE = deeds(
     "people",
-    what=st.sampled_from(["ask", "cancel", "complete", "replay", "replay", "replay", "discard", "try"]),
+    what=st.sampled_from(["ask", "cancel", "complete", "replay", "replay", "discard", "outage", "try"]),
     which=pick,
 )
 
@@ -45,6 +45,9 @@ class Machine(Asking, Working, Reporting, Operating):
                 self.replay(*dead[which % len(dead)], which % 2)
             case "discard" if dead:
                 self.discard(*dead[which % len(dead)])
+            case "outage":  # and the morning after
+                self.do_all_that_is_due("one", "for good")
+                self.replay_all()
             case _:
                 self.try_what_changes_nothing(number)
 
@@ -55,13 +58,17 @@ class Machine(Asking, Working, Reporting, Operating):
         self.replay_what_is_not_dead(number)
         self.look_at_the_dead_letters()
 
+    def replay_all(self) -> None:
+        """Every dead letter; a replay may make others moot."""
+        while dead := self.dead():
+            self.replay(*dead[0])
+
     def come_to_rest(self) -> None:
         """Twice: as the workers alone bring it about, and after somebody put every dead letter back."""
         self.reconcile()
         self._drain()
         self._check_that_odoo_knows()
-        while dead := self.dead():  # a replay may make others moot
-            self.replay(*dead[0])
+        self.replay_all()
         self._drain()
         assert not self.dead()
         self._check_that_odoo_knows()
