@@ -265,3 +265,22 @@ async def test_the_database_refuses_states_that_cannot_be(
     with pytest.raises(IntegrityError):
         async with database.transaction() as connection:
             await connection.exec_driver_sql(statement)
+
+
+async def test_a_stale_claim_cannot_hold_on_to_what_another_worker_has(
+    requests: Requests, outbox: Outbox, database: Database
+) -> None:
+    await accept(requests)
+    [stale] = await claim(outbox)
+    await let_leases_end(database)
+    [current] = await claim(outbox)
+
+    async def due_at() -> object:
+        async with database.reading() as connection:
+            return await connection.scalar(text("SELECT due_at FROM outbox WHERE step = 'dispatch'"))
+
+    before = await due_at()
+    await outbox.extend([stale], timedelta(hours=1))
+    assert await due_at() == before
+    await outbox.extend([current], timedelta(hours=1))
+    assert await due_at() != before
