@@ -22,9 +22,17 @@ async def test_nothing_wrong_is_a_0_though_there_is_a_warning(idle_stage: Stage,
         done = await doctor(idle_stage, tmp_path)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    for text in ("✓ database", "✓ worker", "✓ Odoo", "✓ callback URL", "! N8N key", "→ Ask for one image"):
+    for text in (
+        "✓ database",
+        "✓ worker",
+        "✓ Odoo",
+        "✓ callback URL",
+        "! N8N key",
+        "→ Ask for one image",
+        "! settings",
+    ):
         assert text in done.stdout
-    assert "Nothing is wrong, 1 warning." in done.stdout
+    assert "Nothing is wrong, 2 warnings." in done.stdout
     assert done.stderr == ""
 
 

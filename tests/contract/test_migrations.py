@@ -5,7 +5,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
 from aigen_bridge.store import migrations, schema
-from conftest import sqlalchemy_url
+from stage import sqlalchemy_url
 
 
 def test_the_migrations_build_exactly_the_tables_that_the_code_knows(database_url: str) -> None:

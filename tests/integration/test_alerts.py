@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from aigen_bridge.clients import notify
 from aigen_bridge.settings import Settings
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database
@@ -145,9 +147,12 @@ async def test_a_dead_alert_can_be_discarded(idle_stage: Stage, database: Databa
     assert await rows(database, "SELECT state FROM outbox WHERE step = 'alert'") == [("cancelled",)]
 
 
-async def test_without_an_address_the_log_tells(idle_stage: Stage, database: Database) -> None:
+async def test_without_an_address_the_log_tells(
+    idle_stage: Stage, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse(idle_stage)
     with capture_logs() as logged:
+        monkeypatch.setattr(notify, "log", structlog.get_logger())  # one that no earlier test has bound
         async with working(alerting(idle_stage.settings)):
             asked = await idle_stage.ask()
             await until(database, "SELECT FROM outbox WHERE step = 'alert' AND state = 'done'")

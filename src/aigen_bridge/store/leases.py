@@ -79,7 +79,7 @@ _WRITE = text("""
         SELECT h.id, h.request_id, h.step, h.attempts, s.outcome, s.http_status, s.error_code, s.detail,
             now() - make_interval(secs => s.seconds)
         FROM held AS h JOIN settled AS s USING (id, fence)
-        WHERE NOT EXISTS (  -- this very try, written before its connection broke
+        WHERE h.ours OR NOT EXISTS (  -- this very try, written before its connection broke
             SELECT FROM attempts AS a WHERE a.entry_id = h.id AND a.number IN (h.attempts, h.attempts + 1)
                 AND a.finished_at - a.started_at = make_interval(secs => s.seconds)
         )
