@@ -27,7 +27,7 @@ up: setup ## API and worker, with local stand-ins for what is not configured
 	@$(RUN) aigen-bridge up $(ARGS)
 
 test: setup ## All tests, on a real PostgreSQL
-	$(RUN) pytest -n auto $(ARGS)
+	$(RUN) pytest -n auto --dist worksteal $(ARGS)
 
 e2e-n8n: setup ## The whole chain on a real N8N; installs it into .e2e/ the first time (5 minutes, 2.5 GB)
 	tests/n8n/install.sh
