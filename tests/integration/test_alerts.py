@@ -99,6 +99,8 @@ async def test_a_mail_server_that_is_down_gets_the_alert_when_it_is_up_again(
         async with mail_server(port) as (mailbox, _):
             await mailbox.until(1)
 
+    assert mailbox.subjects == ["[aigen-bridge] critical: N8N did not take requests"]
+
 
 async def test_one_channel_that_works_is_enough(idle_stage: Stage, database: Database) -> None:
     refuse(idle_stage)

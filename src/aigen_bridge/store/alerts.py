@@ -13,7 +13,7 @@ from aigen_bridge.domain.outcome import Done, Outcome, Told
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import CLAIM, Lease, Leases, Settlement, lease_fields, write
+from aigen_bridge.store.leases import CLAIM, Lease, Leases, Settlement, claim_parameters, lease_fields, write
 
 LATEST = 5
 """Occurrences that a message names; it counts the others."""
@@ -65,13 +65,7 @@ class Alerts(Leases):
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[AlertClaim]:
         """Lease up to `limit` due alerts to `owner`."""
-        wanted = {
-            "step": step.value,
-            "limit": limit,
-            "lease": lease.total_seconds(),
-            "owner": owner,
-            "older_than": None,
-        }
+        wanted = claim_parameters(step, limit, lease, owner)
         async with self._database.transaction() as connection:
             rows = (await connection.execute(_CLAIM, wanted | {"latest": LATEST})).all()
         return [AlertClaim(**lease_fields(row, step), incident=_incident(row)) for row in rows]

@@ -189,6 +189,17 @@ class Leases:
             await connection.execute(_RELEASE, _keys(claims))
 
 
+def claim_parameters(step: Step, limit: int, lease: timedelta, owner: str) -> dict[str, Any]:
+    """What `CLAIM` asks for; `older_than`, in seconds, may replace None."""
+    return {
+        "step": step.value,
+        "limit": limit,
+        "lease": lease.total_seconds(),
+        "owner": owner,
+        "older_than": None,
+    }
+
+
 def lease_fields(row: Row[Any], step: Step) -> dict[str, Any]:
     """The fields of a `Lease` from a row of `CLAIM`."""
     return {name: getattr(row, name) for name in Lease.__slots__ if name != "step"} | {"step": step}

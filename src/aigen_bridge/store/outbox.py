@@ -14,7 +14,7 @@ from aigen_bridge.domain.request import Change, FailedBy, Status, Step
 from aigen_bridge.store import changes, destinations, incidents
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import CLAIM, Claim, Leases, Settlement, lease_fields, write
+from aigen_bridge.store.leases import CLAIM, Claim, Leases, Settlement, claim_parameters, lease_fields, write
 from aigen_bridge.store.requests import to_request
 from aigen_bridge.store.schema import images
 
@@ -40,13 +40,7 @@ class Outbox(Leases):
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[Claim]:
         """Lease up to `limit` due entries of a step to `owner`, the longest due first, as its gate allows."""
-        wanted = {
-            "step": step.value,
-            "limit": limit,
-            "lease": lease.total_seconds(),
-            "owner": owner,
-            "older_than": None,
-        }
+        wanted = claim_parameters(step, limit, lease, owner)
         async with self._database.transaction() as connection:
             gate = self._gates.get(step)
             if gate is None:
