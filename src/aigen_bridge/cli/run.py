@@ -62,9 +62,11 @@ def _tls(tls: TlsSettings) -> dict[str, Any]:
 @app.command()
 def worker() -> None:
     """The worker: sends requests to N8N and results to Odoo. Start as many as you like."""
+    from aigen_bridge.memory import keep_what_is_loaded
     from aigen_bridge.worker import run_worker
 
     settings = complete_settings()
+    keep_what_is_loaded()
     until_stopped(lambda stop: run_worker(settings, stop))
 
 
