@@ -56,7 +56,7 @@ def _arguments() -> argparse.Namespace:
 def _tell(figure: Figure) -> None:
     console.print(f"\n{figure.number}. {figure.title}", style="bold")
     for name, value in figure.facts.items():
-        console.print(f"   {name}: {value:,.1f}")
+        console.print(f"   {name}: {value:,.{2 if value < 10 else 0}f}")
 
 
 def _table(found: Sequence[Figure]) -> None:

@@ -1,20 +1,18 @@
-"""Figure 1: requests accepted at 64 callers by two API processes, against parsing and answering alone."""
+"""Figure 1: requests accepted at 64 callers by two API processes, against the same service without a database."""
 
 import json
-from collections.abc import Sequence
 
 from aigen_bridge.contracts.examples import REQUESTED
 from benchmarks.figure import Check, Figure
 from benchmarks.ground import Ground, Running
-from benchmarks.turns import in_turns, medians, ratio
-from benchmarks.usage import cpu_seconds
-from benchmarks.wrk import ID, Call, Load, new_ids, wrk
+from benchmarks.sender import Sender, cpu_facts
+from benchmarks.turns import in_turns, medians, rate_ratio
+from benchmarks.wrk import ID, Call
 
 PATH = "/api/v1/influencegen/ai-image-requests"
 BODY = json.dumps(REQUESTED | {"requestId": ID.decode()}).encode()
 CALLERS, PROCESSES = 64, 2
-PER_SECOND_MAX = 15_000
-"""More than anything here reaches: so many ids are prepared."""
+IDS_PER_SECOND = 15_000
 
 
 async def measure(ground: Ground) -> Figure:
@@ -22,24 +20,18 @@ async def measure(ground: Ground) -> Figure:
     async with (
         ground.database() as database,
         ground.api(database, processes=PROCESSES) as bridge,
+        ground.ceiling("same_service:create", processes=PROCESSES) as same,
         ground.ceiling("bare:app", processes=PROCESSES) as bare,
     ):
-        before = cpu_seconds(bridge.pid)
-        found = await in_turns(
-            ground.repetitions, {"bridge": lambda: send(ground, bridge), "bare": lambda: send(ground, bare)}
-        )
-        cpu = cpu_seconds(bridge.pid) - before
-    rates = [load.per_second for load in found["bridge"]]
-    check = Check("accept / parsing and answering alone", ratio(rates, [x.per_second for x in found["bare"]]), 0.6)
-    facts = medians(found) | {"API CPU each, ms": cpu / _answers(found["bridge"], ground.repetitions) * 1000}
+        sides = {"bridge": bridge, "without a database": same, "bare FastAPI": bare}
+        senders = {side: sender(ground, to) for side, to in sides.items()}
+        found = await in_turns(ground.repetitions, senders)
+    ratio = rate_ratio(found["bridge"], found["without a database"])
+    check = Check("accept / the same without a database", ratio, least=0.6)
+    facts = medians(found) | cpu_facts(senders)
     return Figure(1, "accept", "Accept, 64 callers, 2 processes", [check], facts)
 
 
-async def send(ground: Ground, to: Running) -> Load:
-    """One run."""
-    ids = new_ids(int(ground.seconds * PER_SECOND_MAX))
-    return await wrk(Call(to.url + PATH, BODY), ids, callers=CALLERS, seconds=ground.seconds)
-
-
-def _answers(loads: Sequence[Load], repetitions: int) -> float:
-    return sum(load.answers for load in loads) * (repetitions + 1) / repetitions  # and the one that warmed up
+def sender(ground: Ground, to: Running) -> Sender:
+    """Sends EVT-AIG-001 to this process group."""
+    return Sender(ground, to, Call(to.url + PATH, BODY), CALLERS, IDS_PER_SECOND)

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ import psycopg
 
 from aigen_bridge.embedded import postgres
 from aigen_bridge.store.migrations import migrate
+from benchmarks.usage import cpu_seconds
 from benchmarks.wrk import KEY
 
 AWAY = "http://127.0.0.1:9"
@@ -45,7 +46,11 @@ class Ground:
     server: str
     repetitions: int
     seconds: float
-    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def postgres_cpu(self) -> float:
+        """CPU seconds of all of PostgreSQL so far; 0 when it is not ours."""
+        told = self.folder / "data" / "postmaster.pid"
+        return cpu_seconds(int(told.read_text().split()[0])) if told.exists() else 0.0
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[str]:
@@ -80,11 +85,13 @@ class Ground:
 
     @asynccontextmanager
     async def ceiling(self, app: str, *, processes: int = 1, database: str = "") -> AsyncIterator[Running]:
-        """One of the apps in `benchmarks/ceilings`, under the same server as the bridge."""
+        """One of the apps in `benchmarks/ceilings` (their factories end in `create`), under the same server as ours."""
         port = _free_port()
         command = ("uvicorn", f"benchmarks.ceilings.{app}", "--port", str(port), "--workers", str(processes))
-        quiet = ("--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "75")
-        async with self._started(*command, *quiet, environment={"CEILING_DATABASE": database}) as pid:
+        options = ["--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "75"]
+        options += ["--factory"] if app.endswith(":create") else []
+        environment = _settings(database or "postgresql://nobody@127.0.0.1:9/none", {}) | {"CEILING_DATABASE": database}
+        async with self._started(*command, *options, environment=environment) as pid:
             url = f"http://127.0.0.1:{port}"
             await _answers(f"{url}/health/live")
             yield Running(pid, url)

@@ -32,3 +32,8 @@ def medians(found: Mapping[str, Sequence[Load]]) -> dict[str, float]:
         for side, loads in found.items()
         for name, value in (("per second", "per_second"), ("p50 ms", "p50_ms"), ("p99 ms", "p99_ms"))
     }
+
+
+def rate_ratio(above: Sequence[Load], below: Sequence[Load]) -> float:
+    """`ratio` of the answers a second."""
+    return ratio([load.per_second for load in above], [load.per_second for load in below])

@@ -8,8 +8,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU so far, user and system, of the process and its children."""
-    return sum((int(f[11]) + int(f[12])) / TICKS for f in map(_stat, _family(pid)))
+    """CPU so far, user and system, of the process and its children, also of those that ended."""
+    own = sum((int(f[11]) + int(f[12])) / TICKS for f in map(_stat, _family(pid)))
+    ended = _stat(pid)
+    return own + (int(ended[13]) + int(ended[14])) / TICKS
 
 
 def memory_mb(pid: int, name: str) -> float:
@@ -21,9 +23,15 @@ def memory_mb(pid: int, name: str) -> float:
 
 
 def _stat(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it ended in this moment; its parent knows what it used
+        return ["0"] * 20
 
 
 def _family(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
     return [pid, *(grandchild for child in children for grandchild in _family(int(child)))]
