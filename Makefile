@@ -32,6 +32,9 @@ test: setup ## All tests, on a real PostgreSQL
 chaos: setup ## Kill everything at random for three minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
 
+bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BENCH=accept for one figure)
+	$(RUN) python -m benchmarks $(BENCH) $(ARGS)
+
 check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
@@ -56,4 +59,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos check openapi format image clean
+.PHONY: help setup demo up test chaos bench check openapi format image clean

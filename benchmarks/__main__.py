@@ -19,6 +19,8 @@ from benchmarks.figure import Figure
 from benchmarks.ground import prepared
 
 NAMES = ("accept", "failed", "completed", "latency", "drain", "growth", "memory", "slow_webhook", "slow_odoo")
+WHOLE = 10
+"""From here on numbers are shown without decimals."""
 RESULTS = Path(".aigen/bench.json")
 
 console = Console(width=None if sys.stdout.isatty() else 120)
@@ -56,7 +58,7 @@ def _arguments() -> argparse.Namespace:
 def _tell(figure: Figure) -> None:
     console.print(f"\n{figure.number}. {figure.title}", style="bold")
     for name, value in figure.facts.items():
-        console.print(f"   {name}: {value:,.{2 if value < 10 else 0}f}")
+        console.print(f"   {name}: {value:,.{0 if value >= WHOLE else 2}f}")
 
 
 def _table(found: Sequence[Figure]) -> None:

@@ -136,7 +136,8 @@ def _settings(database: str, sections: Mapping[str, Any]) -> dict[str, str]:
         "odoo": {"url": AWAY, "database": "d", "login": "l", "api_key": "k"},
         "requests": {"rate_limit": "1000000/second"},
         "callback": {"rate_limit": "1000000/second"},
-    } | sections
+        **sections,
+    }
     plain = {"AIGEN_DATABASE_URL": database, "AIGEN_PUBLIC_URL": "http://127.0.0.1", "AIGEN_LOG__FORMAT": "json"}
     return plain | {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in given.items()}
 

@@ -52,8 +52,7 @@ async def wrk(call: Call, ids: Sequence[str], *, callers: int, seconds: float) -
         process = await asyncio.create_subprocess_exec(
             *("wrk", "--threads", "1", "--connections", str(callers), "--duration", f"{max(1, round(seconds))}s"),
             *("--timeout", "60s", "--script", str(SCRIPT), call.url),
-            env=os.environ
-            | {"BODY": str(body), "IDS": str(known), "CONTENT_TYPE": call.content_type, "API_KEY": KEY},
+            env=os.environ | {"BODY": str(body), "IDS": str(known), "CONTENT_TYPE": call.content_type, "API_KEY": KEY},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
