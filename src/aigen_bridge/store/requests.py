@@ -33,6 +33,9 @@ _ACCEPT = text(f"""
     SELECT request_id, created_at, pg_notify('{CHANNEL}', 'dispatch') FROM created
 """)  # noqa: S608 - a constant of ours
 
+_FIND = text("SELECT * FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))")
+"""One statement for any number of ids, so that it stays prepared; `IN` would be another one for each number."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
@@ -93,7 +96,7 @@ class Requests:
         if not request_ids:
             return {}
         async with self._database.reading() as connection:
-            rows = await connection.execute(select(requests).where(requests.c.request_id.in_(request_ids)))
+            rows = await connection.execute(_FIND, {"request_id": list(request_ids)})
             return {row.request_id: to_request(row) for row in rows}
 
     async def get(self, request_id: UUID) -> ImageRequest | None:
