@@ -44,7 +44,7 @@ from aigen_bridge.store.wakeup import listen
 
 GROUP_MAX = 100
 """Requests accepted in one commit at most."""
-CALLBACKS_IN_HAND = 3
+CALLBACKS_IN_HAND = 4
 """Callbacks with an image that are parsed, checked and written at once in one process; the others wait with what they
 read. In hand, one takes about four times the size of its image."""
 API_CONNECTIONS, WORKER_CONNECTIONS = 10, 6
