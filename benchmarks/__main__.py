@@ -48,11 +48,14 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description="What the bridge costs.")
-    parser.add_argument("names", nargs="*", choices=[[], *NAMES], help="which figures; all if none is named")
-    parser.add_argument("--repetitions", type=int, default=5, help="of each side of a ratio")
+    parser.add_argument("names", nargs="*", help="which figures; all if none is named")
+    parser.add_argument("--repetitions", type=int, default=3, help="of each side of a ratio")
     parser.add_argument("--seconds", type=float, default=3, help="of one run under load")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file that is written")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(NAMES):
+        parser.error(f"There is no {', '.join(unknown)}; there are {', '.join(NAMES)}.")
+    return given
 
 
 def _tell(figure: Figure) -> None:
