@@ -24,8 +24,13 @@ class GatheredRequests:
         return await self._get(request_id)
 
     async def move(self, change: Change, image: CheckedImage | None = None) -> int | None:
-        """As `Requests.move`. None also for the second of two moves of one request in a group: look, and try again."""
-        return await self._move(Move(change, image))
+        """As `Requests.move`. None also for the second of two moves of one request in a group: look, and try again.
+
+        Images go each alone, side by side: writing one takes longer than the commit that it would share.
+        """
+        if image is not None:
+            return await self._requests.move(change, image)
+        return await self._move(Move(change))
 
     async def keep_image(self, request_id: UUID, image: CheckedImage) -> None:
         """As `Requests.keep_image`: rare, so not gathered."""
