@@ -42,6 +42,9 @@ chaos: setup ## Kill everything at random for three minutes, then balance the le
 e2e-observe: setup ## Faults on purpose: which alert fires when, which mail arrives where (needs Debian's prometheus, prometheus-alertmanager)
 	PYTHONPATH=tests $(RUN) python -m alarm $(ARGS)
 
+bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BENCH=accept for one figure)
+	$(RUN) python -m benchmarks $(BENCH) $(ARGS)
+
 check: setup ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
@@ -67,4 +70,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos e2e-n8n e2e-odoo e2e-observe check openapi format image clean
+.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-observe check openapi format image clean

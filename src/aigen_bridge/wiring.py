@@ -30,6 +30,7 @@ from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.destinations import Destinations
+from aigen_bridge.store.gathered import GatheredRequests
 from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.leases import Claim
 from aigen_bridge.store.operations import Operations
@@ -44,8 +45,8 @@ from aigen_bridge.store.wakeup import listen
 GROUP_MAX = 100
 """Requests accepted in one commit at most."""
 CALLBACKS_IN_HAND = 4
-"""Callbacks that are parsed, checked and written at once in one process; the others wait with what they read. In
-hand, one takes about four times the size of its image."""
+"""Callbacks with an image that are parsed, checked and written at once in one process; the others wait with what they
+read. In hand, one takes about four times the size of its image."""
 API_CONNECTIONS, WORKER_CONNECTIONS = 10, 6
 
 
@@ -62,6 +63,7 @@ class ApiParts:
     dead_letters: DeadLetters
     operations: Operations
     accept: GroupCommit[NewRequest, tuple[ImageRequest, bool]]
+    callbacks: GatheredRequests
     examine: Examination
     in_hand: asyncio.Semaphore
 
@@ -97,6 +99,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 dead_letters=DeadLetters(database),
                 operations=Operations(database, _deadlines(settings)),
                 accept=GroupCommit(requests.accept, most=GROUP_MAX),
+                callbacks=GatheredRequests(requests),
                 examine=Examination(check, _refuse_url(settings.image_urls)),
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
             )

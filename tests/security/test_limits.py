@@ -132,7 +132,7 @@ async def test_a_storage_for_limits_that_is_away_does_not_stop_the_service(
     async def away(*_: object, **__: object) -> bool:
         raise ConnectionError("nobody is there")
 
-    monkeypatch.setattr("limits.aio.strategies.MovingWindowRateLimiter.hit", away)
+    monkeypatch.setattr("limits.aio.strategies.SlidingWindowCounterRateLimiter.hit", away)
     async with serve_api(make_settings(database_url)) as api:
         assert (await api.get(REQUESTS, headers=_key("ops"))).status_code == 200
 

@@ -19,6 +19,7 @@ from aigen_bridge.api.v1 import callback, requests
 from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
+from aigen_bridge.memory import keep_what_is_loaded
 from aigen_bridge.settings import Settings, load
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.wiring import open_api
@@ -85,7 +86,9 @@ def from_environment() -> FastAPI:
     settings = load(Settings)
     logs.configure(settings.log.level, settings.log.format)
     tracing.start()
-    return create_app(settings)
+    app = create_app(settings)
+    keep_what_is_loaded()
+    return app
 
 
 def describe() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What both versions of the callback do once the bytes are in: parse, take, and keep what cannot be used."""
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from aigen_bridge.wiring import ApiParts
 NOT_KEPT = frozenset({"authorization", "x-api-key", "cookie", SIGNATURE})
 """Headers with secrets, or what could be used in place of one."""
 HEADER_KEPT_MAX, HEADERS_KEPT_MAX = 500, 50
+SMALL = 64 * 2**10
+"""Bytes of a callback that may be in hand without limit."""
 KNOWN_PAYLOAD_VERSIONS = frozenset({"1", "1.0", "1.1", "2", "2.0"})
 
 log = structlog.get_logger(__name__)
@@ -48,7 +51,7 @@ def body_limits(parts: ApiParts) -> Limits:
 async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
     """Take a callback, or keep it in quarantine and say why."""
     try:
-        async with parts.in_hand:
+        async with _room(parts, arrival):
             receipt = await process(request, parts, arrival)
     except StoreUnavailableError:
         raise  # nothing can be kept now; N8N sends it again
@@ -62,6 +65,12 @@ async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
     return Response(answer.model_dump_json(by_alias=True), 202, media_type="application/json")
 
 
+def _room(parts: ApiParts, arrival: Arrival) -> AbstractAsyncContextManager[object]:
+    """What is large waits for room; a callback without an image need not."""
+    is_small = arrival.image is None and len(arrival.payload) <= SMALL
+    return nullcontext() if is_small else parts.in_hand
+
+
 async def process(request: Request, parts: ApiParts, arrival: Arrival) -> Receipt:
     """Parse and take a callback; raises what is wrong with it."""
     # As bytes, because the parser takes a bytearray six times as long; the copy is gone once it is parsed.
@@ -70,7 +79,7 @@ async def process(request: Request, parts: ApiParts, arrival: Arrival) -> Receip
     metrics.CALLBACKS.labels(arrival.version, version if version in KNOWN_PAYLOAD_VERSIONS else "other").inc()
     with tracing.span("callback", "server", await _trace(parts, event.request_id, request)) as span:
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
-        receipt = await take_callback(parts.requests, parts.examine, event, arrival.image)
+        receipt = await take_callback(parts.callbacks, parts.examine, event, arrival.image)
         span.note(aigen__status=receipt.status.value, aigen__duplicate=receipt.duplicate)
     _count(event, receipt)
     return receipt

@@ -46,6 +46,7 @@ _MEANING = {
     500: "A bug of ours; the log has its traceback",
     503: "The database is away; nothing was stored; `Retry-After` says when to try again",
 }
+KEY = "The key of a client"
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -134,10 +135,23 @@ def message_schemas() -> dict[str, Any]:
     return {titles.get(key, key): schema for key, schema in document["$defs"].items()}
 
 
+def _secure(document: dict[str, Any]) -> None:
+    """Say how a key is given, wherever one is asked for."""
+    document["components"]["securitySchemes"] = {
+        "HTTPBearer": {"type": "http", "description": KEY, "scheme": "bearer"},
+        "APIKeyHeader": {"type": "apiKey", "description": KEY, "in": "header", "name": "X-API-Key"},
+    }
+    for item in document["paths"].values():
+        for operation in item.values():
+            if "401" in operation["responses"]:
+                operation["security"] = [{"HTTPBearer": []}, {"APIKeyHeader": []}]
+
+
 def complete(document: dict[str, Any]) -> None:
     """Add to the generated document what FastAPI does not know: messages, and what every answer has in common."""
     components, paths = document["components"], document["paths"]
     components["schemas"] |= message_schemas()
+    _secure(document)
     components["headers"] = {
         header: {"description": words, "schema": schema} for header, (words, schema) in _HEADERS.items()
     }

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from aigen_bridge.wiring import ApiParts
 
 
-def _parts(request: Request) -> ApiParts:
+async def _parts(request: Request) -> ApiParts:
     parts: ApiParts = request.app.state.parts
     return parts
 

@@ -6,7 +6,7 @@ import time
 import limits
 import structlog
 from limits.aio.storage import Storage
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
 
@@ -26,7 +26,7 @@ class RateLimits:
         except (ConfigurationError, ValueError) as error:
             raise WrongSettingsError([f"AIGEN_RATE_LIMIT__STORAGE is wrong: {_reason(error)}"]) from None
         assert isinstance(storage, Storage)  # noqa: S101 - `async+` makes it one
-        self._strategy = MovingWindowRateLimiter(storage)
+        self._strategy = SlidingWindowCounterRateLimiter(storage)
         self._limits = {
             "requests": limits.parse(settings.requests.rate_limit),
             "callback": limits.parse(settings.callback.rate_limit),

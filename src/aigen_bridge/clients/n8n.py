@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ from aigen_bridge.domain.signature import sign
 QUICK_TRIES, QUICK_WAIT = 2, 0.05
 """A refused connection carried nothing, so one quick second try is safe (wait in seconds)."""
 DRAIN_SECONDS = 1.0
+POOL = 10
+"""Connections in one pool. A pool looks at each of its connections for every call: with 200 in one, that took 7 ms of
+CPU a call, in twenty of ten 1.4 ms."""
 NOT_PUBLISHED = " Is the workflow published, and the path of AIGEN_N8N__WEBHOOK_URL right?"
 
 
@@ -30,8 +34,8 @@ class N8nWebhook:
     def __init__(
         self, url: str, api_key: str, *, timeout: float, concurrency: int, signing_keys: Sequence[bytes] = ()
     ) -> None:
-        limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=min(concurrency, 100))
-        self._client = httpx.AsyncClient(timeout=timeout, limits=limits)
+        self._clients = _clients(timeout, max(1, concurrency // POOL))
+        self._turns = itertools.cycle(self._clients)
         self._timeout = timeout
         self._url = url
         self._signing_keys = signing_keys
@@ -53,7 +57,7 @@ class N8nWebhook:
                 raise silence("N8N", error) from error
 
     async def _post(self, body: bytes, headers: Mapping[str, str], call: Call) -> None:
-        async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
+        async with next(self._turns).stream("POST", self._url, content=body, headers=headers) as response:
             call.status = response.status_code
             if response.is_success:
                 await _drain(response)
@@ -75,7 +79,14 @@ class N8nWebhook:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
+
+
+def _clients(timeout: float, many: int) -> list[httpx.AsyncClient]:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=POOL)  # the worker bounds the calls in flight
+    tls = httpx.create_ssl_context()
+    return [httpx.AsyncClient(timeout=timeout, limits=limits, verify=tls) for _ in range(many)]
 
 
 async def _drain(response: httpx.Response) -> None:

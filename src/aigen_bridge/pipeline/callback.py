@@ -65,20 +65,26 @@ async def take_callback(
     Raises `UnknownRequestError`, `ContradictionError`, `ImageRejectedError`, `StoreUnavailableError`; in each
     case the request is as it was before.
     """
-    if await store.get(event.request_id) is None:  # before any work on the image
-        raise UnknownRequestError(event.request_id)
+    request = await _known(store, event.request_id)  # before any work on the image
     result, image = await _examined(event, content, examine)
     for _ in range(ROUNDS):
-        receipt = await _try_to_take(store, result, image)
+        receipt = await _try_to_take(store, request, result, image)
         if receipt is not None:
             return receipt
+        request = await _known(store, event.request_id)
     raise StoreUnavailableError(f"Request {event.request_id} is being changed by others at this moment.")
 
 
-async def _try_to_take(store: Store, result: Result, image: CheckedImage | None) -> Receipt | None:
-    request = await store.get(result.request_id)
+async def _known(store: Store, request_id: UUID) -> ImageRequest:
+    request = await store.get(request_id)
     if request is None:
-        raise UnknownRequestError(result.request_id)
+        raise UnknownRequestError(request_id)
+    return request
+
+
+async def _try_to_take(
+    store: Store, request: ImageRequest, result: Result, image: CheckedImage | None
+) -> Receipt | None:
     match judge(request, result):
         case Repeat():
             return Receipt(request.request_id, request.status, duplicate=True)

@@ -36,6 +36,9 @@ _ACCEPT = text(f"""
     SELECT request_id, created_at, pg_notify('{CHANNEL}', 'dispatch') FROM created
 """)  # noqa: S608 - a constant of ours
 
+_FIND = text("SELECT * FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))")
+"""One statement for any number of ids, so that it stays prepared; `IN` would be another one for each number."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
@@ -45,6 +48,14 @@ class NewRequest:
     correlation_id: UUID
     event: Mapping[str, Any]
     traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change, and the image that comes with it."""
+
+    change: Change
+    image: CheckedImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class Requests:
         Returns for each wanted one the request as it is now and whether this call created it.
         """
         ordered = sorted(wanted, key=lambda new: new.request_id)  # one lock order for all processes
-        async with self._database.transaction() as connection:
+        async with self._database.writing() as connection:
             rows = await connection.execute(_ACCEPT, _columns(ordered))
             created = {row.request_id: row.created_at for row in rows}
         metrics.MOVES.labels(Status.QUEUED.value).inc(len(created))
@@ -90,7 +101,7 @@ class Requests:
         if not request_ids:
             return {}
         async with self._database.reading() as connection:
-            rows = await connection.execute(select(requests).where(requests.c.request_id.in_(request_ids)))
+            rows = await connection.execute(_FIND, {"request_id": list(request_ids)})
             return {row.request_id: to_request(row) for row in rows}
 
     async def get(self, request_id: UUID) -> ImageRequest | None:
@@ -102,6 +113,11 @@ class Requests:
         async with self._database.reading() as connection:
             return await connection.scalar(select(requests.c.traceparent).where(requests.c.request_id == request_id))
 
+    async def get_each(self, request_ids: Sequence[UUID]) -> list[ImageRequest | None]:
+        """Each of them, or None."""
+        found = await self.find(request_ids)
+        return [found.get(request_id) for request_id in request_ids]
+
     async def page(self, wanted: RequestFilter, limit: int) -> list[ImageRequest]:
         """At most `limit` requests, newest first."""
         async with self._database.reading() as connection:
@@ -110,14 +126,21 @@ class Requests:
 
     async def move(self, change: Change, image: CheckedImage | None = None) -> int | None:
         """Make the move and keep the image; returns the new version, None if the request was elsewhere."""
+        return (await self.move_each([Move(change, image)]))[0]
+
+    async def move_each(self, moves: Sequence[Move]) -> list[int | None]:
+        """As `move`, in one commit. Of several for one request the first is made, the others get None."""
+        first: dict[UUID, Move] = {}
+        for move in moves:
+            first.setdefault(move.change.request_id, move)
         async with self._database.transaction() as connection:
-            if change.version is None:  # what others are just writing must be seen by the move
-                await changes.lock(connection, [change.request_id])
-            moved = await changes.make(connection, [change], self._deadlines)
-            if moved and image is not None:
-                row = {"request_id": change.request_id, "content": image.content}
-                await connection.execute(images.insert(), row)
-        return moved.get(change.request_id)
+            # One order of locks, so no deadlock; and the moves see what others were just writing.
+            await changes.lock(connection, list(first))
+            moved = await changes.make(connection, [move.change for move in first.values()], self._deadlines)
+            for request_id in moved:
+                if (image := first[request_id].image) is not None:
+                    await connection.execute(images.insert(), {"request_id": request_id, "content": image.content})
+        return [moved.get(m.change.request_id) if first[m.change.request_id] is m else None for m in moves]
 
     async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> None:
         """Keep where an image is that came after the request was cancelled; nothing else changes."""

@@ -1,0 +1,1 @@
+"""What is compared with: each does the unavoidable and nothing else."""

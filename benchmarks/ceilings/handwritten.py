@@ -1,0 +1,80 @@
+"""A callback with an image, by hand: receive, decode, hash, prove the image whole, one binary insert, answer.
+
+Straight ASGI and psycopg. The proof is the bridge's own function, because it is what the specification asks for
+(REQ-AIGS-006) and nearly all of it runs in zlib, without the interpreter.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pybase64
+from pydantic_core import from_json
+
+from aigen_bridge.domain.image import ImageMetadata, check
+
+CONNECTIONS, THREADS = 4, 2
+_INSERT = "INSERT INTO ceiling (request_id, content) VALUES (%t, %b)"
+TABLE = """
+    CREATE TABLE IF NOT EXISTS ceiling (request_id uuid PRIMARY KEY, content bytea NOT NULL);
+    ALTER TABLE ceiling ALTER COLUMN content SET STORAGE EXTERNAL;
+"""
+_threads = ThreadPoolExecutor(THREADS)
+_free: asyncio.Queue[psycopg.AsyncConnection] = asyncio.Queue()
+
+
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer one call."""
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+        return
+    if scope["method"] == "POST":
+        await _take(receive)
+    await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+async def _take(receive: Any) -> None:
+    pieces, more = [], True
+    while more:
+        message = await receive()
+        pieces.append(message["body"])
+        more = message.get("more_body", False)
+    async with _connection() as connection:  # no more in hand than there are connections
+        request_id, content = await asyncio.get_running_loop().run_in_executor(_threads, _proven, b"".join(pieces))
+        await connection.execute(_INSERT, (request_id, content))
+
+
+def _proven(body: bytes) -> tuple[str, bytes]:
+    event = from_json(body)
+    content = pybase64.b64decode(event["imageData"], validate=True)
+    said = event["imageMetadata"]
+    check(content, ImageMetadata(said["format"], said["size"], said["width"], said["height"]), event["hashValue"])
+    return event["requestId"], content
+
+
+@asynccontextmanager
+async def _connection() -> AsyncIterator[psycopg.AsyncConnection]:
+    connection = await _free.get()
+    try:
+        yield connection
+    finally:
+        _free.put_nowait(connection)
+
+
+async def _lifespan(receive: Any, send: Any) -> None:
+    await receive()
+    url = os.environ["CEILING_DATABASE"]
+    connections = [await psycopg.AsyncConnection.connect(url, autocommit=True) for _ in range(CONNECTIONS)]
+    await connections[0].execute(TABLE)
+    for connection in connections:
+        _free.put_nowait(connection)
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    for connection in connections:
+        await connection.close()
+    await send({"type": "lifespan.shutdown.complete"})

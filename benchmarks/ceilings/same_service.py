@@ -1,0 +1,55 @@
+"""The bridge's own application: keys, limits, ids, parsing, answers; only that nothing is asked of a database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI
+
+from aigen_bridge.api.app import from_environment
+from aigen_bridge.contracts.examples import CORRELATION_ID, REQUESTED
+from aigen_bridge.domain.request import Change, ImageRequest, Status
+from aigen_bridge.store.requests import NewRequest
+
+
+def create() -> FastAPI:
+    """Everything as in `aigen-bridge serve`, up to the store."""
+    app = from_environment()
+    opening = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with opening(app) as state:
+            app.state.parts = replace(app.state.parts, accept=_accept, callbacks=_Callbacks())
+            yield state
+
+    app.router.lifespan_context = lifespan
+    return app
+
+
+async def _accept(new: NewRequest) -> tuple[ImageRequest, bool]:
+    return _request(new.request_id, new.correlation_id, new.event, Status.QUEUED), True
+
+
+class _Callbacks:
+    async def get(self, request_id: UUID) -> ImageRequest:
+        return _request(request_id, UUID(CORRELATION_ID), REQUESTED, Status.DISPATCHED)
+
+    async def move(self, change: Change, image: object = None) -> int:  # noqa: ARG002 - as in the store
+        return 3
+
+
+def _request(request_id: UUID, correlation_id: UUID, event: Any, status: Status) -> ImageRequest:
+    now = datetime.now(UTC)
+    return ImageRequest(
+        request_id=request_id,
+        correlation_id=correlation_id,
+        event=event,
+        status=status,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )

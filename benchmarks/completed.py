@@ -1,0 +1,40 @@
+"""Figure 3: completed callbacks with a PNG of 1 MB, both versions, against a handler written by hand."""
+
+from functools import partial
+
+from benchmarks.figure import Check, Figure
+from benchmarks.ground import Ground
+from benchmarks.pictures import BOUNDARY, completed, completed_beside, noise
+from benchmarks.sender import Sender, cpu_facts
+from benchmarks.turns import in_turns, medians, rate_ratio
+from benchmarks.wrk import Call
+
+V1, V2 = (f"/api/{version}/influencegen/ai-image-callback" for version in ("v1", "v2"))
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+CALLERS, P99_MAX_MS = 32, 1000
+IDS_PER_SECOND = 600
+
+
+async def measure(ground: Ground) -> Figure:
+    """Callbacks a second, their p99, and what each costs."""
+    picture = noise(1)
+    v1, v2 = completed(picture), completed_beside(picture)
+    async with (
+        ground.database() as database,
+        ground.api(database) as bridge,
+        ground.ceiling("handwritten:app", database=database) as by_hand,
+    ):
+        sender = partial(Sender, ground, callers=CALLERS, ids_per_second=IDS_PER_SECOND, database=database)
+        senders = {
+            "v1": sender(bridge, Call(bridge.url + V1, v1)),
+            "v2": sender(bridge, Call(bridge.url + V2, v2, FORM)),
+            "by hand": sender(by_hand, Call(by_hand.url + V1, v1)),
+        }
+        found = await in_turns(ground.repetitions, senders)
+    facts = medians(found) | cpu_facts(senders)
+    checks = [
+        Check("completed callback v1 / by hand", rate_ratio(found["v1"], found["by hand"]), least=0.8),
+        Check("completed callback v2 / v1", rate_ratio(found["v2"], found["v1"]), least=1.3),
+        *(Check(f"p99 {side}", facts[f"{side}, p99 ms"], most=P99_MAX_MS, unit="ms") for side in ("v1", "v2")),
+    ]
+    return Figure(3, "completed", "Completed callback, PNG of 1 MB, 32 callers, 1 process", checks, facts)

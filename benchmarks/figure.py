@@ -1,0 +1,48 @@
+"""What a benchmark found: ratios with their limits, and plain figures beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A number that has a limit: at least `least`, or at most `most`."""
+
+    name: str
+    value: float
+    least: float | None = None
+    most: float | None = None
+    unit: str = "x"
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is within its limit."""
+        return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
+
+    @property
+    def limit(self) -> str:
+        """The limit in words."""
+        return f"≥ {self.least:g} {self.unit}" if self.least is not None else f"≤ {self.most:g} {self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One of the nine. `facts` are absolute numbers of this machine, the unit in the name."""
+
+    number: int
+    name: str
+    title: str
+    checks: Sequence[Check]
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every check does."""
+        return all(check.holds for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the file of results."""
+        checks = [asdict(c) | {"value": round(c.value, 3), "holds": c.holds} for c in self.checks]
+        facts = {name: round(value, 3) for name, value in self.facts.items()}
+        return {"number": self.number, "name": self.name, "title": self.title, "checks": checks, "facts": facts}

@@ -1,0 +1,68 @@
+"""Rows that a benchmark starts from, written straight into the tables."""
+
+import json
+from collections.abc import Sequence
+
+import psycopg
+
+from aigen_bridge.contracts.examples import CORRELATION_ID, REQUESTED
+
+_DISPATCHED = """
+    INSERT INTO requests
+        (request_id, correlation_id, event, status, version, dispatched_at, callback_deadline_at)
+    SELECT id, %(correlation_id)s, CAST(%(event)s AS jsonb) || jsonb_build_object('requestId', id), 'dispatched', 2,
+        now(), now() + interval '1 hour'
+    FROM unnest(CAST(%(ids)s AS uuid[])) AS id
+"""
+_QUEUED = """
+    WITH created AS (
+        INSERT INTO requests (request_id, correlation_id, event)
+        SELECT id, %(correlation_id)s, CAST(%(event)s AS jsonb) || jsonb_build_object('requestId', id)
+        FROM unnest(CAST(%(ids)s AS uuid[])) AS id RETURNING request_id
+    ), owed AS (INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created)
+    SELECT pg_notify('aigen_outbox', 'dispatch')
+"""
+
+
+async def dispatched(url: str, ids: Sequence[str]) -> None:
+    """Requests that N8N has taken and that wait for their callback."""
+    await _write(url, _DISPATCHED, ids)
+
+
+async def queued(url: str, ids: Sequence[str]) -> None:
+    """Requests that were just accepted, all in one commit; the workers are woken."""
+    await _write(url, _QUEUED, ids)
+
+
+async def _write(url: str, statement: str, ids: Sequence[str]) -> None:
+    facts = {"ids": list(ids), "correlation_id": CORRELATION_ID, "event": json.dumps(REQUESTED)}
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute(statement, facts)
+
+
+_FINISHED = (
+    "SET session_replication_role = replica",  # no look at foreign keys: the rows are made to fit
+    "SET synchronous_commit = off",  # nothing here is measured
+    """
+    INSERT INTO requests (request_id, correlation_id, event, status, version, image, created_at, updated_at,
+        dispatched_at, completed_at, delivered_at)
+    SELECT gen_random_uuid(), '{correlation_id}', '{event}', 'completed', 3,
+        '{{"format": "png", "size": 1000000, "width": 1024, "height": 1024, "sha256": "00"}}', at, at, at, at, at
+    FROM generate_series(1, {many}) AS n, CAST(now() - n * interval '24 hours' / {many} AS timestamptz) AS at
+    """,
+    """
+    INSERT INTO outbox (request_id, step, state, attempts, fence, created_at, due_at, finished_at)
+    SELECT request_id, step, 'done', 1, 1, created_at, created_at, created_at
+    FROM requests, unnest(ARRAY['dispatch', 'deliver']) AS step
+    """,
+    "VACUUM ANALYZE requests",
+    "VACUUM ANALYZE outbox",
+)
+
+
+async def finished(url: str, many: int) -> None:
+    """So many requests of the last 24 hours that were delivered, each with its two outbox entries."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for statement in _FINISHED:
+            text = statement.format(correlation_id=CORRELATION_ID, event=json.dumps(REQUESTED), many=many)
+            await connection.execute(text.encode())
