@@ -49,7 +49,7 @@ async def outage(url: str, requests: int, seconds: float) -> bool:
         print(f"accepted {requests} in {seconds:g} s without N8N, which was called {during} times")
         stage.chain.n8n.faults.clear()
         back = time.monotonic()
-        while await found(database, "SELECT FROM requests WHERE delivered_at IS NULL LIMIT 1"):  # noqa: ASYNC110
+        while await found(database, "SELECT FROM requests WHERE delivered_at IS NULL LIMIT 1"):
             await asyncio.sleep(0.2)
         print(f"all delivered {time.monotonic() - back:.1f} s after N8N was back")
         effects = {record.applied for record in stage.chain.odoo.records}

@@ -5,7 +5,6 @@
     "version": "18.0.1.0.0",
     "category": "Marketing",
     "author": "InfluenceGen",
-    "website": "https://github.com/influencegen/aigen-bridge",
     "license": "LGPL-3",
     "depends": ["base", "web", "bus", "mail"],
     "external_dependencies": {"python": ["requests"]},
