@@ -56,7 +56,7 @@ def test_the_manifest_is_complete_and_every_file_that_it_names_is_there(name):
     found = manifest(name)
     assert found["license"] == "LGPL-3"
     assert re.fullmatch(r"18\.0\.\d+\.\d+\.\d+", found["version"])
-    assert all(found[key] for key in ("name", "summary", "author", "website", "category", "depends"))
+    assert all(found[key] for key in ("name", "summary", "author", "category", "depends"))
     for path in found.get("data", []) + found.get("demo", []):
         assert (ADDONS / name / path).is_file(), path
     for pattern in (entry for bundle in found.get("assets", {}).values() for entry in bundle):
