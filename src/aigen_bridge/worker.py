@@ -23,7 +23,8 @@ from aigen_bridge.expiry import watch_expiry
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import Settings, WorkerSettings
 from aigen_bridge.store.group_commit import GroupCommit
-from aigen_bridge.store.leases import Claim, L, Lease, Settlement
+from aigen_bridge.store.leases import Claim, Due, L, Lease, Settlement
+from aigen_bridge.store.wakeup import EVERYTHING
 from aigen_bridge.sweeper import purge_regularly, sweep
 from aigen_bridge.tally import describe, tally
 from aigen_bridge.wiring import WorkerParts, open_worker
@@ -72,20 +73,23 @@ def _lanes(parts: WorkerParts) -> dict[str, "Lane[Any]"]:
 
 
 def _wake(lanes: Mapping[str, "Lane[Any]"], step: str) -> None:
-    for lane in [lanes[step]] if step in lanes else lanes.values():
+    if step in lanes:
+        lanes[step].work_came()
+        return
+    for lane in lanes.values():
         lane.wake.set()
 
 
 async def _wake_at_stop(lanes: Mapping[str, "Lane[Any]"], stop: asyncio.Event) -> None:
     await stop.wait()
-    _wake(lanes, "")
+    _wake(lanes, EVERYTHING)
 
 
 class Queue(Protocol[L_co]):
     """Where a lane's entries come from."""
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> Sequence[L_co]: ...
-    async def next_due(self, step: Step) -> timedelta | None: ...
+    async def next_due(self, step: Step) -> Due: ...
     async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None: ...
     async def release(self, claims: Sequence[Lease]) -> None: ...
 
@@ -108,6 +112,12 @@ class Lane(Generic[L]):
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._random = random.Random()  # noqa: S311 - for jitter
         self._in_hand: dict[asyncio.Task[None], L] = {}
+        self._shut = False
+
+    def work_came(self) -> None:
+        """There is a new entry: worth a look, unless the destination takes nothing more whatever there is."""
+        if not self._shut:
+            self.wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain."""
@@ -115,6 +125,7 @@ class Lane(Generic[L]):
         try:
             while not stop.is_set():
                 self.wake.clear()
+                self._shut = False
                 metrics.LOOPS.labels(self._runner.step.value).set_to_current_time()
                 pause = await self._claim()
                 with contextlib.suppress(TimeoutError):
@@ -149,13 +160,14 @@ class Lane(Generic[L]):
             if len(claims) == limit:
                 return 0
             due = await self._queue.next_due(self._runner.step)
+            self._shut = due.shut
         except StoreUnavailableError as error:
             log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
             return STORE_PAUSE
         except Exception:  # a bug, or rights that are missing: the other lanes go on, and so does this one
             log.exception("worker.claim_failed", step=self._runner.step.value)
             return STORE_PAUSE
-        return poll if due is None else min(poll, max(due.total_seconds(), CONTENDED_PAUSE))
+        return poll if due.after is None else min(poll, max(due.after.total_seconds(), CONTENDED_PAUSE))
 
     def _start(self, claim: L, asked_at: float) -> None:
         task = asyncio.create_task(self._work(claim, asked_at))

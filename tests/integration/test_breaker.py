@@ -92,7 +92,7 @@ async def test_workers_that_got_nothing_sleep_until_the_next_probe(database: Dat
     await accept(database, 2)
     await write(database, OPEN)
     await claim(workers[0])
-    pause = await workers[1].next_due(Step.DISPATCH)
+    pause = (await workers[1].next_due(Step.DISPATCH)).after
 
     assert pause is not None
     assert timedelta(seconds=50) < pause <= GATE.probe_every

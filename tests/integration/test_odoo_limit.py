@@ -104,7 +104,7 @@ async def test_the_share_of_a_killed_worker_comes_back_with_the_end_of_its_lease
     killed, other = workers[:2]
     assert len(await claim(killed)) == 4
     assert await claim(other) == []
-    pause = await other.next_due(Step.DELIVER)
+    pause = (await other.next_due(Step.DELIVER)).after
     await write(database, "UPDATE outbox SET due_at = now() WHERE lease_owner IS NOT NULL")
 
     assert pause == timedelta(seconds=0.5)  # it looks again, because nobody will tell it

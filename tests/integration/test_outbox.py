@@ -155,7 +155,7 @@ async def test_a_retry_is_due_at_its_time_and_not_before(requests: Requests, out
     [held] = await claim(outbox)
     await settle(outbox, held, Retry(datetime.now(UTC) + timedelta(seconds=30), BROKEN))
 
-    due = await outbox.next_due(Step.DISPATCH)
+    due = (await outbox.next_due(Step.DISPATCH)).after
     assert await claim(outbox) == []
     assert due is not None
     assert timedelta(seconds=28) < due <= timedelta(seconds=30)

@@ -61,7 +61,7 @@ async def test_giving_back_what_was_settled_a_moment_ago_keeps_its_wait_and_its_
     first = await claim(outbox)
     await settle(outbox, (first, retry(first)))
     await outbox.release([first])
-    due = await outbox.next_due(Step.DISPATCH)
+    due = (await outbox.next_due(Step.DISPATCH)).after
     await make_due(database)
 
     assert due is not None

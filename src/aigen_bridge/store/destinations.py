@@ -16,7 +16,7 @@ from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.leases import DETAIL_MAX, Claim, Settlement
-from aigen_bridge.store.wakeup import notify
+from aigen_bridge.store.wakeup import EVERYTHING, notify
 
 FULL_PAUSE = timedelta(seconds=0.5)
 """Other workers are calling it as often at once as it may be called: a look every so often, in case they die."""
@@ -137,7 +137,7 @@ async def report(
         await incidents.note(connection, [occurrence], digest)
     if before.is_open and not now.is_open:
         await incidents.recover(connection, OUTAGES[DESTINATIONS[step]])
-        await notify(connection, step)
+        await notify(connection, EVERYTHING)
     return [_held(s) if before.is_open and s in failed else s for s in settlements]
 
 

@@ -154,6 +154,17 @@ class Claim(Lease):
         return self.request.traceparent
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The next entry of a step is due `after` so long: negative when overdue, None when there is none.
+
+    `shut`: its destination takes nothing more now, so that further entries change nothing.
+    """
+
+    after: timedelta | None
+    shut: bool = False
+
+
 L = TypeVar("L", bound=Lease)
 
 
@@ -172,11 +183,11 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def next_due(self, step: Step) -> timedelta | None:
-        """How long until the next entry of a step is due; negative when overdue, None when there is none."""
+    async def next_due(self, step: Step) -> Due:
+        """When there is something to claim."""
         async with self._database.reading() as connection:
             seconds = await connection.scalar(_NEXT_DUE, {"step": step.value})
-        return None if seconds is None else timedelta(seconds=float(seconds))
+        return Due(None if seconds is None else timedelta(seconds=float(seconds)))
 
     async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None:
         """Hold claims for another lease, as far as they are still ours."""

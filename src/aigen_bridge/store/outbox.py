@@ -14,7 +14,7 @@ from aigen_bridge.domain.request import Change, FailedBy, Status, Step
 from aigen_bridge.store import changes, destinations, incidents
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import CLAIM, Claim, Leases, Settlement, claim_parameters, lease_fields, write
+from aigen_bridge.store.leases import CLAIM, Claim, Due, Leases, Settlement, claim_parameters, lease_fields, write
 from aigen_bridge.store.requests import to_request
 from aigen_bridge.store.schema import images
 
@@ -58,14 +58,15 @@ class Outbox(Leases):
                 await destinations.probing(connection, step, gate)
             return probe
 
-    async def next_due(self, step: Step) -> timedelta | None:
-        """How long until there is something to claim; a destination that gets nothing now is not asked in a hurry."""
+    async def next_due(self, step: Step) -> Due:
+        """When there is something to claim; a destination that gets nothing now is not asked in a hurry."""
         due = await super().next_due(step)
         gate = self._gates.get(step)
-        if gate is None or due is None or due > timedelta(0):
+        if gate is None or due.after is None or due.after > timedelta(0):
             return due
         async with self._database.reading() as connection:
-            return await destinations.pause(connection, step, gate)
+            pause = await destinations.pause(connection, step, gate)
+        return Due(pause, shut=pause > timedelta(0))
 
     async def settle(self, settlements: Sequence[Settlement[Claim]]) -> list[Outcome | None]:
         """Write how the claims ended, in one commit. None for a claim whose entry was no longer ours.

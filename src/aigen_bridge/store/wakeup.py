@@ -12,6 +12,8 @@ from aigen_bridge.store.database import LISTENER
 
 CHANNEL = "aigen_outbox"
 """NOTIFY wakes workers here; the payload is the step. A hint only: a worker that misses it polls."""
+EVERYTHING = ""
+"""The payload after which every lane looks, also one whose destination took nothing more."""
 
 RECONNECT_AFTER = 1.0
 """Seconds."""
@@ -22,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 async def listen(url: str, wake: Callable[[str], None]) -> None:
-    """Call `wake` with the step of each new entry, and with "" after each (re)connection. Runs until cancelled."""
+    """Call `wake` with the step of each new entry, with `EVERYTHING` after each (re)connection. Until cancelled."""
     conninfo = url.replace("postgresql+psycopg://", "postgresql://", 1)
     while True:
         try:
@@ -43,6 +45,6 @@ async def _listen_once(conninfo: str, wake: Callable[[str], None]) -> None:
     )
     async with await connecting as connection:
         await connection.execute(f"LISTEN {CHANNEL}")
-        wake("")
+        wake(EVERYTHING)
         async for notice in connection.notifies():
             wake(notice.payload)

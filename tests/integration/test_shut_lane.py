@@ -1,0 +1,84 @@
+"""A lane whose destination takes nothing more is not kept busy by new entries."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from aigen_bridge.domain.destination import Gate
+from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.outcome import Effect
+from aigen_bridge.domain.request import Step
+from aigen_bridge.domain.retry import Policy
+from aigen_bridge.pipeline.dispatch import WAITS
+from aigen_bridge.settings.sections import WorkerSettings
+from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.group_commit import GroupCommit
+from aigen_bridge.store.leases import Claim, Due
+from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.requests import NewRequest, Requests
+from aigen_bridge.worker import Lane
+from outages import write
+from stage import make_event
+
+DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
+FAR_AWAY = timedelta(minutes=5)
+SHUT = """
+    UPDATE destinations SET failures = 5, opened_at = now(), probe_at = now() + interval '5 minutes' WHERE name = 'n8n'
+"""
+LATER = "UPDATE outbox SET due_at = now() + interval '5 minutes'"
+
+
+class Watched(Outbox):
+    """Says when a lane has looked in vain and goes to sleep."""
+
+    def __init__(self, database: Database) -> None:
+        gate = Gate(failures=5, probe_every=FAR_AWAY, hold=timedelta(hours=1))
+        super().__init__(database, DEADLINES, {Step.DISPATCH: gate})
+        self.looked = asyncio.Event()
+
+    async def next_due(self, step: Step) -> Due:
+        due = await super().next_due(step)
+        self.looked.set()
+        return due
+
+
+class Never:
+    """A step that is not to be run."""
+
+    step, policy, concurrency = Step.DISPATCH, Policy(WAITS), 10
+
+    async def run(self, claim: Claim) -> Effect:
+        raise AssertionError(claim)
+
+    def gave_up(self, error: StepError) -> Effect:
+        raise AssertionError(error)
+
+
+@pytest.fixture
+async def asleep(database: Database, request: pytest.FixtureRequest) -> AsyncIterator[Lane[Claim]]:
+    """A lane that has found nothing to claim and sleeps; the parameter is what the database is told before."""
+    outbox = Watched(database)
+    await Requests(database, DEADLINES).accept([NewRequest(uuid4(), uuid4(), make_event())])
+    await write(database, request.param)
+    lane = Lane(Never(), outbox, GroupCommit(outbox.settle, most=10), WorkerSettings(poll=FAR_AWAY))
+    running = asyncio.create_task(lane.run(asyncio.Event()))
+    async with asyncio.timeout(10):
+        await outbox.looked.wait()
+    yield lane
+    running.cancel()
+
+
+@pytest.mark.parametrize("asleep", [SHUT], indirect=True)
+async def test_new_entries_do_not_wake_it(asleep: Lane[Claim]) -> None:
+    asleep.work_came()
+    assert not asleep.wake.is_set()
+
+
+@pytest.mark.parametrize("asleep", [LATER], indirect=True)
+async def test_they_wake_one_that_merely_has_nothing_to_do(asleep: Lane[Claim]) -> None:
+    asleep.work_came()
+    assert asleep.wake.is_set()
