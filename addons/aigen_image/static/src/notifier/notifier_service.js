@@ -7,11 +7,15 @@ const WORDS = {
     failed: { title: _t("There is no picture"), type: "warning" },
 };
 
-/** Tells a person who is elsewhere in Odoo that a picture is ready, or that there is none. One tab does it. */
+/**
+ * Tells a person who is elsewhere in Odoo that a picture is ready, or that there is none. Every tab that does not show
+ * the picture does it, as with Odoo's own notifications: for up to 15 seconds after the main tab is gone no tab is the
+ * main one, and what comes then would be lost.
+ */
 export const notifierService = {
-    dependencies: ["action", "bus_service", "multi_tab", "notification"],
+    dependencies: ["action", "bus_service", "notification"],
 
-    start(env, { action, bus_service, multi_tab, notification }) {
+    start(env, { action, bus_service, notification }) {
         const show = (id) =>
             action.doAction({
                 type: "ir.actions.act_window",
@@ -21,7 +25,7 @@ export const notifierService = {
             });
         bus_service.subscribe(NEWS, ({ id, status, name }) => {
             const words = WORDS[status];
-            if (!words || watched.has(id) || !multi_tab.isOnMainTab()) {
+            if (!words || watched.has(id)) {
                 return;
             }
             const close = notification.add(name, {
