@@ -44,7 +44,7 @@ class Reporting(Base):
     def report(self, number: int, said: Said) -> None:
         """A callback, answered as the model says."""
         wanted = self.expected[number]
-        taking = take_callback(self.ground.requests, EXAMINE, reported(number, said))
+        taking = take_callback(self.ground.callbacks, EXAMINE, reported(number, said))
         verdict = wanted.hear(said, self.now)
         if verdict == "refused":
             with pytest.raises(ContradictionError):
@@ -70,9 +70,9 @@ class Reporting(Base):
             return
         if isinstance(verdict, Take):
             wanted = self.expected[number]
-            picture = PICTURES[said.what] if said.how == "image" else None
+            content = PICTURES[said.what].content if said.how == "image" else None
             overtaken = wanted.version != request.version
-            moved = self.do(self.ground.requests.move(verdict.change, picture))
+            [moved] = self.do(self.ground.requests.move_as_read([verdict.change], content))
             if not overtaken:
                 wanted.hear(said, self.now)
             assert moved == (None if overtaken else wanted.version)

@@ -23,14 +23,19 @@ from aigen_bridge.store import incidents
 from aigen_bridge.store.database import after_commit
 from aigen_bridge.store.wakeup import CHANNEL
 
-_MOVE = text("""
+_MOVE = text(f"""
     WITH wanted AS (
         SELECT * FROM unnest(
             CAST(:request_id AS uuid[]), CAST(:before AS text[]), CAST(:after AS text[]), CAST(:version AS int[]),
             CAST(:failed_by AS text[]), CAST(:error_code AS text[]), CAST(:error_message AS text[]),
-            CAST(:image AS text[]), CAST(:awaited AS text[]), CAST(:note AS text[])
+            CAST(:image AS text[]), CAST(:awaited AS text[]), CAST(:note AS text[]),
+            CAST(:step AS text[]), CAST(:delay AS float8[]), CAST(:url_expires_at AS timestamptz[])
         ) AS wanted
-            (request_id, before, after, version, failed_by, error_code, error_message, image, awaited, note)
+            (request_id, before, after, version, failed_by, error_code, error_message, image, awaited, note,
+             step, delay, url_expires_at)
+    ), locked AS (  -- in one order for everybody, so that nobody waits for each other
+        SELECT r.request_id FROM requests AS r JOIN wanted USING (request_id)
+        ORDER BY r.request_id FOR NO KEY UPDATE OF r
     ), moved AS (
         UPDATE requests AS r SET
             status = w.after,
@@ -46,15 +51,18 @@ _MOVE = text("""
             callback_deadline_at = CASE w.after
                 WHEN 'dispatched' THEN now() + make_interval(secs => :callback_deadline) END,
             delivered_at = NULL
-        FROM wanted AS w
+        FROM wanted AS w JOIN locked USING (request_id)
         WHERE r.request_id = w.request_id
             AND r.status = ANY (string_to_array(w.before, ','))
             AND (w.version IS NULL OR r.version = w.version)
             AND (r.status <> 'failed' OR r.failed_by = 'bridge')
-        RETURNING r.request_id, r.version, r.status, w.note
+        RETURNING r.request_id, r.version, r.status, w.note, w.step, w.delay, w.url_expires_at
     ), recorded AS (
         INSERT INTO request_changes (request_id, version, status, note)
         SELECT request_id, version, status, note FROM moved
+    ), kept AS (
+        INSERT INTO images (request_id, content)
+        SELECT request_id, CAST(:content AS bytea) FROM moved WHERE CAST(:content AS bytea) IS NOT NULL
     ), ended AS (
         UPDATE outbox AS o SET
             state = CASE m.status WHEN 'cancelled' THEN 'cancelled' ELSE 'superseded' END,
@@ -63,25 +71,20 @@ _MOVE = text("""
         FROM moved AS m
         WHERE o.request_id = m.request_id
             AND (o.state = 'pending' OR (o.state = 'dead' AND m.status <> 'failed'))  -- a dead letter that is moot
-    )
-    SELECT request_id, version FROM moved
-""")
-
-_OWE = text(f"""
-    WITH owed AS (
+        RETURNING o.id
+    ), owed AS (
         INSERT INTO outbox (request_id, step, created_at, due_at, give_up_at)
         SELECT request_id, step, at, at, CASE step WHEN 'fetch' THEN
-            least(coalesce(expires_at, at + make_interval(secs => :url_lifetime)), at + interval '1 hour') END
-        FROM unnest(
-            CAST(:request_id AS uuid[]), CAST(:step AS text[]), CAST(:delay AS float8[]),
-            CAST(:expires_at AS timestamptz[])
-        ) AS owed (request_id, step, delay, expires_at),
-        CAST(now() + make_interval(secs => delay) AS timestamptz) AS due (at)
+            least(coalesce(url_expires_at, at + make_interval(secs => :url_lifetime)), at + interval '1 hour') END
+        FROM moved, CAST(now() + make_interval(secs => delay) AS timestamptz) AS due (at)
+        WHERE step IS NOT NULL
+            AND (SELECT count(*) FROM ended) >= 0  -- only then: one entry of a step is pending at a time
         RETURNING step
+    ), called AS (
+        SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM owed) AS steps
     )
-    SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM owed) AS steps
+    SELECT request_id, version, (SELECT count(*) FROM called) AS called FROM moved
 """)  # noqa: S608 - a constant of ours
-
 
 _LOCK = text("""
     SELECT FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
@@ -108,15 +111,29 @@ async def lock(connection: AsyncConnection, request_ids: Sequence[UUID]) -> None
 
 async def make(connection: AsyncConnection, changes: Sequence[Change], deadlines: Deadlines) -> dict[UUID, int]:
     """Make the moves that are still possible; returns the new version of each request that moved."""
+    moved = await move(connection, changes, deadlines)
+    ours = [_failure(c) for c in changes if c.failed_by is FailedBy.BRIDGE and c.request_id in moved]
+    await incidents.note(connection, ours, deadlines.digest)
+    return moved
+
+
+async def move(
+    connection: AsyncConnection, changes: Sequence[Change], deadlines: Deadlines, content: bytes | None = None
+) -> dict[UUID, int]:
+    """As `make`, for changes that are no failures of ours; `content` is the image of the only one.
+
+    One statement, which may be a transaction by itself when each change names the version that it read: then nothing
+    can have been added to what is owed that the statement, having waited for others, does not see.
+    """
     if not changes:
         return {}
-    rows = {"callback_deadline": deadlines.callback.total_seconds()} | _columns(changes)
-    moved = {row.request_id: row.version for row in await connection.execute(_MOVE, rows)}
+    lasting = {
+        "callback_deadline": deadlines.callback.total_seconds(),
+        "url_lifetime": deadlines.image_url.total_seconds(),
+    }
+    rows = await connection.execute(_MOVE, lasting | {"content": content} | _columns(changes))
+    moved = {row.request_id: row.version for row in rows}
     after_commit(connection, partial(_count, [c.after for c in changes if c.request_id in moved]))
-    owed = [c for c in changes if c.obligation and c.request_id in moved]
-    if owed:
-        await connection.execute(_OWE, _entries(owed) | {"url_lifetime": deadlines.image_url.total_seconds()})
-    await incidents.note(connection, [_failure(c) for c in owed if c.failed_by is FailedBy.BRIDGE], deadlines.digest)
     return moved
 
 
@@ -129,19 +146,13 @@ def _failure(change: Change) -> Occurrence:
     return Occurrence(Cause(str(change.error_code)), change.error_message or "", change.request_id)
 
 
-def _entries(owed: Sequence[Change]) -> dict[str, list[Any]]:
-    return {
-        "request_id": [c.request_id for c in owed],
-        "step": [c.obligation for c in owed],
-        "delay": [c.delay.total_seconds() for c in owed],
-        "expires_at": [c.awaited.expires_at if c.awaited else None for c in owed],
-    }
-
-
 def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
     plain = ("request_id", "after", "version", "failed_by", "error_code", "error_message", "note")
     return {name: [getattr(c, name) for c in changes] for name in plain} | {
         "before": [",".join(sorted(c.before)) for c in changes],
         "image": [json.dumps(asdict(c.image)) if c.image else None for c in changes],
         "awaited": [json.dumps(asdict(c.awaited), default=str) if c.awaited else None for c in changes],
+        "step": [c.obligation for c in changes],
+        "delay": [c.delay.total_seconds() for c in changes],
+        "url_expires_at": [c.awaited.expires_at if c.awaited else None for c in changes],
     }

@@ -1,7 +1,7 @@
 """The connection pool, and the translation of its errors into ours."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
@@ -73,13 +73,8 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Everything inside is committed together when the block ends, before anybody is answered."""
-        with _translated():
-            async with self._engine.begin() as connection:
-                later: list[Callable[[], None]] = []
-                connection.info[_AFTER_COMMIT] = later
-                yield connection
-        for act in later:
-            act()
+        async with self._using(self._engine.begin()) as connection:
+            yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -91,8 +86,19 @@ class Database:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """For one statement that is a whole transaction: committed when it returns, in one round trip and not three."""
-        async with self.reading() as connection:
+        async with self._using(self._autocommit.connect()) as connection:
             yield connection
+
+    @staticmethod
+    @asynccontextmanager
+    async def _using(opening: AbstractAsyncContextManager[AsyncConnection]) -> AsyncIterator[AsyncConnection]:
+        later: list[Callable[[], None]] = []
+        with _translated():
+            async with opening as connection:
+                connection.info[_AFTER_COMMIT] = later
+                yield connection
+        for act in later:
+            act()
 
     async def close(self) -> None:
         """Close every connection."""

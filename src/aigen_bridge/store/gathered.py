@@ -5,7 +5,7 @@ from uuid import UUID
 from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.request import AwaitedImage, Change, ImageRequest
 from aigen_bridge.store.group_commit import GroupCommit
-from aigen_bridge.store.requests import Move, Requests
+from aigen_bridge.store.requests import Requests
 
 GATHERED_MAX = 100
 """Callbacks in one statement, at most."""
@@ -17,20 +17,20 @@ class GatheredRequests:
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
         self._get = GroupCommit(requests.get_each, most=GATHERED_MAX)
-        self._move = GroupCommit(requests.move_each, most=GATHERED_MAX)
+        self._move = GroupCommit(requests.move_as_read, most=GATHERED_MAX)
 
     async def get(self, request_id: UUID) -> ImageRequest | None:
         """The request, or None."""
         return await self._get(request_id)
 
     async def move(self, change: Change, image: CheckedImage | None = None) -> int | None:
-        """As `Requests.move`. None also for the second of two moves of one request in a group: look, and try again.
+        """As `Requests.move_as_read`. None also for the second of two moves of one request: look, and try again.
 
         Images go each alone, side by side: writing one takes longer than the commit that it would share.
         """
         if image is not None:
-            return await self._requests.move(change, image)
-        return await self._move(Move(change))
+            return (await self._requests.move_as_read([change], image.content))[0]
+        return await self._move(change)
 
     async def keep_image(self, request_id: UUID, image: CheckedImage) -> None:
         """As `Requests.keep_image`: rare, so not gathered."""

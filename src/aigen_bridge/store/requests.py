@@ -51,14 +51,6 @@ class NewRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """A change, and the image that comes with it."""
-
-    change: Change
-    image: CheckedImage | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class RequestFilter:
     """Which requests to list. `before` is the last one of the page before."""
 
@@ -124,23 +116,26 @@ class Requests:
             rows = await connection.execute(_page(wanted).limit(limit))
             return [to_request(row) for row in rows]
 
-    async def move(self, change: Change, image: CheckedImage | None = None) -> int | None:
-        """Make the move and keep the image; returns the new version, None if the request was elsewhere."""
-        return (await self.move_each([Move(change, image)]))[0]
-
-    async def move_each(self, moves: Sequence[Move]) -> list[int | None]:
-        """As `move`, in one commit. Of several for one request the first is made, the others get None."""
-        first: dict[UUID, Move] = {}
-        for move in moves:
-            first.setdefault(move.change.request_id, move)
+    async def move(self, change: Change) -> int | None:
+        """Make the move, whatever else happens to the request; returns the new version, None if it was elsewhere."""
         async with self._database.transaction() as connection:
-            # One order of locks, so no deadlock; and the moves see what others were just writing.
-            await changes.lock(connection, list(first))
-            moved = await changes.make(connection, [move.change for move in first.values()], self._deadlines)
-            for request_id in moved:
-                if (image := first[request_id].image) is not None:
-                    await connection.execute(images.insert(), {"request_id": request_id, "content": image.content})
-        return [moved.get(m.change.request_id) if first[m.change.request_id] is m else None for m in moves]
+            await changes.lock(connection, [change.request_id])  # the move sees what others were just writing
+            return (await changes.make(connection, [change], self._deadlines)).get(change.request_id)
+
+    async def move_as_read(self, wanted: Sequence[Change], content: bytes | None = None) -> list[int | None]:
+        """Make moves of requests that are still as they were read, each with its version, in one commit and round trip.
+
+        Returns the new versions, None for a request that was moved meanwhile; of several moves of one request the
+        first is made. `content` is the image of the only one. Raises `ValueError` for what must lock first.
+        """
+        if any(change.version is None or change.failed_by is FailedBy.BRIDGE for change in wanted):
+            raise ValueError("only for moves of a version that was read, and not for failures of ours")
+        first: dict[UUID, Change] = {}
+        for change in wanted:
+            first.setdefault(change.request_id, change)
+        async with self._database.writing() as connection:
+            moved = await changes.move(connection, list(first.values()), self._deadlines, content)
+        return [moved.get(c.request_id) if first[c.request_id] is c else None for c in wanted]
 
     async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> None:
         """Keep where an image is that came after the request was cancelled; nothing else changes."""
