@@ -11,12 +11,12 @@ from benchmarks.wrk import Call
 
 PATH = "/api/v1/influencegen/ai-image-callback"
 CALLERS, PROCESSES = 64, 2
-IDS_PER_SECOND = 10_000
+IDS_PER_SECOND, BARE_IDS_PER_SECOND = 6_000, 30_000
 
 
 async def measure(ground: Ground) -> Figure:
     """Callbacks a second."""
-    sender = partial(Sender, ground, callers=CALLERS, ids_per_second=IDS_PER_SECOND)
+    sender = partial(Sender, ground, callers=CALLERS)
     async with (
         ground.database() as database,
         ground.api(database, processes=PROCESSES) as bridge,
@@ -24,9 +24,11 @@ async def measure(ground: Ground) -> Figure:
         ground.ceiling("bare:app", processes=PROCESSES) as bare,
     ):
         senders = {
-            "bridge": sender(bridge, Call(bridge.url + PATH, failed()), database=database),
-            "without a database": sender(same, Call(same.url + PATH, failed())),
-            "bare FastAPI": sender(bare, Call(bare.url + PATH, failed())),
+            "bridge": sender(
+                bridge, Call(bridge.url + PATH, failed()), ids_per_second=IDS_PER_SECOND, database=database
+            ),
+            "without a database": sender(same, Call(same.url + PATH, failed()), ids_per_second=IDS_PER_SECOND),
+            "bare FastAPI": sender(bare, Call(bare.url + PATH, failed()), ids_per_second=BARE_IDS_PER_SECOND),
         }
         found = await in_turns(ground.repetitions, senders)
     ratio = rate_ratio(found["bridge"], found["without a database"])
