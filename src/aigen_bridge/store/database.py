@@ -37,6 +37,7 @@ def open_engine(url: str, *, pool_size: int, name: str) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
+        pool_use_lifo=True,  # the same few again and again: they have their statements prepared
         hide_parameters=True,  # prompts and images stay out of error messages
         connect_args={"options": options, "connect_timeout": 5, "application_name": name},
     )

