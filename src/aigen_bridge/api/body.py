@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -28,25 +29,28 @@ async def read_json(request: Request, limits: Limits) -> bytearray:
     if (found := media_type(request)) != "application/json" and not found.endswith("+json"):
         raise UnsupportedMediaTypeError(found, "application/json")
     body = bytearray()
-    async for chunk in bounded(request, limits):
-        body += chunk
+    async with in_time(limits):
+        async for piece in bounded(request, limits):
+            body += piece
     return body
 
 
+@asynccontextmanager
+async def in_time(limits: Limits) -> AsyncIterator[None]:
+    """For reading a whole body: one timer for all its pieces. Raises `BodyTooSlowError`."""
+    try:
+        async with asyncio.timeout(limits.timeout.total_seconds()):
+            yield
+    except TimeoutError:
+        raise BodyTooSlowError(limits.timeout) from None
+
+
 async def bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    """The body in pieces. What is over a limit is not read."""
+    """The body in pieces. What is over the limit is not read."""
     if int(request.headers.get("content-length", 0)) > limits.max_bytes:  # the server refuses odd lengths
         raise BodyTooLargeError(limits.max_bytes)
-    until = asyncio.get_running_loop().time() + limits.timeout.total_seconds()
-    size, pieces = 0, request.stream()
-    while True:
-        try:
-            async with asyncio.timeout_at(until):
-                piece = await anext(pieces)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise BodyTooSlowError(limits.timeout) from None
+    size = 0
+    async for piece in request.stream():
         size += len(piece)
         if size > limits.max_bytes:
             raise BodyTooLargeError(limits.max_bytes)

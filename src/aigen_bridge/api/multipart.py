@@ -7,7 +7,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from aigen_bridge.api.body import Limits, bounded, media_type
+from aigen_bridge.api.body import Limits, bounded, in_time, media_type
 from aigen_bridge.api.errors import MalformedMultipartError, UnsupportedMediaTypeError
 
 if TYPE_CHECKING:
@@ -82,11 +82,12 @@ async def read_parts(request: Request, limits: Limits) -> tuple[bytes, bytes | N
     try:
         parser = MultipartParser(boundary, _callbacks(parts))
         begun = False
-        async for piece in bounded(request, limits):
-            # The parser skips newlines at the beginning, too, but then whatever comes up to a hyphen in the same piece.
-            rest = piece if begun else piece.lstrip(b"\r\n")
-            begun = begun or bool(rest)
-            parser.write(rest)
+        async with in_time(limits):
+            async for piece in bounded(request, limits):
+                # It skips newlines at the beginning, too, but then whatever comes up to a hyphen in the same piece.
+                rest = piece if begun else piece.lstrip(b"\r\n")
+                begun = begun or bool(rest)
+                parser.write(rest)
         parser.finalize()
     except FormParserError as error:
         raise MalformedMultipartError(f"{error}.") from error
