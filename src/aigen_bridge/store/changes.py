@@ -32,8 +32,8 @@ _MOVE = text(f"""
             url_expires_at timestamptz
         )
     ), locked AS (  -- in one order for everybody, so that nobody waits for each other
-        SELECT r.request_id FROM requests AS r JOIN wanted USING (request_id)
-        ORDER BY r.request_id FOR NO KEY UPDATE OF r
+        SELECT request_id FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
+        ORDER BY request_id FOR NO KEY UPDATE
     ), moved AS (
         UPDATE requests AS r SET
             status = w.after,
@@ -51,6 +51,7 @@ _MOVE = text(f"""
             delivered_at = NULL
         FROM wanted AS w JOIN locked USING (request_id)
         WHERE r.request_id = w.request_id
+            AND r.request_id = ANY (CAST(:request_id AS uuid[]))  -- so that it is an index that finds it
             AND r.status = ANY (w.before)
             AND (w.version IS NULL OR r.version = w.version)
             AND (r.status <> 'failed' OR r.failed_by = 'bridge')
@@ -68,6 +69,7 @@ _MOVE = text(f"""
             lease_owner = NULL
         FROM moved AS m
         WHERE o.request_id = m.request_id
+            AND o.request_id = ANY (CAST(:request_id AS uuid[]))
             AND (o.state = 'pending' OR (o.state = 'dead' AND m.status <> 'failed'))  -- a dead letter that is moot
         RETURNING o.id
     ), owed AS (
@@ -125,11 +127,12 @@ async def move(
     """
     if not changes:
         return {}
-    lasting = {
+    fixed = {
+        "request_id": [change.request_id for change in changes],
         "callback_deadline": deadlines.callback.total_seconds(),
         "url_lifetime": deadlines.image_url.total_seconds(),
     }
-    rows = await connection.execute(_MOVE, lasting | {"content": content, "wanted": _wanted(changes)})
+    rows = await connection.execute(_MOVE, fixed | {"content": content, "wanted": _wanted(changes)})
     moved = {row.request_id: row.version for row in rows}
     after_commit(connection, partial(_count, [c.after for c in changes if c.request_id in moved]))
     return moved
