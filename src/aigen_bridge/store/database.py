@@ -38,6 +38,7 @@ def open_engine(url: str, *, pool_size: int, name: str) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=5,
         pool_use_lifo=True,  # the same few again and again: they have their statements prepared
+        isolation_level="AUTOCOMMIT",  # what is done most is a statement that stands alone
         hide_parameters=True,  # prompts and images stay out of error messages
         connect_args={"options": options, "connect_timeout": 5, "application_name": name},
     )
@@ -69,25 +70,25 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Everything inside is committed together when the block ends, before anybody is answered."""
-        async with self._using(self._engine.begin()) as connection:
+        async with self._using(self._transactional.begin()) as connection:
             yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """For single statements: each stands alone."""
         with _translated():
-            async with self._autocommit.connect() as connection:
+            async with self._engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """For one statement that is a whole transaction: committed when it returns, in one round trip and not three."""
-        async with self._using(self._autocommit.connect()) as connection:
+        async with self._using(self._engine.connect()) as connection:
             yield connection
 
     @staticmethod
