@@ -44,7 +44,7 @@ from aigen_bridge.store.wakeup import listen
 
 GROUP_MAX = 100
 """Requests accepted in one commit at most."""
-CALLBACKS_IN_HAND = 4
+CALLBACKS_IN_HAND, LARGE_CALLBACKS_IN_HAND = 4, 2
 """Callbacks with an image that are parsed, checked and written at once in one process; the others wait with what they
 read. In hand, one takes about four times the size of its image."""
 API_CONNECTIONS, WORKER_CONNECTIONS = 10, 6
@@ -52,7 +52,7 @@ API_CONNECTIONS, WORKER_CONNECTIONS = 10, 6
 
 @dataclass(frozen=True, slots=True)
 class ApiParts:
-    """What the endpoints work with. `in_hand` bounds the memory that callbacks take."""
+    """What the endpoints work with. `in_hand` and `large_in_hand` bound the memory that callbacks take."""
 
     settings: Settings
     database: Database
@@ -66,6 +66,7 @@ class ApiParts:
     callbacks: GatheredRequests
     examine: Examination
     in_hand: asyncio.Semaphore
+    large_in_hand: asyncio.Semaphore
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 callbacks=GatheredRequests(requests),
                 examine=Examination(check, _refuse_url(settings.image_urls)),
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
+                large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
             )
 
 

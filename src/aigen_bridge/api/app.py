@@ -19,7 +19,7 @@ from aigen_bridge.api.v1 import callback, requests
 from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
-from aigen_bridge.memory import keep_what_is_loaded
+from aigen_bridge.memory import settle
 from aigen_bridge.settings import Settings, load
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.wiring import open_api
@@ -87,7 +87,7 @@ def from_environment() -> FastAPI:
     logs.configure(settings.log.level, settings.log.format)
     tracing.start()
     app = create_app(settings)
-    keep_what_is_loaded()
+    settle()
     return app
 
 
