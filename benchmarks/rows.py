@@ -66,3 +66,12 @@ async def finished(url: str, many: int) -> None:
         for statement in _FINISHED:
             text = statement.format(correlation_id=CORRELATION_ID, event=json.dumps(REQUESTED), many=many)
             await connection.execute(text.encode())
+
+
+async def delivered(database: str) -> None:
+    """Nothing is owed to Odoo any more."""
+    async with await psycopg.AsyncConnection.connect(database) as connection:
+        await connection.execute(
+            "UPDATE outbox SET state = 'done', finished_at = now() "
+            "WHERE step = 'deliver' AND state = 'pending' AND lease_owner IS NULL"
+        )
