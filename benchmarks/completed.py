@@ -16,19 +16,22 @@ IDS_PER_SECOND = 600
 
 
 async def measure(ground: Ground) -> Figure:
-    """Callbacks a second, their p99, and what each costs."""
+    """Callbacks a second, their p99, and what each costs; without a database, to see what the versions differ by."""
     picture = noise(1)
     v1, v2 = completed(picture), completed_beside(picture)
     async with (
         ground.database() as database,
         ground.api(database) as bridge,
         ground.ceiling("handwritten:app", database=database) as by_hand,
+        ground.ceiling("same_service:create") as same,
     ):
-        sender = partial(Sender, ground, callers=CALLERS, ids_per_second=IDS_PER_SECOND, database=database)
+        sender = partial(Sender, ground, callers=CALLERS, ids_per_second=IDS_PER_SECOND)
         senders = {
-            "v1": sender(bridge, Call(bridge.url + V1, v1)),
-            "v2": sender(bridge, Call(bridge.url + V2, v2, FORM)),
-            "by hand": sender(by_hand, Call(by_hand.url + V1, v1)),
+            "v1": sender(bridge, Call(bridge.url + V1, v1), database=database),
+            "v2": sender(bridge, Call(bridge.url + V2, v2, FORM), database=database),
+            "by hand": sender(by_hand, Call(by_hand.url + V1, v1), database=database),
+            "v1 without a database": sender(same, Call(same.url + V1, v1)),
+            "v2 without a database": sender(same, Call(same.url + V2, v2, FORM)),
         }
         found = await in_turns(ground.repetitions, senders)
     facts = medians(found) | cpu_facts(senders)

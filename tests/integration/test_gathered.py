@@ -1,12 +1,15 @@
 """Callbacks that come at once share reads and commits, and still each gets its own answer."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from aigen_bridge.domain.request import Change, FailedBy, Status
+from aigen_bridge.store import changes
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.gathered import GatheredRequests
@@ -75,6 +78,49 @@ async def test_groups_of_several_processes_that_meet_do_not_block_each_other(req
     )
 
     assert versions.count(2) == versions.count(None) == len(ids)
+
+
+async def test_a_move_that_had_to_wait_for_another_is_not_made_on_top_of_it(
+    requests: Requests, database: Database
+) -> None:
+    [request_id] = await accept(requests, 1)
+    cancelled = Change(request_id=request_id, before=frozenset({Status.QUEUED}), after=Status.CANCELLED)
+    async with database.transaction() as connection:
+        await changes.lock(connection, [request_id])
+        moving = asyncio.create_task(requests.move_as_read([failing(request_id)]))
+        await somebody_waits(database)
+        await changes.make(connection, [cancelled], DEADLINES)
+
+    assert await moving == [None]
+    found = await requests.get(request_id)
+    assert found
+    assert (found.status, found.version) == (Status.CANCELLED, 2)
+
+
+async def test_a_move_that_had_to_wait_for_nothing_is_made(requests: Requests, database: Database) -> None:
+    [request_id] = await accept(requests, 1)
+    async with database.transaction() as connection:
+        await changes.lock(connection, [request_id])
+        moving = asyncio.create_task(requests.move_as_read([failing(request_id)]))
+        await somebody_waits(database)
+
+    assert await moving == [2]
+
+
+async def test_a_move_that_commits_itself_must_name_the_version_that_it_read(requests: Requests) -> None:
+    [request_id] = await accept(requests, 1)
+    with pytest.raises(ValueError, match="version"):
+        await requests.move_as_read([replace(failing(request_id), version=None)])
+
+
+async def somebody_waits(database: Database) -> None:
+    """For a lock that another transaction holds."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(10), database.reading() as connection:
+        while not await connection.scalar(query):
+            await asyncio.sleep(0.01)
 
 
 async def test_each_caller_gets_the_request_that_it_asked_for(requests: Requests) -> None:
