@@ -9,7 +9,7 @@ LARGE, SPARE = 4 * 2**20, 16 * 2**20
 """Bytes: from which size on a block is given back to the system at once, and how many may be kept for the next."""
 
 
-def settle() -> None:
+def prepare() -> None:
     """Leave what is loaded for good out of garbage collection, and give large blocks back when they are free.
 
     Modules, routes and schemas live as long as the process: walking them in every collection takes 50 ms each time. And

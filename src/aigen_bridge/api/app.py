@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from aigen_bridge import __version__, logs, tracing
+from aigen_bridge import __version__, logs, memory, tracing
 from aigen_bridge.api import health, metrics, n8n_failures, ops, ops_requests, problems
 from aigen_bridge.api.access import AccessMiddleware, begin_at_zero
 from aigen_bridge.api.auth import Keyring
@@ -19,7 +19,6 @@ from aigen_bridge.api.v1 import callback, requests
 from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
-from aigen_bridge.memory import settle
 from aigen_bridge.settings import Settings, load
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.wiring import open_api
@@ -87,7 +86,7 @@ def from_environment() -> FastAPI:
     logs.configure(settings.log.level, settings.log.format)
     tracing.start()
     app = create_app(settings)
-    settle()
+    memory.prepare()
     return app
 
 

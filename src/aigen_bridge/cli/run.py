@@ -71,12 +71,12 @@ def _tls(tls: TlsSettings) -> dict[str, Any]:
 @app.command()
 def worker() -> None:
     """The worker: sends requests to N8N and results to Odoo. Start as many as you like."""
-    from aigen_bridge.memory import settle
+    from aigen_bridge import memory
     from aigen_bridge.worker import run_worker
 
     settings = complete_settings()
     tracing.start()
-    settle()
+    memory.prepare()
     with _metrics_port(settings):
         until_stopped(lambda stop: run_worker(settings, stop))
     tracing.stop()

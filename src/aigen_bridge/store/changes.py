@@ -13,14 +13,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.request import Change, FailedBy, Status
 from aigen_bridge.store import incidents
-from aigen_bridge.store.columns import Blob
 from aigen_bridge.store.database import after_commit
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -84,7 +83,7 @@ _MOVE = text(f"""
         SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM owed) AS steps
     )
     SELECT request_id, version, (SELECT count(*) FROM called) AS called FROM moved
-""").bindparams(bindparam("content", type_=Blob()))  # noqa: S608 - a constant of ours
+""")  # noqa: S608 - a constant of ours
 
 _LOCK = text("""
     SELECT FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))

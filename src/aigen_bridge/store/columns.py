@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import Column, DateTime, LargeBinary, MetaData, text
+from sqlalchemy import Column, DateTime, MetaData, text
 
 NOW = text("now()")
 
@@ -13,13 +13,6 @@ metadata = MetaData(
         "ck": "%(table_name)s_%(constraint_name)s_check",
     }
 )
-
-
-class Blob(LargeBinary):
-    """Bytes that go to PostgreSQL as they are. SQLAlchemy's own type wraps them, and psycopg sends that as text."""
-
-    def bind_processor(self, dialect: object) -> None:
-        """Nothing is to be done."""
 
 
 def moment(name: str, *, required: bool = False) -> Column[object]:

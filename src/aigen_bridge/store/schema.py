@@ -12,6 +12,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     Table,
     Text,
     Uuid,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
-from aigen_bridge.store.columns import Blob, metadata, moment, one_of
+from aigen_bridge.store.columns import metadata, moment, one_of
 from aigen_bridge.store.schema_incidents import destinations, incidents, occurrences
 
 __all__ = [
@@ -103,7 +104,7 @@ images = Table(
     "images",
     metadata,
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), primary_key=True),
-    Column("content", Blob, nullable=False),  # STORAGE EXTERNAL: images do not compress again
+    Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL: images do not compress again
     moment("created_at", required=True),
 )
 
@@ -189,9 +190,9 @@ quarantine = Table(
     Column("error_code", Text, nullable=False),
     Column("error_detail", Text, nullable=False),
     Column("headers", JSONB, nullable=False),  # without keys and signatures
-    Column("payload", Blob, nullable=False),  # the event as it came
-    Column("image", Blob),  # what came beside it (v2)
-    Column("fingerprint", Blob, nullable=False),
+    Column("payload", LargeBinary, nullable=False),  # the event as it came
+    Column("image", LargeBinary),  # what came beside it (v2)
+    Column("fingerprint", LargeBinary, nullable=False),
     Column("times_seen", Integer, nullable=False, server_default="1"),
     moment("created_at", required=True),
     moment("seen_at", required=True),
