@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aigen_bridge.doctor import Finding, Mark, Subject, examine
+from aigen_bridge.doctor.examine import examine
+from aigen_bridge.doctor.finding import Finding, Mark
+from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.settings import Settings
 
 

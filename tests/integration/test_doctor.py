@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from aigen_bridge.doctor import Mark
+from aigen_bridge.doctor.finding import Mark
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.odoo import METHOD
 from aigen_bridge.sim.odoo_rpc import RpcFault

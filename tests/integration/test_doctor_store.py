@@ -10,9 +10,9 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from aigen_bridge.doctor import Finding, Mark, Subject, examine
-from aigen_bridge.doctor.examine import Check
-from aigen_bridge.doctor.finding import wrong
+from aigen_bridge.doctor.examine import Check, examine
+from aigen_bridge.doctor.finding import Finding, Mark, wrong
+from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.settings import CALLBACK_PATH
 from aigen_bridge.sim.serving import serving
 from examination import examined

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from aigen_bridge.doctor import Finding, Mark, Subject
 from aigen_bridge.doctor import disk as disks
 from aigen_bridge.doctor.contradictions import look_at_settings
 from aigen_bridge.doctor.disk import look_at_disk
+from aigen_bridge.doctor.finding import Finding, Mark
+from aigen_bridge.doctor.subject import Subject
 from stage import CLIENTS, UNREACHABLE, make_settings
 
 KEY = "key-for-the-webhook-of-n8n"

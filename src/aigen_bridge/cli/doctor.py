@@ -16,7 +16,7 @@ from rich.text import Text
 
 from aigen_bridge import logs
 from aigen_bridge.cli.common import say
-from aigen_bridge.doctor import Finding, Mark, Subject, examine
+from aigen_bridge.doctor.finding import Finding, Mark
 
 app = typer.Typer()
 
@@ -29,6 +29,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for ma
 
     Exit status 0 when nothing is wrong; there may be warnings.
     """
+    from aigen_bridge.doctor.examine import examine
+    from aigen_bridge.doctor.subject import Subject
+
     logs.configure("CRITICAL" if as_json else "ERROR", "auto")
     with Console(stderr=True).status("Looking …"):
         findings = asyncio.run(examine(Subject.here()))

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 
-from aigen_bridge.api.app import create_app
 from aigen_bridge.cli.common import fail, person, quiet_settings
 from aigen_bridge.settings import Client, Scope
 
@@ -46,6 +45,8 @@ def _answered(answer: httpx.Response) -> Any:
 @asynccontextmanager
 async def local_api() -> AsyncIterator[Api]:
     """The API on the configured database; what is done is recorded as done by this person at the command line."""
+    from aigen_bridge.api.app import create_app
+
     key, name = secrets.token_urlsafe(32), person()
     settings = quiet_settings()
     me = Client.model_validate({"keys": [key], "scopes": [Scope.OPS, Scope.REQUESTS]})

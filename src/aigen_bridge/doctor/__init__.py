@@ -4,9 +4,3 @@ One module for each thing that is looked at, one function for each check: it tak
 findings. A new check is such a function and its line in `CHECKS` (examine.py). It may read, and ask what other
 systems answer without doing anything; an import contract keeps it away from everything that writes.
 """
-
-from aigen_bridge.doctor.examine import examine
-from aigen_bridge.doctor.finding import Finding, Mark
-from aigen_bridge.doctor.subject import Subject
-
-__all__ = ["Finding", "Mark", "Subject", "examine"]

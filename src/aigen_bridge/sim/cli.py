@@ -1,16 +1,14 @@
 """`aigen-bridge sim …`: each stand-in on its own, for trying things by hand."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
-from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
-from aigen_bridge.sim.n8n_settings import CallbackStyle
-from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
-from aigen_bridge.sim.serving import run
-from aigen_bridge.sim.simulator import Simulator
+from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
+
+if TYPE_CHECKING:
+    from aigen_bridge.sim.simulator import Simulator
 
 app = typer.Typer(help="Stand-ins for Odoo, N8N and the AI service, speaking the real protocols.", no_args_is_help=True)
 
@@ -18,7 +16,9 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="0 picks a free one.", min=0, max=65535)]
 
 
-def _run(simulator: Simulator, host: str, port: int, path: str = "") -> None:
+def _run(simulator: "Simulator", host: str, port: int, path: str = "") -> None:
+    from aigen_bridge.sim.serving import run
+
     def announce(url: str) -> None:
         print(f"Ready: {url}{path}. Faults on command: POST {url}/_sim/faults. Stop with Ctrl-C.", flush=True)
 
@@ -34,6 +34,8 @@ def flux(
     url_lifetime: Annotated[float, typer.Option(help="Seconds that image URLs live.", min=0)] = 360.0,
 ) -> None:
     """The AI service, in the shape of fal.ai's flux-lora; draws real pictures."""
+    from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
+
     settings = FluxSettings(key=key, seconds=seconds, url_lifetime=url_lifetime)
     _run(FluxSimulator(settings), host, port, "/fal-ai/flux-lora")
 
@@ -52,6 +54,8 @@ def n8n(
     ack_seconds: Annotated[float, typer.Option(help="How long the acknowledgement takes.", min=0)] = 0.15,
 ) -> None:
     """N8N with the workflow: webhook, AI call, callback with retries."""
+    from aigen_bridge.sim.n8n import N8nSimulator
+
     settings = N8nSettings(
         key=key,
         callback_key=callback_key,
@@ -76,5 +80,7 @@ def odoo(
     state: Annotated[Path | None, typer.Option(help="Folder that keeps what was applied.")] = None,
 ) -> None:
     """Odoo 18's /jsonrpc with the addon's one method."""
+    from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
+
     settings = OdooSettings(api_key=api_key, database=database, login=login, seconds=seconds, state_path=state)
     _run(OdooSimulator(settings), host, port)
