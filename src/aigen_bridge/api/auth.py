@@ -94,7 +94,7 @@ def _authenticated(keyring: Keyring, key: str | None) -> Caller:
     return found
 
 
-def check_signature(caller: Caller, request: Request, signed: bytes | bytearray) -> None:
+def check_signature(caller: Caller, request: Request, signed: bytes) -> None:
     """Raise `SignatureError` when a signature is missing but required, or is there but wrong."""
     if not caller.signature_required and not (caller.signing_keys and is_signed(request.headers)):
         return

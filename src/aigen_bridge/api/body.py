@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from io import BytesIO
 
 from fastapi import Request
 
@@ -24,15 +25,20 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
 
 
-async def read_json(request: Request, limits: Limits) -> bytearray:
-    """The body, which must say that it is JSON. Not copied once more: it may be large."""
+async def read_json(request: Request, limits: Limits) -> bytes:
+    """The body, which must say that it is JSON."""
     if (found := media_type(request)) != "application/json" and not found.endswith("+json"):
         raise UnsupportedMediaTypeError(found, "application/json")
-    body = bytearray()
+    return await read_whole(request, limits)
+
+
+async def read_whole(request: Request, limits: Limits) -> bytes:
+    """The body, whatever it is. Raises `BodyTooLargeError` and `BodyTooSlowError`."""
+    body = BytesIO()  # it grows in place, and hands out what it holds without a copy
     async with in_time(limits):
         async for piece in bounded(request, limits):
-            body += piece
-    return body
+            body.write(piece)
+    return body.getvalue()
 
 
 @asynccontextmanager

@@ -32,16 +32,16 @@ KNOWN_PAYLOAD_VERSIONS = frozenset({"1", "1.0", "1.1", "2", "2.0"})
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Arrival:
-    """A callback: who sent it, to which version of the endpoint, and its bytes.
+    """An authenticated callback: who sent it, to which version of the endpoint, and its bytes.
 
-    `payload` is the event, `image` what came beside it (v2). Nothing else holds them: they may be large.
+    `payload` is the event, `image` what came beside it (v2).
     """
 
     client: str
     version: str
-    payload: bytes | bytearray
+    payload: bytes
     image: bytes | None = None
 
 
@@ -77,7 +77,6 @@ def _room(parts: ApiParts, arrival: Arrival) -> AbstractAsyncContextManager[obje
 
 async def process(request: Request, parts: ApiParts, arrival: Arrival) -> Receipt:
     """Parse and take a callback; raises what is wrong with it."""
-    arrival.payload = bytes(arrival.payload)  # in place of a bytearray, which the parser takes seven times as long for
     event = parse_callback(arrival.payload, request, image_beside=arrival.image is not None)
     version = event.payload_version or "none"
     metrics.CALLBACKS.labels(arrival.version, version if version in KNOWN_PAYLOAD_VERSIONS else "other").inc()
@@ -111,7 +110,7 @@ async def _keep(request: Request, parts: ApiParts, arrival: Arrival, error: Brid
         error_code=error.code,
         error_detail=error.detail[:2000],
         headers=_harmless(request),
-        payload=bytes(arrival.payload),
+        payload=arrival.payload,
         image=arrival.image,
     )
     number = await parts.quarantine.keep(refused)

@@ -1,6 +1,7 @@
 """`multipart/form-data` for version 2: an event and an image, read as they stream in."""
 
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
@@ -24,13 +25,13 @@ PART_HEADERS_MAX = 8 * 2**10
 class _Parts:
     """What the parser calls back: collects the wanted parts, skips the others."""
 
-    found: dict[str, bytearray] = field(default_factory=dict)
+    found: dict[str, BytesIO] = field(default_factory=dict)
     count: int = 0
     _headers: dict[bytes, bytes] = field(default_factory=dict)
     _name: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
     _header_bytes: int = 0
-    _into: bytearray | None = None
+    _into: BytesIO | None = None
 
     def on_part_begin(self) -> None:
         self.count += 1
@@ -60,11 +61,11 @@ class _Parts:
         if name in self.found:
             raise MalformedMultipartError(f"It has two parts named {name!r}.")
         if name in WANTED:
-            self._into = self.found[name] = bytearray()
+            self._into = self.found[name] = BytesIO()
 
     def on_part_data(self, piece: bytes, start: int, end: int) -> None:
         if self._into is not None:
-            self._into += piece[start:end]
+            self._into.write(memoryview(piece)[start:end])
 
     ended: bool = False
 
@@ -96,7 +97,7 @@ async def read_parts(request: Request, limits: Limits) -> tuple[bytes, bytes | N
     if "event" not in parts.found:
         raise MalformedMultipartError("It has no part named 'event'.")
     image = parts.found.get("image")
-    return bytes(parts.found["event"]), None if image is None else bytes(image)
+    return parts.found["event"].getvalue(), None if image is None else image.getvalue()
 
 
 def _boundary(request: Request) -> bytes:

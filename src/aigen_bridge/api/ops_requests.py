@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from aigen_bridge.api.auth import MAY_OPERATE, Caller
-from aigen_bridge.api.body import bounded, in_time, media_type
+from aigen_bridge.api.body import media_type, read_whole
 from aigen_bridge.api.callbacks import body_limits
 from aigen_bridge.api.describe import image_body, problems
 from aigen_bridge.api.errors import UnsupportedMediaTypeError
@@ -39,9 +39,7 @@ async def complete_request(
     """
     if (found := media_type(request)) not in ACCEPTED:
         raise UnsupportedMediaTypeError(found, "an image: " + ", ".join(ACCEPTED))
-    limits = body_limits(parts)
-    async with in_time(limits):
-        content = b"".join([piece async for piece in bounded(request, limits)])
+    content = await read_whole(request, body_limits(parts))
     image = await parts.examine.check.as_found(content)
     deed = Deed(caller.name)
     completed = await complete_by_hand(parts.requests, parts.operations.complete, request_id, image, deed)

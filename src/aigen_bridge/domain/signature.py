@@ -64,7 +64,7 @@ def is_signed(headers: Mapping[str, str]) -> bool:
     return any(name in headers for name in HEADERS)
 
 
-def verify(keys: Iterable[bytes], headers: Mapping[str, str], body: bytes | bytearray, now: datetime) -> None:
+def verify(keys: Iterable[bytes], headers: Mapping[str, str], body: bytes, now: datetime) -> None:
     """Raise `SignatureError` unless one of the keys signed this body, not long from `now`."""
     message_id, timestamp, given = (headers.get(name, "") for name in HEADERS)
     if not (message_id and timestamp and given):
@@ -92,7 +92,7 @@ def _version_1(given: str) -> list[bytes]:
     return [value.encode(errors="replace") for version, _, value in parts if version == "v1"]
 
 
-def _signature(key: bytes, message_id: str, timestamp: str, body: bytes | bytearray) -> str:
+def _signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
     mac = hmac.new(key, f"{message_id}.{timestamp}.".encode(errors="replace"), hashlib.sha256)
     mac.update(body)
     return base64.b64encode(mac.digest()).decode()

@@ -41,9 +41,9 @@ async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], p
     Sending the same again is safe: the same answer, `duplicate` true, no effect. Fields that are not known are
     ignored. On 429 and 503, and when no answer comes, send it again. What cannot be used is kept for people to see.
     """
-    arrival = Arrival(caller.name, "v1", await read_json(request, body_limits(parts)))
-    check_signature(caller, request, arrival.payload)
-    return await take(request, parts, arrival)
+    payload = await read_json(request, body_limits(parts))
+    check_signature(caller, request, payload)
+    return await take(request, parts, Arrival(caller.name, "v1", payload))
 
 
 @router.get(
