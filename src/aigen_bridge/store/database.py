@@ -15,8 +15,10 @@ SESSION = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "30s",
     "TimeZone": "UTC",
+    "plan_cache_mode": "force_generic_plan",
 }
-"""No statement of ours takes long; one that does must not hold others up."""
+"""No statement of ours takes long; one that does must not hold others up. Each finds its rows by index whatever its
+parameters are, so it is planned once: planning a move again each time costs more than making it."""
 LISTENER = "aigen-bridge listen"
 """The name under which PostgreSQL shows a worker as long as it lives: the connection on which it hears of work."""
 
