@@ -6,7 +6,7 @@ Straight ASGI and psycopg. The proof is the bridge's own function, because it is
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +18,7 @@ from pydantic_core import from_json
 from aigen_bridge.domain.image import ImageMetadata, check
 
 CONNECTIONS, THREADS = 4, 2
+END_OF_HEADERS = b"\r\n\r\n"
 _INSERT = "INSERT INTO ceiling (request_id, content) VALUES (%t, %b)"
 TABLE = """
     CREATE TABLE IF NOT EXISTS ceiling (request_id uuid PRIMARY KEY, content bytea NOT NULL);
@@ -33,28 +34,43 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await _lifespan(receive, send)
         return
     if scope["method"] == "POST":
-        await _take(receive)
+        await _take(receive, _v2 if "/v2/" in scope["path"] else _v1)
     await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"{}"})
 
 
-async def _take(receive: Any) -> None:
+async def _take(receive: Any, read: Callable[[bytes], tuple[Any, bytes]]) -> None:
     pieces, more = [], True
     while more:
         message = await receive()
         pieces.append(message["body"])
         more = message.get("more_body", False)
     async with _connection() as connection:  # no more in hand than there are connections
-        request_id, content = await asyncio.get_running_loop().run_in_executor(_threads, _proven, b"".join(pieces))
+        request_id, content = await asyncio.get_running_loop().run_in_executor(
+            _threads, _proven, read, b"".join(pieces)
+        )
         await connection.execute(_INSERT, (request_id, content))
 
 
-def _proven(body: bytes) -> tuple[str, bytes]:
-    event = from_json(body)
-    content = pybase64.b64decode(event["imageData"], validate=True)
+def _proven(read: Callable[[bytes], tuple[Any, bytes]], body: bytes) -> tuple[str, bytes]:
+    event, content = read(body)
     said = event["imageMetadata"]
     check(content, ImageMetadata(said["format"], said["size"], said["width"], said["height"]), event["hashValue"])
     return event["requestId"], content
+
+
+def _v1(body: bytes) -> tuple[Any, bytes]:
+    event = from_json(body)
+    return event, pybase64.b64decode(event["imageData"], validate=True)
+
+
+def _v2(body: bytes) -> tuple[Any, bytes]:
+    """Two parts, as `pictures.completed_beside` writes them."""
+    border = b"\r\n" + body[: body.find(b"\r\n")]
+    begin = body.find(END_OF_HEADERS) + len(END_OF_HEADERS)
+    end = body.find(border, begin)
+    image = body.find(END_OF_HEADERS, end) + len(END_OF_HEADERS)
+    return from_json(body[begin:end]), body[image : body.rfind(border)]
 
 
 @asynccontextmanager
