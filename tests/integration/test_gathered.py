@@ -97,6 +97,26 @@ async def test_a_move_that_had_to_wait_for_another_is_not_made_on_top_of_it(
     assert (found.status, found.version) == (Status.CANCELLED, 2)
 
 
+async def test_a_move_that_had_to_wait_is_not_made_where_all_looks_as_it_was_read(
+    requests: Requests, database: Database
+) -> None:
+    """The request failed meanwhile and was replayed: queued again, with an entry that the move never saw."""
+    [request_id] = await accept(requests, 1)
+    ours = replace(failing(request_id), failed_by=FailedBy.BRIDGE, error_code="timed_out")
+    replayed = Change(request_id=request_id, before=frozenset({Status.FAILED}), after=Status.QUEUED)
+    async with database.transaction() as connection:
+        await changes.lock(connection, [request_id])
+        moving = asyncio.create_task(requests.move_as_read([failing(request_id)]))
+        await somebody_waits(database)
+        await changes.make(connection, [ours], DEADLINES)
+        await changes.make(connection, [replayed], DEADLINES)
+
+    assert await moving == [None]
+    found = await requests.get(request_id)
+    assert found
+    assert (found.status, found.version) == (Status.QUEUED, 3)
+
+
 async def test_a_move_that_had_to_wait_for_nothing_is_made(requests: Requests, database: Database) -> None:
     [request_id] = await accept(requests, 1)
     async with database.transaction() as connection:
