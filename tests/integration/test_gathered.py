@@ -117,6 +117,26 @@ async def test_a_move_that_had_to_wait_is_not_made_where_all_looks_as_it_was_rea
     assert (found.status, found.version) == (Status.QUEUED, 3)
 
 
+async def test_a_move_that_owes_what_was_just_owed_by_somebody_else_looks_again(
+    requests: Requests, database: Database
+) -> None:
+    """As when an operator replays a delivery while a late callback waits: the version stays, the entry is new."""
+    [request_id] = await accept(requests, 1)
+    async with database.transaction() as connection:
+        await changes.lock(connection, [request_id])
+        moving = asyncio.create_task(requests.move_as_read([failing(request_id)]))
+        await somebody_waits(database)
+        await connection.execute(
+            text("INSERT INTO outbox (request_id, step) VALUES (:id, 'deliver')"), {"id": request_id}
+        )
+
+    assert await moving == [None]
+    assert await requests.move_as_read([failing(request_id)]) == [2]
+    async with database.reading() as connection:
+        live = await connection.execute(text("SELECT step FROM outbox WHERE state = 'pending'"))
+        assert live.scalars().all() == ["deliver"]
+
+
 async def test_a_move_that_had_to_wait_for_nothing_is_made(requests: Requests, database: Database) -> None:
     [request_id] = await accept(requests, 1)
     async with database.transaction() as connection:

@@ -65,11 +65,14 @@ async def asleep(database: Database, request: pytest.FixtureRequest) -> AsyncIte
     await Requests(database, DEADLINES).accept([NewRequest(uuid4(), uuid4(), make_event())])
     await write(database, request.param)
     lane = Lane(Never(), outbox, GroupCommit(outbox.settle, most=10), WorkerSettings(poll=FAR_AWAY))
-    running = asyncio.create_task(lane.run(asyncio.Event()))
+    stop = asyncio.Event()
+    running = asyncio.create_task(lane.run(stop))
     async with asyncio.timeout(10):
         await outbox.looked.wait()
     yield lane
-    running.cancel()
+    stop.set()
+    lane.wake.set()
+    await running
 
 
 @pytest.mark.parametrize("asleep", [SHUT], indirect=True)

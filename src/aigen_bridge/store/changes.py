@@ -13,7 +13,9 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from psycopg.errors import UniqueViolation
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
@@ -21,6 +23,7 @@ from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.request import Change, FailedBy, Status
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import after_commit
+from aigen_bridge.store.schema import LIVE
 from aigen_bridge.store.wakeup import CHANNEL
 
 _MOVE = text(f"""
@@ -108,9 +111,14 @@ async def lock(connection: AsyncConnection, request_ids: Sequence[UUID]) -> None
     await connection.execute(_LOCK, {"request_id": list(request_ids)})
 
 
-async def make(connection: AsyncConnection, changes: Sequence[Change], deadlines: Deadlines) -> dict[UUID, int]:
-    """Make the moves that are still possible; returns the new version of each request that moved."""
-    moved = await move(connection, changes, deadlines)
+async def make(
+    connection: AsyncConnection, changes: Sequence[Change], deadlines: Deadlines, content: bytes | None = None
+) -> dict[UUID, int]:
+    """Make the moves that are still possible; returns the new version of each request that moved.
+
+    `content` is the image of the only one.
+    """
+    moved = await move(connection, changes, deadlines, content)
     ours = [_failure(c) for c in changes if c.failed_by is FailedBy.BRIDGE and c.request_id in moved]
     await incidents.note(connection, ours, deadlines.digest)
     return moved
@@ -119,10 +127,10 @@ async def make(connection: AsyncConnection, changes: Sequence[Change], deadlines
 async def move(
     connection: AsyncConnection, changes: Sequence[Change], deadlines: Deadlines, content: bytes | None = None
 ) -> dict[UUID, int]:
-    """As `make`, for changes that are no failures of ours; `content` is the image of the only one.
+    """As `make`, for changes that are no failures of ours.
 
-    One statement, which may be a transaction by itself when each change names the version that it read: then nothing
-    can have been added to what is owed that the statement, having waited for others, does not see.
+    One statement, which may be a transaction by itself when each change names the version that it read. What others
+    owed while it waited for them it does not see: it finds another version then, or violates `is_owed_twice`.
     """
     if not changes:
         return {}
@@ -137,6 +145,11 @@ async def move(
     return moved
 
 
+def is_owed_twice(error: IntegrityError) -> bool:
+    """Whether a move failed because the step that it owes is owed already: nothing is written, it may look again."""
+    return isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == LIVE
+
+
 def _count(states: Sequence[Status]) -> None:
     for state in states:
         metrics.MOVES.labels(state.value).inc()
@@ -147,7 +160,7 @@ def _failure(change: Change) -> Occurrence:
 
 
 def _wanted(changes: Sequence[Change]) -> str:
-    """As one JSON text, because an array for each column costs ten times as much to write."""
+    """As one JSON text: thirteen arrays cost more to write (figure 2: 0.48 instead of 0.45)."""
     return json.dumps([_row(change) for change in changes], default=str)
 
 

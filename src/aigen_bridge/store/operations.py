@@ -15,7 +15,7 @@ from aigen_bridge.store import changes
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.requests import to_request
-from aigen_bridge.store.schema import images, operations, outbox, quarantine, requests
+from aigen_bridge.store.schema import operations, outbox, quarantine, requests
 from aigen_bridge.store.wakeup import CHANNEL
 
 _DELIVER_AGAIN = text(f"""
@@ -100,10 +100,8 @@ class Operations:
     async def complete(self, change: Change, image: CheckedImage, deed: Deed) -> bool:
         """Complete a request by hand, with this image; False when it has moved on since it was read."""
         async with self._database.transaction() as connection:
-            moved = await changes.make(connection, [change], self._deadlines)
+            moved = await changes.make(connection, [change], self._deadlines, image.content)
             if moved:
-                row = {"request_id": change.request_id, "content": image.content}
-                await connection.execute(images.insert(), row)
                 await record(connection, deed, "complete", "request", change.request_id)
         return bool(moved)
 

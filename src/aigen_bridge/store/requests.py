@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, Select, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
@@ -125,16 +126,22 @@ class Requests:
     async def move_as_read(self, wanted: Sequence[Change], content: bytes | None = None) -> list[int | None]:
         """Make moves of requests that are still as they were read, each with its version, in one commit and round trip.
 
-        Returns the new versions, None for a request that was moved meanwhile; of several moves of one request the
-        first is made. `content` is the image of the only one. Raises `ValueError` for what must lock first.
+        Returns the new versions, None for a request that was moved meanwhile, or the only one when somebody else owed
+        meanwhile what it owes; of several moves of one request the first is made. `content` is the image of the only
+        one. Raises `ValueError` for what must lock first.
         """
         if any(change.version is None or change.failed_by is FailedBy.BRIDGE for change in wanted):
             raise ValueError("only for moves of a version that was read, and not for failures of ours")
         first: dict[UUID, Change] = {}
         for change in wanted:
             first.setdefault(change.request_id, change)
-        async with self._database.writing() as connection:
-            moved = await changes.move(connection, list(first.values()), self._deadlines, content)
+        try:
+            async with self._database.writing() as connection:
+                moved = await changes.move(connection, list(first.values()), self._deadlines, content)
+        except IntegrityError as error:
+            if len(wanted) > 1 or not changes.is_owed_twice(error):
+                raise  # of many, each is tried alone
+            return [None]
         return [moved.get(c.request_id) if first[c.request_id] is c else None for c in wanted]
 
     async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> None:

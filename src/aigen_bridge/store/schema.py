@@ -108,6 +108,9 @@ images = Table(
     moment("created_at", required=True),
 )
 
+LIVE = "outbox_live_idx"
+"""One entry of a step is pending for a request, at most."""
+
 outbox = Table(
     "outbox",
     metadata,
@@ -133,7 +136,7 @@ outbox = Table(
     CheckConstraint("(step = 'alert') = (request_id IS NULL)", name="request"),
     CheckConstraint("(step = 'alert') = (incident_id IS NOT NULL)", name="incident"),
     Index("outbox_due_idx", "step", "due_at", postgresql_where=text("state = 'pending'")),
-    Index("outbox_live_idx", "request_id", "step", unique=True, postgresql_where=text("state = 'pending'")),
+    Index(LIVE, "request_id", "step", unique=True, postgresql_where=text("state = 'pending'")),
     Index("outbox_dead_idx", "finished_at", postgresql_where=text("state = 'dead'")),
     Index(
         "outbox_live_alert_idx",
