@@ -96,7 +96,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 requests=requests,
                 timelines=Timelines(database),
                 quarantine=Quarantine(database, _deadlines(settings)),
-                destinations=Destinations(database),
+                destinations=Destinations(database, _gates(settings)),
                 dead_letters=DeadLetters(database),
                 operations=Operations(database, _deadlines(settings)),
                 accept=GroupCommit(requests.accept, most=GROUP_MAX),

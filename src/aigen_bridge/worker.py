@@ -212,7 +212,7 @@ class Lane(Generic[L]):
     def _refuse_hopeless(self, claim: L) -> None:
         """What was held for too long is given up; what takes every worker down with it does not go round for ever."""
         if isinstance(claim, Claim) and claim.held_too_long:
-            raise PermanentError("destination_out", "It was out for longer than the request may be held.")
+            raise PermanentError("destination_out", "It was away for longer than a request is held.")
         used_up = claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None
         if used_up or claim.leases_lost >= LEASES_LOST_MAX:
             raise PermanentError("lease_lost", "No worker finished it: each lost its lease or died.")

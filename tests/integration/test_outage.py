@@ -8,17 +8,15 @@ import pytest
 
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database
-from outages import impatient, rows
-from stage import Stage, staged, working
+from outages import impatient, rows, write
+from stage import REQUESTS, Stage, staged, working
 
 OUT = "SELECT name FROM destinations WHERE opened_at IS NOT NULL"
 DEAD = "SELECT count(*) FROM outbox WHERE state = 'dead'"
 
 
 async def until_out(database: Database) -> None:
-    async with asyncio.timeout(60):
-        while not await rows(database, OUT):
-            await asyncio.sleep(0.05)
+    await until(database, OUT)
 
 
 async def until_none_waits(database: Database) -> None:
@@ -28,8 +26,20 @@ async def until_none_waits(database: Database) -> None:
             await asyncio.sleep(0.1)
 
 
-def break_n8n(stage: Stage, kind: FaultKind = FaultKind.STATUS) -> None:
-    stage.chain.n8n.faults.add(Fault(kind=kind, route="webhook", times=None))
+async def until(database: Database, query: str) -> None:
+    """Waits until the query finds a row."""
+    async with asyncio.timeout(60):
+        while not await rows(database, query):
+            await asyncio.sleep(0.05)
+
+
+async def database_closes_the_breaker(database: Database) -> None:
+    await write(database, "UPDATE destinations SET failures = 0, opened_at = NULL, probe_at = NULL")
+    await write(database, "SELECT pg_notify('aigen_outbox', '')")
+
+
+def break_n8n(stage: Stage, kind: FaultKind = FaultKind.STATUS, *, status: int = 503) -> None:
+    stage.chain.n8n.faults.add(Fault(kind=kind, route="webhook", status=status, times=None))
 
 
 @pytest.mark.timeout(300)
@@ -104,18 +114,78 @@ async def test_a_worker_that_starts_during_an_outage_neither_floods_nor_spends_t
     assert await rows(database, DEAD) == [(0,)]
 
 
-async def test_a_lone_request_is_tried_as_specified_and_given_up(idle_stage: Stage, database: Database) -> None:
-    break_n8n(idle_stage)
-    async with working(idle_stage.settings):
+AWAY = [
+    Fault(kind=FaultKind.DROP, route="webhook", times=None),
+    *(Fault(kind=FaultKind.STATUS, route="webhook", status=status, times=None) for status in (404, 502, 503, 504)),
+]
+
+
+@pytest.mark.parametrize("fault", AWAY, ids=lambda fault: f"{fault.kind}-{fault.status}")
+async def test_a_lone_request_is_tried_as_specified_then_held_until_n8n_is_back(
+    idle_stage: Stage, database: Database, fault: Fault
+) -> None:
+    settings = impatient(idle_stage.settings, "n8n", failures=20, probe_every=0.5)
+    idle_stage.chain.n8n.faults.add(fault)
+    async with working(settings):
         asked = await idle_stage.ask()
+        await until_out(database)
+        calls = await idle_stage.chain.n8n.calls.seen(6, "webhook", seconds=60)
+        held = await idle_stage.read(asked["requestId"])
+        [listed] = (await idle_stage.api.get(REQUESTS, headers=idle_stage.as_client("ops"))).json()["items"]
+        open_incidents = await rows(database, "SELECT cause, times FROM incidents WHERE recovered_at IS NULL")
+        idle_stage.chain.n8n.faults.clear()
         ended = await idle_stage.until_delivered(asked["requestId"], seconds=60)
 
-    at = [call.at for call in idle_stage.chain.n8n.calls.to("webhook")]
-    gaps = [later - earlier for earlier, later in itertools.pairwise(at)]
-    assert ended["errorCode"] == "dispatch_failed"
-    assert len(gaps) == 3
+    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(calls[:4])]
     assert all(gap >= wait for gap, wait in zip(gaps, (1, 2, 4), strict=True))
-    assert await rows(database, OUT) == []
+    assert (held["status"], held["version"], held["held"]["destination"]) == ("queued", asked["version"], "n8n")
+    assert listed["held"] == held["held"]
+    assert held["createdAt"] < held["held"]["since"] < held["held"]["until"]
+    assert open_incidents == [("n8n_down", 1)]
+    assert (ended["status"], ended["held"]) == ("completed", None)
+    assert await rows(database, "SELECT cause, recovered_at IS NULL FROM incidents") == [("n8n_down", False)]
+
+
+async def test_a_held_request_has_all_its_tries_once_n8n_is_back(idle_stage: Stage, database: Database) -> None:
+    """An N8N that has just started is slow: its first errors must not end what waited for it."""
+    settings = impatient(idle_stage.settings, "n8n", failures=20, probe_every=0.5)
+    break_n8n(idle_stage, FaultKind.DROP)
+    async with working(settings):
+        asked = await idle_stage.ask()
+        await until_out(database)
+        await database_closes_the_breaker(database)
+        idle_stage.chain.n8n.faults.clear()
+        idle_stage.chain.n8n.faults.add(Fault(kind=FaultKind.STATUS, route="webhook", status=500, times=3))
+        ended = await idle_stage.until_delivered(asked["requestId"], seconds=60)
+
+    assert ended["status"] == "completed"
+
+
+async def test_a_404_that_lasts_is_an_incident_of_its_own_until_the_webhook_is_back(
+    idle_stage: Stage, database: Database
+) -> None:
+    settings = impatient(idle_stage.settings, "n8n", failures=20, probe_every=0.3)
+    break_n8n(idle_stage, FaultKind.STATUS, status=404)
+    async with working(settings):
+        asked = await idle_stage.ask()
+        await until_out(database)
+        before = await rows(database, "SELECT cause FROM incidents")
+        await write(database, "UPDATE destinations SET error_since = now() - interval '61 seconds'")
+        await until(database, "SELECT FROM incidents WHERE cause = 'webhook_not_found'")
+        called = len(idle_stage.chain.n8n.calls.to("webhook"))
+        await idle_stage.chain.n8n.calls.seen(called + 3, "webhook", seconds=30)
+        [(detail, times)] = await rows(
+            database,
+            "SELECT o.detail, i.times FROM incidents AS i JOIN occurrences AS o ON o.incident_id = i.id"
+            " WHERE cause = 'webhook_not_found'",
+        )
+        idle_stage.chain.n8n.faults.clear()
+        await idle_stage.until_delivered(asked["requestId"], seconds=60)
+
+    assert before == [("n8n_down",)]
+    assert "/webhook/aigen/v1/generate" in detail
+    assert times == 1
+    assert await rows(database, "SELECT count(*) FROM incidents WHERE recovered_at IS NULL") == [(0,)]
 
 
 async def test_readiness_shows_which_destination_is_out_since_when_and_what_waits(
@@ -138,6 +208,26 @@ async def test_readiness_shows_which_destination_is_out_since_when_and_what_wait
     assert found["odoo"] == well
     assert (found["n8n"]["state"], found["n8n"]["held"]) == ("out", 8)
     assert found["n8n"]["since"] < found["n8n"]["probeAt"]
+
+
+@pytest.mark.parametrize("status", [404, 502, 503, 504])
+async def test_a_lone_result_waits_for_an_odoo_that_is_away_and_follows_soon_after_it_is_back(
+    database_url: str, database: Database, status: int
+) -> None:
+    """A restart of Odoo behind a proxy: the next try must not be minutes away, nor may 404 end it."""
+    async with staged(database_url) as stage:
+        settings = impatient(stage.settings, "odoo", failures=20)
+        stage.chain.odoo.faults.add(Fault(kind=FaultKind.STATUS, status=status, times=None))
+        async with working(settings):
+            asked = await stage.ask()
+            await until_out(database)
+            held = await stage.read(asked["requestId"])
+            stage.chain.odoo.faults.clear()
+            ended = await stage.until_delivered(asked["requestId"], seconds=5)
+
+    assert (held["status"], held["held"]["destination"]) == ("completed", "odoo")
+    assert ended["held"] is None
+    assert await rows(database, "SELECT cause, times FROM incidents") == [("odoo_down", 1)]
 
 
 async def test_an_odoo_that_is_out_holds_results_and_gets_them_afterwards(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigen_bridge.domain.destination import Answered, Condition, Gate, after, is_outage
+from aigen_bridge.domain.destination import TRIES, Answered, Condition, Gate, after, is_outage
 from aigen_bridge.domain.errors import InternalError, PermanentError, TransientError
 from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.pipeline.alert import POLICY as ALERT
@@ -41,6 +41,19 @@ def test_the_breaker_opens_with_the_last_of_so_many_failures_in_a_row() -> None:
     nearly = after(CLOSED, tried(FAILED, 4), GATE)
     assert (nearly.failures, nearly.is_open) == (4, False)
     assert after(nearly, tried(FAILED), GATE).is_open
+
+
+GONE = TransientError("http_404", "no webhook", away=True)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "opens"),
+    [(Dead(GONE, None), True), (Retry(NOW, GONE), True), (Dead(AWAY, None), False), (REFUSED, False), (DONE, False)],
+)
+def test_one_entry_that_finds_it_away_in_all_specified_tries_opens_it(outcome: Outcome, opens: bool) -> None:  # noqa: FBT001
+    third, fourth = (Answered(outcome, QUICK, attempt) for attempt in (TRIES - 1, TRIES))
+    assert not after(CLOSED, [third], GATE).is_open
+    assert after(CLOSED, [fourth], GATE).is_open is opens
 
 
 def test_one_success_among_the_failures_begins_the_count_again() -> None:

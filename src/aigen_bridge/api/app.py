@@ -56,9 +56,16 @@ webhooks = APIRouter()
     tags=["webhook"],
     openapi_extra=json_body({"EVT-AIG-001": {"value": examples.DISPATCHED}}, ImageRequested),
     responses={
-        200: {"description": "Any 2xx: N8N has taken the request and will call `callbackUrl`"},
-        "4XX": {"description": "Refused for good (except 408, 425, 429): the request fails"},
-        "5XX": {"description": "Tried again after 1, 2 and 4 seconds, or after `Retry-After`"},
+        200: {
+            "description": "202 or 204, or another 2xx whose body is empty or JSON: N8N has taken the request and will "
+            "call `callbackUrl`. Another 2xx, such as N8N's start page, acknowledges nothing"
+        },
+        404: {"description": "N8N is away: tried again after 1, 2 and 4 seconds, then held until it is back"},
+        "4XX": {"description": "Refused for good (except 404, 408, 425, 429): the request fails"},
+        "5XX": {
+            "description": "Tried again after 1, 2 and 4 seconds (500: or after `Retry-After`); after that, 502, 503 "
+            "and 504 are held like 404"
+        },
     },
 )
 async def requested() -> None:

@@ -13,14 +13,24 @@ EXCERPT_MAX = 300
 """Bytes of an answer that are read and kept: enough to see who spoke, too little to hurt."""
 
 
+async def beginning(response: httpx.Response, most: int) -> bytes:
+    """Reads at most `most` bytes of a streamed answer."""
+    start = bytearray()
+    async for chunk in response.aiter_bytes(most):
+        start += chunk
+        if len(start) >= most:
+            break
+    return bytes(start[:most])
+
+
+def on_one_line(body: bytes) -> str:
+    """An excerpt of an answer for logs and errors."""
+    return " ".join(body[:EXCERPT_MAX].decode(errors="replace").split())
+
+
 async def excerpt(response: httpx.Response) -> str:
     """The beginning of a streamed answer, on one line; the rest is not read."""
-    start = b""
-    async for chunk in response.aiter_bytes(EXCERPT_MAX):
-        start += chunk
-        if len(start) >= EXCERPT_MAX:
-            break
-    return " ".join(start[:EXCERPT_MAX].decode(errors="replace").split())
+    return on_one_line(await beginning(response, EXCERPT_MAX))
 
 
 def refusal(name: str, response: httpx.Response, said: str, *, hint: str = "") -> StepError:
@@ -36,10 +46,11 @@ def refusal(name: str, response: httpx.Response, said: str, *, hint: str = "") -
 
 
 def silence(name: str, error: httpx.HTTPError | TimeoutError) -> TransientError:
-    """The error for an answer that never came."""
+    """The error for an answer that never came. A host that accepts no connection in time is away, not slow."""
     if isinstance(error, httpx.TimeoutException | TimeoutError):
-        return TransientError("timeout", f"{name} did not answer in time ({type(error).__name__}).")
-    return TransientError("connection", f"{name} could not be reached ({type(error).__name__}: {error}).")
+        away = isinstance(error, httpx.ConnectTimeout)
+        return TransientError("timeout", f"{name} did not answer in time ({type(error).__name__}).", away=away)
+    return TransientError("connection", f"{name} could not be reached ({type(error).__name__}: {error}).", away=True)
 
 
 def retry_after(value: str) -> timedelta | None:

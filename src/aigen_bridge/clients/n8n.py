@@ -6,27 +6,37 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from aigen_bridge.clients.http_errors import excerpt, refusal, silence
+from aigen_bridge.clients.http_errors import EXCERPT_MAX, beginning, excerpt, on_one_line, refusal, silence
 from aigen_bridge.clients.outbound import Call, outbound
+from aigen_bridge.domain.errors import StepError, TransientError
 from aigen_bridge.domain.signature import sign
 
 QUICK_TRIES, QUICK_WAIT = 2, 0.05
 """A refused connection carried nothing, so one quick second try is safe (wait in seconds)."""
+CONNECT_SECONDS = 5.0
+"""A host that does not accept a connection within this time is away; a busy N8N still accepts."""
 DRAIN_SECONDS = 1.0
+ACKNOWLEDGED = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
+"""These acknowledge whatever the body is. Another 2xx does only with an empty or JSON body: while N8N starts, it
+answers 200 with a sentence to every path."""
+JSON_MAX = 2**20
+"""Bytes that are read to see whether a body is JSON; a longer one is judged by its content type."""
+GATEWAY_ERRORS = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 POOL = 10
 """Connections in one pool. A pool looks at each of its connections for every call: with 200 in one, that took 7 ms of
 CPU a call, in twenty of ten 1.4 ms."""
-NOT_PUBLISHED = " Is the workflow published, and the path of AIGEN_N8N__WEBHOOK_URL right?"
 
 
 class N8nWebhook:
-    """Sends EVT-AIG-001, signed when there are `signing_keys`. 2xx means that N8N has taken it.
+    """Sends EVT-AIG-001, signed when there are `signing_keys`, and checks that N8N acknowledges it.
 
     `timeout` in seconds, for the whole call.
     """
@@ -42,7 +52,10 @@ class N8nWebhook:
         self._headers = {"X-API-Key": api_key, "Content-Type": "application/json"}
 
     async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> None:
-        """POST the event. `message_id` is the same in every try. Raises the two step errors."""
+        """POSTs the event. `message_id` is the same in every try.
+
+        Raises `TransientError` (with `away` when N8N itself did not answer) or `PermanentError`.
+        """
         headers = self._headers | {"X-Correlation-ID": str(correlation_id)}
         body = json.dumps(event, ensure_ascii=False).encode()
         if self._signing_keys:
@@ -59,14 +72,32 @@ class N8nWebhook:
     async def _post(self, body: bytes, headers: Mapping[str, str], call: Call) -> None:
         async with next(self._turns).stream("POST", self._url, content=body, headers=headers) as response:
             call.status = response.status_code
-            if response.is_success:
+            if response.status_code in ACKNOWLEDGED:
                 await _drain(response)
                 call.bytes_in = response.num_bytes_downloaded
                 return
-            said = await excerpt(response)
+            answer = await beginning(response, JSON_MAX if response.is_success else EXCERPT_MAX)
             call.bytes_in = response.num_bytes_downloaded
-        hint = NOT_PUBLISHED if response.status_code == httpx.codes.NOT_FOUND else ""
-        raise refusal("N8N", response, said, hint=hint)
+        if not (response.is_success and _is_empty_or_json(response, answer)):
+            raise self._error(response, on_one_line(answer))
+
+    def _error(self, response: httpx.Response, said: str) -> StepError:
+        """The error for an answer that is no acknowledgement.
+
+        A `Retry-After` of a proxy is left out where N8N is away: the breaker finds out when N8N is back.
+        """
+        status = response.status_code
+        answered = f"N8N answered {status} {response.reason_phrase}".strip()
+        quoted = f" It said: {said}" if said else ""
+        if status == HTTPStatus.NOT_FOUND:
+            hint = f"no workflow is published at {urlsplit(self._url).path}, the path of AIGEN_N8N__WEBHOOK_URL."
+            return TransientError("http_404", f"{answered}: {hint}{quoted}", http_status=status, away=True)
+        if status in GATEWAY_ERRORS:
+            return TransientError(f"http_{status}", f"{answered}.{quoted}", http_status=status, away=True)
+        if response.is_success or response.is_redirect:
+            hint = "but not as its webhook does: N8N is starting, or something else answers in its place."
+            return TransientError("unexpected_answer", f"{answered}, {hint}{quoted}", http_status=status, away=True)
+        return refusal("N8N", response, said)
 
     @staticmethod
     def _connecting() -> AsyncRetrying:
@@ -86,11 +117,24 @@ class N8nWebhook:
 def _clients(timeout: float, many: int) -> list[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=POOL)  # the worker bounds the calls in flight
     tls = httpx.create_ssl_context()
-    return [httpx.AsyncClient(timeout=timeout, limits=limits, verify=tls) for _ in range(many)]
+    phases = httpx.Timeout(timeout, connect=min(timeout / 2, CONNECT_SECONDS))
+    return [httpx.AsyncClient(timeout=phases, limits=limits, verify=tls) for _ in range(many)]
+
+
+def _is_empty_or_json(response: httpx.Response, body: bytes) -> bool:
+    if len(body) >= JSON_MAX:
+        return "json" in response.headers.get("content-type", "").partition(";")[0].lower()
+    if not body.strip():
+        return True
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 async def _drain(response: httpx.Response) -> None:
-    """Read a little, so that the connection can be used again. N8N has taken it, whatever comes now."""
+    """Reads a little, which lets the connection be used again. N8N has acknowledged already."""
     with contextlib.suppress(httpx.HTTPError, TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
             await excerpt(response)

@@ -28,8 +28,12 @@ PERMANENT = frozenset(
         "builtins.KeyError",
     }
 )
-TRANSIENT_PREFIXES = ("psycopg2.OperationalError", "psycopg2.InterfaceError", "psycopg2.errors.")
-"""Conflicts after Odoo's own five tries, and its database being unknown or away."""
+DATABASE_AWAY = ("psycopg2.OperationalError", "psycopg2.InterfaceError")
+"""Odoo's own database is unknown or away."""
+TRANSIENT_PREFIXES = (*DATABASE_AWAY, "psycopg2.errors.")
+"""Also conflicts that remain after Odoo's own five tries."""
+AWAY_STATUSES = frozenset({404, 502, 503, 504})
+"""Answers of a proxy that cannot reach Odoo. Odoo 18 itself always has `/jsonrpc`."""
 
 UNREACHABLE = (OSError, http.client.HTTPException)
 """Refused, reset, timed out, empty answer. What it did before that is unknown: the call is idempotent."""
@@ -44,9 +48,9 @@ def translate(error: Exception) -> StepError:
     if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
         return TransientError("odoo_timeout", "Odoo did not answer in time.")
     if isinstance(error, UNREACHABLE):
-        return TransientError("odoo_unreachable", f"Odoo could not be reached ({error}).")
+        return TransientError("odoo_unreachable", f"Odoo could not be reached ({error}).", away=True)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return TransientError("odoo_answer_unreadable", "What answered is not Odoo: no JSON.")
+        return TransientError("odoo_answer_unreadable", "What answered is not Odoo: no JSON.", away=True)
     raise error
 
 
@@ -66,12 +70,13 @@ def _fault(info: Mapping[str, Any]) -> StepError:
     if name in PERMANENT:
         return PermanentError(code, detail, http_status=200)
     tries = None if name.startswith(TRANSIENT_PREFIXES) else BUG_TRIES
-    return TransientError(code, detail, http_status=200, tries=tries)
+    return TransientError(code, detail, http_status=200, tries=tries, away=name.startswith(DATABASE_AWAY))
 
 
 def _http(error: urllib.error.HTTPError) -> StepError:
     error.close()  # it holds the connection
     detail = f"Odoo's web server answered {error.code} {error.reason}."
-    if error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR or error.code in {408, 425, 429}:
-        return TransientError(f"odoo_http_{error.code}", detail, http_status=error.code)
+    away = error.code in AWAY_STATUSES
+    if away or error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR or error.code in {408, 425, 429}:
+        return TransientError(f"odoo_http_{error.code}", detail, http_status=error.code, away=away)
     return PermanentError(f"odoo_http_{error.code}", detail, http_status=error.code)

@@ -26,6 +26,14 @@ class ImageResource(WireModel):
     )
 
 
+class Held(WireModel):
+    """The request waits because the system that its next step calls is away. It goes on when that is back."""
+
+    destination: str = Field(description="`n8n` or `odoo`")
+    since: datetime = Field(description="the request has waited since then")
+    until: datetime = Field(description="given up then, if the system is still away")
+
+
 class RequestResource(WireModel):
     """One request: how it stands, and what was asked for."""
 
@@ -41,6 +49,7 @@ class RequestResource(WireModel):
     error_code: str | None = None
     error_message: str | None = None
     image: ImageResource | None = None
+    held: Held | None = Field(None, description="only while a destination is away; the status stays what it was")
     user_id: UUID
     prompt: str
     negative_prompt: str | None = None

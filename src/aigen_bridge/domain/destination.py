@@ -5,7 +5,7 @@ Pure: the store keeps a `Condition` for each destination, shared by all workers,
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from aigen_bridge.domain.errors import InternalError, TransientError
@@ -20,6 +20,9 @@ class Destination(StrEnum):
     ODOO = "odoo"
 
 
+TRIES = 4
+"""The first try and the specified three retries."""
+
 DESTINATIONS: Mapping[Step, Destination] = {Step.DISPATCH: Destination.N8N, Step.DELIVER: Destination.ODOO}
 
 
@@ -27,9 +30,10 @@ DESTINATIONS: Mapping[Step, Destination] = {Step.DISPATCH: Destination.N8N, Step
 class Gate:
     """How much a destination gets, and when it gets nothing for a while.
 
-    `failures`: transient failures in a row that open the breaker. `probe_every`: pause between tries while it is
-    open. `hold`: an entry older than this is given up while it is open. `at_once`: calls in flight over all
-    workers, at most (None: no limit of ours). `slow_after`: a call that takes longer halves what is sent at once.
+    `failures`: transient failures in a row that open the breaker; one entry that finds the destination away in
+    `TRIES` tries opens it, too. `probe_every`: pause between tries while it is open. `hold`: an entry
+    older than this is given up. `at_once`: calls in flight over all workers, at most (None: no limit of ours).
+    `slow_after`: a call that takes longer halves what is sent at once.
     """
 
     failures: int = 20
@@ -49,11 +53,21 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A request waits because the destination of its next step is away: since when, and until when at most."""
+
+    destination: Destination
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
-    """How a try went, and how long it took."""
+    """How a try went, how long it took, and which try of its entry it was (1 is the first)."""
 
     outcome: Outcome
     took: timedelta
+    attempt: int = 1
 
 
 def is_outage(outcome: Outcome) -> bool:
@@ -63,8 +77,19 @@ def is_outage(outcome: Outcome) -> bool:
     return isinstance(outcome.error, TransientError) and not isinstance(outcome.error, InternalError)
 
 
+def proves_absence(tried: Answered) -> bool:
+    """Returns whether an entry found its destination away in its last specified try, or in a later one.
+
+    This opens the breaker at once, and the entry is held instead of failed or put off for minutes (interface, "What
+    counts as N8N's acknowledgement").
+    """
+    if not isinstance(tried.outcome, Retry | Dead) or not isinstance(tried.outcome.error, TransientError):
+        return False
+    return tried.outcome.error.away and tried.attempt >= TRIES
+
+
 def after(condition: Condition, tries: list[Answered], gate: Gate) -> Condition:
-    """What these tries, which ended together, make of a destination. One success closes its breaker."""
+    """The condition of a destination after tries that ended together. One success closes its breaker."""
     failed = sum(is_outage(tried.outcome) for tried in tries)
     done = [tried for tried in tries if isinstance(tried.outcome, Done)]
     slow = failed + sum(tried.took > gate.slow_after for tried in done)
@@ -72,7 +97,8 @@ def after(condition: Condition, tries: list[Answered], gate: Gate) -> Condition:
     if done:
         return Condition(0, is_open=False, allowance=allowance)
     failures = condition.failures + failed
-    is_open = condition.is_open or failures >= gate.failures
+    is_away = any(proves_absence(tried) for tried in tries)
+    is_open = condition.is_open or is_away or failures >= gate.failures
     return replace(condition, failures=failures, is_open=is_open, allowance=allowance)
 
 

@@ -34,7 +34,8 @@ class StepError(BridgeError):
 class TransientError(StepError):
     """Trying again may help. `retry_after` is what the other side asked for, if it did.
 
-    `tries`, if given, is the try after which it no longer counts as passing.
+    `tries`, if given, is the number of tries after which the error counts as permanent. `away` means that the
+    destination was not reached at all: no connection, or something else answered in its place.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class TransientError(StepError):
         http_status: int | None = None,
         retry_after: timedelta | None = None,
         tries: int | None = None,
+        away: bool = False,
     ) -> None:
         super().__init__(code, detail, http_status=http_status)
         self.retry_after = retry_after
         self.tries = tries
+        self.away = away
 
 
 class InternalError(TransientError):

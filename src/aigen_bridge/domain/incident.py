@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -36,6 +36,9 @@ class Cause(StrEnum):
     N8N_DOWN = "n8n_down"
     """The breaker for N8N is open: requests are held."""
 
+    WEBHOOK_NOT_FOUND = "webhook_not_found"
+    """N8N is up, and has answered 404 at the webhook's path for a minute: no restart takes that long."""
+
     ODOO_DOWN = "odoo_down"
     """The breaker for Odoo is open: results are held."""
 
@@ -45,6 +48,12 @@ class Cause(StrEnum):
 
 OUTAGES: Mapping[Destination, Cause] = {Destination.N8N: Cause.N8N_DOWN, Destination.ODOO: Cause.ODOO_DOWN}
 """These end with their breaker; the others when they have not happened for a while."""
+
+LASTING: Mapping[tuple[Destination, str], Cause] = {(Destination.N8N, "http_404"): Cause.WEBHOOK_NOT_FOUND}
+"""Error codes that become an incident of their own when a destination answers with them for `LASTS`. Such an incident
+ends with the breaker of its destination."""
+LASTS = timedelta(minutes=1)
+"""An ordinary restart of N8N answers 404 for about 4 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,11 @@ ADVICE: Mapping[Cause, Advice] = {
         "N8N is out; requests are held and go out by themselves when it is back",
         "aigen-bridge doctor",
         over="N8N is back; what was held goes out now",
+    ),
+    Cause.WEBHOOK_NOT_FOUND: Advice(
+        "N8N runs, but no workflow is published at the webhook's path; requests are held",
+        "publish the workflow in N8N, or correct the path in AIGEN_N8N__WEBHOOK_URL; aigen-bridge doctor checks it",
+        over="N8N's webhook is registered again; held requests are being sent",
     ),
     Cause.ODOO_DOWN: Advice(
         "Odoo is out; results are held and delivered by themselves when it is back",

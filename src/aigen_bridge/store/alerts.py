@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, text
 
-from aigen_bridge.domain.incident import OUTAGES, Cause, Happened, Incident
+from aigen_bridge.domain.incident import LASTING, OUTAGES, Cause, Happened, Incident
 from aigen_bridge.domain.outcome import Done, Outcome, Told
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
@@ -84,8 +84,11 @@ class Alerts(Leases):
         return [s.outcome if s.claim.key in ours else None for s in settlements]
 
     async def quieten(self) -> None:
-        """End the incidents that have not happened again for as long as alerts are folded. Outages end themselves."""
-        causes = sorted(set(Cause) - set(OUTAGES.values()))
+        """Ends the incidents that have not happened again within the digest window.
+
+        Incidents of an outage end with its breaker instead.
+        """
+        causes = sorted(set(Cause) - {*OUTAGES.values(), *LASTING.values()})
         async with self._database.transaction() as connection:
             await incidents.recover(connection, *causes, quiet=self._digest)
 

@@ -1,16 +1,27 @@
 """How the systems that we call stand, for all workers together: the breaker, and what Odoo may get at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.destination import DESTINATIONS, Answered, Condition, Destination, Gate, after, is_outage
+from aigen_bridge.domain.destination import (
+    DESTINATIONS,
+    Answered,
+    Condition,
+    Destination,
+    Gate,
+    Hold,
+    after,
+    is_outage,
+    proves_absence,
+)
 from aigen_bridge.domain.errors import StepError
-from aigen_bridge.domain.incident import OUTAGES, Occurrence
+from aigen_bridge.domain.incident import LASTING, LASTS, OUTAGES, Cause, Occurrence
 from aigen_bridge.domain.outcome import Done, Held
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
@@ -43,8 +54,19 @@ _WRITE = text("""
         opened_at = CASE WHEN :is_open THEN coalesce(opened_at, now()) END,
         probe_at = CASE WHEN :is_open THEN now() + make_interval(secs => :seconds) END,
         error_code = CASE WHEN :is_open THEN coalesce(:code, error_code) END,
-        error_detail = CASE WHEN :is_open THEN coalesce(:detail, error_detail) END
+        error_detail = CASE WHEN :is_open THEN coalesce(:detail, error_detail) END,
+        error_since = CASE WHEN :is_open THEN
+            CASE WHEN coalesce(:code, error_code) = error_code THEN error_since ELSE now() END END
     WHERE name = :name
+    RETURNING error_since <= now() - make_interval(secs => :lasts) AS lasts
+""")
+_IS_KNOWN = text("SELECT FROM incidents WHERE cause = :cause AND recovered_at IS NULL")
+_HELD = text("""
+    SELECT o.request_id, d.name, greatest(d.opened_at, o.created_at) AS since, o.created_at
+    FROM unnest(CAST(:name AS text[]), CAST(:step AS text[])) AS called (name, step)
+    JOIN destinations AS d ON d.name = called.name AND d.opened_at IS NOT NULL
+    JOIN outbox AS o ON o.step = called.step AND o.state = 'pending'
+    WHERE o.request_id = ANY (CAST(:request_id AS uuid[]))
 """)
 _STATES = text("""
     SELECT d.name, d.opened_at, d.probe_at, d.failures, d.allowance, d.error_code, d.error_detail,
@@ -79,16 +101,25 @@ class DestinationState:
 
 
 class Destinations:
-    """Reads how they stand."""
+    """Reads the state of the destinations. `gates` say how long requests are held for one that is away."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, gates: Mapping[Step, Gate] | None = None) -> None:
         self._database = database
+        self._gates = gates or {}
 
     async def states(self) -> list[DestinationState]:
         """Every destination, by name."""
         async with self._database.reading() as connection:
             rows = (await connection.execute(_STATES)).all()
         return [DestinationState(Destination(row.name), *row[1:]) for row in rows]
+
+    async def held(self, request_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+        """Returns those of the requests that wait for a destination that is away."""
+        holds = {DESTINATIONS[step].value: (step, gate.hold) for step, gate in self._gates.items()}
+        called = {"name": list(holds), "step": [step.value for step, _ in holds.values()]}
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(_HELD, called | {"request_id": list(request_ids)})).all()
+        return {r.request_id: Hold(Destination(r.name), r.since, r.created_at + holds[r.name][1]) for r in rows}
 
 
 async def admit(connection: AsyncConnection, step: Step, gate: Gate, wanted: int) -> Admission:
@@ -122,23 +153,51 @@ async def pause(connection: AsyncConnection, step: Step, gate: Gate) -> timedelt
 async def report(
     connection: AsyncConnection, step: Step, gate: Gate, settlements: Sequence[Settlement[Claim]], digest: timedelta
 ) -> list[Settlement[Claim]]:
-    """Note what these tries say of their destination; while its breaker was open, those that failed do not count."""
+    """Records what these tries say of their destination.
+
+    A failed try is held, and does not count, when the breaker was open before, and when it proves that the
+    destination is away and its entry is young enough to be held.
+    """
     failed = [s for s in settlements if is_outage(s.outcome)]
     if gate.at_once is None and not failed and not await _is_troubled(connection, step):
         return list(settlements)
     before = _condition((await connection.execute(_TAKE, {"name": DESTINATIONS[step]})).one(), gate)
-    now = after(before, [Answered(s.outcome, s.took) for s in settlements], gate)
+    now = after(before, [_answered(s) for s in settlements], gate)
+    lasting = False
     if now != before or (now.is_open and failed):
-        await _write(connection, step, gate, now, failed)
-    if now.is_open and not before.is_open:
-        occurrence = Occurrence(
-            OUTAGES[DESTINATIONS[step]], _error(failed[0]).detail, failed[0].claim.request.request_id
-        )
-        await incidents.note(connection, [occurrence], digest)
+        lasting = await _write(connection, step, gate, now, failed)
+    causes = [OUTAGES[DESTINATIONS[step]]] if now.is_open and not before.is_open else []
+    causes += await _lasting_cause(connection, step, failed) if lasting else []
+    await incidents.note(connection, [_occurrence(cause, failed[0]) for cause in causes], digest)
     if before.is_open and not now.is_open:
-        await incidents.recover(connection, OUTAGES[DESTINATIONS[step]])
+        await incidents.recover(connection, *_causes(DESTINATIONS[step]))
         await notify(connection, EVERYTHING)
-    return [_held(s) if before.is_open and s in failed else s for s in settlements]
+    return [_held(s) if s in failed and (before.is_open or _may_be_held(s, gate)) else s for s in settlements]
+
+
+def _may_be_held(settlement: Settlement[Claim], gate: Gate) -> bool:
+    age = settlement.claim.claimed_at + settlement.took - settlement.claim.began_at
+    return proves_absence(_answered(settlement)) and age < gate.hold
+
+
+def _answered(settlement: Settlement[Claim]) -> Answered:
+    return Answered(settlement.outcome, settlement.took, settlement.claim.attempt)
+
+
+async def _lasting_cause(connection: AsyncConnection, step: Step, failed: Sequence[Settlement[Claim]]) -> list[Cause]:
+    """Returns the incident of an error that has lasted, unless it is open already."""
+    cause = LASTING.get((DESTINATIONS[step], _error(failed[0]).code)) if failed else None
+    if cause is None or (await connection.execute(_IS_KNOWN, {"cause": cause.value})).first() is not None:
+        return []
+    return [cause]
+
+
+def _causes(destination: Destination) -> list[Cause]:
+    return [OUTAGES[destination], *(cause for (name, _), cause in LASTING.items() if name is destination)]
+
+
+def _occurrence(cause: Cause, settlement: Settlement[Claim]) -> Occurrence:
+    return Occurrence(cause, _error(settlement).detail, settlement.claim.request.request_id)
 
 
 async def _is_troubled(connection: AsyncConnection, step: Step) -> bool:
@@ -147,7 +206,8 @@ async def _is_troubled(connection: AsyncConnection, step: Step) -> bool:
 
 async def _write(
     connection: AsyncConnection, step: Step, gate: Gate, now: Condition, failed: Sequence[Settlement[Claim]]
-) -> None:
+) -> bool:
+    """Writes the condition; returns whether the error has lasted for `LASTS`."""
     error = _error(failed[0]) if failed else None
     row = {
         "name": DESTINATIONS[step],
@@ -157,8 +217,9 @@ async def _write(
         "seconds": gate.probe_every.total_seconds(),
         "code": error.code if error else None,
         "detail": error.detail[:DETAIL_MAX] if error else None,
+        "lasts": LASTS.total_seconds(),
     }
-    await connection.execute(_WRITE, row)
+    return bool((await connection.execute(_WRITE, row)).scalar_one())
 
 
 def _condition(row: Row[Any], gate: Gate) -> Condition:

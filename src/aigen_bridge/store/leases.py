@@ -53,11 +53,11 @@ _WRITE = text("""
     WITH settled AS (
         SELECT * FROM unnest(
             CAST(:id AS bigint[]), CAST(:fence AS bigint[]), CAST(:state AS text[]), CAST(:outcome AS text[]),
-            CAST(:due_at AS timestamptz[]), CAST(:seconds AS float8[]), CAST(:http_status AS int[]),
-            CAST(:error_code AS text[]), CAST(:detail AS text[])
-        ) AS settled (id, fence, state, outcome, due_at, seconds, http_status, error_code, detail)
+            CAST(:due_at AS timestamptz[]), CAST(:number AS int[]), CAST(:seconds AS float8[]),
+            CAST(:http_status AS int[]), CAST(:error_code AS text[]), CAST(:detail AS text[])
+        ) AS settled (id, fence, state, outcome, due_at, number, seconds, http_status, error_code, detail)
     ), held AS (
-        SELECT o.id, o.fence, o.request_id, o.step, o.attempts,
+        SELECT o.id, o.fence, o.request_id, o.step,
             o.state = 'pending' AND o.lease_owner IS NOT NULL AS ours
         FROM outbox AS o
         JOIN settled AS s ON o.id = s.id AND o.fence = s.fence
@@ -66,7 +66,7 @@ _WRITE = text("""
         UPDATE outbox AS o SET
             state = s.state,
             due_at = CASE s.outcome WHEN 'held' THEN now() ELSE coalesce(s.due_at, o.due_at) END,
-            attempts = CASE s.outcome WHEN 'held' THEN o.attempts - 1 ELSE o.attempts END,
+            attempts = CASE s.outcome WHEN 'held' THEN 0 ELSE o.attempts END,  -- all its tries, once it is back
             finished_at = CASE WHEN s.state <> 'pending' THEN now() END,
             lease_owner = NULL,
             error_code = s.error_code,
@@ -76,11 +76,11 @@ _WRITE = text("""
     ), tried AS (
         INSERT INTO attempts
             (entry_id, request_id, step, number, outcome, http_status, error_code, detail, started_at)
-        SELECT h.id, h.request_id, h.step, h.attempts, s.outcome, s.http_status, s.error_code, s.detail,
+        SELECT h.id, h.request_id, h.step, s.number, s.outcome, s.http_status, s.error_code, s.detail,
             now() - make_interval(secs => s.seconds)
         FROM held AS h JOIN settled AS s USING (id, fence)
         WHERE h.ours OR NOT EXISTS (  -- this very try, written before its connection broke
-            SELECT FROM attempts AS a WHERE a.entry_id = h.id AND a.number IN (h.attempts, h.attempts + 1)
+            SELECT FROM attempts AS a WHERE a.entry_id = h.id AND a.number = s.number
                 AND a.finished_at - a.started_at = make_interval(secs => s.seconds)
         )
     )
@@ -236,6 +236,7 @@ def _row(settlement: Settlement[L]) -> dict[str, Any]:
         "state": {Done: "done", Retry: "pending", Dead: "dead", Held: "pending"}[type(outcome)],
         "outcome": type(outcome).__name__.lower(),
         "due_at": outcome.at if isinstance(outcome, Retry) else None,
+        "number": settlement.claim.attempt,
         "seconds": settlement.took.total_seconds(),
         "http_status": error.http_status if error else None,
         "error_code": error.code if error else None,

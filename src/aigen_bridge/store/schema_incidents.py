@@ -27,6 +27,7 @@ destinations = Table(
     Column("allowance", Double),  # calls that may be in flight at once; NULL: as the settings say
     Column("error_code", Text),
     Column("error_detail", Text),
+    moment("error_since"),  # while the breaker is open: its probes have met this error_code since then
     moment("opened_at"),  # the breaker is open since then
     moment("probe_at"),  # the next try while it is open
     CheckConstraint(one_of("name", Destination), name="name"),

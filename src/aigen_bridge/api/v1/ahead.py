@@ -30,7 +30,7 @@ def _live(entry: Owed) -> Ahead:
         )
     if entry.destination_is_out:
         return Ahead(
-            what=f"The {entry.step} is held, because its destination is out; a try finds out if it is back.",
+            what=f"The {entry.step} is held: its destination is away. The bridge tries again until it is back.",
             at=entry.probe_at,
         )
     return Ahead(what=f"Try {number} to {entry.step}.", at=entry.due_at)

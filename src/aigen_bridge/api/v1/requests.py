@@ -79,7 +79,9 @@ async def list_requests(
     found = await parts.requests.page(wanted, limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     following = to_cursor(last.created_at, str(last.request_id)) if last else None
-    return _json(RequestPage(items=[resource(r) for r in found[:limit]], next_cursor=following))
+    holds = await parts.destinations.held([r.request_id for r in found[:limit]])
+    items = [resource(r, holds.get(r.request_id)) for r in found[:limit]]
+    return _json(RequestPage(items=items, next_cursor=following))
 
 
 @router.get(
@@ -91,7 +93,9 @@ async def list_requests(
 )
 async def read_request(request_id: RequestId, parts: Parts) -> Response:
     """How it stands, and what was asked for."""
-    return _json(resource(await _found(parts, request_id)))
+    found = await _found(parts, request_id)
+    holds = await parts.destinations.held([request_id])
+    return _json(resource(found, holds.get(request_id)))
 
 
 @router.get(

@@ -2,7 +2,16 @@
 
 from dataclasses import asdict
 
-from aigen_bridge.contracts.resources import Ahead, AttemptMade, ImageResource, RequestResource, StateChange, Timeline
+from aigen_bridge.contracts.resources import (
+    Ahead,
+    AttemptMade,
+    Held,
+    ImageResource,
+    RequestResource,
+    StateChange,
+    Timeline,
+)
+from aigen_bridge.domain.destination import Hold
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.store.timeline import Moved, Tried
 
@@ -10,7 +19,7 @@ PREFIX = "/api/v1/influencegen"
 REQUESTS_PATH = f"{PREFIX}/ai-image-requests"
 
 
-def resource(request: ImageRequest) -> RequestResource:
+def resource(request: ImageRequest, hold: Hold | None = None) -> RequestResource:
     """One request, with its parameters."""
     return RequestResource.model_validate(
         dict(request.event)
@@ -25,6 +34,7 @@ def resource(request: ImageRequest) -> RequestResource:
             "errorCode": request.error_code,
             "errorMessage": request.error_message,
             "image": _image(request),
+            "held": Held(destination=hold.destination, since=hold.since, until=hold.until) if hold else None,
         },
         strict=False,
     )
