@@ -32,10 +32,20 @@ async def test_the_url_is_fetched_again_when_the_first_try_fails(stage: Stage) -
     assert ended["status"] == "completed"
 
 
+async def test_an_image_that_is_missing_for_a_moment_arrives(stage: Stage) -> None:
+    """As when N8N itself serves the image, and is just being restarted."""
+    asked, event = await _with_url(stage)
+    stage.chain.flux.faults.add(Fault(kind=FaultKind.EXPIRED_URL, route="image", times=2))
+    await report(stage, event)
+
+    assert (await stage.until_delivered(asked["requestId"]))["status"] == "completed"
+
+
 async def test_a_url_that_is_gone_fails_the_request_and_a_new_result_wins(stage: Stage, png: bytes) -> None:
     asked, event = await _with_url(stage)
-    stage.chain.flux.faults.add(Fault(kind=FaultKind.EXPIRED_URL, route="image"))
-    await report(stage, event)
+    stage.chain.flux.faults.add(Fault(kind=FaultKind.EXPIRED_URL, route="image", times=None))
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    await report(stage, event | {"resultExpiresAt": soon})
     failed_ = await stage.until_delivered(asked["requestId"])
     answer = await report(stage, completed(asked, png))
     ended = await stage.until(asked["requestId"], lambda r: r["status"] == "completed" and r["deliveredAt"])

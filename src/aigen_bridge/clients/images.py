@@ -14,13 +14,17 @@ from aigen_bridge.clients.guard import CONNECT_SECONDS, GuardedNetwork, Resolver
 from aigen_bridge.clients.http_errors import refusal, silence
 from aigen_bridge.clients.outbound import outbound
 from aigen_bridge.domain.address import SHOWN_MAX, IPNetwork, WebAddress, checked_redirect, checked_url
-from aigen_bridge.domain.errors import PermanentError, StepError
+from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 from aigen_bridge.domain.image import MEDIA_TYPES
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_MAX = 3
 ACCEPTED = frozenset({*MEDIA_TYPES.values(), "application/octet-stream"})
 GONE = frozenset({401, 403, 404, 410})
+PAGES = frozenset({"text/html", "text/plain"})
+RESTART_TRIES = 6
+"""Tries, over half a minute, until a page or a 404 in an image's place is final. N8N answers with both while it starts,
+and may be what serves the image."""
 """How object stores say that a temporary URL has expired."""
 
 
@@ -116,7 +120,10 @@ class ImageFetcher:
             raise PermanentError("image_encoding", f"{address} is compressed ({encoding[:SHOWN_MAX]!r}).")
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type and media_type not in ACCEPTED:
-            raise PermanentError("image_media_type", f"{address} is {media_type[:SHOWN_MAX]!r}, which is no image.")
+            detail = f"{address} is {media_type[:SHOWN_MAX]!r}, which is no image."
+            if media_type in PAGES:
+                raise TransientError("image_media_type", detail, tries=RESTART_TRIES)
+            raise PermanentError("image_media_type", detail)
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._max_bytes:
             raise self._too_large(address)
@@ -154,7 +161,10 @@ def _refusal(address: WebAddress, status: int, headers: httpx.Headers) -> StepEr
     """The body is not quoted: object stores repeat the URL's credentials in their errors."""
     hint = " The URL has expired or is wrong." if status in GONE else ""
     answer = httpx.Response(status, headers={"Retry-After": headers.get("retry-after", "")})
-    return refusal(str(address), answer, "", hint=hint)
+    error = refusal(str(address), answer, "", hint=hint)
+    if status == httpx.codes.NOT_FOUND:
+        return TransientError(error.code, error.detail, http_status=status, tries=RESTART_TRIES)
+    return error
 
 
 def _trust() -> SSLContext:
