@@ -156,6 +156,22 @@ async def test_what_was_held_too_long_is_given_up_by_whoever_may_probe(
     assert not probe.held_too_long
 
 
+async def test_after_a_time_without_workers_it_is_probed_before_anything_is_given_up(
+    database: Database, workers: list[Outbox]
+) -> None:
+    """The bridge itself was down: whether the destination is still away is not known."""
+    await accept(database, 3)
+    await write(database, OPEN)
+    await write(database, "UPDATE destinations SET probe_at = now() - interval '1 hour' WHERE name = 'n8n'")
+    await write(database, "UPDATE outbox SET created_at = now() - interval '2 hours'")
+    [probe] = await claim(workers[0])
+    assert not probe.held_too_long
+
+    await settle(workers[0], AWAY, probe)
+    await write(database, PROBE_DUE)
+    assert [c.held_too_long for c in await claim(workers[1])] == [True] * 3
+
+
 async def test_a_failure_of_a_late_worker_opens_nothing_that_is_not_out(
     database: Database, workers: list[Outbox]
 ) -> None:

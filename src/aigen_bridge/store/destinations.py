@@ -34,7 +34,7 @@ FULL_PAUSE = timedelta(seconds=0.5)
 
 _LOOK = text("SELECT FROM destinations WHERE name = :name AND (failures > 0 OR opened_at IS NOT NULL)")
 _TAKE = text("""
-    SELECT failures, opened_at IS NOT NULL AS is_open, probe_at <= now() AS probe_due, allowance
+    SELECT failures, opened_at IS NOT NULL AS is_open, now() - probe_at AS probe_overdue, allowance
     FROM destinations WHERE name = :name FOR UPDATE
 """)
 _DELIVERING = text("""
@@ -80,10 +80,14 @@ _STATES = text("""
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """How many entries a worker may take now. `is_open`: the breaker is; what is admitted is a probe."""
+    """How many entries a worker may take now. `is_open`: the breaker is open, and what is admitted is a probe.
+
+    `is_stale`: no worker has probed for a while, so that only a probe can tell whether it is still away.
+    """
 
     limit: int
     is_open: bool = False
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ async def admit(connection: AsyncConnection, step: Step, gate: Gate, wanted: int
         return Admission(wanted)
     found = (await connection.execute(_TAKE, {"name": DESTINATIONS[step]})).one()
     if found.is_open:
-        return Admission(1 if found.probe_due else 0, is_open=True)
+        due, stale = found.probe_overdue >= timedelta(0), found.probe_overdue > 2 * gate.probe_every
+        return Admission(1 if due else 0, is_open=True, is_stale=stale)
     if gate.at_once is None:
         return Admission(wanted)
     free = int(_condition(found, gate).allowance) - (await connection.scalar(_DELIVERING) or 0)

@@ -50,9 +50,10 @@ class Outbox(Leases):
                 return await _claim(connection, step, wanted | {"limit": admission.limit})
             if not admission.limit:
                 return []  # not before the next probe: that looks at all that is held
-            given_up = await _claim(connection, step, wanted | {"older_than": gate.hold.total_seconds()}, held=True)
-            if given_up:
-                return given_up
+            if not admission.is_stale:
+                old = wanted | {"older_than": gate.hold.total_seconds()}
+                if given_up := await _claim(connection, step, old, held=True):
+                    return given_up
             probe = await _claim(connection, step, wanted | {"limit": admission.limit})
             if probe:
                 await destinations.probing(connection, step, gate)
