@@ -17,14 +17,28 @@ function isProblem() {
   return /^application\/problem\+json/.test(answer.headers?.['content-type'] ?? '');
 }
 
-function said() {
-  if (status === undefined) return `no answer (${answer.error?.message ?? answer.error ?? 'unknown'})`;
-  const body = answer.body ?? answer.data ?? ''; // an object, or a text, depending on its type and the way it was sent
-  return `${status} ${(typeof body === 'string' ? body : JSON.stringify(body)).slice(0, 500)}`;
+function body() {
+  const found = answer.body ?? answer.data ?? ''; // an object, or a text, depending on its type and the way it was sent
+  if (typeof found !== 'string') return found;
+  try {
+    return JSON.parse(found) ?? {};
+  } catch {
+    return {};
+  }
 }
 
-if (status >= 200 && status < 300) return [{ json: { route: 'delivered', attempt } }];
-const passing = status === undefined || status >= 500 || [408, 425, 429].includes(status);
+// A proxy before the bridge may answer in its place: with a page and 200, a redirect, or 404 while the bridge restarts.
+const taken = status >= 200 && status < 300 && body().requestId !== undefined;
+const isStranger = (status >= 200 && status < 400 && !taken) || (status === 404 && !isProblem());
+
+function said() {
+  if (status === undefined) return `no answer (${answer.error?.message ?? answer.error ?? 'unknown'})`;
+  const found = answer.body ?? answer.data ?? '';
+  return `${status} ${(typeof found === 'string' ? found : JSON.stringify(found)).slice(0, 500)}`;
+}
+
+if (taken) return [{ json: { route: 'delivered', attempt } }];
+const passing = status === undefined || status >= 500 || [408, 425, 429].includes(status) || isStranger;
 const wait = WAITS[attempt - 1];
 if (passing && wait !== undefined) {
   return [{ json: { route: 'again', attempt, waitSeconds: Math.max(wait, askedWait()) } }];

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 
-from aigen_bridge.sim.n8n_callbacks import Credentials, Undelivered, signature
+from aigen_bridge.sim.n8n_callbacks import Credentials, Undelivered, is_problem, is_receipt, signature
 from aigen_bridge.sim.n8n_order import Order, StoppedError
 from aigen_bridge.sim.n8n_results import WORKFLOW_VERSION
 from aigen_bridge.sim.n8n_settings import N8nSettings
@@ -80,7 +80,7 @@ class BridgeLine:
             answer = await self._http.post(self._url(FAILURES), files=parts, headers=headers, timeout=timeout)
         except httpx.TransportError:
             return False
-        return answer.is_success or answer.status_code in HOPELESS
+        return is_receipt(answer, "id") or (is_problem(answer) and answer.status_code in HOPELESS)
 
     def _headers(self, report: dict[str, Any], content: bytes, message_id: str) -> dict[str, str]:
         headers = {"X-API-Key": self._credentials.key}

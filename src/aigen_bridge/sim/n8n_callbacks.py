@@ -19,7 +19,7 @@ KEPT = frozenset({404, 409, 422})
 ASKED_MAX = 300.0
 """Seconds that the bridge may ask to wait."""
 RETRIED_CLIENT_ERRORS = frozenset({408, 425, 429})
-FIRST_SERVER_ERROR = 500
+FIRST_CLIENT_ERROR, FIRST_SERVER_ERROR = 400, 500
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,14 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a callback: `status` None means that no answer came."""
+    """One try at a callback: `status` None means that no answer came. `may_pass`: another try may help."""
 
     request_id: str
     number: int
     at: float
     status: int | None
     error: str | None
+    may_pass: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class CallbackSender:
             self._attempts.append(attempt)
             if attempt.error is None:
                 return None
-            if wait is None or not _worth_another_try(attempt):
+            if wait is None or not attempt.may_pass:
                 break
             await asyncio.sleep(max(wait, asked))
             number += 1
@@ -91,10 +92,11 @@ class CallbackSender:
         try:
             answer = await self._post(callback, content, headers)
         except httpx.TransportError as error:
-            return Attempt(request_id, number, at, None, type(error).__name__), 0.0, False
-        problem = None if answer.is_success else answer.text[:200] or answer.reason_phrase
+            return Attempt(request_id, number, at, None, type(error).__name__, may_pass=True), 0.0, False
+        problem = None if is_receipt(answer, "requestId") else answer.text[:200] or answer.reason_phrase
         wait = _asked_wait(answer.headers.get("retry-after"), self._clock())
-        return Attempt(request_id, number, at, answer.status_code, problem), wait, _is_kept(answer)
+        attempt = Attempt(request_id, number, at, answer.status_code, problem, may_pass=_may_pass(answer))
+        return attempt, wait, is_problem(answer) and answer.status_code in KEPT
 
     async def _post(self, callback: Callback, content: bytes, headers: dict[str, str]) -> httpx.Response:
         timeout = self._settings.callback_timeout
@@ -123,14 +125,25 @@ class CallbackSender:
         }
 
 
-def _worth_another_try(attempt: Attempt) -> bool:
-    status = attempt.status
-    return status is None or status >= FIRST_SERVER_ERROR or status in RETRIED_CLIENT_ERRORS
+def is_receipt(answer: httpx.Response, field: str) -> bool:
+    """Returns whether the bridge itself has taken something; a proxy's page says nothing, whatever its status is."""
+    try:
+        said = answer.json() if answer.is_success else None
+    except ValueError:
+        return False
+    return isinstance(said, dict) and field in said
 
 
-def _is_kept(answer: httpx.Response) -> bool:
-    problem = answer.headers.get("content-type", "").startswith("application/problem+json")
-    return problem and answer.status_code in KEPT
+def is_problem(answer: httpx.Response) -> bool:
+    """Returns whether the bridge itself refused something."""
+    return str(answer.headers.get("content-type", "")).startswith("application/problem+json")
+
+
+def _may_pass(answer: httpx.Response) -> bool:
+    """Returns whether another try may help: the bridge says so, or a proxy answered in its place."""
+    status = answer.status_code
+    is_stranger = status < FIRST_CLIENT_ERROR or (status == httpx.codes.NOT_FOUND and not is_problem(answer))
+    return is_stranger or status >= FIRST_SERVER_ERROR or status in RETRIED_CLIENT_ERRORS
 
 
 def _asked_wait(retry_after: str | None, now: float) -> float:

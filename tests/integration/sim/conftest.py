@@ -11,7 +11,7 @@ import httpx
 import pytest
 from n8n_stage import FLUX_KEY, N8N_KEY, WEBHOOK, settings
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
@@ -43,7 +43,7 @@ class Letter:
 
 @dataclass
 class Mailbox:
-    """Receives callbacks and answers them by script; without a script with 202."""
+    """Receives callbacks and answers them as the bridge does: by script, or with 202 and a receipt."""
 
     url: str = ""
     letters: list = field(default_factory=list)
@@ -53,11 +53,16 @@ class Mailbox:
     async def receive(self, request):
         raw = await request.body()
         letter = Letter(request.url.path, dict(request.headers), raw, _parts(request, raw))
-        status, headers = self.script.pop(0) if self.script else (202, {})
+        answer = self.script.pop(0) if self.script else (202, {})
         async with self.arrived:
             self.letters.append(letter)
             self.arrived.notify_all()
-        return JSONResponse({}, status, headers)
+        if isinstance(answer, Response):
+            return answer
+        status, headers = answer
+        if status < 300:
+            return JSONResponse({"requestId": letter.event.get("requestId")}, status, headers)
+        return JSONResponse({}, status, headers, media_type="application/problem+json")
 
     async def wait_for(self, count):
         async with asyncio.timeout(10), self.arrived:

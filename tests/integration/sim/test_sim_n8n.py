@@ -5,6 +5,7 @@ from dataclasses import replace
 import pybase64
 import pytest
 from n8n_stage import CALLBACK_KEY, COMPLETED, FAILED, FLUX_KEY, SECRET, assert_describes, assert_signed, checked
+from starlette.responses import HTMLResponse
 
 from aigen_bridge.sim.faults import Fault, FaultKind
 
@@ -147,6 +148,16 @@ async def test_a_callback_that_fails_in_passing_is_sent_again_with_the_same_id(s
     assert [attempt.status for attempt in n8n.attempts] == [503, 408, 500, 202]
     assert [attempt.number for attempt in n8n.attempts] == [1, 2, 3, 4]
     assert len({letter.headers["webhook-id"] for letter in letters}) == 1
+    assert n8n.dead == []
+
+
+async def test_a_proxys_page_delivers_nothing(start, mailbox, make_event):
+    n8n, post = await start()
+    mailbox.script = [HTMLResponse("<title>Back soon</title>", status) for status in (200, 404, 302)]
+    await post(make_event())
+    await mailbox.wait_for(4)
+    await n8n.idle()
+    assert [attempt.status for attempt in n8n.attempts] == [200, 404, 302, 202]
     assert n8n.dead == []
 
 

@@ -201,8 +201,18 @@ def test_the_callback_is_tried_again_after_1_2_and_4_seconds_and_only_if_that_ca
     waits = [bridge(number, busy)[0].get("waitSeconds") for number in (1, 2, 3, 4)]
     assert waits == [1, 2, 4, None]
     assert [made.get("waitSeconds") for made in bridge(1, asks, silent)] == [9, 1]
-    routes = [made["route"] for made in bridge(1, *(answer(code, "") for code in (202, 408, 425, 400, 401, 404, 413)))]
-    assert routes == ["delivered", "again", "again", *["undeliverable"] * 4]
+    routes = [made["route"] for made in bridge(1, *(answer(code, "") for code in (408, 425, 400, 401, 413)))]
+    assert routes == ["again", "again", *["undeliverable"] * 3]
+
+
+def test_only_the_bridges_own_receipt_delivers_a_callback() -> None:
+    receipt = {"requestId": KNOWN["requestId"], "status": "completed", "duplicate": False}
+    as_text, as_object = answer(202, receipt), {"statusCode": 202, "body": receipt}
+    assert [made["route"] for made in bridge(1, as_text, as_object)] == ["delivered"] * 2
+    page = "<!doctype html><title>Back soon</title>"
+    strangers = [answer(200, page), answer(202, ""), answer(200, {"ok": True}), answer(302, ""), answer(404, page)]
+    assert [made["route"] for made in bridge(1, *strangers)] == ["again"] * 5
+    assert [made["route"] for made in bridge(4, *strangers)] == ["undeliverable"] * 5
 
 
 def test_what_the_bridge_keeps_itself_is_not_handed_over() -> None:
@@ -232,6 +242,19 @@ def test_the_dead_letters_pass_over_what_is_seen_to() -> None:
     assert [one["json"]["isNews"] for one in (seen_to, crash, wordless)] == [False, True, True]
     assert crash["json"]["report"]["errorMessage"] == "x is not a function"
     assert wordless["json"]["report"]["errorMessage"] == "The execution failed without a word."
+
+
+def test_only_the_bridges_own_answer_ends_telling_operations() -> None:
+    problem = {"headers": {"content-type": "application/problem+json"}}
+    answers = [
+        answer(202, {"id": "callback-7"}),
+        answer(200, "<title>Back soon</title>"),
+        answer(404, "<title>Not Found</title>"),
+        answer(404, {"code": "http_404"}) | problem,
+    ]
+    nodes = {"Next try": {"json": {"attempt": 1}}}
+    made = [run("dead-letter/read-the-bridge-answer", {"json": one}, nodes=nodes)[0]["json"] for one in answers]
+    assert [one["route"] for one in made] == ["delivered", "again", "again", "undeliverable"]
 
 
 def test_telling_operations_goes_on_for_a_day() -> None:
