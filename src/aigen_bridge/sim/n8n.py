@@ -68,6 +68,7 @@ class N8nSimulator(Simulator):
             Route("/_sim/attempts", self._show_attempts),
             Route("/_sim/dead", self._show_dead),
             Route("/_sim/dead/{request_id}/replay", self._replay_dead, methods=["POST"]),
+            Route("/_sim/running", self._show_running),
             Route("/_sim/restart", self._restart, methods=["POST"]),
         ]
 
@@ -185,6 +186,9 @@ class N8nSimulator(Simulator):
             return JSONResponse({"detail": error.errors(include_url=False, include_input=False)}, 422)
         await self.restart(wanted)
         return Response(status_code=204)
+
+    async def _show_running(self, _request: Request) -> Response:
+        return JSONResponse({"running": self.running})
 
     async def _show_attempts(self, _request: Request) -> Response:
         return JSONResponse([asdict(attempt) for attempt in self.attempts])
