@@ -6,8 +6,8 @@ deadline does.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from enum import StrEnum
 from pathlib import Path
 
@@ -89,19 +89,22 @@ class Link:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._open.wait()
-        try:
-            from_server, to_server = await asyncio.open_unix_connection(self._socket)
-        except OSError:  # PostgreSQL is down
-            writer.close()
-            return
-        line = Line(writer, to_server)
+        with closing(writer):
+            await self._open.wait()
+            try:
+                from_server, to_server = await asyncio.open_unix_connection(self._socket)
+            except OSError:  # PostgreSQL is down
+                return
+            with closing(to_server), self._known(Line(writer, to_server)) as line:
+                await asyncio.gather(line.carry(reader, to_server), line.carry(from_server, writer))
+
+    @contextlib.contextmanager
+    def _known(self, line: Line) -> Iterator[Line]:
         self._lines.add(line)
         try:
-            await asyncio.gather(line.carry(reader, to_server), line.carry(from_server, writer))
+            yield line
         finally:
             self._lines.discard(line)
-            line.close()
 
 
 @asynccontextmanager

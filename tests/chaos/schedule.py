@@ -173,12 +173,13 @@ def _strikes(random: Random, load: float, processes: int) -> tuple[Strike, ...]:
         *(each for each in _SECONDS if each != first),
         *random.choices([*_SECONDS, *_OFTEN], k=max(0, int((load - 10) / 4))),
     ]
-    wanted = [first, *random.sample(others, len(others))]
-    pace = (load - 1) / len(wanted)
+    random.shuffle(others)
+    pace = (load - 1) / (len(others) + 1)
     blows = [
-        _strike(random, kind, target, processes, earliest=1 + pace * number, latest=load)
-        for number, (kind, target) in enumerate(wanted)
+        _strike(random, *each, processes, earliest=1 + pace * number, latest=load)
+        for number, each in enumerate(others, 1)
     ]
+    blows.append(_strike(random, *first, processes, earliest=0.5, latest=inf))
     last = _strike(random, Kind.PAUSE, "worker", processes, earliest=load - 1, latest=inf)
     return tuple(sorted([*blows, last], key=lambda blow: blow.at))
 

@@ -137,7 +137,16 @@ def n8n_arguments(ground: Ground, style: str, *, starting: float = 0) -> tuple[s
 
 
 def _places(ground: Ground, processes: int, style: str) -> dict[str, Place]:
-    odoo = ("sim", "odoo", "--port", str(ground.odoo), "--api-key", ODOO_KEY, "--state", str(ground.effects))
+    odoo: tuple[str, ...] = (
+        "sim",
+        "odoo",
+        "--port",
+        str(ground.odoo),
+        "--api-key",
+        ODOO_KEY,
+        "--state",
+        str(ground.effects),
+    )
     odoo = (*odoo, "--seconds", "0.15")
     wanted: dict[str, tuple[tuple[str, ...], str | None]] = {
         "n8n": (n8n_arguments(ground, style), url(ground.n8n) + "/healthz"),
