@@ -62,9 +62,9 @@ def url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-BREAKER = {"probe_every": "1s", "hold": "30s"}
-"""What is held for longer becomes a dead letter, which a person puts back; the run waits for both. N8N never stays away
-for nearly as long as `hold`."""
+BREAKER = {"probe_every": "1s", "hold": "60s"}
+"""What is held for longer becomes a dead letter, which a person puts back; the run waits for both. N8N is back
+long before `hold` is over."""
 
 
 def environment(ground: Ground) -> dict[str, str]:

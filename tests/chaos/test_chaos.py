@@ -63,7 +63,7 @@ GIVEN_UP = {
     "finished_at": START + timedelta(seconds=7),
 }
 TIMED_OUT = GIVEN_UP | {"error_code": "timed_out", "cause": None}
-HELD = GIVEN_UP | {"cause": "destination_out", "finished_at": START + timedelta(seconds=30)}
+HELD = GIVEN_UP | {"cause": "destination_out", "finished_at": START + timedelta(seconds=60)}
 FAILED = REQUEST | {"status": "failed", "failed_by": "n8n", "error_code": "content_policy", "said": None}
 WRONG: list[tuple[str, dict[str, Any]]] = [
     ("refused or never accepted", {"accepted": frozenset()}),

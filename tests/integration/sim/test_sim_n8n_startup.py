@@ -115,4 +115,4 @@ async def test_the_images_are_served_while_it_starts(start, make_event, mailbox,
     [letter] = await mailbox.wait_for(1)
     await n8n.restart(Restart(starting_seconds=1))
     answer = await http.get(letter.event["imageUrl"], headers={"X-API-Key": N8N_KEY})
-    assert answer.status_code == httpx.codes.OK
+    assert (answer.status_code, answer.headers["content-type"]) == (httpx.codes.OK, "image/png")
