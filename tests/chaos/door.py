@@ -1,11 +1,11 @@
-"""The load balancer before the API. N8N's callbacks pass it, and it remembers each with the API's answer.
+"""The load balancer before the API. What N8N asks and tells passes it; it remembers each callback with its answer.
 
 It is also the bad network: it may hand a callback to two API processes at once, hold it back, or lose the answer.
 """
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from random import Random
@@ -53,28 +53,31 @@ class Door:
     """An ASGI application before API processes."""
 
     def __init__(self, apis: Sequence[httpx.AsyncClient], promises: Promises, seed: int) -> None:
-        self.app = Starlette(routes=[Route(PATH, self._callback, methods=["POST"])])
+        others = Route("/{path:path}", self._other, methods=["GET", "POST", "PUT"])
+        self.app = Starlette(routes=[Route(PATH, self._callback, methods=["POST"]), others])
         self.wire: Wire = CALM
         self.answers: list[Answered] = []
         self.inside = 0
-        """Callbacks under way."""
-        self.last_at = 0.0
-        """When the last one came or went, by the loop's clock."""
+        """Calls under way."""
         self._apis = apis
         self._promises = promises
         self._random = Random(seed)
         self._turns = count()
 
     async def _callback(self, request: Request) -> Response:
+        return await self._counted(self._passed, request)
+
+    async def _other(self, request: Request) -> Response:
+        return await self._counted(self._forwarded, request)
+
+    async def _counted(self, handle: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
         self.inside += 1
-        self._touch()
         try:
-            return await self._passed(request)
+            return await handle(request)
         except ClientDisconnect:  # N8N was killed
             return Response(status_code=400)
         finally:
             self.inside -= 1
-            self._touch()
 
     async def _passed(self, request: Request) -> Response:
         body, event = await request.body(), await _event(request)
@@ -88,34 +91,39 @@ class Door:
         )
         return DropConnection() if lost else answer
 
+    async def _forwarded(self, request: Request) -> Response:
+        return _as_answered(await self._ask_in_turn(request, await request.body(), next(self._turns)))
+
     async def _hand_over(self, request: Request, body: bytes, event: dict[str, Any], turn: int) -> Response:
         answer = await self._ask_in_turn(request, body, turn)
         self.answers.append(_answered(event, answer))
-        if isinstance(answer, str):
-            return Response(f"The API broke off: {answer}.", 502)
-        kept = {name: answer.headers[name] for name in ("content-type", "retry-after") if name in answer.headers}
-        return Response(answer.content, answer.status_code, kept)
+        return _as_answered(answer)
 
     async def _ask_in_turn(self, request: Request, body: bytes, turn: int) -> httpx.Response | str:
         """The answer, or what went wrong; who takes no connection is passed over, who breaks off is not asked again."""
         headers = {name: value for name, value in request.headers.items() if name not in {"host", "content-length"}}
         for number in ((turn + n) % len(self._apis) for n in range(len(self._apis))):
             try:
-                return await self._ask(number, request.url.path, body, headers)
+                return await self._ask(number, request, body, headers)
             except (httpx.ConnectError, httpx.PoolTimeout):
                 continue
             except httpx.TransportError as error:
                 return type(error).__name__
         return "ConnectError"
 
-    async def _ask(self, number: int, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
-        answer = await self._apis[number].post(path, content=body, headers=headers, timeout=SECONDS)
-        if answer.is_success:
+    async def _ask(self, number: int, request: Request, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        method, url = request.method, request.url.path + (request.url.query and f"?{request.url.query}")
+        answer = await self._apis[number].request(method, url, content=body, headers=headers, timeout=SECONDS)
+        if answer.is_success and method == "POST":
             self._promises.made(number)
         return answer
 
-    def _touch(self) -> None:
-        self.last_at = asyncio.get_running_loop().time()
+
+def _as_answered(answer: httpx.Response | str) -> Response:
+    if isinstance(answer, str):
+        return Response(f"The API broke off: {answer}.", 502)
+    kept = {name: answer.headers[name] for name in ("content-type", "retry-after") if name in answer.headers}
+    return Response(answer.content, answer.status_code, kept)
 
 
 async def _event(request: Request) -> dict[str, Any]:

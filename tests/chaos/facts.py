@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,20 @@ QUERIES = {
         FROM attempts WHERE outcome NOT IN ('lost', 'held') ORDER BY id""",
     "quarantine": "SELECT id, request_id::text, error_code FROM quarantine WHERE state = 'open'",
 }
+UNAIDED = """
+    SELECT r.request_id::text, r.error_code, entry.error_code AS cause, entry.created_at AS began_at, entry.finished_at,
+        last_try.started_at AS tried_at, EXISTS (
+            SELECT FROM quarantine AS q
+            WHERE q.request_id = r.request_id AND q.state = 'open' AND q.error_code = 'n8n_undelivered'
+        ) AS handed_over
+    FROM requests AS r
+    LEFT JOIN LATERAL (
+        SELECT * FROM outbox WHERE request_id = r.request_id AND step = 'dispatch' ORDER BY id DESC LIMIT 1
+    ) AS entry ON true
+    LEFT JOIN LATERAL (SELECT * FROM attempts WHERE entry_id = entry.id ORDER BY id DESC LIMIT 1) AS last_try ON true
+    WHERE r.failed_by = 'bridge' AND r.error_code NOT IN ('image_fetch_failed', 'image_rejected')
+"""
+"""The requests that the bridge gave up before it had a result, with the last entry for N8N and its last try."""
 ALERTED = "SELECT DISTINCT request_id::text FROM occurrences"
 BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "purge.bug", "api.bug", "request.was_forgotten")
 """What the bridge logs when something happens that nobody expected."""
@@ -65,6 +80,12 @@ class Facts:
     """Dead letters that a person put back in the end."""
     alerted: frozenset[str | None] | None = None
     """Requests about which people were told; None when this version of the bridge tells nobody."""
+    lost: frozenset[str] = frozenset()
+    """Those whose executions in N8N ended without a word, on purpose."""
+    away: tuple[tuple[datetime, datetime], ...] = ()
+    """When N8N was killed, and when its webhook was registered again."""
+    unaided: list[Row] = field(default_factory=list)
+    """The requests that the bridge had given up when everything had ended and no person had helped yet."""
     fallen: tuple[str, ...] = ()
     bugs: tuple[str, ...] = ()
 
@@ -77,6 +98,11 @@ def stored(database: Postgres) -> dict[str, Any]:
     if database.read("SELECT to_regclass('occurrences') IS NOT NULL AS exists")[0]["exists"]:
         found["alerted"] = frozenset(row["request_id"] for row in database.read(ALERTED))
     return found
+
+
+def unaided(database: Postgres) -> list[Row]:
+    """What the bridge has given up so far."""
+    return database.read(UNAIDED)
 
 
 def applied(folder: Path) -> dict[str, Any]:

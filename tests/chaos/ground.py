@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from chaos.schedule import LEASE
+from chaos.schedule import DATABASE_TIMEOUT, LEASE
 
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
@@ -32,6 +32,7 @@ class Ground:
     n8n: int
     odoo: int
     door: int
+    link: int
 
     @property
     def effects(self) -> Path:
@@ -41,8 +42,8 @@ class Ground:
 
 def survey(home: Path, *, apis: int) -> Ground:
     """Find free ports."""
-    ports = _free_ports(apis + 3)
-    return Ground(home, tuple(ports[3:]), n8n=ports[0], odoo=ports[1], door=ports[2])
+    ports = _free_ports(apis + 4)
+    return Ground(home, tuple(ports[4:]), n8n=ports[0], odoo=ports[1], door=ports[2], link=ports[3])
 
 
 def _free_ports(count: int) -> list[int]:
@@ -61,11 +62,12 @@ def url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-BREAKER = {"probe_every": "1s", "hold": "30s"}
-"""What is held for longer becomes a dead letter, which a person puts back; the run waits for both."""
+BREAKER = {"probe_every": "1s", "hold": "60s"}
+"""What is held for longer becomes a dead letter, which a person puts back; the run waits for both. N8N is back
+long before `hold` is over."""
 
 
-def environment(ground: Ground, database_url: str) -> dict[str, str]:
+def environment(ground: Ground) -> dict[str, str]:
     """The environment of every process: ours without settings of the bridge, and those of the run."""
     clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("AIGEN_")}
     clients = {
@@ -96,7 +98,8 @@ def environment(ground: Ground, database_url: str) -> dict[str, str]:
         clean
         | COMPILED_ONCE
         | {
-            "AIGEN_DATABASE_URL": database_url,
+            "AIGEN_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{ground.link}/postgres?sslmode=disable",
+            "AIGEN_DATABASE__TIMEOUT": f"{DATABASE_TIMEOUT:g}s",
             "AIGEN_PUBLIC_URL": url(ground.door),
             "AIGEN_SECRETS_DIR": str(ground.home / "none"),
             **{f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()},

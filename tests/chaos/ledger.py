@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,10 @@ LEGAL = {
     "failed": {"queued", "received", "completed"},
 }
 """The moves of the specification, written down a second time on purpose."""
+NOT_N8N = frozenset({"http_404", "unexpected_answer", "http_502", "http_503", "http_504"})
+"""Answers that do not come from N8N's workflow: they say that N8N is away, and are no reason to give a request up."""
+BACK = timedelta(seconds=5)
+"""A destination that is back for that long has been probed: that happens every second."""
 
 Account = Callable[[Facts], Iterator[str]]
 
@@ -37,6 +42,39 @@ def _not_ended(facts: Facts) -> Iterator[str]:
     for name, row in facts.requests.items():
         if row["status"] not in FINAL:
             yield f"{name}: still {row['status']}"
+
+
+def _not_arrived(facts: Facts) -> Iterator[str]:
+    """Requests that N8N's absence has ended. Those that the weather has ended are in order."""
+    for row in facts.unaided:
+        if not _is_excused(row, facts):
+            yield f"{row['request_id']}: {row['error_code']}, its dispatch: {row['cause'] or 'acknowledged'}"
+
+
+def _is_excused(row: Row, facts: Facts) -> bool:
+    if row["error_code"] == "timed_out":  # N8N lost it on purpose, or has handed its result to operations
+        return row["request_id"] in facts.lost or row["handed_over"]
+    if row["cause"] == "destination_out":
+        return not _was_back(row["began_at"], row["finished_at"], facts)
+    return row["cause"] not in NOT_N8N and not _is_away(row["tried_at"], facts)
+
+
+def _was_back(since: datetime, until: datetime, facts: Facts) -> bool:
+    for begin, end in sorted(facts.away):
+        if min(begin, until) - since >= BACK:
+            return True
+        since = max(since, end)
+    return until - since >= BACK
+
+
+def _is_away(at: datetime, facts: Facts) -> bool:
+    return any(begin <= at <= end for begin, end in facts.away)
+
+
+def tries_in_vain(facts: Facts) -> int:
+    """How many tries at N8N fell into a time when it was away."""
+    begun = (row["finished_at"] - row["took"] for row in facts.tries if row["step"] == "dispatch")
+    return sum(_is_away(at, facts) for at in begun)
 
 
 def _cancelled_in_vain(facts: Facts) -> Iterator[str]:
@@ -167,6 +205,7 @@ ACCOUNTS: dict[str, Account] = {
     "refused or never accepted": _not_accepted,
     "from nowhere": _from_nowhere,
     "not ended": _not_ended,
+    "pictures that did not arrive although N8N came back": _not_arrived,
     "cancelled in vain": _cancelled_in_vain,
     "Odoo never heard of": _unheard_of,
     "Odoo knows other news": _other_news,

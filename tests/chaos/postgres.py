@@ -40,6 +40,11 @@ class Postgres:
             return connection.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
 
     @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return Path(self._server.pgdata) / ".s.PGSQL.5432"
+
+    @property
     def _lock_file(self) -> Path:
         return Path(self._server.pgdata) / "postmaster.pid"
 

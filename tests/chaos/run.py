@@ -15,11 +15,13 @@ from rich.console import Console
 
 from aigen_bridge.sim.serving import serving
 from chaos import facts as known
+from chaos.absence import Absences
 from chaos.addon import Addon
 from chaos.door import Door
 from chaos.facts import Facts
 from chaos.ground import Ground, environment, survey, url
 from chaos.ledger import compare
+from chaos.link import linked
 from chaos.postgres import Postgres, postgres
 from chaos.promises import Promises
 from chaos.schedule import Schedule
@@ -28,8 +30,6 @@ from chaos.sky import Sky
 from chaos.strikes import Striker
 from chaos.supervisor import Supervisor, supervised
 
-SILENCE_SECONDS = 5.0
-"""Longer than N8N waits between two tries at a callback: what has not come by then never will."""
 SETTLE_SECONDS = 120.0
 """For what is still to be tried again once nothing goes wrong any more; a quiet machine needs a fifth of it."""
 OPEN = "SELECT count(*) AS open FROM requests WHERE status NOT IN ('completed', 'failed', 'cancelled')"
@@ -53,6 +53,7 @@ class Stage:
     sky: Sky
     striker: Striker
     api: httpx.AsyncClient
+    n8n: httpx.AsyncClient
     say: Callable[[str], None]
 
 
@@ -65,8 +66,10 @@ async def run(schedule: Schedule, home: Path, *, processes: int, console: Consol
 
     async with _set(schedule, home, processes, say) as stage:
         await _play(stage)
-        replayed = await _calm_down(stage)
-        facts = await _facts(stage, replayed)
+        await _calm_down(stage)
+        unaided = await asyncio.to_thread(known.unaided, stage.database)
+        replayed = await _help(stage)
+        facts = await _facts(stage, unaided, replayed)
         report = Report(
             seconds=time.monotonic() - began,
             load_seconds=schedule.load_seconds,
@@ -87,11 +90,14 @@ async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[st
         promises = Promises()
         door = Door(reporting, promises, schedule.seed)
         await opened.enter_async_context(serving(door.app, port=ground.door))
-        everything = supervised(ground, environment(ground, database.url), processes=processes, style=schedule.style)
+        link = await opened.enter_async_context(linked(database.socket, ground.link))
+        everything = supervised(ground, environment(ground), processes=processes, style=schedule.style)
         supervisor = await opened.enter_async_context(everything)
-        sky = Sky(door, *[await opened.enter_async_context(_caller(port)) for port in (ground.n8n, ground.odoo)])
-        striker = Striker(ground, supervisor, database, sky, promises)
-        yield Stage(schedule, ground, database, supervisor, Addon(asking, promises), door, sky, striker, asking[0], say)
+        n8n, odoo = [await opened.enter_async_context(_caller(port)) for port in (ground.n8n, ground.odoo)]
+        sky = Sky(door, n8n, odoo, schedule.lost)
+        striker = Striker(supervisor, database, link, Absences(ground, supervisor, database), sky, promises)
+        addon = Addon(asking, promises)
+        yield Stage(schedule, ground, database, supervisor, addon, door, sky, striker, asking[0], n8n, say)
 
 
 def _caller(port: int) -> httpx.AsyncClient:
@@ -121,15 +127,16 @@ async def _play(stage: Stage) -> None:
                 tasks.create_task(at(moment, work))
 
 
-async def _calm_down(stage: Stage) -> dict[str, int]:
-    """Nothing goes wrong any more; wait until nothing moves any more. What does not end shows in the ledger.
-
-    Returns what was answered for each dead letter that was put back.
-    """
+async def _calm_down(stage: Stage) -> None:
+    """Nothing goes wrong any more; wait until nothing moves any more. What does not end shows in the ledger."""
     await _until(lambda: _none(stage, UNTRIED), BACKLOG_SECONDS)
     stage.say("Nothing goes wrong any more. Waiting until everything has ended.")
     await stage.sky.clear()
     await _until(lambda: _ended(stage))
+
+
+async def _help(stage: Stage) -> dict[str, int]:
+    """What a person does: put the dead letters back, and wait again. Returns what was answered for each of them."""
     stage.say("A person puts the dead letters back; then the books are compared.")
     replayed = {}
     with contextlib.suppress(httpx.HTTPError):  # an API that does not answer shows in the ledger
@@ -153,8 +160,15 @@ async def _ended(stage: Stage) -> bool:
     """Every request has ended, nothing is owed to anybody, and no late result will come any more."""
     if stage.door.inside or not await _none(stage, OPEN) or not await _none(stage, LIVE):
         return False
-    silent = asyncio.get_running_loop().time() - stage.door.last_at > SILENCE_SECONDS
-    return silent or await _none(stage, OVERDUE)
+    return await _none(stage, OVERDUE) or await _is_idle(stage.n8n)
+
+
+async def _is_idle(n8n: httpx.AsyncClient) -> bool:
+    """Whether N8N has nothing more to say, for one because it is gone."""
+    try:
+        return not (await n8n.get("/_sim/running", timeout=5)).json()["running"]
+    except httpx.HTTPError:
+        return True
 
 
 async def _none(stage: Stage, query: str) -> bool:
@@ -165,7 +179,7 @@ async def _none(stage: Stage, query: str) -> bool:
     return False
 
 
-async def _facts(stage: Stage, replayed: Iterable[str]) -> Facts:
+async def _facts(stage: Stage, unaided: list[known.Row], replayed: Iterable[str]) -> Facts:
     addon, supervisor = stage.addon, stage.supervisor
     fallen, letters = list(supervisor.fallen), []
     try:
@@ -181,6 +195,9 @@ async def _facts(stage: Stage, replayed: Iterable[str]) -> Facts:
         callbacks=tuple(stage.door.answers),
         dead_letters=frozenset(letter["id"] for letter in letters),
         replayed=frozenset(replayed),
+        lost=stage.schedule.lost,
+        away=tuple(stage.striker.absences.times),
+        unaided=unaided,
         fallen=tuple(fallen),
         bugs=known.bugs(sorted(stage.ground.home.glob("*.log"))),
         **stored,

@@ -11,11 +11,16 @@ from typing import Any
 from uuid import UUID
 
 from aigen_bridge.contracts import examples
+from chaos.link import After
 from chaos.weather import Weather, draw_weather
 
 LEASE = 3.0
 """Seconds; longer than any call may take, and what a worker must be paused for longer than."""
+DATABASE_TIMEOUT = 3.0
+"""Seconds after which the bridge gives up a statement."""
 WEATHER_SECONDS = 15.0
+LOST_SHARE = 0.01
+"""The part of the requests whose executions in N8N end without a word, as long as the weather lasts."""
 STYLES = ("v1", "v2", "v1-url")
 LOAD_SHARE = 0.6
 """The part of a run's time in which requests come in; the rest is for whatever has to be tried again."""
@@ -29,6 +34,12 @@ class Kind(StrEnum):
     """SIGSTOP, later SIGCONT."""
     ROLL = "roll"
     """SIGTERM, and a new one as soon as it is gone."""
+    RESTART = "restart"
+    """N8N's kill -9, and its own slow start: a closed port, the start page, a webhook that is not registered."""
+    SILENCE = "silence"
+    """The link to PostgreSQL passes nothing for a while; its connections then go on, or are closed."""
+    LOSS = "loss"
+    """The link to PostgreSQL passes nothing for a while; only connections made after it ever work again."""
     CRASH = "crash"
     """PostgreSQL's immediate stop: no checkpoint, every connection cut, recovery from the log."""
 
@@ -44,6 +55,8 @@ class Order:
     seed: int
     ask_again_after: float | None
     cancel_after: float | None
+    is_lost: bool
+    """N8N takes it and never reports: it may time out."""
 
     @property
     def event(self) -> dict[str, Any]:
@@ -60,8 +73,14 @@ class Strike:
     kind: Kind
     target: str
     seconds: float
-    style: str | None = None
+    style: str = ""
     """How N8N sends its results from then on."""
+    starting: float = 0
+    """Seconds in which N8N answers 200 with its start page."""
+    no_webhook: float = 0
+    """Seconds after that in which N8N answers 404."""
+    after: After = After.SILENT
+    """What becomes of the connections of a link that was silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,11 @@ class Schedule:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
     @property
+    def lost(self) -> frozenset[str]:
+        """The requests whose executions in N8N end without a word."""
+        return frozenset(order.request_id for order in self.orders if order.is_lost)
+
+    @property
     def words(self) -> str:
         """What is to come, in one line."""
         counts = Counter(f"{s.kind} {s.target.rpartition('-')[0] or s.target}" for s in self.strikes)
@@ -90,19 +114,21 @@ class Schedule:
 _SECONDS: dict[tuple[Kind, str], tuple[float, float]] = {
     (Kind.KILL, "api"): (0.1, 2),
     (Kind.KILL, "worker"): (0.1, 2),
-    (Kind.KILL, "n8n"): (0.1, 3),
     (Kind.KILL, "odoo"): (0.1, 2.5),
     (Kind.PAUSE, "worker"): (LEASE + 1, LEASE + 2.5),
     (Kind.PAUSE, "api"): (0.5, 3),
     (Kind.PAUSE, "odoo"): (0.5, 3.5),
     (Kind.ROLL, "api"): (0, 0),
     (Kind.ROLL, "worker"): (0, 0),
+    (Kind.RESTART, "n8n"): (0.1, 2),
+    (Kind.SILENCE, "link"): (1, DATABASE_TIMEOUT + 3),
+    (Kind.LOSS, "link"): (0, DATABASE_TIMEOUT),
     (Kind.CRASH, "postgres"): (0, 2),
 }
 """Every kind of blow, and the range of its seconds. Each happens at least once in a run."""
 _OFTEN = (
     *((Kind.KILL, target) for target in ("api", "worker", "odoo")),
-    *[(Kind.PAUSE, "worker"), (Kind.CRASH, "postgres")] * 2,
+    *[(Kind.PAUSE, "worker"), (Kind.CRASH, "postgres"), (Kind.RESTART, "n8n"), (Kind.LOSS, "link")] * 2,
 )
 """Those that have the most to break, drawn besides all others."""
 _NUMBERED = frozenset({"api", "worker"})
@@ -132,28 +158,44 @@ def _order(random: Random, at: float) -> Order:
         seed=random.randrange(2**31),
         ask_again_after=round(random.uniform(0, 5), 2) if random.random() < 0.1 else None,
         cancel_after=round(random.uniform(0, 3), 2) if random.random() < 0.04 else None,
+        is_lost=random.random() < LOST_SHARE,
     )
 
 
 def _strikes(random: Random, load: float, processes: int) -> tuple[Strike, ...]:
     """Every kind once, one more every four seconds when there is time; all over with the load but the last.
 
-    The last pauses a worker when nobody else is away, so that another takes over what it has in hand.
+    The first restarts N8N, while everything else works and sends it requests. The last pauses a worker when nobody else
+    is away, so that another takes over what it has in hand.
     """
-    wanted = [*_SECONDS, *random.choices([*_SECONDS, *_OFTEN], k=max(0, int((load - 10) / 4)))]
-    random.shuffle(wanted)
-    pace = (load - 1) / len(wanted)
-    blows = [
-        _strike(random, kind, target, processes, earliest=1 + pace * number, latest=load)
-        for number, (kind, target) in enumerate(wanted)
+    first = (Kind.RESTART, "n8n")
+    others = [
+        *(each for each in _SECONDS if each != first),
+        *random.choices([*_SECONDS, *_OFTEN], k=max(0, int((load - 10) / 4))),
     ]
+    random.shuffle(others)
+    pace = (load - 1) / (len(others) + 1)
+    blows = [
+        _strike(random, *each, processes, earliest=1 + pace * number, latest=load)
+        for number, each in enumerate(others, 1)
+    ]
+    blows.append(_strike(random, *first, processes, earliest=0.5, latest=inf))
     last = _strike(random, Kind.PAUSE, "worker", processes, earliest=load - 1, latest=inf)
     return tuple(sorted([*blows, last], key=lambda blow: blow.at))
 
 
 def _strike(random: Random, kind: Kind, target: str, processes: int, *, earliest: float, latest: float) -> Strike:
     seconds = round(random.uniform(*_SECONDS[kind, target]), 2)
-    style = random.choice(STYLES) if target == "n8n" else None
     name = f"{target}-{random.randint(1, processes)}" if target in _NUMBERED else target
     at = min(earliest + random.uniform(0, 1), latest - seconds)
-    return Strike(round(at, 2), kind, name, seconds, style)
+    return Strike(round(at, 2), kind, name, seconds, **_details(random, kind))
+
+
+def _details(random: Random, kind: Kind) -> dict[str, Any]:
+    match kind:
+        case Kind.RESTART:
+            times = {"starting": round(random.uniform(0.3, 1.5), 2), "no_webhook": round(random.uniform(1, 3), 2)}
+            return {"style": random.choice(STYLES), **times}
+        case Kind.SILENCE:
+            return {"after": random.choice([After.RESUMED, After.CLOSED])}
+    return {}

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chaos.facts import Facts
-from chaos.ledger import UNALERTED, turnover
+from chaos.ledger import UNALERTED, tries_in_vain, turnover
 from chaos.story import concerned, story
 
 LINES, STORIES = 5, 3
@@ -69,6 +69,7 @@ def _what_went_on(facts: Facts, report: Report) -> Table:
         "dead letters replayed": _counted(report.replayed),
         "what the addon was answered": _counted(report.asked),
         "done to processes": f"{sum(report.strikes.values())}: {_counted(report.strikes)}",
+        "N8N was away": _absences(facts),
         "faults": f"{sum(report.faults.values())}: {_counted(report.faults)}",
         "duration": f"{report.seconds:.0f} s, requests came for {report.load_seconds:.0f} s",
     }
@@ -86,6 +87,11 @@ def _ledger(facts: Facts, accounts: Mapping[str, list[str]]) -> Table:
         unknown = name == UNALERTED and facts.alerted is None
         table.add_row(name, "no alerts yet" if unknown else str(len(lines)), style="bold red" if lines else "")
     return table
+
+
+def _absences(facts: Facts) -> str:
+    seconds = sum((end - begin).total_seconds() for begin, end in facts.away)
+    return f"{len(facts.away)} times, {seconds:.0f} s in all; {tries_in_vain(facts)} tries meanwhile"
 
 
 def _ending(row: Mapping[str, object]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Iterable
 
 import httpx
 
@@ -16,7 +17,11 @@ TRIES = 3
 class Sky:
     """What goes wrong now, and how often what went wrong so far."""
 
-    def __init__(self, door: Door, n8n: httpx.AsyncClient, odoo: httpx.AsyncClient) -> None:
+    def __init__(self, door: Door, n8n: httpx.AsyncClient, odoo: httpx.AsyncClient, lost: Iterable[str]) -> None:
+        """`lost` are the requests whose executions in N8N end without a word as long as there is weather."""
+        self._lost = [
+            {"kind": "lose_callback", "route": "callback", "request_id": name, "times": None} for name in lost
+        ]
         self._simulators = {"n8n": n8n, "odoo": odoo}
         self._door = door
         self._now: Weather | None = None
@@ -61,4 +66,6 @@ class Sky:
             await asyncio.sleep(0.2)
 
     def _faults(self, name: str) -> list[RawFault]:
-        return list(getattr(self._now, name)) if self._now else []
+        if self._now is None:
+            return []
+        return [*(self._lost if name == "n8n" else ()), *getattr(self._now, name)]

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from chaos.ground import Ground
+from chaos.absence import Absences
+from chaos.link import Link
 from chaos.postgres import Postgres
 from chaos.promises import Promises
 from chaos.schedule import Kind, Strike
 from chaos.sky import Sky
-from chaos.supervisor import Place, Supervisor, n8n_arguments
+from chaos.supervisor import Place, Supervisor
 
 SEIZE_SECONDS, TAKE_OVER_SECONDS = 8.0, 15.0
 DELIVERS = """
@@ -27,17 +28,21 @@ DELIVERS = """
 class Striker:
     """Carries out one blow after the other; `done` counts them."""
 
-    ground: Ground
     supervisor: Supervisor
     database: Postgres
+    link: Link
+    absences: Absences
     sky: Sky
     promises: Promises
     done: Counter[str] = field(default_factory=Counter)
+    _link_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def strike(self, strike: Strike) -> None:
         """One blow, until its target is back."""
         if strike.kind is Kind.CRASH:
             await self.database.crash(strike.seconds, self.promises.strike)
+        elif strike.target == "link":
+            await self._silence(strike)
         else:
             place = self.supervisor.places[strike.target]
             async with place.lock:  # who is down already is struck when it is back
@@ -53,16 +58,24 @@ class Striker:
                 await self._let_others_take_over(place)
                 place.send(signal.SIGCONT)
                 return
+            case Kind.RESTART:
+                await self.absences.restart(strike, place)
+                await self.sky.renew(place.name)
+                return
             case Kind.ROLL:
                 await self.supervisor.stop(place)
             case _:
                 await self._seize(place)
                 await self.supervisor.kill(place)
                 await asyncio.sleep(strike.seconds)
-        if strike.style:
-            place.arguments = n8n_arguments(self.ground, strike.style)
         await self.supervisor.start(place)
         await self.sky.renew(place.name)
+
+    async def _silence(self, strike: Strike) -> None:
+        async with self._link_lock:
+            await self.promises.strike(self.link.fall_silent)
+            await asyncio.sleep(strike.seconds)
+            self.link.restore(strike.after)
 
     async def _seize(self, place: Place) -> None:
         """SIGSTOP; an API process that has just promised something, a worker in the middle of a delivery, if there is

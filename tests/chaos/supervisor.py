@@ -129,14 +129,24 @@ async def supervised(
         await supervisor.close()
 
 
-def n8n_arguments(ground: Ground, style: str) -> tuple[str, ...]:
-    """N8N draws itself, and sends its results in this style."""
+def n8n_arguments(ground: Ground, style: str, *, starting: float = 0) -> tuple[str, ...]:
+    """N8N draws itself, sends its results in this style, and shows its start page for so many seconds."""
     keys = ("--key", WEBHOOK_KEY, "--callback-key", KEYS["n8n"])
-    return ("sim", "n8n", "--port", str(ground.n8n), *keys, "--callback-style", style)
+    bridge = ("--bridge-url", url(ground.door), "--callback-style", style)
+    return ("sim", "n8n", "--port", str(ground.n8n), *keys, *bridge, "--starting-seconds", str(starting))
 
 
 def _places(ground: Ground, processes: int, style: str) -> dict[str, Place]:
-    odoo = ("sim", "odoo", "--port", str(ground.odoo), "--api-key", ODOO_KEY, "--state", str(ground.effects))
+    odoo: tuple[str, ...] = (
+        "sim",
+        "odoo",
+        "--port",
+        str(ground.odoo),
+        "--api-key",
+        ODOO_KEY,
+        "--state",
+        str(ground.effects),
+    )
     odoo = (*odoo, "--seconds", "0.15")
     wanted: dict[str, tuple[tuple[str, ...], str | None]] = {
         "n8n": (n8n_arguments(ground, style), url(ground.n8n) + "/healthz"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -25,8 +26,11 @@ from chaos.sheet import Report, show
 TESTS = Path(__file__).parents[1]
 SOURCES = Path(aigen_bridge.__file__).parents[1]
 SEED = 1
+PHASES = 3
+"""Of N8N's restart: the port is closed, the start page, no webhook. Each is met by a request."""
 SECONDS = 240
 """Long enough for a machine that does much else; alone it takes about 35."""
+NOT_ARRIVED = "pictures that did not arrive although N8N came back"
 ID, SHA = "00000000-0000-4000-8000-000000000001", "ab" * 32
 
 REQUEST = {"status": "completed", "version": 3, "failed_by": None, "error_code": None, "delivered": True,
@@ -47,6 +51,19 @@ GOOD = Facts(
     effects={ID: [EFFECT]},
     callbacks=(TAKEN,),
 )
+START = datetime(2026, 1, 1, tzinfo=UTC)
+AWAY = (START, START + timedelta(seconds=6))
+GIVEN_UP = {
+    "request_id": ID,
+    "error_code": "dispatch_failed",
+    "cause": "connection",
+    "handed_over": False,
+    "began_at": START,
+    "tried_at": START + timedelta(seconds=7),
+    "finished_at": START + timedelta(seconds=7),
+}
+TIMED_OUT = GIVEN_UP | {"error_code": "timed_out", "cause": None}
+HELD = GIVEN_UP | {"cause": "destination_out", "finished_at": START + timedelta(seconds=60)}
 FAILED = REQUEST | {"status": "failed", "failed_by": "n8n", "error_code": "content_policy", "said": None}
 WRONG: list[tuple[str, dict[str, Any]]] = [
     ("refused or never accepted", {"accepted": frozenset()}),
@@ -54,6 +71,12 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("lost", {"requests": {}}),
     ("from nowhere", {"ordered": frozenset()}),
     ("not ended", {"requests": {ID: REQUEST | {"status": "dispatched"}}}),
+    (NOT_ARRIVED, {"unaided": [TIMED_OUT]}),
+    (NOT_ARRIVED, {"unaided": [GIVEN_UP | {"cause": "http_404"}]}),
+    (NOT_ARRIVED, {"unaided": [GIVEN_UP | {"cause": "unexpected_answer"}]}),
+    (NOT_ARRIVED, {"unaided": [GIVEN_UP | {"tried_at": AWAY[1]}], "away": (AWAY,)}),
+    (NOT_ARRIVED, {"unaided": [HELD], "away": (AWAY,)}),
+    (NOT_ARRIVED, {"unaided": [HELD], "away": ((START + timedelta(seconds=5), HELD["finished_at"]),)}),
     ("cancelled in vain", {"cancelled": frozenset({ID})}),
     ("Odoo never heard of", {"effects": {}}),
     ("Odoo knows other news", {"effects": {ID: [EFFECT | {"version": 2}]}}),
@@ -98,6 +121,9 @@ def test_nothing_is_lost_and_nothing_happens_twice_while_everything_is_killed_at
             running.terminate()  # it leaves no process behind
     assert running.returncode == 0, said
     assert "The ledger balances." in said
+    missed = re.search(r"N8N was away.* (\d+) tries meanwhile", said)
+    assert missed, said
+    assert int(missed[1]) >= PHASES, "N8N's restart has met no request"
 
 
 def test_the_ledger_balances_when_everybody_knows_the_same() -> None:
@@ -111,6 +137,27 @@ def test_the_ledger_does_not_balance_when(account: str, difference: dict[str, An
 
 def test_every_account_of_the_ledger_is_seen_to_fail() -> None:
     assert ACCOUNTS.keys() == {account for account, _ in WRONG}
+
+
+@pytest.mark.parametrize(
+    "excuse",
+    [
+        {"unaided": [TIMED_OUT], "lost": frozenset({ID})},
+        {"unaided": [TIMED_OUT | {"handed_over": True}]},
+        {"unaided": [GIVEN_UP], "away": (AWAY,)},
+        {"unaided": [GIVEN_UP | {"cause": "http_500"}]},
+        {"unaided": [HELD], "away": ((START + timedelta(seconds=4), HELD["finished_at"]),)},
+        {"unaided": [HELD], "away": (AWAY, (AWAY[1] + timedelta(seconds=4), HELD["finished_at"]))},
+    ],
+)
+def test_what_the_weather_has_ended_is_in_order(excuse: dict[str, Any]) -> None:
+    assert not any(compare(replace(GOOD, **excuse)).values())
+
+
+def test_a_lost_execution_does_not_excuse_a_dispatch_that_failed() -> None:
+    given_up = GIVEN_UP | {"cause": "http_404"}
+
+    assert compare(replace(GOOD, unaided=[given_up], lost=frozenset({ID})))[NOT_ARRIVED]
 
 
 def test_a_dead_delivery_is_in_order_when_people_are_told() -> None:
@@ -178,6 +225,7 @@ def test_even_the_shortest_schedule_does_everything_once() -> None:
         assert {kind for kind, _ in struck} == set(Kind)
         assert {(Kind.KILL, name) for name in ("api", "worker", "odoo")} <= struck
         assert (Kind.PAUSE, "worker") in struck
+        assert schedule.strikes[0].kind is Kind.RESTART
 
 
 async def test_a_strike_falls_in_the_moment_of_the_next_promise() -> None:

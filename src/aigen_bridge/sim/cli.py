@@ -52,8 +52,18 @@ def n8n(
     bridge_url: Annotated[str | None, typer.Option(help="Where the bridge is: ask it, tell it, and no other.")] = None,
     signing_secret: Annotated[str | None, typer.Option(help="whsec_…: sign callbacks.")] = None,
     ack_seconds: Annotated[float, typer.Option(help="How long the acknowledgement takes.", min=0)] = 0.15,
+    starting_seconds: Annotated[
+        float, typer.Option(help="At its start: seconds of N8N's start page (200) on every path.", min=0)
+    ] = 0.0,
+    no_webhook_seconds: Annotated[
+        float, typer.Option(help="Then: seconds in which the webhook is not registered (404).", min=0)
+    ] = 0.0,
 ) -> None:
-    """N8N with the workflow: webhook, AI call, callback with retries."""
+    """N8N with the workflow: webhook, AI call, callback with retries.
+
+    POST /_sim/restart kills its executions and goes through its start again; the body may give other times:
+    {"starting_seconds": 2, "no_webhook_seconds": 4}.
+    """
     from aigen_bridge.sim.n8n import N8nSimulator
 
     settings = N8nSettings(
@@ -65,6 +75,8 @@ def n8n(
         bridge_url=bridge_url,
         signing_secret=signing_secret,
         ack_seconds=ack_seconds,
+        starting_seconds=starting_seconds,
+        no_webhook_seconds=no_webhook_seconds,
     )
     _run(N8nSimulator(settings), host, port, "/webhook/aigen/v1/generate")
 

@@ -15,6 +15,8 @@ class FaultKind(StrEnum):
 
     STATUS = "status"
     """Answer with `status` (and `retry_after`); nothing else happens."""
+    PAGE = "page"
+    """Answer with `status` and an HTML page, `detail` or one of its own, as a proxy does; nothing else happens."""
     DELAY = "delay"
     """Wait `delay` seconds, then go on as usual. Every other kind waits its `delay` first, too."""
     DROP = "drop"
@@ -59,7 +61,14 @@ class FaultKind(StrEnum):
 
 
 COMMON_KINDS = frozenset(
-    {FaultKind.STATUS, FaultKind.DELAY, FaultKind.DROP, FaultKind.DROP_AFTER, FaultKind.STATUS_AFTER}
+    {
+        FaultKind.STATUS,
+        FaultKind.PAGE,
+        FaultKind.DELAY,
+        FaultKind.DROP,
+        FaultKind.DROP_AFTER,
+        FaultKind.STATUS_AFTER,
+    }
 )
 """Kinds that every endpoint honours; N8N's `callback`, which is no endpoint, honours `delay` alone."""
 
@@ -74,6 +83,8 @@ class Fault:
     """What goes wrong."""
     route: str | None = None
     """The only place where it may happen (`generate`, `image`, `webhook`, …); None: the first that can."""
+    request_id: str | None = None
+    """N8N, `callback`: the only request whose executions it may happen to; None: any."""
     times: int | None = 1
     """How often; None: until cleared."""
     chance: float = 1.0
@@ -111,10 +122,11 @@ class Faults:
         """Put faults at the end of the queue."""
         self._queue.extend(faults)
 
-    def take(self, route: str, kinds: Collection[FaultKind] = COMMON_KINDS) -> Fault | None:
+    def take(self, route: str, kinds: Collection[FaultKind] = COMMON_KINDS, request_id: object = None) -> Fault | None:
         """Take the oldest fault that may happen at `route` and is one of `kinds`, if its chance comes up."""
         for fault in self._queue:
-            if fault.kind in kinds and fault.route in (None, route) and self._random.random() < fault.chance:
+            fits = fault.kind in kinds and fault.route in (None, route) and fault.request_id in (None, request_id)
+            if fits and self._random.random() < fault.chance:
                 self._use(fault)
                 self.taken[f"{route}:{fault.kind}"] += 1
                 return fault

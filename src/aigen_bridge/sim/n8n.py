@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import httpx
+from pydantic import TypeAdapter, ValidationError
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -21,15 +22,17 @@ from aigen_bridge.sim.n8n_callbacks import Attempt, CallbackSender, Undelivered
 from aigen_bridge.sim.n8n_execution import Start, Workflow
 from aigen_bridge.sim.n8n_pictures import PictureMaker
 from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
+from aigen_bridge.sim.n8n_startup import WEBHOOK, Restart, Startup, no_route, not_registered
 from aigen_bridge.sim.simulator import Clock, Received, Simulator, retry_after
 from aigen_bridge.sim.temporary import TemporaryFiles
 
 __all__ = ["CallbackStyle", "N8nSettings", "N8nSimulator"]
 
-WEBHOOK = "/webhook/aigen/v1/generate"
 MAX_BODY = 16 * 1024 * 1024
 """Bytes; N8N's own default limit."""
 ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+_RESTART = TypeAdapter(Restart)
 
 
 class N8nSimulator(Simulator):
@@ -47,6 +50,7 @@ class N8nSimulator(Simulator):
         self._files = TemporaryFiles(settings.url_lifetime, clock)
         self._slots = asyncio.Semaphore(settings.max_executions)
         self._running: set[asyncio.Task[None]] = set()
+        self._startup = Startup(clock)
         super().__init__(seed=settings.seed, clock=clock)
 
     @property
@@ -59,12 +63,22 @@ class N8nSimulator(Simulator):
         return [
             self.at(WEBHOOK, "webhook", self._webhook),
             self.at("/files/{name}", "image", self._files.served(self.faults), "GET"),
-            Route("/webhook/{path:path}", _not_registered, methods=ANY_METHOD),
             Route("/healthz", _healthz),
+            Route("/healthz/readiness", self._readiness),
             Route("/_sim/attempts", self._show_attempts),
             Route("/_sim/dead", self._show_dead),
             Route("/_sim/dead/{request_id}/replay", self._replay_dead, methods=["POST"]),
+            Route("/_sim/running", self._show_running),
+            Route("/_sim/restart", self._restart, methods=["POST"]),
         ]
+
+    def elsewhere(self) -> list[Route]:
+        """Return what answers on every path that N8N has nothing for."""
+        return [Route("/{path:path}", self._elsewhere, methods=ANY_METHOD)]
+
+    def unready(self, request: Request) -> Response | None:
+        """Answer as N8N does while it starts; the images, which N8N only stands in for, are served all the time."""
+        return None if request.url.path.startswith("/files/") else self._startup.answer(request)
 
     def refusal(self, fault: Fault) -> Response:
         """Answer with N8N's shape of error."""
@@ -85,8 +99,14 @@ class N8nSimulator(Simulator):
             self._spawn(self._workflow.deliver(letter.callback))
         return len(again)
 
+    async def restart(self, wanted: Restart) -> None:
+        """Kill the executions that run, without a trace, and start again."""
+        await self._kill()
+        self._start(wanted)
+
     async def open(self) -> None:
         """Publish the workflow; a simulator that was closed can be served again and keeps its records."""
+        self._start(Restart())
         no_limit = httpx.Limits(max_connections=None)
         self._http = httpx.AsyncClient(verify=_trusted(), trust_env=False, limits=no_limit)
         pictures = PictureMaker(self.settings, self._http, self._files)
@@ -96,10 +116,20 @@ class N8nSimulator(Simulator):
 
     async def close(self) -> None:
         """Cancel what runs, as a killed N8N does, and close the connections."""
+        await self._kill()
+        await self._http.aclose()
+
+    def _start(self, wanted: Restart) -> None:
+        starting, unregistered = wanted.starting_seconds, wanted.no_webhook_seconds
+        self._startup.begin(
+            starting=self.settings.starting_seconds if starting is None else starting,
+            unregistered=self.settings.no_webhook_seconds if unregistered is None else unregistered,
+        )
+
+    async def _kill(self) -> None:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._http.aclose()
 
     async def _webhook(self, received: Received) -> Response:
         if len(received.raw) > MAX_BODY:
@@ -136,6 +166,30 @@ class N8nSimulator(Simulator):
     def _knows(self, key: str) -> bool:
         return secrets.compare_digest(key.encode(), self.settings.key.encode())
 
+    async def _elsewhere(self, request: Request) -> Response:
+        if answer := self._startup.answer(request):
+            return answer
+        if request.url.path == WEBHOOK:
+            message = (
+                f"This webhook is not registered for {request.method} requests. Did you mean to make a POST request?"
+            )
+            return JSONResponse({"code": 404, "message": message}, 404)
+        return not_registered(request) if request.url.path.startswith("/webhook/") else no_route(request)
+
+    async def _readiness(self, _request: Request) -> Response:
+        return JSONResponse({"status": "ok"}) if self._startup.ready else JSONResponse({"status": "error"}, 503)
+
+    async def _restart(self, request: Request) -> Response:
+        try:
+            wanted = _RESTART.validate_json(await request.body() or b"{}")
+        except ValidationError as error:
+            return JSONResponse({"detail": error.errors(include_url=False, include_input=False)}, 422)
+        await self.restart(wanted)
+        return Response(status_code=204)
+
+    async def _show_running(self, _request: Request) -> Response:
+        return JSONResponse({"running": self.running})
+
     async def _show_attempts(self, _request: Request) -> Response:
         return JSONResponse([asdict(attempt) for attempt in self.attempts])
 
@@ -165,17 +219,3 @@ async def _set(event: asyncio.Event) -> None:
 
 async def _healthz(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})
-
-
-async def _not_registered(request: Request) -> Response:
-    name = request.path_params["path"]
-    if request.url.path == WEBHOOK:
-        message = f"This webhook is not registered for {request.method} requests. Did you mean to make a POST request?"
-        return JSONResponse({"code": 404, "message": message}, 404)
-    hint = (
-        "The workflow must be active for a production URL to run successfully. You can activate the workflow "
-        "using the toggle in the top-right of the editor. Note that unlike test URL calls, production URL "
-        "calls aren't shown on the canvas (only in the executions list)"
-    )
-    message = f'The requested webhook "{request.method} {name}" is not registered.'
-    return JSONResponse({"code": 404, "message": message, "hint": hint}, 404)

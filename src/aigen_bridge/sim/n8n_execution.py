@@ -65,7 +65,8 @@ class Workflow:
 
     async def execute(self, start: Start) -> None:
         """Run once. What fails on the way, and is no result, is told to operations."""
-        fault = self._faults.take("callback", CALLBACK_KINDS)
+        request_id = start.event.get("requestId") if isinstance(start.event, dict) else None
+        fault = self._faults.take("callback", CALLBACK_KINDS, request_id)
         if fault is not None and fault.kind is FaultKind.LOSE_CALLBACK:
             return
         try:

@@ -40,6 +40,11 @@ class N8nSettings:
     """Seconds that an image URL lives when the simulator draws itself."""
     public_url: str | None = None
     """Base of those URLs; None: the host that the webhook's caller addressed."""
+    starting_seconds: float = 0.0
+    """Seconds after the start for which every path answers 200 with N8N's start page, while the real one migrates its
+    database: 0.1 on an ordinary restart, 2 to 5 on an empty database."""
+    no_webhook_seconds: float = 0.0
+    """Seconds after that for which the webhook answers 404; 4 to 8 with the real one."""
     ack_status: int = 202
     """HTTP status of the acknowledgement."""
     ack_seconds: float = 0.0

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from aigen_bridge.sim.calls import Calls
@@ -34,6 +34,7 @@ class Received:
 
 
 Handler = Callable[[Received], Awaitable[Response]]
+PAGE = "<!DOCTYPE html>\n<html><head><title>Please wait</title></head><body><h1>Please wait</h1></body></html>\n"
 _FAULT_LIST = TypeAdapter(list[Fault])
 
 
@@ -48,11 +49,20 @@ class Simulator:
         self.faults = Faults(seed)
         self.calls = Calls()
         self.clock = clock
-        self.app = Starlette(routes=[*self.routes(), *self._control_routes()], lifespan=self._lifespan)
+        routes = [*self.routes(), *self._control_routes(), *self.elsewhere()]
+        self.app = Starlette(routes=routes, lifespan=self._lifespan)
 
     def routes(self) -> list[Route]:
         """Return the simulated system's own endpoints."""
         raise NotImplementedError
+
+    def elsewhere(self) -> list[Route]:
+        """Return what answers on paths that no other route has."""
+        return []
+
+    def unready(self, request: Request) -> Response | None:  # noqa: ARG002 - for those that override it
+        """Return what a system that is not ready answers instead of an endpoint; it suffers no faults then."""
+        return None
 
     def refusal(self, fault: Fault) -> Response:
         """Answer as the simulated system does when it fails with `fault.status`."""
@@ -81,7 +91,7 @@ class Simulator:
                 headers=request.headers,
                 fields=self.summary(received),
             )
-            response = await self._suffer(self.faults.take(place), received, handler)
+            response = self.unready(request) or await self._suffer(self.faults.take(place), received, handler)
             self.calls.answered(call, 0 if isinstance(response, DropConnection) else response.status_code)
             return response
 
@@ -95,6 +105,8 @@ class Simulator:
             return DropConnection()
         if fault.kind is FaultKind.STATUS:
             return self.refusal(fault)
+        if fault.kind is FaultKind.PAGE:
+            return HTMLResponse(fault.detail or PAGE, fault.status, retry_after(fault))
         response = await handler(received)
         return response if fault.kind is FaultKind.DELAY else await self._instead_of(response, fault)
 
