@@ -100,6 +100,8 @@ class Operations:
     async def complete(self, change: Change, image: CheckedImage, deed: Deed) -> bool:
         """Complete a request by hand, with this image; False when it has moved on since it was read."""
         async with self._database.transaction() as connection:
+            # Locked first: a replayed delivery leaves the version as it is, and the move has to see its entry.
+            await changes.lock(connection, [change.request_id])
             moved = await changes.make(connection, [change], self._deadlines, image.content)
             if moved:
                 await record(connection, deed, "complete", "request", change.request_id)
@@ -115,8 +117,9 @@ class Operations:
             return None
         await changes.lock(connection, [row.request_id] if row.request_id else [])
         ended = await connection.execute(outbox.update().where(*dead).values(state=state))
-        request = await _read(connection, row.request_id) if row.request_id else None
-        return (Step(row.step), request) if ended.rowcount else None
+        if not ended.rowcount:  # handled by another operator; the request may be purged since
+            return None
+        return Step(row.step), await _read(connection, row.request_id) if row.request_id else None
 
     async def _owe_again(
         self, connection: AsyncConnection, step: Step, request: ImageRequest, deed: Deed, delay: timedelta

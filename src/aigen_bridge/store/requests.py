@@ -144,25 +144,31 @@ class Requests:
             return [None]
         return [moved.get(c.request_id) if first[c.request_id] is c else None for c in wanted]
 
-    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> None:
-        """Keep where an image is that came after the request was cancelled; nothing else changes."""
+    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> bool:
+        """Keep where an image is that came after the request was cancelled; False when the request has changed."""
         async with self._database.transaction() as connection:
-            await connection.execute(
+            kept = await connection.execute(
                 requests.update()
                 .where(requests.c.request_id == request_id, requests.c.awaited.is_(None))
                 .values(awaited=json.loads(json.dumps(asdict(awaited), default=str)))
             )
+        return bool(kept.rowcount)
 
-    async def keep_image(self, request_id: UUID, image: CheckedImage) -> None:
-        """Keep an image that came after the request was cancelled; nothing else changes."""
+    async def keep_image(self, request_id: UUID, image: CheckedImage) -> bool:
+        """Keep an image that came after the request was cancelled; False when the request has changed.
+
+        The request is written first: one that is being purged has no place for an image.
+        """
         row = {"request_id": request_id, "content": image.content}
         async with self._database.transaction() as connection:
-            await connection.execute(insert(images).values(row).on_conflict_do_nothing())
-            await connection.execute(
+            kept = await connection.execute(
                 requests.update()
                 .where(requests.c.request_id == request_id, requests.c.image.is_(None))
                 .values(image=asdict(image.described))
             )
+            if kept.rowcount:
+                await connection.execute(insert(images).values(row).on_conflict_do_nothing())
+        return bool(kept.rowcount)
 
     async def image(self, request_id: UUID) -> bytes | None:
         """The bytes of the request's image, or None."""
