@@ -1,17 +1,43 @@
 """The domain's words → what the API answers."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
+import structlog
+from pydantic import ValidationError
+
 from aigen_bridge.contracts.resources import Ahead, AttemptMade, ImageResource, RequestResource, StateChange, Timeline
+from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.store.timeline import Moved, Tried
 
 PREFIX = "/api/v1/influencegen"
 REQUESTS_PATH = f"{PREFIX}/ai-image-requests"
 
+log = structlog.get_logger(__name__)
+
+
+def resources(requests: Iterable[ImageRequest]) -> list[RequestResource]:
+    """Those of the requests that can be shown."""
+    shown = []
+    for request in requests:
+        try:
+            shown.append(resource(request))
+        except UnreadableRequestError as error:
+            log.error("request.unreadable", request_id=str(request.request_id), detail=error.detail)  # noqa: TRY400
+    return shown
+
 
 def resource(request: ImageRequest) -> RequestResource:
-    """One request, with its parameters."""
+    """One request, with its parameters. Raises `UnreadableRequestError` when they are none."""
+    try:
+        return _resource(request)
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_url=False))
+        raise UnreadableRequestError(request.request_id, f"wrong or missing: {wrong[:300]}") from None
+
+
+def _resource(request: ImageRequest) -> RequestResource:
     return RequestResource.model_validate(
         dict(request.event)
         | {
