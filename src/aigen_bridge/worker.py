@@ -211,6 +211,8 @@ class Lane(Generic[L]):
 
     def _refuse_hopeless(self, claim: L) -> None:
         """What was held for too long is given up; what takes every worker down with it does not go round for ever."""
+        if claim.unreadable:
+            raise PermanentError("unreadable", claim.unreadable)
         if isinstance(claim, Claim) and claim.held_too_long:
             raise PermanentError("destination_out", "It was away for longer than a request is held.")
         used_up = claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None

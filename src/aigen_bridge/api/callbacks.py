@@ -13,7 +13,7 @@ from aigen_bridge.api.body import Limits
 from aigen_bridge.api.v1.messages import parse_callback
 from aigen_bridge.contracts.resources import CallbackReceipt
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
-from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError
+from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError, storable
 from aigen_bridge.domain.request import Status
 from aigen_bridge.domain.signature import SIGNATURE
 from aigen_bridge.pipeline.callback import Receipt, take_callback
@@ -108,7 +108,7 @@ async def _keep(request: Request, parts: ApiParts, arrival: Arrival, error: Brid
         version=arrival.version,
         request_id=getattr(request.state, "request_id", None),
         error_code=error.code,
-        error_detail=error.detail[:2000],
+        error_detail=storable(error.detail)[:2000],
         headers=_harmless(request),
         payload=arrival.payload,
         image=arrival.image,

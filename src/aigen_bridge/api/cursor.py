@@ -5,6 +5,7 @@ import json
 from datetime import datetime
 
 from aigen_bridge.api.errors import InvalidMessageError
+from aigen_bridge.contracts.moment import to_utc
 from aigen_bridge.contracts.problem import FieldError
 from aigen_bridge.domain.errors import storable
 
@@ -26,7 +27,7 @@ def from_cursor(cursor: str | None) -> tuple[datetime, str] | None:
         raise wrong_cursor(cursor) from None
     if place[0].tzinfo is None or not isinstance(key, str) or storable(key) != key:
         raise wrong_cursor(cursor)
-    return place
+    return to_utc(place[0]), key
 
 
 def wrong_cursor(cursor: str) -> InvalidMessageError:

@@ -51,8 +51,7 @@ async def replay_letter(
     replayed = await parts.operations.replay_entry(name.number, deed, delay=delay)
     if replayed is None:
         raise UnknownDeadLetterError(str(name))
-    about = replayed.request
-    return (about.request_id, about.status) if about else (None, None)
+    return replayed.request_id, replayed.status
 
 
 async def discard_letter(parts: ApiParts, name: DeadLetterName, deed: Deed) -> UUID | None:
@@ -65,7 +64,7 @@ async def discard_letter(parts: ApiParts, name: DeadLetterName, deed: Deed) -> U
     discarded = await parts.operations.discard_entry(name.number, deed)
     if discarded is None:
         raise UnknownDeadLetterError(str(name))
-    return discarded.request.request_id if discarded.request else None
+    return discarded.request_id
 
 
 async def _open_callback(parts: ApiParts, name: DeadLetterName) -> QuarantinedCallback:

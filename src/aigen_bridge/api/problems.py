@@ -38,6 +38,7 @@ from aigen_bridge.domain.errors import (
     ImageRejectedError,
     StoreUnavailableError,
     UnknownRequestError,
+    UnreadableRequestError,
 )
 from aigen_bridge.domain.signature import SignatureError
 
@@ -66,6 +67,9 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ),
     ForbiddenError: Kind(403, "Not allowed", "Use a key of a client that has this scope in AIGEN_CLIENTS."),
     UnknownRequestError: Kind(404, "Unknown request", "Check the requestId; it is the one that Odoo sent."),
+    UnreadableRequestError: Kind(
+        500, "Unreadable request", "Have operations run 'aigen-bridge doctor', which names it, and mend its row."
+    ),
     ImageMissingError: Kind(404, "No image", "Read the request: its status says whether an image is to come."),
     ImagePurgedError: Kind(410, "Image no longer kept", "Do not try again; Odoo has the image if it was delivered."),
     ContradictionError: Kind(409, "Contradiction", "Read the request; do not send this again."),

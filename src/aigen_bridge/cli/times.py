@@ -26,10 +26,16 @@ def moment(text: str | None) -> str | None:
     """`90s`, `10m`, `2h`, `3d` (ago), or an ISO 8601 time; as the API takes it."""
     if text is None:
         return None
-    if ago := _AGO.match(text.strip()):
-        return (datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).isoformat()
     try:
-        at = datetime.fromisoformat(text)
+        return _moment(text.strip()).isoformat()
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither like 2h nor an ISO 8601 time") from None
-    return (at if at.tzinfo else at.astimezone()).isoformat()
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is before the year 1 or after the year 9999") from None
+
+
+def _moment(text: str) -> datetime:
+    if ago := _AGO.match(text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    at = datetime.fromisoformat(text)
+    return (at if at.tzinfo else at.astimezone()).astimezone(UTC)

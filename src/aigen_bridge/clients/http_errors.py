@@ -57,10 +57,15 @@ def retry_after(value: str) -> timedelta | None:
     """What a `Retry-After` header asks for (RFC 9110: seconds or a date), at most an hour; None if it is odd."""
     text = value.strip()
     try:
-        wait = timedelta(seconds=int(text)) if text.isdecimal() else _until(text)
+        wait = _seconds(text) if text.isdecimal() else _until(text)
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(wait, timedelta(0)), RETRY_AFTER_MAX)
+
+
+def _seconds(digits: str) -> timedelta:
+    too_many = len(digits) > len(str(timedelta.max.days))
+    return RETRY_AFTER_MAX if too_many else timedelta(seconds=int(digits))
 
 
 def _until(date: str) -> timedelta:

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -21,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from aigen_bridge.contracts import WireModel
+from aigen_bridge.contracts.moment import UtcDatetime
 from aigen_bridge.domain.errors import storable
 
 PROMPT_MAX = 4000
@@ -135,7 +135,7 @@ def _numbers(text: str, separator: str) -> tuple[int, int]:
 class ReportedMetadata(WireModel):
     """What N8N says of the image."""
 
-    format: str = Field(max_length=40, description="png, jpeg or webp")
+    format: ReportedText = Field(max_length=40, description="png, jpeg or webp")
     size: int = Field(description="the number of bytes")
     width: int = Field(description="pixels across")
     height: int = Field(description="pixels down")
@@ -160,7 +160,7 @@ class ImageCompleted(_Callback):
     image_data: str | None = Field(None, description="the image, base64")
     image_url: str | None = Field(None, max_length=4096, description="a temporary URL of the image")
     image_metadata: ReportedMetadata = Field(description="format, size, width and height of the image")
-    result_expires_at: AwareDatetime | None = Field(
+    result_expires_at: UtcDatetime | None = Field(
         None, description="when imageUrl ends, as a time with its zone (RFC 3339)"
     )
     hash_value: str = Field(max_length=100, description="the SHA-256 of the image as 64 hex digits or base64")

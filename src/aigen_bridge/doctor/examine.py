@@ -15,7 +15,7 @@ from aigen_bridge.doctor.disk import look_at_disk
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, warning, wrong
 from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
 from aigen_bridge.doctor.odoo import look_at_odoo
-from aigen_bridge.doctor.outbox import look_at_dead_letters, look_at_outbox, look_at_processes
+from aigen_bridge.doctor.outbox import look_at_dead_letters, look_at_outbox, look_at_processes, look_at_rows
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.store.inspection import inspection
@@ -41,6 +41,7 @@ CHECKS = (  # in the order in which a person reads them
     Check("clock", look_at_clock),
     Check("worker", look_at_processes),
     Check("outbox", look_at_outbox),
+    Check("rows", look_at_rows),
     Check("dead letters", look_at_dead_letters),
     Check("breakers", look_at_destinations),
     Check("N8N", look_at_webhook),

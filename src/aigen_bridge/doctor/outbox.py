@@ -59,6 +59,19 @@ def _late(pile: Pile) -> Finding:
     return (wrong if pile.oldest >= STUCK else warning)("outbox", found, advice)
 
 
+async def look_at_rows(subject: Subject) -> list[Finding]:
+    """What is owed, and what is new, can be read."""
+    if subject.inspection is None:
+        raise NotLookedAtError
+    unreadable = await subject.inspection.unreadable()
+    if not unreadable:
+        return [ok("rows", "What is owed and what is new can be read.")]
+    first, why = next(iter(unreadable.items()))
+    advice = "Mend them in the table requests or outbox with SQL, then replay their dead letters."
+    found = f"{_count(len(unreadable), 'request')} cannot be read, such as {first}: {why}."
+    return [wrong("rows", found, advice)]
+
+
 async def look_at_dead_letters(subject: Subject) -> list[Finding]:
     """Nothing needs a person."""
     if subject.inspection is None:

@@ -94,12 +94,13 @@ def _judge_image(request: ImageRequest, result: Completed | Available) -> Take |
 def _known_sha256(request: ImageRequest) -> str | None:
     if request.image is not None:
         return request.image.sha256
-    return request.awaited.sha256 if request.awaited is not None and _awaits(request) else None
+    return request.awaited.sha256 if request.awaited and _awaits(request) else None
 
 
 def _awaits(request: ImageRequest) -> bool:
     """Whether an image is being fetched, or was kept to be fetched; after a failure of ours a new one may come."""
-    return request.awaited is not None and request.status in {Status.RECEIVED, Status.CANCELLED}
+    kept = request.status is Status.CANCELLED and request.awaited is not None
+    return kept or request.status is Status.RECEIVED
 
 
 def _judge_failed(request: ImageRequest, result: Failed) -> Take | Repeat:

@@ -69,6 +69,13 @@ class UnknownRequestError(BridgeError):
         super().__init__("request_unknown", f"No request has the id {request_id}.")
 
 
+class UnreadableRequestError(BridgeError):
+    """The request is stored in a form that this version cannot read: a person has to mend its row."""
+
+    def __init__(self, request_id: object, reason: str) -> None:
+        super().__init__("request_unreadable", f"Request {request_id} is stored, but cannot be read: {reason}.")
+
+
 class ContradictionError(BridgeError):
     """What came in contradicts what is already known."""
 

@@ -31,9 +31,9 @@ class Store(Protocol):
 
     async def move(self, change: Change, image: CheckedImage | None = None) -> int | None: ...
 
-    async def keep_image(self, request_id: UUID, image: CheckedImage) -> None: ...
+    async def keep_image(self, request_id: UUID, image: CheckedImage) -> bool: ...
 
-    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> None: ...
+    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> bool: ...
 
 
 RefuseUrl = Callable[[str], object]
@@ -89,18 +89,17 @@ async def _try_to_take(
         case Repeat():
             return Receipt(request.request_id, request.status, duplicate=True)
         case Keep():
-            await _keep(store, result, image)
-            return Receipt(request.request_id, request.status, duplicate=False)
+            kept = await _keep(store, result, image)
+            return Receipt(request.request_id, request.status, duplicate=False) if kept else None
         case Take(change):
             moved = await store.move(change, image)
             return Receipt(request.request_id, change.after, duplicate=False) if moved else None
 
 
-async def _keep(store: Store, result: Result, image: CheckedImage | None) -> None:
+async def _keep(store: Store, result: Result, image: CheckedImage | None) -> bool:
     if image is not None:
-        await store.keep_image(result.request_id, image)
-    if isinstance(result, Available):
-        await store.keep_awaited(result.request_id, result.awaited)
+        return await store.keep_image(result.request_id, image)
+    return isinstance(result, Available) and await store.keep_awaited(result.request_id, result.awaited)
 
 
 async def _examined(

@@ -40,7 +40,9 @@ class Fetch:
         """Fetch the image and check it against what N8N said of it."""
         awaited = claim.request.awaited
         if awaited is None:
-            raise PermanentError("url_missing", f"Request {claim.request.request_id} has no image URL.")
+            raise PermanentError(
+                "url_missing", f"Request {claim.request.request_id} has no image URL, or none that can be read."
+            )
         content = await self.fetcher.fetch(awaited.url, correlation_id=claim.request.correlation_id)
         try:
             return Complete(await self.check(content, awaited, awaited.sha256))

@@ -15,6 +15,7 @@ from aigen_bridge.settings.values import (
     OriginUrl,
     RateLimit,
     SigningSecret,
+    Timeout,
 )
 
 
@@ -59,7 +60,7 @@ class N8nSettings(Section):
     webhook_url: HttpUrl
     api_key: Key = Field(description="sent as X-API-Key")
     signing_secret: SigningSecret | None = Field(None, description="whsec_…: sign what is sent")
-    timeout: Duration = timedelta(seconds=30)
+    timeout: Timeout = timedelta(seconds=30)
     retry_jitter: float = Field(0.0, ge=0, le=1)
     concurrency: int = Field(200, ge=1, le=2000, description="webhook calls in flight for each worker")
     breaker: BreakerSettings = BreakerSettings()
@@ -75,7 +76,7 @@ class OdooSettings(Section):
     api_key_expires: AwareDatetime | None = Field(
         None, description="when Odoo will refuse that key; alerts come in time"
     )
-    timeout: Duration = timedelta(seconds=45)
+    timeout: Timeout = timedelta(seconds=45)
     concurrency: int = Field(2, ge=1, le=64, description="calls in flight over all workers, at most")
     slow_after: Duration = Field(timedelta(seconds=2), description="a slower answer halves the calls in flight")
     breaker: BreakerSettings = BreakerSettings(hold=timedelta(hours=24))
@@ -86,7 +87,7 @@ class CallbackSettings(Section):
 
     deadline: Duration = timedelta(minutes=10)
     max_bytes: int = Field(32 * 2**20, ge=2**10, le=2**30)
-    read_timeout: Duration = Field(timedelta(seconds=60), description="for the whole body to arrive")
+    read_timeout: Timeout = Field(timedelta(seconds=60), description="for the whole body to arrive")
     rate_limit: RateLimit = "100/second"
 
 
@@ -108,7 +109,7 @@ class ImageUrlSettings(Section):
     allowed_hosts: tuple[str, ...] = Field((), description="exact names or *.example.com; empty: any public host")
     allow_http: bool = Field(default=False, description="for development")
     trusted_networks: tuple[IPvAnyNetwork, ...] = Field((), description="private networks that may be reached")
-    timeout: Duration = timedelta(seconds=30)
+    timeout: Timeout = timedelta(seconds=30)
     lifetime: Duration = Field(timedelta(minutes=5), description="of a URL that does not say when it expires")
     concurrency: int = Field(8, ge=1, le=100, description="downloads at once in each worker")
 

@@ -104,9 +104,13 @@ AlertUrls = Annotated[
 RateLimit = Annotated[str, AfterValidator(_rate_limit)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+_Positive = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Duration = Annotated[_Positive, Field(le=timedelta(days=365))]
+"""At most a year: added to any time of today, it stays one that PostgreSQL and Python can hold."""
+Timeout = Annotated[_Positive, Field(le=timedelta(days=1))]
+"""Of one call, at most a day: a socket takes no more than 24 days."""
 KeptFor = Annotated[
-    Annotated[Duration, Field(le=timedelta(days=36500))] | None,
+    Annotated[_Positive, Field(le=timedelta(days=36500))] | None,
     BeforeValidator(_unless_forever),
 ]
 """A duration of at most 100 years, or `forever` (None)."""

@@ -52,8 +52,9 @@ class AlertClaim(Lease):
 
     @property
     def about(self) -> dict[str, str]:
-        """The cause."""
-        return {"incident_id": str(self.incident.id), "cause": self.incident.cause.value}
+        """The cause, as far as it could be read."""
+        cause = {} if self.unreadable else {"cause": self.incident.cause.value}
+        return {"incident_id": str(self.incident.id)} | cause
 
 
 class Alerts(Leases):
@@ -68,7 +69,7 @@ class Alerts(Leases):
         wanted = claim_parameters(step, limit, lease, owner)
         async with self._database.transaction() as connection:
             rows = (await connection.execute(_CLAIM, wanted | {"latest": LATEST})).all()
-        return [AlertClaim(**lease_fields(row, step), incident=_incident(row)) for row in rows]
+        return [_claim(row, step) for row in rows]
 
     async def settle(self, settlements: Sequence[Settlement[AlertClaim]]) -> list[Outcome | None]:
         """Write how the claims ended. None for a claim whose entry was no longer ours."""
@@ -99,6 +100,29 @@ def _columns(told: dict[int, Told]) -> dict[str, Any]:
         "times": [t.times for t in told.values()],
         "recovered": [t.recovered for t in told.values()],
     }
+
+
+def _claim(row: Row[Any], step: Step) -> AlertClaim:
+    lease = lease_fields(row, step)
+    try:
+        return AlertClaim(**lease, incident=_incident(row))
+    except (ValueError, TypeError, LookupError) as error:
+        unreadable = f"Incident {row.incident_id} is stored, but cannot be read: {type(error).__name__}: {error}."
+        return AlertClaim(**lease | {"unreadable": unreadable}, incident=_only_id(row))
+
+
+def _only_id(row: Row[Any]) -> Incident:
+    """Stands for an incident that cannot be read: its id is right, the rest says nothing."""
+    return Incident(
+        id=row.incident_id,
+        cause=Cause.REQUEST_FORGOTTEN,
+        times=0,
+        told_times=0,
+        opened_at=row.claimed_at,
+        seen_at=row.claimed_at,
+        recovered_at=None,
+        latest=(),
+    )
 
 
 def _incident(row: Row[Any]) -> Incident:

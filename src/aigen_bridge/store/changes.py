@@ -77,7 +77,8 @@ _MOVE = text(f"""
     ), owed AS (
         INSERT INTO outbox (request_id, step, created_at, due_at, give_up_at)
         SELECT request_id, step, at, at, CASE step WHEN 'fetch' THEN
-            least(coalesce(url_expires_at, at + make_interval(secs => :url_lifetime)), at + interval '1 hour') END
+            greatest(at, least(
+                coalesce(url_expires_at, at + make_interval(secs => :url_lifetime)), at + interval '1 hour')) END
         FROM moved, CAST(now() + make_interval(secs => delay) AS timestamptz) AS due (at)
         WHERE step IS NOT NULL
             AND (SELECT count(*) FROM ended) >= 0  -- only then: one entry of a step is pending at a time

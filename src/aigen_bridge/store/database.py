@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 from psycopg.errors import UndefinedColumn, UndefinedTable
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.store import readable
 
 SESSION = {
     "statement_timeout": "15s",
@@ -34,8 +36,9 @@ def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
 def open_engine(url: str, *, pool_size: int, name: str) -> AsyncEngine:
     """A pool of at most `pool_size` connections, shown in PostgreSQL under `name`."""
     options = " ".join(f"-c {key}={value}" for key, value in SESSION.items())
-    return create_async_engine(
+    engine = create_async_engine(
         url,
+        json_deserializer=readable.parse_json,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
@@ -44,6 +47,8 @@ def open_engine(url: str, *, pool_size: int, name: str) -> AsyncEngine:
         hide_parameters=True,  # prompts and images stay out of error messages
         connect_args={"options": options, "connect_timeout": 5, "application_name": name},
     )
+    event.listen(engine.sync_engine, "connect", lambda opened, _: readable.register(opened.driver_connection))
+    return engine
 
 
 @contextmanager

@@ -32,10 +32,10 @@ class GatheredRequests:
             return (await self._requests.move_as_read([change], image.content))[0]
         return await self._move(change)
 
-    async def keep_image(self, request_id: UUID, image: CheckedImage) -> None:
+    async def keep_image(self, request_id: UUID, image: CheckedImage) -> bool:
         """As `Requests.keep_image`: rare, so not gathered."""
-        await self._requests.keep_image(request_id, image)
+        return await self._requests.keep_image(request_id, image)
 
-    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> None:
+    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> bool:
         """As `Requests.keep_awaited`: rare, so not gathered."""
-        await self._requests.keep_awaited(request_id, awaited)
+        return await self._requests.keep_awaited(request_id, awaited)

@@ -13,6 +13,7 @@ from aigen_bridge.domain.destination import Destination
 from aigen_bridge.domain.incident import Cause
 from aigen_bridge.domain.request import Status, Step
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.readable import since
 
 MOST = 10_000
 OPEN = (Status.QUEUED, Status.DISPATCHED, Status.RECEIVED)
@@ -34,7 +35,7 @@ STATEMENT = f"""
     FROM {_each([s.value for s in Step])}, LATERAL (SELECT count(*) AS counted FROM (
         SELECT FROM outbox WHERE state = 'pending' AND step = name ORDER BY due_at LIMIT {MOST}) AS few) AS few_counted
     UNION ALL
-    SELECT 'late', name, 0, extract(epoch FROM now() - due_at)
+    SELECT 'late', name, 0, extract(epoch FROM {since("due_at")})
     FROM {_each([s.value for s in Step])}, LATERAL (
         SELECT due_at FROM outbox WHERE state = 'pending' AND step = name ORDER BY due_at LIMIT 1) AS first
     UNION ALL
@@ -42,7 +43,7 @@ STATEMENT = f"""
     FROM {_each([s.value for s in OPEN])}, LATERAL (SELECT count(*) AS counted FROM (
         SELECT FROM requests WHERE {_IN_ORDER} LIMIT {MOST}) AS few) AS few_counted
     UNION ALL
-    SELECT 'waiting', name, 0, extract(epoch FROM now() - created_at)
+    SELECT 'waiting', name, 0, extract(epoch FROM {since("created_at")})
     FROM {_each([s.value for s in OPEN])}, LATERAL (
         SELECT created_at FROM requests WHERE {_IN_ORDER} LIMIT 1) AS first
     UNION ALL
@@ -53,11 +54,12 @@ STATEMENT = f"""
     FROM (SELECT error_code FROM quarantine WHERE state = 'open' ORDER BY created_at DESC LIMIT {MOST}) AS few
     GROUP BY 2
     UNION ALL
-    SELECT 'breaker', name, failures, extract(epoch FROM now() - opened_at) FROM destinations
+    SELECT 'breaker', name, failures, CASE WHEN opened_at IS NOT NULL THEN extract(epoch FROM {since("opened_at")}) END
+    FROM destinations
     UNION ALL
     SELECT 'incident', cause, times, NULL FROM incidents WHERE recovered_at IS NULL
     UNION ALL
-    SELECT 'kept', 'requests', 0, extract(epoch FROM now() - created_at)
+    SELECT 'kept', 'requests', 0, extract(epoch FROM {since("created_at")})
     FROM (SELECT created_at FROM requests ORDER BY created_at, request_id LIMIT 1) AS first
     UNION ALL
     SELECT 'bytes', name, pg_total_relation_size(name::regclass), NULL FROM {_each(TABLES)}

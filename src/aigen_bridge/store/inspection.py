@@ -4,17 +4,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Row, TextClause, text
 
-from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.errors import StoreUnavailableError, UnreadableRequestError
 from aigen_bridge.store import migrations
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import Destinations, DestinationState
+from aigen_bridge.store.readable import out_of_range, since
+from aigen_bridge.store.requests import to_request
 from aigen_bridge.store.schema import metadata
 
 CONNECTIONS = 6
 RECENT_ATTEMPTS = 1000
+READ_MAX = 1000
+"""Requests that are read to see whether they can be: those that are owed something, and the newest."""
 
 _SERVER = text("""
     SELECT current_setting('server_version') AS version, current_setting('transaction_read_only') = 'on' AS read_only,
@@ -27,26 +33,26 @@ _UNWRITABLE = text("""
         THEN NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'INSERT')) END
 """)
 
-_WAITING = text("""
-    SELECT step AS kind, count(*) AS number, now() - min(due_at) AS oldest FROM outbox
+_WAITING = text(f"""
+    SELECT step AS kind, count(*) AS number, {since("min(due_at)")} AS oldest FROM outbox
     WHERE state = 'pending' AND due_at <= now() AND NOT EXISTS (
         SELECT FROM destinations WHERE opened_at IS NOT NULL
             AND name = CASE step WHEN 'dispatch' THEN 'n8n' WHEN 'deliver' THEN 'odoo' END
     ) GROUP BY step ORDER BY step
-""")
+""")  # noqa: S608 - a constant of ours
 
-_DEAD = text("""
-    SELECT step AS kind, count(*) AS number, now() - min(finished_at) AS oldest FROM outbox
+_DEAD = text(f"""
+    SELECT step AS kind, count(*) AS number, {since("min(finished_at)")} AS oldest FROM outbox
     WHERE state = 'dead' GROUP BY step
     UNION ALL
-    SELECT 'callback', count(*), now() - min(created_at) FROM quarantine WHERE state = 'open' HAVING count(*) > 0
+    SELECT 'callback', count(*), {since("min(created_at)")} FROM quarantine WHERE state = 'open' HAVING count(*) > 0
     ORDER BY kind
-""")
+""")  # noqa: S608 - constants of ours
 
-_OVERDUE = text("""
-    SELECT count(*) AS number, now() - min(callback_deadline_at) AS oldest FROM requests
+_OVERDUE = text(f"""
+    SELECT count(*) AS number, {since("min(callback_deadline_at)")} AS oldest FROM requests
     WHERE status = 'dispatched' AND callback_deadline_at < now() - interval '1 minute'
-""")
+""")  # noqa: S608 - a constant of ours
 
 _PROCESSES = text("""
     SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = :listener)
@@ -54,6 +60,13 @@ _PROCESSES = text("""
         (SELECT count(DISTINCT (application_name, client_addr)) FROM pg_stat_activity
             WHERE datname = current_database() AND application_name LIKE 'aigen-bridge api %') AS apis
 """)
+
+_OWED = text(f"""
+    SELECT o.created_at AS began_at, o.due_at, o.give_up_at, r.*
+    FROM (SELECT * FROM outbox WHERE state = 'pending' AND request_id IS NOT NULL ORDER BY due_at LIMIT {READ_MAX}) AS o
+    JOIN requests AS r ON r.request_id = o.request_id
+""")  # noqa: S608 - a constant of ours
+_NEWEST = text(f"SELECT * FROM requests ORDER BY created_at DESC, request_id DESC LIMIT {READ_MAX}")  # noqa: S608 - a constant of ours
 
 _LAST_DISPATCH = text(f"""
     SELECT outcome = 'done' AS accepted, now() - finished_at AS ago
@@ -147,6 +160,12 @@ class Inspection:
             row = (await connection.execute(_OVERDUE)).one()
         return Pile("overdue", row.number, row.oldest or timedelta(0))
 
+    async def unreadable(self) -> dict[UUID, str]:
+        """Requests that are stored in a form that cannot be read, or owed something by such an entry, and why."""
+        async with self._database.reading() as connection:
+            rows = [row for statement in (_OWED, _NEWEST) for row in await connection.execute(statement)]
+        return {row.request_id: reason for row in rows if (reason := _why_unreadable(row))}
+
     async def processes(self) -> Processes:
         """Who is connected."""
         async with self._database.reading() as connection:
@@ -162,6 +181,16 @@ class Inspection:
     async def _piles(self, statement: TextClause) -> list[Pile]:
         async with self._database.reading() as connection:
             return [Pile(row.kind, row.number, row.oldest) for row in await connection.execute(statement)]
+
+
+def _why_unreadable(row: Row[Any]) -> str | None:
+    if wrong := out_of_range(row):
+        return f"{', '.join(wrong)} before the year 1 or after the year 9999"
+    try:
+        to_request(row)
+    except UnreadableRequestError as error:
+        return error.detail
+    return None
 
 
 @asynccontextmanager

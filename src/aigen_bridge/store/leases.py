@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aigen_bridge.domain.outcome import Dead, Done, Held, Outcome, Retry
 from aigen_bridge.domain.request import ImageRequest, Step
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.readable import out_of_range
 
 DETAIL_MAX = 1000
 """Characters kept of what an error said."""
@@ -46,7 +47,8 @@ CLAIM = """
 """Leases due entries, the longest due first; a SELECT on `claimed` follows."""
 
 _NEXT_DUE = text("""
-    SELECT extract(epoch FROM min(due_at) - now()) FROM outbox WHERE state = 'pending' AND step = :step
+    SELECT extract(epoch FROM least(greatest(min(due_at), now() - interval '1 day'), now() + interval '1 day') - now())
+    FROM outbox WHERE state = 'pending' AND step = :step
 """)
 
 _WRITE = text("""
@@ -105,7 +107,8 @@ class Lease:
     """An outbox entry that this worker may work on until its lease ends.
 
     `attempt` counts from 1, lost leases included; `leases_lost` are those lost in a row just before this
-    claim; `fence` only ever rises. Times are the database's.
+    claim; `fence` only ever rises. Times are the database's. `unreadable` says why what it is about could not be read:
+    it is to be given up untried, and holds nothing but ids.
     """
 
     entry_id: int
@@ -116,6 +119,7 @@ class Lease:
     claimed_at: datetime
     give_up_at: datetime | None
     leases_lost: int
+    unreadable: str | None = None
 
     @property
     def about(self) -> dict[str, str]:
@@ -213,7 +217,10 @@ def claim_parameters(step: Step, limit: int, lease: timedelta, owner: str) -> di
 
 def lease_fields(row: Row[Any], step: Step) -> dict[str, Any]:
     """The fields of a `Lease` from a row of `CLAIM`."""
-    return {name: getattr(row, name) for name in Lease.__slots__ if name != "step"} | {"step": step}
+    found = {name: getattr(row, name) for name in Lease.__slots__ if name not in {"step", "unreadable"}}
+    if wrong := out_of_range(row):
+        found |= {"began_at": row.claimed_at, "give_up_at": None, "unreadable": _far_off(wrong)}
+    return found | {"step": step}
 
 
 async def write(connection: AsyncConnection, settlements: Sequence[Settlement[L]]) -> set[tuple[int, int]]:
@@ -221,6 +228,10 @@ async def write(connection: AsyncConnection, settlements: Sequence[Settlement[L]
     rows = [_row(s) for s in settlements]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     return {(row.id, row.fence) for row in await connection.execute(_WRITE, columns)}
+
+
+def _far_off(columns: Sequence[str]) -> str:
+    return f"It is stored with a time before the year 1 or after the year 9999 ({', '.join(columns)})."
 
 
 def _keys(claims: Sequence[Lease]) -> dict[str, Any]:

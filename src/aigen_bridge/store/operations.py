@@ -45,9 +45,10 @@ class Deed:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """It is done. `request` is the one it was for, as it is now; an alert has none."""
+    """It is done, for the request with this id; an alert has none. `status` is how a replayed one stands now."""
 
-    request: ImageRequest | None
+    request_id: UUID | None
+    status: Status | None = None
 
 
 class Operations:
@@ -63,14 +64,15 @@ class Operations:
             found = await self._take(connection, number, "superseded")
             if found is None:
                 return None
-            step, request = found
-            if request is None:
+            step, request_id = found
+            status = None
+            if request_id is None:
                 await connection.execute(_TELL_AGAIN, {"id": number, "delay": delay.total_seconds()})
             else:
-                await self._owe_again(connection, step, request, deed, delay)
-                request = await _read(connection, request.request_id)
-            await record(connection, deed, "replay", f"entry-{number}", request.request_id if request else None)
-            return Handled(request)
+                await self._owe_again(connection, step, await _read(connection, request_id), deed, delay)
+                status = (await _read(connection, request_id)).status
+            await record(connection, deed, "replay", f"entry-{number}", request_id)
+            return Handled(request_id, status)
 
     async def discard_entry(self, number: int, deed: Deed) -> Handled | None:
         """Give an entry up for good."""
@@ -78,9 +80,8 @@ class Operations:
             found = await self._take(connection, number, "cancelled")
             if found is None:
                 return None
-            request = found[1]
-            await record(connection, deed, "discard", f"entry-{number}", request.request_id if request else None)
-            return Handled(request)
+            await record(connection, deed, "discard", f"entry-{number}", found[1])
+            return Handled(found[1])
 
     async def close_callback(self, number: int, state: str, deed: Deed) -> bool:
         """Mark a quarantined callback `replayed` or `discarded`."""
@@ -100,23 +101,22 @@ class Operations:
     async def complete(self, change: Change, image: CheckedImage, deed: Deed) -> bool:
         """Complete a request by hand, with this image; False when it has moved on since it was read."""
         async with self._database.transaction() as connection:
+            # Locked first: a replayed delivery leaves the version as it is, and the move has to see its entry.
+            await changes.lock(connection, [change.request_id])
             moved = await changes.make(connection, [change], self._deadlines, image.content)
             if moved:
                 await record(connection, deed, "complete", "request", change.request_id)
         return bool(moved)
 
-    async def _take(
-        self, connection: AsyncConnection, number: int, state: str
-    ) -> tuple[Step, ImageRequest | None] | None:
-        """End the dead entry with this number, its request held first, as everybody does."""
+    async def _take(self, connection: AsyncConnection, number: int, state: str) -> tuple[Step, UUID | None] | None:
+        """End the dead entry with this number, its request held first. None: another operator handled it."""
         dead = (outbox.c.id == number, outbox.c.state == "dead")
         row = (await connection.execute(select(outbox.c.request_id, outbox.c.step).where(*dead))).one_or_none()
         if row is None:
             return None
         await changes.lock(connection, [row.request_id] if row.request_id else [])
         ended = await connection.execute(outbox.update().where(*dead).values(state=state))
-        request = await _read(connection, row.request_id) if row.request_id else None
-        return (Step(row.step), request) if ended.rowcount else None
+        return (Step(row.step), row.request_id) if ended.rowcount else None
 
     async def _owe_again(
         self, connection: AsyncConnection, step: Step, request: ImageRequest, deed: Deed, delay: timedelta

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.destination import Gate
+from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.outcome import Advance, Complete, Dead, Delivered, Done, Effect, Fail, Outcome
 from aigen_bridge.domain.request import Change, FailedBy, Status, Step
@@ -15,7 +16,7 @@ from aigen_bridge.store import changes, destinations, incidents
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.leases import CLAIM, Claim, Due, Leases, Settlement, claim_parameters, lease_fields, write
-from aigen_bridge.store.requests import to_request
+from aigen_bridge.store.requests import only_ids, to_request
 from aigen_bridge.store.schema import images
 
 _CLAIM = text(f"""
@@ -112,7 +113,16 @@ async def _claim(
     connection: AsyncConnection, step: Step, wanted: Mapping[str, Any], *, held: bool = False
 ) -> list[Claim]:
     rows = (await connection.execute(_CLAIM, wanted)).all() if wanted["limit"] else ()
-    return [Claim(**lease_fields(row, step), request=to_request(row), held_too_long=held) for row in rows]
+    return [_read(row, step, held=held) for row in rows]
+
+
+def _read(row: Row[Any], step: Step, *, held: bool) -> Claim:
+    """The claim; what cannot be read is claimed, too, so that it is given up and does not keep the others."""
+    lease = lease_fields(row, step)
+    try:
+        return Claim(**lease, request=to_request(row), held_too_long=held)
+    except UnreadableRequestError as error:
+        return Claim(**lease | {"unreadable": error.detail}, request=only_ids(row))
 
 
 def _undelivered(settled: Sequence[Settlement[Claim]]) -> list[Occurrence]:

@@ -7,17 +7,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Row, Select, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
 from aigen_bridge import metrics
-from aigen_bridge.domain.errors import StoreUnavailableError
-from aigen_bridge.domain.image import CheckedImage, StoredImage
+from aigen_bridge.domain.errors import StoreUnavailableError, UnreadableRequestError
+from aigen_bridge.domain.image import MEDIA_TYPES, CheckedImage, StoredImage
 from aigen_bridge.domain.request import AwaitedImage, Change, FailedBy, ImageRequest, Status
 from aigen_bridge.store import changes
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.readable import FAR_PAST
 from aigen_bridge.store.schema import images, requests
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -40,6 +42,11 @@ _ACCEPT = text(f"""
 _FIND = text("SELECT * FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))")
 """One statement for any number of ids, so that it stays prepared; `IN` would be another one for each number."""
 
+REASON_MAX = 300
+"""Characters of the reason why a row cannot be read."""
+
+log = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
@@ -59,6 +66,14 @@ class RequestFilter:
     created_after: datetime | None = None
     created_before: datetime | None = None
     before: tuple[datetime, UUID] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list, and its end as the next part's `RequestFilter.before`; None when there is no next part."""
+
+    items: list[ImageRequest]
+    end: tuple[datetime, UUID] | None
 
 
 class Requests:
@@ -111,11 +126,13 @@ class Requests:
         found = await self.find(request_ids)
         return [found.get(request_id) for request_id in request_ids]
 
-    async def page(self, wanted: RequestFilter, limit: int) -> list[ImageRequest]:
-        """At most `limit` requests, newest first."""
+    async def page(self, wanted: RequestFilter, limit: int) -> Page:
+        """At most `limit` requests, newest first, without those that cannot be read."""
         async with self._database.reading() as connection:
-            rows = await connection.execute(_page(wanted).limit(limit))
-            return [to_request(row) for row in rows]
+            rows = (await connection.execute(_page(wanted).limit(limit + 1))).all()
+        last = rows[limit - 1] if len(rows) > limit else None
+        items = [request for row in rows[:limit] if (request := _readable(row))]
+        return Page(items, (last.created_at, last.request_id) if last else None)
 
     async def move(self, change: Change) -> int | None:
         """Make the move, whatever else happens to the request; returns the new version, None if it was elsewhere."""
@@ -144,25 +161,31 @@ class Requests:
             return [None]
         return [moved.get(c.request_id) if first[c.request_id] is c else None for c in wanted]
 
-    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> None:
-        """Keep where an image is that came after the request was cancelled; nothing else changes."""
+    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> bool:
+        """Keep where an image is that came after the request was cancelled; False when the request has changed."""
         async with self._database.transaction() as connection:
-            await connection.execute(
+            kept = await connection.execute(
                 requests.update()
                 .where(requests.c.request_id == request_id, requests.c.awaited.is_(None))
                 .values(awaited=json.loads(json.dumps(asdict(awaited), default=str)))
             )
+        return bool(kept.rowcount)
 
-    async def keep_image(self, request_id: UUID, image: CheckedImage) -> None:
-        """Keep an image that came after the request was cancelled; nothing else changes."""
+    async def keep_image(self, request_id: UUID, image: CheckedImage) -> bool:
+        """Keep an image that came after the request was cancelled; False when the request has changed.
+
+        The request is written first: one that is being purged has no place for an image.
+        """
         row = {"request_id": request_id, "content": image.content}
         async with self._database.transaction() as connection:
-            await connection.execute(insert(images).values(row).on_conflict_do_nothing())
-            await connection.execute(
+            kept = await connection.execute(
                 requests.update()
                 .where(requests.c.request_id == request_id, requests.c.image.is_(None))
                 .values(image=asdict(image.described))
             )
+            if kept.rowcount:
+                await connection.execute(insert(images).values(row).on_conflict_do_nothing())
+        return bool(kept.rowcount)
 
     async def image(self, request_id: UUID) -> bytes | None:
         """The bytes of the request's image, or None."""
@@ -207,11 +230,39 @@ def _page(wanted: RequestFilter) -> Select[Any]:
 
 
 def to_request(row: Row[Any]) -> ImageRequest:
-    """A row of `requests` in the words of the domain."""
+    """A row of `requests` in the words of the domain. Raises `UnreadableRequestError`."""
+    try:
+        return _to_request(row)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UnreadableRequestError(row.request_id, f"{type(error).__name__}: {error}"[:REASON_MAX]) from error
+
+
+def only_ids(row: Row[Any]) -> ImageRequest:
+    """Stands for a request that cannot be read: its ids are right, the rest says nothing."""
     return ImageRequest(
         request_id=row.request_id,
         correlation_id=row.correlation_id,
-        event=row.event,
+        event={},
+        status=Status.FAILED,
+        version=0,
+        created_at=FAR_PAST,
+        updated_at=FAR_PAST,
+    )
+
+
+def _readable(row: Row[Any]) -> ImageRequest | None:
+    try:
+        return to_request(row)
+    except UnreadableRequestError as error:
+        log.error("request.unreadable", request_id=str(row.request_id), detail=error.detail)  # noqa: TRY400 - it says all
+        return None
+
+
+def _to_request(row: Row[Any]) -> ImageRequest:
+    return ImageRequest(
+        request_id=row.request_id,
+        correlation_id=row.correlation_id,
+        event=dict(row.event),
         status=Status(row.status),
         version=row.version,
         created_at=row.created_at,
@@ -222,14 +273,27 @@ def to_request(row: Row[Any]) -> ImageRequest:
         error_code=row.error_code,
         error_message=row.error_message,
         failed_by=FailedBy(row.failed_by) if row.failed_by else None,
-        image=StoredImage(**row.image) if row.image else None,
-        awaited=_awaited(row.awaited) if row.awaited else None,
+        image=_image(row.image) if row.image is not None else None,
+        awaited=_awaited(row.awaited) if row.awaited is not None else None,
         image_purged_at=row.image_purged_at,
         attempts_purged_at=row.attempts_purged_at,
         traceparent=row.traceparent,
     )
 
 
-def _awaited(stored: dict[str, Any]) -> AwaitedImage:
-    expires_at = stored.pop("expires_at")
-    return AwaitedImage(**stored, expires_at=datetime.fromisoformat(expires_at) if expires_at else None)
+def _image(stored: dict[str, Any]) -> StoredImage:
+    image = StoredImage(**stored)
+    if image.format not in MEDIA_TYPES:
+        raise ValueError(f"no image has the format {image.format!r}")
+    return image
+
+
+def _awaited(stored: dict[str, Any]) -> AwaitedImage | None:
+    """None when it cannot be read: it is not fetched then, and the request ends as one whose image could not be."""
+    try:
+        fields = dict(stored)
+        expires_at = fields.pop("expires_at")
+        return AwaitedImage(**fields, expires_at=datetime.fromisoformat(expires_at) if expires_at else None)
+    except (ValueError, TypeError, LookupError):
+        log.exception("request.awaited_unreadable")
+        return None

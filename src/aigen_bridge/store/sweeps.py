@@ -16,6 +16,8 @@ from aigen_bridge.store.wakeup import CHANNEL
 BATCH = 100
 SETTLED_FOR = "1 minute"
 """Younger changes are left alone by the reconciliation."""
+NEVER = "2 years"
+"""Nothing is put off for that long; no setting and no replay allows it."""
 
 _OVERDUE = text("""
     SELECT request_id FROM requests
@@ -50,9 +52,15 @@ _FORGOTTEN = text(f"""
 
 _WITHOUT_DEADLINE = text(f"""
     UPDATE requests SET callback_deadline_at = now() + make_interval(secs => :seconds)
-    WHERE status = 'dispatched' AND callback_deadline_at IS NULL
+    WHERE status = 'dispatched' AND (callback_deadline_at IS NULL OR callback_deadline_at > now() + interval '{NEVER}')
         AND updated_at < now() - interval '{SETTLED_FOR}'
     RETURNING request_id
+""")  # noqa: S608 - a constant of ours
+
+
+_NEVER_DUE = text(f"""
+    UPDATE outbox SET due_at = now() WHERE state = 'pending' AND due_at > now() + interval '{NEVER}'
+    RETURNING request_id, step
 """)  # noqa: S608 - a constant of ours
 
 
@@ -85,7 +93,8 @@ class Sweeps:
         """
         seconds = self._deadlines.callback.total_seconds()
         async with self._database.transaction() as connection:
-            owed = (await connection.execute(_FORGOTTEN, {"batch": BATCH})).all()
+            owed = list((await connection.execute(_FORGOTTEN, {"batch": BATCH})).all())
+            owed += [row for row in await connection.execute(_NEVER_DUE) if row.request_id]
             timeless = (await connection.execute(_WITHOUT_DEADLINE, {"seconds": seconds})).scalars().all()
             repairs = [Repair(row.request_id, row.step) for row in owed]
             repairs += [Repair(request_id, "deadline") for request_id in timeless]

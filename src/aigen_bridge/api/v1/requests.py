@@ -15,7 +15,7 @@ from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.parts import Parts
 from aigen_bridge.api.v1.ahead import ahead
 from aigen_bridge.api.v1.messages import parse_requested
-from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, resource, timeline
+from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, resource, resources, timeline
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.moment import Moment
 from aigen_bridge.contracts.resources import RequestPage, RequestResource, Timeline
@@ -76,12 +76,10 @@ async def list_requests(
 ) -> Response:
     """Pages by cursor: pass `nextCursor` back as `cursor`, with the same filters."""
     wanted = RequestFilter(status, created_after, created_before, _place(cursor))
-    found = await parts.requests.page(wanted, limit + 1)
-    last = found[limit - 1] if len(found) > limit else None
-    following = to_cursor(last.created_at, str(last.request_id)) if last else None
-    holds = await parts.destinations.held([r.request_id for r in found[:limit]])
-    items = [resource(r, holds.get(r.request_id)) for r in found[:limit]]
-    return _json(RequestPage(items=items, next_cursor=following))
+    found = await parts.requests.page(wanted, limit)
+    holds = await parts.destinations.held([request.request_id for request in found.items])
+    following = to_cursor(found.end[0], str(found.end[1])) if found.end else None
+    return _json(RequestPage(items=resources(found.items, holds), next_cursor=following))
 
 
 @router.get(

@@ -1,6 +1,11 @@
 """The domain's words → what the API answers."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
 
 from aigen_bridge.contracts.resources import (
     Ahead,
@@ -12,15 +17,37 @@ from aigen_bridge.contracts.resources import (
     Timeline,
 )
 from aigen_bridge.domain.destination import Hold
+from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.store.timeline import Moved, Tried
 
 PREFIX = "/api/v1/influencegen"
 REQUESTS_PATH = f"{PREFIX}/ai-image-requests"
 
+log = structlog.get_logger(__name__)
+
+
+def resources(requests: Iterable[ImageRequest], holds: Mapping[UUID, Hold]) -> list[RequestResource]:
+    """Those of the requests that can be shown."""
+    shown = []
+    for request in requests:
+        try:
+            shown.append(resource(request, holds.get(request.request_id)))
+        except UnreadableRequestError as error:
+            log.error("request.unreadable", request_id=str(request.request_id), detail=error.detail)  # noqa: TRY400
+    return shown
+
 
 def resource(request: ImageRequest, hold: Hold | None = None) -> RequestResource:
-    """One request, with its parameters."""
+    """One request, with its parameters. Raises `UnreadableRequestError` when they are none."""
+    try:
+        return _resource(request, hold)
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_url=False))
+        raise UnreadableRequestError(request.request_id, f"wrong or missing: {wrong[:300]}") from None
+
+
+def _resource(request: ImageRequest, hold: Hold | None) -> RequestResource:
     return RequestResource.model_validate(
         dict(request.event)
         | {
