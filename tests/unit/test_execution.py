@@ -1,5 +1,6 @@
 """What a failed execution of N8N means for its request, as a table."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -17,7 +18,9 @@ STALLED = (
 )
 LOST = FailedExecution("231", "whatever", "WorkflowCrashedError")
 BUG = FailedExecution("231", "x is not a function [line 3]", "TypeError")
-LATEST, OLDER, UNKNOWN = Standing(True, True, 0), Standing(True, False, 0), Standing(False, False, 0)
+LATEST = Standing(is_known=True, is_latest=True, resends=0)
+OLDER = Standing(is_known=True, is_latest=False, resends=0)
+UNKNOWN = Standing(is_known=False, is_latest=False, resends=0)
 
 
 def request(status: Status, failed_by: FailedBy | None = None) -> ImageRequest:
@@ -44,7 +47,9 @@ def request(status: Status, failed_by: FailedBy | None = None) -> ImageRequest:
     ],
 )
 def test_a_lost_execution_is_known_by_the_class_or_the_words_of_the_error(
-    name: str | None, message: str, lost: bool
+    name: str | None,
+    message: str,
+    lost: bool,  # noqa: FBT001 - a row of the table
 ) -> None:
     assert FailedExecution("231", message, name).is_lost is lost
 
@@ -53,8 +58,8 @@ def test_a_lost_execution_is_known_by_the_class_or_the_words_of_the_error(
     ("status", "failed_by", "failed", "standing", "expected"),
     [
         ("dispatched", None, LOST, LATEST, ("queued", None, False)),
-        ("dispatched", None, LOST, Standing(True, True, RESENDS - 1), ("queued", None, False)),
-        ("dispatched", None, LOST, Standing(True, True, RESENDS), ("failed", "execution_lost", True)),
+        ("dispatched", None, LOST, replace(LATEST, resends=RESENDS - 1), ("queued", None, False)),
+        ("dispatched", None, LOST, replace(LATEST, resends=RESENDS), ("failed", "execution_lost", True)),
         ("dispatched", None, BUG, LATEST, ("failed", "workflow_failed", True)),
         ("dispatched", None, LOST, OLDER, (None, None, False)),
         ("dispatched", None, BUG, OLDER, (None, None, False)),

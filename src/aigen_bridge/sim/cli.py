@@ -52,6 +52,7 @@ def n8n(
     bridge_url: Annotated[str | None, typer.Option(help="Where the bridge is: ask it, tell it, and no other.")] = None,
     signing_secret: Annotated[str | None, typer.Option(help="whsec_…: sign callbacks.")] = None,
     ack_seconds: Annotated[float, typer.Option(help="How long the acknowledgement takes.", min=0)] = 0.15,
+    executions: Annotated[Path | None, typer.Option(help="File of running executions: dead ones are reported.")] = None,
 ) -> None:
     """N8N with the workflow: webhook, AI call, callback with retries."""
     from aigen_bridge.sim.n8n import N8nSimulator
@@ -65,6 +66,7 @@ def n8n(
         bridge_url=bridge_url,
         signing_secret=signing_secret,
         ack_seconds=ack_seconds,
+        executions_path=executions,
     )
     _run(N8nSimulator(settings), host, port, "/webhook/aigen/v1/generate")
 

@@ -19,6 +19,7 @@ from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.n8n_bridge import BridgeLine
 from aigen_bridge.sim.n8n_callbacks import Attempt, CallbackSender, Undelivered
 from aigen_bridge.sim.n8n_execution import Start, Workflow
+from aigen_bridge.sim.n8n_journal import Journal
 from aigen_bridge.sim.n8n_pictures import PictureMaker
 from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
 from aigen_bridge.sim.simulator import Clock, Received, Simulator, retry_after
@@ -47,6 +48,7 @@ class N8nSimulator(Simulator):
         self._files = TemporaryFiles(settings.url_lifetime, clock)
         self._slots = asyncio.Semaphore(settings.max_executions)
         self._running: set[asyncio.Task[None]] = set()
+        self._begun = Journal(settings.executions_path)
         super().__init__(seed=settings.seed, clock=clock)
 
     @property
@@ -93,9 +95,11 @@ class N8nSimulator(Simulator):
         sender = CallbackSender(self.settings, self._http, self.clock, self.attempts)
         line = BridgeLine(self.settings, self._http, self.clock)
         self._workflow = Workflow(self.settings, self.faults, pictures, sender, line, self.dead)
+        for execution_id in self._begun.unfinished():
+            self._spawn(self._workflow.report_crash(execution_id))
 
     async def close(self) -> None:
-        """Cancel what runs, as a killed N8N does, and close the connections."""
+        """Cancel what runs, as a killed N8N does, and close the connections. Its next start reports what died."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -125,7 +129,9 @@ class N8nSimulator(Simulator):
     async def _execute(self, start: Start, answered: asyncio.Event) -> None:
         await answered.wait()
         async with self._slots:
+            self._begun.begin(start.execution_id)
             await self._workflow.execute(start)
+            self._begun.end(start.execution_id)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
