@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("execution_id", name=op.f("executions_pkey")),
     )
     op.create_index("executions_request_idx", "executions", ["request_id"])
+    op.create_index("executions_noted_idx", "executions", ["noted_at"])
 
 
 def downgrade() -> None:

@@ -1,6 +1,7 @@
 """N8N reports an execution as failed: its request is found by the execution's id and does not wait for the deadline."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,9 +10,11 @@ import pytest
 from sqlalchemy import text
 from test_n8n_failures import DEAD_LETTERS, letters, replay, report, tell, undelivered
 
-from aigen_bridge.domain.execution import RESENDS
+from aigen_bridge.domain.execution import RESENDS, never_began
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.sweeps import Sweeps
 from callbacks import completed, failed
 from callbacks import report as call_back
 from stage import REQUESTS, Stage
@@ -267,6 +270,63 @@ async def test_people_hear_once_that_n8n_loses_executions(silent: Stage, databas
         found = await connection.execute(text(f"SELECT i.cause, i.times, o.request_id, o.detail FROM {joined}"))  # noqa: S608
         row = found.one()
     assert tuple(row) == ("execution_lost", 1, UUID(asked["requestId"]), "N8N lost execution first; sent again")
+
+
+OUT = """
+    INSERT INTO incidents (cause, times, seen_at) VALUES ('n8n_down', 1, now() - interval '35 seconds')
+    ON CONFLICT DO NOTHING
+"""
+LONG_AGO = "UPDATE requests SET dispatched_at = now() - interval '40 seconds'"
+
+
+async def lapse(database: Database, *statements: str) -> None:
+    """N8N took what is dispatched 40 s ago; the statements say what happened since."""
+    async with database.transaction() as connection:
+        for statement in (LONG_AGO, *statements):
+            await connection.execute(text(statement))
+
+
+async def swept(database: Database) -> list[UUID]:
+    """What the sweep sends again."""
+    return await Sweeps(database, Deadlines(timedelta(minutes=10), timedelta(hours=1))).send_again(never_began, RESENDS)
+
+
+async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: Stage, database: Database) -> None:
+    """It acknowledges the webhook and is gone before the workflow begins; nobody ever reports that."""
+    begun = await dispatched(silent)
+    asked = await silent.ask()
+    await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+    await lapse(database, OUT)
+    await again(silent, asked, 3)  # by the worker's sweep
+    note = "N8N took it and went away before the workflow began; sent again"
+    assert ("queued", note) in await notes(silent, asked)
+    assert (await silent.read(begun["requestId"]))["version"] == 2
+
+
+async def test_that_is_done_twice_at_most(silent: Stage, database: Database) -> None:
+    await dispatched(silent)
+    asked = await silent.ask()
+    for times in range(RESENDS + 1):
+        await again(silent, asked, times + 2)
+        await lapse(database, OUT)
+        if times < RESENDS:
+            await taken(silent, times + 3)
+    assert await swept(database) == []
+
+
+async def test_it_is_not_done_while_n8n_was_there_all_the_time(silent: Stage, database: Database) -> None:
+    await dispatched(silent)
+    asked = await silent.ask()
+    await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+    await lapse(database)
+    assert await swept(database) == []
+
+
+async def test_it_is_not_done_for_an_older_workflow_that_notes_nothing(silent: Stage, database: Database) -> None:
+    asked = await silent.ask()
+    await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+    await lapse(database, OUT)
+    assert await swept(database) == []
 
 
 @pytest.mark.parametrize("odd", ["", "x" * 201, "nul \0", "💥" * 100, "a'; DROP TABLE executions; --"])

@@ -111,6 +111,15 @@ async def test_ten_requests_asked_for_during_a_restart_of_n8n_arrive(open_theatr
     await all_arrive(theatre, asked)
 
 
+async def test_what_is_asked_for_while_n8n_stops_and_starts_arrives(open_theatre: Opened) -> None:
+    """From the signal on: a stopping N8N goes on acknowledging, and drops what it took."""
+    theatre = await open_theatre()
+    before = await theatre.ask()
+    await theatre.until_delivered(before["requestId"])
+    restarting = asyncio.create_task(_restart(theatre, asyncio.Event()))
+    await all_arrive(theatre, await ask_until(theatre, restarting))
+
+
 async def _restart(theatre: Theatre, stopped: asyncio.Event) -> None:
     await theatre.n8n.stop()
     stopped.set()

@@ -5,6 +5,7 @@ dead by their ids only, and reports the same ones again at each of its next star
 """
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from aigen_bridge.domain.request import FINAL, Change, FailedBy, FailureCode, ImageRequest, Status
 
@@ -88,6 +89,16 @@ def judge_failed_execution(failed: FailedExecution, request: ImageRequest, stand
         return Verdict(_again(request, failed), needs_person=False)
     message = f"The image service broke off {RESENDS + 1} times while it made the image."
     return Verdict(_failure(request, FailureCode.EXECUTION_LOST, message), needs_person=True)
+
+
+def never_began(request_id: UUID) -> Change:
+    """A stopping N8N acknowledged the request, and went away before its execution asked about it."""
+    return Change(
+        request_id=request_id,
+        before=frozenset({Status.DISPATCHED}),
+        after=Status.QUEUED,
+        note="N8N took it and went away before the workflow began; sent again",
+    )
 
 
 def _is_settled(request: ImageRequest) -> bool:

@@ -178,6 +178,7 @@ executions = Table(
     Column("letter", BigInteger),  # what N8N's report that it failed became, in `quarantine`
     moment("noted_at", required=True),
     Index("executions_request_idx", "request_id"),
+    Index("executions_noted_idx", "noted_at"),
 )
 
 operations = Table(
