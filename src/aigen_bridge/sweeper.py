@@ -10,6 +10,7 @@ import structlog
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.execution import RESENDS, never_began
 from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.purge import purge
 from aigen_bridge.settings import RetentionSettings, Settings
@@ -26,6 +27,7 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
         metrics.LOOPS.labels("sweep").set_to_current_time()
         try:
             await _expire(parts.sweeps, parts.settings)
+            await _send_again(parts.sweeps)
             await _reconcile(parts.sweeps)
             await parts.alerts.quieten()
         except StoreUnavailableError as error:
@@ -54,6 +56,11 @@ async def _expire(sweeps: Sweeps, settings: Settings) -> None:
         metrics.TIMED_OUT.inc(len(overdue))
         for request_id in overdue:
             log.error("request.timed_out", request_id=str(request_id))
+
+
+async def _send_again(sweeps: Sweeps) -> None:
+    for request_id in await sweeps.send_again(never_began, RESENDS):
+        log.error("request.never_began", request_id=str(request_id))
 
 
 async def _reconcile(sweeps: Sweeps) -> None:

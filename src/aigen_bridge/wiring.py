@@ -30,6 +30,7 @@ from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.destinations import Destinations
+from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.gathered import GatheredRequests
 from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.leases import Claim
@@ -59,6 +60,7 @@ class ApiParts:
     requests: Requests
     timelines: Timelines
     quarantine: Quarantine
+    executions: Executions
     destinations: Destinations
     dead_letters: DeadLetters
     operations: Operations
@@ -96,6 +98,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 requests=requests,
                 timelines=Timelines(database),
                 quarantine=Quarantine(database, _deadlines(settings)),
+                executions=Executions(database, _deadlines(settings)),
                 destinations=Destinations(database, _gates(settings)),
                 dead_letters=DeadLetters(database),
                 operations=Operations(database, _deadlines(settings)),

@@ -11,7 +11,7 @@ OWES = {"queued": "dispatch", "received": "fetch", "completed": "deliver", "fail
 ENDED = frozenset({"completed", "failed", "cancelled"})
 LEADS_TO = {
     "queued": {"dispatched", "received", "completed", "failed", "cancelled"},
-    "dispatched": {"received", "completed", "failed", "cancelled"},
+    "dispatched": {"queued", "received", "completed", "failed", "cancelled"},
     "received": {"completed", "failed", "cancelled"},
     "failed": {"queued", "received", "completed"},
     "completed": set(),
@@ -19,6 +19,7 @@ LEADS_TO = {
 }
 GAVE_UP = {"dispatch": "dispatch_failed", "fetch": "image_fetch_failed"}
 LEASE, CALLBACK_DEADLINE = 5, 10
+SENT_AGAIN_AT_MOST = 2
 
 Verdict = Literal["taken", "repeat", "kept", "refused"]
 Ending = Literal["done", "retry", "dead"]
@@ -66,6 +67,8 @@ class Expected:
     """A person said that Odoo need not be told."""
     forgotten: bool = False
     """A bug made what is owed disappear: the reconciliation has to bring it back."""
+    sent_again: int = 0
+    """Since it was accepted or a person put it back, because N8N lost its execution."""
     history: list[tuple[int, str]] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
     tries: list[tuple[str, int, str]] = field(default_factory=list)
@@ -97,6 +100,7 @@ class Expected:
         self.status, self.version = to, self.version + 1
         self.history.append((self.version, to))
         self.failed_by, self.reason = failed_by, reason
+        self.sent_again = 0 if to == "failed" else self.sent_again
         self.image = image or self.image
         self.awaited = None if to == "completed" else awaited or self.awaited
         self.deadline = now + CALLBACK_DEADLINE if to == "dispatched" else None
@@ -140,6 +144,19 @@ class Expected:
         elif verdict == "taken":
             self.move("received", now, awaited=said.what)
         return verdict
+
+    def lose(self, now: int) -> None:
+        """N8N found its execution dead: sent again at once, but not for ever."""
+        if self.status == "dispatched" and self.sent_again < SENT_AGAIN_AT_MOST:
+            self.sent_again += 1
+            self.move("queued", now)
+        elif self.status == "dispatched":
+            self.move("failed", now, failed_by="bridge", reason="execution_lost")
+
+    def break_down(self, now: int) -> None:
+        """The workflow itself failed: there is nothing to wait for."""
+        if self.status in {"queued", "dispatched"}:
+            self.move("failed", now, failed_by="bridge", reason="workflow_failed")
 
     def hand_out(self, owed: Owed, now: int) -> int:
         """A worker takes it for the time of a lease; who had it before lost it, and that was a try."""

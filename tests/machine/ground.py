@@ -12,6 +12,7 @@ from sqlalchemy import DateTime, text
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
+from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.gathered import GatheredRequests
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
@@ -59,6 +60,7 @@ class Ground:
         self.database = Database(open_engine(sqlalchemy_url(database_url), pool_size=2, name="machine"))
         self.requests = Requests(self.database, DEADLINES)
         self.callbacks = GatheredRequests(self.requests)
+        self.executions = Executions(self.database, DEADLINES)
         self.outbox = Outbox(self.database, DEADLINES)
         self.sweeps = Sweeps(self.database, DEADLINES)
         self.operations = Operations(self.database, DEADLINES)

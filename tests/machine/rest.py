@@ -7,7 +7,7 @@ from machine.base import Deed, deeds, pick
 from machine.expected import ENDED, LEASE, Said
 from machine.rules_asking import TIME, Asking
 from machine.rules_operating import Operating
-from machine.rules_reporting import CALLBACKS, Reporting
+from machine.rules_reporting import CALLBACKS, CRASHES, Reporting
 from machine.rules_working import WORK, Working
 from machine.world import NAMES, PICTURES, request_id
 
@@ -27,7 +27,7 @@ PEOPLE = deeds(
 class Machine(Asking, Working, Reporting, Operating):
     """All that may happen, in any order."""
 
-    @rule(deed=st.one_of(WORK, WORK, WORK, CALLBACKS, TIME, PEOPLE, PEOPLE))
+    @rule(deed=st.one_of(WORK, WORK, WORK, CALLBACKS, CRASHES, TIME, PEOPLE, PEOPLE))
     def happens(self, deed: Deed) -> None:
         """One rule for all: with a rule each, most examples leave out whole actors, and little comes together."""
         getattr(self, deed["who"])(**{name: drawn for name, drawn in deed.items() if name != "who"})

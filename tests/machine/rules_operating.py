@@ -22,9 +22,9 @@ class Operating(Base):
         return [(n, owed) for n, wanted in enumerate(self.expected) for owed in wanted.in_state("dead")]
 
     def look_at_the_dead_letters(self) -> None:
-        """The list is what it has to be."""
+        """The list is what it has to be. N8N's reports of failed executions are not of the outbox."""
         letters = self.do(self.ground.dead_letters.page(DeadLetterFilter(), 100))
-        listed = sorted((letter.request_id, letter.id) for letter in letters if letter.request_id)
+        listed = sorted((letter.request_id, letter.id) for letter in letters if letter.kind != "n8n")
         assert listed == sorted((request_id(number), f"entry-{owed.entry_id}") for number, owed in self.dead())
 
     def replay(self, number: int, owed: Owed, delay: int = 0) -> None:

@@ -6,8 +6,11 @@ from hypothesis.stateful import invariant
 
 from aigen_bridge.domain.callback import Available, Completed, Failed, Result, Take, judge
 from aigen_bridge.domain.errors import ContradictionError
+from aigen_bridge.domain.execution import FailedExecution
 from aigen_bridge.domain.request import AwaitedImage, ImageRequest
 from aigen_bridge.pipeline.callback import Examination, take_callback
+from aigen_bridge.pipeline.execution import note_execution, take_failed_execution
+from aigen_bridge.store.quarantine import EXECUTION_FAILED, FROM_N8N, RefusedCallback
 from machine.base import Base, deeds, pick
 from machine.expected import Said
 from machine.ground import Ground
@@ -21,6 +24,7 @@ EXAMINE = Examination(check, str)
 
 
 CALLBACKS = deeds("a_callback", what=st.sampled_from(["comes", "comes", "is written late"]), which=pick, said=sayings)
+CRASHES = deeds("an_execution_fails", which=pick, lost=st.sampled_from([True, True, False]))
 
 
 class Reporting(Base):
@@ -28,6 +32,7 @@ class Reporting(Base):
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
+        self.crashes = 0
         self.read: dict[tuple[int, int], ImageRequest] = {}
 
     def a_callback(self, what: str, which: int, said: Said) -> None:
@@ -53,6 +58,17 @@ class Reporting(Base):
             receipt = self.do(taking)
             assert (receipt.status, receipt.duplicate) == (wanted.status, verdict == "repeat")
 
+    def an_execution_fails(self, which: int, lost: bool) -> None:  # noqa: FBT001 - drawn by name
+        """The latest one of a request, reported twice."""
+        number = self.chosen(which)
+        self.crashes += 1
+        execution_id, wanted = f"execution {self.crashes}", self.expected[number]
+        self.do(note_execution(self.ground.executions, request_id(number), execution_id))
+        (wanted.lose if lost else wanted.break_down)(self.now)
+        failed = FailedExecution(execution_id, "it died", "WorkflowCrashedError" if lost else "TypeError")
+        for _ in range(2):
+            self.do(take_failed_execution(self.ground.executions, failed, crash_report(execution_id)))
+
     @invariant()
     def there_is_always_a_slow_callback_that_has_just_read(self) -> None:
         """Every version of every request."""
@@ -76,6 +92,19 @@ class Reporting(Base):
             if not overtaken:
                 wanted.hear(said, self.now)
             assert moved == (None if overtaken else wanted.version)
+
+
+def crash_report(execution_id: str) -> RefusedCallback:
+    """What N8N's error workflow tells, by the execution's id only."""
+    return RefusedCallback(
+        client="n8n",
+        version=FROM_N8N,
+        request_id=None,
+        error_code=EXECUTION_FAILED,
+        error_detail="it died",
+        headers={},
+        payload=execution_id.encode(),
+    )
 
 
 def result(number: int, said: Said) -> Result:

@@ -38,13 +38,13 @@ class Gate(Simulator):
 
     async def _pass(self, received: Received) -> Response:
         request = received.request
+        query = f"?{request.url.query}" if request.url.query else ""
         if self.bridge_url is None:
             return DropConnection()
         try:
             async with httpx.AsyncClient(verify=False, trust_env=False, timeout=60) as client:
-                answer = await client.request(
-                    request.method, self.bridge_url + request.url.path, content=received.raw, headers=_headers(request)
-                )
+                url = self.bridge_url + request.url.path + query
+                answer = await client.request(request.method, url, content=received.raw, headers=_headers(request))
         except httpx.TransportError:
             return DropConnection()
         headers = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}

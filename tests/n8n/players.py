@@ -9,6 +9,7 @@ from real_n8n import WEBHOOK, RealN8n
 from theatre import CALLBACK_KEY, FLUX_KEY, SIGNING_SECRET, WEBHOOK_KEY
 from variants import CHANGES, OLD, PATHS
 
+from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
 from aigen_bridge.sim.n8n_settings import CallbackStyle
 from aigen_bridge.sim.serving import serving
@@ -45,6 +46,7 @@ class SimulatedPlayer:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._simulators = {name: _simulator(settings, name) for name in ("v2", *CHANGES, OLD)}
+        self._simulators["bug"].faults.add(Fault(kind=FaultKind.WORKFLOW_BUG, times=None))
         self._urls: dict[str, str] = {}
         self._running = AsyncExitStack()
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +82,15 @@ class RealN8n:
 
     def start(self, *paths: str) -> None:
         """Start it and wait until the webhooks with these paths are registered."""
+        self.launch()
+        self._wait(lambda: all(self._status(path) == httpx.codes.FORBIDDEN for path in paths))
+
+    def wait_until_unregistered(self, path: str) -> None:
+        """Wait until it runs and knows no webhook with this path."""
+        self._wait(lambda: self._status(path) == httpx.codes.NOT_FOUND)
+
+    def launch(self) -> None:
+        """Start it, without waiting for anything."""
         with (self.home / "n8n.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [str(INSTALLED / "n8n/node_modules/.bin/n8n"), "start"],
@@ -90,8 +99,11 @@ class RealN8n:
                 stderr=log,
                 cwd=self.home,
             )
+
+    def _wait(self, there: Callable[[], bool]) -> None:
+        assert self.process is not None
         until = time.monotonic() + START_SECONDS
-        while not all(self._registered(path) for path in paths):
+        while not there():
             assert self.process.poll() is None, (self.home / "n8n.log").read_text()[-2000:]
             assert time.monotonic() < until, (self.home / "n8n.log").read_text()[-2000:]
             time.sleep(0.25)
@@ -130,13 +142,11 @@ class RealN8n:
         assert session
         return {"Cookie": f"n8n-auth={session[1]}"}
 
-    def _registered(self, path: str) -> bool:
+    def _status(self, path: str) -> int | None:
         """Without the key a registered webhook answers 403, an unknown one 404."""
         with suppress(httpx.TransportError):
-            return (
-                httpx.post(self.url + path, json={}, trust_env=False, timeout=10).status_code == httpx.codes.FORBIDDEN
-            )
-        return False
+            return httpx.post(self.url + path, json={}, trust_env=False, timeout=10).status_code
+        return None
 
     def _run(self, *command: str) -> None:
         done = subprocess.run(

@@ -26,6 +26,39 @@ async def test_the_deadline_of_the_bridge_ends_what_a_killed_n8n_forgets(open_th
     assert theatre.odoo.records[asked["requestId"]].error_code == "timed_out"
 
 
+async def test_what_a_killed_n8n_was_making_is_sent_again_as_soon_as_it_is_back(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=120, times=3))
+    asked = [await theatre.ask() for _ in range(3)]
+
+    async def generating() -> object | None:
+        return all(theatre.calls("generate", one) for one in asked) or None
+
+    await eventually(generating)
+    await theatre.n8n.kill()
+    await theatre.n8n.start()
+    ended = [await theatre.until_delivered(one["requestId"]) for one in asked]
+
+    assert [one["status"] for one in ended] == ["completed"] * 3
+    assert all(theatre.odoo.records[one["requestId"]].applied == 1 for one in asked)
+    assert await theatre.dead_letters_of(*asked) == []
+    reports = [call for call in theatre.gate.calls.to("failures") if call.status == 202]
+    assert reports
+    for one in asked:
+        assert "N8N lost execution" in await theatre.story(one)
+        assert len(theatre.calls("generate", one)) == 2
+
+
+async def test_a_crash_of_the_workflow_ends_the_request_at_once(open_theatre: Opened) -> None:
+    theatre = await open_theatre("bug")
+    asked = await theatre.ask()
+    ended = await theatre.until_delivered(asked["requestId"])
+    [letter] = await theatre.dead_letters_of(asked)
+
+    assert (ended["status"], ended["errorCode"]) == ("failed", "workflow_failed")
+    assert (letter["kind"], letter["errorCode"]) == ("n8n", "n8n_execution_failed")
+
+
 async def test_an_upgrade_of_n8n_loses_no_request_and_pays_for_none_twice(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=3))

@@ -162,6 +162,11 @@ class Theatre:
         """What needs a person."""
         return list((await self.call("GET", DEAD_LETTERS, params=query)).json()["items"])
 
+    async def story(self, asked: Mapping[str, Any]) -> str:
+        """The notes of the timeline of a request, a line each."""
+        timeline = (await self.call("GET", f"{REQUESTS}/{asked['requestId']}/timeline")).json()
+        return "\n".join(entry["note"] for entry in timeline["entries"] if entry.get("note"))
+
     def callbacks(self, asked: Mapping[str, Any]) -> list[Call]:
         """The tries at the callback of one request, as they passed the gate."""
         return self.calls("callback", asked)

@@ -16,6 +16,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "negativePrompt": "fold",
     },
     "broken": {"loras": None},  # the workflow crashes over it
+    "bug": {},  # it crashes after it has asked whether the image is wanted
 }
 OLD = "old"
 """Not a variant of the shipped workflow, but one as people had before it."""
@@ -30,6 +31,8 @@ def variants(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         webhook = nodes["A request arrives"]
         webhook["parameters"]["path"] += f"/{name}"
         webhook["webhookId"] += f"-{name}"
+        if name == "bug":
+            nodes["Next try at the AI"]["parameters"]["jsCode"] = "return [{ json: nobody.knows.this }];"
         nodes["Settings"]["parameters"]["jsonOutput"] = json.dumps({"settings": {**settings, **change}})
         yield workflow | {"id": f"{workflow['id']}-{name}", "name": f"{workflow['name']}-{name}"}
     shipped = {node["name"]: node for node in _shipped()["nodes"]}

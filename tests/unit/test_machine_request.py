@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from aigen_bridge.domain.callback import Keep, Repeat, Take, judge
 from aigen_bridge.domain.errors import ContradictionError
+from aigen_bridge.domain.execution import FailedExecution, Standing, judge_failed_execution
 from aigen_bridge.domain.request import FINAL, Change, FailedBy, FailureCode, ImageRequest, Status
 from aigen_bridge.pipeline.expire import timed_out
 from machine.expected import CALLBACK_DEADLINE, ENDED, GAVE_UP, LEADS_TO, OWES, Expected, Said
@@ -80,6 +81,17 @@ class RequestMachine(RuleBasedStateMachine):
     def the_deadline_passes(self) -> None:
         overdue = self.expected.expire(CALLBACK_DEADLINE)
         self.move(timed_out(request_id(0), timedelta(minutes=CALLBACK_DEADLINE)), to="failed" if overdue else None)
+
+    @rule(lost=st.booleans())
+    def an_execution_fails(self, lost: bool) -> None:  # noqa: FBT001 - drawn by name
+        failed = FailedExecution("7", "it died", "WorkflowCrashedError" if lost else "TypeError")
+        standing = Standing(is_known=True, is_latest=True, resends=self.expected.sent_again)
+        change = judge_failed_execution(failed, self.request, standing).change
+        before = self.expected.version
+        (self.expected.lose if lost else self.expected.break_down)(0)
+        assert (change is not None) == (self.expected.version > before)
+        if change:
+            self.move(change, to=self.expected.status)
 
     @rule()
     def it_is_cancelled(self) -> None:

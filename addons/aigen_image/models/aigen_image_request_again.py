@@ -45,6 +45,8 @@ class AigenImageRequest(models.Model):
         return {
             "dispatch_failed": self.env._("The image service could not be reached, although it was tried again."),
             "timed_out": self.env._("The image service did not answer in time. A picture that still comes appears."),
+            "execution_lost": self.env._("The image service broke off several times while it made the picture."),
+            "workflow_failed": self.env._("The image service had an error of its own. Your administrator was told."),
             "image_fetch_failed": self.env._("The picture was made, but it could not be fetched."),
             "image_rejected": self.env._("The picture that came was damaged, so it was not used."),
         }.get(self.error_code, "")

@@ -55,7 +55,13 @@ class AigenImageRequest(models.Model):
         return True
 
     def _advance(self, status, version):
-        """It goes on (also after a failure: somebody put it back)."""
+        """It goes on (also after a failure: somebody put it back).
+
+        When it is sent once more because N8N died, the bridge has it queued again; a person sees no step backwards.
+        """
+        steps = ("queued", "dispatched", "received")
+        if self.status in steps:
+            status = max(status, self.status, key=steps.index)
         self.write(
             {
                 "status": status,

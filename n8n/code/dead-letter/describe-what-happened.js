@@ -13,6 +13,7 @@ function ofFailure({ workflow, execution, trigger }) {
     requestId: said.requestId,
     correlationId: said.correlationId,
     node: execution?.lastNodeExecuted,
+    errorName: error.name, // tells the bridge whether N8N died or the workflow failed
     errorMessage: String(error.message ?? 'The execution failed without a word.').slice(0, 1000),
   };
 }

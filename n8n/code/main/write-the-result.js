@@ -1,5 +1,5 @@
 // EVT-AIG-002 or EVT-AIG-003 as the exact text that is signed and sent. Every way through the workflow ends here.
-const VERSION = '1.0.0'; // of this workflow; docs/n8n.md, "Versions", says when it changes
+const VERSION = '1.1.0'; // of this workflow; docs/n8n.md, "Versions", says when it changes
 const found = $input.first().json;
 const { requestId, correlationId, callbackUrl, order } = $('Check the event').first().json;
 const { settings } = $('Settings').first().json;

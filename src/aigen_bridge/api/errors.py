@@ -66,10 +66,13 @@ class UnknownDeadLetterError(BridgeError):
 
 
 class NothingToReplayError(BridgeError):
-    """The dead letter tells of a failure; there is nothing in it that could be taken again."""
+    """The dead letter reports a failed execution of no known request: there is nothing to take or to send again."""
 
     def __init__(self, name: str) -> None:
-        super().__init__("nothing_to_replay", f"Dead letter {name} reports a failed execution; it holds no result.")
+        super().__init__(
+            "nothing_to_replay",
+            f"Dead letter {name} reports a failed execution of no known request; it holds no result.",
+        )
 
 
 class InvalidMessageError(BridgeError):

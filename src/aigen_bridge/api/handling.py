@@ -44,7 +44,7 @@ async def replay_letter(
     if name.kind == "callback":
         kept = await _open_callback(parts, name)
         if (kept.version, kept.error_code) == (FROM_N8N, EXECUTION_FAILED):
-            raise NothingToReplayError(str(name))
+            return await _send_again(parts, name, kept, deed, delay)
         receipt = await process(request, parts, Arrival(kept.client, kept.version, kept.payload, kept.image))
         await parts.operations.close_callback(name.number, "replayed", deed)
         return receipt.request_id, receipt.status
@@ -52,6 +52,18 @@ async def replay_letter(
     if replayed is None:
         raise UnknownDeadLetterError(str(name))
     return replayed.request_id, replayed.status
+
+
+async def _send_again(
+    parts: ApiParts, name: DeadLetterName, kept: QuarantinedCallback, deed: Deed, delay: timedelta
+) -> tuple[UUID, Status]:
+    """Of a failed execution there is no result to take: its request is sent to N8N again, if it failed over it."""
+    if kept.request_id is None or await parts.requests.get(kept.request_id) is None:
+        raise NothingToReplayError(str(name))
+    request = await parts.operations.send_again(name.number, kept.request_id, deed, delay=delay)
+    if request is None:
+        raise UnknownDeadLetterError(str(name))
+    return request.request_id, request.status
 
 
 async def discard_letter(parts: ApiParts, name: DeadLetterName, deed: Deed) -> UUID | None:

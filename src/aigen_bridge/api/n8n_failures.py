@@ -1,6 +1,7 @@
 """N8N's last resort: what its workflows could not deliver, and executions that failed, become dead letters here."""
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any
 
 import structlog
@@ -18,6 +19,9 @@ from aigen_bridge.api.parts import Parts
 from aigen_bridge.api.v1.messages import parse_body
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.n8n_failure import TEXT_MAX, N8nFailure, N8nFailureReceipt
+from aigen_bridge.domain.execution import FailedExecution
+from aigen_bridge.pipeline.execution import take_failed_execution, usable_id
+from aigen_bridge.store.executions import Reported
 from aigen_bridge.store.quarantine import EXECUTION_FAILED, FROM_N8N, UNDELIVERED, RefusedCallback
 from aigen_bridge.wiring import ApiParts
 
@@ -40,18 +44,42 @@ async def take_failure(request: Request, caller: Annotated[Caller, MAY_REPORT], 
 
     It becomes a dead letter of kind `n8n`. One with a `result` can be replayed: it is then taken as if the callback had
     come. Signed like a callback, over the JSON (the part `event`). The same again is counted, not kept twice.
+
+    Without a `result`, the request does not wait for its deadline: if N8N lost the execution (a crash), the request is
+    sent again, at most twice, and the report needs no person; otherwise it fails as `workflow_failed`. Replaying the
+    dead letter of such a request sends it again.
     """
     payload, image = await _read(request, parts)
     check_signature(caller, request, payload)
     failure = parse_body(payload, N8nFailure)
     if failure.correlation_id:
         correlation.adopt(failure.correlation_id, request)
-    kept = _letter(caller, failure, payload, image)
-    number = await parts.quarantine.keep(kept)
-    metrics.QUARANTINED.labels(kept.error_code).inc()
-    log.critical("n8n.failed", dead_letter=f"callback-{number}", code=kept.error_code, detail=kept.error_detail)
-    answer = N8nFailureReceipt(id=f"callback-{number}", request_id=kept.request_id)
+    kept = await _keep(parts, failure, _letter(caller, failure, payload, image))
+    answer = N8nFailureReceipt(id=f"callback-{kept.letter}", request_id=kept.request_id)
     return Response(answer.model_dump_json(by_alias=True), 202, media_type="application/json")
+
+
+async def _keep(parts: ApiParts, failure: N8nFailure, letter: RefusedCallback) -> Reported:
+    execution_id = usable_id(failure.execution_id)
+    if failure.result is None and execution_id:
+        failed = FailedExecution(execution_id, failure.error_message, failure.error_name)
+        kept = await take_failed_execution(parts.executions, failed, letter)
+    else:
+        if letter.request_id is None and execution_id:
+            letter = replace(letter, request_id=await parts.executions.request_of(execution_id))
+        kept = Reported(await parts.quarantine.keep(letter), letter.request_id, is_open=True)
+    _tell(letter, kept)
+    return kept
+
+
+def _tell(letter: RefusedCallback, kept: Reported) -> None:
+    about = {"request_id": str(kept.request_id), "code": letter.error_code, "detail": letter.error_detail}
+    if kept.is_open:
+        metrics.QUARANTINED.labels(letter.error_code).inc()
+        log.critical("n8n.failed", dead_letter=f"callback-{kept.letter}", **about)
+    else:
+        done = "known" if kept.is_repeat else kept.change.note if kept.change else "not needed any more"
+        log.warning("n8n.execution_failed", report=f"callback-{kept.letter}", done=done, **about)
 
 
 async def _read(request: Request, parts: ApiParts) -> tuple[bytes, bytes | None]:

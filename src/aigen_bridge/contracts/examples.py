@@ -32,7 +32,7 @@ FAILED: dict[str, Any] = {
 
 N8N_FAILURE: dict[str, Any] = {
     "workflow": "aigen-main",
-    "workflowVersion": "1.0.0",
+    "workflowVersion": "1.1.0",
     "executionId": "231",
     "executionUrl": "https://n8n.example.com/workflow/aigen-main/executions/231",
     "requestId": REQUEST_ID,

@@ -46,8 +46,11 @@ class N8nFailure(WireModel):
     execution_id: Text = Field(None, description="the execution's id, a text")
     execution_url: Link = Field(None, description="where people see the execution, an http or https address")
     node: Text = Field(None, description="the node that ran last, a text")
-    request_id: MaybeUuid = Field(None, description="the UUID of the request, as far as it is known")
+    request_id: MaybeUuid = Field(
+        None, description="the UUID of the request; without it, the request is found by `executionId`"
+    )
     correlation_id: MaybeUuid = Field(None, description="the correlationId of the request, as far as it is known")
+    error_name: Text = Field(None, description="the class of N8N's error, such as `WorkflowCrashedError`")
     error_message: Annotated[str, AfterValidator(storable)] = Field(description="a text that says what happened")
     result: dict[str, Any] | None = Field(
         None, description="EVT-AIG-002 or EVT-AIG-003 that could not be delivered, without the image"

@@ -30,6 +30,9 @@ class Cause(StrEnum):
     CALLBACK_QUARANTINED = "callback_quarantined"
     """N8N sent something that could not be used."""
 
+    EXECUTION_LOST = "execution_lost"
+    """N8N died or was stopped while it worked on requests. They were sent again, or failed after two resends."""
+
     WORKFLOW_FAILED = "workflow_failed"
     """N8N says itself that an execution failed, or that it has a result which it could not deliver."""
 
@@ -84,6 +87,11 @@ ADVICE: Mapping[Cause, Advice] = {
     Cause.CALLBACK_QUARANTINED: Advice(
         "Callbacks could not be used and are kept",
         "aigen-bridge dead-letters list --kind callback, then replay or discard each",
+    ),
+    Cause.EXECUTION_LOST: Advice(
+        "N8N lost executions; their requests were sent again, each at most twice",
+        "find out why N8N died (memory, a restart); aigen-bridge dead-letters list --kind n8n shows the requests that "
+        "failed, aigen-bridge dead-letters replay sends one again",
     ),
     Cause.WORKFLOW_FAILED: Advice(
         "N8N could not finish or deliver what it was asked for",

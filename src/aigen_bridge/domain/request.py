@@ -17,7 +17,8 @@ class Status(StrEnum):
     """Accepted and stored, a `dispatch` entry is live. N8N's 2xx moves it on; so does an early callback."""
 
     DISPATCHED = "dispatched"
-    """N8N has taken it and a callback deadline runs. The callback moves it on, or the deadline fails it."""
+    """N8N has taken it and a callback deadline runs. The callback moves it on, or the deadline fails it. When N8N says
+    that it lost the execution, it is queued again."""
 
     RECEIVED = "received"
     """N8N sent a temporary URL, a `fetch` entry is live. The fetched image completes it."""
@@ -65,11 +66,13 @@ class FailureCode(StrEnum):
     IMAGE_FETCH_FAILED = "image_fetch_failed"
     IMAGE_REJECTED = "image_rejected"
     TIMED_OUT = "timed_out"
+    EXECUTION_LOST = "execution_lost"
+    WORKFLOW_FAILED = "workflow_failed"
 
 
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.DISPATCHED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
-    Status.DISPATCHED: frozenset({Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
+    Status.DISPATCHED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.RECEIVED: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.COMPLETED: frozenset(),
     Status.FAILED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED}),  # only failures of ours

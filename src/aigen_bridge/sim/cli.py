@@ -58,6 +58,7 @@ def n8n(
     no_webhook_seconds: Annotated[
         float, typer.Option(help="Then: seconds in which the webhook is not registered (404).", min=0)
     ] = 0.0,
+    executions: Annotated[Path | None, typer.Option(help="File of running executions: dead ones are reported.")] = None,
 ) -> None:
     """N8N with the workflow: webhook, AI call, callback with retries.
 
@@ -77,6 +78,7 @@ def n8n(
         ack_seconds=ack_seconds,
         starting_seconds=starting_seconds,
         no_webhook_seconds=no_webhook_seconds,
+        executions_path=executions,
     )
     _run(N8nSimulator(settings), host, port, "/webhook/aigen/v1/generate")
 

@@ -51,6 +51,8 @@ class FaultKind(StrEnum):
     """N8N, `callback`: followed by a failed event for the same request."""
     LOSE_CALLBACK = "lose_callback"
     """N8N, `callback`: the execution dies without a trace, as when N8N is killed."""
+    WORKFLOW_BUG = "workflow_bug"
+    """N8N, `callback`: the workflow crashes after it has asked whether the image is wanted, and N8N reports that."""
     AI_ERROR = "ai_error"
     """N8N, `callback`: the AI service failed with code `name` and message `detail`."""
     CALLBACK_FIRST = "callback_first"

@@ -20,6 +20,7 @@ from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.n8n_bridge import BridgeLine
 from aigen_bridge.sim.n8n_callbacks import Attempt, CallbackSender, Undelivered
 from aigen_bridge.sim.n8n_execution import Start, Workflow
+from aigen_bridge.sim.n8n_journal import Journal
 from aigen_bridge.sim.n8n_pictures import PictureMaker
 from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
 from aigen_bridge.sim.n8n_startup import WEBHOOK, Restart, Startup, no_route, not_registered
@@ -51,6 +52,7 @@ class N8nSimulator(Simulator):
         self._slots = asyncio.Semaphore(settings.max_executions)
         self._running: set[asyncio.Task[None]] = set()
         self._startup = Startup(clock)
+        self._begun = Journal(settings.executions_path)
         super().__init__(seed=settings.seed, clock=clock)
 
     @property
@@ -106,16 +108,16 @@ class N8nSimulator(Simulator):
 
     async def open(self) -> None:
         """Publish the workflow; a simulator that was closed can be served again and keeps its records."""
-        self._start(Restart())
         no_limit = httpx.Limits(max_connections=None)
         self._http = httpx.AsyncClient(verify=_trusted(), trust_env=False, limits=no_limit)
         pictures = PictureMaker(self.settings, self._http, self._files)
         sender = CallbackSender(self.settings, self._http, self.clock, self.attempts)
         line = BridgeLine(self.settings, self._http, self.clock)
         self._workflow = Workflow(self.settings, self.faults, pictures, sender, line, self.dead)
+        self._start(Restart())
 
     async def close(self) -> None:
-        """Cancel what runs, as a killed N8N does, and close the connections."""
+        """Cancel what runs, as a killed N8N does, and close the connections. Its next start reports what died."""
         await self._kill()
         await self._http.aclose()
 
@@ -125,6 +127,8 @@ class N8nSimulator(Simulator):
             starting=self.settings.starting_seconds if starting is None else starting,
             unregistered=self.settings.no_webhook_seconds if unregistered is None else unregistered,
         )
+        for execution_id in self._begun.unfinished():
+            self._spawn(self._workflow.report_crash(execution_id))
 
     async def _kill(self) -> None:
         for task in self._running:
@@ -155,7 +159,9 @@ class N8nSimulator(Simulator):
     async def _execute(self, start: Start, answered: asyncio.Event) -> None:
         await answered.wait()
         async with self._slots:
+            self._begun.begin(start.execution_id)
             await self._workflow.execute(start)
+            self._begun.end(start.execution_id)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

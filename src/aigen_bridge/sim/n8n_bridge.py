@@ -20,6 +20,13 @@ HOPELESS = frozenset({400, 404, 413, 415, 422})
 IMAGE_FIELDS = frozenset({"imageData", "imageUrl"})
 
 
+class WorkflowCrashedError(Exception):
+    """What N8N says of an execution that it finds dead when it starts."""
+
+    def __init__(self) -> None:
+        super().__init__("Workflow did not finish, possible out-of-memory issue")
+
+
 class BridgeLine:
     """The workflows' line to the bridge that they are set up for; silent when there is none."""
 
@@ -29,7 +36,7 @@ class BridgeLine:
         self._clock = clock
         self._credentials = Credentials(settings.callback_key, settings.signing_secret)
 
-    async def wants(self, order: Order, trace: Mapping[str, str]) -> bool:
+    async def wants(self, order: Order, trace: Mapping[str, str], execution_id: str) -> bool:
         """Ask before the image is paid for; when the bridge cannot say, it is wanted.
 
         Raises `StoppedError` for a request that the bridge does not know.
@@ -39,7 +46,8 @@ class BridgeLine:
         url = self._url(WANTED.format(request_id=order.request_id))
         headers = {"X-API-Key": self._credentials.key, "X-Correlation-ID": order.correlation_id, **trace}
         try:
-            answer = await self._http.get(url, headers=headers, timeout=self._settings.ask_timeout)
+            known = {"executionId": execution_id}
+            answer = await self._http.get(url, params=known, headers=headers, timeout=self._settings.ask_timeout)
         except httpx.TransportError:
             return True
         said = _object(answer)
@@ -54,12 +62,14 @@ class BridgeLine:
         told = f"{last.status} {last.error}" if last.status else f"no answer ({last.error})"
         message = f"The callback could not be delivered in {last.number} tries. Last: {told}"
         result = {name: value for name, value in event.items() if name not in IMAGE_FIELDS}
-        await self._tell(_report(event, message) | {"result": result}, letter.callback.image)
+        report = _report(event, message, uuid4().hex)
+        await self._tell(report | {"result": result}, letter.callback.image)
 
-    async def tell(self, error: Exception) -> None:
-        """Tell operations of an execution that failed."""
+    async def tell(self, error: Exception, execution_id: str) -> None:
+        """Tell operations of an execution that failed. Only a workflow that stopped itself knows more than its id."""
         known = error.known if isinstance(error, StoppedError) else {}
-        await self._tell(_report(known, str(error)), None)
+        report = _report(known, str(error), execution_id) | {"errorName": type(error).__name__}
+        await self._tell(report, None)
 
     async def _tell(self, report: dict[str, Any], image: bytes | None) -> None:
         if self._settings.bridge_url is None:
@@ -96,8 +106,7 @@ class BridgeLine:
         return str(self._settings.bridge_url).rstrip("/") + path
 
 
-def _report(known: Mapping[str, Any], message: str) -> dict[str, Any]:
-    execution = uuid4().hex
+def _report(known: Mapping[str, Any], message: str, execution: str) -> dict[str, Any]:
     return {
         "workflow": "aigen-main",
         "workflowVersion": WORKFLOW_VERSION,

@@ -1,11 +1,12 @@
 """One run of the workflow, from the event to the callback, with what shall go wrong on the way."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 from aigen_bridge.sim.faults import Fault, FaultKind, Faults
-from aigen_bridge.sim.n8n_bridge import BridgeLine
+from aigen_bridge.sim.n8n_bridge import BridgeLine, WorkflowCrashedError
 from aigen_bridge.sim.n8n_callbacks import CallbackSender, Credentials, Undelivered
 from aigen_bridge.sim.n8n_order import Order, checked
 from aigen_bridge.sim.n8n_pictures import GenerationError, PictureMaker, distorted
@@ -26,6 +27,7 @@ CALLBACK_KINDS = frozenset(
         FaultKind.DUPLICATE,
         FaultKind.CONTRADICT,
         FaultKind.LOSE_CALLBACK,
+        FaultKind.WORKFLOW_BUG,
         FaultKind.AI_ERROR,
     }
 )
@@ -42,6 +44,8 @@ class Start:
     """Where the webhook's caller reached this N8N."""
     trace: dict[str, str]
     """The inbound trace header, if any."""
+    execution_id: str = field(default_factory=lambda: uuid4().hex)
+    """As N8N numbers it; unique among all simulators of a test."""
 
 
 class Workflow:
@@ -72,10 +76,14 @@ class Workflow:
         try:
             callback = await self._callback(start, fault)
         except Exception as error:  # noqa: BLE001 - N8N, too, hands every failed execution to the error workflow
-            await self._line.tell(error)
+            await self._line.tell(error, start.execution_id)
             return
         if callback is not None:
             await self._deliver_with(fault, callback)
+
+    async def report_crash(self, execution_id: str) -> None:
+        """Tell operations of an execution that was found dead when N8N started: nothing but its id is known."""
+        await self._line.tell(WorkflowCrashedError(), execution_id)
 
     async def deliver(self, callback: Callback, fault: Fault | None = None) -> None:
         """Send one callback; what nobody takes becomes a dead letter."""
@@ -90,8 +98,10 @@ class Workflow:
         order = checked(start.event, self._settings.bridge_url, self._settings.loras)
         if not isinstance(order, Order):
             return refused(order, style, start.trace)
-        if not await self._line.wants(order, start.trace):
+        if not await self._line.wants(order, start.trace, start.execution_id):
             return None
+        if fault is not None and fault.kind is FaultKind.WORKFLOW_BUG:
+            raise TypeError("nobody is not defined")
         if fault is not None and fault.kind is FaultKind.AI_ERROR:
             code, message = fault.name or "ai_error", fault.detail or "The AI service failed"
             return failed(order, code, message, style, start.trace)

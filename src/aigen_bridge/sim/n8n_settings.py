@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from aigen_bridge.sim.drawing import ImageFormat
@@ -63,6 +64,9 @@ class N8nSettings:
     """Seconds that one callback may take."""
     max_executions: int = 50
     """Executions at once; the others wait."""
+    executions_path: Path | None = None
+    """File that keeps which executions run, so that a killed simulator reports the dead ones at its next start. None:
+    a simulator that is closed and served again in one process remembers them."""
     seed: int = 0
     """Of faults that happen by chance, and of pictures for requests without a seed."""
 

@@ -128,7 +128,7 @@ async def make(
 async def move(
     connection: AsyncConnection, changes: Sequence[Change], deadlines: Deadlines, content: bytes | None = None
 ) -> dict[UUID, int]:
-    """As `make`, for changes that are no failures of ours.
+    """As `make`, but without the incident of a failure of ours.
 
     One statement, which may be a transaction by itself when each change names the version that it read. What others
     owed while it waited for them it does not see: it finds another version then, or violates `is_owed_twice`.

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.errors import ContradictionError
@@ -83,17 +83,36 @@ class Operations:
             await record(connection, deed, "discard", f"entry-{number}", found[1])
             return Handled(found[1])
 
+    async def send_again(
+        self, number: int, request_id: UUID, deed: Deed, *, delay: timedelta = timedelta(0)
+    ) -> ImageRequest | None:
+        """Send the request of a failed execution again, and close N8N's report of it. None: it was not open."""
+        async with self._database.transaction() as connection:
+            await changes.lock(connection, [request_id])
+            if not await _close(connection, number, "replayed"):
+                return None
+            await self._queue_again(connection, request_id, deed, delay)
+            await record(connection, deed, "replay", f"callback-{number}", request_id)
+            return await _read(connection, request_id)
+
+    async def _queue_again(self, connection: AsyncConnection, request_id: UUID, deed: Deed, delay: timedelta) -> None:
+        change = Change(
+            request_id=request_id,
+            before=frozenset({Status.FAILED}),
+            after=Status.QUEUED,
+            note=f"replayed by {deed.by}",
+            delay=delay,
+        )
+        if not await changes.make(connection, [change], self._deadlines):
+            raise ContradictionError(
+                "request_moved_on", f"Request {request_id} has not failed at the bridge; there is nothing to replay."
+            )
+
     async def close_callback(self, number: int, state: str, deed: Deed) -> bool:
         """Mark a quarantined callback `replayed` or `discarded`."""
-        statement = (
-            quarantine.update()
-            .where(quarantine.c.id == number, quarantine.c.state == "open")
-            .values(state=state, handled_at=func.now())
-            .returning(quarantine.c.request_id)
-        )
         action = "replay" if state == "replayed" else "discard"
         async with self._database.transaction() as connection:
-            row = (await connection.execute(statement)).one_or_none()
+            row = await _close(connection, number, state)
             if row is not None:
                 await record(connection, deed, action, f"callback-{number}", row.request_id)
         return row is not None
@@ -138,6 +157,18 @@ class Operations:
             raise ContradictionError(
                 "request_moved_on", f"Request {request.request_id} is {request.status}; there is nothing to replay."
             )
+
+
+async def _close(connection: AsyncConnection, number: int, state: str) -> Row[tuple[UUID | None]] | None:
+    """Close an open callback; its row, or None when it was not open."""
+    statement = (
+        quarantine.update()
+        .where(quarantine.c.id == number, quarantine.c.state == "open")
+        .values(state=state, handled_at=func.now())
+        .returning(quarantine.c.request_id)
+    )
+    row: Row[tuple[UUID | None]] | None = (await connection.execute(statement)).one_or_none()
+    return row
 
 
 async def _read(connection: AsyncConnection, request_id: UUID) -> ImageRequest:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.store import incidents
@@ -56,18 +57,9 @@ class Quarantine:
 
     async def keep(self, refused: RefusedCallback) -> int:
         """Keep a callback; the same one again is counted, not kept twice. Returns its number."""
-        row = {name: getattr(refused, name) for name in RefusedCallback.__slots__}
-        row["headers"] = dict(refused.headers)
-        row["fingerprint"] = _fingerprint(refused)
-        statement = insert(quarantine).values(row)
-        statement = statement.on_conflict_do_update(
-            index_elements=["fingerprint"],
-            index_where=text("state = 'open'"),
-            set_={"times_seen": quarantine.c.times_seen + 1, "seen_at": func.now()},
-        )
         async with self._database.transaction() as connection:
-            number = int((await connection.execute(statement.returning(quarantine.c.id))).scalar_one())
-            await incidents.note(connection, [_occurrence(refused, number)], self._deadlines.digest)
+            number = await keep(connection, refused)
+            await incidents.note(connection, [occurrence(refused, number)], self._deadlines.digest)
             return number
 
     async def get(self, number: int) -> QuarantinedCallback | None:
@@ -77,14 +69,33 @@ class Quarantine:
         return _callback(row) if row else None
 
 
-def _occurrence(refused: RefusedCallback, number: int) -> Occurrence:
+async def keep(connection: AsyncConnection, refused: RefusedCallback, state: str = "open") -> int:
+    """Keep a callback in the caller's transaction; `state` other than `open` if no person has to see to it."""
+    row = {name: getattr(refused, name) for name in RefusedCallback.__slots__}
+    row["headers"] = dict(refused.headers)
+    row["fingerprint"] = _fingerprint(refused)
+    row |= {"state": state, "handled_at": None if state == "open" else func.now()}
+    statement = insert(quarantine).values(row)
+    statement = statement.on_conflict_do_update(
+        index_elements=["fingerprint"],
+        index_where=text("state = 'open'"),
+        set_={"times_seen": quarantine.c.times_seen + 1, "seen_at": func.now()},
+    )
+    return int((await connection.execute(statement.returning(quarantine.c.id))).scalar_one())
+
+
+def occurrence(refused: RefusedCallback, number: int) -> Occurrence:
+    """What people are told of it."""
     detail = f"callback-{number} from {refused.client}: {refused.error_detail}"
     cause = Cause.WORKFLOW_FAILED if refused.version == FROM_N8N else Cause.CALLBACK_QUARANTINED
     return Occurrence(cause, detail, refused.request_id)
 
 
 def _fingerprint(refused: RefusedCallback) -> bytes:
-    digest = hashlib.sha256(f"{refused.client} {refused.version} {refused.error_code}\n".encode())
+    kind = f"{refused.client} {refused.version} {refused.error_code}"
+    if refused.version == FROM_N8N:  # a reset N8N numbers its executions anew: the same words, about another request
+        kind += f" {refused.request_id}"
+    digest = hashlib.sha256(f"{kind}\n".encode())
     for part in (refused.payload, refused.image or b""):
         digest.update(hashlib.sha256(part).digest())
     return digest.digest()

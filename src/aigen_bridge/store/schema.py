@@ -27,6 +27,7 @@ from aigen_bridge.store.schema_incidents import destinations, incidents, occurre
 __all__ = [
     "attempts",
     "destinations",
+    "executions",
     "images",
     "incidents",
     "metadata",
@@ -166,6 +167,18 @@ attempts = Table(
     CheckConstraint(one_of("outcome", ATTEMPT_OUTCOMES), name="outcome"),
     Index("attempts_request_idx", "request_id"),
     Index("attempts_entry_idx", "entry_id"),
+)
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("execution_id", Text, primary_key=True),  # as N8N numbers them; a reset N8N begins again
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), nullable=False),
+    Column("version", Integer, nullable=False),  # of the request when the execution asked
+    Column("letter", BigInteger),  # what N8N's report that it failed became, in `quarantine`
+    moment("noted_at", required=True),
+    Index("executions_request_idx", "request_id"),
+    Index("executions_noted_idx", "noted_at"),
 )
 
 operations = Table(

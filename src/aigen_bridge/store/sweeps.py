@@ -26,6 +26,33 @@ _OVERDUE = text("""
     FOR NO KEY UPDATE SKIP LOCKED
 """)
 
+BEGINS_WITHIN = "30 seconds"
+"""An execution of a workflow that notes its id (`wanted`) does so within a second or two of the acknowledgement."""
+
+_UNBEGUN = text(f"""
+    SELECT r.request_id FROM requests AS r
+    WHERE r.status = 'dispatched' AND r.callback_deadline_at IS NOT NULL
+        AND r.dispatched_at < now() - interval '{BEGINS_WITHIN}'
+        AND EXISTS (  -- N8N was away after it took the request
+            SELECT FROM incidents AS i WHERE i.cause = 'n8n_down' AND i.seen_at > r.dispatched_at
+        )
+        AND NOT EXISTS (
+            SELECT FROM executions AS e WHERE e.request_id = r.request_id AND e.version >= coalesce((
+                SELECT max(version) FROM request_changes AS c WHERE c.request_id = r.request_id AND c.status = 'queued'
+            ), 1)
+        )
+        AND EXISTS (  -- the workflow is one that notes its executions
+            SELECT FROM executions AS e WHERE e.noted_at > r.dispatched_at - interval '1 day'
+        )
+        AND :resends > (
+            SELECT count(*) FROM request_changes AS q
+            JOIN request_changes AS d ON d.request_id = q.request_id AND d.version = q.version - 1
+            WHERE q.request_id = r.request_id AND q.status = 'queued' AND d.status = 'dispatched'
+        )
+    ORDER BY r.request_id LIMIT :batch
+    FOR NO KEY UPDATE OF r SKIP LOCKED
+""")  # noqa: S608 - a constant of ours
+
 _FORGOTTEN = text(f"""
     WITH forgotten AS (
         SELECT r.request_id, r.updated_at,
@@ -85,6 +112,19 @@ class Sweeps:
             overdue = (await connection.execute(_OVERDUE, {"batch": BATCH})).scalars().all()
             await changes.make(connection, [failed(request_id) for request_id in overdue], self._deadlines)
         return list(overdue)
+
+    async def send_again(self, unbegun: Callable[[UUID], Change], resends: int) -> list[UUID]:
+        """Make the move `unbegun` says for requests that N8N took before an outage and never began, at most `BATCH`.
+
+        At most `resends` times for a request.
+        """
+        async with self._database.transaction() as connection:
+            wanted = {"batch": BATCH, "resends": resends}
+            changed = [unbegun(each) for each in (await connection.execute(_UNBEGUN, wanted)).scalars()]
+            await changes.make(connection, changed, self._deadlines)
+            lost = [Occurrence(Cause.EXECUTION_LOST, change.note or "", change.request_id) for change in changed]
+            await incidents.note(connection, lost, self._deadlines.digest)
+        return [change.request_id for change in changed]
 
     async def reconcile(self) -> list[Repair]:
         """Every request that has not ended has a live entry or a running deadline, and Odoo is owed every ending.

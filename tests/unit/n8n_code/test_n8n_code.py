@@ -235,12 +235,14 @@ def test_a_failed_execution_starts_over_when_a_person_retries_it() -> None:
 
 def test_the_dead_letters_pass_over_what_is_seen_to() -> None:
     def failure(message: str) -> dict[str, Any]:
-        return {"json": {"workflow": {"name": "aigen-main"}, "execution": {"id": "3", "error": {"message": message}}}}
+        error = {"message": message, "name": "TypeError"}
+        return {"json": {"workflow": {"name": "aigen-main"}, "execution": {"id": "3", "error": error}}}
 
     failures = failure("Not delivered [seen to]"), failure("x is not a function"), {"json": {}}
     seen_to, crash, wordless = run("dead-letter/describe-what-happened", *failures)
     assert [one["json"]["isNews"] for one in (seen_to, crash, wordless)] == [False, True, True]
-    assert crash["json"]["report"]["errorMessage"] == "x is not a function"
+    told = crash["json"]["report"]
+    assert (told["errorMessage"], told["errorName"]) == ("x is not a function", "TypeError")
     assert wordless["json"]["report"]["errorMessage"] == "The execution failed without a word."
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from aigen_bridge.api.auth import MAY_REPORT, Caller, check_signature
@@ -17,8 +17,17 @@ from aigen_bridge.contracts.resources import CallbackReceipt, Wanted
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
 from aigen_bridge.domain.callback import is_wanted
 from aigen_bridge.domain.errors import UnknownRequestError
+from aigen_bridge.pipeline.execution import note_execution
 
 router = APIRouter(prefix=PREFIX, tags=["callback"])
+ExecutionId = Annotated[
+    str | None,
+    Query(
+        alias="executionId",
+        description="N8N's `$execution.id`. It is noted, so that a report that this execution died finds its request. "
+        "More than 200 characters are ignored.",
+    ),
+]
 
 EXAMPLES = {
     "EVT-AIG-002": {"value": examples.COMPLETED},
@@ -53,7 +62,7 @@ async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], p
     response_model=Wanted,
     responses=problems(401, 403, 404, 422, 429, 503),
 )
-async def read_wanted(request_id: RequestId, parts: Parts) -> Response:
+async def read_wanted(request_id: RequestId, parts: Parts, execution_id: ExecutionId = None) -> Response:
     """For N8N, before it pays for an image: false once the request was cancelled, or has its result already.
 
     Says nothing else about the request, so that N8N's key need not read what people asked for.
@@ -61,5 +70,6 @@ async def read_wanted(request_id: RequestId, parts: Parts) -> Response:
     found = await parts.requests.get(request_id)
     if found is None:
         raise UnknownRequestError(request_id)
+    await note_execution(parts.executions, request_id, execution_id)
     answer = Wanted(request_id=request_id, status=found.status, wanted=is_wanted(found))
     return Response(answer.model_dump_json(by_alias=True), media_type="application/json")

@@ -1,0 +1,155 @@
+"""Which execution of N8N works on which request, and what happens when N8N reports that one failed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy import Row, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aigen_bridge.domain.execution import Standing, Verdict
+from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.request import Change, FailureCode, ImageRequest, Status
+from aigen_bridge.store import changes, incidents, quarantine
+from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.quarantine import RefusedCallback
+from aigen_bridge.store.requests import to_request
+from aigen_bridge.store.schema import requests
+
+_NOTE = text("""
+    INSERT INTO executions AS e (execution_id, request_id, version)
+    SELECT :execution_id, request_id, version FROM requests WHERE request_id = :request_id
+    ON CONFLICT (execution_id) DO UPDATE SET
+        request_id = excluded.request_id,
+        version = excluded.version,
+        letter = CASE WHEN e.request_id = excluded.request_id THEN e.letter END,
+        noted_at = now()
+""")
+
+_FIND = text("SELECT request_id, letter FROM executions WHERE execution_id = :execution_id")
+
+_STANDING = text("""
+    WITH sent AS (  -- the versions with which it was last queued, and last failed
+        SELECT coalesce(max(version) FILTER (WHERE status = 'queued'), 1) AS queued,
+            coalesce(max(version) FILTER (WHERE status = 'failed'), 0) AS failed
+        FROM request_changes WHERE request_id = :request_id
+    )
+    SELECT
+        (SELECT e.execution_id FROM executions AS e
+         WHERE e.request_id = :request_id AND e.version >= sent.queued
+         ORDER BY e.noted_at DESC, e.execution_id DESC LIMIT 1) AS latest,
+        (SELECT count(*) FROM request_changes AS q
+         JOIN request_changes AS d ON d.request_id = q.request_id AND d.version = q.version - 1
+         WHERE q.request_id = :request_id AND q.version > sent.failed
+            AND q.status = 'queued' AND d.status = 'dispatched') AS resends
+    FROM sent
+""")
+
+_SEEN_AGAIN = text("""
+    UPDATE quarantine SET times_seen = times_seen + 1, seen_at = now() WHERE id = :letter RETURNING id
+""")
+
+_TIE = text("""
+    UPDATE executions SET letter = :letter WHERE execution_id = :execution_id AND request_id = :request_id
+""")
+
+Judge = Callable[[ImageRequest, Standing], Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A report is stored. `letter` is its number in quarantine, `is_open` whether a person has to see to it.
+
+    `change` is the move that it caused, `is_repeat` whether it was known.
+    """
+
+    letter: int
+    request_id: UUID | None
+    is_open: bool
+    change: Change | None = None
+    is_repeat: bool = False
+
+
+class Executions:
+    """The executions in PostgreSQL."""
+
+    def __init__(self, database: Database, deadlines: Deadlines) -> None:
+        self._database = database
+        self._deadlines = deadlines
+
+    async def note(self, execution_id: str, request_id: UUID) -> None:
+        """Note which request an execution works on; of two with one id, the later counts."""
+        async with self._database.writing() as connection:
+            await connection.execute(_NOTE, {"execution_id": execution_id, "request_id": request_id})
+
+    async def request_of(self, execution_id: str) -> UUID | None:
+        """The request that an execution works on, as far as it was noted."""
+        async with self._database.reading() as connection:
+            row = (await connection.execute(_FIND, {"execution_id": execution_id})).one_or_none()
+        return row.request_id if row else None
+
+    async def report(self, report: RefusedCallback, execution_id: str, judge: Judge) -> Reported:
+        """Keep N8N's report that an execution failed, and make the move that `judge` says, in one transaction.
+
+        A report on an execution whose failure is known already is counted and changes nothing.
+        """
+        async with self._database.transaction() as connection:
+            noted = (await connection.execute(_FIND, {"execution_id": execution_id})).one_or_none()
+            request_id = report.request_id or (noted.request_id if noted else None)
+            report = replace(report, request_id=request_id)
+            if request_id is None:
+                return await self._keep(connection, report, None)
+            await changes.lock(connection, [request_id])
+            noted = (await connection.execute(_FIND, {"execution_id": execution_id})).one_or_none()
+            if known := await _seen_again(connection, noted, request_id):
+                return Reported(known, request_id, is_open=False, is_repeat=True)
+            verdict = await _judged(connection, request_id, execution_id, noted, judge)
+            kept = await self._keep(connection, report, verdict)
+            tied = {"letter": kept.letter, "execution_id": execution_id, "request_id": request_id}
+            await connection.execute(_TIE, tied)
+            return kept
+
+    async def _keep(self, connection: AsyncConnection, report: RefusedCallback, verdict: Verdict | None) -> Reported:
+        change = verdict.change if verdict else None
+        moved = await changes.move(connection, [change] if change else [], self._deadlines)
+        change = change if moved else None
+        is_open = verdict is None or verdict.needs_person
+        state = "open" if is_open else "discarded" if change is None else "replayed"
+        letter = await quarantine.keep(connection, report, state)
+        if is_open or change:
+            told = _occurrence(report, letter, change)
+            await incidents.note(connection, [told], self._deadlines.digest)
+        return Reported(letter, report.request_id, is_open, change)
+
+
+async def _seen_again(connection: AsyncConnection, noted: Row[tuple[UUID, int]] | None, request_id: UUID) -> int | None:
+    """Count a repeated report; None if it is the first."""
+    if noted is None or noted.letter is None or noted.request_id != request_id:
+        return None
+    seen: int | None = await connection.scalar(_SEEN_AGAIN, {"letter": noted.letter})
+    return seen
+
+
+async def _judged(
+    connection: AsyncConnection,
+    request_id: UUID,
+    execution_id: str,
+    noted: Row[tuple[UUID, int]] | None,
+    judge: Judge,
+) -> Verdict | None:
+    found = (await connection.execute(select(requests).where(requests.c.request_id == request_id))).one_or_none()
+    if found is None:
+        return None
+    facts = (await connection.execute(_STANDING, {"request_id": request_id})).one()
+    is_known = noted is not None and noted.request_id == request_id
+    # One that never asked (an older workflow) but names the request counts, unless another one has asked.
+    is_latest = facts.latest == execution_id if is_known else noted is None and facts.latest is None
+    return judge(to_request(found), Standing(is_known, is_latest, facts.resends))
+
+
+def _occurrence(report: RefusedCallback, letter: int, change: Change | None) -> Occurrence:
+    if change is None or change.error_code == FailureCode.WORKFLOW_FAILED:
+        return quarantine.occurrence(report, letter)
+    done = change.note if change.after is Status.QUEUED else f"callback-{letter}: {change.error_message}"
+    return Occurrence(Cause.EXECUTION_LOST, done or "", change.request_id)

@@ -1,0 +1,359 @@
+"""N8N reports an execution as failed: its request is found by the execution's id and does not wait for the deadline."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from sqlalchemy import text
+from test_n8n_failures import DEAD_LETTERS, letters, replay, report, tell, undelivered
+
+from aigen_bridge.domain.execution import RESENDS, never_began
+from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.sweeps import Sweeps
+from callbacks import completed, failed
+from callbacks import report as call_back
+from stage import REQUESTS, Stage
+
+CRASH = "Workflow did not finish, possible out-of-memory issue"
+
+
+@pytest.fixture
+async def silent(stage: Stage) -> Stage:
+    """An N8N that takes everything and reports nothing by itself."""
+    stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+    return stage
+
+
+async def ask_wanted(stage: Stage, asked: dict[str, Any], execution_id: str, **query: str) -> httpx.Response:
+    """As the workflow does when execution `execution_id` begins."""
+    url = f"{REQUESTS}/{asked['requestId']}/wanted"
+    params = {"executionId": execution_id} | query
+    return await stage.api.get(url, params=params, headers=stage.as_client("n8n"))
+
+
+async def crashed(stage: Stage, execution_id: str, **fields: Any) -> httpx.Response:
+    """What N8N's error workflow reports when N8N finds an execution dead at its start."""
+    told = {"executionId": execution_id, "errorMessage": CRASH, "node": "Ask the AI service"}
+    return await tell(stage, report(**told | fields))
+
+
+async def taken(stage: Stage, times: int = 1) -> None:
+    """Wait until N8N has taken the webhook so many times."""
+    async with asyncio.timeout(20):
+        while len(stage.chain.n8n.calls.to("webhook")) < times:
+            await asyncio.sleep(0.02)
+
+
+async def dispatched(stage: Stage, times: int = 1) -> dict[str, Any]:
+    """A request that N8N has taken, in execution `first` if nothing else is said."""
+    asked = await stage.ask()
+    await stage.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+    await ask_wanted(stage, asked, "first")
+    await taken(stage, times)
+    return asked
+
+
+async def again(stage: Stage, asked: dict[str, Any], times: int) -> None:
+    """Wait until the request was sent once more and is dispatched."""
+    await taken(stage, times)
+    await stage.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+
+
+async def notes(stage: Stage, asked: dict[str, Any]) -> list[tuple[str, str | None]]:
+    url = f"{REQUESTS}/{asked['requestId']}/timeline"
+    entries = (await stage.api.get(url, headers=stage.as_client("odoo"))).json()["entries"]
+    return [(e["status"], e.get("note")) for e in entries if "version" in e]
+
+
+async def test_a_request_whose_execution_died_is_sent_again_at_once(silent: Stage) -> None:
+    asked = await dispatched(silent)
+    told = await crashed(silent, "first")
+    await again(silent, asked, 2)
+
+    assert told.status_code == 202
+    assert told.json()["requestId"] == asked["requestId"]
+    assert ("queued", "N8N lost execution first; sent again") in await notes(silent, asked)
+    assert await letters(silent) == []
+
+
+async def test_the_execution_that_replaces_it_delivers(silent: Stage, png: bytes) -> None:
+    asked = await dispatched(silent)
+    await crashed(silent, "first")
+    await again(silent, asked, 2)
+    await ask_wanted(silent, asked, "second")
+    await call_back(silent, completed(asked, png))
+    assert (await silent.until_delivered(asked["requestId"]))["status"] == "completed"
+
+
+async def test_a_late_callback_of_the_lost_execution_wins_and_the_next_one_is_told(silent: Stage, png: bytes) -> None:
+    asked = await dispatched(silent)
+    await crashed(silent, "first")
+    await call_back(silent, completed(asked, png))
+    ended = await silent.until_delivered(asked["requestId"])
+    assert ended["status"] == "completed"
+    assert (await ask_wanted(silent, asked, "second")).json()["wanted"] is False
+
+
+async def test_the_same_report_again_sends_nothing_again(silent: Stage) -> None:
+    """N8N repeats it while no answer comes, and at each of its starts as long as its log knows the execution."""
+    asked = await dispatched(silent)
+    first, *others = await asyncio.gather(*(crashed(silent, "first") for _ in range(4)))
+    await again(silent, asked, 2)
+    await ask_wanted(silent, asked, "second")
+    late = await crashed(silent, "first", errorName="WorkflowCrashedError")
+    await asyncio.sleep(0.3)
+    assert {answer.json()["id"] for answer in (*others, late)} == {first.json()["id"]}
+    assert len(silent.chain.n8n.calls.to("webhook")) == 2
+
+
+async def test_it_is_sent_again_twice_and_then_fails_at_once(silent: Stage) -> None:
+    asked = await dispatched(silent)
+    for number, execution in enumerate(["first", "second", "third"]):
+        await ask_wanted(silent, asked, execution)
+        await crashed(silent, execution)
+        if number < RESENDS:
+            await again(silent, asked, number + 2)
+    ended = await silent.until_delivered(asked["requestId"])
+
+    assert (ended["status"], ended["errorCode"]) == ("failed", "execution_lost")
+    [letter] = await letters(silent, kind="n8n")
+    assert letter["requestId"] == asked["requestId"]
+    assert silent.chain.odoo.records[asked["requestId"]].error_code == "execution_lost"
+
+
+async def test_a_bug_of_the_workflow_ends_the_request_at_once(silent: Stage) -> None:
+    asked = await dispatched(silent)
+    await crashed(silent, "first", errorMessage="x is not a function", errorName="TypeError")
+    ended = await silent.until_delivered(asked["requestId"])
+    [letter] = await letters(silent, kind="n8n")
+    assert (ended["errorCode"], ended["errorMessage"]) == (
+        "workflow_failed",
+        "The image service failed: x is not a function",
+    )
+    assert letter["requestId"] == asked["requestId"]
+    assert len(silent.chain.n8n.calls.to("webhook")) == 1
+
+
+@pytest.mark.parametrize("message", ["x is not a function", CRASH])
+async def test_replaying_the_dead_letter_sends_the_request_again(silent: Stage, png: bytes, message: str) -> None:
+    asked = await dispatched(silent)
+    for number, execution in enumerate(["first", "second", "third"]):
+        await ask_wanted(silent, asked, execution)
+        await crashed(silent, execution, errorMessage=message)
+        if message != CRASH:
+            break
+        if number < RESENDS:
+            await again(silent, asked, number + 2)
+    await silent.until_delivered(asked["requestId"])
+    sent = len(silent.chain.n8n.calls.to("webhook"))
+    [letter] = await letters(silent, kind="n8n")
+    replayed = await replay(silent, letter["id"])
+    await again(silent, asked, sent + 1)
+
+    assert (replayed.status_code, replayed.json()["status"]) == (200, "queued")
+    assert ("queued", "replayed by ops") in await notes(silent, asked)
+    assert await letters(silent) == []
+    await ask_wanted(silent, asked, "after the replay")
+    await crashed(silent, "after the replay")  # a replay grants the two resends anew
+    await again(silent, asked, sent + 2)
+    await call_back(silent, completed(asked, png))
+    assert (await silent.until_delivered(asked["requestId"]))["status"] == "completed"
+
+
+async def test_a_late_result_still_wins_and_the_letter_can_then_only_be_discarded(silent: Stage, png: bytes) -> None:
+    asked = await dispatched(silent)
+    await crashed(silent, "first", errorMessage="x is not a function")
+    [letter] = await letters(silent)
+    await call_back(silent, completed(asked, png))
+    refused = await replay(silent, letter["id"])
+    discarded = await silent.api.post(
+        f"{DEAD_LETTERS}/{letter['id']}/discard", json={"reason": "it came"}, headers=silent.as_client("ops")
+    )
+    assert (refused.status_code, refused.json()["code"], discarded.status_code) == (409, "request_moved_on", 200)
+
+
+async def test_an_execution_that_died_after_its_result_needs_nobody(silent: Stage, database: Database) -> None:
+    asked = await dispatched(silent)
+    await call_back(silent, failed(asked))
+    answer = await crashed(silent, "first")
+    async with database.reading() as connection:
+        alerts = await connection.scalar(text("SELECT count(*) FROM incidents"))
+    assert (answer.status_code, answer.json()["requestId"]) == (202, asked["requestId"])
+    assert (await letters(silent), alerts) == ([], 0)
+
+
+async def test_of_two_executions_for_one_request_only_the_later_counts(silent: Stage) -> None:
+    """N8N took the webhook twice, because its first answer was lost."""
+    asked = await dispatched(silent)
+    await ask_wanted(silent, asked, "second")
+    await crashed(silent, "first")
+    await asyncio.sleep(0.3)
+    assert len(silent.chain.n8n.calls.to("webhook")) == 1
+    await crashed(silent, "second")
+    await again(silent, asked, 2)
+    await crashed(silent, "first")
+    await asyncio.sleep(0.3)
+    assert (len(silent.chain.n8n.calls.to("webhook")), await letters(silent)) == (2, [])
+
+
+async def test_an_execution_from_before_a_replay_moves_nothing(silent: Stage) -> None:
+    asked = await dispatched(silent)
+    await crashed(silent, "first", errorMessage="x is not a function")
+    [letter] = await letters(silent)
+    await replay(silent, letter["id"])
+    await again(silent, asked, 2)
+    await crashed(silent, "first")
+    await asyncio.sleep(0.3)
+    assert len(silent.chain.n8n.calls.to("webhook")) == 2
+
+
+async def test_a_report_that_names_another_request_than_the_note_moves_neither(silent: Stage) -> None:
+    one, other = (
+        await dispatched(silent),
+        await dispatched(silent, 2),
+    )  # both in the execution `first`: the later counts
+    await crashed(silent, "first", requestId=one["requestId"])
+    await asyncio.sleep(0.3)
+    [letter] = await letters(silent, kind="n8n")
+    states = [(await silent.read(asked["requestId"]))["status"] for asked in (one, other)]
+    assert (letter["requestId"], states) == (one["requestId"], ["dispatched", "dispatched"])
+
+
+async def test_an_older_workflow_that_notes_nothing_is_served_by_the_id_in_the_report(silent: Stage) -> None:
+    asked = await silent.ask()
+    await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+    await tell(silent, report(requestId=asked["requestId"], executionId="7", errorMessage="It stopped."))
+    assert (await silent.until_delivered(asked["requestId"]))["errorCode"] == "workflow_failed"
+
+
+async def test_a_crash_of_an_execution_that_nobody_noted_is_a_dead_letter_as_before(silent: Stage) -> None:
+    answer = await crashed(silent, "unheard of")
+    [letter] = await letters(silent, kind="n8n")
+    assert (answer.json(), letter["requestId"]) == ({"id": letter["id"], "requestId": None}, None)
+
+
+async def test_an_undelivered_result_moves_nothing_but_is_attributed(silent: Stage, png: bytes) -> None:
+    asked = await dispatched(silent)
+    event = {k: v for k, v in undelivered(asked, png).items() if k != "requestId"} | {"executionId": "first"}
+    await tell(silent, event, png)
+    [letter] = await letters(silent, kind="n8n")
+    now = await silent.read(asked["requestId"])
+    assert (letter["errorCode"], letter["requestId"], now["status"]) == (
+        "n8n_undelivered",
+        asked["requestId"],
+        "dispatched",
+    )
+
+
+async def test_a_reset_n8n_counts_its_executions_anew(silent: Stage) -> None:
+    """The same words about execution 1, but about another request."""
+    before = await dispatched(silent)
+    await crashed(silent, "first")
+    await again(silent, before, 2)
+    after = await dispatched(silent, 3)
+    told = await crashed(silent, "first")
+    await again(silent, after, 4)
+    assert told.json()["requestId"] == after["requestId"]
+    assert ("queued", "N8N lost execution first; sent again") in await notes(silent, after)
+
+
+async def test_people_hear_once_that_n8n_loses_executions(silent: Stage, database: Database) -> None:
+    asked = await dispatched(silent)
+    await crashed(silent, "first")
+    joined = "incidents AS i JOIN occurrences AS o ON o.incident_id = i.id"
+    async with database.reading() as connection:
+        found = await connection.execute(text(f"SELECT i.cause, i.times, o.request_id, o.detail FROM {joined}"))  # noqa: S608
+        row = found.one()
+    assert tuple(row) == ("execution_lost", 1, UUID(asked["requestId"]), "N8N lost execution first; sent again")
+
+
+OUT = """
+    INSERT INTO incidents (cause, times, seen_at) VALUES ('n8n_down', 1, now() - interval '35 seconds')
+    ON CONFLICT DO NOTHING
+"""
+LONG_AGO = "UPDATE requests SET dispatched_at = now() - interval '40 seconds'"
+
+
+async def lapse(database: Database, *statements: str) -> None:
+    """N8N took what is dispatched 40 s ago; the statements say what happened since."""
+    async with database.transaction() as connection:
+        for statement in (LONG_AGO, *statements):
+            await connection.execute(text(statement))
+
+
+async def swept(database: Database) -> list[UUID]:
+    """What the sweep sends again."""
+    return await Sweeps(database, Deadlines(timedelta(minutes=10), timedelta(hours=1))).send_again(never_began, RESENDS)
+
+
+async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: Stage, database: Database) -> None:
+    """It acknowledges the webhook and is gone before the workflow begins; nobody ever reports that."""
+    begun = await dispatched(silent)
+    asked = await silent.ask()
+    await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+    await lapse(database, OUT)
+    await again(silent, asked, 3)  # by the worker's sweep
+    note = "N8N took it and went away before the workflow began; sent again"
+    assert ("queued", note) in await notes(silent, asked)
+    assert (await silent.read(begun["requestId"]))["version"] == 2
+
+
+async def test_that_is_done_twice_at_most(silent: Stage, database: Database) -> None:
+    await dispatched(silent)
+    asked = await silent.ask()
+    for times in range(RESENDS + 1):
+        await again(silent, asked, times + 2)
+        await lapse(database, OUT)
+        if times < RESENDS:
+            await taken(silent, times + 3)
+    assert await swept(database) == []
+
+
+async def test_it_is_not_done_while_n8n_was_there_all_the_time(silent: Stage, database: Database) -> None:
+    await dispatched(silent)
+    asked = await silent.ask()
+    await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+    await lapse(database)
+    assert await swept(database) == []
+
+
+async def test_it_is_not_done_for_an_older_workflow_that_notes_nothing(silent: Stage, database: Database) -> None:
+    asked = await silent.ask()
+    await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+    await lapse(database, OUT)
+    assert await swept(database) == []
+
+
+@pytest.mark.parametrize("odd", ["", "x" * 201, "nul \0", "💥" * 100, "a'; DROP TABLE executions; --"])
+async def test_wanted_answers_whatever_the_execution_is_called(idle_stage: Stage, odd: str) -> None:
+    asked = await idle_stage.ask()
+    answer = await ask_wanted(idle_stage, asked, odd)
+    assert (answer.status_code, answer.json()["wanted"]) == (200, True)
+
+
+async def test_wanted_answers_although_nothing_can_be_noted(idle_stage: Stage, database: Database) -> None:
+    asked = await idle_stage.ask()
+    async with database.transaction() as connection:
+        await connection.execute(text("ALTER TABLE executions RENAME TO gone"))
+    missing = await ask_wanted(idle_stage, asked, "first")
+    async with database.transaction() as connection:
+        await connection.execute(text("ALTER TABLE gone RENAME TO executions"))
+    async with database.transaction() as connection:
+        await connection.execute(text("LOCK TABLE executions IN ACCESS EXCLUSIVE MODE"))
+        stuck = await ask_wanted(idle_stage, asked, "first")
+    assert [(a.status_code, a.json()["wanted"]) for a in (missing, stuck)] == [(200, True)] * 2
+
+
+async def test_a_note_goes_with_its_request(idle_stage: Stage, database: Database) -> None:
+    asked = await idle_stage.ask()
+    await ask_wanted(idle_stage, asked, "first")
+    async with database.transaction() as connection:
+        await connection.execute(text("DELETE FROM requests"))
+        left = await connection.scalar(text("SELECT count(*) FROM executions"))
+    assert left == 0
+    assert (await ask_wanted(idle_stage, {"requestId": str(uuid4())}, "first")).status_code == 404
