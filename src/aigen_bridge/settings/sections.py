@@ -15,6 +15,7 @@ from aigen_bridge.settings.values import (
     OriginUrl,
     RateLimit,
     SigningSecret,
+    Timeout,
 )
 
 
@@ -43,6 +44,12 @@ class Client(Section):
         if self.signature_required and not self.signing_secrets:
             raise ValueError("signature_required needs signing_secrets")
         return self
+
+
+class DatabaseSection(Section):
+    """How the database is talked to."""
+
+    timeout: Timeout = Field(timedelta(seconds=10), description="for a statement, a transaction or a connection")
 
 
 class BreakerSettings(Section):

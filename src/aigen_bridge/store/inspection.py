@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import TextClause, text
 
-from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.store import migrations
+from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import Destinations, DestinationState
 from aigen_bridge.store.schema import metadata
@@ -57,7 +57,9 @@ _PROCESSES = text("""
 
 _LAST_DISPATCH = text(f"""
     SELECT outcome = 'done' AS accepted, now() - finished_at AS ago
-    FROM (SELECT * FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}) AS recent
+    FROM (
+        SELECT id, step, outcome, http_status, finished_at FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}
+    ) AS recent
     WHERE step = 'dispatch' AND (outcome = 'done' OR http_status IN (401, 403))
     ORDER BY id DESC LIMIT 1
 """)  # noqa: S608 - a constant of ours
@@ -165,16 +167,11 @@ class Inspection:
 
 
 @asynccontextmanager
-async def inspection(url: str) -> AsyncIterator[Inspection]:
+async def inspection(url: str, patience: timedelta = TIMEOUT) -> AsyncIterator[Inspection]:
     """Opens the database for looking. No connection is made before the first question."""
-    database = Database(open_engine(url, pool_size=CONNECTIONS, name="aigen-bridge doctor"))
+    engine = open_engine(url, pool_size=CONNECTIONS, name="aigen-bridge doctor", timeout=patience)
+    database = Database(engine, patience)
     try:
         yield Inspection(database)
     finally:
         await database.close()
-
-
-def reason(error: StoreUnavailableError) -> str:
-    """What PostgreSQL's client said, on one line; our own sentence when it said nothing."""
-    said = str(getattr(error.__cause__, "orig", None) or "").strip()
-    return said.splitlines()[0] if said else error.detail

@@ -99,7 +99,7 @@ class Operations:
 
     async def complete(self, change: Change, image: CheckedImage, deed: Deed) -> bool:
         """Complete a request by hand, with this image; False when it has moved on since it was read."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(patient=True) as connection:
             moved = await changes.make(connection, [change], self._deadlines, image.content)
             if moved:
                 await record(connection, deed, "complete", "request", change.request_id)

@@ -65,14 +65,14 @@ class Quarantine:
             index_where=text("state = 'open'"),
             set_={"times_seen": quarantine.c.times_seen + 1, "seen_at": func.now()},
         )
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(patient=True) as connection:
             number = int((await connection.execute(statement.returning(quarantine.c.id))).scalar_one())
             await incidents.note(connection, [_occurrence(refused, number)], self._deadlines.digest)
             return number
 
     async def get(self, number: int) -> QuarantinedCallback | None:
         """The callback with this number, or None."""
-        async with self._database.reading() as connection:
+        async with self._database.reading(patient=True) as connection:
             row = (await connection.execute(select(quarantine).where(quarantine.c.id == number))).one_or_none()
         return _callback(row) if row else None
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Row, Select, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
@@ -37,7 +38,10 @@ _ACCEPT = text(f"""
     SELECT request_id, created_at, pg_notify('{CHANNEL}', 'dispatch') FROM created
 """)  # noqa: S608 - a constant of ours
 
-_FIND = text("SELECT * FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))")
+COLUMNS = ", ".join(f"r.{column.name}" for column in requests.c if column.name != "callback_deadline_at")
+"""What `to_request` reads of a row of `requests AS r`, by name: a statement must not change with the table."""
+
+_FIND = text(f"SELECT {COLUMNS} FROM requests AS r WHERE r.request_id = ANY (CAST(:request_id AS uuid[]))")  # noqa: S608 - columns of ours
 """One statement for any number of ids, so that it stays prepared; `IN` would be another one for each number."""
 
 
@@ -75,8 +79,7 @@ class Requests:
         """
         ordered = sorted(wanted, key=lambda new: new.request_id)  # one lock order for all processes
         async with self._database.writing() as connection:
-            rows = await connection.execute(_ACCEPT, _columns(ordered))
-            created = {row.request_id: row.created_at for row in rows}
+            created = await insert_requests(connection, ordered)
         metrics.MOVES.labels(Status.QUEUED.value).inc(len(created))
         known = await self.find([new.request_id for new in wanted if new.request_id not in created])
         answers = []
@@ -136,7 +139,7 @@ class Requests:
         for change in wanted:
             first.setdefault(change.request_id, change)
         try:
-            async with self._database.writing() as connection:
+            async with self._database.writing(patient=content is not None) as connection:
                 moved = await changes.move(connection, list(first.values()), self._deadlines, content)
         except IntegrityError as error:
             if len(wanted) > 1 or not changes.is_owed_twice(error):
@@ -156,7 +159,7 @@ class Requests:
     async def keep_image(self, request_id: UUID, image: CheckedImage) -> None:
         """Keep an image that came after the request was cancelled; nothing else changes."""
         row = {"request_id": request_id, "content": image.content}
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(patient=True) as connection:
             await connection.execute(insert(images).values(row).on_conflict_do_nothing())
             await connection.execute(
                 requests.update()
@@ -166,8 +169,14 @@ class Requests:
 
     async def image(self, request_id: UUID) -> bytes | None:
         """The bytes of the request's image, or None."""
-        async with self._database.reading() as connection:
+        async with self._database.reading(patient=True) as connection:
             return await connection.scalar(select(images.c.content).where(images.c.request_id == request_id))
+
+
+async def insert_requests(connection: AsyncConnection, wanted: Sequence[NewRequest]) -> dict[UUID, datetime]:
+    """Insert those that are new, each with its `dispatch` entry; returns when each of them was created."""
+    rows = await connection.execute(_ACCEPT, _columns(wanted))
+    return {row.request_id: row.created_at for row in rows}
 
 
 def _fresh(new: NewRequest, at: datetime) -> ImageRequest:
