@@ -122,9 +122,9 @@ def _lifespan(settings: Settings) -> Any:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_api(settings) as parts:
             app.state.parts = parts
-            gauges, readiness = GaugeReader(parts.database).read, Readiness(parts.database).prove
-            app.state.gauges = Fresh(gauges, fresh=metrics.FRESH_SECONDS, patience=metrics.PATIENCE_SECONDS)
-            app.state.readiness = Fresh(readiness, fresh=health.FRESH_SECONDS, patience=health.PATIENCE_SECONDS)
+            app.state.gauges = metrics.FreshGauges(GaugeReader(parts.database))
+            prove = Readiness(parts.database).prove
+            app.state.readiness = Fresh(prove, fresh=health.FRESH_SECONDS, patience=health.PATIENCE_SECONDS)
             try:
                 yield
             finally:

@@ -13,7 +13,7 @@ from aigen_bridge.api.parts import Parts
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.metrics.port import may_scrape
 from aigen_bridge.store.fresh import Fresh
-from aigen_bridge.store.gauges import Gauges
+from aigen_bridge.store.gauges import GaugeReader, Gauges
 
 FRESH_SECONDS = 5.0
 """Gauges younger than this are told again: however often it is scraped, the database is asked at this pace."""
@@ -22,6 +22,25 @@ PATIENCE_SECONDS = 5.0
 
 router = APIRouter(include_in_schema=False)
 log = structlog.get_logger(__name__)
+
+
+class FreshGauges:
+    """The gauges of the database, read when they are asked for and not too often. None while it is away."""
+
+    def __init__(self, reader: GaugeReader) -> None:
+        self._fresh = Fresh(reader.read, fresh=FRESH_SECONDS, patience=PATIENCE_SECONDS)
+
+    async def get(self) -> Gauges | None:
+        """As they were at most `FRESH_SECONDS` ago."""
+        try:
+            return await self._fresh.get()
+        except StoreUnavailableError as error:
+            log.warning("metrics.no_gauges", reason=error.reason)
+            return None
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._fresh.close()
 
 
 @router.get("/metrics")
@@ -34,17 +53,8 @@ async def scrape(request: Request, parts: Parts) -> Response:
     if not may_scrape(token, request.headers.get("authorization")):
         headers = {"WWW-Authenticate": "Bearer"}
         return Response("The bearer token is missing or wrong.\n", 401, headers, media_type="text/plain")
-    gauges = await _gauges(request.app.state.gauges)
-    return Response(metrics.as_text(_families(gauges)), media_type=metrics.MEDIA_TYPE)
-
-
-async def _gauges(fresh: Fresh[Gauges]) -> Gauges | None:
-    """None while the database is away."""
-    try:
-        return await fresh.get()
-    except StoreUnavailableError as error:
-        log.warning("metrics.no_gauges", reason=error.reason)
-        return None
+    gauges: FreshGauges = request.app.state.gauges
+    return Response(metrics.as_text(_families(await gauges.get())), media_type=metrics.MEDIA_TYPE)
 
 
 def _families(gauges: Gauges | None) -> Iterator[Metric]:

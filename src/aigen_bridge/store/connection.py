@@ -142,9 +142,9 @@ class Cursor(psycopg.AsyncCursor[Any]):
             return await super().execute(query, params, **how)
 
 
-async def connect(**arguments: Any) -> psycopg.AsyncConnection[Any]:
+async def connect(conninfo: str = "", **arguments: Any) -> psycopg.AsyncConnection[Any]:
     """A connection that commits each statement by itself, to a database that suits us."""
-    connection = await psycopg.AsyncConnection.connect(cursor_factory=Cursor, **arguments)
+    connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
     refuse_unsuitable(connection)
     return connection
 
