@@ -50,7 +50,8 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
         door.listen()  # callers wait from now on, so that `Ready` is true when it is said
         url = f"http://{host}:{door.getsockname()[1]}"
         async with local_settings(home, url, say) as settings:
-            await asyncio.to_thread(migrate, settings.database_url.get_secret_value())
+            database_url, timeout = settings.database_url.get_secret_value(), settings.database.timeout
+            await asyncio.to_thread(migrate, database_url, timeout=timeout)
             server = _Server(_config(settings))
             say(f"Ready: {url}, documentation at {url}/docs. Stop with Ctrl-C.")
             async with asyncio.TaskGroup() as tasks:

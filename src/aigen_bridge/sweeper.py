@@ -31,7 +31,7 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
             await _reconcile(parts.sweeps)
             await parts.alerts.quieten()
         except StoreUnavailableError as error:
-            log.warning("store.unavailable", step="sweep", detail=error.detail)
+            log.warning("store.unavailable", step="sweep", reason=error.reason)
         except Exception:  # a bug must not end the sweeping
             log.exception("sweep.bug")
         with contextlib.suppress(TimeoutError):
@@ -44,7 +44,7 @@ async def purge_regularly(retention: Retention, settings: RetentionSettings, sto
         try:
             await purge(retention, settings, stop, alone=True)
         except StoreUnavailableError as error:
-            log.warning("store.unavailable", step="purge", detail=error.detail)
+            log.warning("store.unavailable", step="purge", reason=error.reason)
         except Exception:  # a bug must not end the worker
             log.exception("purge.bug")
         with contextlib.suppress(TimeoutError):

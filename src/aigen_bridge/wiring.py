@@ -102,8 +102,8 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 destinations=Destinations(database, _gates(settings)),
                 dead_letters=DeadLetters(database),
                 operations=Operations(database, _deadlines(settings)),
-                accept=GroupCommit(requests.accept, most=GROUP_MAX),
-                callbacks=GatheredRequests(requests),
+                accept=GroupCommit(requests.accept, most=GROUP_MAX, patience=settings.database.timeout),
+                callbacks=GatheredRequests(requests, settings.database.timeout),
                 examine=Examination(check, _refuse_url(settings.image_urls)),
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
@@ -137,7 +137,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
             retention=Retention(database),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
-            listen=partial(listen, url),
+            listen=partial(listen, url, patience=settings.database.timeout),
         )
 
 
@@ -166,7 +166,8 @@ def _gates(settings: Settings) -> dict[Step, Gate]:
 
 @asynccontextmanager
 async def _database(settings: DatabaseSettings, connections: int, name: str) -> AsyncIterator[Database]:
-    database = Database(open_engine(settings.database_url.get_secret_value(), pool_size=connections, name=name))
+    url, timeout = settings.database_url.get_secret_value(), settings.database.timeout
+    database = Database(open_engine(url, pool_size=connections, name=name, timeout=timeout), timeout)
     try:
         yield database
     finally:

@@ -22,6 +22,7 @@ from aigen_bridge.domain.retry import RetryAt, decide
 from aigen_bridge.expiry import watch_expiry
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import Settings, WorkerSettings
+from aigen_bridge.store.connection import PATIENCE
 from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.leases import Claim, Due, L, Lease, Settlement
 from aigen_bridge.store.wakeup import EVERYTHING
@@ -66,9 +67,10 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
 
 
 def _lanes(parts: WorkerParts) -> dict[str, "Lane[Any]"]:
-    how, settle = parts.settings.worker, GroupCommit(parts.outbox.settle, most=SETTLE_MAX)
+    how, patience = parts.settings.worker, parts.settings.database.timeout * PATIENCE  # images are settled, too
+    settle = GroupCommit(parts.outbox.settle, most=SETTLE_MAX, patience=patience)
     lanes: dict[str, Lane[Any]] = {r.step.value: Lane(r, parts.outbox, settle, how) for r in parts.runners}
-    tell = GroupCommit(parts.alerts.settle, most=SETTLE_MAX)
+    tell = GroupCommit(parts.alerts.settle, most=SETTLE_MAX, patience=patience)
     return lanes | {parts.alert.step.value: Lane(parts.alert, parts.alerts, tell, how)}
 
 
@@ -142,7 +144,7 @@ class Lane(Generic[L]):
                 try:
                     await self._queue.extend(list(self._in_hand.values()), self._settings.lease)
                 except StoreUnavailableError as error:
-                    log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
+                    log.warning("store.unavailable", step=self._runner.step.value, reason=error.reason)
 
     async def _claim(self) -> float:
         """Take what is due and start on it; returns the seconds to sleep."""
@@ -162,7 +164,7 @@ class Lane(Generic[L]):
             due = await self._queue.next_due(self._runner.step)
             self._shut = due.shut
         except StoreUnavailableError as error:
-            log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
+            log.warning("store.unavailable", step=self._runner.step.value, reason=error.reason)
             return STORE_PAUSE
         except Exception:  # a bug, or rights that are missing: the other lanes go on, and so does this one
             log.exception("worker.claim_failed", step=self._runner.step.value)
@@ -228,7 +230,7 @@ class Lane(Generic[L]):
                 tally(settlement, outcome)
             except StoreUnavailableError as error:
                 if time.monotonic() + STORE_PAUSE > until:
-                    log.error("entry.not_settled", entry_id=settlement.claim.entry_id, detail=error.detail)  # noqa: TRY400
+                    log.error("entry.not_settled", entry_id=settlement.claim.entry_id, reason=error.reason)  # noqa: TRY400
                     return
                 await asyncio.sleep(STORE_PAUSE)
             else:
@@ -247,4 +249,4 @@ class Lane(Generic[L]):
             try:
                 await self._queue.release(claims)
             except StoreUnavailableError as error:  # their leases run out by themselves
-                log.warning("store.unavailable", step=self._runner.step.value, detail=error.detail)
+                log.warning("store.unavailable", step=self._runner.step.value, reason=error.reason)

@@ -1,7 +1,5 @@
 """`GET /metrics`: what this process (or all that share its port) counted, and how much of what is in the database."""
 
-import asyncio
-import time
 from collections.abc import Iterator, Mapping
 
 import structlog
@@ -14,11 +12,12 @@ from aigen_bridge import __version__, metrics
 from aigen_bridge.api.parts import Parts
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.metrics.port import may_scrape
+from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.gauges import GaugeReader, Gauges
 
 FRESH_SECONDS = 5.0
 """Gauges younger than this are told again: however often it is scraped, the database is asked at this pace."""
-READ_SECONDS = 5.0
+PATIENCE_SECONDS = 5.0
 """A database that has not answered by then is away, as far as a scrape is concerned."""
 
 router = APIRouter(include_in_schema=False)
@@ -29,26 +28,19 @@ class FreshGauges:
     """The gauges of the database, read when they are asked for and not too often. None while it is away."""
 
     def __init__(self, reader: GaugeReader) -> None:
-        self._reader = reader
-        self._lock = asyncio.Lock()
-        self._read_at = -FRESH_SECONDS
-        self._gauges: Gauges | None = None
+        self._fresh = Fresh(reader.read, fresh=FRESH_SECONDS, patience=PATIENCE_SECONDS)
 
     async def get(self) -> Gauges | None:
         """As they were at most `FRESH_SECONDS` ago."""
-        async with self._lock:
-            if time.monotonic() - self._read_at >= FRESH_SECONDS:
-                self._gauges = await self._read()
-                self._read_at = time.monotonic()
-            return self._gauges
-
-    async def _read(self) -> Gauges | None:
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                return await self._reader.read()
-        except (StoreUnavailableError, TimeoutError) as error:
-            log.warning("metrics.no_gauges", reason=type(error).__name__)
+            return await self._fresh.get()
+        except StoreUnavailableError as error:
+            log.warning("metrics.no_gauges", reason=error.reason)
             return None
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._fresh.close()
 
 
 @router.get("/metrics")

@@ -4,7 +4,7 @@ import typer
 
 from aigen_bridge.cli import dead_letters, doctor, keys, purge, requests, run, show
 from aigen_bridge.cli.common import fail
-from aigen_bridge.domain.errors import BridgeError
+from aigen_bridge.domain.errors import BridgeError, UnsuitableDatabaseError
 from aigen_bridge.embedded import EmbeddedPostgresMissingError
 from aigen_bridge.settings import WrongSettingsError
 from aigen_bridge.sim import cli as sim
@@ -33,6 +33,8 @@ def main() -> None:
         fail(*error.lines, status=2)
     except EmbeddedPostgresMissingError as error:
         fail(str(error), status=2)
+    except UnsuitableDatabaseError as error:
+        fail(error.detail, error.advice)
     except BridgeError as error:
         fail(error.detail)
     except OSError as error:

@@ -11,11 +11,14 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import structlog
 import typer
 import uvloop
 
 from aigen_bridge import logs
 from aigen_bridge.settings import LoggingSettings, Settings, load
+
+log = structlog.get_logger(__name__)
 
 HOME = Path(".aigen")
 """Where `up` and `demo` keep their files."""
@@ -43,6 +46,19 @@ def quiet_settings() -> Settings:
     settings = load(Settings)
     logs.configure("ERROR", settings.log.format)
     return settings
+
+
+def check_database(settings: Settings) -> None:
+    """Stop the start for a database that does not suit; one that is away comes back by itself."""
+    from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
+    from aigen_bridge.store.migrations import check
+
+    try:
+        check(settings.database_url.get_secret_value(), settings.database.timeout)
+    except UnsuitableDatabaseError:
+        raise
+    except StoreUnavailableError as error:
+        log.warning("store.unavailable", step="start", reason=error.reason)
 
 
 def configure_logs() -> None:

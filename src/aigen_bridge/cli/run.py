@@ -10,7 +10,17 @@ import typer
 import uvicorn
 
 from aigen_bridge import tracing
-from aigen_bridge.cli.common import HOME, Home, Host, Port, complete_settings, configure_logs, say, until_stopped
+from aigen_bridge.cli.common import (
+    HOME,
+    Home,
+    Host,
+    Port,
+    check_database,
+    complete_settings,
+    configure_logs,
+    say,
+    until_stopped,
+)
 from aigen_bridge.metrics import shared_between_processes
 from aigen_bridge.metrics.port import metrics_port
 from aigen_bridge.settings import Settings, TlsSettings, load
@@ -41,6 +51,7 @@ def serve(
 ) -> None:
     """The API. Everything must be configured. With several processes, SIGHUP replaces one after the other."""
     settings = complete_settings()  # wrong settings stop here, not in the processes
+    check_database(settings)
     with shared_between_processes() if processes > 1 else nullcontext():
         uvicorn.run(
             "aigen_bridge.api.app:from_environment",
@@ -75,6 +86,7 @@ def worker() -> None:
     from aigen_bridge.worker import run_worker
 
     settings = complete_settings()
+    check_database(settings)
     tracing.start()
     memory.prepare()
     with _metrics_port(settings):
@@ -101,5 +113,6 @@ def migrate() -> None:
     from aigen_bridge.store import migrations
 
     configure_logs()
-    migrations.migrate(load(DatabaseSettings).database_url.get_secret_value())
+    settings = load(DatabaseSettings)
+    migrations.migrate(settings.database_url.get_secret_value(), timeout=settings.database.timeout)
     say(f"The database is at revision {migrations.head()}.")

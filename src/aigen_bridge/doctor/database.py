@@ -5,9 +5,8 @@ from datetime import timedelta
 
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, size, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
-from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store import migrations
-from aigen_bridge.store.inspection import reason
 
 SKEW_SEEN, SKEW_HARMFUL = timedelta(seconds=2), timedelta(minutes=1)
 """Signatures (Standard Webhooks) are good for 5 minutes; a minute of that is too much to lose on one clock."""
@@ -24,8 +23,10 @@ async def look_at_database(subject: Subject) -> list[Finding]:
     began = time.monotonic()
     try:
         server = await subject.inspection.server()
+    except UnsuitableDatabaseError as error:
+        return [wrong("database", error.detail, error.advice)]
     except StoreUnavailableError as error:
-        return [wrong("database", f"It cannot be reached: {reason(error)}", UNREACHABLE_ADVICE)]
+        return [wrong("database", f"It cannot be reached: {error.reason}", UNREACHABLE_ADVICE)]
     took = timedelta(seconds=time.monotonic() - began)
     name = f"PostgreSQL {server.version}"
     if server.standby:

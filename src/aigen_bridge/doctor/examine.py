@@ -70,7 +70,7 @@ async def _with_database(subject: Subject) -> AsyncIterator[Subject]:
     if subject.database_url is None:
         yield subject
         return
-    async with inspection(subject.database_url.get_secret_value()) as opened:
+    async with inspection(subject.database_url.get_secret_value(), subject.database.timeout) as opened:
         yield replace(subject, inspection=opened)
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from aigen_bridge.settings import DatabaseSettings, LoggingSettings, Settings, WrongSettingsError, load
-from aigen_bridge.settings.sections import N8nSettings, OdooSettings
+from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings
 from aigen_bridge.settings.values import HttpUrl
 from aigen_bridge.store.inspection import Inspection
 
@@ -36,6 +36,7 @@ class Subject:
 
     settings: Settings | None = None
     database_url: SecretStr | None = None
+    database: DatabaseSection = field(default_factory=DatabaseSection)
     n8n: N8nSettings | None = None
     odoo: OdooSettings | None = None
     public_url: str | None = None
@@ -49,6 +50,7 @@ class Subject:
         return cls(
             settings=settings,
             database_url=settings.database_url,
+            database=settings.database,
             n8n=settings.n8n,
             odoo=settings.odoo,
             public_url=settings.public_url,
@@ -64,6 +66,7 @@ class Subject:
         database, n8n, odoo, public = _part(DatabaseSettings), _part(_N8n), _part(_Odoo), _part(_PublicUrl)
         return cls(
             database_url=database.database_url if database else None,
+            database=database.database if database else DatabaseSection(),
             n8n=n8n.n8n if n8n else None,
             odoo=odoo.odoo if odoo else None,
             public_url=public.public_url if public else None,

@@ -102,7 +102,19 @@ class ImageRejectedError(BridgeError):
 
 
 class StoreUnavailableError(BridgeError):
-    """The database cannot be reached or did not answer; nothing was stored."""
+    """The database cannot be reached or did not answer; nothing was stored.
 
-    def __init__(self, detail: str) -> None:
+    `reason` is what the database itself said: for logs and operators, not for callers. It holds no secret.
+    """
+
+    def __init__(self, detail: str, reason: str | None = None) -> None:
         super().__init__("store_unavailable", detail)
+        self.reason = reason or detail
+
+
+class UnsuitableDatabaseError(StoreUnavailableError):
+    """The database answers, and the bridge must not work with it. `advice` says what to do."""
+
+    def __init__(self, detail: str, advice: str) -> None:
+        super().__init__(detail)
+        self.advice = advice

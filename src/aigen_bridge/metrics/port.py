@@ -1,16 +1,21 @@
-"""The worker's metrics: a port of its own that serves nothing else, in a thread, so that a busy loop still tells."""
+"""The worker's own port: its metrics, and whether it hears of work. In a thread, so that a busy loop still tells."""
 
 import hmac
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from aigen_bridge.metrics.expose import MEDIA_TYPE, as_text
 
 READ_SECONDS = 5.0
 """A caller who says nothing for so long is cut."""
+HEARD_SECONDS = 45.0
+"""The listener asks the database every 10 seconds; one that did not answer for so long is away."""
 
 
 def may_scrape(token: str | None, authorization: str | None) -> bool:
@@ -24,7 +29,10 @@ def may_scrape(token: str | None, authorization: str | None) -> bool:
 
 @contextmanager
 def metrics_port(host: str, port: int, token: str | None) -> Iterator[str]:
-    """Serve `GET /metrics` until the block ends; yields the address. Raises OSError when the port is taken."""
+    """Serves `GET /metrics` and `/health/ready` until the block ends; yields the address.
+
+    Raises OSError when the port is taken.
+    """
     server = _Server((host, port), _handler(token))
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True)
     thread.start()
@@ -34,6 +42,12 @@ def metrics_port(host: str, port: int, token: str | None) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def database_answers() -> bool:
+    """Whether the connection on which the worker hears of work has proved lately that it works."""
+    at = REGISTRY.get_sample_value("aigen_worker_loop_timestamp_seconds", {"loop": "listen"})
+    return at is not None and time.time() - at < HEARD_SECONDS
 
 
 class _Server(ThreadingHTTPServer):
@@ -49,8 +63,12 @@ def _handler(token: str | None) -> type[BaseHTTPRequestHandler]:
         server_version, sys_version = "aigen-bridge", ""
 
         def do_GET(self) -> None:
-            if self.path.partition("?")[0] != "/metrics":
-                self._answer(404, b"There is only /metrics here.\n")
+            path = self.path.partition("?")[0]
+            if path == "/health/ready":
+                ready = database_answers()
+                self._answer(200 if ready else 503, b"ok\n" if ready else b"The database does not answer.\n")
+            elif path != "/metrics":
+                self._answer(404, b"There are only /metrics and /health/ready here.\n")
             elif not may_scrape(token, self.headers.get("Authorization")):
                 self._answer(401, b"The bearer token of AIGEN_METRICS__TOKEN is missing or wrong.\n")
             else:

@@ -23,6 +23,7 @@ from aigen_bridge.settings.sections import (
     AlertsSettings,
     CallbackSettings,
     Client,
+    DatabaseSection,
     DeprecationSettings,
     ImageUrlSettings,
     LogSettings,
@@ -92,6 +93,7 @@ class DatabaseSettings(LoggingSettings):
     """The database alone: all that `migrate` needs."""
 
     database_url: DatabaseUrl
+    database: DatabaseSection = DatabaseSection()
 
 
 class PurgeSettings(DatabaseSettings):

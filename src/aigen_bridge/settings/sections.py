@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FilePath, IPvA
 
 from aigen_bridge.settings.values import (
     AlertUrls,
+    DatabaseTimeout,
     Duration,
     HttpUrl,
     KeptFor,
@@ -44,6 +45,14 @@ class Client(Section):
         if self.signature_required and not self.signing_secrets:
             raise ValueError("signature_required needs signing_secrets")
         return self
+
+
+class DatabaseSection(Section):
+    """How the database is talked to."""
+
+    timeout: DatabaseTimeout = Field(
+        timedelta(seconds=10), description="for a statement, a transaction or a connection"
+    )
 
 
 class BreakerSettings(Section):

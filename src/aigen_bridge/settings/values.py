@@ -57,9 +57,15 @@ def _origin(value: str) -> str:
 def _database_url(value: SecretStr) -> SecretStr:
     scheme, _, rest = value.get_secret_value().partition("://")
     good = scheme in {"postgresql", "postgres", "postgresql+psycopg"} and rest
-    if not good or not _port_is_good(urlsplit(f"postgresql://{rest}")):
+    if not good or not all(map(_port_is_good, _hosts(rest))):
         raise ValueError("must look like postgresql://user:password@host/database")
     return SecretStr(f"postgresql+psycopg://{rest}")
+
+
+def _hosts(rest: str) -> list[SplitResult]:
+    """Each of the hosts of a database's address, which may name several with commas between them."""
+    user, at, place = urlsplit(f"postgresql://{rest}").netloc.rpartition("@")
+    return [urlsplit(f"postgresql://{user}{at}{host}") for host in place.split(",")]
 
 
 def _key(value: SecretStr) -> SecretStr:
@@ -109,6 +115,7 @@ Duration = Annotated[_Positive, Field(le=timedelta(days=365))]
 """At most a year: added to any time of today, it stays one that PostgreSQL and Python can hold."""
 Timeout = Annotated[_Positive, Field(le=timedelta(days=1))]
 """Of one call, at most a day: a socket takes no more than 24 days."""
+DatabaseTimeout = Annotated[_Positive, Field(ge=timedelta(seconds=1), le=timedelta(minutes=5))]
 KeptFor = Annotated[
     Annotated[_Positive, Field(le=timedelta(days=36500))] | None,
     BeforeValidator(_unless_forever),

@@ -13,16 +13,19 @@ from aigen_bridge.domain.outcome import Done, Outcome, Told
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import CLAIM, Lease, Leases, Settlement, claim_parameters, lease_fields, write
+from aigen_bridge.store.leases import CLAIM, CLAIMED, Lease, Leases, Settlement, claim_parameters, lease_fields, write
 
 LATEST = 5
 """Occurrences that a message names; it counts the others."""
 
 _CLAIM = text(f"""
     {CLAIM}
-    SELECT c.*, i.*, (
+    SELECT {CLAIMED}, c.incident_id, i.cause, i.times, i.told_times, i.opened_at, i.seen_at, i.recovered_at, (
         SELECT json_agg(json_build_object('at', at, 'detail', detail, 'request_id', request_id) ORDER BY id DESC)
-        FROM (SELECT * FROM occurrences AS o WHERE o.incident_id = i.id ORDER BY o.id DESC LIMIT :latest) AS latest
+        FROM (
+            SELECT o.id, o.at, o.detail, o.request_id FROM occurrences AS o
+            WHERE o.incident_id = i.id ORDER BY o.id DESC LIMIT :latest
+        ) AS latest
     ) AS latest
     FROM claimed AS c JOIN incidents AS i ON i.id = c.incident_id ORDER BY c.entry_id
 """)  # noqa: S608 - a constant of ours
@@ -67,7 +70,7 @@ class Alerts(Leases):
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[AlertClaim]:
         """Lease up to `limit` due alerts to `owner`."""
         wanted = claim_parameters(step, limit, lease, owner)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(prepared=True) as connection:
             rows = (await connection.execute(_CLAIM, wanted | {"latest": LATEST})).all()
         return [_claim(row, step) for row in rows]
 

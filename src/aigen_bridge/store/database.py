@@ -1,29 +1,37 @@
 """The connection pool, and the translation of its errors into ours."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Any
 
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy import event
+from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.store import readable
+from aigen_bridge.store.connection import (
+    PATIENCE,
+    SCHEME,
+    STALE,
+    TIMEOUT,
+    Cut,
+    connect,
+    connect_arguments,
+    cut_after,
+    session,
+    unavailable,
+)
 
-SESSION = {
-    "statement_timeout": "15s",
-    "lock_timeout": "5s",
-    "idle_in_transaction_session_timeout": "30s",
-    "TimeZone": "UTC",
-    "plan_cache_mode": "force_generic_plan",
-}
-"""No statement of ours takes long; one that does must not hold others up. Each finds its rows by index whatever its
-parameters are, so it is planned once: planning a move again each time costs more than making it."""
 LISTENER = "aigen-bridge listen"
 """The name under which PostgreSQL shows a worker as long as it lives: the connection on which it hears of work."""
-
+PREPARE_AFTER = 5
+"""Executions after which a statement is prepared."""
 
 _AFTER_COMMIT = "aigen_after_commit"
 
@@ -33,82 +41,124 @@ def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
     connection.info[_AFTER_COMMIT].append(act)
 
 
-def open_engine(url: str, *, pool_size: int, name: str) -> AsyncEngine:
+def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIMEOUT) -> AsyncEngine:
     """A pool of at most `pool_size` connections, shown in PostgreSQL under `name`."""
-    options = " ".join(f"-c {key}={value}" for key, value in SESSION.items())
+    arguments = connect_arguments(url, name=name, timeout=timeout, settings=session(timeout))
     engine = create_async_engine(
-        url,
+        SCHEME,
         json_deserializer=readable.parse_json,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=5,
+        pool_timeout=timeout.total_seconds() / 2,
         pool_use_lifo=True,  # the same few again and again: they have their statements prepared
         isolation_level="AUTOCOMMIT",  # what is done most is a statement that stands alone
         hide_parameters=True,  # prompts and images stay out of error messages
-        connect_args={"options": options, "connect_timeout": 5, "application_name": name},
+        connect_args=arguments | {"async_creator_fn": connect, "prepare_threshold": PREPARE_AFTER},
     )
     event.listen(engine.sync_engine, "connect", lambda opened, _: readable.register(opened.driver_connection))
+    event.listen(engine.sync_engine, "handle_error", _drop_when_stale)
     return engine
 
 
+def _drop_when_stale(context: ExceptionContext) -> None:
+    """Replace all connections of the pool: what is stale in one of them is stale in the others."""
+    if isinstance(context.original_exception, STALE):
+        context.is_disconnect = True
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(cut: Cut, seconds: float) -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
-        raise StoreUnavailableError(_reason(error)) from error
+    except PoolTimeoutError as error:
+        detail = f"The database did not answer ({type(error).__name__})."
+        raise StoreUnavailableError(detail, "all connections of this process are in use") from error
     except DBAPIError as error:
+        if cut.made:
+            detail = f"The database did not answer ({type(error.orig).__name__})."
+            raise StoreUnavailableError(detail, f"no answer within {seconds:g} s; the connection is dropped") from error
         if isinstance(error.orig, UndefinedTable | UndefinedColumn):
             raise StoreUnavailableError(
-                "The database does not have the tables of this version: run 'aigen-bridge migrate'."
+                "The database does not have the tables of this version: run 'aigen-bridge migrate'.",
+                str(error.orig).partition("\n")[0],
             ) from error
-        if error.connection_invalidated:
-            raise StoreUnavailableError(_reason(error)) from error
+        if isinstance(error, OperationalError | InterfaceError | InternalError) or error.connection_invalidated:
+            raise unavailable(error) from error
         raise
 
 
-def _reason(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return f"The database did not answer ({type(cause).__name__})."
-
-
 class Database:
-    """Transactions and single reads. Raises `StoreUnavailableError` when PostgreSQL is away."""
+    """Transactions and single reads, each within a time. Raises `StoreUnavailableError` when PostgreSQL is away.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    `patient` is for what carries images or removes many rows: it gets `PATIENCE` times the time.
+    """
+
+    def __init__(self, engine: AsyncEngine, timeout: timedelta = TIMEOUT) -> None:
         self._engine = engine
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
+        self.timeout = timeout
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Everything inside is committed together when the block ends, before anybody is answered."""
-        async with self._using(self._transactional.begin()) as connection:
-            yield connection
+    async def transaction(self, *, prepared: bool = False, patient: bool = False) -> AsyncIterator[AsyncConnection]:
+        """Everything inside is committed together when the block ends, before anybody is answered.
+
+        A `prepared` one is for what is done often and begun again by whoever does it: its statements can go stale.
+        """
+        async with self._writing(self._transactional, patient=patient) as connection:
+            driver = await _driver(connection)
+            driver.prepare_threshold = PREPARE_AFTER if prepared else None
+            try:
+                async with connection.begin():
+                    yield connection
+            finally:
+                driver.prepare_threshold = PREPARE_AFTER
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:
         """For single statements: each stands alone."""
-        with _translated():
-            async with self._engine.connect() as connection:
-                yield connection
-
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """For one statement that is a whole transaction: committed when it returns, in one round trip and not three."""
-        async with self._using(self._engine.connect()) as connection:
+        async with self._connected(self._engine, patient=patient) as connection:
             yield connection
 
-    @staticmethod
     @asynccontextmanager
-    async def _using(opening: AbstractAsyncContextManager[AsyncConnection]) -> AsyncIterator[AsyncConnection]:
+    async def writing(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:
+        """For one statement that is a whole transaction: committed when it returns, in one round trip and not three."""
+        async with self._writing(self._engine, patient=patient) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _writing(self, engine: AsyncEngine, *, patient: bool) -> AsyncIterator[AsyncConnection]:
         later: list[Callable[[], None]] = []
-        with _translated():
-            async with opening as connection:
-                connection.info[_AFTER_COMMIT] = later
-                yield connection
+        async with self._connected(engine, patient=patient) as connection:
+            connection.info[_AFTER_COMMIT] = later
+            yield connection
         for act in later:
             act()
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine, *, patient: bool) -> AsyncIterator[AsyncConnection]:
+        """A connection that is cut, and not given back, when the block is not over in time."""
+        seconds = self.timeout.total_seconds() * (PATIENCE if patient else 1)
+        with cut_after(seconds) as cut, _translated(cut, seconds):
+            connection = await self._open(engine)
+            try:
+                cut.watch(await _driver(connection))
+                yield connection
+            finally:
+                await asyncio.shield(connection.close())
+
+    async def _open(self, engine: AsyncEngine) -> AsyncConnection:
+        try:
+            async with asyncio.timeout(self.timeout.total_seconds()):
+                return await engine.connect()
+        except TimeoutError as error:
+            detail = "The database did not answer (ConnectionTimeout)."
+            reason = f"no connection within {self.timeout.total_seconds():g} s"
+            raise StoreUnavailableError(detail, reason) from error
 
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+async def _driver(connection: AsyncConnection) -> Any:
+    return (await connection.get_raw_connection()).driver_connection

@@ -1,9 +1,11 @@
 """What callbacks need of the requests, gathered: those that come at the same time share reads and commits."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.request import AwaitedImage, Change, ImageRequest
+from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.requests import Requests
 
@@ -14,10 +16,10 @@ GATHERED_MAX = 100
 class GatheredRequests:
     """Each caller gets the answer to its own question, after the commit that holds its move."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: Requests, patience: timedelta = TIMEOUT) -> None:
         self._requests = requests
-        self._get = GroupCommit(requests.get_each, most=GATHERED_MAX)
-        self._move = GroupCommit(requests.move_as_read, most=GATHERED_MAX)
+        self._get = GroupCommit(requests.get_each, most=GATHERED_MAX, patience=patience)
+        self._move = GroupCommit(requests.move_as_read, most=GATHERED_MAX, patience=patience)
 
     async def get(self, request_id: UUID) -> ImageRequest | None:
         """The request, or None."""

@@ -1,14 +1,16 @@
 """Group commit: concurrent writes share one transaction, and each caller is answered after its commit.
 
 While one write is on its way to the disk, those that arrive wait and form the next one. A single caller waits
-for nobody, so nothing is slower when there is little to do.
+for nobody, so nothing is slower when there is little to do. Nobody waits for longer than `patience`.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.store.connection import TIMEOUT
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,19 +20,27 @@ Write = Callable[[Sequence[T]], Awaitable[Sequence[R]]]
 class GroupCommit(Generic[T, R]):
     """Calls `write` with at most `most` items at a time; it answers one result for each item, in order."""
 
-    def __init__(self, write: Write[T, R], *, most: int) -> None:
+    def __init__(self, write: Write[T, R], *, most: int, patience: timedelta = TIMEOUT) -> None:
         self._write = write
         self._most = most
+        self._patience = patience
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def __call__(self, item: T) -> R:
-        """The result for this item, after its commit."""
+        """The result for this item, after its commit. `StoreUnavailableError`: it may or may not be written."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
-        return await future
+        try:
+            async with asyncio.timeout(self._patience.total_seconds()):
+                return await future
+        except TimeoutError as error:
+            self._waiting = [one for one in self._waiting if one[1] is not future]
+            detail = "The database did not answer (TimeoutError)."
+            reason = f"not written within {self._patience.total_seconds():g} s, those before it included"
+            raise StoreUnavailableError(detail, reason) from error
 
     async def _write_all(self) -> None:
         try:

@@ -9,12 +9,13 @@ from uuid import UUID
 
 from sqlalchemy import Row, TextClause, text
 
-from aigen_bridge.domain.errors import StoreUnavailableError, UnreadableRequestError
+from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.store import migrations
+from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import Destinations, DestinationState
 from aigen_bridge.store.readable import out_of_range, since
-from aigen_bridge.store.requests import to_request
+from aigen_bridge.store.request_rows import COLUMNS, to_request
 from aigen_bridge.store.schema import metadata
 
 CONNECTIONS = 6
@@ -62,15 +63,20 @@ _PROCESSES = text("""
 """)
 
 _OWED = text(f"""
-    SELECT o.created_at AS began_at, o.due_at, o.give_up_at, r.*
-    FROM (SELECT * FROM outbox WHERE state = 'pending' AND request_id IS NOT NULL ORDER BY due_at LIMIT {READ_MAX}) AS o
+    SELECT o.created_at AS began_at, o.due_at, o.give_up_at, {COLUMNS}
+    FROM (
+        SELECT request_id, created_at, due_at, give_up_at FROM outbox
+        WHERE state = 'pending' AND request_id IS NOT NULL ORDER BY due_at LIMIT {READ_MAX}
+    ) AS o
     JOIN requests AS r ON r.request_id = o.request_id
 """)  # noqa: S608 - a constant of ours
-_NEWEST = text(f"SELECT * FROM requests ORDER BY created_at DESC, request_id DESC LIMIT {READ_MAX}")  # noqa: S608 - a constant of ours
+_NEWEST = text(f"SELECT {COLUMNS} FROM requests AS r ORDER BY created_at DESC, request_id DESC LIMIT {READ_MAX}")  # noqa: S608 - a constant of ours
 
 _LAST_DISPATCH = text(f"""
     SELECT outcome = 'done' AS accepted, now() - finished_at AS ago
-    FROM (SELECT * FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}) AS recent
+    FROM (
+        SELECT id, step, outcome, http_status, finished_at FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}
+    ) AS recent
     WHERE step = 'dispatch' AND (outcome = 'done' OR http_status IN (401, 403))
     ORDER BY id DESC LIMIT 1
 """)  # noqa: S608 - a constant of ours
@@ -194,16 +200,11 @@ def _why_unreadable(row: Row[Any]) -> str | None:
 
 
 @asynccontextmanager
-async def inspection(url: str) -> AsyncIterator[Inspection]:
+async def inspection(url: str, patience: timedelta = TIMEOUT) -> AsyncIterator[Inspection]:
     """Opens the database for looking. No connection is made before the first question."""
-    database = Database(open_engine(url, pool_size=CONNECTIONS, name="aigen-bridge doctor"))
+    engine = open_engine(url, pool_size=CONNECTIONS, name="aigen-bridge doctor", timeout=patience)
+    database = Database(engine, patience)
     try:
         yield Inspection(database)
     finally:
         await database.close()
-
-
-def reason(error: StoreUnavailableError) -> str:
-    """What PostgreSQL's client said, on one line; our own sentence when it said nothing."""
-    said = str(getattr(error.__cause__, "orig", None) or "").strip()
-    return said.splitlines()[0] if said else error.detail

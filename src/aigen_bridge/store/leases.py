@@ -45,6 +45,8 @@ CLAIM = """
     )
 """
 """Leases due entries, the longest due first; a SELECT on `claimed` follows."""
+CLAIMED = "c.entry_id, c.attempt, c.fence, c.began_at, c.claimed_at, c.give_up_at, c.leases_lost"
+"""The columns of `claimed AS c` that make a `Lease`."""
 
 _NEXT_DUE = text("""
     SELECT extract(epoch FROM least(greatest(min(due_at), now() - interval '1 day'), now() + interval '1 day') - now())
@@ -195,7 +197,7 @@ class Leases:
 
     async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None:
         """Hold claims for another lease, as far as they are still ours."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(prepared=True) as connection:
             await connection.execute(_EXTEND, _keys(claims) | {"lease": lease.total_seconds()})
 
     async def release(self, claims: Sequence[Lease]) -> None:

@@ -1,18 +1,35 @@
 """Runs the migrations: from the folder beside the sources, or from the copy that the wheel carries."""
 
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 
 from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.store.connection import (
+    MEANING,
+    SCHEME,
+    TIMEOUT,
+    connect_arguments,
+    reason,
+    refuse_unsuitable,
+    secrets_of,
+    unavailable,
+)
 from aigen_bridge.store.database import Database
 
 _PACKAGE = Path(__file__).parents[1]
+SESSION = MEANING | {"statement_timeout": "1h", "lock_timeout": "0", "idle_in_transaction_session_timeout": "1h"}
+"""A migration may rewrite a large table, and waits for others that migrate."""
 
 
 def folder() -> Path:
@@ -27,21 +44,38 @@ def _config() -> Config:
     return config
 
 
-def migrate(url: str, revision: str = "head") -> None:
+def migrate(url: str, revision: str = "head", *, timeout: timedelta = TIMEOUT) -> None:
     """Bring the database to `revision` (`base`: no table of ours is left).
 
     Safe to run twice, and by several at once: they wait for each other.
     """
-    engine = create_engine(url, connect_args={"connect_timeout": 10})
+    arguments = connect_arguments(url, name="aigen-bridge migrate", timeout=timeout, settings=SESSION)
+    engine = create_engine(SCHEME, creator=partial(_connect, arguments))
     try:
         with engine.connect() as connection:
             config = _config()
             config.attributes["connection"] = connection
             command.downgrade(config, revision) if revision == "base" else command.upgrade(config, revision)
-    except OperationalError as error:
-        raise StoreUnavailableError(f"Could not connect to the database: {error.orig}".strip()) from error
+    except (OperationalError, InternalError) as error:
+        said = reason(error, secrets_of(arguments))
+        raise StoreUnavailableError(f"The database could not be migrated: {said}", said) from error
     finally:
         engine.dispose()
+
+
+def check(url: str, timeout: timedelta = TIMEOUT) -> None:
+    """Make one connection. Raises `UnsuitableDatabaseError`, or `StoreUnavailableError` when the database is away."""
+    arguments = connect_arguments(url, name="aigen-bridge start", timeout=timeout, settings=SESSION)
+    try:
+        _connect(arguments).close()
+    except psycopg.Error as error:
+        raise unavailable(error, secrets_of(arguments)) from error
+
+
+def _connect(arguments: Mapping[str, Any]) -> psycopg.Connection[Any]:
+    connection = psycopg.connect(**arguments)
+    refuse_unsuitable(connection)
+    return connection
 
 
 def head() -> str:

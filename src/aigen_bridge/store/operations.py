@@ -14,7 +14,7 @@ from aigen_bridge.domain.request import Change, ImageRequest, Status, Step
 from aigen_bridge.store import changes
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.requests import to_request
+from aigen_bridge.store.request_rows import to_request
 from aigen_bridge.store.schema import operations, outbox, quarantine, requests
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -119,7 +119,7 @@ class Operations:
 
     async def complete(self, change: Change, image: CheckedImage, deed: Deed) -> bool:
         """Complete a request by hand, with this image; False when it has moved on since it was read."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(patient=True) as connection:
             # Locked first: a replayed delivery leaves the version as it is, and the move has to see its entry.
             await changes.lock(connection, [change.request_id])
             moved = await changes.make(connection, [change], self._deadlines, image.content)

@@ -15,13 +15,23 @@ from aigen_bridge.domain.request import Change, FailedBy, Status, Step
 from aigen_bridge.store import changes, destinations, incidents
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import CLAIM, Claim, Due, Leases, Settlement, claim_parameters, lease_fields, write
-from aigen_bridge.store.requests import only_ids, to_request
+from aigen_bridge.store.leases import (
+    CLAIM,
+    CLAIMED,
+    Claim,
+    Due,
+    Leases,
+    Settlement,
+    claim_parameters,
+    lease_fields,
+    write,
+)
+from aigen_bridge.store.request_rows import COLUMNS, only_ids, to_request
 from aigen_bridge.store.schema import images
 
 _CLAIM = text(f"""
     {CLAIM}
-    SELECT c.*, r.* FROM claimed AS c JOIN requests AS r ON r.request_id = c.request_id ORDER BY c.entry_id
+    SELECT {CLAIMED}, {COLUMNS} FROM claimed AS c JOIN requests AS r ON r.request_id = c.request_id ORDER BY c.entry_id
 """)  # noqa: S608 - a constant of ours
 
 _DELIVERED = text("""
@@ -42,7 +52,7 @@ class Outbox(Leases):
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[Claim]:
         """Lease up to `limit` due entries of a step to `owner`, the longest due first, as its gate allows."""
         wanted = claim_parameters(step, limit, lease, owner)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(prepared=True) as connection:
             gate = self._gates.get(step)
             if gate is None:
                 return await _claim(connection, step, wanted)
@@ -75,7 +85,8 @@ class Outbox(Leases):
 
         A try that failed because its destination is out comes back as `Held`.
         """
-        async with self._database.transaction() as connection:
+        large = any(isinstance(_effect(s.outcome), Complete) for s in settlements)
+        async with self._database.transaction(prepared=True, patient=large) as connection:
             # Requests before entries, as callbacks do: one order of locks, no deadlock.
             await changes.lock(connection, [s.claim.request.request_id for s in settlements])
             judged = await self._report(connection, settlements)

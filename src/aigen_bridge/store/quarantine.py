@@ -57,14 +57,14 @@ class Quarantine:
 
     async def keep(self, refused: RefusedCallback) -> int:
         """Keep a callback; the same one again is counted, not kept twice. Returns its number."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(patient=True) as connection:
             number = await keep(connection, refused)
             await incidents.note(connection, [occurrence(refused, number)], self._deadlines.digest)
             return number
 
     async def get(self, number: int) -> QuarantinedCallback | None:
         """The callback with this number, or None."""
-        async with self._database.reading() as connection:
+        async with self._database.reading(patient=True) as connection:
             row = (await connection.execute(select(quarantine).where(quarantine.c.id == number))).one_or_none()
         return _callback(row) if row else None
 

@@ -11,15 +11,16 @@ import structlog
 from sqlalchemy import Row, Select, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError, UnreadableRequestError
-from aigen_bridge.domain.image import MEDIA_TYPES, CheckedImage, StoredImage
+from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.request import AwaitedImage, Change, FailedBy, ImageRequest, Status
 from aigen_bridge.store import changes
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.readable import FAR_PAST
+from aigen_bridge.store.request_rows import COLUMNS, to_request
 from aigen_bridge.store.schema import images, requests
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -39,11 +40,8 @@ _ACCEPT = text(f"""
     SELECT request_id, created_at, pg_notify('{CHANNEL}', 'dispatch') FROM created
 """)  # noqa: S608 - a constant of ours
 
-_FIND = text("SELECT * FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))")
+_FIND = text(f"SELECT {COLUMNS} FROM requests AS r WHERE r.request_id = ANY (CAST(:request_id AS uuid[]))")  # noqa: S608 - columns of ours
 """One statement for any number of ids, so that it stays prepared; `IN` would be another one for each number."""
-
-REASON_MAX = 300
-"""Characters of the reason why a row cannot be read."""
 
 log = structlog.get_logger(__name__)
 
@@ -90,8 +88,7 @@ class Requests:
         """
         ordered = sorted(wanted, key=lambda new: new.request_id)  # one lock order for all processes
         async with self._database.writing() as connection:
-            rows = await connection.execute(_ACCEPT, _columns(ordered))
-            created = {row.request_id: row.created_at for row in rows}
+            created = await insert_requests(connection, ordered)
         metrics.MOVES.labels(Status.QUEUED.value).inc(len(created))
         known = await self.find([new.request_id for new in wanted if new.request_id not in created])
         answers = []
@@ -153,7 +150,7 @@ class Requests:
         for change in wanted:
             first.setdefault(change.request_id, change)
         try:
-            async with self._database.writing() as connection:
+            async with self._database.writing(patient=content is not None) as connection:
                 moved = await changes.move(connection, list(first.values()), self._deadlines, content)
         except IntegrityError as error:
             if len(wanted) > 1 or not changes.is_owed_twice(error):
@@ -177,7 +174,7 @@ class Requests:
         The request is written first: one that is being purged has no place for an image.
         """
         row = {"request_id": request_id, "content": image.content}
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(patient=True) as connection:
             kept = await connection.execute(
                 requests.update()
                 .where(requests.c.request_id == request_id, requests.c.image.is_(None))
@@ -189,8 +186,14 @@ class Requests:
 
     async def image(self, request_id: UUID) -> bytes | None:
         """The bytes of the request's image, or None."""
-        async with self._database.reading() as connection:
+        async with self._database.reading(patient=True) as connection:
             return await connection.scalar(select(images.c.content).where(images.c.request_id == request_id))
+
+
+async def insert_requests(connection: AsyncConnection, wanted: Sequence[NewRequest]) -> dict[UUID, datetime]:
+    """Insert those that are new, each with its `dispatch` entry; returns when each of them was created."""
+    rows = await connection.execute(_ACCEPT, _columns(wanted))
+    return {row.request_id: row.created_at for row in rows}
 
 
 def _fresh(new: NewRequest, at: datetime) -> ImageRequest:
@@ -229,71 +232,9 @@ def _page(wanted: RequestFilter) -> Select[Any]:
     return query
 
 
-def to_request(row: Row[Any]) -> ImageRequest:
-    """A row of `requests` in the words of the domain. Raises `UnreadableRequestError`."""
-    try:
-        return _to_request(row)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise UnreadableRequestError(row.request_id, f"{type(error).__name__}: {error}"[:REASON_MAX]) from error
-
-
-def only_ids(row: Row[Any]) -> ImageRequest:
-    """Stands for a request that cannot be read: its ids are right, the rest says nothing."""
-    return ImageRequest(
-        request_id=row.request_id,
-        correlation_id=row.correlation_id,
-        event={},
-        status=Status.FAILED,
-        version=0,
-        created_at=FAR_PAST,
-        updated_at=FAR_PAST,
-    )
-
-
 def _readable(row: Row[Any]) -> ImageRequest | None:
     try:
         return to_request(row)
     except UnreadableRequestError as error:
         log.error("request.unreadable", request_id=str(row.request_id), detail=error.detail)  # noqa: TRY400 - it says all
-        return None
-
-
-def _to_request(row: Row[Any]) -> ImageRequest:
-    return ImageRequest(
-        request_id=row.request_id,
-        correlation_id=row.correlation_id,
-        event=dict(row.event),
-        status=Status(row.status),
-        version=row.version,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        dispatched_at=row.dispatched_at,
-        completed_at=row.completed_at,
-        delivered_at=row.delivered_at,
-        error_code=row.error_code,
-        error_message=row.error_message,
-        failed_by=FailedBy(row.failed_by) if row.failed_by else None,
-        image=_image(row.image) if row.image is not None else None,
-        awaited=_awaited(row.awaited) if row.awaited is not None else None,
-        image_purged_at=row.image_purged_at,
-        attempts_purged_at=row.attempts_purged_at,
-        traceparent=row.traceparent,
-    )
-
-
-def _image(stored: dict[str, Any]) -> StoredImage:
-    image = StoredImage(**stored)
-    if image.format not in MEDIA_TYPES:
-        raise ValueError(f"no image has the format {image.format!r}")
-    return image
-
-
-def _awaited(stored: dict[str, Any]) -> AwaitedImage | None:
-    """None when it cannot be read: it is not fetched then, and the request ends as one whose image could not be."""
-    try:
-        fields = dict(stored)
-        expires_at = fields.pop("expires_at")
-        return AwaitedImage(**fields, expires_at=datetime.fromisoformat(expires_at) if expires_at else None)
-    except (ValueError, TypeError, LookupError):
-        log.exception("request.awaited_unreadable")
         return None

@@ -134,7 +134,7 @@ class Retention:
     async def purge(self, kept: Kept, kept_for: timedelta, *, alone: bool = False) -> Batch:
         """Remove one batch of what has been kept for longer. `alone`: leave it to another who is just doing so."""
         age = {"kept_for": kept_for.total_seconds()}
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(patient=True) as connection:
             if alone and not await _my_turn(connection):
                 return Batch(0, more=False)
             held = (await connection.execute(_hold(kept), age | {"batch": BATCH[kept]})).scalars().all()
@@ -143,7 +143,7 @@ class Retention:
 
     async def count(self, kept: Kept, kept_for: timedelta) -> int:
         """How many rows `purge` would remove, batch by batch."""
-        async with self._database.reading() as connection:
+        async with self._database.reading(patient=True) as connection:
             return int(await connection.scalar(_COUNT[kept], {"kept_for": kept_for.total_seconds()}) or 0)
 
     async def record(self, deed: Deed) -> None:

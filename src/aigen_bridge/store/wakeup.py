@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import psycopg
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aigen_bridge import metrics
+from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.store.connection import TIMEOUT, connect, connect_arguments, cut_after, reason, secrets_of, session
 from aigen_bridge.store.database import LISTENER
 
 CHANNEL = "aigen_outbox"
@@ -16,21 +21,26 @@ EVERYTHING = ""
 """The payload after which every lane looks, also one whose destination took nothing more."""
 
 RECONNECT_AFTER = 1.0
-"""Seconds."""
+CHECK_EVERY = 10.0
+"""Seconds. Who only listens does not notice that nobody speaks any more."""
 
 _NOTIFY = text("SELECT pg_notify(:channel, :step)")
 
 log = structlog.get_logger(__name__)
 
 
-async def listen(url: str, wake: Callable[[str], None]) -> None:
+async def listen(url: str, wake: Callable[[str], None], patience: timedelta = TIMEOUT) -> None:
     """Call `wake` with the step of each new entry, with `EVERYTHING` after each (re)connection. Until cancelled."""
-    conninfo = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    arguments = connect_arguments(url, name=LISTENER, timeout=patience, settings=session(patience))
     while True:
         try:
-            await _listen_once(conninfo, wake)
-        except psycopg.Error as error:
-            log.warning("outbox.listen_interrupted", reason=type(error).__name__)
+            await _listen_once(arguments, wake, patience.total_seconds())
+        except StoreUnavailableError as error:
+            log.warning("outbox.listen_interrupted", reason=error.reason)
+        except (psycopg.Error, OSError) as error:  # a TimeoutError is an OSError
+            log.warning("outbox.listen_interrupted", reason=reason(error, secrets_of(arguments)))
+        except Exception:  # a bug must not end the listening
+            log.exception("outbox.listen_bug")
         await asyncio.sleep(RECONNECT_AFTER)
 
 
@@ -39,12 +49,21 @@ async def notify(connection: AsyncConnection, step: str) -> None:
     await connection.execute(_NOTIFY, {"channel": CHANNEL, "step": str(step)})
 
 
-async def _listen_once(conninfo: str, wake: Callable[[str], None]) -> None:
-    connecting = psycopg.AsyncConnection.connect(
-        conninfo, autocommit=True, connect_timeout=5, application_name=LISTENER
-    )
-    async with await connecting as connection:
-        await connection.execute(f"LISTEN {CHANNEL}")
+async def _listen_once(arguments: dict[str, Any], wake: Callable[[str], None], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        connecting = await connect(**arguments, autocommit=True, prepare_threshold=None)
+    async with connecting as connection:
+        await _answered(connection, f"LISTEN {CHANNEL}", seconds)
         wake(EVERYTHING)
-        async for notice in connection.notifies():
-            wake(notice.payload)
+        while True:
+            async for notice in connection.notifies(timeout=min(seconds, CHECK_EVERY)):
+                wake(notice.payload)
+            await _answered(connection, "SELECT 1", seconds)
+
+
+async def _answered(connection: psycopg.AsyncConnection[Any], statement: str, seconds: float) -> None:
+    """The link works, or is cut."""
+    with cut_after(seconds) as cut:
+        cut.watch(connection)
+        await connection.execute(statement)
+    metrics.LOOPS.labels("listen").set_to_current_time()

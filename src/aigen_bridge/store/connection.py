@@ -1,0 +1,198 @@
+"""How a connection to PostgreSQL is made, by everything that makes one: its arguments, its session, and its end.
+
+The session sets what our statements and psycopg rely on, so that the defaults of a database or role cannot change what
+they mean. A link that dies without a word is noticed: by the kernel, and by whoever waits longer than `TIMEOUT`.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
+from psycopg.pq import TransactionStatus
+from sqlalchemy import make_url
+from sqlalchemy.dialects.postgresql.psycopg import dialect
+from sqlalchemy.exc import ArgumentError
+
+from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
+
+TIMEOUT = timedelta(seconds=10)
+PATIENCE = 3
+"""Times the timeout: for what carries images, or removes many rows."""
+HOST_SECONDS_MAX = 5.0
+SCHEME = "postgresql+psycopg://"
+
+MEANING: dict[str, str] = {
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "default_transaction_isolation": "read\\ committed",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+}
+"""Settings on which the meaning of our statements, or the form of values, depends. `search_path`, `role` and
+`default_transaction_read_only` are the administrator's to choose."""
+
+REPORTED: Mapping[str, str] = {"client_encoding": "UTF8", "DateStyle": "ISO", "IntervalStyle": "postgres"}
+"""Of these, PostgreSQL reports the values that the session really has: by what they begin with."""
+
+STALE = (InvalidSqlStatementName, DuplicatePreparedStatement, FeatureNotSupported)
+"""A prepared statement is not what it was: a table changed ("cached plan must not change result type"), or a pooler
+handed out another server connection. None of them is raised once a statement runs."""
+
+Session = Mapping[str, str]
+
+
+def session(timeout: timedelta) -> Session:
+    """The session of everything but migrations.
+
+    PostgreSQL ends what takes longest even when we are gone. Each statement finds its rows by index whatever its
+    parameters are, so it is planned once.
+    """
+    milliseconds = _milliseconds(timeout)
+    return MEANING | {
+        "statement_timeout": f"{milliseconds * PATIENCE}ms",
+        "lock_timeout": f"{milliseconds // 2}ms",
+        "idle_in_transaction_session_timeout": f"{milliseconds}ms",
+        "plan_cache_mode": "force_generic_plan",
+    }
+
+
+def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Session) -> dict[str, Any]:
+    """What to call `connect` of psycopg with; what the URL says about the link goes before our defaults.
+
+    `settings` are those of the session, `name` is shown in PostgreSQL. Several hosts are tried one after the other,
+    all within the timeout.
+    """
+    given = _parameters(url)
+    seconds, hosts = timeout.total_seconds(), len(str(given.get("host", "")).split(","))
+    link = {
+        "connect_timeout": str(max(2, int(min(HOST_SECONDS_MAX, seconds / (hosts + 1))))),
+        "keepalives": "1",
+        "keepalives_idle": str(max(1, round(seconds / 2))),
+        "keepalives_interval": str(max(1, round(seconds / 5))),
+        "keepalives_count": "3",
+        "tcp_user_timeout": str(_milliseconds(timeout)),
+    }
+    ours = " ".join(f"-c {key}={value}" for key, value in settings.items())
+    options = f"{given.get('options', '')} {ours}".strip()  # the last one wins
+    return link | given | {"options": options, "client_encoding": "UTF8", "application_name": name}
+
+
+def secrets_of(arguments: Mapping[str, Any]) -> Sequence[str]:
+    """What no message may show of them."""
+    return [str(arguments[name]) for name in ("password", "sslpassword") if arguments.get(name)]
+
+
+def _milliseconds(timeout: timedelta) -> int:
+    return round(timeout.total_seconds() * 1000)
+
+
+def _parameters(url: str) -> dict[str, Any]:
+    """The URL's parts, as SQLAlchemy reads it, or as libpq does (`h1:5432,h2:5433`)."""
+    sqlalchemy: Any = dialect
+    try:
+        _, parameters = sqlalchemy().create_connect_args(make_url(url))
+    except (ArgumentError, ValueError):
+        return dict(conninfo_to_dict(url.replace(SCHEME, "postgresql://", 1)))
+    return {name: value for name, value in parameters.items() if name != "context"}
+
+
+def refuse_unsuitable(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Close a connection that would change what we store or read. Raises `UnsuitableDatabaseError`."""
+    reported = connection.info.parameter_status
+    encoding = reported("server_encoding")
+    changed = {name: found for name, begin in REPORTED.items() if not (found := reported(name) or "").startswith(begin)}
+    if encoding == "UTF8" and not changed:
+        return
+    database = connection.info.dbname
+    connection.pgconn.finish()
+    if encoding != "UTF8":
+        raise UnsuitableDatabaseError(
+            f"The database {database!r} has the encoding {encoding}, which cannot hold every prompt; it must be UTF8.",
+            "Create another one (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0), restore a pg_dump of this one "
+            "into it if it holds requests, and name it in AIGEN_DATABASE_URL.",
+        )
+    found = ", ".join(f"{name} {value!r}" for name, value in changed.items())
+    raise UnsuitableDatabaseError(
+        f"The session has {found}, although the bridge asked for {', '.join(REPORTED[name] for name in changed)}.",
+        "See what stands between the bridge and PostgreSQL: a pooler that ignores 'options', or PGDATESTYLE.",
+    )
+
+
+class Cursor(psycopg.AsyncCursor[Any]):
+    """Executes a statement that stands alone once more when its prepared form went stale."""
+
+    async def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
+        """As psycopg's. Inside a transaction, that is over: whoever began it begins it again."""
+        try:
+            return await super().execute(query, params, **how)
+        except STALE:
+            if self.connection.info.transaction_status is not TransactionStatus.IDLE:
+                raise
+            await self.connection.execute("DEALLOCATE ALL")
+            return await super().execute(query, params, **how)
+
+
+async def connect(conninfo: str = "", **arguments: Any) -> psycopg.AsyncConnection[Any]:
+    """A connection that commits each statement by itself, to a database that suits us."""
+    connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
+    refuse_unsuitable(connection)
+    return connection
+
+
+class Cut:
+    """Breaks a connection when its time is over: what waits on it fails at once, whether or not packets arrive.
+
+    Cancelling would not do: psycopg then asks the server to stop, and waits for its answer.
+    """
+
+    def __init__(self) -> None:
+        self.made = False
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+
+    def watch(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """This connection is to be broken."""
+        self._connection = connection
+
+    def make(self) -> None:
+        """Break it now."""
+        self.made = True
+        if self._connection and not self._connection.closed:
+            with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as link:
+                link.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def cut_after(seconds: float) -> Iterator[Cut]:
+    """Break the connection that is watched inside when the block is not over in time."""
+    cut = Cut()
+    timer = asyncio.get_running_loop().call_later(seconds, cut.make)
+    try:
+        yield cut
+    finally:
+        timer.cancel()
+
+
+def reason(error: BaseException, secrets: Sequence[str] = ()) -> str:
+    """What PostgreSQL or its client said, on one line and without a secret; for logs, not for callers."""
+    cause: Any = getattr(error, "orig", None) or error
+    said = " ".join(str(cause).split()) or type(cause).__name__
+    code = getattr(cause, "sqlstate", None)
+    for secret in secrets:
+        said = said.replace(secret, "***")
+    return f"{said} ({code})" if code else said
+
+
+def unavailable(error: BaseException, secrets: Sequence[str] = ()) -> StoreUnavailableError:
+    """The same in our words."""
+    cause = getattr(error, "orig", None) or error
+    return StoreUnavailableError(f"The database did not answer ({type(cause).__name__}).", reason(error, secrets))

@@ -1,0 +1,189 @@
+"""A primary and a standby, each in a network namespace, replicated synchronously; a node can vanish without a word."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from aigen_bridge.embedded import postgres as embedded
+
+PASSWORD = "replicated"
+START_SECONDS = 60
+
+
+def run(*command: str) -> str:
+    """Run a command to its end; fails the test with its own words."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Node:
+    """A PostgreSQL in a namespace, `here` is the address of this machine on its link."""
+
+    namespace: str
+    programs: Path
+    folder: Path
+    user: str
+    here: str
+    there: str
+
+    @property
+    def host(self) -> str:
+        """Its address without the length of the network."""
+        return self.there.partition("/")[0]
+
+    def inside(self, *command: str) -> str:
+        """Run something in the namespace, as a user that PostgreSQL accepts."""
+        user = ("setpriv", f"--reuid={self.user}", "--regid=nogroup", "--clear-groups")
+        return run("ip", "netns", "exec", self.namespace, *user, *command)
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        options = f"-h '*' -k '' -c max_connections=60 -c wal_level=replica -c listen_addresses={self.host},{self.peer}"
+        self.inside(
+            str(self.programs / "pg_ctl"),
+            "start",
+            "-w",
+            "-D",
+            str(self.folder),
+            "-l",
+            f"{self.folder}.log",
+            "-o",
+            options,
+        )
+
+    def stop(self) -> None:
+        """Stop the server at once."""
+        self.inside(str(self.programs / "pg_ctl"), "stop", "-m", "immediate", "-D", str(self.folder))
+
+    @property
+    def peer(self) -> str:
+        """Its address on the link between the two."""
+        return f"10.231.9.{1 if self.host.endswith('.1.2') else 2}"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two, and what can happen to them."""
+
+    primary: Node
+    standby: Node
+
+    @property
+    def url(self) -> str:
+        """Both hosts, for the bridge."""
+        hosts = f"{self.primary.host},{self.standby.host}"
+        return f"postgresql://postgres:{PASSWORD}@{hosts}/postgres?target_session_attrs=read-write"
+
+    def vanish(self) -> None:
+        """The primary's machine loses its power, so to speak: packets go there, none comes back, nothing is refused."""
+        for link in ("uplink", "between"):
+            run("ip", "-n", self.primary.namespace, "addr", "flush", "dev", link)
+
+    def promote(self) -> None:
+        """The standby becomes the primary, which waits for no standby."""
+        self.standby.inside(str(self.standby.programs / "pg_ctl"), "promote", "-w", "-D", str(self.standby.folder))
+        url = f"host={self.standby.host} user=postgres password={PASSWORD}"
+        with closing(psycopg.connect(url, autocommit=True)) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+            connection.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def replicated(folder: Path) -> Iterator[Pair]:
+    """The two, running. Skips the test where namespaces cannot be made."""
+    programs = _programs(folder)
+    tag = f"aigen{os.getpid()}"
+    with ExitStack() as undo:
+        primary, standby = (_node(undo, f"{tag}-{n}", n, programs, folder) for n in (1, 2))
+        run(
+            "ip",
+            "link",
+            "add",
+            "peer",
+            "netns",
+            primary.namespace,
+            "type",
+            "veth",
+            "peer",
+            "peer",
+            "netns",
+            standby.namespace,
+        )
+        for node in (primary, standby):
+            run("ip", "-n", node.namespace, "addr", "add", f"{node.peer}/24", "dev", "between")
+            run("ip", "-n", node.namespace, "link", "set", "between", "up")
+        _fill(primary, standby, undo)
+        yield Pair(primary, standby)
+
+
+def _programs(folder: Path) -> Path:
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "setpriv"))):
+        pytest.skip("needs root, iproute2 and setpriv, to make network namespaces")
+    probe = f"aigen{os.getpid()}-probe"
+    made = subprocess.run(["ip", "netns", "add", probe], check=False, capture_output=True)  # noqa: S607
+    if made.returncode:
+        pytest.skip("this machine does not let us make network namespaces")
+    run("ip", "netns", "del", probe)
+    with embedded(folder / "probe" / "data") as url, closing(psycopg.connect(url)) as connection:
+        [row] = connection.execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'").fetchall()
+    return Path(row[0])
+
+
+def _node(undo: ExitStack, namespace: str, number: int, programs: Path, folder: Path) -> Node:
+    run("ip", "netns", "add", namespace)
+    undo.callback(run, "ip", "netns", "del", namespace)
+    here, there, link = f"10.231.{number}.1", f"10.231.{number}.2", f"ag{os.getpid() % 100000}v{number}"
+    run("ip", "link", "add", link, "type", "veth", "peer", "name", "uplink", "netns", namespace)
+    undo.callback(subprocess.run, ["ip", "link", "del", link], check=False, capture_output=True)
+    run("ip", "addr", "add", f"{here}/24", "dev", link)
+    run("ip", "link", "set", link, "up")
+    for command in (
+        ("addr", "add", f"{there}/24", "dev", "uplink"),
+        ("link", "set", "uplink", "up"),
+        ("link", "set", "lo", "up"),
+    ):
+        run("ip", "-n", namespace, *command)
+    address = run("ip", "netns", "exec", namespace, "cat", "/sys/class/net/uplink/address")
+    run("ip", "neigh", "replace", there, "lladdr", address, "dev", link, "nud", "permanent")
+    return Node(namespace, programs, folder / f"node-{number}" / "data", "nobody", here, there)
+
+
+def _fill(primary: Node, standby: Node, undo: ExitStack) -> None:
+    for node in (primary, standby):
+        node.folder.parent.mkdir()
+        shutil.chown(node.folder.parent, node.user)
+    secret = primary.folder.parent / "password"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o644)
+    primary.inside(
+        str(primary.programs / "initdb"), "-D", str(primary.folder), "-U", "postgres", "-E", "UTF8", "--locale=C",
+        "--auth=trust", f"--pwfile={secret}",
+    )  # fmt: skip
+    with (primary.folder / "pg_hba.conf").open("a") as rules:
+        rules.write("host all all 10.231.0.0/16 scram-sha-256\nhost replication all 10.231.9.0/24 trust\n")
+    primary.start()
+    undo.callback(primary.stop)
+    source = f"host={primary.peer} user=postgres application_name=standby"
+    standby.inside(
+        str(standby.programs / "pg_basebackup"), "-D", str(standby.folder), "-R", "-X", "stream", "-d", source
+    )
+    standby.start()
+    undo.callback(standby.stop)
+    url = f"host={primary.host} user=postgres password={PASSWORD}"
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        connection.execute("SELECT pg_reload_conf()")
+        until = time.monotonic() + START_SECONDS
+        while connection.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'").fetchone() is None:
+            assert time.monotonic() < until, "the standby does not follow"
+            time.sleep(0.1)
