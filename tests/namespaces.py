@@ -105,20 +105,8 @@ def replicated(folder: Path) -> Iterator[Pair]:
     tag = f"aigen{os.getpid()}"
     with ExitStack() as undo:
         primary, standby = (_node(undo, f"{tag}-{n}", n, programs, folder) for n in (1, 2))
-        run(
-            "ip",
-            "link",
-            "add",
-            "peer",
-            "netns",
-            primary.namespace,
-            "type",
-            "veth",
-            "peer",
-            "peer",
-            "netns",
-            standby.namespace,
-        )
+        other = ("peer", "name", "between", "netns", standby.namespace)
+        run("ip", "-n", primary.namespace, "link", "add", "between", "type", "veth", *other)
         for node in (primary, standby):
             run("ip", "-n", node.namespace, "addr", "add", f"{node.peer}/24", "dev", "between")
             run("ip", "-n", node.namespace, "link", "set", "between", "up")

@@ -1,5 +1,6 @@
 """Metrics of real processes: several that share a port, and a worker with a port of its own."""
 
+import asyncio
 import re
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from processes import started
 from scrape import read
+from silent_link import silent_link
 from stage import REQUESTS
 
 
@@ -47,6 +49,31 @@ async def test_a_worker_tells_its_metrics_at_its_port(configured: dict[str, str]
     told = read(taken.text)
     assert [a.status_code for a in (refused, taken, elsewhere)] == [401, 200, 404]
     assert told.value("aigen_outbound_calls_total", destination="odoo", outcome="ok", error_class="none") == 0
+
+
+async def test_a_worker_is_ready_while_the_database_answers_and_not_when_it_falls_silent(
+    configured: dict[str, str], database_url: str, tmp_path: Path
+) -> None:
+    async with silent_link(database_url) as link:
+        port = _free_port()
+        environment = configured | {
+            "AIGEN_DATABASE_URL": link.url,
+            "AIGEN_DATABASE__TIMEOUT": "2s",
+            "AIGEN_WORKER__METRICS_PORT": str(port),
+        }
+        url = f"http://127.0.0.1:{port}/health/ready"
+        async with started("worker", environment=environment, cwd=tmp_path, ready=r"worker\.started"):
+            await _until_status(url, 200, seconds=20)
+            link.fall_silent()
+            await _until_status(url, 503, seconds=70)
+            link.speak()
+            await _until_status(url, 200, seconds=20)
+
+
+async def _until_status(url: str, status: int, *, seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while (await _get(url)).status_code != status:
+            await asyncio.sleep(0.2)
 
 
 @pytest.mark.parametrize("off", [{}, {"AIGEN_WORKER__METRICS_PORT": "0", "AIGEN_METRICS__ENABLED": "false"}])

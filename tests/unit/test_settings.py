@@ -52,6 +52,38 @@ def test_no_secret_is_shown(complete: pytest.MonkeyPatch) -> None:
             assert secret not in text
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "h1,h2/db?target_session_attrs=read-write",
+        "h1:5432,h2:5433/db",
+        "h1,h2:5433/db",
+        "[::1]:5432,h2/db",
+        "/db?host=/run",
+    ],
+)
+def test_the_database_may_be_on_several_hosts(complete: pytest.MonkeyPatch, place: str) -> None:
+    complete.setenv("AIGEN_DATABASE_URL", f"postgresql://u:p@{place}")
+    assert load(Settings).database_url.get_secret_value() == f"postgresql+psycopg://u:p@{place}"
+
+
+def test_each_port_of_the_database_must_be_one(complete: pytest.MonkeyPatch) -> None:
+    complete.setenv("AIGEN_DATABASE_URL", "postgresql://u:p@h1:5432,h2:many/db")
+    assert trouble()[0].startswith("AIGEN_DATABASE_URL is wrong: must look like")
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("2", 2), ("1m", 60)])
+def test_the_timeout_of_the_database_is_a_duration(complete: pytest.MonkeyPatch, value: str, seconds: int) -> None:
+    complete.setenv("AIGEN_DATABASE__TIMEOUT", value)
+    assert load(Settings).database.timeout == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("value", ["0", "10ms", "1h", "soon"])
+def test_a_timeout_that_would_be_none_is_refused(complete: pytest.MonkeyPatch, value: str) -> None:
+    complete.setenv("AIGEN_DATABASE__TIMEOUT", value)
+    assert trouble()[0].startswith("AIGEN_DATABASE__TIMEOUT is wrong")
+
+
 @pytest.mark.parametrize("name", sorted(COMPLETE))
 def test_a_missing_setting_is_named_as_its_variable(complete: pytest.MonkeyPatch, name: str) -> None:
     complete.delenv(name)

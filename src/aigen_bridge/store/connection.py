@@ -7,7 +7,7 @@ they mean. A link that dies without a word is noticed: by the kernel, and by who
 import asyncio
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Self
@@ -87,9 +87,17 @@ def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Sess
     return link | given | {"options": options, "client_encoding": "UTF8", "application_name": name}
 
 
-def secrets_of(arguments: Mapping[str, Any]) -> Sequence[str]:
-    """What no message may show of them."""
-    return [str(arguments[name]) for name in ("password", "sslpassword") if arguments.get(name)]
+@contextmanager
+def secrets_hidden(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """No error of connecting shows a secret of these arguments."""
+    try:
+        yield
+    except psycopg.Error as error:
+        said = str(error)
+        for secret in (arguments.get("password"), arguments.get("sslpassword")):
+            said = said.replace(str(secret), "***") if secret else said
+        error.args = (said,)
+        raise
 
 
 def _milliseconds(timeout: timedelta) -> int:
@@ -144,7 +152,8 @@ class Cursor(psycopg.AsyncCursor[Any]):
 
 async def connect(conninfo: str = "", **arguments: Any) -> psycopg.AsyncConnection[Any]:
     """A connection that commits each statement by itself, to a database that suits us."""
-    connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
+    with secrets_hidden(arguments):
+        connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
     refuse_unsuitable(connection)
     return connection
 
@@ -182,17 +191,15 @@ def cut_after(seconds: float) -> Iterator[Cut]:
         timer.cancel()
 
 
-def reason(error: BaseException, secrets: Sequence[str] = ()) -> str:
-    """What PostgreSQL or its client said, on one line and without a secret; for logs, not for callers."""
+def reason(error: BaseException) -> str:
+    """What PostgreSQL or its client said, on one line, with the SQLSTATE; for logs, not for callers."""
     cause: Any = getattr(error, "orig", None) or error
     said = " ".join(str(cause).split()) or type(cause).__name__
     code = getattr(cause, "sqlstate", None)
-    for secret in secrets:
-        said = said.replace(secret, "***")
     return f"{said} ({code})" if code else said
 
 
-def unavailable(error: BaseException, secrets: Sequence[str] = ()) -> StoreUnavailableError:
+def unavailable(error: BaseException) -> StoreUnavailableError:
     """The same in our words."""
     cause = getattr(error, "orig", None) or error
-    return StoreUnavailableError(f"The database did not answer ({type(cause).__name__}).", reason(error, secrets))
+    return StoreUnavailableError(f"The database did not answer ({type(cause).__name__}).", reason(error))

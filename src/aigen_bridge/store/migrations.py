@@ -22,7 +22,7 @@ from aigen_bridge.store.connection import (
     connect_arguments,
     reason,
     refuse_unsuitable,
-    secrets_of,
+    secrets_hidden,
     unavailable,
 )
 from aigen_bridge.store.database import Database
@@ -57,7 +57,7 @@ def migrate(url: str, revision: str = "head", *, timeout: timedelta = TIMEOUT) -
             config.attributes["connection"] = connection
             command.downgrade(config, revision) if revision == "base" else command.upgrade(config, revision)
     except (OperationalError, InternalError) as error:
-        said = reason(error, secrets_of(arguments))
+        said = reason(error)
         raise StoreUnavailableError(f"The database could not be migrated: {said}", said) from error
     finally:
         engine.dispose()
@@ -69,11 +69,12 @@ def check(url: str, timeout: timedelta = TIMEOUT) -> None:
     try:
         _connect(arguments).close()
     except psycopg.Error as error:
-        raise unavailable(error, secrets_of(arguments)) from error
+        raise unavailable(error) from error
 
 
 def _connect(arguments: Mapping[str, Any]) -> psycopg.Connection[Any]:
-    connection = psycopg.connect(**arguments)
+    with secrets_hidden(arguments):
+        connection = psycopg.connect(**arguments)
     refuse_unsuitable(connection)
     return connection
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
-from aigen_bridge.store.connection import TIMEOUT, connect, connect_arguments, cut_after, reason, secrets_of, session
+from aigen_bridge.store.connection import TIMEOUT, connect, connect_arguments, cut_after, reason, session
 from aigen_bridge.store.database import LISTENER
 
 CHANNEL = "aigen_outbox"
@@ -38,7 +38,7 @@ async def listen(url: str, wake: Callable[[str], None], patience: timedelta = TI
         except StoreUnavailableError as error:
             log.warning("outbox.listen_interrupted", reason=error.reason)
         except (psycopg.Error, OSError) as error:  # a TimeoutError is an OSError
-            log.warning("outbox.listen_interrupted", reason=reason(error, secrets_of(arguments)))
+            log.warning("outbox.listen_interrupted", reason=reason(error))
         except Exception:  # a bug must not end the listening
             log.exception("outbox.listen_bug")
         await asyncio.sleep(RECONNECT_AFTER)

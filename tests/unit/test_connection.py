@@ -1,0 +1,57 @@
+"""How connections to PostgreSQL are asked for, whatever the URL looks like."""
+
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from aigen_bridge.store.connection import TIMEOUT, connect_arguments, secrets_hidden, session
+
+
+def arguments(place: str, timeout: timedelta = TIMEOUT) -> dict[str, Any]:
+    url = f"postgresql+psycopg://u:p%40s@{place}"
+    return connect_arguments(url, name="test", timeout=timeout, settings=session(timeout))
+
+
+@pytest.mark.parametrize(
+    ("place", "hosts", "ports"),
+    [
+        ("h1/db", "h1", None),
+        ("h1,h2/db?target_session_attrs=read-write", "h1,h2", None),
+        ("h1,h2:5433/db", "h1,h2", "5433"),
+        ("h1:5432,h2:5433/db", "h1,h2", "5432,5433"),
+        ("/db?host=h1,h2&port=5432,5433", "h1,h2", "5432,5433"),
+        ("/db?host=h1:5432&host=h2:5433", "h1,h2", "5432,5433"),
+        ("/db?host=/run/postgresql", "/run/postgresql", None),
+    ],
+)
+def test_every_way_to_name_the_hosts_is_understood(place: str, hosts: str, ports: str | None) -> None:
+    found = arguments(place)
+    port = found.get("port")
+    assert (found["host"], None if port is None else str(port)) == (hosts, ports)
+    assert (found["user"], found["password"], found["dbname"]) == ("u", "p@s", "db")
+    psycopg.conninfo.make_conninfo(**found)
+
+
+def test_the_link_is_watched_within_the_timeout_and_the_url_may_say_otherwise() -> None:
+    usual, given = arguments("h1/db"), arguments("h1/db?tcp_user_timeout=5000&keepalives_idle=60&connect_timeout=9")
+    assert (usual["tcp_user_timeout"], usual["keepalives_idle"], usual["connect_timeout"]) == ("10000", "5", "5")
+    assert (given["tcp_user_timeout"], given["keepalives_idle"], given["connect_timeout"]) == ("5000", "60", "9")
+
+
+def test_every_host_is_tried_within_the_timeout() -> None:
+    assert int(arguments("h1,h2/db")["connect_timeout"]) * 2 < 10
+    assert int(arguments("h1,h2,h3/db")["connect_timeout"]) * 3 < 10
+
+
+def test_options_of_the_url_stay_except_what_our_statements_rely_on() -> None:
+    options = arguments("h1/db?options=-csearch_path%3Dbridge%20-cDateStyle%3DGerman")["options"]
+    assert "search_path=bridge" in options
+    assert options.index("DateStyle=ISO") > options.index("DateStyle=German")
+    assert "default_transaction_read_only" not in options
+
+
+def test_an_error_of_connecting_shows_no_password() -> None:
+    with pytest.raises(psycopg.OperationalError, match=r"^no \*\*\* here$"), secrets_hidden({"password": "secret"}):
+        raise psycopg.OperationalError("no secret here")
