@@ -37,8 +37,8 @@ REQUEST = {"status": "completed", "version": 3, "failed_by": None, "error_code":
            "said": SHA, "stored": SHA}  # fmt: skip
 CHANGES = [{"version": 2, "status": "dispatched"}, {"version": 3, "status": "completed"}]
 ENTRY = {"id": 2, "request_id": ID, "step": "deliver", "state": "done", "attempts": 1, "error_code": None}
-TRY = {"entry_id": 2, "step": "deliver", "request_id": ID, "round": 0, "number": 1, "outcome": "done", "took": timedelta(seconds=1),
-       "finished_at": datetime(2026, 1, 1, tzinfo=UTC)}  # fmt: skip
+TRY = {"entry_id": 2, "step": "deliver", "request_id": ID, "round": 0, "number": 1, "outcome": "done",
+       "took": timedelta(seconds=1), "finished_at": datetime(2026, 1, 1, tzinfo=UTC)}  # fmt: skip
 EFFECT = {"version": 3, "status": "completed", "image": {"sha256": SHA}}
 TAKEN = Answered(ID, "image", SHA, 202, {"duplicate": False})
 GOOD = Facts(
