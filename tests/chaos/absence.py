@@ -18,7 +18,7 @@ from chaos.postgres import Postgres
 from chaos.schedule import Strike
 from chaos.supervisor import Place, Supervisor, n8n_arguments
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 3.0
 """For a request that meets a phase."""
 UNTIL_TOLD = 3600
 TRIED = "SELECT count(*) AS tries FROM attempts WHERE step = 'dispatch' AND started_at > '{since}'"

@@ -27,8 +27,10 @@ QUERIES = {
     "changes": "SELECT request_id::text, version, status FROM request_changes ORDER BY request_id, version",
     "entries": "SELECT id, request_id::text, step, state, attempts, error_code FROM outbox ORDER BY id",
     "tries": """
-        SELECT entry_id, step, request_id::text, number, outcome, finished_at, finished_at - started_at AS took
-        FROM attempts WHERE outcome NOT IN ('lost', 'held') ORDER BY id""",
+        SELECT entry_id, step, request_id::text, round, number, outcome, finished_at, finished_at - started_at AS took
+        FROM (SELECT *, count(*) FILTER (WHERE outcome = 'held') OVER (PARTITION BY entry_id ORDER BY id) AS round
+            FROM attempts) AS numbered
+        WHERE outcome NOT IN ('lost', 'held') ORDER BY id""",
     "quarantine": "SELECT id, request_id::text, error_code FROM quarantine WHERE state = 'open'",
 }
 UNAIDED = """

@@ -67,6 +67,10 @@ BREAKER = {"probe_every": "1s", "hold": "60s"}
 long before `hold` is over."""
 
 
+DEADLINE = "20s"
+"""Longer than N8N is ever away: what it reports at its next start must not come too late."""
+
+
 def environment(ground: Ground) -> dict[str, str]:
     """The environment of every process: ours without settings of the bridge, and those of the run."""
     clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("AIGEN_")}
@@ -90,7 +94,7 @@ def environment(ground: Ground) -> dict[str, str]:
         "alerts": {"window": "2s"},
         "image_urls": images,
         "worker": {"lease": f"{LEASE}s", "poll": "1s", "grace": "4s"},
-        "callback": {"deadline": "10s", "rate_limit": "100000/second"},
+        "callback": {"deadline": DEADLINE, "rate_limit": "100000/second"},
         "requests": {"rate_limit": "100000/second"},
         "log": {"format": "json"},
     }

@@ -255,7 +255,8 @@ def _dead_letter(facts: Facts, name: str) -> bool:
 
 
 def _try(row: Row) -> str:
-    return f"{row['request_id']}: entry {row['entry_id']} ({row['step']}), try {row['number']}"
+    """An entry that was held has all its tries again, with the same numbers: a new round of them."""
+    return f"{row['request_id']}: entry {row['entry_id']} ({row['step']}), try {row['number']} of round {row['round']}"
 
 
 def _entry(row: Row) -> str:

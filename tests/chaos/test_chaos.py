@@ -37,8 +37,8 @@ REQUEST = {"status": "completed", "version": 3, "failed_by": None, "error_code":
            "said": SHA, "stored": SHA}  # fmt: skip
 CHANGES = [{"version": 2, "status": "dispatched"}, {"version": 3, "status": "completed"}]
 ENTRY = {"id": 2, "request_id": ID, "step": "deliver", "state": "done", "attempts": 1, "error_code": None}
-TRY = {"entry_id": 2, "step": "deliver", "request_id": ID, "number": 1, "outcome": "done", "took": timedelta(seconds=1),
-       "finished_at": datetime(2026, 1, 1, tzinfo=UTC)}  # fmt: skip
+TRY = {"entry_id": 2, "step": "deliver", "request_id": ID, "round": 0, "number": 1, "outcome": "done",
+       "took": timedelta(seconds=1), "finished_at": datetime(2026, 1, 1, tzinfo=UTC)}  # fmt: skip
 EFFECT = {"version": 3, "status": "completed", "image": {"sha256": SHA}}
 TAKEN = Answered(ID, "image", SHA, 202, {"duplicate": False})
 GOOD = Facts(
@@ -170,6 +170,12 @@ def test_a_dead_delivery_is_in_order_when_people_are_told() -> None:
     )
 
     assert not any(compare(dead).values())
+
+
+def test_an_entry_that_was_held_has_all_its_tries_again() -> None:
+    again = TRY | {"round": 1, "took": timedelta(seconds=6)}
+
+    assert not any(compare(replace(GOOD, tries=[TRY, again])).values())
 
 
 def test_a_dead_letter_that_people_were_told_of_is_in_order() -> None:
