@@ -2,7 +2,8 @@
 
 import asyncio
 
-from theatre import DEAD_LETTERS, Opened, clients, eventually
+from players import RealPlayer, SimulatedPlayer
+from theatre import DEAD_LETTERS, WEBHOOK_KEY, Opened, clients, eventually
 
 from aigen_bridge.sim.faults import Fault, FaultKind
 
@@ -81,8 +82,11 @@ async def test_an_upgrade_of_n8n_loses_no_request_and_pays_for_none_twice(open_t
     assert await theatre.dead_letters_of(under_way, meanwhile) == []
 
 
-async def test_what_n8n_did_not_take_while_it_was_away_is_put_back_by_one_command(open_theatre: Opened) -> None:
-    theatre = await open_theatre()
+async def test_what_was_held_too_long_while_n8n_was_away_is_put_back_by_one_command(
+    player: RealPlayer | SimulatedPlayer, open_theatre: Opened
+) -> None:
+    n8n = {"webhook_url": player.webhook("v2"), "api_key": WEBHOOK_KEY, "breaker": {"hold": 10}}
+    theatre = await open_theatre(n8n=n8n)
     await theatre.n8n.kill()
     asked = await theatre.ask()
     try:
