@@ -106,10 +106,6 @@ class TestResult(AigenCase):
         answer = self.apply(payload(record))
         self.assertEqual(answer, {"applied": False, "recordId": record.id, "attachmentId": False})
 
-    def assertBus(self, record):
-        """The news that the person's browser gets."""
-        return _Bus(self, record)
-
 
 def payload_of(content):
     return {
@@ -117,21 +113,3 @@ def payload_of(content):
         "size": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-
-
-class _Bus:
-    def __init__(self, case, record):
-        self.case, self.record, self.sent = case, record, []
-
-    def __enter__(self):
-        sent, users = self.sent, self.case.env.registry["res.users"]
-
-        def keep(user, kind, message, **_more):
-            if kind == "aigen_image.request/update" and user == self.record.user_id:
-                sent.append(message)
-
-        self.case.patch(users, "_bus_send", keep)
-        return sent
-
-    def __exit__(self, *_error):
-        return None
