@@ -133,7 +133,8 @@ def n8n_arguments(ground: Ground, style: str, *, starting: float = 0) -> tuple[s
     """N8N draws itself, sends its results in this style, and shows its start page for so many seconds."""
     keys = ("--key", WEBHOOK_KEY, "--callback-key", KEYS["n8n"])
     bridge = ("--bridge-url", url(ground.door), "--callback-style", style)
-    return ("sim", "n8n", "--port", str(ground.n8n), *keys, *bridge, "--starting-seconds", str(starting))
+    journal = ("--executions", str(ground.home / "executions"))  # a killed N8N reports at its next start what died
+    return ("sim", "n8n", "--port", str(ground.n8n), *keys, *bridge, *journal, "--starting-seconds", str(starting))
 
 
 def _places(ground: Ground, processes: int, style: str) -> dict[str, Place]:

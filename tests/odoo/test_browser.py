@@ -95,6 +95,30 @@ def test_without_the_bridge_it_waits_and_goes_out_when_the_bridge_is_back(databa
     assert zoe.errors == []
 
 
+def test_while_n8n_is_away_a_person_reads_so_and_the_picture_comes_by_itself(bridge, real_odoo, browser):
+    bridge.chain.n8n.faults.add(Fault(kind=FaultKind.STATUS, status=404, route="webhook", times=None))
+    dan = Person.log_in(browser, real_odoo.url, "dan")
+    dan.wish("A heron in the reeds at first light", "Landscape (4:3)")
+    dan.generate()
+    dan.page.wait_for_selector("[role=status]:has-text('The image service is away'):has-text('comes by itself')")
+    dan.page.wait_for_selector(".o_aigen_now:has-text('In the queue')")
+    assert dan.page.locator(".o_aigen_stage .progress").count() == 0
+    dan.snap("odoo-desktop-held")
+    first = dan.page.url
+    dan.wish("A second heron, whose form is left at once")
+    dan.generate()
+    dan.open("ai-images", ".o_aigen_thumb[data-held]:has-text('The image service is away') >> nth=1")
+    dan.page.click("button.o_switch_view.o_list")
+    dan.page.wait_for_selector(".o_data_row:has-text('The image service is away') >> nth=1")
+    dan.page.goto(first)
+    dan.page.wait_for_selector(".o_aigen_stage[data-held]")
+    bridge.chain.n8n.faults.clear()
+    dan.page.wait_for_selector(PICTURE)
+    dan.open("ai-images", ".o_aigen_thumb[data-status=completed] img >> nth=1")
+    assert dan.page.locator("[data-held]").count() == 0
+    assert dan.errors == []
+
+
 def test_the_check_of_the_connection_says_what_is_wrong(bridge, real_odoo, browser, configure):
     admin = Person.log_in(browser, real_odoo.url, "admin")
     admin.open("settings#aigen_image", ".app_settings_block")
@@ -135,11 +159,11 @@ def test_from_pressed_to_shown(database_url, real_odoo, browser, configure, reco
 
 
 def test_what_failed_is_put_back_by_a_manager(bridge, real_odoo, browser):
-    bridge.chain.n8n.faults.add(Fault(kind=FaultKind.STATUS, status=503, route="webhook", times=4))
+    bridge.chain.n8n.faults.add(Fault(kind=FaultKind.STATUS, status=500, route="webhook", times=4))
     mia = Person.log_in(browser, real_odoo.url, "mia")
     mia.wish("A bridge over a wide river")
     mia.generate()
-    mia.page.wait_for_selector(".o_aigen_words:has-text('could not be reached')")  # after 1, 2 and 4 seconds
+    mia.page.wait_for_selector(".o_aigen_words:has-text('did not take the request')")  # after 1, 2 and 4 seconds
     mia.snap("odoo-desktop-failed")
     mia.page.locator("button[name=action_retrigger]").click()
     mia.page.wait_for_selector(PICTURE)

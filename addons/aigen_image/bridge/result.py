@@ -4,6 +4,10 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from dateutil.parser import isoparse
+from dateutil.tz import UTC
 
 __all__ = ["Image", "Result", "WrongResult", "read_image", "read_result", "read_state"]
 
@@ -12,6 +16,8 @@ MAX_BYTES = 32 * 2**20
 """Of an image; as much as the bridge takes in one callback."""
 MAX_VERSION = 2**31 - 1
 MAX_TEXT = 4000
+EARLIEST_YEAR = 2000
+"""PostgreSQL misreads the years that Python writes with fewer than four digits; no bridge is that old."""
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -44,6 +50,8 @@ class Result:
     error_code: str
     error_message: str
     image: Image | None = None
+    held_since: datetime | None = None
+    """UTC, without a zone, as Odoo keeps it. Since when the bridge holds the request because N8N is away."""
 
 
 def read_result(payload):
@@ -65,7 +73,20 @@ def read_state(payload):
         raise WrongResult("The payload needs a version of 1 or more.")
     if not isinstance(status, str) or status not in STATUSES:
         raise WrongResult(f"Unknown status: {status!r}.")
-    return Result(request_id, version, status, _text(payload, "errorCode"), _text(payload, "errorMessage"))
+    code, message = _text(payload, "errorCode"), _text(payload, "errorMessage")
+    return Result(request_id, version, status, code, message, held_since=_held_since(payload.get("held")))
+
+
+def _held_since(held):
+    """Return since when N8N is away, or None: not held, held for another destination, or not as agreed."""
+    if not isinstance(held, dict) or held.get("destination") != "n8n" or not isinstance(held.get("since"), str):
+        return None
+    try:
+        since = isoparse(held["since"])
+        utc = since.astimezone(UTC).replace(microsecond=0, tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+    return utc if since.tzinfo and utc.year >= EARLIEST_YEAR else None
 
 
 def _sent_image(image):

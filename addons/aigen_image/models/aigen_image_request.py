@@ -102,12 +102,16 @@ class AigenImageRequest(models.Model):
     version = fields.Integer(readonly=True, copy=False, help="The last news of the bridge that is known here.")
     error_code = fields.Char(readonly=True, copy=False)
     error_message = fields.Text(readonly=True, copy=False)
-    explanation = fields.Text(compute="_compute_explanation")
+    explanation = fields.Char(compute="_compute_explanation")
     refusals = fields.Json(readonly=True, copy=False)
     """Why the bridge did not take it: field here → its words."""
     log = fields.Json(readonly=True, copy=False)
     """The bridge's timeline, as it was when it was last read."""
     requested_at = fields.Datetime("Requested", readonly=True, copy=False)
+    started_at = fields.Datetime("Started", readonly=True, copy=False)
+    """When it last entered the queue or went on after a hold: progress is counted from here."""
+    held_since = fields.Datetime("Waiting for the image service since", readonly=True, copy=False)
+    """Set while the bridge holds the request because N8N is away. The status stays what it was."""
     finished_at = fields.Datetime("Finished", readonly=True, copy=False)
     elapsed = fields.Float("Seconds so far", digits=(8, 1), compute="_compute_elapsed")
     expected = fields.Float("Usual seconds", compute="_compute_expected")
@@ -149,12 +153,12 @@ class AigenImageRequest(models.Model):
             record.steps = record.model_id.steps
             record.cfg = record.model_id.cfg
 
-    @api.depends("requested_at", "finished_at")
+    @api.depends("started_at", "requested_at", "finished_at")
     def _compute_elapsed(self):
         """By the server's clock: the browser's may be wrong, and only counts on from here."""
         now = fields.Datetime.now()
         for record in self:
-            since = record.requested_at
+            since = record.started_at or record.requested_at
             record.elapsed = ((record.finished_at or now) - since).total_seconds() if since else 0
 
     @api.depends("model_id")
@@ -190,14 +194,14 @@ class AigenImageRequest(models.Model):
         return super(AigenImageRequest, self.with_context(context)).create(vals_list)  # pylint: disable=context-overridden
 
     def write(self, vals):
-        """What was asked for stands once it is under way; what became of it is written by the bridge alone."""
+        """Refuse what people may not write. A new status ends a hold: whatever moved the request on, it is not held."""
         if not self.env.su:
             self._refuse_protected(vals)
             if vals.keys() & self._editable_fields() and any(record.status != "draft" for record in self):
                 raise UserError(
                     self.env._("This picture was asked for already. “Generate again” asks for another one.")
                 )
-        return super().write(vals)
+        return super().write({"held_since": False} | vals if "status" in vals else vals)
 
     @api.model
     def _refuse_protected(self, vals):

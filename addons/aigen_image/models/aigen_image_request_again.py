@@ -29,24 +29,27 @@ class AigenImageRequest(models.Model):
             for name in names:
                 record[name] = (record.refusals or {}).get(name.removesuffix("_refusal"), False)
 
-    @api.depends("status", "error_code", "error_message")
+    @api.depends("status", "error_code", "error_message", "held_since")
     @api.depends_context("lang")
     def _compute_explanation(self):
         for record in self:
-            words = record._plain_words() if record.error_code else ""
+            words = record._plain_words() if record.error_code or record.held_since else ""
             record.explanation = words or record.error_message or False
 
     def _plain_words(self):
         """Why it is not ready, for a person; empty where the message of the bridge says it best."""
+        if self.held_since:
+            return self.env._("The image service is away. The picture comes by itself as soon as the service is back.")
         if self.status == "waiting":
             return self._why_waiting()
         if (self.error_code or "").startswith("bridge_"):
             return self.env._("Odoo and the bridge disagree about this request. Please tell your administrator.")
         return {
-            "dispatch_failed": self.env._("The image service could not be reached, although it was tried again."),
+            "dispatch_failed": self.env._("The image service did not take the request."),
+            "destination_out": self.env._("The image service was away for too long."),
+            "execution_lost": self.env._("The image service lost this picture while it was being made."),
+            "workflow_failed": self.env._("Something went wrong in the image service while it made this picture."),
             "timed_out": self.env._("The image service did not answer in time. A picture that still comes appears."),
-            "execution_lost": self.env._("The image service broke off several times while it made the picture."),
-            "workflow_failed": self.env._("The image service had an error of its own. Your administrator was told."),
             "image_fetch_failed": self.env._("The picture was made, but it could not be fetched."),
             "image_rejected": self.env._("The picture that came was damaged, so it was not used."),
         }.get(self.error_code, "")

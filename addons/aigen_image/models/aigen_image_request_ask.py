@@ -212,9 +212,8 @@ class AigenImageRequest(models.Model):
         if answer.status == 200:
             record._apply_resource(answer.body, image)
         elif answer.status == 404 and record.status in UNDERWAY:
-            record.write(
-                {"status": "waiting", "error_code": "forgotten"}
-            )  # restored from an older backup: send it again
+            # Restored from an older backup: send it again. The bridge counts versions from 1 again.
+            record.write({"status": "waiting", "version": 0, "error_code": "forgotten"})
             self.env.ref("aigen_image.cron_push")._trigger()
         if entries is not None:
             record.log = entries

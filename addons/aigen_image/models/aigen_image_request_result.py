@@ -4,6 +4,7 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..bridge.result import WrongResult, read_image, read_result, read_state
+from .aigen_image_request import UNDERWAY
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 
@@ -55,22 +56,17 @@ class AigenImageRequest(models.Model):
         return True
 
     def _advance(self, status, version):
-        """It goes on (also after a failure: somebody put it back).
-
-        When it is sent once more because N8N died, the bridge has it queued again; a person sees no step backwards.
-        """
-        steps = ("queued", "dispatched", "received")
-        if self.status in steps:
-            status = max(status, self.status, key=steps.index)
-        self.write(
-            {
-                "status": status,
-                "version": version,
-                "error_code": False,
-                "error_message": False,
-                "finished_at": False,
-            }
-        )
+        """Write a step before the end. It may be an earlier one: put back after a failure, or sent to N8N again."""
+        values = {
+            "status": status,
+            "version": version,
+            "error_code": False,
+            "error_message": False,
+            "finished_at": False,
+        }
+        if status == "queued" or self.held_since:
+            values["started_at"] = fields.Datetime.now()
+        self.write(values)
         self._show_news()
 
     def _end(self, status, *, code="", message="", version=None):
@@ -137,15 +133,30 @@ class AigenImageRequest(models.Model):
         return "-".join(words).lower()[:48].strip("-") or "picture"
 
     def _apply_resource(self, resource, content=b""):
-        """Write what the bridge answered when it was asked, if it is news or brings a picture that is missing."""
-        record = self._locked(self.request_id)
-        if resource.get("status") == "completed":
-            if record.attachment_id or not content:
-                return  # known, or the bridge will bring it
-            try:
-                record._keep_picture(read_image(resource.get("image") or {}, content))
-            except WrongResult:
-                return  # most likely the bridge keeps the picture no longer, and said so instead of sending it
-        applied = record._apply(read_state(resource))
-        if content and not applied:
-            record._show_news()  # known, but its file was missing
+        """Write what the bridge answered when it was asked: news, a picture that is missing, whether it is held."""
+        record, state = self._locked(self.request_id), read_state(resource)
+        if state.status != "completed" or record._keep_missing(resource, content):
+            applied = record._apply(state)
+            if content and not applied:
+                record._show_news()  # known, but its file was missing
+        record._note_hold(state)
+
+    def _keep_missing(self, resource, content):
+        """Store the picture if it is missing here. False: it is known, or the bridge will bring it."""
+        if self.attachment_id or not content:
+            return False
+        try:
+            self._keep_picture(read_image(resource.get("image") or {}, content))
+        except WrongResult:
+            return False  # most likely the bridge keeps the picture no longer, and said so instead of sending it
+        return True
+
+    def _note_hold(self, state):
+        """Write since when the bridge holds the request, if that changed. A hold brings no new version."""
+        if state.version < self.version:
+            return  # an answer that was overtaken
+        underway = self.status in UNDERWAY and self.status == state.status
+        since = (state.held_since if underway else None) or False
+        if since != self.held_since:
+            self.write({"held_since": since} if since else {"held_since": False, "started_at": fields.Datetime.now()})
+            self._show_news()

@@ -1,13 +1,37 @@
 from unittest.mock import patch
 
+from odoo import fields
 from odoo.exceptions import UserError, ValidationError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from ..bridge import client
-from .common import AigenCase, described, picture
+from ..models.aigen_image_request import AigenImageRequest
+from .common import AigenCase, described, payload, picture
 
 SENDING = "odoo.addons.aigen_image.models.aigen_image_request_ask"
+
+
+def held(since="2026-01-31T18:00:00Z"):
+    """What the bridge says of a request that it holds because N8N is away."""
+    return {"destination": "n8n", "since": since, "until": "2026-01-31T18:10:00Z"}
+
+
+def at(time):
+    """A moment of the day of the tests, as Odoo keeps it."""
+    return fields.Datetime.to_datetime(f"2026-01-31 {time}:00")
+
+
+def written(kept):
+    """In place of `write`: keeps the names of what is written, apart from the log."""
+    write = AigenImageRequest.write
+
+    def keep(self, vals):
+        if vals.keys() != {"log"}:
+            kept.append(sorted(vals))
+        return write(self, vals)
+
+    return keep
 
 
 @tagged("post_install", "-at_install")
@@ -185,6 +209,145 @@ class TestAsk(AigenCase):
         record.action_refresh()
         self.commit()
         self.assertEqual(record.attachment_id.raw, content)
+
+    def pull(self, record, **resource):
+        """Ask the bridge, which answers with this resource."""
+        told = {"requestId": record.request_id, "status": "queued", "version": 1} | resource
+        self.bridge.say("GET", f"{client.REQUESTS}/{record.request_id}", 200, told)
+        record.action_follow()
+        self.commit()
+
+    def test_a_hold_is_shown_without_a_new_version_and_ends_without_one(self):
+        record = self.underway()
+        self.pull(record, held=held("2026-01-31T18:00:00.123456+02:00"))
+        self.assertEqual((record.status, record.version), ("queued", 1))
+        self.assertEqual(record.held_since, at("16:00"))
+        self.assertIn("The image service is away", record.explanation)
+        self.pull(record, held=held("2026-01-31T16:05:00Z"))
+        self.assertEqual(record.held_since, at("16:05"))
+        self.pull(record, held=None)
+        self.assertEqual((record.status, record.held_since, record.explanation), ("queued", False, False))
+
+    def test_the_answer_to_a_new_request_may_say_that_it_is_held(self):
+        self.bridge.takes_requests(held=held())
+        record = self.draft()
+        record.action_generate()
+        self.commit()
+        self.assertEqual((record.status, record.held_since), ("queued", at("18:00")))
+
+    def test_only_a_change_of_the_hold_is_written_and_shown(self):
+        record = self.underway()
+        writes = []
+        with self.assertBus(record) as sent, patch.object(type(record), "write", written(writes)):
+            for _ in range(3):
+                self.pull(record, held=held())
+            for _ in range(3):
+                self.pull(record)
+        self.assertEqual(writes, [["held_since"], ["held_since", "started_at"]])
+        self.assertEqual([news["status"] for news in sent], ["queued", "queued"])
+
+    def test_what_is_not_as_agreed_is_no_hold_and_no_error(self):
+        record = self.underway()
+        wrong = [
+            "n8n", [], 7, True, {}, {"destination": "n8n"}, {"since": "2026-01-31T18:00:00Z"}, held(7), held(None),
+            held([]), held(""), held("yesterday"), held("2026-01-31"), held("2026-01-31T18:00:00"), held("\0"),
+            held("0001-01-01T00:00:00+01:00"), held("0999-01-01T00:00:00Z"), held("9999-12-31T23:59:59-01:00"),
+            held() | {"destination": ["n8n"]}, held() | {"destination": "odoo"},
+        ]  # fmt: skip
+        for told in wrong:
+            self.pull(record, held=told)
+            self.assertEqual((record.status, record.held_since), ("queued", False), told)
+
+    def test_a_hold_ends_when_the_request_moves_on_however_that_is_known(self):
+        def pulled(record):
+            self.pull(record, status="dispatched", version=2)
+
+        def reported(record):
+            self.apply(
+                {"requestId": record.request_id, "version": 2, "status": "failed", "errorCode": "dispatch_failed"}
+            )
+
+        def cancelled(record):
+            record.action_cancel()
+
+        def forgotten(record):
+            self.bridge.answers.pop(("GET", f"{client.REQUESTS}/{record.request_id}"))
+            record.action_follow()
+            self.commit()
+
+        def completed_elsewhere(record):
+            self.pull(record, status="completed", version=3)  # its picture is not to be had; the bridge brings it
+
+        for move in (pulled, reported, cancelled, forgotten, completed_elsewhere):
+            record = self.underway()
+            self.pull(record, held=held())
+            self.assertTrue(record.held_since)
+            move(record)
+            self.assertFalse(record.held_since, move.__name__)
+
+    def test_an_overtaken_answer_neither_holds_nor_ends_a_hold(self):
+        record = self.underway()
+        self.pull(record, status="queued", version=3, held=held())
+        self.pull(record, status="queued", version=1)
+        self.assertTrue(record.held_since)
+        self.pull(record, status="dispatched", version=4)
+        self.pull(record, status="queued", version=3, held=held())
+        self.assertEqual((record.status, record.held_since), ("dispatched", False))
+
+    def test_what_a_person_cancelled_is_not_held(self):
+        record = self.underway()
+        record.action_cancel()
+        self.pull(record, held=held())
+        self.assertEqual((record.status, record.held_since), ("cancelled", False))
+
+    def test_progress_counts_from_where_the_request_went_on(self):
+        def ask(minute, record, **resource):
+            with patch.object(fields.Datetime, "now", lambda *_: at(f"18:{minute:02}")):
+                self.pull(record, **resource)
+                record.invalidate_recordset(["elapsed"])
+                return record.elapsed / 60
+
+        record = self.underway()
+        record.sudo().requested_at = record.sudo().started_at = at("18:00")
+        self.assertEqual(ask(5, record, held=held()), 5)
+        self.assertEqual(ask(9, record), 0, "the hold is over")
+        self.assertEqual(ask(10, record, status="dispatched", version=2), 1)
+        self.assertEqual(ask(12, record, version=3), 0, "N8N lost it, and it is sent again")
+        self.assertEqual(ask(13, record, version=3, held=held()), 1)
+        self.assertEqual(ask(20, record, status="dispatched", version=4), 0, "the end of the hold was not seen")
+        self.assertEqual(ask(21, record, status="failed", version=5, errorCode="timed_out"), 1)
+        self.assertEqual(record.requested_at, at("18:00"))
+
+    def test_a_request_goes_back_to_the_queue_and_on_again(self):
+        record = self.underway()
+        for version, status in ((2, "dispatched"), (3, "queued"), (4, "dispatched"), (5, "received")):
+            self.pull(record, status=status, version=version)
+            self.assertEqual((record.status, record.version), (status, version))
+
+    def test_every_failure_of_the_bridge_has_plain_words(self):
+        words = {
+            "dispatch_failed": "did not take the request",
+            "destination_out": "away for too long",
+            "execution_lost": "lost this picture while it was being made",
+            "workflow_failed": "went wrong in the image service",
+            "timed_out": "did not answer in time",
+        }
+        for code, plain in words.items():
+            record = self.underway()
+            self.pull(record, status="failed", version=2, errorCode=code, errorMessage="For operators")
+            self.assertIn(plain, record.explanation)
+            self.assertNotIn("For operators", record.explanation)
+
+    def test_what_a_restored_bridge_takes_again_starts_at_its_first_version(self):
+        record = self.underway()
+        self.pull(record, status="received", version=3)
+        self.bridge.answers.pop(("GET", f"{client.REQUESTS}/{record.request_id}"))
+        record.action_follow()
+        self.commit()
+        self.env["aigen.image.request"]._cron_push()
+        self.commit()
+        self.assertEqual((record.status, record.version), ("queued", 1))
+        self.assertTrue(self.apply(payload(record, 3))["applied"])
 
     def test_what_the_bridge_forgot_is_sent_again_with_the_same_id(self):
         record = self.underway()

@@ -42,16 +42,6 @@ class TestResult(AigenCase):
         self.assertTrue(self.apply(payload(record, 3))["applied"])
         self.assertEqual((record.status, record.error_code, record.error_message), ("completed", False, False))
 
-    def test_a_request_that_is_sent_once_more_shows_no_step_backwards(self):
-        record = self.underway()
-        self.apply(payload(record, 2, "dispatched"))
-        self.assertTrue(self.apply(payload(record, 3, "queued"))["applied"])
-        self.assertEqual((record.status, record.version), ("dispatched", 3))
-        self.apply(payload(record, 4, "failed", errorCode="execution_lost", errorMessage="no"))
-        self.assertIn("broke off", record.explanation)
-        self.apply(payload(record, 5, "queued"))  # somebody put it back
-        self.assertEqual(record.status, "queued")
-
     def test_jpeg_and_webp_keep_their_bytes_and_types(self):
         webp = b"RIFF\x1a\0\0\0WEBPVP8L\r\0\0\0/\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0"  # one pixel
         for name, content in (("jpeg", picture(name="JPEG")), ("webp", webp)):
@@ -116,10 +106,6 @@ class TestResult(AigenCase):
         answer = self.apply(payload(record))
         self.assertEqual(answer, {"applied": False, "recordId": record.id, "attachmentId": False})
 
-    def assertBus(self, record):
-        """The news that the person's browser gets."""
-        return _Bus(self, record)
-
 
 def payload_of(content):
     return {
@@ -127,21 +113,3 @@ def payload_of(content):
         "size": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-
-
-class _Bus:
-    def __init__(self, case, record):
-        self.case, self.record, self.sent = case, record, []
-
-    def __enter__(self):
-        sent, users = self.sent, self.case.env.registry["res.users"]
-
-        def keep(user, kind, message, **_more):
-            if kind == "aigen_image.request/update" and user == self.record.user_id:
-                sent.append(message)
-
-        self.case.patch(users, "_bus_send", keep)
-        return sent
-
-    def __exit__(self, *_error):
-        return None

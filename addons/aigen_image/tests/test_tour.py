@@ -5,7 +5,7 @@ from odoo.tests import HttpCase, new_test_user, tagged
 
 from ..bridge import client
 from ..models.aigen_bridge import AigenBridge
-from .common import FakeBridge, described, picture
+from .common import FakeBridge, OneTimeout, described, picture
 
 
 def at_once(self, errand, **how):
@@ -17,7 +17,7 @@ def at_once(self, errand, **how):
 
 
 @tagged("post_install", "-at_install")
-class TestTour(HttpCase):
+class TestTour(OneTimeout, HttpCase):
     def test_a_person_asks_watches_sees_and_goes_on(self):
         bridge = self.enterContext(closing(FakeBridge()))
         parameters = self.env["ir.config_parameter"]

@@ -80,6 +80,21 @@ async def test_every_state_is_known(side, status):
     assert (await side.records.read(name))["status"] == status
 
 
+async def test_a_request_that_is_sent_to_n8n_again_goes_back_to_the_queue(side):
+    name = await side.records.create()
+    for version, status in ((2, "dispatched"), (3, "queued"), (4, "dispatched"), (5, "completed")):
+        assert (await side.apply(result(name, version, status)))["applied"] is True
+        found = await side.records.read(name)
+        assert (found["status"], found["version"]) == (status, version)
+
+
+async def test_keys_of_a_newer_bridge_are_ignored(side):
+    name = await side.records.create()
+    held = {"destination": "n8n", "since": "2026-01-31T18:00:00Z", "until": "2026-01-31T18:10:00Z"}
+    assert (await side.apply(result(name) | {"held": held, "cost": {"amount": "x"}}))["applied"] is True
+    assert (await side.records.read(name))["status"] == "completed"
+
+
 async def test_four_at_once_have_one_effect(side):
     name = await side.records.create()
     answers = await asyncio.gather(*(side.apply(result(name)) for _ in range(4)))

@@ -25,6 +25,9 @@ const ENTRIES = [
         httpStatus: 503,
         detail: "<i>busy</i>",
     },
+    { kind: "attempt", at: "2026-01-31T18:00:02Z", step: "dispatch", number: 3, outcome: "held" },
+    { kind: "state", at: "2026-01-31T18:05:00Z", status: "dispatched" },
+    { kind: "state", at: "2026-01-31T18:06:00Z", status: "queued" },
 ];
 
 defineMailModels();
@@ -41,10 +44,12 @@ test("the log is told in words, and refreshed when it is opened", async () => {
     await mountView({ resModel: "aigen.image.request", type: "form", resId: 1, arch: ARCH });
     await animationFrame();
     expect.verifySteps(["ask"]);
-    expect(".o_aigen_log li").toHaveCount(2);
+    expect(".o_aigen_log li").toHaveCount(5);
     expect(".o_aigen_log li:eq(0)").toHaveText(/The bridge took it/);
     expect(".o_aigen_log li:eq(1)").toHaveText(/Handing it to N8N/);
     expect(".o_aigen_log li:eq(1)").toHaveText(/try 2 · 12 ms · HTTP 503/);
+    expect(".o_aigen_log li:eq(2)").toHaveText(/held until it is back/);
+    expect(".o_aigen_log li:eq(4)").toHaveText(/It is sent again/);
     expect(".o_aigen_log i:not(.fa)").toHaveCount(0);
 });
 

@@ -1,8 +1,16 @@
 import { describe, expect, test } from "@odoo/hoot";
 import { waitFor } from "@odoo/hoot-dom";
-import { advanceTime } from "@odoo/hoot-mock";
+import { advanceTime, mockDate, mockTimeZone } from "@odoo/hoot-mock";
 import { defineMailModels, openFormView, start, startServer } from "@mail/../tests/mail_test_helpers";
-import { defineModels, fields, models, mountView, onRpc, serverState } from "@web/../tests/web_test_helpers";
+import {
+    MockServer,
+    defineModels,
+    fields,
+    models,
+    mountView,
+    onRpc,
+    serverState,
+} from "@web/../tests/web_test_helpers";
 import { watched } from "@aigen_image/news";
 
 describe.current.tags("desktop");
@@ -25,7 +33,9 @@ class Request extends models.Model {
     });
     shape = fields.Selection({ selection: [["16:9", "Wide"]] });
     resolution = fields.Char();
-    explanation = fields.Text();
+    explanation = fields.Char();
+    version = fields.Integer();
+    held_since = fields.Datetime();
     elapsed = fields.Float();
     expected = fields.Float();
     attachment_id = fields.Many2one({ relation: "ir.attachment" });
@@ -38,6 +48,8 @@ class Request extends models.Model {
         { id: 3, name: "No", status: "failed", shape: "16:9", explanation: "<b>Because</b>" },
         { id: 4, name: "Wait", status: "waiting", shape: "16:9", explanation: "The bridge is away.", expected: 15 },
         { id: 5, name: "Gone", status: "completed", shape: "16:9" },
+        { id: 6, name: "Held", status: "queued", shape: "16:9", version: 1, held_since: "2026-01-31 13:03:00" },
+        { id: 7, name: "Lost", status: "queued", shape: "16:9", version: 3, elapsed: 2, expected: 15 },
     ];
 }
 
@@ -60,6 +72,52 @@ test("while it is made, the clock goes on from what the server said, and the ste
     expect(".o_aigen_done").toHaveCount(2);
     await advanceTime(3000);
     expect(".o_aigen_clock").toHaveText("1:08");
+});
+
+test("while the image service is away, it says so and since when, and nothing pretends to go on", async () => {
+    mockTimeZone(+1);
+    mockDate("2026-01-31 14:20:00");
+    onRpc("aigen.image.request", "action_follow", () => {
+        expect.step("ask");
+        return false;
+    });
+    await mount(6);
+    expect(".o_aigen_words [role=status]").toHaveText(
+        /The image service is away\s+.*comes by itself.*\s+waiting since 14:03 ·/
+    );
+    expect(".o_aigen_now").toHaveText("In the queue");
+    expect(".progress, .o_aigen_clock").toHaveCount(0);
+    expect(".o_aigen_stage").toHaveAttribute("data-held");
+    await advanceTime(2000);
+    expect.verifySteps(["ask"]);
+});
+
+test("a hold that began on another day says on which", async () => {
+    mockTimeZone(+1);
+    mockDate("2026-02-01 08:00:00");
+    onRpc("aigen.image.request", "action_follow", () => false);
+    await mount(6);
+    expect(".o_aigen_words [role=status]").toHaveText(/waiting since 01\/31\/2026 14:03/);
+});
+
+test("when the hold is over, clock and progress are there again", async () => {
+    onRpc("aigen.image.request", "action_follow", () => {
+        MockServer.env["aigen.image.request"].write([6], { held_since: false, status: "dispatched", version: 2, elapsed: 65 });
+        return false;
+    });
+    await mount(6);
+    await advanceTime(2000);
+    expect(".o_aigen_now").toHaveText("Being made");
+    expect(".o_aigen_clock").toHaveText(/^1:0\d$/);
+    expect(".progress").toHaveCount(1);
+    expect(".o_aigen_stage").not.toHaveAttribute("data-held");
+});
+
+test("what was sent again is in the queue again", async () => {
+    onRpc("aigen.image.request", "action_follow", () => false);
+    await mount(7);
+    expect(".o_aigen_now").toHaveText("In the queue again");
+    expect(".o_aigen_done").toHaveCount(1);
 });
 
 test("the bridge is asked at growing distances", async () => {

@@ -9,6 +9,7 @@ const { DateTime } = luxon;
 
 const STATES = {
     queued: { words: _t("The bridge took it"), icon: "fa-inbox" },
+    again: { words: _t("It is sent again"), icon: "fa-repeat" },
     dispatched: { words: _t("N8N took it, the picture is being made"), icon: "fa-magic" },
     received: { words: _t("The picture is made and is being fetched"), icon: "fa-download" },
     completed: { words: _t("The picture is checked and stored"), icon: "fa-check-circle text-success" },
@@ -23,6 +24,7 @@ const STEPS = {
 const OUTCOMES = {
     done: { words: _t("done"), look: "text-bg-success" },
     retry: { words: _t("will be tried again"), look: "text-bg-warning" },
+    held: { words: _t("held until it is back"), look: "text-bg-warning" },
     dead: { words: _t("given up"), look: "text-bg-danger" },
     lost: { words: _t("interrupted"), look: "text-bg-secondary" },
 };
@@ -41,12 +43,13 @@ export class LogField extends Component {
         return (this.props.record.data[this.props.name] || []).map((entry, index) => ({
             key: index,
             at: this.time(entry.at),
-            ...(entry.kind === "state" ? this.change(entry) : this.attempt(entry)),
+            ...(entry.kind === "state" ? this.change(entry, index) : this.attempt(entry)),
         }));
     }
 
-    change({ status, note }) {
-        return { ...(STATES[status] || { words: status, icon: "fa-circle-o" }), note, change: true };
+    change({ status, note }, index) {
+        const state = STATES[status === "queued" && index ? "again" : status];
+        return { ...(state || { words: status, icon: "fa-circle-o" }), note, change: true };
     }
 
     attempt({ step, number, outcome, duration_ms, durationMs, http_status, httpStatus, detail }) {

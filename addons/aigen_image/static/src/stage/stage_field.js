@@ -1,12 +1,17 @@
-import { Component, onMounted, onWillDestroy, onWillUpdateProps, useState } from "@odoo/owl";
+import { Component, onMounted, onWillDestroy, useState } from "@odoo/owl";
 import { browser } from "@web/core/browser/browser";
 import { useFileViewer } from "@web/core/file_viewer/file_viewer_hook";
+import { formatDateTime } from "@web/core/l10n/dates";
+import { localization } from "@web/core/l10n/localization";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 import { useService } from "@web/core/utils/hooks";
+import { useRecordObserver } from "@web/model/relational_model/utils";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
 import { FileModel } from "@web/core/file_viewer/file_model";
 import { useNews, watched } from "../news";
+
+const { DateTime } = luxon;
 
 /** The way of a request, step by step, as a person reads it. */
 const STEPS = [
@@ -29,9 +34,8 @@ export class StageField extends Component {
         this.fileViewer = useFileViewer();
         this.state = useState({ seconds: 0, loaded: false, broken: false });
         this.asked = 0;
-        this.start(this.props.record);
         useNews((news) => news.id === this.record.resId && this.reload());
-        onWillUpdateProps(({ record }) => this.start(record));
+        useRecordObserver((record) => this.start(record));
         onMounted(() => (this.timer = browser.setInterval(() => this.tick(), 1000)));
         onWillDestroy(() => {
             browser.clearInterval(this.timer);
@@ -49,7 +53,17 @@ export class StageField extends Component {
 
     get steps() {
         const at = STEPS.findIndex((step) => step.status === this.data.status);
-        return STEPS.map((step, index) => ({ ...step, done: index < at, now: index === at }));
+        return STEPS.map((step, index) => ({
+            ...step,
+            label: index === at && this.isAgain ? _t("In the queue again") : step.label,
+            done: index < at,
+            now: index === at,
+        }));
+    }
+
+    /** It entered the queue before: version 1 is the first time. */
+    get isAgain() {
+        return this.data.status === "queued" && this.data.version > 1;
     }
 
     get isOpen() {
@@ -58,6 +72,18 @@ export class StageField extends Component {
 
     get isWaiting() {
         return this.data.status === "waiting" && Boolean(this.data.explanation);
+    }
+
+    /** The bridge keeps it until the image service is back. The status stays what it was. */
+    get isHeld() {
+        return this.isOpen && Boolean(this.data.held_since);
+    }
+
+    get heldSince() {
+        const since = this.data.held_since;
+        const today = since.hasSame(DateTime.now(), "day");
+        const format = today ? { format: localization.shortTimeFormat } : { showSeconds: false };
+        return _t("waiting since %s", formatDateTime(since, format));
     }
 
     get ratio() {
@@ -159,7 +185,9 @@ export const stageField = {
         { name: "attachment_id", type: "many2one", relation: "ir.attachment" },
         { name: "image_sha256", type: "char" },
         { name: "image_format", type: "char" },
-        { name: "explanation", type: "text" },
+        { name: "explanation", type: "char" },
+        { name: "held_since", type: "datetime" },
+        { name: "version", type: "integer" },
         { name: "elapsed", type: "float" },
         { name: "expected", type: "float" },
         { name: "name", type: "char" },
