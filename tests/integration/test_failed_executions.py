@@ -11,9 +11,12 @@ from sqlalchemy import text
 from test_n8n_failures import DEAD_LETTERS, letters, replay, report, tell, undelivered
 
 from aigen_bridge.domain.execution import RESENDS, never_began
+from aigen_bridge.domain.request import Change, Status
+from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.sweeps import Sweeps
 from callbacks import completed, failed
 from callbacks import report as call_back
@@ -212,6 +215,17 @@ async def test_an_execution_from_before_a_replay_moves_nothing(silent: Stage) ->
     assert len(silent.chain.n8n.calls.to("webhook")) == 2
 
 
+async def test_an_execution_that_timed_out_before_a_replay_moves_nothing(silent: Stage, database: Database) -> None:
+    """N8N was away for longer than the deadline, and reports what died when the request is under way once more."""
+    asked = await dispatched(silent)
+    requests, known = Requests(database, DEADLINES), {"request_id": UUID(asked["requestId"])}
+    await requests.move(timed_out(known["request_id"], DEADLINES.callback))
+    await requests.move(Change(**known, before=frozenset({Status.FAILED}), after=Status.QUEUED))
+    await again(silent, asked, 2)
+    await crashed(silent, "first")
+    assert ((await silent.read(asked["requestId"]))["status"], await letters(silent)) == ("dispatched", [])
+
+
 async def test_a_report_that_names_another_request_than_the_note_moves_neither(silent: Stage) -> None:
     one, other = (
         await dispatched(silent),
@@ -272,6 +286,7 @@ async def test_people_hear_once_that_n8n_loses_executions(silent: Stage, databas
     assert tuple(row) == ("execution_lost", 1, UUID(asked["requestId"]), "N8N lost execution first; sent again")
 
 
+DEADLINES = Deadlines(timedelta(minutes=10), timedelta(hours=1))
 OUT = """
     INSERT INTO incidents (cause, times, seen_at) VALUES ('n8n_down', 1, now() - interval '35 seconds')
     ON CONFLICT DO NOTHING
@@ -288,7 +303,7 @@ async def lapse(database: Database, *statements: str) -> None:
 
 async def swept(database: Database) -> list[UUID]:
     """What the sweep sends again."""
-    return await Sweeps(database, Deadlines(timedelta(minutes=10), timedelta(hours=1))).send_again(never_began, RESENDS)
+    return await Sweeps(database, DEADLINES).send_again(never_began, RESENDS)
 
 
 async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: Stage, database: Database) -> None:
@@ -318,7 +333,7 @@ async def test_it_is_not_done_while_n8n_was_there_all_the_time(silent: Stage, da
     await dispatched(silent)
     asked = await silent.ask()
     await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
-    await lapse(database)
+    await lapse(database, OUT.replace("35 seconds", "45 seconds"))  # it was away, but before it took the request
     assert await swept(database) == []
 
 
