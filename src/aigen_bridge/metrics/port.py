@@ -29,7 +29,7 @@ def may_scrape(token: str | None, authorization: str | None) -> bool:
 
 @contextmanager
 def metrics_port(host: str, port: int, token: str | None) -> Iterator[str]:
-    """Serve `/metrics` and `/health/ready` until the block ends; yields the first. Raises OSError when the port is taken."""
+    """Serve `/metrics` and `/health/ready` until the block ends; yields the first. Raises OSError when it cannot."""
     server = _Server((host, port), _handler(token))
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True)
     thread.start()
