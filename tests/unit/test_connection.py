@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from aigen_bridge.store.connection import TIMEOUT, connect_arguments, secrets_hidden, session
+from aigen_bridge.store.connection import TIMEOUT, connect_arguments, first, secrets_hidden, session
 
 
 def arguments(place: str, timeout: timedelta = TIMEOUT) -> dict[str, Any]:
@@ -43,6 +43,24 @@ def test_the_link_is_watched_within_the_timeout_and_the_url_may_say_otherwise() 
 def test_every_host_is_tried_within_the_timeout() -> None:
     assert int(arguments("h1,h2/db")["connect_timeout"]) * 2 < 10
     assert int(arguments("h1,h2,h3/db")["connect_timeout"]) * 3 < 10
+
+
+@pytest.mark.parametrize(
+    ("place", "port", "hosts", "ports"),
+    [
+        ("h1,h2,h3/db?target_session_attrs=read-write", 5432, "h2,h1,h3", "5432,5432,5432"),
+        ("h1:1,h2:2,h3:3/db?target_session_attrs=primary", 2, "h2,h1,h3", "2,1,3"),
+    ],
+)
+def test_the_host_that_was_right_last_is_tried_first(place: str, port: int, hosts: str, ports: str) -> None:
+    assert first(arguments(place), "h2", port) == {"host": hosts, "port": ports}
+
+
+@pytest.mark.parametrize(
+    "place", ["h1,h2/db", "h1/db?target_session_attrs=read-write", "h1,h2/db?target_session_attrs=any"]
+)
+def test_an_order_that_means_something_stays(place: str) -> None:
+    assert first(arguments(place), "h2", 5432) == {}
 
 
 def test_options_of_the_url_stay_except_what_our_statements_rely_on() -> None:

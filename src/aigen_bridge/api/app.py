@@ -20,9 +20,7 @@ from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
 from aigen_bridge.settings import Settings, load
-from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.gauges import GaugeReader
-from aigen_bridge.store.readiness import Readiness
 from aigen_bridge.wiring import open_api
 
 DESCRIPTION = """
@@ -130,13 +128,12 @@ def _lifespan(settings: Settings) -> Any:
         async with open_api(settings) as parts:
             app.state.parts = parts
             app.state.gauges = metrics.FreshGauges(GaugeReader(parts.database))
-            prove = Readiness(parts.database).prove
-            app.state.readiness = Fresh(prove, fresh=health.FRESH_SECONDS, patience=health.PATIENCE_SECONDS)
+            app.state.health = health.Freshness(parts)
             try:
                 yield
             finally:
                 await app.state.gauges.close()
-                await app.state.readiness.close()
+                await app.state.health.close()
         tracing.stop()
 
     return lifespan

@@ -1,6 +1,6 @@
 """Is it alive, and can it work? Neither needs a key, neither tells a secret."""
 
-from collections.abc import Sequence
+import asyncio
 from datetime import datetime
 from typing import Literal
 
@@ -13,13 +13,27 @@ from aigen_bridge.contracts import WireModel
 from aigen_bridge.domain.destination import Destination
 from aigen_bridge.store.destinations import DestinationState
 from aigen_bridge.store.fresh import Fresh
+from aigen_bridge.store.readiness import WriteProof
+from aigen_bridge.wiring import ApiParts
 
 FRESH_SECONDS, PATIENCE_SECONDS = 2.0, 3.0
 """However often it is asked, the database is asked at this pace; whoever asks is answered by then."""
 
-Proof = Fresh[Sequence[DestinationState]]
-
 router = APIRouter(prefix="/health", tags=["health"])
+
+
+class Freshness:
+    """What readiness asks the database: a proof, which is shared for a while, and how the destinations stand now."""
+
+    def __init__(self, parts: ApiParts) -> None:
+        prove, states = WriteProof(parts.database).prove, parts.destinations.states
+        self.proof = Fresh(prove, fresh=FRESH_SECONDS, patience=PATIENCE_SECONDS)
+        self.states = Fresh(states, fresh=0, patience=PATIENCE_SECONDS)
+
+    async def close(self) -> None:
+        """Stop asking."""
+        await self.proof.close()
+        await self.states.close()
 
 
 class Health(WireModel):
@@ -59,8 +73,8 @@ async def live() -> Health:
 )
 async def ready(request: Request) -> Response:
     """The database has the tables of this version and takes a write, as it did at most 2 seconds ago."""
-    proof: Proof = request.app.state.readiness
-    states = await proof.get()
+    health: Freshness = request.app.state.health
+    _, states = await asyncio.gather(health.proof.get(), health.states.get())
     ready = Readiness(destinations={state.name: _destination(state) for state in states})
     return Response(ready.model_dump_json(by_alias=True), media_type="application/json")
 

@@ -150,12 +150,35 @@ class Cursor(psycopg.AsyncCursor[Any]):
             return await super().execute(query, params, **how)
 
 
-async def connect(conninfo: str = "", **arguments: Any) -> psycopg.AsyncConnection[Any]:
-    """A connection that commits each statement by itself, to a database that suits us."""
-    with secrets_hidden(arguments):
-        connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
-    refuse_unsuitable(connection)
-    return connection
+class Connector:
+    """Makes connections with these arguments, to a database that suits us.
+
+    Of several hosts, the one that was the right one last is tried first: a silent one costs time once, not each time.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        self._arguments = dict(arguments)
+
+    async def __call__(self, conninfo: str = "", **more: Any) -> psycopg.AsyncConnection[Any]:
+        """A new connection; `more` are further arguments for psycopg."""
+        with secrets_hidden(self._arguments):
+            arguments = self._arguments | more
+            connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
+        refuse_unsuitable(connection)
+        self._arguments |= first(self._arguments, connection.info.host, connection.info.port)
+        return connection
+
+
+def first(arguments: Mapping[str, Any], host: str, port: int) -> dict[str, str]:
+    """The hosts and ports with this one first, where it is the server's role that decides and not the order."""
+    if arguments.get("target_session_attrs", "any") == "any" or "hostaddr" in arguments:
+        return {}
+    hosts, ports = str(arguments.get("host", "")).split(","), str(arguments.get("port") or "5432").split(",")
+    if len(hosts) == 1 or len(ports) not in {1, len(hosts)}:
+        return {}
+    places = list(zip(hosts, ports * (len(hosts) // len(ports)), strict=True))
+    places.sort(key=lambda place: place != (host, str(port)))  # stable: the others keep their order
+    return {"host": ",".join(place[0] for place in places), "port": ",".join(place[1] for place in places)}
 
 
 class Cut:

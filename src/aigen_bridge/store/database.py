@@ -20,8 +20,8 @@ from aigen_bridge.store.connection import (
     SCHEME,
     STALE,
     TIMEOUT,
+    Connector,
     Cut,
-    connect,
     connect_arguments,
     cut_after,
     session,
@@ -53,7 +53,7 @@ def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIM
         pool_use_lifo=True,  # the same few again and again: they have their statements prepared
         isolation_level="AUTOCOMMIT",  # what is done most is a statement that stands alone
         hide_parameters=True,  # prompts and images stay out of error messages
-        connect_args=arguments | {"async_creator_fn": connect, "prepare_threshold": PREPARE_AFTER},
+        connect_args={"async_creator_fn": Connector(arguments), "prepare_threshold": PREPARE_AFTER},
     )
     event.listen(engine.sync_engine, "connect", lambda opened, _: readable.register(opened.driver_connection))
     event.listen(engine.sync_engine, "handle_error", _drop_when_stale)

@@ -23,7 +23,6 @@ from aigen_bridge.store.connection import (
     reason,
     refuse_unsuitable,
     secrets_hidden,
-    unavailable,
 )
 from aigen_bridge.store.database import Database
 
@@ -52,6 +51,7 @@ def migrate(url: str, revision: str = "head", *, timeout: timedelta = TIMEOUT) -
     arguments = connect_arguments(url, name="aigen-bridge migrate", timeout=timeout, settings=SESSION)
     engine = create_engine(SCHEME, creator=partial(_connect, arguments))
     try:
+        check(url, timeout)
         with engine.connect() as connection:
             config = _config()
             config.attributes["connection"] = connection
@@ -69,7 +69,7 @@ def check(url: str, timeout: timedelta = TIMEOUT) -> None:
     try:
         _connect(arguments).close()
     except psycopg.Error as error:
-        raise unavailable(error) from error
+        raise StoreUnavailableError(f"Could not connect to the database: {reason(error)}", reason(error)) from error
 
 
 def _connect(arguments: Mapping[str, Any]) -> psycopg.Connection[Any]:

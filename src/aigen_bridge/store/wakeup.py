@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
-from aigen_bridge.store.connection import TIMEOUT, connect, connect_arguments, cut_after, reason, session
+from aigen_bridge.store.connection import TIMEOUT, Connector, connect_arguments, cut_after, reason, session
 from aigen_bridge.store.database import LISTENER
 
 CHANNEL = "aigen_outbox"
@@ -31,10 +31,10 @@ log = structlog.get_logger(__name__)
 
 async def listen(url: str, wake: Callable[[str], None], patience: timedelta = TIMEOUT) -> None:
     """Call `wake` with the step of each new entry, with `EVERYTHING` after each (re)connection. Until cancelled."""
-    arguments = connect_arguments(url, name=LISTENER, timeout=patience, settings=session(patience))
+    connect = Connector(connect_arguments(url, name=LISTENER, timeout=patience, settings=session(patience)))
     while True:
         try:
-            await _listen_once(arguments, wake, patience.total_seconds())
+            await _listen_once(connect, wake, patience.total_seconds())
         except StoreUnavailableError as error:
             log.warning("outbox.listen_interrupted", reason=error.reason)
         except (psycopg.Error, OSError) as error:  # a TimeoutError is an OSError
@@ -49,9 +49,9 @@ async def notify(connection: AsyncConnection, step: str) -> None:
     await connection.execute(_NOTIFY, {"channel": CHANNEL, "step": str(step)})
 
 
-async def _listen_once(arguments: dict[str, Any], wake: Callable[[str], None], seconds: float) -> None:
+async def _listen_once(connect: Connector, wake: Callable[[str], None], seconds: float) -> None:
     async with asyncio.timeout(seconds):
-        connecting = await connect(**arguments, autocommit=True, prepare_threshold=None)
+        connecting = await connect(autocommit=True, prepare_threshold=None)
     async with connecting as connection:
         await _answered(connection, f"LISTEN {CHANNEL}", seconds)
         wake(EVERYTHING)
