@@ -25,11 +25,26 @@ WHOLE = HEAD + b"\r\n"
 MEGABYTE = 2**20
 
 
+opened: list[asyncio.StreamWriter] = []
+
+
+@pytest.fixture(autouse=True)
+async def hang_up() -> AsyncIterator[None]:
+    """At the end of each test, whatever became of it."""
+    yield
+    for writer in opened:
+        writer.transport.abort()
+        with contextlib.suppress(Exception):
+            await writer.wait_closed()
+    opened.clear()
+
+
 class Caller:
     """A raw connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+        opened.append(writer)
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -102,7 +117,10 @@ async def serving(**options: Any) -> AsyncIterator[Served]:
 
 
 @pytest.fixture(params=["plain", "tls"])
-async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
+async def served(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Served]:
+    monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.5)
     options = {} if request.param == "plain" else tls_options(tmp_path)
     async with serving(**options) as served, asyncio.timeout(30):
         yield served
@@ -330,12 +348,8 @@ async def test_handshakes_that_do_not_go_on_end_in_serve(configured: dict[str, s
         assert all([await caller.is_closed() for caller in callers])
 
 
-def test_a_scrape_ends_however_slowly_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_scrape_ends_however_slowly_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_port, "SCRAPE_SECONDS", 0.5)
-    asyncio.run(_scrape_slowly())
-
-
-async def _scrape_slowly() -> None:
     with metrics_port.metrics_port("127.0.0.1", 0, None) as url:
         port = int(url.split(":")[-1].split("/")[0])
         async with asyncio.timeout(20):
