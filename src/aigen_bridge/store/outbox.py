@@ -16,7 +16,7 @@ from aigen_bridge.store import changes, destinations, incidents
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.leases import CLAIM, Claim, Due, Leases, Settlement, claim_parameters, lease_fields, write
-from aigen_bridge.store.requests import only_ids, to_request
+from aigen_bridge.store.rows import only_ids, to_request
 from aigen_bridge.store.schema import images
 
 _CLAIM = text(f"""

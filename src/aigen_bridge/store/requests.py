@@ -7,19 +7,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import structlog
-from sqlalchemy import Row, Select, select, text, tuple_
+from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
 from aigen_bridge import metrics
-from aigen_bridge.domain.errors import StoreUnavailableError, UnreadableRequestError
-from aigen_bridge.domain.image import MEDIA_TYPES, CheckedImage, StoredImage
+from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.request import AwaitedImage, Change, FailedBy, ImageRequest, Status
 from aigen_bridge.store import changes
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.readable import FAR_PAST
+from aigen_bridge.store.rows import if_readable, to_request
 from aigen_bridge.store.schema import images, requests
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -41,11 +40,6 @@ _ACCEPT = text(f"""
 
 _FIND = text("SELECT * FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))")
 """One statement for any number of ids, so that it stays prepared; `IN` would be another one for each number."""
-
-REASON_MAX = 300
-"""Characters of the reason why a row cannot be read."""
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +125,7 @@ class Requests:
         async with self._database.reading() as connection:
             rows = (await connection.execute(_page(wanted).limit(limit + 1))).all()
         last = rows[limit - 1] if len(rows) > limit else None
-        items = [request for row in rows[:limit] if (request := _readable(row))]
+        items = [request for row in rows[:limit] if (request := if_readable(row))]
         return Page(items, (last.created_at, last.request_id) if last else None)
 
     async def move(self, change: Change) -> int | None:
@@ -227,73 +221,3 @@ def _page(wanted: RequestFilter) -> Select[Any]:
     if wanted.before:
         query = query.where(tuple_(columns.created_at, columns.request_id) < wanted.before)
     return query
-
-
-def to_request(row: Row[Any]) -> ImageRequest:
-    """A row of `requests` in the words of the domain. Raises `UnreadableRequestError`."""
-    try:
-        return _to_request(row)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise UnreadableRequestError(row.request_id, f"{type(error).__name__}: {error}"[:REASON_MAX]) from error
-
-
-def only_ids(row: Row[Any]) -> ImageRequest:
-    """Stands for a request that cannot be read: its ids are right, the rest says nothing."""
-    return ImageRequest(
-        request_id=row.request_id,
-        correlation_id=row.correlation_id,
-        event={},
-        status=Status.FAILED,
-        version=0,
-        created_at=FAR_PAST,
-        updated_at=FAR_PAST,
-    )
-
-
-def _readable(row: Row[Any]) -> ImageRequest | None:
-    try:
-        return to_request(row)
-    except UnreadableRequestError as error:
-        log.error("request.unreadable", request_id=str(row.request_id), detail=error.detail)  # noqa: TRY400 - it says all
-        return None
-
-
-def _to_request(row: Row[Any]) -> ImageRequest:
-    return ImageRequest(
-        request_id=row.request_id,
-        correlation_id=row.correlation_id,
-        event=dict(row.event),
-        status=Status(row.status),
-        version=row.version,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        dispatched_at=row.dispatched_at,
-        completed_at=row.completed_at,
-        delivered_at=row.delivered_at,
-        error_code=row.error_code,
-        error_message=row.error_message,
-        failed_by=FailedBy(row.failed_by) if row.failed_by else None,
-        image=_image(row.image) if row.image is not None else None,
-        awaited=_awaited(row.awaited) if row.awaited is not None else None,
-        image_purged_at=row.image_purged_at,
-        attempts_purged_at=row.attempts_purged_at,
-        traceparent=row.traceparent,
-    )
-
-
-def _image(stored: dict[str, Any]) -> StoredImage:
-    image = StoredImage(**stored)
-    if image.format not in MEDIA_TYPES:
-        raise ValueError(f"no image has the format {image.format!r}")
-    return image
-
-
-def _awaited(stored: dict[str, Any]) -> AwaitedImage | None:
-    """None when it cannot be read: it is not fetched then, and the request ends as one whose image could not be."""
-    try:
-        fields = dict(stored)
-        expires_at = fields.pop("expires_at")
-        return AwaitedImage(**fields, expires_at=datetime.fromisoformat(expires_at) if expires_at else None)
-    except (ValueError, TypeError, LookupError):
-        log.exception("request.awaited_unreadable")
-        return None

@@ -1,0 +1,88 @@
+"""Rows of `requests` in the words of the domain, and what is left of those that cannot be read."""
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Row
+
+from aigen_bridge.domain.errors import UnreadableRequestError
+from aigen_bridge.domain.image import MEDIA_TYPES, StoredImage
+from aigen_bridge.domain.request import AwaitedImage, FailedBy, ImageRequest, Status
+from aigen_bridge.store.readable import FAR_PAST
+
+REASON_MAX = 300
+"""Characters of the reason why a row cannot be read."""
+
+log = structlog.get_logger(__name__)
+
+
+def to_request(row: Row[Any]) -> ImageRequest:
+    """A row of `requests` in the words of the domain. Raises `UnreadableRequestError`."""
+    try:
+        return _to_request(row)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UnreadableRequestError(row.request_id, f"{type(error).__name__}: {error}"[:REASON_MAX]) from error
+
+
+def only_ids(row: Row[Any]) -> ImageRequest:
+    """Stands for a request that cannot be read: its ids are right, the rest says nothing."""
+    return ImageRequest(
+        request_id=row.request_id,
+        correlation_id=row.correlation_id,
+        event={},
+        status=Status.FAILED,
+        version=0,
+        created_at=FAR_PAST,
+        updated_at=FAR_PAST,
+    )
+
+
+def if_readable(row: Row[Any]) -> ImageRequest | None:
+    """The request; None, and a line in the log, when it cannot be read."""
+    try:
+        return to_request(row)
+    except UnreadableRequestError as error:
+        log.error("request.unreadable", request_id=str(row.request_id), detail=error.detail)  # noqa: TRY400 - it says all
+        return None
+
+
+def _to_request(row: Row[Any]) -> ImageRequest:
+    return ImageRequest(
+        request_id=row.request_id,
+        correlation_id=row.correlation_id,
+        event=dict(row.event),
+        status=Status(row.status),
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        dispatched_at=row.dispatched_at,
+        completed_at=row.completed_at,
+        delivered_at=row.delivered_at,
+        error_code=row.error_code,
+        error_message=row.error_message,
+        failed_by=FailedBy(row.failed_by) if row.failed_by else None,
+        image=_image(row.image) if row.image is not None else None,
+        awaited=_awaited(row.awaited) if row.awaited is not None else None,
+        image_purged_at=row.image_purged_at,
+        attempts_purged_at=row.attempts_purged_at,
+        traceparent=row.traceparent,
+    )
+
+
+def _image(stored: dict[str, Any]) -> StoredImage:
+    image = StoredImage(**stored)
+    if image.format not in MEDIA_TYPES:
+        raise ValueError(f"no image has the format {image.format!r}")
+    return image
+
+
+def _awaited(stored: dict[str, Any]) -> AwaitedImage | None:
+    """None when it cannot be read: it is not fetched then, and the request ends as one whose image could not be."""
+    try:
+        fields = dict(stored)
+        expires_at = fields.pop("expires_at")
+        return AwaitedImage(**fields, expires_at=datetime.fromisoformat(expires_at) if expires_at else None)
+    except (ValueError, TypeError, LookupError):
+        log.exception("request.awaited_unreadable")
+        return None
