@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 
 from aigen_bridge.api.app import create_app
+from aigen_bridge.api.connection import BoundedProtocol
 from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 from aigen_bridge.sim.chain import simulators
@@ -64,6 +65,8 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
 def _config(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(settings),
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -151,7 +151,7 @@ async def test_a_cursor_with_any_time_is_a_place_or_refused(idle_stage: Stage, a
         assert answer.status_code == (200 if at in FAR_OFF else 422), answer.text
 
 
-@pytest.mark.parametrize("rate", ["1e-300", "5e-324", "1e-9", "0", "-1", "NaN", "Infinity", "1e400"])
+@pytest.mark.parametrize("rate", ["0", "-1", "NaN", "Infinity", "1e400"])
 async def test_a_bulk_replay_at_no_rate_is_refused(idle_stage: Stage, database: Database, rate: str) -> None:
     await _dead(idle_stage, database, 3)
     headers = OPS | {"Content-Type": "application/json"}
@@ -160,9 +160,12 @@ async def test_a_bulk_replay_at_no_rate_is_refused(idle_stage: Stage, database: 
     assert answer.status_code in {400, 422}, answer.text
 
 
-async def test_a_bulk_replay_at_the_slowest_rate_can_be_read(idle_stage: Stage, database: Database) -> None:
+@pytest.mark.parametrize("rate", [5e-324, 1e-300, 1e-9, 0.001])
+async def test_a_bulk_replay_at_the_slowest_rate_can_be_read(
+    idle_stage: Stage, database: Database, rate: float
+) -> None:
     asked = await _dead(idle_stage, database, 3)
-    answer = await idle_stage.api.post(BULK, json={"maxPerSecond": 0.001}, headers=OPS)
+    answer = await idle_stage.api.post(BULK, json={"maxPerSecond": rate}, headers=OPS)
     timelines = [await idle_stage.api.get(f"{REQUESTS}/{a['requestId']}/timeline", headers=OPS) for a in asked]
 
     assert len(answer.json()["replayed"]) == 3

@@ -59,6 +59,9 @@ def serve(
             host=host,
             port=port,
             workers=processes,
+            http="aigen_bridge.api.connection:BoundedProtocol",
+            loop="aigen_bridge.api.connection:Loop",
+            ws="none",
             log_config=None,
             access_log=False,  # api/access.py tells more
             server_header=False,

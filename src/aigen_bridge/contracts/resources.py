@@ -181,9 +181,7 @@ class BulkReplay(WireModel):
         None, max_length=200, description="an error code, as the list shows it"
     )
     dry_run: bool = Field(default=False, description="only say what would be put back")
-    max_per_second: float = Field(
-        10, ge=0.001, le=1000, description="they become due at this rate, not all at once; 0.001 to 1000"
-    )
+    max_per_second: float = Field(10, gt=0, le=1000, description="they become due at this rate, not all at once")
 
 
 class BulkReplayed(WireModel):

@@ -1,21 +1,24 @@
 """The worker's own port: its metrics, and whether it hears of work. In a thread, so that a busy loop still tells."""
 
 import hmac
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import BoundedSemaphore, Thread, Timer
 from typing import Any
 
 from prometheus_client import REGISTRY
 
 from aigen_bridge.metrics.expose import MEDIA_TYPE, as_text
 
-READ_SECONDS = 5.0
-"""A caller who says nothing for so long is cut."""
 HEARD_SECONDS = 45.0
 """The listener asks the database every 10 seconds; one that did not answer for so long is away."""
+SCRAPE_SECONDS = 10.0
+"""For a whole scrape, from connecting to the last byte; a caller that takes longer is cut off."""
+SCRAPES_MAX = 16
+"""At once; a further caller is cut off."""
 
 
 def may_scrape(token: str | None, authorization: str | None) -> bool:
@@ -53,13 +56,40 @@ def database_answers() -> bool:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
+    def __init__(self, *arguments: Any) -> None:
+        self._room = BoundedSemaphore(SCRAPES_MAX)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, if there is room."""
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer within the time."""
+        deadline = Timer(SCRAPE_SECONDS, _cut, [request])
+        deadline.daemon = True
+        deadline.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            deadline.cancel()
+            self._room.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A scraper that went away is no news."""
 
 
+def _cut(connection: socket.socket) -> None:
+    """End what another thread reads from or writes to this connection."""
+    with suppress(OSError):  # it has ended by itself
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 def _handler(token: str | None) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = READ_SECONDS
         server_version, sys_version = "aigen-bridge", ""
 
         def do_GET(self) -> None:

@@ -16,6 +16,9 @@ from aigen_bridge.store.operations import Deed
 BULK_MAX = 1000
 """Dead letters that one bulk replay puts back; the answer says how many are left."""
 
+DELAY_MAX = timedelta(days=30)
+"""However low the rate is: nothing is put off for longer, and no time beyond all calendars is written."""
+
 
 class Store(Protocol):
     """What completing by hand needs of the store."""
@@ -41,7 +44,7 @@ async def replay_all(letters: Sequence[DeadLetter], replay: ReplayOne, *, per_se
     done = Replayed()
     for letter in letters:
         try:
-            await replay(letter, timedelta(seconds=len(done.replayed) / per_second))
+            await replay(letter, timedelta(seconds=min(len(done.replayed) / per_second, DELAY_MAX.total_seconds())))
         except StoreUnavailableError:
             raise
         except BridgeError as error:

@@ -14,7 +14,7 @@ from aigen_bridge.store import changes, incidents, quarantine
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.quarantine import RefusedCallback
-from aigen_bridge.store.request_rows import to_request
+from aigen_bridge.store.rows import to_request
 from aigen_bridge.store.schema import requests
 
 _NOTE = text("""

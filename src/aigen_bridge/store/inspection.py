@@ -15,7 +15,7 @@ from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import Destinations, DestinationState
 from aigen_bridge.store.readable import out_of_range, since
-from aigen_bridge.store.request_rows import COLUMNS, to_request
+from aigen_bridge.store.rows import COLUMNS, to_request
 from aigen_bridge.store.schema import metadata
 
 CONNECTIONS = 6

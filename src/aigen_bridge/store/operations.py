@@ -14,7 +14,7 @@ from aigen_bridge.domain.request import Change, ImageRequest, Status, Step
 from aigen_bridge.store import changes
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.request_rows import to_request
+from aigen_bridge.store.rows import to_request
 from aigen_bridge.store.schema import operations, outbox, quarantine, requests
 from aigen_bridge.store.wakeup import CHANNEL
 

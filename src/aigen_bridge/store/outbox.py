@@ -26,7 +26,7 @@ from aigen_bridge.store.leases import (
     lease_fields,
     write,
 )
-from aigen_bridge.store.request_rows import COLUMNS, only_ids, to_request
+from aigen_bridge.store.rows import COLUMNS, only_ids, to_request
 from aigen_bridge.store.schema import images
 
 _CLAIM = text(f"""

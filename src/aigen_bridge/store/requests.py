@@ -7,20 +7,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import structlog
-from sqlalchemy import Row, Select, select, text, tuple_
+from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
-from aigen_bridge.domain.errors import StoreUnavailableError, UnreadableRequestError
+from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.request import AwaitedImage, Change, FailedBy, ImageRequest, Status
 from aigen_bridge.store import changes
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.request_rows import COLUMNS, to_request
+from aigen_bridge.store.rows import COLUMNS, if_readable, to_request
 from aigen_bridge.store.schema import images, requests
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -42,8 +41,6 @@ _ACCEPT = text(f"""
 
 _FIND = text(f"SELECT {COLUMNS} FROM requests AS r WHERE r.request_id = ANY (CAST(:request_id AS uuid[]))")  # noqa: S608 - columns of ours
 """One statement for any number of ids, so that it stays prepared; `IN` would be another one for each number."""
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +125,7 @@ class Requests:
         async with self._database.reading() as connection:
             rows = (await connection.execute(_page(wanted).limit(limit + 1))).all()
         last = rows[limit - 1] if len(rows) > limit else None
-        items = [request for row in rows[:limit] if (request := _readable(row))]
+        items = [request for row in rows[:limit] if (request := if_readable(row))]
         return Page(items, (last.created_at, last.request_id) if last else None)
 
     async def move(self, change: Change) -> int | None:
@@ -230,11 +227,3 @@ def _page(wanted: RequestFilter) -> Select[Any]:
     if wanted.before:
         query = query.where(tuple_(columns.created_at, columns.request_id) < wanted.before)
     return query
-
-
-def _readable(row: Row[Any]) -> ImageRequest | None:
-    try:
-        return to_request(row)
-    except UnreadableRequestError as error:
-        log.error("request.unreadable", request_id=str(row.request_id), detail=error.detail)  # noqa: TRY400 - it says all
-        return None

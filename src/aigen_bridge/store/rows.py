@@ -1,4 +1,4 @@
-"""Rows of `requests` as `ImageRequest`."""
+"""Rows of `requests` in the words of the domain, and what is left of those that cannot be read."""
 
 from datetime import datetime
 from typing import Any
@@ -40,6 +40,15 @@ def only_ids(row: Row[Any]) -> ImageRequest:
         created_at=FAR_PAST,
         updated_at=FAR_PAST,
     )
+
+
+def if_readable(row: Row[Any]) -> ImageRequest | None:
+    """The request; None, and a line in the log, when it cannot be read."""
+    try:
+        return to_request(row)
+    except UnreadableRequestError as error:
+        log.error("request.unreadable", request_id=str(row.request_id), detail=error.detail)  # noqa: TRY400 - it says all
+        return None
 
 
 def _to_request(row: Row[Any]) -> ImageRequest:
