@@ -216,7 +216,8 @@ class Lane(Generic[L]):
         if claim.unreadable:
             raise PermanentError("unreadable", claim.unreadable)
         if isinstance(claim, Claim) and claim.held_too_long:
-            raise PermanentError("destination_out", "It was away for longer than a request is held.")
+            detail = "The system was away for longer than the entry may be held; replay it when the system is back."
+            raise PermanentError("destination_out", detail)
         used_up = claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None
         if used_up or claim.leases_lost >= LEASES_LOST_MAX:
             raise PermanentError("lease_lost", "No worker finished it: each lost its lease or died.")

@@ -1,5 +1,10 @@
 """The migrations: they build what the code works with, forwards and back, also from an installed wheel."""
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
@@ -36,6 +41,22 @@ def test_the_newest_revision_can_be_undone_and_done_again(empty_database_url: st
     migrations.migrate(url)
 
 
+def test_a_migration_gives_way_while_a_table_is_locked(empty_database_url: str) -> None:
+    """Whoever waits for an exclusive lock stops everybody behind it: accepts would fail as long as the lock is held."""
+    url = sqlalchemy_url(empty_database_url)
+    migrations.migrate(url, "0008")
+    with psycopg.connect(empty_database_url) as holder, ThreadPoolExecutor(1) as threads:
+        holder.execute("LOCK TABLE requests IN ROW EXCLUSIVE MODE")
+        migrating = threads.submit(migrations.migrate, url)
+        with psycopg.connect(empty_database_url, autocommit=True) as watcher:
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'requests'::regclass"
+            until(lambda: watcher.execute(waits).fetchone() == (1,))
+            until(lambda: watcher.execute(waits).fetchone() == (0,))
+        assert not migrating.done()
+        holder.rollback()
+        migrating.result(timeout=60)
+
+
 def test_images_are_stored_without_compression(database_url: str) -> None:
     engine = create_engine(sqlalchemy_url(database_url))
     with engine.connect() as connection:
@@ -44,3 +65,11 @@ def test_images_are_stored_without_compression(database_url: str) -> None:
         ).scalar()
     engine.dispose()
     assert storage == "e"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits until the condition holds, at most 30 s."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

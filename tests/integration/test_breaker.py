@@ -156,6 +156,27 @@ async def test_what_was_held_too_long_is_given_up_by_whoever_may_probe(
     assert not probe.held_too_long
 
 
+async def test_an_entry_that_fails_alone_is_held_without_stopping_the_others(
+    database: Database, workers: list[Outbox]
+) -> None:
+    """A proxy answers 502 to this one only, for instance because of its size."""
+    gone = TransientError("http_502", "N8N answered 502.", http_status=502, away=True)
+    await accept(database, 2)
+    poison, other = await claim(workers[0])
+    for _ in range(3):
+        await settle(workers[0], Retry(datetime.now(UTC), gone), poison)
+        [poison] = await claim(workers[0])
+    assert poison.attempt == 4
+    await settle(workers[0], Done(Advance(Status.DISPATCHED)), other)
+    [ended] = await settle(workers[0], Dead(gone, Fail(FailureCode.DISPATCH_FAILED, "gone")), poison)
+
+    assert isinstance(ended, Held)
+    assert await claim(workers[0]) == []  # not at once: after a pause as long as between two probes
+    [n8n] = [state for state in await Destinations(database).states() if state.name == "n8n"]
+    assert n8n.opened_at is None
+    assert await rows(database, "SELECT count(*) FROM incidents") == [(0,)]
+
+
 async def test_after_a_time_without_workers_it_is_probed_before_anything_is_given_up(
     database: Database, workers: list[Outbox]
 ) -> None:

@@ -291,14 +291,26 @@ OUT = """
     INSERT INTO incidents (cause, times, seen_at) VALUES ('n8n_down', 1, now() - interval '35 seconds')
     ON CONFLICT DO NOTHING
 """
-LONG_AGO = "UPDATE requests SET dispatched_at = now() - interval '40 seconds'"
+LONG_AGO = (
+    "UPDATE requests SET dispatched_at = now() - interval '40 seconds'",
+    "UPDATE executions SET noted_at = now() - interval '50 seconds'",
+)
+LATER = """
+    WITH request AS (
+        UPDATE requests SET dispatched_at = now() - interval '30 seconds' WHERE request_id = :later RETURNING request_id
+    ) INSERT INTO executions (execution_id, request_id, version, noted_at)
+    SELECT 'later', request_id, 1, now() - interval '25 seconds' FROM request
+    ON CONFLICT (execution_id) DO UPDATE SET noted_at = excluded.noted_at
+"""
 
 
-async def lapse(database: Database, *statements: str) -> None:
-    """N8N took what is dispatched 40 s ago; the statements say what happened since."""
+async def lapse(database: Database, *statements: str, later: dict[str, Any] | None = None) -> None:
+    """N8N took what is dispatched 40 s ago, and began `later` 25 s ago; the statements say what happened since."""
     async with database.transaction() as connection:
-        for statement in (LONG_AGO, *statements):
+        for statement in (*LONG_AGO, *statements):
             await connection.execute(text(statement))
+        if later:
+            await connection.execute(text(LATER), {"later": UUID(later["requestId"])})
 
 
 async def swept(database: Database) -> list[UUID]:
@@ -309,10 +321,11 @@ async def swept(database: Database) -> list[UUID]:
 async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: Stage, database: Database) -> None:
     """It acknowledges the webhook and is gone before the workflow begins; nobody ever reports that."""
     begun = await dispatched(silent)
-    asked = await silent.ask()
+    asked, later = await silent.ask(), await silent.ask()
+    await taken(silent, 3)
     await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
-    await lapse(database, OUT)
-    await again(silent, asked, 3)  # by the worker's sweep
+    await lapse(database, OUT, later=later)
+    await again(silent, asked, 4)  # by the worker's sweep
     note = "N8N took it and went away before the workflow began; sent again"
     assert ("queued", note) in await notes(silent, asked)
     assert (await silent.read(begun["requestId"]))["version"] == 2
@@ -320,27 +333,39 @@ async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: St
 
 async def test_that_is_done_twice_at_most(silent: Stage, database: Database) -> None:
     await dispatched(silent)
-    asked = await silent.ask()
+    asked, later = await silent.ask(), await silent.ask()
     for times in range(RESENDS + 1):
-        await again(silent, asked, times + 2)
-        await lapse(database, OUT)
+        await again(silent, asked, times + 3)
+        await lapse(database, OUT, later=later)
         if times < RESENDS:
-            await taken(silent, times + 3)
+            await taken(silent, times + 4)
+    assert await swept(database) == []
+
+
+async def test_it_is_not_done_while_n8n_may_yet_begin_it(silent: Stage, database: Database) -> None:
+    """In queue mode an execution may wait for minutes; nothing that N8N took later has begun either."""
+    await dispatched(silent)
+    asked = await silent.ask()
+    await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+    await lapse(database, OUT)
     assert await swept(database) == []
 
 
 async def test_it_is_not_done_while_n8n_was_there_all_the_time(silent: Stage, database: Database) -> None:
     await dispatched(silent)
-    asked = await silent.ask()
+    asked, later = await silent.ask(), await silent.ask()
+    await taken(silent, 3)
     await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
-    await lapse(database, OUT.replace("35 seconds", "45 seconds"))  # it was away, but before it took the request
+    before = OUT.replace("35 seconds", "45 seconds")  # it was away, but before it took the request
+    await lapse(database, before, later=later)
     assert await swept(database) == []
 
 
 async def test_it_is_not_done_for_an_older_workflow_that_notes_nothing(silent: Stage, database: Database) -> None:
-    asked = await silent.ask()
+    asked, later = await silent.ask(), await silent.ask()
+    await taken(silent, 2)
     await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
-    await lapse(database, OUT)
+    await lapse(database, OUT, later=later)  # the later one was begun by a newer workflow
     assert await swept(database) == []
 
 

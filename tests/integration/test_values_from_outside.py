@@ -203,7 +203,7 @@ async def test_a_request_with_a_number_that_cannot_be_is_refused(idle_stage: Sta
 
 
 @pytest.mark.parametrize("stamp", ["9" * 15, "9" * 400, "-1", "1e9", "٣", "inf"])
-async def test_a_signature_of_any_time_is_refused(idle_stage: Stage, stamp: str) -> None:
+async def test_a_signature_with_any_timestamp_is_never_a_bug(idle_stage: Stage, stamp: str) -> None:
     asked = await idle_stage.ask()
     headers = {"webhook-id": "1", "webhook-timestamp": stamp.encode(), "webhook-signature": "v1,x"}
     answer = await report(idle_stage, failed(asked), **headers)  # type: ignore[arg-type]

@@ -1,12 +1,23 @@
 """How connections to PostgreSQL are asked for, whatever the URL looks like."""
 
+import socket
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 
-from aigen_bridge.store.connection import TIMEOUT, connect_arguments, first, secrets_hidden, session
+from aigen_bridge.domain.errors import UnsuitableDatabaseError
+from aigen_bridge.store.connection import (
+    TIMEOUT,
+    Cut,
+    connect_arguments,
+    connecting_seconds,
+    first,
+    secrets_hidden,
+    session,
+)
 
 
 def arguments(place: str, timeout: timedelta = TIMEOUT) -> dict[str, Any]:
@@ -18,8 +29,9 @@ def arguments(place: str, timeout: timedelta = TIMEOUT) -> dict[str, Any]:
     ("place", "hosts", "ports"),
     [
         ("h1/db", "h1", None),
-        ("h1,h2/db?target_session_attrs=read-write", "h1,h2", None),
-        ("h1,h2:5433/db", "h1,h2", "5433"),
+        ("h1,h2/db?target_session_attrs=read-write", "h1,h2", ","),
+        ("h1,h2:5433/db", "h1,h2", ",5433"),  # as libpq reads it: an empty port is the usual one
+        ("h1:5433,h2/db", "h1,h2", "5433,"),
         ("h1:5432,h2:5433/db", "h1,h2", "5432,5433"),
         ("/db?host=h1,h2&port=5432,5433", "h1,h2", "5432,5433"),
         ("/db?host=h1:5432&host=h2:5433", "h1,h2", "5432,5433"),
@@ -50,6 +62,7 @@ def test_every_host_is_tried_within_the_timeout() -> None:
     [
         ("h1,h2,h3/db?target_session_attrs=read-write", 5432, "h2,h1,h3", "5432,5432,5432"),
         ("h1:1,h2:2,h3:3/db?target_session_attrs=primary", 2, "h2,h1,h3", "2,1,3"),
+        ("h1:1,h2/db?target_session_attrs=primary", 5432, "h2,h1", "5432,1"),
     ],
 )
 def test_the_host_that_was_right_last_is_tried_first(place: str, port: int, hosts: str, ports: str) -> None:
@@ -68,6 +81,34 @@ def test_options_of_the_url_stay_except_what_our_statements_rely_on() -> None:
     assert "search_path=bridge" in options
     assert options.index("DateStyle=ISO") > options.index("DateStyle=German")
     assert "default_transaction_read_only" not in options
+
+
+def test_a_short_timeout_still_reaches_every_host() -> None:
+    short = timedelta(seconds=1)
+    found = arguments("h1,h2,h3/db", short)
+    assert connecting_seconds(found, short) > int(found["connect_timeout"]) * 3
+    assert connecting_seconds(arguments("h1/db"), TIMEOUT) == TIMEOUT.total_seconds()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:p%zzSECRET@h1:1,h2:2/db", "postgresql://u:SECRET@h1:1,h2:2/db?prepare_threshold=0"]
+)
+def test_a_url_that_cannot_be_read_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(UnsuitableDatabaseError) as raised:
+        connect_arguments(url, name="test", timeout=TIMEOUT, settings={})
+    assert "AIGEN_DATABASE_URL" in str(raised.value)
+    assert "SECRET" not in f"{raised.value}{raised.value.advice}{raised.value.__cause__}"
+    assert raised.value.__suppress_context__
+
+
+def test_a_deadline_that_is_over_before_there_is_a_connection_cuts_it_all_the_same() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        cut = Cut()
+        cut.make()
+        cut.watch(SimpleNamespace(closed=False, fileno=ours.fileno))
+        theirs.settimeout(5)
+        assert theirs.recv(1) == b""
 
 
 def test_an_error_of_connecting_shows_no_password() -> None:

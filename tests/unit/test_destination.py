@@ -56,6 +56,11 @@ def test_one_entry_that_finds_it_away_in_all_specified_tries_opens_it(outcome: O
     assert after(CLOSED, [fourth], GATE).is_open is opens
 
 
+def test_an_entry_that_finds_it_away_while_others_get_through_proves_nothing() -> None:
+    alone = Answered(Dead(GONE, None), QUICK, attempt=TRIES, others_worked=True)
+    assert not after(CLOSED, [alone], GATE).is_open
+
+
 def test_one_success_among_the_failures_begins_the_count_again() -> None:
     nearly = after(CLOSED, tried(FAILED, 4), GATE)
     assert after(nearly, [*tried(FAILED), *tried(DONE)], GATE).failures == 0

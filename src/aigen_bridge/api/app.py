@@ -30,10 +30,9 @@ everyone involved learns how it ended.
 - **Odoo** asks for images under *requests* (scope `requests`).
 - **N8N** takes them at its webhook (see *Webhooks*) and reports under *callback* (scope `callbacks`).
 - Every call carries a key: `Authorization: Bearer KEY` or `X-API-Key: KEY`.
-- `X-Correlation-ID` is accepted, passed on, and returned on every answer of the application. Only what is not even
-  HTTP is turned away before, by the server, with a bare 400 that carries no id; so is what breaks the limits of a
-  connection, with a problem document: 408 for a head that is too slow, 431 for one that is too large, 503 when all
-  connections are busy.
+- `X-Correlation-ID` is accepted, passed on, and returned on every answer of the application. Two kinds of answers come
+  from the server and carry no id: a bare 400 for what is not HTTP, and a problem document for what breaks the limits of
+  a connection (408 for a head that is too slow, 431 for one that is too large, 503 when all connections are busy).
 - Errors are `application/problem+json` (RFC 9457): what happened, which request, what to do next.
 - A version whose end is near says so on every answer: `Deprecation` (RFC 9745: since when), `Sunset` (RFC 8594: when it
   goes) and `Link` (what to do instead).

@@ -1,7 +1,7 @@
-"""What one connection may take, and how many there may be: limits that uvicorn does not have.
+"""Limits on HTTP connections that uvicorn does not have: size and time of a head, idle time, number of connections.
 
-uvicorn's parser (httptools) collects a request's head without bound and without a deadline, and a byte in time keeps a
-connection open for ever. All times are from the first byte that is waited for, not from the last one.
+uvicorn's parser (httptools) buffers a request's head without a size limit or a deadline, so a caller that sends a byte
+now and then holds a connection for ever. A deadline runs from the start of a wait; further bytes do not extend it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ HEADERS_MAX = 100
 HEAD_SECONDS = 10.0
 """From a new connection, or the first byte of a further request, to the end of the head."""
 REST_SECONDS = 30.0
-"""For what is left of a body that was answered before it was whole. It is thrown away as it comes."""
+"""For the rest of a body whose request was answered before the body was complete. The rest is discarded."""
 CLOSE_SECONDS = 5.0
 """For a last answer to leave a connection that is being closed."""
 STALL_SECONDS = 60.0
@@ -48,6 +48,14 @@ class Loop(uvloop.Loop):
         if options.get("ssl"):
             options.setdefault("ssl_handshake_timeout", HEAD_SECONDS)
         return await super().create_server(*arguments, **options)
+
+
+def _problem(status: int) -> bytes:
+    code, title, detail = PROBLEMS[status]
+    kind = f"urn:aigen-bridge:problem:{code.replace('_', '-')}"
+    body = json.dumps({"type": kind, "title": title, "status": status, "code": code, "detail": detail}).encode()
+    headers = b"content-type: application/problem+json\r\nconnection: close\r\n"
+    return STATUS_LINE[status] + headers + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -94,7 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no request is in hand: the head of one is waited for, or nothing more."""
+        """Whether the connection handles no request: it waits for a head, or is being closed."""
         return self._refused or self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
 
     def on_message_begin(self) -> None:
@@ -148,7 +156,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._abort_soon()
         elif self.cycle.response_complete and self.cycle.more_body:
             self._unset_keepalive_if_required()
-            self._start_timer(CLOSE_SECONDS, self.transport.abort)
+            self._start_timer(REST_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
         """The caller does not read."""
@@ -175,7 +183,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._abort_soon()
 
     def send_400_response(self, msg: str) -> None:
-        """What the parser did not take, or we did not."""
+        """Refuse a request that the parser rejected, or whose head is too large."""
         if self._too_large:
             self._refuse(431)
         else:
@@ -224,15 +232,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _refuse(self, status: int) -> None:
-        """Answer with a problem, unless the answer to an earlier request is on its way, and close."""
+        """Answer with a problem and close. A caller whose earlier request is not answered yet is cut off at once."""
         if self.cycle is None or self.cycle.response_complete:
-            code, title, detail = PROBLEMS[status]
-            kind = f"urn:aigen-bridge:problem:{code.replace('_', '-')}"
-            problem = {"type": kind, "title": title, "status": status, "code": code, "detail": detail}
-            body = json.dumps(problem).encode()
-            headers = b"content-type: application/problem+json\r\nconnection: close\r\n"
-            length = b"content-length: %d\r\n\r\n" % len(body)
-            self.transport.write(STATUS_LINE[status] + headers + length + body)
+            self.transport.write(_problem(status))
         if status != 503 and self.transport.can_write_eof():  # noqa: PLR2004 - there is no room for waiting then
             self.transport.write_eof()  # and what still comes is thrown away: closing at once would lose the answer
             self._refused = True
@@ -241,5 +243,5 @@ class BoundedProtocol(HttpToolsProtocol):
         self._abort_soon()
 
     def _abort_soon(self) -> None:
-        """A caller that does not take what was sent to it keeps no connection that is being closed."""
+        """Abort a closing connection after `CLOSE_SECONDS`, even if the caller has not read the last answer."""
         self._start_timer(CLOSE_SECONDS, self.transport.abort)

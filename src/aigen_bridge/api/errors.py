@@ -71,7 +71,8 @@ class NothingToReplayError(BridgeError):
     def __init__(self, name: str) -> None:
         super().__init__(
             "nothing_to_replay",
-            f"Dead letter {name} reports a failed execution of no known request; it holds no result.",
+            f"Dead letter {name} reports a failed execution of no known request, so there is nothing to replay. Look "
+            "at the execution in N8N, then discard the letter.",
         )
 
 

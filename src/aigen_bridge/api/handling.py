@@ -57,7 +57,7 @@ async def replay_letter(
 async def _send_again(
     parts: ApiParts, name: DeadLetterName, kept: QuarantinedCallback, deed: Deed, delay: timedelta
 ) -> tuple[UUID, Status]:
-    """Of a failed execution there is no result to take: its request is sent to N8N again, if it failed over it."""
+    """Replays the report of a failed execution: sends its request to N8N again, if that request has failed."""
     if kept.request_id is None or await parts.requests.get(kept.request_id) is None:
         raise NothingToReplayError(str(name))
     request = await parts.operations.send_again(name.number, kept.request_id, deed, delay=delay)

@@ -17,7 +17,7 @@ from aigen_bridge.store.readiness import WriteProof
 from aigen_bridge.wiring import ApiParts
 
 FRESH_SECONDS, PATIENCE_SECONDS = 2.0, 3.0
-"""However often it is asked, the database is asked at this pace; whoever asks is answered by then."""
+"""How long a proof is reused, and the longest wait for an answer."""
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -72,7 +72,7 @@ async def live() -> Health:
     responses=problems(503),
 )
 async def ready(request: Request) -> Response:
-    """The database has the tables of this version and takes a write, as it did at most 2 seconds ago."""
+    """The database has the tables of this version, and took a test write at most 2 seconds ago."""
     health: Freshness = request.app.state.health
     _, states = await asyncio.gather(health.proof.get(), health.states.get())
     ready = Readiness(destinations={state.name: _destination(state) for state in states})

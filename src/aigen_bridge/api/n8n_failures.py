@@ -68,11 +68,11 @@ async def _keep(parts: ApiParts, failure: N8nFailure, letter: RefusedCallback) -
         if letter.request_id is None and execution_id:
             letter = replace(letter, request_id=await parts.executions.request_of(execution_id))
         kept = Reported(await parts.quarantine.keep(letter), letter.request_id, is_open=True)
-    _tell(letter, kept)
+    _log(letter, kept)
     return kept
 
 
-def _tell(letter: RefusedCallback, kept: Reported) -> None:
+def _log(letter: RefusedCallback, kept: Reported) -> None:
     about = {"request_id": str(kept.request_id), "code": letter.error_code, "detail": letter.error_detail}
     if kept.is_open:
         metrics.QUARANTINED.labels(letter.error_code).inc()

@@ -103,9 +103,9 @@ async def _on_bridge_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BridgeError)  # noqa: S101 - registered for it
     kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
     headers = _headers(error)
-    said = {"reason": error.reason} if isinstance(error, StoreUnavailableError) else {}
-    told = {"status": kind.status, "code": error.code, "detail": error.detail[:500], **said}
-    log.warning("api.refused", **told, path=request.url.path)
+    reason = {"reason": error.reason} if isinstance(error, StoreUnavailableError) else {}
+    detail = error.detail[:500]
+    log.warning("api.refused", status=kind.status, code=error.code, detail=detail, path=request.url.path, **reason)
     return answer(request, kind, code=error.code, detail=error.detail, errors=_listed(error), headers=headers)
 
 

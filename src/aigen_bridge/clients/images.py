@@ -21,11 +21,12 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_MAX = 3
 ACCEPTED = frozenset({*MEDIA_TYPES.values(), "application/octet-stream"})
 GONE = frozenset({401, 403, 404, 410})
-PAGES = frozenset({"text/html", "text/plain"})
-RESTART_TRIES = 6
-"""Tries, over half a minute, until a page or a 404 in an image's place is final. N8N answers with both while it starts,
-and may be what serves the image."""
 """How object stores say that a temporary URL has expired."""
+PAGES = frozenset({"text/html", "text/plain"})
+"""Media types of a page that another program served in the image's place."""
+RESTART_TRIES = 6
+"""Tries, over half a minute, before a page or a 404 is final. N8N may serve the image, and answers with both while it
+starts."""
 
 
 class ImageFetcher:

@@ -18,5 +18,5 @@ async def look_at_destinations(subject: Subject) -> list[Finding]:
 
 def _out(state: DestinationState) -> Finding:
     since = f"{state.opened_at:%Y-%m-%d %H:%M:%S %Z}"
-    found = f"{NAMES[state.name]} is out since {since} ({state.error_detail}); outbox entries held: {state.held}."
-    return warning("breakers", found, "Mend it (see its own line); what is held goes out by itself then.")
+    found = f"{NAMES[state.name]} is away since {since} ({state.error_detail}); outbox entries held: {state.held}."
+    return warning("breakers", found, "Mend it (see its own line); what is held is sent then.")

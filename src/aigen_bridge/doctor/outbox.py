@@ -65,9 +65,9 @@ async def look_at_rows(subject: Subject) -> list[Finding]:
         raise NotLookedAtError
     unreadable = await subject.inspection.unreadable()
     if not unreadable:
-        return [ok("rows", "What is owed and what is new can be read.")]
+        return [ok("rows", "Pending entries and the newest requests can be read.")]
     first, why = next(iter(unreadable.items()))
-    advice = "Mend them in the table requests or outbox with SQL, then replay their dead letters."
+    advice = "Correct their rows in the table requests or outbox with SQL, then replay their dead letters."
     found = f"{_count(len(unreadable), 'request')} cannot be read, such as {first}: {why}."
     return [wrong("rows", found, advice)]
 

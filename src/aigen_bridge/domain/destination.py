@@ -63,11 +63,15 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """How a try went, how long it took, and which try of its entry it was (1 is the first)."""
+    """How a try went, how long it took, and which try of its entry it was (1 is the first).
+
+    `others_worked`: the destination took something else since this entry's first try.
+    """
 
     outcome: Outcome
     took: timedelta
     attempt: int = 1
+    others_worked: bool = False
 
 
 def is_outage(outcome: Outcome) -> bool:
@@ -77,15 +81,22 @@ def is_outage(outcome: Outcome) -> bool:
     return isinstance(outcome.error, TransientError) and not isinstance(outcome.error, InternalError)
 
 
-def proves_absence(tried: Answered) -> bool:
+def found_it_away(tried: Answered) -> bool:
     """Returns whether an entry found its destination away in its last specified try, or in a later one.
 
-    This opens the breaker at once, and the entry is held instead of failed or put off for minutes (interface, "What
-    counts as N8N's acknowledgement").
+    Such an entry is held instead of failed (interface, "What counts as N8N's acknowledgement").
     """
     if not isinstance(tried.outcome, Retry | Dead) or not isinstance(tried.outcome.error, TransientError):
         return False
     return tried.outcome.error.away and tried.attempt >= TRIES
+
+
+def proves_absence(tried: Answered) -> bool:
+    """Returns whether one entry is proof enough that its destination is away, which opens the breaker at once.
+
+    It is not if others got through: then it is this entry that fails, on a proxy's limit for instance.
+    """
+    return found_it_away(tried) and not tried.others_worked
 
 
 def after(condition: Condition, tries: list[Answered], gate: Gate) -> Condition:

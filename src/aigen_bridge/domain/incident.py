@@ -99,9 +99,9 @@ ADVICE: Mapping[Cause, Advice] = {
         "dead-letters replay --all --kind n8n",
     ),
     Cause.N8N_DOWN: Advice(
-        "N8N is out; requests are held and go out by themselves when it is back",
+        "N8N is away; requests are held and sent when it is back",
         "aigen-bridge doctor",
-        over="N8N is back; what was held goes out now",
+        over="N8N is back; held requests are being sent",
     ),
     Cause.WEBHOOK_NOT_FOUND: Advice(
         "N8N runs, but no workflow is published at the webhook's path; requests are held",
@@ -109,9 +109,9 @@ ADVICE: Mapping[Cause, Advice] = {
         over="N8N's webhook is registered again; held requests are being sent",
     ),
     Cause.ODOO_DOWN: Advice(
-        "Odoo is out; results are held and delivered by themselves when it is back",
+        "Odoo is away; results are held and delivered when it is back",
         "aigen-bridge doctor",
-        over="Odoo is back; what was held is delivered now",
+        over="Odoo is back; held results are being delivered",
     ),
     Cause.REQUEST_FORGOTTEN: Advice(
         "Work was forgotten and has been taken up again: a bug of the bridge, please report it",

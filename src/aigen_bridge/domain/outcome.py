@@ -74,9 +74,13 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The destination is out. The try does not count, and the entry waits until the destination is back."""
+    """The destination is away. The try does not count, and the entry waits until the destination is back.
+
+    `at`: not before then, where the destination is away for this entry alone.
+    """
 
     error: StepError
+    at: datetime | None = None
 
 
 Outcome = Done | Retry | Dead | Held

@@ -14,7 +14,7 @@ class Status(StrEnum):
     """Where a request is. Only the moves in `TRANSITIONS` are legal."""
 
     QUEUED = "queued"
-    """Accepted and stored, a `dispatch` entry is live. N8N's 2xx moves it on; so does an early callback."""
+    """Accepted and stored, a `dispatch` entry is live. N8N's acknowledgement moves it on; so does an early callback."""
 
     DISPATCHED = "dispatched"
     """N8N has taken it and a callback deadline runs. The callback moves it on, or the deadline fails it. When N8N says

@@ -1,4 +1,4 @@
-"""The worker's own port: its metrics, and whether it hears of work. In a thread, so that a busy loop still tells."""
+"""The worker's own HTTP port: metrics and readiness. It runs in a thread, so it answers while the loop is busy."""
 
 import hmac
 import socket
@@ -48,7 +48,7 @@ def metrics_port(host: str, port: int, token: str | None) -> Iterator[str]:
 
 
 def database_answers() -> bool:
-    """Whether the connection on which the worker hears of work has proved lately that it works."""
+    """Whether the database answered on the listener's connection within the last `HEARD_SECONDS`."""
     at = REGISTRY.get_sample_value("aigen_worker_loop_timestamp_seconds", {"loop": "listen"})
     return at is not None and time.time() - at < HEARD_SECONDS
 

@@ -17,7 +17,7 @@ BULK_MAX = 1000
 """Dead letters that one bulk replay puts back; the answer says how many are left."""
 
 DELAY_MAX = timedelta(days=30)
-"""However low the rate is: nothing is put off for longer, and no time beyond all calendars is written."""
+"""The longest delay of a dead letter in a bulk replay, however low the rate."""
 
 
 class Store(Protocol):

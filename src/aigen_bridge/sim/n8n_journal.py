@@ -15,7 +15,7 @@ class Journal:
         self._add(f"begin {execution_id}")
 
     def end(self, execution_id: str) -> None:
-        """It ended, in whichever way N8N knows of."""
+        """An execution has ended, with or without success."""
         self._add(f"end {execution_id}")
 
     def unfinished(self) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -25,7 +26,8 @@ from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabase
 TIMEOUT = timedelta(seconds=10)
 PATIENCE = 3
 """Times the timeout: for what carries images, or removes many rows."""
-HOST_SECONDS_MAX = 5.0
+HOST_SECONDS_MIN, HOST_SECONDS_MAX = 2, 5.0
+"""For connecting to one host; libpq takes less than 2 s for 2 s."""
 SCHEME = "postgresql+psycopg://"
 
 MEANING: dict[str, str] = {
@@ -42,7 +44,7 @@ MEANING: dict[str, str] = {
 `default_transaction_read_only` are the administrator's to choose."""
 
 REPORTED: Mapping[str, str] = {"client_encoding": "UTF8", "DateStyle": "ISO", "IntervalStyle": "postgres"}
-"""Of these, PostgreSQL reports the values that the session really has: by what they begin with."""
+"""Parameters whose actual values PostgreSQL reports when it connects, and how each value must begin."""
 
 STALE = (InvalidSqlStatementName, DuplicatePreparedStatement, FeatureNotSupported)
 """A prepared statement is not what it was: a table changed ("cached plan must not change result type"), or a pooler
@@ -73,9 +75,9 @@ def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Sess
     all within the timeout.
     """
     given = _parameters(url)
-    seconds, hosts = timeout.total_seconds(), len(str(given.get("host", "")).split(","))
+    seconds, hosts = timeout.total_seconds(), _hosts(given)
     link = {
-        "connect_timeout": str(max(2, int(min(HOST_SECONDS_MAX, seconds / (hosts + 1))))),
+        "connect_timeout": str(max(HOST_SECONDS_MIN, int(min(HOST_SECONDS_MAX, seconds / (hosts + 1))))),
         "keepalives": "1",
         "keepalives_idle": str(max(1, round(seconds / 2))),
         "keepalives_interval": str(max(1, round(seconds / 5))),
@@ -87,9 +89,18 @@ def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Sess
     return link | given | {"options": options, "client_encoding": "UTF8", "application_name": name}
 
 
+def connecting_seconds(arguments: Mapping[str, Any], timeout: timedelta) -> float:
+    """How long connecting may take: the timeout, or longer if that is too short for a try at every host."""
+    return max(timeout.total_seconds(), int(arguments["connect_timeout"]) * _hosts(arguments) + 1.0)
+
+
+def _hosts(arguments: Mapping[str, Any]) -> int:
+    return len(str(arguments.get("host", "")).split(","))
+
+
 @contextmanager
 def secrets_hidden(arguments: Mapping[str, Any]) -> Iterator[None]:
-    """No error of connecting shows a secret of these arguments."""
+    """Removes the secrets among these arguments from the messages of connection errors."""
     try:
         yield
     except psycopg.Error as error:
@@ -105,13 +116,20 @@ def _milliseconds(timeout: timedelta) -> int:
 
 
 def _parameters(url: str) -> dict[str, Any]:
-    """The URL's parts, as SQLAlchemy reads it, or as libpq does (`h1:5432,h2:5433`)."""
-    sqlalchemy: Any = dialect
+    """The URL's parts, as SQLAlchemy reads it, or as libpq does (`h1,h2:5433`). Raises `UnsuitableDatabaseError`."""
+    if "," not in urlsplit(url).netloc.rpartition("@")[2]:
+        sqlalchemy: Any = dialect
+        with suppress(ArgumentError, ValueError):
+            _, parameters = sqlalchemy().create_connect_args(make_url(url))
+            return {name: value for name, value in parameters.items() if name != "context"}
     try:
-        _, parameters = sqlalchemy().create_connect_args(make_url(url))
-    except (ArgumentError, ValueError):
         return dict(conninfo_to_dict(url.replace(SCHEME, "postgresql://", 1)))
-    return {name: value for name, value in parameters.items() if name != "context"}
+    except psycopg.Error:  # its text quotes the URL, and so perhaps the password
+        raise UnsuitableDatabaseError(
+            "AIGEN_DATABASE_URL cannot be read.",
+            "Write it as postgresql://user:password@host1,host2:port/database?parameter=value, with the parameters of "
+            "libpq, and percent-encode special characters of the password.",
+        ) from None
 
 
 def refuse_unsuitable(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
@@ -140,7 +158,7 @@ class Cursor(psycopg.AsyncCursor[Any]):
     """Executes a statement that stands alone once more when its prepared form went stale."""
 
     async def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
-        """As psycopg's. Inside a transaction, that is over: whoever began it begins it again."""
+        """As in psycopg. Inside a transaction the error is raised: its caller has to begin the transaction again."""
         try:
             return await super().execute(query, params, **how)
         except STALE:
@@ -148,6 +166,14 @@ class Cursor(psycopg.AsyncCursor[Any]):
                 raise
             await self.connection.execute("DEALLOCATE ALL")
             return await super().execute(query, params, **how)
+
+
+_DEPENDABLE = """
+    SELECT set_config(name, CASE name WHEN 'synchronous_commit' THEN 'on' ELSE '0' END, false) FROM pg_settings
+    WHERE (name = 'synchronous_commit' AND setting = 'off') OR (name = 'idle_session_timeout' AND setting <> '0')
+"""
+"""What is committed is on disk, and an idle connection stays. PostgreSQL 13 does not know the second setting, so it
+cannot be a startup option; stricter values of the first are the administrator's to choose."""
 
 
 class Connector:
@@ -165,15 +191,19 @@ class Connector:
             arguments = self._arguments | more
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
         refuse_unsuitable(connection)
+        await connection.execute(_DEPENDABLE)
+        if not connection.autocommit:
+            await connection.commit()
         self._arguments |= first(self._arguments, connection.info.host, connection.info.port)
         return connection
 
 
 def first(arguments: Mapping[str, Any], host: str, port: int) -> dict[str, str]:
-    """The hosts and ports with this one first, where it is the server's role that decides and not the order."""
+    """Hosts and ports with the given one first. Empty unless `target_session_attrs` picks the server by its role."""
     if arguments.get("target_session_attrs", "any") == "any" or "hostaddr" in arguments:
         return {}
-    hosts, ports = str(arguments.get("host", "")).split(","), str(arguments.get("port") or "5432").split(",")
+    hosts = str(arguments.get("host", "")).split(",")
+    ports = [port or "5432" for port in str(arguments.get("port", "")).split(",")]
     if len(hosts) == 1 or len(ports) not in {1, len(hosts)}:
         return {}
     places = list(zip(hosts, ports * (len(hosts) // len(ports)), strict=True))
@@ -194,6 +224,8 @@ class Cut:
     def watch(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """This connection is to be broken."""
         self._connection = connection
+        if self.made:  # the time was over before there was a connection
+            self.make()
 
     def make(self) -> None:
         """Break it now."""
@@ -223,6 +255,6 @@ def reason(error: BaseException) -> str:
 
 
 def unavailable(error: BaseException) -> StoreUnavailableError:
-    """The same in our words."""
+    """Translates an error of the driver into `StoreUnavailableError`."""
     cause = getattr(error, "orig", None) or error
     return StoreUnavailableError(f"The database did not answer ({type(cause).__name__}).", reason(error))

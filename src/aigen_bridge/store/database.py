@@ -23,6 +23,7 @@ from aigen_bridge.store.connection import (
     Connector,
     Cut,
     connect_arguments,
+    connecting_seconds,
     cut_after,
     session,
     unavailable,
@@ -54,6 +55,7 @@ def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIM
         isolation_level="AUTOCOMMIT",  # what is done most is a statement that stands alone
         hide_parameters=True,  # prompts and images stay out of error messages
         connect_args={"async_creator_fn": Connector(arguments), "prepare_threshold": PREPARE_AFTER},
+        execution_options={"connecting_seconds": connecting_seconds(arguments, timeout)},
     )
     event.listen(engine.sync_engine, "connect", lambda opened, _: readable.register(opened.driver_connection))
     event.listen(engine.sync_engine, "handle_error", _drop_when_stale)
@@ -88,9 +90,9 @@ def _translated(cut: Cut, seconds: float) -> Iterator[None]:
 
 
 class Database:
-    """Transactions and single reads, each within a time. Raises `StoreUnavailableError` when PostgreSQL is away.
+    """Transactions and single statements, each with a deadline. Raises `StoreUnavailableError` when PostgreSQL is away.
 
-    `patient` is for what carries images or removes many rows: it gets `PATIENCE` times the time.
+    `patient` multiplies the deadline by `PATIENCE`, for statements that carry images or remove many rows.
     """
 
     def __init__(self, engine: AsyncEngine, timeout: timedelta = TIMEOUT) -> None:
@@ -102,7 +104,8 @@ class Database:
     async def transaction(self, *, prepared: bool = False, patient: bool = False) -> AsyncIterator[AsyncConnection]:
         """Everything inside is committed together when the block ends, before anybody is answered.
 
-        A `prepared` one is for what is done often and begun again by whoever does it: its statements can go stale.
+        `prepared` prepares its statements: only for frequent transactions whose callers begin them again, because a
+        prepared statement can go stale.
         """
         async with self._writing(self._transactional, patient=patient) as connection:
             driver = await _driver(connection)
@@ -147,12 +150,13 @@ class Database:
                 await asyncio.shield(connection.close())
 
     async def _open(self, engine: AsyncEngine) -> AsyncConnection:
+        seconds = engine.get_execution_options()["connecting_seconds"]
         try:
-            async with asyncio.timeout(self.timeout.total_seconds()):
+            async with asyncio.timeout(seconds):
                 return await engine.connect()
         except TimeoutError as error:
             detail = "The database did not answer (ConnectionTimeout)."
-            reason = f"no connection within {self.timeout.total_seconds():g} s"
+            reason = f"no connection within {seconds:g} s"
             raise StoreUnavailableError(detail, reason) from error
 
     async def close(self) -> None:

@@ -17,18 +17,22 @@ from aigen_bridge.domain.destination import (
     Gate,
     Hold,
     after,
+    found_it_away,
     is_outage,
     proves_absence,
 )
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.incident import LASTING, LASTS, OUTAGES, Cause, Occurrence
-from aigen_bridge.domain.outcome import Done, Held
+from aigen_bridge.domain.outcome import Dead, Done, Held
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.leases import DETAIL_MAX, Claim, Settlement
+from aigen_bridge.store.readable import FAR_FUTURE
 from aigen_bridge.store.wakeup import EVERYTHING, notify
 
+RECENT_ATTEMPTS = 500
+"""Attempts, of all steps, among which another entry's success is looked for."""
 FULL_PAUSE = timedelta(seconds=0.5)
 """Other workers are calling it as often at once as it may be called: a look every so often, in case they die."""
 
@@ -60,6 +64,14 @@ _WRITE = text("""
     WHERE name = :name
     RETURNING error_since <= now() - make_interval(secs => :lasts) AS lasts
 """)
+_WORKED_SINCE = text(f"""
+    SELECT EXISTS (
+        SELECT FROM (SELECT step, outcome, finished_at FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}) AS recent
+        WHERE step = :step AND outcome = 'done' AND finished_at > (
+            SELECT max(started_at) FROM attempts WHERE entry_id = :entry_id AND number = 1
+        )
+    )
+""")  # noqa: S608 - a constant of this module
 _IS_KNOWN = text("SELECT FROM incidents WHERE cause = :cause AND recovered_at IS NULL")
 _HELD = text("""
     SELECT o.request_id, d.name, greatest(d.opened_at, o.created_at) AS since, o.created_at
@@ -123,7 +135,11 @@ class Destinations:
         called = {"name": list(holds), "step": [step.value for step, _ in holds.values()]}
         async with self._database.reading() as connection:
             rows = (await connection.execute(_HELD, called | {"request_id": list(request_ids)})).all()
-        return {r.request_id: Hold(Destination(r.name), r.since, r.created_at + holds[r.name][1]) for r in rows}
+        return {r.request_id: Hold(Destination(r.name), r.since, _end(r.created_at, holds[r.name][1])) for r in rows}
+
+
+def _end(began_at: datetime, hold: timedelta) -> datetime:
+    return min(began_at, FAR_FUTURE - hold) + hold
 
 
 async def admit(connection: AsyncConnection, step: Step, gate: Gate, wanted: int) -> Admission:
@@ -160,14 +176,15 @@ async def report(
 ) -> list[Settlement[Claim]]:
     """Records what these tries say of their destination.
 
-    A failed try is held, and does not count, when the breaker was open before, and when it proves that the
-    destination is away and its entry is young enough to be held.
+    A failed try is held, and does not count, when the breaker was open before, and when its entry found the
+    destination away in all specified tries and is young enough to be held.
     """
     failed = [s for s in settlements if is_outage(s.outcome)]
     if gate.at_once is None and not failed and not await _is_troubled(connection, step):
         return list(settlements)
     before = _condition((await connection.execute(_TAKE, {"name": DESTINATIONS[step]})).one(), gate)
-    now = after(before, [_answered(s) for s in settlements], gate)
+    tries = [await _answered(connection, s, settlements) for s in settlements]
+    now = after(before, tries, gate)
     lasting = False
     if now != before or (now.is_open and failed):
         lasting = await _write(connection, step, gate, now, failed)
@@ -177,16 +194,33 @@ async def report(
     if before.is_open and not now.is_open:
         await incidents.recover(connection, *_causes(DESTINATIONS[step]))
         await notify(connection, EVERYTHING)
-    return [_held(s) if s in failed and (before.is_open or _may_be_held(s, gate)) else s for s in settlements]
+    return [
+        _held(s) if before.is_open and s in failed else _held_alone(s, tried, gate)
+        for s, tried in zip(settlements, tries, strict=True)
+    ]
 
 
-def _may_be_held(settlement: Settlement[Claim], gate: Gate) -> bool:
-    age = settlement.claim.claimed_at + settlement.took - settlement.claim.began_at
-    return proves_absence(_answered(settlement)) and age < gate.hold
+def _held_alone(settlement: Settlement[Claim], tried: Answered, gate: Gate) -> Settlement[Claim]:
+    """Holds an entry that found the destination away by itself. If others got through, it waits for a while."""
+    now = settlement.claim.claimed_at + settlement.took
+    if not found_it_away(tried) or now - settlement.claim.began_at >= gate.hold:
+        return settlement
+    if proves_absence(tried):
+        return _held(settlement)
+    return _held(settlement, now + gate.probe_every) if isinstance(tried.outcome, Dead) else settlement
 
 
-def _answered(settlement: Settlement[Claim]) -> Answered:
-    return Answered(settlement.outcome, settlement.took, settlement.claim.attempt)
+async def _answered(
+    connection: AsyncConnection, settlement: Settlement[Claim], beside: Sequence[Settlement[Claim]]
+) -> Answered:
+    tried = Answered(settlement.outcome, settlement.took, settlement.claim.attempt)
+    if not found_it_away(tried):
+        return tried
+    worked = any(isinstance(s.outcome, Done) for s in beside)
+    if not worked:
+        entry = {"step": settlement.claim.step.value, "entry_id": settlement.claim.entry_id}
+        worked = bool(await connection.scalar(_WORKED_SINCE, entry))
+    return replace(tried, others_worked=worked)
 
 
 async def _lasting_cause(connection: AsyncConnection, step: Step, failed: Sequence[Settlement[Claim]]) -> list[Cause]:
@@ -238,5 +272,5 @@ def _error(settlement: Settlement[Claim]) -> StepError:
     return settlement.outcome.error
 
 
-def _held(settlement: Settlement[Claim]) -> Settlement[Claim]:
-    return replace(settlement, outcome=Held(_error(settlement)))
+def _held(settlement: Settlement[Claim], at: datetime | None = None) -> Settlement[Claim]:
+    return replace(settlement, outcome=Held(_error(settlement), at))

@@ -29,22 +29,31 @@ _NOTE = text("""
 
 _FIND = text("SELECT request_id, letter FROM executions WHERE execution_id = :execution_id")
 
-_STANDING = text("""
-    WITH sent AS (  -- the versions with which it was last queued, and last failed
-        SELECT coalesce(max(version) FILTER (WHERE status = 'queued'), 1) AS queued,
-            coalesce(max(version) FILTER (WHERE status = 'failed'), 0) AS failed
-        FROM request_changes WHERE request_id = :request_id
+_LAST_QUEUED = """
+    SELECT coalesce(max(version), 1) FROM request_changes AS c WHERE c.request_id = r.request_id AND c.status = 'queued'
+"""
+NO_EXECUTION = f"""
+    NOT EXISTS (SELECT FROM executions AS e WHERE e.request_id = r.request_id AND e.version >= ({_LAST_QUEUED}))
+"""
+"""No execution has asked about `requests AS r` since it was last queued."""
+RESENDS = """(
+    SELECT count(*) FROM request_changes AS q
+    JOIN request_changes AS d ON d.request_id = q.request_id AND d.version = q.version - 1
+    WHERE q.request_id = r.request_id AND q.status = 'queued' AND d.status = 'dispatched' AND q.version > (
+        SELECT coalesce(max(version), 0) FROM request_changes AS f
+        WHERE f.request_id = r.request_id AND f.status = 'failed'
     )
-    SELECT
-        (SELECT e.execution_id FROM executions AS e
-         WHERE e.request_id = :request_id AND e.version >= sent.queued
-         ORDER BY e.noted_at DESC, e.execution_id DESC LIMIT 1) AS latest,
-        (SELECT count(*) FROM request_changes AS q
-         JOIN request_changes AS d ON d.request_id = q.request_id AND d.version = q.version - 1
-         WHERE q.request_id = :request_id AND q.version > sent.failed
-            AND q.status = 'queued' AND d.status = 'dispatched') AS resends
-    FROM sent
-""")
+)"""
+"""How often `requests AS r` was sent again since it was accepted or, after a failure, replayed."""
+
+_STANDING = text(f"""
+    SELECT (
+        SELECT e.execution_id FROM executions AS e
+        WHERE e.request_id = r.request_id AND e.version >= ({_LAST_QUEUED})
+        ORDER BY e.noted_at DESC, e.execution_id DESC LIMIT 1
+    ) AS latest, {RESENDS} AS resends
+    FROM requests AS r WHERE r.request_id = :request_id
+""")  # noqa: S608 - constants of this module
 
 _SEEN_AGAIN = text("""
     UPDATE quarantine SET times_seen = times_seen + 1, seen_at = now() WHERE id = :letter RETURNING id

@@ -1,4 +1,4 @@
-"""Answers of the database that anybody may ask for, at any pace: asked at most once in a while, and shared."""
+"""Shares a recent answer of the database between callers, so that frequent calls do not become frequent queries."""
 
 import asyncio
 import contextlib
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Fresh(Generic[T]):
-    """What `ask` answers, at most `fresh` seconds old. Who asks waits at most `patience` seconds for it.
+    """The result of `ask`, at most `fresh` seconds old. A caller waits for it at most `patience` seconds.
 
-    `ask` itself is not interrupted: it ends within its own deadline, and until then everybody is told at once that
-    there is no answer.
+    `ask` is not interrupted: it has a deadline of its own. Callers that come after `patience` and before that deadline
+    get the error at once.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], *, fresh: float, patience: float) -> None:
@@ -52,6 +52,6 @@ class Fresh(Generic[T]):
 
 
 def _seen(task: asyncio.Task[T]) -> None:
-    """Nobody may be waiting any more, and that is no bug."""
+    """Retrieves the exception: asyncio would log it as a bug when no caller is left to receive it."""
     with contextlib.suppress(asyncio.CancelledError):
         task.exception()

@@ -28,7 +28,7 @@ class GroupCommit(Generic[T, R]):
         self._writing: asyncio.Task[None] | None = None
 
     async def __call__(self, item: T) -> R:
-        """The result for this item, after its commit. `StoreUnavailableError`: it may or may not be written."""
+        """The result for this item, after its commit. After `StoreUnavailableError` it may or may not be written."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._writing is None:
@@ -39,7 +39,7 @@ class GroupCommit(Generic[T, R]):
         except TimeoutError as error:
             self._waiting = [one for one in self._waiting if one[1] is not future]
             detail = "The database did not answer (TimeoutError)."
-            reason = f"not written within {self._patience.total_seconds():g} s, those before it included"
+            reason = f"not written within {self._patience.total_seconds():g} s, including the wait for earlier writes"
             raise StoreUnavailableError(detail, reason) from error
 
     async def _write_all(self) -> None:

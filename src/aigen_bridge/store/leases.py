@@ -69,7 +69,7 @@ _WRITE = text("""
     ), written AS (
         UPDATE outbox AS o SET
             state = s.state,
-            due_at = CASE s.outcome WHEN 'held' THEN now() ELSE coalesce(s.due_at, o.due_at) END,
+            due_at = coalesce(s.due_at, CASE s.outcome WHEN 'held' THEN now() ELSE o.due_at END),
             attempts = CASE s.outcome WHEN 'held' THEN 0 ELSE o.attempts END,  -- all its tries, once it is back
             finished_at = CASE WHEN s.state <> 'pending' THEN now() END,
             lease_owner = NULL,
@@ -109,8 +109,8 @@ class Lease:
     """An outbox entry that this worker may work on until its lease ends.
 
     `attempt` counts from 1, lost leases included; `leases_lost` are those lost in a row just before this
-    claim; `fence` only ever rises. Times are the database's. `unreadable` says why what it is about could not be read:
-    it is to be given up untried, and holds nothing but ids.
+    claim; `fence` only ever rises. Times are the database's. `unreadable` says why the entry, its request or its
+    incident could not be read: it is given up without a try, and only its ids are valid.
     """
 
     entry_id: int
@@ -233,7 +233,7 @@ async def write(connection: AsyncConnection, settlements: Sequence[Settlement[L]
 
 
 def _far_off(columns: Sequence[str]) -> str:
-    return f"It is stored with a time before the year 1 or after the year 9999 ({', '.join(columns)})."
+    return f"The entry or its request has a time before the year 1 or after the year 9999: {', '.join(columns)}."
 
 
 def _keys(claims: Sequence[Lease]) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def _row(settlement: Settlement[L]) -> dict[str, Any]:
         "fence": settlement.claim.fence,
         "state": {Done: "done", Retry: "pending", Dead: "dead", Held: "pending"}[type(outcome)],
         "outcome": type(outcome).__name__.lower(),
-        "due_at": outcome.at if isinstance(outcome, Retry) else None,
+        "due_at": outcome.at if isinstance(outcome, Retry | Held) else None,
         "number": settlement.claim.attempt,
         "seconds": settlement.took.total_seconds(),
         "http_status": error.http_status if error else None,

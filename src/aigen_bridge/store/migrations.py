@@ -1,5 +1,6 @@
 """Runs the migrations: from the folder beside the sources, or from the copy that the wheel carries."""
 
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -11,7 +12,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import InternalError, OperationalError
 
 from aigen_bridge.domain.errors import StoreUnavailableError
@@ -27,8 +29,10 @@ from aigen_bridge.store.connection import (
 from aigen_bridge.store.database import Database
 
 _PACKAGE = Path(__file__).parents[1]
-SESSION = MEANING | {"statement_timeout": "1h", "lock_timeout": "0", "idle_in_transaction_session_timeout": "1h"}
-"""A migration may rewrite a large table, and waits for others that migrate."""
+SESSION = MEANING | {"statement_timeout": "1h", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "1h"}
+"""A migration may rewrite a large table. While it waits for a lock, all others wait behind it, so it gives way soon."""
+LOCK_PATIENCE = timedelta(minutes=10)
+"""How long a migration is tried again because a lock was not free, or another migration was running."""
 
 
 def folder() -> Path:
@@ -52,15 +56,28 @@ def migrate(url: str, revision: str = "head", *, timeout: timedelta = TIMEOUT) -
     engine = create_engine(SCHEME, creator=partial(_connect, arguments))
     try:
         check(url, timeout)
-        with engine.connect() as connection:
-            config = _config()
-            config.attributes["connection"] = connection
-            command.downgrade(config, revision) if revision == "base" else command.upgrade(config, revision)
+        until = time.monotonic() + LOCK_PATIENCE.total_seconds()
+        while not _migrated(engine, revision, is_last=time.monotonic() > until):
+            time.sleep(1)
     except (OperationalError, InternalError) as error:
         said = reason(error)
         raise StoreUnavailableError(f"The database could not be migrated: {said}", said) from error
     finally:
         engine.dispose()
+
+
+def _migrated(engine: Engine, revision: str, *, is_last: bool) -> bool:
+    """Runs the migrations; False if a lock was not free, unless this was the last try."""
+    config = _config()
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.downgrade(config, revision) if revision == "base" else command.upgrade(config, revision)
+    except OperationalError as error:
+        if is_last or not isinstance(error.orig, LockNotAvailable):
+            raise
+        return False
+    return True
 
 
 def check(url: str, timeout: timedelta = TIMEOUT) -> None:

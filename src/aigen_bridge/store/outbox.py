@@ -128,7 +128,7 @@ async def _claim(
 
 
 def _read(row: Row[Any], step: Step, *, held: bool) -> Claim:
-    """The claim; what cannot be read is claimed, too, so that it is given up and does not keep the others."""
+    """The claim. An entry whose request cannot be read is claimed, too, and the worker makes it a dead letter."""
     lease = lease_fields(row, step)
     try:
         return Claim(**lease, request=to_request(row), held_too_long=held)

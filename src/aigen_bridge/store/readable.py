@@ -18,7 +18,7 @@ FAR_PAST, FAR_FUTURE = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tz
 ILLEGIBLE: Final = object()
 
 AGE_MAX = "interval '100 years'"
-"""The age of minus infinity is infinite since PostgreSQL 17, which no timedelta is, and an error before."""
+"""The oldest age that is computed: that of minus infinity fits no timedelta, and is an error before PostgreSQL 17."""
 
 _TIMESTAMP = adapters.types["timestamptz"].oid
 _Strict = adapters.get_loader(_TIMESTAMP, Format.TEXT)
@@ -47,7 +47,7 @@ def since(at: str) -> str:
 
 
 def register(connection: AsyncConnection[Any]) -> None:
-    """Read timestamps of this connection so."""
+    """Registers the loader for timestamps on this connection."""
     connection.adapters.register_loader(_TIMESTAMP, _Timestamps)
 
 

@@ -11,13 +11,14 @@ from aigen_bridge.domain.request import Change
 from aigen_bridge.store import changes, incidents
 from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.executions import NO_EXECUTION, RESENDS
 from aigen_bridge.store.wakeup import CHANNEL
 
 BATCH = 100
 SETTLED_FOR = "1 minute"
 """Younger changes are left alone by the reconciliation."""
 NEVER = "2 years"
-"""Nothing is put off for that long; no setting and no replay allows it."""
+"""A due time further ahead than this is an error: no setting and no replay allows it."""
 
 _OVERDUE = text("""
     SELECT request_id FROM requests
@@ -29,6 +30,9 @@ _OVERDUE = text("""
 BEGINS_WITHIN = "30 seconds"
 """An execution of a workflow that notes its id (`wanted`) does so within a second or two of the acknowledgement."""
 
+OVERTAKEN_FOR = "10 seconds"
+"""N8N begins executions in the order of their webhooks, but for this much."""
+
 _UNBEGUN = text(f"""
     SELECT r.request_id FROM requests AS r
     WHERE r.status = 'dispatched' AND r.callback_deadline_at IS NOT NULL
@@ -36,19 +40,17 @@ _UNBEGUN = text(f"""
         AND EXISTS (  -- N8N was away after it took the request
             SELECT FROM incidents AS i WHERE i.cause = 'n8n_down' AND i.seen_at > r.dispatched_at
         )
-        AND NOT EXISTS (
-            SELECT FROM executions AS e WHERE e.request_id = r.request_id AND e.version >= coalesce((
-                SELECT max(version) FROM request_changes AS c WHERE c.request_id = r.request_id AND c.status = 'queued'
-            ), 1)
+        AND {NO_EXECUTION}
+        AND EXISTS (  -- the workflow that took it notes its executions
+            SELECT FROM executions AS e
+            WHERE e.noted_at BETWEEN r.dispatched_at - interval '1 day' AND r.dispatched_at
         )
-        AND EXISTS (  -- the workflow is one that notes its executions
-            SELECT FROM executions AS e WHERE e.noted_at > r.dispatched_at - interval '1 day'
+        AND EXISTS (  -- N8N begins in order, and has long begun one that it took later
+            SELECT FROM executions AS e JOIN requests AS later ON later.request_id = e.request_id
+            WHERE later.dispatched_at > r.dispatched_at AND e.noted_at > later.dispatched_at
+                AND e.noted_at < now() - interval '{OVERTAKEN_FOR}'
         )
-        AND :resends > (
-            SELECT count(*) FROM request_changes AS q
-            JOIN request_changes AS d ON d.request_id = q.request_id AND d.version = q.version - 1
-            WHERE q.request_id = r.request_id AND q.status = 'queued' AND d.status = 'dispatched'
-        )
+        AND :resends > {RESENDS}
     ORDER BY r.request_id LIMIT :batch
     FOR NO KEY UPDATE OF r SKIP LOCKED
 """)  # noqa: S608 - a constant of ours
@@ -114,9 +116,9 @@ class Sweeps:
         return list(overdue)
 
     async def send_again(self, unbegun: Callable[[UUID], Change], resends: int) -> list[UUID]:
-        """Make the move `unbegun` says for requests that N8N took before an outage and never began, at most `BATCH`.
+        """Sends requests again that N8N acknowledged before an outage and never began: at most `BATCH` in one call.
 
-        At most `resends` times for a request.
+        `unbegun` makes the change for a request; each request is sent again at most `resends` times.
         """
         async with self._database.transaction() as connection:
             wanted = {"batch": BATCH, "resends": resends}

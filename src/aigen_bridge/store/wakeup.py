@@ -12,7 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
-from aigen_bridge.store.connection import TIMEOUT, Connector, connect_arguments, cut_after, reason, session
+from aigen_bridge.store.connection import (
+    TIMEOUT,
+    Connector,
+    connect_arguments,
+    connecting_seconds,
+    cut_after,
+    reason,
+    session,
+)
 from aigen_bridge.store.database import LISTENER
 
 CHANNEL = "aigen_outbox"
@@ -22,7 +30,7 @@ EVERYTHING = ""
 
 RECONNECT_AFTER = 1.0
 CHECK_EVERY = 10.0
-"""Seconds. Who only listens does not notice that nobody speaks any more."""
+"""Seconds between two checks of the link: a connection that only listens does not notice that its link is dead."""
 
 _NOTIFY = text("SELECT pg_notify(:channel, :step)")
 
@@ -31,10 +39,13 @@ log = structlog.get_logger(__name__)
 
 async def listen(url: str, wake: Callable[[str], None], patience: timedelta = TIMEOUT) -> None:
     """Call `wake` with the step of each new entry, with `EVERYTHING` after each (re)connection. Until cancelled."""
-    connect = Connector(connect_arguments(url, name=LISTENER, timeout=patience, settings=session(patience)))
+    arguments = connect_arguments(url, name=LISTENER, timeout=patience, settings=session(patience))
+    connect, connecting = Connector(arguments), connecting_seconds(arguments, patience)
     while True:
         try:
-            await _listen_once(connect, wake, patience.total_seconds())
+            async with asyncio.timeout(connecting):
+                connection = await connect(autocommit=True, prepare_threshold=None)
+            await _listen_on(connection, wake, patience.total_seconds())
         except StoreUnavailableError as error:
             log.warning("outbox.listen_interrupted", reason=error.reason)
         except (psycopg.Error, OSError) as error:  # a TimeoutError is an OSError
@@ -49,10 +60,8 @@ async def notify(connection: AsyncConnection, step: str) -> None:
     await connection.execute(_NOTIFY, {"channel": CHANNEL, "step": str(step)})
 
 
-async def _listen_once(connect: Connector, wake: Callable[[str], None], seconds: float) -> None:
-    async with asyncio.timeout(seconds):
-        connecting = await connect(autocommit=True, prepare_threshold=None)
-    async with connecting as connection:
+async def _listen_on(opened: psycopg.AsyncConnection[Any], wake: Callable[[str], None], seconds: float) -> None:
+    async with opened as connection:
         await _answered(connection, f"LISTEN {CHANNEL}", seconds)
         wake(EVERYTHING)
         while True:

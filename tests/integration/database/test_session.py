@@ -17,7 +17,7 @@ from aigen_bridge.store.migrations import migrate
 from aigen_bridge.store.wakeup import listen
 from callbacks import failed, report
 from examination import examined
-from outages import rows
+from outages import rows, write
 from processes import run
 from stage import REQUESTS, Stage, make_event, make_settings, serve_api, sqlalchemy_url, staged, working
 
@@ -102,6 +102,20 @@ async def test_alembic_works_whatever_the_defaults_are(empty_database_url: str) 
         for setting in ODD:
             connection.execute(f"ALTER DATABASE {name} SET {setting}")
     await asyncio.to_thread(migrate, sqlalchemy_url(empty_database_url))
+
+
+async def test_what_is_committed_is_on_disk_and_idle_connections_stay(database: Database, database_url: str) -> None:
+    name = urlsplit(database_url).path[1:]
+    await write(database, f"ALTER DATABASE {name} SET synchronous_commit = off")
+    await write(database, f"ALTER DATABASE {name} SET idle_session_timeout = '10s'")
+    other = Database(open_engine(sqlalchemy_url(database_url), pool_size=1, name="test"))
+    try:
+        [found] = await rows(
+            other, "SELECT current_setting('synchronous_commit'), current_setting('idle_session_timeout')"
+        )
+    finally:
+        await other.close()
+    assert found == ("on", "0")
 
 
 async def test_a_search_path_of_the_url_or_the_role_is_left_alone(database: Database, database_url: str) -> None:

@@ -26,10 +26,17 @@ async def bridge():
 
     async def failures(request):
         reports.append((await request.form())["event"])
-        return JSONResponse({}, 202)
+        return JSONResponse({"id": f"callback-{len(reports)}"}, 202)
 
-    paths = "/api/v1/influencegen/ai-image-requests/{id}/wanted", "/api/v1/ops/n8n-failures"
-    routes = [Route(paths[0], wanted), Route(paths[1], failures, methods=["POST"])]
+    async def callback(request):
+        event = json.loads(await request.body())
+        return JSONResponse({"requestId": event["requestId"]}, 202)
+
+    routes = [
+        Route("/api/v1/influencegen/ai-image-requests/{id}/wanted", wanted),
+        Route("/api/v1/influencegen/ai-image-callback", callback, methods=["POST"]),
+        Route("/api/v1/ops/n8n-failures", failures, methods=["POST"]),
+    ]
     async with serving(Starlette(routes=routes)) as url:
         yield url, asked, reports
 
@@ -63,10 +70,14 @@ async def test_each_start_reports_the_executions_that_died(http, make_event, tmp
     assert {one["errorName"] for one in told} == {"WorkflowCrashedError"}
 
 
-async def test_what_ended_is_not_reported(http, make_event, mailbox):
-    simulator = N8nSimulator(settings())
-    for _ in range(2):
-        async with serving(simulator.app) as n8n:
-            await http.post(n8n + WEBHOOK, json=make_event(), headers={"X-API-Key": N8N_KEY})
-            await simulator.idle()
-    assert len(await mailbox.wait_for(2)) == 2
+async def test_what_ended_is_not_reported(http, make_event):
+    async with bridge() as (url, asked, reports):
+        simulator = N8nSimulator(settings(bridge_url=url))
+        for start in (1, 2):
+            async with serving(simulator.app) as n8n:
+                event = make_event() | {"callbackUrl": f"{url}/api/v1/influencegen/ai-image-callback"}
+                await http.post(n8n + WEBHOOK, json=event, headers={"X-API-Key": N8N_KEY})
+                await until(start, asked)
+                await simulator.idle()
+    assert [attempt.status for attempt in simulator.attempts] == [202, 202]
+    assert reports == []
