@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from uuid import uuid4
 
 import pytest
@@ -27,6 +27,8 @@ async def answering(head: str, body: bytes) -> AsyncIterator[str]:
         writer.write(f"HTTP/1.1 {head}\r\n{length}Connection: close\r\n\r\n".encode() + body)
         await writer.drain()
         writer.close()
+        with suppress(ConnectionError):  # the caller may have read enough
+            await writer.wait_closed()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
@@ -152,6 +154,7 @@ async def test_a_connection_that_breaks_before_the_answer_is_whole_acknowledges_
         writer.write(first_bytes)
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(break_off, "127.0.0.1", 0)
     async with server:
@@ -162,13 +165,17 @@ async def test_a_connection_that_breaks_before_the_answer_is_whole_acknowledges_
 
 
 async def test_a_slow_answer_is_a_timeout_and_no_outage() -> None:
-    async def wait(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(5)
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the caller hangs up
         writer.close()
+        await writer.wait_closed()
+        over.set()
 
+    over = asyncio.Event()
     server = await asyncio.start_server(wait, "127.0.0.1", 0)
     async with server:
         error = await send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/webhook", seconds=0.5)
+        await asyncio.wait_for(over.wait(), 10)
 
     assert isinstance(error, TransientError)
     assert (error.code, error.away) == ("timeout", False)

@@ -84,7 +84,7 @@ async def test_an_outage_is_one_mail_and_its_end_another(idle_stage: Stage, data
 
     assert mailbox.subjects == [
         "[aigen-bridge] critical: N8N is away; requests are held and sent when it is back",
-        "[aigen-bridge] recovered: N8N is back; what was held goes out now",
+        "[aigen-bridge] recovered: N8N is back; held requests are being sent",
     ]
 
 

@@ -4,7 +4,7 @@ The rows are broken by hand, as a bug, another version or a person at psql would
 """
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -103,7 +103,8 @@ async def test_an_awaited_image_that_cannot_be_read_ends_its_request_and_others_
 async def _received(stage: Stage, png: bytes) -> dict[str, Any]:
     asked = await stage.ask()
     url = f"{stage.chain.flux_url}/nothing.png"
-    answer = await report(stage, completed(asked, png, imageData=None, imageUrl=url))
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    answer = await report(stage, completed(asked, png, imageData=None, imageUrl=url, resultExpiresAt=soon))
     assert answer.status_code == 202, answer.text
     return asked
 

@@ -59,7 +59,7 @@ def test_a_digest_counts_what_is_new_and_what_it_does_not_name() -> None:
 
 def test_the_end_of_an_outage_asks_for_nothing() -> None:
     over = incident(Cause.N8N_DOWN, over=True)
-    assert title(over) == "[aigen-bridge] recovered: N8N is back; what was held goes out now"
+    assert title(over) == "[aigen-bridge] recovered: N8N is back; held requests are being sent"
     assert "is away" not in body(over, HOME)
     assert "what to do" not in body(over, HOME)
 
