@@ -67,8 +67,9 @@ BREAKER = {"probe_every": "1s", "hold": "60s"}
 long before `hold` is over."""
 
 
-DEADLINE = "20s"
-"""Longer than N8N is ever away: what it reports at its next start must not come too late."""
+DEADLINE = "60s"
+"""Longer than N8N is ever away, and than the sweep waits for an execution to begin (30 s): neither N8N's reports at its
+next start nor the sweep may come too late, as with the usual 10 minutes."""
 
 
 def environment(ground: Ground) -> dict[str, str]:

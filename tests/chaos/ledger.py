@@ -12,7 +12,7 @@ from chaos.facts import Facts, Row
 FINAL = frozenset({"completed", "failed", "cancelled"})
 LEGAL = {
     "queued": {"dispatched", "received", "completed", "failed", "cancelled"},
-    "dispatched": {"received", "completed", "failed", "cancelled"},
+    "dispatched": {"queued", "received", "completed", "failed", "cancelled"},
     "received": {"completed", "failed", "cancelled"},
     "failed": {"queued", "received", "completed"},
 }
