@@ -194,7 +194,7 @@ class AigenImageRequest(models.Model):
         return super(AigenImageRequest, self.with_context(context)).create(vals_list)  # pylint: disable=context-overridden
 
     def write(self, vals):
-        """Refuse what people may not write. A new status ends a hold: whatever moved the request on, it is not held."""
+        """Refuses fields that people may not write. A new status ends a hold, because the request has moved on."""
         if not self.env.su:
             self._refuse_protected(vals)
             if vals.keys() & self._editable_fields() and any(record.status != "draft" for record in self):

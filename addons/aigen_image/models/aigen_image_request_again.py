@@ -46,7 +46,6 @@ class AigenImageRequest(models.Model):
             return self.env._("Odoo and the bridge disagree about this request. Please tell your administrator.")
         return {
             "dispatch_failed": self.env._("The image service did not take the request."),
-            "destination_out": self.env._("The image service was away for too long."),
             "execution_lost": self.env._("The image service lost this picture while it was being made."),
             "workflow_failed": self.env._("Something went wrong in the image service while it made this picture."),
             "timed_out": self.env._("The image service did not answer in time. A picture that still comes appears."),

@@ -327,7 +327,6 @@ class TestAsk(AigenCase):
     def test_every_failure_of_the_bridge_has_plain_words(self):
         words = {
             "dispatch_failed": "did not take the request",
-            "destination_out": "away for too long",
             "execution_lost": "lost this picture while it was being made",
             "workflow_failed": "went wrong in the image service",
             "timed_out": "did not answer in time",

@@ -31,9 +31,9 @@ class Gate:
     """How much a destination gets, and when it gets nothing for a while.
 
     `failures`: transient failures in a row that open the breaker; one entry that finds the destination away in
-    `TRIES` tries opens it, too. `probe_every`: pause between tries while it is open. `hold`: an entry
-    older than this is given up. `at_once`: calls in flight over all workers, at most (None: no limit of ours).
-    `slow_after`: a call that takes longer halves what is sent at once.
+    `TRIES` tries opens it, too. `probe_every`: the pause between tries while it is open. `hold`: an entry older than
+    this is given up. `at_once`: the most calls in flight over all workers (None: no limit). `slow_after`: a call that
+    takes longer halves what is sent at once.
     """
 
     failures: int = 20
@@ -94,7 +94,7 @@ def found_it_away(tried: Answered) -> bool:
 def proves_absence(tried: Answered) -> bool:
     """Returns whether one entry is proof enough that its destination is away, which opens the breaker at once.
 
-    It is not if others got through: then it is this entry that fails, on a proxy's limit for instance.
+    It is not if others got through: then the cause lies with this entry, for instance with a proxy's limit.
     """
     return found_it_away(tried) and not tried.others_worked
 

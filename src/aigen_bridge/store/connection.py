@@ -222,7 +222,7 @@ class Cut:
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     def watch(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """This connection is to be broken."""
+        """Sets the connection to break when the time is over; breaks it at once if it is over already."""
         self._connection = connection
         if self.made:  # the time was over before there was a connection
             self.make()
