@@ -11,11 +11,12 @@ from datetime import timedelta
 import httpx
 import psycopg
 
-from aigen_bridge.domain.destination import Gate
+from aigen_bridge.domain.destination import N8N, BreakerConfig
 from aigen_bridge.domain.request import Step
-from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database, open_engine
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.transitions import Deadlines
 from benchmarks import rows
 from benchmarks.accept import PATH
 from benchmarks.figure import Check, Figure
@@ -52,8 +53,8 @@ async def _claims(small: str, large: str) -> dict[str, tuple[float, float]]:
     for url, database in zip((small, large), databases, strict=True):
         await rows.queued(url, new_ids(DUE))
         deadlines = Deadlines(callback=HOUR, image_url=HOUR)
-        gate = Gate(failures=20, probe_every=timedelta(seconds=5), hold=HOUR)
-        sides.append(_claim(Outbox(database, deadlines, {Step.DISPATCH: gate})))
+        gate = BreakerConfig(failures=20, probe_every=timedelta(seconds=5), hold=HOUR)
+        sides.append(_claim(Outbox(database, deadlines, PostgresImages(database), {N8N.name: gate})))
     found = await _in_turns(*sides)
     for database in databases:
         await database.close()

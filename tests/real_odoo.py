@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from aigen_bridge.sim.serving import bind
+from aigen_bridge.sockets import bind
 
 ADDONS = (Path(__file__).parent.parent / "addons", Path(__file__).parent / "odoo" / "addons")
 LOG = Path(__file__).parent.parent / ".e2e" / "odoo.log"

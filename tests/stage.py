@@ -15,7 +15,7 @@ from aigen_bridge.contracts import examples
 from aigen_bridge.settings import Settings
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sim.serving import serving
-from aigen_bridge.worker import run_worker
+from aigen_bridge.worker.run import run_worker
 
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
 CALLBACK = "/api/v1/influencegen/ai-image-callback"

@@ -11,8 +11,7 @@ from fastapi import FastAPI
 
 from aigen_bridge.api.app import from_environment
 from aigen_bridge.contracts.examples import CORRELATION_ID, REQUESTED
-from aigen_bridge.domain.request import Change, ImageRequest, Status
-from aigen_bridge.store.requests import NewRequest
+from aigen_bridge.domain.request import ImageRequest, NewRequest, Status, Transition
 
 
 def create() -> FastAPI:
@@ -38,7 +37,7 @@ class _Callbacks:
     async def get(self, request_id: UUID) -> ImageRequest:
         return _request(request_id, UUID(CORRELATION_ID), REQUESTED, Status.DISPATCHED)
 
-    async def move(self, change: Change, image: object = None) -> int:  # noqa: ARG002 - as in the store
+    async def move(self, change: Transition, image: object = None) -> int:  # noqa: ARG002 - as in the store
         return 3
 
 

@@ -21,9 +21,9 @@ from aigen_bridge.api.connection import BoundedProtocol
 from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 from aigen_bridge.sim.chain import simulators
-from aigen_bridge.sim.serving import bind
+from aigen_bridge.sockets import bind
 from aigen_bridge.store.migrations import migrate
-from aigen_bridge.worker import run_worker
+from aigen_bridge.worker.run import run_worker
 
 SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
@@ -47,9 +47,9 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
     Raises `WrongSettingsError` when settings are wrong, `OSError` when the port is taken.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # we say ourselves when it is ready
-    with bind(host, port) as door:
-        door.listen()  # callers wait from now on, so that `Ready` is true when it is said
-        url = f"http://{host}:{door.getsockname()[1]}"
+    with bind(host, port) as sock:
+        sock.listen()  # callers wait from now on, so that `Ready` is true when it is said
+        url = f"http://{host}:{sock.getsockname()[1]}"
         async with local_settings(home, url, say) as settings:
             database_url, timeout = settings.database_url.get_secret_value(), settings.database.timeout
             await asyncio.to_thread(migrate, database_url, timeout=timeout)
@@ -57,7 +57,7 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
             say(f"Ready: {url}, documentation at {url}/docs. Stop with Ctrl-C.")
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(run_worker(settings, stop))
-                tasks.create_task(server.serve(sockets=[door]))
+                tasks.create_task(server.serve(sockets=[sock]))
                 await stop.wait()
                 server.should_exit = True
 

@@ -1,4 +1,4 @@
-"""Settings → the parts. Opens and closes them; knows every room, so that the rooms need not know each other."""
+"""Builds the components from the settings, and opens and closes them. Only this module knows all of them."""
 
 import asyncio
 import os
@@ -12,8 +12,8 @@ from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.notify import Notifier
 from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.domain.address import checked_url
-from aigen_bridge.domain.destination import Gate
-from aigen_bridge.domain.request import ImageRequest, Step
+from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
+from aigen_bridge.domain.outbox import AlertClaim, Claim
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.pipeline.alert import Alert
@@ -22,29 +22,26 @@ from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.pipeline.deliver import Deliver
 from aigen_bridge.pipeline.dispatch import WAITS, Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
+from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings, OdooSettings
-from aigen_bridge.store.alerts import AlertClaim, Alerts
-from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.store.alerts import Alerts
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.destinations import Destinations
 from aigen_bridge.store.executions import Executions
-from aigen_bridge.store.gathered import GatheredRequests
-from aigen_bridge.store.group_commit import GroupCommit
-from aigen_bridge.store.leases import Claim
+from aigen_bridge.store.images import ImageStore, PostgresImages
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.quarantine import Quarantine
-from aigen_bridge.store.requests import NewRequest, Requests
+from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
+from aigen_bridge.store.transitions import Deadlines
 from aigen_bridge.store.wakeup import listen
 
-GROUP_MAX = 100
-"""Requests accepted in one commit at most."""
 CALLBACKS_IN_HAND, LARGE_CALLBACKS_IN_HAND = 4, 2
 """Callbacks with an image that are parsed, checked and written at once in one process; the others wait with what they
 read. In hand, one takes about four times the size of its image."""
@@ -53,7 +50,7 @@ API_CONNECTIONS, WORKER_CONNECTIONS = 10, 6
 
 @dataclass(frozen=True, slots=True)
 class ApiParts:
-    """What the endpoints work with. `in_hand` and `large_in_hand` bound the memory that callbacks take."""
+    """The components of the API. `in_hand` and `large_in_hand` bound the memory that callbacks take."""
 
     settings: Settings
     database: Database
@@ -63,9 +60,8 @@ class ApiParts:
     executions: Executions
     destinations: Destinations
     dead_letters: DeadLetters
-    operations: Operations
-    accept: GroupCommit[NewRequest, tuple[ImageRequest, bool]]
-    callbacks: GatheredRequests
+    replays: Replays
+    images: ImageStore
     examine: Examination
     in_hand: asyncio.Semaphore
     large_in_hand: asyncio.Semaphore
@@ -73,7 +69,7 @@ class ApiParts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """What the worker works with. `listen` calls its argument for every new outbox entry, until cancelled."""
+    """The components of a worker. `listen` calls its argument for every new outbox entry, until cancelled."""
 
     settings: Settings
     outbox: Outbox
@@ -90,21 +86,23 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
     """The parts of one API process. No connection is made before it is needed."""
     name = f"aigen-bridge api {os.getpid()}"  # so that one sees how many there are
     async with _database(settings, API_CONNECTIONS, name) as database:
-        requests = Requests(database, _deadlines(settings))
+        deadlines, images = _deadlines(settings), PostgresImages(database)
+        requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
+        dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
         with closing(ImageCheck()) as check:
+            examine = Examination(check, _refuse_url(settings.image_urls))
             yield ApiParts(
                 settings=settings,
                 database=database,
                 requests=requests,
                 timelines=Timelines(database),
-                quarantine=Quarantine(database, _deadlines(settings)),
-                executions=Executions(database, _deadlines(settings)),
-                destinations=Destinations(database, _gates(settings)),
-                dead_letters=DeadLetters(database),
-                operations=Operations(database, _deadlines(settings)),
-                accept=GroupCommit(requests.accept, most=GROUP_MAX, patience=settings.database.timeout),
-                callbacks=GatheredRequests(requests, settings.database.timeout),
-                examine=Examination(check, _refuse_url(settings.image_urls)),
+                quarantine=quarantine,
+                executions=Executions(database, deadlines),
+                destinations=Destinations(database, _breakers(settings)),
+                dead_letters=dead_letters,
+                replays=Replays(operations, quarantine, dead_letters, requests, examine),
+                images=images,
+                examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
             )
@@ -123,18 +121,19 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         check = opened.enter_context(closing(ImageCheck()))
         deadlines = _deadlines(settings)
         policy = Policy(WAITS, jitter=settings.n8n.retry_jitter)
+        images = PostgresImages(database)
         runners = (
             Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, policy),
             Fetch(fetcher, check, settings.image_urls.concurrency),
-            Deliver(odoo, Requests(database, deadlines), settings.odoo.concurrency),
+            Deliver(odoo, images, settings.odoo.concurrency),
         )
         url = settings.database_url.get_secret_value()
         yield WorkerParts(
             settings=settings,
-            outbox=Outbox(database, deadlines, _gates(settings)),
+            outbox=Outbox(database, deadlines, images, _breakers(settings)),
             sweeps=Sweeps(database, deadlines),
             alerts=Alerts(database, settings.alerts.window),
-            retention=Retention(database),
+            retention=Retention(database, images),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
             listen=partial(listen, url, patience=settings.database.timeout),
@@ -145,22 +144,23 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
 async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
     """The purging alone, for the command."""
     async with _database(settings, 1, "aigen-bridge purge") as database:
-        yield Retention(database)
+        yield Retention(database, PostgresImages(database))
 
 
 def _deadlines(settings: Settings) -> Deadlines:
     return Deadlines(
         callback=settings.callback.deadline,
         image_url=settings.image_urls.lifetime,
-        digest=settings.alerts.window,
+        alert_window=settings.alerts.window,
     )
 
 
-def _gates(settings: Settings) -> dict[Step, Gate]:
+def _breakers(settings: Settings) -> dict[str, BreakerConfig]:
+    """The breaker of each destination that has one."""
     odoo = settings.odoo
     return {
-        Step.DISPATCH: Gate(**dict(settings.n8n.breaker)),
-        Step.DELIVER: Gate(**dict(odoo.breaker), at_once=odoo.concurrency, slow_after=odoo.slow_after),
+        N8N.name: BreakerConfig(**dict(settings.n8n.breaker)),
+        ODOO.name: BreakerConfig(**dict(odoo.breaker), concurrency_limit=odoo.concurrency, slow_after=odoo.slow_after),
     }
 
 

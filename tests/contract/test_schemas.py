@@ -25,9 +25,9 @@ from aigen_bridge.contracts.v1 import (
     ImageRequested,
     callback_event,
 )
+from aigen_bridge.domain.outbox import Claim
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.pipeline.dispatch import WAITS, Dispatch
-from aigen_bridge.store.leases import Claim
 from stage import Stage
 
 Message = dict[str, Any]

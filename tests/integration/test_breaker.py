@@ -6,21 +6,22 @@ from uuid import uuid4
 
 import pytest
 
-from aigen_bridge.domain.destination import Gate
+from aigen_bridge.domain.destination import N8N, BreakerConfig
 from aigen_bridge.domain.errors import PermanentError, TransientError
+from aigen_bridge.domain.outbox import Claim, Settlement
 from aigen_bridge.domain.outcome import Advance, Dead, Done, Fail, Held, Outcome, Retry
-from aigen_bridge.domain.request import FailureCode, Status, Step
-from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.domain.request import FailureCode, NewRequest, Status, Step
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.destinations import Destinations
-from aigen_bridge.store.leases import Claim, Settlement
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.outbox import Outbox
-from aigen_bridge.store.requests import NewRequest, Requests
+from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.transitions import Deadlines
 from outages import rows, write
 from stage import make_event
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
-GATE = Gate(failures=5, probe_every=timedelta(seconds=60), hold=timedelta(minutes=10))
+GATE = BreakerConfig(failures=5, probe_every=timedelta(seconds=60), hold=timedelta(minutes=10))
 AWAY = Retry(datetime.now(UTC), TransientError("http_503", "N8N answered 503.", http_status=503))
 REFUSED = PermanentError("http_403", "no")
 OPEN = "UPDATE destinations SET failures = 5, opened_at = now(), probe_at = now() WHERE name = 'n8n'"
@@ -31,12 +32,12 @@ ATTEMPTS = "SELECT attempts FROM outbox WHERE step = 'dispatch' ORDER BY id"
 @pytest.fixture
 def workers(database: Database) -> list[Outbox]:
     """The outbox as several workers have it."""
-    return [Outbox(database, DEADLINES, {Step.DISPATCH: GATE}) for _ in range(6)]
+    return [Outbox(database, DEADLINES, PostgresImages(database), {N8N.name: GATE}) for _ in range(6)]
 
 
 async def accept(database: Database, count: int) -> None:
     wanted = [NewRequest(uuid4(), uuid4(), make_event()) for _ in range(count)]
-    await Requests(database, DEADLINES).accept(wanted)
+    await Requests(database, DEADLINES, PostgresImages(database)).accept_all(wanted)
 
 
 async def claim(outbox: Outbox, limit: int = 100) -> list[Claim]:
@@ -44,7 +45,7 @@ async def claim(outbox: Outbox, limit: int = 100) -> list[Claim]:
 
 
 async def settle(outbox: Outbox, outcome: Outcome, *claims: Claim) -> list[Outcome | None]:
-    return await outbox.settle([Settlement(c, outcome, timedelta(0)) for c in claims])
+    return await outbox.settle_all([Settlement(c, outcome, timedelta(0)) for c in claims])
 
 
 async def test_many_failures_at_once_over_two_workers_open_it_once(database: Database, workers: list[Outbox]) -> None:
@@ -124,7 +125,7 @@ async def test_one_success_closes_it_and_a_refusal_does_not(
     await write(database, OPEN)
     [probe] = await claim(workers[0])
     await settle(workers[0], outcome, probe)
-    n8n = next(s for s in await Destinations(database).states() if s.name == "n8n")
+    n8n = next(s for s in await Destinations(database).states() if s.destination.name == "n8n")
 
     closed = isinstance(outcome, Done)
     assert (n8n.opened_at is None) is closed
@@ -137,7 +138,7 @@ async def test_one_success_closes_it_for_those_that_failed_beside_it(database: D
     await write(database, OPEN)
     settlements = [Settlement(c, AWAY, timedelta(0)) for c in claims[:7]]
     last = Settlement(claims[7], Done(Advance(Status.DISPATCHED)), timedelta(0))
-    ended = await workers[0].settle([*settlements, last])
+    ended = await workers[0].settle_all([*settlements, last])
 
     assert sum(isinstance(outcome, Held) for outcome in ended) == 7
     assert len(await claim(workers[1])) == 7
@@ -172,7 +173,7 @@ async def test_an_entry_that_fails_alone_is_held_without_stopping_the_others(
 
     assert isinstance(ended, Held)
     assert await claim(workers[0]) == []  # not at once: after a pause as long as between two probes
-    [n8n] = [state for state in await Destinations(database).states() if state.name == "n8n"]
+    [n8n] = [state for state in await Destinations(database).states() if state.destination.name == "n8n"]
     assert n8n.opened_at is None
     assert await rows(database, "SELECT count(*) FROM incidents") == [(0,)]
 

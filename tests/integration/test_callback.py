@@ -10,11 +10,12 @@ import pybase64
 import pytest
 from sqlalchemy import text
 
-from aigen_bridge.domain.request import Change, FailedBy, Status
+from aigen_bridge.domain.request import FailedBy, Status, Transition
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.transitions import Deadlines
 from callbacks import completed, failed, report
 from stage import CALLBACK, REQUESTS, Stage
 
@@ -239,7 +240,7 @@ async def test_a_request_without_an_image_says_so(idle_stage: Stage) -> None:
 
 
 async def _fail_by_us(database: Database, asked: dict[str, Any]) -> None:
-    change = Change(
+    change = Transition(
         request_id=UUID(asked["requestId"]),
         before=frozenset({Status.QUEUED}),
         after=Status.FAILED,
@@ -247,11 +248,11 @@ async def _fail_by_us(database: Database, asked: dict[str, Any]) -> None:
         error_code="timed_out",
         error_message="No answer came.",
     )
-    assert await _requests(database).move(change)
+    assert await _requests(database).apply(change)
 
 
 def _requests(database: Database) -> Requests:
-    return Requests(database, Deadlines(timedelta(minutes=10), timedelta(minutes=5)))
+    return Requests(database, Deadlines(timedelta(minutes=10), timedelta(minutes=5)), PostgresImages(database))
 
 
 def _base64(digest: bytes) -> str:

@@ -10,14 +10,15 @@ import pytest
 from sqlalchemy import text
 from test_n8n_failures import DEAD_LETTERS, letters, replay, report, tell, undelivered
 
-from aigen_bridge.domain.execution import RESENDS, never_began
-from aigen_bridge.domain.request import Change, Status
+from aigen_bridge.domain.execution import RESENDS, never_started
+from aigen_bridge.domain.request import Status, Transition
 from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.sweeps import Sweeps
+from aigen_bridge.store.transitions import Deadlines
 from callbacks import completed, failed
 from callbacks import report as call_back
 from stage import REQUESTS, Stage
@@ -218,9 +219,9 @@ async def test_an_execution_from_before_a_replay_moves_nothing(silent: Stage) ->
 async def test_an_execution_that_timed_out_before_a_replay_moves_nothing(silent: Stage, database: Database) -> None:
     """N8N was away for longer than the deadline, and reports what died when the request is under way once more."""
     asked = await dispatched(silent)
-    requests, known = Requests(database, DEADLINES), {"request_id": UUID(asked["requestId"])}
-    await requests.move(timed_out(known["request_id"], DEADLINES.callback))
-    await requests.move(Change(**known, before=frozenset({Status.FAILED}), after=Status.QUEUED))
+    requests, known = Requests(database, DEADLINES, PostgresImages(database)), {"request_id": UUID(asked["requestId"])}
+    await requests.apply(timed_out(known["request_id"], DEADLINES.callback))
+    await requests.apply(Transition(**known, before=frozenset({Status.FAILED}), after=Status.QUEUED))
     await again(silent, asked, 2)
     await crashed(silent, "first")
     assert ((await silent.read(asked["requestId"]))["status"], await letters(silent)) == ("dispatched", [])
@@ -315,7 +316,7 @@ async def lapse(database: Database, *statements: str, later: dict[str, Any] | No
 
 async def swept(database: Database) -> list[UUID]:
     """What the sweep sends again."""
-    return await Sweeps(database, DEADLINES).send_again(never_began, RESENDS)
+    return await Sweeps(database, DEADLINES).send_again(never_started, RESENDS)
 
 
 async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: Stage, database: Database) -> None:

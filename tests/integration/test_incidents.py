@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import text
 
 from aigen_bridge.domain.incident import Cause, Occurrence
-from aigen_bridge.domain.outcome import Done, Told
+from aigen_bridge.domain.outbox import AlertClaim, Settlement
+from aigen_bridge.domain.outcome import Done, Notified
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
-from aigen_bridge.store.alerts import AlertClaim, Alerts
+from aigen_bridge.store.alerts import Alerts
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import Settlement
 
 WINDOW = timedelta(minutes=15)
 CAUSES = [Cause.DISPATCH_FAILED, Cause.N8N_DOWN]
@@ -27,7 +27,7 @@ def alerts(database: Database) -> Alerts:
 async def note(database: Database, *causes: Cause, window: timedelta = WINDOW) -> None:
     async with database.transaction() as connection:
         occurrences = [Occurrence(cause, "It failed.", uuid4()) for cause in causes]
-        await incidents.note(connection, occurrences, window)
+        await incidents.record(connection, occurrences, window)
 
 
 async def recover(database: Database, *causes: Cause) -> None:
@@ -43,8 +43,8 @@ async def tell(alerts: Alerts) -> AlertClaim:
     """Claim the one alert that is due, and settle it as told."""
     [claimed] = await claim(alerts)
     over = claimed.incident.recovered_at is not None
-    told = Told(claimed.incident.times, recovered=over)
-    await alerts.settle([Settlement(claimed, Done(told), timedelta(0))])
+    told = Notified(claimed.incident.times, recovered=over)
+    await alerts.settle_all([Settlement(claimed, Done(told), timedelta(0))])
     return claimed
 
 
@@ -61,7 +61,7 @@ async def test_an_incident_is_told_at_once_and_what_follows_as_one_digest(databa
     for _ in range(3):
         await note(database, Cause.TIMED_OUT)
 
-    assert (first.incident.times, first.incident.told_times) == (1, 0)
+    assert (first.incident.times, first.incident.notified_times) == (1, 0)
     [digest] = await due(database)
     assert 0.9 * WINDOW.total_seconds() < digest <= WINDOW.total_seconds()
     assert await claim(alerts) == []
@@ -71,7 +71,7 @@ async def test_what_happens_while_people_are_being_told_is_told_later(database: 
     await note(database, Cause.TIMED_OUT)
     [claimed] = await claim(alerts)
     await note(database, Cause.TIMED_OUT)
-    await alerts.settle([Settlement(claimed, Done(Told(1, recovered=False)), timedelta(0))])
+    await alerts.settle_all([Settlement(claimed, Done(Notified(1, recovered=False)), timedelta(0))])
 
     assert len(await due(database)) == 1
 
@@ -80,7 +80,7 @@ async def test_what_recovers_while_people_are_being_told_is_told_at_once(databas
     await note(database, Cause.N8N_DOWN)
     [claimed] = await claim(alerts)
     await recover(database, Cause.N8N_DOWN)
-    await alerts.settle([Settlement(claimed, Done(Told(1, recovered=False)), timedelta(0))])
+    await alerts.settle_all([Settlement(claimed, Done(Notified(1, recovered=False)), timedelta(0))])
     over = await tell(alerts)
 
     assert over.incident.recovered_at is not None
@@ -96,7 +96,7 @@ async def test_a_recovery_is_told_at_once_together_with_what_the_digest_would_ha
     await recover(database, Cause.N8N_DOWN)
     over = await tell(alerts)
 
-    assert (over.incident.times, over.incident.told_times) == (2, 1)
+    assert (over.incident.times, over.incident.notified_times) == (2, 1)
     assert over.incident.recovered_at is not None
     assert await due(database) == []
 
@@ -135,7 +135,7 @@ async def test_only_what_was_quiet_for_a_window_is_over_by_itself(database: Data
     async with database.transaction() as connection:
         quiet = "UPDATE incidents SET seen_at = now() - interval '1 hour' WHERE cause <> 'timed_out'"
         await connection.execute(text(quiet))
-    await alerts.quieten()
+    await alerts.end_quiet_incidents()
     async with database.reading() as connection:
         over = (await connection.execute(text("SELECT cause FROM incidents WHERE recovered_at IS NOT NULL"))).scalars()
 
@@ -149,16 +149,16 @@ async def test_noting_recovering_and_telling_at_once_neither_deadlock_nor_collid
 
     async def noting(first: Cause, second: Cause) -> None:
         async with database.transaction() as connection:
-            await incidents.note(connection, [Occurrence(first, "early")], WINDOW)
+            await incidents.record(connection, [Occurrence(first, "early")], WINDOW)
             await asyncio.sleep(0.01)
-            await incidents.note(connection, [Occurrence(second, "late")], WINDOW)
+            await incidents.record(connection, [Occurrence(second, "late")], WINDOW)
 
     for _ in range(10):
         await asyncio.gather(
             *(noting(*CAUSES) for _ in range(2)),
             *(noting(*CAUSES[::-1]) for _ in range(2)),
             recover(database, *CAUSES),
-            alerts.settle([Settlement(c, Done(Told(c.incident.times, recovered=False)), timedelta(0))])
+            alerts.settle_all([Settlement(c, Done(Notified(c.incident.times, recovered=False)), timedelta(0))])
             if (c := next(iter(await claim(alerts)), None))
             else asyncio.sleep(0),
         )

@@ -7,39 +7,40 @@ from uuid import uuid4
 
 import pytest
 
-from aigen_bridge.domain.destination import Gate
+from aigen_bridge.domain.destination import ODOO, BreakerConfig
 from aigen_bridge.domain.errors import TransientError
+from aigen_bridge.domain.outbox import Claim, Settlement
 from aigen_bridge.domain.outcome import Delivered, Done, Retry
-from aigen_bridge.domain.request import Change, Status, Step
+from aigen_bridge.domain.request import NewRequest, Status, Step, Transition
 from aigen_bridge.sim.calls import Call, Calls
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import Claim, Settlement
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.outbox import Outbox
-from aigen_bridge.store.requests import NewRequest, Requests
+from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.transitions import Deadlines
 from outages import rows, write
 from stage import Stage, make_event, working
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
-GATE = Gate(at_once=4, slow_after=timedelta(seconds=2))
+GATE = BreakerConfig(concurrency_limit=4, slow_after=timedelta(seconds=2))
 QUICK, SLOW = timedelta(milliseconds=50), timedelta(seconds=3)
 
 
 @pytest.fixture
 def workers(database: Database) -> list[Outbox]:
     """The outbox as several workers have it."""
-    return [Outbox(database, DEADLINES, {Step.DELIVER: GATE}) for _ in range(4)]
+    return [Outbox(database, DEADLINES, PostgresImages(database), {ODOO.name: GATE}) for _ in range(4)]
 
 
 async def owe(database: Database, count: int) -> None:
     """So many deliveries."""
-    requests = Requests(database, DEADLINES)
+    requests = Requests(database, DEADLINES, PostgresImages(database))
     for _ in range(count):
         new = NewRequest(uuid4(), uuid4(), make_event())
-        await requests.accept([new])
+        await requests.accept_all([new])
         queued = frozenset({Status.QUEUED})
-        await requests.move(Change(request_id=new.request_id, before=queued, after=Status.CANCELLED))
+        await requests.apply(Transition(request_id=new.request_id, before=queued, after=Status.CANCELLED))
 
 
 async def claim(outbox: Outbox, limit: int = 10) -> list[Claim]:
@@ -47,7 +48,7 @@ async def claim(outbox: Outbox, limit: int = 10) -> list[Claim]:
 
 
 async def settle(outbox: Outbox, claims: list[Claim], took: timedelta) -> None:
-    await outbox.settle([Settlement(c, Done(Delivered(c.request.version)), took) for c in claims])
+    await outbox.settle_all([Settlement(c, Done(Delivered(c.request.version)), took) for c in claims])
 
 
 def in_flight(calls: Calls) -> list[int]:
@@ -128,13 +129,13 @@ async def test_failures_shrink_it_for_all_workers(database: Database, workers: l
     await owe(database, 8)
     away = Retry(datetime.now(UTC) + timedelta(hours=1), TransientError("http_502", "bad gateway"))
     claims = await claim(workers[0])
-    await workers[0].settle([Settlement(c, away, QUICK) for c in claims])
+    await workers[0].settle_all([Settlement(c, away, QUICK) for c in claims])
 
     assert len(await claim(workers[1])) == 2
 
 
 async def test_a_smaller_limit_in_the_settings_counts_at_once(database: Database, workers: list[Outbox]) -> None:
     await owe(database, 8)
-    modest = Outbox(database, DEADLINES, {Step.DELIVER: Gate(at_once=1)})
+    modest = Outbox(database, DEADLINES, PostgresImages(database), {ODOO.name: BreakerConfig(concurrency_limit=1)})
     assert len(await claim(modest)) == 1
     assert len(await claim(workers[0])) == 3  # during a rolling change, each keeps to its own

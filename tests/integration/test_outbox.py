@@ -10,14 +10,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from aigen_bridge.domain.errors import PermanentError, TransientError
+from aigen_bridge.domain.outbox import Claim, Settlement
 from aigen_bridge.domain.outcome import Advance, Dead, Delivered, Done, Fail, Outcome, Retry
-from aigen_bridge.domain.request import Change, FailedBy, FailureCode, Status, Step
-from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.domain.request import FailedBy, FailureCode, NewRequest, Status, Step, Transition
+from aigen_bridge.domain.timeline import AttemptRecord
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import Claim, Settlement
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.outbox import Outbox
-from aigen_bridge.store.requests import NewRequest, Requests
-from aigen_bridge.store.timeline import Timelines, Tried
+from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.timeline import Timelines
+from aigen_bridge.store.transitions import Deadlines
 from stage import make_event
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
@@ -27,17 +29,17 @@ BROKEN = TransientError("http_500", "N8N answered 500.", http_status=500)
 
 @pytest.fixture
 def requests(database: Database) -> Requests:
-    return Requests(database, DEADLINES)
+    return Requests(database, DEADLINES, PostgresImages(database))
 
 
 @pytest.fixture
 def outbox(database: Database) -> Outbox:
-    return Outbox(database, DEADLINES)
+    return Outbox(database, DEADLINES, PostgresImages(database))
 
 
 async def accept(requests: Requests, count: int = 1) -> list[UUID]:
     wanted = [NewRequest(uuid4(), uuid4(), make_event()) for _ in range(count)]
-    await requests.accept(wanted)
+    await requests.accept_all(wanted)
     return [new.request_id for new in wanted]
 
 
@@ -48,7 +50,7 @@ async def claim(
 
 
 async def settle(outbox: Outbox, claimed: Claim, outcome: Outcome) -> bool:
-    [written] = await outbox.settle([Settlement(claimed, outcome, timedelta(milliseconds=5))])
+    [written] = await outbox.settle_all([Settlement(claimed, outcome, timedelta(milliseconds=5))])
     return written is not None
 
 
@@ -87,7 +89,7 @@ async def test_a_lost_lease_stands_in_the_timeline_as_an_attempt(
     [second] = await claim(outbox)
     await settle(outbox, second, Done(Advance(Status.DISPATCHED)))
 
-    tries = [e for e in await Timelines(database).read(request_id) if isinstance(e, Tried)]
+    tries = [e for e in await Timelines(database).read(request_id) if isinstance(e, AttemptRecord)]
     assert [(t.number, t.outcome) for t in tries] == [(1, "lost"), (2, "done")]
 
 
@@ -116,20 +118,20 @@ async def test_settling_twice_changes_nothing(requests: Requests, outbox: Outbox
     found = await requests.get(request_id)
     assert found is not None
     assert found.version == 2
-    assert [e.number for e in await Timelines(database).read(request_id) if isinstance(e, Tried)] == [1]
+    assert [e.number for e in await Timelines(database).read(request_id) if isinstance(e, AttemptRecord)] == [1]
 
 
 async def test_a_late_dispatch_answer_does_not_undo_a_callback(requests: Requests, outbox: Outbox) -> None:
     [request_id] = await accept(requests)
     [held] = await claim(outbox)
-    failed = Change(
+    failed = Transition(
         request_id=request_id,
         before=frozenset({Status.QUEUED}),
         after=Status.FAILED,
         failed_by=FailedBy.N8N,
         error_message="no",
     )
-    await requests.move(failed)
+    await requests.apply(failed)
 
     assert not await settle(outbox, held, Done(Advance(Status.DISPATCHED)))
     found = await requests.get(request_id)
@@ -173,8 +175,8 @@ async def test_what_is_given_back_is_due_at_once_and_not_counted(requests: Reque
 
 async def test_delivered_counts_only_for_the_version_that_was_delivered(requests: Requests, outbox: Outbox) -> None:
     [request_id] = await accept(requests)
-    cancel = Change(request_id=request_id, before=frozenset({Status.QUEUED}), after=Status.CANCELLED)
-    await requests.move(cancel)
+    cancel = Transition(request_id=request_id, before=frozenset({Status.QUEUED}), after=Status.CANCELLED)
+    await requests.apply(cancel)
     [held] = await claim(outbox, Step.DELIVER)
     await settle(outbox, held, Done(Delivered(version=1)))
 
@@ -187,16 +189,16 @@ async def test_a_new_state_supersedes_what_is_still_owed_for_the_old_one(
     requests: Requests, outbox: Outbox, database: Database
 ) -> None:
     [request_id] = await accept(requests)
-    ours = Change(
+    ours = Transition(
         request_id=request_id,
         before=frozenset({Status.QUEUED}),
         after=Status.FAILED,
         failed_by=FailedBy.BRIDGE,
         error_code="timed_out",
     )
-    await requests.move(ours)
-    again = Change(request_id=request_id, before=frozenset({Status.FAILED}), after=Status.QUEUED)
-    await requests.move(again)
+    await requests.apply(ours)
+    again = Transition(request_id=request_id, before=frozenset({Status.FAILED}), after=Status.QUEUED)
+    await requests.apply(again)
 
     async with database.reading() as connection:
         rows = (
@@ -212,8 +214,8 @@ async def test_a_new_state_supersedes_what_is_still_owed_for_the_old_one(
 async def test_the_time_of_what_is_owed_later_begins_later(requests: Requests, database: Database) -> None:
     """A bulk replay spreads entries over hours; none may be given up for its age before its first try."""
     [request_id] = await accept(requests)
-    away = Change(request_id=request_id, before=frozenset({Status.QUEUED}), after=Status.CANCELLED)
-    await requests.move(replace(away, delay=timedelta(hours=3)))
+    away = Transition(request_id=request_id, before=frozenset({Status.QUEUED}), after=Status.CANCELLED)
+    await requests.apply(replace(away, delay=timedelta(hours=3)))
 
     async with database.reading() as connection:
         query = text(
@@ -224,13 +226,13 @@ async def test_the_time_of_what_is_owed_later_begins_later(requests: Requests, d
 
 async def test_a_failure_of_n8n_is_final_whatever_a_change_says(requests: Requests) -> None:
     [request_id] = await accept(requests)
-    theirs = Change(
+    theirs = Transition(
         request_id=request_id, before=frozenset({Status.QUEUED}), after=Status.FAILED, failed_by=FailedBy.N8N
     )
-    await requests.move(theirs)
-    again = Change(request_id=request_id, before=frozenset({Status.FAILED}), after=Status.QUEUED)
+    await requests.apply(theirs)
+    again = Transition(request_id=request_id, before=frozenset({Status.FAILED}), after=Status.QUEUED)
 
-    assert await requests.move(again) is None
+    assert not await requests.apply(again)
 
 
 async def test_many_claims_are_settled_in_one_commit(requests: Requests, outbox: Outbox, database: Database) -> None:
@@ -239,7 +241,7 @@ async def test_many_claims_are_settled_in_one_commit(requests: Requests, outbox:
     outcomes = [Done(Advance(Status.DISPATCHED)), Retry(datetime.now(UTC), BROKEN)]
     settlements = [Settlement(c, outcomes[n % 2], timedelta(0)) for n, c in enumerate(claims)]
 
-    assert all(await outbox.settle(settlements))
+    assert all(await outbox.settle_all(settlements))
     async with database.reading() as connection:
         commits = text("SELECT count(DISTINCT xmin::text) FROM attempts")
         assert await connection.scalar(commits) == 1

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from aigen_bridge.purge import purge
 from aigen_bridge.settings import RetentionSettings
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.retention import Retention
+from aigen_bridge.worker.purge import purge
 from callbacks import completed, report
 from stage import REQUESTS, Stage, make_event, working
 
@@ -33,7 +34,7 @@ async def purge_after(database: Database, days: int) -> None:
             then,
         )
         await connection.execute(text("UPDATE images SET created_at = created_at - :days"), then)
-    await purge(Retention(database), RetentionSettings(), asyncio.Event())
+    await purge(Retention(database, PostgresImages(database)), RetentionSettings(), asyncio.Event())
 
 
 async def image(stage: Stage, request: dict[str, Any], **headers: str) -> Any:

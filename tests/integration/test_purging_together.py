@@ -8,15 +8,18 @@ import pytest
 from sqlalchemy import text
 
 from aged import Aged, write
-from aigen_bridge import sweeper
 from aigen_bridge.domain.errors import StoreUnavailableError
-from aigen_bridge.purge import purge
+from aigen_bridge.domain.request import NewRequest
+from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.settings import RetentionSettings
-from aigen_bridge.store import changes, retention
-from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.store import retention, transitions
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.requests import NewRequest, Requests
-from aigen_bridge.store.retention import Kept, Retention
+from aigen_bridge.store.images import PostgresImages
+from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.retention import Retention
+from aigen_bridge.store.transitions import Deadlines
+from aigen_bridge.worker import purge as purge_module
+from aigen_bridge.worker.purge import purge
 from stage import staged, working
 
 DEFAULTS = RetentionSettings()
@@ -29,18 +32,18 @@ async def left(database: Database, table: str = "requests") -> int:
 
 
 async def test_two_purgers_at_once_remove_everything_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "BATCH", dict.fromkeys(Kept, 3))
+    monkeypatch.setattr(retention, "BATCH", dict.fromkeys(RetentionClass, 3))
     await write(database, [Aged(callback="discarded")] * 60)
-    both = await asyncio.gather(*(purge(Retention(database), DEFAULTS, asyncio.Event()) for _ in range(2)))
+    both = await asyncio.gather(*(purge(_retention(database), DEFAULTS, asyncio.Event()) for _ in range(2)))
     # A batch that finds all of its kind in the other's hands looks empty; whoever held them goes on.
-    rest = await purge(Retention(database), DEFAULTS, asyncio.Event())
+    rest = await purge(_retention(database), DEFAULTS, asyncio.Event())
 
-    assert {kept: both[0][kept] + both[1][kept] + rest[kept] for kept in Kept} == {
-        Kept.IMAGES: 60,
-        Kept.QUARANTINE: 60,
-        Kept.ATTEMPTS: 120,
-        Kept.REQUESTS: 60,
-        Kept.INCIDENTS: 0,
+    assert {kept: both[0][kept] + both[1][kept] + rest[kept] for kept in RetentionClass} == {
+        RetentionClass.IMAGES: 60,
+        RetentionClass.QUARANTINE: 60,
+        RetentionClass.ATTEMPTS: 120,
+        RetentionClass.REQUESTS: 60,
+        RetentionClass.INCIDENTS: 0,
     }
     assert await left(database) == 0
 
@@ -48,11 +51,11 @@ async def test_two_purgers_at_once_remove_everything_once(database: Database, mo
 async def test_a_request_that_somebody_holds_is_passed_over(database: Database) -> None:
     held, *_ = await write(database, [Aged()] * 4)
     async with database.transaction() as connection:
-        await changes.lock(connection, [held])
+        await transitions.lock(connection, [held])
         async with asyncio.timeout(10):
-            batch = await Retention(database).purge(Kept.REQUESTS, YEAR)
+            batch = await _retention(database).purge(RetentionClass.REQUESTS, YEAR)
 
-    assert (batch.removed, await left(database)) == (3, 1)
+    assert (batch.deleted, await left(database)) == (3, 1)
 
 
 async def test_a_request_that_comes_to_owe_something_between_looking_and_removing_stays(database: Database) -> None:
@@ -62,38 +65,40 @@ async def test_a_request_that_comes_to_owe_something_between_looking_and_removin
     async with database.transaction() as connection:
         await connection.execute(text("INSERT INTO outbox (request_id, step) VALUES (:id, 'deliver')"), owing)
     async with database.transaction() as connection:
-        found = {"kept_for": YEAR.total_seconds(), "held": looked_at}
-        removed = await connection.execute(retention._remove(Kept.REQUESTS), found)
+        found = {"period": YEAR.total_seconds(), "locked": looked_at}
+        deleted = await connection.execute(retention._delete(RetentionClass.REQUESTS), found)
 
-    assert (removed.rowcount, await left(database)) == (1, 1)
+    assert (deleted.rowcount, await left(database)) == (1, 1)
 
 
 async def test_one_worker_leaves_it_to_another_who_is_purging(database: Database) -> None:
     await write(database, [Aged()] * 2)
     async with database.transaction() as connection:
-        assert await retention._my_turn(connection)
-        batch = await Retention(database).purge(Kept.REQUESTS, YEAR, alone=True)
+        assert await retention._acquired(connection)
+        batch = await _retention(database).purge(RetentionClass.REQUESTS, YEAR, exclusive=True)
 
-    assert (batch.removed, batch.more) == (0, False)
-    assert (await Retention(database).purge(Kept.REQUESTS, YEAR, alone=True)).removed == 2
+    assert (batch.deleted, batch.more) == (0, False)
+    assert (await _retention(database).purge(RetentionClass.REQUESTS, YEAR, exclusive=True)).deleted == 2
 
 
 async def test_a_purge_that_is_asked_to_stop_does_so_between_two_batches(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", dict.fromkeys(Kept, 1))
+    monkeypatch.setattr(retention, "BATCH", dict.fromkeys(RetentionClass, 1))
     await write(database, [Aged()] * 3)
     stop = asyncio.Event()
 
     class StoppedAfterOne(Retention):
-        async def purge(self, kept: Kept, kept_for: timedelta, *, alone: bool = False) -> retention.Batch:
-            batch = await super().purge(kept, kept_for, alone=alone)
+        async def purge(
+            self, retention_class: RetentionClass, period: timedelta, *, exclusive: bool = False
+        ) -> retention.Batch:
+            batch = await super().purge(retention_class, period, exclusive=exclusive)
             stop.set()
             return batch
 
-    removed = await purge(StoppedAfterOne(database), DEFAULTS, stop)
+    removed = await purge(StoppedAfterOne(database, PostgresImages(database)), DEFAULTS, stop)
 
-    assert {kept: number for kept, number in removed.items() if number} == {Kept.IMAGES: 1}
+    assert {kept: number for kept, number in removed.items() if number} == {RetentionClass.IMAGES: 1}
 
 
 async def test_a_worker_purges_by_itself_and_carries_requests_meanwhile(database_url: str, database: Database) -> None:
@@ -120,10 +125,10 @@ async def test_trouble_with_purging_ends_neither_the_loop_nor_the_worker(
             raise troubles.pop()
         stop.set()
 
-    monkeypatch.setattr(sweeper, "purge", troubled)
+    monkeypatch.setattr(purge_module, "purge", troubled)
     often = RetentionSettings.model_validate({"every": "10ms"})
     async with asyncio.timeout(10):
-        await sweeper.purge_regularly(Retention(database), often, stop)
+        await purge_module.purge_regularly(_retention(database), often, stop)
 
     assert troubles == []
 
@@ -131,19 +136,23 @@ async def test_trouble_with_purging_ends_neither_the_loop_nor_the_worker(
 async def test_a_request_that_is_accepted_again_while_it_is_purged_is_asked_for_once_more(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests = Requests(database, Deadlines(YEAR, YEAR))
+    requests = Requests(database, Deadlines(YEAR, YEAR), PostgresImages(database))
     new = NewRequest(uuid4(), uuid4(), {"prompt": "x"})
-    await requests.accept([new])
-    find = requests.find
+    await requests.accept_all([new])
+    find = requests._find
 
     async def vanished(ids: list[UUID]) -> dict[UUID, object]:
         async with database.transaction() as connection:
             await connection.execute(text("DELETE FROM requests"))
         return await find(ids)
 
-    monkeypatch.setattr(requests, "find", vanished)
+    monkeypatch.setattr(requests, "_find", vanished)
     with pytest.raises(StoreUnavailableError, match="is being purged"):
-        await requests.accept([new])
+        await requests.accept_all([new])
     monkeypatch.undo()
 
-    assert [created for _, created in await requests.accept([new])] == [True]
+    assert [created for _, created in await requests.accept_all([new])] == [True]
+
+
+def _retention(database: Database) -> Retention:
+    return Retention(database, PostgresImages(database))

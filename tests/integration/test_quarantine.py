@@ -75,7 +75,7 @@ async def test_an_unexpected_error_of_ours_keeps_the_callback(
 
     asked = await idle_stage.ask()
     with monkeypatch.context() as patched:
-        patched.setattr("aigen_bridge.store.gathered.GatheredRequests.move", broken)
+        patched.setattr("aigen_bridge.store.requests.Requests.apply_versioned", broken)
         answer = await report(idle_stage, completed(asked, png))
     [letter] = await listed(idle_stage)
     replayed = await act(idle_stage, letter["id"], "replay")

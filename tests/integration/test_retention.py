@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy import text
 
 from aged import OLD, YOUNG, Aged, every_kind, write
-from aigen_bridge.purge import ages, purge
+from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.settings import RetentionSettings
 from aigen_bridge.store import retention as store
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.operations import Deed
-from aigen_bridge.store.retention import Kept, Retention
+from aigen_bridge.store.retention import Retention
+from aigen_bridge.worker.purge import periods, purge
 
 DEFAULTS = RetentionSettings()
 YEAR = timedelta(days=365)
@@ -33,7 +34,7 @@ Read = Callable[[str], Awaitable[list[Any]]]
 
 @pytest.fixture
 def retention(database: Database) -> Retention:
-    return Retention(database)
+    return Retention(database, PostgresImages(database))
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def read(database: Database) -> Read:
     return rows
 
 
-async def purged(retention: Retention, settings: RetentionSettings = DEFAULTS) -> dict[Kept, int]:
+async def purged(retention: Retention, settings: RetentionSettings = DEFAULTS) -> dict[RetentionClass, int]:
     return await purge(retention, settings, asyncio.Event())
 
 
@@ -68,15 +69,15 @@ async def test_of_every_kind_of_request_exactly_those_go_about_which_nothing_is_
     assert len(await read("SELECT 1 FROM quarantine WHERE state = 'open'")) == len(kinds) / 3
 
 
-@pytest.mark.parametrize("kept", [Kept.IMAGES, Kept.ATTEMPTS])
+@pytest.mark.parametrize("kept", [RetentionClass.IMAGES, RetentionClass.ATTEMPTS])
 async def test_bytes_and_attempts_go_before_the_request_and_it_says_so(
-    database: Database, retention: Retention, read: Read, kept: Kept
+    database: Database, retention: Retention, read: Read, kept: RetentionClass
 ) -> None:
     kinds = await write(database, every_kind())
     before = await having(read, kept)
     may_go = {i for i, kind in kinds.items() if kind.may_go}
     await purged(retention, only(kept))
-    column = {Kept.IMAGES: "image_purged_at", Kept.ATTEMPTS: "attempts_purged_at"}[kept]
+    column = {RetentionClass.IMAGES: "image_purged_at", RetentionClass.ATTEMPTS: "attempts_purged_at"}[kept]
     marked = {r.request_id for r in await read(f"SELECT * FROM requests WHERE {column} IS NOT NULL")}  # noqa: S608 - a name of ours
 
     assert await having(read, "requests") == kinds.keys()
@@ -89,9 +90,9 @@ async def test_a_callback_goes_some_time_after_a_person_handled_it(
     database: Database, retention: Retention, read: Read
 ) -> None:
     await write(database, [Aged(callback=state, days=days) for state in ("open", "discarded") for days in (OLD, YOUNG)])
-    removed = await purged(retention, only(Kept.QUARANTINE))
+    removed = await purged(retention, only(RetentionClass.QUARANTINE))
 
-    assert removed[Kept.QUARANTINE] == 1
+    assert removed[RetentionClass.QUARANTINE] == 1
     assert sorted(row.state for row in await read("SELECT state FROM quarantine")) == ["discarded", "open", "open"]
 
 
@@ -101,7 +102,7 @@ async def test_a_late_image_of_a_cancelled_request_is_kept_from_when_it_came(
     [late] = await write(database, [Aged(status="cancelled")])
     async with database.transaction() as connection:
         await connection.execute(text("UPDATE images SET created_at = now()"))
-    await purged(retention, only(Kept.IMAGES))
+    await purged(retention, only(RetentionClass.IMAGES))
 
     assert await having(read, "images") == {late}
 
@@ -110,7 +111,7 @@ async def test_attempts_made_after_a_purge_go_with_a_later_one(
     database: Database, retention: Retention, read: Read
 ) -> None:
     [late] = await write(database, [Aged(status="failed")])
-    await purged(retention, only(Kept.ATTEMPTS))
+    await purged(retention, only(RetentionClass.ATTEMPTS))
     async with database.transaction() as connection:  # a late result has completed it since
         await connection.execute(
             text("""UPDATE requests SET status = 'completed', failed_by = NULL, image = '{}',
@@ -122,12 +123,12 @@ async def test_attempts_made_after_a_purge_go_with_a_later_one(
         )  # fmt: skip
     assert await having(read, "attempts") == {late}
 
-    assert (await purged(retention, only(Kept.ATTEMPTS)))[Kept.ATTEMPTS] == 1
+    assert (await purged(retention, only(RetentionClass.ATTEMPTS)))[RetentionClass.ATTEMPTS] == 1
 
 
 async def test_what_is_kept_for_ever_stays(database: Database, retention: Retention, read: Read) -> None:
     await write(database, [Aged(callback="discarded")] * 3)
-    forever = RetentionSettings.model_validate(dict.fromkeys(Kept, "forever"))
+    forever = RetentionSettings.model_validate(dict.fromkeys(RetentionClass, "forever"))
 
     assert set((await purged(retention, forever)).values()) == {0}
     assert len(await read("SELECT 1 FROM images")) == 3
@@ -138,11 +139,11 @@ async def test_counting_changes_nothing_and_says_what_a_purge_would_do(
 ) -> None:
     await write(database, every_kind())
     before = [await read(statement) for statement in EVERYTHING]
-    counted = {kept: await retention.count(kept, age) for kept, age in ages(DEFAULTS) if age}
+    counted = {kept: await retention.count(kept, age) for kept, age in periods(DEFAULTS) if age}
     after = [await read(statement) for statement in EVERYTHING]
 
     assert before == after
-    assert all(number for kept, number in counted.items() if kept is not Kept.INCIDENTS)
+    assert all(number for kept, number in counted.items() if kept is not RetentionClass.INCIDENTS)
     assert counted == await purged(retention)
 
 
@@ -160,7 +161,7 @@ async def test_incidents_go_when_they_are_long_over_and_everybody_was_told(
             await connection.execute(text(entry), row | {"state": state})
             await connection.execute(text("INSERT INTO occurrences (incident_id, detail) VALUES (:id, '')"), row)
 
-    assert (await purged(retention))[Kept.INCIDENTS] == 1
+    assert (await purged(retention))[RetentionClass.INCIDENTS] == 1
     left = {row.cause for row in await read("SELECT cause FROM incidents")}
     assert left == {"telling", "nobody_heard", "lasting"}
     assert len(await read("SELECT 1 FROM occurrences")) == 3
@@ -169,17 +170,17 @@ async def test_incidents_go_when_they_are_long_over_and_everybody_was_told(
 async def test_a_batch_is_small_and_says_that_there_is_more(
     database: Database, retention: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BATCH", dict.fromkeys(Kept, 2))
+    monkeypatch.setattr(store, "BATCH", dict.fromkeys(RetentionClass, 2))
     await write(database, [Aged()] * 5)
-    batches = [await retention.purge(Kept.REQUESTS, YEAR) for _ in range(4)]
+    batches = [await retention.purge(RetentionClass.REQUESTS, YEAR) for _ in range(4)]
 
-    assert [(batch.removed, batch.more) for batch in batches] == [(2, True), (2, True), (1, False), (0, False)]
+    assert [(batch.deleted, batch.more) for batch in batches] == [(2, True), (2, True), (1, False), (0, False)]
 
 
 async def test_what_is_owed_does_not_stand_in_the_way_of_what_is_not(
     database: Database, retention: Retention, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BATCH", dict.fromkeys(Kept, 2))
+    monkeypatch.setattr(store, "BATCH", dict.fromkeys(RetentionClass, 2))
     kinds = await write(database, [Aged(days=OLD, entries=("dead",))] * 5 + [Aged(days=OLD)])
     await purged(retention)
 
@@ -187,12 +188,12 @@ async def test_what_is_owed_does_not_stand_in_the_way_of_what_is_not(
 
 
 async def test_who_purged_is_recorded(retention: Retention, read: Read) -> None:
-    await retention.record(Deed("cli:somebody", "requests 365 days"))
+    await retention.record(OperatorAction("cli:somebody", "requests 365 days"))
 
     [row] = await read("SELECT client, action, target, note FROM operations")
     assert tuple(row) == ("cli:somebody", "purge", "retention", "requests 365 days")
 
 
-def only(*kinds: Collection[Kept]) -> RetentionSettings:
+def only(*kinds: Collection[RetentionClass]) -> RetentionSettings:
     """The usual ages for these, the rest for ever."""
-    return RetentionSettings.model_validate({kept: "forever" for kept in Kept if kept not in kinds})
+    return RetentionSettings.model_validate({kept: "forever" for kept in RetentionClass if kept not in kinds})

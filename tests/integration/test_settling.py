@@ -7,14 +7,16 @@ import pytest
 from sqlalchemy import text
 
 from aigen_bridge.domain.errors import TransientError
+from aigen_bridge.domain.outbox import Claim, Settlement
 from aigen_bridge.domain.outcome import Advance, Dead, Done, Fail, Outcome, Retry
-from aigen_bridge.domain.request import FailureCode, Status, Step
-from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.domain.request import FailureCode, NewRequest, Status, Step
+from aigen_bridge.domain.timeline import AttemptRecord
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import Claim, Settlement
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.outbox import Outbox
-from aigen_bridge.store.requests import NewRequest, Requests
-from aigen_bridge.store.timeline import Timelines, Tried
+from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.timeline import Timelines
+from aigen_bridge.store.transitions import Deadlines
 from stage import make_event
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
@@ -25,13 +27,14 @@ TAKEN = Done(Advance(Status.DISPATCHED))
 
 @pytest.fixture
 def outbox(database: Database) -> Outbox:
-    return Outbox(database, DEADLINES)
+    return Outbox(database, DEADLINES, PostgresImages(database))
 
 
 @pytest.fixture
 async def asked(database: Database) -> UUID:
     request_id = uuid4()
-    await Requests(database, DEADLINES).accept([NewRequest(request_id, uuid4(), make_event())])
+    requests = Requests(database, DEADLINES, PostgresImages(database))
+    await requests.accept(NewRequest(request_id, uuid4(), make_event()))
     return request_id
 
 
@@ -42,7 +45,7 @@ async def claim(outbox: Outbox) -> Claim:
 
 async def settle(outbox: Outbox, *settled: tuple[Claim, Outcome]) -> list[bool]:
     settlements = [Settlement(claimed, outcome, timedelta(0)) for claimed, outcome in settled]
-    return [written is not None for written in await outbox.settle(settlements)]
+    return [written is not None for written in await outbox.settle_all(settlements)]
 
 
 async def make_due(database: Database) -> None:
@@ -79,7 +82,7 @@ async def test_a_try_is_recorded_once_when_it_is_settled_again(
 
     assert await settle(outbox, (held, ended)) == [True]
     assert await settle(outbox, (held, ended)) == [False]
-    tries = [entry for entry in await Timelines(database).read(asked) if isinstance(entry, Tried)]
+    tries = [entry for entry in await Timelines(database).read(asked) if isinstance(entry, AttemptRecord)]
     assert [t.number for t in tries] == [1]
 
 
@@ -97,7 +100,7 @@ async def test_a_stale_claim_has_no_effect_beside_the_current_one_in_the_same_co
 
     async with database.reading() as connection:
         entries = (await connection.execute(text("SELECT step, state FROM outbox"))).all()
-    found = await Requests(database, DEADLINES).get(asked)
+    found = await Requests(database, DEADLINES, PostgresImages(database)).get(asked)
     assert answers == [place != stale_at for place in range(2)]
     assert [tuple(entry) for entry in entries] == [("dispatch", "done")]
     assert found is not None

@@ -7,20 +7,20 @@ from uuid import uuid4
 
 import pytest
 
-from aigen_bridge.domain.destination import Gate
+from aigen_bridge.domain.destination import N8N, BreakerConfig
 from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.outbox import Claim, Due
 from aigen_bridge.domain.outcome import Effect
-from aigen_bridge.domain.request import Step
+from aigen_bridge.domain.request import NewRequest, Step
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.pipeline.dispatch import WAITS
 from aigen_bridge.settings.sections import WorkerSettings
-from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.group_commit import GroupCommit
-from aigen_bridge.store.leases import Claim, Due
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.outbox import Outbox
-from aigen_bridge.store.requests import NewRequest, Requests
-from aigen_bridge.worker import Lane
+from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.transitions import Deadlines
+from aigen_bridge.worker.lanes import Lane
 from outages import write
 from stage import make_event
 
@@ -36,8 +36,8 @@ class Watched(Outbox):
     """Says when a lane has looked in vain and goes to sleep."""
 
     def __init__(self, database: Database) -> None:
-        gate = Gate(failures=5, probe_every=FAR_AWAY, hold=timedelta(hours=1))
-        super().__init__(database, DEADLINES, {Step.DISPATCH: gate})
+        breaker = BreakerConfig(failures=5, probe_every=FAR_AWAY, hold=timedelta(hours=1))
+        super().__init__(database, DEADLINES, PostgresImages(database), {N8N.name: breaker})
         self.looked = asyncio.Event()
 
     async def next_due(self, step: Step) -> Due:
@@ -62,9 +62,10 @@ class Never:
 async def asleep(database: Database, request: pytest.FixtureRequest) -> AsyncIterator[Lane[Claim]]:
     """A lane that has found nothing to claim and sleeps; the parameter is what the database is told before."""
     outbox = Watched(database)
-    await Requests(database, DEADLINES).accept([NewRequest(uuid4(), uuid4(), make_event())])
+    requests = Requests(database, DEADLINES, PostgresImages(database))
+    await requests.accept(NewRequest(uuid4(), uuid4(), make_event()))
     await write(database, request.param)
-    lane = Lane(Never(), outbox, GroupCommit(outbox.settle, most=10), WorkerSettings(poll=FAR_AWAY))
+    lane = Lane(Never(), outbox, WorkerSettings(poll=FAR_AWAY))
     stop = asyncio.Event()
     running = asyncio.create_task(lane.run(stop))
     async with asyncio.timeout(10):

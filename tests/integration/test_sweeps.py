@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.sweeps import Repair, Sweeps
+from aigen_bridge.store.transitions import Deadlines
 from callbacks import completed, report
 from stage import Stage, staged, working
 

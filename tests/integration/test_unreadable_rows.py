@@ -13,14 +13,16 @@ from sqlalchemy import text
 
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.request import Step
+from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.store import incidents
-from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.gauges import GaugeReader
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.outbox import Outbox
-from aigen_bridge.store.retention import Kept, Retention
+from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
+from aigen_bridge.store.transitions import Deadlines
 from callbacks import completed, report
 from stage import REQUESTS, Stage, working
 
@@ -127,7 +129,7 @@ async def test_an_alert_that_cannot_be_read_is_a_dead_letter_and_others_are_told
 ) -> None:
     async with database.transaction() as connection:
         for cause in (Cause.DELIVERY_FAILED, Cause.TIMED_OUT, Cause.IMAGE_REJECTED):
-            await incidents.note(connection, [Occurrence(cause, "x")], timedelta(minutes=15))
+            await incidents.record(connection, [Occurrence(cause, "x")], timedelta(minutes=15))
     await execute(database, "UPDATE incidents SET cause = 'of_a_newer_version' WHERE cause = 'timed_out'")
     strange = "SELECT id FROM incidents WHERE cause = 'image_rejected'"
     await execute(database, f"UPDATE occurrences SET at = 'infinity' WHERE incident_id = ({strange})")  # noqa: S608
@@ -203,8 +205,8 @@ async def test_everything_that_looks_at_many_rows_survives_any_time(
     assert cancelled.status_code == 200, cancelled.text
     await GaugeReader(database).read()
     await Sweeps(database, DEADLINES).reconcile()
-    await Retention(database).purge(Kept.REQUESTS, timedelta(days=1))
-    outbox, inspection = Outbox(database, DEADLINES), Inspection(database)
+    await Retention(database, PostgresImages(database)).purge(RetentionClass.REQUESTS, timedelta(days=1))
+    outbox, inspection = Outbox(database, DEADLINES, PostgresImages(database)), Inspection(database)
     for step in Step:
         await outbox.next_due(step)
     await asyncio.gather(inspection.waiting(), inspection.dead(), inspection.overdue())

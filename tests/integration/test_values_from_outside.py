@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from aigen_bridge.clients.http_errors import RETRY_AFTER_MAX, retry_after
-from aigen_bridge.contracts.moment import to_utc
+from aigen_bridge.contracts.wire import to_utc
 from aigen_bridge.store.database import Database
 from callbacks import completed, failed, report, report_v2
 from stage import REQUESTS, Stage, make_event, working

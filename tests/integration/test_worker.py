@@ -9,9 +9,10 @@ from sqlalchemy import text
 
 from aigen_bridge.domain.request import Step
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.transitions import Deadlines
 from stage import REQUESTS, Stage, working
 
 
@@ -97,7 +98,7 @@ async def test_an_entry_that_takes_its_workers_down_ends_dead(idle_stage: Stage,
     if step == "deliver":
         path = f"{REQUESTS}/{asked['requestId']}/cancel"
         await idle_stage.api.post(path, headers=idle_stage.as_client("odoo"))
-    outbox = Outbox(database, Deadlines(timedelta(minutes=1), timedelta(minutes=1)))
+    outbox = Outbox(database, Deadlines(timedelta(minutes=1), timedelta(minutes=1)), PostgresImages(database))
     for _ in range(5):  # each of these workers dies with it
         assert await outbox.claim(Step(step), limit=1, lease=timedelta(seconds=60), owner="dead worker")
         async with database.transaction() as connection:

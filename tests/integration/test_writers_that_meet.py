@@ -16,30 +16,33 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.contracts.v1 import callback_event
+from aigen_bridge.domain.dead_letter import OperatorAction, RefusedCallback
 from aigen_bridge.domain.errors import BridgeError, PermanentError, StoreUnavailableError
 from aigen_bridge.domain.image import CheckedImage
+from aigen_bridge.domain.outbox import Claim, Settlement
 from aigen_bridge.domain.outcome import Advance, Dead, Delivered, Done, Fail, Outcome
-from aigen_bridge.domain.request import FailureCode, Status, Step
+from aigen_bridge.domain.request import FailureCode, NewRequest, Status, Step
+from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.pipeline.callback import Examination, take_callback
 from aigen_bridge.pipeline.cancel import cancel
 from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.pipeline.expire import timed_out
-from aigen_bridge.pipeline.replay import complete_by_hand
-from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.gathered import GatheredRequests
-from aigen_bridge.store.leases import Claim, Settlement
-from aigen_bridge.store.operations import Deed, Operations
+from aigen_bridge.store.dead_letters import DeadLetters
+from aigen_bridge.store.images import PostgresImages
+from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
-from aigen_bridge.store.quarantine import Quarantine, RefusedCallback
-from aigen_bridge.store.requests import NewRequest, Requests
-from aigen_bridge.store.retention import Kept, Retention
+from aigen_bridge.store.quarantine import Quarantine
+from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
+from aigen_bridge.store.transitions import Deadlines
 from callbacks import completed, failed
 from stage import make_event
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
-BY = Deed("ops")
+BY = OperatorAction("ops")
 PERMANENT = PermanentError("http_400", "No.")
 
 
@@ -48,6 +51,7 @@ class Held(Database):
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+        self.timeout = timedelta(seconds=10)
 
     @asynccontextmanager
     async def transaction(self, **_how: bool) -> AsyncIterator[AsyncConnection]:
@@ -85,19 +89,23 @@ async def failed_callback(database: Database, scene: Scene) -> object:
 
 async def quarantine_replay(database: Database, scene: Scene) -> object:
     await image_callback(database, scene)
-    return await Operations(database, DEADLINES).close_callback(scene.letters["callback"], "replayed", BY)
+    return await Operations(database, DEADLINES, PostgresImages(database)).close_callback(
+        scene.letters["callback"], "replayed", BY
+    )
 
 
 async def quarantine_discard(database: Database, scene: Scene) -> object:
-    return await Operations(database, DEADLINES).close_callback(scene.letters["callback"], "discarded", BY)
+    return await Operations(database, DEADLINES, PostgresImages(database)).close_callback(
+        scene.letters["callback"], "discarded", BY
+    )
 
 
 async def entry_replay(database: Database, scene: Scene) -> object:
-    return await Operations(database, DEADLINES).replay_entry(scene.letters["entry"], BY)
+    return await Operations(database, DEADLINES, PostgresImages(database)).replay_entry(scene.letters["entry"], BY)
 
 
 async def entry_discard(database: Database, scene: Scene) -> object:
-    return await Operations(database, DEADLINES).discard_entry(scene.letters["entry"], BY)
+    return await Operations(database, DEADLINES, PostgresImages(database)).discard_entry(scene.letters["entry"], BY)
 
 
 async def discard_and_removal(database: Database, scene: Scene) -> object:
@@ -108,12 +116,14 @@ async def discard_and_removal(database: Database, scene: Scene) -> object:
 
 
 async def by_hand(database: Database, scene: Scene) -> object:
-    operations = Operations(database, DEADLINES)
-    return await complete_by_hand(Requests(database, DEADLINES), operations.complete, scene.request_id, scene.image, BY)
+    operations = Operations(database, DEADLINES, PostgresImages(database))
+    quarantine, letters = Quarantine(database, DEADLINES), DeadLetters(database)
+    replays = Replays(operations, quarantine, letters, _requests(database), scene.examine)
+    return await replays.complete(scene.request_id, scene.image, BY)
 
 
 async def cancelling(database: Database, scene: Scene) -> object:
-    return await cancel(Requests(database, DEADLINES), scene.request_id, by="odoo")
+    return await cancel(_requests(database), scene.request_id, by="odoo")
 
 
 async def expiry(database: Database, scene: Scene) -> object:
@@ -125,13 +135,15 @@ async def reconciling(database: Database, scene: Scene) -> object:
 
 
 async def purging(database: Database, scene: Scene) -> object:
-    return await Retention(database).purge(Kept.REQUESTS, timedelta(days=1))
+    return await Retention(database, PostgresImages(database)).purge(RetentionClass.REQUESTS, timedelta(days=1))
 
 
 def settling(outcome: Outcome) -> Writer:
     async def settle(database: Database, scene: Scene) -> object:
         assert scene.claim
-        return await Outbox(database, DEADLINES).settle([Settlement(scene.claim, outcome, timedelta(0))])
+        return await Outbox(database, DEADLINES, PostgresImages(database)).settle_all(
+            [Settlement(scene.claim, outcome, timedelta(0))]
+        )
 
     settle.__name__ = f"settling_{type(outcome).__name__}"
     return settle
@@ -186,7 +198,7 @@ async def test_an_image_uploaded_while_the_dead_delivery_is_replayed_completes_t
 ) -> None:
     scene = await set_up(database, examine, png, "a dead delivery")
     await meet(database, scene, entry_replay, by_hand, "")
-    found = await Requests(database, DEADLINES).get(scene.request_id)
+    found = await _requests(database).get(scene.request_id)
 
     assert found
     assert (found.status, found.version) == (Status.COMPLETED, 4)
@@ -224,7 +236,7 @@ async def waits_or_is_through(database: Database, task: asyncio.Task[None]) -> N
 
 async def check_one_effect(database: Database, scene: Scene, what: str) -> None:
     """Each move is recorded once, nothing is owed twice, and an image is there exactly when the request says so."""
-    found = await Requests(database, DEADLINES).get(scene.request_id)
+    found = await _requests(database).get(scene.request_id)
     key = {"id": scene.request_id}
     async with database.reading() as connection:
         moves = (
@@ -253,10 +265,10 @@ async def live(database: Database, request_id: UUID) -> list[str]:
 
 async def set_up(database: Database, examine: Examination, png: bytes, name: str) -> Scene:
     """A request in the state that the scene is about; the version is 3 where it has ended."""
-    requests, outbox = Requests(database, DEADLINES), Outbox(database, DEADLINES)
+    requests, outbox = _requests(database), Outbox(database, DEADLINES, PostgresImages(database))
     asked = make_event()
     request_id = UUID(asked["requestId"])
-    await requests.accept([NewRequest(request_id, UUID(asked["correlationId"]), asked)])
+    await requests.accept_all([NewRequest(request_id, UUID(asked["correlationId"]), asked)])
     url = {"imageData": None, "imageUrl": "https://images.example.com/1.png"}
     reported = {"image": completed(asked, png), "url": completed(asked, png, **url), "failed": failed(asked)}
     events = {name: json.dumps(event).encode() for name, event in reported.items()}
@@ -273,21 +285,23 @@ async def _bring_to(
     if name == "a dispatch in hand":
         return claim, 0
     if name == "a dead dispatch":
-        await outbox.settle([Settlement(claim, Dead(PERMANENT, Fail(FailureCode.DISPATCH_FAILED, "x")), timedelta(0))])
+        await outbox.settle_all(
+            [Settlement(claim, Dead(PERMANENT, Fail(FailureCode.DISPATCH_FAILED, "x")), timedelta(0))]
+        )
         return None, claim.entry_id
-    await outbox.settle([Settlement(claim, Done(Advance(Status.DISPATCHED)), timedelta(0))])
+    await outbox.settle_all([Settlement(claim, Done(Advance(Status.DISPATCHED)), timedelta(0))])
     if name == "an overdue dispatch":
         await _execute(database, "UPDATE requests SET callback_deadline_at = now() - interval '1 s'")
         return None, 0
     if name == "an old cancelled one":
         await cancel(requests, request_id, by="odoo")
     else:
-        await requests.move(timed_out(request_id, DEADLINES.callback))
+        await requests.apply(timed_out(request_id, DEADLINES.callback))
     claim = await _claim(outbox, Step.DELIVER)
     if name == "a delivery in hand":
         return claim, 0
     outcome: Outcome = Dead(PERMANENT, None) if name == "a dead delivery" else Done(Delivered(3))
-    await outbox.settle([Settlement(claim, outcome, timedelta(0))])
+    await outbox.settle_all([Settlement(claim, outcome, timedelta(0))])
     if name.startswith("an old"):
         await _execute(database, "DELETE FROM quarantine")
         for column in ("created_at", "completed_at", "delivered_at"):
@@ -312,8 +326,8 @@ def _refused(request_id: UUID, event: bytes) -> RefusedCallback:
     )
 
 
-def _requests(database: Database) -> GatheredRequests:
-    return GatheredRequests(Requests(database, DEADLINES))
+def _requests(database: Database) -> Requests:
+    return Requests(database, DEADLINES, PostgresImages(database))
 
 
 async def forget(database: Database) -> None:

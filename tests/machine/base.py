@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
+from aigen_bridge.domain.outbox import Claim
 from aigen_bridge.domain.outcome import Outcome
 from aigen_bridge.pipeline.accept import accept
-from aigen_bridge.store.leases import Claim
 from machine.balance import Balance
 from machine.expected import ENDED, Ending, Expected, Owed
 from machine.ground import Ground
@@ -52,7 +52,7 @@ class Base(RuleBasedStateMachine):
     def __init__(self, ground: Ground) -> None:
         super().__init__()
         self.ground = ground
-        self.world = World(ground.requests)
+        self.world = World(ground.images)
         self.expected: list[Expected] = []
         self.hands: list[Hand] = []
         self.settled: list[Hand] = []
@@ -79,13 +79,8 @@ class Base(RuleBasedStateMachine):
         self.expected.append(Expected(self.now))
 
     async def accept(self, number: int, prompt: str = "a lighthouse") -> tuple[Any, bool]:
-        """The step that takes a request, without the group commit around it."""
-
-        async def store(new: Any) -> tuple[Any, bool]:
-            [answer] = await self.ground.requests.accept([new])
-            return answer
-
-        return await accept(store, asked(number, prompt))
+        """The step that takes a request."""
+        return await accept(self.ground.requests, asked(number, prompt), client="odoo")
 
     def chosen(self, which: int) -> int:
         """The number of a request."""

@@ -9,17 +9,18 @@ from uuid import UUID
 
 from sqlalchemy import DateTime, text
 
-from aigen_bridge.store.changes import Deadlines
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.executions import Executions
-from aigen_bridge.store.gathered import GatheredRequests
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.schema import metadata
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
+from aigen_bridge.store.transitions import Deadlines
 from machine.expected import CALLBACK_DEADLINE
 from stage import sqlalchemy_url
 
@@ -58,13 +59,14 @@ class Ground:
     def __init__(self, database_url: str) -> None:
         self._runner = asyncio.Runner()
         self.database = Database(open_engine(sqlalchemy_url(database_url), pool_size=2, name="machine"))
-        self.requests = Requests(self.database, DEADLINES)
-        self.callbacks = GatheredRequests(self.requests)
+        self.images = PostgresImages(self.database)
+        self.requests = Requests(self.database, DEADLINES, self.images)
         self.executions = Executions(self.database, DEADLINES)
-        self.outbox = Outbox(self.database, DEADLINES)
+        self.outbox = Outbox(self.database, DEADLINES, self.images)
         self.sweeps = Sweeps(self.database, DEADLINES)
-        self.operations = Operations(self.database, DEADLINES)
+        self.operations = Operations(self.database, DEADLINES, self.images)
         self.dead_letters = DeadLetters(self.database)
+        self.quarantine = Quarantine(self.database, DEADLINES)
         self.timelines = Timelines(self.database)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

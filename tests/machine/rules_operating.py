@@ -2,16 +2,15 @@
 
 import pytest
 
+from aigen_bridge.domain.dead_letter import DeadLetterFilter, OperatorAction
 from aigen_bridge.domain.errors import ContradictionError
-from aigen_bridge.pipeline.replay import complete_by_hand
-from aigen_bridge.store.dead_letters import DeadLetterFilter
-from aigen_bridge.store.operations import Deed
+from aigen_bridge.pipeline.replay import Replays
 from machine.base import Base
 from machine.expected import Owed, Said
 from machine.ground import MINUTE
-from machine.world import PICTURES, request_id
+from machine.world import EXAMINE, PICTURES, request_id
 
-BY = Deed("ops", "because")
+BY = OperatorAction("ops", "because")
 
 
 class Operating(Base):
@@ -55,9 +54,8 @@ class Operating(Base):
         """With this picture, as if N8N had reported it."""
         wanted, said = self.expected[number], Said("image", name)
         ground = self.ground
-        completing = complete_by_hand(
-            ground.requests, ground.operations.complete, request_id(number), PICTURES[name], BY
-        )
+        replays = Replays(ground.operations, ground.quarantine, ground.dead_letters, ground.requests, EXAMINE)
+        completing = replays.complete(request_id(number), PICTURES[name], BY)
         if wanted.judge(said) == "taken":
             wanted.hear(said, self.now)
             assert self.do(completing).version == wanted.version

@@ -5,22 +5,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant
 
 from aigen_bridge.domain.callback import Available, Completed, Failed, Result, Take, judge
+from aigen_bridge.domain.dead_letter import EXECUTION_FAILED, N8N_REPORT, RefusedCallback
 from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.domain.execution import FailedExecution
 from aigen_bridge.domain.request import AwaitedImage, ImageRequest
-from aigen_bridge.pipeline.callback import Examination, take_callback
+from aigen_bridge.pipeline.callback import take_callback
 from aigen_bridge.pipeline.execution import note_execution, take_failed_execution
-from aigen_bridge.store.quarantine import EXECUTION_FAILED, FROM_N8N, RefusedCallback
 from machine.base import Base, deeds, pick
 from machine.expected import Said
 from machine.ground import Ground
-from machine.world import PICTURES, REASONS, check, correlation_id, reported, request_id
+from machine.world import EXAMINE, PICTURES, REASONS, correlation_id, reported, request_id
 
 sayings = st.one_of(
     st.builds(Said, st.sampled_from(["image", "url"]), st.sampled_from(sorted(PICTURES))),
     st.builds(Said, st.just("failure"), st.sampled_from(REASONS)),
 )
-EXAMINE = Examination(check, str)
 
 
 CALLBACKS = deeds("a_callback", what=st.sampled_from(["comes", "comes", "is written late"]), which=pick, said=sayings)
@@ -49,7 +48,7 @@ class Reporting(Base):
     def report(self, number: int, said: Said) -> None:
         """A callback, answered as the model says."""
         wanted = self.expected[number]
-        taking = take_callback(self.ground.callbacks, EXAMINE, reported(number, said))
+        taking = take_callback(self.ground.requests, EXAMINE, reported(number, said))
         verdict = wanted.hear(said, self.now)
         if verdict == "refused":
             with pytest.raises(ContradictionError):
@@ -86,19 +85,19 @@ class Reporting(Base):
             return
         if isinstance(verdict, Take):
             wanted = self.expected[number]
-            content = PICTURES[said.what].content if said.how == "image" else None
+            image = PICTURES[said.what] if said.how == "image" else None
             overtaken = wanted.version != request.version
-            [moved] = self.do(self.ground.requests.move_as_read([verdict.change], content))
+            moved = self.do(self.ground.requests.apply_versioned(verdict.transition, image))
             if not overtaken:
                 wanted.hear(said, self.now)
-            assert moved == (None if overtaken else wanted.version)
+            assert moved is not overtaken
 
 
 def crash_report(execution_id: str) -> RefusedCallback:
     """What N8N's error workflow tells, by the execution's id only."""
     return RefusedCallback(
         client="n8n",
-        version=FROM_N8N,
+        version=N8N_REPORT,
         request_id=None,
         error_code=EXECUTION_FAILED,
         error_detail="it died",

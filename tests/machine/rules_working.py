@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
+from aigen_bridge.domain.outbox import Settlement
 from aigen_bridge.domain.request import Step
-from aigen_bridge.store.leases import Settlement
 from machine.base import Base, Hand, deeds, pick
 from machine.expected import LEASE
 from machine.ground import MINUTE
@@ -103,7 +103,7 @@ class Working(Base):
     def settle(self, hands: list[Hand]) -> None:
         """All in one commit, late and stale ones among them: those that are no longer ours change nothing."""
         settlements = [Settlement(hand.claim, hand.outcome, TOOK) for hand in hands if hand.outcome]
-        held = [ended is not None for ended in self.do(self.ground.outbox.settle(settlements))]
+        held = [ended is not None for ended in self.do(self.ground.outbox.settle_all(settlements))]
         again_at = self.now + RETRY_IN  # a moment that a worker holds does not move when those in the database do
         assert held == [
             self.expected[hand.number].settle(hand.owed, hand.turn, hand.ending, self.now, again_at=again_at)

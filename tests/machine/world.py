@@ -11,15 +11,16 @@ from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, StoredImage
+from aigen_bridge.domain.outbox import Claim
 from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import Policy
+from aigen_bridge.pipeline.callback import Examination
 from aigen_bridge.pipeline.deliver import Deliver, Images
 from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.sim.odoo_records import Records
-from aigen_bridge.store.leases import Claim
 from machine.expected import Said
 
 Answer = Literal["well", "lost", "passing", "for good"]
@@ -73,6 +74,9 @@ def reported(number: int, said: Said) -> ImageCompleted | ImageFailed:
 async def check(content: bytes | str, said: ImageMetadata, sha256: str) -> CheckedImage:
     """The picture that was meant."""
     return PICTURES[NAMES[sha256]]
+
+
+EXAMINE = Examination(check, str)
 
 
 class World:

@@ -17,7 +17,7 @@ import uvicorn
 from aigen_bridge.api import connection
 from aigen_bridge.api.connection import BoundedProtocol
 from aigen_bridge.metrics import port as metrics_port
-from aigen_bridge.sim.serving import bind
+from aigen_bridge.sockets import bind
 from processes import Running, started
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: bridge\r\n"

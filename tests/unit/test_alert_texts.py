@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from aigen_bridge.cli import app
-from aigen_bridge.domain.destination import Destination
-from aigen_bridge.domain.incident import ADVICE, OUTAGES, Cause, Happened, Incident
+from aigen_bridge.domain.destination import with_breaker
+from aigen_bridge.domain.incident import ADVICE, Cause, Incident, OccurrenceRecord
 from aigen_bridge.domain.request import FailureCode
 from aigen_bridge.pipeline.alert import body, title
 
@@ -21,12 +21,12 @@ HOME = "https://bridge.example.com"
 
 
 def incident(cause: Cause = Cause.DISPATCH_FAILED, *, times: int = 1, told: int = 0, over: bool = False) -> Incident:
-    named = (Happened(AT + timedelta(minutes=times - 1), "N8N answered 503.", REQUEST),)
+    named = (OccurrenceRecord(AT + timedelta(minutes=times - 1), "N8N answered 503.", REQUEST),)
     return Incident(
         id=1,
         cause=cause,
         times=times,
-        told_times=told,
+        notified_times=told,
         opened_at=AT,
         seen_at=AT + timedelta(minutes=times - 1),
         recovered_at=AT + timedelta(hours=1) if over else None,
@@ -71,7 +71,7 @@ def test_the_end_of_failures_says_that_they_still_have_to_be_mended() -> None:
 
 
 def test_what_belongs_to_no_request_says_so() -> None:
-    stray = replace(incident(Cause.CALLBACK_QUARANTINED), latest=(Happened(AT, "unknown", None),))
+    stray = replace(incident(Cause.CALLBACK_QUARANTINED), latest=(OccurrenceRecord(AT, "unknown", None),))
     assert "no known request: unknown" in body(stray, HOME)
 
 
@@ -89,7 +89,6 @@ def test_every_cause_has_words_and_a_command_that_exists(cause: Cause) -> None:
             assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
 
 
-def test_every_failure_of_ours_and_every_destination_has_a_cause() -> None:
+def test_every_failure_of_the_bridge_has_a_cause_and_the_end_of_every_outage_its_words() -> None:
     assert {code.value for code in FailureCode} <= set(Cause)
-    assert set(OUTAGES) == set(Destination)
-    assert all(ADVICE[cause].over for cause in OUTAGES.values())
+    assert all(ADVICE[cause].over for destination in with_breaker() for cause in destination.causes)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigen_bridge.domain.destination import TRIES, Answered, Condition, Gate, after, is_outage
+from aigen_bridge.domain.destination import TRIES, Answered, BreakerConfig, BreakerState, after, is_outage
 from aigen_bridge.domain.errors import InternalError, PermanentError, TransientError
 from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.pipeline.alert import POLICY as ALERT
@@ -17,13 +17,13 @@ FAILED = Retry(NOW, AWAY)
 OURS = Retry(NOW, InternalError("unexpected", "a bug"))
 REFUSED = Dead(PermanentError("http_403", "no"), None)
 DONE = Done(None)
-CLOSED = Condition(0, is_open=False, allowance=4)
-GATE = Gate(failures=5, at_once=4, slow_after=timedelta(seconds=2))
+CLOSED = BreakerState(0, is_open=False, concurrency_limit=4)
+GATE = BreakerConfig(failures=5, concurrency_limit=4, slow_after=timedelta(seconds=2))
 QUICK, SLOW = timedelta(milliseconds=50), timedelta(seconds=3)
 
 outcomes = st.sampled_from([FAILED, Dead(AWAY, None), OURS, REFUSED, DONE])
 tries = st.lists(st.builds(Answered, outcomes, st.sampled_from([QUICK, SLOW])), min_size=1, max_size=30)
-conditions = st.builds(Condition, st.integers(0, 30), is_open=st.booleans(), allowance=st.floats(1, 4))
+conditions = st.builds(BreakerState, st.integers(0, 30), is_open=st.booleans(), concurrency_limit=st.floats(1, 4))
 
 
 def tried(outcome: Outcome, times: int = 1, took: timedelta = QUICK) -> list[Answered]:
@@ -68,15 +68,15 @@ def test_one_success_among_the_failures_begins_the_count_again() -> None:
 
 @pytest.mark.parametrize("outcome", [OURS, REFUSED])
 def test_errors_of_ours_and_final_answers_neither_open_nor_close_it(outcome: Outcome) -> None:
-    nearly = Condition(4, is_open=False, allowance=4)
-    is_out = Condition(9, is_open=True, allowance=1)
+    nearly = BreakerState(4, is_open=False, concurrency_limit=4)
+    is_out = BreakerState(9, is_open=True, concurrency_limit=1)
     assert after(nearly, tried(outcome, 100), GATE) == nearly
     assert after(is_out, tried(outcome, 100), GATE) == is_out
 
 
 @given(before=conditions, ended=tries)
 def test_it_is_closed_exactly_when_something_worked_or_too_little_failed(
-    before: Condition, ended: list[Answered]
+    before: BreakerState, ended: list[Answered]
 ) -> None:
     now = after(before, ended, GATE)
     failed = sum(is_outage(one.outcome) for one in ended)
@@ -88,27 +88,27 @@ def test_it_is_closed_exactly_when_something_worked_or_too_little_failed(
 
 
 @given(before=conditions, ended=tries)
-def test_what_it_gets_at_once_stays_between_one_and_the_limit(before: Condition, ended: list[Answered]) -> None:
-    assert 1 <= after(before, ended, GATE).allowance <= 4
+def test_what_it_gets_at_once_stays_between_one_and_the_limit(before: BreakerState, ended: list[Answered]) -> None:
+    assert 1 <= after(before, ended, GATE).concurrency_limit <= 4
 
 
 @given(before=conditions, ended=tries)
-def test_without_a_limit_nothing_is_adapted(before: Condition, ended: list[Answered]) -> None:
-    assert after(before, ended, Gate(failures=5)).allowance == before.allowance
+def test_without_a_limit_nothing_is_adapted(before: BreakerState, ended: list[Answered]) -> None:
+    assert after(before, ended, BreakerConfig(failures=5)).concurrency_limit == before.concurrency_limit
 
 
 @pytest.mark.parametrize("ended", [tried(DONE, took=SLOW), tried(FAILED), [*tried(DONE, 9), *tried(DONE, took=SLOW)]])
 def test_a_slow_answer_or_none_halves_what_it_gets(ended: list[Answered]) -> None:
-    assert after(CLOSED, ended, GATE).allowance == 2
+    assert after(CLOSED, ended, GATE).concurrency_limit == 2
 
 
 def test_quick_answers_win_it_back_one_for_each_round() -> None:
-    condition = Condition(0, is_open=False, allowance=1)
+    condition = BreakerState(0, is_open=False, concurrency_limit=1)
     rounds = []
-    while condition.allowance < 4:
-        in_flight = int(condition.allowance)
+    while condition.concurrency_limit < 4:
+        in_flight = int(condition.concurrency_limit)
         condition = after(condition, tried(DONE, in_flight), GATE)
-        rounds.append(condition.allowance)
+        rounds.append(condition.concurrency_limit)
     assert rounds[0] == 2
     assert len(rounds) <= 4
 

@@ -82,15 +82,15 @@ def test_what_a_failed_execution_means(
 ) -> None:
     now = request(Status(status), FailedBy(failed_by) if failed_by else None)
     verdict = judge_failed_execution(failed, now, standing)
-    change = verdict.change
-    assert (change and change.after, change and change.error_code, verdict.needs_person) == expected
-    if change:
-        assert (change.before, change.version) == (frozenset({now.status}), now.version)
+    made = verdict.transition
+    assert (made and made.after, made and made.error_code, verdict.needs_person) == expected
+    if made:
+        assert made.before == frozenset({now.status})
 
 
 def test_the_timeline_and_the_person_read_what_happened() -> None:
-    again = judge_failed_execution(LOST, request(Status.DISPATCHED), LATEST).change
-    ended = judge_failed_execution(BUG, request(Status.DISPATCHED), LATEST).change
+    again = judge_failed_execution(LOST, request(Status.DISPATCHED), LATEST).transition
+    ended = judge_failed_execution(BUG, request(Status.DISPATCHED), LATEST).transition
     assert again is not None
     assert ended is not None
     assert again.note == "N8N lost execution 231; sent again"

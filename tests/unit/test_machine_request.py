@@ -10,7 +10,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from aigen_bridge.domain.callback import Keep, Repeat, Take, judge
 from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.domain.execution import FailedExecution, Standing, judge_failed_execution
-from aigen_bridge.domain.request import FINAL, Change, FailedBy, FailureCode, ImageRequest, Status
+from aigen_bridge.domain.request import (
+    FINAL,
+    FailedBy,
+    FailureCode,
+    ImageRequest,
+    Status,
+    Transition,
+    VersionedTransition,
+)
 from aigen_bridge.pipeline.expire import timed_out
 from machine.expected import CALLBACK_DEADLINE, ENDED, GAVE_UP, LEADS_TO, OWES, Expected, Said
 from machine.profile import profile
@@ -20,20 +28,21 @@ from machine.world import NAMES, PICTURES, correlation_id, request_id
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def made(request: ImageRequest, change: Change) -> ImageRequest | None:
-    """What a store has to make of a change: guarded by where the request is, and by the version that was read."""
-    theirs = request.failed_by is FailedBy.N8N
-    if request.status not in change.before or change.version not in {None, request.version} or theirs:
+def made(request: ImageRequest, transition: Transition) -> ImageRequest | None:
+    """What a store has to make of a transition: guarded by where the request is, and by the version that was read."""
+    final = request.failed_by is FailedBy.N8N
+    version = transition.version if isinstance(transition, VersionedTransition) else request.version
+    if request.status not in transition.before or version != request.version or final:
         return None
     return replace(
         request,
-        status=change.after,
+        status=transition.after,
         version=request.version + 1,
-        failed_by=change.failed_by,
-        error_code=change.error_code,
-        error_message=change.error_message,
-        image=change.image or request.image,
-        awaited=None if change.after is Status.COMPLETED else change.awaited or request.awaited,
+        failed_by=transition.failed_by,
+        error_code=transition.error_code,
+        error_message=transition.error_message,
+        image=transition.image or request.image,
+        awaited=None if transition.after is Status.COMPLETED else transition.awaited or request.awaited,
     )
 
 
@@ -47,19 +56,19 @@ class RequestMachine(RuleBasedStateMachine):
         self.read = self.request
         self.expected = Expected(0)
 
-    def move(self, change: Change, *, to: str | None = None) -> None:
-        """Make the change; the model says whether and where to."""
-        moved = made(self.request, change)
+    def move(self, transition: Transition, *, to: str | None = None) -> None:
+        """Apply the transition; the model says whether and where to."""
+        moved = made(self.request, transition)
         assert (moved and moved.status) == to
         self.request = moved or self.request
         if to:
-            assert change.obligation == OWES.get(to)
+            assert transition.next_step == OWES.get(to)
 
     @precondition(lambda self: self.expected.status == "queued")
     @rule()
     def n8n_takes_it(self) -> None:
         self.move(
-            Change(request_id=request_id(0), before=frozenset({Status.QUEUED}), after=Status.DISPATCHED),
+            Transition(request_id=request_id(0), before=frozenset({Status.QUEUED}), after=Status.DISPATCHED),
             to="dispatched",
         )
         self.expected.move("dispatched", 0)
@@ -71,9 +80,9 @@ class RequestMachine(RuleBasedStateMachine):
         self.move(self._failed(FailureCode(reason)), to="failed")
         self.expected.move("failed", 0, failed_by="bridge", reason=reason)
 
-    def _failed(self, code: FailureCode) -> Change:
+    def _failed(self, code: FailureCode) -> Transition:
         before = frozenset({self.request.status})
-        return Change(
+        return Transition(
             request_id=request_id(0), before=before, after=Status.FAILED, failed_by=FailedBy.BRIDGE, error_code=code
         )
 
@@ -86,28 +95,28 @@ class RequestMachine(RuleBasedStateMachine):
     def an_execution_fails(self, lost: bool) -> None:  # noqa: FBT001 - drawn by name
         failed = FailedExecution("7", "it died", "WorkflowCrashedError" if lost else "TypeError")
         standing = Standing(is_known=True, is_latest=True, resends=self.expected.sent_again)
-        change = judge_failed_execution(failed, self.request, standing).change
+        transition = judge_failed_execution(failed, self.request, standing).transition
         before = self.expected.version
         (self.expected.lose if lost else self.expected.break_down)(0)
-        assert (change is not None) == (self.expected.version > before)
-        if change:
-            self.move(change, to=self.expected.status)
+        assert (transition is not None) == (self.expected.version > before)
+        if transition:
+            self.move(transition, to=self.expected.status)
 
     @rule()
     def it_is_cancelled(self) -> None:
-        change = Change(request_id=request_id(0), before=frozenset(Status) - FINAL, after=Status.CANCELLED)
+        transition = Transition(request_id=request_id(0), before=frozenset(Status) - FINAL, after=Status.CANCELLED)
         ended = self.expected.status in ENDED
-        self.move(change, to=None if ended else "cancelled")
+        self.move(transition, to=None if ended else "cancelled")
         if not ended:
             self.expected.move("cancelled", 0)
 
     @precondition(lambda self: self.expected.status == "failed")
     @rule(to=st.sampled_from(["queued", "received"]))
     def it_is_replayed(self, to: str) -> None:
-        change = Change(request_id=request_id(0), before=frozenset({Status.FAILED}), after=Status(to))
+        transition = Transition(request_id=request_id(0), before=frozenset({Status.FAILED}), after=Status(to))
         ours = self.expected.failed_by == "bridge"
         if to == "queued" or self.expected.awaited:
-            self.move(change, to=to if ours else None)
+            self.move(transition, to=to if ours else None)
             if ours:
                 self.expected.move(to, 0)
 
@@ -133,7 +142,7 @@ class RequestMachine(RuleBasedStateMachine):
             judged = judge(self.request, result(0, said))
             assert type(judged) is {"taken": Take, "repeat": Repeat, "kept": Keep}[verdict], before
             if isinstance(judged, Take):
-                self.move(judged.change, to=self.expected.status)
+                self.move(judged.transition, to=self.expected.status)
             elif isinstance(judged, Keep):
                 self._keep(said)
         else:
@@ -145,8 +154,8 @@ class RequestMachine(RuleBasedStateMachine):
         except ContradictionError:
             return
         if isinstance(judged, Take):
-            assert judged.change.version == read.version, "it could overwrite what it has not seen"
-            self.move(judged.change, to=None)
+            assert judged.transition.version == read.version, "it could overwrite what it has not seen"
+            self.move(judged.transition, to=None)
 
     def _keep(self, said: Said) -> None:
         kept = result(0, said)
@@ -168,7 +177,7 @@ class RequestMachine(RuleBasedStateMachine):
     def no_move_can_be_made_that_the_specification_does_not_know(self) -> None:
         for after in set(Status) - {Status(to) for to in LEADS_TO[self.expected.status]}:
             with pytest.raises(ValueError, match="no request moves"):
-                Change(request_id=request_id(0), before=frozenset({self.request.status}), after=after)
+                Transition(request_id=request_id(0), before=frozenset({self.request.status}), after=after)
 
 
 TestRequest = RequestMachine.TestCase

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aigen_bridge.domain import request
-from aigen_bridge.domain.request import FINAL, OBLIGATIONS, TRANSITIONS, Change, Status
+from aigen_bridge.domain.request import FINAL, NEXT_STEPS, TRANSITIONS, Status, Transition
 
 states = st.sampled_from(Status)
 
@@ -23,19 +23,19 @@ def test_every_state_says_in_a_sentence_what_is_true_and_what_moves_it_on() -> N
 
 @given(before=states, after=states)
 def test_only_moves_of_the_table_can_be_made(before: Status, after: Status) -> None:
-    def change() -> Change:
-        return Change(request_id=uuid4(), before=frozenset({before}), after=after)
+    def transition() -> Transition:
+        return Transition(request_id=uuid4(), before=frozenset({before}), after=after)
 
     if after in TRANSITIONS[before]:
-        assert change().obligation == OBLIGATIONS.get(after)
+        assert transition().next_step == NEXT_STEPS.get(after)
     else:
         with pytest.raises(ValueError, match="no request moves"):
-            change()
+            transition()
 
 
 def test_a_move_from_nowhere_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="nowhere"):
-        Change(request_id=uuid4(), before=frozenset(), after=Status.COMPLETED)
+        Transition(request_id=uuid4(), before=frozenset(), after=Status.COMPLETED)
 
 
 @given(path=st.lists(states, min_size=2, max_size=8))
@@ -46,4 +46,4 @@ def test_no_way_leads_out_of_completed_or_cancelled(path: list[Status]) -> None:
 
 
 def test_every_ending_owes_odoo_the_news() -> None:
-    assert {OBLIGATIONS[status] for status in FINAL} == {request.Step.DELIVER}
+    assert {NEXT_STEPS[status] for status in FINAL} == {request.Step.DELIVER}

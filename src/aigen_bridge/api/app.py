@@ -8,12 +8,11 @@ from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from aigen_bridge import __version__, logs, memory, tracing
-from aigen_bridge.api import health, metrics, n8n_failures, ops, ops_requests, problems
-from aigen_bridge.api.access import AccessMiddleware, begin_at_zero
+from aigen_bridge.api import health, metrics, n8n_failures, ops, problems
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.correlation import CorrelationMiddleware
-from aigen_bridge.api.deprecation import DeprecationMiddleware
 from aigen_bridge.api.describe import complete, json_body
+from aigen_bridge.api.middleware import AccessMiddleware, DeprecationMiddleware, begin_at_zero
 from aigen_bridge.api.rate_limit import RateLimits
 from aigen_bridge.api.v1 import callback, requests
 from aigen_bridge.api.v2 import callback as callback_v2
@@ -44,7 +43,6 @@ ROUTERS = (
     callback_v2.router,
     n8n_failures.router,
     ops.router,
-    ops_requests.router,
     health.router,
     metrics.router,
 )

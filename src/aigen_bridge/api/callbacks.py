@@ -1,23 +1,22 @@
-"""What both versions of the callback do once the bytes are in: parse, take, and keep what cannot be used."""
+"""The callback, once its bytes are in: parse it, take it, and keep what cannot be used. Both versions share this."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from uuid import UUID
 
 import structlog
 from fastapi import Request
 from fastapi.responses import Response
 
-from aigen_bridge import metrics, tracing
+from aigen_bridge import metrics
+from aigen_bridge.api import correlation
 from aigen_bridge.api.body import Limits
-from aigen_bridge.api.v1.messages import parse_callback
+from aigen_bridge.api.endpoint import json_answer
+from aigen_bridge.contracts.messages import parse_callback
 from aigen_bridge.contracts.resources import CallbackReceipt
-from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
+from aigen_bridge.domain.dead_letter import RefusedCallback
 from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError, storable
-from aigen_bridge.domain.request import Status
 from aigen_bridge.domain.signature import SIGNATURE
-from aigen_bridge.pipeline.callback import Receipt, take_callback
-from aigen_bridge.store.quarantine import RefusedCallback
+from aigen_bridge.pipeline.callback import take_callback
 from aigen_bridge.wiring import ApiParts
 
 NOT_KEPT = frozenset({"authorization", "x-api-key", "cookie", SIGNATURE})
@@ -51,20 +50,26 @@ def body_limits(parts: ApiParts) -> Limits:
 
 
 async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
-    """Take a callback, or keep it in quarantine and say why."""
+    """Takes a callback, or puts it in quarantine and says why."""
     try:
         async with _room(parts, arrival):
-            receipt = await process(request, parts, arrival)
+            event = parse_callback(arrival.payload, image_beside=arrival.image is not None)
+            correlation.adopt(request, event.correlation_id, event.request_id)
+            version = event.payload_version or "none"
+            metrics.CALLBACKS.labels(arrival.version, version if version in KNOWN_PAYLOAD_VERSIONS else "other").inc()
+            traceparent = request.headers.get("traceparent")
+            receipt = await take_callback(parts.requests, parts.examine, event, arrival.image, traceparent)
     except StoreUnavailableError:
-        raise  # nothing can be kept now; N8N sends it again
+        raise  # nothing can be stored now; N8N sends it again
     except BridgeError as error:
         await _keep(request, parts, arrival, error)
         raise
     except Exception as error:
-        await _keep(request, parts, arrival, BridgeError("internal", f"A bug of ours: {type(error).__name__}."))
+        await _keep(request, parts, arrival, BridgeError("internal", f"A bug of the bridge: {type(error).__name__}."))
         raise
-    answer = CallbackReceipt(request_id=receipt.request_id, status=receipt.status, duplicate=receipt.duplicate)
-    return Response(answer.model_dump_json(by_alias=True), 202, media_type="application/json")
+    return json_answer(
+        CallbackReceipt(request_id=receipt.request_id, status=receipt.status, duplicate=receipt.duplicate), 202
+    )
 
 
 def _room(parts: ApiParts, arrival: Arrival) -> AbstractAsyncContextManager[object]:
@@ -73,33 +78,6 @@ def _room(parts: ApiParts, arrival: Arrival) -> AbstractAsyncContextManager[obje
     if size <= SMALL:
         return nullcontext()
     return parts.in_hand if size < LARGE else parts.large_in_hand
-
-
-async def process(request: Request, parts: ApiParts, arrival: Arrival) -> Receipt:
-    """Parse and take a callback; raises what is wrong with it."""
-    event = parse_callback(arrival.payload, request, image_beside=arrival.image is not None)
-    version = event.payload_version or "none"
-    metrics.CALLBACKS.labels(arrival.version, version if version in KNOWN_PAYLOAD_VERSIONS else "other").inc()
-    with tracing.span("callback", "server", await _trace(parts, event.request_id, request)) as span:
-        span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
-        receipt = await take_callback(parts.callbacks, parts.examine, event, arrival.image)
-        span.note(aigen__status=receipt.status.value, aigen__duplicate=receipt.duplicate)
-    _count(event, receipt)
-    return receipt
-
-
-async def _trace(parts: ApiParts, request_id: UUID, request: Request) -> str | None:
-    """The request's own trace. N8N's span in it is the parent, if N8N passed one on."""
-    if not tracing.is_on():
-        return None
-    ours, theirs = await parts.requests.traceparent(request_id), request.headers.get("traceparent")
-    return theirs if ours is None or tracing.trace_id(theirs) == tracing.trace_id(ours) else ours
-
-
-def _count(event: ImageCompleted | ImageFailed, receipt: Receipt) -> None:
-    metrics.CALLBACKS_TAKEN.labels(receipt.status.value, "yes" if receipt.duplicate else "no").inc()
-    if receipt.status is Status.COMPLETED and not receipt.duplicate and isinstance(event, ImageCompleted):
-        metrics.IMAGE_BYTES.labels("callback").observe(event.image_metadata.size)
 
 
 async def _keep(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:

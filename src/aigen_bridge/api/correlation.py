@@ -56,15 +56,18 @@ class CorrelationMiddleware:
         try:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
-            log.info("api.caller_gone", path=scope["path"])
+            log.info("api.client_disconnected", path=scope["path"])
         except Exception as error:
             if started:
                 raise
             await self._on_bug(Request(scope), error)(scope, receive, send_with_id)
 
 
-def adopt(correlation_id: UUID, request: Request) -> None:
-    """Go on under the id of the message when the caller sent none in the header."""
+def adopt(request: Request, correlation_id: UUID, request_id: UUID | None = None) -> None:
+    """Logs and answers under the ids of the message; the correlation id of the header, if one was sent, stays."""
+    if request_id is not None:
+        request.state.request_id = request_id
+        structlog.contextvars.bind_contextvars(request_id=str(request_id))
     if _given(request.scope) is None:
         _current.set(str(correlation_id))
         structlog.contextvars.bind_contextvars(correlation_id=str(correlation_id))

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aigen_bridge.contracts.n8n_failure import N8nFailure
-from aigen_bridge.contracts.problem import Problem
-from aigen_bridge.contracts.resources import BulkReplay, Discard
+from aigen_bridge.contracts.resources import BulkReplay, Discard, NextStep
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
+from aigen_bridge.contracts.wire import Problem
 from aigen_bridge.domain.image import MEDIA_TYPES
 
 REF = "#/components/schemas/{model}"
@@ -147,10 +147,21 @@ def _secure(document: dict[str, Any]) -> None:
                 operation["security"] = [{"HTTPBearer": []}, {"APIKeyHeader": []}]
 
 
+def _use_published_name(document: dict[str, Any], model: type[BaseModel]) -> None:
+    """Names a schema after its title: callers generate code from the name under which it was first published."""
+    schemas, refs = document["components"]["schemas"], REF.format(model=model.__name__)
+    schemas[name(model)] = schemas.pop(model.__name__)
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            if field.get("$ref") == refs:
+                field["$ref"] = REF.format(model=name(model))
+
+
 def complete(document: dict[str, Any]) -> None:
     """Add to the generated document what FastAPI does not know: messages, and what every answer has in common."""
     components, paths = document["components"], document["paths"]
     components["schemas"] |= message_schemas()
+    _use_published_name(document, NextStep)
     _secure(document)
     components["headers"] = {
         header: {"description": words, "schema": schema} for header, (words, schema) in _HEADERS.items()

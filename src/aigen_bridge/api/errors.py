@@ -1,8 +1,7 @@
-"""What can be wrong with a call."""
+"""Errors of a call."""
 
 from datetime import timedelta
 
-from aigen_bridge.contracts.problem import FieldError
 from aigen_bridge.domain.errors import BridgeError
 
 
@@ -12,13 +11,6 @@ class UnauthorizedError(BridgeError):
 
 class ForbiddenError(BridgeError):
     """A good key without the right scope."""
-
-
-class NotJsonError(BridgeError):
-    """The body is not JSON."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("not_json", f"The body is not JSON: {reason}.")
 
 
 class MalformedMultipartError(BridgeError):
@@ -54,32 +46,5 @@ class TooManyCallsError(BridgeError):
     """The client calls more often than allowed. `retry_after` in seconds."""
 
     def __init__(self, client: str, limit: object, retry_after: int) -> None:
-        super().__init__("too_many_calls", f"Client {client!r} may call {limit}, and has.")
+        super().__init__("too_many_calls", f"Rate limit exceeded for client {client!r}: {limit}.")
         self.retry_after = retry_after
-
-
-class UnknownDeadLetterError(BridgeError):
-    """There is no such dead letter, or it is not open any more."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__("dead_letter_unknown", f"No dead letter {name!r} is open.")
-
-
-class NothingToReplayError(BridgeError):
-    """The dead letter reports a failed execution of no known request: there is nothing to take or to send again."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            "nothing_to_replay",
-            f"Dead letter {name} reports a failed execution of no known request, so there is nothing to replay. Look "
-            "at the execution in N8N, then discard the letter.",
-        )
-
-
-class InvalidMessageError(BridgeError):
-    """JSON, but not the message that is expected. `errors` says why, field by field."""
-
-    def __init__(self, what: str, errors: list[FieldError]) -> None:
-        summary = " ".join(f"{e.field}: {e.message}." if e.field else f"It {e.message}." for e in errors)
-        super().__init__("invalid_message", f"{what} is not valid. {summary}")
-        self.errors = errors

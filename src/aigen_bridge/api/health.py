@@ -2,15 +2,15 @@
 
 import asyncio
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field
+from typing_extensions import TypeAliasType
 
 from aigen_bridge.api.describe import problems
-from aigen_bridge.contracts import WireModel
-from aigen_bridge.domain.destination import Destination
+from aigen_bridge.contracts.wire import WireModel
 from aigen_bridge.store.destinations import DestinationState
 from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.readiness import WriteProof
@@ -51,6 +51,9 @@ class DestinationHealth(WireModel):
     held: int = Field(description="outbox entries that wait for it")
 
 
+Destination = TypeAliasType("Destination", Annotated[str, Field(description="a system that the bridge calls")])
+
+
 class Readiness(Health):
     """It can take requests, also while a destination is out."""
 
@@ -75,7 +78,7 @@ async def ready(request: Request) -> Response:
     """The database has the tables of this version, and took a test write at most 2 seconds ago."""
     health: Freshness = request.app.state.health
     _, states = await asyncio.gather(health.proof.get(), health.states.get())
-    ready = Readiness(destinations={state.name: _destination(state) for state in states})
+    ready = Readiness(destinations={state.destination.name: _destination(state) for state in states})
     return Response(ready.model_dump_json(by_alias=True), media_type="application/json")
 
 

@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from aigen_bridge import __version__, metrics
-from aigen_bridge.api.parts import Parts
+from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.metrics.port import may_scrape
 from aigen_bridge.store.fresh import Fresh
@@ -35,7 +35,7 @@ class FreshGauges:
         try:
             return await self._fresh.get()
         except StoreUnavailableError as error:
-            log.warning("metrics.no_gauges", reason=error.reason)
+            log.warning("metrics.gauges_unavailable", reason=error.reason)
             return None
 
     async def close(self) -> None:
@@ -73,7 +73,7 @@ def _from_database(gauges: Gauges) -> Iterator[Metric]:
     is_open = {name: float(name in gauges.open_breakers) for name in gauges.failures}
     yield _gauge("aigen_breaker_open", "1 while a destination counts as out", "destination", is_open)
     yield _gauge("aigen_destination_failures", "Failed calls in a row", "destination", gauges.failures)
-    yield _gauge("aigen_incidents_open", "How often what is going on happened so far", "cause", gauges.incidents)
+    yield _gauge("aigen_incidents_open", "Occurrences per open incident", "cause", gauges.incidents)
     yield GaugeMetricFamily("aigen_requests_kept_seconds", "Age of the oldest request that is kept", value=gauges.kept)
     yield _gauge("aigen_table_bytes", "Space of a table with its indexes", "table", gauges.bytes)
 

@@ -14,15 +14,14 @@ from aigen_bridge.api.auth import MAY_REPORT, Caller, check_signature
 from aigen_bridge.api.body import media_type, read_json
 from aigen_bridge.api.callbacks import body_limits
 from aigen_bridge.api.describe import failure_body, problems
+from aigen_bridge.api.endpoint import Parts, json_answer
 from aigen_bridge.api.multipart import read_parts
-from aigen_bridge.api.parts import Parts
-from aigen_bridge.api.v1.messages import parse_body
 from aigen_bridge.contracts import examples
+from aigen_bridge.contracts.messages import parse_body
 from aigen_bridge.contracts.n8n_failure import TEXT_MAX, N8nFailure, N8nFailureReceipt
-from aigen_bridge.domain.execution import FailedExecution
+from aigen_bridge.domain.dead_letter import EXECUTION_FAILED, N8N_REPORT, UNDELIVERED, RefusedCallback
+from aigen_bridge.domain.execution import FailedExecution, Reported
 from aigen_bridge.pipeline.execution import take_failed_execution, usable_id
-from aigen_bridge.store.executions import Reported
-from aigen_bridge.store.quarantine import EXECUTION_FAILED, FROM_N8N, UNDELIVERED, RefusedCallback
 from aigen_bridge.wiring import ApiParts
 
 router = APIRouter(prefix="/api/v1/ops", tags=["callback"])
@@ -53,10 +52,10 @@ async def take_failure(request: Request, caller: Annotated[Caller, MAY_REPORT], 
     check_signature(caller, request, payload)
     failure = parse_body(payload, N8nFailure)
     if failure.correlation_id:
-        correlation.adopt(failure.correlation_id, request)
+        correlation.adopt(request, failure.correlation_id)
     kept = await _keep(parts, failure, _letter(caller, failure, payload, image))
     answer = N8nFailureReceipt(id=f"callback-{kept.letter}", request_id=kept.request_id)
-    return Response(answer.model_dump_json(by_alias=True), 202, media_type="application/json")
+    return json_answer(answer, 202)
 
 
 async def _keep(parts: ApiParts, failure: N8nFailure, letter: RefusedCallback) -> Reported:
@@ -78,7 +77,13 @@ def _log(letter: RefusedCallback, kept: Reported) -> None:
         metrics.QUARANTINED.labels(letter.error_code).inc()
         log.critical("n8n.failed", dead_letter=f"callback-{kept.letter}", **about)
     else:
-        done = "known" if kept.is_repeat else kept.change.note if kept.change else "not needed any more"
+        done = (
+            "known"
+            if kept.is_repeat
+            else kept.transition.note
+            if kept.transition and kept.transition.note
+            else "not needed any more"
+        )
         log.warning("n8n.execution_failed", report=f"callback-{kept.letter}", done=done, **about)
 
 
@@ -95,7 +100,7 @@ def _letter(caller: Caller, failure: N8nFailure, payload: bytes, image: bytes | 
     origin = {name: text for name, text in _origin(failure).items() if text}
     return RefusedCallback(
         client=caller.name,
-        version=FROM_N8N,
+        version=N8N_REPORT,
         request_id=failure.request_id,
         error_code=EXECUTION_FAILED if result is None else UNDELIVERED,
         error_detail=_story(failure),

@@ -1,4 +1,4 @@
-"""Operations' side: what needs a person, and what a person can do about it."""
+"""Operations' side: dead letters, and requests that are completed by hand."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -9,14 +9,13 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from aigen_bridge.api.auth import MAY_OPERATE, Caller
-from aigen_bridge.api.body import Limits, read_json
-from aigen_bridge.api.cursor import from_cursor, to_cursor
-from aigen_bridge.api.describe import json_body, problems
-from aigen_bridge.api.errors import UnknownDeadLetterError
-from aigen_bridge.api.handling import DeadLetterName, discard_letter, replay_letter
-from aigen_bridge.api.parts import Parts
-from aigen_bridge.api.v1.messages import parse_body
-from aigen_bridge.contracts.moment import Moment
+from aigen_bridge.api.body import Limits, media_type, read_json, read_whole
+from aigen_bridge.api.callbacks import body_limits
+from aigen_bridge.api.describe import image_body, json_body, problems
+from aigen_bridge.api.endpoint import Parts, json_answer
+from aigen_bridge.api.errors import UnsupportedMediaTypeError
+from aigen_bridge.api.v1.requests import RequestId
+from aigen_bridge.contracts.messages import parse_body
 from aigen_bridge.contracts.resources import (
     BulkReplay,
     BulkReplayed,
@@ -25,16 +24,20 @@ from aigen_bridge.contracts.resources import (
     DeadLetterPage,
     DeadLetterResource,
     Discard,
+    RequestResource,
 )
-from aigen_bridge.domain.errors import storable
-from aigen_bridge.pipeline.replay import BULK_MAX, replay_all
-from aigen_bridge.store.dead_letters import DeadLetter, DeadLetterFilter
-from aigen_bridge.store.operations import Deed
+from aigen_bridge.contracts.views import dead_letter_page, from_cursor, resource
+from aigen_bridge.contracts.wire import Rfc3339DateTime
+from aigen_bridge.domain.dead_letter import DeadLetterFilter, DeadLetterName, OperatorAction
+from aigen_bridge.domain.errors import UnknownDeadLetterError, storable
+from aigen_bridge.domain.image import MEDIA_TYPES
 
 BODY_LIMITS = Limits(max_bytes=16 * 2**10, timeout=timedelta(seconds=30))
 EVENING = {"kind": "dispatch", "since": "2026-01-31T18:00:00Z", "until": "2026-01-31T23:00:00Z", "maxPerSecond": 5}
 
 M = TypeVar("M", bound=BaseModel)
+
+ACCEPTED_IMAGES = (*MEDIA_TYPES.values(), "application/octet-stream")
 
 router = APIRouter(prefix="/api/v1/ops", tags=["operations"])
 
@@ -52,8 +55,8 @@ Name = Annotated[str, Path(alias="id", pattern=DeadLetterName.PATTERN, descripti
 async def list_dead_letters(
     parts: Parts,
     kind: Annotated[DeadLetterKind | None, Query()] = None,
-    since: Annotated[Moment | None, Query(description="at or after")] = None,
-    until: Annotated[Moment | None, Query(description="before")] = None,
+    since: Annotated[Rfc3339DateTime | None, Query(description="at or after")] = None,
+    until: Annotated[Rfc3339DateTime | None, Query(description="before")] = None,
     error_code: Annotated[str | None, Query(alias="errorCode", max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
@@ -61,10 +64,7 @@ async def list_dead_letters(
     """Outbox entries that were given up, callbacks that could not be used, and what N8N could not deliver."""
     code = storable(error_code) if error_code else None
     wanted = DeadLetterFilter(kind, since, until, code, from_cursor(cursor))
-    found = await parts.dead_letters.page(wanted, limit + 1)
-    last = found[limit - 1] if len(found) > limit else None
-    items = [DeadLetterResource(**asdict(letter)) for letter in found[:limit]]
-    return _json(DeadLetterPage(items=items, next_cursor=to_cursor(last.at, last.id) if last else None))
+    return json_answer(dead_letter_page(await parts.dead_letters.page(wanted, limit + 1), limit))
 
 
 @router.get(
@@ -79,65 +79,74 @@ async def read_dead_letter(name: Name, parts: Parts) -> Response:
     letter = await parts.dead_letters.get(name)
     if letter is None:
         raise UnknownDeadLetterError(name)
-    return _json(DeadLetterResource(**asdict(letter)))
+    return json_answer(DeadLetterResource(**asdict(letter)))
 
 
 @router.post(
     "/dead-letters/replay",
-    summary="Put many back",
+    summary="Replay dead letters",
     response_model=BulkReplayed,
     responses=problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
     openapi_extra=json_body({"an evening without N8N": {"value": EVENING}}, BulkReplay),
 )
 async def replay_many(request: Request, caller: Operator, parts: Parts) -> Response:
-    """All that the filter lets through, oldest first, due at most `maxPerSecond` in a second. `dryRun` only tells."""
+    """Replays all that match, the oldest first, due at most `maxPerSecond` in a second. `dryRun` changes nothing."""
     body = await _read(request, BulkReplay)
     wanted = DeadLetterFilter(body.kind, body.since, body.until, body.error_code)
-    found = await parts.dead_letters.page(wanted, BULK_MAX + 1)
-    letters = found[:BULK_MAX][::-1]  # the oldest first
-    told = BulkReplayed(dry_run=body.dry_run, matched=len(letters), more=len(found) > BULK_MAX, replayed=[], failed={})
-    if body.dry_run:
-        return _json(told.model_copy(update={"replayed": [letter.id for letter in letters]}))
-
-    async def replay(letter: DeadLetter, delay: timedelta) -> None:
-        await replay_letter(request, parts, DeadLetterName.read(letter.id), Deed(caller.name), delay=delay)
-
-    done = await replay_all(letters, replay, per_second=body.max_per_second)
-    return _json(told.model_copy(update={"replayed": done.replayed, "failed": done.failed}))
+    action = OperatorAction(caller.name)
+    result = await parts.replays.replay_all(wanted, action, per_second=body.max_per_second, dry_run=body.dry_run)
+    return json_answer(BulkReplayed(dry_run=body.dry_run, **asdict(result)))
 
 
 @router.post(
     "/dead-letters/{id}/replay",
-    summary="Put one back",
+    summary="Replay a dead letter",
     response_model=DeadLetterHandled,
     responses=problems(400, 401, 403, 404, 409, 422, 429, 503),
 )
-async def replay_one(request: Request, name: Name, caller: Operator, parts: Parts) -> Response:
-    """An entry is owed again with all its tries; a callback is taken as if it came now.
+async def replay_one(name: Name, caller: Operator, parts: Parts) -> Response:
+    """An entry is enqueued again with all its attempts; a callback is taken as if it came now.
 
     When a callback fails again, the answer says why and it stays where it is.
     """
-    request_id, status = await replay_letter(request, parts, DeadLetterName.read(name), Deed(caller.name))
-    return _json(DeadLetterHandled(id=name, action="replayed", request_id=request_id, status=status))
+    handled = await parts.replays.replay(DeadLetterName.parse(name), OperatorAction(caller.name))
+    return json_answer(
+        DeadLetterHandled(id=name, action="replayed", request_id=handled.request_id, status=handled.status)
+    )
 
 
 @router.post(
     "/dead-letters/{id}/discard",
-    summary="Say that nothing needs to be done",
+    summary="Discard a dead letter",
     response_model=DeadLetterHandled,
     responses=problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 503),
-    openapi_extra=json_body({"not ours": {"value": {"reason": "A test of the workflow."}}}, Discard),
+    openapi_extra=json_body({"not needed": {"value": {"reason": "A test of the workflow."}}}, Discard),
 )
 async def discard_one(request: Request, name: Name, caller: Operator, parts: Parts) -> Response:
-    """It leaves the list; the reason and who gave it are kept."""
+    """Removes it from the list; the reason and the client are recorded."""
     body = await _read(request, Discard)
-    request_id = await discard_letter(parts, DeadLetterName.read(name), Deed(caller.name, body.reason))
-    return _json(DeadLetterHandled(id=name, action="discarded", request_id=request_id))
+    handled = await parts.replays.discard(DeadLetterName.parse(name), OperatorAction(caller.name, body.reason))
+    return json_answer(DeadLetterHandled(id=name, action="discarded", request_id=handled.request_id))
+
+
+@router.post(
+    "/requests/{requestId}/complete",
+    summary="Complete a request by hand",
+    response_model=RequestResource,
+    responses=problems(401, 403, 404, 408, 409, 413, 415, 422, 429, 503),
+    openapi_extra=image_body(),
+)
+async def complete_request(request: Request, request_id: RequestId, caller: Operator, parts: Parts) -> Response:
+    """The body is the image file. It is checked, stored and delivered to Odoo as if N8N had reported it.
+
+    Possible until the request has ended, and after a failure of the bridge.
+    """
+    if (found := media_type(request)) not in ACCEPTED_IMAGES:
+        raise UnsupportedMediaTypeError(found, "an image: " + ", ".join(ACCEPTED_IMAGES))
+    content = await read_whole(request, body_limits(parts))
+    image = await parts.examine.check.as_found(content)
+    return json_answer(resource(await parts.replays.complete(request_id, image, OperatorAction(caller.name))))
 
 
 async def _read(request: Request, model: type[M]) -> M:
     return parse_body(bytes(await read_json(request, BODY_LIMITS)), model)
-
-
-def _json(body: BaseModel) -> Response:
-    return Response(body.model_dump_json(by_alias=True), media_type="application/json")

@@ -19,24 +19,22 @@ from aigen_bridge.api.errors import (
     BodyTooLargeError,
     BodyTooSlowError,
     ForbiddenError,
-    InvalidMessageError,
     MalformedMultipartError,
-    NothingToReplayError,
-    NotJsonError,
     TooManyCallsError,
     UnauthorizedError,
-    UnknownDeadLetterError,
     UnsupportedMediaTypeError,
 )
-from aigen_bridge.contracts.problem import FieldError, Problem
-from aigen_bridge.contracts.refusal import parameter_errors
+from aigen_bridge.contracts.refusal import InvalidMessageError, NotJsonError, parameter_errors
+from aigen_bridge.contracts.wire import FieldError, Problem
 from aigen_bridge.domain.errors import (
     BridgeError,
     ContradictionError,
     ImageMissingError,
     ImagePurgedError,
     ImageRejectedError,
+    NothingToReplayError,
     StoreUnavailableError,
+    UnknownDeadLetterError,
     UnknownRequestError,
     UnreadableRequestError,
 )
@@ -92,6 +90,14 @@ KINDS: Mapping[type[BridgeError], Kind] = {
 }
 
 
+UNEXPECTED = Kind(500, "Internal error", "Try again; if it stays, tell operations the correlationId.")
+
+
+def kind_of(error: BridgeError) -> Kind:
+    """The row of `KINDS` for an error: that of the nearest class."""
+    return next((KINDS[base] for base in type(error).__mro__ if base in KINDS), UNEXPECTED)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application a problem document."""
     app.add_exception_handler(BridgeError, _on_bridge_error)
@@ -101,7 +107,7 @@ def install(app: FastAPI) -> None:
 
 async def _on_bridge_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BridgeError)  # noqa: S101 - registered for it
-    kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
+    kind = kind_of(error)
     headers = _headers(error)
     reason = {"reason": error.reason} if isinstance(error, StoreUnavailableError) else {}
     detail = error.detail[:500]
@@ -149,8 +155,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 def on_bug(request: Request, error: Exception) -> Response:
     """The answer for an error that nobody expected; the log has its traceback."""
     log.error("api.bug", path=request.url.path, exc_info=error)
-    kind = Kind(500, "Internal error", "Try again; if it stays, tell operations the correlationId.")
-    return answer(request, kind, code="internal", detail="Something unexpected went wrong on our side.")
+    return answer(request, UNEXPECTED, code="internal", detail="Something unexpected went wrong on our side.")
 
 
 def answer(

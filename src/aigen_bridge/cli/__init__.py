@@ -3,7 +3,7 @@
 import typer
 
 from aigen_bridge.cli import dead_letters, doctor, keys, purge, requests, run, show
-from aigen_bridge.cli.common import fail
+from aigen_bridge.cli.terminal import fail
 from aigen_bridge.domain.errors import BridgeError, UnsuitableDatabaseError
 from aigen_bridge.embedded import EmbeddedPostgresMissingError
 from aigen_bridge.settings import WrongSettingsError
@@ -36,6 +36,8 @@ def main() -> None:
     except UnsuitableDatabaseError as error:
         fail(error.detail, error.advice)
     except BridgeError as error:
-        fail(error.detail)
+        from aigen_bridge.api.problems import kind_of
+
+        fail(error.detail, kind_of(error).action)
     except OSError as error:
         fail(str(error))

@@ -1,22 +1,29 @@
-"""`aigen-bridge dead-letters`: what needs a person, and what a person can do about it."""
+"""`aigen-bridge dead-letters`: list, show, replay and discard what needs an operator."""
 
 import asyncio
-import json
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from aigen_bridge.cli.common import fail, say
-from aigen_bridge.cli.operate import DEAD_LETTERS, Api, local_api
+from aigen_bridge.cli.operate import operating
 from aigen_bridge.cli.story import show_story
-from aigen_bridge.cli.times import moment
+from aigen_bridge.cli.terminal import fail, person, say, say_json
+from aigen_bridge.cli.times import parse_time
+from aigen_bridge.contracts.resources import REASON_MAX, DeadLetterPage
+from aigen_bridge.domain.dead_letter import CALLBACK, KINDS, N8N, DeadLetterFilter, DeadLetterName, OperatorAction
+from aigen_bridge.domain.errors import UnknownDeadLetterError, storable
 
-app = typer.Typer(help="What needs a person: list, show, replay, discard.", no_args_is_help=True)
+DEAD_LETTERS = "/api/v1/ops/dead-letters"
+
+app = typer.Typer(help="What needs an operator: list, show, replay, discard.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Its id, such as entry-7 or callback-7.")]
-Kind = Annotated[str | None, typer.Option(help="dispatch, fetch, deliver, alert, callback or n8n.")]
+KindName = StrEnum("KindName", {kind.upper(): kind for kind in KINDS})  # type: ignore[misc]
+
+Kind = Annotated[KindName | None, typer.Option(help="Of this kind only.")]
 Since = Annotated[str | None, typer.Option(help="Dead since: 2h, 3d, or an ISO 8601 time.")]
 Until = Annotated[str | None, typer.Option(help="Dead before: 2h, 3d, or an ISO 8601 time.")]
 Code = Annotated[str | None, typer.Option(help="With this error code, such as http_403.")]
@@ -31,45 +38,49 @@ def list_letters(
     limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """List them, newest first."""
+    """List dead letters, newest first."""
+    wanted = DeadLetterFilter(kind, parse_time(since), parse_time(until), error_code)
 
     async def run() -> None:
-        async with local_api() as api:
-            query = {"kind": kind, "since": moment(since), "until": moment(until), "errorCode": error_code}
-            page = await api.get(DEAD_LETTERS, limit=limit, **query)
+        from aigen_bridge.contracts.views import dead_letter_page
+
+        async with operating() as parts:
+            page = dead_letter_page(await parts.dead_letters.page(wanted, limit + 1), limit)
         if as_json:
-            say(json.dumps(page, indent=2))
+            say_json(page)
         else:
             _print_list(page)
 
     asyncio.run(run())
 
 
-def _print_list(page: dict[str, Any]) -> None:
-    if not page["items"]:
-        say("No dead letters: nothing needs a person.")
+def _print_list(page: DeadLetterPage) -> None:
+    if not page.items:
+        say("No dead letters: nothing needs an operator.")
         return
     table = Table("id", "since", "kind", "times", "error", "request", "detail")
-    for letter in page["items"]:
-        request = (letter["requestId"] or "")[:8]
-        row = (letter["id"], letter["at"][:19], letter["kind"], str(letter["times"]), letter["errorCode"], request)
-        table.add_row(*row, letter["detail"][:80])
+    for letter in page.items:
+        request = str(letter.request_id or "")[:8]
+        since = f"{letter.at:%Y-%m-%dT%H:%M:%S}"
+        table.add_row(letter.id, since, letter.kind, str(letter.times), letter.error_code, request, letter.detail[:80])
     Console().print(table)
-    if page["nextCursor"]:
+    if page.next_cursor:
         say("There are more: raise --limit, or filter.")
 
 
 @app.command()
 def show(name: Name) -> None:
-    """Show one: what failed last, the request's story, and how to act on it."""
+    """Show a dead letter: what failed last, the history of its request, and how to act on it."""
 
     async def run() -> None:
-        async with local_api() as api:
-            letter = await api.get(f"{DEAD_LETTERS}/{name}")
-            say(f"{letter['id']}: {letter['kind']} failed {letter['times']} times, dead since {letter['at']}")
-            say(f"{letter['errorCode']}: {letter['detail']}\n")
-            if letter["requestId"] and letter["kind"] not in {"callback", "n8n"}:
-                await show_story(api, letter["requestId"])
+        async with operating() as parts:
+            letter = await parts.dead_letters.get(name)
+            if letter is None:
+                raise UnknownDeadLetterError(name[:100])
+            say(f"{letter.id}: {letter.kind} failed {letter.times} times, dead since {letter.at.isoformat()}")
+            say(f"{letter.error_code}: {letter.detail}\n")
+            if letter.request_id and letter.kind not in {CALLBACK, N8N}:
+                await show_story(parts, letter.request_id)
         say(_how_to_act(name))
 
     asyncio.run(run())
@@ -79,10 +90,10 @@ def _how_to_act(name: str) -> str:
     path = f'"$BRIDGE{DEAD_LETTERS}/{name}'
     return "\n".join(
         [
-            "Put it back:",
+            "Replay it:",
             f"  aigen-bridge dead-letters replay {name}",
             f'  curl -X POST {path}/replay" -H "X-API-Key: $OPS_KEY"',
-            "Or say that nothing needs to be done:",
+            "Or discard it, if nothing needs to be done:",
             f"  aigen-bridge dead-letters discard {name} --reason '…'",
         ]
     )
@@ -91,58 +102,61 @@ def _how_to_act(name: str) -> str:
 @app.command()
 def replay(
     name: Annotated[str | None, typer.Argument(help="Its id; or use --all.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All that the filters let through.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All that match the filters.")] = False,
     kind: Kind = None,
     since: Since = None,
     until: Until = None,
     error_code: Code = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be put back.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be replayed.")] = False,
     max_per_second: Annotated[float, typer.Option(help="They become due at this rate.", min=0.01, max=1000)] = 10,
 ) -> None:
-    """Put one back, or all that the filters let through."""
+    """Replay one dead letter, or all that match the filters."""
     if (name is None) == (not every):
         raise typer.BadParameter("give one id, or --all")
-    wanted = {"kind": kind, "since": moment(since), "until": moment(until), "errorCode": error_code}
-    body = {key: value for key, value in wanted.items() if value is not None}
-
-    async def run() -> None:
-        async with local_api() as api:
-            if name is not None:
-                await _replay_one(api, name, dry_run=dry_run)
-            else:
-                await _replay_all(api, body | {"dryRun": dry_run, "maxPerSecond": max_per_second})
-
-    asyncio.run(run())
+    wanted = DeadLetterFilter(kind, parse_time(since), parse_time(until), error_code)
+    if name is not None:
+        asyncio.run(_replay_one(name, dry_run=dry_run))
+    else:
+        asyncio.run(_replay_all(wanted, per_second=max_per_second, dry_run=dry_run))
 
 
-async def _replay_one(api: Api, name: str, *, dry_run: bool) -> None:
-    if dry_run:
-        letter = await api.get(f"{DEAD_LETTERS}/{name}")
-        of = f" of request {letter['requestId']}" if letter["requestId"] else ""
-        say(f"Would put back {name}: {letter['kind']}{of}.")
-        return
-    done = await api.post(f"{DEAD_LETTERS}/{name}/replay")
-    state = f"; request {done['requestId']} is {done['status']}" if done["requestId"] else ""
-    say(f"{name} is put back{state}.")
+async def _replay_one(name: str, *, dry_run: bool) -> None:
+    async with operating() as parts:
+        if dry_run:
+            letter = await parts.dead_letters.get(name)
+            if letter is None:
+                raise UnknownDeadLetterError(name[:100])
+            of = f" of request {letter.request_id}" if letter.request_id else ""
+            say(f"Would replay {name}: {letter.kind}{of}.")
+            return
+        handled = await parts.replays.replay(DeadLetterName.parse(name), OperatorAction(person()))
+    state = f"; request {handled.request_id} is {handled.status}" if handled.request_id else ""
+    say(f"{name} is replayed{state}.")
 
 
-async def _replay_all(api: Api, body: dict[str, Any]) -> None:
-    done = await api.post(f"{DEAD_LETTERS}/replay", body)
-    verb = "Would put back" if done["dryRun"] else "Put back"
-    say(f"{verb} {len(done['replayed'])} of {done['matched']}: {', '.join(done['replayed']) or 'none'}")
-    if done["more"]:
+async def _replay_all(wanted: DeadLetterFilter, *, per_second: float, dry_run: bool) -> None:
+    async with operating() as parts:
+        action = OperatorAction(person())
+        done = await parts.replays.replay_all(wanted, action, per_second=per_second, dry_run=dry_run)
+    verb = "Would replay" if dry_run else "Replayed"
+    say(f"{verb} {len(done.replayed)} of {done.matched}: {', '.join(done.replayed) or 'none'}")
+    if done.more:
         say("There are more: run it again.")
-    if done["failed"]:
-        fail(*(f"{name}: {reason}" for name, reason in done["failed"].items()))
+    if done.failed:
+        fail(*(f"{name}: {reason}" for name, reason in done.failed.items()))
 
 
 @app.command()
-def discard(name: Name, reason: Annotated[str, typer.Option(help="Why nothing needs to be done; it is kept.")]) -> None:
-    """Take one off the list for good."""
+def discard(
+    name: Name, reason: Annotated[str, typer.Option(help="Why nothing needs to be done; it is recorded.")]
+) -> None:
+    """Discard a dead letter for good."""
+    if not 0 < len(reason) <= REASON_MAX:
+        raise typer.BadParameter(f"must have 1 to {REASON_MAX} characters", param_hint="--reason")
 
     async def run() -> None:
-        async with local_api() as api:
-            await api.post(f"{DEAD_LETTERS}/{name}/discard", {"reason": reason})
+        async with operating() as parts:
+            await parts.replays.discard(DeadLetterName.parse(name), OperatorAction(person(), storable(reason)))
         say(f"{name} is discarded.")
 
     asyncio.run(run())

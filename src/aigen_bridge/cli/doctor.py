@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aigen_bridge import logs
-from aigen_bridge.cli.common import say
+from aigen_bridge.cli.terminal import say
 from aigen_bridge.doctor.finding import Finding, Mark
 
 app = typer.Typer()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aigen_bridge.cli.common import say
+from aigen_bridge.cli.terminal import say
 from aigen_bridge.domain.signature import new_secret, secret_bytes
 from aigen_bridge.settings import Scope
 

@@ -1,11 +1,20 @@
-"""`aigen-bridge purge`: remove what was kept long enough, without waiting for a worker to do it."""
+"""`aigen-bridge purge`: delete what is past its retention, without waiting for a worker."""
 
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from aigen_bridge import logs
-from aigen_bridge.cli.common import until_stopped
+from aigen_bridge.cli.running import until_stopped
+from aigen_bridge.cli.terminal import person, say
+from aigen_bridge.cli.times import span
+from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.settings import PurgeSettings, load
 
 app = typer.Typer()
@@ -13,11 +22,39 @@ app = typer.Typer()
 
 @app.command()
 def purge(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
 ) -> None:
-    """Remove what was kept long enough (AIGEN_RETENTION__…); never what is still owed to anybody."""
-    from aigen_bridge.cli.purging import run
-
+    """Delete what is past its retention (AIGEN_RETENTION__…); never what still has pending work."""
     settings = load(PurgeSettings)
     logs.configure("ERROR", settings.log.format)
-    until_stopped(lambda stop: run(settings, stop, dry_run=dry_run))
+    until_stopped(lambda stop: _run(settings, stop, dry_run=dry_run))
+
+
+async def _run(settings: PurgeSettings, stop: asyncio.Event, *, dry_run: bool) -> None:
+    from aigen_bridge.wiring import open_retention
+    from aigen_bridge.worker.purge import periods
+    from aigen_bridge.worker.purge import purge as delete
+
+    asked = dict(periods(settings.retention))
+    async with open_retention(settings) as retention:
+        if dry_run:
+            counted = {name: await retention.count(name, period) for name, period in asked.items() if period}
+            _print("would go", counted, asked)
+            say("Nothing was changed.")
+            return
+        # Recorded first: a purge that is killed was done by somebody, too.
+        note = ", ".join(f"{name} {span(period) if period else 'forever'}" for name, period in asked.items())
+        await retention.record(OperatorAction(person(), note))
+        _print("removed", await delete(retention, settings.retention, stop), asked)
+        if stop.is_set():
+            say("Stopped between two batches; run it again for the rest.")
+
+
+def _print(done: str, rows: Mapping[RetentionClass, int], periods: Mapping[RetentionClass, timedelta | None]) -> None:
+    table = Table("what", "kept for", done, "setting")
+    for name, period in periods.items():
+        setting = f"AIGEN_RETENTION__{name.value.upper()}"
+        table.add_row(
+            name.value, span(period) if period else "forever", str(rows.get(name, 0)) if period else "-", setting
+        )
+    Console().print(table)

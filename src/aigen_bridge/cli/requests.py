@@ -1,30 +1,31 @@
-"""`aigen-bridge requests`: find requests, and read one's whole story."""
+"""`aigen-bridge requests`: find requests, and read the history of one."""
 
 import asyncio
-import json
-from typing import Annotated, Any
+from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from aigen_bridge.cli.common import say
-from aigen_bridge.cli.operate import REQUESTS, local_api
+from aigen_bridge.cli.operate import operating
 from aigen_bridge.cli.story import ago, show_story, status_text
-from aigen_bridge.cli.times import moment
+from aigen_bridge.cli.terminal import say, say_json
+from aigen_bridge.cli.times import parse_time
+from aigen_bridge.contracts.resources import RequestPage
 from aigen_bridge.domain.request import Status
 
 app = typer.Typer(help="Requests: list them, show one.", no_args_is_help=True)
 
 
 @app.command()
-def show(request_id: Annotated[str, typer.Argument(help="The requestId.")]) -> None:
-    """Show how a request stands, everything that happened to it, and what comes next."""
+def show(request_id: Annotated[UUID, typer.Argument(help="The requestId.")]) -> None:
+    """Show the state of a request, its history and its next step."""
 
     async def run() -> None:
-        async with local_api() as api:
-            await show_story(api, request_id)
+        async with operating() as parts:
+            await show_story(parts, request_id)
 
     asyncio.run(run())
 
@@ -38,37 +39,38 @@ def list_requests(
     limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """List them, newest first."""
+    """List requests, newest first."""
     if failed and status not in {None, Status.FAILED}:
         raise typer.BadParameter("--failed and another --status exclude each other")
-    query = {
-        "status": Status.FAILED.value if failed else status and status.value,
-        "createdAfter": moment(since),
-        "createdBefore": moment(until),
-    }
+    created = parse_time(since), parse_time(until)
 
     async def run() -> None:
-        async with local_api() as api:
-            page = await api.get(REQUESTS, limit=limit, **query)
+        from aigen_bridge.contracts.views import request_page
+        from aigen_bridge.store.requests import RequestFilter
+
+        async with operating() as parts:
+            found = await parts.requests.page(RequestFilter(Status.FAILED if failed else status, *created), limit)
+            holds = await parts.destinations.held([request.request_id for request in found.items])
+            page = request_page(found.items, holds, found.end)
         if as_json:
-            say(json.dumps(page, indent=2))
+            say_json(page)
         else:
             _print(page)
 
     asyncio.run(run())
 
 
-def _print(page: dict[str, Any]) -> None:
-    if not page["items"]:
+def _print(page: RequestPage) -> None:
+    if not page.items:
         say("No such requests.")
         return
     table = Table("asked", "request", "status", "Odoo knows", "error")
     table.columns[1].no_wrap = True  # to be copied
-    for request in page["items"]:
-        error = ": ".join(text for text in (request["errorCode"], request["errorMessage"]) if text)
-        knows = "yes" if request["deliveredAt"] else "no"
-        asked = ago(request["createdAt"])
-        table.add_row(asked, request["requestId"], status_text(request["status"]), knows, escape(error[:120]))
+    for request in page.items:
+        error = ": ".join(text for text in (request.error_code, request.error_message) if text)
+        knows = "yes" if request.delivered_at else "no"
+        asked = ago(request.created_at)
+        table.add_row(asked, str(request.request_id), status_text(request.status), knows, escape(error[:120]))
     Console(highlight=False).print(table)
-    if page["nextCursor"]:
+    if page.next_cursor:
         say("There are more: raise --limit, or filter.")

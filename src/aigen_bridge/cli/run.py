@@ -10,7 +10,7 @@ import typer
 import uvicorn
 
 from aigen_bridge import tracing
-from aigen_bridge.cli.common import (
+from aigen_bridge.cli.running import (
     HOME,
     Home,
     Host,
@@ -18,9 +18,9 @@ from aigen_bridge.cli.common import (
     check_database,
     complete_settings,
     configure_logs,
-    say,
     until_stopped,
 )
+from aigen_bridge.cli.terminal import say
 from aigen_bridge.metrics import shared_between_processes
 from aigen_bridge.metrics.port import metrics_port
 from aigen_bridge.settings import Settings, TlsSettings, load
@@ -86,7 +86,7 @@ def _tls(tls: TlsSettings) -> dict[str, Any]:
 def worker() -> None:
     """The worker: sends requests to N8N and results to Odoo. Start as many as you like."""
     from aigen_bridge import memory
-    from aigen_bridge.worker import run_worker
+    from aigen_bridge.worker.run import run_worker
 
     settings = complete_settings()
     check_database(settings)

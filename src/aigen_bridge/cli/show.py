@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from aigen_bridge import __version__, logs
-from aigen_bridge.cli.common import HOME, Home, fail, say, until_stopped
+from aigen_bridge.cli.running import HOME, Home, until_stopped
+from aigen_bridge.cli.terminal import fail, say
 
 app = typer.Typer()
 

@@ -1,29 +1,43 @@
-"""One request, told to a person: how it stands, what happened, what comes next, and where to see more."""
+"""One request for a person: its state, history and next step, and where to see more."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from aigen_bridge.cli.operate import REQUESTS, Api
+from aigen_bridge.contracts.resources import NextStep, RequestResource, StateChange, Timeline
+from aigen_bridge.domain.errors import UnknownRequestError
+
+if TYPE_CHECKING:
+    from aigen_bridge.wiring import ApiParts
 
 STATUS_COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow"}
 OUTCOME_COLOURS = {"done": "green", "retry": "yellow", "held": "yellow", "lost": "magenta", "dead": "red"}
 
 
-async def show_story(api: Api, request_id: str) -> None:
-    """Print it."""
-    request = await api.get(f"{REQUESTS}/{request_id}")
-    timeline = await api.get(f"{REQUESTS}/{request_id}/timeline")
+async def show_story(parts: "ApiParts", request_id: UUID) -> None:
+    """Prints it. Raises `UnknownRequestError`."""
+    from aigen_bridge.contracts.views import resource, timeline
+
+    found = await parts.requests.get(request_id)
+    if found is None:
+        raise UnknownRequestError(request_id)
+    holds = await parts.destinations.held([request_id])
+    entries, pending = await parts.timelines.read(request_id), await parts.timelines.pending_work(request_id)
+    _print_story(resource(found, holds.get(request_id)), timeline(found, entries, pending), parts.settings.public_url)
+
+
+def _print_story(request: RequestResource, timeline: Timeline, url: str) -> None:
     console = Console(highlight=False)
     _print_state(console, request)
-    console.print(f"  next         {_ahead(timeline['next'])}", markup=False)
-    console.print(_table(request, timeline["entries"]))
-    if purged := timeline["attemptsPurgedAt"]:
-        console.print(f"  Attempts before {purged} are no longer kept.")
-    _print_ways(console, request, api.url)
+    console.print(f"  next         {_next(timeline.next)}", markup=False)
+    console.print(_table(request, timeline))
+    if timeline.attempts_purged_at:
+        console.print(f"  Attempts before {timeline.attempts_purged_at.isoformat()} are no longer kept.")
+    _print_ways(console, request, url)
 
 
 def status_text(status: str) -> str:
@@ -31,9 +45,9 @@ def status_text(status: str) -> str:
     return f"[bold {STATUS_COLOURS.get(status, 'cyan')}]{status}[/]"
 
 
-def ago(moment: str) -> str:
+def ago(at: datetime) -> str:
     """`3 minutes ago`, `in 20 seconds`."""
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    seconds = (datetime.now(UTC) - at).total_seconds()
     return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
 
 
@@ -45,61 +59,63 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
-def _print_state(console: Console, request: dict[str, Any]) -> None:
-    console.print(f"Request {request['requestId']}: {status_text(request['status'])}, version {request['version']}")
-    console.print(f"  asked        {request['createdAt']} ({ago(request['createdAt'])}), {request['resolution']}")
-    console.print(f"  correlation  {request['correlationId']}")
-    if request["errorMessage"]:
-        console.print(
-            f"  error        [red]{escape(request['errorCode'] or '-')}[/]: {escape(request['errorMessage'])}"
-        )
-    if image := request["image"]:
-        console.print(f"  image        {image['format']}, {image['width']}x{image['height']}, {image['size']} bytes")
+def _print_state(console: Console, request: RequestResource) -> None:
+    console.print(f"Request {request.request_id}: {status_text(request.status)}, version {request.version}")
+    console.print(f"  asked        {_at(request.created_at)} ({ago(request.created_at)}), {request.resolution}")
+    console.print(f"  correlation  {request.correlation_id}")
+    if request.error_message:
+        console.print(f"  error        [red]{escape(request.error_code or '-')}[/]: {escape(request.error_message)}")
+    if image := request.image:
+        console.print(f"  image        {image.format}, {image.width}x{image.height}, {image.size} bytes")
     console.print(f"  took         {_parts(request)}")
-    told = request["deliveredAt"]
-    console.print(f"  Odoo         knew at {told}" if told else "  Odoo         does not know this version yet")
+    told = request.delivered_at
+    console.print(f"  Odoo         knew at {_at(told)}" if told else "  Odoo         does not know this version yet")
 
 
-def _parts(request: dict[str, Any]) -> str:
-    """The way so far: each part that is over, and the whole."""
-    names = ("createdAt", "dispatchedAt", "completedAt", "deliveredAt")
-    at = {name: datetime.fromisoformat(request[name]) for name in names if request[name]}
+def _at(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def _parts(request: RequestResource) -> str:
+    """The duration so far: each finished part, and the whole."""
+    times = (request.created_at, request.dispatched_at, request.completed_at, request.delivered_at)
     parts = [
-        f"{span((at[until] - at[since]).total_seconds())} {words}"
-        for since, until, words in zip(names, names[1:], ("to N8N", "at N8N", "to Odoo"), strict=False)
-        if since in at and until in at
+        f"{span((until - since).total_seconds())} {words}"
+        for since, until, words in zip(times, times[1:], ("to N8N", "at N8N", "to Odoo"), strict=False)
+        if since and until
     ]
-    whole = span((max(at.values()) - at["createdAt"]).total_seconds())
+    whole = span((max(at for at in times if at) - request.created_at).total_seconds())
     return f"{whole}: {', '.join(parts)}" if parts else "nothing is done yet"
 
 
-def _ahead(following: dict[str, Any]) -> str:
-    at = f" ({following['at']}, {ago(following['at'])})" if following["at"] else ""
-    letter = f" aigen-bridge dead-letters show {following['deadLetter']}" if following["deadLetter"] else ""
-    return f"{following['what']}{at}{letter}"
+def _next(step: NextStep) -> str:
+    at = f" ({_at(step.at)}, {ago(step.at)})" if step.at else ""
+    letter = f" aigen-bridge dead-letters show {step.dead_letter}" if step.dead_letter else ""
+    return f"{step.what}{at}{letter}"
 
 
-def _table(request: dict[str, Any], entries: list[dict[str, Any]]) -> Table:
+def _table(request: RequestResource, timeline: Timeline) -> Table:
     table = Table("after", "what", "took", "status", "detail")
-    start = datetime.fromisoformat(request["createdAt"])
-    for entry in entries:
-        after = f"{(datetime.fromisoformat(entry['at']) - start).total_seconds():.3f} s"
-        if entry["kind"] == "state":
-            table.add_row(after, status_text(entry["status"]), "", "", escape(entry["note"] or ""))
+    for entry in timeline.entries:
+        after = f"{(entry.at - request.created_at).total_seconds():.3f} s"
+        if isinstance(entry, StateChange):
+            table.add_row(after, status_text(entry.status), "", "", escape(entry.note or ""))
         else:
-            colour = OUTCOME_COLOURS[entry["outcome"]]
-            what = f"{entry['step']} #{entry['number']} [{colour}]{entry['outcome']}[/]"
-            reason = ": ".join(text for text in (entry["errorCode"], entry["detail"]) if text)
-            table.add_row(after, what, f"{entry['durationMs']:.0f} ms", str(entry["httpStatus"] or ""), escape(reason))
+            colour = OUTCOME_COLOURS[entry.outcome]
+            what = f"{entry.step} #{entry.number} [{colour}]{entry.outcome}[/]"
+            reason = ": ".join(text for text in (entry.error_code, entry.detail) if text)
+            table.add_row(after, what, f"{entry.duration_ms:.0f} ms", str(entry.http_status or ""), escape(reason))
     return table
 
 
-def _print_ways(console: Console, request: dict[str, Any], url: str) -> None:
-    path = f"{url}{REQUESTS}/{request['requestId']}"
+def _print_ways(console: Console, request: RequestResource, url: str) -> None:
+    from aigen_bridge.contracts.views import REQUESTS_PATH
+
+    path = f"{url}{REQUESTS_PATH}/{request.request_id}"
     ways = [f"curl -H \"X-API-Key: $OPS_KEY\" '{path}/timeline'"]
-    if request["image"]:
-        ways.append(f"curl -H \"X-API-Key: $OPS_KEY\" -o image.{request['image']['format']} '{path}/image'")
-    if request["status"] in {"queued", "dispatched", "received"}:
+    if request.image:
+        ways.append(f"curl -H \"X-API-Key: $OPS_KEY\" -o image.{request.image.format} '{path}/image'")
+    if request.status in {"queued", "dispatched", "received"}:
         ways.append(f"curl -H \"X-API-Key: $OPS_KEY\" -X POST '{path}/cancel'")
     for way in [*ways, f"documentation: {url}/docs"]:
         console.print(way, markup=False, soft_wrap=True)  # one line each, to be copied

@@ -1,4 +1,4 @@
-"""How people at the command line write points in time."""
+"""Times and durations as people write and read them at the command line."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -22,19 +22,19 @@ def _counted(number: float, unit: str) -> str:
     return f"{number:g} {unit}{'' if number == 1 else 's'}"
 
 
-def moment(text: str | None) -> str | None:
-    """`90s`, `10m`, `2h`, `3d` (ago), or an ISO 8601 time; as the API takes it."""
+def parse_time(text: str | None) -> datetime | None:
+    """`90s`, `10m`, `2h`, `3d` (ago), or an ISO 8601 time, in UTC."""
     if text is None:
         return None
     try:
-        return _moment(text.strip()).isoformat()
+        return _parse(text.strip())
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither like 2h nor an ISO 8601 time") from None
     except OverflowError:
         raise typer.BadParameter(f"{text!r} is before the year 1 or after the year 9999") from None
 
 
-def _moment(text: str) -> datetime:
+def _parse(text: str) -> datetime:
     if ago := _AGO.match(text):
         return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     at = datetime.fromisoformat(text)

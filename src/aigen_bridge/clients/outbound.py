@@ -4,15 +4,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 from urllib.parse import urlsplit
 
 import structlog
 
 from aigen_bridge import metrics, tracing
 from aigen_bridge.domain.errors import StepError
-
-Destination = Literal["n8n", "odoo", "image"]
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +26,7 @@ class Call:
 
 
 @contextmanager
-def outbound(destination: Destination, method: str, url: str) -> Iterator[Call]:
+def outbound(destination: str, method: str, url: str) -> Iterator[Call]:
     """Tell of the call made inside, with the class of the `StepError` that it raised.
 
     A call that is cancelled, because the worker stops, tells nothing about its destination and is not counted.
@@ -55,7 +52,7 @@ def _where(method: str, url: str) -> dict[str, str]:
     return {"method": method, "host": parts.netloc.rpartition("@")[2], "path": parts.path}
 
 
-def _tell(destination: Destination, call: Call, took: float, error: StepError | None, where: dict[str, str]) -> None:
+def _tell(destination: str, call: Call, took: float, error: StepError | None, where: dict[str, str]) -> None:
     metrics.OUTBOUND_CALLS.labels(destination, "error" if error else "ok", metrics.error_class(error)).inc()
     metrics.OUTBOUND_SECONDS.labels(destination).observe(took)
     facts = {

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from aigen_bridge.contracts import WireModel
+from aigen_bridge.contracts.wire import WireModel
 from aigen_bridge.domain.errors import storable
 
 TEXT_MAX = 2000

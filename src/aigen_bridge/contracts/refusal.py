@@ -1,4 +1,4 @@
-"""Turns a failed validation into words: which field, what was sent, what is allowed."""
+"""Refused messages: which field is wrong, what was sent, what is allowed."""
 
 import json
 from collections.abc import Sequence
@@ -7,12 +7,29 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from aigen_bridge.contracts.problem import FieldError
+from aigen_bridge.contracts.wire import FieldError
+from aigen_bridge.domain.errors import BridgeError
 
 ERRORS_MAX = 20
 """A person mends these first; an answer must not grow with the number of mistakes."""
 _SENT_MAX = 100
 _UNION_TAGS = ("completed", "failed")
+
+
+class NotJsonError(BridgeError):
+    """The body is not JSON."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("not_json", f"The body is not JSON: {reason}.")
+
+
+class InvalidMessageError(BridgeError):
+    """JSON, but not the message that is expected. `errors` says why, field by field."""
+
+    def __init__(self, what: str, errors: list[FieldError]) -> None:
+        summary = " ".join(f"{e.field}: {e.message}." if e.field else f"It {e.message}." for e in errors)
+        super().__init__("invalid_message", f"{what} is not valid. {summary}")
+        self.errors = errors
 
 
 def field_errors(error: ValidationError, *models: type[BaseModel]) -> list[FieldError]:

@@ -6,10 +6,11 @@ from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from aigen_bridge.contracts import WireModel
-from aigen_bridge.contracts.moment import Moment
+from aigen_bridge.contracts.wire import Rfc3339DateTime, WireModel
 from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.request import Status
+
+REASON_MAX = 1000
 
 
 class ImageResource(WireModel):
@@ -93,8 +94,10 @@ class AttemptMade(WireModel):
     detail: str | None = None
 
 
-class Ahead(WireModel):
-    """What happens next with a request."""
+class NextStep(WireModel):
+    """The next step of a request."""
+
+    model_config = ConfigDict(title="Ahead")  # as it was first published
 
     what: str = Field(description="a sentence for people")
     at: datetime | None = Field(None, description="when; of a callback: until when")
@@ -111,7 +114,7 @@ class Timeline(WireModel):
         None, description="attempts that were made before this are no longer kept; state changes always are"
     )
     entries: list[StateChange | AttemptMade]
-    next: Ahead = Field(description="what happens now, and when")
+    next: NextStep = Field(description="what happens now, and when")
 
 
 class CallbackReceipt(WireModel):
@@ -165,7 +168,7 @@ class Discard(WireModel):
     """Why a dead letter needs nothing more."""
 
     reason: Annotated[str, AfterValidator(storable)] = Field(
-        min_length=1, max_length=1000, description="a text of 1 to 1000 characters"
+        min_length=1, max_length=REASON_MAX, description=f"a text of 1 to {REASON_MAX} characters"
     )
 
 
@@ -175,8 +178,8 @@ class BulkReplay(WireModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: DeadLetterKind | None = Field(None, description="a step, `callback`, or `n8n`")
-    since: Moment | None = Field(None, description="dead at or after")
-    until: Moment | None = Field(None, description="dead before")
+    since: Rfc3339DateTime | None = Field(None, description="dead at or after")
+    until: Rfc3339DateTime | None = Field(None, description="dead before")
     error_code: Annotated[str, AfterValidator(storable)] | None = Field(
         None, max_length=200, description="an error code, as the list shows it"
     )

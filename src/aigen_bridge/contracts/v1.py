@@ -19,8 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from aigen_bridge.contracts import WireModel
-from aigen_bridge.contracts.moment import UtcDatetime
+from aigen_bridge.contracts.wire import UtcDatetime, WireModel
 from aigen_bridge.domain.errors import storable
 
 PROMPT_MAX = 4000

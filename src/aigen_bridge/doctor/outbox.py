@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
-from aigen_bridge.store.inspection import Pile
+from aigen_bridge.store.inspection import Backlog
 
 SLOW, STUCK = timedelta(seconds=30), timedelta(minutes=5)
 """An entry that is due is taken within moments by a worker that has a hand free."""
@@ -18,7 +18,7 @@ async def look_at_processes(subject: Subject) -> list[Finding]:
     if running.workers:
         findings = [ok("worker", f"{_count(running.workers, 'worker')} at work.")]
     else:
-        due = sum(pile.number for pile in await subject.inspection.waiting())
+        due = sum(backlog.count for backlog in await subject.inspection.waiting())
         waiting = f"; {_count(due, 'entry')} due" if due else ""
         advice = "Start 'aigen-bridge worker' (or 'up'). A pooler that renames connections hides it from here."
         findings = [wrong("worker", f"No worker is connected{waiting}.", advice)]
@@ -40,23 +40,25 @@ async def look_at_outbox(subject: Subject) -> list[Finding]:
     if subject.inspection is None:
         raise NotLookedAtError
     waiting = await subject.inspection.waiting()
-    findings = [_late(pile) for pile in waiting if pile.oldest >= SLOW]
+    findings = [_late(backlog) for backlog in waiting if backlog.oldest_age >= SLOW]
     overdue = await subject.inspection.overdue()
-    if overdue.number:
-        found = f"{_count(overdue.number, 'request')} past the callback's deadline, for up to {spoken(overdue.oldest)}."
+    if overdue.count:
+        found = (
+            f"{_count(overdue.count, 'request')} past the callback's deadline, for up to {spoken(overdue.oldest_age)}."
+        )
         findings.append(
             wrong("outbox", found, "The workers' sweep should have failed them: start a worker, read its log.")
         )
     if findings:
         return findings
-    due = sum(pile.number for pile in waiting)
+    due = sum(backlog.count for backlog in waiting)
     return [ok("outbox", f"{_count(due, 'entry')} due just now, none waits." if due else "Nothing is due.")]
 
 
-def _late(pile: Pile) -> Finding:
-    found = f"{pile.kind}: {_count(pile.number, 'entry')} due, the oldest for {spoken(pile.oldest)}."
+def _late(backlog: Backlog) -> Finding:
+    found = f"{backlog.kind}: {_count(backlog.count, 'entry')} due, the oldest for {spoken(backlog.oldest_age)}."
     advice = "See that workers run (above) and what their log says; they may be busy with a slow N8N or Odoo."
-    return (wrong if pile.oldest >= STUCK else warning)("outbox", found, advice)
+    return (wrong if backlog.oldest_age >= STUCK else warning)("outbox", found, advice)
 
 
 async def look_at_rows(subject: Subject) -> list[Finding]:
@@ -79,8 +81,8 @@ async def look_at_dead_letters(subject: Subject) -> list[Finding]:
     dead = await subject.inspection.dead()
     if not dead:
         return [ok("dead letters", "None.")]
-    kinds = ", ".join(f"{pile.number} {pile.kind}" for pile in dead)
-    oldest = spoken(max(pile.oldest for pile in dead))
+    kinds = ", ".join(f"{backlog.count} {backlog.kind}" for backlog in dead)
+    oldest = spoken(max(backlog.oldest_age for backlog in dead))
     advice = "'aigen-bridge dead-letters list' shows them; 'replay' puts them back, 'discard' takes them off."
     return [warning("dead letters", f"{kinds}; the oldest since {oldest}.", advice)]
 

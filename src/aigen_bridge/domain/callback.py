@@ -6,7 +6,7 @@ from uuid import UUID
 
 from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.domain.image import StoredImage
-from aigen_bridge.domain.request import AwaitedImage, Change, FailedBy, ImageRequest, Status
+from aigen_bridge.domain.request import AwaitedImage, FailedBy, ImageRequest, Status, VersionedTransition
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ Result = Completed | Available | Failed
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """The result moves the request."""
+    """The result moves the request, if it is still as it was read."""
 
-    change: Change
+    transition: VersionedTransition
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ def _judge_image(request: ImageRequest, result: Completed | Available) -> Take |
     if request.status is Status.CANCELLED:
         return Keep()
     if isinstance(result, Completed):
-        return Take(Change(**_read(request), after=Status.COMPLETED, image=result.image))
-    return Take(Change(**_read(request), after=Status.RECEIVED, awaited=result.awaited))
+        return Take(VersionedTransition(**_read(request), after=Status.COMPLETED, image=result.image))
+    return Take(VersionedTransition(**_read(request), after=Status.RECEIVED, awaited=result.awaited))
 
 
 def _known_sha256(request: ImageRequest) -> str | None:
@@ -111,7 +111,7 @@ def _judge_failed(request: ImageRequest, result: Failed) -> Take | Repeat:
     if request.status in {Status.FAILED, Status.CANCELLED}:
         return Repeat()
     return Take(
-        Change(
+        VersionedTransition(
             **_read(request),
             after=Status.FAILED,
             failed_by=FailedBy.N8N,

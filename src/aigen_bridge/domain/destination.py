@@ -1,71 +1,104 @@
-"""The systems that we call, and when one counts as out: that is one event, however many requests wait for it.
+"""The systems that the bridge calls, and when one counts as away: one event, however many requests wait for it.
 
-Pure: the store keeps a `Condition` for each destination, shared by all workers, and `after` says what it becomes.
+`DESTINATIONS` is the registry: SQL, doctor, metrics, gauges and health derive from it. How to add a destination is
+described in docs/adding-a-step.md.
+
+Everything here is pure. The store keeps a `BreakerState` for each destination, which all workers share; `after` returns
+its next value.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from aigen_bridge.domain.errors import InternalError, TransientError
+from aigen_bridge.domain.incident import Cause
 from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.domain.request import Step
 
-
-class Destination(StrEnum):
-    """A system that one step calls for every request."""
-
-    N8N = "n8n"
-    ODOO = "odoo"
-
-
 TRIES = 4
-"""The first try and the specified three retries."""
-
-DESTINATIONS: Mapping[Step, Destination] = {Step.DISPATCH: Destination.N8N, Step.DELIVER: Destination.ODOO}
+"""The first attempt and the specified three retries."""
+LASTS = timedelta(minutes=1)
+"""After this time, a lasting error is an incident of its own. An ordinary restart of N8N answers 404 for 4 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """How much a destination gets, and when it gets nothing for a while.
+class Destination:
+    """A system that one step calls.
 
-    `failures`: transient failures in a row that open the breaker; one entry that finds the destination away in
-    `TRIES` tries opens it, too. `probe_every`: the pause between tries while it is open. `hold`: an entry older than
-    this is given up. `at_once`: the most calls in flight over all workers (None: no limit). `slow_after`: a call that
-    takes longer halves what is sent at once.
+    `name` is used by settings, metrics and the database, `label` in sentences. `outage` is the incident while its
+    breaker is open; one without has no breaker. `lasting` are the incidents for error codes that its breaker meets for
+    `LASTS`. All these incidents end when the breaker closes; other incidents end after a quiet time.
+    """
+
+    name: str
+    label: str
+    step: Step
+    outage: Cause | None = None
+    lasting: Mapping[str, Cause] = field(default_factory=dict, hash=False)
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """The incidents that end when the breaker closes."""
+        return (*((self.outage,) if self.outage else ()), *self.lasting.values())
+
+
+N8N = Destination("n8n", "N8N", Step.DISPATCH, Cause.N8N_DOWN, {"http_404": Cause.WEBHOOK_NOT_FOUND})
+ODOO = Destination("odoo", "Odoo", Step.DELIVER, Cause.ODOO_DOWN)
+IMAGE_HOSTS = Destination("image", "image hosts", Step.FETCH)
+
+DESTINATIONS: dict[str, Destination] = {destination.name: destination for destination in (N8N, ODOO, IMAGE_HOSTS)}
+"""Every destination, by name."""
+
+
+def with_breaker() -> list[Destination]:
+    """The destinations that have a breaker."""
+    return [destination for destination in DESTINATIONS.values() if destination.outage]
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerConfig:
+    """The limits of the calls to a destination.
+
+    `failures`: transient failures in a row that open the breaker; one entry that finds the destination away in `TRIES`
+    attempts opens it, too. `probe_every`: the pause between attempts while it is open. `hold`: an entry older than this
+    is given up. `concurrency_limit`: the most calls in flight over all workers (None: no limit). `slow_after`: a call
+    that takes longer halves the current limit.
     """
 
     failures: int = 20
     probe_every: timedelta = timedelta(seconds=5)
     hold: timedelta = timedelta(minutes=10)
-    at_once: int | None = None
+    concurrency_limit: int | None = None
     slow_after: timedelta = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """How a destination stands. `allowance`: calls that may be in flight at once, between 1 and `Gate.at_once`."""
+class BreakerState:
+    """The breaker of a destination. `concurrency_limit` adapts between 1 and that of its `BreakerConfig`."""
 
     failures: int
     is_open: bool
-    allowance: float
+    concurrency_limit: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A request waits because the destination of its next step is away: since when, and until when at most."""
+    """A request waits because the destination of its next step is away: since when, and until when at most.
 
-    destination: Destination
+    `destination` is its name.
+    """
+
+    destination: str
     since: datetime
     until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """How a try went, how long it took, and which try of its entry it was (1 is the first).
+    """How an attempt ended, how long it took, and its number at its entry (1 is the first).
 
-    `others_worked`: the destination took something else since this entry's first try.
+    `others_worked`: the destination took something else since this entry's first attempt.
     """
 
     outcome: Outcome
@@ -75,14 +108,14 @@ class Answered:
 
 
 def is_outage(outcome: Outcome) -> bool:
-    """The destination did not do its part. Errors of ours and answers that are final say nothing about it."""
+    """Whether the destination did not do its part. Internal errors and final answers say nothing about it."""
     if not isinstance(outcome, Retry | Dead):
         return False
     return isinstance(outcome.error, TransientError) and not isinstance(outcome.error, InternalError)
 
 
 def found_it_away(tried: Answered) -> bool:
-    """Returns whether an entry found its destination away in its last specified try, or in a later one.
+    """Whether an entry found its destination away in its last specified attempt, or in a later one.
 
     Such an entry is held instead of failed (interface, "What counts as N8N's acknowledgement").
     """
@@ -92,30 +125,30 @@ def found_it_away(tried: Answered) -> bool:
 
 
 def proves_absence(tried: Answered) -> bool:
-    """Returns whether one entry is proof enough that its destination is away, which opens the breaker at once.
+    """Whether one entry is proof enough that its destination is away, which opens the breaker at once.
 
     It is not if others got through: then the cause lies with this entry, for instance with a proxy's limit.
     """
     return found_it_away(tried) and not tried.others_worked
 
 
-def after(condition: Condition, tries: list[Answered], gate: Gate) -> Condition:
-    """The condition of a destination after tries that ended together. One success closes its breaker."""
-    failed = sum(is_outage(tried.outcome) for tried in tries)
-    done = [tried for tried in tries if isinstance(tried.outcome, Done)]
-    slow = failed + sum(tried.took > gate.slow_after for tried in done)
-    allowance = _adapted(condition.allowance, gate, quick=len(done), slow=slow)
+def after(state: BreakerState, tried: list[Answered], config: BreakerConfig) -> BreakerState:
+    """The state of a breaker after attempts that ended together. One success closes it."""
+    failed = sum(is_outage(each.outcome) for each in tried)
+    done = [each for each in tried if isinstance(each.outcome, Done)]
+    slow = failed + sum(each.took > config.slow_after for each in done)
+    limit = _adapted(state.concurrency_limit, config, quick=len(done), slow=slow)
     if done:
-        return Condition(0, is_open=False, allowance=allowance)
-    failures = condition.failures + failed
-    is_away = any(proves_absence(tried) for tried in tries)
-    is_open = condition.is_open or is_away or failures >= gate.failures
-    return replace(condition, failures=failures, is_open=is_open, allowance=allowance)
+        return BreakerState(0, is_open=False, concurrency_limit=limit)
+    failures = state.failures + failed
+    is_away = any(proves_absence(each) for each in tried)
+    is_open = state.is_open or is_away or failures >= config.failures
+    return replace(state, failures=failures, is_open=is_open, concurrency_limit=limit)
 
 
-def _adapted(allowance: float, gate: Gate, *, quick: int, slow: int) -> float:
+def _adapted(limit: float, config: BreakerConfig, *, quick: int, slow: int) -> float:
     """One more after as many quick answers as are in flight; half as many after a slow one."""
-    if gate.at_once is None:
-        return allowance
-    grown = allowance / 2 if slow else allowance + quick / allowance
-    return max(1.0, min(grown, float(gate.at_once)))
+    if config.concurrency_limit is None:
+        return limit
+    grown = limit / 2 if slow else limit + quick / limit
+    return max(1.0, min(grown, float(config.concurrency_limit)))

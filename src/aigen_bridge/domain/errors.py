@@ -118,3 +118,21 @@ class UnsuitableDatabaseError(StoreUnavailableError):
     def __init__(self, detail: str, advice: str) -> None:
         super().__init__(detail)
         self.advice = advice
+
+
+class UnknownDeadLetterError(BridgeError):
+    """There is no such dead letter, or it is not open any more."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("dead_letter_unknown", f"No dead letter {name!r} is open.")
+
+
+class NothingToReplayError(BridgeError):
+    """The dead letter reports a failed execution of no known request: there is nothing to take or to send again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            "nothing_to_replay",
+            f"Dead letter {name} reports a failed execution of no known request, so there is nothing to replay. Look "
+            "at the execution in N8N, then discard the letter.",
+        )

@@ -7,7 +7,7 @@ dead by their ids only, and reports the same ones again at each of its next star
 from dataclasses import dataclass
 from uuid import UUID
 
-from aigen_bridge.domain.request import FINAL, Change, FailedBy, FailureCode, ImageRequest, Status
+from aigen_bridge.domain.request import FINAL, FailedBy, FailureCode, ImageRequest, Status, Transition
 
 RESENDS = 2
 """Times a request is sent again because N8N lost its execution: the specified retries of a generation (REQ-IL-009)."""
@@ -68,14 +68,28 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do: the move of the request, if any, and whether a person has to look at the report."""
+    """The transition of the request, if any, and whether a person has to look at the report."""
 
-    change: Change | None
+    transition: Transition | None
     needs_person: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A report is stored. `letter` is its number in quarantine, `is_open` whether an operator has to handle it.
+
+    `transition` is what it caused, `is_repeat` whether it was known.
+    """
+
+    letter: int
+    request_id: UUID | None
+    is_open: bool
+    transition: Transition | None = None
+    is_repeat: bool = False
+
+
 def judge_failed_execution(failed: FailedExecution, request: ImageRequest, standing: Standing) -> Verdict:
-    """What a failed execution means for its request."""
+    """What a failed execution means for its request. The request is locked, so its state is current."""
     if _is_settled(request):
         return Verdict(None, needs_person=False)
     if request.status in FINAL or not standing.is_latest:
@@ -91,9 +105,9 @@ def judge_failed_execution(failed: FailedExecution, request: ImageRequest, stand
     return Verdict(_failure(request, FailureCode.EXECUTION_LOST, message), needs_person=True)
 
 
-def never_began(request_id: UUID) -> Change:
+def never_started(request_id: UUID) -> Transition:
     """A stopping N8N acknowledged the request, and went away before its execution asked about it."""
-    return Change(
+    return Transition(
         request_id=request_id,
         before=frozenset({Status.DISPATCHED}),
         after=Status.QUEUED,
@@ -108,22 +122,20 @@ def _is_settled(request: ImageRequest) -> bool:
     return request.status in {Status.RECEIVED, Status.COMPLETED, Status.CANCELLED}
 
 
-def _again(request: ImageRequest, failed: FailedExecution) -> Change:
-    return Change(
+def _again(request: ImageRequest, failed: FailedExecution) -> Transition:
+    return Transition(
         request_id=request.request_id,
         before=frozenset({Status.DISPATCHED}),
         after=Status.QUEUED,
-        version=request.version,
         note=f"N8N lost execution {failed.execution_id}; sent again",
     )
 
 
-def _failure(request: ImageRequest, code: FailureCode, message: str) -> Change:
-    return Change(
+def _failure(request: ImageRequest, code: FailureCode, message: str) -> Transition:
+    return Transition(
         request_id=request.request_id,
         before=frozenset({request.status}),
         after=Status.FAILED,
-        version=request.version,
         failed_by=FailedBy.BRIDGE,
         error_code=code,
         error_message=message,

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Protocol
+from uuid import UUID
 
 from aigen_bridge.domain import image_jpeg, image_png, image_webp
 from aigen_bridge.domain.errors import ImageRejectedError
@@ -70,6 +71,14 @@ class CheckedImage:
     described: StoredImage
 
 
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """Where the bytes of an accepted image are kept: its request and the SHA-256 of its bytes, lower-case hex."""
+
+    request_id: UUID
+    sha256: str
+
+
 def normal_format(name: str) -> str:
     """`PNG`, `image/png`, `jpg` … as we write them: `png`, `jpeg`, `webp`. Others stay as they came."""
     lower = name.strip().lower()
@@ -96,20 +105,20 @@ def read_metadata(content: bytes) -> ImageMetadata | None:
     return None
 
 
-def check(content: bytes, said: ImageMetadata, said_sha256: str) -> CheckedImage:
-    """The image, if it is what was said of it and whole. Raises `ImageRejectedError` naming every difference.
+def check(content: bytes, declared: ImageMetadata, declared_sha256: str) -> CheckedImage:
+    """The image, if it is whole and as declared. Raises `ImageRejectedError` naming every difference.
 
     CPU work, nearly all without the GIL: for a megabyte about 4 to 8 ms (PNG), 10 ms (JPEG; progressive 30 ms),
     50 to 100 ms (WebP); the largest WebP takes 256 MiB. Call it off the event loop, and few at once.
     """
     sha256 = hashlib.sha256(content).hexdigest()
-    reasons = _compare_hash(said_sha256, sha256)
+    reasons = _compare_hash(declared_sha256, sha256)
     found = read_metadata(content)
     if found is None:
         formats = ", ".join(MEDIA_TYPES)
         reasons.append(f"imageData is not an image in one of the formats {formats}, or is cut off in its header.")
     else:
-        reasons += _compare(said, found) + _flaw(_check_structure, content, found)
+        reasons += _compare(declared, found) + _flaw(_check_structure, content, found)
         reasons = reasons or _flaw(_check_pixels, content, found)  # the dear one only when nothing else is wrong
     if found is None or reasons:
         raise ImageRejectedError(tuple(reasons))
@@ -133,21 +142,21 @@ def _flaw(checking: Callable[[bytes, ImageMetadata], None], content: bytes, foun
     return []
 
 
-def _compare_hash(said: str, sha256: str) -> list[str]:
-    expected = parse_sha256(said)
+def _compare_hash(declared: str, sha256: str) -> list[str]:
+    expected = parse_sha256(declared)
     if expected is None:
-        return [f"hashValue {said[:80]!r} is not a SHA-256 (64 hex digits, or base64)."]
+        return [f"hashValue {declared[:80]!r} is not a SHA-256 (64 hex digits, or base64)."]
     if not hmac.compare_digest(expected, sha256):
         return [f"hashValue says {expected}, the SHA-256 of the image is {sha256}."]
     return []
 
 
-def _compare(said: ImageMetadata, found: ImageMetadata) -> list[str]:
+def _compare(declared: ImageMetadata, found: ImageMetadata) -> list[str]:
     pairs = {
-        "format": (normal_format(said.format), found.format),
-        "size": (said.size, found.size),
-        "width": (said.width, found.width),
-        "height": (said.height, found.height),
+        "format": (normal_format(declared.format), found.format),
+        "size": (declared.size, found.size),
+        "width": (declared.width, found.width),
+        "height": (declared.height, found.height),
     }
     return [
         f"imageMetadata.{field} says {claimed}, the image has {true}."

@@ -1,12 +1,12 @@
-"""What operations must hear of. An incident is one cause, however often it happens while it lasts."""
+"""Incidents: causes that operators must hear about, each reported once however often it occurs while it lasts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from aigen_bridge.domain.destination import Destination
+from aigen_bridge.domain.request import FailedBy, Transition
 
 
 class Cause(StrEnum):
@@ -47,16 +47,6 @@ class Cause(StrEnum):
 
     REQUEST_FORGOTTEN = "request_forgotten"
     """The reconciliation found work that nobody was going to do: a bug of ours."""
-
-
-OUTAGES: Mapping[Destination, Cause] = {Destination.N8N: Cause.N8N_DOWN, Destination.ODOO: Cause.ODOO_DOWN}
-"""These end with their breaker; the others when they have not happened for a while."""
-
-LASTING: Mapping[tuple[Destination, str], Cause] = {(Destination.N8N, "http_404"): Cause.WEBHOOK_NOT_FOUND}
-"""Error codes that become an incident of their own when a destination answers with them for `LASTS`. Such an incident
-ends with the breaker of its destination."""
-LASTS = timedelta(minutes=1)
-"""An ordinary restart of N8N answers 404 for about 4 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +112,25 @@ ADVICE: Mapping[Cause, Advice] = {
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """It happened, to this request as far as one is known."""
+    """One occurrence of a cause; `request_id` if it belongs to a known request."""
 
     cause: Cause
     detail: str
     request_id: UUID | None = None
 
 
+def failures_of(transitions: Sequence[Transition]) -> list[Occurrence]:
+    """The occurrences for those of the transitions with which the bridge gave up on a request."""
+    return [
+        Occurrence(Cause(str(transition.error_code)), transition.error_message or "", transition.request_id)
+        for transition in transitions
+        if transition.failed_by is FailedBy.BRIDGE
+    ]
+
+
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """An occurrence as it is told."""
+class OccurrenceRecord:
+    """An occurrence as it was recorded."""
 
     at: datetime
     detail: str
@@ -140,13 +139,17 @@ class Happened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """One cause while it lasts. `times` it happened, of which people heard of `told_times`; `latest` comes first."""
+    """One cause while it lasts.
+
+    `times` counts its occurrences, `notified_times` those that people were notified of. `latest` are the newest ones,
+    the newest first.
+    """
 
     id: int
     cause: Cause
     times: int
-    told_times: int
+    notified_times: int
     opened_at: datetime
     seen_at: datetime
     recovered_at: datetime | None
-    latest: tuple[Happened, ...]
+    latest: tuple[OccurrenceRecord, ...]

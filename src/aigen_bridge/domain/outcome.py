@@ -38,14 +38,14 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """People heard that the incident happened so many times, and whether it is over."""
+class Notified:
+    """People were notified of so many occurrences of the incident; `recovered`: and that it is over."""
 
     times: int
     recovered: bool
 
 
-Effect = Advance | Complete | Fail | Delivered | Told | None
+Effect = Advance | Complete | Fail | Delivered | Notified | None
 """What a step means for its request, or its incident."""
 
 

@@ -1,4 +1,4 @@
-"""A request's states, what moves it from one to the next, and what each move obliges us to do."""
+"""The states of a request, the legal transitions between them, and the step that each transition enqueues."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,56 +11,57 @@ from aigen_bridge.domain.image import StoredImage
 
 
 class Status(StrEnum):
-    """Where a request is. Only the moves in `TRANSITIONS` are legal."""
+    """The state of a request."""
 
     QUEUED = "queued"
-    """Accepted and stored, a `dispatch` entry is live. N8N's acknowledgement moves it on; so does an early callback."""
+    """Accepted and stored; a `dispatch` entry is pending. N8N's acknowledgement moves it on, or an early callback."""
 
     DISPATCHED = "dispatched"
-    """N8N has taken it and a callback deadline runs. The callback moves it on, or the deadline fails it. When N8N says
-    that it lost the execution, it is queued again."""
+    """N8N has acknowledged it, and a callback deadline runs. The callback moves it on, or the deadline fails it. If N8N
+    reports that it lost the execution, the request is queued again."""
 
     RECEIVED = "received"
-    """N8N sent a temporary URL, a `fetch` entry is live. The fetched image completes it."""
+    """N8N sent a temporary URL; a `fetch` entry is pending. The fetched image completes the request."""
 
     COMPLETED = "completed"
-    """The image is checked and stored, Odoo is told. Nothing moves it on."""
+    """The image is checked and stored; a `deliver` entry carries it to Odoo. Nothing moves the request on."""
 
     FAILED = "failed"
-    """It ended without an image, Odoo is told why. If the failure was ours, a late result or a replay wins."""
+    """It ended without an image; a `deliver` entry tells Odoo why. If the bridge gave up, a late result or a replay
+    moves the request on; a failure that N8N reported is final."""
 
     CANCELLED = "cancelled"
-    """A person withdrew it, Odoo is told. A result that comes later is kept but not delivered."""
+    """A person withdrew it; a `deliver` entry tells Odoo. A later result is stored but not delivered."""
 
 
 class Step(StrEnum):
-    """An outbound obligation, kept as an outbox entry until it ends."""
+    """A kind of outbound call that is kept as an outbox entry until it has ended."""
 
     DISPATCH = "dispatch"
-    """Hand the request to N8N."""
+    """Sends the request to N8N."""
 
     FETCH = "fetch"
-    """Get the image from the temporary URL that N8N sent."""
+    """Fetches the image from the temporary URL that N8N sent."""
 
     DELIVER = "deliver"
-    """Tell Odoo how the request stands."""
+    """Reports the state of the request to Odoo."""
 
     ALERT = "alert"
-    """Tell people of an incident; it belongs to no single request."""
+    """Notifies people of an incident. It belongs to no single request."""
 
 
 class FailedBy(StrEnum):
-    """Whose failure it was. N8N may send any error code, so the code alone cannot tell."""
+    """Who failed the request. N8N may send any error code, so the code alone does not tell."""
 
     BRIDGE = "bridge"
-    """We gave up. A late result or a replay still wins: paid work is never thrown away."""
+    """The bridge gave up. A late result or a replay still wins: paid work is never thrown away."""
 
     N8N = "n8n"
     """N8N reported it (EVT-AIG-003). It is final."""
 
 
 class FailureCode(StrEnum):
-    """Why *we* gave up on a request. Other error codes are N8N's."""
+    """Why the bridge gave up on a request. Other error codes are N8N's."""
 
     DISPATCH_FAILED = "dispatch_failed"
     IMAGE_FETCH_FAILED = "image_fetch_failed"
@@ -75,27 +76,27 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.DISPATCHED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.RECEIVED: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.COMPLETED: frozenset(),
-    Status.FAILED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED}),  # only failures of ours
+    Status.FAILED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED}),  # only failures of the bridge
     Status.CANCELLED: frozenset(),
 }
 
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
-OBLIGATIONS: Mapping[Status, Step] = {
+NEXT_STEPS: Mapping[Status, Step] = {
     Status.QUEUED: Step.DISPATCH,
     Status.RECEIVED: Step.FETCH,
     Status.COMPLETED: Step.DELIVER,
     Status.FAILED: Step.DELIVER,
     Status.CANCELLED: Step.DELIVER,
 }
-"""Entering a state owes this step, written in the same transaction."""
+"""The step that is enqueued when a request enters a state, in the same transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwaitedImage(StoredImage):
-    """An image that N8N has and we still have to fetch, as N8N describes it; nothing of it is checked yet.
+    """An image at a temporary URL, as N8N declares it. Unverified.
 
-    `expires_at` is when the URL ends, if N8N said so.
+    `expires_at` is when the URL expires, if N8N said so.
     """
 
     url: str = field(repr=False)  # a temporary URL is a credential
@@ -106,11 +107,11 @@ class AwaitedImage(StoredImage):
 class ImageRequest:
     """One image that a person asked for, as it was when it was read.
 
-    `event` is EVT-AIG-001 as it goes to N8N, without the callback URL. `image` describes the accepted image,
-    `awaited` one that still has to be fetched. `completed_at` is when it ended, however; `delivered_at` is when
-    Odoo knew this `version`. `image_purged_at` and `attempts_purged_at` are when the image's bytes and the
-    attempts until then were removed because they had been kept long enough. `traceparent` is the trace that
-    everything done for it belongs to.
+    `event` is EVT-AIG-001 as it goes to N8N, without the callback URL. `image` describes the accepted image, `awaited`
+    one that is still to be fetched. `finished_at` is when the request reached its terminal state (`completedAt` on the
+    wire); `delivered_at` is when Odoo acknowledged this `version`. `image_purged_at` and `attempts_purged_at` are when
+    the image's bytes and the earlier attempts were deleted past their retention. `traceparent` is the request's trace.
+    `client` is who asked; None for requests from before it was stored.
     """
 
     request_id: UUID
@@ -121,7 +122,7 @@ class ImageRequest:
     created_at: datetime
     updated_at: datetime
     dispatched_at: datetime | None = None
-    completed_at: datetime | None = None
+    finished_at: datetime | None = None
     delivered_at: datetime | None = None
     error_code: str | None = None
     error_message: str | None = None
@@ -131,21 +132,32 @@ class ImageRequest:
     image_purged_at: datetime | None = None
     attempts_purged_at: datetime | None = None
     traceparent: str | None = None
+    client: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """EVT-AIG-001 as it is to be stored. `event` as in `ImageRequest`; `client` is who asked, as in `AIGEN_CLIENTS`."""
+
+    request_id: UUID
+    correlation_id: UUID
+    event: Mapping[str, Any]
+    traceparent: str | None = None
+    client: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One legal move of one request, made only while it is in one of the states `before`.
+class Transition:
+    """One legal state change of one request, made only while the request is in one of the states `before`.
 
-    `version`, if given, is the version that was read: the move happens only if it is still that one.
-    `delay` is when what the move owes is due: a replay of many must not come all at once.
-    Raises `ValueError` for a move that `TRANSITIONS` does not know: a bug, found where it is made.
+    It is applied with the request locked: what other writers did before is then visible to it.
+    `delay` is added to the due time of the next step, which spreads the load of a bulk replay.
+    Raises `ValueError` for a change that `TRANSITIONS` does not list: a bug, found where it is made.
     """
 
     request_id: UUID
     before: frozenset[Status]
     after: Status
-    version: int | None = None
     failed_by: FailedBy | None = None
     error_code: str | None = None
     error_message: str | None = None
@@ -160,6 +172,22 @@ class Change:
             raise ValueError(f"no request moves from {illegal or 'nowhere'} to {self.after}")
 
     @property
-    def obligation(self) -> Step | None:
-        """The outbox entry that this move causes."""
-        return OBLIGATIONS.get(self.after)
+    def next_step(self) -> Step | None:
+        """The step that is enqueued with this transition."""
+        return NEXT_STEPS.get(self.after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionedTransition(Transition):
+    """A transition of a request that was read at `version`, and that is made only if it still has that version.
+
+    It needs no lock, because its version protects it. A failure of the bridge cannot be versioned: its incident is
+    recorded in the same transaction, which locks the request.
+    """
+
+    version: int
+
+    def __post_init__(self) -> None:
+        super(VersionedTransition, self).__post_init__()
+        if self.failed_by is FailedBy.BRIDGE:
+            raise ValueError("a failure of the bridge is applied with the request locked")

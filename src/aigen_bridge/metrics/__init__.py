@@ -18,7 +18,6 @@ from aigen_bridge.metrics.families import (
     HTTP_SECONDS,
     IMAGE_BYTES,
     LOOPS,
-    MOVES,
     ODOO_KEY_EXPIRY,
     OUTBOUND_CALLS,
     OUTBOUND_SECONDS,
@@ -28,6 +27,7 @@ from aigen_bridge.metrics.families import (
     REPAIRED,
     STAGES,
     TIMED_OUT,
+    TRANSITIONS,
 )
 
 __all__ = [
@@ -44,7 +44,6 @@ __all__ = [
     "IMAGE_BYTES",
     "LOOPS",
     "MEDIA_TYPE",
-    "MOVES",
     "ODOO_KEY_EXPIRY",
     "OUTBOUND_CALLS",
     "OUTBOUND_SECONDS",
@@ -54,6 +53,7 @@ __all__ = [
     "REPAIRED",
     "STAGES",
     "TIMED_OUT",
+    "TRANSITIONS",
     "as_text",
     "error_class",
     "shared_between_processes",

@@ -4,6 +4,7 @@ from itertools import product
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
+from aigen_bridge.domain.destination import DESTINATIONS
 from aigen_bridge.domain.request import FINAL, Status, Step
 from aigen_bridge.metrics.classes import CLASSES
 
@@ -57,7 +58,7 @@ REPAIRED = Counter("aigen_reconciliation_repairs_total", "Obligations that were 
 PURGED = Counter("aigen_purged_total", "Rows removed because they were kept long enough", ["what"])
 
 # How requests fare.
-MOVES = Counter("aigen_requests_moved_total", "Requests that entered a state", ["status"])
+TRANSITIONS = Counter("aigen_requests_moved_total", "Requests that entered a state", ["status"])
 END_TO_END = Histogram(
     "aigen_end_to_end_seconds", "From accepted to known in Odoo, by how it ended", ["status"], buckets=WAY_BUCKETS
 )
@@ -82,7 +83,6 @@ ODOO_KEY_EXPIRY = Gauge(
     multiprocess_mode="mostrecent",
 )
 
-DESTINATIONS = ("n8n", "odoo", "image")
 REFUSALS = ("key_missing", "key_unknown", "scope_missing", "signature_invalid")
 
 
@@ -91,7 +91,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 
 def _begin_at_zero() -> None:
     for status in Status:
-        MOVES.labels(status.value)
+        TRANSITIONS.labels(status.value)
     for final in sorted(FINAL):
         END_TO_END.labels(final.value)
     for outcome, duplicate in product(("completed", "received", "failed"), ("no", "yes")):

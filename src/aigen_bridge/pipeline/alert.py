@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from aigen_bridge.domain.errors import StepError
-from aigen_bridge.domain.incident import ADVICE, Happened, Incident
-from aigen_bridge.domain.outcome import Effect, Told
+from aigen_bridge.domain.incident import ADVICE, Incident, OccurrenceRecord
+from aigen_bridge.domain.outbox import AlertClaim
+from aigen_bridge.domain.outcome import Effect, Notified
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import Policy, exponential
-from aigen_bridge.store.alerts import AlertClaim
 
 POLICY = Policy(
     waits=exponential(timedelta(seconds=2), factor=2, times=6, cap=timedelta(minutes=1)),
@@ -41,7 +41,7 @@ class Alert:
         incident = claim.incident
         over = incident.recovered_at is not None
         await self.channels.tell(title(incident), body(incident, self.home), recovered=over)
-        return Told(incident.times, recovered=over)
+        return Notified(incident.times, recovered=over)
 
     def gave_up(self, error: StepError) -> Effect:  # noqa: ARG002 - whatever it was
         """Nobody could be reached; the dead letter says so."""
@@ -62,7 +62,7 @@ def body(incident: Incident, home: str) -> str:
         lines.append(f"over:       nothing more of it was seen since {_at(incident.seen_at)}")
     if not (incident.recovered_at and advice.over):
         lines.append(f"what to do: {advice.mend}")
-    named = [_line(happened) for happened in incident.latest]
+    named = [_line(occurrence) for occurrence in incident.latest]
     unnamed = incident.times - len(named)
     lines += ["", "latest first:", *named, *([f"- and {unnamed} before"] if unnamed > 0 else [])]
     return "\n".join([*lines, "", f"from the bridge at {home}"])
@@ -80,14 +80,14 @@ def _count(incident: Incident) -> str:
 def _when(incident: Incident) -> str:
     if incident.times == 1:
         return _at(incident.opened_at)
-    new = incident.times - incident.told_times
+    new = incident.times - incident.notified_times
     news = f", {new} of them new" if 0 < new < incident.times else ""
     return f"{incident.times} times{news}, first {_at(incident.opened_at)}, last {_at(incident.seen_at)}"
 
 
-def _line(happened: Happened) -> str:
-    about = f"request {happened.request_id}" if happened.request_id else "no known request"
-    return f"- {_at(happened.at)} {about}: {happened.detail}"
+def _line(occurrence: OccurrenceRecord) -> str:
+    about = f"request {occurrence.request_id}" if occurrence.request_id else "no known request"
+    return f"- {_at(occurrence.at)} {about}: {occurrence.detail}"
 
 
 def _at(moment: datetime) -> str:

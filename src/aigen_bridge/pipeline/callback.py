@@ -1,10 +1,11 @@
-"""N8N → bridge: check what came, store it, then answer. Repeats change nothing, contradictions are refused."""
+"""N8N → bridge: check a result, store it, then answer. Repeats change nothing, contradictions are refused."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from aigen_bridge import metrics, tracing
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
 from aigen_bridge.domain.callback import Available, Completed, Failed, Keep, Repeat, Result, Take, judge
 from aigen_bridge.domain.errors import (
@@ -14,22 +15,22 @@ from aigen_bridge.domain.errors import (
     UnknownRequestError,
 )
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, normal_format, parse_sha256
-from aigen_bridge.domain.request import AwaitedImage, Change, ImageRequest, Status
+from aigen_bridge.domain.request import AwaitedImage, ImageRequest, Status, VersionedTransition
 from aigen_bridge.pipeline.check import ImageCheck
 
 ROUNDS = 5
-"""How often a request may be moved by others between reading and writing before we ask to try again."""
+"""How often a request may be moved by others between reading and writing before N8N is asked to try again."""
 
 MESSAGE_MAX, CODE_MAX = 4000, 200
 """Characters kept of what N8N says about a failure."""
 
 
 class Store(Protocol):
-    """What this step needs of the store."""
+    """The requests."""
 
     async def get(self, request_id: UUID) -> ImageRequest | None: ...
 
-    async def move(self, change: Change, image: CheckedImage | None = None) -> int | None: ...
+    async def apply_versioned(self, transition: VersionedTransition, image: CheckedImage | None = None) -> bool: ...
 
     async def keep_image(self, request_id: UUID, image: CheckedImage) -> bool: ...
 
@@ -37,12 +38,12 @@ class Store(Protocol):
 
 
 RefuseUrl = Callable[[str], object]
-"""Raises `PermanentError` for a URL that we would never fetch."""
+"""Raises `PermanentError` for a URL that is never fetched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """How what came is proven."""
+    """How an image or its URL is verified."""
 
     check: ImageCheck
     refuse_url: RefuseUrl
@@ -50,7 +51,7 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The callback is taken and committed; `duplicate` when it changed nothing."""
+    """The callback is stored and committed; `duplicate` when it changed nothing."""
 
     request_id: UUID
     status: Status
@@ -58,20 +59,29 @@ class Receipt:
 
 
 async def take_callback(
-    store: Store, examine: Examination, event: ImageCompleted | ImageFailed, content: bytes | None = None
+    store: Store,
+    examine: Examination,
+    event: ImageCompleted | ImageFailed,
+    content: bytes | None = None,
+    traceparent: str | None = None,
 ) -> Receipt:
-    """Check and store a result; `content` is the image when it came beside the event.
+    """Checks and stores a result. `content` is the image when it came beside the event.
 
-    Raises `UnknownRequestError`, `ContradictionError`, `ImageRejectedError`, `StoreUnavailableError`; in each
-    case the request is as it was before.
+    `traceparent` is N8N's span: it is the parent if it belongs to the trace of the request. Raises
+    `UnknownRequestError`, `ContradictionError`, `ImageRejectedError`, `StoreUnavailableError`; in each case the request
+    is as it was before.
     """
     request = await _known(store, event.request_id)  # before any work on the image
-    result, image = await _examined(event, content, examine)
-    for _ in range(ROUNDS):
-        receipt = await _try_to_take(store, request, result, image)
-        if receipt is not None:
-            return receipt
-        request = await _known(store, event.request_id)
+    with tracing.span("callback", "server", _parent(request, traceparent)) as span:
+        span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
+        result, image = await _examined(event, content, examine)
+        for _ in range(ROUNDS):
+            receipt = await _apply(store, request, result, image)
+            if receipt is not None:
+                span.note(aigen__status=receipt.status.value, aigen__duplicate=receipt.duplicate)
+                _count(receipt, image)
+                return receipt
+            request = await _known(store, event.request_id)
     raise StoreUnavailableError(f"Request {event.request_id} is being changed by others at this moment.")
 
 
@@ -82,24 +92,10 @@ async def _known(store: Store, request_id: UUID) -> ImageRequest:
     return request
 
 
-async def _try_to_take(
-    store: Store, request: ImageRequest, result: Result, image: CheckedImage | None
-) -> Receipt | None:
-    match judge(request, result):
-        case Repeat():
-            return Receipt(request.request_id, request.status, duplicate=True)
-        case Keep():
-            kept = await _keep(store, result, image)
-            return Receipt(request.request_id, request.status, duplicate=False) if kept else None
-        case Take(change):
-            moved = await store.move(change, image)
-            return Receipt(request.request_id, change.after, duplicate=False) if moved else None
-
-
-async def _keep(store: Store, result: Result, image: CheckedImage | None) -> bool:
-    if image is not None:
-        return await store.keep_image(result.request_id, image)
-    return isinstance(result, Available) and await store.keep_awaited(result.request_id, result.awaited)
+def _parent(request: ImageRequest, traceparent: str | None) -> str | None:
+    ours = request.traceparent
+    is_part = ours is None or tracing.trace_id(traceparent) == tracing.trace_id(ours)
+    return traceparent if is_part else ours
 
 
 async def _examined(
@@ -111,8 +107,8 @@ async def _examined(
         return Failed(*ids, code, event.error_message[:MESSAGE_MAX]), None
     if event.image_url is not None:
         return Available(*ids, _awaited(event, event.image_url, examine.refuse_url)), None
-    said = event.image_metadata
-    metadata = ImageMetadata(said.format, said.size, said.width, said.height)
+    declared = event.image_metadata
+    metadata = ImageMetadata(declared.format, declared.size, declared.width, declared.height)
     image = await examine.check(content or event.image_data or "", metadata, event.hash_value)
     return Completed(*ids, image.described), image
 
@@ -125,13 +121,38 @@ def _awaited(event: ImageCompleted, url: str, refuse_url: RefuseUrl) -> AwaitedI
         refuse_url(url)
     except PermanentError as error:
         raise ImageRejectedError((f"imageUrl is refused: {error.detail}",)) from error
-    said = event.image_metadata
+    declared = event.image_metadata
     return AwaitedImage(
-        format=normal_format(said.format),
-        size=said.size,
-        width=said.width,
-        height=said.height,
+        format=normal_format(declared.format),
+        size=declared.size,
+        width=declared.width,
+        height=declared.height,
         sha256=sha256,
         url=url,
         expires_at=event.result_expires_at,
     )
+
+
+async def _apply(store: Store, request: ImageRequest, result: Result, image: CheckedImage | None) -> Receipt | None:
+    """The receipt, or None when others moved the request since it was read."""
+    match judge(request, result):
+        case Repeat():
+            return Receipt(request.request_id, request.status, duplicate=True)
+        case Keep():
+            kept = await _keep(store, result, image)
+            return Receipt(request.request_id, request.status, duplicate=False) if kept else None
+        case Take(transition):
+            moved = await store.apply_versioned(transition, image)
+            return Receipt(request.request_id, transition.after, duplicate=False) if moved else None
+
+
+async def _keep(store: Store, result: Result, image: CheckedImage | None) -> bool:
+    if image is not None:
+        return await store.keep_image(result.request_id, image)
+    return isinstance(result, Available) and await store.keep_awaited(result.request_id, result.awaited)
+
+
+def _count(receipt: Receipt, image: CheckedImage | None) -> None:
+    metrics.CALLBACKS_TAKEN.labels(receipt.status.value, "yes" if receipt.duplicate else "no").inc()
+    if image is not None and receipt.status is Status.COMPLETED and not receipt.duplicate:
+        metrics.IMAGE_BYTES.labels("callback").observe(image.described.size)

@@ -18,12 +18,12 @@ class ImageCheck:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="image")
 
-    async def __call__(self, content: bytes | str, said: ImageMetadata, sha256: str) -> CheckedImage:
+    async def __call__(self, content: bytes | str, declared: ImageMetadata, sha256: str) -> CheckedImage:
         """The image, proven; a text is base64. Raises `ImageRejectedError`."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _check, content, said, sha256)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _check, content, declared, sha256)
 
     async def as_found(self, content: bytes) -> CheckedImage:
-        """The image, whole and in one of our formats; nothing was said of it."""
+        """The image, whole and in one of our formats; nothing is declared about it."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, _check_as_found, content)
 
     def close(self) -> None:
@@ -36,10 +36,10 @@ def _check_as_found(content: bytes) -> CheckedImage:
     return check(content, found, hashlib.sha256(content).hexdigest())
 
 
-def _check(content: bytes | str, said: ImageMetadata, sha256: str) -> CheckedImage:
+def _check(content: bytes | str, declared: ImageMetadata, sha256: str) -> CheckedImage:
     if isinstance(content, str):
         try:
             content = pybase64.b64decode(content, validate=True)
         except ValueError as error:
             raise ImageRejectedError((f"imageData is not base64: {error}.",)) from error
-    return check(content, said, sha256)
+    return check(content, declared, sha256)

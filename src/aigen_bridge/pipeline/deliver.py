@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Protocol
-from uuid import UUID
 
 import pybase64
 
 from aigen_bridge.domain.errors import PermanentError, StepError
+from aigen_bridge.domain.image import ImageRef
+from aigen_bridge.domain.outbox import Claim
 from aigen_bridge.domain.outcome import Delivered, Effect
 from aigen_bridge.domain.request import ImageRequest, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
-from aigen_bridge.store.leases import Claim
 
 POLICY = Policy(
     waits=exponential(timedelta(seconds=1), factor=2, times=9, cap=timedelta(minutes=5)),
@@ -30,9 +30,9 @@ class Odoo(Protocol):
 
 
 class Images(Protocol):
-    """Where the bytes are."""
+    """Where the bytes of images are."""
 
-    async def image(self, request_id: UUID) -> bytes | None: ...
+    async def get(self, ref: ImageRef) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,11 @@ class Deliver:
         return Delivered(request.version)
 
     async def _image(self, request: ImageRequest) -> dict[str, Any]:
-        content = await self.images.image(request.request_id)
-        if content is None or request.image is None:
+        described = request.image
+        content = await self.images.get(ImageRef(request.request_id, described.sha256)) if described else None
+        if content is None or described is None:
             raise PermanentError("image_missing", f"The image of request {request.request_id} is not stored.")
-        return asdict(request.image) | {"data": pybase64.b64encode(content).decode("ascii")}
+        return asdict(described) | {"data": pybase64.b64encode(content).decode("ascii")}
 
     def gave_up(self, error: StepError) -> Effect:  # noqa: ARG002 - whatever it was
         """The request has ended; only Odoo does not know. The dead letter says so."""

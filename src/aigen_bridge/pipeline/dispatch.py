@@ -8,10 +8,10 @@ from uuid import UUID
 
 from aigen_bridge.domain.destination import TRIES
 from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.outbox import Claim
 from aigen_bridge.domain.outcome import Advance, Effect, Fail
 from aigen_bridge.domain.request import FailureCode, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
-from aigen_bridge.store.leases import Claim
 
 WAITS = exponential(timedelta(seconds=1), factor=2, times=TRIES - 1, cap=timedelta(seconds=4))
 """1 s, 2 s, 4 s: specified."""

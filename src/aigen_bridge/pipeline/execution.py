@@ -8,11 +8,10 @@ from uuid import UUID
 
 import structlog
 
+from aigen_bridge.domain.dead_letter import RefusedCallback
 from aigen_bridge.domain.errors import storable
-from aigen_bridge.domain.execution import FailedExecution, Standing, Verdict, judge_failed_execution
+from aigen_bridge.domain.execution import FailedExecution, Reported, Standing, Verdict, judge_failed_execution
 from aigen_bridge.domain.request import ImageRequest
-from aigen_bridge.store.executions import Reported
-from aigen_bridge.store.quarantine import RefusedCallback
 
 ID_MAX = 200
 """Characters of an execution's id; a longer one is none of N8N's and is not noted."""
@@ -23,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Store(Protocol):
-    """What this step needs of the store."""
+    """The executions and their requests."""
 
     async def note(self, execution_id: str, request_id: UUID) -> None: ...
 

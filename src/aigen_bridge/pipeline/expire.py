@@ -3,12 +3,12 @@
 from datetime import timedelta
 from uuid import UUID
 
-from aigen_bridge.domain.request import Change, FailedBy, FailureCode, Status
+from aigen_bridge.domain.request import FailedBy, FailureCode, Status, Transition
 
 
-def timed_out(request_id: UUID, after: timedelta) -> Change:
+def timed_out(request_id: UUID, after: timedelta) -> Transition:
     """The end of a request whose callback did not come within `after` its dispatch."""
-    return Change(
+    return Transition(
         request_id=request_id,
         before=frozenset({Status.DISPATCHED}),
         after=Status.FAILED,

@@ -1,85 +1,184 @@
-"""A person puts dead letters back, or makes good by hand what could not be carried."""
+"""Operators replay and discard dead letters, and complete requests by hand."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
+from aigen_bridge.contracts.messages import parse_callback
 from aigen_bridge.domain.callback import Completed, Take, judge
-from aigen_bridge.domain.errors import BridgeError, ContradictionError, StoreUnavailableError, UnknownRequestError
+from aigen_bridge.domain.dead_letter import (
+    EXECUTION_FAILED,
+    N8N_REPORT,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterName,
+    Handled,
+    OperatorAction,
+    QuarantinedCallback,
+)
+from aigen_bridge.domain.errors import (
+    BridgeError,
+    ContradictionError,
+    NothingToReplayError,
+    StoreUnavailableError,
+    UnknownDeadLetterError,
+    UnknownRequestError,
+)
 from aigen_bridge.domain.image import CheckedImage
-from aigen_bridge.domain.request import Change, ImageRequest
-from aigen_bridge.store.dead_letters import DeadLetter
-from aigen_bridge.store.operations import Deed
+from aigen_bridge.domain.request import ImageRequest, VersionedTransition
+from aigen_bridge.pipeline import callback
+from aigen_bridge.pipeline.callback import Examination, take_callback
 
 BULK_MAX = 1000
-"""Dead letters that one bulk replay puts back; the answer says how many are left."""
+"""Dead letters that one bulk replay puts back; the answer says whether there are more."""
 
 DELAY_MAX = timedelta(days=30)
 """The longest delay of a dead letter in a bulk replay, however low the rate."""
 
 
-class Store(Protocol):
-    """What completing by hand needs of the store."""
+class Operations(Protocol):
+    """The actions on dead letters and requests."""
 
-    async def get(self, request_id: UUID) -> ImageRequest | None: ...
+    async def replay_entry(self, number: int, action: OperatorAction, *, delay: timedelta) -> Handled | None: ...
+
+    async def discard_entry(self, number: int, action: OperatorAction) -> Handled | None: ...
+
+    async def send_again(
+        self, number: int, request_id: UUID, action: OperatorAction, *, delay: timedelta
+    ) -> ImageRequest | None: ...
+
+    async def close_callback(self, number: int, state: str, action: OperatorAction) -> bool: ...
+
+    async def complete(self, transition: VersionedTransition, image: CheckedImage, action: OperatorAction) -> bool: ...
 
 
-Complete = Callable[[Change, CheckedImage, Deed], Awaitable[bool]]
-ReplayOne = Callable[[DeadLetter, timedelta], Awaitable[None]]
-"""Puts one dead letter back, due after a delay. Raises `BridgeError` when it cannot."""
+class Quarantine(Protocol):
+    """The callbacks in quarantine."""
+
+    async def get(self, number: int) -> QuarantinedCallback | None: ...
+
+
+class DeadLetters(Protocol):
+    """The list of dead letters."""
+
+    async def page(self, wanted: DeadLetterFilter, limit: int) -> list[DeadLetter]: ...
 
 
 @dataclass(slots=True)
-class Replayed:
-    """How a bulk replay went: names of dead letters, and why each of the failed ones failed."""
+class BulkResult:
+    """How a bulk replay went: how many matched, names of the replayed ones, and why each failed one failed."""
 
+    matched: int
+    more: bool
     replayed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
 
-async def replay_all(letters: Sequence[DeadLetter], replay: ReplayOne, *, per_second: float) -> Replayed:
-    """Put them back in this order, spread over time so that at most `per_second` are due in a second."""
-    done = Replayed()
-    for letter in letters:
-        try:
-            await replay(letter, timedelta(seconds=min(len(done.replayed) / per_second, DELAY_MAX.total_seconds())))
-        except StoreUnavailableError:
-            raise
-        except BridgeError as error:
-            done.failed[letter.id] = error.detail
+@dataclass(frozen=True, slots=True)
+class Replays:
+    """What operators do about dead letters. `requests` and `examine` take a replayed callback as if it came now."""
+
+    operations: Operations
+    quarantine: Quarantine
+    dead_letters: DeadLetters
+    requests: callback.Store
+    examine: Examination
+
+    async def replay(self, name: DeadLetterName, action: OperatorAction, *, delay: timedelta = timedelta(0)) -> Handled:
+        """Puts a dead letter back: an entry is due after `delay`, a callback is taken as if it came now.
+
+        Raises `UnknownDeadLetterError` when it is not open, and what `take_callback` raises: the callback stays then.
+        """
+        if name.kind == "entry":
+            return _open(name, await self.operations.replay_entry(name.number, action, delay=delay))
+        kept = await self._open_callback(name)
+        if (kept.version, kept.error_code) == (N8N_REPORT, EXECUTION_FAILED):
+            return await self._send_again(name, kept, action, delay)
+        event = parse_callback(kept.payload, image_beside=kept.image is not None)
+        receipt = await take_callback(self.requests, self.examine, event, kept.image)
+        await self.operations.close_callback(name.number, "replayed", action)
+        return Handled(receipt.request_id, receipt.status)
+
+    async def replay_all(
+        self, wanted: DeadLetterFilter, action: OperatorAction, *, per_second: float, dry_run: bool = False
+    ) -> BulkResult:
+        """Puts back the dead letters that match, at most `BULK_MAX`, the oldest first.
+
+        They become due at most `per_second` in a second. `dry_run` lists them and changes nothing.
+        """
+        found = await self.dead_letters.page(wanted, BULK_MAX + 1)
+        letters = found[:BULK_MAX][::-1]
+        result = BulkResult(len(letters), more=len(found) > BULK_MAX)
+        if dry_run:
+            result.replayed = [letter.id for letter in letters]
         else:
-            done.replayed.append(letter.id)
-    return done
+            await self._replay_each(letters, action, per_second, result)
+        return result
 
+    async def discard(self, name: DeadLetterName, action: OperatorAction) -> Handled:
+        """Closes a dead letter for good. Raises `UnknownDeadLetterError` when it is not open."""
+        if name.kind == "entry":
+            return _open(name, await self.operations.discard_entry(name.number, action))
+        kept = await self._open_callback(name)
+        if not await self.operations.close_callback(name.number, "discarded", action):
+            raise UnknownDeadLetterError(str(name))
+        return Handled(kept.request_id)
 
-async def complete_by_hand(
-    store: Store, complete: Complete, request_id: UUID, image: CheckedImage, deed: Deed
-) -> ImageRequest:
-    """The request, completed with this image as if N8N had reported it.
+    async def complete(self, request_id: UUID, image: CheckedImage, action: OperatorAction) -> ImageRequest:
+        """The request, completed by hand with this image as if N8N had reported it.
 
-    Raises `UnknownRequestError`; `ContradictionError` when it has already ended in a way that stands.
-    """
-    for _ in range(3):
-        request = await store.get(request_id)
+        Raises `UnknownRequestError`; `ContradictionError` when the request has ended for good.
+        """
+        for _ in range(callback.ROUNDS):
+            request = await self.requests.get(request_id)
+            if request is None:
+                raise UnknownRequestError(request_id)
+            if await self.operations.complete(_completion(request, image, action), image, action):
+                return await self.requests.get(request_id) or request
+        raise StoreUnavailableError(f"Request {request_id} is being changed by others at this moment.")
+
+    async def _replay_each(
+        self, letters: Sequence[DeadLetter], action: OperatorAction, per_second: float, result: BulkResult
+    ) -> None:
+        for letter in letters:
+            delay = timedelta(seconds=min(len(result.replayed) / per_second, DELAY_MAX.total_seconds()))
+            try:
+                await self.replay(DeadLetterName.parse(letter.id), action, delay=delay)
+            except StoreUnavailableError:
+                raise
+            except BridgeError as error:
+                result.failed[letter.id] = error.detail
+            else:
+                result.replayed.append(letter.id)
+
+    async def _send_again(
+        self, name: DeadLetterName, kept: QuarantinedCallback, action: OperatorAction, delay: timedelta
+    ) -> Handled:
+        """Sends the request of a failed execution to N8N again, if the bridge failed it."""
+        if kept.request_id is None or await self.requests.get(kept.request_id) is None:
+            raise NothingToReplayError(str(name))
+        request = await self.operations.send_again(name.number, kept.request_id, action, delay=delay)
         if request is None:
-            raise UnknownRequestError(request_id)
-        change = _completion(request, image, deed)
-        if await complete(change, image, deed):
-            return await store.get(request_id) or request
-    raise StoreUnavailableError(f"Request {request_id} is being changed by others at this moment.")
+            raise UnknownDeadLetterError(str(name))
+        return Handled(request.request_id, request.status)
+
+    async def _open_callback(self, name: DeadLetterName) -> QuarantinedCallback:
+        kept = await self.quarantine.get(name.number)
+        if kept is None or kept.state != "open":
+            raise UnknownDeadLetterError(str(name))
+        return kept
 
 
-def _completion(request: ImageRequest, image: CheckedImage, deed: Deed) -> Change:
+def _open(name: DeadLetterName, handled: Handled | None) -> Handled:
+    if handled is None:
+        raise UnknownDeadLetterError(str(name))
+    return handled
+
+
+def _completion(request: ImageRequest, image: CheckedImage, action: OperatorAction) -> VersionedTransition:
     verdict = judge(request, Completed(request.request_id, request.correlation_id, image.described))
     if not isinstance(verdict, Take):
         raise ContradictionError("request_ended", f"Request {request.request_id} is already {request.status}.")
-    return Change(
-        request_id=request.request_id,
-        before=verdict.change.before,
-        after=verdict.change.after,
-        version=verdict.change.version,
-        image=image.described,
-        note=f"completed by hand by {deed.by}",
-    )
+    return replace(verdict.transition, note=f"completed by hand by {action.by}")

@@ -3,10 +3,10 @@
 from typing import Protocol, TypeVar
 
 from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.outbox import Lease
 from aigen_bridge.domain.outcome import Effect
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import Policy
-from aigen_bridge.store.leases import Lease
 
 C_contra = TypeVar("C_contra", bound=Lease, contravariant=True)
 

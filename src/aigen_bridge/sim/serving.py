@@ -10,6 +10,8 @@ import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from aigen_bridge.sockets import bind
+
 ABORT = "aigen.abort"
 """Key in the ASGI scope: a function that cuts the caller's connection."""
 
@@ -37,18 +39,18 @@ async def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> As
     requests still running are cancelled at once. Raises RuntimeError when the application does not start,
     OSError when the port is taken.
     """
-    door = bind(host, port)
+    sock = bind(host, port)
     server = uvicorn.Server(_config(app))
     cuttable = _Cuttable(app, server.server_state)
     server.config.app = cuttable
     try:
-        await _start(server, door)
-        address, actual_port = door.getsockname()[:2]
+        await _start(server, sock)
+        address, actual_port = sock.getsockname()[:2]
         yield f"http://{address}:{actual_port}"
     finally:
         cuttable.closing = True
         await _stop(server)
-        door.close()
+        sock.close()
 
 
 def run(
@@ -71,19 +73,6 @@ async def _serve_until_signal(app: ASGIApp, host: str, port: int, announce: Call
         await asked_to_stop.wait()
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket at this address, not yet listening; `port` 0 picks a free one. Raises OSError when it is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    door = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio does not set TCP_NODELAY
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        door.bind((host, port))
-    except OSError:
-        door.close()
-        raise
-    return door
-
-
 def _config(app: ASGIApp) -> uvicorn.Config:
     """Leave logging alone, and send no header that would need uvicorn's clock loop."""
     return uvicorn.Config(
@@ -97,12 +86,12 @@ def _config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-async def _start(server: uvicorn.Server, door: socket.socket) -> None:
+async def _start(server: uvicorn.Server, sock: socket.socket) -> None:
     """Run uvicorn's own start without its main loop, which only waits for signals and tells the time."""
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     try:
-        await server.startup(sockets=[door])
+        await server.startup(sockets=[sock])
     except SystemExit as stopped:
         raise RuntimeError("the application did not start") from stopped
 

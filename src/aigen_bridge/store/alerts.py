@@ -1,20 +1,24 @@
-"""Outbox entries that belong to an incident: claimed with what is to be told, settled with what was."""
+"""Alerts: outbox entries of incidents, claimed with the occurrences to report and settled with those reported."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
 
-from aigen_bridge.domain.incident import LASTING, OUTAGES, Cause, Happened, Incident
-from aigen_bridge.domain.outcome import Done, Outcome, Told
+from aigen_bridge.domain.destination import with_breaker
+from aigen_bridge.domain.incident import Cause, Incident, OccurrenceRecord
+from aigen_bridge.domain.outbox import AlertClaim, Settlement
+from aigen_bridge.domain.outcome import Notified, Outcome
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
+from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import CLAIM, CLAIMED, Lease, Leases, Settlement, claim_parameters, lease_fields, write
+from aigen_bridge.store.leases import CLAIM, CLAIMED, Leases, claim_parameters, lease_fields, settle_entries
 
+SETTLE_MAX = 200
+"""Alerts settled in one transaction, at most."""
 LATEST = 5
 """Occurrences that a message names; it counts the others."""
 
@@ -30,42 +34,33 @@ _CLAIM = text(f"""
     FROM claimed AS c JOIN incidents AS i ON i.id = c.incident_id ORDER BY c.entry_id
 """)  # noqa: S608 - a constant of ours
 
-_TOLD = text("""
-    WITH told AS (
-        UPDATE incidents AS i SET told_at = now(), told_times = t.times, told_over = t.recovered
-        FROM unnest(CAST(:id AS bigint[]), CAST(:times AS int[]), CAST(:recovered AS bool[]))
-            AS t (id, times, recovered)
-        WHERE i.id = t.id
-        RETURNING i.id, i.times > i.told_times AS more, i.recovered_at IS NOT NULL AND NOT i.told_over AS over
-    )
+_NOTIFIED = text("""
+    UPDATE incidents AS i SET told_at = now(), told_times = n.times, told_over = n.recovered
+    FROM unnest(CAST(:id AS bigint[]), CAST(:times AS int[]), CAST(:recovered AS bool[])) AS n (id, times, recovered)
+    WHERE i.id = n.id
+""")
+
+# An incident whose end was not reported yet is due at once, one with new occurrences after the alert window.
+_ENQUEUE_NEXT = text("""
     INSERT INTO outbox (incident_id, step, created_at, due_at)
-    SELECT id, 'alert', at, at
-    FROM told, CAST(now() + CASE WHEN over THEN interval '0' ELSE make_interval(secs => :digest) END AS timestamptz)
-        AS due (at)
-    WHERE more OR over
+    SELECT i.id, 'alert', at, at
+    FROM incidents AS i, CAST(
+        now() + CASE WHEN i.recovered_at IS NULL OR i.told_over THEN make_interval(secs => :window)
+            ELSE interval '0' END AS timestamptz
+    ) AS due (at)
+    WHERE i.id = ANY (CAST(:id AS bigint[]))
+        AND (i.times > i.told_times OR (i.recovered_at IS NOT NULL AND NOT i.told_over))
     ON CONFLICT DO NOTHING
 """)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertClaim(Lease):
-    """A lease on an alert, with its incident as it was when it was claimed."""
-
-    incident: Incident
-
-    @property
-    def about(self) -> dict[str, str]:
-        """The cause, as far as it could be read."""
-        cause = {} if self.unreadable else {"cause": self.incident.cause.value}
-        return {"incident_id": str(self.incident.id)} | cause
-
-
 class Alerts(Leases):
-    """The alerts in PostgreSQL. `digest`: repeated ones of a cause are folded for so long."""
+    """The alerts in PostgreSQL. Occurrences of one cause within `window` are reported together."""
 
-    def __init__(self, database: Database, digest: timedelta) -> None:
+    def __init__(self, database: Database, window: timedelta) -> None:
         super().__init__(database)
-        self._digest = digest
+        self._window = window
+        self._settlements = Batcher(self.settle_all, limit=SETTLE_MAX, timeout=database.timeout)
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[AlertClaim]:
         """Lease up to `limit` due alerts to `owner`."""
@@ -74,34 +69,41 @@ class Alerts(Leases):
             rows = (await connection.execute(_CLAIM, wanted | {"latest": LATEST})).all()
         return [_claim(row, step) for row in rows]
 
-    async def settle(self, settlements: Sequence[Settlement[AlertClaim]]) -> list[Outcome | None]:
-        """Write how the claims ended. None for a claim whose entry was no longer ours."""
+    async def settle(self, settlement: Settlement[AlertClaim]) -> Outcome | None:
+        """Records how the attempt ended, after the commit. None when the lease was lost."""
+        return await self._settlements(settlement)
+
+    async def settle_all(self, settlements: Sequence[Settlement[AlertClaim]]) -> list[Outcome | None]:
+        """As `settle`, for several claims in one commit."""
         async with self._database.transaction() as connection:
             await incidents.lock(connection)
-            ours = await write(connection, settlements)
-            told = {
-                s.claim.incident.id: s.outcome.effect
+            leased = await settle_entries(connection, settlements)
+            notified = {
+                s.claim.incident.id: s.effect
                 for s in settlements
-                if s.claim.key in ours and isinstance(s.outcome, Done) and isinstance(s.outcome.effect, Told)
+                if s.claim.key in leased and isinstance(s.effect, Notified)
             }
-            await connection.execute(_TOLD, _columns(told) | {"digest": self._digest.total_seconds()})
-        return [s.outcome if s.claim.key in ours else None for s in settlements]
+            if notified:
+                await connection.execute(_NOTIFIED, _columns(notified))
+                following = {"id": list(notified), "window": self._window.total_seconds()}
+                await connection.execute(_ENQUEUE_NEXT, following)
+        return [s.outcome if s.claim.key in leased else None for s in settlements]
 
-    async def quieten(self) -> None:
-        """Ends the incidents that have not happened again within the digest window.
+    async def end_quiet_incidents(self) -> None:
+        """Ends the incidents that have not happened again within the alert window.
 
         Incidents of an outage end with its breaker instead.
         """
-        causes = sorted(set(Cause) - {*OUTAGES.values(), *LASTING.values()})
+        causes = sorted(set(Cause) - {cause for destination in with_breaker() for cause in destination.causes})
         async with self._database.transaction() as connection:
-            await incidents.recover(connection, *causes, quiet=self._digest)
+            await incidents.recover(connection, *causes, quiet=self._window)
 
 
-def _columns(told: dict[int, Told]) -> dict[str, Any]:
+def _columns(notified: dict[int, Notified]) -> dict[str, Any]:
     return {
-        "id": list(told),
-        "times": [t.times for t in told.values()],
-        "recovered": [t.recovered for t in told.values()],
+        "id": list(notified),
+        "times": [n.times for n in notified.values()],
+        "recovered": [n.recovered for n in notified.values()],
     }
 
 
@@ -120,7 +122,7 @@ def _only_id(row: Row[Any]) -> Incident:
         id=row.incident_id,
         cause=Cause.REQUEST_FORGOTTEN,
         times=0,
-        told_times=0,
+        notified_times=0,
         opened_at=row.claimed_at,
         seen_at=row.claimed_at,
         recovered_at=None,
@@ -130,14 +132,16 @@ def _only_id(row: Row[Any]) -> Incident:
 
 def _incident(row: Row[Any]) -> Incident:
     latest = [
-        Happened(datetime.fromisoformat(it["at"]), it["detail"], UUID(it["request_id"]) if it["request_id"] else None)
+        OccurrenceRecord(
+            datetime.fromisoformat(it["at"]), it["detail"], UUID(it["request_id"]) if it["request_id"] else None
+        )
         for it in row.latest or ()
     ]
     return Incident(
         id=row.incident_id,
         cause=Cause(row.cause),
         times=row.times,
-        told_times=row.told_times,
+        notified_times=row.told_times,
         opened_at=row.opened_at,
         seen_at=row.seen_at,
         recovered_at=row.recovered_at,

@@ -15,8 +15,8 @@ metadata = MetaData(
 )
 
 
-def moment(name: str, *, required: bool = False) -> Column[object]:
-    """A point in time; a required one is that of the transaction unless something else is said."""
+def timestamptz(name: str, *, required: bool = False) -> Column[object]:
+    """A `timestamptz` column; a required one defaults to the time of the transaction."""
     default = NOW if required else None
     return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
 

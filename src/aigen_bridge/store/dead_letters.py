@@ -1,43 +1,12 @@
-"""What needs a person: outbox entries that were given up, and callbacks in quarantine, as one list."""
+"""Dead letters as one list: outbox entries that were given up, and callbacks in quarantine."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Row, Select, case, func, select, tuple_, union_all
 
+from aigen_bridge.domain.dead_letter import CALLBACK, N8N, N8N_REPORT, DeadLetter, DeadLetterFilter
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.quarantine import FROM_N8N
 from aigen_bridge.store.schema import outbox, quarantine
-
-CALLBACK, N8N = "callback", "n8n"
-"""The kinds of what is in quarantine: a callback that was refused, and what N8N could not deliver. The kind of an entry
-is its step."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterFilter:
-    """Which dead letters to list. `before` is the last one of the page before."""
-
-    kind: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    error_code: str | None = None
-    before: tuple[datetime, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """`id` is `entry-7` or `callback-7`; `times` the tries made, or how often the callback came; `at` since when."""
-
-    id: str
-    kind: str
-    request_id: UUID | None
-    error_code: str
-    detail: str
-    times: int
-    at: datetime
 
 
 class DeadLetters:
@@ -91,7 +60,7 @@ def _callbacks() -> Select[Any]:
     columns = quarantine.c
     return select(
         func.concat("callback-", columns.id).label("id"),
-        case((columns.version == FROM_N8N, N8N), else_=CALLBACK).label("kind"),
+        case((columns.version == N8N_REPORT, N8N), else_=CALLBACK).label("kind"),
         columns.request_id,
         columns.error_code,
         columns.error_detail.label("detail"),

@@ -1,4 +1,4 @@
-"""How the systems that we call stand, for all workers together: the breaker, and what Odoo may get at once."""
+"""The breakers of the destinations, shared by all workers: who may call, how much at once, and what is held."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,50 +11,61 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.destination import (
     DESTINATIONS,
+    LASTS,
     Answered,
-    Condition,
+    BreakerConfig,
+    BreakerState,
     Destination,
-    Gate,
     Hold,
     after,
     found_it_away,
     is_outage,
     proves_absence,
+    with_breaker,
 )
 from aigen_bridge.domain.errors import StepError
-from aigen_bridge.domain.incident import LASTING, LASTS, OUTAGES, Cause, Occurrence
+from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.outbox import Claim, Settlement
 from aigen_bridge.domain.outcome import Dead, Done, Held
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import DETAIL_MAX, Claim, Settlement
+from aigen_bridge.store.leases import DETAIL_MAX
 from aigen_bridge.store.readable import FAR_FUTURE
 from aigen_bridge.store.wakeup import EVERYTHING, notify
 
 RECENT_ATTEMPTS = 500
 """Attempts, of all steps, among which another entry's success is looked for."""
 FULL_PAUSE = timedelta(seconds=0.5)
-"""Other workers are calling it as often at once as it may be called: a look every so often, in case they die."""
+"""The pause of a worker while others use the whole concurrency limit, in case they die."""
 
-_LOOK = text("SELECT FROM destinations WHERE name = :name AND (failures > 0 OR opened_at IS NOT NULL)")
-_TAKE = text("""
-    SELECT failures, opened_at IS NOT NULL AS is_open, now() - probe_at AS probe_overdue, allowance
+REGISTRY = "unnest(CAST(:destination AS text[]), CAST(:step AS text[])) AS registry (destination, step)"
+"""SQL for the destinations that have a breaker, with the parameters of `registry_columns`."""
+
+_REGISTER = text("INSERT INTO destinations (name) VALUES (:name) ON CONFLICT DO NOTHING")
+_IS_TROUBLED = text("SELECT FROM destinations WHERE name = :name AND (failures > 0 OR opened_at IS NOT NULL)")
+_LOCK = text("""
+    SELECT failures, opened_at IS NOT NULL AS is_open, now() - probe_at AS probe_overdue,
+        allowance AS concurrency_limit
     FROM destinations WHERE name = :name FOR UPDATE
 """)
-_DELIVERING = text("""
-    SELECT count(*) FROM outbox WHERE step = 'deliver' AND lease_owner IS NOT NULL AND due_at > now()
-""")
 _PAUSE = text("""
-    SELECT failures, opened_at IS NOT NULL AS is_open, extract(epoch FROM probe_at - now()) AS seconds, allowance, (
-        SELECT count(*) FROM outbox WHERE step = 'deliver' AND lease_owner IS NOT NULL AND due_at > now()
-    ) AS delivering
+    SELECT failures, opened_at IS NOT NULL AS is_open, extract(epoch FROM probe_at - now()) AS seconds,
+        allowance AS concurrency_limit
     FROM destinations WHERE name = :name
 """)
+_IN_FLIGHT = {  # the step is part of the statement, so that the partial index on leased deliveries is used
+    step: text(
+        f"SELECT count(*) FROM outbox WHERE step = '{step}' AND state = 'pending' "  # noqa: S608 - a constant
+        "AND lease_owner IS NOT NULL AND due_at > now()"
+    )
+    for step in Step
+}
 _PROBING = text("UPDATE destinations SET probe_at = now() + make_interval(secs => :seconds) WHERE name = :name")
 _WRITE = text("""
     UPDATE destinations SET
         failures = :failures,
-        allowance = :allowance,
+        allowance = :concurrency_limit,
         opened_at = CASE WHEN :is_open THEN coalesce(opened_at, now()) END,
         probe_at = CASE WHEN :is_open THEN now() + make_interval(secs => :seconds) END,
         error_code = CASE WHEN :is_open THEN coalesce(:code, error_code) END,
@@ -73,21 +84,21 @@ _WORKED_SINCE = text(f"""
     )
 """)  # noqa: S608 - a constant of this module
 _IS_KNOWN = text("SELECT FROM incidents WHERE cause = :cause AND recovered_at IS NULL")
-_HELD = text("""
+_HELD = text(f"""
     SELECT o.request_id, d.name, greatest(d.opened_at, o.created_at) AS since, o.created_at
-    FROM unnest(CAST(:name AS text[]), CAST(:step AS text[])) AS called (name, step)
-    JOIN destinations AS d ON d.name = called.name AND d.opened_at IS NOT NULL
-    JOIN outbox AS o ON o.step = called.step AND o.state = 'pending'
+    FROM {REGISTRY}
+    JOIN destinations AS d ON d.name = registry.destination AND d.opened_at IS NOT NULL
+    JOIN outbox AS o ON o.step = registry.step AND o.state = 'pending'
     WHERE o.request_id = ANY (CAST(:request_id AS uuid[]))
-""")
-_STATES = text("""
-    SELECT d.name, d.opened_at, d.probe_at, d.failures, d.allowance, d.error_code, d.error_detail,
+""")  # noqa: S608 - a constant of this module
+_STATES = text(f"""
+    SELECT registry.destination, d.opened_at, d.probe_at, coalesce(d.failures, 0) AS failures,
+        d.allowance AS concurrency_limit, d.error_code, d.error_detail,
         CASE WHEN d.opened_at IS NULL THEN 0 ELSE (
-            SELECT count(*) FROM outbox AS o WHERE o.state = 'pending'
-                AND o.step = CASE d.name WHEN 'n8n' THEN 'dispatch' ELSE 'deliver' END
+            SELECT count(*) FROM outbox AS o WHERE o.state = 'pending' AND o.step = registry.step
         ) END AS held
-    FROM destinations AS d ORDER BY d.name
-""")
+    FROM {REGISTRY} LEFT JOIN destinations AS d ON d.name = registry.destination ORDER BY registry.destination
+""")  # noqa: S608 - a constant of this module
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,110 +115,126 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class DestinationState:
-    """How a destination stands. While its breaker is open, `held` entries wait and `probe_at` is the next try."""
+    """The breaker of a destination. While it is open, `held` entries wait and `probe_at` is the next attempt."""
 
-    name: Destination
+    destination: Destination
     opened_at: datetime | None
     probe_at: datetime | None
     failures: int
-    allowance: float | None
+    concurrency_limit: float | None
     error_code: str | None
     error_detail: str | None
     held: int
 
 
 class Destinations:
-    """Reads the state of the destinations. `gates` say how long requests are held for one that is away."""
+    """Reads the breakers. `breakers` say how long requests are held for a destination that is away."""
 
-    def __init__(self, database: Database, gates: Mapping[Step, Gate] | None = None) -> None:
+    def __init__(self, database: Database, breakers: Mapping[str, BreakerConfig] | None = None) -> None:
         self._database = database
-        self._gates = gates or {}
+        self._breakers = breakers or {}
 
     async def states(self) -> list[DestinationState]:
-        """Every destination, by name."""
+        """Every destination with a breaker, by name."""
         async with self._database.reading() as connection:
-            rows = (await connection.execute(_STATES)).all()
-        return [DestinationState(Destination(row.name), *row[1:]) for row in rows]
+            rows = (await connection.execute(_STATES, registry_columns())).all()
+        return [_state(row) for row in rows]
 
     async def held(self, request_ids: Sequence[UUID]) -> dict[UUID, Hold]:
-        """Returns those of the requests that wait for a destination that is away."""
-        holds = {DESTINATIONS[step].value: (step, gate.hold) for step, gate in self._gates.items()}
-        called = {"name": list(holds), "step": [step.value for step, _ in holds.values()]}
+        """Those of the requests that wait for a destination that is away."""
         async with self._database.reading() as connection:
-            rows = (await connection.execute(_HELD, called | {"request_id": list(request_ids)})).all()
-        return {r.request_id: Hold(Destination(r.name), r.since, _end(r.created_at, holds[r.name][1])) for r in rows}
+            parameters = registry_columns() | {"request_id": list(request_ids)}
+            rows = (await connection.execute(_HELD, parameters)).all()
+        return {
+            row.request_id: Hold(row.name, row.since, _end(row.created_at, self._breakers[row.name].hold))
+            for row in rows
+            if row.name in self._breakers
+        }
 
 
-def _end(began_at: datetime, hold: timedelta) -> datetime:
-    return min(began_at, FAR_FUTURE - hold) + hold
+def registry_columns() -> dict[str, list[str]]:
+    """The parameters of `REGISTRY`."""
+    registered = with_breaker()
+    return {"destination": [d.name for d in registered], "step": [d.step.value for d in registered]}
 
 
-async def admit(connection: AsyncConnection, step: Step, gate: Gate, wanted: int) -> Admission:
-    """How many entries of a step may be taken now. Where a limit has to be exact, others wait for this transaction."""
-    if gate.at_once is None and not await _is_troubled(connection, step):
+async def admit(connection: AsyncConnection, name: str, config: BreakerConfig, wanted: int) -> Admission:
+    """How many entries may be taken for a destination now.
+
+    Where a limit has to be exact, others wait for this transaction.
+    """
+    if config.concurrency_limit is None and not await _is_troubled(connection, name):
         return Admission(wanted)
-    found = (await connection.execute(_TAKE, {"name": DESTINATIONS[step]})).one()
+    found = await _locked(connection, name)
     if found.is_open:
-        due, stale = found.probe_overdue >= timedelta(0), found.probe_overdue > 2 * gate.probe_every
+        due, stale = found.probe_overdue >= timedelta(0), found.probe_overdue > 2 * config.probe_every
         return Admission(1 if due else 0, is_open=True, is_stale=stale)
-    if gate.at_once is None:
+    if config.concurrency_limit is None:
         return Admission(wanted)
-    free = int(_condition(found, gate).allowance) - (await connection.scalar(_DELIVERING) or 0)
+    free = int(_breaker_state(found, config).concurrency_limit) - await _in_flight(connection, name)
     return Admission(max(0, min(wanted, free)))
 
 
-async def probing(connection: AsyncConnection, step: Step, gate: Gate) -> None:
-    """A probe is on its way: no other before the next one is due."""
-    await connection.execute(_PROBING, {"name": DESTINATIONS[step], "seconds": gate.probe_every.total_seconds()})
+async def probing(connection: AsyncConnection, name: str, config: BreakerConfig) -> None:
+    """Records that a probe is on its way: there is no other one before the next is due."""
+    await connection.execute(_PROBING, {"name": name, "seconds": config.probe_every.total_seconds()})
 
 
-async def pause(connection: AsyncConnection, step: Step, gate: Gate) -> timedelta:
-    """How long a worker that got nothing, though something is due, shall wait before it asks again."""
-    row = (await connection.execute(_PAUSE, {"name": DESTINATIONS[step]})).one()
+async def pause(connection: AsyncConnection, name: str, config: BreakerConfig) -> timedelta:
+    """How long a worker that got nothing, though entries are due, waits before it asks again."""
+    row = (await connection.execute(_PAUSE, {"name": name})).one_or_none()
+    if row is None:
+        return timedelta(0)
     if row.seconds is not None:
         return timedelta(seconds=max(0.0, float(row.seconds)))
-    if gate.at_once is None or row.delivering < int(_condition(row, gate).allowance):
+    if config.concurrency_limit is None:
         return timedelta(0)
-    return FULL_PAUSE
+    is_free = await _in_flight(connection, name) < int(_breaker_state(row, config).concurrency_limit)
+    return timedelta(0) if is_free else FULL_PAUSE
 
 
 async def report(
-    connection: AsyncConnection, step: Step, gate: Gate, settlements: Sequence[Settlement[Claim]], digest: timedelta
+    connection: AsyncConnection,
+    name: str,
+    config: BreakerConfig,
+    settlements: Sequence[Settlement[Claim]],
+    alert_window: timedelta,
 ) -> list[Settlement[Claim]]:
-    """Records what these tries say of their destination.
+    """Records what these attempts say about their destination; returns them, with `Held` for those that are held.
 
-    A failed try is held, and does not count, when the breaker was open before, and when its entry found the
-    destination away in all specified tries and is young enough to be held.
+    A failed attempt is held, and does not count, when the breaker was open before, and when its entry found the
+    destination away in all specified attempts and is young enough to be held.
     """
     failed = [s for s in settlements if is_outage(s.outcome)]
-    if gate.at_once is None and not failed and not await _is_troubled(connection, step):
+    if config.concurrency_limit is None and not failed and not await _is_troubled(connection, name):
         return list(settlements)
-    before = _condition((await connection.execute(_TAKE, {"name": DESTINATIONS[step]})).one(), gate)
-    tries = [await _answered(connection, s, settlements) for s in settlements]
-    now = after(before, tries, gate)
-    lasting = False
+    destination = DESTINATIONS[name]
+    before = _breaker_state(await _locked(connection, name), config)
+    tried = [await _answered(connection, s, settlements) for s in settlements]
+    now = after(before, tried, config)
+    lasts = False
     if now != before or (now.is_open and failed):
-        lasting = await _write(connection, step, gate, now, failed)
-    causes = [OUTAGES[DESTINATIONS[step]]] if now.is_open and not before.is_open else []
-    causes += await _lasting_cause(connection, step, failed) if lasting else []
-    await incidents.note(connection, [_occurrence(cause, failed[0]) for cause in causes], digest)
+        lasts = await _write(connection, name, config, now, failed)
+    causes = [destination.outage] if destination.outage and now.is_open and not before.is_open else []
+    causes += await _lasting_cause(connection, destination, failed) if lasts else []
+    await incidents.record(connection, [_occurrence(cause, failed[0]) for cause in causes], alert_window)
     if before.is_open and not now.is_open:
-        await incidents.recover(connection, *_causes(DESTINATIONS[step]))
+        await incidents.recover(connection, *destination.causes)
         await notify(connection, EVERYTHING)
     return [
-        _held(s) if before.is_open and s in failed else _held_alone(s, tried, gate)
-        for s, tried in zip(settlements, tries, strict=True)
+        _held(s) if before.is_open and s in failed else _held_alone(s, each, config)
+        for s, each in zip(settlements, tried, strict=True)
     ]
 
 
-def _held_alone(settlement: Settlement[Claim], tried: Answered, gate: Gate) -> Settlement[Claim]:
+def _held_alone(settlement: Settlement[Claim], tried: Answered, config: BreakerConfig) -> Settlement[Claim]:
     """Holds an entry that found the destination away by itself. If others got through, it waits for a while."""
     now = settlement.claim.claimed_at + settlement.took
-    if not found_it_away(tried) or now - settlement.claim.began_at >= gate.hold:
+    if not found_it_away(tried) or now - settlement.claim.began_at >= config.hold:
         return settlement
     if proves_absence(tried):
         return _held(settlement)
-    return _held(settlement, now + gate.probe_every) if isinstance(tried.outcome, Dead) else settlement
+    return _held(settlement, now + config.probe_every) if isinstance(tried.outcome, Dead) else settlement
 
 
 async def _answered(
@@ -223,37 +250,52 @@ async def _answered(
     return replace(tried, others_worked=worked)
 
 
-async def _lasting_cause(connection: AsyncConnection, step: Step, failed: Sequence[Settlement[Claim]]) -> list[Cause]:
-    """Returns the incident of an error that has lasted, unless it is open already."""
-    cause = LASTING.get((DESTINATIONS[step], _error(failed[0]).code)) if failed else None
+async def _lasting_cause(
+    connection: AsyncConnection, destination: Destination, failed: Sequence[Settlement[Claim]]
+) -> list[Cause]:
+    """The incident of an error that has lasted, unless it is open already."""
+    cause = destination.lasting.get(_error(failed[0]).code) if failed else None
     if cause is None or (await connection.execute(_IS_KNOWN, {"cause": cause.value})).first() is not None:
         return []
     return [cause]
-
-
-def _causes(destination: Destination) -> list[Cause]:
-    return [OUTAGES[destination], *(cause for (name, _), cause in LASTING.items() if name is destination)]
 
 
 def _occurrence(cause: Cause, settlement: Settlement[Claim]) -> Occurrence:
     return Occurrence(cause, _error(settlement).detail, settlement.claim.request.request_id)
 
 
-async def _is_troubled(connection: AsyncConnection, step: Step) -> bool:
-    return (await connection.execute(_LOOK, {"name": DESTINATIONS[step]})).one_or_none() is not None
+async def _is_troubled(connection: AsyncConnection, name: str) -> bool:
+    return (await connection.execute(_IS_TROUBLED, {"name": name})).one_or_none() is not None
+
+
+async def _locked(connection: AsyncConnection, name: str) -> Row[Any]:
+    """The row of the destination, locked. One that is new in the registry gets its row here."""
+    row = (await connection.execute(_LOCK, {"name": name})).one_or_none()
+    if row is None:
+        await connection.execute(_REGISTER, {"name": name})
+        row = (await connection.execute(_LOCK, {"name": name})).one()
+    return row
+
+
+async def _in_flight(connection: AsyncConnection, name: str) -> int:
+    return await connection.scalar(_IN_FLIGHT[DESTINATIONS[name].step]) or 0
 
 
 async def _write(
-    connection: AsyncConnection, step: Step, gate: Gate, now: Condition, failed: Sequence[Settlement[Claim]]
+    connection: AsyncConnection,
+    name: str,
+    config: BreakerConfig,
+    now: BreakerState,
+    failed: Sequence[Settlement[Claim]],
 ) -> bool:
-    """Writes the condition; returns whether the error has lasted for `LASTS`."""
+    """Writes the state of the breaker; returns whether its error has lasted for `LASTS`."""
     error = _error(failed[0]) if failed else None
     row = {
-        "name": DESTINATIONS[step],
+        "name": name,
         "failures": now.failures,
-        "allowance": now.allowance if gate.at_once else None,
+        "concurrency_limit": now.concurrency_limit if config.concurrency_limit else None,
         "is_open": now.is_open,
-        "seconds": gate.probe_every.total_seconds(),
+        "seconds": config.probe_every.total_seconds(),
         "code": error.code if error else None,
         "detail": error.detail[:DETAIL_MAX] if error else None,
         "lasts": LASTS.total_seconds(),
@@ -261,14 +303,32 @@ async def _write(
     return bool((await connection.execute(_WRITE, row)).scalar_one())
 
 
-def _condition(row: Row[Any], gate: Gate) -> Condition:
-    most = float(gate.at_once or 1)
-    return Condition(row.failures, row.is_open, most if row.allowance is None else min(row.allowance, most))
+def _breaker_state(row: Row[Any], config: BreakerConfig) -> BreakerState:
+    most = float(config.concurrency_limit or 1)
+    limit = most if row.concurrency_limit is None else min(row.concurrency_limit, most)
+    return BreakerState(row.failures, row.is_open, limit)
+
+
+def _state(row: Row[Any]) -> DestinationState:
+    return DestinationState(
+        destination=DESTINATIONS[row.destination],
+        opened_at=row.opened_at,
+        probe_at=row.probe_at,
+        failures=row.failures,
+        concurrency_limit=row.concurrency_limit,
+        error_code=row.error_code,
+        error_detail=row.error_detail,
+        held=row.held,
+    )
+
+
+def _end(began_at: datetime, hold: timedelta) -> datetime:
+    return min(began_at, FAR_FUTURE - hold) + hold
 
 
 def _error(settlement: Settlement[Claim]) -> StepError:
     if isinstance(settlement.outcome, Done):
-        raise TypeError("a try that was done has no error")
+        raise TypeError("a successful attempt has no error")
     return settlement.outcome.error
 
 

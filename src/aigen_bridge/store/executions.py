@@ -1,21 +1,21 @@
 """Which execution of N8N works on which request, and what happens when N8N reports that one failed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.execution import Standing, Verdict
+from aigen_bridge.domain.dead_letter import RefusedCallback
+from aigen_bridge.domain.execution import Reported, Standing, Verdict
 from aigen_bridge.domain.incident import Cause, Occurrence
-from aigen_bridge.domain.request import Change, FailureCode, ImageRequest, Status
-from aigen_bridge.store import changes, incidents, quarantine
-from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.domain.request import FailureCode, ImageRequest, Status, Transition
+from aigen_bridge.store import incidents, quarantine, transitions
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.quarantine import RefusedCallback
 from aigen_bridge.store.rows import to_request
 from aigen_bridge.store.schema import requests
+from aigen_bridge.store.transitions import Deadlines, LockedRequests
 
 _NOTE = text("""
     INSERT INTO executions AS e (execution_id, request_id, version)
@@ -66,20 +66,6 @@ _TIE = text("""
 Judge = Callable[[ImageRequest, Standing], Verdict]
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """A report is stored. `letter` is its number in quarantine, `is_open` whether a person has to see to it.
-
-    `change` is the move that it caused, `is_repeat` whether it was known.
-    """
-
-    letter: int
-    request_id: UUID | None
-    is_open: bool
-    change: Change | None = None
-    is_repeat: bool = False
-
-
 class Executions:
     """The executions in PostgreSQL."""
 
@@ -99,7 +85,7 @@ class Executions:
         return row.request_id if row else None
 
     async def report(self, report: RefusedCallback, execution_id: str, judge: Judge) -> Reported:
-        """Keep N8N's report that an execution failed, and make the move that `judge` says, in one transaction.
+        """Stores N8N's report that an execution failed and applies what `judge` decides, in one transaction.
 
         A report on an execution whose failure is known already is counted and changes nothing.
         """
@@ -108,28 +94,34 @@ class Executions:
             request_id = report.request_id or (noted.request_id if noted else None)
             report = replace(report, request_id=request_id)
             if request_id is None:
-                return await self._keep(connection, report, None)
-            await changes.lock(connection, [request_id])
+                return await self._keep(connection, None, report, None)
+            locked = await transitions.lock(connection, [request_id])
             noted = (await connection.execute(_FIND, {"execution_id": execution_id})).one_or_none()
             if known := await _seen_again(connection, noted, request_id):
                 return Reported(known, request_id, is_open=False, is_repeat=True)
             verdict = await _judged(connection, request_id, execution_id, noted, judge)
-            kept = await self._keep(connection, report, verdict)
+            kept = await self._keep(connection, locked, report, verdict)
             tied = {"letter": kept.letter, "execution_id": execution_id, "request_id": request_id}
             await connection.execute(_TIE, tied)
             return kept
 
-    async def _keep(self, connection: AsyncConnection, report: RefusedCallback, verdict: Verdict | None) -> Reported:
-        change = verdict.change if verdict else None
-        moved = await changes.move(connection, [change] if change else [], self._deadlines)
-        change = change if moved else None
+    async def _keep(
+        self,
+        connection: AsyncConnection,
+        locked: LockedRequests | None,
+        report: RefusedCallback,
+        verdict: Verdict | None,
+    ) -> Reported:
+        transition = verdict.transition if verdict else None
+        if locked and transition:  # decided on the locked request, so it applies
+            await locked.apply([transition], self._deadlines, records_incidents=False)
         is_open = verdict is None or verdict.needs_person
-        state = "open" if is_open else "discarded" if change is None else "replayed"
+        state = "open" if is_open else "discarded" if transition is None else "replayed"
         letter = await quarantine.keep(connection, report, state)
-        if is_open or change:
-            told = _occurrence(report, letter, change)
-            await incidents.note(connection, [told], self._deadlines.digest)
-        return Reported(letter, report.request_id, is_open, change)
+        if is_open or transition:
+            occurrence = _occurrence(report, letter, transition)
+            await incidents.record(connection, [occurrence], self._deadlines.alert_window)
+        return Reported(letter, report.request_id, is_open, transition)
 
 
 async def _seen_again(connection: AsyncConnection, noted: Row[tuple[UUID, int]] | None, request_id: UUID) -> int | None:
@@ -157,8 +149,8 @@ async def _judged(
     return judge(to_request(found), Standing(is_known, is_latest, facts.resends))
 
 
-def _occurrence(report: RefusedCallback, letter: int, change: Change | None) -> Occurrence:
-    if change is None or change.error_code == FailureCode.WORKFLOW_FAILED:
+def _occurrence(report: RefusedCallback, letter: int, transition: Transition | None) -> Occurrence:
+    if transition is None or transition.error_code == FailureCode.WORKFLOW_FAILED:
         return quarantine.occurrence(report, letter)
-    done = change.note if change.after is Status.QUEUED else f"callback-{letter}: {change.error_message}"
-    return Occurrence(Cause.EXECUTION_LOST, done or "", change.request_id)
+    done = transition.note if transition.after is Status.QUEUED else f"callback-{letter}: {transition.error_message}"
+    return Occurrence(Cause.EXECUTION_LOST, done or "", transition.request_id)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from aigen_bridge.domain.destination import Destination
+from aigen_bridge.domain.dead_letter import EXECUTION_FAILED, UNDELIVERED
+from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.incident import Cause
 from aigen_bridge.domain.request import Status, Step
 from aigen_bridge.store.database import Database
@@ -17,9 +18,9 @@ from aigen_bridge.store.readable import since
 
 MOST = 10_000
 OPEN = (Status.QUEUED, Status.DISPATCHED, Status.RECEIVED)
-FROM_N8N = ("n8n_undelivered", "n8n_execution_failed")
+N8N_REPORTS = (UNDELIVERED, EXECUTION_FAILED)
 """Error codes of what N8N's own dead-letter workflow reported."""
-KINDS = (*(step.value for step in Step), "callback", *FROM_N8N)
+KINDS = (*(step.value for step in Step), "callback", *N8N_REPORTS)
 TABLES = ("requests", "outbox", "attempts", "images", "quarantine", "request_changes", "occurrences")
 
 
@@ -50,7 +51,7 @@ STATEMENT = f"""
     SELECT 'dead', step, count(*), NULL
     FROM (SELECT step FROM outbox WHERE state = 'dead' ORDER BY finished_at DESC LIMIT {MOST}) AS few GROUP BY step
     UNION ALL
-    SELECT 'dead', CASE WHEN error_code IN {FROM_N8N} THEN error_code ELSE 'callback' END, count(*), NULL
+    SELECT 'dead', CASE WHEN error_code IN {N8N_REPORTS} THEN error_code ELSE 'callback' END, count(*), NULL
     FROM (SELECT error_code FROM quarantine WHERE state = 'open' ORDER BY created_at DESC LIMIT {MOST}) AS few
     GROUP BY 2
     UNION ALL
@@ -106,7 +107,7 @@ class GaugeReader:
             return {name: max(0.0, ages.get((what, name), 0.0)) for name in names}
 
         steps, states = [s.value for s in Step], [s.value for s in OPEN]
-        destinations = [d.value for d in Destination]
+        destinations = [d.name for d in with_breaker()]
         return Gauges(
             pending=number("pending", steps),
             late=age("late", steps),

@@ -1,7 +1,7 @@
-"""Incidents: what people must hear of, folded by cause. Noted in the transaction that causes them.
+"""Records incidents, one for each cause, in the transaction that causes them.
 
-An alert is an outbox entry like every other: it is sent until somebody heard it. The first one of an incident is
-due at once; what happens after it was told comes as one digest for each `digest` of time.
+An alert is an outbox entry like every other and is retried like one. The first alert of an incident is due at once;
+later occurrences are reported together, once in each alert window.
 """
 
 from collections.abc import Sequence
@@ -21,27 +21,30 @@ _REOPEN = text("""
     UPDATE incidents AS i SET recovered_at = NULL, told_over = false
     WHERE i.id IN (
         SELECT DISTINCT ON (cause) id FROM incidents
-        WHERE cause = ANY (CAST(:cause AS text[])) AND recovered_at > now() - make_interval(secs => :digest)
+        WHERE cause = ANY (CAST(:cause AS text[])) AND recovered_at > now() - make_interval(secs => :window)
         ORDER BY cause, recovered_at DESC
     ) AND NOT EXISTS (SELECT FROM incidents AS o WHERE o.cause = i.cause AND o.recovered_at IS NULL)
 """)
 
-_NOTE = text("""
-    WITH seen AS (
-        SELECT * FROM unnest(CAST(:cause AS text[]), CAST(:request_id AS uuid[]), CAST(:detail AS text[]))
-            AS seen (cause, request_id, detail)
-    ), noted AS (
-        INSERT INTO incidents AS i (cause, times) SELECT cause, count(*) FROM seen GROUP BY cause ORDER BY cause
-        ON CONFLICT (cause) WHERE recovered_at IS NULL
-            DO UPDATE SET times = i.times + excluded.times, seen_at = now()
-        RETURNING id, cause, told_at
-    ), recorded AS (
-        INSERT INTO occurrences (incident_id, request_id, detail)
-        SELECT n.id, s.request_id, s.detail FROM seen AS s JOIN noted AS n USING (cause)
-    )
+_COUNT = text("""
+    INSERT INTO incidents AS i (cause, times)
+    SELECT cause, count(*) FROM unnest(CAST(:cause AS text[])) AS seen (cause) GROUP BY cause ORDER BY cause
+    ON CONFLICT (cause) WHERE recovered_at IS NULL DO UPDATE SET times = i.times + excluded.times, seen_at = now()
+""")
+
+_RECORD = text("""
+    INSERT INTO occurrences (incident_id, request_id, detail)
+    SELECT i.id, seen.request_id, seen.detail
+    FROM unnest(CAST(:cause AS text[]), CAST(:request_id AS uuid[]), CAST(:detail AS text[]))
+        AS seen (cause, request_id, detail)
+    JOIN incidents AS i ON i.cause = seen.cause AND i.recovered_at IS NULL
+""")
+
+_ENQUEUE = text("""
     INSERT INTO outbox (incident_id, step, created_at, due_at)
-    SELECT id, 'alert', at, at
-    FROM noted, greatest(now(), told_at + make_interval(secs => :digest)) AS due (at)
+    SELECT i.id, 'alert', at, at
+    FROM incidents AS i, greatest(now(), i.told_at + make_interval(secs => :window)) AS due (at)
+    WHERE i.cause = ANY (CAST(:cause AS text[])) AND i.recovered_at IS NULL
     ON CONFLICT (incident_id) WHERE state = 'pending' AND incident_id IS NOT NULL DO NOTHING
 """)
 
@@ -61,32 +64,34 @@ _RECOVER = text("""
 
 
 async def lock(connection: AsyncConnection) -> None:
-    """Until the end of this transaction, nobody else notes, recovers or tells anything.
+    """Until the end of this transaction, no other one records, ends or reports an incident.
 
     A transaction may touch several incidents, and one that it opens has no row yet that could be locked.
     """
     await connection.execute(_LOCK)
 
 
-async def note(connection: AsyncConnection, occurrences: Sequence[Occurrence], digest: timedelta) -> None:
-    """These happened. Best last in a transaction: the others that note something wait for its end."""
+async def record(connection: AsyncConnection, occurrences: Sequence[Occurrence], window: timedelta) -> None:
+    """Records these occurrences and enqueues their alerts, at most one in each `window`.
+
+    Best called last in a transaction: others that record an incident wait for its end.
+    """
     if not occurrences:
         return
     await lock(connection)
-    causes = sorted({o.cause.value for o in occurrences})
-    await connection.execute(_REOPEN, {"cause": causes, "digest": digest.total_seconds()})
-    columns = {
-        "cause": [o.cause.value for o in occurrences],
-        "request_id": [o.request_id for o in occurrences],
-        "detail": [o.detail[:DETAIL_MAX] for o in occurrences],
-    }
-    await connection.execute(_NOTE, columns | {"digest": digest.total_seconds()})
+    causes, seconds = [o.cause.value for o in occurrences], window.total_seconds()
+    await connection.execute(_REOPEN, {"cause": causes, "window": seconds})
+    await connection.execute(_COUNT, {"cause": causes})
+    details = [o.detail[:DETAIL_MAX] for o in occurrences]
+    recorded = {"cause": causes, "request_id": [o.request_id for o in occurrences], "detail": details}
+    await connection.execute(_RECORD, recorded)
+    await connection.execute(_ENQUEUE, {"cause": causes, "window": seconds})
     await notify(connection, Step.ALERT)
 
 
 async def recover(connection: AsyncConnection, *causes: Cause, quiet: timedelta = timedelta(0)) -> None:
-    """These causes are over, if they have not been seen for `quiet`. Who heard of them hears that, too."""
+    """Ends the incidents of these causes that did not occur for `quiet`. Their end is reported if they were."""
     await lock(connection)
-    over = {"cause": [c.value for c in causes], "quiet": quiet.total_seconds()}
-    if (await connection.execute(_RECOVER, over)).first() is not None:
+    ended = {"cause": [c.value for c in causes], "quiet": quiet.total_seconds()}
+    if (await connection.execute(_RECOVER, ended)).first() is not None:
         await notify(connection, Step.ALERT)

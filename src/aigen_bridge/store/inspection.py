@@ -1,6 +1,6 @@
 """Reads how the database and what is in it are doing. Every statement only reads."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.store import migrations
 from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
-from aigen_bridge.store.destinations import Destinations, DestinationState
+from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
 from aigen_bridge.store.readable import out_of_range, since
 from aigen_bridge.store.rows import COLUMNS, to_request
 from aigen_bridge.store.schema import metadata
@@ -35,25 +35,25 @@ _UNWRITABLE = text("""
 """)
 
 _WAITING = text(f"""
-    SELECT step AS kind, count(*) AS number, {since("min(due_at)")} AS oldest FROM outbox
-    WHERE state = 'pending' AND due_at <= now() AND NOT EXISTS (
-        SELECT FROM destinations WHERE opened_at IS NOT NULL
-            AND name = CASE step WHEN 'dispatch' THEN 'n8n' WHEN 'deliver' THEN 'odoo' END
-    ) GROUP BY step ORDER BY step
-""")  # noqa: S608 - a constant of ours
+    SELECT o.step AS kind, count(*) AS number, {since("min(o.due_at)")} AS oldest_age FROM outbox AS o
+    WHERE o.state = 'pending' AND o.due_at <= now() AND NOT EXISTS (
+        SELECT FROM {REGISTRY} JOIN destinations AS d ON d.name = registry.destination
+        WHERE d.opened_at IS NOT NULL AND registry.step = o.step
+    ) GROUP BY o.step ORDER BY o.step
+""")  # noqa: S608 - a constant of this package
 
 _DEAD = text(f"""
-    SELECT step AS kind, count(*) AS number, {since("min(finished_at)")} AS oldest FROM outbox
+    SELECT step AS kind, count(*) AS number, {since("min(finished_at)")} AS oldest_age FROM outbox
     WHERE state = 'dead' GROUP BY step
     UNION ALL
     SELECT 'callback', count(*), {since("min(created_at)")} FROM quarantine WHERE state = 'open' HAVING count(*) > 0
     ORDER BY kind
-""")  # noqa: S608 - constants of ours
+""")  # noqa: S608 - constants of this package
 
 _OVERDUE = text(f"""
-    SELECT count(*) AS number, {since("min(callback_deadline_at)")} AS oldest FROM requests
+    SELECT count(*) AS number, {since("min(callback_deadline_at)")} AS oldest_age FROM requests
     WHERE status = 'dispatched' AND callback_deadline_at < now() - interval '1 minute'
-""")  # noqa: S608 - a constant of ours
+""")  # noqa: S608 - a constant of this package
 
 _PROCESSES = text("""
     SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = :listener)
@@ -62,15 +62,15 @@ _PROCESSES = text("""
             WHERE datname = current_database() AND application_name LIKE 'aigen-bridge api %') AS apis
 """)
 
-_OWED = text(f"""
+_WITH_PENDING_ENTRY = text(f"""
     SELECT o.created_at AS began_at, o.due_at, o.give_up_at, {COLUMNS}
     FROM (
         SELECT request_id, created_at, due_at, give_up_at FROM outbox
         WHERE state = 'pending' AND request_id IS NOT NULL ORDER BY due_at LIMIT {READ_MAX}
     ) AS o
     JOIN requests AS r ON r.request_id = o.request_id
-""")  # noqa: S608 - a constant of ours
-_NEWEST = text(f"SELECT {COLUMNS} FROM requests AS r ORDER BY created_at DESC, request_id DESC LIMIT {READ_MAX}")  # noqa: S608 - a constant of ours
+""")  # noqa: S608 - a constant of this package
+_NEWEST = text(f"SELECT {COLUMNS} FROM requests AS r ORDER BY created_at DESC, request_id DESC LIMIT {READ_MAX}")  # noqa: S608 - a constant of this package
 
 _LAST_DISPATCH = text(f"""
     SELECT outcome = 'done' AS accepted, now() - finished_at AS ago
@@ -79,7 +79,7 @@ _LAST_DISPATCH = text(f"""
     ) AS recent
     WHERE step = 'dispatch' AND (outcome = 'done' OR http_status IN (401, 403))
     ORDER BY id DESC LIMIT 1
-""")  # noqa: S608 - a constant of ours
+""")  # noqa: S608 - a constant of this package
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,12 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Pile:
-    """So many of a kind wait, the oldest for so long; `oldest` is zero when there are none."""
+class Backlog:
+    """What waits, by kind. `oldest_age` is zero when `count` is."""
 
     kind: str
-    number: int
-    oldest: timedelta
+    count: int
+    oldest_age: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,28 +148,28 @@ class Inspection:
             after = now()
         return theirs - before - (after - before) / 2, (after - before) / 2
 
-    async def waiting(self) -> list[Pile]:
+    async def waiting(self) -> list[Backlog]:
         """Outbox entries that are due and that nobody works on, by step; not those held because a system is out."""
-        return await self._piles(_WAITING)
+        return await self._backlogs(_WAITING, registry_columns())
 
     async def destinations(self) -> list[DestinationState]:
         """How the systems that we call stand."""
         return await Destinations(self._database).states()
 
-    async def dead(self) -> list[Pile]:
+    async def dead(self) -> list[Backlog]:
         """Open dead letters, by step; `callback` are those in quarantine."""
-        return await self._piles(_DEAD)
+        return await self._backlogs(_DEAD, {})
 
-    async def overdue(self) -> Pile:
+    async def overdue(self) -> Backlog:
         """Requests whose deadline passed and that no sweep has failed."""
         async with self._database.reading() as connection:
             row = (await connection.execute(_OVERDUE)).one()
-        return Pile("overdue", row.number, row.oldest or timedelta(0))
+        return Backlog("overdue", row.number, row.oldest_age or timedelta(0))
 
     async def unreadable(self) -> dict[UUID, str]:
         """Requests that are stored in a form that cannot be read, or owed something by such an entry, and why."""
         async with self._database.reading() as connection:
-            rows = [row for statement in (_OWED, _NEWEST) for row in await connection.execute(statement)]
+            rows = [row for statement in (_WITH_PENDING_ENTRY, _NEWEST) for row in await connection.execute(statement)]
         return {row.request_id: reason for row in rows if (reason := _why_unreadable(row))}
 
     async def processes(self) -> Processes:
@@ -184,9 +184,10 @@ class Inspection:
             row = (await connection.execute(_LAST_DISPATCH)).one_or_none()
         return KeyTrial(row.accepted, row.ago) if row else None
 
-    async def _piles(self, statement: TextClause) -> list[Pile]:
+    async def _backlogs(self, statement: TextClause, parameters: Mapping[str, Any]) -> list[Backlog]:
         async with self._database.reading() as connection:
-            return [Pile(row.kind, row.number, row.oldest) for row in await connection.execute(statement)]
+            rows = (await connection.execute(statement, parameters)).all()
+        return [Backlog(row.kind, row.number, row.oldest_age) for row in rows]
 
 
 def _why_unreadable(row: Row[Any]) -> str | None:

@@ -1,23 +1,23 @@
-"""Leases on outbox entries, whatever they are about: claim, extend, give back, write how a try ended.
+"""Leases on outbox entries of every step: claim, extend, release, and record how an attempt ended.
 
-A claim is a lease; the fence, which only ever rises, keeps a late worker from settling.
+A claim is a lease; its fence, which only increases, keeps a late worker from settling.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.outcome import Dead, Done, Held, Outcome, Retry
-from aigen_bridge.domain.request import ImageRequest, Step
+from aigen_bridge.domain.outbox import Due, L, Lease, Settlement
+from aigen_bridge.domain.outcome import Dead, Done, Held, Retry
+from aigen_bridge.domain.request import Step
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.readable import out_of_range
 
 DETAIL_MAX = 1000
-"""Characters kept of what an error said."""
+"""Characters kept of the detail of an error."""
 
 CLAIM = """
     WITH due AS (
@@ -36,15 +36,20 @@ CLAIM = """
         FROM due WHERE o.id = due.id
         RETURNING o.id AS entry_id, o.request_id, o.incident_id, o.attempts AS attempt, o.fence,
             o.created_at AS began_at, o.give_up_at, o.leases_lost, now() AS claimed_at
-    ), lost AS (
-        INSERT INTO attempts (entry_id, request_id, step, number, outcome, error_code, detail, started_at)
-        SELECT c.entry_id, c.request_id, :step, c.attempt - 1, 'lost', 'lease_lost',
+    ), recorded_lost_leases AS (
+        INSERT INTO attempts (entry_id, fence, request_id, step, number, outcome, error_code, detail, started_at)
+        SELECT c.entry_id, c.fence - 1, c.request_id, :step, c.attempt - 1, 'lost', 'lease_lost',
             'The worker ' || due.lease_owner || ' did not finish in time.',
             due.due_at - make_interval(secs => :lease)
         FROM claimed AS c JOIN due ON due.id = c.entry_id AND due.lease_owner IS NOT NULL
+        ON CONFLICT (entry_id, fence) DO NOTHING
     )
 """
-"""Leases due entries, the longest due first; a SELECT on `claimed` follows."""
+"""Leases due entries, the longest due first; a SELECT on `claimed` follows.
+
+`due_at` of a leased entry is when its lease ends, so an entry whose worker died is due again by itself. It relies on
+`SKIP LOCKED`: two workers never wait for the same entry.
+"""
 CLAIMED = "c.entry_id, c.attempt, c.fence, c.began_at, c.claimed_at, c.give_up_at, c.leases_lost"
 """The columns of `claimed AS c` that make a `Lease`."""
 
@@ -53,16 +58,19 @@ _NEXT_DUE = text("""
     FROM outbox WHERE state = 'pending' AND step = :step
 """)
 
-_WRITE = text("""
+# Ends attempts whose fence is still the entry's. `entries` locks them in one order. An attempt is recorded even if its
+# entry has been ended by others (a callback that was faster), and only once however often its settlement is sent:
+# (entry, fence) is unique.
+_SETTLE = text("""
     WITH settled AS (
         SELECT * FROM unnest(
             CAST(:id AS bigint[]), CAST(:fence AS bigint[]), CAST(:state AS text[]), CAST(:outcome AS text[]),
             CAST(:due_at AS timestamptz[]), CAST(:number AS int[]), CAST(:seconds AS float8[]),
             CAST(:http_status AS int[]), CAST(:error_code AS text[]), CAST(:detail AS text[])
         ) AS settled (id, fence, state, outcome, due_at, number, seconds, http_status, error_code, detail)
-    ), held AS (
+    ), entries AS (
         SELECT o.id, o.fence, o.request_id, o.step,
-            o.state = 'pending' AND o.lease_owner IS NOT NULL AS ours
+            o.state = 'pending' AND o.lease_owner IS NOT NULL AS is_leased
         FROM outbox AS o
         JOIN settled AS s ON o.id = s.id AND o.fence = s.fence
         ORDER BY o.id FOR NO KEY UPDATE OF o
@@ -70,25 +78,22 @@ _WRITE = text("""
         UPDATE outbox AS o SET
             state = s.state,
             due_at = coalesce(s.due_at, CASE s.outcome WHEN 'held' THEN now() ELSE o.due_at END),
-            attempts = CASE s.outcome WHEN 'held' THEN 0 ELSE o.attempts END,  -- all its tries, once it is back
+            attempts = CASE s.outcome WHEN 'held' THEN 0 ELSE o.attempts END,  -- all its attempts, once it is back
             finished_at = CASE WHEN s.state <> 'pending' THEN now() END,
             lease_owner = NULL,
             error_code = s.error_code,
             error_detail = s.detail
-        FROM held AS h JOIN settled AS s USING (id, fence)
-        WHERE o.id = h.id AND h.ours
-    ), tried AS (
+        FROM entries AS e JOIN settled AS s USING (id, fence)
+        WHERE o.id = e.id AND e.is_leased
+    ), recorded AS (
         INSERT INTO attempts
-            (entry_id, request_id, step, number, outcome, http_status, error_code, detail, started_at)
-        SELECT h.id, h.request_id, h.step, s.number, s.outcome, s.http_status, s.error_code, s.detail,
+            (entry_id, fence, request_id, step, number, outcome, http_status, error_code, detail, started_at)
+        SELECT e.id, e.fence, e.request_id, e.step, s.number, s.outcome, s.http_status, s.error_code, s.detail,
             now() - make_interval(secs => s.seconds)
-        FROM held AS h JOIN settled AS s USING (id, fence)
-        WHERE h.ours OR NOT EXISTS (  -- this very try, written before its connection broke
-            SELECT FROM attempts AS a WHERE a.entry_id = h.id AND a.number = s.number
-                AND a.finished_at - a.started_at = make_interval(secs => s.seconds)
-        )
+        FROM entries AS e JOIN settled AS s USING (id, fence)
+        ON CONFLICT (entry_id, fence) DO NOTHING
     )
-    SELECT id, fence FROM held WHERE ours
+    SELECT id, fence FROM entries WHERE is_leased
 """)
 
 _RELEASE = text("""
@@ -104,110 +109,31 @@ _EXTEND = text("""
 """)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """An outbox entry that this worker may work on until its lease ends.
-
-    `attempt` counts from 1, lost leases included; `leases_lost` are those lost in a row just before this
-    claim; `fence` only ever rises. Times are the database's. `unreadable` says why the entry, its request or its
-    incident could not be read: it is given up without a try, and only its ids are valid.
-    """
-
-    entry_id: int
-    step: Step
-    attempt: int
-    fence: int
-    began_at: datetime
-    claimed_at: datetime
-    give_up_at: datetime | None
-    leases_lost: int
-    unreadable: str | None = None
-
-    @property
-    def about(self) -> dict[str, str]:
-        """What it is about, for the log."""
-        return {}
-
-    @property
-    def traceparent(self) -> str | None:
-        """The trace that it belongs to."""
-        return None
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """No other claim, of whichever worker, has the same."""
-        return self.entry_id, self.fence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim(Lease):
-    """A lease on what is owed for a request, which is here as it was when it was claimed.
-
-    `held_too_long`: its destination has been out for longer than an entry is held; it is to be given up untried.
-    """
-
-    request: ImageRequest
-    held_too_long: bool = False
-
-    @property
-    def about(self) -> dict[str, str]:
-        """The request's two ids."""
-        return {"request_id": str(self.request.request_id), "correlation_id": str(self.request.correlation_id)}
-
-    @property
-    def traceparent(self) -> str | None:
-        """The request's."""
-        return self.request.traceparent
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """The next entry of a step is due `after` so long: negative when overdue, None when there is none.
-
-    `shut`: its destination takes nothing more now, so that further entries change nothing.
-    """
-
-    after: timedelta | None
-    shut: bool = False
-
-
-L = TypeVar("L", bound=Lease)
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement(Generic[L]):
-    """How a claim ended, and how long it took."""
-
-    claim: L
-    outcome: Outcome
-    took: timedelta
-
-
 class Leases:
-    """What is the same for every kind of entry."""
+    """The operations on leases that are the same for every step."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def next_due(self, step: Step) -> Due:
-        """When there is something to claim."""
+        """When the next entry is due."""
         async with self._database.reading() as connection:
             seconds = await connection.scalar(_NEXT_DUE, {"step": step.value})
         return Due(None if seconds is None else timedelta(seconds=float(seconds)))
 
     async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None:
-        """Hold claims for another lease, as far as they are still ours."""
+        """Extends the leases of these claims, as far as they are still held, to `lease` from now."""
         async with self._database.transaction(prepared=True) as connection:
             await connection.execute(_EXTEND, _keys(claims) | {"lease": lease.total_seconds()})
 
     async def release(self, claims: Sequence[Lease]) -> None:
-        """Give claims back untried: due at once, the attempt not counted."""
+        """Releases claims untried: due at once, the attempt not counted."""
         async with self._database.transaction() as connection:
             await connection.execute(_RELEASE, _keys(claims))
 
 
 def claim_parameters(step: Step, limit: int, lease: timedelta, owner: str) -> dict[str, Any]:
-    """What `CLAIM` asks for; `older_than`, in seconds, may replace None."""
+    """The parameters of `CLAIM`. `older_than`, in seconds, may replace None."""
     return {
         "step": step.value,
         "limit": limit,
@@ -219,17 +145,26 @@ def claim_parameters(step: Step, limit: int, lease: timedelta, owner: str) -> di
 
 def lease_fields(row: Row[Any], step: Step) -> dict[str, Any]:
     """The fields of a `Lease` from a row of `CLAIM`."""
-    found = {name: getattr(row, name) for name in Lease.__slots__ if name not in {"step", "unreadable"}}
+    found = {
+        "entry_id": row.entry_id,
+        "step": step,
+        "attempt": row.attempt,
+        "fence": row.fence,
+        "began_at": row.began_at,
+        "claimed_at": row.claimed_at,
+        "give_up_at": row.give_up_at,
+        "leases_lost": row.leases_lost,
+    }
     if wrong := out_of_range(row):
         found |= {"began_at": row.claimed_at, "give_up_at": None, "unreadable": _far_off(wrong)}
-    return found | {"step": step}
+    return found
 
 
-async def write(connection: AsyncConnection, settlements: Sequence[Settlement[L]]) -> set[tuple[int, int]]:
-    """Write how tries ended; returns the keys of the claims that still held their entries."""
-    rows = [_row(s) for s in settlements]
+async def settle_entries(connection: AsyncConnection, settlements: Sequence[Settlement[L]]) -> set[tuple[int, int]]:
+    """Records how attempts ended; returns the keys of the claims whose lease was still held."""
+    rows = [_row(settlement) for settlement in settlements]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return {(row.id, row.fence) for row in await connection.execute(_WRITE, columns)}
+    return {(row.id, row.fence) for row in await connection.execute(_SETTLE, columns)}
 
 
 def _far_off(columns: Sequence[str]) -> str:

@@ -3,9 +3,10 @@
 from uuid import uuid4
 
 from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.request import NewRequest
 from aigen_bridge.store import migrations
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.requests import NewRequest, insert_requests
+from aigen_bridge.store.requests import insert_requests
 
 PROBE = {"probe": "x" * 1000}
 """About the size of an event."""

@@ -1,156 +1,151 @@
-"""What was kept long enough goes, in small batches; what is owed to anybody stays, however old it is.
+"""Deletes data past its retention period in small batches. Requests with pending work are kept, however old.
 
-A batch is one transaction of two statements. The first holds the requests that are due, and passes over those that
-somebody else holds. The second looks again, with the requests held: all that makes a request owe something new holds
-it first, so what is still due then stays due until the commit. A purge that is killed has done whole batches.
+A batch is one transaction of two statements. The first locks the requests that are due and skips those that others have
+locked. The second checks again with the requests locked: everything that enqueues a step locks the request first, so
+what is still due then stays due until the commit. A purge that is killed has deleted whole batches.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.image import ImageRef
+from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.operations import Deed, record
+from aigen_bridge.store.images import ImageStore, PostgresImages
+from aigen_bridge.store.operations import record
 from aigen_bridge.store.schema import ATTEMPTS_ARE_KEPT, IMAGE_IS_KEPT
 
-
-class Kept(StrEnum):
-    """What is kept for a while, in the order in which it goes."""
-
-    IMAGES = "images"
-    """The bytes. Their description stays with the request."""
-
-    QUARANTINE = "quarantine"
-    """Callbacks that a person replayed or discarded. Open ones are owed to a person."""
-
-    ATTEMPTS = "attempts"
-    """The tries at outbox entries. The request's state changes stay with it."""
-
-    REQUESTS = "requests"
-    """Requests with all that belongs to them."""
-
-    INCIDENTS = "incidents"
-    """What people were alerted of, after it was over and they knew."""
-
-
-BATCH: Mapping[Kept, int] = {
-    Kept.IMAGES: 50,
-    Kept.QUARANTINE: 50,
-    Kept.ATTEMPTS: 200,
-    Kept.REQUESTS: 200,
-    Kept.INCIDENTS: 20,
+BATCH: Mapping[RetentionClass, int] = {
+    RetentionClass.IMAGES: 50,
+    RetentionClass.QUARANTINE: 50,
+    RetentionClass.ATTEMPTS: 200,
+    RetentionClass.REQUESTS: 200,
+    RetentionClass.INCIDENTS: 20,
 }
 """Requests (of the quarantine: callbacks) in one transaction; an image has thousands of pages."""
 
-TURN = 0x61696770
-"""Advisory lock: one worker purges at a time."""
+PURGE_LOCK = 0x61696770
+"""Key of the advisory lock: one worker purges at a time."""
 
-_LONG_AGO = "now() - make_interval(secs => :kept_for)"
+_LONG_AGO = "now() - make_interval(secs => :period)"
 
-_NOTHING_IS_OWED = f"""
+_NOTHING_IS_PENDING = f"""
     r.completed_at IS NOT NULL AND r.delivered_at < {_LONG_AGO}
     AND NOT EXISTS (
         SELECT FROM outbox AS o WHERE o.request_id = r.request_id AND o.state IN ('pending', 'dead')
     )
     AND NOT EXISTS (SELECT FROM quarantine AS q WHERE q.request_id = r.request_id AND q.state = 'open')
-"""  # noqa: S608 - constants of ours
+"""  # noqa: S608 - constants of this module
 
-_DUE: Mapping[Kept, str] = {
+_DUE: Mapping[RetentionClass, str] = {
     # An image that came after a cancellation was delivered is younger than the delivery.
-    Kept.IMAGES: f"""requests AS r WHERE {IMAGE_IS_KEPT} AND {_NOTHING_IS_OWED} AND NOT EXISTS (
+    RetentionClass.IMAGES: f"""requests AS r WHERE {IMAGE_IS_KEPT} AND {_NOTHING_IS_PENDING} AND NOT EXISTS (
         SELECT FROM images AS i WHERE i.request_id = r.request_id AND i.created_at >= {_LONG_AGO}
     )""",
-    Kept.QUARANTINE: f"quarantine AS r WHERE r.state <> 'open' AND r.handled_at < {_LONG_AGO}",
-    Kept.ATTEMPTS: f"requests AS r WHERE {ATTEMPTS_ARE_KEPT} AND {_NOTHING_IS_OWED}",
+    RetentionClass.QUARANTINE: f"quarantine AS r WHERE r.state <> 'open' AND r.handled_at < {_LONG_AGO}",
+    RetentionClass.ATTEMPTS: f"requests AS r WHERE {ATTEMPTS_ARE_KEPT} AND {_NOTHING_IS_PENDING}",
     # The second condition follows from the first, and finds the oldest by `requests_newest_idx`.
-    Kept.REQUESTS: f"requests AS r WHERE {_NOTHING_IS_OWED} AND r.created_at < {_LONG_AGO}",
-    Kept.INCIDENTS: f"""incidents AS r WHERE r.recovered_at < {_LONG_AGO} AND NOT EXISTS (
+    RetentionClass.REQUESTS: f"requests AS r WHERE {_NOTHING_IS_PENDING} AND r.created_at < {_LONG_AGO}",
+    RetentionClass.INCIDENTS: f"""incidents AS r WHERE r.recovered_at < {_LONG_AGO} AND NOT EXISTS (
         SELECT FROM outbox AS o WHERE o.incident_id = r.id AND o.state IN ('pending', 'dead')
     )""",
 }
 
-_ORDER: Mapping[Kept, tuple[str, str]] = {
-    Kept.IMAGES: ("request_id", "delivered_at"),
-    Kept.QUARANTINE: ("id", "handled_at"),
-    Kept.ATTEMPTS: ("request_id", "delivered_at"),
-    Kept.REQUESTS: ("request_id", "created_at"),
-    Kept.INCIDENTS: ("id", "recovered_at"),
+_ORDER: Mapping[RetentionClass, tuple[str, str]] = {
+    RetentionClass.IMAGES: ("request_id", "delivered_at"),
+    RetentionClass.QUARANTINE: ("id", "handled_at"),
+    RetentionClass.ATTEMPTS: ("request_id", "delivered_at"),
+    RetentionClass.REQUESTS: ("request_id", "created_at"),
+    RetentionClass.INCIDENTS: ("id", "recovered_at"),
 }
 
-_REMOVE: Mapping[Kept, str] = {
-    Kept.IMAGES: """, marked AS (
-            UPDATE requests SET image_purged_at = now() WHERE request_id IN (SELECT key FROM due)
-        ) DELETE FROM images WHERE request_id IN (SELECT key FROM due)""",
-    Kept.QUARANTINE: "DELETE FROM quarantine WHERE id IN (SELECT key FROM due)",
-    Kept.ATTEMPTS: """, marked AS (
-            UPDATE requests SET attempts_purged_at = now() WHERE request_id IN (SELECT key FROM due)
-        ) DELETE FROM attempts WHERE request_id IN (SELECT key FROM due)""",
-    Kept.REQUESTS: "DELETE FROM requests WHERE request_id IN (SELECT key FROM due)",
-    Kept.INCIDENTS: "DELETE FROM incidents WHERE id IN (SELECT key FROM due)",
+_DELETE: Mapping[RetentionClass, str] = {
+    RetentionClass.IMAGES: """WITH due AS (
+            UPDATE requests SET image_purged_at = now() WHERE request_id IN ({due}) RETURNING request_id, image
+        ), deleted AS (
+            DELETE FROM images WHERE request_id IN (SELECT request_id FROM due)
+        ) SELECT request_id, image ->> 'sha256' AS sha256 FROM due""",
+    RetentionClass.QUARANTINE: "DELETE FROM quarantine WHERE id IN ({due}) RETURNING request_id, NULL AS sha256",
+    RetentionClass.ATTEMPTS: """WITH due AS (
+            UPDATE requests SET attempts_purged_at = now() WHERE request_id IN ({due}) RETURNING request_id
+        ) DELETE FROM attempts WHERE request_id IN (SELECT request_id FROM due) RETURNING request_id, NULL AS sha256""",
+    RetentionClass.REQUESTS: """DELETE FROM requests WHERE request_id IN ({due}) RETURNING request_id,
+            CASE WHEN image_purged_at IS NULL THEN image ->> 'sha256' END AS sha256""",
+    RetentionClass.INCIDENTS: "DELETE FROM incidents WHERE id IN ({due}) RETURNING NULL AS request_id, NULL AS sha256",
 }
+"""Each deletes what the SELECT `due` finds; it returns one row for each deleted one, with the image that it had."""
 
 
-def _hold(kept: Kept) -> TextClause:
-    key, age = _ORDER[kept]
-    return text(f"SELECT r.{key} FROM {_DUE[kept]} ORDER BY r.{age} LIMIT :batch FOR UPDATE OF r SKIP LOCKED")  # noqa: S608 - constants of ours
+def _lock(retention_class: RetentionClass) -> TextClause:
+    key, age = _ORDER[retention_class]
+    due = f"SELECT r.{key} FROM {_DUE[retention_class]}"  # noqa: S608 - constants of this module
+    return text(f"{due} ORDER BY r.{age} LIMIT :batch FOR UPDATE OF r SKIP LOCKED")
 
 
-def _remove(kept: Kept) -> TextClause:
-    key, _ = _ORDER[kept]
-    due = f"WITH due AS (SELECT r.{key} AS key FROM {_DUE[kept]} AND r.{key} = ANY (:held))"  # noqa: S608 - constants of ours
-    return text(f"{due} {_REMOVE[kept]}")
+def _delete(retention_class: RetentionClass) -> TextClause:
+    key, _ = _ORDER[retention_class]
+    due = f"SELECT r.{key} FROM {_DUE[retention_class]} AND r.{key} = ANY (:locked)"  # noqa: S608 - constants of this module
+    return text(_DELETE[retention_class].format(due=due))
 
 
 _COUNT = {
-    kept: text(f"SELECT count(*) FROM {due}")  # noqa: S608 - constants of ours
-    for kept, due in _DUE.items()
-    if kept is not Kept.ATTEMPTS
+    retention_class: text(f"SELECT count(*) FROM {due}")  # noqa: S608 - constants of this module
+    for retention_class, due in _DUE.items()
+    if retention_class is not RetentionClass.ATTEMPTS
 } | {
-    Kept.ATTEMPTS: text(
-        f"SELECT count(*) FROM attempts WHERE request_id IN (SELECT r.request_id FROM {_DUE[Kept.ATTEMPTS]})"  # noqa: S608 - constants of ours
+    RetentionClass.ATTEMPTS: text(
+        f"SELECT count(*) FROM attempts WHERE request_id IN (SELECT r.request_id FROM {_DUE[RetentionClass.ATTEMPTS]})"  # noqa: S608 - constants of this module
     )
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How many rows went, and whether there may be more."""
+    """How many rows were deleted, and whether there may be more."""
 
-    removed: int
+    deleted: int
     more: bool
 
 
 class Retention:
-    """The purging in PostgreSQL; safe to run by several at once."""
+    """Deletes and counts what is past its retention; safe to run by several at once."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, store: ImageStore) -> None:
         self._database = database
+        self._images = store
 
-    async def purge(self, kept: Kept, kept_for: timedelta, *, alone: bool = False) -> Batch:
-        """Remove one batch of what has been kept for longer. `alone`: leave it to another who is just doing so."""
-        age = {"kept_for": kept_for.total_seconds()}
+    async def purge(self, retention_class: RetentionClass, period: timedelta, *, exclusive: bool = False) -> Batch:
+        """Deletes one batch of what is older than `period`. `exclusive`: not while another worker is purging."""
+        age = {"period": period.total_seconds()}
         async with self._database.transaction(patient=True) as connection:
-            if alone and not await _my_turn(connection):
+            if exclusive and not await _acquired(connection):
                 return Batch(0, more=False)
-            held = (await connection.execute(_hold(kept), age | {"batch": BATCH[kept]})).scalars().all()
-            removed = await connection.execute(_remove(kept), age | {"held": list(held)}) if held else None
-        return Batch(removed.rowcount if removed else 0, more=len(held) == BATCH[kept])
+            limit = BATCH[retention_class]
+            locked = (await connection.execute(_lock(retention_class), age | {"batch": limit})).scalars().all()
+            if not locked:
+                return Batch(0, more=False)
+            deleted = (await connection.execute(_delete(retention_class), age | {"locked": list(locked)})).all()
+        images = [ImageRef(row.request_id, row.sha256) for row in deleted if row.sha256]
+        if images and not isinstance(self._images, PostgresImages):
+            await self._images.delete(images)
+        return Batch(len(deleted), more=len(locked) == limit)
 
-    async def count(self, kept: Kept, kept_for: timedelta) -> int:
-        """How many rows `purge` would remove, batch by batch."""
+    async def count(self, retention_class: RetentionClass, period: timedelta) -> int:
+        """How many rows `purge` would delete in all batches."""
         async with self._database.reading(patient=True) as connection:
-            return int(await connection.scalar(_COUNT[kept], {"kept_for": kept_for.total_seconds()}) or 0)
+            return int(await connection.scalar(_COUNT[retention_class], {"period": period.total_seconds()}) or 0)
 
-    async def record(self, deed: Deed) -> None:
-        """Keep who purged, and what was asked for."""
+    async def record(self, action: OperatorAction) -> None:
+        """Records who purged, and with which periods."""
         async with self._database.transaction() as connection:
-            await record(connection, deed, "purge", "retention", None)
+            await record(connection, action, "purge", "retention", None)
 
 
-async def _my_turn(connection: AsyncConnection) -> Any:
-    return await connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": TURN})
+async def _acquired(connection: AsyncConnection) -> Any:
+    return await connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": PURGE_LOCK})

@@ -1,4 +1,4 @@
-"""Rows of `requests` in the words of the domain, and what is left of those that cannot be read."""
+"""Reads rows of `requests` into `ImageRequest`."""
 
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 def to_request(row: Row[Any]) -> ImageRequest:
-    """A row of `requests` in the words of the domain. Raises `UnreadableRequestError`."""
+    """The request in this row. Raises `UnreadableRequestError`."""
     try:
         return _to_request(row)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -61,7 +61,7 @@ def _to_request(row: Row[Any]) -> ImageRequest:
         created_at=row.created_at,
         updated_at=row.updated_at,
         dispatched_at=row.dispatched_at,
-        completed_at=row.completed_at,
+        finished_at=row.completed_at,
         delivered_at=row.delivered_at,
         error_code=row.error_code,
         error_message=row.error_message,
@@ -71,6 +71,7 @@ def _to_request(row: Row[Any]) -> ImageRequest:
         image_purged_at=row.image_purged_at,
         attempts_purged_at=row.attempts_purged_at,
         traceparent=row.traceparent,
+        client=row.client,
     )
 
 

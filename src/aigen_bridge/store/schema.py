@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
-from aigen_bridge.store.columns import metadata, moment, one_of
+from aigen_bridge.store.columns import metadata, one_of, timestamptz
 from aigen_bridge.store.schema_incidents import destinations, incidents, occurrences
 
 __all__ = [
@@ -60,16 +60,17 @@ requests = Table(
     Column("error_message", Text),
     Column("failed_by", Text),
     Column("image", JSONB(none_as_null=True)),
+    Column("client", Text),  # who asked, as in AIGEN_CLIENTS; none: from before it was stored
     Column("traceparent", Text),  # of the span that accepted it, or as the caller sent it
     Column("awaited", JSONB(none_as_null=True)),  # an image that N8N has and we still have to fetch
-    moment("created_at", required=True),
-    moment("updated_at", required=True),
-    moment("dispatched_at"),
-    moment("completed_at"),
-    moment("delivered_at"),
-    moment("callback_deadline_at"),
-    moment("image_purged_at"),  # its bytes; the description stays
-    moment("attempts_purged_at"),
+    timestamptz("created_at", required=True),
+    timestamptz("updated_at", required=True),
+    timestamptz("dispatched_at"),
+    timestamptz("completed_at"),
+    timestamptz("delivered_at"),
+    timestamptz("callback_deadline_at"),
+    timestamptz("image_purged_at"),  # its bytes; the description stays
+    timestamptz("attempts_purged_at"),
     CheckConstraint("length(traceparent) = 55", name="traceparent"),
     CheckConstraint(one_of("status", Status), name="status"),
     CheckConstraint(one_of("failed_by", FailedBy), name="failed_by"),
@@ -97,7 +98,7 @@ request_changes = Table(
     Column("version", Integer, primary_key=True),
     Column("status", Text, nullable=False),
     Column("note", Text),
-    moment("at", required=True),
+    timestamptz("at", required=True),
     CheckConstraint(one_of("status", Status), name="status"),
 )
 
@@ -106,10 +107,10 @@ images = Table(
     metadata,
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), primary_key=True),
     Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL: images do not compress again
-    moment("created_at", required=True),
+    timestamptz("created_at", required=True),
 )
 
-LIVE = "outbox_live_idx"
+ONE_PENDING = "outbox_live_idx"
 """One entry of a step is pending for a request, at most."""
 
 outbox = Table(
@@ -126,10 +127,10 @@ outbox = Table(
     Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row
     Column("error_code", Text),
     Column("error_detail", Text),
-    moment("created_at", required=True),  # when it was first due: its time begins here
-    moment("due_at", required=True),  # of a leased entry: when the lease ends
-    moment("give_up_at"),  # no try after this moment, whatever the schedule says
-    moment("finished_at"),
+    timestamptz("created_at", required=True),  # when it was first due: its time begins here
+    timestamptz("due_at", required=True),  # of a leased entry: when the lease ends
+    timestamptz("give_up_at"),  # no try after this timestamptz, whatever the schedule says
+    timestamptz("finished_at"),
     CheckConstraint(one_of("step", Step), name="step"),
     CheckConstraint(one_of("state", ENTRY_STATES), name="state"),
     CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished"),
@@ -137,7 +138,7 @@ outbox = Table(
     CheckConstraint("(step = 'alert') = (request_id IS NULL)", name="request"),
     CheckConstraint("(step = 'alert') = (incident_id IS NOT NULL)", name="incident"),
     Index("outbox_due_idx", "step", "due_at", postgresql_where=text("state = 'pending'")),
-    Index(LIVE, "request_id", "step", unique=True, postgresql_where=text("state = 'pending'")),
+    Index(ONE_PENDING, "request_id", "step", unique=True, postgresql_where=text("state = 'pending'")),
     Index("outbox_dead_idx", "finished_at", postgresql_where=text("state = 'dead'")),
     Index(
         "outbox_live_alert_idx",
@@ -155,6 +156,7 @@ attempts = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("entry_id", BigInteger, ForeignKey(outbox.c.id, ondelete="CASCADE"), nullable=False),
+    Column("fence", BigInteger),  # of the lease; none: from before it was stored
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE")),  # none: an alert
     Column("step", Text, nullable=False),
     Column("number", Integer, nullable=False),
@@ -162,11 +164,11 @@ attempts = Table(
     Column("http_status", Integer),
     Column("error_code", Text),
     Column("detail", Text),
-    moment("started_at", required=True),
-    moment("finished_at", required=True),
+    timestamptz("started_at", required=True),
+    timestamptz("finished_at", required=True),
     CheckConstraint(one_of("outcome", ATTEMPT_OUTCOMES), name="outcome"),
     Index("attempts_request_idx", "request_id"),
-    Index("attempts_entry_idx", "entry_id"),
+    Index("attempts_lease_idx", "entry_id", "fence", unique=True),
 )
 
 executions = Table(
@@ -176,7 +178,7 @@ executions = Table(
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), nullable=False),
     Column("version", Integer, nullable=False),  # of the request when the execution asked
     Column("letter", BigInteger),  # what N8N's report that it failed became, in `quarantine`
-    moment("noted_at", required=True),
+    timestamptz("noted_at", required=True),
     Index("executions_request_idx", "request_id"),
     Index("executions_noted_idx", "noted_at"),
 )
@@ -190,7 +192,7 @@ operations = Table(
     Column("target", Text, nullable=False),  # a dead letter's name, `request`, or `retention`
     Column("request_id", Uuid),
     Column("note", Text),
-    moment("at", required=True),
+    timestamptz("at", required=True),
     CheckConstraint(one_of("action", OPERATIONS), name="action"),
     Index("operations_request_idx", "request_id"),
 )
@@ -210,9 +212,9 @@ quarantine = Table(
     Column("image", LargeBinary),  # what came beside it (v2)
     Column("fingerprint", LargeBinary, nullable=False),
     Column("times_seen", Integer, nullable=False, server_default="1"),
-    moment("created_at", required=True),
-    moment("seen_at", required=True),
-    moment("handled_at"),
+    timestamptz("created_at", required=True),
+    timestamptz("seen_at", required=True),
+    timestamptz("handled_at"),
     CheckConstraint(one_of("state", QUARANTINE_STATES), name="state"),
     CheckConstraint("(state = 'open') = (handled_at IS NULL)", name="handled"),
     Index("quarantine_open_idx", "created_at", postgresql_where=text("state = 'open'")),

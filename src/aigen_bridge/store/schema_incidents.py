@@ -16,8 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from aigen_bridge.domain.destination import Destination
-from aigen_bridge.store.columns import metadata, moment, one_of
+from aigen_bridge.store.columns import metadata, timestamptz
 
 destinations = Table(
     "destinations",
@@ -27,10 +26,9 @@ destinations = Table(
     Column("allowance", Double),  # calls that may be in flight at once; NULL: as the settings say
     Column("error_code", Text),
     Column("error_detail", Text),
-    moment("error_since"),  # while the breaker is open: its probes have met this error_code since then
-    moment("opened_at"),  # the breaker is open since then
-    moment("probe_at"),  # the next try while it is open
-    CheckConstraint(one_of("name", Destination), name="name"),
+    timestamptz("error_since"),  # while the breaker is open: its probes have met this error_code since then
+    timestamptz("opened_at"),  # the breaker is open since then
+    timestamptz("probe_at"),  # the next try while it is open
     CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
 )
 
@@ -42,10 +40,10 @@ incidents = Table(
     Column("times", Integer, nullable=False),
     Column("told_times", Integer, nullable=False, server_default="0"),
     Column("told_over", Boolean, nullable=False, server_default=text("false")),  # that it is over
-    moment("opened_at", required=True),
-    moment("seen_at", required=True),
-    moment("told_at"),
-    moment("recovered_at"),
+    timestamptz("opened_at", required=True),
+    timestamptz("seen_at", required=True),
+    timestamptz("told_at"),
+    timestamptz("recovered_at"),
     Index("incidents_open_idx", "cause", unique=True, postgresql_where=text("recovered_at IS NULL")),
     Index("incidents_recovered_idx", "recovered_at", postgresql_where=text("recovered_at IS NOT NULL")),
 )
@@ -57,6 +55,6 @@ occurrences = Table(
     Column("incident_id", BigInteger, ForeignKey(incidents.c.id, ondelete="CASCADE"), nullable=False),
     Column("request_id", Uuid),  # as far as one is known
     Column("detail", Text, nullable=False),
-    moment("at", required=True),
+    timestamptz("at", required=True),
     Index("occurrences_incident_idx", "incident_id", "id"),
 )

@@ -1,4 +1,4 @@
-"""What no single request brings about: deadlines that pass, and proof that nothing was forgotten."""
+"""Periodic sweeps: requests past their deadline, requests that N8N never started, and orphaned requests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from uuid import UUID
 from sqlalchemy import text
 
 from aigen_bridge.domain.incident import Cause, Occurrence
-from aigen_bridge.domain.request import Change
-from aigen_bridge.store import changes, incidents
-from aigen_bridge.store.changes import Deadlines
+from aigen_bridge.domain.request import Transition
+from aigen_bridge.store import incidents, transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.executions import NO_EXECUTION, RESENDS
+from aigen_bridge.store.transitions import Deadlines
 from aigen_bridge.store.wakeup import CHANNEL
 
 BATCH = 100
 SETTLED_FOR = "1 minute"
-"""Younger changes are left alone by the reconciliation."""
+"""Younger transitions are left alone by the reconciliation."""
 NEVER = "2 years"
 """A due time further ahead than this is an error: no setting and no replay allows it."""
 
@@ -53,10 +53,10 @@ _UNBEGUN = text(f"""
         AND :resends > {RESENDS}
     ORDER BY r.request_id LIMIT :batch
     FOR NO KEY UPDATE OF r SKIP LOCKED
-""")  # noqa: S608 - a constant of ours
+""")  # noqa: S608 - a constant of this module
 
-_FORGOTTEN = text(f"""
-    WITH forgotten AS (
+_ORPHANED = text(f"""
+    WITH orphaned AS (
         SELECT r.request_id, r.updated_at,
             CASE r.status WHEN 'queued' THEN 'dispatch' WHEN 'received' THEN 'fetch' END AS step
         FROM requests AS r
@@ -66,7 +66,7 @@ _FORGOTTEN = text(f"""
         WHERE r.completed_at < now() - interval '{SETTLED_FOR}' AND r.delivered_at IS NULL
     )
     INSERT INTO outbox (request_id, step)
-    SELECT f.request_id, f.step FROM forgotten AS f
+    SELECT f.request_id, f.step FROM orphaned AS f
     WHERE NOT EXISTS (
         SELECT FROM outbox AS o
         WHERE o.request_id = f.request_id AND o.step = f.step AND (
@@ -77,71 +77,72 @@ _FORGOTTEN = text(f"""
     LIMIT :batch
     ON CONFLICT DO NOTHING
     RETURNING request_id, step, pg_notify('{CHANNEL}', step)
-""")  # noqa: S608 - constants of ours
+""")  # noqa: S608 - constants of this module
 
 _WITHOUT_DEADLINE = text(f"""
     UPDATE requests SET callback_deadline_at = now() + make_interval(secs => :seconds)
     WHERE status = 'dispatched' AND (callback_deadline_at IS NULL OR callback_deadline_at > now() + interval '{NEVER}')
         AND updated_at < now() - interval '{SETTLED_FOR}'
     RETURNING request_id
-""")  # noqa: S608 - a constant of ours
+""")  # noqa: S608 - a constant of this module
 
 
 _NEVER_DUE = text(f"""
     UPDATE outbox SET due_at = now() WHERE state = 'pending' AND due_at > now() + interval '{NEVER}'
     RETURNING request_id, step
-""")  # noqa: S608 - a constant of ours
+""")  # noqa: S608 - a constant of this module
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Something that was owed and that nobody was going to do; it is now. `what` is a step, or `deadline`."""
+    """A request had neither a live entry nor a running deadline, and has again. `what` is a step, or `deadline`."""
 
     request_id: UUID
     what: str
 
 
 class Sweeps:
-    """The sweeps in PostgreSQL; safe to run by every worker at once."""
+    """The sweeps in PostgreSQL; safe to run in every worker at once."""
 
     def __init__(self, database: Database, deadlines: Deadlines) -> None:
         self._database = database
         self._deadlines = deadlines
 
-    async def expire(self, failed: Callable[[UUID], Change]) -> list[UUID]:
-        """Make the move `failed` says for requests whose callback did not come in time, at most `BATCH`."""
+    async def expire(self, failed: Callable[[UUID], Transition]) -> list[UUID]:
+        """Fails requests whose callback did not arrive in time, at most `BATCH`; `failed` makes the transition."""
         async with self._database.transaction() as connection:
-            overdue = (await connection.execute(_OVERDUE, {"batch": BATCH})).scalars().all()
-            await changes.make(connection, [failed(request_id) for request_id in overdue], self._deadlines)
-        return list(overdue)
+            overdue = await transitions.lock_selected(connection, _OVERDUE, {"batch": BATCH})
+            await overdue.apply([failed(request_id) for request_id in overdue.request_ids], self._deadlines)
+        return list(overdue.request_ids)
 
-    async def send_again(self, unbegun: Callable[[UUID], Change], resends: int) -> list[UUID]:
-        """Sends requests again that N8N acknowledged before an outage and never began: at most `BATCH` in one call.
+    async def send_again(self, never_started: Callable[[UUID], Transition], resends: int) -> list[UUID]:
+        """Sends requests again that N8N acknowledged before an outage and never started, at most `BATCH`.
 
-        `unbegun` makes the change for a request; each request is sent again at most `resends` times.
+        `never_started` makes the transition; each request is sent again at most `resends` times.
         """
         async with self._database.transaction() as connection:
             wanted = {"batch": BATCH, "resends": resends}
-            changed = [unbegun(each) for each in (await connection.execute(_UNBEGUN, wanted)).scalars()]
-            await changes.make(connection, changed, self._deadlines)
-            lost = [Occurrence(Cause.EXECUTION_LOST, change.note or "", change.request_id) for change in changed]
-            await incidents.note(connection, lost, self._deadlines.digest)
-        return [change.request_id for change in changed]
+            unbegun = await transitions.lock_selected(connection, _UNBEGUN, wanted)
+            requeued = [never_started(request_id) for request_id in unbegun.request_ids]
+            await unbegun.apply(requeued, self._deadlines)
+            lost = [Occurrence(Cause.EXECUTION_LOST, t.note or "", t.request_id) for t in requeued]
+            await incidents.record(connection, lost, self._deadlines.alert_window)
+        return list(unbegun.request_ids)
 
     async def reconcile(self) -> list[Repair]:
-        """Every request that has not ended has a live entry or a running deadline, and Odoo is owed every ending.
+        """Repairs requests that nothing would carry on; there are none unless the bridge has a bug.
 
-        What violates this is repaired and returned; there is nothing to return unless we have a bug.
+        A request that has not ended has a live entry or a running deadline, and the end of every request is delivered.
         """
         seconds = self._deadlines.callback.total_seconds()
         async with self._database.transaction() as connection:
-            owed = list((await connection.execute(_FORGOTTEN, {"batch": BATCH})).all())
-            owed += [row for row in await connection.execute(_NEVER_DUE) if row.request_id]
-            timeless = (await connection.execute(_WITHOUT_DEADLINE, {"seconds": seconds})).scalars().all()
-            repairs = [Repair(row.request_id, row.step) for row in owed]
-            repairs += [Repair(request_id, "deadline") for request_id in timeless]
-            forgotten = [
+            enqueued = list((await connection.execute(_ORPHANED, {"batch": BATCH})).all())
+            enqueued += [row for row in await connection.execute(_NEVER_DUE) if row.request_id]
+            without_deadline = await connection.execute(_WITHOUT_DEADLINE, {"seconds": seconds})
+            repairs = [Repair(row.request_id, row.step) for row in enqueued]
+            repairs += [Repair(request_id, "deadline") for request_id in without_deadline.scalars()]
+            orphaned = [
                 Occurrence(Cause.REQUEST_FORGOTTEN, f"Its {r.what} was missing.", r.request_id) for r in repairs
             ]
-            await incidents.note(connection, forgotten, self._deadlines.digest)
+            await incidents.record(connection, orphaned, self._deadlines.alert_window)
         return repairs

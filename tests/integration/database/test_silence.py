@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database, open_engine
-from aigen_bridge.store.group_commit import GroupCommit
 from aigen_bridge.store.wakeup import CHANNEL, EVERYTHING, listen
 from outages import rows
 from silent_link import SilentLink, silent_link
@@ -100,7 +100,7 @@ async def test_nobody_waits_for_the_groups_before_his_for_longer_than_the_patien
         written.extend(items)
         return list(items)
 
-    group = GroupCommit[int, int](write, most=1, patience=timedelta(seconds=0.2))
+    group = Batcher[int, int](write, limit=1, timeout=timedelta(seconds=0.2))
     waiting = [asyncio.create_task(group(item)) for item in (1, 2)]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     first.set()

@@ -12,8 +12,8 @@ import trustme
 
 from aigen_bridge.clients.certificates import certificate_ends
 from aigen_bridge.domain.errors import TransientError
-from aigen_bridge.expiry import watch_expiry
 from aigen_bridge.metrics import as_text
+from aigen_bridge.worker.certificates import watch_expiry
 from scrape import read
 from stage import UNREACHABLE, make_settings
 

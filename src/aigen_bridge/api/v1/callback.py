@@ -9,12 +9,12 @@ from aigen_bridge.api.auth import MAY_REPORT, Caller, check_signature
 from aigen_bridge.api.body import read_json
 from aigen_bridge.api.callbacks import Arrival, body_limits, take
 from aigen_bridge.api.describe import json_body, problems
-from aigen_bridge.api.parts import Parts
+from aigen_bridge.api.endpoint import Parts, json_answer
 from aigen_bridge.api.v1.requests import RequestId
-from aigen_bridge.api.v1.resources import PREFIX
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.resources import CallbackReceipt, Wanted
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
+from aigen_bridge.contracts.views import PREFIX
 from aigen_bridge.domain.callback import is_wanted
 from aigen_bridge.domain.errors import UnknownRequestError
 from aigen_bridge.pipeline.execution import note_execution
@@ -71,5 +71,4 @@ async def read_wanted(request_id: RequestId, parts: Parts, execution_id: Executi
     if found is None:
         raise UnknownRequestError(request_id)
     await note_execution(parts.executions, request_id, execution_id)
-    answer = Wanted(request_id=request_id, status=found.status, wanted=is_wanted(found))
-    return Response(answer.model_dump_json(by_alias=True), media_type="application/json")
+    return json_answer(Wanted(request_id=request_id, status=found.status, wanted=is_wanted(found)))

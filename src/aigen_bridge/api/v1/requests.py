@@ -8,20 +8,27 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from aigen_bridge import tracing
+from aigen_bridge.api import correlation
 from aigen_bridge.api.auth import MAY_ASK, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
-from aigen_bridge.api.cursor import from_cursor, to_cursor, wrong_cursor
 from aigen_bridge.api.describe import json_body, problems
-from aigen_bridge.api.parts import Parts
-from aigen_bridge.api.v1.ahead import ahead
-from aigen_bridge.api.v1.messages import parse_requested
-from aigen_bridge.api.v1.resources import PREFIX, REQUESTS_PATH, resource, resources, timeline
+from aigen_bridge.api.endpoint import Parts, json_answer
 from aigen_bridge.contracts import examples
-from aigen_bridge.contracts.moment import Moment
+from aigen_bridge.contracts.messages import parse_requested
 from aigen_bridge.contracts.resources import RequestPage, RequestResource, Timeline
 from aigen_bridge.contracts.v1 import ImageRequested
+from aigen_bridge.contracts.views import (
+    PREFIX,
+    REQUESTS_PATH,
+    from_cursor,
+    request_page,
+    resource,
+    timeline,
+    wrong_cursor,
+)
+from aigen_bridge.contracts.wire import Rfc3339DateTime
 from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, UnknownRequestError
-from aigen_bridge.domain.image import MEDIA_TYPES
+from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.pipeline.accept import accept
 from aigen_bridge.pipeline.cancel import cancel
@@ -36,7 +43,6 @@ RequestId = Annotated[UUID, Path(alias="requestId", description="as Odoo made it
 
 @router.post(
     "/ai-image-requests",
-    dependencies=[MAY_ASK],
     status_code=202,
     summary="Ask for an image",
     response_model=RequestResource,
@@ -44,19 +50,21 @@ RequestId = Annotated[UUID, Path(alias="requestId", description="as Odoo made it
     | {200: {"model": RequestResource, "description": "Known already, with the same content"}},
     openapi_extra=json_body({"EVT-AIG-001": {"value": examples.REQUESTED}}, ImageRequested),
 )
-async def accept_request(request: Request, parts: Parts) -> Response:
+async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], parts: Parts) -> Response:
     """EVT-AIG-001. When the answer arrives, the request is stored and will be carried to its end.
 
     Sending the same again is safe and changes nothing; sending something else under the same `requestId` is
     refused with 409.
     """
     body = await read_json(request, EVENT_LIMITS)
-    event = parse_requested(bytes(body), request, callback_url=parts.settings.callback_url)
+    event = parse_requested(bytes(body), callback_url=parts.settings.callback_url)
+    correlation.adopt(request, event.correlation_id, event.request_id)
     with tracing.span("accept", "server", request.headers.get("traceparent")) as span:
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
-        stored, created = await accept(parts.accept, event, tracing.traceparent())
+        traceparent = tracing.traceparent()
+        stored, created = await accept(parts.requests, event, client=caller.name, traceparent=traceparent)
     where = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
-    return _json(resource(stored), 202 if created else 200, where)
+    return json_answer(resource(stored), 202 if created else 200, where)
 
 
 @router.get(
@@ -69,8 +77,8 @@ async def accept_request(request: Request, parts: Parts) -> Response:
 async def list_requests(
     parts: Parts,
     status: Annotated[Status | None, Query()] = None,
-    created_after: Annotated[Moment | None, Query(alias="createdAfter", description="at or after")] = None,
-    created_before: Annotated[Moment | None, Query(alias="createdBefore", description="before")] = None,
+    created_after: Annotated[Rfc3339DateTime | None, Query(alias="createdAfter", description="at or after")] = None,
+    created_before: Annotated[Rfc3339DateTime | None, Query(alias="createdBefore", description="before")] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
@@ -78,8 +86,7 @@ async def list_requests(
     wanted = RequestFilter(status, created_after, created_before, _place(cursor))
     found = await parts.requests.page(wanted, limit)
     holds = await parts.destinations.held([request.request_id for request in found.items])
-    following = to_cursor(found.end[0], str(found.end[1])) if found.end else None
-    return _json(RequestPage(items=resources(found.items, holds), next_cursor=following))
+    return json_answer(request_page(found.items, holds, found.end))
 
 
 @router.get(
@@ -93,7 +100,7 @@ async def read_request(request_id: RequestId, parts: Parts) -> Response:
     """How it stands, and what was asked for."""
     found = await _found(parts, request_id)
     holds = await parts.destinations.held([request_id])
-    return _json(resource(found, holds.get(request_id)))
+    return json_answer(resource(found, holds.get(request_id)))
 
 
 @router.get(
@@ -117,7 +124,7 @@ async def read_image(request: Request, request_id: RequestId, parts: Parts) -> R
     headers = {"ETag": f'"{found.image.sha256}"', "X-Content-Type-Options": "nosniff"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    content = await parts.requests.image(request_id)
+    content = await parts.images.get(ImageRef(request_id, found.image.sha256))
     if content is None:  # removed a moment ago
         raise ImagePurgedError(request_id)
     return Response(content, headers=headers, media_type=MEDIA_TYPES[found.image.format])
@@ -133,8 +140,8 @@ async def read_image(request: Request, request_id: RequestId, parts: Parts) -> R
 async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
     """Every state change and every attempt, and what comes next. Attempts before `attemptsPurgedAt` are gone."""
     found = await _found(parts, request_id)
-    entries, prospect = await parts.timelines.read(request_id), await parts.timelines.prospect(request_id)
-    return _json(timeline(found, entries, ahead(found, prospect)))
+    entries, pending = await parts.timelines.read(request_id), await parts.timelines.pending_work(request_id)
+    return json_answer(timeline(found, entries, pending))
 
 
 @router.post(
@@ -145,7 +152,7 @@ async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
 )
 async def cancel_request(request_id: RequestId, caller: Annotated[Caller, MAY_READ], parts: Parts) -> Response:
     """Possible until it has ended. An image that comes later is kept but not delivered."""
-    return _json(resource(await cancel(parts.requests, request_id, by=caller.name)))
+    return json_answer(resource(await cancel(parts.requests, request_id, by=caller.name)))
 
 
 def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
@@ -161,9 +168,3 @@ async def _found(parts: Parts, request_id: UUID) -> ImageRequest:
     if found is None:
         raise UnknownRequestError(request_id)
     return found
-
-
-def _json(
-    body: RequestResource | RequestPage | Timeline, status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    return Response(body.model_dump_json(by_alias=True), status, headers, "application/json")

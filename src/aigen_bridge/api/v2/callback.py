@@ -8,8 +8,8 @@ from fastapi.responses import Response
 from aigen_bridge.api.auth import MAY_REPORT, Caller, check_signature
 from aigen_bridge.api.callbacks import Arrival, body_limits, take
 from aigen_bridge.api.describe import multipart_body, problems
+from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.api.multipart import read_parts
-from aigen_bridge.api.parts import Parts
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.resources import CallbackReceipt
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed

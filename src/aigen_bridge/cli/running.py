@@ -1,7 +1,6 @@
-"""What the commands share: options, settings, talking, and running until told to stop."""
+"""Options and settings of the commands that run the service, and running until told to stop."""
 
 import asyncio
-import getpass
 import logging
 import os
 import signal
@@ -9,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -28,23 +27,10 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Home = Annotated[Path, typer.Option(help="Where local files are kept.")]
 
 
-def fail(*lines: str, status: int = 1) -> NoReturn:
-    """End with these lines and a status that says that it did not work."""
-    print("\n".join(lines), file=sys.stderr)
-    raise SystemExit(status)
-
-
 def complete_settings() -> Settings:
     """All settings, which must be complete; sets up logging."""
     settings = load(Settings)
     logs.configure(settings.log.level, settings.log.format)
-    return settings
-
-
-def quiet_settings() -> Settings:
-    """All settings, for commands whose output is for people: logs only warnings and worse."""
-    settings = load(Settings)
-    logs.configure("ERROR", settings.log.format)
     return settings
 
 
@@ -65,16 +51,6 @@ def configure_logs() -> None:
     """Logging for commands that work with settings which are not complete."""
     wanted = load(LoggingSettings).log
     logs.configure(wanted.level, wanted.format)
-
-
-def say(text: str) -> None:
-    """Tell the person at the terminal."""
-    print(text, flush=True)
-
-
-def person() -> str:
-    """Who is at the command line, as it is recorded."""
-    return f"cli:{getpass.getuser()}"
 
 
 def until_stopped(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:

@@ -1,4 +1,4 @@
-"""How a try at an outbox entry ended: told in the log, counted and measured."""
+"""Records how an attempt ended: in the log, the metrics and the trace."""
 
 from datetime import datetime, timedelta
 
@@ -6,18 +6,18 @@ import structlog
 from prometheus_client import Histogram
 
 from aigen_bridge import metrics
+from aigen_bridge.domain.outbox import Claim, L, Lease, Settlement
 from aigen_bridge.domain.outcome import Complete, Dead, Delivered, Done, Held, Outcome, Retry
 from aigen_bridge.domain.request import ImageRequest
-from aigen_bridge.store.leases import Claim, L, Lease, Settlement
 from aigen_bridge.tracing import Span
 
 log = structlog.get_logger(__name__)
 
 
-def tally(settlement: Settlement[L], outcome: Outcome | None) -> None:
-    """Tell and count it as it was written; None when the entry was no longer ours."""
+def record_attempt(settlement: Settlement[L], outcome: Outcome | None) -> None:
+    """Logs and counts an attempt as it was settled; `outcome` None means that the lease was lost."""
     claim, took = settlement.claim, settlement.took
-    _tell(settlement, outcome)
+    _log_attempt(settlement, outcome)
     if outcome is None:
         return
     error = None if isinstance(outcome, Done) else outcome.error
@@ -31,7 +31,7 @@ def tally(settlement: Settlement[L], outcome: Outcome | None) -> None:
 
 
 def describe(span: Span, claim: Lease, outcome: Outcome) -> None:
-    """Say in the trace which try it was, of what, and how it ended."""
+    """Adds to the span which attempt it was, of which entry, and how it ended."""
     about = {f"aigen__{name}": value for name, value in claim.about.items()}
     span.note(aigen__attempt=claim.attempt, aigen__entry_id=claim.entry_id, aigen__outcome=_name(outcome), **about)
     if not isinstance(outcome, Done):
@@ -39,11 +39,11 @@ def describe(span: Span, claim: Lease, outcome: Outcome) -> None:
 
 
 def _measure(request: ImageRequest, delivered_at: datetime) -> None:
-    """The whole way of a request and its parts, by the database's clock. Measured when Odoo knows."""
+    """Observes the whole duration of a delivered request and its parts, by the database's clock."""
     _stage(metrics.END_TO_END.labels(request.status.value), request.created_at, delivered_at)
     _stage(metrics.STAGES.labels("to_n8n"), request.created_at, request.dispatched_at)
-    _stage(metrics.STAGES.labels("at_n8n"), request.dispatched_at, request.completed_at)
-    _stage(metrics.STAGES.labels("to_odoo"), request.completed_at, delivered_at)
+    _stage(metrics.STAGES.labels("at_n8n"), request.dispatched_at, request.finished_at)
+    _stage(metrics.STAGES.labels("to_odoo"), request.finished_at, delivered_at)
 
 
 def _stage(histogram: Histogram, since: datetime | None, until: datetime | None) -> None:
@@ -55,11 +55,11 @@ def _name(outcome: Outcome) -> str:
     return type(outcome).__name__.lower()
 
 
-def _tell(settlement: Settlement[L], outcome: Outcome | None) -> None:
+def _log_attempt(settlement: Settlement[L], outcome: Outcome | None) -> None:
     claim = settlement.claim
     facts = {"duration_ms": round(settlement.took.total_seconds() * 1000, 1)}
     if outcome is None:
-        log.warning("entry.no_longer_ours", entry_id=claim.entry_id, **facts)
+        log.warning("lease.lost", entry_id=claim.entry_id, **facts)
         return
     event = f"{claim.step}.{_name(outcome)}"
     match outcome:

@@ -1,16 +1,20 @@
-"""Every call that comes in: one line in the log, one count, one measure. Never a body, never a query, never a key."""
+"""Middleware around every call: a log line and metrics, without bodies, queries or keys; headers of deprecation."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import format_datetime
 from typing import Any
 
 import structlog
 from fastapi import APIRouter
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aigen_bridge import metrics
 from aigen_bridge.api.correlation import HEADER
+from aigen_bridge.settings.sections import DeprecationSettings
 
 UNMATCHED = "unmatched"
 """The route of a call to something that there is not: strangers choose paths, and labels must stay few."""
@@ -41,7 +45,7 @@ class AccessMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call, then tell of it."""
+        """Answers one call, then logs and counts it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -61,7 +65,7 @@ class AccessMiddleware:
         try:
             await self._app(scope, counted_receive, counted_send)
         finally:
-            _tell(scope, call, time.monotonic() - started)
+            _log_call(scope, call, time.monotonic() - started)
 
 
 def begin_at_zero(routers: Iterable[APIRouter]) -> None:
@@ -78,7 +82,7 @@ def _correlation_id(message: Message) -> str | None:
     return next((value.decode("latin-1") for name, value in message["headers"] if name.lower() == wanted), None)
 
 
-def _tell(scope: Scope, call: _Call, took: float) -> None:
+def _log_call(scope: Scope, call: _Call, took: float) -> None:
     route = getattr(scope.get("route"), "path", UNMATCHED)
     method = scope["method"] if scope["method"] in METHODS else "other"
     metrics.HTTP_REQUESTS.labels(method, route, str(call.status)).inc()
@@ -103,3 +107,35 @@ def _about(scope: Scope, call: _Call) -> dict[str, Any]:
     request_id = scope.get("state", {}).get("request_id") or scope.get("path_params", {}).get("requestId")
     known = {"correlation_id": call.correlation_id, "request_id": request_id}
     return {name: str(value)[:PATH_MAX] for name, value in known.items() if value}
+
+
+class DeprecationMiddleware:
+    """Announces the end of an API version in every answer below `/api/<version>/` (RFC 9745, RFC 8594)."""
+
+    def __init__(self, app: ASGIApp, deprecated: Mapping[Any, DeprecationSettings]) -> None:
+        self._app = app
+        self._headers = {f"/api/{version}/": _deprecation_headers(ends) for version, ends in deprecated.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call."""
+        path = scope.get("path", "")
+        headers = next((h for prefix, h in self._headers.items() if path.startswith(prefix)), None)
+        if headers is None:
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _deprecation_headers(ends: DeprecationSettings) -> dict[str, str]:
+    headers = {"Deprecation": f"@{int(ends.since.timestamp())}"}
+    if ends.sunset:
+        headers["Sunset"] = format_datetime(ends.sunset.astimezone(UTC), usegmt=True)
+    if ends.link:
+        headers["Link"] = f'<{ends.link}>; rel="deprecation"'
+    return headers

@@ -1,7 +1,4 @@
-"""The worker's other tasks, every so often: fail what is overdue, prove that nothing was forgotten, and purge.
-
-Purging has a loop of its own, so that it never holds the other two up.
-"""
+"""The periodic sweeps of a worker: overdue requests, requests that N8N never started, orphaned requests, incidents."""
 
 import asyncio
 import contextlib
@@ -10,11 +7,9 @@ import structlog
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
-from aigen_bridge.domain.execution import RESENDS, never_began
+from aigen_bridge.domain.execution import RESENDS, never_started
 from aigen_bridge.pipeline.expire import timed_out
-from aigen_bridge.purge import purge
-from aigen_bridge.settings import RetentionSettings, Settings
-from aigen_bridge.store.retention import Retention
+from aigen_bridge.settings import Settings
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.wiring import WorkerParts
 
@@ -29,26 +24,13 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
             await _expire(parts.sweeps, parts.settings)
             await _send_again(parts.sweeps)
             await _reconcile(parts.sweeps)
-            await parts.alerts.quieten()
+            await parts.alerts.end_quiet_incidents()
         except StoreUnavailableError as error:
             log.warning("store.unavailable", step="sweep", reason=error.reason)
         except Exception:  # a bug must not end the sweeping
             log.exception("sweep.bug")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), parts.settings.worker.poll.total_seconds())
-
-
-async def purge_regularly(retention: Retention, settings: RetentionSettings, stop: asyncio.Event) -> None:
-    """Purge now and every so often, until `stop` is set. Of all workers, one at a time does."""
-    while not stop.is_set():
-        try:
-            await purge(retention, settings, stop, alone=True)
-        except StoreUnavailableError as error:
-            log.warning("store.unavailable", step="purge", reason=error.reason)
-        except Exception:  # a bug must not end the worker
-            log.exception("purge.bug")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), settings.every.total_seconds())
 
 
 async def _expire(sweeps: Sweeps, settings: Settings) -> None:
@@ -59,11 +41,11 @@ async def _expire(sweeps: Sweeps, settings: Settings) -> None:
 
 
 async def _send_again(sweeps: Sweeps) -> None:
-    for request_id in await sweeps.send_again(never_began, RESENDS):
-        log.error("request.never_began", request_id=str(request_id))
+    for request_id in await sweeps.send_again(never_started, RESENDS):
+        log.error("execution.never_started", request_id=str(request_id))
 
 
 async def _reconcile(sweeps: Sweeps) -> None:
     for repair in await sweeps.reconcile():
         metrics.REPAIRED.labels(repair.what).inc()
-        log.critical("request.was_forgotten", request_id=str(repair.request_id), repaired=repair.what)
+        log.critical("request.orphaned", request_id=str(repair.request_id), repaired=repair.what)

@@ -1,6 +1,4 @@
-"""Claim → run the step → settle: the only loop. Each step has a lane of its own, so that a slow Odoo never
-holds up dispatching.
-"""
+"""The loop of one step: claim, run, settle. Each step has its own lane, so a slow Odoo never delays dispatching."""
 
 import asyncio
 import contextlib
@@ -8,30 +6,24 @@ import os
 import random
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol
 
 import structlog
 
 from aigen_bridge import metrics, tracing
 from aigen_bridge.domain.errors import InternalError, PermanentError, StepError, StoreUnavailableError
+from aigen_bridge.domain.outbox import Claim, Due, L, Lease, Settlement
 from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import RetryAt, decide
-from aigen_bridge.expiry import watch_expiry
 from aigen_bridge.pipeline.step import StepRunner
-from aigen_bridge.settings import Settings, WorkerSettings
-from aigen_bridge.store.connection import PATIENCE
-from aigen_bridge.store.group_commit import GroupCommit
-from aigen_bridge.store.leases import Claim, Due, L, Lease, Settlement
-from aigen_bridge.store.wakeup import EVERYTHING
-from aigen_bridge.sweeper import purge_regularly, sweep
-from aigen_bridge.tally import describe, tally
-from aigen_bridge.wiring import WorkerParts, open_worker
+from aigen_bridge.settings import WorkerSettings
+from aigen_bridge.worker.attempts import describe, record_attempt
 
-CLAIM_MAX, SETTLE_MAX = 100, 200
-"""Entries claimed and claims settled in one transaction, at most."""
+CLAIM_MAX = 100
+"""Entries claimed in one transaction, at most."""
 STORE_PAUSE = 1.0
 """Seconds before asking a database again that did not answer."""
 CONTENDED_PAUSE = 0.02
@@ -41,57 +33,15 @@ LEASES_LOST_MAX = 4
 BUG_TRIES = 3
 """An unknown exception is a bug of ours; it may pass, within these tries."""
 
-L_co = TypeVar("L_co", bound=Lease, covariant=True)
-
 log = structlog.get_logger(__name__)
 
 
-async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
-    """Work until `stop` is set, then finish what is in hand within the grace time and give the rest back."""
-    async with open_worker(settings) as parts:
-        lanes = _lanes(parts)
-        helpers = [
-            asyncio.create_task(parts.listen(lambda step: _wake(lanes, step))),
-            asyncio.create_task(_wake_at_stop(lanes, stop)),
-        ]
-        log.info("worker.started", steps=list(lanes))
-        try:
-            sweeping = sweep(parts, stop)
-            purging = purge_regularly(parts.retention, settings.retention, stop)
-            expiry = watch_expiry(settings, stop)
-            await asyncio.gather(sweeping, purging, expiry, *(lane.run(stop) for lane in lanes.values()))
-        finally:
-            for helper in helpers:
-                helper.cancel()
-        log.info("worker.stopped")
-
-
-def _lanes(parts: WorkerParts) -> dict[str, "Lane[Any]"]:
-    how, patience = parts.settings.worker, parts.settings.database.timeout * PATIENCE  # images are settled, too
-    settle = GroupCommit(parts.outbox.settle, most=SETTLE_MAX, patience=patience)
-    lanes: dict[str, Lane[Any]] = {r.step.value: Lane(r, parts.outbox, settle, how) for r in parts.runners}
-    tell = GroupCommit(parts.alerts.settle, most=SETTLE_MAX, patience=patience)
-    return lanes | {parts.alert.step.value: Lane(parts.alert, parts.alerts, tell, how)}
-
-
-def _wake(lanes: Mapping[str, "Lane[Any]"], step: str) -> None:
-    if step in lanes:
-        lanes[step].work_came()
-        return
-    for lane in lanes.values():
-        lane.wake.set()
-
-
-async def _wake_at_stop(lanes: Mapping[str, "Lane[Any]"], stop: asyncio.Event) -> None:
-    await stop.wait()
-    _wake(lanes, EVERYTHING)
-
-
-class Queue(Protocol[L_co]):
+class Queue(Protocol[L]):
     """Where a lane's entries come from."""
 
-    async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> Sequence[L_co]: ...
+    async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> Sequence[L]: ...
     async def next_due(self, step: Step) -> Due: ...
+    async def settle(self, settlement: Settlement[L]) -> Outcome | None: ...
     async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None: ...
     async def release(self, claims: Sequence[Lease]) -> None: ...
 
@@ -103,22 +53,20 @@ class Lane(Generic[L]):
         self,
         runner: StepRunner[L],
         queue: Queue[L],
-        settle: GroupCommit[Settlement[L], Outcome | None],
         settings: WorkerSettings,
     ) -> None:
         self.wake = asyncio.Event()
         self._runner = runner
         self._queue = queue
-        self._settle = settle
         self._settings = settings
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._random = random.Random()  # noqa: S311 - for jitter
         self._in_hand: dict[asyncio.Task[None], L] = {}
-        self._shut = False
+        self._is_blocked = False
 
     def work_came(self) -> None:
         """There is a new entry: worth a look, unless the destination takes nothing more whatever there is."""
-        if not self._shut:
+        if not self._is_blocked:
             self.wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -127,7 +75,7 @@ class Lane(Generic[L]):
         try:
             while not stop.is_set():
                 self.wake.clear()
-                self._shut = False
+                self._is_blocked = False
                 metrics.LOOPS.labels(self._runner.step.value).set_to_current_time()
                 pause = await self._claim()
                 with contextlib.suppress(TimeoutError):
@@ -162,7 +110,7 @@ class Lane(Generic[L]):
             if len(claims) == limit:
                 return 0
             due = await self._queue.next_due(self._runner.step)
-            self._shut = due.shut
+            self._is_blocked = due.is_blocked
         except StoreUnavailableError as error:
             log.warning("store.unavailable", step=self._runner.step.value, reason=error.reason)
             return STORE_PAUSE
@@ -227,11 +175,11 @@ class Lane(Generic[L]):
         until = asked_at + self._settings.lease.total_seconds()
         while True:
             try:
-                outcome = await self._settle(settlement)
-                tally(settlement, outcome)
+                outcome = await self._queue.settle(settlement)
+                record_attempt(settlement, outcome)
             except StoreUnavailableError as error:
                 if time.monotonic() + STORE_PAUSE > until:
-                    log.error("entry.not_settled", entry_id=settlement.claim.entry_id, reason=error.reason)  # noqa: TRY400
+                    log.error("lease.settle_failed", entry_id=settlement.claim.entry_id, reason=error.reason)  # noqa: TRY400
                     return
                 await asyncio.sleep(STORE_PAUSE)
             else:
@@ -246,7 +194,7 @@ class Lane(Generic[L]):
         await asyncio.gather(*left, return_exceptions=True)
         claims = [self._in_hand.pop(task) for task in left if task in self._in_hand]
         if claims:
-            log.info("worker.gives_back", step=self._runner.step.value, entries=len(claims))
+            log.info("lease.released", step=self._runner.step.value, entries=len(claims))
             try:
                 await self._queue.release(claims)
             except StoreUnavailableError as error:  # their leases run out by themselves

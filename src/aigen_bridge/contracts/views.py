@@ -1,0 +1,185 @@
+"""Requests, timelines and dead letters as the API and the command line show them, and the cursors of lists."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
+
+from aigen_bridge.contracts.refusal import InvalidMessageError
+from aigen_bridge.contracts.resources import (
+    AttemptMade,
+    DeadLetterPage,
+    DeadLetterResource,
+    Held,
+    ImageResource,
+    NextStep,
+    RequestPage,
+    RequestResource,
+    StateChange,
+    Timeline,
+)
+from aigen_bridge.contracts.wire import FieldError, to_utc
+from aigen_bridge.domain.dead_letter import DeadLetter
+from aigen_bridge.domain.destination import Hold
+from aigen_bridge.domain.errors import UnreadableRequestError, storable
+from aigen_bridge.domain.request import ImageRequest, Status
+from aigen_bridge.domain.timeline import AttemptRecord, PendingEntry, PendingWork, TransitionRecord
+
+PREFIX = "/api/v1/influencegen"
+REQUESTS_PATH = f"{PREFIX}/ai-image-requests"
+
+log = structlog.get_logger(__name__)
+
+
+def request_page(
+    requests: Iterable[ImageRequest], holds: Mapping[UUID, Hold], end: tuple[datetime, UUID] | None
+) -> RequestPage:
+    """Those of the requests that can be shown, and the cursor of the next page if there is an `end`."""
+    items = []
+    for request in requests:
+        try:
+            items.append(resource(request, holds.get(request.request_id)))
+        except UnreadableRequestError as error:
+            log.error("request.unreadable", request_id=str(request.request_id), detail=error.detail)  # noqa: TRY400
+    return RequestPage(items=items, next_cursor=to_cursor(end[0], str(end[1])) if end else None)
+
+
+def resource(request: ImageRequest, hold: Hold | None = None) -> RequestResource:
+    """One request, with its parameters. Raises `UnreadableRequestError` when they are none."""
+    try:
+        return _resource(request, hold)
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_url=False))
+        raise UnreadableRequestError(request.request_id, f"wrong or missing: {wrong[:300]}") from None
+
+
+def _resource(request: ImageRequest, hold: Hold | None) -> RequestResource:
+    return RequestResource.model_validate(
+        dict(request.event)
+        | {
+            "status": request.status,
+            "version": request.version,
+            "createdAt": request.created_at,
+            "updatedAt": request.updated_at,
+            "dispatchedAt": request.dispatched_at,
+            "completedAt": request.finished_at,
+            "deliveredAt": request.delivered_at,
+            "errorCode": request.error_code,
+            "errorMessage": request.error_message,
+            "image": _image(request),
+            "held": Held(destination=hold.destination, since=hold.since, until=hold.until) if hold else None,
+        },
+        strict=False,
+    )
+
+
+def _image(request: ImageRequest) -> ImageResource | None:
+    if request.image is None:
+        return None
+    href = f"{REQUESTS_PATH}/{request.request_id}/image"
+    return ImageResource(**asdict(request.image), href=href, purged_at=request.image_purged_at)
+
+
+def timeline(
+    request: ImageRequest, entries: Sequence[TransitionRecord | AttemptRecord], pending: PendingWork
+) -> Timeline:
+    """The history of the request, beginning with the accept, and its next step."""
+    accepted = StateChange(at=request.created_at, status=Status.QUEUED, version=1, note="accepted")
+    return Timeline(
+        request_id=request.request_id,
+        correlation_id=request.correlation_id,
+        status=request.status,
+        attempts_purged_at=request.attempts_purged_at,
+        entries=[accepted, *(_entry(entry) for entry in entries)],
+        next=next_step(request, pending),
+    )
+
+
+def _entry(entry: TransitionRecord | AttemptRecord) -> StateChange | AttemptMade:
+    if isinstance(entry, TransitionRecord):
+        return StateChange(at=entry.at, status=entry.status, version=entry.version, note=entry.note)
+    return AttemptMade.model_validate(
+        {
+            "at": entry.at,
+            "step": entry.step.value,
+            "number": entry.number,
+            "outcome": entry.outcome,
+            "duration_ms": round(entry.took.total_seconds() * 1000, 1),
+            "http_status": entry.http_status,
+            "error_code": entry.error_code,
+            "detail": entry.detail,
+        }
+    )
+
+
+def next_step(request: ImageRequest, pending: PendingWork) -> NextStep:
+    """The next step of a request in one sentence, and when it comes."""
+    for entry in pending.entries:  # newest first; a pending one matters more than a dead one
+        if not entry.is_dead:
+            return _live(entry)
+    if request.status is Status.DISPATCHED:
+        what = (
+            "N8N reports the result. If it does not by then, the request fails as timed_out; a late result still wins."
+        )
+        return NextStep(what=what, at=pending.callback_deadline_at)
+    for entry in pending.entries:
+        what = f"Nothing by itself: {entry.step} was given up ({entry.error_code}). A person replays or discards it."
+        return NextStep(what=what, dead_letter=f"entry-{entry.id}")
+    return NextStep(
+        what="Nothing: Odoo knows how it ended." if request.delivered_at else "Nothing: no step is pending."
+    )
+
+
+def _live(entry: PendingEntry) -> NextStep:
+    number = entry.attempts + 1
+    if entry.is_leased:
+        return NextStep(
+            what=f"Try {entry.attempts} to {entry.step} is under way; if its worker dies, another takes over.",
+            at=entry.due_at,
+        )
+    if entry.destination_is_away:
+        return NextStep(
+            what=f"The {entry.step} is held: its destination is away. The bridge tries again until it is back.",
+            at=entry.probe_at,
+        )
+    return NextStep(what=f"Try {number} to {entry.step}.", at=entry.due_at)
+
+
+def dead_letter_page(found: Sequence[DeadLetter], limit: int) -> DeadLetterPage:
+    """The first `limit` of the dead letters; one more than that tells that there is a next page."""
+    last = found[limit - 1] if len(found) > limit else None
+    items = [DeadLetterResource(**asdict(letter)) for letter in found[:limit]]
+    return DeadLetterPage(items=items, next_cursor=to_cursor(last.at, last.id) if last else None)
+
+
+def to_cursor(at: datetime, key: str) -> str:
+    """The place after the last item of a page."""
+    place = json.dumps([at.isoformat(), key])
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def from_cursor(cursor: str | None) -> tuple[datetime, str] | None:
+    """The place that `to_cursor` wrote. Raises `InvalidMessageError` for anything else."""
+    if cursor is None:
+        return None
+    try:
+        at, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        place = datetime.fromisoformat(at), key
+    except (ValueError, TypeError):
+        raise wrong_cursor(cursor) from None
+    if place[0].tzinfo is None or not isinstance(key, str) or storable(key) != key:
+        raise wrong_cursor(cursor)
+    return to_utc(place[0]), key
+
+
+def wrong_cursor(cursor: str) -> InvalidMessageError:
+    """The refusal of something that is no cursor."""
+    allowed = "the nextCursor of an earlier page"
+    return InvalidMessageError(
+        "The address", [FieldError(field="cursor", sent=cursor[:100], allowed=allowed, message="is not a cursor")]
+    )

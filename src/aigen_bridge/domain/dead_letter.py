@@ -1,0 +1,135 @@
+"""Dead letters: outbox entries that were given up and callbacks in quarantine, which wait for an operator."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import ClassVar
+from uuid import UUID
+
+from aigen_bridge.domain.errors import ContradictionError, UnknownDeadLetterError
+from aigen_bridge.domain.request import FailedBy, ImageRequest, Status, Step, Transition
+
+CALLBACK, N8N = "callback", "n8n"
+"""Kinds of what is in quarantine: a refused callback, and N8N's own report. The kind of an entry is its step."""
+
+N8N_REPORT = "n8n"
+"""`RefusedCallback.version` of what N8N's dead-letter workflow reported, instead of a version of the callback."""
+
+UNDELIVERED, EXECUTION_FAILED = "n8n_undelivered", "n8n_execution_failed"
+"""Error codes of N8N's reports: a result that can be replayed, or only the news that an execution failed."""
+
+
+KINDS = (*(step.value for step in Step), CALLBACK, N8N)
+"""Every kind of dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterName:
+    """`entry-7` is an outbox entry, `callback-7` a callback in quarantine."""
+
+    PATTERN: ClassVar[str] = r"^(entry|callback)-[0-9]{1,18}$"
+
+    kind: str
+    number: int
+
+    @classmethod
+    def parse(cls, name: str) -> "DeadLetterName":
+        """Raises `UnknownDeadLetterError` for a name that no dead letter has."""
+        if not re.match(cls.PATTERN, name):
+            raise UnknownDeadLetterError(name[:100])
+        kind, _, number = name.partition("-")
+        return cls(kind, int(number))
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterFilter:
+    """Which dead letters to list. `before` is the last one of the previous page."""
+
+    kind: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    error_code: str | None = None
+    before: tuple[datetime, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A dead letter in the list. `id` is `entry-7` or `callback-7`, `at` when it died.
+
+    `times` is the number of attempts, or how often the callback arrived.
+    """
+
+    id: str
+    kind: str
+    request_id: UUID | None
+    error_code: str
+    detail: str
+    times: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedCallback:
+    """A callback as it arrived: `payload` is the event, `image` the part beside it, `headers` hold no secret."""
+
+    client: str
+    version: str
+    request_id: UUID | None
+    error_code: str
+    error_detail: str
+    headers: Mapping[str, str]
+    payload: bytes
+    image: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinedCallback(RefusedCallback):
+    """A callback in quarantine. `times_seen` counts how often the same callback arrived."""
+
+    id: int
+    state: str
+    times_seen: int
+    created_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAction:
+    """Who acts on a dead letter or a request, and why. A discard needs a reason."""
+
+    by: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """A dead letter was handled. An alert has no request; `status` is that of a replayed request now."""
+
+    request_id: UUID | None
+    status: Status | None = None
+
+
+def replayed(step: Step, request: ImageRequest, action: OperatorAction, delay: timedelta) -> Transition | None:
+    """The transition that puts a dead entry of `step` back, due after `delay` with all its attempts.
+
+    None for a delivery: only its entry is enqueued again, the request stays as it is. Raises `ContradictionError` when
+    the request has moved on, so that there is nothing to replay.
+    """
+    if step is Step.DELIVER:
+        return None
+    if request.failed_by is not FailedBy.BRIDGE:
+        raise ContradictionError(
+            "request_moved_on", f"Request {request.request_id} is {request.status}; there is nothing to replay."
+        )
+    return Transition(
+        request_id=request.request_id,
+        before=frozenset({Status.FAILED}),
+        after=Status.QUEUED if step is Step.DISPATCH else Status.RECEIVED,
+        awaited=replace(request.awaited, expires_at=None) if request.awaited else None,
+        note=f"replayed by {action.by}",
+        delay=delay,
+    )

@@ -1,0 +1,53 @@
+"""The history of a request and its pending work."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from aigen_bridge.domain.request import Status, Step
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionRecord:
+    """A transition of the request."""
+
+    at: datetime
+    version: int
+    status: Status
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """An attempt at an outbox entry, which ended `at`. `number` counts from 1; `outcome` as in `ATTEMPT_OUTCOMES`."""
+
+    at: datetime
+    step: Step
+    number: int
+    outcome: str
+    took: timedelta
+    http_status: int | None
+    error_code: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEntry:
+    """An outbox entry that is pending or dead. `due_at` of a leased one is when its lease ends."""
+
+    id: int
+    step: Step
+    is_dead: bool
+    attempts: int
+    error_code: str | None
+    is_leased: bool
+    due_at: datetime
+    destination_is_away: bool
+    probe_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWork:
+    """The entries of a request that have not ended, newest first, and its callback deadline."""
+
+    entries: tuple[PendingEntry, ...]
+    callback_deadline_at: datetime | None

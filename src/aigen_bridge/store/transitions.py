@@ -1,0 +1,233 @@
+"""The one place where the state of a request is written, together with everything that a transition causes.
+
+A transition is recorded, ends the outbox entries that it makes pointless, enqueues the next step, and records an
+incident when the bridge gave up: all in one transaction. There are two ways to apply one, and the types tell them
+apart:
+
+- `LockedRequests.apply` takes a `Transition`. The lock was taken by an earlier statement, so this one sees whatever
+  other writers did until then.
+- `apply_versioned` takes a `VersionedTransition`, which was decided on a version that was read. Nothing is locked
+  before; if others moved the request meanwhile, nothing is written.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from psycopg.errors import UniqueViolation
+from sqlalchemy import TextClause, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aigen_bridge import metrics
+from aigen_bridge.domain.incident import failures_of
+from aigen_bridge.domain.request import Status, Transition, VersionedTransition
+from aigen_bridge.store import incidents
+from aigen_bridge.store.database import after_commit
+from aigen_bridge.store.schema import ONE_PENDING
+from aigen_bridge.store.wakeup import CHANNEL
+
+# One statement, so that a transition without a lock is one round trip and one commit (ADR 9). It relies on this:
+# - Snapshot: every part sees the tables as they were when the statement began. A request that was changed while
+#   `locked` waited is read again, so its status and version are current; entries that were enqueued meanwhile are not
+#   seen. A versioned transition then finds another version, or violates the index `outbox_live_idx`.
+# - Order of evaluation: `enqueued` counts the rows of `ended_entries`, which makes PostgreSQL end the old entry of a
+#   step before the new one is inserted: only one of a step may be pending.
+# - Lock order: requests by id, then their entries. Every writer keeps it, so none waits in a circle.
+# - Planner: the repeated `= ANY (:request_id)` lets it use the indexes; a join with `requested` alone would not.
+_APPLY = text(f"""
+    WITH requested AS (
+        SELECT * FROM json_to_recordset(CAST(:requested AS json)) AS requested (
+            request_id uuid, before text[], after text, version int, failed_by text, error_code text,
+            error_message text, image jsonb, awaited jsonb, note text, step text, delay float8,
+            url_expires_at timestamptz
+        )
+    ), locked AS (
+        SELECT request_id FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
+        ORDER BY request_id FOR NO KEY UPDATE
+    ), moved AS (
+        UPDATE requests AS r SET
+            status = t.after,
+            version = r.version + 1,
+            updated_at = now(),
+            failed_by = t.failed_by,
+            error_code = t.error_code,
+            error_message = t.error_message,
+            image = coalesce(t.image, r.image),
+            awaited = CASE WHEN t.after <> 'completed' THEN coalesce(t.awaited, r.awaited) END,
+            dispatched_at = CASE t.after WHEN 'dispatched' THEN now() ELSE r.dispatched_at END,
+            completed_at = CASE WHEN t.after IN ('completed', 'failed', 'cancelled') THEN now() END,
+            callback_deadline_at = CASE t.after
+                WHEN 'dispatched' THEN now() + make_interval(secs => :callback_deadline) END,
+            delivered_at = NULL
+        FROM requested AS t JOIN locked USING (request_id)
+        WHERE r.request_id = t.request_id
+            AND r.request_id = ANY (CAST(:request_id AS uuid[]))
+            AND r.status = ANY (t.before)
+            AND (t.version IS NULL OR r.version = t.version)
+            AND (r.status <> 'failed' OR r.failed_by = 'bridge')
+        RETURNING r.request_id, r.version, r.status, t.note, t.step, t.delay, t.url_expires_at
+    ), recorded AS (
+        INSERT INTO request_changes (request_id, version, status, note)
+        SELECT request_id, version, status, note FROM moved
+    ), stored_image AS (
+        INSERT INTO images (request_id, content)
+        SELECT request_id, CAST(:content AS bytea) FROM moved WHERE CAST(:content AS bytea) IS NOT NULL
+    ), ended_entries AS (
+        UPDATE outbox AS o SET
+            state = CASE m.status WHEN 'cancelled' THEN 'cancelled' ELSE 'superseded' END,
+            finished_at = now(),
+            lease_owner = NULL
+        FROM moved AS m
+        WHERE o.request_id = m.request_id
+            AND o.request_id = ANY (CAST(:request_id AS uuid[]))
+            AND (o.state = 'pending' OR (o.state = 'dead' AND m.status <> 'failed'))
+        RETURNING o.id
+    ), enqueued AS (
+        INSERT INTO outbox (request_id, step, created_at, due_at, give_up_at)
+        SELECT request_id, step, at, at, CASE step WHEN 'fetch' THEN
+            greatest(at, least(
+                coalesce(url_expires_at, at + make_interval(secs => :url_lifetime)), at + interval '1 hour')) END
+        FROM moved, CAST(now() + make_interval(secs => delay) AS timestamptz) AS due (at)
+        WHERE step IS NOT NULL AND (SELECT count(*) FROM ended_entries) >= 0
+        RETURNING step
+    ), woken AS (
+        SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM enqueued) AS steps
+    )
+    SELECT request_id, (SELECT count(*) FROM woken) AS woken FROM moved
+""")  # noqa: S608 - a constant of this package
+
+_LOCK = text("""
+    SELECT FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
+    ORDER BY request_id FOR NO KEY UPDATE
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """The time limits that transitions write.
+
+    `callback`: from the dispatch to the callback. `image_url`: the life of a URL that does not say when it expires.
+    `alert_window`: occurrences of one cause within it are reported together.
+    """
+
+    callback: timedelta
+    image_url: timedelta
+    alert_window: timedelta = timedelta(minutes=15)
+
+
+class LockedRequests:
+    """Requests that are locked until the end of the transaction: what a `Transition` needs to be applied.
+
+    Only `lock` and `lock_selected` make one.
+    """
+
+    def __init__(self, connection: AsyncConnection, request_ids: Sequence[UUID]) -> None:
+        self._connection = connection
+        self.request_ids = tuple(request_ids)
+
+    async def apply(
+        self,
+        transitions: Sequence[Transition],
+        deadlines: Deadlines,
+        content: bytes | None = None,
+        *,
+        records_incidents: bool = True,
+    ) -> set[UUID]:
+        """Applies the transitions whose requests are in one of their states; returns the requests that moved.
+
+        `content` is the image of the only transition. A failure of the bridge is recorded as an incident, unless
+        `records_incidents` is false because the caller records one of its own. Raises `ValueError` for a request that
+        is not locked here.
+        """
+        if unlocked := {t.request_id for t in transitions}.difference(self.request_ids):
+            raise ValueError(f"not locked by this transaction: {', '.join(map(str, unlocked))}")
+        moved = await _apply(self._connection, transitions, deadlines, content)
+        if records_incidents:
+            failures = failures_of([t for t in transitions if t.request_id in moved])
+            await incidents.record(self._connection, failures, deadlines.alert_window)
+        return moved
+
+
+async def lock(connection: AsyncConnection, request_ids: Sequence[UUID]) -> LockedRequests:
+    """Locks these requests, as far as they exist, until the end of the transaction."""
+    await connection.execute(_LOCK, {"request_id": list(request_ids)})
+    return LockedRequests(connection, request_ids)
+
+
+async def lock_selected(
+    connection: AsyncConnection, statement: TextClause, parameters: Mapping[str, Any]
+) -> LockedRequests:
+    """Locks the requests that `statement` selects: it returns `request_id` and ends in `FOR NO KEY UPDATE`."""
+    rows = await connection.execute(statement, parameters)
+    return LockedRequests(connection, [row.request_id for row in rows])
+
+
+async def apply_versioned(
+    connection: AsyncConnection,
+    transitions: Sequence[VersionedTransition],
+    deadlines: Deadlines,
+    content: bytes | None = None,
+) -> set[UUID]:
+    """Applies the transitions whose requests still have the version that was read; returns the requests that moved.
+
+    The statement may be a transaction by itself. A request that is not in the answer was moved by others, or its next
+    step was enqueued by others: read it again. `content` is the image of the only transition. When the next step of
+    one of several was enqueued by others, nothing is written and `IntegrityError` is raised: apply each alone.
+    """
+    try:
+        return await _apply(connection, transitions, deadlines, content)
+    except IntegrityError as error:
+        if len(transitions) > 1 or not is_duplicate_pending(error):
+            raise
+        return set()
+
+
+def is_duplicate_pending(error: IntegrityError) -> bool:
+    """Returns whether an entry could not be enqueued because one of its step is already pending for the request."""
+    return isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == ONE_PENDING
+
+
+async def _apply(
+    connection: AsyncConnection, transitions: Sequence[Transition], deadlines: Deadlines, content: bytes | None
+) -> set[UUID]:
+    if not transitions:
+        return set()
+    parameters = {
+        "request_id": [transition.request_id for transition in transitions],
+        "requested": json.dumps([_row(transition) for transition in transitions], default=str),
+        "content": content,
+        "callback_deadline": deadlines.callback.total_seconds(),
+        "url_lifetime": deadlines.image_url.total_seconds(),
+    }
+    moved = {row.request_id for row in await connection.execute(_APPLY, parameters)}
+    after_commit(connection, partial(_count, [t.after for t in transitions if t.request_id in moved]))
+    return moved
+
+
+def _count(states: Sequence[Status]) -> None:
+    for state in states:
+        metrics.TRANSITIONS.labels(state.value).inc()
+
+
+def _row(transition: Transition) -> dict[str, Any]:
+    """A row of `requested`. As JSON it costs less than as thirteen arrays (figure 2: 0.45 instead of 0.48)."""
+    return {
+        "request_id": transition.request_id,
+        "before": list(transition.before),
+        "after": transition.after,
+        "version": transition.version if isinstance(transition, VersionedTransition) else None,
+        "failed_by": transition.failed_by,
+        "error_code": transition.error_code,
+        "error_message": transition.error_message,
+        "image": asdict(transition.image) if transition.image else None,
+        "awaited": asdict(transition.awaited) if transition.awaited else None,
+        "note": transition.note,
+        "step": transition.next_step,
+        "delay": transition.delay.total_seconds(),
+        "url_expires_at": transition.awaited.expires_at if transition.awaited else None,
+    }

@@ -1,0 +1,1 @@
+"""Claims outbox entries, runs their steps and settles them; sweeps and purges."""
