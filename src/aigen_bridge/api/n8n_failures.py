@@ -91,7 +91,7 @@ async def _read(request: Request, parts: ApiParts) -> tuple[bytes, bytes | None]
     limits = body_limits(parts)
     if media_type(request) == "multipart/form-data":
         return await read_parts(request, limits)
-    return bytes(await read_json(request, limits)), None
+    return await read_json(request, limits), None
 
 
 def _letter(caller: Caller, failure: N8nFailure, payload: bytes, image: bytes | None) -> RefusedCallback:

@@ -149,4 +149,4 @@ async def complete_request(request: Request, request_id: RequestId, caller: Oper
 
 
 async def _read(request: Request, model: type[M]) -> M:
-    return parse_body(bytes(await read_json(request, BODY_LIMITS)), model)
+    return parse_body(await read_json(request, BODY_LIMITS), model)

@@ -4,7 +4,7 @@ A field's description says what is allowed there; error messages quote it.
 """
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
@@ -60,7 +60,6 @@ class ImageRequested(WireModel):
     """EVT-AIG-001 AIImageGenerationRequested: a person asks for an image."""
 
     model_config = ConfigDict(extra="forbid", title="AIImageGenerationRequested")
-    event: ClassVar[str] = "EVT-AIG-001"
 
     request_id: Uuid = Field(description="a UUID, made by Odoo, one for each image asked for")
     correlation_id: Uuid = Field(description="a UUID that follows the request through every system")
@@ -153,7 +152,6 @@ class ImageCompleted(_Callback):
     """EVT-AIG-002 AIImageGenerationCompleted: exactly one of `imageData` and `imageUrl`."""
 
     model_config = ConfigDict(title="AIImageGenerationCompleted")
-    event: ClassVar[str] = "EVT-AIG-002"
 
     status: Literal["completed"] = Field(description="completed or failed")
     image_data: str | None = Field(None, description="the image, base64")
@@ -177,7 +175,6 @@ class ImageFailed(_Callback):
     """EVT-AIG-003 AIImageGenerationFailed."""
 
     model_config = ConfigDict(title="AIImageGenerationFailed")
-    event: ClassVar[str] = "EVT-AIG-003"
 
     status: Literal["failed"] = Field(description="completed or failed")
     error_code: ReportedText | None = Field(None, description="a text: the AI service's own code")

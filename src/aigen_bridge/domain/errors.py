@@ -1,10 +1,10 @@
-"""What can go wrong, in our own words. Clients raise the two step errors and nothing else."""
+"""Errors of the bridge. Clients and steps raise `TransientError` and `PermanentError` (`StepError`), nothing else."""
 
 from datetime import timedelta
 
 
 class BridgeError(Exception):
-    """Something went wrong that has a name.
+    """An expected error.
 
     `code` is stable and safe to show; `detail` is a sentence for people and never holds a secret.
     """
@@ -21,9 +21,9 @@ def storable(text: str) -> str:
 
 
 class StepError(BridgeError):
-    """A try at an outbox entry failed. `http_status` is the other side's answer, if it gave one.
+    """An attempt at an outbox entry failed. `http_status` is the answer of the other system, if it gave one.
 
-    The detail may quote another system, so it is made storable here, once.
+    The detail may quote that system, so it is made storable here.
     """
 
     def __init__(self, code: str, detail: str, *, http_status: int | None = None) -> None:
@@ -32,9 +32,9 @@ class StepError(BridgeError):
 
 
 class TransientError(StepError):
-    """Trying again may help. `retry_after` is what the other side asked for, if it did.
+    """Trying again may help. `retry_after` is the wait that the other system asked for.
 
-    `tries`, if given, is the number of tries after which the error counts as permanent. `away` means that the
+    `tries`, if given, is the number of attempts after which the error counts as permanent. `away` means that the
     destination was not reached at all: no connection, or something else answered in its place.
     """
 
@@ -55,11 +55,11 @@ class TransientError(StepError):
 
 
 class InternalError(TransientError):
-    """A try failed for a reason on our side: a bug, or our database. It says nothing about the destination."""
+    """An attempt failed because of the bridge: a bug, or its database. It says nothing about the destination."""
 
 
 class PermanentError(StepError):
-    """Trying again cannot help: a person has to look."""
+    """Trying again cannot help: an operator has to look."""
 
 
 class UnknownRequestError(BridgeError):

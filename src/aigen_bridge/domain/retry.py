@@ -1,4 +1,4 @@
-"""When to try again. Pure: the schedule is data, the decision a function of its arguments."""
+"""Decides when to try again. Pure: the schedule is data, the decision a function of its arguments."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,23 +9,21 @@ from aigen_bridge.domain.errors import StepError, TransientError
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """Try again, not before this moment."""
+    """Try again, not before `at`."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """No further try: the entry becomes a dead letter. `reason` says which limit was reached."""
-
-    reason: str
+    """There is no further attempt: the entry becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often and how long a step is tried.
+    """The retry schedule of a step.
 
-    `waits`: the pause after each failed try; its length plus one is the number of tries.
+    `waits`: the pause after each failed attempt; its length plus one is the number of attempts.
     `then_every`: if set, keep trying with this pause after the last wait, until `give_up_after`.
     `give_up_after`: the age of an entry at which it is given up, whatever is left of the schedule.
     `jitter`: the largest part of a wait that is added to it at random (0.2 = up to a fifth more).
@@ -37,28 +35,28 @@ class Policy:
     jitter: float = 0.0
 
     def until(self, began_at: datetime, give_up_at: datetime | None) -> datetime | None:
-        """The last moment for a try at an entry: what the entry says, or its age, whichever is earlier."""
+        """The time of the last possible attempt: `give_up_at`, or the age limit if that is earlier."""
         ends = [began_at + self.give_up_after] if self.give_up_after else []
         return min([*ends, *([give_up_at] if give_up_at else [])], default=None)
 
     def wait_after(self, attempt: int) -> timedelta | None:
-        """The pause after try number `attempt` (1 is the first), or None when there is no further try."""
+        """The pause after attempt number `attempt`, which counts from 1; None when there is no further one."""
         return self.waits[attempt - 1] if attempt <= len(self.waits) else self.then_every
 
 
 def decide(
     policy: Policy, attempt: int, error: StepError, now: datetime, until: datetime | None, random: Random
 ) -> RetryAt | GiveUp:
-    """What follows a failed try number `attempt` of an entry that may be tried `until` then."""
+    """What follows failed attempt number `attempt` at an entry that may be tried `until` then; None sets no limit."""
     if not isinstance(error, TransientError):
-        return GiveUp("the error is permanent")
+        return GiveUp()
     wait = policy.wait_after(attempt)
     if wait is None or attempt >= (error.tries or attempt + 1):
-        return GiveUp(f"all {attempt} tries failed")
+        return GiveUp()
     wait += wait * policy.jitter * random.random()
     at = now + max(wait, error.retry_after or timedelta(0))
     if until is not None and at > until:
-        return GiveUp(f"the time for it is over at {until.isoformat(timespec='seconds')}")
+        return GiveUp()
     return RetryAt(at)
 
 

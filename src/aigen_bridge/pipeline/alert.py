@@ -21,7 +21,7 @@ POLICY = Policy(
 
 
 class Channels(Protocol):
-    """Mail, chat and whatever else was set up. Raises the two step errors when it reached nobody."""
+    """Mail, chat and other configured channels. Raises `StepError` when no one was reached."""
 
     async def tell(self, title: str, body: str, *, recovered: bool) -> None: ...
 

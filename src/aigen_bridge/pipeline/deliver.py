@@ -24,7 +24,7 @@ POLICY = Policy(
 
 
 class Odoo(Protocol):
-    """The addon's one method. Idempotent by (requestId, version). Raises the two step errors."""
+    """The addon's one method. Idempotent by (requestId, version). Raises `StepError`."""
 
     async def apply_result(self, payload: Mapping[str, Any]) -> None: ...
 

@@ -21,7 +21,7 @@ POLICY = Policy(
 
 
 class Fetcher(Protocol):
-    """Gets the bytes behind a URL that somebody else chose. Raises the two step errors."""
+    """Fetches the bytes at a URL that N8N sent. Raises `StepError`."""
 
     async def fetch(self, url: str, *, correlation_id: UUID) -> bytes: ...
 
@@ -37,7 +37,7 @@ class Fetch:
     step: Step = Step.FETCH
 
     async def run(self, claim: Claim) -> Effect:
-        """Fetch the image and check it against what N8N said of it."""
+        """Fetches the image and checks it against what N8N declared."""
         awaited = claim.request.awaited
         if awaited is None:
             raise PermanentError(

@@ -160,7 +160,7 @@ class Lane(Generic[L]):
         return Dead(failure, self._runner.gave_up(failure))
 
     def _refuse_hopeless(self, claim: L) -> None:
-        """What was held for too long is given up; what takes every worker down with it does not go round for ever."""
+        """Gives up entries that were held for too long, and poison entries: they are dead-lettered untried."""
         if claim.unreadable:
             raise PermanentError("unreadable", claim.unreadable)
         if isinstance(claim, Claim) and claim.held_too_long:
@@ -171,7 +171,7 @@ class Lane(Generic[L]):
             raise PermanentError("lease_lost", "No worker finished it: each lost its lease or died.")
 
     async def _settle_within_lease(self, settlement: Settlement[L], asked_at: float) -> None:
-        """What happened must be written down; a database that is away for a moment is waited for."""
+        """Records the outcome; while the database is away it tries again until the lease ends."""
         until = asked_at + self._settings.lease.total_seconds()
         while True:
             try:

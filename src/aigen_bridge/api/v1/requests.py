@@ -57,7 +57,7 @@ async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], p
     refused with 409.
     """
     body = await read_json(request, EVENT_LIMITS)
-    event = parse_requested(bytes(body), callback_url=parts.settings.callback_url)
+    event = parse_requested(body, callback_url=parts.settings.callback_url)
     correlation.adopt(request, event.correlation_id, event.request_id)
     with tracing.span("accept", "server", request.headers.get("traceparent")) as span:
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
