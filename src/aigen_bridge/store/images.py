@@ -67,7 +67,7 @@ class PostgresImages:
 async def put_unless_transactional(store: ImageStore, ref: ImageRef, content: bytes) -> bytes | None:
     """Stores an image ahead of its transition; returns the bytes if the transition is to write them itself.
 
-    PostgreSQL writes image and transition in one commit: two would double the time of a completed callback.
+    PostgreSQL writes image and transition in one commit instead of two.
     """
     if isinstance(store, PostgresImages):
         return content
