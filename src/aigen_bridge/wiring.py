@@ -11,6 +11,7 @@ from aigen_bridge.clients.images import ImageFetcher
 from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.notify import Notifier
 from aigen_bridge.clients.odoo import OdooClient
+from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
 from aigen_bridge.domain.outbox import AlertClaim, Claim
@@ -201,7 +202,7 @@ def _n8n(n8n: N8nSettings) -> N8nWebhook:
 
 
 def _odoo(odoo: OdooSettings) -> OdooClient:
-    return OdooClient(
+    transport = OdooJsonRpc(
         odoo.url,
         database=odoo.database,
         login=odoo.login,
@@ -209,3 +210,4 @@ def _odoo(odoo: OdooSettings) -> OdooClient:
         timeout=odoo.timeout.total_seconds(),
         concurrency=odoo.concurrency,
     )
+    return OdooClient(transport)
