@@ -1,4 +1,4 @@
-"""Dead letters as one list: outbox entries that were given up, and callbacks in quarantine."""
+"""Reads dead letters as one list: dead outbox entries and callbacks in quarantine."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from aigen_bridge.store.schema import outbox, quarantine
 
 
 class DeadLetters:
-    """Reads the list."""
+    """The dead letters in PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def page(self, wanted: DeadLetterFilter, limit: int) -> list[DeadLetter]:
-        """At most `limit` open dead letters, newest first."""
+        """Returns at most `limit` open dead letters, newest first."""
         async with self._database.reading() as connection:
             rows = await connection.execute(_page(wanted, limit))
             return [_letter(row) for row in rows]
 
     async def get(self, name: str) -> DeadLetter | None:
-        """The open dead letter with this id, or None."""
+        """Returns the open dead letter with this id, or None."""
         both = union_all(_entries(), _callbacks()).subquery()
         async with self._database.reading() as connection:
             row = (await connection.execute(select(both).where(both.c.id == name))).one_or_none()

@@ -1,4 +1,4 @@
-"""Reads rows of `requests` into `ImageRequest`."""
+"""Converts rows of `requests` into `ImageRequest`."""
 
 from datetime import datetime
 from typing import Any
@@ -13,16 +13,17 @@ from aigen_bridge.store.readable import FAR_PAST
 from aigen_bridge.store.schema import requests
 
 COLUMNS = ", ".join(f"r.{column.name}" for column in requests.c if column.name != "callback_deadline_at")
-"""What `to_request` reads of a row of `requests AS r`, by name: a statement must not change with the table."""
+"""The columns of `requests AS r` that `to_request` reads. They are named, because a statement must not change with the
+table."""
 
 REASON_MAX = 300
-"""Characters of the reason why a row cannot be read."""
+"""The reason why a row cannot be read is truncated to this number of characters."""
 
 log = structlog.get_logger(__name__)
 
 
 def to_request(row: Row[Any]) -> ImageRequest:
-    """The request in this row. Raises `UnreadableRequestError`."""
+    """Returns the request in this row. Raises `UnreadableRequestError`."""
     try:
         return _to_request(row)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -30,7 +31,7 @@ def to_request(row: Row[Any]) -> ImageRequest:
 
 
 def only_ids(row: Row[Any]) -> ImageRequest:
-    """Stands for a request that cannot be read: its ids are right, the rest says nothing."""
+    """Returns a placeholder for a request that cannot be read. Only its ids are valid."""
     return ImageRequest(
         request_id=row.request_id,
         correlation_id=row.correlation_id,
@@ -43,11 +44,11 @@ def only_ids(row: Row[Any]) -> ImageRequest:
 
 
 def if_readable(row: Row[Any]) -> ImageRequest | None:
-    """The request; None, and a line in the log, when it cannot be read."""
+    """Returns the request. Logs one that cannot be read and returns None."""
     try:
         return to_request(row)
     except UnreadableRequestError as error:
-        log.error("request.unreadable", request_id=str(row.request_id), detail=error.detail)  # noqa: TRY400 - it says all
+        log.error("request.unreadable", request_id=str(row.request_id), detail=error.detail)  # noqa: TRY400 - the detail is enough
         return None
 
 
@@ -83,7 +84,7 @@ def _image(stored: dict[str, Any]) -> StoredImage:
 
 
 def _awaited(stored: dict[str, Any]) -> AwaitedImage | None:
-    """None when it cannot be read: it is not fetched then, and the request ends as one whose image could not be."""
+    """Returns the awaited image; None if it cannot be read. The request then fails as if the fetch had failed."""
     try:
         fields = dict(stored)
         expires_at = fields.pop("expires_at")

@@ -1,7 +1,7 @@
-"""The tables. The migrations build them; `make check` proves that both say the same.
+"""The tables. The migrations create them; `make check` verifies that both agree.
 
-The database holds the invariants: legal states, ended exactly when a final state says so, an image exactly
-when completed, one live outbox entry for each request and step, one open incident for each cause.
+Constraints enforce the invariants: legal states, `completed_at` exactly in terminal states, an image for every
+completed request, one pending outbox entry per request and step, one open incident per cause.
 """
 
 from sqlalchemy import (
@@ -46,7 +46,8 @@ ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
 
 IMAGE_IS_KEPT = "delivered_at IS NOT NULL AND image IS NOT NULL AND image_purged_at IS NULL"
 ATTEMPTS_ARE_KEPT = "delivered_at IS NOT NULL AND (attempts_purged_at IS NULL OR attempts_purged_at < delivered_at)"
-"""Of a request that Odoo knows the end of. A late result may make new attempts after the first were purged."""
+"""Conditions for a delivered request that still has an image or attempts to purge. A late result may add attempts after
+the first ones were purged."""
 
 requests = Table(
     "requests",
@@ -60,16 +61,16 @@ requests = Table(
     Column("error_message", Text),
     Column("failed_by", Text),
     Column("image", JSONB(none_as_null=True)),
-    Column("client", Text),  # who asked, as in AIGEN_CLIENTS; none: from before it was stored
-    Column("traceparent", Text),  # of the span that accepted it, or as the caller sent it
-    Column("awaited", JSONB(none_as_null=True)),  # an image that N8N has and we still have to fetch
+    Column("client", Text),  # the client, as in AIGEN_CLIENTS; NULL in rows older than this column
+    Column("traceparent", Text),  # of the span that accepted the request, or as the caller sent it
+    Column("awaited", JSONB(none_as_null=True)),  # an image that is still to be fetched from N8N's URL
     timestamptz("created_at", required=True),
     timestamptz("updated_at", required=True),
     timestamptz("dispatched_at"),
     timestamptz("completed_at"),
     timestamptz("delivered_at"),
     timestamptz("callback_deadline_at"),
-    timestamptz("image_purged_at"),  # its bytes; the description stays
+    timestamptz("image_purged_at"),  # the bytes only; `image` stays
     timestamptz("attempts_purged_at"),
     CheckConstraint("length(traceparent) = 55", name="traceparent"),
     CheckConstraint(one_of("status", Status), name="status"),
@@ -106,12 +107,12 @@ images = Table(
     "images",
     metadata,
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), primary_key=True),
-    Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL: images do not compress again
+    Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL: images are compressed already
     timestamptz("created_at", required=True),
 )
 
 ONE_PENDING = "outbox_live_idx"
-"""One entry of a step is pending for a request, at most."""
+"""The unique index that allows one pending entry per request and step."""
 
 outbox = Table(
     "outbox",
@@ -127,9 +128,9 @@ outbox = Table(
     Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row
     Column("error_code", Text),
     Column("error_detail", Text),
-    timestamptz("created_at", required=True),  # when it was first due: its time begins here
-    timestamptz("due_at", required=True),  # of a leased entry: when the lease ends
-    timestamptz("give_up_at"),  # no try after this timestamptz, whatever the schedule says
+    timestamptz("created_at", required=True),  # when it was first due; its age counts from here
+    timestamptz("due_at", required=True),  # for a leased entry: when the lease ends
+    timestamptz("give_up_at"),  # no attempt after this time, whatever the schedule says
     timestamptz("finished_at"),
     CheckConstraint(one_of("step", Step), name="step"),
     CheckConstraint(one_of("state", ENTRY_STATES), name="state"),
@@ -156,8 +157,8 @@ attempts = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("entry_id", BigInteger, ForeignKey(outbox.c.id, ondelete="CASCADE"), nullable=False),
-    Column("fence", BigInteger),  # of the lease; none: from before it was stored
-    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE")),  # none: an alert
+    Column("fence", BigInteger),  # of the lease; NULL in rows older than this column
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE")),  # NULL for an alert
     Column("step", Text, nullable=False),
     Column("number", Integer, nullable=False),
     Column("outcome", Text, nullable=False),
@@ -174,10 +175,10 @@ attempts = Table(
 executions = Table(
     "executions",
     metadata,
-    Column("execution_id", Text, primary_key=True),  # as N8N numbers them; a reset N8N begins again
+    Column("execution_id", Text, primary_key=True),  # N8N's own id; a reset N8N reuses ids
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), nullable=False),
     Column("version", Integer, nullable=False),  # of the request when the execution asked
-    Column("letter", BigInteger),  # what N8N's report that it failed became, in `quarantine`
+    Column("letter", BigInteger),  # the row in `quarantine` of N8N's report that it failed
     timestamptz("noted_at", required=True),
     Index("executions_request_idx", "request_id"),
     Index("executions_noted_idx", "noted_at"),
@@ -204,12 +205,12 @@ quarantine = Table(
     Column("state", Text, nullable=False, server_default="open"),
     Column("client", Text, nullable=False),
     Column("version", Text, nullable=False),  # of the endpoint: v1, v2
-    Column("request_id", Uuid),  # as the callback says; there may be no such request
+    Column("request_id", Uuid),  # as the callback declares; there may be no such request
     Column("error_code", Text, nullable=False),
     Column("error_detail", Text, nullable=False),
     Column("headers", JSONB, nullable=False),  # without keys and signatures
-    Column("payload", LargeBinary, nullable=False),  # the event as it came
-    Column("image", LargeBinary),  # what came beside it (v2)
+    Column("payload", LargeBinary, nullable=False),  # the event as it arrived
+    Column("image", LargeBinary),  # the image part beside it (v2)
     Column("fingerprint", LargeBinary, nullable=False),
     Column("times_seen", Integer, nullable=False, server_default="1"),
     timestamptz("created_at", required=True),

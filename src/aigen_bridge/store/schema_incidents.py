@@ -1,4 +1,4 @@
-"""The tables of what goes wrong outside of single requests: systems that are out, and what people are told."""
+"""The tables of destinations and incidents, which concern no single request."""
 
 from sqlalchemy import (
     BigInteger,
@@ -22,13 +22,13 @@ destinations = Table(
     "destinations",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("failures", Integer, nullable=False, server_default="0"),  # transient ones in a row
-    Column("allowance", Double),  # calls that may be in flight at once; NULL: as the settings say
+    Column("failures", Integer, nullable=False, server_default="0"),  # transient failures in a row
+    Column("allowance", Double),  # the current concurrency limit; NULL: that of the settings
     Column("error_code", Text),
     Column("error_detail", Text),
-    timestamptz("error_since"),  # while the breaker is open: its probes have met this error_code since then
-    timestamptz("opened_at"),  # the breaker is open since then
-    timestamptz("probe_at"),  # the next try while it is open
+    timestamptz("error_since"),  # while the breaker is open: its probes have failed with this error_code since then
+    timestamptz("opened_at"),  # the breaker has been open since then
+    timestamptz("probe_at"),  # the next probe while it is open
     CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
 )
 
@@ -39,7 +39,7 @@ incidents = Table(
     Column("cause", Text, nullable=False),
     Column("times", Integer, nullable=False),
     Column("told_times", Integer, nullable=False, server_default="0"),
-    Column("told_over", Boolean, nullable=False, server_default=text("false")),  # that it is over
+    Column("told_over", Boolean, nullable=False, server_default=text("false")),  # the end was reported
     timestamptz("opened_at", required=True),
     timestamptz("seen_at", required=True),
     timestamptz("told_at"),
@@ -53,7 +53,7 @@ occurrences = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("incident_id", BigInteger, ForeignKey(incidents.c.id, ondelete="CASCADE"), nullable=False),
-    Column("request_id", Uuid),  # as far as one is known
+    Column("request_id", Uuid),  # NULL if no request is known
     Column("detail", Text, nullable=False),
     timestamptz("at", required=True),
     Index("occurrences_incident_idx", "incident_id", "id"),

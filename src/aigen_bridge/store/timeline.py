@@ -1,4 +1,4 @@
-"""The history of a request, its transitions and attempts in order, and its pending work."""
+"""Reads the history of a request (its transitions and attempts, in order) and its pending work."""
 
 from typing import Any
 from uuid import UUID
@@ -37,7 +37,7 @@ class Timelines:
         self._database = database
 
     async def read(self, request_id: UUID) -> list[TransitionRecord | AttemptRecord]:
-        """Everything after the accept, in order; an attempt stands before the transition that it caused."""
+        """Returns everything after the accept, in order. An attempt precedes the transition that it caused."""
         key = {"request_id": request_id}
         async with self._database.reading() as connection:
             transitions = (await connection.execute(_TRANSITIONS, key)).all()
@@ -59,7 +59,7 @@ class Timelines:
         return sorted(history, key=lambda entry: entry.at)
 
     async def pending_work(self, request_id: UUID) -> PendingWork:
-        """What is still to be done for the request."""
+        """Returns the entries of the request that have not ended, and its callback deadline."""
         key = {"request_id": request_id}
         async with self._database.reading() as connection:
             rows = (await connection.execute(_PENDING, key | registry_columns())).all()
