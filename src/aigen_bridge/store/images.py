@@ -67,7 +67,7 @@ class PostgresImages:
 async def put_unless_transactional(store: ImageStore, ref: ImageRef, content: bytes) -> bytes | None:
     """Stores an image before its transition. Returns the bytes if the transition has to write them instead.
 
-    In PostgreSQL, image and transition share one commit: two commits would double the time of a completed callback.
+    In PostgreSQL, image and transition share one commit instead of taking two.
     """
     if isinstance(store, PostgresImages):
         return content

@@ -11,12 +11,12 @@ from sqlalchemy import Row, TextClause, text
 
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.store import migrations
+from aigen_bridge.store.columns import metadata
 from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
 from aigen_bridge.store.readable import out_of_range, since
 from aigen_bridge.store.rows import COLUMNS, to_request
-from aigen_bridge.store.schema import metadata
 
 CONNECTIONS = 6
 RECENT_ATTEMPTS = 1000
