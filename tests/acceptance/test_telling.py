@@ -35,7 +35,7 @@ def test_the_story_of_a_request(idle_stage: Stage, refused_twice: str, tmp_path:
     lines = story.splitlines()
 
     assert f"Request {refused_twice}: completed, version 3" in story
-    assert [part for part in ("to N8N", "at N8N", "to Odoo", "Odoo         knew at") if part not in story] == []
+    assert [part for part in ("to N8N", "at N8N", "to Odoo", "Odoo         delivered at") if part not in story] == []
     assert any("dispatch #1 retry" in line and "503" in line and "http_503" in line for line in lines)
     assert any("dispatch #3 done" in line and "ms" in line for line in lines)
     assert "next         Nothing: Odoo has the outcome." in story
