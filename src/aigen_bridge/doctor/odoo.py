@@ -1,4 +1,4 @@
-"""Odoo: reachable, of the right version, takes our login, has the addon, and lets our user call it."""
+"""Checks Odoo: reachable, of a supported version, accepts the login, has the addon, and lets the user call it."""
 
 from contextlib import closing
 from http import HTTPStatus
@@ -13,26 +13,26 @@ SERIES = "18."
 ADDON_MISSING = frozenset({"odoo_keyerror", "odoo_model_missing"})
 TOO_OLD = frozenset({"odoo_attributeerror", "odoo_method_missing"})
 HEARD = frozenset({"odoo_usererror", "odoo_validationerror", "odoo_missingerror", "odoo_valueerror", "odoo_typeerror"})
-"""The method ran and refused a result that belongs to no request: the answer that we hope for."""
-AWAY = "Results wait and are tried for 24 hours."
+"""The method ran and refused a result without a request: the expected answer."""
+AWAY = "Results are held and retried for 24 hours."
 
 
 async def look_at_odoo(subject: Subject) -> list[Finding]:
-    """Each question needs the one before it, so the first that fails is the last."""
+    """Odoo accepts results. Each step needs the one before it, so the check ends at the first that fails."""
     if subject.odoo is None:
         raise NotLookedAtError
     with closing(_probe(subject.odoo)) as probe:
         try:
             reached = await _reached(probe)
-        except _AnswersNo as refused:
+        except _Refusal as refused:
             return [refused.finding]
         try:
             return [reached, await _logged_in(probe, subject.odoo), await _allowed(probe, subject.odoo)]
-        except _AnswersNo as refused:
+        except _Refusal as refused:
             return [reached, refused.finding]
 
 
-class _AnswersNo(Exception):  # noqa: N818 - no error of ours
+class _Refusal(Exception):  # noqa: N818 - only ends the check
     def __init__(self, found: str, advice: str) -> None:
         super().__init__(found)
         self.finding = wrong("Odoo", found, advice)
@@ -48,10 +48,10 @@ async def _reached(probe: OdooProbe) -> Finding:
     except StepError as error:
         advice = f"Start Odoo, and check AIGEN_ODOO__URL. {AWAY}"
         if error.http_status == HTTPStatus.NOT_FOUND:
-            advice = "AIGEN_ODOO__URL must lead to Odoo itself, whose /jsonrpc a proxy may be hiding."
-        raise _AnswersNo(error.detail, advice) from error
+            advice = "AIGEN_ODOO__URL must lead to Odoo itself. A proxy may block its /jsonrpc."
+        raise _Refusal(error.detail, advice) from error
     if not version.startswith(SERIES):
-        advice = "This version of the bridge is tried with Odoo 18: try it before you rely on it."
+        advice = "This version of the bridge is tested with Odoo 18. Test it before you rely on it."
         return warning("Odoo", f"It is Odoo {version}.", advice)
     return ok("Odoo", f"Odoo {version} answers in {spoken(took)}.")
 
@@ -60,16 +60,17 @@ async def _logged_in(probe: OdooProbe, odoo: OdooSettings) -> Finding:
     try:
         await probe.login()
     except StepError as error:
-        raise _AnswersNo(*_no_login(error, odoo)) from error
-    return ok("Odoo", f"It takes the login of {odoo.login!r} on database {odoo.database!r}.")
+        raise _Refusal(*_no_login(error, odoo)) from error
+    return ok("Odoo", f"It accepts the login of {odoo.login!r} on database {odoo.database!r}.")
 
 
 def _no_login(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
     if error.code in {"odoo_login_refused", "odoo_accessdenied"}:
         found = f"It refuses the login of {odoo.login!r} on database {odoo.database!r}."
         return found, (
-            "Make a new API key for this user in Odoo (the old one may have expired or belong to another) and put it "
-            "into AIGEN_ODOO__API_KEY; then replay what died: 'aigen-bridge dead-letters replay --all --kind deliver'."
+            "Create a new API key for this user in Odoo (the old one may have expired or belong to another user) and "
+            "put it into AIGEN_ODOO__API_KEY. Then replay the dead letters: "
+            "'aigen-bridge dead-letters replay --all --kind deliver'."
         )
     if error.code == "odoo_operationalerror":
         return error.detail, f"Check AIGEN_ODOO__DATABASE, and whether Odoo's own PostgreSQL runs. {AWAY}"
@@ -77,13 +78,13 @@ def _no_login(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
 
 
 async def _allowed(probe: OdooProbe, odoo: OdooSettings) -> Finding:
-    """Offer a result that can apply to nothing, and see who refuses it: Odoo, or the addon."""
+    """Sends a result that can apply to nothing, and checks who refuses it: Odoo or the addon."""
     try:
         await probe.offer_nothing()
     except StepError as error:
         if error.code not in HEARD:
-            raise _AnswersNo(*_no_method(error, odoo)) from error
-        if error.code == "odoo_validationerror":  # refused for its form, perhaps before any right was looked at
+            raise _Refusal(*_no_method(error, odoo)) from error
+        if error.code == "odoo_validationerror":  # the form was refused, perhaps before access rights were checked
             return await _may_write(probe, odoo)
     return ok("Odoo", f"The addon's {MODEL_METHOD} is there, and this user may call it.")
 
@@ -94,10 +95,10 @@ def _no_method(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
         return found, "Install it there (odoo --init=aigen_image), or check AIGEN_ODOO__DATABASE."
     if error.code in TOO_OLD:
         found = f"It has no method {MODEL_METHOD}: the addon is too old, or another module has taken its model."
-        return found, "Bring the addon up to date (odoo --update=aigen_image) and restart Odoo."
+        return found, "Update the addon (odoo --update=aigen_image) and restart Odoo."
     if error.code == "odoo_accesserror":
         found = f"User {odoo.login!r} has no right to call {MODEL_METHOD}."
-        return found, "Give this user the addon's group for the bridge (Settings, Users), then replay what died."
+        return found, "Give this user the addon's group for the bridge (Settings, Users), then replay the dead letters."
     return error.detail, f"Read Odoo's log. {AWAY}"
 
 
@@ -106,6 +107,6 @@ async def _may_write(probe: OdooProbe, odoo: OdooSettings) -> Finding:
         return ok("Odoo", f"The addon's {MODEL_METHOD} is there, and this user may call it.")
     found = f"The addon's {MODEL_METHOD} is there, but user {odoo.login!r} may not write its records."
     advice = (
-        "Give this user the addon's group for the bridge, unless results arrive: the method may have rights of its own."
+        "Give this user the addon's group for the bridge, unless results arrive: the method may grant its own rights."
     )
     return warning("Odoo", found, advice)
