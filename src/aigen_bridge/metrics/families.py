@@ -62,7 +62,7 @@ LOOPS = Gauge(
 TIMED_OUT = Counter("aigen_requests_timed_out_total", "Requests without a callback before their deadline")
 REPAIRED = Counter(
     "aigen_reconciliation_repairs_total",
-    "Missing outbox entries that were enqueued again: bugs in the bridge",
+    "Missing outbox entries and deadlines that were restored: bugs in the bridge",
     ["what"],
 )
 PURGED = Counter("aigen_purged_total", "Rows deleted past their retention period", ["what"])
