@@ -56,7 +56,7 @@ def list_letters(
 
 def _print_list(page: DeadLetterPage) -> None:
     if not page.items:
-        say("No dead letters: nothing needs an operator.")
+        say("There are no dead letters.")
         return
     table = Table("id", "since", "kind", "times", "error", "request", "detail")
     for letter in page.items:
