@@ -71,7 +71,7 @@ webhooks = APIRouter()
 async def requested() -> None:
     """EVT-AIG-001, sent to `AIGEN_N8N__WEBHOOK_URL` with `X-API-Key` and `X-Correlation-ID`.
 
-    Delivered at least once: the same `requestId` is sent again when an acknowledgement was lost.
+    Delivered at least once: the same `requestId` may be sent again when an acknowledgement was lost.
     """
 
 

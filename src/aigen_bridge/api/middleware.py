@@ -69,7 +69,7 @@ class AccessMiddleware:
 
 
 def begin_at_zero(routers: Iterable[APIRouter]) -> None:
-    """Creates the series of every documented response at zero, so that the first error of a kind is counted."""
+    """Creates the series of every documented response at zero; otherwise the first error of a kind is not counted."""
     for route in (route for router in routers for route in router.routes):
         for method in sorted(getattr(route, "methods", None) or ()):
             metrics.HTTP_SECONDS.labels(method, route.path)  # type: ignore[attr-defined]

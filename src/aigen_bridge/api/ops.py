@@ -105,7 +105,7 @@ async def replay_many(request: Request, caller: Operator, parts: Parts) -> Respo
     responses=problems(400, 401, 403, 404, 409, 422, 429, 503),
 )
 async def replay_one(name: Name, caller: Operator, parts: Parts) -> Response:
-    """Enqueues an entry again with all its attempts, or handles a callback as if it had just arrived.
+    """Enqueues an entry again with its full number of attempts, or handles a callback as if it had just arrived.
 
     When a callback fails again, the response states the reason and the callback remains a dead letter.
     """

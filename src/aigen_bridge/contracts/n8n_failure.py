@@ -44,7 +44,7 @@ class N8nFailure(WireModel):
     workflow: Text = Field(None, description="the name of the workflow, a text")
     workflow_version: Text = Field(None, description="the version of the workflow, a text")
     execution_id: Text = Field(None, description="the id of the execution, a text")
-    execution_url: Link = Field(None, description="the http or https address of the execution in N8N's editor")
+    execution_url: Link = Field(None, description="the http or https address at which N8N shows the execution")
     node: Text = Field(None, description="the node that ran last, a text")
     request_id: MaybeUuid = Field(
         None, description="the UUID of the request; without it, the request is found by `executionId`"

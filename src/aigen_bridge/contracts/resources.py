@@ -23,7 +23,7 @@ class ImageResource(WireModel):
     sha256: str = Field(description="lower-case hex")
     href: str = Field(description="the path of the image's bytes")
     purged_at: datetime | None = Field(
-        None, description="when the bytes were deleted past their retention; `href` responds with 410 since then"
+        None, description="when the bytes were deleted past their retention; `href` responds with 410 from then on"
     )
 
 

@@ -44,7 +44,7 @@ def _assess(answer: Answer, public_url: str) -> Finding:
     if answer.status in {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}:
         found = f"The proxy at {public_url} answers {answer.named}: it does not reach the API."
         return wrong("callback URL", found, "Start 'aigen-bridge serve', and check the proxy's upstream.")
-    found = f"What answers at {public_url} is not this service ({answer.named})."
+    found = f"The server at {public_url} is not this service ({answer.named})."
     return wrong("callback URL", found, "Check AIGEN_PUBLIC_URL, its path, and the proxy's upstream.")
 
 

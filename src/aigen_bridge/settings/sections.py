@@ -182,7 +182,7 @@ class MetricsSettings(Section):
 class RetentionSettings(Section):
     """Retention periods, which start when no work is pending any more (REQ-ATEL-007). None keeps data forever."""
 
-    images: KeptFor = Field(timedelta(days=30), description="their bytes, after delivery to Odoo")
+    images: KeptFor = Field(timedelta(days=30), description="image bytes, after delivery to Odoo")
     quarantine: KeptFor = Field(timedelta(days=30), description="callbacks, after an operator handled them")
     incidents: KeptFor = Field(timedelta(days=90), description="incidents, after they ended")
     attempts: KeptFor = Field(

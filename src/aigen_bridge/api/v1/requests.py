@@ -51,7 +51,7 @@ RequestId = Annotated[UUID, Path(alias="requestId", description="the id created 
     openapi_extra=json_body({"EVT-AIG-001": {"value": examples.REQUESTED}}, ImageRequested),
 )
 async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], parts: Parts) -> Response:
-    """Takes EVT-AIG-001. A 202 confirms that the request is stored and will reach an end.
+    """Takes EVT-AIG-001. A 2xx response confirms that the request is stored and will reach an end.
 
     Repeating the same event is safe and changes nothing. Different content under the same `requestId` is refused
     with 409.
@@ -119,7 +119,7 @@ async def read_request(request_id: RequestId, parts: Parts) -> Response:
     response_class=Response,
 )
 async def read_image(request: Request, request_id: RequestId, parts: Parts) -> Response:
-    """Returns the bytes as N8N sent them; `ETag` is their SHA-256. Past their retention, the response is 410."""
+    """Returns the bytes as N8N sent them; `ETag` is their SHA-256. Once they are deleted past their retention, the response is 410."""
     found = await _found(parts, request_id)
     if found.image is None:
         raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
