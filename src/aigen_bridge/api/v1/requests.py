@@ -119,7 +119,10 @@ async def read_request(request_id: RequestId, parts: Parts) -> Response:
     response_class=Response,
 )
 async def read_image(request: Request, request_id: RequestId, parts: Parts) -> Response:
-    """Returns the bytes as N8N sent them; `ETag` is their SHA-256. Once they are deleted past their retention, the response is 410."""
+    """Returns the bytes as N8N sent them; `ETag` is their SHA-256.
+
+    Once the bytes are deleted past their retention, the response is 410.
+    """
     found = await _found(parts, request_id)
     if found.image is None:
         raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
