@@ -36,7 +36,7 @@ async def given_up(idle_stage: Stage) -> str:
 def test_nothing_to_do_is_said(idle_stage: Stage, tmp_path: Path) -> None:
     done = run("dead-letters", "list", environment=environment(idle_stage), cwd=tmp_path)
 
-    assert (done.returncode, done.stdout.strip()) == (0, "No dead letters: nothing needs an operator.")
+    assert (done.returncode, done.stdout.strip()) == (0, "There are no dead letters.")
 
 
 def test_a_dead_letter_is_listed_shown_and_replayed(idle_stage: Stage, given_up: str, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_dead_letter_is_listed_shown_and_replayed(idle_stage: Stage, given_up:
     assert "Traceback" not in shown.stderr + done.stderr + again.stderr
 
 
-async def test_an_alert_that_belongs_to_no_request_is_put_back(
+async def test_an_alert_that_belongs_to_no_request_is_replayed(
     idle_stage: Stage, database: Database, tmp_path: Path
 ) -> None:
     await write(database, "INSERT INTO incidents (cause, times) VALUES ('n8n_down', 1)")

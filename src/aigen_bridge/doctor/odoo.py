@@ -18,7 +18,7 @@ REFUSED_BY_ADDON = frozenset(
 )
 """The method ran and refused a result that belongs to no request, as it should."""
 TIMEOUT_SECONDS = 8.0
-AWAY = "Results wait and are tried for 24 hours."
+AWAY = "Results are held and retried for 24 hours."
 
 
 async def look_at_odoo(subject: Subject) -> list[Finding]:
@@ -61,7 +61,7 @@ async def _reached(probe: OdooProbe) -> Finding:
     except StepError as error:
         advice = f"Start Odoo, and check AIGEN_ODOO__URL. {AWAY}"
         if error.http_status == HTTPStatus.NOT_FOUND:
-            advice = "AIGEN_ODOO__URL must lead to Odoo itself, whose /jsonrpc a proxy may be hiding."
+            advice = "AIGEN_ODOO__URL must lead to Odoo itself, not to a proxy that blocks its /jsonrpc."
         raise _CheckFailed(error.detail, advice) from error
     if not version.startswith(SERIES):
         advice = "This version of the bridge is tested with Odoo 18. Test it with yours before you rely on it."

@@ -1,7 +1,7 @@
-"""What is counted and measured in this process, and how Prometheus gets it.
+"""The metrics of this process, and their exposition to Prometheus.
 
-Labels never hold what a stranger can choose: routes are templates, causes and clients come from us. Series that
-alerts count are there from the start, at zero, so that the first error counts, too.
+Labels never contain values that a caller can choose: routes are templates, causes and clients come from the bridge.
+Series that alerts count exist from the start, at zero, so the first error is counted, too.
 """
 
 from aigen_bridge.metrics.classes import CLASSES, error_class

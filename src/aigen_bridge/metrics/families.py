@@ -1,4 +1,4 @@
-"""Every metric of a process. What is read from the database instead is in `store/gauges.py`."""
+"""Every metric of a process. Gauges read from the database are in `store/gauges.py`."""
 
 from itertools import product
 
@@ -10,75 +10,88 @@ from aigen_bridge.metrics.classes import CLASSES
 
 CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Seconds. 0.5 and 1 are the limits for webhook and callback: average and p95."""
-WAY_BUCKETS = (1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 45.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+STAGE_BUCKETS = (1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 45.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Seconds. 10, 20 and 30 are the limits from request to result."""
 BYTE_BUCKETS = tuple(float(2**exponent) for exponent in range(14, 26))
 """16 KiB to 32 MiB, the largest callback."""
 
-# Calls that come in.
-HTTP_REQUESTS = Counter("aigen_http_requests_total", "Calls answered by the API", ["method", "route", "status"])
+# Inbound calls.
+HTTP_REQUESTS = Counter("aigen_http_requests_total", "Calls to the API, by status", ["method", "route", "status"])
 HTTP_SECONDS = Histogram(
     "aigen_http_request_seconds",
-    "From the first byte in to the last byte out",
+    "Duration of a call, from the first byte received to the last byte sent",
     ["method", "route"],
     buckets=CALL_BUCKETS,
 )
 AUTHENTICATION_FAILURES = Counter(
-    "aigen_authentication_failures_total", "Calls refused because of key, scope or signature", ["reason"]
+    "aigen_authentication_failures_total", "Calls refused because of their key, scope or signature", ["reason"]
 )
-RATE_LIMITED = Counter("aigen_rate_limited_total", "Calls refused because a client called too often", ["client"])
-QUARANTINED = Counter("aigen_callbacks_quarantined_total", "Callbacks that could not be used, and were kept", ["code"])
+RATE_LIMITED = Counter(
+    "aigen_rate_limited_total", "Calls refused because the client exceeded its rate limit", ["client"]
+)
+QUARANTINED = Counter(
+    "aigen_callbacks_quarantined_total", "Callbacks and failure reports that became dead letters", ["code"]
+)
 CALLBACKS = Counter(
     "aigen_callbacks_total", "Callbacks by endpoint and payload version", ["endpoint", "payload_version"]
 )
 CALLBACKS_TAKEN = Counter(
-    "aigen_callbacks_taken_total", "Callbacks taken, by the state they left the request in", ["status", "duplicate"]
+    "aigen_callbacks_taken_total", "Callbacks applied, by the resulting state of the request", ["status", "duplicate"]
 )
 IMAGE_BYTES = Histogram("aigen_image_bytes", "Size of accepted images", ["source"], buckets=BYTE_BUCKETS)
 
-# Calls that go out.
+# Outbound calls.
 OUTBOUND_CALLS = Counter(
-    "aigen_outbound_calls_total", "Calls to N8N, to Odoo and for images", ["destination", "outcome", "error_class"]
+    "aigen_outbound_calls_total",
+    "Calls to N8N and Odoo, and downloads of images",
+    ["destination", "outcome", "error_class"],
 )
 OUTBOUND_SECONDS = Histogram(
-    "aigen_outbound_call_seconds", "How long those calls took", ["destination"], buckets=CALL_BUCKETS
+    "aigen_outbound_call_seconds", "Duration of outbound calls", ["destination"], buckets=CALL_BUCKETS
 )
 
-# What the worker does.
-ATTEMPTS = Counter("aigen_attempts_total", "Tries at outbox entries", ["step", "outcome", "error_class"])
-ATTEMPT_SECONDS = Histogram("aigen_attempt_seconds", "How long those tries took", ["step"], buckets=CALL_BUCKETS)
+# The worker.
+ATTEMPTS = Counter("aigen_attempts_total", "Attempts at outbox entries", ["step", "outcome", "error_class"])
+ATTEMPT_SECONDS = Histogram("aigen_attempt_seconds", "Duration of attempts", ["step"], buckets=CALL_BUCKETS)
 LOOPS = Gauge(
     "aigen_worker_loop_timestamp_seconds",
-    "When a loop of the worker last went round",
+    "Time of the last iteration of a loop of the worker",
     ["loop"],
     multiprocess_mode="mostrecent",
 )
-TIMED_OUT = Counter("aigen_requests_timed_out_total", "Requests that got no callback before their deadline")
-REPAIRED = Counter("aigen_reconciliation_repairs_total", "Obligations that were forgotten: bugs of ours", ["what"])
-PURGED = Counter("aigen_purged_total", "Rows removed because they were kept long enough", ["what"])
+TIMED_OUT = Counter("aigen_requests_timed_out_total", "Requests without a callback before their deadline")
+REPAIRED = Counter(
+    "aigen_reconciliation_repairs_total",
+    "Missing outbox entries and deadlines that were restored: bugs in the bridge",
+    ["what"],
+)
+PURGED = Counter("aigen_purged_total", "Rows deleted past their retention period", ["what"])
 
-# How requests fare.
+# The life of requests.
 TRANSITIONS = Counter("aigen_requests_moved_total", "Requests that entered a state", ["status"])
 END_TO_END = Histogram(
-    "aigen_end_to_end_seconds", "From accepted to known in Odoo, by how it ended", ["status"], buckets=WAY_BUCKETS
+    "aigen_end_to_end_seconds",
+    "Time from acceptance to delivery to Odoo, by final state",
+    ["status"],
+    buckets=STAGE_BUCKETS,
 )
 STAGES = Histogram(
     "aigen_stage_seconds",
-    "Parts of the way: to_n8n (accepted to taken), at_n8n (to the result), to_odoo (to known in Odoo)",
+    "Stages of a request: to_n8n (until N8N accepts it), at_n8n (until the result), to_odoo (until delivery to Odoo)",
     ["stage"],
-    buckets=WAY_BUCKETS,
+    buckets=STAGE_BUCKETS,
 )
 
-# What ends by itself one day.
+# Expiry dates.
 CERTIFICATE_EXPIRY = Gauge(
     "aigen_certificate_expiry_timestamp_seconds",
-    "When the certificate of an address that we or N8N call ends",
+    "Expiry of the TLS certificate of an address that the bridge or N8N calls",
     ["endpoint"],
     multiprocess_mode="mostrecent",
 )
 ODOO_KEY_EXPIRY = Gauge(
     "aigen_odoo_api_key_expiry_timestamp_seconds",
-    "When the API key for Odoo ends, as the settings say",
+    "Expiry of the API key for Odoo, from the settings",
     ["login"],
     multiprocess_mode="mostrecent",
 )
@@ -86,10 +99,10 @@ ODOO_KEY_EXPIRY = Gauge(
 REFUSALS = ("key_missing", "key_unknown", "scope_missing", "signature_invalid")
 
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add an unused second series to each metric
 
 
-def _begin_at_zero() -> None:
+def _create_series() -> None:
     for status in Status:
         TRANSITIONS.labels(status.value)
     for final in sorted(FINAL):
@@ -108,4 +121,4 @@ def _begin_at_zero() -> None:
         ATTEMPTS.labels(step.value, "done", "none")
 
 
-_begin_at_zero()
+_create_series()
