@@ -53,7 +53,7 @@ async def bridge(home: Path, sections: Mapping[str, Any]) -> AsyncIterator[Bridg
 
 
 def _environment(home: Path, sections: Mapping[str, Any]) -> dict[str, str]:
-    """Replaces the bridge's settings in this process's environment.
+    """Returns this process's environment with only the given settings of the bridge.
 
     The demo must not reach a real database, N8N or Odoo.
     """

@@ -60,8 +60,7 @@ class Wish:
 class Proof:
     """The result of a demo: the request, its timeline, the image file, and the latency that the bridge added.
 
-    In seconds: `to_n8n` from the response to the accepted request to the webhook call, `to_odoo` from the callback to
-    the call of Odoo.
+    `to_n8n`: request accepted → webhook called; `to_odoo`: callback sent → Odoo called. Seconds.
     """
 
     request: dict[str, Any]
