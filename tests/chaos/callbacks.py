@@ -35,9 +35,9 @@ def _kept(callback: Answered, row: Row) -> bool:
     image arrives later.
     """
     if row["status"] == "cancelled":
-        return callback.says != "image" or row["said"] == callback.content
+        return callback.says != "image" or row["declared"] == callback.content
     if callback.says == "image":
-        return row["status"] == "completed" and row["said"] == callback.content
+        return row["status"] == "completed" and row["declared"] == callback.content
     if callback.says == "url":  # it may expire before it is fetched
         return row["status"] in {"completed", "received"} or row["failed_by"] == "bridge"
     if callback.duplicate:  # the request had already failed, by the bridge or by N8N, or was cancelled
@@ -49,7 +49,7 @@ def _agrees(callback: Answered, row: Row) -> bool:
     """Whether the callback agrees with the request's state."""
     if callback.says == "failed":
         return row["failed_by"] == "n8n" and row["error_code"] == callback.content
-    return row["status"] == "completed" and row["said"] == callback.content
+    return row["status"] == "completed" and row["declared"] == callback.content
 
 
 def _words(row: Row | None) -> str:

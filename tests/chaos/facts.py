@@ -22,7 +22,7 @@ Row = dict[str, Any]
 QUERIES = {
     "requests": """
         SELECT request_id::text, status, version, failed_by, error_code, delivered_at IS NOT NULL AS delivered,
-            r.image ->> 'sha256' AS said, encode(sha256(i.content), 'hex') AS stored
+            r.image ->> 'sha256' AS declared, encode(sha256(i.content), 'hex') AS stored
         FROM requests AS r LEFT JOIN images AS i USING (request_id)""",
     "changes": "SELECT request_id::text, version, status FROM request_changes ORDER BY request_id, version",
     "entries": "SELECT id, request_id::text, step, state, attempts, error_code FROM outbox ORDER BY id",

@@ -35,7 +35,7 @@ def _lost(facts: Facts) -> Iterator[str]:
 
 
 def _from_nowhere(facts: Facts) -> Iterator[str]:
-    yield from (f"{name}: nobody asked for it" for name in facts.requests.keys() - facts.ordered)
+    yield from (f"{name}: was never requested" for name in facts.requests.keys() - facts.ordered)
 
 
 def _not_ended(facts: Facts) -> Iterator[str]:
@@ -124,10 +124,11 @@ def _hashes(facts: Facts) -> Iterator[str]:
         if row["status"] != "completed":
             continue
         image = facts.effects.get(name, [{}])[-1].get("image") or {"sha256": None}
-        odoo = image["sha256"] if name in facts.effects and not _dead_letter(facts, name) else row["said"]
-        seen = {row["said"], row["stored"], odoo, reported.get(name)}
+        odoo = image["sha256"] if name in facts.effects and not _dead_letter(facts, name) else row["declared"]
+        seen = {row["declared"], row["stored"], odoo, reported.get(name)}
         if len(seen) > 1 or odoo in facts.torn_images:
-            yield f"{name}: bridge says {row['said']}, has {row['stored']}, Odoo {odoo}, N8N {reported.get(name)}"
+            bridge = f"bridge declares {row['declared']}, has {row['stored']}"
+            yield f"{name}: {bridge}, Odoo {odoo}, N8N {reported.get(name)}"
 
 
 def _live_entries(facts: Facts) -> Iterator[str]:

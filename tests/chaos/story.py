@@ -43,7 +43,8 @@ def _state(row: Row | None) -> str:
         return "unknown"
     delivered = "delivered" if row["delivered"] else "not delivered"
     error = f" by {row['failed_by']}: {row['error_code']}" if row["failed_by"] else ""
-    return f"{row['status']} {row['version']}{error}, {delivered}, image {_short(row['said'])} {_short(row['stored'])}"
+    image = f"{_short(row['declared'])} {_short(row['stored'])}"
+    return f"{row['status']} {row['version']}{error}, {delivered}, image {image}"
 
 
 def _short(content: str | None) -> str:

@@ -34,7 +34,7 @@ NOT_ARRIVED = "pictures that did not arrive although N8N came back"
 ID, SHA = "00000000-0000-4000-8000-000000000001", "ab" * 32
 
 REQUEST = {"status": "completed", "version": 3, "failed_by": None, "error_code": None, "delivered": True,
-           "said": SHA, "stored": SHA}  # fmt: skip
+           "declared": SHA, "stored": SHA}  # fmt: skip
 CHANGES = [{"version": 2, "status": "dispatched"}, {"version": 3, "status": "completed"}]
 ENTRY = {"id": 2, "request_id": ID, "step": "deliver", "state": "done", "attempts": 1, "error_code": None}
 ATTEMPT = {"entry_id": 2, "step": "deliver", "request_id": ID, "round": 0, "number": 1, "outcome": "done",
@@ -64,7 +64,7 @@ GIVEN_UP = {
 }
 TIMED_OUT = GIVEN_UP | {"error_code": "timed_out", "cause": None}
 HELD = GIVEN_UP | {"cause": "destination_out", "finished_at": START + timedelta(seconds=60)}
-FAILED = REQUEST | {"status": "failed", "failed_by": "n8n", "error_code": "content_policy", "said": None}
+FAILED = REQUEST | {"status": "failed", "failed_by": "n8n", "error_code": "content_policy", "declared": None}
 WRONG: list[tuple[str, dict[str, Any]]] = [
     ("refused or never accepted", {"accepted": frozenset()}),
     ("refused or never accepted", {"refused": ("409",)}),
