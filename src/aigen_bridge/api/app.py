@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -19,7 +20,9 @@ from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
 from aigen_bridge.settings import Settings, load
+from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.gauges import GaugeReader
+from aigen_bridge.store.readiness import prove_writable
 from aigen_bridge.wiring import open_api
 
 DESCRIPTION = """
@@ -37,6 +40,11 @@ and every party learns the outcome.
 - A version that is about to end announces it in every response: `Deprecation` (RFC 9745: since when), `Sunset`
   (RFC 8594: when it ends) and `Link` (what to do instead).
 """
+
+PROOF_SECONDS, HEALTH_PATIENCE_SECONDS = 2.0, 3.0
+"""The time for which a write proof is reused, and the longest wait of `/health/ready` for the database."""
+GAUGES_SECONDS = 5.0
+"""The time for which gauges are reused, however often `/metrics` is scraped, and the longest wait for them."""
 
 ROUTERS = (
     requests.router,
@@ -127,13 +135,15 @@ def _lifespan(settings: Settings) -> Any:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_api(settings) as parts:
             app.state.parts = parts
-            app.state.gauges = metrics.FreshGauges(GaugeReader(parts.database))
-            app.state.health = health.Freshness(parts)
+            proof = partial(prove_writable, parts.database)
+            app.state.proof = Fresh(proof, fresh=PROOF_SECONDS, patience=HEALTH_PATIENCE_SECONDS)
+            app.state.destinations = Fresh(parts.destinations.states, fresh=0, patience=HEALTH_PATIENCE_SECONDS)
+            app.state.gauges = Fresh(GaugeReader(parts.database).read, fresh=GAUGES_SECONDS, patience=GAUGES_SECONDS)
             try:
                 yield
             finally:
-                await app.state.gauges.close()
-                await app.state.health.close()
+                for answer in (app.state.proof, app.state.destinations, app.state.gauges):
+                    await answer.close()
         tracing.stop()
 
     return lifespan

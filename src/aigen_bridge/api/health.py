@@ -12,28 +12,8 @@ from typing_extensions import TypeAliasType
 from aigen_bridge.api.describe import problems
 from aigen_bridge.contracts.wire import WireModel
 from aigen_bridge.store.destinations import DestinationState
-from aigen_bridge.store.fresh import Fresh
-from aigen_bridge.store.readiness import WriteProof
-from aigen_bridge.wiring import ApiParts
-
-FRESH_SECONDS, PATIENCE_SECONDS = 2.0, 3.0
-"""The time for which a proof is reused, and the longest wait for the database."""
 
 router = APIRouter(prefix="/health", tags=["health"])
-
-
-class Freshness:
-    """Reads readiness from the database: a write proof, reused for a while, and the current destination states."""
-
-    def __init__(self, parts: ApiParts) -> None:
-        prove, states = WriteProof(parts.database).prove, parts.destinations.states
-        self.proof = Fresh(prove, fresh=FRESH_SECONDS, patience=PATIENCE_SECONDS)
-        self.states = Fresh(states, fresh=0, patience=PATIENCE_SECONDS)
-
-    async def close(self) -> None:
-        """Stops reading."""
-        await self.proof.close()
-        await self.states.close()
 
 
 class Health(WireModel):
@@ -76,8 +56,8 @@ async def live() -> Health:
 )
 async def ready(request: Request) -> Response:
     """Ready: the database has the tables of this version and accepted a test write within the last 2 seconds."""
-    health: Freshness = request.app.state.health
-    _, states = await asyncio.gather(health.proof.get(), health.states.get())
+    state = request.app.state
+    _, states = await asyncio.gather(state.proof.get(), state.destinations.get())
     ready = Readiness(destinations={state.destination.name: _destination(state) for state in states})
     return Response(ready.model_dump_json(by_alias=True), media_type="application/json")
 

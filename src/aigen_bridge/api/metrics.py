@@ -13,34 +13,10 @@ from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.metrics.port import may_scrape
 from aigen_bridge.store.fresh import Fresh
-from aigen_bridge.store.gauges import GaugeReader, Gauges
-
-FRESH_SECONDS = 5.0
-"""Younger gauges are reused: however often `/metrics` is scraped, the database is queried at this pace."""
-PATIENCE_SECONDS = 5.0
-"""A scrape counts a database as away when it has not answered by then."""
+from aigen_bridge.store.gauges import Gauges
 
 router = APIRouter(include_in_schema=False)
 log = structlog.get_logger(__name__)
-
-
-class FreshGauges:
-    """Reads the database gauges on demand, but not too often. They are None while the database is away."""
-
-    def __init__(self, reader: GaugeReader) -> None:
-        self._fresh = Fresh(reader.read, fresh=FRESH_SECONDS, patience=PATIENCE_SECONDS)
-
-    async def get(self) -> Gauges | None:
-        """Returns gauges that are at most `FRESH_SECONDS` old."""
-        try:
-            return await self._fresh.get()
-        except StoreUnavailableError as error:
-            log.warning("metrics.gauges_unavailable", reason=error.reason)
-            return None
-
-    async def close(self) -> None:
-        """Stops reading."""
-        await self._fresh.close()
 
 
 @router.get("/metrics")
@@ -53,8 +29,18 @@ async def scrape(request: Request, parts: Parts) -> Response:
     if not may_scrape(token, request.headers.get("authorization")):
         headers = {"WWW-Authenticate": "Bearer"}
         return Response("The bearer token is missing or wrong.\n", 401, headers, media_type="text/plain")
-    gauges: FreshGauges = request.app.state.gauges
-    return Response(metrics.as_text(_families(await gauges.get())), media_type=metrics.MEDIA_TYPE)
+    return Response(
+        metrics.as_text(_families(await read_gauges(request.app.state.gauges))), media_type=metrics.MEDIA_TYPE
+    )
+
+
+async def read_gauges(gauges: Fresh[Gauges]) -> Gauges | None:
+    """Returns the gauges. They are None while the database is away."""
+    try:
+        return await gauges.get()
+    except StoreUnavailableError as error:
+        log.warning("metrics.gauges_unavailable", reason=error.reason)
+        return None
 
 
 def _families(gauges: Gauges | None) -> Iterator[Metric]:

@@ -1,6 +1,6 @@
 """Prints one request: its state, history and next step, and commands for more."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aigen_bridge.contracts.resources import NextStep, RequestResource, StateChange, Timeline
+from aigen_bridge.doctor.finding import spoken
 from aigen_bridge.domain.errors import UnknownRequestError
 
 if TYPE_CHECKING:
@@ -47,16 +48,8 @@ def status_text(status: str) -> str:
 
 def ago(at: datetime) -> str:
     """Formats a time relative to now: `3 min ago`, `in 20.0 s`."""
-    seconds = (datetime.now(UTC) - at).total_seconds()
-    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
-
-
-def span(seconds: float) -> str:
-    """Formats a duration: `850 ms`, `12.0 s`, `5 min`, `3 h`, `2 d`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+    age = datetime.now(UTC) - at
+    return f"{spoken(age)} ago" if age >= timedelta(0) else f"in {spoken(age)}"
 
 
 def _print_state(console: Console, request: RequestResource) -> None:
@@ -80,11 +73,11 @@ def _durations(request: RequestResource) -> str:
     """Formats the duration so far: the total, and each finished part."""
     times = (request.created_at, request.dispatched_at, request.completed_at, request.delivered_at)
     parts = [
-        f"{span((until - since).total_seconds())} {label}"
+        f"{spoken(until - since)} {label}"
         for since, until, label in zip(times, times[1:], ("to N8N", "at N8N", "to Odoo"), strict=False)
         if since and until
     ]
-    total = span((max(at for at in times if at) - request.created_at).total_seconds())
+    total = spoken(max(at for at in times if at) - request.created_at)
     return f"{total}: {', '.join(parts)}" if parts else "not dispatched yet"
 
 

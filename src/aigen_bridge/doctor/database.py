@@ -3,7 +3,7 @@
 import time
 from datetime import timedelta
 
-from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, size, spoken, warning, wrong
+from aigen_bridge.doctor.finding import Finding, ok, size, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store import migrations
@@ -18,11 +18,9 @@ UNREACHABLE_ADVICE = (
 
 async def look_at_database(subject: Subject) -> list[Finding]:
     """The database is reachable and writable."""
-    if subject.inspection is None:
-        raise NotLookedAtError
     began = time.monotonic()
     try:
-        server = await subject.inspection.server()
+        server = await subject.opened.server()
     except UnsuitableDatabaseError as error:
         return [wrong("database", error.detail, error.advice)]
     except StoreUnavailableError as error:
@@ -40,14 +38,12 @@ async def look_at_database(subject: Subject) -> list[Finding]:
 
 async def look_at_tables(subject: Subject) -> list[Finding]:
     """The tables of this version exist, and this user may read and write them."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    found, known = await subject.inspection.revision(), migrations.head()
+    found, known = await subject.opened.revision(), migrations.head()
     if found is None:
         return [wrong("tables", "The database has no tables of the bridge.", "Run 'aigen-bridge migrate'.")]
     if migrations.is_older(found):
         return [wrong("tables", f"They are at revision {found}, not {known}.", "Run 'aigen-bridge migrate'.")]
-    if unwritable := await subject.inspection.unwritable():
+    if unwritable := await subject.opened.unwritable():
         advice = "GRANT SELECT, INSERT, UPDATE, DELETE on them to the user of AIGEN_DATABASE_URL."
         return [wrong("tables", f"This user may not read and write {', '.join(unwritable)}.", advice)]
     if found != known:
@@ -58,9 +54,7 @@ async def look_at_tables(subject: Subject) -> list[Finding]:
 
 async def look_at_clock(subject: Subject) -> list[Finding]:
     """The clocks of this machine and of the database agree."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    ahead, uncertainty = await subject.inspection.clock(subject.now)
+    ahead, uncertainty = await subject.opened.clock(subject.now)
     if abs(ahead) - uncertainty < SKEW_SEEN:
         return [ok("clock", f"This machine's clock and the database's differ by {spoken(ahead)}.")]
     found = (

@@ -40,9 +40,7 @@ async def look_at_webhook(subject: Subject) -> list[Finding]:
 
 async def look_at_n8n_key(subject: Subject) -> list[Finding]:
     """N8N accepted the key with the last dispatch, which is the only proof."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    trial = await subject.inspection.key_trial()
+    trial = await subject.opened.key_trial()
     if trial is None:
         return [warning("N8N key", "Unverified: nothing was dispatched lately.", KEY_UNPROVEN)]
     if trial.accepted:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
+from aigen_bridge.doctor.finding import Finding, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.store.inspection import Backlog
 
@@ -12,13 +12,11 @@ SLOW, STUCK = timedelta(seconds=30), timedelta(minutes=5)
 
 async def look_at_processes(subject: Subject) -> list[Finding]:
     """At least one worker is connected, and several API processes share their rate limits."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    running = await subject.inspection.processes()
+    running = await subject.opened.processes()
     if running.workers:
         findings = [ok("worker", f"{_count(running.workers, 'worker')} connected.")]
     else:
-        due = sum(backlog.count for backlog in await subject.inspection.waiting())
+        due = sum(backlog.count for backlog in await subject.opened.waiting())
         waiting = f"; {_count(due, 'entry')} due" if due else ""
         advice = "Start 'aigen-bridge worker' (or 'up'). A pooler that renames connections hides a running worker."
         findings = [wrong("worker", f"No worker is connected{waiting}.", advice)]
@@ -35,11 +33,9 @@ def _shared_limits(subject: Subject, apis: int) -> list[Finding]:
 
 async def look_at_outbox(subject: Subject) -> list[Finding]:
     """No entry has been due for long, and no request is past its deadline."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    waiting = await subject.inspection.waiting()
+    waiting = await subject.opened.waiting()
     findings = [_late(backlog) for backlog in waiting if backlog.oldest_age >= SLOW]
-    overdue = await subject.inspection.overdue()
+    overdue = await subject.opened.overdue()
     if overdue.count:
         found = (
             f"{_count(overdue.count, 'request')} past the callback's deadline, for up to {spoken(overdue.oldest_age)}."
@@ -61,9 +57,7 @@ def _late(backlog: Backlog) -> Finding:
 
 async def look_at_rows(subject: Subject) -> list[Finding]:
     """Pending entries and the newest requests can be read."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    unreadable = await subject.inspection.unreadable()
+    unreadable = await subject.opened.unreadable()
     if not unreadable:
         return [ok("rows", "Pending entries and the newest requests can be read.")]
     first, why = next(iter(unreadable.items()))
@@ -74,9 +68,7 @@ async def look_at_rows(subject: Subject) -> list[Finding]:
 
 async def look_at_dead_letters(subject: Subject) -> list[Finding]:
     """There are no dead letters."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    dead = await subject.inspection.dead()
+    dead = await subject.opened.dead()
     if not dead:
         return [ok("dead letters", "None.")]
     kinds = ", ".join(f"{backlog.count} {backlog.kind}" for backlog in dead)

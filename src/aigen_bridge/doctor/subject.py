@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
+from aigen_bridge.doctor.finding import NotLookedAtError
 from aigen_bridge.settings import DatabaseSettings, LoggingSettings, Settings, WrongSettingsError, load
 from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings
 from aigen_bridge.settings.values import HttpUrl
@@ -43,6 +44,13 @@ class Subject:
     complaints: tuple[str, ...] = ()
     inspection: Inspection | None = None
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    @property
+    def opened(self) -> Inspection:
+        """The open database. Raises `NotLookedAtError` if its settings are missing or wrong."""
+        if self.inspection is None:
+            raise NotLookedAtError
+        return self.inspection
 
     @classmethod
     def of(cls, settings: Settings) -> "Subject":

@@ -98,11 +98,6 @@ def stop() -> None:
     use(None)
 
 
-def is_on() -> bool:
-    """Whether spans are created. If not, callers can skip reading the context from the database."""
-    return _tracer is not _no_tracer
-
-
 def span(name: str, kind: Kind, parent: str | None = None) -> AbstractContextManager[Span]:
     """Creates a span for the block. `parent` is a traceparent; without one, the enclosing span is the parent."""
     return _tracer.span(name, kind, parent if parent and _PARENT.match(parent) else None)
