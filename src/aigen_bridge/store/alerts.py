@@ -16,6 +16,7 @@ from aigen_bridge.store import incidents
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.leases import CLAIM, CLAIMED, Leases, claim_parameters, lease_fields, settle_entries
+from aigen_bridge.store.rows import from_row
 
 SETTLE_MAX = 200
 """The most alerts settled in one transaction."""
@@ -137,13 +138,11 @@ def _incident(row: Row[Any]) -> Incident:
         )
         for each in row.latest or ()
     ]
-    return Incident(
+    return from_row(
+        Incident,
+        row,
         id=row.incident_id,
         cause=Cause(row.cause),
-        times=row.times,
         notified_times=row.told_times,
-        opened_at=row.opened_at,
-        seen_at=row.seen_at,
-        recovered_at=row.recovered_at,
         latest=tuple(latest),
     )

@@ -32,6 +32,7 @@ from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.leases import DETAIL_MAX
 from aigen_bridge.store.readable import FAR_FUTURE
+from aigen_bridge.store.rows import from_row
 from aigen_bridge.store.wakeup import EVERYTHING, notify
 
 RECENT_ATTEMPTS = 500
@@ -138,7 +139,7 @@ class Destinations:
         """Returns every destination with a breaker, ordered by name."""
         async with self._database.reading() as connection:
             rows = (await connection.execute(_STATES, registry_columns())).all()
-        return [_state(row) for row in rows]
+        return [from_row(DestinationState, row, destination=DESTINATIONS[row.destination]) for row in rows]
 
     async def held(self, request_ids: Sequence[UUID]) -> dict[UUID, Hold]:
         """Returns those of the requests that are held because a destination is away."""
@@ -307,19 +308,6 @@ def _breaker_state(row: Row[Any], config: BreakerConfig) -> BreakerState:
     most = float(config.concurrency_limit or 1)
     limit = most if row.concurrency_limit is None else min(row.concurrency_limit, most)
     return BreakerState(row.failures, row.is_open, limit)
-
-
-def _state(row: Row[Any]) -> DestinationState:
-    return DestinationState(
-        destination=DESTINATIONS[row.destination],
-        opened_at=row.opened_at,
-        probe_at=row.probe_at,
-        failures=row.failures,
-        concurrency_limit=row.concurrency_limit,
-        error_code=row.error_code,
-        error_detail=row.error_detail,
-        held=row.held,
-    )
 
 
 def _end(began_at: datetime, hold: timedelta) -> datetime:

@@ -16,7 +16,7 @@ from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
 from aigen_bridge.store.readable import out_of_range, since
-from aigen_bridge.store.rows import COLUMNS, to_request
+from aigen_bridge.store.rows import COLUMNS, from_row, to_request
 
 CONNECTIONS = 6
 RECENT_ATTEMPTS = 1000
@@ -127,7 +127,7 @@ class Inspection:
         """Returns the properties of the server."""
         async with self._database.reading() as connection:
             row = (await connection.execute(_SERVER)).one()
-        return Server(row.version, row.read_only, row.standby, row.bytes)
+        return from_row(Server, row)
 
     async def revision(self) -> str | None:
         """Returns the migration revision of the database; None if it was never migrated."""
@@ -176,13 +176,13 @@ class Inspection:
         """Counts the connected processes."""
         async with self._database.reading() as connection:
             row = (await connection.execute(_PROCESSES, {"listener": LISTENER})).one()
-        return Processes(row.workers, row.apis)
+        return from_row(Processes, row)
 
     async def key_trial(self) -> KeyTrial | None:
         """Returns whether N8N accepted the API key when it was last sent; None if no recent attempt shows it."""
         async with self._database.reading() as connection:
             row = (await connection.execute(_LAST_DISPATCH)).one_or_none()
-        return KeyTrial(row.accepted, row.ago) if row else None
+        return from_row(KeyTrial, row) if row else None
 
     async def _backlogs(self, statement: TextClause, parameters: Mapping[str, Any]) -> list[Backlog]:
         async with self._database.reading() as connection:

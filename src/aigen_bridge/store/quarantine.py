@@ -1,9 +1,8 @@
 """The quarantine: stores callbacks that could not be used, complete. No authenticated callback is dropped."""
 
 import hashlib
-from typing import Any
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,6 +10,7 @@ from aigen_bridge.domain.dead_letter import N8N_REPORT, QuarantinedCallback, Ref
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.rows import from_row
 from aigen_bridge.store.schema import quarantine
 from aigen_bridge.store.transitions import Deadlines
 
@@ -33,7 +33,7 @@ class Quarantine:
         """Returns the callback with this number, or None."""
         async with self._database.reading(patient=True) as connection:
             row = (await connection.execute(select(quarantine).where(quarantine.c.id == number))).one_or_none()
-        return _callback(row) if row else None
+        return from_row(QuarantinedCallback, row) if row else None
 
 
 async def keep(connection: AsyncConnection, refused: RefusedCallback, state: str = "open") -> int:
@@ -75,21 +75,3 @@ def _fingerprint(refused: RefusedCallback) -> bytes:
     for part in (refused.payload, refused.image or b""):
         digest.update(hashlib.sha256(part).digest())
     return digest.digest()
-
-
-def _callback(row: Row[Any]) -> QuarantinedCallback:
-    return QuarantinedCallback(
-        client=row.client,
-        version=row.version,
-        request_id=row.request_id,
-        error_code=row.error_code,
-        error_detail=row.error_detail,
-        headers=row.headers,
-        payload=row.payload,
-        image=row.image,
-        id=row.id,
-        state=row.state,
-        times_seen=row.times_seen,
-        created_at=row.created_at,
-        seen_at=row.seen_at,
-    )

@@ -1,7 +1,8 @@
-"""Converts rows of `requests` into `ImageRequest`."""
+"""Converts rows into the objects of the domain."""
 
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Row
@@ -19,7 +20,15 @@ table."""
 REASON_MAX = 300
 """The reason why a row cannot be read is truncated to this number of characters."""
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
+
+
+def from_row(kind: type[T], row: Row[Any], **converted: Any) -> T:
+    """Builds a dataclass from the columns that have the names of its fields. `converted` are the fields that differ."""
+    names = (field.name for field in fields(kind) if field.name not in converted)  # type: ignore[arg-type]
+    return kind(**{name: getattr(row, name) for name in names}, **converted)
 
 
 def to_request(row: Row[Any]) -> ImageRequest:
@@ -53,26 +62,15 @@ def if_readable(row: Row[Any]) -> ImageRequest | None:
 
 
 def _to_request(row: Row[Any]) -> ImageRequest:
-    return ImageRequest(
-        request_id=row.request_id,
-        correlation_id=row.correlation_id,
+    return from_row(
+        ImageRequest,
+        row,
         event=dict(row.event),
         status=Status(row.status),
-        version=row.version,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        dispatched_at=row.dispatched_at,
         finished_at=row.completed_at,
-        delivered_at=row.delivered_at,
-        error_code=row.error_code,
-        error_message=row.error_message,
         failed_by=FailedBy(row.failed_by) if row.failed_by else None,
         image=_image(row.image) if row.image is not None else None,
         awaited=_awaited(row.awaited) if row.awaited is not None else None,
-        image_purged_at=row.image_purged_at,
-        attempts_purged_at=row.attempts_purged_at,
-        traceparent=row.traceparent,
-        client=row.client,
     )
 
 
@@ -86,9 +84,9 @@ def _image(stored: dict[str, Any]) -> StoredImage:
 def _awaited(stored: dict[str, Any]) -> AwaitedImage | None:
     """Returns the awaited image; None if it cannot be read. The request then fails as if the fetch had failed."""
     try:
-        fields = dict(stored)
-        expires_at = fields.pop("expires_at")
-        return AwaitedImage(**fields, expires_at=datetime.fromisoformat(expires_at) if expires_at else None)
+        values = dict(stored)
+        expires_at = values.pop("expires_at")
+        return AwaitedImage(**values, expires_at=datetime.fromisoformat(expires_at) if expires_at else None)
     except (ValueError, TypeError, LookupError):
         log.exception("request.awaited_unreadable")
         return None
