@@ -126,7 +126,7 @@ async def test_a_transition_whose_next_step_others_just_enqueued_is_decided_agai
     """As when an operator replays a delivery while a late callback waits: the version stays, the entry is new."""
     [request_id] = await accept(requests, 1)
     async with database.transaction() as connection:
-        locked = await transitions.lock(connection, [request_id])
+        await transitions.lock(connection, [request_id])
         moving = asyncio.create_task(requests.apply_versioned(failing(request_id)))
         await somebody_waits(database)
         await connection.execute(
@@ -143,7 +143,7 @@ async def test_a_transition_whose_next_step_others_just_enqueued_is_decided_agai
 async def test_a_transition_that_had_to_wait_for_nothing_is_applied(requests: Requests, database: Database) -> None:
     [request_id] = await accept(requests, 1)
     async with database.transaction() as connection:
-        locked = await transitions.lock(connection, [request_id])
+        await transitions.lock(connection, [request_id])
         moving = asyncio.create_task(requests.apply_versioned(failing(request_id)))
         await somebody_waits(database)
 
