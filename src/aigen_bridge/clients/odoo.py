@@ -13,6 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 from aigen_bridge.clients import odoo_wire
 from aigen_bridge.clients.odoo_errors import translate
 from aigen_bridge.clients.outbound import Call, outbound
+from aigen_bridge.domain.destination import ODOO
 from aigen_bridge.domain.errors import PermanentError
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
@@ -37,7 +38,7 @@ class OdooClient:
 
     async def apply_result(self, payload: Mapping[str, Any]) -> None:
         """Tell the addon how a request stands. Raises `TransientError` or `PermanentError`."""
-        with outbound("odoo", "POST", f"{self._url.geturl()}/jsonrpc") as call:
+        with outbound(ODOO.name, "POST", f"{self._url.geturl()}/jsonrpc") as call:
             answer = await self._in_thread(lambda: self._watched(call, dict(payload)))
             if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
                 raise PermanentError(

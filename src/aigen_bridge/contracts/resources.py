@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field
 
 from aigen_bridge.contracts.wire import Rfc3339DateTime, WireModel
+from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.request import Status
 
@@ -30,7 +31,7 @@ class ImageResource(WireModel):
 class Held(WireModel):
     """The request waits because the system that its next step calls is away. It goes on when that is back."""
 
-    destination: str = Field(description="`n8n` or `odoo`")
+    destination: str = Field(description=" or ".join(f"`{known.name}`" for known in with_breaker()))
     since: datetime = Field(description="the request has waited since then")
     until: datetime = Field(description="given up then, if the system is still away")
 

@@ -11,8 +11,8 @@ async def look_at_destinations(subject: Subject) -> list[Finding]:
     if subject.inspection is None:
         raise NotLookedAtError
     states = await subject.inspection.destinations()
-    called = " and ".join(destination.label for destination in with_breaker())
-    return [_away(state) for state in states if state.opened_at] or [ok("breakers", f"Closed: {called} get calls.")]
+    called = ", ".join(destination.label for destination in with_breaker())
+    return [_away(state) for state in states if state.opened_at] or [ok("breakers", f"All closed: {called}.")]
 
 
 def _away(state: DestinationState) -> Finding:

@@ -38,7 +38,7 @@ IMAGE_BYTES = Histogram("aigen_image_bytes", "Size of accepted images", ["source
 
 # Calls that go out.
 OUTBOUND_CALLS = Counter(
-    "aigen_outbound_calls_total", "Calls to N8N, to Odoo and for images", ["destination", "outcome", "error_class"]
+    "aigen_outbound_calls_total", "Calls to destinations", ["destination", "outcome", "error_class"]
 )
 OUTBOUND_SECONDS = Histogram(
     "aigen_outbound_call_seconds", "How long those calls took", ["destination"], buckets=CALL_BUCKETS
