@@ -86,7 +86,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
     """The parts of one API process. No connection is made before it is needed."""
     name = f"aigen-bridge api {os.getpid()}"  # so that one sees how many there are
     async with _database(settings, API_CONNECTIONS, name) as database:
-        deadlines, images = _deadlines(settings), PostgresImages(database)
+        deadlines, images = _deadlines(settings), image_store(database)
         requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
         with closing(ImageCheck()) as check:
@@ -121,7 +121,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         check = opened.enter_context(closing(ImageCheck()))
         deadlines = _deadlines(settings)
         policy = Policy(WAITS, jitter=settings.n8n.retry_jitter)
-        images = PostgresImages(database)
+        images = image_store(database)
         runners = (
             Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, policy),
             Fetch(fetcher, check, settings.image_urls.concurrency),
@@ -144,7 +144,12 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
 async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
     """The purging alone, for the command."""
     async with _database(settings, 1, "aigen-bridge purge") as database:
-        yield Retention(database, PostgresImages(database))
+        yield Retention(database, image_store(database))
+
+
+def image_store(database: Database) -> ImageStore:
+    """Where images are kept. To keep them elsewhere, see docs/adding-a-step.md."""
+    return PostgresImages(database)
 
 
 def _deadlines(settings: Settings) -> Deadlines:

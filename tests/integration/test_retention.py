@@ -15,6 +15,7 @@ from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.settings import RetentionSettings
 from aigen_bridge.store import retention as store
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.worker.purge import periods, purge
 
@@ -101,7 +102,7 @@ async def test_a_late_image_of_a_cancelled_request_is_kept_from_when_it_came(
 ) -> None:
     [late] = await write(database, [Aged(status="cancelled")])
     async with database.transaction() as connection:
-        await connection.execute(text("UPDATE images SET created_at = now()"))
+        await connection.execute(text("UPDATE requests SET updated_at = now()"))
     await purged(retention, only(RetentionClass.IMAGES))
 
     assert await having(read, "images") == {late}

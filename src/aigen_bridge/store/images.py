@@ -64,12 +64,17 @@ class PostgresImages:
             return found.first() is not None
 
 
-async def put_unless_transactional(store: ImageStore, ref: ImageRef, content: bytes) -> bytes | None:
-    """Stores an image ahead of its transition; returns the bytes if the transition is to write them itself.
+def is_transactional(store: ImageStore) -> bool:
+    """Whether a transition writes its image in its own transaction.
 
     PostgreSQL writes image and transition in one commit: two would double the time of a completed callback.
     """
-    if isinstance(store, PostgresImages):
+    return isinstance(store, PostgresImages)
+
+
+async def put_unless_transactional(store: ImageStore, ref: ImageRef, content: bytes) -> bytes | None:
+    """Stores an image ahead of its transition; returns the bytes if the transition is to write them itself."""
+    if is_transactional(store):
         return content
     await store.put(ref, content)
     return None
