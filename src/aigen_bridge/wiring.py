@@ -87,7 +87,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
     """Opens the components of one API process. Connections open when they are first needed."""
     name = f"aigen-bridge api {os.getpid()}"  # the pid distinguishes the processes in pg_stat_activity
     async with _database(settings, API_CONNECTIONS, name) as database:
-        deadlines, images = _deadlines(settings), PostgresImages(database)
+        deadlines, images = _deadlines(settings), image_store(database)
         requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
         with closing(ImageCheck()) as check:
@@ -122,7 +122,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         check = opened.enter_context(closing(ImageCheck()))
         deadlines = _deadlines(settings)
         policy = Policy(WAITS, jitter=settings.n8n.retry_jitter)
-        images = PostgresImages(database)
+        images = image_store(database)
         runners = (
             Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, policy),
             Fetch(fetcher, check, settings.image_urls.concurrency),
@@ -145,7 +145,12 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
 async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
     """Opens the retention component alone, for the command `purge`."""
     async with _database(settings, 1, "aigen-bridge purge") as database:
-        yield Retention(database, PostgresImages(database))
+        yield Retention(database, image_store(database))
+
+
+def image_store(database: Database) -> ImageStore:
+    """Where images are kept. To keep them elsewhere, see docs/adding-a-step.md."""
+    return PostgresImages(database)
 
 
 def _deadlines(settings: Settings) -> Deadlines:

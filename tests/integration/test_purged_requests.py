@@ -1,7 +1,7 @@
 """What callers see of a request whose parts, or which itself, is no longer kept."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -30,10 +30,9 @@ async def purge_after(database: Database, days: int) -> None:
     async with database.transaction() as connection:
         await connection.execute(
             text("""UPDATE requests SET created_at = created_at - :days, completed_at = completed_at - :days,
-                delivered_at = delivered_at - :days"""),
+                delivered_at = delivered_at - :days, updated_at = updated_at - :days"""),
             then,
         )
-        await connection.execute(text("UPDATE images SET created_at = created_at - :days"), then)
     await purge(Retention(database, PostgresImages(database)), RetentionSettings(), asyncio.Event())
 
 
@@ -53,7 +52,8 @@ async def test_the_bytes_are_gone_and_both_the_resource_and_the_answer_say_so(
     assert (before.status_code, delivered["image"]["purgedAt"]) == (200, None)
     assert resource["image"].pop("purgedAt") is not None
     assert resource["image"] == {k: v for k, v in delivered["image"].items() if k != "purgedAt"}
-    assert (resource["version"], resource["updatedAt"]) == (delivered["version"], delivered["updatedAt"])
+    shifted = datetime.fromisoformat(delivered["updatedAt"]) - timedelta(days=31)
+    assert (resource["version"], datetime.fromisoformat(resource["updatedAt"])) == (delivered["version"], shifted)
     assert (answer.status_code, answer.json()["code"]) == (410, "image_purged")
     assert delivered["requestId"] in answer.json()["detail"]
     assert with_etag.status_code == 410

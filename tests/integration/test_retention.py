@@ -102,7 +102,7 @@ async def test_a_late_image_of_a_cancelled_request_is_kept_from_when_it_came(
 ) -> None:
     [late] = await write(database, [Aged(status="cancelled")])
     async with database.transaction() as connection:
-        await connection.execute(text("UPDATE images SET created_at = now()"))
+        await connection.execute(text("UPDATE requests SET updated_at = now()"))
     await purged(retention, only(RetentionClass.IMAGES))
 
     assert await having(read, "images") == {late}

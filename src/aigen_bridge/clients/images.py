@@ -14,6 +14,7 @@ from aigen_bridge.clients.guard import CONNECT_SECONDS, GuardedNetwork, Resolver
 from aigen_bridge.clients.http_errors import refusal, silence
 from aigen_bridge.clients.outbound import outbound
 from aigen_bridge.domain.address import SHOWN_MAX, IPNetwork, WebAddress, checked_redirect, checked_url
+from aigen_bridge.domain.destination import IMAGE_HOSTS
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 from aigen_bridge.domain.image import MEDIA_TYPES
 
@@ -61,7 +62,7 @@ class ImageFetcher:
         Raises `TransientError` or `PermanentError`. Their messages never contain the URL's query.
         """
         address = checked_url(url, allow_http=self._allow_http, allowed_hosts=self._allowed_hosts)
-        with outbound("image", "GET", str(address)) as call:
+        with outbound(IMAGE_HOSTS.name, "GET", str(address)) as call:
             try:
                 async with asyncio.timeout(self._timeout):
                     content = await self._followed(address)

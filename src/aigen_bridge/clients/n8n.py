@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from aigen_bridge.clients.http_errors import EXCERPT_MAX, beginning, excerpt, on_one_line, refusal, silence
 from aigen_bridge.clients.outbound import Call, outbound
+from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.errors import StepError, TransientError
 from aigen_bridge.domain.signature import sign
 
@@ -60,7 +61,7 @@ class N8nWebhook:
         body = json.dumps(event, ensure_ascii=False).encode()
         if self._signing_keys:
             headers |= sign(self._signing_keys, message_id, datetime.now(UTC), body)
-        with outbound("n8n", "POST", self._url) as call:
+        with outbound(N8N.name, "POST", self._url) as call:
             call.bytes_out = len(body)
             headers |= call.headers
             try:

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field
 
 from aigen_bridge.contracts.wire import Rfc3339DateTime, WireModel
+from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.request import Status
 
@@ -30,7 +31,7 @@ class ImageResource(WireModel):
 class Held(WireModel):
     """The request waits because the destination of its next step is away. It continues when the destination is back."""
 
-    destination: str = Field(description="`n8n` or `odoo`")
+    destination: str = Field(description=" or ".join(f"`{known.name}`" for known in with_breaker()))
     since: datetime = Field(description="the time since which the request has waited")
     until: datetime = Field(description="the time at which the bridge gives up if the destination is still away")
 

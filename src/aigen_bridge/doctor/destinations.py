@@ -9,8 +9,8 @@ from aigen_bridge.store.destinations import DestinationState
 async def look_at_destinations(subject: Subject) -> list[Finding]:
     """No breaker is open."""
     states = await subject.opened.destinations()
-    called = " and ".join(destination.label for destination in with_breaker())
-    return [_away(state) for state in states if state.opened_at] or [ok("breakers", f"Closed: {called} receive calls.")]
+    called = ", ".join(destination.label for destination in with_breaker())
+    return [_away(state) for state in states if state.opened_at] or [ok("breakers", f"All closed: {called}.")]
 
 
 def _away(state: DestinationState) -> Finding:

@@ -49,8 +49,7 @@ IMAGE_BYTES = Histogram("aigen_image_bytes", "Size of accepted images", ["source
 
 # Outbound calls.
 OUTBOUND_CALLS = Counter(
-    "aigen_outbound_calls_total",
-    "Calls to N8N and Odoo, and downloads of images",
+    "aigen_outbound_calls_total", "Calls to destinations",
     ["destination", "outcome", "error_class"],
 )
 OUTBOUND_SECONDS = Histogram(

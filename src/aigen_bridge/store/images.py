@@ -64,12 +64,17 @@ class PostgresImages:
             return found.first() is not None
 
 
-async def put_unless_transactional(store: ImageStore, ref: ImageRef, content: bytes) -> bytes | None:
-    """Stores an image before its transition. Returns the bytes if the transition has to write them instead.
+def is_transactional(store: ImageStore) -> bool:
+    """Whether a transition writes its image in its own transaction.
 
     In PostgreSQL, image and transition share one commit instead of taking two.
     """
-    if isinstance(store, PostgresImages):
+    return isinstance(store, PostgresImages)
+
+
+async def put_unless_transactional(store: ImageStore, ref: ImageRef, content: bytes) -> bytes | None:
+    """Stores an image before its transition. Returns the bytes if the transition has to write them instead."""
+    if is_transactional(store):
         return content
     await store.put(ref, content)
     return None

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, TextClause, text
 
+from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.store import migrations
 from aigen_bridge.store.columns import metadata
@@ -77,7 +78,7 @@ _LAST_DISPATCH = text(f"""
     FROM (
         SELECT id, step, outcome, http_status, finished_at FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}
     ) AS recent
-    WHERE step = 'dispatch' AND (outcome = 'done' OR http_status IN (401, 403))
+    WHERE step = '{N8N.step}' AND (outcome = 'done' OR http_status IN (401, 403))
     ORDER BY id DESC LIMIT 1
 """)  # noqa: S608 - a constant of this package
 

@@ -17,7 +17,7 @@ from aigen_bridge.store import destinations, incidents, transitions
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.connection import PATIENCE
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.images import ImageStore, put_unless_transactional
+from aigen_bridge.store.images import ImageStore, is_transactional
 from aigen_bridge.store.leases import CLAIM, CLAIMED, Leases, claim_parameters, lease_fields, settle_entries
 from aigen_bridge.store.rows import COLUMNS, only_ids, to_request
 from aigen_bridge.store.schema import images
@@ -90,11 +90,12 @@ class Outbox(Leases):
 
         Returns the outcome, which is `Held` for a failed attempt whose destination is away; None if the lease was lost.
         """
+        await self._put(settlement)  # before it joins a batch: an image store that is away fails no other settlement
         return await self._settlements(settlement)
 
     async def settle_all(self, settlements: Sequence[Settlement[Claim]]) -> list[Outcome | None]:
-        """Does the same as `settle` for several claims in one commit."""
-        contents = await self._store_images(settlements)
+        """Does the same as `settle` for several claims in one commit, for images that the transaction writes itself."""
+        contents = self._to_write(settlements)
         async with self._database.transaction(prepared=True, patient=bool(contents)) as connection:
             # Every writer locks requests before entries, which prevents deadlocks.
             locked = await transitions.lock(connection, [s.claim.request.request_id for s in settlements])
@@ -103,15 +104,17 @@ class Outbox(Leases):
             await self._apply(connection, locked, [s for s in reported if s.claim.key in leased], contents)
         return [s.outcome if s.claim.key in leased else None for s in reported]
 
-    async def _store_images(self, settlements: Sequence[Settlement[Claim]]) -> dict[tuple[int, int], bytes | None]:
-        """Stores fetched images before their transitions. Returns the bytes that the transaction has to write."""
-        contents: dict[tuple[int, int], bytes | None] = {}
-        for settlement in settlements:
-            if isinstance(effect := settlement.effect, Complete):
-                ref = ImageRef(settlement.claim.request.request_id, effect.image.described.sha256)
-                key = settlement.claim.key
-                contents[key] = await put_unless_transactional(self._images, ref, effect.image.content)
-        return contents
+    async def _put(self, settlement: Settlement[Claim]) -> None:
+        """Stores a fetched image before its transition, unless the transaction writes it."""
+        if isinstance(effect := settlement.effect, Complete) and not is_transactional(self._images):
+            ref = ImageRef(settlement.claim.request.request_id, effect.image.described.sha256)
+            await self._images.put(ref, effect.image.content)
+
+    def _to_write(self, settlements: Sequence[Settlement[Claim]]) -> dict[tuple[int, int], bytes]:
+        """Returns the fetched images that the transaction writes, by the key of their claim."""
+        if not is_transactional(self._images):
+            return {}
+        return {s.claim.key: s.effect.image.content for s in settlements if isinstance(s.effect, Complete)}
 
     async def _report(
         self, connection: AsyncConnection, settlements: Sequence[Settlement[Claim]]
@@ -130,7 +133,7 @@ class Outbox(Leases):
         connection: AsyncConnection,
         locked: LockedRequests,
         settled: Sequence[Settlement[Claim]],
-        contents: Mapping[tuple[int, int], bytes | None],
+        contents: Mapping[tuple[int, int], bytes],
     ) -> None:
         moved = await locked.apply(transitions_of(settled), self._deadlines)
         for settlement in settled:

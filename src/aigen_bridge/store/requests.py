@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, text, tuple_
+from sqlalchemy import Select, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -161,7 +161,7 @@ class Requests:
             kept = await connection.execute(
                 requests.update()
                 .where(requests.c.request_id == request_id, requests.c.image.is_(None))
-                .values(image=asdict(image.described))
+                .values(image=asdict(image.described), updated_at=func.now())
             )
             if kept.rowcount and content is not None:
                 row = {"request_id": request_id, "content": content}

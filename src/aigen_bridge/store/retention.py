@@ -1,8 +1,9 @@
 """Deletes data past its retention period in small batches. Requests with pending work are kept, however old.
 
 A batch is one transaction of two statements. The first locks the requests that are due and skips those that others have
-locked. The second checks them again under the lock: every writer that enqueues a step locks the request first, so what
-is still due then stays due until the commit. A purge that is killed has deleted only complete batches.
+locked. The second checks again with the requests locked: everything that enqueues a step locks the request first, so
+what is still due then stays due until the commit. A purge that is killed has deleted whole batches. Where images are
+kept outside of PostgreSQL, it may also have deleted images whose requests do not say so yet; the next one marks them.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.images import ImageStore, PostgresImages
+from aigen_bridge.store.images import ImageStore, is_transactional
 from aigen_bridge.store.operations import record
 from aigen_bridge.store.schema import ATTEMPTS_ARE_KEPT, IMAGE_IS_KEPT
 
@@ -44,10 +45,9 @@ _NOTHING_IS_PENDING = f"""
 """  # noqa: S608 - constants of this module
 
 _DUE: Mapping[RetentionClass, str] = {
-    # An image that arrived after the delivery of a cancellation is newer than `delivered_at`.
-    RetentionClass.IMAGES: f"""requests AS r WHERE {IMAGE_IS_KEPT} AND {_NOTHING_IS_PENDING} AND NOT EXISTS (
-        SELECT FROM images AS i WHERE i.request_id = r.request_id AND i.created_at >= {_LONG_AGO}
-    )""",
+    # An image that came after a cancellation is younger than the delivery; `updated_at` is when it came.
+    RetentionClass.IMAGES: f"""requests AS r
+        WHERE {IMAGE_IS_KEPT} AND {_NOTHING_IS_PENDING} AND r.updated_at < {_LONG_AGO}""",
     RetentionClass.QUARANTINE: f"quarantine AS r WHERE r.state <> 'open' AND r.handled_at < {_LONG_AGO}",
     RetentionClass.ATTEMPTS: f"requests AS r WHERE {ATTEMPTS_ARE_KEPT} AND {_NOTHING_IS_PENDING}",
     # The second condition follows from the first. It lets PostgreSQL find the oldest by `requests_newest_idx`.
@@ -131,9 +131,9 @@ class Retention:
             if not locked:
                 return Batch(0, more=False)
             deleted = (await connection.execute(_delete(retention_class), age | {"locked": list(locked)})).all()
-        images = [ImageRef(row.request_id, row.sha256) for row in deleted if row.sha256]
-        if images and not isinstance(self._images, PostgresImages):
-            await self._images.delete(images)
+            images = [ImageRef(row.request_id, row.sha256) for row in deleted if row.sha256]
+            if images and not is_transactional(self._images):
+                await self._images.delete(images)  # before the commit: no request forgets an image that is still there
         return Batch(len(deleted), more=len(locked) == limit)
 
     async def count(self, retention_class: RetentionClass, period: timedelta) -> int:

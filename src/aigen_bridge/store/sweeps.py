@@ -38,7 +38,7 @@ _NEVER_STARTED = text(f"""
     WHERE r.status = 'dispatched' AND r.callback_deadline_at IS NOT NULL
         AND r.dispatched_at < now() - interval '{BEGINS_WITHIN}'
         AND EXISTS (  -- N8N was away after it took the request
-            SELECT FROM incidents AS i WHERE i.cause = 'n8n_down' AND i.seen_at > r.dispatched_at
+            SELECT FROM incidents AS i WHERE i.cause = '{Cause.N8N_DOWN.value}' AND i.seen_at > r.dispatched_at
         )
         AND {NO_EXECUTION}
         AND EXISTS (  -- the workflow that took it records its executions
@@ -57,12 +57,12 @@ _NEVER_STARTED = text(f"""
 
 _ORPHANED = text(f"""
     WITH orphaned AS (
-        SELECT r.request_id, r.updated_at,
+        SELECT r.request_id, r.updated_at AS moved_at,
             CASE r.status WHEN 'queued' THEN 'dispatch' WHEN 'received' THEN 'fetch' END AS step
         FROM requests AS r
         WHERE r.status IN ('queued', 'received') AND r.updated_at < now() - interval '{SETTLED_FOR}'
         UNION ALL
-        SELECT r.request_id, r.updated_at, 'deliver' FROM requests AS r
+        SELECT r.request_id, r.completed_at, 'deliver' FROM requests AS r
         WHERE r.completed_at < now() - interval '{SETTLED_FOR}' AND r.delivered_at IS NULL
     )
     INSERT INTO outbox (request_id, step)
@@ -71,7 +71,7 @@ _ORPHANED = text(f"""
         SELECT FROM outbox AS o
         WHERE o.request_id = f.request_id AND o.step = f.step AND (
             o.state IN ('pending', 'dead')
-            OR (o.state = 'cancelled' AND o.created_at >= f.updated_at)  -- discarded since the last transition
+            OR (o.state = 'cancelled' AND o.created_at >= f.moved_at)  -- discarded since the request last moved
         )
     )
     LIMIT :batch
