@@ -49,7 +49,8 @@ IMAGE_BYTES = Histogram("aigen_image_bytes", "Size of accepted images", ["source
 
 # Outbound calls.
 OUTBOUND_CALLS = Counter(
-    "aigen_outbound_calls_total", "Calls to destinations",
+    "aigen_outbound_calls_total",
+    "Calls to destinations",
     ["destination", "outcome", "error_class"],
 )
 OUTBOUND_SECONDS = Histogram(
