@@ -190,7 +190,7 @@ async def test_doctor_names_it_by_its_label(outage: Outage, database: Database) 
     [well] = await look_at_destinations(subject)
 
     assert (away.mark, well.mark) == (Mark.WARNING, Mark.OK)
-    assert f"{ARCHIVE.label} is away" in away.found
+    assert f"{ARCHIVE.label} has been away" in away.found
     assert f"held: {len(outage.requests)}" in away.found
     assert ARCHIVE.label in well.found
 
