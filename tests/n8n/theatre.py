@@ -53,6 +53,9 @@ class Player(Protocol):
     async def start(self) -> None:
         """Start it again."""
 
+    async def idle(self) -> None:
+        """Wait until no execution is under way."""
+
     async def retry(self, request_id: str) -> None:
         """Press "Retry" on the execution of this request, which has just failed."""
 
@@ -191,8 +194,8 @@ class Theatre:
         return [letter for letter in await self.dead_letters() if letter["requestId"] in names]
 
     async def settle(self) -> None:
-        """Give what should not happen the time to happen."""
-        await asyncio.sleep(4 if self.n8n.real else 0.5)
+        """Wait until N8N has finished what it began; then what should not happen has not."""
+        await self.n8n.idle()
 
     async def post_to_n8n(self, event: Any, **headers: str) -> httpx.Response:
         """Call the webhook past the bridge, with the right key."""
