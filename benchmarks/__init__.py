@@ -1,4 +1,4 @@
-"""What the bridge costs, each figure as a ratio to a ceiling that is measured in the same run, in turns with it.
+"""Benchmarks of the bridge. Each figure is a ratio to a ceiling that is measured in the same run, alternating with it.
 
-`make bench` runs all of them, `make bench BENCH=accept` one. docs/performance.md says how and why.
+`make bench` runs all of them, `make bench BENCH=accept` runs one. docs/performance.md describes the method.
 """

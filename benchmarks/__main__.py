@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME …]`: measures, prints a table, writes the results; 0 only when every limit holds."""
+"""`python -m benchmarks [NAME …]`: measures, prints a table, writes the results. Exits with 0 if every limit holds."""
 
 import argparse
 import asyncio
@@ -20,14 +20,14 @@ from benchmarks.ground import prepared
 
 NAMES = ("accept", "failed", "completed", "latency", "drain", "growth", "memory", "slow_webhook", "slow_odoo")
 WHOLE = 10
-"""From here on numbers are shown without decimals."""
+"""Numbers from this value on are printed without decimals."""
 RESULTS = Path(".aigen/bench.json")
 
 console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 def main() -> int:
-    """Measure what was asked for."""
+    """Runs the selected benchmarks."""
     given = _arguments()
     began, load = time.monotonic(), os.getloadavg()[0]
     console.print(f"{os.cpu_count()} processors, load {load:.1f} before it begins.")
@@ -36,7 +36,7 @@ def main() -> int:
         for name in given.names or NAMES:
             module = importlib.import_module(f"benchmarks.{name}")
             figure = asyncio.run(module.measure(ground))
-            _tell(figure)
+            _print(figure)
             found.append(figure)
     took = time.monotonic() - began
     _table(found)
@@ -58,7 +58,7 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
-def _tell(figure: Figure) -> None:
+def _print(figure: Figure) -> None:
     console.print(f"\n{figure.number}. {figure.title}", style="bold")
     for name, value in figure.facts.items():
         console.print(f"   {name}: {value:,.{0 if value >= WHOLE else 2}f}")

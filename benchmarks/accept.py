@@ -16,7 +16,7 @@ IDS_PER_SECOND = 15_000
 
 
 async def measure(ground: Ground) -> Figure:
-    """Accepts a second."""
+    """Measures accepted requests per second."""
     async with (
         ground.database() as database,
         ground.api(database, processes=PROCESSES) as bridge,
@@ -33,5 +33,5 @@ async def measure(ground: Ground) -> Figure:
 
 
 def sender(ground: Ground, to: Running) -> Sender:
-    """Sends EVT-AIG-001 to this process group."""
+    """Returns a sender of EVT-AIG-001 to this process group."""
     return Sender(ground, to, Call(to.url + PATH, BODY), CALLERS, IDS_PER_SECOND)

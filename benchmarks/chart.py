@@ -1,4 +1,4 @@
-"""`python -m benchmarks.chart`: each ratio beside its limit, for the README, from the kept results."""
+"""`python -m benchmarks.chart`: draws each ratio beside its limit, for the README, from the stored results."""
 
 import json
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ RESULTS, SVG = Path("docs/performance.json"), Path("docs/performance.svg")
 WIDTH, LEFT, BAR, ROW, TOP = 860, 400, 330, 24, 58
 GOOD, BAD = "#2e7d32", "#c62828"
 FULL = 2.0
-"""Where a bar ends: so many times its limit."""
+"""The longest bar, as a multiple of the limit."""
 
 
 def draw(document: Mapping[str, Any]) -> str:
-    """The picture: a bar of half the width is exactly the limit; longer is better."""
+    """Returns the chart as SVG. A bar of half the width is exactly at the limit; longer is better."""
     checks = [check for figure in document["figures"] for check in figure["checks"]]
     machine = document["machine"]
-    words = f"{document['at'][:10]}, {machine['processors']} processors, load {machine['load_before']} before the run"
+    caption = f"{document['at'][:10]}, {machine['processors']} processors, load {machine['load_before']} before the run"
     height = TOP + ROW * len(checks) + 16
     middle = LEFT + BAR / 2
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-size="13">',
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/><g font-family="sans-serif">',
         '<text x="12" y="22" font-size="15" font-weight="bold">Measured against the limit</text>',
-        f'<text x="12" y="42" fill="#555">{escape(words)}</text>',
+        f'<text x="12" y="42" fill="#555">{escape(caption)}</text>',
         f'<text x="{middle}" y="42" text-anchor="middle" fill="#555">the limit</text>',
     ]
     lines += [_row(check, TOP + ROW * number) for number, check in enumerate(checks)]
@@ -39,11 +39,11 @@ def _row(check: Mapping[str, Any], top: int) -> str:
     length = min(better, FULL) / FULL * BAR
     colour = GOOD if check["holds"] else BAD
     sign, limit = ("≥", check["least"]) if check["least"] is not None else ("≤", check["most"])
-    said = f"{check['value']:.3g} {check['unit']} ({sign} {limit:g})"
+    label = f"{check['value']:.3g} {check['unit']} ({sign} {limit:g})"
     return (
         f'<text x="{LEFT - 10}" y="{top + 13}" text-anchor="end">{escape(check["name"])}</text>'
         f'<rect x="{LEFT}" y="{top + 2}" width="{length:.0f}" height="14" fill="{colour}"/>'
-        f'<text x="{LEFT + BAR + 8}" y="{top + 13}">{escape(said)}</text>'
+        f'<text x="{LEFT + BAR + 8}" y="{top + 13}">{escape(label)}</text>'
     )
 
 

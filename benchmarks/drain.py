@@ -1,6 +1,6 @@
-"""Figure 5: how fast workers hand queued requests to a webhook that answers at once, against bare httpx.
+"""Figure 5: the rate at which workers dispatch queued requests to a fast webhook, against bare httpx.
 
-The load is a full queue; the ceiling is a Python generator, because httpx is what it is the ceiling of.
+The load is a full queue. The ceiling is generated in Python, because it measures httpx.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from benchmarks.wrk import new_ids
 
 CONCURRENCY, REQUESTS = 200, 600
 CORES_FOR_TWO = 4
-"""Two workers, PostgreSQL and the webhook need so many to run side by side."""
+"""Number of cores that two workers, PostgreSQL and the webhook need to run in parallel."""
 NEVER_SLOWER = 0.95
-"""Within what one run differs from the next."""
+"""Tolerance for the variation between runs."""
 
 
 async def measure(ground: Ground) -> Figure:
-    """Dispatches a second: bare httpx, one worker, two workers."""
+    """Measures dispatches per second: bare httpx, one worker, two workers."""
     async with ground.stand_in("webhook") as webhook, ground.database() as one, ground.database() as two:
         n8n = {"webhook_url": f"{webhook.url}/webhook", "api_key": "k", "concurrency": CONCURRENCY}
         async with AsyncExitStack() as running:
@@ -49,11 +49,11 @@ async def measure(ground: Ground) -> Figure:
 
 
 async def posts_per_second(webhook: Running) -> float:
-    """What bare httpx does with the same bodies."""
+    """Measures bare httpx with the same bodies."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.posting", f"{webhook.url}/webhook", str(REQUESTS), str(CONCURRENCY)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    said, _ = await process.communicate(json.dumps(DISPATCHED).encode())
-    return float(said)
+    output, _ = await process.communicate(json.dumps(DISPATCHED).encode())
+    return float(output)

@@ -15,7 +15,7 @@ IDS_PER_SECOND, BARE_IDS_PER_SECOND = 6_000, 30_000
 
 
 async def measure(ground: Ground) -> Figure:
-    """Callbacks a second."""
+    """Measures callbacks per second."""
     sender = partial(Sender, ground, callers=CALLERS)
     async with (
         ground.database() as database,

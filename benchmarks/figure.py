@@ -1,4 +1,4 @@
-"""What a benchmark found: ratios with their limits, and plain figures beside them."""
+"""Results of a benchmark: ratios with their limits, and absolute numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A number that has a limit: at least `least`, or at most `most`."""
+    """A number with a limit: at least `least`, or at most `most`."""
 
     name: str
     value: float
@@ -17,18 +17,18 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether it is within its limit."""
+        """Whether the value is within its limit."""
         return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
 
     @property
     def limit(self) -> str:
-        """The limit in words."""
+        """The limit as text."""
         return f"≥ {self.least:g} {self.unit}" if self.least is not None else f"≤ {self.most:g} {self.unit}"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One of the nine. `facts` are absolute numbers of this machine, the unit in the name."""
+    """One of the nine figures. `facts` are absolute numbers of this machine, with the unit in the name."""
 
     number: int
     name: str
@@ -38,11 +38,11 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Whether every check does."""
+        """Whether every check holds."""
         return all(check.holds for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """For the file of results."""
+        """Returns the figure as in the results file."""
         checks = [asdict(c) | {"value": round(c.value, 3), "holds": c.holds} for c in self.checks]
         facts = {name: round(value, 3) for name, value in self.facts.items()}
         return {"number": self.number, "name": self.name, "title": self.title, "checks": checks, "facts": facts}

@@ -1,4 +1,4 @@
-"""What a scrape's one statement costs PostgreSQL with some ten thousand and with a million requests.
+"""Measures the SQL statement of a metrics scrape with some ten thousand and with a million requests.
 
 python benchmarks/gauges.py [rows]
 """
@@ -22,7 +22,7 @@ from aigen_bridge.store.migrations import migrate
 
 
 def measure(rows: int) -> float:
-    """Median milliseconds of the statement with so many requests."""
+    """Returns the median milliseconds of the statement with `rows` requests."""
     with TemporaryDirectory() as folder, postgres(Path(folder) / "data") as url:
         migrate(url.replace("postgresql://", "postgresql+psycopg://", 1))
         with psycopg.connect(url, autocommit=True) as connection:

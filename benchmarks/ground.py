@@ -1,4 +1,4 @@
-"""The ground: one PostgreSQL with its normal settings (every commit waits for the disk), databases, processes."""
+"""The test bed: one PostgreSQL with its normal settings (every commit waits for the disk), databases and processes."""
 
 import asyncio
 import contextlib
@@ -25,14 +25,14 @@ from benchmarks.wrk import KEY
 
 AWAY = "http://127.0.0.1:9"
 READY_WITHIN = 60
-"""Seconds."""
+"""Seconds in which a process must become ready."""
 PYTHON = (sys.executable, "-m")
 _numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process that was started, and where it listens, if it does."""
+    """A started process, and its base URL if it listens."""
 
     pid: int
     url: str = ""
@@ -40,7 +40,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Where a benchmark stands. `seconds` is how long one run under load takes, `repetitions` how many there are."""
+    """The environment of a benchmark. `seconds` is the duration of one run under load, `repetitions` their number."""
 
     folder: Path
     server: str
@@ -48,13 +48,13 @@ class Ground:
     seconds: float
 
     def postgres_cpu(self) -> float:
-        """CPU seconds of all of PostgreSQL so far; 0 when it is not ours."""
-        told = self.folder / "data" / "postmaster.pid"
-        return cpu_seconds(int(told.read_text().split()[0])) if told.exists() else 0.0
+        """Returns the CPU seconds of all PostgreSQL processes so far; 0 for a server from BENCH_DATABASE_URL."""
+        pid_file = self.folder / "data" / "postmaster.pid"
+        return cpu_seconds(int(pid_file.read_text().split()[0])) if pid_file.exists() else 0.0
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[str]:
-        """The URL of a new database with the tables of this version."""
+        """Creates a migrated database and yields its URL."""
         name = f"bench_{next(_numbers)}"
         async with await psycopg.AsyncConnection.connect(self.server, autocommit=True) as connection:
             await connection.execute(f"CREATE DATABASE {name}")
@@ -65,7 +65,7 @@ class Ground:
 
     @asynccontextmanager
     async def api(self, database: str, *, processes: int = 1, **sections: Any) -> AsyncIterator[Running]:
-        """`aigen-bridge serve`."""
+        """Runs `aigen-bridge serve`."""
         port = _free_port()
         command = ("aigen_bridge", "serve", "--port", str(port), "--processes", str(processes))
         async with self._started(*command, environment=_settings(database, sections)) as pid:
@@ -75,7 +75,7 @@ class Ground:
 
     @asynccontextmanager
     async def worker(self, database: str, **sections: Any) -> AsyncIterator[Running]:
-        """`aigen-bridge worker`, ready to claim."""
+        """Runs `aigen-bridge worker` and waits until it is ready to claim."""
         before = await _listeners(database)
         async with self._started("aigen_bridge", "worker", environment=_settings(database, sections)) as pid:
             async with asyncio.timeout(READY_WITHIN):
@@ -85,7 +85,7 @@ class Ground:
 
     @asynccontextmanager
     async def ceiling(self, app: str, *, processes: int = 1, database: str = "") -> AsyncIterator[Running]:
-        """One of the apps in `benchmarks/ceilings` (their factories end in `create`), under the same server as ours."""
+        """Runs an app of `benchmarks/ceilings` under the same server as the bridge. App factories end in `:create`."""
         port = _free_port()
         command = ("uvicorn", f"benchmarks.ceilings.{app}", "--port", str(port), "--workers", str(processes))
         options = ["--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "75"]
@@ -98,7 +98,7 @@ class Ground:
 
     @asynccontextmanager
     async def stand_in(self, name: str) -> AsyncIterator[Running]:
-        """`benchmarks.stand_ins`: N8N's webhook or Odoo, as cheap as can be."""
+        """Runs `benchmarks.stand_ins`: N8N's webhook or Odoo at minimal cost."""
         port = _free_port()
         async with self._started("benchmarks.stand_ins", name, str(port), environment={}) as pid:
             await _answers(f"http://127.0.0.1:{port}/stats")
@@ -106,15 +106,15 @@ class Ground:
 
     @asynccontextmanager
     async def _started(self, *arguments: str, environment: Mapping[str, str]) -> AsyncIterator[int]:
-        said = self.folder / f"process-{next(_numbers)}.log"
-        with said.open("wb") as log:  # written as in production; a pipe would cost the reader
+        path = self.folder / f"process-{next(_numbers)}.log"
+        with path.open("wb") as log:  # a file, as in production; reading a pipe would use CPU here
             process = await asyncio.create_subprocess_exec(
                 *PYTHON, *arguments, env=os.environ | environment, stdout=log, stderr=log
             )
             try:
                 yield process.pid
             except BaseException:
-                sys.stderr.write(f"{' '.join(arguments)} said at the end:\n{said.read_text()[-2000:]}\n")
+                sys.stderr.write(f"{' '.join(arguments)} ended with this output:\n{path.read_text()[-2000:]}\n")
                 raise
             finally:
                 await _end(process)
@@ -122,7 +122,7 @@ class Ground:
 
 @contextmanager
 def prepared(*, repetitions: int, seconds: float) -> Iterator[Ground]:
-    """PostgreSQL from BENCH_DATABASE_URL (a superuser's, database `postgres`), or an embedded one."""
+    """Provides PostgreSQL: the server at BENCH_DATABASE_URL (a superuser, database `postgres`), or an embedded one."""
     with TemporaryDirectory(prefix="aigen-bench-") as folder, contextlib.ExitStack() as running:
         given = os.environ.get("BENCH_DATABASE_URL")
         server = given or running.enter_context(postgres(Path(folder) / "data"))
@@ -162,8 +162,8 @@ async def _listeners(database: str) -> int:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return int(door.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -1,6 +1,7 @@
-"""Figure 6: a claim and each page of the list, with a million finished requests in the tables and with a thousand.
+"""Figure 6: a claim, and pages of the request list, with a million and with a thousand finished requests.
 
-One caller, one call after another, both databases in turns: a Python generator, because it is about single calls.
+One caller makes one call after another and alternates between the databases. The load is generated in Python, because
+the figure is about single calls.
 """
 
 import statistics
@@ -31,7 +32,7 @@ Side = Callable[[], Awaitable[None]]
 
 
 async def measure(ground: Ground) -> Figure:
-    """Each call's median time in the large database, divided by that in the small one."""
+    """Measures the median time of each call in the large database, divided by that in the small one."""
     async with ground.database() as small, ground.database() as large:
         began = time.monotonic()
         await rows.finished(small, FEW)
@@ -86,7 +87,7 @@ def _page(api: Running, query: Mapping[str, str]) -> Side:
 
 
 async def _pages(large: str) -> dict[str, dict[str, str]]:
-    """The first page, and pages that begin in the middle of time; both databases span the same time."""
+    """Returns the queries: first pages, and pages from the middle of the time range that both databases cover."""
     async with await psycopg.AsyncConnection.connect(large) as connection:
         found = await connection.execute("SELECT now() - interval '12 hours'")
         row = await found.fetchone()

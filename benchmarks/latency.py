@@ -1,7 +1,7 @@
-"""Figure 4: what the bridge adds when it is idle, against a bare POST over loopback plus one commit.
+"""Figure 4: the latency that an idle bridge adds, against a bare POST over loopback plus one commit.
 
-A Python generator, because the time ends where another system is called: callers and the two systems that the bridge
-calls are one process here, with one clock.
+The load is generated in Python, because a measurement ends when the bridge calls another system. The callers and the
+two called systems are one process with one clock.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from benchmarks.failed import PATH as CALLBACK
 from benchmarks.figure import Check, Figure
 from benchmarks.ground import Ground
 from benchmarks.pictures import failed
-from benchmarks.stand_ins import Calls, Door
+from benchmarks.stand_ins import Calls, Connection
 from benchmarks.wrk import ID, KEY
 
 ROUNDS, WARM_UP = 60, 10
@@ -30,16 +30,16 @@ Times = dict[str, list[float]]
 
 
 class _Listening:
-    """A stand-in in this process; `arrived` is set by each call, with its time."""
+    """A stand-in in this process. Each call sets `arrived` and the time of arrival."""
 
     def __init__(self, kind: str) -> None:
-        self.seen, self.arrived = _Noticed(), asyncio.Event()
+        self.seen, self.arrived = _SignallingCalls(), asyncio.Event()
         self.seen.arrived = self.arrived
         self._kind = kind
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Door(self._kind, self.seen), "127.0.0.1", 0)
+        self._server = await loop.create_server(lambda: Connection(self._kind, self.seen), "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -47,13 +47,13 @@ class _Listening:
         self._server.close()
 
     async def after(self, answered_at: float) -> float:
-        """Seconds from then until the call that comes next; 0 when it was faster than the answer."""
+        """Returns the seconds from `answered_at` until the next call; 0 when the call preceded the response."""
         await asyncio.wait_for(self.arrived.wait(), 30)
         self.arrived.clear()
         return max(0.0, self.seen.last_at - answered_at)
 
 
-class _Noticed(Calls):
+class _SignallingCalls(Calls):
     arrived: asyncio.Event
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -63,7 +63,7 @@ class _Noticed(Calls):
 
 
 async def measure(ground: Ground) -> Figure:
-    """Milliseconds; a run of each in turns."""
+    """Measures milliseconds, alternating between the calls."""
     async with _Listening("webhook") as n8n, _Listening("odoo") as odoo, ground.database() as database:
         sections: dict[str, Any] = {
             "n8n": {"webhook_url": f"{n8n.url}/webhook", "api_key": "k"},
@@ -103,7 +103,7 @@ async def _round(
     (await client.post(api + REQUESTS, content=BODY.replace(ID, request_id))).raise_for_status()
     accepted = time.monotonic()
     to_webhook = await n8n.after(accepted)
-    await asyncio.sleep(0.05)  # the dispatch is settled; otherwise this would measure a race
+    await asyncio.sleep(0.05)  # let the dispatch settle, to avoid measuring a race
     callback_began = time.monotonic()
     (await client.post(api + CALLBACK, content=failed().replace(ID, request_id))).raise_for_status()
     reported = time.monotonic()

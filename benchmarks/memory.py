@@ -1,6 +1,6 @@
-"""Figure 7: memory of the API with 16 callbacks of 10 MB at once, and of a worker that delivers them.
+"""Figure 7: memory of the API with 16 concurrent callbacks of 10 MB, and of a worker that delivers them.
 
-A Python generator: it is about sixteen calls at one moment, not about a rate.
+The load is generated in Python, because the figure is about sixteen simultaneous calls, not about a rate.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from benchmarks.wrk import ID, KEY, new_ids
 
 AT_ONCE, MEGABYTES, PEAK_MAX, AFTER_MAX = 16, 10, 500, 1.2
 SETTLES = 10
-"""Seconds that a process may take to give memory back."""
+"""Seconds in which a process may return memory."""
 
 
 async def measure(ground: Ground) -> Figure:
-    """Megabytes: before, at the most, afterwards."""
+    """Measures megabytes: before, at the peak, and afterwards."""
     picture = noise(MEGABYTES)
     facts: dict[str, float] = {}
     checks: list[Check] = []
@@ -48,7 +48,7 @@ async def measure(ground: Ground) -> Figure:
 
 
 async def _delivery(ground: Ground, database: str, odoo: Running, facts: dict[str, float]) -> list[Check]:
-    """All that was reported is due to Odoo: the first half of it warms the worker up."""
+    """Delivers all reported images to Odoo. The first half warms the worker up."""
     section: dict[str, Any] = {"url": odoo.url, "database": "d", "login": "l", "api_key": "k"}
     known = (await stats(odoo.url))["calls"]
     async with ground.worker(database, odoo=section) as worker:
@@ -74,7 +74,7 @@ async def _judge(who: str, pid: int, before: float, facts: dict[str, float]) -> 
 
 
 async def _resting(pid: int) -> float:
-    """The least that it has within some seconds."""
+    """Returns the lowest memory use within `SETTLES` seconds."""
     seen = []
     until = time.monotonic() + SETTLES
     while time.monotonic() < until:
@@ -84,7 +84,7 @@ async def _resting(pid: int) -> float:
 
 
 async def _at_once(api: Running, database: str, path: str, body: bytes, kind: str) -> Sequence[float]:
-    """Sends them all; returns how long /health/live took meanwhile, in seconds."""
+    """Sends all callbacks at once. Returns the response times of /health/live meanwhile, in seconds."""
     ids = new_ids(AT_ONCE)
     await rows.dispatched(database, ids)
     headers = {"X-API-Key": KEY, "Content-Type": kind}

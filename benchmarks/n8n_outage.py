@@ -1,8 +1,8 @@
-"""N8N out for two minutes while 1,000 requests are accepted: all of them must go out afterwards, with nobody's help.
+"""Simulates an N8N outage of two minutes with 1,000 accepted requests. All must be dispatched afterwards unaided.
 
     PYTHONPATH=tests uv run python benchmarks/n8n_outage.py --requests 1000 --seconds 120
 
-API, two workers and the simulators run in this process over an embedded PostgreSQL, with the settings as they are.
+The API, two workers and the simulators run in this process over an embedded PostgreSQL, with default settings.
 """
 
 import argparse
@@ -26,21 +26,21 @@ SPENT = "SELECT max(attempts), count(*) FILTER (WHERE state = 'dead') FROM outbo
 
 
 async def found(database: Database, query: str) -> list[tuple[object, ...]]:
-    """The rows."""
+    """Returns the rows of a query."""
     async with database.reading() as connection:
         return [tuple(row) for row in await connection.execute(text(query))]
 
 
 async def ask_all(stage: Stage, count: int, seconds: float) -> None:
-    """So many requests, spread evenly over so many seconds."""
-    begun = time.monotonic()
+    """Makes `count` requests, spread evenly over `seconds`."""
+    began = time.monotonic()
     for number in range(count):
         await stage.ask()
-        await asyncio.sleep(max(0.0, begun + (number + 1) * seconds / count - time.monotonic()))
+        await asyncio.sleep(max(0.0, began + (number + 1) * seconds / count - time.monotonic()))
 
 
 async def outage(url: str, requests: int, seconds: float) -> bool:
-    """Run it; True when every request was completed and delivered."""
+    """Runs the outage. Returns True when every request was completed and delivered."""
     database = Database(open_engine(sqlalchemy_url(url), pool_size=2, name="benchmark"))
     async with staged(url) as stage, working(stage.settings), working(stage.settings):
         stage.chain.n8n.faults.add(Fault(kind=FaultKind.DROP, route="webhook", times=None))
@@ -53,9 +53,10 @@ async def outage(url: str, requests: int, seconds: float) -> bool:
             await asyncio.sleep(0.2)
         print(f"all delivered {time.monotonic() - back:.1f} s after N8N was back")
         effects = {record.applied for record in stage.chain.odoo.records}
-    ended, [(tries, dead)] = await found(database, ENDED), await found(database, SPENT)
+    ended, [(attempts, dead)] = await found(database, ENDED), await found(database, SPENT)
     print(
-        f"ended: {ended}; dispatches: at most {tries} tries, {dead} dead; effects for each request in Odoo: {effects}"
+        f"ended: {ended}; dispatches: at most {attempts} attempts, {dead} dead; "
+        f"effects for each request in Odoo: {effects}"
     )
     print("incidents:", await found(database, "SELECT cause, times, recovered_at - opened_at FROM incidents"))
     await database.close()
@@ -63,7 +64,7 @@ async def outage(url: str, requests: int, seconds: float) -> bool:
 
 
 def main() -> int:
-    """0 when nothing was lost."""
+    """Returns the exit status: 0 when nothing was lost."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=120)

@@ -1,4 +1,4 @@
-"""Pictures of a given size, and the callbacks that carry them."""
+"""Images of a given size, and callbacks that contain them."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ BOUNDARY = "benchmark-boundary"
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG and its sides."""
+    """A PNG with its width and height."""
 
     content: bytes
     width: int
@@ -25,7 +25,7 @@ class Picture:
 
 
 def noise(megabytes: float) -> Picture:
-    """A PNG that does not compress, so that it is truly this large: the worst case for a row in PostgreSQL."""
+    """Returns an incompressible PNG of about this size: the worst case for a row in PostgreSQL."""
     width, height = 1000, int(megabytes * 1e6 / 3001) + 1
     rows = b"".join(b"\0" + os.urandom(width * 3) for _ in range(height))
     header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 2, 0, 0, 0])
@@ -38,18 +38,18 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def failed() -> bytes:
-    """EVT-AIG-003, with `@ID@`."""
-    said = {"status": "failed", "errorCode": "content_policy", "errorMessage": "The prompt was flagged."}
-    return json.dumps(_ids() | said).encode()
+    """Returns EVT-AIG-003, with `@ID@`."""
+    failure = {"status": "failed", "errorCode": "content_policy", "errorMessage": "The prompt was flagged."}
+    return json.dumps(_ids() | failure).encode()
 
 
 def completed(picture: Picture) -> bytes:
-    """EVT-AIG-002 of version 1, with `@ID@`."""
+    """Returns EVT-AIG-002 of version 1, with `@ID@`."""
     return json.dumps(_described(picture) | {"imageData": pybase64.b64encode(picture.content).decode()}).encode()
 
 
 def completed_beside(picture: Picture) -> bytes:
-    """EVT-AIG-002 of version 2: a form with two parts, with `@ID@`."""
+    """Returns EVT-AIG-002 of version 2: a form with two parts, with `@ID@`."""
     event = json.dumps(_described(picture)).encode()
     start = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="event"\r\n\r\n'.encode()
     between = f'\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="i.png"\r\n\r\n'.encode()

@@ -1,6 +1,7 @@
-"""Posts bodies to a URL with bare httpx, so many at once; prints how many a second. A process of its own.
+"""Posts bodies to a URL with bare httpx, with a fixed concurrency, and prints the rate per second. A separate process.
 
-In pools of ten connections, as the bridge does: in one pool of 200 httpx is a fifth as fast, and no ceiling at all.
+It uses pools of ten connections, as the bridge does. With one pool of 200, httpx has a fifth of the speed and is not a
+ceiling.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ HEADERS = {"Content-Type": "application/json", "X-API-Key": "k", "X-Correlation-
 
 
 async def main(url: str, body: bytes, many: int, at_once: int) -> None:
-    """As many tasks as calls may be under way, each posting one after another."""
+    """Runs `at_once` tasks that each post one call after another, `many` calls in total."""
     left = iter(range(many))
     limits, tls = httpx.Limits(max_connections=POOL), httpx.create_ssl_context()
     clients = [httpx.AsyncClient(timeout=30, limits=limits, verify=tls) for _ in range(at_once // POOL)]

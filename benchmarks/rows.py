@@ -1,4 +1,4 @@
-"""Rows that a benchmark starts from, written straight into the tables."""
+"""Initial rows of a benchmark, written directly into the tables."""
 
 import json
 from collections.abc import Sequence
@@ -19,30 +19,30 @@ _QUEUED = """
         INSERT INTO requests (request_id, correlation_id, event)
         SELECT id, %(correlation_id)s, CAST(%(event)s AS jsonb) || jsonb_build_object('requestId', id)
         FROM unnest(CAST(%(ids)s AS uuid[])) AS id RETURNING request_id
-    ), owed AS (INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created)
+    ), entries AS (INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created)
     SELECT pg_notify('aigen_outbox', 'dispatch')
 """
 
 
 async def dispatched(url: str, ids: Sequence[str]) -> None:
-    """Requests that N8N has taken and that wait for their callback."""
+    """Inserts requests that N8N has acknowledged and that wait for their callback."""
     await _write(url, _DISPATCHED, ids)
 
 
 async def queued(url: str, ids: Sequence[str]) -> None:
-    """Requests that were just accepted, all in one commit; the workers are woken."""
+    """Inserts newly accepted requests in one commit and wakes the workers."""
     await _write(url, _QUEUED, ids)
 
 
 async def _write(url: str, statement: str, ids: Sequence[str]) -> None:
-    facts = {"ids": list(ids), "correlation_id": CORRELATION_ID, "event": json.dumps(REQUESTED)}
+    values = {"ids": list(ids), "correlation_id": CORRELATION_ID, "event": json.dumps(REQUESTED)}
     async with await psycopg.AsyncConnection.connect(url) as connection:
-        await connection.execute(statement, facts)
+        await connection.execute(statement, values)
 
 
 _FINISHED = (
-    "SET session_replication_role = replica",  # no look at foreign keys: the rows are made to fit
-    "SET synchronous_commit = off",  # nothing here is measured
+    "SET session_replication_role = replica",  # skips foreign key checks; the rows satisfy them
+    "SET synchronous_commit = off",  # not part of a measurement
     """
     INSERT INTO requests (request_id, correlation_id, event, status, version, image, created_at, updated_at,
         dispatched_at, completed_at, delivered_at)
@@ -61,7 +61,7 @@ _FINISHED = (
 
 
 async def finished(url: str, many: int) -> None:
-    """So many requests of the last 24 hours that were delivered, each with its two outbox entries."""
+    """Inserts `many` delivered requests of the last 24 hours, each with its two outbox entries."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         for statement in _FINISHED:
             text = statement.format(correlation_id=CORRELATION_ID, event=json.dumps(REQUESTED), many=many)
@@ -69,7 +69,7 @@ async def finished(url: str, many: int) -> None:
 
 
 async def delivered(database: str) -> None:
-    """Nothing is owed to Odoo any more."""
+    """Marks all pending, unclaimed deliveries to Odoo as done."""
     async with await psycopg.AsyncConnection.connect(database) as connection:
         await connection.execute(
             "UPDATE outbox SET state = 'done', finished_at = now() "

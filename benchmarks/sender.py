@@ -1,4 +1,4 @@
-"""One side of a ratio: sends one kind of call to one process group, and adds up the CPU that it takes."""
+"""One side of a ratio: sends one kind of call to one process group and adds up the CPU time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from benchmarks.wrk import Call, Load, new_ids, wrk
 
 @dataclass
 class Sender:
-    """Each call of it is one run. With a `database`, the ids are those of dispatched requests in it.
+    """A callable load generator; each call is one run. With a `database`, the ids belong to dispatched requests in it.
 
-    `ids_per_second`: more than is ever reached.
+    `ids_per_second` must exceed every rate that is reached.
     """
 
     ground: Ground
@@ -26,7 +26,7 @@ class Sender:
     cpu: dict[str, float] = field(default_factory=lambda: {"service": 0.0, "PostgreSQL": 0.0}, init=False)
 
     async def __call__(self) -> Load:
-        """One run under load."""
+        """Performs one run under load."""
         ids = new_ids(int(self.ground.seconds * self.ids_per_second))
         if self.database:
             await rows.dispatched(self.database, ids)
@@ -42,7 +42,7 @@ class Sender:
 
 
 def cpu_facts(senders: Mapping[str, Sender]) -> dict[str, float]:
-    """CPU for each answer, of the service and of PostgreSQL."""
+    """Returns the CPU time per response, of the service and of PostgreSQL."""
     return {
         f"{side}, {who} CPU each, ms": used / sender.answers * 1000
         for side, sender in senders.items()

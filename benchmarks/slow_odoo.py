@@ -1,4 +1,4 @@
-"""Figure 9: dispatching and callbacks while Odoo is well, takes ten seconds, or is dead, with deliveries due."""
+"""Figure 9: dispatches and callbacks while Odoo is healthy, takes ten seconds, or is down, with deliveries due."""
 
 import statistics
 from contextlib import AsyncExitStack
@@ -20,7 +20,7 @@ STATES = ("well", "slow", "dead")
 
 
 async def measure(ground: Ground) -> Figure:
-    """Each state of Odoo has a database, an API and a worker of its own; they are measured in turns."""
+    """Measures each state of Odoo with a separate database, API and worker, alternating between the states."""
     async with AsyncExitStack() as running:
         odoo = {state: await running.enter_async_context(ground.stand_in("odoo")) for state in ("well", "slow")}
         webhook = await running.enter_async_context(ground.stand_in("webhook"))
@@ -34,9 +34,8 @@ async def measure(ground: Ground) -> Figure:
             callbacks[state] = Sender(ground, api, call, CALLERS, IDS_PER_SECOND, database)
             dispatching[state] = _Dispatching(database)
         reported: dict[str, list[Load]] = await in_turns(ground.repetitions, callbacks)
-        await rows.delivered(
-            dispatching["well"].database
-        )  # what it still delivered would take CPU in the others' turns
+        # deliveries that are still pending would use CPU during the other measurements
+        await rows.delivered(dispatching["well"].database)
         dispatched: dict[str, list[float]] = await in_turns(ground.repetitions, dispatching)
     facts = medians(reported) | {f"{s}, dispatches per second": statistics.median(r) for s, r in dispatched.items()}
     checks = []

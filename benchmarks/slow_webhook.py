@@ -1,4 +1,4 @@
-"""Figure 8: a webhook that takes two seconds does not slow accepting, and one worker keeps 200 dispatches in flight."""
+"""Figure 8: a two-second webhook does not slow down accepting, and one worker keeps 200 dispatches in flight."""
 
 import asyncio
 import time
@@ -13,11 +13,11 @@ from benchmarks.wrk import Load
 
 SLOW, IN_FLIGHT = 2.0, 200
 REACHED_WITHIN = 30
-"""Seconds."""
+"""Seconds in which the worker must reach that concurrency."""
 
 
 async def measure(ground: Ground) -> Figure:
-    """Accepts a second with the webhook quick and slow, the worker at work."""
+    """Measures accepted requests per second with a fast and a slow webhook, while the worker is running."""
     async with ground.stand_in("webhook") as webhook, ground.database() as database:
         n8n = {"webhook_url": f"{webhook.url}/webhook", "api_key": "k", "concurrency": IN_FLIGHT}
         async with ground.api(database) as api, ground.worker(database, n8n=n8n):
@@ -26,7 +26,7 @@ async def measure(ground: Ground) -> Figure:
                 ground.repetitions,
                 {"quick": lambda: _with(webhook, 0, send), "slow": lambda: _with(webhook, SLOW, send)},
             )
-            await make_slow(webhook.url, SLOW)  # starts the count of the most in flight afresh
+            await make_slow(webhook.url, SLOW)  # resets the maximum of calls in flight
             most = await _most_in_flight(webhook)
     checks = [
         Check("accept, webhook slow / quick", rate_ratio(found["slow"], found["quick"]), least=0.9),
@@ -36,7 +36,7 @@ async def measure(ground: Ground) -> Figure:
 
 
 async def _most_in_flight(webhook: Running) -> int:
-    """With a long queue: what the worker reaches within some seconds."""
+    """Returns the concurrency that the worker reaches with a long queue."""
     until, most = time.monotonic() + REACHED_WITHIN, 0
     while most < IN_FLIGHT and time.monotonic() < until:
         await asyncio.sleep(0.2)

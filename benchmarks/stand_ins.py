@@ -1,7 +1,7 @@
-"""N8N's webhook and Odoo as cheap as can be, in a process of their own: what is measured is the bridge, not they.
+"""Stand-ins for N8N's webhook and Odoo at minimal cost, in a separate process, because the bridge is measured.
 
-`python -m benchmarks.stand_ins webhook|odoo PORT`. GET /stats tells what came; POST /delay?SECONDS makes answers slow.
-The simulators of `aigen_bridge.sim` do more (they check, draw, and call back) and cost more than the bridge itself.
+`python -m benchmarks.stand_ins webhook|odoo PORT`. GET /stats returns the counts; POST /delay?SECONDS delays responses.
+The simulators of `aigen_bridge.sim` validate, draw and call back, and use more CPU than the bridge itself.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ KNOWN = {"applied": True, "recordId": 1, "attachmentId": 1}
 
 @dataclass
 class Calls:
-    """What came: how many calls, how many at once, and when the last one arrived (CLOCK_MONOTONIC)."""
+    """Counts of the received calls and of concurrent ones, and the arrival time of the last one (CLOCK_MONOTONIC)."""
 
     calls: int = 0
     in_flight: int = 0
@@ -26,18 +26,18 @@ class Calls:
     delay: float = field(default=0.0, repr=False)
 
 
-class Door(asyncio.Protocol):
-    """One connection: whole calls in, answers out."""
+class Connection(asyncio.Protocol):
+    """One connection: reads complete calls and writes responses."""
 
     def __init__(self, kind: str, seen: Calls) -> None:
         self._kind, self._seen, self._buffer = kind, seen, bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where answers go."""
+        """Stores the transport for the responses."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer each call that is complete."""
+        """Responds to each complete call."""
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head = bytes(self._buffer[:end])
@@ -83,16 +83,16 @@ def _length(head: bytes) -> int:
 
 
 def _odoo(body: bytes) -> bytes:
-    """JSON-RPC: a login answers with a user's number, everything else as the addon does."""
+    """Builds the JSON-RPC response: a user id for a login, the addon's result for everything else."""
     call = json.loads(body)
     result = 2 if call["params"].get("service") == "common" else KNOWN
     return json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": result}).encode()
 
 
 async def main(kind: str, port: int) -> None:
-    """Serve until somebody ends it."""
+    """Serves until the process is stopped."""
     seen = Calls()
-    server = await asyncio.get_running_loop().create_server(lambda: Door(kind, seen), "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(kind, seen), "127.0.0.1", port)
     await server.serve_forever()
 
 

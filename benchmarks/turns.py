@@ -1,4 +1,4 @@
-"""Measuring in turns: what else the machine does meanwhile hits both sides of a ratio alike."""
+"""Alternating measurements, so that other load on the machine affects both sides of a ratio equally."""
 
 import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def in_turns(repetitions: int, sides: Mapping[str, Callable[[], Awaitable[T]]]) -> dict[str, list[T]]:
-    """Run each side `repetitions` times, in turns, every other time in the opposite order, after one that warms up."""
+    """Runs each side `repetitions` times, alternating and in opposite order every other time, after a warm-up run."""
     for side in sides.values():
         await side()
     found: dict[str, list[T]] = {name: [] for name in sides}
@@ -21,12 +21,12 @@ async def in_turns(repetitions: int, sides: Mapping[str, Callable[[], Awaitable[
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """The median of the ratios of those that were measured side by side."""
+    """Returns the median of the ratios of adjacent measurements."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def medians(found: Mapping[str, Sequence[Load]]) -> dict[str, float]:
-    """What each side reached, for people to see."""
+    """Returns each side's median rate and response times, for display."""
     return {
         f"{side}, {name}": statistics.median(getattr(load, value) for load in loads)
         for side, loads in found.items()
@@ -35,5 +35,5 @@ def medians(found: Mapping[str, Sequence[Load]]) -> dict[str, float]:
 
 
 def rate_ratio(above: Sequence[Load], below: Sequence[Load]) -> float:
-    """`ratio` of the answers a second."""
+    """Returns the `ratio` of the responses per second."""
     return ratio([load.per_second for load in above], [load.per_second for load in below])

@@ -1,4 +1,4 @@
-"""Waiting for what a worker does."""
+"""Waits for the effects of a worker."""
 
 import asyncio
 import time
@@ -11,11 +11,11 @@ import psycopg
 from benchmarks import rows
 
 PATIENCE = 120
-"""Seconds until a benchmark gives up."""
+"""Seconds after which a benchmark gives up."""
 
 
 async def dispatches_per_second(database: str, ids: Sequence[str]) -> float:
-    """Queue requests for all of these ids in one commit; how fast the workers that run get them dispatched."""
+    """Queues requests with these ids in one commit. Returns the rate at which the running workers dispatch them."""
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
         before = await _finished(connection)
         await rows.queued(database, ids)
@@ -33,12 +33,12 @@ async def _finished(connection: psycopg.AsyncConnection) -> int:
 
 
 async def stats(url: str) -> dict[str, Any]:
-    """What a stand-in saw."""
+    """Returns the counts of a stand-in."""
     async with httpx.AsyncClient() as client:
         return dict((await client.get(f"{url}/stats")).json())
 
 
 async def make_slow(url: str, seconds: float) -> None:
-    """Let a stand-in answer so late."""
+    """Makes a stand-in delay its responses."""
     async with httpx.AsyncClient() as client:
         (await client.post(f"{url}/delay?{seconds}")).raise_for_status()

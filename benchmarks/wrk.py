@@ -1,4 +1,4 @@
-"""Load from wrk, in a process of its own: one thread, one new id in every body, every answer must be a 2xx."""
+"""Generates load with wrk in a separate process: one thread, a new id in every body. Every response must be a 2xx."""
 
 import asyncio
 import json
@@ -12,13 +12,13 @@ from uuid import uuid4
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 ID = b"@ID@"
-"""Stands in a body where the id goes."""
+"""Placeholder for the id in a body."""
 KEY = "benchmark-key"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk measured: answers a second, and how long they took in milliseconds."""
+    """wrk's measurements: responses per second, and response times in milliseconds."""
 
     per_second: float
     answers: int
@@ -29,7 +29,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is sent: `body` holds `@ID@`."""
+    """A call to send; `body` contains `@ID@`."""
 
     url: str
     body: bytes
@@ -37,12 +37,12 @@ class Call:
 
 
 def new_ids(many: int) -> list[str]:
-    """Random, as Odoo makes them: ids in ascending order would flatter every index."""
+    """Returns random ids, as Odoo makes them. Ascending ids would make every index look faster."""
     return [str(uuid4()) for _ in range(many)]
 
 
 async def wrk(call: Call, ids: Sequence[str], *, callers: int, seconds: float) -> Load:
-    """Send for so long. Raises `RuntimeError` when an answer was no 2xx, or the ids did not last."""
+    """Sends calls for `seconds`. Raises `RuntimeError` when a response is not a 2xx or the ids do not suffice."""
     if shutil.which("wrk") is None:
         raise RuntimeError("wrk is not installed: apt-get install wrk, or brew install wrk.")
     with TemporaryDirectory(prefix="aigen-wrk-") as folder:
@@ -56,17 +56,17 @@ async def wrk(call: Call, ids: Sequence[str], *, callers: int, seconds: float) -
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said = (await process.communicate())[0].decode()
-    return _load(said, len(ids))
+        output = (await process.communicate())[0].decode()
+    return _load(output, len(ids))
 
 
-def _load(said: str, ids: int) -> Load:
-    found = [line for line in said.splitlines() if line.startswith("RESULT ")]
+def _load(output: str, ids: int) -> Load:
+    found = [line for line in output.splitlines() if line.startswith("RESULT ")]
     if not found:
-        raise RuntimeError(f"wrk did not finish:\n{said}")
+        raise RuntimeError(f"wrk did not finish:\n{output}")
     result = json.loads(found[0].removeprefix("RESULT "))
     if result["refused"] or result["broken"]:
-        raise RuntimeError(f"{result['refused']} answers were no 2xx, {result['broken']} did not come.")
+        raise RuntimeError(f"{result['refused']} responses were not 2xx, {result['broken']} did not arrive.")
     if result["asked"] > ids:
         raise RuntimeError(f"wrk needed {result['asked']} ids and had {ids}.")
     return Load(

@@ -1,4 +1,4 @@
-"""Requests of every kind and age, written straight into the tables: nobody waits a year for a test."""
+"""Requests of every kind and age, written directly into the tables, because a test cannot wait a year."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ _CALLBACK = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class Aged:
-    """One request as it is to be found in the tables; ended, delivered and received `days` ago."""
+    """One request as stored in the tables; ended, delivered and received `days` ago."""
 
     status: str = "completed"
     delivered: bool = True
@@ -74,15 +74,15 @@ class Aged:
 
     @property
     def may_go(self) -> bool:
-        """What the promise says, in other words than the store's."""
-        owed_to_odoo = not (self.final and self.delivered)
-        owed_by_us = "pending" in self.entries
-        owed_to_a_person = "dead" in self.entries or self.callback == "open"
-        return self.days == OLD and not (owed_to_odoo or owed_by_us or owed_to_a_person)
+        """Whether the request may be deleted; an independent statement of the store's retention rule."""
+        is_undelivered = not (self.final and self.delivered)
+        is_pending = "pending" in self.entries
+        needs_a_person = "dead" in self.entries or self.callback == "open"
+        return self.days == OLD and not (is_undelivered or is_pending or needs_a_person)
 
 
 def every_kind() -> list[Aged]:
-    """All combinations; some cannot come about, and must be safe all the same."""
+    """Returns all combinations. Some cannot occur, and must be safe nevertheless."""
     return [
         Aged(status=status.value, delivered=delivered, entries=entries, callback=callback, days=days)
         for status, delivered, entries, callback, days in product(
@@ -92,7 +92,7 @@ def every_kind() -> list[Aged]:
 
 
 async def write(database: Database, wanted: Sequence[Aged]) -> Mapping[UUID, Aged]:
-    """Write them all; returns which is which."""
+    """Inserts the requests and returns them by id."""
     named = {uuid4(): aged for aged in wanted}
     async with database.transaction() as connection:
         await connection.execute(

@@ -1,4 +1,4 @@
-"""Builds callbacks, the way N8N does, and sends them."""
+"""Builds callbacks as N8N does, and sends them."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ CALLBACK_V2 = CALLBACK.replace("/v1/", "/v2/")
 
 
 def completed(request: dict[str, Any], image: bytes, **fields: Any) -> dict[str, Any]:
-    """EVT-AIG-002 for this request; a field given as None is left out."""
+    """Builds EVT-AIG-002 for this request. A field given as None is omitted."""
     event = {
         "requestId": request["requestId"],
         "correlationId": request["correlationId"],
@@ -28,7 +28,7 @@ def completed(request: dict[str, Any], image: bytes, **fields: Any) -> dict[str,
 
 
 def failed(request: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """EVT-AIG-003 for this request."""
+    """Builds EVT-AIG-003 for this request."""
     event = {
         "requestId": request["requestId"],
         "correlationId": request["correlationId"],
@@ -40,12 +40,12 @@ def failed(request: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def signed(body: bytes, *secrets: str, message_id: str = "msg_1", at: datetime | None = None) -> dict[str, str]:
-    """The signature headers for a body."""
+    """Returns the signature headers for a body."""
     return sign([secret_bytes(secret) for secret in secrets], message_id, at or datetime.now(UTC), body)
 
 
 async def report(stage: Stage, event: dict[str, Any], **headers: str) -> httpx.Response:
-    """Send an event to version 1."""
+    """Sends an event to version 1."""
     content = {"Content-Type": "application/json"}
     body = json.dumps(event).encode()
     return await stage.api.post(CALLBACK, content=body, headers=stage.as_client("n8n") | content | headers)
@@ -54,7 +54,7 @@ async def report(stage: Stage, event: dict[str, Any], **headers: str) -> httpx.R
 async def report_v2(
     stage: Stage, event: dict[str, Any] | bytes, image: bytes | None = None, **headers: str
 ) -> httpx.Response:
-    """Send an event to version 2, with the image beside it."""
+    """Sends an event to version 2, with the image as a separate part."""
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     parts: dict[str, Any] = {"event": (None, body)}
     if image is not None:

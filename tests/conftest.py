@@ -1,4 +1,4 @@
-"""A real PostgreSQL: one server a session, one database a test, cloned from a migrated template."""
+"""Fixtures with a real PostgreSQL: one server per session, one database per test, cloned from a migrated template."""
 
 import json
 import os
@@ -25,11 +25,11 @@ _numbers = count(1)
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """The URL of a server: AIGEN_TEST_DATABASE_URL, or an embedded one that waits for no disk."""
+    """The URL of a server: AIGEN_TEST_DATABASE_URL, or an embedded server with fsync off."""
     if given := os.environ.get("AIGEN_TEST_DATABASE_URL"):
         yield given
         return
-    # Not below pytest's own folders: a later session removes those of an earlier one that still runs.
+    # Outside pytest's own folders: a later session deletes those of an earlier session that is still running.
     with TemporaryDirectory(prefix="aigen-postgres-") as folder, postgres(Path(folder) / "data") as url:
         _admin(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         yield url
@@ -37,7 +37,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def real_odoo(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealOdoo]:
-    """A real Odoo with the addon; tests that ask for it are skipped where there is no Odoo."""
+    """A real Odoo with the addon. Skips the test where Odoo is not installed."""
     odoo_command()
     with running_odoo(postgres_url, tmp_path_factory.mktemp("odoo")) as odoo:
         yield odoo
@@ -45,7 +45,7 @@ def real_odoo(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="session")
 def template_url(postgres_url: str) -> str:
-    """A migrated database that tests clone and never use themselves."""
+    """A migrated database that tests clone and never use directly."""
     _admin(postgres_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
     url = _with_database(postgres_url, TEMPLATE)
     migrate(sqlalchemy_url(url))
@@ -54,7 +54,7 @@ def template_url(postgres_url: str) -> str:
 
 @pytest.fixture
 def database_url(postgres_url: str, template_url: str) -> Iterator[str]:
-    """A migrated database of the test's own, in the form that settings take."""
+    """A migrated database for one test, as a URL for the settings."""
     name = f"aigen_test_{os.getpid()}_{next(_numbers)}"
     _admin(postgres_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield _with_database(postgres_url, name)
@@ -63,7 +63,7 @@ def database_url(postgres_url: str, template_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
-    """A database without any table."""
+    """A database without tables."""
     name = f"aigen_empty_{os.getpid()}_{next(_numbers)}"
     _admin(postgres_url, f"CREATE DATABASE {name}")
     yield _with_database(postgres_url, name)
@@ -72,7 +72,7 @@ def empty_database_url(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test depends on the environment, the `.env` or the secret files of the machine it runs on."""
+    """Isolates tests from the environment, the `.env` and the secret files of the machine."""
     for name in list(os.environ):
         if name.upper().startswith("AIGEN_") and name != "AIGEN_TEST_DATABASE_URL":
             monkeypatch.delenv(name)
@@ -91,7 +91,7 @@ def _with_database(url: str, name: str) -> str:
 
 @pytest.fixture
 async def stage(database_url: str) -> AsyncIterator[Stage]:
-    """Everything runs, the worker, too."""
+    """API, simulators and a worker."""
     async with staged(database_url) as stage, working(stage.settings):
         yield stage
 
@@ -114,13 +114,13 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def png() -> bytes:
-    """A true picture of 64x64 pixels."""
+    """A real image of 64x64 pixels."""
     return (Path(__file__).parent / "lighthouse.png").read_bytes()
 
 
 @pytest.fixture
 def configured(database_url: str) -> dict[str, str]:
-    """Complete settings as environment variables; N8N and Odoo are away."""
+    """Complete settings as environment variables; N8N and Odoo are unreachable."""
     sections = {**UNREACHABLE, "clients": CLIENTS}
     return {
         "AIGEN_DATABASE_URL": database_url,

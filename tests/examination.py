@@ -1,4 +1,4 @@
-"""What the tests of the doctor share: an examination, and its lines by what they are about."""
+"""Support for the tests of the doctor: runs an examination and looks up its findings by subject."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,30 +16,30 @@ class Examined:
     findings: list[Finding]
 
     def about(self, name: str) -> list[Finding]:
-        """The lines about one thing."""
+        """Returns the findings about one subject."""
         return [finding for finding in self.findings if finding.about == name]
 
     def worst(self, name: str) -> Finding:
-        """The one line about this that is wrong, or a warning if none is."""
+        """Returns the most severe finding about a subject."""
         order = [Mark.WRONG, Mark.WARNING, Mark.OK]
         return min(self.about(name), key=lambda finding: order.index(finding.mark))
 
     def wrong(self) -> set[str]:
-        """What something is wrong with."""
+        """Returns the subjects with a finding of mark WRONG."""
         return {finding.about for finding in self.findings if finding.mark is Mark.WRONG}
 
     def text(self) -> str:
-        """Everything that was said."""
+        """Returns all findings as text."""
         return "\n".join(
             f"{finding.mark} {finding.about}: {finding.found} {finding.advice}" for finding in self.findings
         )
 
 
 async def examined(settings: Settings, **changes: Any) -> Examined:
-    """Examine a bridge with these settings; `changes` as in `Subject`."""
+    """Examines a bridge with these settings; `changes` are fields of `Subject`."""
     return Examined(await examine(replace(Subject.of(settings), **changes)))
 
 
 def with_part(settings: Settings, part: str, **changes: Any) -> Settings:
-    """The settings with one of their sections changed."""
+    """Returns the settings with changes to one section."""
     return settings.model_copy(update={part: getattr(settings, part).model_copy(update=changes)})

@@ -1,4 +1,4 @@
-"""A real mail server on a real socket, and what it received."""
+"""A real mail server on a real socket, with the mails that it received."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ USER, PASSWORD = "bridge", "mail-hunter2"
 
 @dataclass
 class Mailbox:
-    """Mails as they came in; also the handler that the server calls."""
+    """The received mails; also the handler that the server calls."""
 
     mails: list[EmailMessage] = field(default_factory=list)
 
@@ -33,32 +33,32 @@ class Mailbox:
         return [str(mail["Subject"]) for mail in self.mails]
 
     def text(self, number: int) -> str:
-        """What a person reads."""
+        """Returns the body of a mail as text."""
         body = self.mails[number].get_body(("plain", "html"))
         assert body is not None
         return str(body.get_content())
 
     async def until(self, count: int, *, seconds: float = 60) -> None:
-        """Wait for that many mails."""
+        """Waits until `count` mails have arrived."""
         async with asyncio.timeout(seconds):
             while len(self.mails) < count:
                 await asyncio.sleep(0.05)
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return int(door.getsockname()[1])
+    """Returns a port that is not in use."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
 
 
 def mail_url(port: int) -> str:
-    """The mail server as `AIGEN_ALERTS__URLS` names it."""
+    """Returns the mail server's URL for `AIGEN_ALERTS__URLS`."""
     return f"mailto://{USER}:{PASSWORD}@127.0.0.1:{port}?from=bridge@example.com&to=ops@example.com"
 
 
 @asynccontextmanager
 async def mail_server(port: int = 0) -> AsyncIterator[tuple[Mailbox, int]]:
-    """A server that asks for the password; its mailbox, and its port."""
+    """Runs a server that requires the password. Yields its mailbox and its port."""
     mailbox = Mailbox()
 
     def authenticate(_server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any) -> AuthResult:
@@ -74,14 +74,14 @@ async def mail_server(port: int = 0) -> AsyncIterator[tuple[Mailbox, int]]:
 
 @asynccontextmanager
 async def silent_server() -> AsyncIterator[int]:
-    """A server that takes connections and never says a word; its port."""
-    gone = asyncio.Event()
+    """Runs a server that accepts connections and never sends anything. Yields its port."""
+    stopping = asyncio.Event()
 
     async def hold(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await gone.wait()
+        await stopping.wait()
         writer.close()
 
     server = await asyncio.start_server(hold, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
-        gone.set()
+        stopping.set()

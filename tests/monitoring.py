@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager from the machine's packages, as processes on loopback, with the files of deploy/."""
+"""Runs the machine's Prometheus and Alertmanager as processes on loopback, with the files of deploy/."""
 
 import asyncio
 import shutil
@@ -18,7 +18,7 @@ START_SECONDS, STOP_SECONDS = 60, 20
 
 
 def tool(*names: str) -> str:
-    """The first of these programs that there is; without one, the test is skipped."""
+    """Returns the first of these programs that is installed. Skips the test when none is."""
     for name in names:
         if found := shutil.which(name):
             return found
@@ -26,9 +26,9 @@ def tool(*names: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return int(door.getsockname()[1])
+    """Returns a port that is currently not in use."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Prometheus:
     url: str
 
     async def ask(self, path: str, **query: str) -> Any:
-        """The `data` of an answer of its API; fails the test with its own words when it refuses."""
+        """Returns `data` of an API response. Fails the test with the response's text unless the status is 200."""
         async with httpx.AsyncClient(base_url=self.url, timeout=30) as client:
             answer = await client.get(f"/api/v1/{path}", params=query)
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 
     async def value(self, expression: str) -> float | None:
-        """What an expression that gives one number gives now."""
+        """Returns the current value of an expression with one result; None when there is no result."""
         result = (await self.ask("query", query=expression))["result"]
         return float(result[0]["value"][1]) if result else None
 
@@ -54,7 +54,7 @@ class Prometheus:
 async def prometheus(
     folder: Path, targets: Mapping[str, Sequence[str]], *, rules: str | None = None, alertmanager: str | None = None
 ) -> AsyncIterator[Prometheus]:
-    """Prometheus with these targets by job, every second; `rules` is the content of its file of rules."""
+    """Runs Prometheus, which scrapes these targets (by job) every second. `rules` is the content of its rules file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rules.yml").write_text(rules or (DEPLOY / "prometheus/rules.yml").read_text())
     config = {
@@ -76,7 +76,7 @@ async def prometheus(
 
 @asynccontextmanager
 async def alertmanager(folder: Path, config: str) -> AsyncIterator[str]:
-    """Alertmanager with this configuration; yields its address."""
+    """Runs Alertmanager with this configuration. Yields its address."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "alertmanager.yml").write_text(config)
     shutil.copy(DEPLOY / "alertmanager/mail.tmpl", folder / "mail.tmpl")

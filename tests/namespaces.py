@@ -1,4 +1,4 @@
-"""A primary and a standby, each in a network namespace, replicated synchronously; a node can vanish without a word."""
+"""A primary and a synchronous standby in separate network namespaces. A node can vanish without closing sockets."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ START_SECONDS = 60
 
 
 def run(*command: str) -> str:
-    """Run a command to its end; fails the test with its own words."""
+    """Runs a command to its end. Fails the test with its output unless it succeeds."""
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
     return done.stdout.strip()
@@ -27,7 +27,7 @@ def run(*command: str) -> str:
 
 @dataclass(frozen=True)
 class Node:
-    """A PostgreSQL in a namespace, `here` is the address of this machine on its link."""
+    """A PostgreSQL in a namespace. `here` is this machine's address on the link to it, `there` the node's address."""
 
     namespace: str
     programs: Path
@@ -38,16 +38,16 @@ class Node:
 
     @property
     def host(self) -> str:
-        """Its address without the length of the network."""
+        """The node's address without the prefix length."""
         return self.there.partition("/")[0]
 
     def inside(self, *command: str) -> str:
-        """Run something in the namespace, as a user that PostgreSQL accepts."""
+        """Runs a command in the namespace, as a user that PostgreSQL accepts."""
         user = ("setpriv", f"--reuid={self.user}", "--regid=nogroup", "--clear-groups")
         return run("ip", "netns", "exec", self.namespace, *user, *command)
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Starts the server and waits until it accepts connections."""
         options = f"-h '*' -k '' -c max_connections=60 -c wal_level=replica -c listen_addresses={self.host},{self.peer}"
         self.inside(
             str(self.programs / "pg_ctl"),
@@ -62,35 +62,35 @@ class Node:
         )
 
     def stop(self) -> None:
-        """Stop the server at once."""
+        """Stops the server immediately."""
         self.inside(str(self.programs / "pg_ctl"), "stop", "-m", "immediate", "-D", str(self.folder))
 
     @property
     def peer(self) -> str:
-        """Its address on the link between the two."""
+        """The node's address on the link between the two nodes."""
         return f"10.231.9.{1 if self.host.endswith('.1.2') else 2}"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The two, and what can happen to them."""
+    """The primary and the standby, with the events of a failover."""
 
     primary: Node
     standby: Node
 
     @property
     def url(self) -> str:
-        """Both hosts, for the bridge."""
+        """A URL with both hosts, for the bridge."""
         hosts = f"{self.primary.host},{self.standby.host}"
         return f"postgresql://postgres:{PASSWORD}@{hosts}/postgres?target_session_attrs=read-write"
 
     def vanish(self) -> None:
-        """The primary's machine loses its power, so to speak: packets go there, none comes back, nothing is refused."""
+        """Simulates a power failure of the primary: packets to it are lost, and nothing is refused."""
         for link in ("uplink", "between"):
             run("ip", "-n", self.primary.namespace, "addr", "flush", "dev", link)
 
     def promote(self) -> None:
-        """The standby becomes the primary, which waits for no standby."""
+        """Promotes the standby to a primary without synchronous replication."""
         self.standby.inside(str(self.standby.programs / "pg_ctl"), "promote", "-w", "-D", str(self.standby.folder))
         url = f"host={self.standby.host} user=postgres password={PASSWORD}"
         with closing(psycopg.connect(url, autocommit=True)) as connection:
@@ -100,7 +100,7 @@ class Pair:
 
 @contextmanager
 def replicated(folder: Path) -> Iterator[Pair]:
-    """The two, running. Skips the test where namespaces cannot be made."""
+    """Runs both nodes. Skips the test where namespaces cannot be created."""
     programs = _programs(folder)
     tag = f"aigen{os.getpid()}"
     with ExitStack() as undo:
@@ -116,11 +116,11 @@ def replicated(folder: Path) -> Iterator[Pair]:
 
 def _programs(folder: Path) -> Path:
     if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "setpriv"))):
-        pytest.skip("needs root, iproute2 and setpriv, to make network namespaces")
+        pytest.skip("needs root, iproute2 and setpriv to create network namespaces")
     probe = f"aigen{os.getpid()}-probe"
     made = subprocess.run(["ip", "netns", "add", probe], check=False, capture_output=True)  # noqa: S607
     if made.returncode:
-        pytest.skip("this machine does not let us make network namespaces")
+        pytest.skip("this machine does not permit network namespaces")
     run("ip", "netns", "del", probe)
     with embedded(folder / "probe" / "data") as url, closing(psycopg.connect(url)) as connection:
         [row] = connection.execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'").fetchall()

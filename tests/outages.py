@@ -1,4 +1,4 @@
-"""What tests of outages share: settings with an impatient breaker, and what PostgreSQL says of it all."""
+"""Support for tests of outages: settings with a sensitive breaker, and direct access to the tables."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from aigen_bridge.store.database import Database
 def impatient(
     settings: Settings, section: str, *, failures: int = 5, probe_every: float = 0.3, hold: float = 600
 ) -> Settings:
-    """These settings with such a breaker for `n8n` or `odoo`; times in seconds."""
+    """Returns the settings with this breaker for `n8n` or `odoo`; times in seconds."""
     breaker = BreakerSettings(
         failures=failures, probe_every=timedelta(seconds=probe_every), hold=timedelta(seconds=hold)
     )
@@ -22,12 +22,12 @@ def impatient(
 
 
 async def rows(database: Database, query: str, **values: Any) -> list[tuple[Any, ...]]:
-    """What the query finds."""
+    """Returns the rows of a query."""
     async with database.reading() as connection:
         return [tuple(row) for row in await connection.execute(text(query), values)]
 
 
 async def write(database: Database, statement: str, **values: Any) -> None:
-    """Change something behind the bridge's back."""
+    """Changes the tables directly, without the bridge."""
     async with database.transaction() as connection:
         await connection.execute(text(statement), values)

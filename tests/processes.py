@@ -1,4 +1,4 @@
-"""Real `aigen-bridge` processes, started as a person starts them."""
+"""Runs real `aigen-bridge` processes from the command line."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ COMMAND = (sys.executable, "-m", "aigen_bridge")
 def run(
     *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None, seconds: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Runs a command to its end."""
     return subprocess.run(
         [*COMMAND, *arguments],
         env={**os.environ, **(environment or {})},
@@ -30,7 +30,7 @@ def run(
 
 
 def mentioning(text: str) -> list[str]:
-    """The command lines of running processes that mention this text."""
+    """Returns the command lines of running processes that contain this text."""
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it may have ended by now
@@ -40,14 +40,14 @@ def mentioning(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Running:
-    """A process that runs; `said` is what it printed until it was ready."""
+    """A running process; `said` is its output until it was ready."""
 
     process: asyncio.subprocess.Process
     said: str
 
     @property
     def url(self) -> str:
-        """Where it says it listens."""
+        """The base URL that it printed."""
         match = re.search(r"Ready: (http://[0-9.:]+)", self.said)
         assert match, self.said
         return match[1]
@@ -57,7 +57,7 @@ class Running:
 async def started(
     *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path, ready: str
 ) -> AsyncIterator[Running]:
-    """Start a command and wait until it prints a line that matches `ready`; ends it at the end."""
+    """Starts a command, waits until it prints a line that matches `ready`, and stops it at the end."""
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *arguments,
@@ -68,9 +68,9 @@ async def started(
     )
     reading = None
     try:
-        said = await asyncio.wait_for(_until(process, ready), 60)
+        output = await asyncio.wait_for(_until(process, ready), 60)
         reading = asyncio.create_task(_drain(process))
-        yield Running(process, said)
+        yield Running(process, output)
     finally:
         await _end(process)
         if reading:
@@ -78,7 +78,7 @@ async def started(
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """As a person does: ask first, because one that is killed leaves its own children behind."""
+    """Stops a process with SIGTERM first, because a killed process leaves its children running."""
     with contextlib.suppress(TimeoutError, ProcessLookupError):
         process.terminate()
         await asyncio.wait_for(process.wait(), 30)
@@ -88,13 +88,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 async def _until(process: asyncio.subprocess.Process, ready: str) -> str:
-    said = ""
+    output = ""
     assert process.stdout
     async for line in process.stdout:
-        said += line.decode()
+        output += line.decode()
         if re.search(ready, line.decode()):
-            return said
-    raise AssertionError(f"it ended before it was ready:\n{said}")
+            return output
+    raise AssertionError(f"it ended before it was ready:\n{output}")
 
 
 async def _drain(process: asyncio.subprocess.Process) -> None:

@@ -1,4 +1,4 @@
-"""A real Odoo 18 with the addon, on a database of its own. `ODOO_BIN` says how to start one; without it, tests skip."""
+"""A real Odoo 18 with the addon and its own database. `ODOO_BIN` is the command to start it; without it, tests skip."""
 
 import json
 import os
@@ -22,9 +22,9 @@ from aigen_bridge.sockets import bind
 
 ADDONS = (Path(__file__).parent.parent / "addons", Path(__file__).parent / "odoo" / "addons")
 LOG = Path(__file__).parent.parent / ".e2e" / "odoo.log"
-"""What Odoo said, kept for whoever looks into a failed test."""
+"""Odoo's log, kept for the analysis of failed tests."""
 ROLE = "odoo_e2e"
-"""Odoo refuses to work as `postgres`."""
+"""Odoo refuses to run as the role `postgres`."""
 DATABASE, COPY = "odoo", "odoo_copy"
 INSTALL_SECONDS, START_SECONDS = 900, 180
 PEOPLE = """
@@ -46,7 +46,7 @@ print("KEY=" + key)
 
 
 def odoo_command() -> list[str]:
-    """How to start Odoo. Skips the test where there is none."""
+    """Returns the command that starts Odoo. Skips the test when `ODOO_BIN` is not set."""
     command = shlex.split(os.environ.get("ODOO_BIN", ""))
     if not command:
         pytest.skip("ODOO_BIN is not set: no real Odoo 18 here (make e2e-odoo ODOO_BIN=/path/to/odoo-bin)")
@@ -55,20 +55,20 @@ def odoo_command() -> list[str]:
 
 @dataclass(frozen=True)
 class RealOdoo:
-    """An Odoo that runs, and the key of the bridge's user."""
+    """A running Odoo, and the key of the bridge's user."""
 
     url: str
     key: str
     options: tuple[str, ...]
     copy: tuple[str, ...]
-    """Options for a copy of the database that nobody serves: the addon's own tests run there."""
+    """Options for a copy of the database that is not served; the addon's own tests run on it."""
 
     def shell(self, code: str) -> str:
-        """Run Python in `odoo-bin shell`; returns what it printed."""
+        """Runs Python code in `odoo-bin shell` and returns its output."""
         return _run("shell", *self.options, "--no-http", "--log-level=error", stdin=code)
 
     def rpc(self, service: str, method: str, *args: Any) -> Any:
-        """A JSON-RPC call; returns the whole answer."""
+        """Makes a JSON-RPC call and returns the whole response."""
         params = {"service": service, "method": method, "args": args}
         body = json.dumps({"jsonrpc": "2.0", "method": "call", "params": params, "id": 1}).encode()
         request = urllib.request.Request(f"{self.url}/jsonrpc", body, {"Content-Type": "application/json"})  # noqa: S310
@@ -76,7 +76,7 @@ class RealOdoo:
             return json.load(answer)
 
     def as_person(self, login: str, model: str, method: str, *args: Any) -> Any:
-        """What a method answers to a person whose password is the login."""
+        """Returns the result of a method for a person whose password equals the login."""
         uid = self.rpc("common", "login", DATABASE, login, login)["result"]
         answer = self.rpc("object", "execute_kw", DATABASE, uid, login, model, method, list(args))
         assert "error" not in answer, answer
@@ -92,7 +92,7 @@ def _run(*arguments: str, stdin: str = "", seconds: float = INSTALL_SECONDS) -> 
 
 
 def make_database(postgres_url: str) -> None:
-    """An empty database for Odoo, and a role for it."""
+    """Creates an empty database and a role for Odoo."""
     with closing(psycopg.connect(postgres_url, autocommit=True)) as connection:
         for name in (DATABASE, COPY):
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -106,7 +106,7 @@ def make_database(postgres_url: str) -> None:
 
 
 def copy_database(postgres_url: str, folder: Path) -> None:
-    """A second database like the first, with its files."""
+    """Copies the database and its files."""
     with closing(psycopg.connect(postgres_url, autocommit=True)) as connection:
         names = [sql.Identifier(name) for name in (COPY, ROLE, DATABASE)]
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(*names))
@@ -115,7 +115,7 @@ def copy_database(postgres_url: str, folder: Path) -> None:
 
 
 def options_for(database: str, postgres_url: str, folder: Path) -> tuple[str, ...]:
-    """Odoo's options for that database, and for files below `folder`."""
+    """Returns Odoo's options for that database, with files below `folder`."""
     parts = urlsplit(postgres_url)
     host = parts.hostname or parse_qs(parts.query).get("host", [""])[0]
     return (
@@ -132,16 +132,16 @@ def options_for(database: str, postgres_url: str, folder: Path) -> tuple[str, ..
 
 @contextmanager
 def running_odoo(postgres_url: str, folder: Path, *, demo: bool = False) -> Iterator[RealOdoo]:
-    """Install the addon and its people, and serve until the block ends."""
+    """Installs the addon, creates its people, and serves until the block ends."""
     make_database(postgres_url)
     options, copy = (options_for(name, postgres_url, folder) for name in (DATABASE, COPY))
     no_demo = () if demo else ("--without-demo=all",)
     _run(*options, "--init=aigen_image,aigen_image_utm,aigen_image_dark", "--stop-after-init", "--no-http", *no_demo)
     copy_database(postgres_url, folder)
-    said = _run("shell", *options, "--no-http", "--log-level=error", stdin=PEOPLE)
-    key = said.partition("KEY=")[2].split()[0]
-    with bind("127.0.0.1", 0) as door:
-        port = door.getsockname()[1]
+    output = _run("shell", *options, "--no-http", "--log-level=error", stdin=PEOPLE)
+    key = output.partition("KEY=")[2].split()[0]
+    with bind("127.0.0.1", 0) as sock:
+        port = sock.getsockname()[1]
     LOG.parent.mkdir(exist_ok=True)
     with LOG.open("w") as log:
         process = subprocess.Popen(

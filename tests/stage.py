@@ -1,4 +1,4 @@
-"""The stage: API, worker and simulators, each on a real socket, over a database of the test's own."""
+"""The stage: API, worker and simulators, each on a real socket, over a separate database for each test."""
 
 import asyncio
 import socket
@@ -32,22 +32,22 @@ GENEROUS: dict[str, dict[str, Any]] = {
     "callback": {"rate_limit": "100000/second"},
     "image_urls": {"allow_http": True, "trusted_networks": ["127.0.0.0/8"]},
 }
-"""What tests need that are not about these limits."""
+"""Settings for tests that do not test these limits."""
 
 
 def make_settings(database_url: str, **sections: Any) -> Settings:
-    """Settings for a test; `sections` as in `Settings`."""
+    """Returns settings for a test; `sections` are fields of `Settings`."""
     given = UNREACHABLE | GENEROUS | {"clients": CLIENTS, "public_url": "http://bridge.test"} | sections
     return Settings(database_url=database_url, _env_file=None, **given)
 
 
 def sqlalchemy_url(url: str) -> str:
-    """The same address as SQLAlchemy writes it."""
+    """Returns the same URL in SQLAlchemy's form."""
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def make_event(**fields: Any) -> dict[str, Any]:
-    """A new EVT-AIG-001, small so that drawing is quick; a field given as None is left out."""
+    """Returns a new EVT-AIG-001. Its image is small, because that is drawn fast. A field given as None is omitted."""
     event = examples.REQUESTED | {
         "requestId": str(uuid4()),
         "correlationId": str(uuid4()),
@@ -58,24 +58,24 @@ def make_event(**fields: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a test plays with."""
+    """The API, the simulators and the settings of a test."""
 
     api: httpx.AsyncClient
     chain: Chain
     settings: Settings
 
     def as_client(self, name: str) -> dict[str, str]:
-        """The headers of one of the clients."""
+        """Returns the headers of a client."""
         return {"X-API-Key": KEYS[name]}
 
     async def ask(self, **fields: Any) -> dict[str, Any]:
-        """Ask for an image; returns the resource."""
+        """Requests an image and returns the resource."""
         answer = await self.api.post(REQUESTS, json=make_event(**fields), headers=self.as_client("odoo"))
         assert answer.status_code == 202, answer.text
         return dict(answer.json())
 
     async def read(self, request_id: str) -> dict[str, Any]:
-        """The resource as it is now."""
+        """Returns the current resource."""
         answer = await self.api.get(f"{REQUESTS}/{request_id}", headers=self.as_client("ops"))
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
@@ -83,25 +83,25 @@ class Stage:
     async def until(
         self, request_id: str, condition: Callable[[dict[str, Any]], bool], *, seconds: float = 20
     ) -> dict[str, Any]:
-        """The resource as soon as the condition holds."""
+        """Waits until the condition holds and returns the resource."""
         async with asyncio.timeout(seconds):
             while not condition(found := await self.read(request_id)):
                 await asyncio.sleep(0.02)
             return found
 
     async def until_delivered(self, request_id: str, *, seconds: float = 20) -> dict[str, Any]:
-        """The resource as soon as Odoo knows how the request ended."""
+        """Waits until the result was delivered to Odoo and returns the resource."""
         return await self.until(request_id, lambda r: r["deliveredAt"] is not None, seconds=seconds)
 
     async def timeline(self, request_id: str) -> list[dict[str, Any]]:
-        """What happened to the request."""
+        """Returns the request's timeline."""
         answer = await self.api.get(f"{REQUESTS}/{request_id}/timeline", headers=self.as_client("ops"))
         return list(answer.json()["entries"])
 
 
 @asynccontextmanager
 async def serve_api(settings: Settings, *, port: int = 0) -> AsyncIterator[httpx.AsyncClient]:
-    """The API on a real socket, and a client for it."""
+    """Serves the API on a real socket. Yields a client for it."""
     async with (
         serving(create_app(settings), port=port) as url,
         httpx.AsyncClient(base_url=url, timeout=30, verify=False) as api,
@@ -111,7 +111,7 @@ async def serve_api(settings: Settings, *, port: int = 0) -> AsyncIterator[httpx
 
 @asynccontextmanager
 async def working(settings: Settings) -> AsyncIterator[asyncio.Event]:
-    """A worker in the background; setting the event drains it early."""
+    """Runs a worker in the background. Setting the yielded event drains it early."""
     stop = asyncio.Event()
     task = asyncio.create_task(run_worker(settings, stop))
     try:
@@ -123,18 +123,18 @@ async def working(settings: Settings) -> AsyncIterator[asyncio.Event]:
 
 @asynccontextmanager
 async def staged(database_url: str, *, n8n: Mapping[str, Any] | None = None, **sections: Any) -> AsyncIterator[Stage]:
-    """API and simulators, `n8n` says how N8N behaves; the worker is started by `working`."""
+    """Runs the API and the simulators, without a worker (see `working`). `n8n` are fields of `N8nSettings`."""
     async with simulators(callback_key=KEYS["n8n"], flux_seconds=0, **(n8n or {})) as chain:
-        door = _Door()
-        settings = make_settings(database_url, **{**chain.bridge, "public_url": door.url, **sections})
-        async with serve_api(settings, port=door.port) as api:
+        free = _FreePort()
+        settings = make_settings(database_url, **{**chain.bridge, "public_url": free.url, **sections})
+        async with serve_api(settings, port=free.port) as api:
             yield Stage(api, chain, settings)
 
 
-class _Door:
-    """A free port, known before the API is built, because the API must know its own address."""
+class _FreePort:
+    """A free port, chosen before the API is built, because the API must know its own address."""
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as door:
-            self.port = door.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            self.port = sock.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

@@ -1,1 +1,1 @@
-"""What is compared with: each does the unavoidable and nothing else."""
+"""The ceilings: applications that do only the unavoidable work."""

@@ -1,4 +1,4 @@
-"""The same messages parsed and answered by a bare FastAPI application: no database, no keys, no limits, no log."""
+"""A bare FastAPI application that parses and answers the same messages without database, keys, limits or logs."""
 
 from datetime import UTC, datetime
 
@@ -16,12 +16,12 @@ _requested = TypeAdapter(ImageRequested)
 
 @app.get("/health/live")
 async def live() -> None:
-    """It is there."""
+    """Responds to the readiness check."""
 
 
 @app.post("/api/v1/influencegen/ai-image-requests")
 async def accept(request: Request) -> Response:
-    """Parse EVT-AIG-001, answer with the resource."""
+    """Parses EVT-AIG-001 and responds with the resource."""
     event = _requested.validate_json(await request.body())
     now = datetime.now(UTC)
     known = {"status": Status.QUEUED, "version": 1, "createdAt": now, "updatedAt": now}
@@ -31,7 +31,7 @@ async def accept(request: Request) -> Response:
 
 @app.post("/api/v1/influencegen/ai-image-callback")
 async def take(request: Request) -> Response:
-    """Parse EVT-AIG-003, answer with the receipt."""
+    """Parses EVT-AIG-003 and responds with the receipt."""
     event = callback_event.validate_json(await request.body())
     answer = CallbackReceipt(request_id=event.request_id, status=Status.FAILED, duplicate=False)
     return Response(answer.model_dump_json(by_alias=True), 202, media_type="application/json")

@@ -1,7 +1,7 @@
-"""A callback with an image, by hand: receive, decode, hash, prove the image whole, one binary insert, answer.
+"""A hand-written callback handler: receive, decode, hash, check the whole image, one binary insert, respond.
 
-Straight ASGI and psycopg. The proof is the bridge's own function, because it is what the specification asks for
-(REQ-AIGS-006) and nearly all of it runs in zlib, without the interpreter.
+It uses plain ASGI and psycopg. The check is the bridge's own function, because the specification requires it
+(REQ-AIGS-006) and nearly all of its time is spent in zlib, outside the interpreter.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _free: asyncio.Queue[psycopg.AsyncConnection] = asyncio.Queue()
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answer one call."""
+    """Responds to one call."""
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
         return
@@ -45,17 +45,21 @@ async def _take(receive: Any, read: Callable[[bytes], tuple[Any, bytes]]) -> Non
         message = await receive()
         pieces.append(message["body"])
         more = message.get("more_body", False)
-    async with _connection() as connection:  # no more in hand than there are connections
+    async with _connection() as connection:  # at most one image per connection in memory
         request_id, content = await asyncio.get_running_loop().run_in_executor(
-            _threads, _proven, read, b"".join(pieces)
+            _threads, _checked, read, b"".join(pieces)
         )
         await connection.execute(_INSERT, (request_id, content))
 
 
-def _proven(read: Callable[[bytes], tuple[Any, bytes]], body: bytes) -> tuple[str, bytes]:
+def _checked(read: Callable[[bytes], tuple[Any, bytes]], body: bytes) -> tuple[str, bytes]:
     event, content = read(body)
-    said = event["imageMetadata"]
-    check(content, ImageMetadata(said["format"], said["size"], said["width"], said["height"]), event["hashValue"])
+    metadata = event["imageMetadata"]
+    check(
+        content,
+        ImageMetadata(metadata["format"], metadata["size"], metadata["width"], metadata["height"]),
+        event["hashValue"],
+    )
     return event["requestId"], content
 
 
@@ -65,7 +69,7 @@ def _v1(body: bytes) -> tuple[Any, bytes]:
 
 
 def _v2(body: bytes) -> tuple[Any, bytes]:
-    """Two parts, as `pictures.completed_beside` writes them."""
+    """Parses the two parts that `pictures.completed_beside` writes."""
     border = b"\r\n" + body[: body.find(b"\r\n")]
     begin = body.find(END_OF_HEADERS) + len(END_OF_HEADERS)
     end = body.find(border, begin)

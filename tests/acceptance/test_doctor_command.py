@@ -28,7 +28,7 @@ async def test_nothing_wrong_is_a_0_though_there_is_a_warning(idle_stage: Stage,
         "✓ Odoo",
         "✓ callback URL",
         "! N8N key",
-        "→ Ask for one image",
+        "→ Request an image",
         "! settings",
     ):
         assert text in done.stdout

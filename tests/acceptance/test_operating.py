@@ -36,7 +36,7 @@ async def given_up(idle_stage: Stage) -> str:
 def test_nothing_to_do_is_said(idle_stage: Stage, tmp_path: Path) -> None:
     done = run("dead-letters", "list", environment=environment(idle_stage), cwd=tmp_path)
 
-    assert (done.returncode, done.stdout.strip()) == (0, "No dead letters: nothing needs a person.")
+    assert (done.returncode, done.stdout.strip()) == (0, "There are no dead letters.")
 
 
 def test_a_dead_letter_is_listed_shown_and_replayed(idle_stage: Stage, given_up: str, tmp_path: Path) -> None:
@@ -50,14 +50,14 @@ def test_a_dead_letter_is_listed_shown_and_replayed(idle_stage: Stage, given_up:
     story = run("requests", "show", given_up, environment=settings, cwd=tmp_path)
 
     assert all(text in shown.stdout for text in ("http_403", given_up, "dispatch #1 dead", "curl -X POST"))
-    assert told.stdout.strip() == f"Would put back 1 of 1: {name}"
-    assert done.stdout.strip() == f"{name} is put back; request {given_up} is queued."
+    assert told.stdout.strip() == f"Would replay 1 of 1: {name}"
+    assert done.stdout.strip() == f"{name} is replayed; request {given_up} is queued."
     assert (again.returncode, "No dead letter" in again.stderr) == (1, True)
     assert "replayed by cli:" in story.stdout.replace("\n", "")
     assert "Traceback" not in shown.stderr + done.stderr + again.stderr
 
 
-async def test_an_alert_that_belongs_to_no_request_is_put_back(
+async def test_an_alert_that_belongs_to_no_request_is_replayed(
     idle_stage: Stage, database: Database, tmp_path: Path
 ) -> None:
     await write(database, "INSERT INTO incidents (cause, times) VALUES ('n8n_down', 1)")
@@ -70,8 +70,8 @@ async def test_an_alert_that_belongs_to_no_request_is_put_back(
     told = run("dead-letters", "replay", "entry-1", "--dry-run", environment=settings, cwd=tmp_path)
     done = run("dead-letters", "replay", "entry-1", environment=settings, cwd=tmp_path)
 
-    assert told.stdout.strip() == "Would put back entry-1: alert."
-    assert (done.returncode, done.stdout.strip()) == (0, "entry-1 is put back.")
+    assert told.stdout.strip() == "Would replay entry-1: alert."
+    assert (done.returncode, done.stdout.strip()) == (0, "entry-1 is replayed.")
     assert await rows(database, "SELECT state FROM outbox ORDER BY id") == [("superseded",), ("pending",)]
 
 

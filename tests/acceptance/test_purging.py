@@ -53,7 +53,7 @@ async def test_a_dry_run_says_what_would_go_and_the_purge_what_went(
     assert untouched == (len(kinds), 0)
     assert rows(planned.stdout) == rows(done.stdout)
     assert rows(done.stdout)["requests"] == ["365 days", str(gone), "AIGEN_RETENTION__REQUESTS"]
-    assert ("would go" in planned.stdout, "Nothing was changed." in planned.stdout) == (True, True)
+    assert ("to delete" in planned.stdout, "Nothing was changed." in planned.stdout) == (True, True)
     assert (await read(database, REQUESTS), await read(database, RECORDS)) == (len(kinds) - gone, 1)
 
 

@@ -35,10 +35,10 @@ def test_the_story_of_a_request(idle_stage: Stage, refused_twice: str, tmp_path:
     lines = story.splitlines()
 
     assert f"Request {refused_twice}: completed, version 3" in story
-    assert [part for part in ("to N8N", "at N8N", "to Odoo", "Odoo         knew at") if part not in story] == []
+    assert [part for part in ("to N8N", "at N8N", "to Odoo", "Odoo         delivered at") if part not in story] == []
     assert any("dispatch #1 retry" in line and "503" in line and "http_503" in line for line in lines)
     assert any("dispatch #3 done" in line and "ms" in line for line in lines)
-    assert "next         Nothing: Odoo knows how it ended." in story
+    assert "next         Nothing: Odoo has the outcome." in story
     url = f"{idle_stage.settings.public_url}{REQUESTS}/{refused_twice}"
     assert f"curl -H \"X-API-Key: $OPS_KEY\" '{url}/timeline'" in lines
     assert f"curl -H \"X-API-Key: $OPS_KEY\" -o image.png '{url}/image'" in lines
@@ -66,10 +66,10 @@ async def test_what_comes_next_is_told_with_its_time(idle_stage: Stage) -> None:
         await idle_stage.until_delivered(refused)
         last = await following(refused)
 
-    assert (first["what"], first["at"] is not None) == ("Try 1 to dispatch.", True)
+    assert (first["what"], first["at"] is not None) == ("Attempt 1 to dispatch.", True)
     assert second["what"].startswith("N8N reports the result.")
     assert second["at"] > first["at"]
-    assert last["what"].startswith("Nothing by itself: dispatch was given up (http_403).")
+    assert last["what"].startswith("Nothing automatic: dispatch failed for good (http_403).")
     assert last["deadLetter"].startswith("entry-")
 
 

@@ -1,4 +1,4 @@
-"""Everything that runs: the bridge as processes, simulators, Prometheus, Alertmanager, a mail server, and people."""
+"""The test bed: the bridge's processes, simulators, Prometheus, Alertmanager, a mail server, and constant requests."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ BREAKER = {"failures": 5, "probe_every": "1s"}
 
 @dataclass
 class Ground:
-    """What the scenes play with."""
+    """The components that scenes use."""
 
     chain: Chain
     mailbox: Mailbox
@@ -42,11 +42,11 @@ class Ground:
     worker: "Worker"
 
     async def firing(self, alert: str) -> bool:
-        """Whether Prometheus says so now."""
+        """Whether the alert is firing in Prometheus."""
         return bool(await self.prometheus.value(f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'))
 
     async def tidy(self, action: str) -> None:
-        """What a person does about the dead letters: replay them, or discard those that can never be right."""
+        """Handles the dead letters as a person does: replays them, or discards those that cannot succeed."""
         headers = {"X-API-Key": KEYS["ops"]}
         if action == "replay":
             await self.bridge.post("/api/v1/ops/dead-letters/replay", json={"maxPerSecond": 100}, headers=headers)
@@ -58,7 +58,7 @@ class Ground:
 
 
 class Worker:
-    """The one worker: killed without warning, and started again at the same port for Prometheus."""
+    """The only worker. It can be killed and started again, with the same port for Prometheus."""
 
     def __init__(self, environment: dict[str, str], home: Path) -> None:
         self._environment = environment
@@ -81,7 +81,7 @@ class Worker:
 
 @asynccontextmanager
 async def ground(home: Path) -> AsyncIterator[Ground]:
-    """All of it, working well."""
+    """Runs everything without faults."""
     async with AsyncExitStack() as up:
         url = up.enter_context(postgres(home / "postgres"))
         await asyncio.to_thread(migrate, sqlalchemy_url(url))
@@ -101,7 +101,7 @@ async def ground(home: Path) -> AsyncIterator[Ground]:
             prometheus(home / "prometheus", jobs, rules=rendering.rules(), alertmanager=alarms)
         )
         bridge = await up.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{api}", timeout=30))
-        up.push_async_callback(_end, asyncio.create_task(_ask_all_the_time(bridge)))
+        up.push_async_callback(_end, asyncio.create_task(_request_continuously(bridge)))
         yield Ground(chain, kept, server, bridge, worker)
 
 
@@ -116,7 +116,7 @@ def _environment(chain: Chain, url: str, api: int, metrics: int) -> dict[str, st
     }
 
 
-async def _ask_all_the_time(bridge: httpx.AsyncClient) -> None:
+async def _request_continuously(bridge: httpx.AsyncClient) -> None:
     headers = {"X-API-Key": KEYS["odoo"]}
     while True:
         with contextlib.suppress(httpx.TransportError):

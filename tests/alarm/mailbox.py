@@ -1,4 +1,4 @@
-"""A real SMTP server that keeps what it gets."""
+"""A real SMTP server that stores the received mails."""
 
 import asyncio
 import email
@@ -14,7 +14,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail, as it was taken at `at` (monotonic seconds)."""
+    """One mail, received at `at` (monotonic seconds)."""
 
     at: float
     to: str
@@ -23,18 +23,18 @@ class Mail:
 
     @property
     def is_over(self) -> bool:
-        """It says that something ended."""
+        """Whether the mail reports a resolution."""
         return "resolved:" in self.subject
 
     @property
     def alerts(self) -> set[str]:
-        """What it is about."""
+        """The names of the alerts in the subject."""
         return set(re.findall(r"Aigen\w+", self.subject))
 
 
 @dataclass
 class Mailbox:
-    """Every mail for everybody."""
+    """All mails to all recipients."""
 
     mails: list[Mail] = field(default_factory=list)
 
@@ -46,13 +46,13 @@ class Mailbox:
         return "250 kept"
 
     def about(self, alert: str, to: str, *, over: bool, since: float) -> list[Mail]:
-        """The mails to somebody about an alert."""
+        """Returns the mails to a recipient about an alert."""
         return [m for m in self.mails if alert in m.alerts and m.to == to and m.is_over == over and m.at >= since]
 
 
 @asynccontextmanager
 async def mailbox() -> AsyncIterator[tuple[Mailbox, str]]:
-    """The mailbox and its server's address."""
+    """Runs the server. Yields the mailbox and the server's address."""
     kept = Mailbox()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: SMTP(kept, enable_SMTPUTF8=True, loop=loop), "127.0.0.1", 0)

@@ -1,8 +1,8 @@
-"""The files of `deploy/` with shorter times: the logic stays, nobody waits 20 minutes.
+"""The files of `deploy/` with shorter times and the same logic, because a test cannot wait 20 minutes.
 
-Rules: every `for` and every window (`[5m]`) is divided by `FASTER`. Thresholds stay, in seconds and in percent.
-Alertmanager: every wait is divided by `FASTER`, too, but what was a minute or more stays at `LEAST` or above, because
-gauges of the database are up to 5 seconds old in both worlds, and what inhibits a warning must arrive before it.
+Rules: every `for` and every window (`[5m]`) is divided by `FASTER`. Thresholds, in seconds and in percent, stay.
+Alertmanager: every wait is divided by `FASTER`, too, but one of a minute or more stays at `LEAST` or above. The gauges
+of the database are up to 5 seconds old with either timing, and an inhibiting alert must arrive before the warning.
 """
 
 import re
@@ -20,14 +20,14 @@ _DURATION = re.compile(r"(\d+)(ms|s|m|h)")
 
 
 def shorter(duration: str, *, least: float = 0.0) -> str:
-    """`5m` → `15s`; `least` seconds remain of a minute or more."""
+    """Divides a duration: `5m` → `15s`. One of a minute or more stays at `least` seconds or above."""
     seconds = sum(int(number) * _UNITS[unit] for number, unit in _DURATION.findall(duration))
     floor = least if seconds >= _UNITS["m"] else 0.0
     return f"{round(max(seconds / FASTER, floor) * 1000)}ms"
 
 
 def rules() -> str:
-    """`deploy/prometheus/rules.yml`, faster."""
+    """Returns `deploy/prometheus/rules.yml` with shorter times."""
     content = yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text())
     for rule in (rule for group in content["groups"] for rule in group["rules"]):
         rule["expr"] = re.sub(r"\[(\w+)\]", lambda window: f"[{shorter(window[1])}]", rule["expr"])
@@ -37,7 +37,7 @@ def rules() -> str:
 
 
 def alertmanager(mail_server: str) -> str:
-    """`deploy/alertmanager/alertmanager.yml`, faster, and with this mail server."""
+    """Returns `deploy/alertmanager/alertmanager.yml` with shorter times and this mail server."""
     content = yaml.safe_load((DEPLOY / "alertmanager/alertmanager.yml").read_text())
     content["global"]["smtp_smarthost"] = mail_server
     for part in (content["global"], content["route"], *content["route"]["routes"]):

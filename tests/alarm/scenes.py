@@ -1,4 +1,4 @@
-"""What goes wrong, which alert must say so, to whom, and how it is mended."""
+"""The scenes: each has a fault, the alert that must fire, its recipient, and the repair."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ L1, DEVELOPMENT, N8N = "operations-l1@example.com", "development-l2@example.com"
 
 @dataclass(frozen=True)
 class Scene:
-    """One fault. `within` seconds (of the shortened time, on a busy machine) the first mail must be there.
+    """One fault. The first mail must arrive `within` seconds (with the shorter times, on a busy machine).
 
-    `second` is told, too, because the fault lasts. Nobody is told of what `follows`.
+    `second` also receives a mail, because the fault lasts. `follows` are consequential alerts that must not be sent.
     """
 
     name: str

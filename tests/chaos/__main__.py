@@ -1,4 +1,4 @@
-"""`python -m chaos`: one run. Exit status 0 only if the ledger balances."""
+"""`python -m chaos`: performs one run. The exit status is 0 only if the ledger balances."""
 
 import asyncio
 import random
@@ -21,14 +21,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    requests: Annotated[int, typer.Option(help="How many requests are made.", min=1)] = 2000,
-    seconds: Annotated[float, typer.Option(help="About how long it takes.", min=15)] = 180,
-    seed: Annotated[int | None, typer.Option(help="Of the schedule; random when not given.")] = None,
-    processes: Annotated[int, typer.Option(help="API processes, and as many workers.", min=1, max=8)] = 2,
+    requests: Annotated[int, typer.Option(help="Number of requests.", min=1)] = 2000,
+    seconds: Annotated[float, typer.Option(help="Approximate duration.", min=15)] = 180,
+    seed: Annotated[int | None, typer.Option(help="Seed of the schedule; random by default.")] = None,
+    processes: Annotated[int, typer.Option(help="Number of API processes, and of workers.", min=1, max=8)] = 2,
     *,
-    keep: Annotated[bool, typer.Option(help="Keep logs and database even if all is well.")] = False,
+    keep: Annotated[bool, typer.Option(help="Keep logs and database even if the ledger balances.")] = False,
 ) -> None:
-    """Kill everything at random, and see that nothing accepted is lost and nothing happens twice."""
+    """Kills everything at random and checks that no accepted request is lost and nothing happens twice."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     seed = random.randrange(10**6) if seed is None else seed
     schedule = draw(seed, requests=requests, seconds=seconds, processes=processes)
@@ -45,9 +45,9 @@ def main(
     raise SystemExit(0 if balanced else 1)
 
 
-async def _stoppable(playing: Coroutine[Any, Any, bool]) -> bool:
-    """SIGTERM ends it as Ctrl-C does, and leaves no process behind."""
-    task = asyncio.ensure_future(playing)
+async def _stoppable(work: Coroutine[Any, Any, bool]) -> bool:
+    """Runs `work` so that SIGTERM cancels it as Ctrl-C does and leaves no process behind."""
+    task = asyncio.ensure_future(work)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task
 

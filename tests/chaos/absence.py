@@ -1,6 +1,7 @@
-"""N8N's restarts: killed without a trace, away for a while, and slow to start, as the real one is.
+"""Restarts of N8N: it is killed without warning, is away for a while, and starts slowly, as the real N8N does.
 
-Each phase lasts until a request has met it, if one does soon: a restart that nothing runs into proves nothing.
+Each phase lasts until a request has met it, or for `PATIENCE_SECONDS` more. A restart that no request meets proves
+nothing.
 """
 
 import asyncio
@@ -19,14 +20,15 @@ from chaos.schedule import Strike
 from chaos.supervisor import Place, Supervisor, n8n_arguments
 
 PATIENCE_SECONDS = 3.0
-"""For a request that meets a phase."""
-UNTIL_TOLD = 3600
-TRIED = "SELECT count(*) AS tries FROM attempts WHERE step = 'dispatch' AND started_at > '{since}'"
+"""Longest wait for a request that meets a phase."""
+UNTIL_CHANGED = 3600
+"""Seconds of a phase that ends by `_next_phase`, not by itself."""
+ATTEMPTED = "SELECT count(*) AS attempts FROM attempts WHERE step = 'dispatch' AND started_at > '{since}'"
 
 
 @dataclass
 class Absences:
-    """Restarts N8N; `times` holds when it was killed, and when its webhook was registered again."""
+    """Restarts N8N. `times` holds the times at which it was killed and at which its webhook was registered again."""
 
     ground: Ground
     supervisor: Supervisor
@@ -34,24 +36,24 @@ class Absences:
     times: list[tuple[datetime, datetime]] = field(default_factory=list)
 
     async def restart(self, strike: Strike, place: Place) -> None:
-        """Kill it, and let it go through its start."""
+        """Kills N8N and takes it through the phases of its startup."""
         killed_at = datetime.now(UTC)
         await self.supervisor.kill(place)
-        await _lasts(strike.seconds, lambda: self._was_tried(killed_at))
-        place.arguments = n8n_arguments(self.ground, strike.style, starting=UNTIL_TOLD)
+        await _lasts(strike.seconds, lambda: self._was_attempted(killed_at))
+        place.arguments = n8n_arguments(self.ground, strike.style, starting=UNTIL_CHANGED)
         await self.supervisor.start(place)
         async with httpx.AsyncClient(base_url=url(self.ground.n8n), trust_env=False, verify=False) as n8n:
             await _lasts(strike.starting, lambda: _has_answered(n8n, httpx.codes.OK))
-            await _go_on(n8n, no_webhook_seconds=UNTIL_TOLD)
+            await _next_phase(n8n, no_webhook_seconds=UNTIL_CHANGED)
             await _lasts(strike.no_webhook, lambda: _has_answered(n8n, httpx.codes.NOT_FOUND))
-            await _go_on(n8n, no_webhook_seconds=0)
+            await _next_phase(n8n, no_webhook_seconds=0)
         place.arguments = n8n_arguments(self.ground, strike.style)
         self.times.append((killed_at, datetime.now(UTC)))
 
-    async def _was_tried(self, since: datetime) -> bool:
+    async def _was_attempted(self, since: datetime) -> bool:
         with contextlib.suppress(psycopg.Error):
-            (row,) = await asyncio.to_thread(self.database.read, TRIED.format(since=since.isoformat()))
-            return bool(row["tries"])
+            (row,) = await asyncio.to_thread(self.database.read, ATTEMPTED.format(since=since.isoformat()))
+            return bool(row["attempts"])
         return False
 
 
@@ -68,6 +70,6 @@ async def _has_answered(n8n: httpx.AsyncClient, status: int) -> bool:
     return any(call["route"] == "webhook" and call["status"] == status for call in calls)
 
 
-async def _go_on(n8n: httpx.AsyncClient, **times: Any) -> None:
-    """To the next phase of its start, in which nothing runs that could be killed."""
+async def _next_phase(n8n: httpx.AsyncClient, **times: Any) -> None:
+    """Begins the next phase of the startup. No execution is running that the restart could kill."""
     (await n8n.post("/_sim/restart", json={"starting_seconds": 0, **times})).raise_for_status()

@@ -1,4 +1,4 @@
-"""The client side: asks as Odoo's addon does, with the same requestId and content until it is answered."""
+"""The client: makes requests as Odoo's addon does, and repeats the same requestId and content until it is answered."""
 
 import asyncio
 from collections import Counter
@@ -12,26 +12,26 @@ from chaos.promises import Promises
 from chaos.schedule import Order
 
 SECONDS = 3.0
-"""For one try."""
+"""Timeout of one attempt."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
 IN_HAND = 50
-"""Questions that are being asked again and again at once: what waits for a slow machine must not make it slower."""
-WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Maximum number of concurrent calls, with their repetitions. More would slow down a slow machine further."""
+RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class RefusedError(Exception):
-    """The API refuses something that it must not refuse."""
+    """The API refused a call that it must not refuse."""
 
 
 class Addon:
-    """Asks over all API processes in turn and remembers what it was promised."""
+    """Calls all API processes in turn and records their promises."""
 
     def __init__(self, apis: Sequence[httpx.AsyncClient], promises: Promises) -> None:
         self.accepted: set[str] = set()
         self.cancelled: set[str] = set()
-        """Those whose cancellation was answered with 200."""
+        """Requests whose cancellation was answered with 200."""
         self.refused: list[str] = []
-        """Answers that must not be: 409 for the same content, any other refusal, a repeat taken as new."""
+        """Wrong responses: 409 for the same content, any other refusal, a repeat accepted as new."""
         self.answers: Counter[str] = Counter()
         self._apis = apis
         self._promises = promises
@@ -39,7 +39,7 @@ class Addon:
         self._in_hand = asyncio.Semaphore(IN_HAND)
 
     async def carry_out(self, order: Order) -> None:
-        """Ask until it is accepted; ask again and cancel, if that is in the order."""
+        """Repeats the request until it is accepted, then repeats and cancels it if the order includes that."""
         try:
             first = await self._insist(REQUESTS, order, {200, 202})
             self.accepted.add(order.request_id)
@@ -77,7 +77,7 @@ class Addon:
             answer = await self._try(path, order)
             if answer is not None and answer.status_code in good:
                 return answer
-            if answer is not None and answer.status_code not in WORTH_ANOTHER_TRY:
+            if answer is not None and answer.status_code not in RETRYABLE:
                 raise RefusedError(f"{path} answered {answer.status_code} {answer.text[:200]}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -1,51 +1,55 @@
-"""What the answers to N8N's callbacks promised, and whether it was kept."""
+"""Checks whether the API kept the promises in its responses to N8N's callbacks."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chaos.door import Answered
+from chaos.load_balancer import Answered
 
 Row = Mapping[str, Any]
 CONTRADICTION, UNAVAILABLE = 409, frozenset({None, 502, 503, 504})
 
 
 def broken_promises(answers: tuple[Answered, ...], requests: Mapping[str, Row]) -> Iterator[str]:
-    """Callbacks that were answered with 2xx and have no effect."""
-    for said in answers:
-        row = requests.get(said.request_id)
-        if said.taken and (row is None or not _kept(said, row)):
-            yield f"{said.request_id}: {said.says} {said.content} was taken, the request is {_words(row)}"
+    """Yields the callbacks that were answered with 2xx and had no effect."""
+    for callback in answers:
+        row = requests.get(callback.request_id)
+        if callback.taken and (row is None or not _kept(callback, row)):
+            yield f"{callback.request_id}: {callback.says} {callback.content} was taken, the request is {_words(row)}"
 
 
 def wrong_refusals(answers: tuple[Answered, ...], requests: Mapping[str, Row]) -> Iterator[str]:
-    """Callbacks that were refused although nothing was wrong with them."""
-    for said in answers:
-        if said.taken or said.status in UNAVAILABLE:
+    """Yields the callbacks that were refused although they were correct."""
+    for callback in answers:
+        if callback.taken or callback.status in UNAVAILABLE:
             continue
-        row = requests.get(said.request_id)
-        if said.status != CONTRADICTION or row is None or _agrees(said, row):
-            code = said.answer.get("code")
-            yield f"{said.request_id}: {said.says} was refused with {said.status} {code}; it is {_words(row)}"
+        row = requests.get(callback.request_id)
+        if callback.status != CONTRADICTION or row is None or _agrees(callback, row):
+            refusal = f"{callback.status} {callback.answer.get('code')}"
+            yield f"{callback.request_id}: {callback.says} was refused with {refusal}; it is {_words(row)}"
 
 
-def _kept(said: Answered, row: Row) -> bool:
-    """An image that was taken is never thrown away; a failure yields to nothing but an image after ours."""
+def _kept(callback: Answered, row: Row) -> bool:
+    """Whether an accepted callback had its effect.
+
+    An accepted image is never discarded. A reported failure stays, unless it followed a failure by the bridge and an
+    image arrives later.
+    """
     if row["status"] == "cancelled":
-        return said.says != "image" or row["said"] == said.content
-    if said.says == "image":
-        return row["status"] == "completed" and row["said"] == said.content
-    if said.says == "url":  # it may be gone before it was fetched
+        return callback.says != "image" or row["declared"] == callback.content
+    if callback.says == "image":
+        return row["status"] == "completed" and row["declared"] == callback.content
+    if callback.says == "url":  # it may expire before it is fetched
         return row["status"] in {"completed", "received"} or row["failed_by"] == "bridge"
-    if said.duplicate:  # it found a failure of ours or N8N's, or a cancelled request
+    if callback.duplicate:  # the request had already failed, by the bridge or by N8N, or was cancelled
         return row["status"] in {"completed", "failed"}
-    return row["failed_by"] == "n8n" and row["error_code"] == said.content
+    return row["failed_by"] == "n8n" and row["error_code"] == callback.content
 
 
-def _agrees(said: Answered, row: Row) -> bool:
-    """Whether the callback says what the request is."""
-    if said.says == "failed":
-        return row["failed_by"] == "n8n" and row["error_code"] == said.content
-    return row["status"] == "completed" and row["said"] == said.content
+def _agrees(callback: Answered, row: Row) -> bool:
+    """Whether the callback agrees with the request's state."""
+    if callback.says == "failed":
+        return row["failed_by"] == "n8n" and row["error_code"] == callback.content
+    return row["status"] == "completed" and row["declared"] == callback.content
 
 
 def _words(row: Row | None) -> str:

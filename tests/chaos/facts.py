@@ -1,4 +1,4 @@
-"""What everybody knows at the end: the addon, the bridge, PostgreSQL, Odoo, N8N."""
+"""The final state of the addon, the bridge, PostgreSQL, Odoo and N8N."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from chaos.door import Answered
 from chaos.ground import DEAD_LETTERS, KEYS
+from chaos.load_balancer import Answered
 from chaos.postgres import Postgres
 
 Row = dict[str, Any]
@@ -22,11 +22,11 @@ Row = dict[str, Any]
 QUERIES = {
     "requests": """
         SELECT request_id::text, status, version, failed_by, error_code, delivered_at IS NOT NULL AS delivered,
-            r.image ->> 'sha256' AS said, encode(sha256(i.content), 'hex') AS stored
+            r.image ->> 'sha256' AS declared, encode(sha256(i.content), 'hex') AS stored
         FROM requests AS r LEFT JOIN images AS i USING (request_id)""",
     "changes": "SELECT request_id::text, version, status FROM request_changes ORDER BY request_id, version",
     "entries": "SELECT id, request_id::text, step, state, attempts, error_code FROM outbox ORDER BY id",
-    "tries": """
+    "attempts": """
         SELECT entry_id, step, request_id::text, round, number, outcome, finished_at, finished_at - started_at AS took
         FROM (SELECT *, count(*) FILTER (WHERE outcome = 'held') OVER (PARTITION BY entry_id ORDER BY id) AS round
             FROM attempts) AS numbered
@@ -35,7 +35,7 @@ QUERIES = {
 }
 UNAIDED = """
     SELECT r.request_id::text, r.error_code, entry.error_code AS cause, entry.created_at AS began_at, entry.finished_at,
-        last_try.started_at AS tried_at, EXISTS (
+        latest.started_at AS attempted_at, EXISTS (
             SELECT FROM quarantine AS q
             WHERE q.request_id = r.request_id AND q.state = 'open' AND q.error_code = 'n8n_undelivered'
         ) AS handed_over
@@ -43,13 +43,13 @@ UNAIDED = """
     LEFT JOIN LATERAL (
         SELECT * FROM outbox WHERE request_id = r.request_id AND step = 'dispatch' ORDER BY id DESC LIMIT 1
     ) AS entry ON true
-    LEFT JOIN LATERAL (SELECT * FROM attempts WHERE entry_id = entry.id ORDER BY id DESC LIMIT 1) AS last_try ON true
+    LEFT JOIN LATERAL (SELECT * FROM attempts WHERE entry_id = entry.id ORDER BY id DESC LIMIT 1) AS latest ON true
     WHERE r.failed_by = 'bridge' AND r.error_code NOT IN ('image_fetch_failed', 'image_rejected')
 """
-"""The requests that the bridge gave up before it had a result, with the last entry for N8N and its last try."""
+"""Requests that the bridge gave up without a result, with the last dispatch entry and its last attempt."""
 ALERTED = "SELECT DISTINCT request_id::text FROM occurrences"
 BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "purge.bug", "api.bug", "request.was_forgotten")
-"""What the bridge logs when something happens that nobody expected."""
+"""Log events that report unexpected errors."""
 
 
 EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Timeout)\b")
@@ -57,43 +57,43 @@ EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Timeout)\b")
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that the ledger compares. Requests are named by their ids."""
+    """Everything that the ledger compares. Requests are identified by their ids."""
 
     ordered: frozenset[str] = frozenset()
     accepted: frozenset[str] = frozenset()
-    """Those for which the addon has a 202 or 200."""
+    """Requests for which the addon received 202 or 200."""
     cancelled: frozenset[str] = frozenset()
-    """Those whose cancellation was answered with 200."""
+    """Requests whose cancellation was answered with 200."""
     refused: tuple[str, ...] = ()
     callbacks: tuple[Answered, ...] = ()
     requests: dict[str, Row] = field(default_factory=dict)
     changes: dict[str, list[Row]] = field(default_factory=dict)
-    """By request, in the order of their versions."""
+    """By request, in order of version."""
     entries: list[Row] = field(default_factory=list)
-    tries: list[Row] = field(default_factory=list)
+    attempts: list[Row] = field(default_factory=list)
     quarantine: list[Row] = field(default_factory=list)
     effects: dict[str, list[Row]] = field(default_factory=dict)
-    """What Odoo applied, by request, in the order in which it did."""
+    """The effects in Odoo by request, in the order in which they were applied."""
     torn_images: frozenset[str] = frozenset()
-    """SHA-256 of Odoo's images whose bytes are not what their name says."""
+    """SHA-256 of images in Odoo whose bytes do not match it."""
     dead_letters: frozenset[str] = frozenset()
-    """As the API lists them: `entry-7`, `callback-7`."""
+    """Ids from the API's list: `entry-7`, `callback-7`."""
     replayed: frozenset[str] = frozenset()
-    """Dead letters that a person put back in the end."""
+    """Dead letters that a person replayed at the end."""
     alerted: frozenset[str | None] | None = None
-    """Requests about which people were told; None when this version of the bridge tells nobody."""
+    """Requests with an alert; None when this version of the bridge sends no alerts."""
     lost: frozenset[str] = frozenset()
-    """Those whose executions in N8N ended without a word, on purpose."""
+    """Requests whose executions in N8N ended without a report, on purpose."""
     away: tuple[tuple[datetime, datetime], ...] = ()
-    """When N8N was killed, and when its webhook was registered again."""
+    """The times at which N8N was killed and at which its webhook was registered again."""
     unaided: list[Row] = field(default_factory=list)
-    """The requests that the bridge had given up when everything had ended and no person had helped yet."""
+    """The requests that the bridge had given up when everything had ended, before a person intervened."""
     fallen: tuple[str, ...] = ()
     bugs: tuple[str, ...] = ()
 
 
 def stored(database: Postgres) -> dict[str, Any]:
-    """What PostgreSQL knows."""
+    """Returns the facts from PostgreSQL."""
     found: dict[str, Any] = {name: database.read(query) for name, query in QUERIES.items()}
     found["requests"] = {row["request_id"]: row for row in found["requests"]}
     found["changes"] = _by(found["changes"], "request_id")
@@ -103,12 +103,12 @@ def stored(database: Postgres) -> dict[str, Any]:
 
 
 def unaided(database: Postgres) -> list[Row]:
-    """What the bridge has given up so far."""
+    """Returns the requests that the bridge has given up so far."""
     return database.read(UNAIDED)
 
 
 def applied(folder: Path) -> dict[str, Any]:
-    """What Odoo knows, from the file that it waits for before it answers."""
+    """Returns the facts from Odoo, read from the file that it syncs before it responds."""
     path = folder / "effects.jsonl"
     lines = path.read_bytes().rpartition(b"\n")[0].splitlines() if path.exists() else []
     effects = [entry for line in lines if (entry := json.loads(line))["version"]]
@@ -118,7 +118,7 @@ def applied(folder: Path) -> dict[str, Any]:
 
 
 def bugs(logs: Iterable[Path]) -> tuple[str, ...]:
-    """Where something happened that nobody expected: file, event, and the exception's last line."""
+    """Returns the unexpected errors in the logs: file, event, and the exceptions' last lines."""
     lines = chain.from_iterable(((log.name, line) for line in log.open(errors="replace")) for log in logs)
     found = Counter(_bug(name, line) for name, line in lines if any(f'"{bug}"' in line for bug in BUGS))
     return tuple(f"{bug} ({number} x)" if number > 1 else bug for bug, number in found.items())
@@ -126,15 +126,15 @@ def bugs(logs: Iterable[Path]) -> tuple[str, ...]:
 
 def _bug(name: str, line: str) -> str:
     try:
-        told = json.loads(line)
+        event = json.loads(line)
     except ValueError:
         return f"{name}: {line[:300]}"
-    raised = [line for line in str(told.get("exception", "")).splitlines() if EXCEPTION.match(line)]
-    return f"{name}: {told['event']} {' < '.join(reversed(raised))[:400]}"
+    raised = [line for line in str(event.get("exception", "")).splitlines() if EXCEPTION.match(line)]
+    return f"{name}: {event['event']} {' < '.join(reversed(raised))[:400]}"
 
 
 async def dead_letters(api: httpx.AsyncClient) -> list[Row]:
-    """What the API says needs a person."""
+    """Returns the API's list of dead letters."""
     found: list[Row] = []
     query: dict[str, Any] = {"limit": 200}
     while True:
@@ -147,10 +147,10 @@ async def dead_letters(api: httpx.AsyncClient) -> list[Row]:
 
 
 async def replay(api: httpx.AsyncClient) -> dict[str, int]:
-    """Put every dead letter back, as a person does; the status that each was answered."""
+    """Replays every dead letter, as a person does. Returns the HTTP status for each."""
     answers: dict[str, int] = {}
     for letter in await dead_letters(api):
-        if letter["kind"] != "callback":  # those contradict what is known, and would again
+        if letter["kind"] != "callback":  # those contradict the stored result, and would contradict it again
             path = f"{DEAD_LETTERS}/{letter['id']}/replay"
             answer = await api.post(path, headers={"X-API-Key": KEYS["ops"]}, timeout=10)
             answers[letter["id"]] = answer.status_code

@@ -1,4 +1,4 @@
-"""Where everything listens, and how the bridge is set up: short times, so that a run fits into minutes."""
+"""The addresses of all processes, and the settings of the bridge. Its times are short, to fit a run into minutes."""
 
 import json
 import os
@@ -18,20 +18,20 @@ COMPILED_ONCE = {
     "PYTHONDONTWRITEBYTECODE": "",
     "PYTHONPYCACHEPREFIX": str(Path(__file__).parents[2] / ".aigen" / "bytecode"),
 }
-"""Processes are started so often here that compiling everything each time would be most of the work."""
+"""Bytecode cache. Processes are started so often that compiling each time would be most of the work."""
 PORTS = range(20_000, 32_000)
-"""Below those that outgoing connections take: a killed process must find its port free when it comes back."""
+"""Below the range of outgoing connections: a killed process must find its port free when it restarts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Addresses, and the folder of the run."""
+    """The ports, and the folder of the run."""
 
     home: Path
     apis: tuple[int, ...]
     n8n: int
     odoo: int
-    door: int
+    load_balancer: int
     link: int
 
     @property
@@ -41,16 +41,16 @@ class Ground:
 
 
 def survey(home: Path, *, apis: int) -> Ground:
-    """Find free ports."""
+    """Finds free ports."""
     ports = _free_ports(apis + 4)
-    return Ground(home, tuple(ports[4:]), n8n=ports[0], odoo=ports[1], door=ports[2], link=ports[3])
+    return Ground(home, tuple(ports[4:]), n8n=ports[0], odoo=ports[1], load_balancer=ports[2], link=ports[3])
 
 
 def _free_ports(count: int) -> list[int]:
     found: list[int] = []
     for port in Random().sample(PORTS, len(PORTS)):
-        with socket.socket() as door:
-            if door.connect_ex(("127.0.0.1", port)) != 0:
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) != 0:
                 found.append(port)
         if len(found) == count:
             return found
@@ -58,22 +58,22 @@ def _free_ports(count: int) -> list[int]:
 
 
 def url(port: int) -> str:
-    """Of something on this machine."""
+    """Returns the base URL of a port on this machine."""
     return f"http://127.0.0.1:{port}"
 
 
 BREAKER = {"probe_every": "1s", "hold": "60s"}
-"""What is held for longer becomes a dead letter, which a person puts back; the run waits for both. N8N is back
-long before `hold` is over."""
+"""An entry that is held for longer than `hold` becomes a dead letter, which a person replays; the run waits for both.
+N8N is back long before `hold` has passed."""
 
 
 DEADLINE = "60s"
-"""Longer than N8N is ever away, and than the sweep waits for an execution to begin (30 s): neither N8N's reports at its
-next start nor the sweep may come too late, as with the usual 10 minutes."""
+"""Longer than N8N is ever away, and longer than the sweep waits for an execution to begin (30 s). As with the usual 10
+minutes, neither N8N's reports at its next start nor the sweep may be too late."""
 
 
 def environment(ground: Ground) -> dict[str, str]:
-    """The environment of every process: ours without settings of the bridge, and those of the run."""
+    """Returns the environment of every process: this process's own, with the run's settings of the bridge."""
     clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("AIGEN_")}
     clients = {
         "odoo": {"keys": [KEYS["odoo"]], "scopes": ["requests"]},
@@ -105,7 +105,7 @@ def environment(ground: Ground) -> dict[str, str]:
         | {
             "AIGEN_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{ground.link}/postgres?sslmode=disable",
             "AIGEN_DATABASE__TIMEOUT": f"{DATABASE_TIMEOUT:g}s",
-            "AIGEN_PUBLIC_URL": url(ground.door),
+            "AIGEN_PUBLIC_URL": url(ground.load_balancer),
             "AIGEN_SECRETS_DIR": str(ground.home / "none"),
             **{f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()},
         }

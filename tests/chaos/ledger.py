@@ -1,4 +1,4 @@
-"""Compares the facts. Every account must show nothing; what it shows is what went wrong."""
+"""Compares the facts. Every account must be empty; its lines describe what went wrong."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -16,11 +16,11 @@ LEGAL = {
     "received": {"completed", "failed", "cancelled"},
     "failed": {"queued", "received", "completed"},
 }
-"""The moves of the specification, written down a second time on purpose."""
+"""The legal transitions of the specification, independent of the code on purpose."""
 NOT_N8N = frozenset({"http_404", "unexpected_answer", "http_502", "http_503", "http_504"})
-"""Answers that do not come from N8N's workflow: they say that N8N is away, and are no reason to give a request up."""
+"""Errors of responses that are not from N8N's workflow. They mean that N8N is away and never justify giving up."""
 BACK = timedelta(seconds=5)
-"""A destination that is back for that long has been probed: that happens every second."""
+"""A destination that has been back for this long has been probed, because probes run every second."""
 
 Account = Callable[[Facts], Iterator[str]]
 
@@ -35,7 +35,7 @@ def _lost(facts: Facts) -> Iterator[str]:
 
 
 def _from_nowhere(facts: Facts) -> Iterator[str]:
-    yield from (f"{name}: nobody asked for it" for name in facts.requests.keys() - facts.ordered)
+    yield from (f"{name}: was never requested" for name in facts.requests.keys() - facts.ordered)
 
 
 def _not_ended(facts: Facts) -> Iterator[str]:
@@ -45,18 +45,18 @@ def _not_ended(facts: Facts) -> Iterator[str]:
 
 
 def _not_arrived(facts: Facts) -> Iterator[str]:
-    """Requests that N8N's absence has ended. Those that the weather has ended are in order."""
+    """Yields requests that failed because N8N was away. Failures that the injected faults explain are in order."""
     for row in facts.unaided:
         if not _is_excused(row, facts):
             yield f"{row['request_id']}: {row['error_code']}, its dispatch: {row['cause'] or 'acknowledged'}"
 
 
 def _is_excused(row: Row, facts: Facts) -> bool:
-    if row["error_code"] == "timed_out":  # N8N lost it on purpose, or has handed its result to operations
+    if row["error_code"] == "timed_out":  # N8N lost it on purpose, or has reported its result to operations
         return row["request_id"] in facts.lost or row["handed_over"]
     if row["cause"] == "destination_out":
         return not _was_back(row["began_at"], row["finished_at"], facts)
-    return row["cause"] not in NOT_N8N and not _is_away(row["tried_at"], facts)
+    return row["cause"] not in NOT_N8N and not _is_away(row["attempted_at"], facts)
 
 
 def _was_back(since: datetime, until: datetime, facts: Facts) -> bool:
@@ -71,10 +71,10 @@ def _is_away(at: datetime, facts: Facts) -> bool:
     return any(begin <= at <= end for begin, end in facts.away)
 
 
-def tries_in_vain(facts: Facts) -> int:
-    """How many tries at N8N fell into a time when it was away."""
-    begun = (row["finished_at"] - row["took"] for row in facts.tries if row["step"] == "dispatch")
-    return sum(_is_away(at, facts) for at in begun)
+def missed_attempts(facts: Facts) -> int:
+    """Returns the number of dispatch attempts that began while N8N was away."""
+    started = (row["finished_at"] - row["took"] for row in facts.attempts if row["step"] == "dispatch")
+    return sum(_is_away(at, facts) for at in started)
 
 
 def _cancelled_in_vain(facts: Facts) -> Iterator[str]:
@@ -111,23 +111,24 @@ def _backwards(facts: Facts) -> Iterator[str]:
 
 
 def _unfounded(facts: Facts) -> Iterator[str]:
-    """What Odoo was told and the bridge never was: one effect for each ending, and no other."""
+    """Yields effects in Odoo for states that the request never had."""
     for name, effects in facts.effects.items():
         true = {(change["version"], change["status"]) for change in facts.changes.get(name, [])}
-        told = [(effect["version"], effect["status"]) for effect in effects]
-        yield from (f"{name}: Odoo was told {news}, it was never so" for news in told if news not in true)
+        applied = [(effect["version"], effect["status"]) for effect in effects]
+        yield from (f"{name}: Odoo applied {news}, which it never was" for news in applied if news not in true)
 
 
 def _hashes(facts: Facts) -> Iterator[str]:
-    reported = {said.request_id: said.content for said in facts.callbacks if said.says != "failed"}
+    reported = {each.request_id: each.content for each in facts.callbacks if each.says != "failed"}
     for name, row in facts.requests.items():
         if row["status"] != "completed":
             continue
         image = facts.effects.get(name, [{}])[-1].get("image") or {"sha256": None}
-        odoo = image["sha256"] if name in facts.effects and not _dead_letter(facts, name) else row["said"]
-        seen = {row["said"], row["stored"], odoo, reported.get(name)}
+        odoo = image["sha256"] if name in facts.effects and not _dead_letter(facts, name) else row["declared"]
+        seen = {row["declared"], row["stored"], odoo, reported.get(name)}
         if len(seen) > 1 or odoo in facts.torn_images:
-            yield f"{name}: bridge says {row['said']}, has {row['stored']}, Odoo {odoo}, N8N {reported.get(name)}"
+            bridge = f"bridge declares {row['declared']}, has {row['stored']}"
+            yield f"{name}: {bridge}, Odoo {odoo}, N8N {reported.get(name)}"
 
 
 def _live_entries(facts: Facts) -> Iterator[str]:
@@ -155,8 +156,8 @@ def _illegal_moves(facts: Facts) -> Iterator[str]:
                 yield f"{name}: moved from {before} to {after}"
 
 
-def _owed(facts: Facts) -> Iterator[str]:
-    """What has ended owes Odoo an entry, and `delivered` says that it was fulfilled."""
+def _not_delivered(facts: Facts) -> Iterator[str]:
+    """Yields ended requests whose last delivery is missing, unfinished, or inconsistent with `delivered`."""
     last = {row["request_id"]: row for row in facts.entries if row["step"] == "deliver"}
     for name, row in _ended(facts):
         entry = last.get(name)
@@ -167,15 +168,18 @@ def _owed(facts: Facts) -> Iterator[str]:
 
 
 def _settled_twice(facts: Facts) -> Iterator[str]:
-    """A try has one end. Two that took the same time are one that was written again after a broken commit."""
+    """Yields attempts with several outcomes.
+
+    Two with the same duration are one that was written again after a broken commit.
+    """
     ends: dict[str, set[Any]] = defaultdict(set)
-    for row in facts.tries:
-        ends[_try(row)].add((row["outcome"], row["took"]))
+    for row in facts.attempts:
+        ends[_attempt(row)].add((row["outcome"], row["took"]))
     yield from (f"{name}: {len(ways)} different ends" for name, ways in ends.items() if len(ways) > 1)
 
 
 def _written_twice(facts: Facts) -> Iterator[str]:
-    counts = Counter((_try(row), row["outcome"], row["took"]) for row in facts.tries)
+    counts = Counter((_attempt(row), row["outcome"], row["took"]) for row in facts.attempts)
     yield from (f"{name}: {number} times {outcome}" for (name, outcome, _), number in counts.items() if number > 1)
 
 
@@ -185,17 +189,17 @@ def _unlisted(facts: Facts) -> Iterator[str]:
     yield from (words for name, words in (dead | kept).items() if name not in facts.dead_letters)
 
 
-def _untold(facts: Facts) -> Iterator[str]:
-    """No dead letter without its alert, whether it was put back later or not."""
+def _unalerted(facts: Facts) -> Iterator[str]:
+    """Yields dead letters without an alert, including replayed ones."""
     if facts.alerted is None:
         return
     for row in facts.entries:
         dead = row["state"] == "dead" or f"entry-{row['id']}" in facts.replayed
         if dead and row["request_id"] not in facts.alerted:
-            yield f"{_entry(row)} died, and nobody was told"
+            yield f"{_entry(row)} died without an alert"
     for row in facts.quarantine:
         if row["request_id"] not in facts.alerted:
-            yield f"{row['request_id']}: its callback {row['id']} is in quarantine, and nobody was told"
+            yield f"{row['request_id']}: its callback {row['id']} is in quarantine without an alert"
 
 
 UNALERTED = "dead letters without an alert"
@@ -218,18 +222,18 @@ ACCOUNTS: dict[str, Account] = {
     "two live entries for one step": _two_live,
     "gaps in the versions": _gaps,
     "illegal moves": _illegal_moves,
-    "ended, delivery not accounted for": _owed,
-    "tries settled twice": _settled_twice,
-    "tries recorded twice": _written_twice,
+    "ended, delivery not accounted for": _not_delivered,
+    "attempts settled twice": _settled_twice,
+    "attempts recorded twice": _written_twice,
     "dead letters not listed": _unlisted,
-    UNALERTED: _untold,
+    UNALERTED: _unalerted,
     "processes that fell over": lambda facts: iter(facts.fallen),
     "bugs in the logs": lambda facts: iter(facts.bugs),
 }
 
 
 def turnover(facts: Facts) -> dict[str, int]:
-    """What was done: the first three are the same number when the ledger balances."""
+    """Returns the totals. The first three are equal when the ledger balances."""
     ended = [row for _, row in _ended(facts)]
     return {
         "accepted": len(facts.accepted),
@@ -240,7 +244,7 @@ def turnover(facts: Facts) -> dict[str, int]:
 
 
 def compare(facts: Facts) -> dict[str, list[str]]:
-    """Every account with what is wrong in it; all empty when the ledger balances."""
+    """Returns the lines of every account; all are empty when the ledger balances."""
     return {name: list(account(facts)) for name, account in ACCOUNTS.items()}
 
 
@@ -249,15 +253,16 @@ def _ended(facts: Facts) -> Iterator[tuple[str, Row]]:
 
 
 def _dead_letter(facts: Facts, name: str) -> bool:
-    """Whether people are told that Odoo does not know how this request ended."""
+    """Whether a dead letter reports that this request's result was not delivered to Odoo."""
     dead = (r for r in facts.entries if r["request_id"] == name and r["step"] == "deliver" and r["state"] == "dead")
     return any(f"entry-{row['id']}" in facts.dead_letters for row in dead)
 
 
-def _try(row: Row) -> str:
-    """An entry that was held has all its tries again, with the same numbers: a new round of them."""
-    return f"{row['request_id']}: entry {row['entry_id']} ({row['step']}), try {row['number']} of round {row['round']}"
+def _attempt(row: Row) -> str:
+    """Identifies an attempt. A held entry has all its attempts again, with the same numbers, in a new round."""
+    entry = f"entry {row['entry_id']} ({row['step']})"
+    return f"{row['request_id']}: {entry}, attempt {row['number']} of round {row['round']}"
 
 
 def _entry(row: Row) -> str:
-    return f"{row['request_id']}: entry {row['id']} ({row['step']}, {row['attempts']} tries)"
+    return f"{row['request_id']}: entry {row['id']} ({row['step']}, {row['attempts']} attempts)"

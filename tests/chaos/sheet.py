@@ -1,4 +1,4 @@
-"""Prints a run: what went on, the ledger, and the story of every request that does not balance."""
+"""Prints a run: a summary, the ledger, and the story of requests that do not balance."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -9,29 +9,29 @@ from rich.console import Console
 from rich.table import Table
 
 from chaos.facts import Facts
-from chaos.ledger import UNALERTED, tries_in_vain, turnover
+from chaos.ledger import UNALERTED, missed_attempts, turnover
 from chaos.story import concerned, story
 
 LINES, STORIES = 5, 3
-"""What is printed of an account, and of all requests that do not balance; the file has the rest."""
+"""Number of printed lines per account, and of printed stories. The file has all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a run tells besides its facts."""
+    """Figures of a run in addition to its facts."""
 
     seconds: float
     load_seconds: float
     strikes: Counter[str]
     faults: Counter[str]
     asked: Counter[str]
-    """Answers and errors that the addon saw."""
+    """Responses and errors that the addon received."""
     replayed: Counter[str]
 
 
 def show(facts: Facts, report: Report, accounts: Mapping[str, list[str]], console: Console, everything: Path) -> bool:
-    """Print the run; whether the ledger balances. What is too long to print goes to the file `everything`."""
-    console.print(_what_went_on(facts, report))
+    """Prints the run. Writes all complaints to the file `everything`. Returns whether the ledger balances."""
+    console.print(_summary(facts, report))
     console.print(_ledger(facts, accounts))
     wrong = {name: lines for name, lines in accounts.items() if lines}
     if not wrong:
@@ -54,24 +54,24 @@ def _complaints(
         yield from story(request_id, facts)
 
 
-def _what_went_on(facts: Facts, report: Report) -> Table:
+def _summary(facts: Facts, report: Report) -> Table:
     table = Table(title="What went on", title_justify="left", show_header=False)
     effects = Counter(effect["status"] for known in facts.effects.values() for effect in known)
     entries = Counter(f"{row['step']} {row['state']}" for row in facts.entries)
     rows = {
         "endings": _counted(Counter(_ending(row) for row in facts.requests.values())),
         "effects in Odoo": f"{_counted(effects)}; of {len(facts.effects)} requests",
-        "callbacks answered": _counted(Counter(str(said.status or said.broke) for said in facts.callbacks)),
+        "callbacks answered": _counted(Counter(str(each.status or each.broke) for each in facts.callbacks)),
         "outbox": _counted(entries),
-        "tries": str(len(facts.tries)),
+        "attempts": str(len(facts.attempts)),
         "in quarantine": _counted(Counter(row["error_code"] for row in facts.quarantine)),
         "dead letters listed": str(len(facts.dead_letters)),
         "dead letters replayed": _counted(report.replayed),
-        "what the addon was answered": _counted(report.asked),
-        "done to processes": f"{sum(report.strikes.values())}: {_counted(report.strikes)}",
+        "responses to the addon": _counted(report.asked),
+        "strikes": f"{sum(report.strikes.values())}: {_counted(report.strikes)}",
         "N8N was away": _absences(facts),
         "faults": f"{sum(report.faults.values())}: {_counted(report.faults)}",
-        "duration": f"{report.seconds:.0f} s, requests came for {report.load_seconds:.0f} s",
+        "duration": f"{report.seconds:.0f} s, requests for {report.load_seconds:.0f} s",
     }
     for name, value in rows.items():
         table.add_row(name, value)
@@ -91,11 +91,11 @@ def _ledger(facts: Facts, accounts: Mapping[str, list[str]]) -> Table:
 
 def _absences(facts: Facts) -> str:
     seconds = sum((end - begin).total_seconds() for begin, end in facts.away)
-    return f"{len(facts.away)} times, {seconds:.0f} s in all; {tries_in_vain(facts)} tries meanwhile"
+    return f"{len(facts.away)} times, {seconds:.0f} s in all; {missed_attempts(facts)} attempts meanwhile"
 
 
 def _ending(row: Mapping[str, object]) -> str:
-    """Errors of N8N's own are not told apart: any text may be one."""
+    """Names an ending. N8N's error codes are not distinguished, because they may be any text."""
     return f"{row['status']} ({row['error_code']})" if row["failed_by"] == "bridge" else str(row["status"])
 
 

@@ -1,4 +1,4 @@
-"""What everybody knows about one request: printed for those that do not balance."""
+"""Everything that is known about one request, for requests that do not balance."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from uuid import UUID
@@ -9,13 +9,13 @@ STARTS_WITH_ID = len(str(UUID(int=0)))
 
 
 def concerned(accounts: Mapping[str, Iterable[str]]) -> list[str]:
-    """The requests that the accounts complain of, each once, in the accounts' order."""
+    """Returns the requests in the accounts' complaints, each once, in order of appearance."""
     starts = (line[:STARTS_WITH_ID] for lines in accounts.values() for line in lines)
     return list(dict.fromkeys(start for start in starts if _is_id(start)))
 
 
 def story(name: str, facts: Facts) -> Iterator[str]:
-    """The addon's promise, the bridge's state and moves, its entries and tries, N8N's callbacks, Odoo's effects."""
+    """Yields the addon's promises, the bridge's state, moves, entries and attempts, the callbacks and the effects."""
     promises = [("accepted", facts.accepted), ("cancelled", facts.cancelled)]
     yield f"{name}: to the addon: {', '.join(word for word, names in promises if name in names) or 'nothing'}"
     yield f"  bridge: {_state(facts.requests.get(name))}"
@@ -23,19 +23,19 @@ def story(name: str, facts: Facts) -> Iterator[str]:
     yield f"  moves: {', '.join(moves) or 'none'}"
     for row in facts.entries:
         if row["request_id"] == name:
-            tries = (f"{t['number']} {t['outcome']} {t['finished_at']:%M:%S.%f}" for t in _tries(facts, row["id"]))
-            yield f"  entry {row['id']} ({row['step']}): {row['state']}; tries: {', '.join(tries) or 'none'}"
-    for said in facts.callbacks:
-        if said.request_id == name:
-            answer = f"{said.status or said.broke}{' duplicate' if said.duplicate else ''}"
-            yield f"  callback: {said.says} {_short(said.content)}, answered {answer}"
+            made = (f"{a['number']} {a['outcome']} {a['finished_at']:%M:%S.%f}" for a in _attempts(facts, row["id"]))
+            yield f"  entry {row['id']} ({row['step']}): {row['state']}; attempts: {', '.join(made) or 'none'}"
+    for callback in facts.callbacks:
+        if callback.request_id == name:
+            answer = f"{callback.status or callback.broke}{' duplicate' if callback.duplicate else ''}"
+            yield f"  callback: {callback.says} {_short(callback.content)}, answered {answer}"
     for effect in facts.effects.get(name, []):
         image = effect.get("image") or {}
         yield f"  Odoo: {effect['version']} {effect['status']} {_short(image.get('sha256'))}"
 
 
-def _tries(facts: Facts, entry_id: int) -> Iterator[Row]:
-    return (row for row in facts.tries if row["entry_id"] == entry_id)
+def _attempts(facts: Facts, entry_id: int) -> Iterator[Row]:
+    return (row for row in facts.attempts if row["entry_id"] == entry_id)
 
 
 def _state(row: Row | None) -> str:
@@ -43,7 +43,8 @@ def _state(row: Row | None) -> str:
         return "unknown"
     delivered = "delivered" if row["delivered"] else "not delivered"
     error = f" by {row['failed_by']}: {row['error_code']}" if row["failed_by"] else ""
-    return f"{row['status']} {row['version']}{error}, {delivered}, image {_short(row['said'])} {_short(row['stored'])}"
+    image = f"{_short(row['declared'])} {_short(row['stored'])}"
+    return f"{row['status']} {row['version']}{error}, {delivered}, image {image}"
 
 
 def _short(content: str | None) -> str:

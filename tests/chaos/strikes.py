@@ -1,4 +1,4 @@
-"""Kills, pauses and restarts, as the schedule says."""
+"""Kills, pauses and restarts processes according to the schedule."""
 
 import asyncio
 import contextlib
@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 import psycopg
 
 from chaos.absence import Absences
-from chaos.link import Link
 from chaos.postgres import Postgres
 from chaos.promises import Promises
 from chaos.schedule import Kind, Strike
 from chaos.sky import Sky
 from chaos.supervisor import Place, Supervisor
+from silent_link import Link
 
 SEIZE_SECONDS, TAKE_OVER_SECONDS = 8.0, 15.0
 DELIVERS = """
     SELECT count(*) AS entries FROM outbox
     WHERE state = 'pending' AND step = 'deliver' AND lease_owner LIKE '%:{pid}'
 """
-"""Not those for N8N: its callback would end them before another worker takes over."""
+"""Only deliveries: N8N's callback would end a dispatch before another worker takes over."""
 
 
 @dataclass
 class Striker:
-    """Carries out one blow after the other; `done` counts them."""
+    """Carries out strikes; `done` counts them."""
 
     supervisor: Supervisor
     database: Postgres
@@ -38,14 +38,14 @@ class Striker:
     _link_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def strike(self, strike: Strike) -> None:
-        """One blow, until its target is back."""
+        """Carries out one strike and waits until its target is back."""
         if strike.kind is Kind.CRASH:
             await self.database.crash(strike.seconds, self.promises.strike)
         elif strike.target == "link":
             await self._silence(strike)
         else:
             place = self.supervisor.places[strike.target]
-            async with place.lock:  # who is down already is struck when it is back
+            async with place.lock:  # a target that is down is struck when it is back
                 await self._strike(strike, place)
         self.done[f"{strike.kind} {strike.target}"] += 1
 
@@ -78,8 +78,9 @@ class Striker:
             self.link.restore(strike.after)
 
     async def _seize(self, place: Place) -> None:
-        """SIGSTOP; an API process that has just promised something, a worker in the middle of a delivery, if there is
-        one soon.
+        """Stops a process with SIGSTOP.
+
+        Waits a limited time for a good moment: an API process has just promised something, a worker is delivering.
         """
         if place.name.startswith("api"):
             await self.promises.strike(lambda: place.send(signal.SIGSTOP), by=place.name)
@@ -93,13 +94,13 @@ class Striker:
         while True:
             if await self._delivers(place):
                 place.send(signal.SIGSTOP)
-                if await self._delivers(place):  # still, now that it cannot finish
+                if await self._delivers(place):  # still delivering, and now it cannot finish
                     return
                 place.send(signal.SIGCONT)
             await asyncio.sleep(0.02)
 
     async def _let_others_take_over(self, place: Place) -> None:
-        """On a slow machine it takes longer than the lease until somebody has what a paused worker held."""
+        """Waits until other workers have the entries of a paused worker. On a slow machine that exceeds the lease."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TAKE_OVER_SECONDS):
                 while place.name.startswith("worker") and await self._delivers(place):

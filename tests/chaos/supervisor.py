@@ -1,4 +1,4 @@
-"""Starts the processes and starts them again, as systemd would; notices when one falls over by itself."""
+"""Starts and restarts the processes, as systemd does, and detects when one ends by itself."""
 
 import asyncio
 import contextlib
@@ -14,19 +14,19 @@ import httpx
 from chaos.ground import KEYS, ODOO_KEY, WEBHOOK_KEY, Ground, url
 
 START_SECONDS, STOP_SECONDS = 120, 60
-"""Long enough for a machine that does much else."""
+"""Long enough for a busy machine."""
 GRACEFUL = frozenset({0, -signal.SIGTERM})
-"""How a process may end after SIGTERM; uvicorn ends with the signal that it was sent."""
+"""Permitted exit statuses after SIGTERM. uvicorn ends with the signal that it received."""
 
 
 @dataclass
 class Place:
-    """One process at a time, started again under the same name, port and settings."""
+    """One process at a time, restarted with the same name, port and settings."""
 
     name: str
     arguments: tuple[str, ...]
     healthy: str | None
-    """A URL that answers once it is ready; None: it says `worker.started` in its log."""
+    """A URL that responds once the process is ready; None: it logs `worker.started`."""
     log: Path
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     process: asyncio.subprocess.Process | None = None
@@ -34,18 +34,18 @@ class Place:
     log_read: int = 0
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, if there is somebody to receive it."""
+        """Sends a signal, if the process is running."""
         if self.process and self.process.returncode is None:
             self.process.send_signal(number)
 
     @property
     def pid(self) -> int | None:
-        """Of the process that runs now."""
+        """The process id; None when no process is running."""
         return self.process.pid if self.process and self.process.returncode is None else None
 
 
 class Supervisor:
-    """All places of a run. `fallen` says which processes ended without being asked to."""
+    """All places of a run. `fallen` lists the processes that ended by themselves or did not start or stop in time."""
 
     def __init__(self, places: Mapping[str, Place], environment: Mapping[str, str], home: Path) -> None:
         self.places = places
@@ -55,7 +55,7 @@ class Supervisor:
         self._watchers: set[asyncio.Task[None]] = set()
 
     async def start(self, place: Place) -> None:
-        """Start a process and wait until it is ready; `fallen` says if it never is."""
+        """Starts a process and waits until it is ready. Adds it to `fallen` if it is not ready in time."""
         place.end_is_meant = False
         place.log_read = place.log.stat().st_size if place.log.exists() else 0
         with place.log.open("ab") as log:
@@ -66,7 +66,7 @@ class Supervisor:
                 stderr=asyncio.subprocess.STDOUT,
                 env=self._environment,
                 cwd=self._home,
-                start_new_session=True,  # Ctrl-C reaches us alone
+                start_new_session=True,  # Ctrl-C reaches only this process
             )
         watcher = asyncio.create_task(self._watch(place, place.process))
         self._watchers.add(watcher)
@@ -77,14 +77,14 @@ class Supervisor:
             self.fallen.append(f"{place.name} was not ready within {START_SECONDS} s")
 
     async def kill(self, place: Place) -> None:
-        """Kill -9."""
+        """Kills a process with SIGKILL."""
         place.end_is_meant = True
         place.send(signal.SIGKILL)
         if place.process:
             await place.process.wait()
 
     async def stop(self, place: Place) -> None:
-        """SIGTERM; it must end in order and in time."""
+        """Stops a process with SIGTERM. Adds it to `fallen` unless it ends gracefully and in time."""
         place.end_is_meant = True
         place.send(signal.SIGTERM)
         if place.process is None:
@@ -99,7 +99,7 @@ class Supervisor:
                 self.fallen.append(f"{place.name} ended with {code} after SIGTERM")
 
     async def close(self) -> None:
-        """Leave nothing running."""
+        """Kills every process."""
         for watcher in list(self._watchers):
             watcher.cancel()
         for place in self.places.values():
@@ -118,22 +118,22 @@ class Supervisor:
 async def supervised(
     ground: Ground, environment: Mapping[str, str], *, processes: int, style: str
 ) -> AsyncIterator[Supervisor]:
-    """Everything runs."""
+    """Runs all processes."""
     supervisor = Supervisor(_places(ground, processes, style), environment, ground.home)
     try:
         await asyncio.gather(*(supervisor.start(place) for place in supervisor.places.values()))
         if supervisor.fallen:
-            raise RuntimeError("\n".join(["What is to be killed does not even start.", *supervisor.fallen]))
+            raise RuntimeError("\n".join(["The processes did not start.", *supervisor.fallen]))
         yield supervisor
     finally:
         await supervisor.close()
 
 
 def n8n_arguments(ground: Ground, style: str, *, starting: float = 0) -> tuple[str, ...]:
-    """N8N draws itself, sends its results in this style, and shows its start page for so many seconds."""
+    """Returns the arguments of an N8N that draws images itself, with this callback style and `starting` seconds."""
     keys = ("--key", WEBHOOK_KEY, "--callback-key", KEYS["n8n"])
-    bridge = ("--bridge-url", url(ground.door), "--callback-style", style)
-    journal = ("--executions", str(ground.home / "executions"))  # a killed N8N reports at its next start what died
+    bridge = ("--bridge-url", url(ground.load_balancer), "--callback-style", style)
+    journal = ("--executions", str(ground.home / "executions"))  # a restarted N8N reports dead executions
     return ("sim", "n8n", "--port", str(ground.n8n), *keys, *bridge, *journal, "--starting-seconds", str(starting))
 
 

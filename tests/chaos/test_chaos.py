@@ -1,4 +1,4 @@
-"""The short form of the proof, and proof that its ledger sees what it must see."""
+"""The short form of the chaos proof, and tests that its ledger detects every kind of error."""
 
 import asyncio
 import os
@@ -15,10 +15,10 @@ import pytest
 from rich.console import Console
 
 import aigen_bridge
-from chaos.door import Answered
 from chaos.facts import Facts
 from chaos.ground import COMPILED_ONCE
 from chaos.ledger import ACCOUNTS, compare
+from chaos.load_balancer import Answered
 from chaos.promises import Promises
 from chaos.schedule import Kind, draw
 from chaos.sheet import Report, show
@@ -27,17 +27,17 @@ TESTS = Path(__file__).parents[1]
 SOURCES = Path(aigen_bridge.__file__).parents[1]
 SEED = 1
 PHASES = 3
-"""Of N8N's restart: the port is closed, the start page, no webhook. Each is met by a request."""
+"""Phases of N8N's restart: closed port, start page, no webhook. A request meets each of them."""
 SECONDS = 240
-"""Long enough for a machine that does much else; alone it takes about 35."""
+"""Long enough for a busy machine; an idle one takes about 35."""
 NOT_ARRIVED = "pictures that did not arrive although N8N came back"
 ID, SHA = "00000000-0000-4000-8000-000000000001", "ab" * 32
 
 REQUEST = {"status": "completed", "version": 3, "failed_by": None, "error_code": None, "delivered": True,
-           "said": SHA, "stored": SHA}  # fmt: skip
+           "declared": SHA, "stored": SHA}  # fmt: skip
 CHANGES = [{"version": 2, "status": "dispatched"}, {"version": 3, "status": "completed"}]
 ENTRY = {"id": 2, "request_id": ID, "step": "deliver", "state": "done", "attempts": 1, "error_code": None}
-TRY = {"entry_id": 2, "step": "deliver", "request_id": ID, "round": 0, "number": 1, "outcome": "done",
+ATTEMPT = {"entry_id": 2, "step": "deliver", "request_id": ID, "round": 0, "number": 1, "outcome": "done",
        "took": timedelta(seconds=1), "finished_at": datetime(2026, 1, 1, tzinfo=UTC)}  # fmt: skip
 EFFECT = {"version": 3, "status": "completed", "image": {"sha256": SHA}}
 TAKEN = Answered(ID, "image", SHA, 202, {"duplicate": False})
@@ -47,7 +47,7 @@ GOOD = Facts(
     requests={ID: REQUEST},
     changes={ID: CHANGES},
     entries=[ENTRY],
-    tries=[TRY],
+    attempts=[ATTEMPT],
     effects={ID: [EFFECT]},
     callbacks=(TAKEN,),
 )
@@ -59,12 +59,12 @@ GIVEN_UP = {
     "cause": "connection",
     "handed_over": False,
     "began_at": START,
-    "tried_at": START + timedelta(seconds=7),
+    "attempted_at": START + timedelta(seconds=7),
     "finished_at": START + timedelta(seconds=7),
 }
 TIMED_OUT = GIVEN_UP | {"error_code": "timed_out", "cause": None}
 HELD = GIVEN_UP | {"cause": "destination_out", "finished_at": START + timedelta(seconds=60)}
-FAILED = REQUEST | {"status": "failed", "failed_by": "n8n", "error_code": "content_policy", "said": None}
+FAILED = REQUEST | {"status": "failed", "failed_by": "n8n", "error_code": "content_policy", "declared": None}
 WRONG: list[tuple[str, dict[str, Any]]] = [
     ("refused or never accepted", {"accepted": frozenset()}),
     ("refused or never accepted", {"refused": ("409",)}),
@@ -74,7 +74,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     (NOT_ARRIVED, {"unaided": [TIMED_OUT]}),
     (NOT_ARRIVED, {"unaided": [GIVEN_UP | {"cause": "http_404"}]}),
     (NOT_ARRIVED, {"unaided": [GIVEN_UP | {"cause": "unexpected_answer"}]}),
-    (NOT_ARRIVED, {"unaided": [GIVEN_UP | {"tried_at": AWAY[1]}], "away": (AWAY,)}),
+    (NOT_ARRIVED, {"unaided": [GIVEN_UP | {"attempted_at": AWAY[1]}], "away": (AWAY,)}),
     (NOT_ARRIVED, {"unaided": [HELD], "away": (AWAY,)}),
     (NOT_ARRIVED, {"unaided": [HELD], "away": ((START + timedelta(seconds=5), HELD["finished_at"]),)}),
     ("cancelled in vain", {"cancelled": frozenset({ID})}),
@@ -97,8 +97,8 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("illegal moves", {"changes": {ID: [CHANGES[1], CHANGES[0]]}}),
     ("ended, delivery not accounted for", {"entries": []}),
     ("ended, delivery not accounted for", {"entries": [ENTRY | {"state": "dead"}]}),
-    ("tries settled twice", {"tries": [TRY, TRY | {"took": timedelta(seconds=6)}]}),
-    ("tries recorded twice", {"tries": [TRY, TRY]}),
+    ("attempts settled twice", {"attempts": [ATTEMPT, ATTEMPT | {"took": timedelta(seconds=6)}]}),
+    ("attempts recorded twice", {"attempts": [ATTEMPT, ATTEMPT]}),
     ("dead letters not listed", {"entries": [ENTRY | {"state": "dead"}]}),
     ("dead letters without an alert", {"alerted": frozenset(), "entries": [ENTRY | {"state": "dead"}]}),
     ("dead letters without an alert", {"alerted": frozenset(), "replayed": frozenset({"entry-2"})}),
@@ -116,17 +116,17 @@ def test_nothing_is_lost_and_nothing_happens_twice_while_everything_is_killed_at
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as running:
         try:
-            said, _ = running.communicate(timeout=SECONDS)
+            output, _ = running.communicate(timeout=SECONDS)
         finally:
             running.terminate()  # it leaves no process behind
-    assert running.returncode == 0, said
-    assert "The ledger balances." in said
-    missed = re.search(r"N8N was away.* (\d+) tries meanwhile", said)
-    assert missed, said
+    assert running.returncode == 0, output
+    assert "The ledger balances." in output
+    missed = re.search(r"N8N was away.* (\d+) attempts meanwhile", output)
+    assert missed, output
     assert int(missed[1]) >= PHASES, "N8N's restart has met no request"
 
 
-def test_the_ledger_balances_when_everybody_knows_the_same() -> None:
+def test_the_ledger_balances_when_all_facts_agree() -> None:
     assert not any(compare(GOOD).values())
 
 
@@ -150,7 +150,7 @@ def test_every_account_of_the_ledger_is_seen_to_fail() -> None:
         {"unaided": [HELD], "away": (AWAY, (AWAY[1] + timedelta(seconds=4), HELD["finished_at"]))},
     ],
 )
-def test_what_the_weather_has_ended_is_in_order(excuse: dict[str, Any]) -> None:
+def test_a_failure_that_the_injected_faults_explain_is_in_order(excuse: dict[str, Any]) -> None:
     assert not any(compare(replace(GOOD, **excuse)).values())
 
 
@@ -160,7 +160,7 @@ def test_a_lost_execution_does_not_excuse_a_dispatch_that_failed() -> None:
     assert compare(replace(GOOD, unaided=[given_up], lost=frozenset({ID})))[NOT_ARRIVED]
 
 
-def test_a_dead_delivery_is_in_order_when_people_are_told() -> None:
+def test_a_dead_delivery_is_in_order_when_its_dead_letter_is_listed() -> None:
     dead = replace(
         GOOD,
         requests={ID: REQUEST | {"delivered": False}},
@@ -172,16 +172,16 @@ def test_a_dead_delivery_is_in_order_when_people_are_told() -> None:
     assert not any(compare(dead).values())
 
 
-def test_an_entry_that_was_held_has_all_its_tries_again() -> None:
-    again = TRY | {"round": 1, "took": timedelta(seconds=6)}
+def test_an_entry_that_was_held_has_all_its_attempts_again() -> None:
+    again = ATTEMPT | {"round": 1, "took": timedelta(seconds=6)}
 
-    assert not any(compare(replace(GOOD, tries=[TRY, again])).values())
+    assert not any(compare(replace(GOOD, attempts=[ATTEMPT, again])).values())
 
 
-def test_a_dead_letter_that_people_were_told_of_is_in_order() -> None:
-    told = replace(GOOD, alerted=frozenset({ID}), replayed=frozenset({"entry-2"}))
+def test_a_dead_letter_with_an_alert_is_in_order() -> None:
+    alerted = replace(GOOD, alerted=frozenset({ID}), replayed=frozenset({"entry-2"}))
 
-    assert not any(compare(told).values())
+    assert not any(compare(alerted).values())
 
 
 def test_what_does_not_balance_is_printed_with_its_story(tmp_path: Path) -> None:
@@ -191,13 +191,13 @@ def test_what_does_not_balance_is_printed_with_its_story(tmp_path: Path) -> None
     console = Console(record=True, width=200, quiet=True)
 
     assert not show(wrong, report, compare(wrong), console, tmp_path / "ledger.txt")
-    said = (tmp_path / "ledger.txt").read_text()
-    assert f"{ID}: version 3 2 times" in said
-    assert "entry 2 (deliver): done; tries: 1 done" in said
-    assert said.count("Odoo: 3 completed") == len(wrong.effects[ID])
+    printed = (tmp_path / "ledger.txt").read_text()
+    assert f"{ID}: version 3 2 times" in printed
+    assert "entry 2 (deliver): done; attempts: 1 done" in printed
+    assert printed.count("Odoo: 3 completed") == len(wrong.effects[ID])
 
 
-def test_a_failure_of_ours_may_give_way_to_a_late_image() -> None:
+def test_a_failure_by_the_bridge_may_give_way_to_a_late_image() -> None:
     statuses = ("dispatched", "failed", "completed")
     late = replace(
         GOOD,

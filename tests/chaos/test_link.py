@@ -1,4 +1,4 @@
-"""The link to PostgreSQL: what silence is to both sides, and how it ends."""
+"""Tests of the link to PostgreSQL: the effects of a silence on both sides, and the ways in which it ends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,21 +10,21 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from chaos.ground import survey
-from chaos.link import After, Link, linked
+from silent_link import After, Link, linked
 
 QUIET = 0.3
-"""Seconds in which what passes would long have arrived."""
+"""Seconds after which data that passes the link has certainly arrived."""
 
 
 @dataclass
 class Scene:
-    """A server that answers each line with the same, the link before it, and the clients' way in."""
+    """An echo server, the link before it, and the clients."""
 
     link: Link
     port: int
     heard: list[bytes] = field(default_factory=list)
     ended: int = 0
-    """Connections that the server saw the end of."""
+    """Number of connections of which the server saw the end."""
     clients: list["Client"] = field(default_factory=list)
 
     async def client(self) -> "Client":
@@ -51,12 +51,12 @@ class Client:
         self.writer.write(line)
 
     async def hears(self) -> bytes:
-        """The next line; empty at the end of the connection."""
+        """Returns the next line; empty at the end of the connection."""
         async with asyncio.timeout(5):
             return await self.reader.readline()
 
     async def hears_nothing(self) -> bool:
-        """Neither data nor an end."""
+        """Whether neither data nor an end of file arrives."""
         try:
             async with asyncio.timeout(QUIET):
                 await self.reader.read(1)
@@ -144,7 +144,7 @@ async def test_connections_can_stay_silent_for_good_while_new_ones_work(scene: S
     client.send(b"after\n")
     assert await waiting.hears() == b"waited\n"
     scene.link.fall_silent()
-    scene.link.restore(After.RESUMED)  # of a later silence: it is too late for the first
+    scene.link.restore(After.RESUMED)  # ends a later silence; connections of the first one stay silent
     assert await client.hears_nothing()
     assert scene.ended == 0
 

@@ -1,23 +1,23 @@
-"""What goes wrong inside the simulators and on the wire, by chance: drawn anew every few seconds of a run."""
+"""Random faults inside the simulators and on the wire, drawn anew every few seconds of a run."""
 
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 RawFault = dict[str, Any]
-"""As `POST /_sim/faults` takes it."""
+"""A fault in the format of `POST /_sim/faults`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What the load balancer does to N8N's callbacks: chances from 0 to 1."""
+    """Probabilities, from 0 to 1, of the load balancer's faults with N8N's callbacks."""
 
     both: float = 0
-    """Hand it to two API processes at the same time, as an impatient sender does."""
+    """Send the callback to two API processes at the same time, as an impatient sender does."""
     answer_lost: float = 0
-    """Let it happen, then cut N8N's connection."""
+    """Forward the callback, then cut N8N's connection."""
     held: float = 0
-    """Keep it for a while, so that later ones overtake it."""
+    """Delay the callback, so that later ones overtake it."""
     held_seconds: float = 0
 
 
@@ -26,7 +26,7 @@ CALM = Wire()
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """From `at` seconds on, until the next."""
+    """The faults from `at` seconds on, until the next weather."""
 
     at: float
     n8n: tuple[RawFault, ...]
@@ -35,7 +35,7 @@ class Weather:
 
 
 def draw_weather(random: Random, *, at: float) -> Weather:
-    """Weather that differs from case to case, and never so bad that nothing gets through."""
+    """Draws random weather that is never so bad that nothing succeeds."""
     wire = Wire(
         both=_chance(random, 0.15, 0.35),
         answer_lost=_chance(random, 0, 0.08),
@@ -46,7 +46,7 @@ def draw_weather(random: Random, *, at: float) -> Weather:
 
 
 def _n8n(random: Random) -> tuple[RawFault, ...]:
-    """A third of the executions end with an error of the AI service."""
+    """Draws N8N's faults. A third of the executions end with an error of the AI service."""
     return (
         *_common(random, "webhook"),
         _fault(random, "webhook", "callback_first", 0.05, 0.15),

@@ -28,7 +28,7 @@ async def test_a_dispatch_that_worked_proves_the_key(stage: Stage) -> None:
     found = await examined(stage.settings)
 
     assert found.worst("N8N key").mark is Mark.OK
-    assert "took it" in found.worst("N8N key").found
+    assert "accepted it" in found.worst("N8N key").found
 
 
 async def test_a_key_that_n8n_refused_is_said_with_the_way_back(idle_stage: Stage) -> None:
@@ -40,7 +40,7 @@ async def test_a_key_that_n8n_refused_is_said_with_the_way_back(idle_stage: Stag
 
     assert found.wrong() == {"N8N key"}, found.text()
     assert "dead-letters replay" in found.worst("N8N key").advice
-    assert found.worst("dead letters").found.startswith("1 dispatch; the oldest since")
+    assert found.worst("dead letters").found.startswith("1 dispatch; the oldest is")
 
 
 async def test_looking_changes_nothing_in_any_system(idle_stage: Stage, database_url: str) -> None:

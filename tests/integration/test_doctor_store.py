@@ -38,7 +38,7 @@ async def test_a_database_that_is_away_is_one_wrong_line_and_the_rest_is_still_l
     assert found.wrong() == {"database", "N8N", "Odoo", "callback URL"}, found.text()
     assert (
         found.worst("the rest").found
-        == "Not looked at: tables, clock, worker, outbox, rows, dead letters, breakers, N8N key."
+        == "Not checked: tables, clock, worker, outbox, rows, dead letters, breakers, N8N key."
     )
     assert "pw-very-secret" not in found.text()
 
@@ -49,7 +49,7 @@ async def test_a_database_without_tables_needs_migrate(empty_database_url: str) 
     assert found.worst("database").mark is Mark.OK
     assert found.worst("tables").mark is Mark.WRONG
     assert found.worst("tables").advice == "Run 'aigen-bridge migrate'."
-    assert found.worst("the rest").found == "Not looked at: worker, outbox, rows, dead letters, breakers, N8N key."
+    assert found.worst("the rest").found == "Not checked: worker, outbox, rows, dead letters, breakers, N8N key."
 
 
 @pytest.mark.parametrize(("revision", "mark"), [("0001", Mark.WRONG), ("9999", Mark.WARNING)])
@@ -139,7 +139,7 @@ class TestCallbackUrl:
             (404, Mark.WRONG, "not this service (404 Not Found)"),
             (405, Mark.WRONG, "not this service"),
             (502, Mark.WRONG, "does not reach the API"),
-            (400, Mark.WARNING, "asks for a client certificate"),
+            (400, Mark.WARNING, "requires a client certificate"),
         ],
     )
     async def test_leads_elsewhere(self, database_url: str, status: int, mark: Mark, found: str) -> None:

@@ -15,6 +15,7 @@ from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.settings import RetentionSettings
 from aigen_bridge.store import retention as store
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.worker.purge import periods, purge
 

@@ -1,4 +1,4 @@
-"""The store against the model, and the laws that hold whatever the model says."""
+"""Compares the store with the model, and checks the laws that hold independently of the model."""
 
 from itertools import pairwise
 from typing import Any
@@ -8,25 +8,25 @@ from machine.world import NAMES, request_id
 
 
 class Balance:
-    """Compares after every step; remembers the step before."""
+    """Compares after every step, and keeps the state of the previous step."""
 
     def __init__(self) -> None:
         self._versions: dict[str, tuple[int, str, str | None]] = {}
 
-    def check(self, found: dict[str, Any], expected: list[Expected], deeds: list[tuple[int, str, str]]) -> None:
-        """Raise AssertionError for the first difference."""
+    def check(self, found: dict[str, Any], expected: list[Expected], operations: list[tuple[int, str, str]]) -> None:
+        """Raises AssertionError for the first difference."""
         requests = found["requests"] or {}
         assert len(requests) == len(expected)
         for number, wanted in enumerate(expected):
             name = str(request_id(number))
             mine = {
                 part: [tuple(row[1:]) for row in found[part] or [] if row[0] == name]
-                for part in ("entries", "images", "moves", "tries", "deeds")
+                for part in ("entries", "images", "moves", "attempts", "operations")
             }
             self._check_laws(name, requests[name], mine, wanted)
             _check_request(requests[name], wanted)
             _check_rows(mine, wanted)
-            assert mine["deeds"] == [deed[1:] for deed in deeds if deed[0] == number]
+            assert mine["operations"] == [each[1:] for each in operations if each[0] == number]
 
     def _check_laws(self, name: str, row: dict[str, Any], mine: dict[str, Any], wanted: Expected) -> None:
         version, status, failed_by = self._versions.get(name, (1, "queued", None))
@@ -45,14 +45,14 @@ class Balance:
             _check_nothing_lost(row, live, [step for step, state in mine["entries"] if state == "dead"], wanted)
         assert len(mine["images"]) <= 1
         assert bool(mine["images"]) == (row["image"] is not None)
-        if row["status"] != "cancelled":  # what comes after a cancellation is kept, no more
+        if row["status"] != "cancelled":  # an image that arrives after a cancellation is only kept
             assert bool(mine["images"]) == (row["status"] == "completed"), "completed exactly when there is an image"
 
 
 def _check_nothing_lost(row: dict[str, Any], live: list[str], dead: list[str], wanted: Expected) -> None:
     if row["status"] in ENDED:
-        owed = "deliver" in live + dead
-        assert owed or row["delivered"] or wanted.waived, "Odoo would never hear of this ending"
+        is_enqueued = "deliver" in live + dead
+        assert is_enqueued or row["delivered"] or wanted.waived, "this ending would never be delivered to Odoo"
     else:
         assert live or row["deadline"], "nothing would ever move this request on"
 
@@ -69,7 +69,7 @@ def _check_rows(mine: dict[str, Any], wanted: Expected) -> None:
     states = {"live": "pending", "dead": "dead"}
     for word, state in states.items():
         assert [step for step, found in mine["entries"] if found == state] == [o.step for o in wanted.in_state(word)]
-    assert len(mine["entries"]) == len(wanted.owed)
+    assert len(mine["entries"]) == len(wanted.entries)
     assert [NAMES[sha256] for (sha256,) in mine["images"]] == ([wanted.image] if wanted.image else [])
     assert mine["moves"] == wanted.history
-    assert sorted(mine["tries"]) == sorted(wanted.tries), "the timeline does not show the tries that were made"
+    assert sorted(mine["attempts"]) == sorted(wanted.attempts), "the timeline differs from the attempts that were made"

@@ -1,13 +1,19 @@
-"""One request as the specification wants it: who wins, what is owed, what Odoo has to hear.
+"""A model of one request: which result wins, which entries are pending, and what must be delivered to Odoo.
 
-Written from the specification and the design (its states, "who wins", outbox, leases), in plain words on purpose: a
-model that shares code with what it judges proves nothing. Times are minutes since the beginning.
+It is written from the specification and the design (states, "who wins", outbox, leases) and has its own terms on
+purpose: a model that shares code with its subject proves nothing. Times are minutes since the start.
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-OWES = {"queued": "dispatch", "received": "fetch", "completed": "deliver", "failed": "deliver", "cancelled": "deliver"}
+NEXT_STEP = {
+    "queued": "dispatch",
+    "received": "fetch",
+    "completed": "deliver",
+    "failed": "deliver",
+    "cancelled": "deliver",
+}
 ENDED = frozenset({"completed", "failed", "cancelled"})
 LEADS_TO = {
     "queued": {"dispatched", "received", "completed", "failed", "cancelled"},
@@ -26,8 +32,8 @@ Ending = Literal["done", "retry", "dead"]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What N8N reports: an `image`, the `url` of one, or a `failure`; `what` is the picture or the reason."""
+class Report:
+    """N8N's report of an `image`, the `url` of one, or a `failure`. `what` is the image's name or the reason."""
 
     how: Literal["image", "url", "failure"]
     what: str
@@ -35,24 +41,24 @@ class Said:
 
 
 @dataclass(eq=False)
-class Owed:
-    """An obligation. `turn` counts how often it was handed out: only the last one who got it may end it."""
+class PendingEntry:
+    """An outbox entry. `turn` counts its claims: only the latest claimant may end it."""
 
     step: str
     due: int
     state: Literal["live", "dead", "over"] = "live"
     turn: int = 0
     held: bool = False
-    tries: int = 0
+    attempts: int = 0
     lost: int = 0
-    told: int = 0
-    """The last turn whose outcome was written down."""
+    recorded: int = 0
+    """The last turn whose outcome was recorded."""
     entry_id: int | None = None
 
 
 @dataclass(eq=False)
 class Expected:
-    """The request. `owed` holds everything it ever owed, `tries` every try as the timeline must show it."""
+    """The request. `entries` holds all entries that it ever had, `attempts` every attempt in the timeline's form."""
 
     now: int
     status: str = "queued"
@@ -64,25 +70,25 @@ class Expected:
     deadline: int | None = None
     delivered: bool = False
     waived: bool = False
-    """A person said that Odoo need not be told."""
+    """A person decided that the result need not be delivered to Odoo."""
     forgotten: bool = False
-    """A bug made what is owed disappear: the reconciliation has to bring it back."""
+    """A bug lost the next step: the reconciliation must restore it."""
     sent_again: int = 0
-    """Since it was accepted or a person put it back, because N8N lost its execution."""
+    """Number of repeated dispatches after N8N lost the execution, since the request was accepted or replayed."""
     history: list[tuple[int, str]] = field(default_factory=list)
-    owed: list[Owed] = field(default_factory=list)
-    tries: list[tuple[str, int, str]] = field(default_factory=list)
+    entries: list[PendingEntry] = field(default_factory=list)
+    attempts: list[tuple[str, int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.owe("dispatch", self.now)
+        self.enqueue("dispatch", self.now)
 
-    def owe(self, step: str, due: int) -> None:
-        """A new obligation, with all its tries."""
-        self.owed.append(Owed(step, due))
+    def enqueue(self, step: str, due: int) -> None:
+        """Adds an entry with all its attempts left."""
+        self.entries.append(PendingEntry(step, due))
 
-    def in_state(self, state: str) -> list[Owed]:
-        """What is owed and `live`, or `dead`."""
-        return [owed for owed in self.owed if owed.state == state]
+    def in_state(self, state: str) -> list[PendingEntry]:
+        """Returns the entries in this state."""
+        return [entry for entry in self.entries if entry.state == state]
 
     def move(
         self,
@@ -95,7 +101,7 @@ class Expected:
         awaited: str | None = None,
         delay: int = 0,
     ) -> None:
-        """A new state: what the old one owed is moot, what the new one owes is owed."""
+        """Changes the state: ends the entries of the old state and enqueues the next step of the new one."""
         assert to in LEADS_TO[self.status]
         self.status, self.version = to, self.version + 1
         self.history.append((self.version, to))
@@ -105,48 +111,48 @@ class Expected:
         self.awaited = None if to == "completed" else awaited or self.awaited
         self.deadline = now + CALLBACK_DEADLINE if to == "dispatched" else None
         self.delivered = self.waived = self.forgotten = False
-        for owed in self.in_state("live") + (self.in_state("dead") if to != "failed" else []):
-            owed.state, owed.held = "over", False
-        if step := OWES.get(to):
-            self.owe(step, now + delay)
+        for entry in self.in_state("live") + (self.in_state("dead") if to != "failed" else []):
+            entry.state, entry.held = "over", False
+        if step := NEXT_STEP.get(to):
+            self.enqueue(step, now + delay)
 
-    def judge(self, said: Said) -> Verdict:
-        """Repeats change nothing, contradictions are refused, an image wins over a failure of ours."""
-        if not said.correlated:
+    def judge(self, report: Report) -> Verdict:
+        """Judges a report: repeats change nothing, contradictions are refused, an image wins over a bridge failure."""
+        if not report.correlated:
             return "refused"
-        return self._judge_failure(said) if said.how == "failure" else self._judge_image(said)
+        return self._judge_failure(report) if report.how == "failure" else self._judge_image(report)
 
-    def _judge_image(self, said: Said) -> Verdict:
+    def _judge_image(self, report: Report) -> Verdict:
         coming = (
             self.awaited if self.status in {"received", "cancelled"} else None
-        )  # after our failure another may come
-        if (self.image or coming or said.what) != said.what or self.failed_by == "n8n":
+        )  # after a failure by the bridge, another image may arrive
+        if (self.image or coming or report.what) != report.what or self.failed_by == "n8n":
             return "refused"
-        if self.image or (coming and said.how == "url"):
+        if self.image or (coming and report.how == "url"):
             return "repeat"
         return "kept" if self.status == "cancelled" else "taken"
 
-    def _judge_failure(self, said: Said) -> Verdict:
-        if self.status in {"completed", "received"} or (self.failed_by == "n8n" and self.reason != said.what):
+    def _judge_failure(self, report: Report) -> Verdict:
+        if self.status in {"completed", "received"} or (self.failed_by == "n8n" and self.reason != report.what):
             return "refused"
-        return "repeat" if self.status in ENDED else "taken"  # nobody waits for it any more
+        return "repeat" if self.status in ENDED else "taken"  # an ended request does not wait for a failure
 
-    def hear(self, said: Said, now: int) -> Verdict:
-        """Take what N8N says."""
-        verdict = self.judge(said)
+    def hear(self, report: Report, now: int) -> Verdict:
+        """Applies N8N's report."""
+        verdict = self.judge(report)
         if verdict == "kept":
-            self.image = said.what if said.how == "image" else self.image
-            self.awaited = said.what if said.how == "url" else self.awaited
-        elif verdict == "taken" and said.how == "failure":
-            self.move("failed", now, failed_by="n8n", reason=said.what)
-        elif verdict == "taken" and said.how == "image":
-            self.move("completed", now, image=said.what)
+            self.image = report.what if report.how == "image" else self.image
+            self.awaited = report.what if report.how == "url" else self.awaited
+        elif verdict == "taken" and report.how == "failure":
+            self.move("failed", now, failed_by="n8n", reason=report.what)
+        elif verdict == "taken" and report.how == "image":
+            self.move("completed", now, image=report.what)
         elif verdict == "taken":
-            self.move("received", now, awaited=said.what)
+            self.move("received", now, awaited=report.what)
         return verdict
 
     def lose(self, now: int) -> None:
-        """N8N found its execution dead: sent again at once, but not for ever."""
+        """Handles a lost execution: dispatches again at once, up to `SENT_AGAIN_AT_MOST` times."""
         if self.status == "dispatched" and self.sent_again < SENT_AGAIN_AT_MOST:
             self.sent_again += 1
             self.move("queued", now)
@@ -154,37 +160,37 @@ class Expected:
             self.move("failed", now, failed_by="bridge", reason="execution_lost")
 
     def break_down(self, now: int) -> None:
-        """The workflow itself failed: there is nothing to wait for."""
+        """Handles a failure of the workflow itself: the request fails at once."""
         if self.status in {"queued", "dispatched"}:
             self.move("failed", now, failed_by="bridge", reason="workflow_failed")
 
-    def hand_out(self, owed: Owed, now: int) -> int:
-        """A worker takes it for the time of a lease; who had it before lost it, and that was a try."""
-        if owed.held:
-            self.tries.append((owed.step, owed.tries, "lost"))
-        owed.lost = owed.lost + 1 if owed.held else 0
-        owed.turn, owed.tries, owed.held, owed.due = owed.turn + 1, owed.tries + 1, True, now + LEASE
-        return owed.turn
+    def hand_out(self, entry: PendingEntry, now: int) -> int:
+        """Claims an entry for the duration of a lease. The previous claimant loses it, which counts as an attempt."""
+        if entry.held:
+            self.attempts.append((entry.step, entry.attempts, "lost"))
+        entry.lost = entry.lost + 1 if entry.held else 0
+        entry.turn, entry.attempts, entry.held, entry.due = entry.turn + 1, entry.attempts + 1, True, now + LEASE
+        return entry.turn
 
-    def give_back(self, owed: Owed, turn: int, now: int) -> None:
-        """Untried: due at once, not counted. Only who has it can."""
-        if owed.turn == turn and owed.held:
-            owed.due, owed.tries, owed.held = now, owed.tries - 1, False
+    def give_back(self, entry: PendingEntry, turn: int, now: int) -> None:
+        """Releases an entry without an attempt; it is due at once. Only the current claimant can do this."""
+        if entry.turn == turn and entry.held:
+            entry.due, entry.attempts, entry.held = now, entry.attempts - 1, False
 
-    def settle(self, owed: Owed, turn: int, ending: Ending, now: int, *, again_at: int) -> bool:
-        """A try has ended; written down once, and with effect only while it is owed."""
-        if owed.turn != turn or owed.told == turn:
+    def settle(self, entry: PendingEntry, turn: int, ending: Ending, now: int, *, again_at: int) -> bool:
+        """Ends an attempt. Its outcome is recorded once, and has an effect only while the entry is live."""
+        if entry.turn != turn or entry.recorded == turn:
             return False
-        owed.told = turn
-        self.tries.append((owed.step, owed.tries, ending))
-        if owed.state != "live":
+        entry.recorded = turn
+        self.attempts.append((entry.step, entry.attempts, ending))
+        if entry.state != "live":
             return False
-        owed.held = False
+        entry.held = False
         if ending == "retry":
-            owed.due = again_at
+            entry.due = again_at
         else:
-            owed.state = "over" if ending == "done" else "dead"
-            self._follow(owed.step, ending, now)
+            entry.state = "over" if ending == "done" else "dead"
+            self._follow(entry.step, ending, now)
         return True
 
     def _follow(self, step: str, ending: Ending, now: int) -> None:
@@ -197,42 +203,42 @@ class Expected:
         else:
             self.move("completed", now, image=self.awaited)
 
-    def replay(self, owed: Owed, now: int, delay: int) -> None:
-        """A person puts a dead letter back."""
-        owed.state = "over"
-        if owed.step == "deliver":
-            self.owe("deliver", now + delay)
+    def replay(self, entry: PendingEntry, now: int, delay: int) -> None:
+        """Replays a dead letter."""
+        entry.state = "over"
+        if entry.step == "deliver":
+            self.enqueue("deliver", now + delay)
         else:
-            self.move("queued" if owed.step == "dispatch" else "received", now, delay=delay)
+            self.move("queued" if entry.step == "dispatch" else "received", now, delay=delay)
 
-    def discard(self, owed: Owed) -> None:
-        """A person says that nothing needs to be done."""
-        owed.state = "over"
-        self.waived = self.waived or owed.step == "deliver"
+    def discard(self, entry: PendingEntry) -> None:
+        """Discards a dead letter."""
+        entry.state = "over"
+        self.waived = self.waived or entry.step == "deliver"
 
     def expire(self, now: int) -> bool:
-        """No callback before the deadline: a failure of ours."""
+        """Fails the request when no callback has arrived before the deadline."""
         if self.deadline is None or self.deadline > now:
             return False
         self.move("failed", now, failed_by="bridge", reason="timed_out")
         return True
 
     def forget(self) -> str:
-        """A bug: what has to happen next is nowhere written any more. Returns what is missing."""
+        """Simulates a bug that loses the next step. Returns what is missing."""
         self.forgotten, self.deadline = True, None
-        for owed in self.in_state("live"):
-            owed.state, owed.held = "over", False
+        for entry in self.in_state("live"):
+            entry.state, entry.held = "over", False
         return self.missing
 
     @property
     def missing(self) -> str:
-        """What the reconciliation has to bring back."""
-        return OWES.get(self.status, "deadline")
+        """The step or deadline that the reconciliation must restore."""
+        return NEXT_STEP.get(self.status, "deadline")
 
     def remember(self, now: int) -> None:
-        """The reconciliation brings it back."""
+        """Restores the next step, as the reconciliation does."""
         self.forgotten = False
         if self.status == "dispatched":
             self.deadline = now + CALLBACK_DEADLINE
         else:
-            self.owe(self.missing, now)
+            self.enqueue(self.missing, now)

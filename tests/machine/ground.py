@@ -46,15 +46,15 @@ FOUND = text("""
         'images', (SELECT json_agg(json_build_array(request_id, encode(sha256(content), 'hex'))) FROM images),
         'moves', (SELECT json_agg(json_build_array(request_id, version, status) ORDER BY version)
             FROM request_changes),
-        'tries', (SELECT json_agg(json_build_array(request_id, step, number, outcome) ORDER BY id) FROM attempts
+        'attempts', (SELECT json_agg(json_build_array(request_id, step, number, outcome) ORDER BY id) FROM attempts
             WHERE request_id IS NOT NULL),
-        'deeds', (SELECT json_agg(json_build_array(request_id, action, client) ORDER BY id) FROM operations)
+        'operations', (SELECT json_agg(json_build_array(request_id, action, client) ORDER BY id) FROM operations)
     )
 """)
 
 
 class Ground:
-    """One event loop and one database for all examples of a test: a fresh one for each would take most of the time."""
+    """One event loop and one database for all examples of a test. A new one for each would take most of the time."""
 
     def __init__(self, database_url: str) -> None:
         self._runner = asyncio.Runner()
@@ -70,28 +70,28 @@ class Ground:
         self.timelines = Timelines(self.database)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run it to its end."""
+        """Runs a coroutine to its end."""
         return self._runner.run(coroutine)
 
     def close(self) -> None:
-        """Close the connections and the loop."""
+        """Closes the connections and the event loop."""
         self.run(self.database.close())
         self._runner.close()
 
     async def clear(self) -> None:
-        """Nothing was ever asked for."""
+        """Empties the tables."""
         await self._write(EMPTY)
 
     async def pass_time(self, minutes: int) -> None:
-        """Every moment in the database moves into the past, which is all that a clock can do to it."""
+        """Moves every timestamp in the database into the past, which has the same effect as a moved clock."""
         await self._write("; ".join(_earlier(minutes)))
 
     async def forget(self, request_id: UUID) -> None:
-        """Do what a bug of ours might do: drop what has to happen next."""
+        """Simulates a bug that loses the next step of a request."""
         await self._write(FORGET.format(request_id))
 
     async def found(self) -> dict[str, Any]:
-        """All that there is, by the words in `FOUND`."""
+        """Returns the contents of the tables as in `FOUND`."""
         async with self.database.reading() as connection:
             row = (await connection.execute(FOUND)).scalar_one()
         return row if isinstance(row, dict) else dict(json.loads(row))
@@ -102,11 +102,11 @@ class Ground:
 
 
 def _earlier(minutes: int) -> list[str]:
-    """An update of every table that knows moments, those included that came after this was written."""
+    """Returns an update of every table with timestamp columns, including tables that are added later."""
     statements = []
     for table in metadata.tables.values():
         moments = [column.name for column in table.columns if isinstance(column.type, DateTime)]
         if moments:
             moved = ", ".join(f"{name} = {name} - interval '{minutes} minutes'" for name in moments)
-            statements.append(f"UPDATE {table.name} SET {moved}")  # noqa: S608 - our own names
+            statements.append(f"UPDATE {table.name} SET {moved}")  # noqa: S608 - names from the schema
     return statements

@@ -1,17 +1,20 @@
-"""How much is tried: enough for every commit by default, for an hour or so with AIGEN_HYPOTHESIS=long."""
+"""Number of examples: enough for every commit by default, about an hour of them with AIGEN_HYPOTHESIS=long."""
 
 import os
 
 from hypothesis import HealthCheck, Phase, settings
 
 LONG = os.environ.get("AIGEN_HYPOTHESIS") == "long"
-"""Read when the tests are collected: no test sees the variables of the machine it runs on."""
+"""Read at collection, because the tests themselves do not see the machine's environment variables."""
 
 
 def profile(*, examples: int, steps: int) -> settings:
-    """The same ways each time by default: a red build is red again, and never another's fault. New ones in `long`.
+    """Returns the settings.
 
-    A real database on a busy machine may take its time, so no example has a deadline.
+    By default, examples are the same in every run: a failing build fails again, and new examples cannot break an
+    unrelated change. With `long`, they are new.
+
+    Examples have no deadline, because a real database on a busy machine may be slow.
     """
     return settings(
         max_examples=examples * (30 if LONG else 1),

@@ -1,10 +1,10 @@
-"""How it has to end: with everybody well again, everything that is owed is done and Odoo holds the last version."""
+"""The required end: once all systems work again, no entry is pending and Odoo has the last version."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from machine.base import Deed, deeds, pick
-from machine.expected import ENDED, LEASE, Said
+from machine.base import Action, actions, pick
+from machine.expected import ENDED, LEASE, Report
 from machine.rules_asking import TIME, Asking
 from machine.rules_operating import Operating
 from machine.rules_reporting import CALLBACKS, CRASHES, Reporting
@@ -12,12 +12,12 @@ from machine.rules_working import WORK, Working
 from machine.world import NAMES, PICTURES, request_id
 
 REQUESTS_MAX = 4
-"""More of them only make failures harder to read: requests do not meet, but in batches."""
+"""More requests only make failures harder to read, because requests interact only in batches."""
 ROUNDS = 8
 """Enough for dispatch, a deadline, fetch and deliver, each with a lease or a wait before it."""
 
 
-PEOPLE = deeds(
+PEOPLE = actions(
     "people",
     what=st.sampled_from(["ask", "cancel", "complete", "replay", "replay", "discard", "outage", "try"]),
     which=pick,
@@ -25,12 +25,15 @@ PEOPLE = deeds(
 
 
 class Machine(Asking, Working, Reporting, Operating):
-    """All that may happen, in any order."""
+    """All events, in any order."""
 
-    @rule(deed=st.one_of(WORK, WORK, WORK, CALLBACKS, CRASHES, TIME, PEOPLE, PEOPLE))
-    def happens(self, deed: Deed) -> None:
-        """One rule for all: with a rule each, most examples leave out whole actors, and little comes together."""
-        getattr(self, deed["who"])(**{name: drawn for name, drawn in deed.items() if name != "who"})
+    @rule(action=st.one_of(WORK, WORK, WORK, CALLBACKS, CRASHES, TIME, PEOPLE, PEOPLE))
+    def happens(self, action: Action) -> None:
+        """Performs one action of any actor.
+
+        With a rule for each actor, most examples would omit whole actors and combine little.
+        """
+        getattr(self, action["who"])(**{name: drawn for name, drawn in action.items() if name != "who"})
 
     def people(self, what: str, which: int) -> None:
         number, dead = self.chosen(which), self.dead()
@@ -52,19 +55,19 @@ class Machine(Asking, Working, Reporting, Operating):
                 self.try_what_changes_nothing(number)
 
     def try_what_changes_nothing(self, number: int) -> None:
-        """Known already, not for this request, not dead, only to look at."""
+        """Performs a repeat, an uncorrelated report, replays of entries that are not dead, and a listing."""
         self.ask_again(number)
-        self.report(number, Said("image", "harbour", correlated=False))
+        self.report(number, Report("image", "harbour", correlated=False))
         self.replay_what_is_not_dead(number)
         self.look_at_the_dead_letters()
 
     def replay_all(self) -> None:
-        """Every dead letter; a replay may make others moot."""
+        """Replays every dead letter. A replay may end others."""
         while dead := self.dead():
             self.replay(*dead[0])
 
     def come_to_rest(self) -> None:
-        """Twice: as the workers alone bring it about, and after somebody put every dead letter back."""
+        """Lets everything end twice: with the workers alone, and after a replay of every dead letter."""
         self.reconcile()
         self._drain()
         self._check_that_odoo_knows()
@@ -74,7 +77,7 @@ class Machine(Asking, Working, Reporting, Operating):
         self._check_that_odoo_knows()
 
     def _drain(self) -> None:
-        """The dead stay dead, the others go on; of every second request N8N reports nothing any more."""
+        """Works until no entry is live. Dead entries stay dead, and N8N reports only every second request."""
         self.hands.clear()
         for _ in range(ROUNDS):
             if not any(wanted.in_state("live") or wanted.deadline for wanted in self.expected):
@@ -83,13 +86,13 @@ class Machine(Asking, Working, Reporting, Operating):
             self.do_all_that_is_due("one", "well")
             for number, wanted in enumerate(self.expected):
                 if wanted.status == "dispatched" and number % 2 == 0:
-                    self.report(number, Said("url" if number else "image", "harbour"))
+                    self.report(number, Report("url" if number else "image", "harbour"))
             self.expire()
         self.the_store_is_as_the_specification_says()
         assert all(w.status in ENDED and not w.in_state("live") for w in self.expected)
 
     def _check_that_odoo_knows(self) -> None:
-        """It applied the last version last, each version once, and holds the picture."""
+        """Checks that Odoo applied the last version last, each version once, and has the image."""
         for number, wanted in enumerate(self.expected):
             if wanted.delivered:
                 record = self.world.odoo[str(request_id(number))]
@@ -97,4 +100,4 @@ class Machine(Asking, Working, Reporting, Operating):
                 assert record.versions == tuple(sorted(set(record.versions)))
                 assert NAMES.get(record.sha256 or "") == (wanted.image if wanted.status == "completed" else None)
             else:
-                assert wanted.waived or wanted.in_state("dead"), "Odoo does not know, and nobody is told"
+                assert wanted.waived or wanted.in_state("dead"), "not delivered to Odoo, and no dead letter"

@@ -1,4 +1,4 @@
-"""What people and time do: ask, ask again, cancel; minutes pass, deadlines run out, a bug loses something."""
+"""Actions of people and time: request, repeat, cancel; time passes, deadlines expire, a bug loses a step."""
 
 import pytest
 from hypothesis import strategies as st
@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.pipeline.cancel import cancel
 from aigen_bridge.pipeline.expire import timed_out
-from machine.base import Base, deeds
+from machine.base import Base, actions
 from machine.expected import ENDED, LEASE
 from machine.ground import DEADLINES
 from machine.world import request_id
 
-TIME = deeds(
+TIME = actions(
     "time_passes",
     minutes=st.sampled_from([1, LEASE + 1, 90]),
     then=st.sampled_from(["nothing", "nothing", "expire", "forget", "reconcile"]),
@@ -19,17 +19,17 @@ TIME = deeds(
 
 
 class Asking(Base):
-    """Rules."""
+    """Rules for requests and time."""
 
     def ask_again(self, number: int) -> None:
-        """The same is known, with other content it is refused."""
+        """Repeats a request: the same content is known, different content is refused."""
         request, created = self.do(self.accept(number))
         assert (request.version, created) == (self.expected[number].version, False)
         with pytest.raises(ContradictionError):
             self.do(self.accept(number, "a harbour"))
 
     def cancel(self, number: int) -> None:
-        """Possible until it has ended."""
+        """Cancels a request, which is possible until it has ended."""
         wanted = self.expected[number]
         cancelling = cancel(self.ground.requests, request_id(number), by="odoo")
         if wanted.status in ENDED:
@@ -51,21 +51,21 @@ class Asking(Base):
                 self.reconcile()
 
     def expire(self) -> None:
-        """The sweep finds what is overdue, and nothing else."""
+        """Checks that the sweep fails the overdue requests and no others."""
         overdue = [request_id(number) for number, wanted in enumerate(self.expected) if wanted.expire(self.now)]
         failed = self.do(self.ground.sweeps.expire(lambda each: timed_out(each, DEADLINES.callback)))
         assert sorted(failed) == overdue
 
     def forget(self, which: int) -> None:
-        """A bug of ours drops what has to happen next."""
-        owing = [n for n, wanted in enumerate(self.expected) if wanted.in_state("live") or wanted.deadline]
-        if owing:
-            number = owing[which % len(owing)]
+        """Simulates a bug that loses the next step of a request."""
+        pending = [n for n, wanted in enumerate(self.expected) if wanted.in_state("live") or wanted.deadline]
+        if pending:
+            number = pending[which % len(pending)]
             self.do(self.ground.forget(request_id(number)))
             self.expected[number].forget()
 
     def reconcile(self) -> None:
-        """What was forgotten is owed again, nothing else is touched. It leaves the last minute alone."""
+        """Checks that the reconciliation restores lost steps and nothing else. It skips changes of the last minute."""
         self.pass_time(2)
         forgotten = [(n, wanted) for n, wanted in enumerate(self.expected) if wanted.forgotten]
         repairs = self.do(self.ground.sweeps.reconcile())

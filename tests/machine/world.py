@@ -1,4 +1,4 @@
-"""N8N, Odoo and the URLs around the store. They do what they are told next, and remember what they heard."""
+"""Simulates N8N, Odoo and the image URLs. They respond as the next action demands, and Odoo keeps its records."""
 
 import hashlib
 import json
@@ -21,13 +21,13 @@ from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.sim.odoo_records import Records
-from machine.expected import Said
+from machine.expected import Report
 
 Answer = Literal["well", "lost", "passing", "for good"]
-"""`lost`: it took effect, and we do not learn that."""
+"""`lost`: the call takes effect, but its response is lost."""
 
 RETRY_IN = 1
-"""Minutes, not seconds as in the true schedule: nothing becomes due because a machine is slow."""
+"""Minutes, not seconds as in the real schedule, so that a slow machine does not make entries due."""
 
 
 def _drawn(content: bytes) -> CheckedImage:
@@ -35,44 +35,44 @@ def _drawn(content: bytes) -> CheckedImage:
 
 
 PICTURES = {name: _drawn(b"\x89PNG\r\n\x1a\n" + name.encode()) for name in ("lighthouse", "harbour")}
-"""Nobody looks behind the first bytes here; that images are proven has tests of its own."""
+"""Only the first bytes are examined here; the image checks have tests of their own."""
 NAMES = {picture.described.sha256: name for name, picture in PICTURES.items()}
 REASONS = ("content_policy", "out_of_memory")
 
 
 def request_id(number: int) -> UUID:
-    """The id of the n-th request, the same in every run."""
+    """Returns the id of the n-th request, the same in every run."""
     return UUID(int=number + 1, version=4)
 
 
 def correlation_id(number: int, *, right: bool = True) -> UUID:
-    """The id that belongs to the n-th request, or one that does not."""
+    """Returns the correlation id of the n-th request, or a wrong one."""
     return UUID(int=(1000 if right else 2000) + number, version=4)
 
 
 def asked(number: int, prompt: str = "a lighthouse") -> ImageRequested:
-    """EVT-AIG-001."""
+    """Returns EVT-AIG-001."""
     ids = {"requestId": str(request_id(number)), "correlationId": str(correlation_id(number))}
     return ImageRequested.model_validate_json(json.dumps(examples.REQUESTED | ids | {"prompt": prompt}))
 
 
-def reported(number: int, said: Said) -> ImageCompleted | ImageFailed:
-    """EVT-AIG-002 or EVT-AIG-003."""
-    right = correlation_id(number, right=said.correlated)
+def reported(number: int, report: Report) -> ImageCompleted | ImageFailed:
+    """Returns EVT-AIG-002 or EVT-AIG-003."""
+    right = correlation_id(number, right=report.correlated)
     ids = {"requestId": str(request_id(number)), "correlationId": str(right)}
-    if said.how == "failure":
+    if report.how == "failure":
         return ImageFailed.model_validate_json(
-            json.dumps(ids | {"status": "failed", "errorCode": said.what, "errorMessage": "no"})
+            json.dumps(ids | {"status": "failed", "errorCode": report.what, "errorMessage": "no"})
         )
-    described = PICTURES[said.what].described
+    described = PICTURES[report.what].described
     sides = {"format": "png", "size": described.size, "width": 64, "height": 64}
-    image = {"imageData": "aaaa"} if said.how == "image" else {"imageUrl": f"https://images.test/{said.what}"}
+    image = {"imageData": "aaaa"} if report.how == "image" else {"imageUrl": f"https://images.test/{report.what}"}
     event = {"status": "completed", "imageMetadata": sides, "hashValue": described.sha256}
     return ImageCompleted.model_validate_json(json.dumps(ids | event | image))
 
 
 async def check(content: bytes | str, said: ImageMetadata, sha256: str) -> CheckedImage:
-    """The picture that was meant."""
+    """Returns the image with this hash."""
     return PICTURES[NAMES[sha256]]
 
 
@@ -80,12 +80,12 @@ EXAMINE = Examination(check, str)
 
 
 class World:
-    """Plays all three; `odoo` are the records of the addon."""
+    """Plays N8N, Odoo and the image server; `odoo` are the addon's records."""
 
     def __init__(self, images: Images) -> None:
         self.odoo = Records(create_missing=True, folder=None)
         self._answer: Answer = "well"
-        self._told: dict[tuple[str, int], Mapping[str, Any]] = {}
+        self._payloads: dict[tuple[str, int], Mapping[str, Any]] = {}
         policy = Policy(())
         runners: list[StepRunner] = [
             Dispatch(self, "http://bridge.test/callback", 1, policy),
@@ -95,7 +95,7 @@ class World:
         self._runners: dict[Step, StepRunner] = {runner.step: runner for runner in runners}
 
     async def attempt(self, claim: Claim, answer: Answer) -> Outcome:
-        """Run the real step against a world that answers so."""
+        """Runs the real step against a world that responds with `answer`."""
         runner, self._answer = self._runners[claim.step], answer
         try:
             return Done(await runner.run(claim))
@@ -115,10 +115,10 @@ class World:
         return PICTURES[url.rpartition("/")[2]].content
 
     async def apply_result(self, payload: Mapping[str, Any]) -> None:
-        """The addon's one method. A version says the same each time it is told."""
+        """Plays the addon's one method. Repeats of a version must have the same payload."""
         if self._answer in {"well", "lost"}:
-            news = (str(payload["requestId"]), int(payload["version"]))
-            assert self._told.setdefault(news, payload) == payload, f"{news} was told in two ways"
+            key = (str(payload["requestId"]), int(payload["version"]))
+            assert self._payloads.setdefault(key, payload) == payload, f"{key} was delivered with different payloads"
             self.odoo.apply(dict(payload))
         self._fail()
 

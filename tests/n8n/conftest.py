@@ -1,4 +1,4 @@
-"""The same scenarios on a simulated N8N (in every test run) and on a real one (`make e2e-n8n`)."""
+"""Fixtures for scenarios that run on a simulated N8N (in every test run) and on a real one (`make e2e-n8n`)."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -30,13 +30,13 @@ SECRETS = {
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the AI service and the gate listen, for as long as the tests run: N8N is set up with them once."""
+    """The ports of the AI service and the gate. They are fixed for the session, because N8N is configured only once."""
 
     flux: int
     gate: int
 
     def settings(self) -> dict[str, Any]:
-        """The settings of the workflows."""
+        """Returns the settings of the workflows."""
         shipped = json.loads((ROOT / "n8n/settings.json").read_text())
         return shipped | {
             "bridgeUrl": f"http://127.0.0.1:{self.gate}",
@@ -72,7 +72,7 @@ async def player(request: pytest.FixtureRequest, addresses: Addresses) -> AsyncI
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how long the stages took on the real N8N."""
+    """Prints the duration of the stages on the real N8N."""
     if lines := report():
         terminalreporter.section("time per stage")
         terminalreporter.write_line("\n".join(lines))
@@ -85,7 +85,7 @@ IMAGE_URLS = {"allow_http": True, "trusted_networks": ["127.0.0.0/8"]}
 async def open_theatre(
     player: RealPlayer | SimulatedPlayer, addresses: Addresses, database_url: str, tmp_path: Path
 ) -> AsyncIterator[Opened]:
-    """Opens the theatre: `variant` is the workflow's, the rest are sections of the bridge's settings."""
+    """A function that opens the theatre: `variant` is the workflow's, the rest are sections of the settings."""
     async with AsyncExitStack() as opened:
         flux, odoo, gate = FluxSimulator(FluxSettings(key=FLUX_KEY, seconds=0)), _odoo(), Gate()
         flux_url = await opened.enter_async_context(serving(flux.app, port=addresses.flux))
@@ -93,7 +93,7 @@ async def open_theatre(
         odoo_url = await opened.enter_async_context(serving(odoo.app))
         http = await opened.enter_async_context(httpx.AsyncClient(verify=False, trust_env=False, timeout=60))
 
-        async def open_it(variant: str = "v2", **sections: Any) -> Theatre:
+        async def open_theatre(variant: str = "v2", **sections: Any) -> Theatre:
             n8n = {"webhook_url": player.webhook(variant), "api_key": WEBHOOK_KEY}
             given = {"clients": clients(), "n8n": n8n, "odoo": _connection(odoo, odoo_url), "image_urls": IMAGE_URLS}
             bridge = Bridge(database_url, tmp_path, gate, player.real, given | sections)
@@ -101,7 +101,7 @@ async def open_theatre(
             await bridge.start()
             return Theatre(flux, odoo, gate, bridge, player, http, flux_url)
 
-        yield open_it
+        yield open_theatre
 
 
 def _odoo() -> OdooSimulator:

@@ -1,4 +1,4 @@
-"""What stands in front of N8N: a proxy that passes calls on, or answers with a page of its own instead."""
+"""A proxy in front of N8N that forwards calls, or responds with a page of its own instead."""
 
 import httpx
 from starlette.requests import Request
@@ -12,7 +12,7 @@ PAGE = "<!DOCTYPE html><html><head><title>Please wait</title></head><body>We wil
 
 
 class Front(Simulator):
-    """Passes calls on to `n8n_url`, unless `page` is a response to give instead."""
+    """Forwards calls to `n8n_url`, unless `page` is set; then it responds with `page`."""
 
     def __init__(self, n8n_url: str) -> None:
         self.n8n_url = n8n_url
@@ -20,9 +20,9 @@ class Front(Simulator):
         super().__init__()
 
     def routes(self) -> list[Route]:
-        return [self.at("/webhook/{path:path}", "webhook", self._pass)]
+        return [self.at("/webhook/{path:path}", "webhook", self._forward)]
 
-    async def _pass(self, received: Received) -> Response:
+    async def _forward(self, received: Received) -> Response:
         if self.page is not None:
             return self.page
         request: Request = received.request
@@ -37,5 +37,5 @@ class Front(Simulator):
 
 
 def html(status: int) -> Response:
-    """A proxy's page."""
+    """Returns a proxy's page."""
     return HTMLResponse(PAGE, status)

@@ -1,4 +1,4 @@
-"""The road from N8N to the bridge, with a gate: it records every call, can fail on command, and survives the bridge."""
+"""A proxy between N8N and the bridge: it records every call, injects faults, and keeps running without the bridge."""
 
 import httpx
 from starlette.requests import Request
@@ -15,11 +15,11 @@ PLACES = {
     "/api/v1/influencegen/ai-image-requests/{id}/wanted": "wanted",
     "/api/v1/ops/n8n-failures": "failures",
 }
-PASSED_ON = ("content-type", "retry-after", "x-correlation-id")
+FORWARDED = ("content-type", "retry-after", "x-correlation-id")
 
 
 class Gate(Simulator):
-    """Passes calls on to `bridge_url`; without one, or when nobody listens there, the connection is cut."""
+    """Forwards calls to `bridge_url`. Cuts the connection when there is no URL or the bridge is unreachable."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -27,7 +27,7 @@ class Gate(Simulator):
         super().__init__()
 
     def routes(self) -> list[Route]:
-        return [self.at(path, place, self._pass, _method(place)) for path, place in PLACES.items()]
+        return [self.at(path, place, self._forward, _method(place)) for path, place in PLACES.items()]
 
     def refusal(self, fault: Fault) -> Response:
         problem = {"title": "Not now", "status": fault.status, "code": "busy", "detail": "The gate is busy."}
@@ -36,7 +36,7 @@ class Gate(Simulator):
     def summary(self, received: Received) -> dict[str, object]:
         return {"size": len(received.raw)}
 
-    async def _pass(self, received: Received) -> Response:
+    async def _forward(self, received: Received) -> Response:
         request = received.request
         query = f"?{request.url.query}" if request.url.query else ""
         if self.bridge_url is None:
@@ -47,7 +47,7 @@ class Gate(Simulator):
                 answer = await client.request(request.method, url, content=received.raw, headers=_headers(request))
         except httpx.TransportError:
             return DropConnection()
-        headers = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
+        headers = {name: answer.headers[name] for name in FORWARDED if name in answer.headers}
         return Response(answer.content, answer.status_code, headers)
 
 

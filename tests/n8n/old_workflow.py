@@ -1,4 +1,4 @@
-"""A workflow as people had it before the shipped one: version 1, base64, not signed, asks nobody, knows no versions."""
+"""A workflow from before the shipped one: version 1, base64, unsigned, without questions to the bridge or versions."""
 
 from itertools import pairwise
 from typing import Any
@@ -28,13 +28,13 @@ FILE = {"response": {"response": {"responseFormat": "file"}}}
 
 
 def old_workflow(ai_url: str, path: str, credentials: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The workflow; `credentials` as the shipped one refers to them, by what they are for."""
+    """Returns the workflow; `credentials` are references as in the shipped workflow, by purpose."""
     webhook = {"httpMethod": "POST", "path": path, "authentication": "headerAuth", "responseMode": "onReceived"}
     ask = HEADER_AUTH | {"method": "POST", "url": ai_url, "sendBody": True, "specifyBody": "json", "jsonBody": QUESTION}
     fetch = {"url": "={{ $json.images[0].url }}", "options": FILE}
     hashed = {"type": "SHA256", "binaryData": True, "dataPropertyName": "hash"}
     raw = {"contentType": "raw", "rawContentType": "application/json", "body": "={{ $json.event }}"}
-    tell = HEADER_AUTH | raw | {"method": "POST", "url": "={{ $json.callbackUrl }}", "sendBody": True}
+    report = HEADER_AUTH | raw | {"method": "POST", "url": "={{ $json.callbackUrl }}", "sendBody": True}
     headers = {"sendHeaders": True, "headerParameters": HEADERS}
     nodes = [
         _node("Webhook", "webhook", 2.1, webhook, webhookId="aigen-old-webhook", credentials=credentials["webhook"]),
@@ -43,7 +43,7 @@ def old_workflow(ai_url: str, path: str, credentials: dict[str, dict[str, Any]])
         _node("Base64", "code", 2, {"jsCode": BASE64}),
         _node("Hash", "crypto", 2, hashed),
         _node("Event", "code", 2, {"jsCode": EVENT}),
-        _node("Callback", "httpRequest", 4.5, tell | headers, credentials=credentials["bridge"], retryOnFail=True),
+        _node("Callback", "httpRequest", 4.5, report | headers, credentials=credentials["bridge"], retryOnFail=True),
     ]
     names = [node["name"] for node in nodes]
     follows = {a: {"main": [[{"node": b, "type": "main", "index": 0}]]} for a, b in pairwise(names)}

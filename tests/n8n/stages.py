@@ -1,4 +1,4 @@
-"""How long each part of the way took, for the report at the end of `make e2e-n8n`."""
+"""Durations of the stages of a request, for the report at the end of `make e2e-n8n`."""
 
 import os
 from collections import defaultdict
@@ -23,7 +23,7 @@ MEASURED: dict[str, list[Sequence[float]]] = defaultdict(list)
 
 
 def measure(request: dict[str, Any], asked_ai: Call, callback: Call) -> None:
-    """Note one request that was delivered."""
+    """Records the stages of one delivered request."""
     names = ("createdAt", "dispatchedAt", "completedAt", "deliveredAt")
     accepted, dispatched, stored, delivered = (datetime.fromisoformat(request[name]).timestamp() for name in names)
     moments = (accepted, dispatched, asked_ai.at, callback.at, stored, delivered)
@@ -33,7 +33,7 @@ def measure(request: dict[str, Any], asked_ai: Call, callback: Call) -> None:
 
 
 def report() -> list[str]:
-    """The table: median and longest of each stage, in seconds."""
+    """Returns the lines of the table: median and maximum of each stage, in seconds."""
     lines = []
     for test, rows in MEASURED.items():
         lines.append(f"{test}: {len(rows)} requests")

@@ -1,4 +1,4 @@
-"""The AI service fails, in passing or for good: the person who asked learns why, in its own words."""
+"""Transient and permanent failures of the AI service: the requester receives the service's own code and message."""
 
 from itertools import pairwise
 from typing import Any
@@ -9,7 +9,7 @@ from theatre import Opened, Theatre
 from aigen_bridge.sim.faults import Fault, FaultKind
 
 WAIT = 5.0
-"""Seconds between two tries at the AI service (specified)."""
+"""Seconds between two attempts at the AI service (specified)."""
 
 
 def status(code: int, **more: Any) -> Fault:
@@ -21,7 +21,7 @@ def gaps(theatre: Theatre, asked: dict[str, Any]) -> list[float]:
     return [later - earlier for earlier, later in pairwise(at)]
 
 
-async def test_a_refusal_is_told_at_once_with_its_code_and_words(open_theatre: Opened) -> None:
+async def test_a_refusal_is_reported_at_once_with_its_code_and_message(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     theatre.flux.faults.add(status(422, name="content_policy_violation", detail="No lighthouses, please."))
     asked = await theatre.ask()
@@ -33,7 +33,7 @@ async def test_a_refusal_is_told_at_once_with_its_code_and_words(open_theatre: O
     assert len(theatre.calls("generate", asked)) == 1
 
 
-async def test_two_passing_failures_are_survived(open_theatre: Opened) -> None:
+async def test_two_transient_failures_are_survived(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     theatre.flux.faults.add(status(503, times=1), status(429, times=1))
     asked = await theatre.ask()
@@ -61,7 +61,7 @@ async def test_an_ai_service_that_stays_away_is_asked_three_times(open_theatre: 
         (Fault(kind=FaultKind.EXPIRED_URL, route="image", times=None), "image_download_failed"),
         (status(500, name="internal_error"), "internal_error"),
     ],
-    ids=["no image", "image gone", "internal error"],
+    ids=["no image", "image expired", "internal error"],
 )
 async def test_an_answer_without_a_usable_image_is_a_failure(open_theatre: Opened, fault: Fault, code: str) -> None:
     theatre = await open_theatre()

@@ -1,4 +1,4 @@
-"""The bridge is busy, down, or refuses: the result is delivered later, or kept with its image."""
+"""The bridge is busy, down, or refuses a callback: the result is delivered later, or kept with its image."""
 
 from theatre import CALLBACK_KEY, DEAD_LETTERS, Opened, clients, eventually
 
@@ -15,13 +15,13 @@ async def test_a_callback_is_sent_again_after_1_and_2_seconds_with_the_same_id(o
     asked = await theatre.ask()
     ended = await theatre.until_delivered(asked["requestId"])
 
-    tries = theatre.callbacks(asked)
+    attempts = theatre.callbacks(asked)
     assert ended["status"] == "completed"
-    assert [call.status for call in tries] == [503, 503, 202]
-    assert len({call.headers["webhook-id"] for call in tries}) == 1
+    assert [call.status for call in attempts] == [503, 503, 202]
+    assert len({call.headers["webhook-id"] for call in attempts}) == 1
     if theatre.n8n.real:
-        assert tries[1].at - tries[0].at >= 1
-        assert tries[2].at - tries[1].at >= 2
+        assert attempts[1].at - attempts[0].at >= 1
+        assert attempts[2].at - attempts[1].at >= 2
 
 
 async def test_retry_after_is_respected(open_theatre: Opened) -> None:

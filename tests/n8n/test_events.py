@@ -1,4 +1,4 @@
-"""What the workflow makes of events that are wrong, foreign, withdrawn, or come twice."""
+"""The workflow's handling of events that are invalid, foreign, cancelled or repeated."""
 
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,7 @@ def addressed(theatre: Theatre, event: dict[str, Any]) -> dict[str, Any]:
 
 
 async def until_answered(theatre: Theatre, asked: dict[str, Any], times: int) -> None:
-    """Wait until N8N has been told so many times whether the image is still wanted."""
+    """Waits until N8N was told so many times whether the image is still wanted."""
 
     async def answered() -> Any:
         return len([call for call in theatre.calls("wanted", asked) if call.status is not None]) >= times or None
@@ -23,7 +23,7 @@ async def until_answered(theatre: Theatre, asked: dict[str, Any], times: int) ->
 
 
 async def another_arrives(theatre: Theatre) -> None:
-    """A request that is made now goes the whole way; N8N has had at least as long for what it began before."""
+    """Waits until a new request is delivered: the earlier executions of N8N had at least as much time."""
     await theatre.until_delivered((await theatre.ask())["requestId"])
     await theatre.settle()
 
@@ -44,7 +44,7 @@ async def test_a_request_that_was_cancelled_is_not_paid_for(open_theatre: Opened
     assert (theatre.calls("generate", asked), theatre.callbacks(asked)) == ([], [])
 
 
-async def test_an_event_that_comes_twice_is_paid_for_once(open_theatre: Opened) -> None:
+async def test_a_repeated_event_is_paid_for_once(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     asked = await theatre.ask()
     await theatre.until_delivered(asked["requestId"])
@@ -56,7 +56,7 @@ async def test_an_event_that_comes_twice_is_paid_for_once(open_theatre: Opened) 
     assert (len(theatre.calls("generate", asked)), len(theatre.callbacks(asked))) == (1, 1)
 
 
-async def test_a_bridge_that_cannot_say_does_not_hold_the_image_up(open_theatre: Opened) -> None:
+async def test_a_bridge_that_gives_no_answer_does_not_delay_the_image(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     theatre.gate.faults.add(Fault(kind=FaultKind.STATUS, route="wanted", status=503))
     asked = await theatre.ask()
@@ -73,7 +73,7 @@ async def test_a_request_that_the_bridge_does_not_know_is_not_paid_for_and_repor
     assert (theatre.calls("generate", event), theatre.callbacks(event)) == ([], [])
 
 
-async def test_an_event_that_points_elsewhere_is_reported_and_answered_nowhere(open_theatre: Opened) -> None:
+async def test_an_event_with_a_foreign_callback_url_is_reported_and_not_answered(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     elsewhere = f"{theatre.flux_url}/api/v1/influencegen/ai-image-callback"
     event = make_event(callbackUrl=elsewhere)
@@ -86,7 +86,7 @@ async def test_an_event_that_points_elsewhere_is_reported_and_answered_nowhere(o
     assert theatre.callbacks(event) == []
 
 
-async def test_a_bad_event_is_told_to_the_bridge_as_a_failure(open_theatre: Opened) -> None:
+async def test_an_invalid_event_is_reported_to_the_bridge_as_a_failure(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=4))
     asked = await theatre.ask()
@@ -105,7 +105,7 @@ async def test_an_event_without_an_id_is_reported(open_theatre: Opened) -> None:
     assert (letter["errorCode"], letter["requestId"]) == ("n8n_execution_failed", None)
 
 
-async def test_a_wrong_key_gets_nobody_in(open_theatre: Opened) -> None:
+async def test_a_wrong_key_is_refused(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     answer = await theatre.http.post(theatre.n8n.webhook("v2"), json=make_event(), headers={"X-API-Key": "wrong"})
     assert answer.status_code == 403

@@ -1,6 +1,6 @@
-"""N8N is being started, restarted, or hidden behind a proxy's page: what is asked for meanwhile arrives by itself.
+"""N8N is starting, restarting, or behind a proxy's page: requests that are made meanwhile arrive without intervention.
 
-These need the bridge to tell N8N's acknowledgement from any other 2xx, and to hold what N8N cannot take yet.
+The bridge must distinguish N8N's acknowledgement from any other 2xx, and hold requests that N8N cannot accept yet.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ Fronted = Callable[[str], Awaitable[tuple[Front, dict[str, str]]]]
 
 @pytest.fixture
 async def fronted() -> AsyncIterator[Fronted]:
-    """Puts a proxy in front of a webhook; the proxy, and the bridge's settings for it."""
+    """A function that puts a proxy in front of a webhook. It returns the proxy and the bridge's settings for it."""
     async with AsyncExitStack() as opened:
 
         async def put(webhook: str) -> tuple[Front, dict[str, str]]:
@@ -40,7 +40,7 @@ async def fronted() -> AsyncIterator[Fronted]:
 
 
 async def all_arrive(theatre: Theatre, asked: list[dict[str, Any]]) -> None:
-    """Every request is delivered once, paid for once, and needed nobody."""
+    """Checks that every request is delivered once, paid for once, and has no dead letter."""
     ended = [await theatre.until_delivered(one["requestId"]) for one in asked]
     assert [(one["status"], one.get("errorCode")) for one in ended] == [("completed", None)] * len(asked)
     assert all(theatre.odoo.records[one["requestId"]].applied == 1 for one in asked)
@@ -49,7 +49,7 @@ async def all_arrive(theatre: Theatre, asked: list[dict[str, Any]]) -> None:
 
 
 async def ask_until(theatre: Theatre, done: asyncio.Task[None]) -> list[dict[str, Any]]:
-    """Ask every half second as long as something lasts, then once more."""
+    """Makes a request every half second until `done` has ended, then one more."""
     asked = [await theatre.ask()]
     while not done.done():
         await asyncio.wait({done}, timeout=ASK_EVERY)
@@ -65,7 +65,7 @@ async def test_what_is_asked_for_while_n8n_starts_on_an_empty_database_arrives(
     fronted: Fronted,
     tmp_path: Path,
 ) -> None:
-    """First its start page (200), then webhooks that are not registered (404), then a restart with the workflows."""
+    """N8N shows its start page (200), then webhooks are not registered (404), then it restarts with the workflows."""
     if not player.real:
         front, n8n = await fronted(player.webhook("v2"))
         theatre = await open_theatre(n8n=n8n)
@@ -112,7 +112,7 @@ async def test_ten_requests_asked_for_during_a_restart_of_n8n_arrive(open_theatr
 
 
 async def test_what_is_asked_for_while_n8n_stops_and_starts_arrives(open_theatre: Opened) -> None:
-    """From the signal on: a stopping N8N goes on acknowledging, and drops what it took."""
+    """A stopping N8N still acknowledges requests after the signal, and drops them."""
     theatre = await open_theatre()
     before = await theatre.ask()
     await theatre.until_delivered(before["requestId"])
@@ -140,7 +140,7 @@ async def test_a_page_of_a_proxy_instead_of_n8n_loses_nothing(
         ready = (await theatre.call("GET", "/health/ready")).json()
         return ready["destinations"]["n8n"]["held"] == len(asked) or None
 
-    await eventually(all_held)  # once the specified tries (1, 2, 4 s) are spent
+    await eventually(all_held)  # once the specified schedule (1, 2, 4 s) is used up
     states = [(await theatre.read(one["requestId"]))["status"] for one in asked]
     front.page = None
 

@@ -1,4 +1,4 @@
-"""N8N itself dies, is away, or has a lot to do."""
+"""N8N dies, is away, or is busy."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from theatre import DEAD_LETTERS, WEBHOOK_KEY, Opened, clients, eventually
 from aigen_bridge.sim.faults import Fault, FaultKind
 
 
-async def test_the_deadline_of_the_bridge_ends_what_a_killed_n8n_forgets(open_theatre: Opened) -> None:
+async def test_the_deadline_of_the_bridge_ends_a_request_that_a_killed_n8n_forgets(open_theatre: Opened) -> None:
     theatre = await open_theatre(callback={"deadline": 10})
     theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=60))
     asked = await theatre.ask()
@@ -27,7 +27,7 @@ async def test_the_deadline_of_the_bridge_ends_what_a_killed_n8n_forgets(open_th
     assert theatre.odoo.records[asked["requestId"]].error_code == "timed_out"
 
 
-async def test_what_a_killed_n8n_was_making_is_sent_again_as_soon_as_it_is_back(open_theatre: Opened) -> None:
+async def test_executions_of_a_killed_n8n_are_dispatched_again_as_soon_as_it_is_back(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=120, times=3))
     asked = [await theatre.ask() for _ in range(3)]
@@ -82,7 +82,7 @@ async def test_an_upgrade_of_n8n_loses_no_request_and_pays_for_none_twice(open_t
     assert await theatre.dead_letters_of(under_way, meanwhile) == []
 
 
-async def test_what_was_held_too_long_while_n8n_was_away_is_put_back_by_one_command(
+async def test_requests_that_were_held_too_long_while_n8n_was_away_are_replayed_by_one_command(
     player: RealPlayer | SimulatedPlayer, open_theatre: Opened
 ) -> None:
     n8n = {"webhook_url": player.webhook("v2"), "api_key": WEBHOOK_KEY, "breaker": {"hold": 10}}

@@ -1,4 +1,4 @@
-"""An image, in each of the three ways in which it can be told."""
+"""An image is delivered, in each of the three callback styles."""
 
 import pytest
 from theatre import Opened, eventually

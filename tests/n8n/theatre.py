@@ -1,4 +1,4 @@
-"""Everything that a scenario plays with: the real bridge, an N8N, real or simulated, Flux, Odoo, a gate between."""
+"""The components of a scenario: the real bridge, a real or simulated N8N, Flux, Odoo, and a gate before the bridge."""
 
 import asyncio
 import json
@@ -23,11 +23,11 @@ SIGNING_SECRET = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU="
 ODOO_KEY, OPS_KEY = "key-of-odoo", "key-of-ops"
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
 PATIENCE = 90.0
-"""Seconds until something that should happen is called missing; a real N8N on a busy machine is slow."""
+"""Default timeout in seconds. A real N8N on a busy machine is slow."""
 
 
 def clients(callback_key: str = CALLBACK_KEY) -> dict[str, Any]:
-    """Who may call the bridge; N8N must sign."""
+    """Returns the clients of the bridge. N8N must sign."""
     n8n = {"keys": [callback_key], "scopes": ["callbacks"]}
     return {
         "odoo": {"keys": [ODOO_KEY], "scopes": ["requests"]},
@@ -37,59 +37,59 @@ def clients(callback_key: str = CALLBACK_KEY) -> dict[str, Any]:
 
 
 class Player(Protocol):
-    """An N8N with the workflows published."""
+    """An N8N with published workflows."""
 
     real: bool
 
     def webhook(self, variant: str) -> str:
-        """The address of the workflow in this variant: `v2` is the shipped one, the others are in variants.py."""
+        """Returns the URL of the workflow's variant: `v2` is the shipped one, the others are in variants.py."""
 
     async def stop(self) -> None:
-        """End it as an operator does: what runs is finished."""
+        """Stops N8N as an operator does: running executions finish."""
 
     async def kill(self) -> None:
-        """End it as a crash does."""
+        """Kills N8N, as a crash does."""
 
     async def start(self) -> None:
-        """Start it again."""
+        """Starts N8N again."""
 
     async def idle(self) -> None:
-        """Wait until no execution is under way."""
+        """Waits until no execution is running."""
 
     async def retry(self, request_id: str) -> None:
-        """Press "Retry" on the execution of this request, which has just failed."""
+        """Retries the execution of this request, which has just failed, like the "Retry" button."""
 
 
 @dataclass
 class Bridge:
-    """The real bridge, API and worker, on `database_url`: as a process of its own, or quicker, in this one."""
+    """The real bridge, API and worker, on `database_url`: as a separate process, or faster within this one."""
 
     database_url: str
     home: Path
     gate: Gate
     own_process: bool
     sections: dict[str, Any]
-    """Of its settings, kept from one start to the next."""
+    """Sections of its settings, kept from one start to the next."""
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self, **changes: Any) -> None:
-        """Start it; `changes` are sections of its settings that are different from now on."""
+        """Starts the bridge. `changes` are sections of its settings that change from now on."""
         self.sections |= changes
         running = self._as_process() if self.own_process else self._within()
         self.gate.bridge_url = await self._running.enter_async_context(running)
 
     async def stop(self) -> None:
-        """End it; nobody answers from now on."""
+        """Stops the bridge. The gate cuts connections from now on."""
         self.gate.bridge_url = None
         await self._running.aclose()
 
     async def hold(self) -> None:
-        """Stop the worker: requests are accepted and results taken, but nothing goes out."""
+        """Stops the worker: requests and results are accepted, but there are no outbound calls."""
         await self.stop()
         self.gate.bridge_url = await self._running.enter_async_context(self._within(worker=False))
 
     async def go_on(self) -> None:
-        """Start the worker again."""
+        """Starts the worker again."""
         await self.stop()
         await self.start()
 
@@ -109,7 +109,7 @@ class Bridge:
 
 @dataclass
 class Theatre:
-    """What a scenario plays with."""
+    """The components that a scenario uses."""
 
     flux: FluxSimulator
     odoo: OdooSimulator
@@ -120,23 +120,23 @@ class Theatre:
     flux_url: str
 
     async def call(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """Call the bridge as operations do."""
+        """Calls the bridge as operations do."""
         headers = {"X-API-Key": OPS_KEY}
         return await self.http.request(method, f"{self.gate.bridge_url}{path}", headers=headers, **more)
 
     async def ask(self, **fields: Any) -> dict[str, Any]:
-        """Ask for an image, as Odoo does; returns the resource."""
+        """Requests an image, as Odoo does, and returns the resource."""
         url = f"{self.gate.bridge_url}{REQUESTS}"
         answer = await self.http.post(url, json=make_event(**fields), headers={"X-API-Key": ODOO_KEY})
         assert answer.status_code == 202, answer.text
         return dict(answer.json())
 
     async def read(self, request_id: str) -> dict[str, Any]:
-        """The resource as it is now."""
+        """Returns the current resource."""
         return dict((await self.call("GET", f"{REQUESTS}/{request_id}")).json())
 
     async def until_status(self, request_id: str, status: str) -> None:
-        """Wait until a request has got that far."""
+        """Waits until a request has this status."""
 
         async def there() -> bool | None:
             return (await self.read(request_id))["status"] == status or None
@@ -144,7 +144,7 @@ class Theatre:
         await eventually(there)
 
     async def until_delivered(self, request_id: str) -> dict[str, Any]:
-        """The resource as soon as Odoo knows how the request ended."""
+        """Waits until the result was delivered to Odoo and returns the resource."""
 
         async def ended() -> dict[str, Any] | None:
             found = await self.read(request_id)
@@ -156,31 +156,31 @@ class Theatre:
         return dict(found)
 
     def _measure(self, request: dict[str, Any]) -> None:
-        """Only of those that went straight: one question, one callback."""
+        """Records the stages of a request with exactly one AI call and one callback."""
         asked_ai, callbacks = self.calls("generate", request), self.callbacks(request)
         if len(asked_ai) == len(callbacks) == 1:
             measure(request, asked_ai[0], callbacks[0])
 
     async def dead_letters(self, **query: Any) -> list[dict[str, Any]]:
-        """What needs a person."""
+        """Returns the dead letters."""
         return list((await self.call("GET", DEAD_LETTERS, params=query)).json()["items"])
 
     async def story(self, asked: Mapping[str, Any]) -> str:
-        """The notes of the timeline of a request, a line each."""
+        """Returns the notes of a request's timeline, one per line."""
         timeline = (await self.call("GET", f"{REQUESTS}/{asked['requestId']}/timeline")).json()
         return "\n".join(entry["note"] for entry in timeline["entries"] if entry.get("note"))
 
     def callbacks(self, asked: Mapping[str, Any]) -> list[Call]:
-        """The tries at the callback of one request, as they passed the gate."""
+        """Returns the callback attempts of one request, as recorded by the gate."""
         return self.calls("callback", asked)
 
     def calls(self, place: str, asked: Mapping[str, Any]) -> list[Call]:
-        """The calls of one request to a place of the gate or of the AI service."""
+        """Returns the calls of one request to an endpoint of the gate or of the AI service."""
         calls = [*self.gate.calls.to(place), *self.flux.calls.to(place)]
         return [call for call in calls if call.headers.get("x-correlation-id") == asked["correlationId"]]
 
     async def until_dead(self, count: int = 1, **query: Any) -> list[dict[str, Any]]:
-        """The dead letters as soon as there are so many."""
+        """Waits until there are `count` dead letters and returns them."""
 
         async def found() -> list[dict[str, Any]] | None:
             letters = await self.dead_letters(**query)
@@ -189,16 +189,16 @@ class Theatre:
         return await eventually(found)
 
     async def dead_letters_of(self, *asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Those of these requests. A real N8N may still report what happened to it in an earlier scenario."""
+        """Returns the dead letters of these requests. A real N8N may still report errors of an earlier scenario."""
         names = {one["requestId"] for one in asked}
         return [letter for letter in await self.dead_letters() if letter["requestId"] in names]
 
     async def settle(self) -> None:
-        """Wait until N8N has finished what it began; then what should not happen has not."""
+        """Waits until N8N has finished its executions: an unwanted effect would have occurred by then."""
         await self.n8n.idle()
 
     async def post_to_n8n(self, event: Any, **headers: str) -> httpx.Response:
-        """Call the webhook past the bridge, with the right key."""
+        """Calls the webhook directly, with the right key."""
         url = self.n8n.webhook("v2")
         return await self.http.post(url, json=event, headers={"X-API-Key": WEBHOOK_KEY, **headers})
 
@@ -208,7 +208,7 @@ Opened = Callable[..., Awaitable[Theatre]]
 
 
 async def eventually(look: Callable[[], Any], *, seconds: float = PATIENCE) -> Any:
-    """What `look` finds, as soon as it finds something."""
+    """Calls `look` until it returns something other than None, and returns that."""
     async with asyncio.timeout(seconds):
         while (found := await look()) is None:
             await asyncio.sleep(0.1)

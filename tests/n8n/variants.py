@@ -1,4 +1,4 @@
-"""The shipped workflow in other settings, side by side in one N8N: each with an id and a path of its own."""
+"""The shipped workflow with other settings, side by side in one N8N, each with its own id and path."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,16 +15,16 @@ CHANGES: dict[str, dict[str, Any]] = {
         "loras": {LORA_MODEL: {"path": "https://models.example.com/lighthouses.safetensors", "scale": 0.8}},
         "negativePrompt": "fold",
     },
-    "broken": {"loras": None},  # the workflow crashes over it
-    "bug": {},  # it crashes after it has asked whether the image is wanted
+    "broken": {"loras": None},  # the workflow crashes on it
+    "bug": {},  # the workflow crashes after asking whether the image is wanted
 }
 OLD = "old"
-"""Not a variant of the shipped workflow, but one as people had before it."""
+"""Not a variant of the shipped workflow, but an older workflow."""
 PATHS = {name: f"{WEBHOOK}/{name}" for name in (*CHANGES, OLD)}
 
 
 def variants(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The workflows to add."""
+    """Yields the workflows to add."""
     for name, change in CHANGES.items():
         workflow = _shipped()
         nodes = {node["name"]: node for node in workflow["nodes"]}

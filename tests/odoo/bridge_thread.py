@@ -10,7 +10,7 @@ from typing import Any
 
 from aigen_bridge.sim.chain import Chain, simulators
 from real_odoo import DATABASE, RealOdoo
-from stage import KEYS, _Door, make_settings, serve_api, working
+from stage import KEYS, _FreePort, make_settings, serve_api, working
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ def running_bridge(database_url: str, odoo: RealOdoo, **behaviour: Any) -> Itera
     async def run() -> None:
         try:
             async with simulators(callback_key=KEYS["n8n"], **behaviour) as chain:
-                door = _Door()
+                free = _FreePort()
                 section = {"url": odoo.url, "database": DATABASE, "login": "aigen-bridge", "api_key": odoo.key}
-                sections = {**chain.bridge, "odoo": section, "public_url": door.url}
+                sections = {**chain.bridge, "odoo": section, "public_url": free.url}
                 settings = make_settings(database_url, **sections)
-                async with serve_api(settings, port=door.port), working(settings):
-                    ready.put(Bridge(door.url, chain))
+                async with serve_api(settings, port=free.port), working(settings):
+                    ready.put(Bridge(free.url, chain))
                     await stop.wait()
         except BaseException as error:
             ready.put(error)

@@ -61,7 +61,7 @@ def test_the_addresses_of_containers_and_of_one_machine_are_fine() -> None:
         ({"callback": {"deadline": "2m"}}, "warning", "shorter than N8N's own retries", "5 min"),
         ({"callback": {"max_bytes": 200 * 2**20}}, "warning", "Odoo does not take", "Lower it"),
         ({"odoo": {"timeout": "20s"}}, "warning", "may still be repeating", "above 30 s"),
-        ({"image_urls": {"allow_http": True}}, "warning", "as for development", "Take them out"),
+        ({"image_urls": {"allow_http": True}}, "warning", "as for development", "Remove them"),
         ({"clients": {"odoo": CLIENTS["odoo"], "ops": CLIENTS["ops"]}}, "wrong", "N8N cannot", "--scope callbacks"),
         ({"clients": {"n8n": CLIENTS["n8n"], "odoo": CLIENTS["odoo"]}}, "warning", "dead letters", "--scope ops"),
     ],

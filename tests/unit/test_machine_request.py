@@ -1,4 +1,4 @@
-"""Whatever happens to a request, in whatever order, the rules of the domain lead where the specification says."""
+"""Stateful test: in any order of events, the domain's rules agree with the model of the specification."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,16 +20,16 @@ from aigen_bridge.domain.request import (
     VersionedTransition,
 )
 from aigen_bridge.pipeline.expire import timed_out
-from machine.expected import CALLBACK_DEADLINE, ENDED, GAVE_UP, LEADS_TO, OWES, Expected, Said
+from machine.expected import CALLBACK_DEADLINE, ENDED, GAVE_UP, LEADS_TO, NEXT_STEP, Expected, Report
 from machine.profile import profile
-from machine.rules_reporting import result, sayings
+from machine.rules_reporting import reports, result
 from machine.world import NAMES, PICTURES, correlation_id, request_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def made(request: ImageRequest, transition: Transition) -> ImageRequest | None:
-    """What a store has to make of a transition: guarded by where the request is, and by the version that was read."""
+    """Applies a transition as the store must: guarded by the request's state and by the version that was read."""
     final = request.failed_by is FailedBy.N8N
     version = transition.version if isinstance(transition, VersionedTransition) else request.version
     if request.status not in transition.before or version != request.version or final:
@@ -47,7 +47,7 @@ def made(request: ImageRequest, transition: Transition) -> ImageRequest | None:
 
 
 class RequestMachine(RuleBasedStateMachine):
-    """One request, and the model of it."""
+    """One request and its model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,12 +57,12 @@ class RequestMachine(RuleBasedStateMachine):
         self.expected = Expected(0)
 
     def move(self, transition: Transition, *, to: str | None = None) -> None:
-        """Apply the transition; the model says whether and where to."""
+        """Applies the transition and checks that it leads to the status `to`, or has no effect when `to` is None."""
         moved = made(self.request, transition)
         assert (moved and moved.status) == to
         self.request = moved or self.request
         if to:
-            assert transition.next_step == OWES.get(to)
+            assert transition.next_step == NEXT_STEP.get(to)
 
     @precondition(lambda self: self.expected.status == "queued")
     @rule()
@@ -76,7 +76,7 @@ class RequestMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.expected.status in {"queued", "received"})
     @rule()
     def a_worker_gives_up(self) -> None:
-        reason = GAVE_UP[OWES[self.expected.status]]
+        reason = GAVE_UP[NEXT_STEP[self.expected.status]]
         self.move(self._failed(FailureCode(reason)), to="failed")
         self.expected.move("failed", 0, failed_by="bridge", reason=reason)
 
@@ -114,53 +114,53 @@ class RequestMachine(RuleBasedStateMachine):
     @rule(to=st.sampled_from(["queued", "received"]))
     def it_is_replayed(self, to: str) -> None:
         transition = Transition(request_id=request_id(0), before=frozenset({Status.FAILED}), after=Status(to))
-        ours = self.expected.failed_by == "bridge"
+        by_bridge = self.expected.failed_by == "bridge"
         if to == "queued" or self.expected.awaited:
-            self.move(transition, to=to if ours else None)
-            if ours:
+            self.move(transition, to=to if by_bridge else None)
+            if by_bridge:
                 self.expected.move(to, 0)
 
-    @rule(said=sayings, correlated=st.sampled_from([True, True, True, False]))
-    def n8n_reports(self, said: Said, correlated: bool) -> None:  # noqa: FBT001 - drawn by name
-        said = replace(said, correlated=correlated)
-        self.take(self.request, said)
+    @rule(report=reports, correlated=st.sampled_from([True, True, True, False]))
+    def n8n_reports(self, report: Report, correlated: bool) -> None:  # noqa: FBT001 - drawn by name
+        report = replace(report, correlated=correlated)
+        self.take(self.request, report)
 
-    @rule(said=sayings)
-    def a_slow_callback_writes_by_what_it_read(self, said: Said) -> None:
-        self.take(self.read, said)
+    @rule(report=reports)
+    def a_slow_callback_writes_by_what_it_read(self, report: Report) -> None:
+        self.take(self.read, report)
         self.read = self.request
 
-    def take(self, read: ImageRequest, said: Said) -> None:
-        """Judge by what was read; it counts only while nobody moved the request since."""
+    def take(self, read: ImageRequest, report: Report) -> None:
+        """Handles a report based on `read`; it takes effect only if the request has not changed since."""
         current = read.version == self.request.version
         before = self.expected.status
-        verdict = self.expected.hear(said, 0) if current else None
+        verdict = self.expected.hear(report, 0) if current else None
         if verdict == "refused":
             with pytest.raises(ContradictionError):
-                judge(self.request, result(0, said))
+                judge(self.request, result(0, report))
         elif verdict:
-            judged = judge(self.request, result(0, said))
+            judged = judge(self.request, result(0, report))
             assert type(judged) is {"taken": Take, "repeat": Repeat, "kept": Keep}[verdict], before
             if isinstance(judged, Take):
                 self.move(judged.transition, to=self.expected.status)
             elif isinstance(judged, Keep):
-                self._keep(said)
+                self._keep(report)
         else:
-            self._take_too_late(read, said)
+            self._take_too_late(read, report)
 
-    def _take_too_late(self, read: ImageRequest, said: Said) -> None:
+    def _take_too_late(self, read: ImageRequest, report: Report) -> None:
         try:
-            judged = judge(read, result(0, said))
+            judged = judge(read, result(0, report))
         except ContradictionError:
             return
         if isinstance(judged, Take):
             assert judged.transition.version == read.version, "it could overwrite what it has not seen"
             self.move(judged.transition, to=None)
 
-    def _keep(self, said: Said) -> None:
-        kept = result(0, said)
-        if said.how == "image":
-            self.request = replace(self.request, image=PICTURES[said.what].described)
+    def _keep(self, report: Report) -> None:
+        kept = result(0, report)
+        if report.how == "image":
+            self.request = replace(self.request, image=PICTURES[report.what].described)
         else:
             self.request = replace(self.request, awaited=getattr(kept, "awaited", None))
 

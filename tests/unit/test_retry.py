@@ -51,11 +51,7 @@ def test_delivering_goes_on_for_a_day_with_waits_up_to_six_minutes(attempt: int)
 @given(age=seconds, wait_after=seconds)
 def test_an_entry_is_given_up_when_its_next_try_would_come_too_late(age: timedelta, wait_after: timedelta) -> None:
     policy = Policy((), then_every=wait_after, give_up_after=timedelta(seconds=5_000))
-    verdict = (
-        decide(policy, 1, PASSING, NOW + age, policy.until(NOW, None), Random(0))
-        if wait_after
-        else GiveUp("no schedule")
-    )
+    verdict = decide(policy, 1, PASSING, NOW + age, policy.until(NOW, None), Random(0)) if wait_after else GiveUp()
     too_late = age + wait_after > timedelta(seconds=5_000)
     assert isinstance(verdict, GiveUp) == (too_late or not wait_after)
 

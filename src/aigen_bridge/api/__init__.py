@@ -1,1 +1,1 @@
-"""HTTP in. Endpoints verify, parse, call the pipeline, answer; they know no SQL and no clients."""
+"""The HTTP API. Endpoints verify, parse, call the pipeline and respond; they use no SQL and no clients."""

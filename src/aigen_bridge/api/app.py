@@ -1,7 +1,8 @@
-"""The application: its parts open when it starts and close when it stops."""
+"""The FastAPI application. Its components open when it starts and close when it stops."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -19,23 +20,31 @@ from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
 from aigen_bridge.settings import Settings, load
+from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.gauges import GaugeReader
+from aigen_bridge.store.readiness import prove_writable
 from aigen_bridge.wiring import open_api
 
 DESCRIPTION = """
-Carries AI image requests from Odoo to N8N and the results back: nothing accepted is lost, nothing happens twice,
-everyone involved learns how it ended.
+Carries AI image requests from Odoo to N8N and the results back. Nothing accepted is lost, nothing takes effect twice,
+and every party learns the outcome.
 
-- **Odoo** asks for images under *requests* (scope `requests`).
-- **N8N** takes them at its webhook (see *Webhooks*) and reports under *callback* (scope `callbacks`).
+- **Odoo** requests images under *requests* (scope `requests`).
+- **N8N** receives them at its webhook (see *Webhooks*) and reports results under *callback* (scope `callbacks`).
 - Every call carries a key: `Authorization: Bearer KEY` or `X-API-Key: KEY`.
-- `X-Correlation-ID` is accepted, passed on, and returned on every answer of the application. Two kinds of answers come
-  from the server and carry no id: a bare 400 for what is not HTTP, and a problem document for what breaks the limits of
-  a connection (408 for a head that is too slow, 431 for one that is too large, 503 when all connections are busy).
-- Errors are `application/problem+json` (RFC 9457): what happened, which request, what to do next.
-- A version whose end is near says so on every answer: `Deprecation` (RFC 9745: since when), `Sunset` (RFC 8594: when it
-  goes) and `Link` (what to do instead).
+- `X-Correlation-ID` is accepted, passed on, and returned in every response of the application. Two kinds of responses
+  come from the server and carry no id: a bare 400 for input that is not HTTP, and a problem document for a connection
+  that exceeds its limits (408 for a request head that is too slow, 431 for one that is too large, 503 when all
+  connections are busy).
+- Errors are `application/problem+json` (RFC 9457). They state what happened, to which request, and what to do next.
+- A version that is about to end announces it in every response: `Deprecation` (RFC 9745: since when), `Sunset`
+  (RFC 8594: when it ends) and `Link` (what to do instead).
 """
+
+PROOF_SECONDS, HEALTH_PATIENCE_SECONDS = 2.0, 3.0
+"""The time for which a write proof is reused, and the longest wait of `/health/ready` for the database."""
+GAUGES_SECONDS = 5.0
+"""The time for which gauges are reused, however often `/metrics` is scraped, and the longest wait for them."""
 
 ROUTERS = (
     requests.router,
@@ -56,26 +65,26 @@ webhooks = APIRouter()
     openapi_extra=json_body({"EVT-AIG-001": {"value": examples.DISPATCHED}}, ImageRequested),
     responses={
         200: {
-            "description": "202 or 204, or another 2xx whose body is empty or JSON: N8N has taken the request and will "
-            "call `callbackUrl`. Another 2xx, such as N8N's start page, acknowledges nothing"
+            "description": "202 or 204, or another 2xx whose body is empty or JSON: N8N has accepted the request and "
+            "will call `callbackUrl`. Any other 2xx, such as N8N's start page, is no acknowledgement"
         },
-        404: {"description": "N8N is away: tried again after 1, 2 and 4 seconds, then held until it is back"},
-        "4XX": {"description": "Refused for good (except 404, 408, 425, 429): the request fails"},
+        404: {"description": "N8N is away: retried after 1, 2 and 4 seconds, then held until N8N is back"},
+        "4XX": {"description": "Permanent refusal (except 404, 408, 425, 429): the request fails"},
         "5XX": {
-            "description": "Tried again after 1, 2 and 4 seconds (500: or after `Retry-After`); after that, 502, 503 "
-            "and 504 are held like 404"
+            "description": "Retried after 1, 2 and 4 seconds (500: or after `Retry-After`). After that, 502, 503 and "
+            "504 are held like 404"
         },
     },
 )
 async def requested() -> None:
     """EVT-AIG-001, sent to `AIGEN_N8N__WEBHOOK_URL` with `X-API-Key` and `X-Correlation-ID`.
 
-    At least once: the same `requestId` may come again when an answer was lost.
+    Delivered at least once: the same `requestId` may be sent again when an acknowledgement was lost.
     """
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application for these settings."""
+    """Creates the application for these settings."""
     app = _assemble(_lifespan(settings))
     if settings.deprecated:
         app.add_middleware(DeprecationMiddleware, deprecated=settings.deprecated)
@@ -87,7 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def from_environment() -> FastAPI:
-    """The application of one process of `aigen-bridge serve`."""
+    """Creates the application of one `aigen-bridge serve` process."""
     settings = load(Settings)
     logs.configure(settings.log.level, settings.log.format)
     tracing.start()
@@ -97,7 +106,7 @@ def from_environment() -> FastAPI:
 
 
 def describe() -> dict[str, Any]:
-    """The OpenAPI document; needs no settings."""
+    """Returns the OpenAPI document. Needs no settings."""
     return _assemble(None).openapi()
 
 
@@ -105,11 +114,11 @@ def _assemble(lifespan: Any) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="aigen-bridge",
         version=__version__,
-        summary="The reliable way from Odoo to N8N and back.",
+        summary="Reliable AI image requests between Odoo and N8N.",
         description=DESCRIPTION,
         license_info={"name": "MIT", "identifier": "MIT"},
         lifespan=lifespan,
-        redirect_slashes=False,  # a redirect would trust the caller's Host
+        redirect_slashes=False,  # a redirect would trust the caller's Host header
         swagger_ui_parameters={"persistAuthorization": True},
     )
     app.add_middleware(CorrelationMiddleware, on_bug=problems.on_bug)
@@ -117,7 +126,7 @@ def _assemble(lifespan: Any) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.webhooks.include_router(webhooks)
-    _add_messages(app)
+    _extend_openapi(app)
     return app
 
 
@@ -126,20 +135,22 @@ def _lifespan(settings: Settings) -> Any:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_api(settings) as parts:
             app.state.parts = parts
-            app.state.gauges = metrics.FreshGauges(GaugeReader(parts.database))
-            app.state.health = health.Freshness(parts)
+            proof = partial(prove_writable, parts.database)
+            app.state.proof = Fresh(proof, fresh=PROOF_SECONDS, patience=HEALTH_PATIENCE_SECONDS)
+            app.state.destinations = Fresh(parts.destinations.states, fresh=0, patience=HEALTH_PATIENCE_SECONDS)
+            app.state.gauges = Fresh(GaugeReader(parts.database).read, fresh=GAUGES_SECONDS, patience=GAUGES_SECONDS)
             try:
                 yield
             finally:
-                await app.state.gauges.close()
-                await app.state.health.close()
+                for answer in (app.state.proof, app.state.destinations, app.state.gauges):
+                    await answer.close()
         tracing.stop()
 
     return lifespan
 
 
-def _add_messages(app: FastAPI) -> None:
-    """Put what FastAPI does not know into the document: messages that endpoints read themselves, headers."""
+def _extend_openapi(app: FastAPI) -> None:
+    """Completes the document with what FastAPI does not know: headers, and bodies that endpoints read themselves."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

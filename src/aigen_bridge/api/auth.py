@@ -1,4 +1,4 @@
-"""Who calls, and may they? Keys are compared in constant time, against every key that there is."""
+"""Authentication and authorization. A key is compared in constant time with every known key."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ from aigen_bridge.settings import Client, Scope
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client whose key was good, and what its signatures are checked with."""
+    """An authenticated client, and the keys that verify its signatures."""
 
     name: str
     scopes: frozenset[Scope]
@@ -26,7 +26,7 @@ class Caller:
 
 
 class Keyring:
-    """All keys, as SHA-256: what is compared is always of one length, and no key stays in memory."""
+    """All keys, as SHA-256 digests: every comparison has the same length, and no key stays in memory."""
 
     def __init__(self, clients: Mapping[str, Client]) -> None:
         self._keys = [
@@ -36,7 +36,7 @@ class Keyring:
         ]
 
     def find(self, key: str) -> Caller | None:
-        """Whose key this is. Takes the same time whether it is the first, the last or none."""
+        """Returns the owner of a key. Takes the same time whether the first, the last or no key matches."""
         digest = hashlib.sha256(key.encode(errors="replace")).digest()
         found = None
         for known, caller in self._keys:
@@ -57,10 +57,10 @@ def _digest(key: str) -> bytes:
 
 
 def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:
-    """A dependency: the caller, who has at least one of these scopes and does not call too often.
+    """Returns a dependency: the caller, which has at least one of these scopes and is within its rate limit.
 
-    `kind` names the rate limit that counts the call. It reads the key itself: FastAPI's two classes for that, as
-    dependencies of their own, cost more than all the rest of it. `describe` puts them into the document.
+    `kind` names the rate limit that counts the call. The dependency reads the key itself: FastAPI's two security
+    classes, as dependencies of their own, cost more than the rest of it. `describe` adds them to the document.
     """
 
     async def caller(request: Request) -> Caller:
@@ -95,7 +95,7 @@ def _authenticated(keyring: Keyring, key: str | None) -> Caller:
 
 
 def check_signature(caller: Caller, request: Request, signed: bytes) -> None:
-    """Raise `SignatureError` when a signature is missing but required, or is there but wrong."""
+    """Raises `SignatureError` when a signature is required but missing, or present but wrong."""
     if not caller.signature_required and not (caller.signing_keys and is_signed(request.headers)):
         return
     try:

@@ -1,4 +1,4 @@
-"""Reading bodies: never more than allowed, never longer than allowed, and only what was announced."""
+"""Reads request bodies within a size limit and a deadline, and checks their media type."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,27 +14,27 @@ from aigen_bridge.api.errors import BodyTooLargeError, BodyTooSlowError, Unsuppo
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large a body may be, and how long it may take to arrive."""
+    """The maximum size of a body, and the time it may take to arrive."""
 
     max_bytes: int
     timeout: timedelta
 
 
 def media_type(request: Request) -> str:
-    """What the body says it is, in lower case without parameters; JSON when it says nothing."""
+    """Returns the declared media type in lower case, without parameters; JSON when none is declared."""
     return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
 
 
 async def read_json(request: Request, limits: Limits) -> bytes:
-    """The body, which must say that it is JSON."""
+    """Reads a body that is declared as JSON. Raises `UnsupportedMediaTypeError` for any other type."""
     if (found := media_type(request)) != "application/json" and not found.endswith("+json"):
         raise UnsupportedMediaTypeError(found, "application/json")
     return await read_whole(request, limits)
 
 
 async def read_whole(request: Request, limits: Limits) -> bytes:
-    """The body, whatever it is. Raises `BodyTooLargeError` and `BodyTooSlowError`."""
-    body = BytesIO()  # it grows in place, and hands out what it holds without a copy
+    """Reads a body of any type. Raises `BodyTooLargeError` and `BodyTooSlowError`."""
+    body = BytesIO()  # grows in place, and getvalue() does not copy
     async with in_time(limits):
         async for piece in bounded(request, limits):
             body.write(piece)
@@ -43,7 +43,7 @@ async def read_whole(request: Request, limits: Limits) -> bytes:
 
 @asynccontextmanager
 async def in_time(limits: Limits) -> AsyncIterator[None]:
-    """For reading a whole body: one timer for all its pieces. Raises `BodyTooSlowError`."""
+    """Limits the time for a whole body with a single timer. Raises `BodyTooSlowError`."""
     try:
         async with asyncio.timeout(limits.timeout.total_seconds()):
             yield
@@ -52,8 +52,8 @@ async def in_time(limits: Limits) -> AsyncIterator[None]:
 
 
 async def bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    """The body in pieces. What is over the limit is not read."""
-    if int(request.headers.get("content-length", 0)) > limits.max_bytes:  # the server refuses odd lengths
+    """Yields the body in pieces. Raises `BodyTooLargeError` instead of reading past the limit."""
+    if int(request.headers.get("content-length", 0)) > limits.max_bytes:  # the server has rejected malformed values
         raise BodyTooLargeError(limits.max_bytes)
     size = 0
     async for piece in request.stream():

@@ -1,4 +1,4 @@
-"""The callback, once its bytes are in: parse it, take it, and keep what cannot be used. Both versions share this."""
+"""Parses a callback, applies it, or quarantines one that cannot be used. Both versions share this module."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from aigen_bridge.pipeline.callback import take_callback
 from aigen_bridge.wiring import ApiParts
 
 NOT_KEPT = frozenset({"authorization", "x-api-key", "cookie", SIGNATURE})
-"""Headers with secrets, or what could be used in place of one."""
+"""Headers that are not stored: secrets, and values that could be used in place of one."""
 HEADER_KEPT_MAX, HEADERS_KEPT_MAX = 500, 50
 SMALL = 64 * 2**10
-"""Bytes of a callback that may be in hand without limit."""
+"""Bytes. Callbacks up to this size have no concurrency limit."""
 LARGE = 4 * 2**20
-"""Bytes of a callback from which on fewer may be in hand."""
+"""Bytes. Callbacks of at least this size have a lower concurrency limit."""
 KNOWN_PAYLOAD_VERSIONS = frozenset({"1", "1.0", "1.1", "2", "2.0"})
 
 log = structlog.get_logger(__name__)
@@ -33,9 +33,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An authenticated callback: who sent it, to which version of the endpoint, and its bytes.
+    """An authenticated callback: its sender, the endpoint's version, and its bytes.
 
-    `payload` is the event, `image` what came beside it (v2).
+    `payload` is the event, `image` the separate image part (v2).
     """
 
     client: str
@@ -45,14 +45,14 @@ class Arrival:
 
 
 def body_limits(parts: ApiParts) -> Limits:
-    """How large a callback may be and how long it may take to arrive."""
+    """Returns the size limit and the read deadline of a callback."""
     return Limits(parts.settings.callback.max_bytes, parts.settings.callback.read_timeout)
 
 
 async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
-    """Takes a callback, or puts it in quarantine and says why."""
+    """Applies a callback. Quarantines one that cannot be used, and raises the reason."""
     try:
-        async with _room(parts, arrival):
+        async with _slot(parts, arrival):
             event = parse_callback(arrival.payload, image_beside=arrival.image is not None)
             correlation.adopt(request, event.correlation_id, event.request_id)
             version = event.payload_version or "none"
@@ -60,34 +60,36 @@ async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
             traceparent = request.headers.get("traceparent")
             receipt = await take_callback(parts.requests, parts.examine, event, arrival.image, traceparent)
     except StoreUnavailableError:
-        raise  # nothing can be stored now; N8N sends it again
+        raise  # nothing can be stored now; N8N sends the callback again
     except BridgeError as error:
-        await _keep(request, parts, arrival, error)
+        await _quarantine(request, parts, arrival, error)
         raise
     except Exception as error:
-        await _keep(request, parts, arrival, BridgeError("internal", f"A bug of the bridge: {type(error).__name__}."))
+        await _quarantine(
+            request, parts, arrival, BridgeError("internal", f"A bug in the bridge: {type(error).__name__}.")
+        )
         raise
     return json_answer(
         CallbackReceipt(request_id=receipt.request_id, status=receipt.status, duplicate=receipt.duplicate), 202
     )
 
 
-def _room(parts: ApiParts, arrival: Arrival) -> AbstractAsyncContextManager[object]:
-    """What is large waits for room; a callback without an image need not."""
+def _slot(parts: ApiParts, arrival: Arrival) -> AbstractAsyncContextManager[object]:
+    """Returns the concurrency limit for a callback of this size; one without an image needs none."""
     size = len(arrival.payload) + len(arrival.image or b"")
     if size <= SMALL:
         return nullcontext()
     return parts.in_hand if size < LARGE else parts.large_in_hand
 
 
-async def _keep(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:
+async def _quarantine(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:
     refused = RefusedCallback(
         client=arrival.client,
         version=arrival.version,
         request_id=getattr(request.state, "request_id", None),
         error_code=error.code,
         error_detail=storable(error.detail)[:2000],
-        headers=_harmless(request),
+        headers=_stored_headers(request),
         payload=arrival.payload,
         image=arrival.image,
     )
@@ -96,6 +98,6 @@ async def _keep(request: Request, parts: ApiParts, arrival: Arrival, error: Brid
     log.critical("callback.quarantined", dead_letter=f"callback-{number}", code=error.code, detail=error.detail)
 
 
-def _harmless(request: Request) -> dict[str, str]:
+def _stored_headers(request: Request) -> dict[str, str]:
     kept = [(name, value[:HEADER_KEPT_MAX]) for name, value in request.headers.items() if name not in NOT_KEPT]
     return {name: value.replace("\0", "") for name, value in kept[:HEADERS_KEPT_MAX]}

@@ -1,4 +1,4 @@
-"""`X-Correlation-ID`: accepted, given to every log line, returned on every answer; and the last safety net."""
+"""Accepts `X-Correlation-ID`, adds it to every log line and response, and responds to uncaught errors."""
 
 import re
 from collections.abc import Callable
@@ -20,23 +20,23 @@ _current: ContextVar[str] = ContextVar("correlation_id", default="-")
 
 
 def current() -> str:
-    """The correlation id of the call that is being answered."""
+    """Returns the correlation id of the current call."""
     return _current.get()
 
 
 class CorrelationMiddleware:
-    """Takes the caller's id if it is harmless, else makes one. `on_bug` answers for what nobody caught."""
+    """Uses the caller's id if it is well-formed, otherwise a new one. `on_bug` responds to uncaught errors."""
 
     def __init__(self, app: ASGIApp, on_bug: Callable[[Request, Exception], Response]) -> None:
         self._app = app
         self._on_bug = on_bug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call."""
+        """Handles one call."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        token = _current.set(_given(scope) or str(uuid4()))
+        token = _current.set(_id_from_header(scope) or str(uuid4()))
         try:
             with structlog.contextvars.bound_contextvars(correlation_id=current()):
                 await self._answer(scope, receive, send)
@@ -64,16 +64,16 @@ class CorrelationMiddleware:
 
 
 def adopt(request: Request, correlation_id: UUID, request_id: UUID | None = None) -> None:
-    """Logs and answers under the ids of the message; the correlation id of the header, if one was sent, stays."""
+    """Uses the ids of the message for logs and the response. A correlation id in the header takes precedence."""
     if request_id is not None:
         request.state.request_id = request_id
         structlog.contextvars.bind_contextvars(request_id=str(request_id))
-    if _given(request.scope) is None:
+    if _id_from_header(request.scope) is None:
         _current.set(str(correlation_id))
         structlog.contextvars.bind_contextvars(correlation_id=str(correlation_id))
 
 
-def _given(scope: Any) -> str | None:
+def _id_from_header(scope: Any) -> str | None:
     for name, value in scope["headers"]:
         if name == HEADER.lower().encode():
             text = value.decode("latin-1")

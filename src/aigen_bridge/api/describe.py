@@ -1,8 +1,7 @@
-"""What OpenAPI says of bodies that the endpoints read themselves, and of the problems they answer with.
+"""OpenAPI descriptions of the bodies that endpoints read themselves, and of their problem responses.
 
-Endpoints read their own bodies because the limit on size must hold while reading, malformed JSON must be a 400,
-and signatures cover the raw bytes. What holds for every answer alike, such as its headers, is said here once, in the
-finished document.
+Endpoints read their own bodies because the size limit must hold while reading, malformed JSON must be a 400, and
+signatures cover the raw bytes. What all responses share, such as headers, is added once, to the finished document.
 """
 
 from collections.abc import Mapping
@@ -22,9 +21,9 @@ IMAGE_FIELDS = ("imageData", "imageUrl")
 MESSAGES: tuple[type[BaseModel], ...] = (ImageRequested, ImageCompleted, ImageFailed, Discard, BulkReplay, N8nFailure)
 
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "X-Correlation-ID": ("as the caller sent it, else the message's, else a new one", {"type": "string"}),
-    "Location": ("where the request can be read", {"type": "string", "format": "uri-reference"}),
-    "Retry-After": ("seconds to wait before the next try", {"type": "integer", "minimum": 0}),
+    "X-Correlation-ID": ("the caller's id, otherwise the message's, otherwise a new one", {"type": "string"}),
+    "Location": ("the path of the request", {"type": "string", "format": "uri-reference"}),
+    "Retry-After": ("seconds to wait before the next attempt", {"type": "integer", "minimum": 0}),
     "WWW-Authenticate": ("how to authenticate", {"type": "string"}),
     "ETag": ("the SHA-256 of the image, quoted", {"type": "string"}),
 }
@@ -33,31 +32,31 @@ _CREATED = frozenset({"200", "201", "202"})
 
 _MEANING = {
     400: "Not JSON, or malformed multipart/form-data",
-    401: "No key, an unknown one, or a signature that is refused",
-    403: "The key's client lacks the scope",
+    401: "No key, an unknown key, or an invalid signature",
+    403: "The key's client does not have the scope",
     404: "No such request, image or dead letter",
     408: "The body did not arrive in time",
-    409: "It contradicts what is known",
-    410: "The image is no longer kept",
+    409: "It conflicts with what is known",
+    410: "The image has been deleted",
     413: "Larger than allowed",
-    415: "Another media type than this endpoint reads",
-    422: "Not a valid message; `errors` names each field",
+    415: "This endpoint does not accept the media type",
+    422: "Not a valid message; `errors` names each wrong field",
     429: "The client calls too often; `Retry-After` says when to try again",
-    500: "A bug of ours; the log has its traceback",
+    500: "A bug in the bridge; the log has its traceback",
     503: "The database is away; nothing was stored; `Retry-After` says when to try again",
 }
 KEY = "The key of a client"
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of an endpoint that may answer with these problems."""
+    """Returns the `responses` of an endpoint for these problems."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": _MEANING[status], "content": content} for status in statuses}
 
 
 def json_body(examples: Mapping[str, Any], *models: type[BaseModel]) -> dict[str, Any]:
-    """The `requestBody` of an endpoint that reads one of these messages."""
-    schemas = [_whole(model) for model in models]
+    """Returns the `requestBody` of an endpoint that reads one of these messages."""
+    schemas = [_message_alone(model) for model in models]
     schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
     return {
         "requestBody": {
@@ -68,9 +67,9 @@ def json_body(examples: Mapping[str, Any], *models: type[BaseModel]) -> dict[str
 
 
 def multipart_body(example: Any, *models: type[BaseModel]) -> dict[str, Any]:
-    """The `requestBody` of an endpoint that reads one of these messages, the image of the first one beside it."""
+    """Returns the `requestBody` for one of these messages; the first has its image in a part of its own."""
     beside = {"allOf": [_ref(models[0]), {"properties": {field: {"type": "null"} for field in IMAGE_FIELDS}}]}
-    alone = {"oneOf": [_whole(model) for model in models]}
+    alone = {"oneOf": [_message_alone(model) for model in models]}
     image = {"type": "string", "contentMediaType": "application/octet-stream"}
     schema = {
         "type": "object",
@@ -90,7 +89,7 @@ def multipart_body(example: Any, *models: type[BaseModel]) -> dict[str, Any]:
 
 
 def failure_body(example: Mapping[str, Any]) -> dict[str, Any]:
-    """The `requestBody` of the endpoint that takes what N8N could not deliver: as JSON, or with an image beside it."""
+    """Returns the `requestBody` for a failure reported by N8N: JSON, or JSON and an image in separate parts."""
     image = {"type": "string", "contentMediaType": "application/octet-stream"}
     parts = {"type": "object", "properties": {"event": _ref(N8nFailure), "image": image}, "required": ["event"]}
     encoding = {"event": {"contentType": "application/json"}}
@@ -105,30 +104,30 @@ def _ref(model: type[BaseModel]) -> dict[str, Any]:
     return {"$ref": REF.format(model=name(model))}
 
 
-def _whole(model: type[BaseModel]) -> dict[str, Any]:
-    """A message that comes alone: a completed one brings or names exactly one image."""
+def _message_alone(model: type[BaseModel]) -> dict[str, Any]:
+    """Returns the schema of a message without a separate image: `completed` contains or names exactly one image."""
     if model is not ImageCompleted:
         return _ref(model)
-    return {"allOf": [_ref(model), {"oneOf": [_given(field) for field in IMAGE_FIELDS]}]}
+    return {"allOf": [_ref(model), {"oneOf": [_required_text(field) for field in IMAGE_FIELDS]}]}
 
 
-def _given(field: str) -> dict[str, Any]:
+def _required_text(field: str) -> dict[str, Any]:
     return {"required": [field], "properties": {field: {"type": "string"}}}
 
 
 def image_body() -> dict[str, Any]:
-    """The `requestBody` of an endpoint that reads an image file."""
+    """Returns the `requestBody` of an endpoint that reads an image file."""
     content: dict[str, Any] = {media: {"schema": {}} for media in (*MEDIA_TYPES.values(), "application/octet-stream")}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def name(model: type[BaseModel]) -> str:
-    """The name of a message in the specification."""
+    """Returns the name of a message in the specification."""
     return str(model.model_config.get("title") or model.__name__)
 
 
 def message_schemas() -> dict[str, Any]:
-    """The component schemas that endpoints refer to by name."""
+    """Returns the component schemas that endpoints refer to by name."""
     models = [(model, "validation") for model in (*MESSAGES, Problem)]
     _, document = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
     titles = {model.__name__: name(model) for model in MESSAGES}
@@ -136,7 +135,7 @@ def message_schemas() -> dict[str, Any]:
 
 
 def _secure(document: dict[str, Any]) -> None:
-    """Say how a key is given, wherever one is asked for."""
+    """Adds the ways to send a key to every operation that requires one."""
     document["components"]["securitySchemes"] = {
         "HTTPBearer": {"type": "http", "description": KEY, "scheme": "bearer"},
         "APIKeyHeader": {"type": "apiKey", "description": KEY, "in": "header", "name": "X-API-Key"},
@@ -148,7 +147,7 @@ def _secure(document: dict[str, Any]) -> None:
 
 
 def _use_published_name(document: dict[str, Any], model: type[BaseModel]) -> None:
-    """Names a schema after its title: callers generate code from the name under which it was first published."""
+    """Names a schema after its title: callers generate code from the name that was published first."""
     schemas, refs = document["components"]["schemas"], REF.format(model=model.__name__)
     schemas[name(model)] = schemas.pop(model.__name__)
     for schema in schemas.values():
@@ -158,13 +157,13 @@ def _use_published_name(document: dict[str, Any], model: type[BaseModel]) -> Non
 
 
 def complete(document: dict[str, Any]) -> None:
-    """Add to the generated document what FastAPI does not know: messages, and what every answer has in common."""
+    """Completes the generated document with what FastAPI does not know: messages, and what all responses share."""
     components, paths = document["components"], document["paths"]
     components["schemas"] |= message_schemas()
     _use_published_name(document, NextStep)
     _secure(document)
     components["headers"] = {
-        header: {"description": words, "schema": schema} for header, (words, schema) in _HEADERS.items()
+        header: {"description": description, "schema": schema} for header, (description, schema) in _HEADERS.items()
     }
     for path, item in paths.items():
         is_collection = any(other.startswith(f"{path}/{{") for other in paths)

@@ -1,4 +1,4 @@
-"""What every endpoint uses: the parts of the application, and answers as JSON."""
+"""Shared by all endpoints: the application's components, and JSON responses."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -16,9 +16,9 @@ async def _parts(request: Request) -> ApiParts:
 
 
 Parts = Annotated[ApiParts, Depends(_parts)]
-"""The parts of the application, which opened when it started."""
+"""The application's components, which opened when it started."""
 
 
 def json_answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """The message as the body of an answer."""
+    """Returns a response with the message as its JSON body."""
     return Response(body.model_dump_json(by_alias=True), status, headers, "application/json")

@@ -1,4 +1,4 @@
-"""Errors of a call."""
+"""Errors of HTTP calls."""
 
 from datetime import timedelta
 
@@ -6,11 +6,11 @@ from aigen_bridge.domain.errors import BridgeError
 
 
 class UnauthorizedError(BridgeError):
-    """No key, or one that nobody has."""
+    """The key is missing or unknown."""
 
 
 class ForbiddenError(BridgeError):
-    """A good key without the right scope."""
+    """The key is valid, but its client does not have the scope."""
 
 
 class MalformedMultipartError(BridgeError):
@@ -35,7 +35,7 @@ class BodyTooSlowError(BridgeError):
 
 
 class UnsupportedMediaTypeError(BridgeError):
-    """The body is of another type than this endpoint reads."""
+    """The endpoint does not accept the body's media type."""
 
     def __init__(self, found: str, expected: str) -> None:
         super().__init__("unsupported_media_type", f"The body is {found[:80]}, not {expected}.")
@@ -43,7 +43,7 @@ class UnsupportedMediaTypeError(BridgeError):
 
 
 class TooManyCallsError(BridgeError):
-    """The client calls more often than allowed. `retry_after` in seconds."""
+    """The client exceeded its rate limit. `retry_after` is in seconds."""
 
     def __init__(self, client: str, limit: object, retry_after: int) -> None:
         super().__init__("too_many_calls", f"Rate limit exceeded for client {client!r}: {limit}.")

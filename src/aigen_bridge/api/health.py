@@ -1,4 +1,4 @@
-"""Is it alive, and can it work? Neither needs a key, neither tells a secret."""
+"""Liveness and readiness. Neither needs a key, and neither exposes a secret."""
 
 import asyncio
 from datetime import datetime
@@ -12,72 +12,52 @@ from typing_extensions import TypeAliasType
 from aigen_bridge.api.describe import problems
 from aigen_bridge.contracts.wire import WireModel
 from aigen_bridge.store.destinations import DestinationState
-from aigen_bridge.store.fresh import Fresh
-from aigen_bridge.store.readiness import WriteProof
-from aigen_bridge.wiring import ApiParts
-
-FRESH_SECONDS, PATIENCE_SECONDS = 2.0, 3.0
-"""How long a proof is reused, and the longest wait for an answer."""
 
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-class Freshness:
-    """What readiness asks the database: a proof, which is shared for a while, and how the destinations stand now."""
-
-    def __init__(self, parts: ApiParts) -> None:
-        prove, states = WriteProof(parts.database).prove, parts.destinations.states
-        self.proof = Fresh(prove, fresh=FRESH_SECONDS, patience=PATIENCE_SECONDS)
-        self.states = Fresh(states, fresh=0, patience=PATIENCE_SECONDS)
-
-    async def close(self) -> None:
-        """Stop asking."""
-        await self.proof.close()
-        await self.states.close()
-
-
 class Health(WireModel):
-    """It is well."""
+    """The service works."""
 
     status: Literal["ok"] = "ok"
 
 
 class DestinationHealth(WireModel):
-    """How a system that we call stands. `out`: what is owed to it is held, and goes out by itself when it is back."""
+    """The state of a destination. While it is `out`, its outbox entries are held; they are sent when it is back."""
 
-    state: Literal["ok", "out"] = Field(description="out: its breaker is open")
-    since: datetime | None = Field(None, description="out since then")
-    probe_at: datetime | None = Field(None, description="the next try")
-    held: int = Field(description="outbox entries that wait for it")
+    state: Literal["ok", "out"] = Field(description="`out`: its breaker is open")
+    since: datetime | None = Field(None, description="the time since which it has been out")
+    probe_at: datetime | None = Field(None, description="the time of the next attempt")
+    held: int = Field(description="outbox entries that wait for this destination")
 
 
 Destination = TypeAliasType("Destination", Annotated[str, Field(description="a system that the bridge calls")])
 
 
 class Readiness(Health):
-    """It can take requests, also while a destination is out."""
+    """The service can accept requests, even while a destination is out."""
 
-    destinations: dict[Destination, DestinationHealth] = Field(description="the systems that we call, by name")
+    destinations: dict[Destination, DestinationHealth] = Field(description="the destinations, by name")
 
 
 @router.head("/live", include_in_schema=False)
-@router.get("/live", summary="The process answers")
+@router.get("/live", summary="Check that the process is alive")
 async def live() -> Health:
-    """Needs nothing but the process itself."""
+    """Depends on nothing but the process itself."""
     return Health()
 
 
 @router.head("/ready", include_in_schema=False)
 @router.get(
     "/ready",
-    summary="It can take requests",
+    summary="Check that the service can accept requests",
     response_model=Readiness,
     responses=problems(503),
 )
 async def ready(request: Request) -> Response:
-    """The database has the tables of this version, and took a test write at most 2 seconds ago."""
-    health: Freshness = request.app.state.health
-    _, states = await asyncio.gather(health.proof.get(), health.states.get())
+    """Ready: the database has the tables of this version and accepted a test write within the last 2 seconds."""
+    state = request.app.state
+    _, states = await asyncio.gather(state.proof.get(), state.destinations.get())
     ready = Readiness(destinations={state.destination.name: _destination(state) for state in states})
     return Response(ready.model_dump_json(by_alias=True), media_type="application/json")
 

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what this process (or all that share its port) counted, and how much of what is in the database."""
+"""`GET /metrics`: the metrics of this process, or of all that share its port, and gauges from the database."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,39 +13,15 @@ from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.metrics.port import may_scrape
 from aigen_bridge.store.fresh import Fresh
-from aigen_bridge.store.gauges import GaugeReader, Gauges
-
-FRESH_SECONDS = 5.0
-"""Gauges younger than this are told again: however often it is scraped, the database is asked at this pace."""
-PATIENCE_SECONDS = 5.0
-"""A database that has not answered by then is away, as far as a scrape is concerned."""
+from aigen_bridge.store.gauges import Gauges
 
 router = APIRouter(include_in_schema=False)
 log = structlog.get_logger(__name__)
 
 
-class FreshGauges:
-    """The gauges of the database, read when they are asked for and not too often. None while it is away."""
-
-    def __init__(self, reader: GaugeReader) -> None:
-        self._fresh = Fresh(reader.read, fresh=FRESH_SECONDS, patience=PATIENCE_SECONDS)
-
-    async def get(self) -> Gauges | None:
-        """As they were at most `FRESH_SECONDS` ago."""
-        try:
-            return await self._fresh.get()
-        except StoreUnavailableError as error:
-            log.warning("metrics.gauges_unavailable", reason=error.reason)
-            return None
-
-    async def close(self) -> None:
-        """Stop reading."""
-        await self._fresh.close()
-
-
 @router.get("/metrics")
 async def scrape(request: Request, parts: Parts) -> Response:
-    """For Prometheus. Open to everybody unless `AIGEN_METRICS__TOKEN` is set; off with `AIGEN_METRICS__ENABLED`."""
+    """Serves Prometheus. Needs no key unless `AIGEN_METRICS__TOKEN` is set; off with `AIGEN_METRICS__ENABLED`."""
     wanted = parts.settings.metrics
     if not wanted.enabled:
         return Response("Metrics are switched off (AIGEN_METRICS__ENABLED).\n", 404, media_type="text/plain")
@@ -53,8 +29,18 @@ async def scrape(request: Request, parts: Parts) -> Response:
     if not may_scrape(token, request.headers.get("authorization")):
         headers = {"WWW-Authenticate": "Bearer"}
         return Response("The bearer token is missing or wrong.\n", 401, headers, media_type="text/plain")
-    gauges: FreshGauges = request.app.state.gauges
-    return Response(metrics.as_text(_families(await gauges.get())), media_type=metrics.MEDIA_TYPE)
+    return Response(
+        metrics.as_text(_families(await read_gauges(request.app.state.gauges))), media_type=metrics.MEDIA_TYPE
+    )
+
+
+async def read_gauges(gauges: Fresh[Gauges]) -> Gauges | None:
+    """Returns the gauges. They are None while the database is away."""
+    try:
+        return await gauges.get()
+    except StoreUnavailableError as error:
+        log.warning("metrics.gauges_unavailable", reason=error.reason)
+        return None
 
 
 def _families(gauges: Gauges | None) -> Iterator[Metric]:
@@ -68,18 +54,18 @@ def _from_database(gauges: Gauges) -> Iterator[Metric]:
     yield _gauge("aigen_outbox_pending", "Outbox entries that have not ended (10000: or more)", "step", gauges.pending)
     yield _gauge("aigen_outbox_late_seconds", "How long the oldest due entry has been due", "step", gauges.late)
     yield _gauge("aigen_requests_open", "Requests that have not ended (10000: or more)", "status", gauges.open)
-    yield _gauge("aigen_requests_waiting_seconds", "Age of the oldest of them", "status", gauges.waiting)
-    yield _gauge("aigen_dead_letters_open", "What needs a person (10000: or more)", "kind", gauges.dead)
+    yield _gauge("aigen_requests_waiting_seconds", "Age of the oldest open request", "status", gauges.waiting)
+    yield _gauge("aigen_dead_letters_open", "Dead letters (10000: or more)", "kind", gauges.dead)
     is_open = {name: float(name in gauges.open_breakers) for name in gauges.failures}
-    yield _gauge("aigen_breaker_open", "1 while a destination counts as out", "destination", is_open)
+    yield _gauge("aigen_breaker_open", "1 while the breaker of a destination is open", "destination", is_open)
     yield _gauge("aigen_destination_failures", "Failed calls in a row", "destination", gauges.failures)
     yield _gauge("aigen_incidents_open", "Occurrences per open incident", "cause", gauges.incidents)
     yield GaugeMetricFamily("aigen_requests_kept_seconds", "Age of the oldest request that is kept", value=gauges.kept)
-    yield _gauge("aigen_table_bytes", "Space of a table with its indexes", "table", gauges.bytes)
+    yield _gauge("aigen_table_bytes", "Size of a table with its indexes", "table", gauges.bytes)
 
 
-def _gauge(name: str, says: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, says, labels=[label])
+def _gauge(name: str, description: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, description, labels=[label])
     for value, number in values.items():
         family.add_metric([value], number)
     return family

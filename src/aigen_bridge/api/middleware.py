@@ -1,4 +1,4 @@
-"""Middleware around every call: a log line and metrics, without bodies, queries or keys; headers of deprecation."""
+"""Middleware around every call: a log line and metrics, without bodies, queries or keys; deprecation headers."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -17,12 +17,12 @@ from aigen_bridge.api.correlation import HEADER
 from aigen_bridge.settings.sections import DeprecationSettings
 
 UNMATCHED = "unmatched"
-"""The route of a call to something that there is not: strangers choose paths, and labels must stay few."""
+"""The route label of an unknown path: callers choose paths, and the number of labels must stay small."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
-"""Machines ask these all the time: told at level DEBUG as long as they are answered well."""
-GONE = 499
-"""The caller left before there was an answer (as nginx counts it)."""
+"""Routes that are polled all the time: successful calls are logged at level DEBUG."""
+CLIENT_CLOSED = 499
+"""The caller disconnected before the response (nginx's status code for it)."""
 PATH_MAX = 200
 
 log = structlog.get_logger(__name__)
@@ -30,22 +30,22 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Call:
-    """What became of a call so far."""
+    """The observed facts of one call."""
 
     bytes_in: int = 0
     bytes_out: int = 0
-    status: int = GONE
+    status: int = CLIENT_CLOSED
     correlation_id: str | None = None
 
 
 class AccessMiddleware:
-    """The outermost layer, so that it sees the answer as the caller does."""
+    """Logs and counts calls. It is the outermost layer, so it sees the response as the caller does."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one call, then logs and counts it."""
+        """Handles one call, then logs and counts it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -69,7 +69,7 @@ class AccessMiddleware:
 
 
 def begin_at_zero(routers: Iterable[APIRouter]) -> None:
-    """Have a series for every answer that the document promises, so that the first error of a kind counts."""
+    """Creates the series of every documented response at zero; otherwise the first error of a kind is not counted."""
     for route in (route for router in routers for route in router.routes):
         for method in sorted(getattr(route, "methods", None) or ()):
             metrics.HTTP_SECONDS.labels(method, route.path)  # type: ignore[attr-defined]
@@ -87,7 +87,7 @@ def _log_call(scope: Scope, call: _Call, took: float) -> None:
     method = scope["method"] if scope["method"] in METHODS else "other"
     metrics.HTTP_REQUESTS.labels(method, route, str(call.status)).inc()
     metrics.HTTP_SECONDS.labels(method, route).observe(took)
-    quiet = route in QUIET and call.status < 400  # noqa: PLR2004 - well answered
+    quiet = route in QUIET and call.status < 400  # noqa: PLR2004 - not an error
     (log.debug if quiet else log.info)(
         "api.answered",
         method=method,
@@ -98,26 +98,26 @@ def _log_call(scope: Scope, call: _Call, took: float) -> None:
         duration_ms=round(took * 1000, 1),
         bytes_in=call.bytes_in,
         bytes_out=call.bytes_out,
-        **_about(scope, call),
+        **_ids(scope, call),
     )
 
 
-def _about(scope: Scope, call: _Call) -> dict[str, Any]:
-    """The ids, as far as they are known: a request's id comes in the path or in the message."""
+def _ids(scope: Scope, call: _Call) -> dict[str, Any]:
+    """Returns the known ids of a call. The request id comes from the path or the message."""
     request_id = scope.get("state", {}).get("request_id") or scope.get("path_params", {}).get("requestId")
     known = {"correlation_id": call.correlation_id, "request_id": request_id}
     return {name: str(value)[:PATH_MAX] for name, value in known.items() if value}
 
 
 class DeprecationMiddleware:
-    """Announces the end of an API version in every answer below `/api/<version>/` (RFC 9745, RFC 8594)."""
+    """Announces the end of an API version in every response below `/api/<version>/` (RFC 9745, RFC 8594)."""
 
     def __init__(self, app: ASGIApp, deprecated: Mapping[Any, DeprecationSettings]) -> None:
         self._app = app
         self._headers = {f"/api/{version}/": _deprecation_headers(ends) for version, ends in deprecated.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call."""
+        """Handles one call."""
         path = scope.get("path", "")
         headers = next((h for prefix, h in self._headers.items() if path.startswith(prefix)), None)
         if headers is None:

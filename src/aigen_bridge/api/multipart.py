@@ -1,4 +1,4 @@
-"""`multipart/form-data` for version 2: an event and an image, read as they stream in."""
+"""Reads `multipart/form-data` for version 2: an event and an image, parsed as they stream in."""
 
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 WANTED = ("event", "image")
 PARTS_MAX = 8
-"""A workflow may add parts that we do not know; they are skipped, within reason."""
+"""A workflow may add unknown parts, which are skipped, up to this number."""
 PART_HEADERS_MAX = 8 * 2**10
-"""Bytes of all headers of one part."""
+"""Bytes, for all headers of one part."""
 
 
 @dataclass
 class _Parts:
-    """What the parser calls back: collects the wanted parts, skips the others."""
+    """The parser's callbacks: collects the wanted parts and skips the others."""
 
     found: dict[str, BytesIO] = field(default_factory=dict)
     count: int = 0
@@ -74,7 +74,7 @@ class _Parts:
 
 
 async def read_parts(request: Request, limits: Limits) -> tuple[bytes, bytes | None]:
-    """The bytes of the parts `event` and `image` (None when there is no such part).
+    """Returns the bytes of the parts `event` and `image` (None when there is no image part).
 
     Raises `MalformedMultipartError`, `UnsupportedMediaTypeError`, and what `bounded` raises.
     """
@@ -85,7 +85,7 @@ async def read_parts(request: Request, limits: Limits) -> tuple[bytes, bytes | N
         begun = False
         async with in_time(limits):
             async for piece in bounded(request, limits):
-                # It skips newlines at the beginning, too, but then whatever comes up to a hyphen in the same piece.
+                # The parser skips leading newlines too, but then also anything up to a hyphen in the same piece.
                 rest = piece if begun else piece.lstrip(b"\r\n")
                 begun = begun or bool(rest)
                 parser.write(rest)

@@ -1,4 +1,4 @@
-"""N8N's last resort: what its workflows could not deliver, and executions that failed, become dead letters here."""
+"""Failures reported by N8N. Undeliverable results and failed executions become dead letters."""
 
 import json
 from dataclasses import replace
@@ -33,32 +33,33 @@ EXAMPLE: dict[str, Any] = {"event": examples.N8N_FAILURE, "image": "(the bytes o
 @router.post(
     "/n8n-failures",
     status_code=202,
-    summary="Report what N8N could not deliver",
+    summary="Report a failed execution or an undeliverable result",
     response_model=N8nFailureReceipt,
     responses=problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
     openapi_extra=failure_body(EXAMPLE),
 )
 async def take_failure(request: Request, caller: Annotated[Caller, MAY_REPORT], parts: Parts) -> Response:
-    """An execution that failed, or a result that the callback did not take, with its image if there is one.
+    """Takes a failed execution, or a result that could not be delivered to the callback, with its image if any.
 
-    It becomes a dead letter of kind `n8n`. One with a `result` can be replayed: it is then taken as if the callback had
-    come. Signed like a callback, over the JSON (the part `event`). The same again is counted, not kept twice.
+    The report becomes a dead letter of kind `n8n`. With a `result` it can be replayed: the result is then handled like
+    a callback. Sign it like a callback, over the JSON (the part `event`). A repeated report is counted, not stored
+    again.
 
-    Without a `result`, the request does not wait for its deadline: if N8N lost the execution (a crash), the request is
-    sent again, at most twice, and the report needs no person; otherwise it fails as `workflow_failed`. Replaying the
-    dead letter of such a request sends it again.
+    Without a `result`, the request does not wait for its deadline. If N8N lost the execution (a crash), the request is
+    sent again, at most twice, and the report needs no operator. Otherwise the request fails as `workflow_failed`.
+    Replaying the dead letter of such a request sends it again.
     """
     payload, image = await _read(request, parts)
     check_signature(caller, request, payload)
     failure = parse_body(payload, N8nFailure)
     if failure.correlation_id:
         correlation.adopt(request, failure.correlation_id)
-    kept = await _keep(parts, failure, _letter(caller, failure, payload, image))
+    kept = await _store(parts, failure, _letter(caller, failure, payload, image))
     answer = N8nFailureReceipt(id=f"callback-{kept.letter}", request_id=kept.request_id)
     return json_answer(answer, 202)
 
 
-async def _keep(parts: ApiParts, failure: N8nFailure, letter: RefusedCallback) -> Reported:
+async def _store(parts: ApiParts, failure: N8nFailure, letter: RefusedCallback) -> Reported:
     execution_id = usable_id(failure.execution_id)
     if failure.result is None and execution_id:
         failed = FailedExecution(execution_id, failure.error_message, failure.error_name)
@@ -67,35 +68,35 @@ async def _keep(parts: ApiParts, failure: N8nFailure, letter: RefusedCallback) -
         if letter.request_id is None and execution_id:
             letter = replace(letter, request_id=await parts.executions.request_of(execution_id))
         kept = Reported(await parts.quarantine.keep(letter), letter.request_id, is_open=True)
-    _log(letter, kept)
+    _log_report(letter, kept)
     return kept
 
 
-def _log(letter: RefusedCallback, kept: Reported) -> None:
+def _log_report(letter: RefusedCallback, kept: Reported) -> None:
     about = {"request_id": str(kept.request_id), "code": letter.error_code, "detail": letter.error_detail}
     if kept.is_open:
         metrics.QUARANTINED.labels(letter.error_code).inc()
         log.critical("n8n.failed", dead_letter=f"callback-{kept.letter}", **about)
     else:
-        done = (
+        outcome = (
             "known"
             if kept.is_repeat
             else kept.transition.note
             if kept.transition and kept.transition.note
             else "not needed any more"
         )
-        log.warning("n8n.execution_failed", report=f"callback-{kept.letter}", done=done, **about)
+        log.warning("n8n.execution_failed", report=f"callback-{kept.letter}", done=outcome, **about)
 
 
 async def _read(request: Request, parts: ApiParts) -> tuple[bytes, bytes | None]:
     limits = body_limits(parts)
     if media_type(request) == "multipart/form-data":
         return await read_parts(request, limits)
-    return bytes(await read_json(request, limits)), None
+    return await read_json(request, limits), None
 
 
 def _letter(caller: Caller, failure: N8nFailure, payload: bytes, image: bytes | None) -> RefusedCallback:
-    """A result is kept as the callback that it is; of an execution that failed there is only the report."""
+    """Builds the dead letter: its payload is the result, or the report itself when there is no result."""
     result = failure.result
     origin = {name: text for name, text in _origin(failure).items() if text}
     return RefusedCallback(
@@ -103,7 +104,7 @@ def _letter(caller: Caller, failure: N8nFailure, payload: bytes, image: bytes | 
         version=N8N_REPORT,
         request_id=failure.request_id,
         error_code=EXECUTION_FAILED if result is None else UNDELIVERED,
-        error_detail=_story(failure),
+        error_detail=_summary(failure),
         headers=origin,
         payload=payload if result is None else json.dumps(result, ensure_ascii=False).encode(errors="replace"),
         image=image,
@@ -119,8 +120,8 @@ def _origin(failure: N8nFailure) -> dict[str, str | None]:
     }
 
 
-def _story(failure: N8nFailure) -> str:
-    """What a person reads first: where, what, and the link to the execution."""
+def _summary(failure: N8nFailure) -> str:
+    """Returns the first sentence for an operator: the place, the error, and a link to the execution."""
     where = f"{failure.workflow or 'A workflow'} failed" + (f" at {failure.node!r}" if failure.node else "")
     link = f" Execution: {failure.execution_url}" if failure.execution_url else ""
     return f"{where}: {failure.error_message}"[: TEXT_MAX - len(link)] + link

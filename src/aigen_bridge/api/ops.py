@@ -1,4 +1,4 @@
-"""Operations' side: dead letters, and requests that are completed by hand."""
+"""Endpoints for operators: dead letters, and requests completed by hand."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -48,20 +48,20 @@ Name = Annotated[str, Path(alias="id", pattern=DeadLetterName.PATTERN, descripti
 @router.get(
     "/dead-letters",
     dependencies=[MAY_OPERATE],
-    summary="List what needs a person, newest first",
+    summary="List dead letters, newest first",
     response_model=DeadLetterPage,
     responses=problems(401, 403, 422, 429, 503),
 )
 async def list_dead_letters(
     parts: Parts,
     kind: Annotated[DeadLetterKind | None, Query()] = None,
-    since: Annotated[Rfc3339DateTime | None, Query(description="at or after")] = None,
-    until: Annotated[Rfc3339DateTime | None, Query(description="before")] = None,
+    since: Annotated[Rfc3339DateTime | None, Query(description="at or after this time")] = None,
+    until: Annotated[Rfc3339DateTime | None, Query(description="before this time")] = None,
     error_code: Annotated[str | None, Query(alias="errorCode", max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
-    """Outbox entries that were given up, callbacks that could not be used, and what N8N could not deliver."""
+    """Lists failed outbox entries, quarantined callbacks, and failures reported by N8N."""
     code = storable(error_code) if error_code else None
     wanted = DeadLetterFilter(kind, since, until, code, from_cursor(cursor))
     return json_answer(dead_letter_page(await parts.dead_letters.page(wanted, limit + 1), limit))
@@ -70,12 +70,12 @@ async def list_dead_letters(
 @router.get(
     "/dead-letters/{id}",
     dependencies=[MAY_OPERATE],
-    summary="Read one",
+    summary="Read a dead letter",
     response_model=DeadLetterResource,
     responses=problems(401, 403, 404, 422, 429, 503),
 )
 async def read_dead_letter(name: Name, parts: Parts) -> Response:
-    """What failed last, how often, and for which request."""
+    """Returns the last error, the number of attempts and the request."""
     letter = await parts.dead_letters.get(name)
     if letter is None:
         raise UnknownDeadLetterError(name)
@@ -90,7 +90,7 @@ async def read_dead_letter(name: Name, parts: Parts) -> Response:
     openapi_extra=json_body({"an evening without N8N": {"value": EVENING}}, BulkReplay),
 )
 async def replay_many(request: Request, caller: Operator, parts: Parts) -> Response:
-    """Replays all that match, the oldest first, due at most `maxPerSecond` in a second. `dryRun` changes nothing."""
+    """Replays all that match, oldest first. At most `maxPerSecond` become due per second. `dryRun` changes nothing."""
     body = await _read(request, BulkReplay)
     wanted = DeadLetterFilter(body.kind, body.since, body.until, body.error_code)
     action = OperatorAction(caller.name)
@@ -105,9 +105,9 @@ async def replay_many(request: Request, caller: Operator, parts: Parts) -> Respo
     responses=problems(400, 401, 403, 404, 409, 422, 429, 503),
 )
 async def replay_one(name: Name, caller: Operator, parts: Parts) -> Response:
-    """An entry is enqueued again with all its attempts; a callback is taken as if it came now.
+    """Enqueues an entry again with its full number of attempts, or handles a callback as if it had just arrived.
 
-    When a callback fails again, the answer says why and it stays where it is.
+    When a callback fails again, the response states the reason and the callback remains a dead letter.
     """
     handled = await parts.replays.replay(DeadLetterName.parse(name), OperatorAction(caller.name))
     return json_answer(
@@ -123,7 +123,7 @@ async def replay_one(name: Name, caller: Operator, parts: Parts) -> Response:
     openapi_extra=json_body({"not needed": {"value": {"reason": "A test of the workflow."}}}, Discard),
 )
 async def discard_one(request: Request, name: Name, caller: Operator, parts: Parts) -> Response:
-    """Removes it from the list; the reason and the client are recorded."""
+    """Removes the dead letter from the list. The reason and the client are recorded."""
     body = await _read(request, Discard)
     handled = await parts.replays.discard(DeadLetterName.parse(name), OperatorAction(caller.name, body.reason))
     return json_answer(DeadLetterHandled(id=name, action="discarded", request_id=handled.request_id))
@@ -137,9 +137,10 @@ async def discard_one(request: Request, name: Name, caller: Operator, parts: Par
     openapi_extra=image_body(),
 )
 async def complete_request(request: Request, request_id: RequestId, caller: Operator, parts: Parts) -> Response:
-    """The body is the image file. It is checked, stored and delivered to Odoo as if N8N had reported it.
+    """Completes a request with the image file in the body.
 
-    Possible until the request has ended, and after a failure of the bridge.
+    The image is checked, stored and delivered to Odoo as if N8N had reported it. Possible until the request has ended,
+    and after a failure of the bridge.
     """
     if (found := media_type(request)) not in ACCEPTED_IMAGES:
         raise UnsupportedMediaTypeError(found, "an image: " + ", ".join(ACCEPTED_IMAGES))
@@ -149,4 +150,4 @@ async def complete_request(request: Request, request_id: RequestId, caller: Oper
 
 
 async def _read(request: Request, model: type[M]) -> M:
-    return parse_body(bytes(await read_json(request, BODY_LIMITS)), model)
+    return parse_body(await read_json(request, BODY_LIMITS), model)

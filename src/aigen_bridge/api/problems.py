@@ -1,4 +1,4 @@
-"""Errors are for people (RFC 9457): what happened, which request, what to do next.
+"""Problem documents (RFC 9457): what happened, to which request, and what to do next.
 
 `KINDS` is the one table from an error to its HTTP status.
 """
@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How one sort of error is told: HTTP status, title, and what to do next."""
+    """The HTTP form of an error class: status, title, and what to do next."""
 
     status: int
     title: str
@@ -66,40 +66,46 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ForbiddenError: Kind(403, "Not allowed", "Use a key of a client that has this scope in AIGEN_CLIENTS."),
     UnknownRequestError: Kind(404, "Unknown request", "Check the requestId; it is the one that Odoo sent."),
     UnreadableRequestError: Kind(
-        500, "Unreadable request", "Have operations run 'aigen-bridge doctor', which names it, and mend its row."
+        500,
+        "Unreadable request",
+        "Ask operations to run 'aigen-bridge doctor', which names the row, and to correct it.",
     ),
-    ImageMissingError: Kind(404, "No image", "Read the request: its status says whether an image is to come."),
-    ImagePurgedError: Kind(410, "Image no longer kept", "Do not try again; Odoo has the image if it was delivered."),
-    ContradictionError: Kind(409, "Contradiction", "Read the request; do not send this again."),
-    BodyTooSlowError: Kind(408, "Too slow", "Send it again; nothing was stored."),
+    ImageMissingError: Kind(404, "No image", "Read the request: its status shows whether an image is still expected."),
+    ImagePurgedError: Kind(410, "Image deleted", "Do not try again. Odoo has the image if it was delivered."),
+    ContradictionError: Kind(409, "Contradiction", "Read the request. Do not send this again."),
+    BodyTooSlowError: Kind(408, "Too slow", "Send it again. Nothing was stored."),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
     NothingToReplayError: Kind(
-        409, "Nothing to replay", "Look at the execution in N8N, replay or complete its request, then discard this."
+        409,
+        "Nothing to replay",
+        "Look at the execution in N8N, replay or complete its request, then discard this dead letter.",
     ),
     SignatureError: Kind(
-        401, "Signature refused", "Sign exactly the bytes that are sent, with a secret of this client, now."
+        401,
+        "Signature refused",
+        "Sign the exact bytes that are sent, with a secret of this client and the current time.",
     ),
     TooManyCallsError: Kind(429, "Too many calls", "Wait for 'Retry-After' seconds."),
-    BodyTooLargeError: Kind(413, "Too large", "Send less, or raise the limit that is named above."),
-    UnsupportedMediaTypeError: Kind(415, "Wrong media type", "Set the header Content-Type to what is named above."),
+    BodyTooLargeError: Kind(413, "Too large", "Send less, or raise the limit named above."),
+    UnsupportedMediaTypeError: Kind(415, "Wrong media type", "Set the Content-Type header to the type named above."),
     InvalidMessageError: Kind(422, "Invalid message", "Correct the fields listed under 'errors'."),
-    ImageRejectedError: Kind(422, "Image rejected", "Send the image again with hash and metadata that fit it."),
+    ImageRejectedError: Kind(422, "Image rejected", "Send the image again with a matching hash and matching metadata."),
     StoreUnavailableError: Kind(
-        503, "Temporarily unavailable", "Send the same again after 'Retry-After' seconds; that is safe."
+        503, "Temporarily unavailable", "Send the same again after 'Retry-After' seconds. Repeating it is safe."
     ),
 }
 
 
-UNEXPECTED = Kind(500, "Internal error", "Try again; if it stays, tell operations the correlationId.")
+UNEXPECTED = Kind(500, "Internal error", "Try again. If the error persists, report the correlationId to operations.")
 
 
 def kind_of(error: BridgeError) -> Kind:
-    """The row of `KINDS` for an error: that of the nearest class."""
+    """Returns the row of `KINDS` for the nearest class of an error."""
     return next((KINDS[base] for base in type(error).__mro__ if base in KINDS), UNEXPECTED)
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of the application a problem document."""
+    """Turns every error of the application into a problem document."""
     app.add_exception_handler(BridgeError, _on_bridge_error)
     app.add_exception_handler(RequestValidationError, _on_parameters)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -112,7 +118,7 @@ async def _on_bridge_error(request: Request, error: Exception) -> Response:
     reason = {"reason": error.reason} if isinstance(error, StoreUnavailableError) else {}
     detail = error.detail[:500]
     log.warning("api.refused", status=kind.status, code=error.code, detail=detail, path=request.url.path, **reason)
-    return answer(request, kind, code=error.code, detail=error.detail, errors=_listed(error), headers=headers)
+    return answer(request, kind, code=error.code, detail=error.detail, errors=_field_errors(error), headers=headers)
 
 
 def _headers(error: BridgeError) -> dict[str, str]:
@@ -124,11 +130,11 @@ def _headers(error: BridgeError) -> dict[str, str]:
         case UnauthorizedError() | SignatureError():
             return {"WWW-Authenticate": "Bearer"}
         case BodyTooSlowError():
-            return {"Connection": "close"}  # the rest of the body is not waited for
+            return {"Connection": "close"}  # the rest of the body is not read
     return {}
 
 
-def _listed(error: BridgeError) -> list[FieldError] | None:
+def _field_errors(error: BridgeError) -> list[FieldError] | None:
     if isinstance(error, InvalidMessageError):
         return error.errors
     if isinstance(error, ImageRejectedError):
@@ -153,9 +159,9 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 def on_bug(request: Request, error: Exception) -> Response:
-    """The answer for an error that nobody expected; the log has its traceback."""
+    """Returns the response for an unexpected error; logs its traceback."""
     log.error("api.bug", path=request.url.path, exc_info=error)
-    return answer(request, UNEXPECTED, code="internal", detail="Something unexpected went wrong on our side.")
+    return answer(request, UNEXPECTED, code="internal", detail="An unexpected error occurred in the bridge.")
 
 
 def answer(
@@ -167,7 +173,7 @@ def answer(
     errors: list[FieldError] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The problem document as an HTTP answer."""
+    """Returns the problem document as an HTTP response."""
     problem = Problem(
         type=f"urn:aigen-bridge:problem:{code.replace('_', '-')}",
         title=kind.title,

@@ -1,4 +1,4 @@
-"""How often a client may call. Counted for each client, in memory or in a shared storage."""
+"""Rate limits per client, counted in memory or in a shared storage."""
 
 import math
 import time
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class RateLimits:
-    """The limits of the request API and of the callback. Raises `WrongSettingsError` for an unusable storage."""
+    """The rate limits of the request API and the callback. Raises `WrongSettingsError` for an unusable storage."""
 
     def __init__(self, settings: Settings) -> None:
         try:
@@ -33,12 +33,12 @@ class RateLimits:
         }
 
     async def count(self, kind: str, client: str) -> None:
-        """Count a call. Raises `TooManyCallsError` when it is one too many."""
+        """Counts a call. Raises `TooManyCallsError` when it exceeds the limit."""
         limit = self._limits[kind]
         try:
             within = await self._strategy.hit(limit, kind, client)
             reset_at = 0.0 if within else (await self._strategy.get_window_stats(limit, kind, client)).reset_time
-        except Exception as error:  # noqa: BLE001 - whatever the storage raises
+        except Exception as error:  # noqa: BLE001 - storages raise errors of their own
             log.warning("rate_limit.unavailable", reason=type(error).__name__)  # better no limit than no service
             return
         if not within:

@@ -1,4 +1,4 @@
-"""The commands. Exit status 0 only when it worked; 2 for wrong settings or options."""
+"""The commands. The exit status is 0 only on success, and 2 for wrong settings or options."""
 
 import typer
 
@@ -26,7 +26,7 @@ app.add_typer(sim.app, name="sim")
 
 
 def main() -> None:
-    """Run the command line; every expected trouble is one clear line."""
+    """Runs the command line. Reports every expected error in one clear line."""
     try:
         app()
     except WrongSettingsError as error:

@@ -1,4 +1,4 @@
-"""`aigen-bridge dead-letters`: list, show, replay and discard what needs an operator."""
+"""`aigen-bridge dead-letters`: lists, shows, replays and discards dead letters."""
 
 import asyncio
 from enum import StrEnum
@@ -18,15 +18,15 @@ from aigen_bridge.domain.errors import UnknownDeadLetterError, storable
 
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
 
-app = typer.Typer(help="What needs an operator: list, show, replay, discard.", no_args_is_help=True)
+app = typer.Typer(help="List, show, replay and discard dead letters.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="Its id, such as entry-7 or callback-7.")]
+Name = Annotated[str, typer.Argument(help="The id of a dead letter, such as entry-7 or callback-7.")]
 KindName = StrEnum("KindName", {kind.upper(): kind for kind in KINDS})  # type: ignore[misc]
 
-Kind = Annotated[KindName | None, typer.Option(help="Of this kind only.")]
-Since = Annotated[str | None, typer.Option(help="Dead since: 2h, 3d, or an ISO 8601 time.")]
-Until = Annotated[str | None, typer.Option(help="Dead before: 2h, 3d, or an ISO 8601 time.")]
-Code = Annotated[str | None, typer.Option(help="With this error code, such as http_403.")]
+Kind = Annotated[KindName | None, typer.Option(help="Only dead letters of this kind.")]
+Since = Annotated[str | None, typer.Option(help="Dead at or after: 2h, 3d (ago), or an ISO 8601 time.")]
+Until = Annotated[str | None, typer.Option(help="Dead before: 2h, 3d (ago), or an ISO 8601 time.")]
+Code = Annotated[str | None, typer.Option(help="Only dead letters with this error code, such as http_403.")]
 
 
 @app.command(name="list")
@@ -36,7 +36,7 @@ def list_letters(
     until: Until = None,
     error_code: Code = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List dead letters, newest first."""
     wanted = DeadLetterFilter(kind, parse_time(since), parse_time(until), error_code)
@@ -56,7 +56,7 @@ def list_letters(
 
 def _print_list(page: DeadLetterPage) -> None:
     if not page.items:
-        say("No dead letters: nothing needs an operator.")
+        say("There are no dead letters.")
         return
     table = Table("id", "since", "kind", "times", "error", "request", "detail")
     for letter in page.items:
@@ -70,7 +70,7 @@ def _print_list(page: DeadLetterPage) -> None:
 
 @app.command()
 def show(name: Name) -> None:
-    """Show a dead letter: what failed last, the history of its request, and how to act on it."""
+    """Show a dead letter: its last error, the history of its request, and the commands to handle it."""
 
     async def run() -> None:
         async with operating() as parts:
@@ -101,14 +101,14 @@ def _how_to_act(name: str) -> str:
 
 @app.command()
 def replay(
-    name: Annotated[str | None, typer.Argument(help="Its id; or use --all.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All that match the filters.")] = False,
+    name: Annotated[str | None, typer.Argument(help="The id of a dead letter. Or use --all.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Replay all that match the filters.")] = False,
     kind: Kind = None,
     since: Since = None,
     until: Until = None,
     error_code: Code = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be replayed.")] = False,
-    max_per_second: Annotated[float, typer.Option(help="They become due at this rate.", min=0.01, max=1000)] = 10,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would be replayed.")] = False,
+    max_per_second: Annotated[float, typer.Option(help="The rate at which they become due.", min=0.01, max=1000)] = 10,
 ) -> None:
     """Replay one dead letter, or all that match the filters."""
     if (name is None) == (not every):
@@ -147,9 +147,7 @@ async def _replay_all(wanted: DeadLetterFilter, *, per_second: float, dry_run: b
 
 
 @app.command()
-def discard(
-    name: Name, reason: Annotated[str, typer.Option(help="Why nothing needs to be done; it is recorded.")]
-) -> None:
+def discard(name: Name, reason: Annotated[str, typer.Option(help="The reason, which is recorded.")]) -> None:
     """Discard a dead letter for good."""
     if not 0 < len(reason) <= REASON_MAX:
         raise typer.BadParameter(f"must have 1 to {REASON_MAX} characters", param_hint="--reason")

@@ -1,4 +1,4 @@
-"""`aigen-bridge doctor`: what is wrong, and what to do."""
+"""`aigen-bridge doctor`: reports problems and their remedies."""
 
 import asyncio
 import json
@@ -24,22 +24,22 @@ SIGNS = {Mark.OK: ("✓", "green"), Mark.WARNING: ("!", "yellow"), Mark.WRONG: (
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for machines.")] = False) -> None:
-    """Look at everything the bridge depends on, and say what is wrong and what to do. Changes nothing anywhere.
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check everything the bridge depends on, and report problems and their remedies. Changes nothing.
 
-    Exit status 0 when nothing is wrong; there may be warnings.
+    The exit status is 0 when nothing is wrong. There may be warnings.
     """
     from aigen_bridge.doctor.examine import examine
     from aigen_bridge.doctor.subject import Subject
 
     logs.configure("CRITICAL" if as_json else "ERROR", "auto")
-    with Console(stderr=True).status("Looking …"):
+    with Console(stderr=True).status("Checking …"):
         findings = asyncio.run(examine(Subject.here()))
     if as_json:
         say(json.dumps({"status": _worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
         _print(findings)
-    _leave(1 if _worst(findings) is Mark.WRONG else 0)
+    _end_process(1 if _worst(findings) is Mark.WRONG else 0)
 
 
 def _worst(findings: Sequence[Finding]) -> Mark:
@@ -54,10 +54,10 @@ def _print(findings: Sequence[Finding]) -> None:
     table.add_column(overflow="fold")
     for finding in findings:
         sign, style = SIGNS[finding.mark]
-        told = Text(finding.found)
+        cell = Text(finding.found)
         if finding.advice:
-            told.append(f"\n→ {finding.advice}", style="dim")
-        table.add_row(Text(sign, style), Text(finding.about, "bold"), told)
+            cell.append(f"\n→ {finding.advice}", style="dim")
+        table.add_row(Text(sign, style), Text(finding.about, "bold"), cell)
     console = Console()
     console.print(table)
     console.print(_summary(findings))
@@ -72,8 +72,8 @@ def _summary(findings: Sequence[Finding]) -> Text:
     return Text(f"\nNothing is wrong{', ' + warnings if count[Mark.WARNING] else ''}.", SIGNS[worst][1])
 
 
-def _leave(status: int) -> None:
-    """Do not wait for a call to Odoo that hangs."""
+def _end_process(status: int) -> None:
+    """Ends the process without waiting for a call to Odoo that hangs."""
     sys.stdout.flush()
     if threading.active_count() > 1:
         os._exit(status)

@@ -1,4 +1,4 @@
-"""`aigen-bridge keys`: make keys and signing secrets."""
+"""`aigen-bridge keys`: generates keys and signing secrets."""
 
 import hashlib
 import json
@@ -11,25 +11,25 @@ from aigen_bridge.cli.terminal import say
 from aigen_bridge.domain.signature import new_secret, secret_bytes
 from aigen_bridge.settings import Scope
 
-app = typer.Typer(help="Make keys for the clients that may call.", no_args_is_help=True)
+app = typer.Typer(help="Generate keys for clients.", no_args_is_help=True)
 
 
 @app.callback()
 def keys() -> None:
-    """Make keys for the clients that may call."""
+    """Generate keys for clients."""
 
 
 @app.command()
 def new(
-    client: Annotated[str, typer.Option(help="Who will use it, such as odoo, n8n or ops.")],
-    scope: Annotated[list[Scope], typer.Option(help="What it may do; may be given several times.")],
-    signing: Annotated[bool, typer.Option("--signing", help="Make a signing secret, too.")] = False,
+    client: Annotated[str, typer.Option(help="The name of the client, such as odoo, n8n or ops.")],
+    scope: Annotated[list[Scope], typer.Option(help="A scope of the client. May be given several times.")],
+    signing: Annotated[bool, typer.Option("--signing", help="Generate a signing secret, too.")] = False,
 ) -> None:
-    """Make a key. It is shown once; the service needs only its hash."""
+    """Generate a key. It is shown once; the service needs only its hash."""
     key = secrets.token_urlsafe(32)
     hashed = "sha256:" + hashlib.sha256(key.encode()).hexdigest()
     entry: dict[str, object] = {"keys": [hashed], "scopes": sorted(scope)}
-    say(f"Key for {client} (give it to the client, it is not kept anywhere):\n  {key}\n")
+    say(f"Key for {client} (give it to the client; it is not stored anywhere):\n  {key}\n")
     if signing:
         secret = new_secret()
         entry["signing_secrets"] = [secret]

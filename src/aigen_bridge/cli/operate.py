@@ -1,6 +1,6 @@
-"""How the commands for operators reach the service: its components, on the configured database.
+"""Opens the service's components on the configured database, for the operators' commands.
 
-A command checks, does and records what a call of the API does, and no server has to run.
+A command makes the same checks, changes and records as the call of the API, and needs no running server.
 """
 
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def operating() -> "AsyncIterator[ApiParts]":
-    """The components; what is done is recorded as done by this person. Logs only errors: the output is for people."""
+    """Opens the components. Only errors are logged, because the output is for people."""
     from aigen_bridge.wiring import open_api
 
     settings = load(Settings)

@@ -1,4 +1,4 @@
-"""`aigen-bridge purge`: delete what is past its retention, without waiting for a worker."""
+"""`aigen-bridge purge`: deletes data past its retention period, without waiting for a worker."""
 
 import asyncio
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ app = typer.Typer()
 
 @app.command()
 def purge(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would be deleted.")] = False,
 ) -> None:
-    """Delete what is past its retention (AIGEN_RETENTION__…); never what still has pending work."""
+    """Delete data past its retention period (AIGEN_RETENTION__…), but never data with pending work."""
     settings = load(PurgeSettings)
     logs.configure("ERROR", settings.log.format)
     until_stopped(lambda stop: _run(settings, stop, dry_run=dry_run))
@@ -35,23 +35,23 @@ async def _run(settings: PurgeSettings, stop: asyncio.Event, *, dry_run: bool) -
     from aigen_bridge.worker.purge import periods
     from aigen_bridge.worker.purge import purge as delete
 
-    asked = dict(periods(settings.retention))
+    retained = dict(periods(settings.retention))
     async with open_retention(settings) as retention:
         if dry_run:
-            counted = {name: await retention.count(name, period) for name, period in asked.items() if period}
-            _print("would go", counted, asked)
+            counted = {name: await retention.count(name, period) for name, period in retained.items() if period}
+            _print("to delete", counted, retained)
             say("Nothing was changed.")
             return
-        # Recorded first: a purge that is killed was done by somebody, too.
-        note = ", ".join(f"{name} {span(period) if period else 'forever'}" for name, period in asked.items())
+        # Recorded first: a purge that is killed must name its operator, too.
+        note = ", ".join(f"{name} {span(period) if period else 'forever'}" for name, period in retained.items())
         await retention.record(OperatorAction(person(), note))
-        _print("removed", await delete(retention, settings.retention, stop), asked)
+        _print("deleted", await delete(retention, settings.retention, stop), retained)
         if stop.is_set():
-            say("Stopped between two batches; run it again for the rest.")
+            say("Stopped between two batches. Run it again for the rest.")
 
 
-def _print(done: str, rows: Mapping[RetentionClass, int], periods: Mapping[RetentionClass, timedelta | None]) -> None:
-    table = Table("what", "kept for", done, "setting")
+def _print(column: str, rows: Mapping[RetentionClass, int], periods: Mapping[RetentionClass, timedelta | None]) -> None:
+    table = Table("what", "kept for", column, "setting")
     for name, period in periods.items():
         setting = f"AIGEN_RETENTION__{name.value.upper()}"
         table.add_row(

@@ -1,4 +1,4 @@
-"""`aigen-bridge requests`: find requests, and read the history of one."""
+"""`aigen-bridge requests`: lists requests and shows the history of one."""
 
 import asyncio
 from typing import Annotated
@@ -16,7 +16,7 @@ from aigen_bridge.cli.times import parse_time
 from aigen_bridge.contracts.resources import RequestPage
 from aigen_bridge.domain.request import Status
 
-app = typer.Typer(help="Requests: list them, show one.", no_args_is_help=True)
+app = typer.Typer(help="List and show requests.", no_args_is_help=True)
 
 
 @app.command()
@@ -32,12 +32,12 @@ def show(request_id: Annotated[UUID, typer.Argument(help="The requestId.")]) -> 
 
 @app.command(name="list")
 def list_requests(
-    failed: Annotated[bool, typer.Option("--failed", help="The same as --status failed.")] = False,
-    status: Annotated[Status | None, typer.Option(help="Only those in this state.")] = None,
-    since: Annotated[str | None, typer.Option(help="Asked for since: 2h, 3d, or an ISO 8601 time.")] = None,
-    until: Annotated[str | None, typer.Option(help="Asked for before: 2h, 3d, or an ISO 8601 time.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Short for --status failed.")] = False,
+    status: Annotated[Status | None, typer.Option(help="Only requests in this state.")] = None,
+    since: Annotated[str | None, typer.Option(help="Created at or after: 2h, 3d (ago), or an ISO 8601 time.")] = None,
+    until: Annotated[str | None, typer.Option(help="Created before: 2h, 3d (ago), or an ISO 8601 time.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List requests, newest first."""
     if failed and status not in {None, Status.FAILED}:
@@ -64,13 +64,13 @@ def _print(page: RequestPage) -> None:
     if not page.items:
         say("No such requests.")
         return
-    table = Table("asked", "request", "status", "Odoo knows", "error")
-    table.columns[1].no_wrap = True  # to be copied
+    table = Table("created", "request", "status", "delivered", "error")
+    table.columns[1].no_wrap = True  # for copying
     for request in page.items:
         error = ": ".join(text for text in (request.error_code, request.error_message) if text)
-        knows = "yes" if request.delivered_at else "no"
-        asked = ago(request.created_at)
-        table.add_row(asked, str(request.request_id), status_text(request.status), knows, escape(error[:120]))
+        delivered = "yes" if request.delivered_at else "no"
+        created = ago(request.created_at)
+        table.add_row(created, str(request.request_id), status_text(request.status), delivered, escape(error[:120]))
     Console(highlight=False).print(table)
     if page.next_cursor:
         say("There are more: raise --limit, or filter.")

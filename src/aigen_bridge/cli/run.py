@@ -35,7 +35,7 @@ def up(
     port: Port = 8000,
     home: Home = HOME,
 ) -> None:
-    """API and worker in one command; what is not configured gets a local stand-in."""
+    """Run API and worker together, with local stand-ins for everything that is not configured."""
     from aigen_bridge.local import up as run_up
 
     configure_logs()
@@ -47,10 +47,10 @@ def up(
 def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    processes: Annotated[int, typer.Option(help="API processes.", min=1, max=64)] = 1,
+    processes: Annotated[int, typer.Option(help="Number of API processes.", min=1, max=64)] = 1,
 ) -> None:
-    """The API. Everything must be configured. With several processes, SIGHUP replaces one after the other."""
-    settings = complete_settings()  # wrong settings stop here, not in the processes
+    """Run the API. Everything must be configured. With several processes, SIGHUP replaces them one by one."""
+    settings = complete_settings()  # fails here, not in each process
     check_database(settings)
     with shared_between_processes() if processes > 1 else nullcontext():
         uvicorn.run(
@@ -63,17 +63,17 @@ def serve(
             loop="aigen_bridge.api.connection:Loop",
             ws="none",
             log_config=None,
-            access_log=False,  # api/access.py tells more
+            access_log=False,  # api/middleware.py logs more
             server_header=False,
             timeout_graceful_shutdown=20,
             timeout_worker_healthcheck=60,  # a replacement may take a while to start on a busy machine
-            timeout_keep_alive=75,  # longer than callers keep connections
+            timeout_keep_alive=75,  # longer than callers keep connections open
             **_tls(settings.tls),
         )
 
 
 def _tls(tls: TlsSettings) -> dict[str, Any]:
-    """TLS ends here when there is a certificate; callers need one of their own when there is a CA for them."""
+    """Returns uvicorn's TLS options. With `client_ca`, callers need a certificate of their own."""
     if tls.certificate is None:
         return {}
     files: dict[str, Any] = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
@@ -84,7 +84,7 @@ def _tls(tls: TlsSettings) -> dict[str, Any]:
 
 @app.command()
 def worker() -> None:
-    """The worker: sends requests to N8N and results to Odoo. Start as many as you like."""
+    """Run a worker, which sends requests to N8N and results to Odoo. Start as many as you like."""
     from aigen_bridge import memory
     from aigen_bridge.worker.run import run_worker
 
@@ -99,7 +99,7 @@ def worker() -> None:
 
 @contextmanager
 def _metrics_port(settings: Settings) -> Iterator[None]:
-    """The worker's port for Prometheus, if it is to have one."""
+    """Serves the worker's port for Prometheus, if it is configured."""
     if settings.worker.metrics_port is None or not settings.metrics.enabled:
         yield
         return
@@ -111,7 +111,7 @@ def _metrics_port(settings: Settings) -> Iterator[None]:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest tables. Safe to run again."""
+    """Migrate the database to this version. Safe to run again."""
     from aigen_bridge.settings import DatabaseSettings
     from aigen_bridge.store import migrations
 

@@ -1,4 +1,4 @@
-"""Options and settings of the commands that run the service, and running until told to stop."""
+"""Options, settings and signal handling of the commands that run the service."""
 
 import asyncio
 import logging
@@ -20,22 +20,22 @@ from aigen_bridge.settings import LoggingSettings, Settings, load
 log = structlog.get_logger(__name__)
 
 HOME = Path(".aigen")
-"""Where `up` and `demo` keep their files."""
+"""The folder in which `up` and `demo` keep their files."""
 
-Port = Annotated[int, typer.Option(help="0 picks a free one.", min=0, max=65535)]
+Port = Annotated[int, typer.Option(help="Port to listen on. 0 picks a free one.", min=0, max=65535)]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
-Home = Annotated[Path, typer.Option(help="Where local files are kept.")]
+Home = Annotated[Path, typer.Option(help="Folder for local files.")]
 
 
 def complete_settings() -> Settings:
-    """All settings, which must be complete; sets up logging."""
+    """Loads all settings, which must be complete, and sets up logging."""
     settings = load(Settings)
     logs.configure(settings.log.level, settings.log.format)
     return settings
 
 
 def check_database(settings: Settings) -> None:
-    """Stop the start for a database that does not suit; one that is away comes back by itself."""
+    """Raises `UnsuitableDatabaseError` for an unsuitable database. Only logs one that is away: it may come back."""
     from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
     from aigen_bridge.store.migrations import check
 
@@ -48,28 +48,28 @@ def check_database(settings: Settings) -> None:
 
 
 def configure_logs() -> None:
-    """Logging for commands that work with settings which are not complete."""
+    """Sets up logging for commands that need only some of the settings."""
     wanted = load(LoggingSettings).log
     logs.configure(wanted.level, wanted.format)
 
 
 def until_stopped(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run until it ends, or until SIGINT or SIGTERM asks it to finish; a second signal ends it at once."""
+    """Runs to the end, or until SIGINT, SIGTERM or SIGHUP asks it to finish. A second signal ends it at once."""
 
     async def supervised() -> None:
         stop = asyncio.Event()
 
-        def asked() -> None:
+        def on_signal() -> None:
             if stop.is_set():
                 os._exit(1)
             stop.set()
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, asked)
+            asyncio.get_running_loop().add_signal_handler(number, on_signal)
         await run(stop)
 
     uvloop.run(supervised())
-    if threading.active_count() > 1:  # a call to Odoo that hangs; it is idempotent, and its entry was given back
+    if threading.active_count() > 1:  # a call to Odoo hangs; it is idempotent, and its entry was released
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)

@@ -1,4 +1,4 @@
-"""The commands that show something."""
+"""The commands `openapi`, `demo` and `version`."""
 
 import json
 import re
@@ -17,8 +17,8 @@ app = typer.Typer()
 
 @app.command()
 def openapi(
-    folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path("openapi"),
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when the file differs.")] = False,
+    folder: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("openapi"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing, and fail when the file differs.")] = False,
 ) -> None:
     """Export the OpenAPI document."""
     from aigen_bridge.api.app import describe
@@ -29,7 +29,7 @@ def openapi(
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     elif not path.exists() or path.read_text(encoding="utf-8") != text:
-        fail(f"{path} is not what the code says: run 'aigen-bridge openapi'.")
+        fail(f"{path} is out of date: run 'aigen-bridge openapi'.")
     say(f"{path} is current.")
 
 
@@ -37,11 +37,11 @@ def openapi(
 def demo(
     prompt: Annotated[str, typer.Option(help="What to draw.")] = "A lighthouse above a stormy sea at dusk",
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "1024x1024",
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same picture.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same image.", min=0)] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep everything running afterwards.")] = False,
     home: Home = HOME,
 ) -> None:
-    """Carry one real request through the whole chain, on simulators, and leave the image on disk."""
+    """Run one request through the whole chain on simulators, and save the image to disk."""
     from aigen_bridge.sim.bridge_process import BridgeNotStartedError
     from aigen_bridge.sim.demo import DemoFailedError, Wish, run_demo
     from aigen_bridge.sim.demo_view import ConsoleView

@@ -1,6 +1,6 @@
-"""One request for a person: its state, history and next step, and where to see more."""
+"""Prints one request: its state, history and next step, and commands for more."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aigen_bridge.contracts.resources import NextStep, RequestResource, StateChange, Timeline
+from aigen_bridge.doctor.finding import spoken
 from aigen_bridge.domain.errors import UnknownRequestError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ OUTCOME_COLOURS = {"done": "green", "retry": "yellow", "held": "yellow", "lost":
 
 
 async def show_story(parts: "ApiParts", request_id: UUID) -> None:
-    """Prints it. Raises `UnknownRequestError`."""
+    """Prints a request and its history. Raises `UnknownRequestError`."""
     from aigen_bridge.contracts.views import resource, timeline
 
     found = await parts.requests.get(request_id)
@@ -27,74 +28,66 @@ async def show_story(parts: "ApiParts", request_id: UUID) -> None:
         raise UnknownRequestError(request_id)
     holds = await parts.destinations.held([request_id])
     entries, pending = await parts.timelines.read(request_id), await parts.timelines.pending_work(request_id)
-    _print_story(resource(found, holds.get(request_id)), timeline(found, entries, pending), parts.settings.public_url)
+    _print_request(resource(found, holds.get(request_id)), timeline(found, entries, pending), parts.settings.public_url)
 
 
-def _print_story(request: RequestResource, timeline: Timeline, url: str) -> None:
+def _print_request(request: RequestResource, timeline: Timeline, url: str) -> None:
     console = Console(highlight=False)
     _print_state(console, request)
-    console.print(f"  next         {_next(timeline.next)}", markup=False)
-    console.print(_table(request, timeline))
+    console.print(f"  next         {_next_step(timeline.next)}", markup=False)
+    console.print(_history(request, timeline))
     if timeline.attempts_purged_at:
-        console.print(f"  Attempts before {timeline.attempts_purged_at.isoformat()} are no longer kept.")
-    _print_ways(console, request, url)
+        console.print(f"  Attempts before {timeline.attempts_purged_at.isoformat()} have been deleted.")
+    _print_commands(console, request, url)
 
 
 def status_text(status: str) -> str:
-    """A status in its colour."""
+    """Returns a status in its colour."""
     return f"[bold {STATUS_COLOURS.get(status, 'cyan')}]{status}[/]"
 
 
 def ago(at: datetime) -> str:
-    """`3 minutes ago`, `in 20 seconds`."""
-    seconds = (datetime.now(UTC) - at).total_seconds()
-    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
-
-
-def span(seconds: float) -> str:
-    """A duration as people say it."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+    """Formats a time relative to now: `3 min ago`, `in 20.0 s`."""
+    age = datetime.now(UTC) - at
+    return f"{spoken(age)} ago" if age >= timedelta(0) else f"in {spoken(age)}"
 
 
 def _print_state(console: Console, request: RequestResource) -> None:
     console.print(f"Request {request.request_id}: {status_text(request.status)}, version {request.version}")
-    console.print(f"  asked        {_at(request.created_at)} ({ago(request.created_at)}), {request.resolution}")
+    console.print(f"  created      {_at(request.created_at)} ({ago(request.created_at)}), {request.resolution}")
     console.print(f"  correlation  {request.correlation_id}")
     if request.error_message:
         console.print(f"  error        [red]{escape(request.error_code or '-')}[/]: {escape(request.error_message)}")
     if image := request.image:
         console.print(f"  image        {image.format}, {image.width}x{image.height}, {image.size} bytes")
-    console.print(f"  took         {_parts(request)}")
-    told = request.delivered_at
-    console.print(f"  Odoo         knew at {_at(told)}" if told else "  Odoo         does not know this version yet")
+    console.print(f"  took         {_durations(request)}")
+    delivered = f"delivered at {_at(request.delivered_at)}" if request.delivered_at else "not delivered yet"
+    console.print(f"  Odoo         {delivered}")
 
 
 def _at(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
-def _parts(request: RequestResource) -> str:
-    """The duration so far: each finished part, and the whole."""
+def _durations(request: RequestResource) -> str:
+    """Formats the duration so far: the total, and each finished part."""
     times = (request.created_at, request.dispatched_at, request.completed_at, request.delivered_at)
     parts = [
-        f"{span((until - since).total_seconds())} {words}"
-        for since, until, words in zip(times, times[1:], ("to N8N", "at N8N", "to Odoo"), strict=False)
+        f"{spoken(until - since)} {label}"
+        for since, until, label in zip(times, times[1:], ("to N8N", "at N8N", "to Odoo"), strict=False)
         if since and until
     ]
-    whole = span((max(at for at in times if at) - request.created_at).total_seconds())
-    return f"{whole}: {', '.join(parts)}" if parts else "nothing is done yet"
+    total = spoken(max(at for at in times if at) - request.created_at)
+    return f"{total}: {', '.join(parts)}" if parts else "not dispatched yet"
 
 
-def _next(step: NextStep) -> str:
+def _next_step(step: NextStep) -> str:
     at = f" ({_at(step.at)}, {ago(step.at)})" if step.at else ""
     letter = f" aigen-bridge dead-letters show {step.dead_letter}" if step.dead_letter else ""
     return f"{step.what}{at}{letter}"
 
 
-def _table(request: RequestResource, timeline: Timeline) -> Table:
+def _history(request: RequestResource, timeline: Timeline) -> Table:
     table = Table("after", "what", "took", "status", "detail")
     for entry in timeline.entries:
         after = f"{(entry.at - request.created_at).total_seconds():.3f} s"
@@ -108,14 +101,14 @@ def _table(request: RequestResource, timeline: Timeline) -> Table:
     return table
 
 
-def _print_ways(console: Console, request: RequestResource, url: str) -> None:
+def _print_commands(console: Console, request: RequestResource, url: str) -> None:
     from aigen_bridge.contracts.views import REQUESTS_PATH
 
     path = f"{url}{REQUESTS_PATH}/{request.request_id}"
-    ways = [f"curl -H \"X-API-Key: $OPS_KEY\" '{path}/timeline'"]
+    commands = [f"curl -H \"X-API-Key: $OPS_KEY\" '{path}/timeline'"]
     if request.image:
-        ways.append(f"curl -H \"X-API-Key: $OPS_KEY\" -o image.{request.image.format} '{path}/image'")
+        commands.append(f"curl -H \"X-API-Key: $OPS_KEY\" -o image.{request.image.format} '{path}/image'")
     if request.status in {"queued", "dispatched", "received"}:
-        ways.append(f"curl -H \"X-API-Key: $OPS_KEY\" -X POST '{path}/cancel'")
-    for way in [*ways, f"documentation: {url}/docs"]:
-        console.print(way, markup=False, soft_wrap=True)  # one line each, to be copied
+        commands.append(f"curl -H \"X-API-Key: $OPS_KEY\" -X POST '{path}/cancel'")
+    for line in [*commands, f"documentation: {url}/docs"]:
+        console.print(line, markup=False, soft_wrap=True)  # one line each, for copying

@@ -1,4 +1,4 @@
-"""Times and durations as people write and read them at the command line."""
+"""Parses and formats times and durations of the command line."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def span(length: timedelta) -> str:
-    """`30 days`, `90 seconds`: in the largest unit that leaves no rest."""
+    """Formats a duration in the largest unit that divides it: `30 days`, `90 seconds`."""
     seconds = length.total_seconds()
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds % size == 0:
@@ -23,7 +23,7 @@ def _counted(number: float, unit: str) -> str:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """`90s`, `10m`, `2h`, `3d` (ago), or an ISO 8601 time, in UTC."""
+    """Parses `90s`, `10m`, `2h`, `3d` (ago), or an ISO 8601 time. Returns UTC."""
     if text is None:
         return None
     try:

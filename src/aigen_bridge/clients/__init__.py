@@ -1,1 +1,1 @@
-"""The outside world. Clients translate its errors into `TransientError` and `PermanentError`, nothing else."""
+"""Clients for external systems. They translate every external error into `TransientError` or `PermanentError`."""

@@ -1,4 +1,4 @@
-"""When the certificate of a TLS server ends."""
+"""The expiry date of a TLS server's certificate."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,9 @@ TIMEOUT = 10.0
 
 
 async def certificate_ends(url: str) -> float | None:
-    """Unix seconds, or None for an address without TLS.
+    """Returns the certificate's expiry date in Unix seconds, or None for a URL without TLS.
 
-    Raises `TransientError` when there is no handshake, as with a certificate that has ended or that we do not trust.
+    Raises `TransientError` when the handshake fails, for example because the certificate has expired or is not trusted.
     """
     parts = urlsplit(url)
     if parts.scheme != "https":

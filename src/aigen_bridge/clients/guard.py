@@ -1,4 +1,4 @@
-"""The network as the fetcher of images sees it: names are resolved, checked and connected to in one place."""
+"""Network access for fetching images: resolves a name, checks its addresses and connects, all in one place."""
 
 import asyncio
 import socket
@@ -13,29 +13,29 @@ from aigen_bridge.domain.address import IPAddress, IPNetwork, is_public
 from aigen_bridge.domain.errors import PermanentError, TransientError
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""(name, port) -> its addresses, best first. Raises OSError."""
+"""(name, port) -> the name's addresses, best first. Raises OSError."""
 
 CONNECT_SECONDS = 5.0
-"""For each address: a dead one must not eat the time of those that follow."""
+"""Connect timeout for each address: an unreachable one must leave time for the next ones."""
 UNKNOWN_NAME_TRIES = 3
-"""A name that does not exist passes for transient at first: it was handed out a moment ago and may be on its way
-through the DNS, and a resolver that is starting says the same. Paid work is worth a few cheap tries."""
+"""Attempts before an unknown name becomes a permanent error. A new name may not have propagated through the DNS yet,
+and a resolver that is starting reports the same error. A few cheap attempts can save paid work."""
 _UNKNOWN_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The system's resolver."""
+    """Resolves a name with the system's resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(sockaddr[0]) for *_, sockaddr in found]
 
 
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to public addresses and those in `trusted_networks`, to nothing else.
+    """Connects only to public addresses and to addresses in `trusted_networks`.
 
-    It stands where the connection is opened, so there is no way around it and nothing between check and use: what
-    is connected to is the address that was checked, not the name again (DNS rebinding). TLS is put on top by the
-    caller, with the name. Raises `PermanentError` and `TransientError` of ours, and httpcore's errors.
-    One for each connection, which leaving the context closes.
+    The check happens where the connection is opened, so it cannot be bypassed. The connection uses the checked address
+    and does not resolve the name again, which prevents DNS rebinding. The caller adds TLS with the name.
+    Raises `PermanentError`, `TransientError` and httpcore's errors.
+    Each instance serves one connection and closes it when its context ends.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # httpcore forgets a connection that is cancelled in the middle of its TLS handshake
+        # httpcore leaks a connection that is cancelled during its TLS handshake
         if self._stream is not None:
             await self._stream.aclose()
 
@@ -58,11 +58,11 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's shape
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of the host that answers, if all of them may be reached."""
+        """Connects to the first address of the host that accepts, provided that all of its addresses are permitted."""
         *others, last = await self._addresses(host, port)
         options = (port, timeout, local_address, socket_options)
         for address in others:
@@ -73,11 +73,11 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         return self._stream
 
     async def _addresses(self, host: str, port: int) -> list[IPAddress]:
-        """Where the host is; never empty."""
+        """Returns the host's checked addresses, at least one."""
         addresses = [ip_address(text) for text in await self._resolved(host, port)]
         for address in addresses:
             if not is_public(address) and not any(address in network for network in self._trusted_networks):
-                # One is enough: a name that is public and private at once is an attack or a mistake.
+                # One bad address is enough: a name that is both public and private is an attack or a mistake.
                 raise PermanentError(
                     "image_address_refused",
                     f"The image's host {host} is at {address}, which is neither public nor in a trusted network.",

@@ -1,4 +1,4 @@
-"""What an HTTP answer, or the lack of one, means for trying again."""
+"""Translates HTTP responses, and missing ones, into transient and permanent errors."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -10,11 +10,11 @@ from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
 RETRY_AFTER_MAX = timedelta(hours=1)
 EXCERPT_MAX = 300
-"""Bytes of an answer that are read and kept: enough to see who spoke, too little to hurt."""
+"""Bytes of a response that are read and kept: enough to recognize the server, and harmless in size."""
 
 
 async def beginning(response: httpx.Response, most: int) -> bytes:
-    """Reads at most `most` bytes of a streamed answer."""
+    """Reads at most `most` bytes of a streamed response."""
     start = bytearray()
     async for chunk in response.aiter_bytes(most):
         start += chunk
@@ -24,19 +24,19 @@ async def beginning(response: httpx.Response, most: int) -> bytes:
 
 
 def on_one_line(body: bytes) -> str:
-    """An excerpt of an answer for logs and errors."""
+    """Formats an excerpt of a response body for logs and errors."""
     return " ".join(body[:EXCERPT_MAX].decode(errors="replace").split())
 
 
 async def excerpt(response: httpx.Response) -> str:
-    """The beginning of a streamed answer, on one line; the rest is not read."""
+    """Reads the beginning of a streamed response and returns it on one line. The rest is not read."""
     return on_one_line(await beginning(response, EXCERPT_MAX))
 
 
-def refusal(name: str, response: httpx.Response, said: str, *, hint: str = "") -> StepError:
-    """The error for an answer that is not 2xx; `name` is who answered, `said` the excerpt."""
+def refusal(name: str, response: httpx.Response, quote: str, *, hint: str = "") -> StepError:
+    """Returns the error for a non-2xx response. `name` is the system that responded, `quote` an excerpt of the body."""
     status = response.status_code
-    quoted = f" It said: {said}" if said else ""
+    quoted = f" It said: {quote}" if quote else ""
     detail = f"{name} answered {status} {response.reason_phrase}.{hint}{quoted}"
     code = f"http_{status}"
     if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in TRANSIENT_STATUSES:
@@ -46,7 +46,7 @@ def refusal(name: str, response: httpx.Response, said: str, *, hint: str = "") -
 
 
 def silence(name: str, error: httpx.HTTPError | TimeoutError) -> TransientError:
-    """The error for an answer that never came. A host that accepts no connection in time is away, not slow."""
+    """Returns the error for a missing response. A host that accepts no connection in time counts as away, not slow."""
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         away = isinstance(error, httpx.ConnectTimeout)
         return TransientError("timeout", f"{name} did not answer in time ({type(error).__name__}).", away=away)
@@ -54,7 +54,7 @@ def silence(name: str, error: httpx.HTTPError | TimeoutError) -> TransientError:
 
 
 def retry_after(value: str) -> timedelta | None:
-    """What a `Retry-After` header asks for (RFC 9110: seconds or a date), at most an hour; None if it is odd."""
+    """Parses a `Retry-After` header (RFC 9110: seconds or a date), limited to one hour. None if it is invalid."""
     text = value.strip()
     try:
         wait = _seconds(text) if text.isdecimal() else _until(text)
@@ -69,5 +69,5 @@ def _seconds(digits: str) -> timedelta:
 
 
 def _until(date: str) -> timedelta:
-    # The other side's date against our clock only lengthens a wait; it decides nothing.
+    # Comparing the server's date with the local clock can only lengthen the delay.
     return parsedate_to_datetime(date) - datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Images at URLs that somebody else chose: nothing private is reached, and nothing that comes back can hurt."""
+"""Fetches images from untrusted URLs. Private addresses are refused, and responses are limited and checked."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,20 +21,20 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_MAX = 3
 ACCEPTED = frozenset({*MEDIA_TYPES.values(), "application/octet-stream"})
 GONE = frozenset({401, 403, 404, 410})
-"""How object stores say that a temporary URL has expired."""
+"""Statuses with which object stores report that a temporary URL has expired."""
 PAGES = frozenset({"text/html", "text/plain"})
-"""Media types of a page that another program served in the image's place."""
+"""Media types of a page that another server returned instead of the image."""
 RESTART_TRIES = 6
-"""Tries, over half a minute, before a page or a 404 is final. N8N may serve the image, and answers with both while it
-starts."""
+"""Attempts, over half a minute, before a page or a 404 is final. N8N may serve the image, and it responds with both
+during startup."""
 
 
 class ImageFetcher:
-    """Fetches images. `timeout` in seconds, for everything from the name to the last byte, redirects included.
+    """Fetches images. `timeout`, in seconds, covers everything from name resolution to the last byte, with redirects.
 
-    httpcore and not httpx: redirects, cookies, proxies from the environment, decompression and a log line with the
-    whole URL would all have to be switched off there, and the guard has no public place to stand in.
-    Each request has a connection of its own, so none is used that was opened for something else.
+    It uses httpcore instead of httpx. In httpx, redirects, cookies, proxies from the environment, decompression and a
+    log line with the whole URL would all have to be disabled, and there is no public API for the guard.
+    Each request opens its own connection, so it never uses one that was opened for another request.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class ImageFetcher:
         self._tls = _trust()
 
     async def fetch(self, url: str, *, correlation_id: UUID) -> bytes:  # noqa: ARG002 - see _headers
-        """The bytes at the URL; whether they are an image is for others to say.
+        """Returns the bytes at the URL. Does not check whether they are an image.
 
-        Raises `TransientError` or `PermanentError`. No message of theirs has the URL's query.
+        Raises `TransientError` or `PermanentError`. Their messages never contain the URL's query.
         """
         address = checked_url(url, allow_http=self._allow_http, allowed_hosts=self._allowed_hosts)
         with outbound("image", "GET", str(address)) as call:
@@ -71,7 +71,7 @@ class ImageFetcher:
             return content
 
     async def close(self) -> None:
-        """Nothing to close: no connection outlives its request."""
+        """Does nothing: no connection outlives its request."""
 
     async def _followed(self, address: WebAddress) -> bytes:
         for _ in range(REDIRECTS_MAX + 1):
@@ -82,25 +82,25 @@ class ImageFetcher:
         raise PermanentError("image_redirects", f"More than {REDIRECTS_MAX} redirects; the last is to {address}.")
 
     async def _requested(self, address: WebAddress) -> bytes | WebAddress:
-        """The content, or where the answer redirects to."""
+        """Makes one request. Returns the content, or the address to which the response redirects."""
         try:
             async with self._answered(address) as answer:
                 headers = httpx.Headers(answer.headers)
-                if answer.status in REDIRECTS:  # its body is not read
+                if answer.status in REDIRECTS:  # the body is not read
                     return self._redirected(address, headers)
                 self._refuse(address, answer.status, headers)
                 return await self._content(address, answer)
         except httpcore.TimeoutException as error:
             raise silence(str(address), TimeoutError()) from error
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            # h11 quotes what it could not read after a colon: strangers' words, and the query may be among them
-            said = str(error).partition(": ")[0] if isinstance(error, httpcore.ProtocolError) else str(error)
-            raise silence(str(address), httpx.TransportError(said)) from error
+            # h11 quotes unreadable input after a colon; it is untrusted and may contain the query
+            reason = str(error).partition(": ")[0] if isinstance(error, httpcore.ProtocolError) else str(error)
+            raise silence(str(address), httpx.TransportError(reason)) from error
 
     @asynccontextmanager
     async def _answered(self, address: WebAddress) -> AsyncIterator[httpcore.Response]:
         url = httpcore.URL(scheme=address.scheme, host=address.host, port=address.port, target=address.target.encode())
-        limits = {"connect": min(CONNECT_SECONDS, self._timeout)}  # all else ends with the deadline for everything
+        limits = {"connect": min(CONNECT_SECONDS, self._timeout)}  # the overall deadline covers the rest
         async with (
             self._guard() as guard,
             httpcore.AsyncHTTPConnection(url.origin, ssl_context=self._tls, network_backend=guard) as connection,
@@ -113,11 +113,11 @@ class ImageFetcher:
         return checked_redirect(address, location, allow_http=self._allow_http, allowed_hosts=self._allowed_hosts)
 
     def _refuse(self, address: WebAddress, status: int, headers: httpx.Headers) -> None:
-        """Raise unless the answer's head announces what can be taken."""
+        """Raises an error unless status and headers are acceptable."""
         if status != httpx.codes.OK:
             raise _refusal(address, status, headers)
         encoding = headers.get("content-encoding", "").strip().lower()
-        if encoding not in {"", "identity"}:  # we asked for none, and unpacking is how bombs go off
+        if encoding not in {"", "identity"}:  # none was requested, and decompression bombs must not unpack
             raise PermanentError("image_encoding", f"{address} is compressed ({encoding[:SHOWN_MAX]!r}).")
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type and media_type not in ACCEPTED:
@@ -130,11 +130,11 @@ class ImageFetcher:
             raise self._too_large(address)
 
     async def _content(self, address: WebAddress, answer: httpcore.Response) -> bytes:
-        """The body. Whatever length was announced, reading stops at the limit."""
+        """Reads the body, and stops at the size limit regardless of the declared length."""
         content = bytearray()
         async for chunk in answer.aiter_stream():
             content += chunk
-            await asyncio.sleep(0)  # one read holds 10,000 chunks of a byte: let the others work in between
+            await asyncio.sleep(0)  # one read may yield 10,000 one-byte chunks: let other tasks run in between
             if len(content) > self._max_bytes:
                 raise self._too_large(address)
         return bytes(content)
@@ -144,10 +144,10 @@ class ImageFetcher:
 
 
 def _headers(address: WebAddress) -> list[tuple[bytes | str, bytes | str]]:
-    """What the stranger is told.
+    """Returns the request headers.
 
-    No X-Correlation-ID: it joins our records with N8N's and Odoo's, in which who serves images has no part.
-    No cookies and no keys: the URL is all the permission there is.
+    They contain no X-Correlation-ID: it links the records of the bridge, N8N and Odoo, which do not concern an image
+    server. They contain no cookies and no keys: the URL alone grants access.
     """
     return [
         ("Host", address.authority),
@@ -159,7 +159,10 @@ def _headers(address: WebAddress) -> list[tuple[bytes | str, bytes | str]]:
 
 
 def _refusal(address: WebAddress, status: int, headers: httpx.Headers) -> StepError:
-    """The body is not quoted: object stores repeat the URL's credentials in their errors."""
+    """Returns the error for a non-200 response, without quoting the body.
+
+    Object stores repeat the URL's credentials in their error bodies.
+    """
     hint = " The URL has expired or is wrong." if status in GONE else ""
     answer = httpx.Response(status, headers={"Retry-After": headers.get("retry-after", "")})
     error = refusal(str(address), answer, "", hint=hint)
@@ -169,7 +172,7 @@ def _refusal(address: WebAddress, status: int, headers: httpx.Headers) -> StepEr
 
 
 def _trust() -> SSLContext:
-    """Whom the other clients trust (SSL_CERT_FILE or certifi), and whom this machine trusts."""
+    """Trusts the same authorities as the other clients (SSL_CERT_FILE or certifi), and this machine's authorities."""
     context = httpx.create_ssl_context()
     context.load_default_certs()
     return context

@@ -1,4 +1,4 @@
-"""N8N's webhook."""
+"""Client for N8N's webhook."""
 
 import asyncio
 import contextlib
@@ -20,25 +20,25 @@ from aigen_bridge.domain.errors import StepError, TransientError
 from aigen_bridge.domain.signature import sign
 
 QUICK_TRIES, QUICK_WAIT = 2, 0.05
-"""A refused connection carried nothing, so one quick second try is safe (wait in seconds)."""
+"""A refused connection transferred nothing, so one quick second attempt is safe (wait in seconds)."""
 CONNECT_SECONDS = 5.0
 """A host that does not accept a connection within this time is away; a busy N8N still accepts."""
 DRAIN_SECONDS = 1.0
 ACKNOWLEDGED = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
-"""These acknowledge whatever the body is. Another 2xx does only with an empty or JSON body: while N8N starts, it
-answers 200 with a sentence to every path."""
+"""Statuses that acknowledge the event with any body. Other 2xx statuses require an empty or JSON body: during startup,
+N8N responds to every path with 200 and a line of text."""
 JSON_MAX = 2**20
-"""Bytes that are read to see whether a body is JSON; a longer one is judged by its content type."""
+"""Bytes that are read to check whether a body is JSON. A longer body is judged by its content type."""
 GATEWAY_ERRORS = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 POOL = 10
-"""Connections in one pool. A pool looks at each of its connections for every call: with 200 in one, that took 7 ms of
-CPU a call, in twenty of ten 1.4 ms."""
+"""Connections in one pool. A pool scans all of its connections for every call. One pool of 200 took 7 ms of CPU for
+each call; twenty pools of ten took 1.4 ms."""
 
 
 class N8nWebhook:
-    """Sends EVT-AIG-001, signed when there are `signing_keys`, and checks that N8N acknowledges it.
+    """Sends EVT-AIG-001 and checks that N8N acknowledges it. Signs it when there are `signing_keys`.
 
-    `timeout` in seconds, for the whole call.
+    `timeout`, in seconds, covers the whole call.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class N8nWebhook:
         self._headers = {"X-API-Key": api_key, "Content-Type": "application/json"}
 
     async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> None:
-        """POSTs the event. `message_id` is the same in every try.
+        """POSTs the event. `message_id` is the same in every attempt.
 
         Raises `TransientError` (with `away` when N8N itself did not answer) or `PermanentError`.
         """
@@ -81,14 +81,14 @@ class N8nWebhook:
         if not (response.is_success and _is_empty_or_json(response, answer)):
             raise self._error(response, on_one_line(answer))
 
-    def _error(self, response: httpx.Response, said: str) -> StepError:
-        """The error for an answer that is no acknowledgement.
+    def _error(self, response: httpx.Response, quote: str) -> StepError:
+        """Returns the error for a response that is not an acknowledgement.
 
-        A `Retry-After` of a proxy is left out where N8N is away: the breaker finds out when N8N is back.
+        When N8N is away, a proxy's `Retry-After` is ignored, because the breaker detects N8N's return.
         """
         status = response.status_code
         answered = f"N8N answered {status} {response.reason_phrase}".strip()
-        quoted = f" It said: {said}" if said else ""
+        quoted = f" It said: {quote}" if quote else ""
         if status == HTTPStatus.NOT_FOUND:
             hint = f"no workflow is published at {urlsplit(self._url).path}, the path of AIGEN_N8N__WEBHOOK_URL."
             return TransientError("http_404", f"{answered}: {hint}{quoted}", http_status=status, away=True)
@@ -97,7 +97,7 @@ class N8nWebhook:
         if response.is_success or response.is_redirect:
             hint = "but not as its webhook does: N8N is starting, or something else answers in its place."
             return TransientError("unexpected_answer", f"{answered}, {hint}{quoted}", http_status=status, away=True)
-        return refusal("N8N", response, said)
+        return refusal("N8N", response, quote)
 
     @staticmethod
     def _connecting() -> AsyncRetrying:
@@ -109,13 +109,13 @@ class N8nWebhook:
         )
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         for client in self._clients:
             await client.aclose()
 
 
 def _clients(timeout: float, many: int) -> list[httpx.AsyncClient]:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=POOL)  # the worker bounds the calls in flight
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=POOL)  # the worker limits concurrent calls
     tls = httpx.create_ssl_context()
     phases = httpx.Timeout(timeout, connect=min(timeout / 2, CONNECT_SECONDS))
     return [httpx.AsyncClient(timeout=phases, limits=limits, verify=tls) for _ in range(many)]
@@ -134,7 +134,7 @@ def _is_empty_or_json(response: httpx.Response, body: bytes) -> bool:
 
 
 async def _drain(response: httpx.Response) -> None:
-    """Reads a little, which lets the connection be used again. N8N has acknowledged already."""
+    """Reads the beginning of the body, so that the connection can be reused. N8N has already acknowledged."""
     with contextlib.suppress(httpx.HTTPError, TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
             await excerpt(response)

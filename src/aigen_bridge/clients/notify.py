@@ -1,4 +1,4 @@
-"""People, by mail, chat, webhook and whatever else Apprise knows (https://appriseit.com/services/)."""
+"""Notifies people by mail, chat, webhook and every other service of Apprise (https://appriseit.com/services/)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,13 +16,16 @@ log = structlog.get_logger(__name__)
 
 
 class Notifier:
-    """Tells every channel. A message counts as told when one of them took it; the others are logged."""
+    """Sends messages to every channel. A message counts as sent when one channel accepts it; failures are logged."""
 
     def __init__(self, urls: Sequence[SecretStr]) -> None:
         self._channels = [_channel(url) for url in urls]
 
     async def tell(self, title: str, body: str, *, recovered: bool) -> None:
-        """Send to all channels. Raises `TransientError` when none took it. Without channels, the log tells."""
+        """Logs the message and sends it to all channels.
+
+        Raises `TransientError` when there are channels and none accepts it.
+        """
         (log.warning if recovered else log.critical)("alert", title=title, body=body)
         if not self._channels:
             return
@@ -39,14 +42,14 @@ class Notifier:
 
 
 def _channel(url: SecretStr) -> "Apprise":
-    from apprise import Apprise  # noqa: PLC0415 - takes half a second, and a bridge without alerts needs none of it
+    from apprise import Apprise  # noqa: PLC0415 - takes half a second, and a bridge without alerts does not need it
 
     channel = Apprise()
-    with muted("apprise"):  # it quotes what it does not understand, such as half of a password with a slash in it
+    with muted("apprise"):  # it logs what it cannot parse, such as half of a password that contains a slash
         channel.add(url.get_secret_value())
     return channel
 
 
 def _name(channel: "Apprise") -> str:
-    """The kind of a channel, such as `mailto`: its address may hold secrets."""
+    """Returns the channel's URL scheme, such as `mailto`. The rest of the URL may contain secrets."""
     return ", ".join(url.partition(":")[0] for url in channel.urls(privacy=True))

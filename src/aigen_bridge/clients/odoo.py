@@ -1,106 +1,102 @@
-"""Odoo 18 over JSON-RPC. odoorpc is synchronous, so each call runs in a thread of our own small pool."""
+"""The protocol of the addon in Odoo, on any transport: delivers results, and probes whether Odoo would accept one."""
 
-import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import uuid4
 
-import odoorpc
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
-
-from aigen_bridge.clients import odoo_wire
-from aigen_bridge.clients.odoo_errors import translate
-from aigen_bridge.clients.outbound import Call, outbound
 from aigen_bridge.domain.errors import PermanentError
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
-VERSION = "18.0"
-"""Given to odoorpc, so that opening it calls nobody."""
-QUICK_TRIES, QUICK_WAIT = 2, 0.1
-"""A refused connection carried nothing, so one quick second try is safe (wait in seconds)."""
+MODEL_METHOD = f"{MODEL}.{METHOD}"
 
-T = TypeVar("T")
+
+class OdooTransport(Protocol):
+    """Calls methods of Odoo's models as the bridge's user.
+
+    Each coroutine ends within the transport's timeout. It raises `TransientError` when another try may help (with
+    `away` when Odoo was not reached), and `PermanentError` when a person has to act. The code of a fault is `odoo_`
+    and the fault's class in lower case, such as `odoo_usererror`. A call that failed may have taken effect.
+    """
+
+    async def call(self, model: str, method: str, arguments: Sequence[Any]) -> Any:
+        """Calls `method` with positional `arguments`, after a login if one is needed; returns Odoo's answer."""
+
+    async def version(self) -> str:
+        """Odoo's version, such as `18.0`. Needs no login."""
+
+    async def login(self) -> None:
+        """Logs in as `call` does."""
+
+    def close(self) -> None:
+        """Starts no more calls."""
 
 
 class OdooClient:
-    """Calls the addon's one method. `timeout` in seconds; above 30, because Odoo repeats conflicts itself."""
+    """Delivers results to the addon."""
 
-    def __init__(self, url: str, *, database: str, login: str, api_key: str, timeout: float, concurrency: int) -> None:
-        self._url = urlsplit(url)
-        self._timeout = timeout
-        self._credentials = (database, login, api_key)
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="odoo")
-        self._session: odoorpc.ODOO | None = None
-        self._login_lock = Lock()
+    def __init__(self, transport: OdooTransport) -> None:
+        self._transport = transport
 
     async def apply_result(self, payload: Mapping[str, Any]) -> None:
-        """Tell the addon how a request stands. Raises `TransientError` or `PermanentError`."""
-        with outbound("odoo", "POST", f"{self._url.geturl()}/jsonrpc") as call:
-            answer = await self._in_thread(lambda: self._watched(call, dict(payload)))
-            if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
-                raise PermanentError(
-                    "odoo_answer_unexpected",
-                    f"{MODEL}.{METHOD} gave no answer that we know: is the addon current?",
-                )
-
-    def _watched(self, call: Call, payload: dict[str, Any]) -> Any:
-        odoo_wire.current.set(call)  # of this thread
-        return self._execute(METHOD, payload)
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        """What `call` returns; its time counts for login and call together."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await loop.run_in_executor(self._threads, self._translated, call)
-        except TimeoutError as error:
-            raise translate(error) from error
-
-    def _translated(self, call: Callable[[], T]) -> T:
-        try:
-            return self._connecting()(call)
-        except Exception as error:
-            self._session = None  # whatever it was: log in afresh next time
-            raise translate(error) from error
-
-    def _execute(self, method: str, *arguments: Any) -> Any:
-        return self._logged_in().execute_kw(MODEL, method, list(arguments), {})
-
-    def _logged_in(self) -> odoorpc.ODOO:
-        """The session. A login costs Odoo much, so it is made once and kept."""
-        with self._login_lock:
-            if self._session is None:
-                session = self._open()
-                session.login(*self._credentials)
-                self._session = session
-            return self._session
-
-    def _open(self) -> odoorpc.ODOO:
-        tls = self._url.scheme == "https"
-        return odoorpc.ODOO(
-            self._url.hostname,
-            protocol="jsonrpc+ssl" if tls else "jsonrpc",
-            port=self._url.port or (443 if tls else 80),
-            timeout=self._timeout,
-            version=VERSION,
-            opener=odoo_wire.watched_opener(),
-        )
-
-    @staticmethod
-    def _connecting() -> Retrying:
-        return Retrying(
-            retry=retry_if_exception(_refused),
-            stop=stop_after_attempt(QUICK_TRIES),
-            wait=wait_fixed(QUICK_WAIT),
-            reraise=True,
-        )
+        """Reports the state of a request. Idempotent by `(requestId, version)`; raises as `OdooTransport.call` does."""
+        answer = await self._transport.call(MODEL, METHOD, [dict(payload)])
+        if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
+            raise PermanentError(
+                "odoo_answer_unexpected",
+                f"{MODEL_METHOD} returned something unexpected. Check that the addon aigen_image is up to date.",
+            )
 
     def close(self) -> None:
-        """Start nothing more; calls still running end by their timeout."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Closes the transport."""
+        self._transport.close()
 
 
-def _refused(error: BaseException) -> bool:
-    return isinstance(getattr(error, "reason", None), ConnectionRefusedError)
+class OdooProbe:
+    """Asks Odoo whether it would accept a result, without sending one. Raises as `OdooTransport` does."""
+
+    def __init__(self, transport: OdooTransport) -> None:
+        self._transport = transport
+
+    async def version(self) -> tuple[str, timedelta]:
+        """Odoo's version, such as `18.0`, and how long the answer took. Needs no login."""
+        started = time.monotonic()
+        version = await self._transport.version()
+        return version, timedelta(seconds=time.monotonic() - started)
+
+    async def login(self) -> None:
+        """Logs in as a delivery does."""
+        await self._transport.login()
+
+    async def offer_nothing(self) -> None:
+        """Calls the addon's method with a result that cannot apply: no request has its id, and every record has a
+        newer version than 0. The error shows who refused it: Odoo, or the addon.
+
+        An unknown model is `odoo_model_missing`; Odoo reports it with the class of any user error.
+        """
+        request_id = str(uuid4())
+        result = {
+            "requestId": request_id,
+            "version": 0,
+            "status": "failed",
+            "errorCode": "doctor",
+            "errorMessage": "-",
+        }
+        try:
+            await self._transport.call(MODEL, METHOD, [result])
+        except PermanentError as error:
+            if error.code == "odoo_usererror" and MODEL in error.detail and request_id not in error.detail:
+                raise PermanentError("odoo_model_missing", error.detail) from error
+            raise
+
+    async def may_write(self) -> bool | None:
+        """Whether the user may write the addon's records; None when this Odoo cannot tell (before 18)."""
+        try:
+            return bool(await self._transport.call(MODEL, "has_access", [[], "write"]))
+        except PermanentError:
+            return None
+
+    def close(self) -> None:
+        """Closes the transport."""
+        self._transport.close()

@@ -1,4 +1,4 @@
-"""What Odoo's faults mean. They arrive inside HTTP 200; the class is in `error.data.name`."""
+"""Translates what odoorpc raises. Odoo's faults arrive inside HTTP 200; their class is in `error.data.name`."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 
 MESSAGE_MAX = 500
 BUG_TRIES = 3
-"""A server bug may be a passing state of an upgrade: a few tries, then a person has to look."""
+"""Tries for an unknown fault: a bug on the server, or a passing state of an upgrade."""
 
 PERMANENT = frozenset(
     {
@@ -29,20 +29,23 @@ PERMANENT = frozenset(
     }
 )
 DATABASE_AWAY = ("psycopg2.OperationalError", "psycopg2.InterfaceError")
-"""Odoo's own database is unknown or away."""
+"""Odoo's database is unknown or does not answer."""
 TRANSIENT_PREFIXES = (*DATABASE_AWAY, "psycopg2.errors.")
-"""Also conflicts that remain after Odoo's own five tries."""
+"""These include write conflicts that remain after Odoo's own five tries."""
 AWAY_STATUSES = frozenset({404, 502, 503, 504})
-"""Answers of a proxy that cannot reach Odoo. Odoo 18 itself always has `/jsonrpc`."""
+"""Answers of a proxy that cannot reach Odoo. Odoo 18 and 19 always have `/jsonrpc`, so 404 is one of them."""
 
 UNREACHABLE = (OSError, http.client.HTTPException)
-"""Refused, reset, timed out, empty answer. What it did before that is unknown: the call is idempotent."""
+"""Refused, reset, timed out, empty answer. The call may have taken effect."""
 
 
 def translate(error: Exception) -> StepError:
-    """Our error for whatever odoorpc raised. Odoo's traceback (`error.data.debug`) goes no further."""
+    """The step error for an error of odoorpc; an unknown one is raised as it is.
+
+    Odoo's traceback (`error.data.debug`) is dropped.
+    """
     if isinstance(error, RPCError):
-        return _fault(error.info) if error.info else _denied()
+        return _fault(error.info) if error.info else _login_refused()
     if isinstance(error, urllib.error.HTTPError):
         return _http(error)
     if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
@@ -50,21 +53,21 @@ def translate(error: Exception) -> StepError:
     if isinstance(error, UNREACHABLE):
         return TransientError("odoo_unreachable", f"Odoo could not be reached ({error}).", away=True)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return TransientError("odoo_answer_unreadable", "What answered is not Odoo: no JSON.", away=True)
+        return TransientError("odoo_answer_unreadable", "The answer is not JSON, so it is not Odoo's.", away=True)
     raise error
 
 
-def _denied() -> PermanentError:
+def _login_refused() -> PermanentError:
     return PermanentError(
         "odoo_login_refused",
-        "Odoo refused the login. Check AIGEN_ODOO__LOGIN and AIGEN_ODOO__API_KEY; has the key expired?",
+        "Odoo refused the login. Check AIGEN_ODOO__LOGIN and AIGEN_ODOO__API_KEY, and whether the key has expired.",
     )
 
 
 def _fault(info: Mapping[str, Any]) -> StepError:
-    told = info.get("data") or {}
-    name = str(told.get("name", "unknown"))
-    message = " ".join(str(told.get("message", "")).split())[:MESSAGE_MAX]
+    fault = info.get("data") or {}
+    name = str(fault.get("name", "unknown"))
+    message = " ".join(str(fault.get("message", "")).split())[:MESSAGE_MAX]
     detail = f"Odoo answered {name}: {message}"
     code = "odoo_" + name.rpartition(".")[2].lower()
     if name in PERMANENT:
@@ -74,7 +77,7 @@ def _fault(info: Mapping[str, Any]) -> StepError:
 
 
 def _http(error: urllib.error.HTTPError) -> StepError:
-    error.close()  # it holds the connection
+    error.close()  # releases the connection
     detail = f"Odoo's web server answered {error.code} {error.reason}."
     away = error.code in AWAY_STATUSES
     if away or error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR or error.code in {408, 425, 429}:

@@ -1,4 +1,4 @@
-"""Every call that goes out: one line in the log, one count, one measure. Never a body, never a query, never a key."""
+"""Records every outbound call: a log line, metrics and a span. Bodies, queries and keys are never recorded."""
 
 import time
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Call:
-    """What is known of a call so far: the answer's status, and bytes of the two bodies as far as they were read."""
+    """A call in progress: the answer's status, and how many bytes of the two bodies were transferred."""
 
     status: int | None = None
     bytes_out: int = 0
     bytes_in: int = 0
     headers: dict[str, str] = field(default_factory=dict)
-    """Of the trace, for systems of ours; a stranger gets none."""
+    """Trace headers. They are sent to N8N and Odoo, not to image hosts."""
 
 
 @contextmanager
 def outbound(destination: str, method: str, url: str) -> Iterator[Call]:
-    """Tell of the call made inside, with the class of the `StepError` that it raised.
+    """Records the call made inside, with the class of the `StepError` that it raised.
 
-    A call that is cancelled, because the worker stops, tells nothing about its destination and is not counted.
+    A call that is cancelled because the worker stops is not recorded: it shows nothing about its destination.
     """
     call, started, where = Call(), time.monotonic(), _where(method, url)
     calling = f"{destination}.calling"
@@ -40,11 +40,11 @@ def outbound(destination: str, method: str, url: str) -> Iterator[Call]:
         try:
             yield call
         except StepError as error:
-            _tell(destination, call, time.monotonic() - started, error, where)
+            _log_call(destination, call, time.monotonic() - started, error, where)
             raise
         finally:
             span.note(http__response__status_code=call.status)
-    _tell(destination, call, time.monotonic() - started, None, where)
+    _log_call(destination, call, time.monotonic() - started, None, where)
 
 
 def _where(method: str, url: str) -> dict[str, str]:
@@ -52,7 +52,7 @@ def _where(method: str, url: str) -> dict[str, str]:
     return {"method": method, "host": parts.netloc.rpartition("@")[2], "path": parts.path}
 
 
-def _tell(destination: str, call: Call, took: float, error: StepError | None, where: dict[str, str]) -> None:
+def _log_call(destination: str, call: Call, took: float, error: StepError | None, where: dict[str, str]) -> None:
     metrics.OUTBOUND_CALLS.labels(destination, "error" if error else "ok", metrics.error_class(error)).inc()
     metrics.OUTBOUND_SECONDS.labels(destination).observe(took)
     facts = {

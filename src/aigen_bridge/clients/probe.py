@@ -1,4 +1,4 @@
-"""Asks an address what it answers, without doing anything there."""
+"""Calls a URL without side effects, to examine its response."""
 
 import asyncio
 import time
@@ -11,12 +11,12 @@ import httpx
 from aigen_bridge.clients.http_errors import excerpt, silence
 
 SECONDS = 8.0
-"""N8N's answer may take 3.6 s when it is busy (measured)."""
+"""Default timeout. A busy N8N may take 3.6 s to respond (measured)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`said` is the beginning of the body, on one line."""
+    """A response; `said` is the beginning of the body, on one line."""
 
     status: int
     media_type: str
@@ -31,11 +31,14 @@ class Answer:
 
 
 async def ask(method: str, url: str, *, who: str, body: bytes | None = None, seconds: float = SECONDS) -> Answer:
-    """What it answers; redirects are not followed. No key is sent. Raises `TransientError` when nothing is answered."""
+    """Sends a request without a key and returns the response. Follows no redirects.
+
+    Raises `TransientError` when there is no response.
+    """
     headers = {"Content-Type": "application/json"} if body else {}
     try:
         async with asyncio.timeout(seconds), httpx.AsyncClient(timeout=seconds, headers=headers) as client:
-            began = time.monotonic()  # reading the certificates took a while
+            began = time.monotonic()  # after loading the certificates, which takes a while
             async with client.stream(method, url, content=body) as response:
                 took = timedelta(seconds=time.monotonic() - began)
                 media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()

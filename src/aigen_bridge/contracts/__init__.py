@@ -1,1 +1,1 @@
-"""The wire formats, versioned."""
+"""The versioned wire formats."""

@@ -1,4 +1,4 @@
-"""Real payloads, for the documentation and the tests. The image is a true 64x64 PNG."""
+"""Real payloads for the documentation and the tests. The image is a real 64x64 PNG."""
 
 from typing import Any
 
@@ -61,4 +61,4 @@ COMPLETED_URL: dict[str, Any] = {name: value for name, value in COMPLETED.items(
     "payloadVersion": "1.1",
 }
 COMPLETED_BESIDE: dict[str, Any] = {name: value for name, value in COMPLETED.items() if name != "imageData"}
-"""For v2, where the image is a part of its own."""
+"""For v2, where the image is a separate part."""

@@ -1,4 +1,4 @@
-"""Parses messages, and says what is wrong with one that cannot be parsed."""
+"""Parses messages, and lists the errors of one that cannot be parsed."""
 
 from typing import Any, TypeVar
 
@@ -9,8 +9,8 @@ from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequeste
 from aigen_bridge.contracts.wire import FieldError
 
 VALUES_MAX = 10_000
-"""A callback has about a dozen. Millions of small values would take gigabytes and seconds to parse. There is a comma
-between any two, base64 has none, and the parser itself bounds the depth."""
+"""A callback has about a dozen values. Parsing millions of small values would take gigabytes and seconds. A comma
+separates any two values, base64 contains none, and the parser itself limits the depth."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -18,14 +18,14 @@ _requested = TypeAdapter(ImageRequested)
 
 
 def parse_requested(body: bytes, *, callback_url: str) -> ImageRequested:
-    """EVT-AIG-001. Raises `NotJsonError` or `InvalidMessageError`."""
+    """Parses EVT-AIG-001. Raises `NotJsonError` or `InvalidMessageError`."""
     return _parse(_requested, body, "EVT-AIG-001", (ImageRequested,), {"callback_url": callback_url})
 
 
 def parse_callback(body: bytes, *, image_beside: bool) -> ImageCompleted | ImageFailed:
-    """EVT-AIG-002 or EVT-AIG-003, told apart by `status`. Raises like `parse_requested`.
+    """Parses EVT-AIG-002 or EVT-AIG-003, distinguished by `status`. Raises the same errors as `parse_requested`.
 
-    `image_beside`: the image came in a part of its own (v2), so the event holds none.
+    `image_beside`: the image is a separate part (v2), so the event contains none.
     """
     if _too_many_values(body):
         raise InvalidMessageError("The callback", [FieldError(field="", message=f"has more than {VALUES_MAX} values")])
@@ -37,12 +37,12 @@ def parse_callback(body: bytes, *, image_beside: bool) -> ImageCompleted | Image
 
 
 def parse_body(body: bytes, model: type[M]) -> M:
-    """A message that is no event. Raises like `parse_requested`."""
+    """Parses a message that is not an event. Raises the same errors as `parse_requested`."""
     return _parse(TypeAdapter(model), body, "The body", (model,), None)
 
 
 def _too_many_values(body: bytes) -> bool:
-    """Counts commas: `find` passes over base64 thirty times as fast as `count`."""
+    """Counts commas with `find`, which scans base64 thirty times as fast as `count`."""
     comma = -1
     for _ in range(VALUES_MAX + 1):
         comma = body.find(b",", comma + 1)

@@ -1,4 +1,4 @@
-"""Refused messages: which field is wrong, what was sent, what is allowed."""
+"""Errors of refused messages: the wrong field, the value that was sent, and the allowed values."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from aigen_bridge.contracts.wire import FieldError
 from aigen_bridge.domain.errors import BridgeError
 
 ERRORS_MAX = 20
-"""A person mends these first; an answer must not grow with the number of mistakes."""
+"""The maximum number of listed errors: a response must not grow with the number of mistakes."""
 _SENT_MAX = 100
 _UNION_TAGS = ("completed", "failed")
 
@@ -24,7 +24,7 @@ class NotJsonError(BridgeError):
 
 
 class InvalidMessageError(BridgeError):
-    """JSON, but not the message that is expected. `errors` says why, field by field."""
+    """The body is JSON, but not the expected message. `errors` has one entry per wrong field."""
 
     def __init__(self, what: str, errors: list[FieldError]) -> None:
         summary = " ".join(f"{e.field}: {e.message}." if e.field else f"It {e.message}." for e in errors)
@@ -33,12 +33,12 @@ class InvalidMessageError(BridgeError):
 
 
 def field_errors(error: ValidationError, *models: type[BaseModel]) -> list[FieldError]:
-    """One entry for each wrong field. `models` are asked what a field allows."""
+    """Returns one entry per wrong field. `models` provide the descriptions of allowed values."""
     return [_field_error(detail, models) for detail in error.errors(include_url=False)[:ERRORS_MAX]]
 
 
 def parameter_errors(details: Sequence[Any]) -> list[FieldError]:
-    """The same for parameters of the address, as FastAPI reports them."""
+    """Returns one entry per wrong path or query parameter, as reported by FastAPI."""
     return [FieldError(field=str(d["loc"][-1]), sent=_quote(d.get("input")), message=_message(d)) for d in details]
 
 
@@ -70,7 +70,7 @@ def _names(models: tuple[type[BaseModel], ...]) -> list[str]:
 
 
 def _allowed(path: list[str], models: tuple[type[BaseModel], ...]) -> str | None:
-    """The description of the field at `path`, looked up by its name on the wire."""
+    """Returns the description of the field at `path`, found by its name on the wire."""
     for model in models:
         for name, field in model.model_fields.items():
             if path and path[0] == (field.alias or name):

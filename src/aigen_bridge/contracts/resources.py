@@ -1,4 +1,4 @@
-"""What the request API answers with."""
+"""The resources of the API."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -21,36 +21,36 @@ class ImageResource(WireModel):
     width: int = Field(description="pixels")
     height: int = Field(description="pixels")
     sha256: str = Field(description="lower-case hex")
-    href: str = Field(description="where the bytes are")
+    href: str = Field(description="the path of the image's bytes")
     purged_at: datetime | None = Field(
-        None, description="when the bytes were removed, kept long enough; `href` answers 410 from then on"
+        None, description="when the bytes were deleted past their retention; `href` responds with 410 from then on"
     )
 
 
 class Held(WireModel):
-    """The request waits because the system that its next step calls is away. It goes on when that is back."""
+    """The request waits because the destination of its next step is away. It continues when the destination is back."""
 
     destination: str = Field(description="`n8n` or `odoo`")
-    since: datetime = Field(description="the request has waited since then")
-    until: datetime = Field(description="given up then, if the system is still away")
+    since: datetime = Field(description="the time since which the request has waited")
+    until: datetime = Field(description="the time at which the bridge gives up if the destination is still away")
 
 
 class RequestResource(WireModel):
-    """One request: how it stands, and what was asked for."""
+    """One request: its state and its parameters."""
 
     request_id: UUID
     correlation_id: UUID
     status: Status
-    version: int = Field(description="rises with every change of the status")
+    version: int = Field(description="increases with every change of the status")
     created_at: datetime
     updated_at: datetime
-    dispatched_at: datetime | None = Field(None, description="N8N took it")
-    completed_at: datetime | None = Field(None, description="it ended, with an image or without")
-    delivered_at: datetime | None = Field(None, description="Odoo knew this version")
+    dispatched_at: datetime | None = Field(None, description="when N8N accepted the request")
+    completed_at: datetime | None = Field(None, description="when the request ended, with or without an image")
+    delivered_at: datetime | None = Field(None, description="when Odoo received this version")
     error_code: str | None = None
     error_message: str | None = None
     image: ImageResource | None = None
-    held: Held | None = Field(None, description="only while a destination is away; the status stays what it was")
+    held: Held | None = Field(None, description="only while a destination is away; the status does not change")
     user_id: UUID
     prompt: str
     negative_prompt: str | None = None
@@ -71,7 +71,7 @@ class RequestPage(WireModel):
 
 
 class StateChange(WireModel):
-    """The request moved."""
+    """The request changed its state."""
 
     kind: Literal["state"] = "state"
     at: datetime
@@ -81,12 +81,12 @@ class StateChange(WireModel):
 
 
 class AttemptMade(WireModel):
-    """One try at an outbox entry ended."""
+    """One attempt at an outbox entry has ended."""
 
     kind: Literal["attempt"] = "attempt"
-    at: datetime = Field(description="when it ended")
+    at: datetime = Field(description="when the attempt ended")
     step: str
-    number: int = Field(description="1 is the first try")
+    number: int = Field(description="1 is the first attempt")
     outcome: Literal["done", "retry", "dead", "held", "lost"]
     duration_ms: float
     http_status: int | None = None
@@ -97,11 +97,11 @@ class AttemptMade(WireModel):
 class NextStep(WireModel):
     """The next step of a request."""
 
-    model_config = ConfigDict(title="Ahead")  # as it was first published
+    model_config = ConfigDict(title="Ahead")  # the name under which it was first published
 
     what: str = Field(description="a sentence for people")
-    at: datetime | None = Field(None, description="when; of a callback: until when")
-    dead_letter: str | None = Field(None, description="what a person has to see to, such as `entry-7`")
+    at: datetime | None = Field(None, description="the time of the step; for a callback, its deadline")
+    dead_letter: str | None = Field(None, description="the dead letter that needs an operator, such as `entry-7`")
 
 
 class Timeline(WireModel):
@@ -111,14 +111,14 @@ class Timeline(WireModel):
     correlation_id: UUID
     status: Status
     attempts_purged_at: datetime | None = Field(
-        None, description="attempts that were made before this are no longer kept; state changes always are"
+        None, description="attempts before this time have been deleted; state changes are always kept"
     )
     entries: list[StateChange | AttemptMade]
-    next: NextStep = Field(description="what happens now, and when")
+    next: NextStep = Field(description="the next step and its time")
 
 
 class CallbackReceipt(WireModel):
-    """The callback is taken. `duplicate`: it was known already and changed nothing."""
+    """Confirms a callback. `duplicate`: it was already known and changed nothing."""
 
     request_id: UUID
     status: Status = Field(description="the state of the request now")
@@ -126,26 +126,26 @@ class CallbackReceipt(WireModel):
 
 
 class Wanted(WireModel):
-    """Whether an image for a request, made from now on, would be taken."""
+    """Whether an image generated from now on would be accepted for the request."""
 
     request_id: UUID
     status: Status = Field(description="the state of the request now")
-    wanted: bool = Field(description="false: do not make it; it was cancelled, or there is a result already")
+    wanted: bool = Field(description="false: do not generate it; the request is cancelled or has a result")
 
 
 DeadLetterKind = Literal["dispatch", "fetch", "deliver", "alert", "callback", "n8n"]
 
 
 class DeadLetterResource(WireModel):
-    """Something that needs a person: an outbox entry that was given up, or what came from N8N and could not be used."""
+    """Needs an operator: a failed outbox entry, a callback that could not be used, or a failure reported by N8N."""
 
     id: str = Field(description="`entry-7` or `callback-7`")
-    kind: str = Field(description="the step that was given up, `callback`, or `n8n`")
-    request_id: UUID | None = Field(None, description="as far as it is known")
+    kind: str = Field(description="the failed step, `callback`, or `n8n`")
+    request_id: UUID | None = Field(None, description="the request, if known")
     error_code: str
     detail: str
-    times: int = Field(description="tries made, or how often the callback came")
-    at: datetime = Field(description="since when")
+    times: int = Field(description="the number of attempts, or of times the callback arrived")
+    at: datetime = Field(description="the time since which it is a dead letter")
 
 
 class DeadLetterPage(WireModel):
@@ -156,7 +156,7 @@ class DeadLetterPage(WireModel):
 
 
 class DeadLetterHandled(WireModel):
-    """What was done with a dead letter."""
+    """The result of replaying or discarding a dead letter."""
 
     id: str
     action: Literal["replayed", "discarded"]
@@ -165,7 +165,7 @@ class DeadLetterHandled(WireModel):
 
 
 class Discard(WireModel):
-    """Why a dead letter needs nothing more."""
+    """The reason for discarding a dead letter."""
 
     reason: Annotated[str, AfterValidator(storable)] = Field(
         min_length=1, max_length=REASON_MAX, description=f"a text of 1 to {REASON_MAX} characters"
@@ -173,25 +173,25 @@ class Discard(WireModel):
 
 
 class BulkReplay(WireModel):
-    """Which dead letters to put back. A filter that is left out lets all through."""
+    """Selects the dead letters to replay. An omitted filter matches all."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: DeadLetterKind | None = Field(None, description="a step, `callback`, or `n8n`")
-    since: Rfc3339DateTime | None = Field(None, description="dead at or after")
-    until: Rfc3339DateTime | None = Field(None, description="dead before")
+    since: Rfc3339DateTime | None = Field(None, description="dead at or after this time")
+    until: Rfc3339DateTime | None = Field(None, description="dead before this time")
     error_code: Annotated[str, AfterValidator(storable)] | None = Field(
         None, max_length=200, description="an error code, as the list shows it"
     )
-    dry_run: bool = Field(default=False, description="only say what would be put back")
-    max_per_second: float = Field(10, gt=0, le=1000, description="they become due at this rate, not all at once")
+    dry_run: bool = Field(default=False, description="only report what would be replayed")
+    max_per_second: float = Field(10, gt=0, le=1000, description="the rate at which the replayed entries become due")
 
 
 class BulkReplayed(WireModel):
-    """What a bulk replay did, or would do."""
+    """The result of a bulk replay or of its dry run."""
 
     dry_run: bool
-    matched: int = Field(description="dead letters that the filter lets through, at most 1000 a call")
-    more: bool = Field(description="there are more than that: call again")
-    replayed: list[str] = Field(description="ids, the oldest first; in a dry run what would be replayed")
-    failed: dict[str, str] = Field(description="id: why it could not be put back")
+    matched: int = Field(description="dead letters that match the filter, at most 1000 per call")
+    more: bool = Field(description="more dead letters match: call again")
+    replayed: list[str] = Field(description="ids, oldest first; in a dry run, those that would be replayed")
+    failed: dict[str, str] = Field(description="the reason by id of each dead letter that could not be replayed")

@@ -1,10 +1,10 @@
 """The three events of the specification, version 1: EVT-AIG-001, EVT-AIG-002, EVT-AIG-003.
 
-A field's description says what is allowed there; error messages quote it.
+A field's description states the allowed values; error messages quote it.
 """
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
@@ -27,9 +27,10 @@ SIDE_MIN, SIDE_MAX = 64, 4096
 STEPS_MAX = 100
 CFG_MAX = 35
 SEED_MAX = 2**53 - 1
-"""The largest integer that JavaScript, and so N8N, passes on unchanged."""
+"""The largest integer that JavaScript, and therefore N8N, passes on unchanged."""
 ASPECT_TOLERANCE = 0.04
-"""How far width / height may be off the aspect ratio: models round sides (1152x896 is sold as 4:3)."""
+"""The largest relative difference between width / height and the aspect ratio: models round sides (1152x896 is
+called 4:3)."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
 
@@ -57,14 +58,13 @@ ReportedText = Annotated[str, AfterValidator(storable)]
 
 
 class ImageRequested(WireModel):
-    """EVT-AIG-001 AIImageGenerationRequested: a person asks for an image."""
+    """EVT-AIG-001 AIImageGenerationRequested: a user requests an image."""
 
     model_config = ConfigDict(extra="forbid", title="AIImageGenerationRequested")
-    event: ClassVar[str] = "EVT-AIG-001"
 
-    request_id: Uuid = Field(description="a UUID, made by Odoo, one for each image asked for")
+    request_id: Uuid = Field(description="a UUID, created by Odoo, one for each requested image")
     correlation_id: Uuid = Field(description="a UUID that follows the request through every system")
-    user_id: Uuid = Field(description="the UUID of the person who asks")
+    user_id: Uuid = Field(description="the UUID of the user who requests the image")
     prompt: Annotated[str, AfterValidator(_not_blank)] = Field(
         min_length=1, max_length=PROMPT_MAX, description=f"a text of 1 to {PROMPT_MAX} characters, not blank"
     )
@@ -101,7 +101,7 @@ class ImageRequested(WireModel):
     @classmethod
     def _ratio_fits_resolution(cls, value: str, info: ValidationInfo) -> str:
         resolution = info.data.get("resolution")
-        if resolution is None:  # it is reported already
+        if resolution is None:  # reported already
             return value
         width, height = _numbers(resolution, "x")
         across, down = _numbers(value, ":")
@@ -115,14 +115,14 @@ class ImageRequested(WireModel):
 
     @field_validator("callback_url")
     @classmethod
-    def _callback_url_is_ours(cls, value: str | None, info: ValidationInfo) -> str | None:
-        ours = (info.context or {}).get("callback_url", value)
-        if value is not None and value != ours:
-            raise PydanticCustomError("callback_url", "is not ours, which is {ours}", {"ours": ours})
+    def _callback_url_matches(cls, value: str | None, info: ValidationInfo) -> str | None:
+        own = (info.context or {}).get("callback_url", value)
+        if value is not None and value != own:
+            raise PydanticCustomError("callback_url", "is not the bridge's, which is {own}", {"own": own})
         return value
 
     def stored_form(self) -> dict[str, Any]:
-        """The event as it is stored and sent on: absent fields left out, and the callback URL, which is ours."""
+        """Returns the event as it is stored and sent on, without absent fields and without the callback URL."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"callback_url"})
 
 
@@ -132,7 +132,7 @@ def _numbers(text: str, separator: str) -> tuple[int, int]:
 
 
 class ReportedMetadata(WireModel):
-    """What N8N says of the image."""
+    """The image metadata that N8N reports."""
 
     format: ReportedText = Field(max_length=40, description="png, jpeg or webp")
     size: int = Field(description="the number of bytes")
@@ -141,7 +141,7 @@ class ReportedMetadata(WireModel):
 
 
 class _Callback(WireModel):
-    # Additive changes are welcome (REQ: versioning strategy): fields that we do not know are ignored.
+    # Additive changes are allowed (REQ: versioning strategy): unknown fields are ignored.
     model_config = ConfigDict(extra="ignore")
 
     request_id: Uuid = Field(description="the UUID of the request")
@@ -153,14 +153,13 @@ class ImageCompleted(_Callback):
     """EVT-AIG-002 AIImageGenerationCompleted: exactly one of `imageData` and `imageUrl`."""
 
     model_config = ConfigDict(title="AIImageGenerationCompleted")
-    event: ClassVar[str] = "EVT-AIG-002"
 
     status: Literal["completed"] = Field(description="completed or failed")
     image_data: str | None = Field(None, description="the image, base64")
     image_url: str | None = Field(None, max_length=4096, description="a temporary URL of the image")
     image_metadata: ReportedMetadata = Field(description="format, size, width and height of the image")
     result_expires_at: UtcDatetime | None = Field(
-        None, description="when imageUrl ends, as a time with its zone (RFC 3339)"
+        None, description="when imageUrl expires, as a time with its zone (RFC 3339)"
     )
     hash_value: str = Field(max_length=100, description="the SHA-256 of the image as 64 hex digits or base64")
 
@@ -177,7 +176,6 @@ class ImageFailed(_Callback):
     """EVT-AIG-003 AIImageGenerationFailed."""
 
     model_config = ConfigDict(title="AIImageGenerationFailed")
-    event: ClassVar[str] = "EVT-AIG-003"
 
     status: Literal["failed"] = Field(description="completed or failed")
     error_code: ReportedText | None = Field(None, description="a text: the AI service's own code")

@@ -1,4 +1,4 @@
-"""Requests, timelines and dead letters as the API and the command line show them, and the cursors of lists."""
+"""Builds the views of requests, timelines and dead letters for the API and the CLI, and the cursors of lists."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 def request_page(
     requests: Iterable[ImageRequest], holds: Mapping[UUID, Hold], end: tuple[datetime, UUID] | None
 ) -> RequestPage:
-    """Those of the requests that can be shown, and the cursor of the next page if there is an `end`."""
+    """Returns a page of the readable requests; logs the others. `end` is the place of the last one, if more follow."""
     items = []
     for request in requests:
         try:
@@ -50,7 +50,7 @@ def request_page(
 
 
 def resource(request: ImageRequest, hold: Hold | None = None) -> RequestResource:
-    """One request, with its parameters. Raises `UnreadableRequestError` when they are none."""
+    """Returns one request with its parameters. Raises `UnreadableRequestError` when the stored ones are not valid."""
     try:
         return _resource(request, hold)
     except ValidationError as error:
@@ -88,7 +88,7 @@ def _image(request: ImageRequest) -> ImageResource | None:
 def timeline(
     request: ImageRequest, entries: Sequence[TransitionRecord | AttemptRecord], pending: PendingWork
 ) -> Timeline:
-    """The history of the request, beginning with the accept, and its next step."""
+    """Returns the history of a request, beginning with its acceptance, and its next step."""
     accepted = StateChange(at=request.created_at, status=Status.QUEUED, version=1, note="accepted")
     return Timeline(
         request_id=request.request_id,
@@ -118,53 +118,53 @@ def _entry(entry: TransitionRecord | AttemptRecord) -> StateChange | AttemptMade
 
 
 def next_step(request: ImageRequest, pending: PendingWork) -> NextStep:
-    """The next step of a request in one sentence, and when it comes."""
+    """Returns the next step of a request as one sentence, and its time."""
     for entry in pending.entries:  # newest first; a pending one matters more than a dead one
         if not entry.is_dead:
-            return _live(entry)
+            return _pending_step(entry)
     if request.status is Status.DISPATCHED:
         what = (
-            "N8N reports the result. If it does not by then, the request fails as timed_out; a late result still wins."
+            "N8N reports the result. If not, the request fails as timed_out at the deadline. A late result still wins."
         )
         return NextStep(what=what, at=pending.callback_deadline_at)
     for entry in pending.entries:
-        what = f"Nothing by itself: {entry.step} was given up ({entry.error_code}). A person replays or discards it."
+        what = (
+            f"Nothing automatic: {entry.step} failed for good ({entry.error_code}). An operator replays or discards it."
+        )
         return NextStep(what=what, dead_letter=f"entry-{entry.id}")
-    return NextStep(
-        what="Nothing: Odoo knows how it ended." if request.delivered_at else "Nothing: no step is pending."
-    )
+    return NextStep(what="Nothing: Odoo has the outcome." if request.delivered_at else "Nothing: no step is pending.")
 
 
-def _live(entry: PendingEntry) -> NextStep:
+def _pending_step(entry: PendingEntry) -> NextStep:
     number = entry.attempts + 1
     if entry.is_leased:
         return NextStep(
-            what=f"Try {entry.attempts} to {entry.step} is under way; if its worker dies, another takes over.",
+            what=f"Attempt {entry.attempts} to {entry.step} is in progress. If its worker dies, another takes over.",
             at=entry.due_at,
         )
     if entry.destination_is_away:
         return NextStep(
-            what=f"The {entry.step} is held: its destination is away. The bridge tries again until it is back.",
+            what=f"The {entry.step} is held because its destination is away. The bridge retries until it is back.",
             at=entry.probe_at,
         )
-    return NextStep(what=f"Try {number} to {entry.step}.", at=entry.due_at)
+    return NextStep(what=f"Attempt {number} to {entry.step}.", at=entry.due_at)
 
 
 def dead_letter_page(found: Sequence[DeadLetter], limit: int) -> DeadLetterPage:
-    """The first `limit` of the dead letters; one more than that tells that there is a next page."""
+    """Returns a page of at most `limit` dead letters. One more in `found` means that there is a next page."""
     last = found[limit - 1] if len(found) > limit else None
     items = [DeadLetterResource(**asdict(letter)) for letter in found[:limit]]
     return DeadLetterPage(items=items, next_cursor=to_cursor(last.at, last.id) if last else None)
 
 
 def to_cursor(at: datetime, key: str) -> str:
-    """The place after the last item of a page."""
+    """Encodes the place of the last item of a page."""
     place = json.dumps([at.isoformat(), key])
     return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
 
 def from_cursor(cursor: str | None) -> tuple[datetime, str] | None:
-    """The place that `to_cursor` wrote. Raises `InvalidMessageError` for anything else."""
+    """Decodes a cursor made by `to_cursor`. Raises `InvalidMessageError` for anything else."""
     if cursor is None:
         return None
     try:
@@ -178,7 +178,7 @@ def from_cursor(cursor: str | None) -> tuple[datetime, str] | None:
 
 
 def wrong_cursor(cursor: str) -> InvalidMessageError:
-    """The refusal of something that is no cursor."""
+    """Returns the error for a value that is not a cursor."""
     allowed = "the nextCursor of an earlier page"
     return InvalidMessageError(
         "The address", [FieldError(field="cursor", sent=cursor[:100], allowed=allowed, message="is not a cursor")]

@@ -1,4 +1,4 @@
-"""What all messages share: camelCase names, times, and the error body."""
+"""Shared by all messages: camelCase names, times, and the error body."""
 
 import re
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d", re.ASCII)
 
 
 class WireModel(BaseModel):
-    """The base of all messages: camelCase on the wire, frozen, no type is guessed."""
+    """The base of all messages: camelCase on the wire, frozen, no type coercion."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_alias=True, validate_by_name=True, frozen=True, strict=True
@@ -23,47 +23,47 @@ class WireModel(BaseModel):
 
 
 def to_utc(at: datetime) -> datetime:
-    """The same time in UTC, or the nearest one when its offset leads out of the years 1 to 9999."""
+    """Returns the time in UTC, or the nearest one when its offset leads outside the years 1 to 9999."""
     try:
         return at.astimezone(UTC)
     except OverflowError:
         return FIRST if at.year == FIRST.year else LAST
 
 
-def _written_out(value: Any) -> Any:
+def _rfc_3339(value: Any) -> Any:
     if not (isinstance(value, str) and _RFC_3339.match(value)):
-        raise PydanticCustomError("moment_form", "not a time as 2026-01-31T12:00:00Z")
+        raise PydanticCustomError("moment_form", "not a time such as 2026-01-31T12:00:00Z")
     return value
 
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(to_utc)]
-"""A time with its zone, in UTC: PostgreSQL has no offset above 15:59, Python has no time before the year 1."""
-Rfc3339DateTime = Annotated[UtcDatetime, Field(strict=False), BeforeValidator(_written_out)]
-"""A time as RFC 3339 writes it, with its zone: a bare number or a time without a zone is refused.
+"""A time with its zone, converted to UTC: PostgreSQL has no offset above 15:59, Python no time before the year 1."""
+Rfc3339DateTime = Annotated[UtcDatetime, Field(strict=False), BeforeValidator(_rfc_3339)]
+"""A time in RFC 3339 format with its zone. A bare number or a time without a zone is refused.
 
 Not strict: after a validator that runs first, a strict model would refuse every string.
 """
 
 
 class FieldError(WireModel):
-    """What is wrong with one field of a message."""
+    """The error of one field of a message."""
 
     field: str = Field(description="the field's name on the wire, nested names joined by dots")
-    sent: str | None = Field(None, description="what was sent, as JSON, shortened")
-    allowed: str | None = Field(None, description="what is allowed there")
+    sent: str | None = Field(None, description="the value that was sent, as JSON, shortened")
+    allowed: str | None = Field(None, description="the allowed values")
     message: str
 
 
 class Problem(WireModel):
-    """What happened, which request, and what to do next."""
+    """A problem (RFC 9457): what happened, to which request, and what to do next."""
 
-    type: str = Field(description="stable; `urn:aigen-bridge:problem:` and the code")
+    type: str = Field(description="stable: `urn:aigen-bridge:problem:` followed by the code")
     title: str
     status: int
     code: str = Field(description="stable, for programs")
-    detail: str = Field(description="what happened, for people")
+    detail: str = Field(description="what happened, in a sentence for people")
     action: str = Field(description="what to do next")
     instance: str = Field(description="the path that was called")
-    correlation_id: str = Field(description="as in the `X-Correlation-ID` header of this answer")
+    correlation_id: str = Field(description="as in the `X-Correlation-ID` header of this response")
     request_id: UUID | None = None
     errors: list[FieldError] | None = None

@@ -1,6 +1,6 @@
-"""Looks at everything the bridge depends on, and says what is wrong and what to do. It changes nothing anywhere.
+"""Checks everything the bridge depends on, and reports problems and their remedies. Changes nothing in any system.
 
-One module for each thing that is looked at, one function for each check: it takes the `Subject` and returns
-findings. A new check is such a function and its line in `CHECKS` (examine.py). It may read, and ask what other
-systems answer without doing anything; an import contract keeps it away from everything that writes.
+There is one module per subject and one function per check, which takes the `Subject` and returns findings. To add a
+check, write such a function and add it to `CHECKS` (examine.py). A check may read, and may send calls that have no
+effect in other systems; an import contract keeps it away from everything that writes.
 """

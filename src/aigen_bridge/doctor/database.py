@@ -1,28 +1,26 @@
-"""PostgreSQL: reachable, writable, with the tables of this version, and of one mind with us about the time."""
+"""Checks PostgreSQL: reachable, writable, with the tables of this version, and with a synchronous clock."""
 
 import time
 from datetime import timedelta
 
-from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, size, spoken, warning, wrong
+from aigen_bridge.doctor.finding import Finding, ok, size, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store import migrations
 
 SKEW_SEEN, SKEW_HARMFUL = timedelta(seconds=2), timedelta(minutes=1)
-"""Signatures (Standard Webhooks) are good for 5 minutes; a minute of that is too much to lose on one clock."""
+"""Signatures (Standard Webhooks) are valid for 5 minutes; a clock that is off by a minute takes too much of that."""
 UNREACHABLE_ADVICE = (
     "Start PostgreSQL, and check AIGEN_DATABASE_URL: host, port, user, password, name. Nothing is lost meanwhile: the "
-    "API answers 503, and Odoo and N8N try again."
+    "API responds with 503, and Odoo and N8N retry."
 )
 
 
 async def look_at_database(subject: Subject) -> list[Finding]:
-    """Reachable, and takes writes."""
-    if subject.inspection is None:
-        raise NotLookedAtError
+    """The database is reachable and writable."""
     began = time.monotonic()
     try:
-        server = await subject.inspection.server()
+        server = await subject.opened.server()
     except UnsuitableDatabaseError as error:
         return [wrong("database", error.detail, error.advice)]
     except StoreUnavailableError as error:
@@ -30,8 +28,8 @@ async def look_at_database(subject: Subject) -> list[Finding]:
     took = timedelta(seconds=time.monotonic() - began)
     name = f"PostgreSQL {server.version}"
     if server.standby:
-        advice = "Point AIGEN_DATABASE_URL at the primary, or promote this one."
-        return [wrong("database", f"{name} is a standby, which takes no writes.", advice)]
+        advice = "Point AIGEN_DATABASE_URL at the primary, or promote this server."
+        return [wrong("database", f"{name} is a standby, which accepts no writes.", advice)]
     if server.read_only:
         advice = "ALTER DATABASE or ROLE … RESET default_transaction_read_only, or free the disk and undo what set it."
         return [wrong("database", f"{name} is read-only for this user.", advice)]
@@ -39,35 +37,31 @@ async def look_at_database(subject: Subject) -> list[Finding]:
 
 
 async def look_at_tables(subject: Subject) -> list[Finding]:
-    """The tables of this version, with the rights to work on them."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    found, known = await subject.inspection.revision(), migrations.head()
+    """The tables of this version exist, and this user may read and write them."""
+    found, known = await subject.opened.revision(), migrations.head()
     if found is None:
-        return [wrong("tables", "The database has none of ours.", "Run 'aigen-bridge migrate'.")]
+        return [wrong("tables", "The database has no tables of the bridge.", "Run 'aigen-bridge migrate'.")]
     if migrations.is_older(found):
         return [wrong("tables", f"They are at revision {found}, not {known}.", "Run 'aigen-bridge migrate'.")]
-    if unwritable := await subject.inspection.unwritable():
+    if unwritable := await subject.opened.unwritable():
         advice = "GRANT SELECT, INSERT, UPDATE, DELETE on them to the user of AIGEN_DATABASE_URL."
         return [wrong("tables", f"This user may not read and write {', '.join(unwritable)}.", advice)]
     if found != known:
-        advice = "That is well while upgrading; then replace this version, too."
+        advice = "This is normal during an upgrade. Replace this version afterwards, too."
         return [warning("tables", f"A newer version has migrated them: to {found}, past {known}.", advice)]
     return [ok("tables", f"They are at revision {found}, as this version needs.")]
 
 
 async def look_at_clock(subject: Subject) -> list[Finding]:
-    """Our clock against the database's."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    ahead, give_or_take = await subject.inspection.clock(subject.now)
-    if abs(ahead) - give_or_take < SKEW_SEEN:
-        return [ok("clock", f"This machine's and the database's differ by {spoken(ahead)}.")]
+    """The clocks of this machine and of the database agree."""
+    ahead, uncertainty = await subject.opened.clock(subject.now)
+    if abs(ahead) - uncertainty < SKEW_SEEN:
+        return [ok("clock", f"This machine's clock and the database's differ by {spoken(ahead)}.")]
     found = (
         f"The database's clock is {spoken(ahead)} {'ahead of' if ahead > timedelta(0) else 'behind'} this machine's."
     )
     advice = (
-        "Have both follow NTP. Deadlines and retries go by the database's clock; signatures are checked by this "
+        "Synchronize both with NTP. Deadlines and retries use the database's clock. Signatures are checked with this "
         "machine's, and are refused when it is off by 5 minutes."
     )
     return [(wrong if abs(ahead) >= SKEW_HARMFUL else warning)("clock", found, advice)]

@@ -1,6 +1,6 @@
-"""The breakers: while one is open, entries wait for its destination."""
+"""Checks the breakers. While one is open, entries are held for its destination."""
 
-from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, warning
+from aigen_bridge.doctor.finding import Finding, ok, warning
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.store.destinations import DestinationState
@@ -8,15 +8,13 @@ from aigen_bridge.store.destinations import DestinationState
 
 async def look_at_destinations(subject: Subject) -> list[Finding]:
     """No breaker is open."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    states = await subject.inspection.destinations()
+    states = await subject.opened.destinations()
     called = " and ".join(destination.label for destination in with_breaker())
-    return [_away(state) for state in states if state.opened_at] or [ok("breakers", f"Closed: {called} get calls.")]
+    return [_away(state) for state in states if state.opened_at] or [ok("breakers", f"Closed: {called} receive calls.")]
 
 
 def _away(state: DestinationState) -> Finding:
     since = f"{state.opened_at:%Y-%m-%d %H:%M:%S %Z}"
     label = state.destination.label
-    found = f"{label} is away since {since} ({state.error_detail}); outbox entries held: {state.held}."
-    return warning("breakers", found, "Mend it (see its own line); what is held is sent then.")
+    found = f"{label} has been away since {since} ({state.error_detail}); outbox entries held: {state.held}."
+    return warning("breakers", found, "Repair it (see its own line). Held entries are sent afterwards.")

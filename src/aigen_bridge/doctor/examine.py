@@ -1,4 +1,4 @@
-"""The list of the checks. All of them run, at the same time, each within its time, whatever becomes of the others."""
+"""Runs all checks concurrently. Each has its own deadline and is independent of the others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -21,20 +21,20 @@ from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.store.inspection import inspection
 
 CHECK_SECONDS = 20.0
-"""For a whole check; each question that it asks ends much earlier."""
+"""For a whole check. Each of its calls has a much shorter timeout."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something to look at; `about` names it when the look itself fails."""
+    """One check. `about` names it in the finding when the check itself fails."""
 
     about: str
     look: Callable[[Subject], Awaitable[list[Finding]]]
 
 
-CHECKS = (  # in the order in which a person reads them
+CHECKS = (  # in the order of the report
     Check("settings", look_at_settings),
     Check("database", look_at_database),
     Check("tables", look_at_tables),
@@ -55,11 +55,11 @@ CHECKS = (  # in the order in which a person reads them
 async def examine(
     subject: Subject, checks: Sequence[Check] = CHECKS, *, seconds: float = CHECK_SECONDS
 ) -> list[Finding]:
-    """Make all the checks, each within `seconds`. The findings come in the order of the checks and show no secret."""
-    async with _with_database(subject) as patient:
-        found = await asyncio.gather(*(_within(check, patient, seconds) for check in checks))
+    """Runs all checks, each within `seconds`. Returns findings in the order of the checks, without secrets."""
+    async with _with_database(subject) as examined:
+        found = await asyncio.gather(*(_run(check, examined, seconds) for check in checks))
     unseen = ", ".join(check.about for check, findings in zip(checks, found, strict=True) if findings is None)
-    rest = [warning("the rest", f"Not looked at: {unseen}.", "Mend what is wrong above, then run it again.")]
+    rest = [warning("the rest", f"Not checked: {unseen}.", "Fix the problems above, then run the doctor again.")]
     secrets = subject.secrets()
     seen = [finding for findings in found if findings for finding in findings]
     return [_censored(finding, secrets) for finding in seen + (rest if unseen else [])]
@@ -74,13 +74,15 @@ async def _with_database(subject: Subject) -> AsyncIterator[Subject]:
         yield replace(subject, inspection=opened)
 
 
-async def _within(check: Check, subject: Subject, seconds: float) -> list[Finding] | None:
-    """None: it could not look, for a reason that another check tells."""
+async def _run(check: Check, subject: Subject, seconds: float) -> list[Finding] | None:
+    """Runs one check. Returns None when it could not run for a reason that another check reports."""
     try:
         async with asyncio.timeout(seconds):
             return await check.look(subject)
     except TimeoutError:
-        return [wrong(check.about, f"No answer within {seconds:.0f} s.", "See whether it hangs, or run it again.")]
+        return [
+            wrong(check.about, f"No answer within {seconds:.0f} s.", "Check whether it hangs, or run the doctor again.")
+        ]
     except (NotLookedAtError, StoreUnavailableError):
         return None
     except Exception as error:  # the other checks are still worth reading
@@ -89,7 +91,7 @@ async def _within(check: Check, subject: Subject, seconds: float) -> list[Findin
 
 
 def _censored(finding: Finding, secrets: Sequence[str]) -> Finding:
-    """Other systems are quoted here, and some of them repeat what they were sent."""
+    """Removes secrets: findings quote other systems, and some of them repeat what they were sent."""
     found, advice = finding.found, finding.advice
     for secret in secrets:
         found, advice = found.replace(secret, "***"), advice.replace(secret, "***")

@@ -1,4 +1,4 @@
-"""What a check comes back with."""
+"""The result of a check."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,23 +6,23 @@ from enum import StrEnum
 
 
 class Mark(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
-    """As it should be."""
+    """No problem."""
     WARNING = "warning"
-    """Requests get through, but a person should look at it, or it could not be looked at."""
+    """Requests succeed, but an operator should look at it, or it could not be checked."""
     WRONG = "wrong"
     """Requests fail or wait because of it."""
 
 
 class NotLookedAtError(Exception):
-    """A check could not look, because settings are missing that it needs; the lines about the settings say which."""
+    """A check could not run because its settings are missing. The findings about settings name them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what it is about, what was found, and, unless that is well, what to do."""
+    """One line of the report: the subject, the observation, and the advice unless there is no problem."""
 
     mark: Mark
     about: str
@@ -31,22 +31,22 @@ class Finding:
 
 
 def ok(about: str, found: str) -> Finding:
-    """It is well."""
+    """Returns a finding without a problem."""
     return Finding(Mark.OK, about, found)
 
 
 def warning(about: str, found: str, advice: str) -> Finding:
-    """Somebody should look at it."""
+    """Returns a finding that an operator should look at."""
     return Finding(Mark.WARNING, about, found, advice)
 
 
 def wrong(about: str, found: str, advice: str) -> Finding:
-    """Somebody must do something."""
+    """Returns a finding that an operator must act on."""
     return Finding(Mark.WRONG, about, found, advice)
 
 
 def spoken(time: timedelta) -> str:
-    """A length of time in the largest unit that fits: `850 ms`, `12 s`, `5 min`, `3 h`, `2 d`."""
+    """Formats a duration in the largest unit that fits: `850 ms`, `12 s`, `5 min`, `3 h`, `2 d`."""
     seconds = abs(time.total_seconds())
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
@@ -57,9 +57,9 @@ def spoken(time: timedelta) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes in the largest unit that fits: `512 B`, `8.1 MiB`."""
+    """Formats a number of bytes in the largest unit that fits: `512 B`, `8.1 MiB`."""
     amount, units = float(count), iter(("B", "KiB", "MiB", "GiB", "TiB"))
     unit = next(units)
-    while amount >= 1024 and unit != "TiB":  # noqa: PLR2004 - it is what the units mean
+    while amount >= 1024 and unit != "TiB":  # noqa: PLR2004 - the factor between the units
         amount, unit = amount / 1024, next(units)
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""N8N: the webhook is there, and takes our key. No execution is started, so no image is made and none is paid for."""
+"""Checks N8N: the webhook is registered and accepts the key. Starts no execution, so no image is generated or paid."""
 
 from http import HTTPStatus
 
@@ -8,16 +8,18 @@ from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StepError
 
 UNREADABLE = b'{"aigen-bridge doctor": this is no JSON'
-"""N8N looks for the webhook first (404), then reads the body (422), and only then asks for the key or starts anything.
-So this is refused by every webhook, whatever its workflow does, and the refusal tells that it is there."""
+"""An invalid body, which every webhook refuses, whatever its workflow does. N8N finds the webhook first (404), then
+reads the body (422), and only then checks the key or starts an execution. The refusal shows that the webhook exists."""
 REGISTERED = frozenset(
     {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.BAD_REQUEST}
 )
-KEY_UNPROVEN = "Ask for one image and see that it is dispatched. N8N has no way to ask without starting an execution."
+KEY_UNPROVEN = (
+    "Request an image and check that it is dispatched. N8N cannot verify the key without starting an execution."
+)
 
 
 async def look_at_webhook(subject: Subject) -> list[Finding]:
-    """Reachable, and registered."""
+    """N8N is reachable, and the webhook is registered."""
     if subject.n8n is None:
         raise NotLookedAtError
     try:
@@ -31,20 +33,18 @@ async def look_at_webhook(subject: Subject) -> list[Finding]:
         advice = "Publish the workflow in N8N, and check the path of AIGEN_N8N__WEBHOOK_URL."
         return [wrong("N8N", "It answers, but the webhook is not registered (404).", advice)]
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return [wrong("N8N", f"It answers {answer.named}.", "Read N8N's log, and that of a proxy before it.")]
-    advice = "Check AIGEN_N8N__WEBHOOK_URL: N8N itself answers 422 to what cannot be read."
-    return [warning("N8N", f"What answers {answer.named} to an unreadable message is hardly N8N.", advice)]
+        return [wrong("N8N", f"It answers {answer.named}.", "Read the logs of N8N and of a proxy in front of it.")]
+    advice = "Check AIGEN_N8N__WEBHOOK_URL: N8N itself answers 422 to an unreadable message."
+    return [warning("N8N", f"A server that answers {answer.named} to an unreadable message is hardly N8N.", advice)]
 
 
 async def look_at_n8n_key(subject: Subject) -> list[Finding]:
-    """Whether N8N takes our key shows only in the last real dispatch."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    trial = await subject.inspection.key_trial()
+    """N8N accepted the key with the last dispatch, which is the only proof."""
+    trial = await subject.opened.key_trial()
     if trial is None:
-        return [warning("N8N key", "Whether N8N takes it is not known: nothing was dispatched lately.", KEY_UNPROVEN)]
+        return [warning("N8N key", "Unverified: nothing was dispatched lately.", KEY_UNPROVEN)]
     if trial.accepted:
-        return [ok("N8N key", f"N8N took it with the last dispatch, {spoken(trial.ago)} ago.")]
+        return [ok("N8N key", f"N8N accepted it with the last dispatch, {spoken(trial.ago)} ago.")]
     advice = (
         "Give AIGEN_N8N__API_KEY the value that the webhook's header credential has in N8N, restart the workers, then "
         "'aigen-bridge dead-letters replay --all --kind dispatch --error-code http_403'."

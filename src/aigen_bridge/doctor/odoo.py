@@ -1,9 +1,10 @@
-"""Odoo: reachable, of the right version, takes our login, has the addon, and lets our user call it."""
+"""Checks that Odoo is reachable, has the right version, accepts the login, has the addon, and lets the user call it."""
 
 from contextlib import closing
 from http import HTTPStatus
 
-from aigen_bridge.clients.odoo_probe import MODEL_METHOD, OdooProbe
+from aigen_bridge.clients.odoo import MODEL_METHOD, OdooProbe
+from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StepError
@@ -12,34 +13,46 @@ from aigen_bridge.settings.sections import OdooSettings
 SERIES = "18."
 ADDON_MISSING = frozenset({"odoo_keyerror", "odoo_model_missing"})
 TOO_OLD = frozenset({"odoo_attributeerror", "odoo_method_missing"})
-HEARD = frozenset({"odoo_usererror", "odoo_validationerror", "odoo_missingerror", "odoo_valueerror", "odoo_typeerror"})
-"""The method ran and refused a result that belongs to no request: the answer that we hope for."""
-AWAY = "Results wait and are tried for 24 hours."
+REFUSED_BY_ADDON = frozenset(
+    {"odoo_usererror", "odoo_validationerror", "odoo_missingerror", "odoo_valueerror", "odoo_typeerror"}
+)
+"""The method ran and refused a result that belongs to no request, as it should."""
+TIMEOUT_SECONDS = 8.0
+AWAY = "Results are held and retried for 24 hours."
 
 
 async def look_at_odoo(subject: Subject) -> list[Finding]:
-    """Each question needs the one before it, so the first that fails is the last."""
+    """Checks in order, up to the first that fails, because each needs the one before it."""
     if subject.odoo is None:
         raise NotLookedAtError
     with closing(_probe(subject.odoo)) as probe:
         try:
             reached = await _reached(probe)
-        except _AnswersNo as refused:
+        except _CheckFailed as refused:
             return [refused.finding]
         try:
             return [reached, await _logged_in(probe, subject.odoo), await _allowed(probe, subject.odoo)]
-        except _AnswersNo as refused:
+        except _CheckFailed as refused:
             return [reached, refused.finding]
 
 
-class _AnswersNo(Exception):  # noqa: N818 - no error of ours
+class _CheckFailed(Exception):  # noqa: N818 - carries a finding
     def __init__(self, found: str, advice: str) -> None:
         super().__init__(found)
         self.finding = wrong("Odoo", found, advice)
 
 
 def _probe(odoo: OdooSettings) -> OdooProbe:
-    return OdooProbe(odoo.url, database=odoo.database, login=odoo.login, api_key=odoo.api_key.get_secret_value())
+    return OdooProbe(
+        OdooJsonRpc(
+            odoo.url,
+            database=odoo.database,
+            login=odoo.login,
+            api_key=odoo.api_key.get_secret_value(),
+            timeout=TIMEOUT_SECONDS,
+            concurrency=1,
+        )
+    )
 
 
 async def _reached(probe: OdooProbe) -> Finding:
@@ -48,10 +61,10 @@ async def _reached(probe: OdooProbe) -> Finding:
     except StepError as error:
         advice = f"Start Odoo, and check AIGEN_ODOO__URL. {AWAY}"
         if error.http_status == HTTPStatus.NOT_FOUND:
-            advice = "AIGEN_ODOO__URL must lead to Odoo itself, whose /jsonrpc a proxy may be hiding."
-        raise _AnswersNo(error.detail, advice) from error
+            advice = "AIGEN_ODOO__URL must lead to Odoo itself, not to a proxy that blocks its /jsonrpc."
+        raise _CheckFailed(error.detail, advice) from error
     if not version.startswith(SERIES):
-        advice = "This version of the bridge is tried with Odoo 18: try it before you rely on it."
+        advice = "This version of the bridge is tested with Odoo 18. Test it with yours before you rely on it."
         return warning("Odoo", f"It is Odoo {version}.", advice)
     return ok("Odoo", f"Odoo {version} answers in {spoken(took)}.")
 
@@ -60,8 +73,8 @@ async def _logged_in(probe: OdooProbe, odoo: OdooSettings) -> Finding:
     try:
         await probe.login()
     except StepError as error:
-        raise _AnswersNo(*_no_login(error, odoo)) from error
-    return ok("Odoo", f"It takes the login of {odoo.login!r} on database {odoo.database!r}.")
+        raise _CheckFailed(*_no_login(error, odoo)) from error
+    return ok("Odoo", f"It accepts the login of {odoo.login!r} on database {odoo.database!r}.")
 
 
 def _no_login(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
@@ -77,13 +90,13 @@ def _no_login(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
 
 
 async def _allowed(probe: OdooProbe, odoo: OdooSettings) -> Finding:
-    """Offer a result that can apply to nothing, and see who refuses it: Odoo, or the addon."""
+    """Offers a result that cannot apply, and finds out who refuses it: Odoo, or the addon."""
     try:
         await probe.offer_nothing()
     except StepError as error:
-        if error.code not in HEARD:
-            raise _AnswersNo(*_no_method(error, odoo)) from error
-        if error.code == "odoo_validationerror":  # refused for its form, perhaps before any right was looked at
+        if error.code not in REFUSED_BY_ADDON:
+            raise _CheckFailed(*_no_method(error, odoo)) from error
+        if error.code == "odoo_validationerror":  # refused for its form, perhaps before the rights were checked
             return await _may_write(probe, odoo)
     return ok("Odoo", f"The addon's {MODEL_METHOD} is there, and this user may call it.")
 

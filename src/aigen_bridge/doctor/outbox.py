@@ -1,26 +1,24 @@
-"""What is owed, what was given up, and who works on it."""
+"""Checks the workers, the outbox and the dead letters."""
 
 from datetime import timedelta
 
-from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
+from aigen_bridge.doctor.finding import Finding, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.store.inspection import Backlog
 
 SLOW, STUCK = timedelta(seconds=30), timedelta(minutes=5)
-"""An entry that is due is taken within moments by a worker that has a hand free."""
+"""A worker with free capacity claims a due entry within moments."""
 
 
 async def look_at_processes(subject: Subject) -> list[Finding]:
-    """A worker is alive; several API processes share their rate limits."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    running = await subject.inspection.processes()
+    """At least one worker is connected, and several API processes share their rate limits."""
+    running = await subject.opened.processes()
     if running.workers:
-        findings = [ok("worker", f"{_count(running.workers, 'worker')} at work.")]
+        findings = [ok("worker", f"{_count(running.workers, 'worker')} connected.")]
     else:
-        due = sum(backlog.count for backlog in await subject.inspection.waiting())
+        due = sum(backlog.count for backlog in await subject.opened.waiting())
         waiting = f"; {_count(due, 'entry')} due" if due else ""
-        advice = "Start 'aigen-bridge worker' (or 'up'). A pooler that renames connections hides it from here."
+        advice = "Start 'aigen-bridge worker' (or 'up'). A pooler that renames connections hides a running worker."
         findings = [wrong("worker", f"No worker is connected{waiting}.", advice)]
     return findings + _shared_limits(subject, running.apis)
 
@@ -29,43 +27,37 @@ def _shared_limits(subject: Subject, apis: int) -> list[Finding]:
     settings = subject.settings
     if settings is None or apis < 2 or not settings.rate_limit.storage.get_secret_value().startswith("memory"):  # noqa: PLR2004
         return []
-    found = (
-        f"{apis} API processes each count by themselves, so a client may call {apis} times as often as the limit says."
-    )
+    found = f"{apis} API processes count separately, so a client may call {apis} times as often as the limit allows."
     return [warning("rate limits", found, "Set AIGEN_RATE_LIMIT__STORAGE to redis://…, or lower the limits.")]
 
 
 async def look_at_outbox(subject: Subject) -> list[Finding]:
-    """Nothing is due for long, and no request is past its deadline."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    waiting = await subject.inspection.waiting()
+    """No entry has been due for long, and no request is past its deadline."""
+    waiting = await subject.opened.waiting()
     findings = [_late(backlog) for backlog in waiting if backlog.oldest_age >= SLOW]
-    overdue = await subject.inspection.overdue()
+    overdue = await subject.opened.overdue()
     if overdue.count:
         found = (
             f"{_count(overdue.count, 'request')} past the callback's deadline, for up to {spoken(overdue.oldest_age)}."
         )
         findings.append(
-            wrong("outbox", found, "The workers' sweep should have failed them: start a worker, read its log.")
+            wrong("outbox", found, "The workers' sweep should have failed them. Start a worker and read its log.")
         )
     if findings:
         return findings
     due = sum(backlog.count for backlog in waiting)
-    return [ok("outbox", f"{_count(due, 'entry')} due just now, none waits." if due else "Nothing is due.")]
+    return [ok("outbox", f"{_count(due, 'entry')} due, none for long." if due else "Nothing is due.")]
 
 
 def _late(backlog: Backlog) -> Finding:
     found = f"{backlog.kind}: {_count(backlog.count, 'entry')} due, the oldest for {spoken(backlog.oldest_age)}."
-    advice = "See that workers run (above) and what their log says; they may be busy with a slow N8N or Odoo."
+    advice = "Check that workers run (above), and read their log. They may be busy with a slow N8N or Odoo."
     return (wrong if backlog.oldest_age >= STUCK else warning)("outbox", found, advice)
 
 
 async def look_at_rows(subject: Subject) -> list[Finding]:
-    """What is owed, and what is new, can be read."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    unreadable = await subject.inspection.unreadable()
+    """Pending entries and the newest requests can be read."""
+    unreadable = await subject.opened.unreadable()
     if not unreadable:
         return [ok("rows", "Pending entries and the newest requests can be read.")]
     first, why = next(iter(unreadable.items()))
@@ -75,16 +67,14 @@ async def look_at_rows(subject: Subject) -> list[Finding]:
 
 
 async def look_at_dead_letters(subject: Subject) -> list[Finding]:
-    """Nothing needs a person."""
-    if subject.inspection is None:
-        raise NotLookedAtError
-    dead = await subject.inspection.dead()
+    """There are no dead letters."""
+    dead = await subject.opened.dead()
     if not dead:
         return [ok("dead letters", "None.")]
     kinds = ", ".join(f"{backlog.count} {backlog.kind}" for backlog in dead)
     oldest = spoken(max(backlog.oldest_age for backlog in dead))
-    advice = "'aigen-bridge dead-letters list' shows them; 'replay' puts them back, 'discard' takes them off."
-    return [warning("dead letters", f"{kinds}; the oldest since {oldest}.", advice)]
+    advice = "List them with 'aigen-bridge dead-letters list', then 'replay' or 'discard' them."
+    return [warning("dead letters", f"{kinds}; the oldest is {oldest} old.", advice)]
 
 
 def _count(number: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""What is examined: the settings, as far as they can be read, and the database that they name."""
+"""The subject of the checks: the settings, as far as they can be loaded, and their database."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,13 +7,14 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
+from aigen_bridge.doctor.finding import NotLookedAtError
 from aigen_bridge.settings import DatabaseSettings, LoggingSettings, Settings, WrongSettingsError, load
 from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings
 from aigen_bridge.settings.values import HttpUrl
 from aigen_bridge.store.inspection import Inspection
 
-SECRET_LEAST = 6
-"""Characters; taking shorter secrets out of a text would leave nothing to read."""
+SECRET_MIN = 6
+"""Characters. Removing shorter secrets from a text would make it unreadable."""
 
 P = TypeVar("P", bound=LoggingSettings)
 
@@ -32,7 +33,7 @@ class _PublicUrl(LoggingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The parts are None where their settings are missing or wrong; `complaints` are the lines that say so."""
+    """The settings and the database to check. A part is None if its settings are missing or wrong, see `complaints`."""
 
     settings: Settings | None = None
     database_url: SecretStr | None = None
@@ -44,9 +45,16 @@ class Subject:
     inspection: Inspection | None = None
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
+    @property
+    def opened(self) -> Inspection:
+        """The open database. Raises `NotLookedAtError` if its settings are missing or wrong."""
+        if self.inspection is None:
+            raise NotLookedAtError
+        return self.inspection
+
     @classmethod
     def of(cls, settings: Settings) -> "Subject":
-        """With settings that are complete."""
+        """Creates the subject from complete settings."""
         return cls(
             settings=settings,
             database_url=settings.database_url,
@@ -58,7 +66,7 @@ class Subject:
 
     @classmethod
     def here(cls) -> "Subject":
-        """With the settings of this process's surroundings, or those parts of them that are good."""
+        """Creates the subject from the environment, as far as its settings are valid."""
         try:
             return cls.of(load(Settings))
         except WrongSettingsError as error:
@@ -74,21 +82,21 @@ class Subject:
         )
 
     def secrets(self) -> list[str]:
-        """Everything that no finding may show, the longest first."""
+        """Returns all secrets, the longest first. No finding may show them."""
         known = [self.n8n.api_key, self.n8n.signing_secret] if self.n8n else []
         known += [self.odoo.api_key] if self.odoo else []
         known += [self.settings.rate_limit.storage, *self.settings.alerts.urls] if self.settings else []
         for client in self.settings.clients.values() if self.settings else ():
             known += [*client.keys, *client.signing_secrets]
         texts = {secret.get_secret_value() for secret in known if secret} | self._passwords()
-        return sorted((text for text in texts if len(text) >= SECRET_LEAST), key=len, reverse=True)
+        return sorted((text for text in texts if len(text) >= SECRET_MIN), key=len, reverse=True)
 
     def _passwords(self) -> set[str]:
         if self.database_url is None:
             return set()
-        before_host = self.database_url.get_secret_value().partition("://")[2].rpartition("@")[0]
-        password = before_host.partition(":")[2]
-        return {password, before_host} if password else set()
+        credentials = self.database_url.get_secret_value().partition("://")[2].rpartition("@")[0]
+        password = credentials.partition(":")[2]
+        return {password, credentials} if password else set()
 
 
 def _part(kind: type[P]) -> P | None:

@@ -1,1 +1,1 @@
-"""The rules, pure: no I/O, no clock, no framework. Time and randomness are passed in."""
+"""The rules, as pure functions: no I/O, no clock, no framework. Time and randomness are passed in."""

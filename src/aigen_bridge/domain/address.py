@@ -1,4 +1,4 @@
-"""Where an image may be fetched from when somebody else chose the URL. Pure: resolves and opens nothing."""
+"""Checks image URLs that another system chose. Pure: resolves no names and opens no connections."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,29 +11,29 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 URL_MAX = 4096
-"""Characters. Signed URLs of the big object stores stay below 2000."""
+"""Maximum length in characters. Signed URLs of the large object stores stay below 2000."""
 NAME_MAX = 253
 SHOWN_MAX = 100
 PORTS = {"http": 80, "https": 443}
 PORT_MAX = 65535
 
-# RFC 3986 knows no other characters. Everything that parsers disagree about begins with one of those left out:
-# spaces, tabs and line ends (dropped by some), backslashes (slashes to some), letters that fold to ASCII in IDNA.
+# The characters of RFC 3986. Parsers disagree only about URLs with others: spaces, tabs and line ends (some drop them),
+# backslashes (some read them as slashes), and letters that IDNA folds to ASCII.
 _PLAIN = re.compile(r"[!-\[\]-~]+")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<target>[^#]*)(?:#.*)?")
 _AUTHORITY = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<name>[^:\[\]]+))(?::(?P<port>[1-9][0-9]{0,4}))?")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-# A name that ends like this is a number to inet_aton, and so to browsers and resolvers: 127.1, 0x7f.1, 2130706433.
+# inet_aton, and so browsers and resolvers, read a name that ends like this as a number: 127.1, 0x7f.1, 2130706433.
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class WebAddress:
-    """A URL taken apart once. Connections are made from the parts, so no second parser can read it differently.
+    """A parsed URL. Connections are made from its parts, so no second parser can read it differently.
 
-    `host` is lower-case, an IPv6 address without its brackets; `target` is path and query. As text it is
-    shortened and lacks the query, because that is where temporary URLs carry their credentials.
+    `host` is lower-case, and an IPv6 address has no brackets. `target` is path and query. `str()` shortens the URL and
+    omits the query, because temporary URLs carry their credentials there.
     """
 
     scheme: str
@@ -43,7 +43,7 @@ class WebAddress:
 
     @property
     def authority(self) -> str:
-        """Host and port as the `Host` header has them."""
+        """Host and port, as in the `Host` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -54,10 +54,11 @@ class WebAddress:
 
 
 def checked_url(url: str, *, allow_http: bool, allowed_hosts: tuple[str, ...]) -> WebAddress:
-    """Take a URL apart, or raise `PermanentError` (`image_url_refused`) with the rule that it breaks.
+    """Parses a URL. Raises `PermanentError` (`image_url_refused`) with the rule that it breaks.
 
-    `allowed_hosts`: exact names, or `*.example.com` for everything below one; empty: any. What a name resolves to
-    is another question: see `is_public`. The error does not quote the URL, which may hold a password.
+    `allowed_hosts` holds exact names, or `*.example.com` for all subdomains. If it is empty, any host is allowed. The
+    addresses that a name resolves to are checked separately, by `is_public`. The error does not quote the URL, which
+    may hold a password.
     """
     if len(url) > URL_MAX:
         raise _refused(f"it is longer than {URL_MAX} characters")
@@ -79,9 +80,9 @@ def checked_url(url: str, *, allow_http: bool, allowed_hosts: tuple[str, ...]) -
 def checked_redirect(
     source: WebAddress, location: str, *, allow_http: bool, allowed_hosts: tuple[str, ...]
 ) -> WebAddress:
-    """Where a redirect leads, by the same rules as `checked_url`; from https never to http."""
+    """Parses the target of a redirect by the rules of `checked_url`. A redirect from https to http is refused."""
     try:
-        if not _PLAIN.fullmatch(location):  # before joining: urljoin drops some of what must not be there
+        if not _PLAIN.fullmatch(location):  # before joining, because urljoin drops some illegal characters
             raise _refused("there is none, or it has characters that no URL has")
         joined = urljoin(f"{source.scheme}://{source.authority}{source.target}", location)
         return checked_url(joined, allow_http=allow_http and source.scheme == "http", allowed_hosts=allowed_hosts)
@@ -132,20 +133,20 @@ def _refused(rule: str) -> PermanentError:
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _IPV6_UNICAST = IPv6Network("2000::/3")
-"""All that IANA has opened for the public. Outside: loopback, unspecified, IPv4-compatible (`::a.b.c.d`), the
-local NAT64 prefix 64:ff9b:1::/48, discard, segment routing, ULA (clouds' metadata, too: fd00:ec2::254),
-link-local, site-local, multicast."""
+"""The global unicast range of IANA. It excludes loopback, unspecified, IPv4-compatible (`::a.b.c.d`), the local NAT64
+prefix 64:ff9b:1::/48, discard, segment routing, ULA (also cloud metadata: fd00:ec2::254), link-local, site-local and
+multicast."""
 _NOT_PUBLIC = tuple(
     ip_network(network)
     for network in (
-        "0.0.0.0/8",  # "this network"; connects to the machine itself
+        "0.0.0.0/8",  # "this network"; connects to the local machine
         "10.0.0.0/8",
-        "100.64.0.0/10",  # carrier-grade NAT; Alibaba's metadata is 100.100.100.200
+        "100.64.0.0/10",  # carrier-grade NAT; Alibaba's metadata service is 100.100.100.200
         "127.0.0.0/8",
-        "168.63.129.16/32",  # looks public, but is the platform behind every Azure machine
-        "169.254.0.0/16",  # link-local; the clouds' metadata is 169.254.169.254
+        "168.63.129.16/32",  # looks public, but is the platform service of every Azure machine
+        "169.254.0.0/16",  # link-local; cloud metadata services are at 169.254.169.254
         "172.16.0.0/12",
-        "192.0.0.0/24",  # IETF; Oracle's metadata was 192.0.0.192
+        "192.0.0.0/24",  # IETF; Oracle's metadata service was 192.0.0.192
         "192.0.2.0/24",  # documentation
         "192.88.99.0/24",  # 6to4 relays
         "192.168.0.0/16",
@@ -157,32 +158,32 @@ _NOT_PUBLIC = tuple(
         "2001::/23",  # IETF: Teredo, benchmarking, ORCHID
         "2001:db8::/32",  # documentation
         "2002::/16",  # 6to4: tunnels to any IPv4 address
-        "3ffe::/16",  # the 6bone, given back
+        "3ffe::/16",  # the former 6bone
         "3fff::/20",  # documentation
     )
 )
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether an address is a host on the public internet, for all that the address itself tells.
+    """Returns whether an address belongs to the public internet, as far as the address itself shows.
 
-    An own list, because `is_global` depends on the Python release (CVE-2024-4032) and takes multicast, 6to4 and
-    Azure's platform for public. It still has to agree, so that what later releases learn counts, too.
+    `is_global` alone is not enough: it depends on the Python release (CVE-2024-4032), and treats multicast, 6to4 and
+    Azure's platform service as public. It must agree nevertheless, which adds what later releases know.
     """
     if isinstance(address, IPv6Address):
-        if inner := _ipv4_within(address):
-            return is_public(inner)
+        if embedded := _embedded_ipv4(address):
+            return is_public(embedded)
         if address not in _IPV6_UNICAST:
             return False
     listed = any(address in network for network in _NOT_PUBLIC)
     return not listed and address.is_global and not address.is_multicast
 
 
-def _ipv4_within(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that packets really go to, in the two notations that networks of today use.
+def _embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
+    """Returns the IPv4 address that packets are sent to, for the two embeddings in use today: NAT64 and IPv4-mapped.
 
-    NAT64 is how an IPv6-only network reaches IPv4, so its prefix cannot simply be refused. 6to4, Teredo and
-    IPv4-compatible addresses are history: those are refused whatever is within.
+    An IPv6-only network reaches IPv4 by NAT64, so its prefix cannot simply be refused. 6to4, Teredo and IPv4-compatible
+    addresses are obsolete, and are refused whatever they contain.
     """
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)

@@ -1,4 +1,4 @@
-"""What a callback means for its request. Callbacks repeat, come late, early, and contradict each other."""
+"""Decides what a callback means for its request. Callbacks may be repeated, late, early or contradictory."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from aigen_bridge.domain.request import AwaitedImage, FailedBy, ImageRequest, St
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """N8N made the image, and it is here and checked (EVT-AIG-002 with the image)."""
+    """N8N generated the image, and it has been checked (EVT-AIG-002 with the image)."""
 
     request_id: UUID
     correlation_id: UUID
@@ -20,7 +20,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """N8N made the image, and it can be fetched for a while (EVT-AIG-002 with a URL)."""
+    """N8N generated the image, and it can be fetched from a temporary URL (EVT-AIG-002 with a URL)."""
 
     request_id: UUID
     correlation_id: UUID
@@ -29,7 +29,7 @@ class Available:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """N8N could not make the image (EVT-AIG-003)."""
+    """N8N could not generate the image (EVT-AIG-003)."""
 
     request_id: UUID
     correlation_id: UUID
@@ -42,23 +42,23 @@ Result = Completed | Available | Failed
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """The result moves the request, if it is still as it was read."""
+    """The result moves the request, provided that the request has not changed since it was read."""
 
     transition: VersionedTransition
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The request was cancelled: what came is kept, nothing else happens."""
+    """The request was cancelled: the result is stored, and nothing else happens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """This is known already: same answer, no effect."""
+    """The result is already known: the answer is the same, and nothing changes."""
 
 
 def judge(request: ImageRequest, result: Result) -> Take | Keep | Repeat:
-    """What to do with `result`. Raises `ContradictionError` when it contradicts what is known."""
+    """Decides what to do with `result`. Raises `ContradictionError` if it contradicts an earlier one."""
     if request.correlation_id != result.correlation_id:
         raise ContradictionError(
             "correlation_mismatch",
@@ -71,7 +71,7 @@ def judge(request: ImageRequest, result: Result) -> Take | Keep | Repeat:
 
 
 def is_wanted(request: ImageRequest) -> bool:
-    """Whether an image that is made from now on would be taken: nobody should pay for one that is not."""
+    """Returns whether an image generated from now on would be accepted. If not, its generation must not be paid for."""
     settled = request.image is not None or _awaits(request) or request.failed_by is FailedBy.N8N
     return not settled and request.status is not Status.CANCELLED
 
@@ -98,7 +98,10 @@ def _known_sha256(request: ImageRequest) -> str | None:
 
 
 def _awaits(request: ImageRequest) -> bool:
-    """Whether an image is being fetched, or was kept to be fetched; after a failure of ours a new one may come."""
+    """Returns whether an image is being fetched, or is kept to be fetched.
+
+    After a failure of the bridge, a new image may arrive, so an earlier one does not count.
+    """
     kept = request.status is Status.CANCELLED and request.awaited is not None
     return kept or request.status is Status.RECEIVED
 
@@ -133,8 +136,8 @@ def _read(request: ImageRequest) -> dict[str, Any]:
     }
 
 
-def _contradiction(request: ImageRequest, how: str) -> ContradictionError:
+def _contradiction(request: ImageRequest, result: str) -> ContradictionError:
     return ContradictionError(
         "callback_contradicts",
-        f"An earlier callback has already settled request {request.request_id} {how}; it is {request.status}.",
+        f"An earlier callback has already settled request {request.request_id} {result}; it is {request.status}.",
     )

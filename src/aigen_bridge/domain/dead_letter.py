@@ -1,4 +1,4 @@
-"""Dead letters: outbox entries that were given up and callbacks in quarantine, which wait for an operator."""
+"""Dead letters: outbox entries that failed for good, and callbacks in quarantine. They wait for an operator."""
 
 import re
 from collections.abc import Mapping
@@ -11,14 +11,13 @@ from aigen_bridge.domain.errors import ContradictionError, UnknownDeadLetterErro
 from aigen_bridge.domain.request import FailedBy, ImageRequest, Status, Step, Transition
 
 CALLBACK, N8N = "callback", "n8n"
-"""Kinds of what is in quarantine: a refused callback, and N8N's own report. The kind of an entry is its step."""
+"""Kinds of dead letters in quarantine: a refused callback, and N8N's own report. The kind of an entry is its step."""
 
 N8N_REPORT = "n8n"
-"""`RefusedCallback.version` of what N8N's dead-letter workflow reported, instead of a version of the callback."""
+"""`RefusedCallback.version` of a report by N8N's dead-letter workflow, which has no version of the callback."""
 
 UNDELIVERED, EXECUTION_FAILED = "n8n_undelivered", "n8n_execution_failed"
-"""Error codes of N8N's reports: a result that can be replayed, or only the news that an execution failed."""
-
+"""Error codes of N8N's reports: an undelivered result that can be replayed, or a failed execution without a result."""
 
 KINDS = (*(step.value for step in Step), CALLBACK, N8N)
 """Every kind of dead letter."""
@@ -26,7 +25,7 @@ KINDS = (*(step.value for step in Step), CALLBACK, N8N)
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterName:
-    """`entry-7` is an outbox entry, `callback-7` a callback in quarantine."""
+    """The name of a dead letter: `entry-7` is an outbox entry, `callback-7` a callback in quarantine."""
 
     PATTERN: ClassVar[str] = r"^(entry|callback)-[0-9]{1,18}$"
 
@@ -35,7 +34,7 @@ class DeadLetterName:
 
     @classmethod
     def parse(cls, name: str) -> "DeadLetterName":
-        """Raises `UnknownDeadLetterError` for a name that no dead letter has."""
+        """Parses a name. Raises `UnknownDeadLetterError` if it is malformed."""
         if not re.match(cls.PATTERN, name):
             raise UnknownDeadLetterError(name[:100])
         kind, _, number = name.partition("-")
@@ -47,7 +46,7 @@ class DeadLetterName:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which dead letters to list. `before` is the last one of the previous page."""
+    """Selects dead letters. `before` is the last one on the previous page: its time and id."""
 
     kind: str | None = None
     since: datetime | None = None
@@ -58,7 +57,7 @@ class DeadLetterFilter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead letter in the list. `id` is `entry-7` or `callback-7`, `at` when it died.
+    """A dead letter in the list. `id` is its name; `at` is when it became one.
 
     `times` is the number of attempts, or how often the callback arrived.
     """
@@ -74,7 +73,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedCallback:
-    """A callback as it arrived: `payload` is the event, `image` the part beside it, `headers` hold no secret."""
+    """A refused callback. `payload` is the event, `image` the image part beside it; `headers` hold no secrets."""
 
     client: str
     version: str
@@ -99,7 +98,7 @@ class QuarantinedCallback(RefusedCallback):
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """Who acts on a dead letter or a request, and why. A discard needs a reason."""
+    """The operator who acts on a dead letter or a request, and the reason. A discard requires a `note`."""
 
     by: str
     note: str | None = None
@@ -107,17 +106,17 @@ class OperatorAction:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """A dead letter was handled. An alert has no request; `status` is that of a replayed request now."""
+    """A handled dead letter. `request_id` is None for an alert; `status` is the new state of a replayed request."""
 
     request_id: UUID | None
     status: Status | None = None
 
 
 def replayed(step: Step, request: ImageRequest, action: OperatorAction, delay: timedelta) -> Transition | None:
-    """The transition that puts a dead entry of `step` back, due after `delay` with all its attempts.
+    """Returns the transition that replays a dead entry of `step`, due after `delay` with all its attempts.
 
-    None for a delivery: only its entry is enqueued again, the request stays as it is. Raises `ContradictionError` when
-    the request has moved on, so that there is nothing to replay.
+    None for a delivery: its entry is enqueued again, and the request does not change. Raises `ContradictionError` if
+    the request has moved on and there is nothing to replay.
     """
     if step is Step.DELIVER:
         return None

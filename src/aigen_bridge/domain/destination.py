@@ -1,9 +1,9 @@
-"""The systems that the bridge calls, and when one counts as away: one event, however many requests wait for it.
+"""The systems that the bridge calls, and the rules of their breakers.
 
-`DESTINATIONS` is the registry: SQL, doctor, metrics, gauges and health derive from it. How to add a destination is
-described in docs/adding-a-step.md.
+`DESTINATIONS` is the registry: SQL, doctor, metrics, gauges and health derive from it. docs/adding-a-step.md describes
+how to add a destination.
 
-Everything here is pure. The store keeps a `BreakerState` for each destination, which all workers share; `after` returns
+Everything here is pure. The store keeps one `BreakerState` per destination, which all workers share. `after` returns
 its next value.
 """
 
@@ -17,18 +17,19 @@ from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.domain.request import Step
 
 TRIES = 4
-"""The first attempt and the specified three retries."""
+"""The specified attempts: the first one and three retries."""
 LASTS = timedelta(minutes=1)
-"""After this time, a lasting error is an incident of its own. An ordinary restart of N8N answers 404 for 4 seconds."""
+"""A lasting error becomes its own incident after this time. An ordinary restart of N8N answers 404 for 4 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A system that one step calls.
 
-    `name` is used by settings, metrics and the database, `label` in sentences. `outage` is the incident while its
-    breaker is open; one without has no breaker. `lasting` are the incidents for error codes that its breaker meets for
-    `LASTS`. All these incidents end when the breaker closes; other incidents end after a quiet time.
+    `name` is used in settings, metrics and the database, `label` in sentences. `outage` is the cause of the incident
+    while the breaker is open; a destination without one has no breaker. `lasting` maps error codes to the incidents
+    that they cause when they last for `LASTS`. All these incidents end when the breaker closes; others end after a
+    quiet time.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Destination:
 
     @property
     def causes(self) -> tuple[Cause, ...]:
-        """The incidents that end when the breaker closes."""
+        """The causes of the incidents that end when the breaker closes."""
         return (*((self.outage,) if self.outage else ()), *self.lasting.values())
 
 
@@ -52,18 +53,18 @@ DESTINATIONS: dict[str, Destination] = {destination.name: destination for destin
 
 
 def with_breaker() -> list[Destination]:
-    """The destinations that have a breaker."""
+    """Returns the destinations that have a breaker."""
     return [destination for destination in DESTINATIONS.values() if destination.outage]
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerConfig:
-    """The limits of the calls to a destination.
+    """The limits on calls to a destination.
 
-    `failures`: transient failures in a row that open the breaker; one entry that finds the destination away in `TRIES`
-    attempts opens it, too. `probe_every`: the pause between attempts while it is open. `hold`: an entry older than this
-    is given up. `concurrency_limit`: the most calls in flight over all workers (None: no limit). `slow_after`: a call
-    that takes longer halves the current limit.
+    `failures`: the number of consecutive transient failures that opens the breaker. One entry that finds the
+    destination away in `TRIES` attempts also opens it. `probe_every`: the pause between probes while it is open.
+    `hold`: entries older than this are given up. `concurrency_limit`: the most calls in flight across all workers
+    (None: no limit). `slow_after`: a call that takes longer halves the current limit.
     """
 
     failures: int = 20
@@ -75,7 +76,7 @@ class BreakerConfig:
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """The breaker of a destination. `concurrency_limit` adapts between 1 and that of its `BreakerConfig`."""
+    """The breaker of a destination. `concurrency_limit` adapts between 1 and the limit in its `BreakerConfig`."""
 
     failures: int
     is_open: bool
@@ -84,9 +85,9 @@ class BreakerState:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A request waits because the destination of its next step is away: since when, and until when at most.
+    """A request is held because the destination of its next step is away.
 
-    `destination` is its name.
+    `destination` is its name. The request has been held since `since`, and is given up at `until`.
     """
 
     destination: str
@@ -96,9 +97,9 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """How an attempt ended, how long it took, and its number at its entry (1 is the first).
+    """A finished attempt, how long it took, and its number (1 is the first at its entry).
 
-    `others_worked`: the destination took something else since this entry's first attempt.
+    `others_worked`: an attempt at another entry has succeeded since this entry's first attempt.
     """
 
     outcome: Outcome
@@ -108,32 +109,32 @@ class Answered:
 
 
 def is_outage(outcome: Outcome) -> bool:
-    """Whether the destination did not do its part. Internal errors and final answers say nothing about it."""
+    """Returns whether the destination failed. Internal and permanent errors say nothing about its health."""
     if not isinstance(outcome, Retry | Dead):
         return False
     return isinstance(outcome.error, TransientError) and not isinstance(outcome.error, InternalError)
 
 
-def found_it_away(tried: Answered) -> bool:
-    """Whether an entry found its destination away in its last specified attempt, or in a later one.
+def found_it_away(answered: Answered) -> bool:
+    """Returns whether an entry found its destination away in its last specified attempt, or in a later one.
 
     Such an entry is held instead of failed (interface, "What counts as N8N's acknowledgement").
     """
-    if not isinstance(tried.outcome, Retry | Dead) or not isinstance(tried.outcome.error, TransientError):
+    if not isinstance(answered.outcome, Retry | Dead) or not isinstance(answered.outcome.error, TransientError):
         return False
-    return tried.outcome.error.away and tried.attempt >= TRIES
+    return answered.outcome.error.away and answered.attempt >= TRIES
 
 
-def proves_absence(tried: Answered) -> bool:
-    """Whether one entry is proof enough that its destination is away, which opens the breaker at once.
+def proves_absence(answered: Answered) -> bool:
+    """Returns whether this entry alone proves that its destination is away, which opens the breaker at once.
 
-    It is not if others got through: then the cause lies with this entry, for instance with a proxy's limit.
+    It does not if other entries succeeded: then the cause lies with this entry, for example a proxy's limit.
     """
-    return found_it_away(tried) and not tried.others_worked
+    return found_it_away(answered) and not answered.others_worked
 
 
 def after(state: BreakerState, tried: list[Answered], config: BreakerConfig) -> BreakerState:
-    """The state of a breaker after attempts that ended together. One success closes it."""
+    """Returns the state of a breaker after attempts that ended together. One success closes it."""
     failed = sum(is_outage(each.outcome) for each in tried)
     done = [each for each in tried if isinstance(each.outcome, Done)]
     slow = failed + sum(each.took > config.slow_after for each in done)
@@ -147,8 +148,8 @@ def after(state: BreakerState, tried: list[Answered], config: BreakerConfig) -> 
 
 
 def _adapted(limit: float, config: BreakerConfig, *, quick: int, slow: int) -> float:
-    """One more after as many quick answers as are in flight; half as many after a slow one."""
+    """Adapts the limit: increases it by one per `limit` quick answers, and halves it after a slow one."""
     if config.concurrency_limit is None:
         return limit
-    grown = limit / 2 if slow else limit + quick / limit
-    return max(1.0, min(grown, float(config.concurrency_limit)))
+    adapted = limit / 2 if slow else limit + quick / limit
+    return max(1.0, min(adapted, float(config.concurrency_limit)))

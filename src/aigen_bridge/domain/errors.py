@@ -1,10 +1,10 @@
-"""What can go wrong, in our own words. Clients raise the two step errors and nothing else."""
+"""Errors of the bridge. Clients and steps raise `TransientError` and `PermanentError` (`StepError`), nothing else."""
 
 from datetime import timedelta
 
 
 class BridgeError(Exception):
-    """Something went wrong that has a name.
+    """An expected error.
 
     `code` is stable and safe to show; `detail` is a sentence for people and never holds a secret.
     """
@@ -16,14 +16,14 @@ class BridgeError(Exception):
 
 
 def storable(text: str) -> str:
-    """The text without what PostgreSQL cannot store: NUL characters and lone surrogates."""
+    """Replaces what PostgreSQL cannot store: NUL characters and lone surrogates."""
     return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 class StepError(BridgeError):
-    """A try at an outbox entry failed. `http_status` is the other side's answer, if it gave one.
+    """An attempt at an outbox entry failed. `http_status` is that of the other system's response, if there was one.
 
-    The detail may quote another system, so it is made storable here, once.
+    The detail may quote that system, so it is made storable here.
     """
 
     def __init__(self, code: str, detail: str, *, http_status: int | None = None) -> None:
@@ -32,10 +32,10 @@ class StepError(BridgeError):
 
 
 class TransientError(StepError):
-    """Trying again may help. `retry_after` is what the other side asked for, if it did.
+    """A retry may succeed. `retry_after` is the wait that the other system asked for.
 
-    `tries`, if given, is the number of tries after which the error counts as permanent. `away` means that the
-    destination was not reached at all: no connection, or something else answered in its place.
+    `tries`, if given, is the number of attempts after which the error counts as permanent. `away` means that the
+    destination was not reached at all: no connection, or another program answered in its place.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class TransientError(StepError):
 
 
 class InternalError(TransientError):
-    """A try failed for a reason on our side: a bug, or our database. It says nothing about the destination."""
+    """An attempt failed because of the bridge: a bug, or its database. It says nothing about the destination."""
 
 
 class PermanentError(StepError):
-    """Trying again cannot help: a person has to look."""
+    """A retry cannot succeed: an operator has to look."""
 
 
 class UnknownRequestError(BridgeError):
@@ -70,22 +70,22 @@ class UnknownRequestError(BridgeError):
 
 
 class UnreadableRequestError(BridgeError):
-    """The request is stored in a form that this version cannot read: a person has to mend its row."""
+    """The request is stored in a form that this version cannot read: an operator has to repair its row."""
 
     def __init__(self, request_id: object, reason: str) -> None:
         super().__init__("request_unreadable", f"Request {request_id} is stored, but cannot be read: {reason}.")
 
 
 class ContradictionError(BridgeError):
-    """What came in contradicts what is already known."""
+    """A message contradicts what is already known."""
 
 
 class ImageMissingError(BridgeError):
-    """The request has no image (yet, or any more)."""
+    """The request has no image yet, or no longer has one."""
 
 
 class ImagePurgedError(BridgeError):
-    """The request had an image, whose bytes are no longer kept."""
+    """The request had an image, whose bytes were deleted after their retention period."""
 
     def __init__(self, request_id: object) -> None:
         super().__init__(
@@ -94,7 +94,7 @@ class ImagePurgedError(BridgeError):
 
 
 class ImageRejectedError(BridgeError):
-    """The image is not what its hash or its metadata say. `reasons` names every difference."""
+    """The image does not match its hash or its metadata. `reasons` lists every difference."""
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
         super().__init__("image_rejected", " ".join(reasons))
@@ -104,7 +104,7 @@ class ImageRejectedError(BridgeError):
 class StoreUnavailableError(BridgeError):
     """The database cannot be reached or did not answer; nothing was stored.
 
-    `reason` is what the database itself said: for logs and operators, not for callers. It holds no secret.
+    `reason` is the error of the database itself, for logs and operators but not for callers. It holds no secret.
     """
 
     def __init__(self, detail: str, reason: str | None = None) -> None:
@@ -113,7 +113,7 @@ class StoreUnavailableError(BridgeError):
 
 
 class UnsuitableDatabaseError(StoreUnavailableError):
-    """The database answers, and the bridge must not work with it. `advice` says what to do."""
+    """The database answers, but the bridge must not use it. `advice` says what to do."""
 
     def __init__(self, detail: str, advice: str) -> None:
         super().__init__(detail)
@@ -121,14 +121,14 @@ class UnsuitableDatabaseError(StoreUnavailableError):
 
 
 class UnknownDeadLetterError(BridgeError):
-    """There is no such dead letter, or it is not open any more."""
+    """There is no such dead letter, or it is no longer open."""
 
     def __init__(self, name: str) -> None:
         super().__init__("dead_letter_unknown", f"No dead letter {name!r} is open.")
 
 
 class NothingToReplayError(BridgeError):
-    """The dead letter reports a failed execution of no known request: there is nothing to take or to send again."""
+    """The dead letter reports a failed execution of no known request, so there is nothing to replay."""
 
     def __init__(self, name: str) -> None:
         super().__init__(

@@ -1,7 +1,7 @@
-"""What it means for a request that N8N reports one of its executions as failed.
+"""Decides what a failed N8N execution means for its request.
 
-Such a report holds no result: the workflow crashed, or N8N did. After a crash N8N reports the executions that it finds
-dead by their ids only, and reports the same ones again at each of its next starts.
+The report of a failed execution holds no result: the workflow crashed, or N8N did. After a crash, N8N reports the
+executions that it finds dead by id only, and repeats these reports at each later start.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from uuid import UUID
 from aigen_bridge.domain.request import FINAL, FailedBy, FailureCode, ImageRequest, Status, Transition
 
 RESENDS = 2
-"""Times a request is sent again because N8N lost its execution: the specified retries of a generation (REQ-IL-009)."""
+"""The most resends of a request whose execution N8N lost: the specified retries of a generation (REQ-IL-009)."""
 MESSAGE_MAX = 1000
-"""Characters of N8N's words in a request's error message."""
+"""N8N's message is truncated to this number of characters in the error message of a request."""
 
 LOST_ERRORS = frozenset(
     {
         "WorkflowCrashedError",  # found dead when N8N started
         "NodeCrashedError",
         "MaxStalledCountError",  # queue mode: the worker died
-        "TaskRequestTimeoutError",  # what runs the Code nodes was gone, as in a stopping N8N
+        "TaskRequestTimeoutError",  # the task runner of the Code nodes had gone away, as when N8N stops
         "TaskRunnerDisconnectedError",
         "TaskRunnerFailedHeartbeatError",
         "TaskRunnerOomError",
@@ -28,7 +28,7 @@ LOST_ERRORS = frozenset(
         "TaskRunnerUnreachableError",
     }
 )
-"""Classes of errors (N8N 2.41) that say nothing about the workflow: N8N died or stopped under it."""
+"""Error classes (N8N 2.41) that say nothing about the workflow: N8N died or stopped while it ran."""
 LOST_WORDS = (
     "Workflow did not finish",
     "possible out-of-memory issue",
@@ -36,12 +36,12 @@ LOST_WORDS = (
     "job stalled",
     "Task request timed out",
 )
-"""Their messages, for dead-letter workflows that do not report the class."""
+"""Messages of these errors, for dead-letter workflows that do not report the class."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedExecution:
-    """An execution that N8N reports as failed. `error_name` is the class of N8N's error, if it was reported."""
+    """An execution that N8N reported as failed. `error_name` is the class of the error, if it was reported."""
 
     execution_id: str
     message: str
@@ -49,16 +49,16 @@ class FailedExecution:
 
     @property
     def is_lost(self) -> bool:
-        """Whether N8N lost the execution. Otherwise the workflow failed, and would fail again."""
+        """True if N8N lost the execution. Otherwise the workflow itself failed, and would fail again."""
         return self.error_name in LOST_ERRORS or any(words in self.message for words in LOST_WORDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How the execution stands to its request.
+    """The relation of an execution to its request.
 
-    `is_known`: the execution asked about this request. `is_latest`: no other one has asked since, and the request was
-    not sent again since. `resends`: how often the request was sent again since it was accepted or replayed.
+    `is_known`: the execution asked about this request. `is_latest`: since then, no other execution has asked, and the
+    request has not been sent again. `resends`: how often the request was sent again since it was accepted or replayed.
     """
 
     is_known: bool
@@ -68,7 +68,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The transition of the request, if any, and whether a person has to look at the report."""
+    """The transition of the request, if any, and whether an operator has to look at the report."""
 
     transition: Transition | None
     needs_person: bool
@@ -76,9 +76,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A report is stored. `letter` is its number in quarantine, `is_open` whether an operator has to handle it.
+    """A stored report. `letter` is its number in quarantine. `is_open`: an operator has to handle it.
 
-    `transition` is what it caused, `is_repeat` whether it was known.
+    `transition` is the transition that it caused. `is_repeat`: the report was already known.
     """
 
     letter: int
@@ -89,7 +89,7 @@ class Reported:
 
 
 def judge_failed_execution(failed: FailedExecution, request: ImageRequest, standing: Standing) -> Verdict:
-    """What a failed execution means for its request. The request is locked, so its state is current."""
+    """Decides what a failed execution means for its request. The request is locked, so its state is current."""
     if _is_settled(request):
         return Verdict(None, needs_person=False)
     if request.status in FINAL or not standing.is_latest:
@@ -98,15 +98,15 @@ def judge_failed_execution(failed: FailedExecution, request: ImageRequest, stand
         message = f"The image service failed: {failed.message[:MESSAGE_MAX]}"
         return Verdict(_failure(request, FailureCode.WORKFLOW_FAILED, message), needs_person=True)
     if request.status is Status.QUEUED:
-        return Verdict(None, needs_person=False)  # it is about to be sent anyway
+        return Verdict(None, needs_person=False)  # it is about to be sent
     if standing.resends < RESENDS:
-        return Verdict(_again(request, failed), needs_person=False)
+        return Verdict(_send_again(request, failed), needs_person=False)
     message = f"The image service broke off {RESENDS + 1} times while it made the image."
     return Verdict(_failure(request, FailureCode.EXECUTION_LOST, message), needs_person=True)
 
 
 def never_started(request_id: UUID) -> Transition:
-    """A stopping N8N acknowledged the request, and went away before its execution asked about it."""
+    """Returns the transition of a request that N8N acknowledged while stopping, before an execution asked about it."""
     return Transition(
         request_id=request_id,
         before=frozenset({Status.DISPATCHED}),
@@ -116,13 +116,13 @@ def never_started(request_id: UUID) -> Transition:
 
 
 def _is_settled(request: ImageRequest) -> bool:
-    """Whether the execution is not needed any more: the request has its result, or nobody wants it."""
+    """Returns whether the execution is no longer needed: the request has a result, or was cancelled."""
     if request.status is Status.FAILED:
         return request.failed_by is FailedBy.N8N
     return request.status in {Status.RECEIVED, Status.COMPLETED, Status.CANCELLED}
 
 
-def _again(request: ImageRequest, failed: FailedExecution) -> Transition:
+def _send_again(request: ImageRequest, failed: FailedExecution) -> Transition:
     return Transition(
         request_id=request.request_id,
         before=frozenset({Status.DISPATCHED}),

@@ -1,8 +1,8 @@
-"""What an image really is, and whether that is what the sender says it is (REQ-AIGS-006).
+"""Checks that an image is intact and matches its declared hash and metadata (REQ-AIGS-006).
 
-How an image is proved, cheapest first: the SHA-256 of its bytes; format and dimensions from its header; the limit
-on pixels; every chunk or marker to the last byte; and, only when all that agrees, the pixels. No text, profile or
-EXIF inside it is ever unpacked.
+The checks run from cheap to expensive: the SHA-256 of the bytes; format and dimensions in the header; the pixel limit;
+every chunk or marker up to the last byte; and, only if all of these pass, the pixels. Embedded text, profiles and EXIF
+are never unpacked.
 """
 
 import base64
@@ -20,23 +20,23 @@ from aigen_bridge.domain.errors import ImageRejectedError
 from aigen_bridge.domain.image_structure import Size, StructureError, check_sides
 
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-"""Every format that is accepted, with its media type."""
+"""The accepted formats and their media types."""
 
 _SPELLINGS = {"jpg": "jpeg", "image/jpg": "jpeg"} | {media: name for name, media in MEDIA_TYPES.items()}
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}\Z")
 
 
 class _Format(Protocol):
-    """What a format has to be able to do."""
+    """The checks that each format implements."""
 
     def size(self, content: bytes, /) -> Size | None:
-        """From the header; None when the bytes are of another format."""
+        """Reads the size from the header. Returns None if the bytes are of another format."""
 
     def walk(self, content: bytes, /) -> None:
-        """Raise `StructureError` unless the structure is whole to the last byte."""
+        """Raises `StructureError` unless the structure is complete to the last byte."""
 
     def decode(self, content: bytes, /) -> None:
-        """Raise `StructureError` unless the pixels are there. Only for what passed `walk`."""
+        """Raises `StructureError` unless the pixels can be decoded. Requires that `walk` passed."""
 
 
 _FORMATS: Mapping[str, _Format] = {"png": image_png, "jpeg": image_jpeg, "webp": image_webp}
@@ -44,10 +44,9 @@ _FORMATS: Mapping[str, _Format] = {"png": image_png, "jpeg": image_jpeg, "webp":
 
 @dataclass(frozen=True, slots=True)
 class ImageMetadata:
-    """`format` as in `MEDIA_TYPES`, `size` in bytes, `width` and `height` in pixels.
+    """Format as in `MEDIA_TYPES`, size in bytes, width and height in pixels.
 
-    The sides are those of the pixels as stored: a remark that the picture is to be turned (EXIF orientation)
-    changes nothing.
+    Width and height are those of the stored pixels, without regard to an EXIF orientation.
     """
 
     format: str
@@ -58,14 +57,14 @@ class ImageMetadata:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage(ImageMetadata):
-    """Describes an image that was checked. `sha256` is lower-case hex."""
+    """The description of a checked image. `sha256` is lower-case hex."""
 
     sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedImage:
-    """An image whose bytes are what its hash and its metadata say."""
+    """An image whose bytes match its hash and its metadata."""
 
     content: bytes
     described: StoredImage
@@ -73,20 +72,20 @@ class CheckedImage:
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """Where the bytes of an accepted image are kept: its request and the SHA-256 of its bytes, lower-case hex."""
+    """Identifies the stored bytes of an accepted image: its request, and their SHA-256 in lower-case hex."""
 
     request_id: UUID
     sha256: str
 
 
 def normal_format(name: str) -> str:
-    """`PNG`, `image/png`, `jpg` … as we write them: `png`, `jpeg`, `webp`. Others stay as they came."""
+    """Normalizes a format name such as `PNG`, `image/png` or `jpg`. Returns unknown names in lower case."""
     lower = name.strip().lower()
     return _SPELLINGS.get(lower, lower)
 
 
 def parse_sha256(text: str) -> str | None:
-    """A SHA-256 as lower-case hex, from hex, `sha256:` and hex, or base64. None when it is none of them."""
+    """Parses a SHA-256 given as hex, `sha256:` and hex, or base64. Returns lower-case hex, or None."""
     bare = text.strip().removeprefix("sha256:")
     if _HEX_DIGEST.match(bare):
         return bare.lower()
@@ -98,7 +97,7 @@ def parse_sha256(text: str) -> str | None:
 
 
 def read_metadata(content: bytes) -> ImageMetadata | None:
-    """Format and dimensions from the content itself, no pixel decoded. None when it is no such image."""
+    """Reads format and dimensions from the content without decoding pixels. Returns None if no format matches."""
     for name, image_format in _FORMATS.items():
         if sides := image_format.size(content):
             return ImageMetadata(name, len(content), *sides)
@@ -106,10 +105,11 @@ def read_metadata(content: bytes) -> ImageMetadata | None:
 
 
 def check(content: bytes, declared: ImageMetadata, declared_sha256: str) -> CheckedImage:
-    """The image, if it is whole and as declared. Raises `ImageRejectedError` naming every difference.
+    """Returns the image if it is intact and as declared. Raises `ImageRejectedError` with every difference.
 
-    CPU work, nearly all without the GIL: for a megabyte about 4 to 8 ms (PNG), 10 ms (JPEG; progressive 30 ms),
-    50 to 100 ms (WebP); the largest WebP takes 256 MiB. Call it off the event loop, and few at once.
+    The work is CPU-bound, nearly all of it without the GIL. A megabyte takes about 4 to 8 ms (PNG), 10 ms (JPEG;
+    progressive 30 ms) or 50 to 100 ms (WebP). The largest WebP takes 256 MiB. Call it off the event loop, with few
+    calls in parallel.
     """
     sha256 = hashlib.sha256(content).hexdigest()
     reasons = _compare_hash(declared_sha256, sha256)
@@ -118,8 +118,9 @@ def check(content: bytes, declared: ImageMetadata, declared_sha256: str) -> Chec
         formats = ", ".join(MEDIA_TYPES)
         reasons.append(f"imageData is not an image in one of the formats {formats}, or is cut off in its header.")
     else:
-        reasons += _compare(declared, found) + _flaw(_check_structure, content, found)
-        reasons = reasons or _flaw(_check_pixels, content, found)  # the dear one only when nothing else is wrong
+        reasons += _compare(declared, found) + _structure_error(_check_structure, content, found)
+        if not reasons:  # the expensive check runs only if all others passed
+            reasons = _structure_error(_check_pixels, content, found)
     if found is None or reasons:
         raise ImageRejectedError(tuple(reasons))
     return CheckedImage(content, StoredImage(**asdict(found), sha256=sha256))
@@ -134,9 +135,9 @@ def _check_pixels(content: bytes, found: ImageMetadata) -> None:
     _FORMATS[found.format].decode(content)
 
 
-def _flaw(checking: Callable[[bytes, ImageMetadata], None], content: bytes, found: ImageMetadata) -> list[str]:
+def _structure_error(verify: Callable[[bytes, ImageMetadata], None], content: bytes, found: ImageMetadata) -> list[str]:
     try:
-        checking(content, found)
+        verify(content, found)
     except StructureError as error:
         return [f"imageData {error}."]
     return []
@@ -159,7 +160,7 @@ def _compare(declared: ImageMetadata, found: ImageMetadata) -> list[str]:
         "height": (declared.height, found.height),
     }
     return [
-        f"imageMetadata.{field} says {claimed}, the image has {true}."
-        for field, (claimed, true) in pairs.items()
-        if claimed != true
+        f"imageMetadata.{field} says {claimed}, the image has {actual}."
+        for field, (claimed, actual) in pairs.items()
+        if claimed != actual
     ]

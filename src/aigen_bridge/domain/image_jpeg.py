@@ -1,8 +1,8 @@
 """JPEG: marker segments and entropy-coded scans (ITU-T T.81, annex B).
 
-The format has no checksums. What makes the image exact is the SHA-256; the walk and the decoder find files that
-are cut off, joined, or no JPEG beyond their header. A scan that stops early but is followed by a true end marker
-decodes to grey: the decoder does not call that an error, so we cannot either.
+The format has no checksums: only the SHA-256 proves the content. The walk and the decoder find files that are cut off,
+concatenated, or not a JPEG after the header. A scan that stops early before a valid end marker decodes to grey. The
+decoder reports no error for it, so it is not detected here either.
 """
 
 import re
@@ -15,10 +15,10 @@ from aigen_bridge.domain.image_structure import Size, StructureError, bounded, c
 SIGNATURE = b"\xff\xd8\xff"
 
 MAX_SCANS = 64
-"""Encoders write about ten. Each one makes a decoder pass over the whole image, however few bytes it has."""
+"""Encoders write about ten. Each scan makes a decoder pass over the whole image, however few bytes it has."""
 
-_MARKER = re.compile(rb"\xff++([^\x00\xff])")  # any number of fill bytes may come before [B.1.1.2]
-_END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither a stuffed byte nor a restart nor a fill byte
+_MARKER = re.compile(rb"\xff++([^\x00\xff])")  # any number of fill bytes may precede it [B.1.1.2]
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not a stuffed byte, a restart marker or a fill byte
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _WITHOUT_LENGTH = {0x01, 0xD8, *range(0xD0, 0xD8)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -32,7 +32,7 @@ _PRECISION = 8
 
 
 class _Segment(NamedTuple):
-    """`begin` is where the marker is, `start` and `end` enclose the parameters."""
+    """A marker segment. The marker is at `begin`; its parameters are between `start` and `end`."""
 
     marker: int
     begin: int
@@ -41,7 +41,7 @@ class _Segment(NamedTuple):
 
 
 def size(content: bytes) -> Size | None:
-    """Width and height as the frame header says, None when it is no JPEG or has no such header."""
+    """Reads width and height from the frame header. Returns None if it is not a JPEG or has no frame header."""
     if not content.startswith(SIGNATURE):
         return None
     try:
@@ -55,7 +55,7 @@ def size(content: bytes) -> Size | None:
 
 
 def walk(content: bytes) -> None:
-    """One frame, its scans, the end, and nothing after it. Raises `StructureError`."""
+    """Checks that the file is one frame, its scans, the end marker, and nothing after it. Raises `StructureError`."""
     segments = list(bounded(_segments(content)))
     check_end(content, segments[-1].end)
     markers = [segment.marker for segment in segments]
@@ -71,7 +71,7 @@ def walk(content: bytes) -> None:
 
 
 def decode(content: bytes) -> None:
-    """The scans can be decoded with the tables that are there. Raises `StructureError`."""
+    """Checks that the scans can be decoded with their tables. Raises `StructureError`."""
     decode_pixels(_without_metadata(content), "JPEG")
 
 
@@ -102,7 +102,7 @@ def _end_of_scan(content: bytes, start: int) -> int:
 
 
 def _check_frame(marker: int, frame: bytes) -> None:
-    """The frame is of a kind that every viewer shows: Huffman-coded, sequential or progressive, 8 bits [B.2.2]."""
+    """Checks that every viewer can show the frame: Huffman-coded, sequential or progressive, 8 bits [B.2.2]."""
     if marker not in _READABLE_FRAMES:
         raise StructureError(f"uses the JPEG process SOF{marker - 0xC0}, which few programs can read")
     precision, components = frame[0], frame[5]
@@ -113,7 +113,7 @@ def _check_frame(marker: int, frame: bytes) -> None:
 
 
 def _without_metadata(content: bytes) -> bytes:
-    """The image alone: EXIF, profiles and comments change no pixel, and parsing them is a risk for nothing."""
+    """Removes EXIF, profiles and comments. They change no pixel, and parsing them is an unnecessary risk."""
     view = memoryview(content)
     segments = list(_segments(content))
     kept = [view[a.begin : b.begin] for a, b in pairwise(segments) if a.marker not in _METADATA]

@@ -1,6 +1,6 @@
 """PNG: chunks with checksums (W3C PNG Specification, third edition; sections in brackets).
 
-Pillow is not asked: when it opens a PNG it inflates compressed texts and colour profiles, which may be bombs.
+Pillow is not used: when it opens a PNG, it inflates compressed texts and colour profiles, which may be bombs.
 """
 
 import struct
@@ -18,9 +18,9 @@ _IHDR = struct.Struct(">IIBBBBB")
 _FIRST_CHUNK = _PREFIX.pack(_IHDR.size, b"IHDR")
 
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
-"""Colour type -> bits a sample that it may have [11.2.1]."""
+"""Colour type -> allowed bits per sample [11.2.1]."""
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Colour type -> samples a pixel."""
+"""Colour type -> samples per pixel."""
 _INDEXED, _GREY = 3, {0, 4}
 _COLOUR_BYTES, _PALETTE_MAX = 3, 256 * 3
 
@@ -28,9 +28,9 @@ _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""First column, first row, steps across and down of each interlace pass [8.1]."""
+"""First column, first row, column step and row step of each interlace pass [8.1]."""
 _LAST_FILTER = 4  # [9.2]
-_READ, _INFLATE = 2**16, 2**18  # bytes at a time, so that memory does not follow the size of the image
+_READ, _INFLATE = 2**16, 2**18  # bytes at a time, which makes memory independent of the image size
 
 
 class _Header(NamedTuple):
@@ -43,11 +43,11 @@ class _Header(NamedTuple):
     interlace: int
 
     def row_bytes(self, width: int) -> int:
-        """Bytes of a row of `width` pixels, its filter type included."""
+        """Returns the bytes of a row of `width` pixels, including its filter type."""
         return 1 + (width * self.depth * _SAMPLES[self.colour] + 7) // 8
 
     def raw_bytes(self) -> int:
-        """What the pixel data inflates to."""
+        """Returns the size of the inflated pixel data in bytes."""
         if not self.interlace:
             return self.height * self.row_bytes(self.width)
         sizes = [
@@ -64,7 +64,7 @@ class _Chunk(NamedTuple):
 
 
 def size(content: bytes) -> Size | None:
-    """Width and height as the header says, None when it is no PNG."""
+    """Reads width and height from the header. Returns None if it is not a PNG."""
     start = len(SIGNATURE) + len(_FIRST_CHUNK)
     if not content.startswith(SIGNATURE + _FIRST_CHUNK) or len(content) < start + _IHDR.size:
         return None
@@ -73,7 +73,10 @@ def size(content: bytes) -> Size | None:
 
 
 def walk(content: bytes) -> None:
-    """Every chunk is whole, in its place, and has the checksum that it claims; nothing comes after the last."""
+    """Checks that every chunk is complete, in order and has the right checksum, and that nothing follows the last.
+
+    Raises `StructureError`.
+    """
     view = memoryview(content)
     names = []
     for chunk in bounded(_chunks(content)):
@@ -92,9 +95,9 @@ def walk(content: bytes) -> None:
 
 
 def decode(content: bytes) -> None:
-    """The pixel data inflates to exactly the rows that the header promises.
+    """Checks that the pixel data inflates to exactly the rows that the header declares. Raises `StructureError`.
 
-    They are counted, not unfiltered, and never held at once: a bomb is found when the first byte too many comes.
+    Rows are counted but not unfiltered, and never all in memory: a bomb is detected at the first excess byte.
     """
     header = _header(content)
     expected, row, done = header.raw_bytes(), header.row_bytes(header.width), 0
@@ -144,7 +147,7 @@ def _check_palette(length: int) -> None:
 
 
 def _check_order(names: list[bytes], colour: int) -> None:
-    """Chunks in their order [5.6]; what readers must understand [5.4] is what we know."""
+    """Checks the order of the chunks [5.6], and that every critical chunk [5.4] is a known one."""
     if animation := _ANIMATION.intersection(names):
         raise StructureError(f"is animated (chunk {min(animation).decode()}), only still images are taken")
     if not all(name.isalpha() and (name in _CRITICAL or name[:1].islower()) for name in names):
@@ -162,7 +165,7 @@ def _check_order(names: list[bytes], colour: int) -> None:
 
 
 def _inflated(content: bytes) -> Iterator[bytes]:
-    """The inflated pixel data, in parts. Raises `zlib.error`."""
+    """Yields the inflated pixel data in parts. Raises `zlib.error`."""
     view = memoryview(content)
     inflater = zlib.decompressobj()
     for chunk in _chunks(content):

@@ -1,4 +1,4 @@
-"""What the formats share: limits, the error, and a decoder that finds pixels cut short."""
+"""Shared by the image formats: limits, the error, and a decoder that detects missing pixels."""
 
 from collections.abc import Iterable, Iterator
 from io import BytesIO
@@ -7,10 +7,10 @@ from typing import TypeVar
 from PIL import Image
 
 MAX_PIXELS = 4096 * 4096
-"""Largest picture that can be asked for. Decoding takes up to 16 bytes a pixel (WebP): 256 MiB at this size."""
+"""The largest image that can be requested. Decoding takes up to 16 bytes per pixel (WebP): 256 MiB at this size."""
 
 MAX_PIECES = 2**16
-"""Chunks or segments of one file: enough for 32 MiB in pieces of 512 bytes, walked in a tenth of a second."""
+"""The most chunks or segments in a file: 32 MiB in pieces of 512 bytes. Walking them takes a tenth of a second."""
 
 Piece = TypeVar("Piece")
 Size = tuple[int, int]
@@ -18,11 +18,11 @@ Size = tuple[int, int]
 
 
 class StructureError(ValueError):
-    """The bytes break a rule of their format. The message continues a sentence that begins with the field."""
+    """The bytes violate their format. The message continues a sentence that begins with the name of the field."""
 
 
 def check_sides(width: int, height: int) -> None:
-    """Refuse what would be nothing, or too much, once decoded. Reads nothing but the numbers of the header."""
+    """Refuses an image that would decode to nothing or to too many pixels, by the size in its header."""
     if width < 1 or height < 1:
         raise StructureError(f"has a side of 0 pixels ({width}x{height})")
     if width * height > MAX_PIXELS:
@@ -30,7 +30,7 @@ def check_sides(width: int, height: int) -> None:
 
 
 def bounded(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """The same pieces, refused when there are more than `MAX_PIECES`."""
+    """Yields the same pieces. Raises `StructureError` if there are more than `MAX_PIECES`."""
     for number, piece in enumerate(pieces):
         if number >= MAX_PIECES:
             raise StructureError(f"has more than {MAX_PIECES} pieces")
@@ -38,22 +38,22 @@ def bounded(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def check_end(content: bytes, end: int) -> None:
-    """Refuse bytes behind the image: a reader of another format would find its own file in them."""
+    """Refuses bytes after the image: a reader of another format could find a file of its own in them."""
     if end != len(content):
         raise StructureError(f"has {len(content) - end} bytes behind the end of the image")
 
 
 def decode_pixels(content: bytes, format_name: str) -> None:
-    """Decode and throw the pixels away. Only for bytes whose sides were checked.
+    """Decodes the pixels and discards them. Requires that `check_sides` passed. Raises `StructureError`.
 
-    A JPEG is decoded at an eighth of its size and without colour: all of its bits are read, a 64th of the memory
-    is needed.
+    A JPEG is decoded at an eighth of its size and without colour: this reads all of its bits, but needs only a 64th of
+    the memory.
     """
     try:
         with Image.open(BytesIO(content), formats=[format_name]) as image:
             image.draft("L", (1, 1))
             image.load()
-    except MemoryError:  # says something about us, not about the image
+    except MemoryError:  # a problem of this process, not of the image
         raise
-    except Exception as error:  # what a decoder raises on hostile bytes is no closed list
+    except Exception as error:  # a decoder may raise anything on hostile bytes
         raise StructureError("has pixels that cannot be decoded: the data is cut off or corrupt") from error

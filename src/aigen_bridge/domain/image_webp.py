@@ -1,8 +1,8 @@
 """WebP: a RIFF file of chunks (RFC 9649; sections in brackets).
 
-The format has no checksums. Its chunks say how long they are, so a file that was cut is found without decoding.
-What is cut inside a chunk that was packed again is not: the last partition of a lossy image and the whole of a
-lossless one have no length of their own, and only a decoder knows that pixels are missing.
+The format has no checksums. Chunks declare their length, so a truncated file is detected without decoding. Data that is
+missing inside a chunk is not: the last partition of a lossy image, and a lossless image as a whole, have no length of
+their own. Only a decoder detects that their pixels are missing.
 """
 
 import struct
@@ -34,7 +34,7 @@ class _Chunk(NamedTuple):
 
 
 def size(content: bytes) -> Size | None:
-    """Width and height as the first chunk says, None when it is no WebP."""
+    """Reads width and height from the first chunk. Returns None if it is not a WebP."""
     start = _FILE_HEADER.size + _PREFIX.size
     if len(content) < start or (content[:4], content[8:12]) != (_RIFF, _WEBP):
         return None
@@ -42,7 +42,10 @@ def size(content: bytes) -> Size | None:
 
 
 def walk(content: bytes) -> None:
-    """The chunks fill the file, one of them is a still image, and it is as large as the canvas [2.5 to 2.7]."""
+    """Checks that the chunks fill the file, and that one is a still image of the size of the canvas [2.5 to 2.7].
+
+    Raises `StructureError`.
+    """
     declared = _FILE_HEADER.unpack_from(content)[1] + _PREFIX.size
     if declared != len(content):
         raise StructureError(
@@ -63,7 +66,7 @@ def walk(content: bytes) -> None:
 
 
 def decode(content: bytes) -> None:
-    """Every pixel can be decoded. Raises `StructureError`."""
+    """Checks that every pixel can be decoded. Raises `StructureError`."""
     decode_pixels(content, "WEBP")
 
 
@@ -78,11 +81,11 @@ def _chunks(content: bytes) -> Iterator[_Chunk]:
         if end + length % 2 > len(content):
             raise StructureError(f"is cut off in its chunk at byte {position}")
         yield _Chunk(name, start, end)
-        position = end + length % 2  # chunks begin at even places [2.3]
+        position = end + length % 2  # chunks begin at even offsets [2.3]
 
 
 def _size_of(name: bytes, head: bytes) -> Size | None:
-    """Width and height from the first bytes of a chunk's content, None when they are not there."""
+    """Reads width and height from the first bytes of a chunk's content. Returns None if it has none."""
     if name == b"VP8X" and len(head) >= _EXTENDED_BYTES:
         return int.from_bytes(head[4:7], "little") + 1, int.from_bytes(head[7:10], "little") + 1
     if name == b"VP8 " and len(head) >= _LOSSY.size:

@@ -1,4 +1,4 @@
-"""Incidents: causes that operators must hear about, each reported once however often it occurs while it lasts."""
+"""Incidents: causes that operators must be notified of, once however often they occur."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,50 +10,50 @@ from aigen_bridge.domain.request import FailedBy, Transition
 
 
 class Cause(StrEnum):
-    """Why people are alerted. Failures of ours have the code that the request shows."""
+    """The cause of an incident. For a failure of the bridge, it equals the error code of the request."""
 
     DISPATCH_FAILED = "dispatch_failed"
-    """N8N did not take a request within all tries."""
+    """N8N did not accept a request in all attempts."""
 
     IMAGE_FETCH_FAILED = "image_fetch_failed"
-    """N8N's temporary URL gave no image."""
+    """The image could not be fetched from N8N's temporary URL."""
 
     IMAGE_REJECTED = "image_rejected"
-    """A fetched image was not what N8N said."""
+    """A fetched image did not match what N8N declared."""
 
     TIMED_OUT = "timed_out"
-    """N8N took a request and never reported."""
+    """N8N accepted a request and did not report before the deadline."""
 
     DELIVERY_FAILED = "delivery_failed"
-    """Odoo does not know how a request ended, and we stopped trying."""
+    """A delivery was given up: Odoo does not know how the request ended."""
 
     CALLBACK_QUARANTINED = "callback_quarantined"
-    """N8N sent something that could not be used."""
+    """N8N sent a callback that could not be used."""
 
     EXECUTION_LOST = "execution_lost"
     """N8N died or was stopped while it worked on requests. They were sent again, or failed after two resends."""
 
     WORKFLOW_FAILED = "workflow_failed"
-    """N8N says itself that an execution failed, or that it has a result which it could not deliver."""
+    """N8N itself reported that an execution failed, or that it could not deliver a result."""
 
     N8N_DOWN = "n8n_down"
     """The breaker for N8N is open: requests are held."""
 
     WEBHOOK_NOT_FOUND = "webhook_not_found"
-    """N8N is up, and has answered 404 at the webhook's path for a minute: no restart takes that long."""
+    """N8N is up, but has answered 404 at the webhook's path for a minute. No restart takes that long."""
 
     ODOO_DOWN = "odoo_down"
     """The breaker for Odoo is open: results are held."""
 
     REQUEST_FORGOTTEN = "request_forgotten"
-    """The reconciliation found work that nobody was going to do: a bug of ours."""
+    """The reconciliation found a request that would never have moved again: a bug of the bridge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What a cause means, in one line, and the command that mends it or shows more.
+    """The meaning of a cause in one line, and the command that fixes it or shows more.
 
-    `over`: what it means that an outage has ended. Without it, what happened still has to be mended afterwards.
+    `over`: what the end of an outage means. Without it, the consequences still have to be fixed after the end.
     """
 
     title: str
@@ -120,7 +120,7 @@ class Occurrence:
 
 
 def failures_of(transitions: Sequence[Transition]) -> list[Occurrence]:
-    """The occurrences for those of the transitions with which the bridge gave up on a request."""
+    """Returns an occurrence for each transition by which the bridge gave up on a request."""
     return [
         Occurrence(Cause(str(transition.error_code)), transition.error_message or "", transition.request_id)
         for transition in transitions
@@ -130,7 +130,7 @@ def failures_of(transitions: Sequence[Transition]) -> list[Occurrence]:
 
 @dataclass(frozen=True, slots=True)
 class OccurrenceRecord:
-    """An occurrence as it was recorded."""
+    """A recorded occurrence."""
 
     at: datetime
     detail: str
@@ -141,8 +141,8 @@ class OccurrenceRecord:
 class Incident:
     """One cause while it lasts.
 
-    `times` counts its occurrences, `notified_times` those that people were notified of. `latest` are the newest ones,
-    the newest first.
+    `times` counts its occurrences, `notified_times` those that people were notified of. `latest` holds the most recent
+    ones, newest first.
     """
 
     id: int

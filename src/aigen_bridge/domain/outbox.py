@@ -1,7 +1,7 @@
-"""Outbox entries as a worker holds them: claimed under a lease, run, and settled.
+"""Outbox entries that a worker has claimed, and their settlements.
 
-A claim is a lease, and each claim of an entry has a higher fence. A worker whose lease has ended settles nothing: its
-fence matches no entry any more.
+A claim is a lease, and each claim of an entry has a higher fence. A worker that has lost its lease settles nothing,
+because its fence no longer matches the entry.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,12 @@ from aigen_bridge.domain.request import FailedBy, ImageRequest, Status, Step, Tr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """An outbox entry that this worker may work on until its lease ends.
+    """An outbox entry that this worker may work on until the lease ends.
 
-    `attempt` counts from 1, lost leases included; `leases_lost` is the number of leases lost in a row before this one.
-    `began_at` is when the entry was first due. Times are the database's. `unreadable` says why the entry, its request
-    or its incident could not be read: the worker makes it a dead letter untried, and only its ids are valid.
+    `attempt` counts from 1 and includes lost leases. `leases_lost` is the number of consecutive leases lost before this
+    one. `began_at` is when the entry was first due. Times are the database's. `unreadable` is the reason if the entry,
+    its request or its incident could not be read. Then only its ids are valid, and the worker makes it a dead letter
+    without trying it.
     """
 
     entry_id: int
@@ -46,7 +47,7 @@ class Lease:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Identifies this claim: no other one has the same entry and fence."""
+        """Entry and fence, which identify this claim."""
         return self.entry_id, self.fence
 
 
@@ -54,7 +55,7 @@ class Lease:
 class Claim(Lease):
     """A lease on an entry of a request, with the request as it was when the entry was claimed.
 
-    `held_too_long`: its destination has been away for longer than an entry is held; it is given up untried.
+    `held_too_long`: its destination has been away for longer than an entry may be held. It is given up untried.
     """
 
     request: ImageRequest
@@ -89,7 +90,7 @@ L = TypeVar("L", bound=Lease)
 
 @dataclass(frozen=True, slots=True)
 class Settlement(Generic[L]):
-    """How the attempt of a claim ended, and how long it took."""
+    """The outcome and duration of an attempt."""
 
     claim: L
     outcome: Outcome
@@ -97,15 +98,15 @@ class Settlement(Generic[L]):
 
     @property
     def effect(self) -> Effect:
-        """What the outcome means for the request or the incident; None while there are further attempts."""
+        """The effect on the request or the incident. None while there are further attempts."""
         return self.outcome.effect if isinstance(self.outcome, Done | Dead) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The next entry of a step is due `after` so long: negative when overdue, None when there is none.
+    """The time until the next entry of a step is due. It is negative if the entry is overdue, None if there is none.
 
-    `is_blocked`: its destination takes nothing more now, so further entries change nothing.
+    `is_blocked`: the destination accepts no more calls now, so new entries need not wake the lane.
     """
 
     after: timedelta | None
@@ -113,7 +114,7 @@ class Due:
 
 
 def transitions_of(settlements: Sequence[Settlement[Claim]]) -> list[Transition]:
-    """The transitions that settled entries cause. A callback that was faster makes them inapplicable."""
+    """Returns the transitions that settled entries cause. They do not apply if a callback was faster."""
     return [
         _transition(settlement.claim.request.request_id, effect)
         for settlement in settlements
@@ -122,7 +123,7 @@ def transitions_of(settlements: Sequence[Settlement[Claim]]) -> list[Transition]
 
 
 def delivery_failures(settlements: Sequence[Settlement[Claim]]) -> list[Occurrence]:
-    """The occurrences for deliveries that were given up: Odoo does not know how those requests ended."""
+    """Returns the occurrences for deliveries that were given up: Odoo does not know how those requests ended."""
     return [
         Occurrence(Cause.DELIVERY_FAILED, settlement.outcome.error.detail, settlement.claim.request.request_id)
         for settlement in settlements

@@ -1,4 +1,4 @@
-"""What a step says happened. It never says how to store it: the worker settles it."""
+"""The effects that steps return, and the outcomes of attempts. A step stores nothing itself."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ from aigen_bridge.domain.request import FailureCode, Status
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """The request moves on to `to`, unless a callback was faster."""
+    """The request moves to `to`, unless a callback was faster."""
 
     to: Status
 
@@ -24,7 +24,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The request fails for a reason of ours, unless a callback was faster."""
+    """The bridge fails the request, unless a callback was faster."""
 
     code: FailureCode
     message: str
@@ -32,33 +32,33 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Odoo knows this version of the request."""
+    """Odoo acknowledged this version of the request."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """People were notified of so many occurrences of the incident; `recovered`: and that it is over."""
+    """People were notified of `times` occurrences of the incident, and of its end if `recovered`."""
 
     times: int
     recovered: bool
 
 
 Effect = Advance | Complete | Fail | Delivered | Notified | None
-"""What a step means for its request, or its incident."""
+"""The effect of a step on its request or its incident."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The entry is fulfilled."""
+    """The attempt succeeded, and the entry has ended."""
 
     effect: Effect
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The try failed; the entry is due again at `at`."""
+    """The attempt failed. The entry is due again at `at`."""
 
     at: datetime
     error: StepError
@@ -66,7 +66,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """The entry is given up and becomes a dead letter."""
+    """The attempt failed for good. The entry becomes a dead letter."""
 
     error: StepError
     effect: Effect
@@ -74,9 +74,9 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The destination is away. The try does not count, and the entry waits until the destination is back.
+    """The destination is away. The attempt does not count, and the entry is held until the destination is back.
 
-    `at`: not before then, where the destination is away for this entry alone.
+    `at` is set if the destination is away for this entry alone. The entry is due again then.
     """
 
     error: StepError
@@ -84,4 +84,4 @@ class Held:
 
 
 Outcome = Done | Retry | Dead | Held
-"""How one try at an outbox entry ended."""
+"""The outcome of an attempt at an outbox entry."""

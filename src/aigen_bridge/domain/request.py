@@ -14,7 +14,7 @@ class Status(StrEnum):
     """The state of a request."""
 
     QUEUED = "queued"
-    """Accepted and stored; a `dispatch` entry is pending. N8N's acknowledgement moves it on, or an early callback."""
+    """Accepted and stored; a `dispatch` entry is pending. N8N's acknowledgement or an early callback moves it on."""
 
     DISPATCHED = "dispatched"
     """N8N has acknowledged it, and a callback deadline runs. The callback moves it on, or the deadline fails it. If N8N
@@ -24,14 +24,14 @@ class Status(StrEnum):
     """N8N sent a temporary URL; a `fetch` entry is pending. The fetched image completes the request."""
 
     COMPLETED = "completed"
-    """The image is checked and stored; a `deliver` entry carries it to Odoo. Nothing moves the request on."""
+    """The image is checked and stored; a `deliver` entry sends it to Odoo. Nothing moves the request on."""
 
     FAILED = "failed"
-    """It ended without an image; a `deliver` entry tells Odoo why. If the bridge gave up, a late result or a replay
-    moves the request on; a failure that N8N reported is final."""
+    """It ended without an image; a `deliver` entry reports it to Odoo. If the bridge gave up, a late result or a replay
+    moves the request on. A failure that N8N reported is final."""
 
     CANCELLED = "cancelled"
-    """A person withdrew it; a `deliver` entry tells Odoo. A later result is stored but not delivered."""
+    """A person cancelled it; a `deliver` entry reports that to Odoo. A later result is stored but not delivered."""
 
 
 class Step(StrEnum):
@@ -51,17 +51,17 @@ class Step(StrEnum):
 
 
 class FailedBy(StrEnum):
-    """Who failed the request. N8N may send any error code, so the code alone does not tell."""
+    """The system that failed the request. The error code does not show it, because N8N may send any code."""
 
     BRIDGE = "bridge"
-    """The bridge gave up. A late result or a replay still wins: paid work is never thrown away."""
+    """The bridge gave up. A late result or a replay still moves the request on: paid work is never discarded."""
 
     N8N = "n8n"
-    """N8N reported it (EVT-AIG-003). It is final."""
+    """N8N reported the failure (EVT-AIG-003), which is final."""
 
 
 class FailureCode(StrEnum):
-    """Why the bridge gave up on a request. Other error codes are N8N's."""
+    """The error codes of failures of the bridge. All other error codes are N8N's."""
 
     DISPATCH_FAILED = "dispatch_failed"
     IMAGE_FETCH_FAILED = "image_fetch_failed"
@@ -94,9 +94,9 @@ NEXT_STEPS: Mapping[Status, Step] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwaitedImage(StoredImage):
-    """An image at a temporary URL, as N8N declares it. Unverified.
+    """An image at a temporary URL, as declared by N8N. Unverified.
 
-    `expires_at` is when the URL expires, if N8N said so.
+    `expires_at` is when the URL expires, if N8N declared it.
     """
 
     url: str = field(repr=False)  # a temporary URL is a credential
@@ -107,11 +107,11 @@ class AwaitedImage(StoredImage):
 class ImageRequest:
     """One image that a person asked for, as it was when it was read.
 
-    `event` is EVT-AIG-001 as it goes to N8N, without the callback URL. `image` describes the accepted image, `awaited`
-    one that is still to be fetched. `finished_at` is when the request reached its terminal state (`completedAt` on the
+    `event` is EVT-AIG-001 as sent to N8N, without the callback URL. `image` describes the accepted image, `awaited` one
+    that is still to be fetched. `finished_at` is when the request reached its terminal state (`completedAt` on the
     wire); `delivered_at` is when Odoo acknowledged this `version`. `image_purged_at` and `attempts_purged_at` are when
     the image's bytes and the earlier attempts were deleted past their retention. `traceparent` is the request's trace.
-    `client` is who asked; None for requests from before it was stored.
+    `client` is who asked; None for requests older than this field.
     """
 
     request_id: UUID
@@ -137,7 +137,7 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """EVT-AIG-001 as it is to be stored. `event` as in `ImageRequest`; `client` is who asked, as in `AIGEN_CLIENTS`."""
+    """A request to be stored. `event` as in `ImageRequest`; `client` is who asked, as in `AIGEN_CLIENTS`."""
 
     request_id: UUID
     correlation_id: UUID
@@ -148,11 +148,11 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One legal state change of one request, made only while the request is in one of the states `before`.
+    """A legal state change of one request, which applies only while the request is in one of the states `before`.
 
-    It is applied with the request locked: what other writers did before is then visible to it.
-    `delay` is added to the due time of the next step, which spreads the load of a bulk replay.
-    Raises `ValueError` for a change that `TRANSITIONS` does not list: a bug, found where it is made.
+    It is applied with the request locked, so everything that other writers committed is visible to it. `delay` is added
+    to the due time of the next step, which spreads the load of a bulk replay. Raises `ValueError` for a change that is
+    not in `TRANSITIONS`. That is a bug, and is detected where the transition is constructed.
     """
 
     request_id: UUID
@@ -179,9 +179,9 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionedTransition(Transition):
-    """A transition of a request that was read at `version`, and that is made only if it still has that version.
+    """A transition that applies only if the request still has the `version` that was read.
 
-    It needs no lock, because its version protects it. A failure of the bridge cannot be versioned: its incident is
+    It needs no lock, because the version protects it. A failure of the bridge cannot be versioned: its incident is
     recorded in the same transaction, which locks the request.
     """
 

@@ -1,13 +1,13 @@
-"""What is deleted past its retention period."""
+"""The kinds of data that are deleted past their retention period."""
 
 from enum import StrEnum
 
 
 class RetentionClass(StrEnum):
-    """Data with a retention period of its own, in the order in which it is deleted."""
+    """A kind of data with its own retention period. Kinds are deleted in this order."""
 
     IMAGES = "images"
-    """The bytes of images. Their description stays with the request."""
+    """The bytes of images. Their descriptions stay with the request."""
 
     QUARANTINE = "quarantine"
     """Callbacks that an operator replayed or discarded. Open ones are kept: they wait for an operator."""
@@ -16,7 +16,7 @@ class RetentionClass(StrEnum):
     """Attempts at outbox entries. The transitions of the request stay with it."""
 
     REQUESTS = "requests"
-    """Requests with everything that belongs to them."""
+    """Requests, with all rows that belong to them."""
 
     INCIDENTS = "incidents"
     """Incidents that have ended and whose end was reported."""

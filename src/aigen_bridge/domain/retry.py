@@ -1,4 +1,4 @@
-"""When to try again. Pure: the schedule is data, the decision a function of its arguments."""
+"""Decides when to retry. The schedule is data, and the decision a pure function."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,26 +9,24 @@ from aigen_bridge.domain.errors import StepError, TransientError
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """Try again, not before this moment."""
+    """Retry, not before `at`."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """No further try: the entry becomes a dead letter. `reason` says which limit was reached."""
-
-    reason: str
+    """There is no further attempt: the entry becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often and how long a step is tried.
+    """The retry schedule of a step.
 
-    `waits`: the pause after each failed try; its length plus one is the number of tries.
-    `then_every`: if set, keep trying with this pause after the last wait, until `give_up_after`.
-    `give_up_after`: the age of an entry at which it is given up, whatever is left of the schedule.
-    `jitter`: the largest part of a wait that is added to it at random (0.2 = up to a fifth more).
+    `waits`: the wait after each failed attempt. Its length plus one is the number of attempts.
+    `then_every`: if set, attempts continue with this wait after the last of `waits`, until `give_up_after`.
+    `give_up_after`: the age at which an entry is given up, whatever is left of the schedule.
+    `jitter`: the maximum random addition, as a fraction of the wait (0.2 = up to a fifth more).
     """
 
     waits: tuple[timedelta, ...]
@@ -37,31 +35,31 @@ class Policy:
     jitter: float = 0.0
 
     def until(self, began_at: datetime, give_up_at: datetime | None) -> datetime | None:
-        """The last moment for a try at an entry: what the entry says, or its age, whichever is earlier."""
+        """Returns the time after which there is no attempt: the earlier of `give_up_at` and the age limit, if any."""
         ends = [began_at + self.give_up_after] if self.give_up_after else []
         return min([*ends, *([give_up_at] if give_up_at else [])], default=None)
 
     def wait_after(self, attempt: int) -> timedelta | None:
-        """The pause after try number `attempt` (1 is the first), or None when there is no further try."""
+        """Returns the wait after attempt number `attempt`, which counts from 1; None if it was the last."""
         return self.waits[attempt - 1] if attempt <= len(self.waits) else self.then_every
 
 
 def decide(
     policy: Policy, attempt: int, error: StepError, now: datetime, until: datetime | None, random: Random
 ) -> RetryAt | GiveUp:
-    """What follows a failed try number `attempt` of an entry that may be tried `until` then."""
+    """Decides what follows failed attempt number `attempt`. No retry is due after `until`; None sets no limit."""
     if not isinstance(error, TransientError):
-        return GiveUp("the error is permanent")
+        return GiveUp()
     wait = policy.wait_after(attempt)
     if wait is None or attempt >= (error.tries or attempt + 1):
-        return GiveUp(f"all {attempt} tries failed")
+        return GiveUp()
     wait += wait * policy.jitter * random.random()
     at = now + max(wait, error.retry_after or timedelta(0))
     if until is not None and at > until:
-        return GiveUp(f"the time for it is over at {until.isoformat(timespec='seconds')}")
+        return GiveUp()
     return RetryAt(at)
 
 
 def exponential(first: timedelta, *, factor: float, times: int, cap: timedelta) -> tuple[timedelta, ...]:
-    """A schedule that grows by `factor` from `first`, never above `cap`: 1 s, 2 s, 4 s, …"""
+    """Returns a schedule that grows by `factor` from `first` up to `cap`: 1 s, 2 s, 4 s, …"""
     return tuple(min(first * factor**number, cap) for number in range(times))

@@ -1,7 +1,8 @@
-"""Signatures as Standard Webhooks has them (https://www.standardwebhooks.com): made and verified.
+"""Signs and verifies messages as specified by Standard Webhooks (https://www.standardwebhooks.com).
 
-Signed is `id.timestamp.body`, with HMAC-SHA256; sent are `webhook-id`, `webhook-timestamp` (Unix seconds) and
-`webhook-signature` (`v1,` and base64; several, separated by spaces, while a secret is being replaced).
+The signature is the HMAC-SHA256 of `id.timestamp.body`. The headers are `webhook-id`, `webhook-timestamp` (Unix
+seconds) and `webhook-signature` (`v1,` and base64). While a secret is being replaced, the last one holds several
+signatures, separated by spaces.
 """
 
 import base64
@@ -16,7 +17,7 @@ from datetime import datetime, timedelta
 from aigen_bridge.domain.errors import BridgeError
 
 TOLERANCE = timedelta(minutes=5)
-"""How far a message's timestamp may be from now, both ways."""
+"""The maximum difference between the timestamp of a message and the current time, in either direction."""
 ID, TIMESTAMP, SIGNATURE = HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 PREFIX = "whsec_"
 SECRET_CHARACTERS = 32
@@ -26,46 +27,46 @@ TIMESTAMP_DIGITS = 15
 
 
 class SignatureError(BridgeError):
-    """The message is not signed as it should be: missing, malformed, too old, or by another secret."""
+    """The signature is missing, malformed, too old, or made with another secret."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("signature_invalid", detail)
 
 
 def new_secret() -> str:
-    """A secret whose bytes are printable ASCII, because N8N's Crypto node takes a secret as text."""
+    """Generates a secret whose bytes are printable ASCII, because N8N's Crypto node takes a secret as text."""
     alphabet = string.ascii_letters + string.digits
     text = "".join(secrets.choice(alphabet) for _ in range(SECRET_CHARACTERS))
     return PREFIX + base64.b64encode(text.encode()).decode()
 
 
 def secret_bytes(secret: str) -> bytes:
-    """The key that a `whsec_…` secret stands for. Raises `ValueError` when it is none."""
+    """Decodes a `whsec_…` secret to its key. Raises `ValueError` if it is malformed."""
     if not secret.startswith(PREFIX):
         raise ValueError(f"a signing secret begins with {PREFIX}")
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error as error:
         raise ValueError(f"a signing secret is {PREFIX} and base64") from error
-    if not 16 <= len(key) <= 64:  # noqa: PLR2004 - Standard Webhooks asks for 24 to 64; 16 is strong enough
+    if not 16 <= len(key) <= 64:  # noqa: PLR2004 - Standard Webhooks requires 24 to 64; 16 is strong enough
         raise ValueError("a signing secret stands for 16 to 64 bytes")
     return key
 
 
 def sign(keys: Iterable[bytes], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """The three headers for a message that is sent `at` this moment."""
+    """Returns the three headers of a message that is sent at `at`."""
     timestamp = str(int(at.timestamp()))
     signatures = [f"v1,{_signature(key, message_id, timestamp, body)}" for key in keys]
     return {ID: message_id, TIMESTAMP: timestamp, SIGNATURE: " ".join(signatures)}
 
 
 def is_signed(headers: Mapping[str, str]) -> bool:
-    """Whether the message claims to be signed."""
+    """Returns whether the message has any signature header."""
     return any(name in headers for name in HEADERS)
 
 
 def verify(keys: Iterable[bytes], headers: Mapping[str, str], body: bytes, now: datetime) -> None:
-    """Raise `SignatureError` unless one of the keys signed this body, not long from `now`."""
+    """Raises `SignatureError` unless one of the keys signed this body within `TOLERANCE` of `now`."""
     message_id, timestamp, given = (headers.get(name, "") for name in HEADERS)
     if not (message_id and timestamp and given):
         raise SignatureError(f"The headers {', '.join(HEADERS)} are needed.")
@@ -74,8 +75,8 @@ def verify(keys: Iterable[bytes], headers: Mapping[str, str], body: bytes, now: 
     _check_age(timestamp, now)
     expected = [_signature(key, message_id, timestamp, body).encode() for key in keys]
     matches = [
-        hmac.compare_digest(ours, theirs) for theirs in _version_1(given) for ours in expected
-    ]  # every pair, so that the time taken tells nothing
+        hmac.compare_digest(signature, candidate) for candidate in _version_1(given) for signature in expected
+    ]  # compares every pair, because the duration must not depend on the result
     if not any(matches):
         raise SignatureError("The signature is not by a secret of this client over exactly these bytes.")
 

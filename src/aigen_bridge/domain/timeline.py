@@ -8,7 +8,7 @@ from aigen_bridge.domain.request import Status, Step
 
 @dataclass(frozen=True, slots=True)
 class TransitionRecord:
-    """A transition of the request."""
+    """A recorded transition of the request."""
 
     at: datetime
     version: int
@@ -18,7 +18,7 @@ class TransitionRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """An attempt at an outbox entry, which ended `at`. `number` counts from 1; `outcome` as in `ATTEMPT_OUTCOMES`."""
+    """A recorded attempt at an outbox entry. `at`: its end; `number`: from 1; `outcome`: as in `ATTEMPT_OUTCOMES`."""
 
     at: datetime
     step: Step
@@ -32,7 +32,7 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class PendingEntry:
-    """An outbox entry that is pending or dead. `due_at` of a leased one is when its lease ends."""
+    """An outbox entry that is pending or dead. If it is leased, `due_at` is when the lease ends."""
 
     id: int
     step: Step

@@ -1,12 +1,12 @@
-"""Errors by class. Codes and statuses are for logs and attempts: as labels they would be too many."""
+"""Classifies errors for metric labels. Codes and statuses would be too many labels; logs and attempts have them."""
 
 import http
 
 from aigen_bridge.domain.errors import InternalError, StepError
 
 CLASSES = ("none", "timeout", "connection", "http_429", "http_4xx", "http_5xx", "fault", "internal", "other")
-"""`fault`: an exception inside HTTP 200, as Odoo reports them, or a 2xx that is no acknowledgement; `internal`: our
-side; `other`: refused before or after the call, such as an image that failed its checks."""
+"""`fault`: an exception inside HTTP 200, as Odoo reports them, or a 2xx that is no acknowledgement. `internal`: an
+error in the bridge. `other`: refused before or after the call, such as an image that failed its checks."""
 
 _CODES = {
     "timeout": "timeout",
@@ -18,7 +18,7 @@ _CODES = {
 
 
 def error_class(error: StepError | None) -> str:
-    """Which of `CLASSES` an error is; none for no error."""
+    """Returns the class of an error, one of `CLASSES`; `none` without an error."""
     if error is None:
         return "none"
     if isinstance(error, InternalError):

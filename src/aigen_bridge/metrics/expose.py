@@ -1,7 +1,7 @@
-"""Metrics as Prometheus reads them, also when several API processes share one port.
+"""Exposes metrics to Prometheus, also when several API processes share one port.
 
-Several processes write to files that each of them can read (prometheus-client's multiprocess mode), so whichever
-answers a scrape answers for all. A single process needs no files, and tells of its memory and open files, too.
+Several processes write to files that each of them can read (prometheus-client's multiprocess mode), so any one of them
+can serve a scrape for all. A single process needs no files, and also exposes its memory and open files.
 """
 
 import os
@@ -16,12 +16,12 @@ from prometheus_client.registry import Collector
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable that prometheus-client looks at when it is imported."""
+"""The environment variable that prometheus-client reads when it is imported."""
 
 
 @contextmanager
 def shared_between_processes() -> Iterator[None]:
-    """Processes that are started inside share their metrics, in a folder that is empty at first and gone afterwards."""
+    """Processes started in the block share their metrics, in a folder that is created empty and deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="aigen-metrics-") as folder:
         os.environ[FOLDER] = folder
         try:
@@ -31,9 +31,9 @@ def shared_between_processes() -> Iterator[None]:
 
 
 def as_text(more: Iterable[Metric] = ()) -> bytes:
-    """The metrics of this process, or of all that share a folder with it, and `more`."""
+    """Returns the metrics of this process, or of all that share its folder, and `more`, in Prometheus' text format."""
     extra = CollectorRegistry()
-    extra.register(_Given(more))
+    extra.register(_Fixed(more))
     return generate_latest(_processes()) + generate_latest(extra)
 
 
@@ -45,7 +45,7 @@ def _processes() -> CollectorRegistry:
     return shared
 
 
-class _Given(Collector):
+class _Fixed(Collector):
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = list(metrics)
 

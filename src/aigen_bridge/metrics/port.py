@@ -1,4 +1,4 @@
-"""The worker's own HTTP port: metrics and readiness. It runs in a thread, so it answers while the loop is busy."""
+"""The worker's HTTP port for metrics and readiness. It runs in a thread, so it responds while the loop is busy."""
 
 import hmac
 import socket
@@ -14,15 +14,15 @@ from prometheus_client import REGISTRY
 from aigen_bridge.metrics.expose import MEDIA_TYPE, as_text
 
 HEARD_SECONDS = 45.0
-"""The listener asks the database every 10 seconds; one that did not answer for so long is away."""
+"""The listener queries the database every 10 seconds. A database that has not answered for this long is away."""
 SCRAPE_SECONDS = 10.0
-"""For a whole scrape, from connecting to the last byte; a caller that takes longer is cut off."""
+"""For a whole scrape, from connecting to the last byte. A slower caller is disconnected."""
 SCRAPES_MAX = 16
-"""At once; a further caller is cut off."""
+"""Concurrent scrapes. A further caller is disconnected."""
 
 
 def may_scrape(token: str | None, authorization: str | None) -> bool:
-    """Whether a scrape with this `Authorization` header is answered; `token` None answers everybody."""
+    """Whether a scrape with this `Authorization` header is allowed. Without a `token`, all are."""
     if token is None:
         return True
     scheme, _, given = (authorization or "").partition(" ")
@@ -32,7 +32,7 @@ def may_scrape(token: str | None, authorization: str | None) -> bool:
 
 @contextmanager
 def metrics_port(host: str, port: int, token: str | None) -> Iterator[str]:
-    """Serves `GET /metrics` and `/health/ready` until the block ends; yields the address.
+    """Serves `GET /metrics` and `/health/ready` during the block. Yields the address.
 
     Raises OSError when the port is taken.
     """
@@ -57,34 +57,34 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, *arguments: Any) -> None:
-        self._room = BoundedSemaphore(SCRAPES_MAX)
+        self._slots = BoundedSemaphore(SCRAPES_MAX)
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, if there is room."""
-        if self._room.acquire(blocking=False):
+        """Serves the request in a thread of its own, unless too many are being served."""
+        if self._slots.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer within the time."""
-        deadline = Timer(SCRAPE_SECONDS, _cut, [request])
+        """Serves the request, and disconnects the caller at the deadline."""
+        deadline = Timer(SCRAPE_SECONDS, _disconnect, [request])
         deadline.daemon = True
         deadline.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
             deadline.cancel()
-            self._room.release()
+            self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A scraper that went away is no news."""
+        """Logs nothing: a scraper that disconnects is not an error."""
 
 
-def _cut(connection: socket.socket) -> None:
-    """End what another thread reads from or writes to this connection."""
-    with suppress(OSError):  # it has ended by itself
+def _disconnect(connection: socket.socket) -> None:
+    """Ends another thread's reads and writes on this connection."""
+    with suppress(OSError):  # already closed
         connection.shutdown(socket.SHUT_RDWR)
 
 
@@ -96,18 +96,18 @@ def _handler(token: str | None) -> type[BaseHTTPRequestHandler]:
             path = self.path.partition("?")[0]
             if path == "/health/ready":
                 ready = database_answers()
-                self._answer(200 if ready else 503, b"ok\n" if ready else b"The database does not answer.\n")
+                self._respond(200 if ready else 503, b"ok\n" if ready else b"The database does not answer.\n")
             elif path != "/metrics":
-                self._answer(404, b"There are only /metrics and /health/ready here.\n")
+                self._respond(404, b"There are only /metrics and /health/ready here.\n")
             elif not may_scrape(token, self.headers.get("Authorization")):
-                self._answer(401, b"The bearer token of AIGEN_METRICS__TOKEN is missing or wrong.\n")
+                self._respond(401, b"The bearer token of AIGEN_METRICS__TOKEN is missing or wrong.\n")
             else:
-                self._answer(200, as_text())
+                self._respond(200, as_text())
 
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the library's name
-            """Scrapes are no news, and what a stranger sends is not for our log."""
+            """Logs nothing: scrapes are routine, and a caller's input does not belong in the log."""
 
-        def _answer(self, status: int, body: bytes) -> None:
+        def _respond(self, status: int, body: bytes) -> None:
             self.send_response_only(status)
             self.send_header("Content-Type", MEDIA_TYPE)
             self.send_header("Content-Length", str(len(body)))

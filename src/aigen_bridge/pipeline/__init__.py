@@ -1,16 +1,16 @@
-"""The steps of a request, in the order in which it meets them. This is the table of contents:
+"""The steps of a request, in the order in which it meets them:
 
 | hop                | step       | what happens                                                              |
 |--------------------|------------|---------------------------------------------------------------------------|
-| Odoo → bridge      | `accept`   | the event is stored with a `dispatch` entry, then answered                |
-| bridge → N8N       | `dispatch` | the webhook is called until it takes the request                          |
-| N8N → bridge       | `callback` | the result is checked, stored with a `deliver` entry, then answered       |
-| N8N's URL → bridge | `fetch`    | an image that came as a URL is fetched while the URL lives, and checked   |
-| N8N → bridge       | `execution`| an execution failed without a result: sent again, or the request fails    |
-| bridge → Odoo      | `deliver`  | Odoo is told until it knows                                               |
-| bridge → people    | `alert`    | whoever runs this hears what needs them, folded by cause                  |
-| (nobody → bridge)  | `expire`   | no callback before the deadline: the request fails, a late result wins    |
+| Odoo → bridge      | `accept`   | stores the event with a `dispatch` entry, then responds                   |
+| bridge → N8N       | `dispatch` | calls the webhook until N8N acknowledges the request                      |
+| N8N → bridge       | `callback` | checks the result, stores it with a `deliver` entry, then responds        |
+| N8N's URL → bridge | `fetch`    | fetches an image that was sent as a URL before it expires, and checks it  |
+| N8N → bridge       | `execution`| sends the request of a failed execution again, or fails the request       |
+| bridge → Odoo      | `deliver`  | reports the state of the request until Odoo acknowledges it               |
+| bridge → people    | `alert`    | notifies operators of incidents, grouped by cause                         |
+| (deadline)         | `expire`   | fails a request without a callback; a late result is still accepted       |
 
-`cancel` is the way out before the end. A step declares the small `Protocol` that it needs; `wiring` supplies
-it. A worker's step says what happened (`domain.outcome`); it never stores anything itself.
+`cancel` ends a request early. A step declares the small `Protocol` that it needs, and `wiring` supplies it. A step of
+the worker returns what happened (`domain.outcome`) and stores nothing itself.
 """

@@ -1,4 +1,4 @@
-"""Odoo → bridge: store the request, then answer. Asking again with the same content changes nothing."""
+"""Odoo → bridge: stores a request, then responds. Repeating it with the same content changes nothing."""
 
 from typing import Protocol
 
@@ -16,21 +16,21 @@ class Store(Protocol):
 async def accept(
     store: Store, event: ImageRequested, *, client: str, traceparent: str | None = None
 ) -> tuple[ImageRequest, bool]:
-    """The stored request, and whether it is new. It is committed, with its `dispatch` entry.
+    """Stores a request with its `dispatch` entry. Returns it after the commit, and whether it is new.
 
-    `client` is who asked, `traceparent` the trace of everything done for the request. Raises `ContradictionError` when
-    the id is known with other content, `StoreUnavailableError` when nothing was stored.
+    `client` is who asked, `traceparent` the trace of everything done for the request. Raises `ContradictionError` if
+    the id is known with other content, and `StoreUnavailableError` if nothing was stored.
     """
     new = NewRequest(event.request_id, event.correlation_id, event.stored_form(), traceparent, client)
     request, created = await store.accept(new)
     if not created and request.event != new.event:
         raise ContradictionError(
             "request_contradicts",
-            f"Request {request.request_id} is known with other content: {_differing(request, new)} differ.",
+            f"Request {request.request_id} is known with other content: {_different_fields(request, new)} differ.",
         )
     return request, created
 
 
-def _differing(known: ImageRequest, new: NewRequest) -> str:
+def _different_fields(known: ImageRequest, new: NewRequest) -> str:
     fields = known.event.keys() | new.event.keys()
-    return ", ".join(sorted(f for f in fields if known.event.get(f) != new.event.get(f)))
+    return ", ".join(sorted(name for name in fields if known.event.get(name) != new.event.get(name)))

@@ -1,4 +1,4 @@
-"""Bridge → people: tell them of an incident, what it means and which command mends it."""
+"""Bridge → people: notifies operators of an incident, what it means and which command fixes it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,18 +17,18 @@ POLICY = Policy(
     give_up_after=timedelta(hours=1),
     jitter=0.2,
 )
-"""2 s, 4 s … 60 s, then every 2 minutes for an hour: later, the dashboards have told."""
+"""2 s, 4 s … 60 s, then every 2 minutes for an hour. By then, the dashboards have shown the incident."""
 
 
 class Channels(Protocol):
-    """Mail, chat and whatever else was set up. Raises the two step errors when it reached nobody."""
+    """Mail, chat and other configured channels. Raises `StepError` if no one was reached."""
 
     async def tell(self, title: str, body: str, *, recovered: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """The `alert` step. `home` is the bridge's own address, which says whose alert it is."""
+    """The `alert` step. `home` is the bridge's own address, which identifies the sender of the alert."""
 
     channels: Channels
     home: str
@@ -37,27 +37,27 @@ class Alert:
     step: Step = Step.ALERT
 
     async def run(self, claim: AlertClaim) -> Effect:
-        """Tell everything that has not been told yet, as one message."""
+        """Sends all occurrences that have not been reported as one message."""
         incident = claim.incident
-        over = incident.recovered_at is not None
-        await self.channels.tell(title(incident), body(incident, self.home), recovered=over)
-        return Notified(incident.times, recovered=over)
+        recovered = incident.recovered_at is not None
+        await self.channels.tell(title(incident), body(incident, self.home), recovered=recovered)
+        return Notified(incident.times, recovered=recovered)
 
-    def gave_up(self, error: StepError) -> Effect:  # noqa: ARG002 - whatever it was
-        """Nobody could be reached; the dead letter says so."""
+    def gave_up(self, error: StepError) -> Effect:  # noqa: ARG002 - the same for every error
+        """Has no effect: the dead letter records that no one was reached."""
         return None
 
 
 def title(incident: Incident) -> str:
-    """One line, as the subject of a mail."""
+    """Returns one line, for the subject of a mail."""
     kind = "recovered" if incident.recovered_at else "critical"
     return f"[aigen-bridge] {kind}: {_headline(incident)}{_count(incident)}"
 
 
 def body(incident: Incident, home: str) -> str:
-    """What happened, to which requests, and what to do."""
+    """Returns what happened, to which requests, and what to do."""
     advice = ADVICE[incident.cause]
-    lines = [f"{_headline(incident)}.", "", f"cause:      {incident.cause}", f"happened:   {_when(incident)}"]
+    lines = [f"{_headline(incident)}.", "", f"cause:      {incident.cause}", f"happened:   {_period(incident)}"]
     if incident.recovered_at:
         lines.append(f"over:       nothing more of it was seen since {_at(incident.seen_at)}")
     if not (incident.recovered_at and advice.over):
@@ -77,12 +77,12 @@ def _count(incident: Incident) -> str:
     return f" ({incident.times} times)" if incident.times > 1 else ""
 
 
-def _when(incident: Incident) -> str:
+def _period(incident: Incident) -> str:
     if incident.times == 1:
         return _at(incident.opened_at)
     new = incident.times - incident.notified_times
-    news = f", {new} of them new" if 0 < new < incident.times else ""
-    return f"{incident.times} times{news}, first {_at(incident.opened_at)}, last {_at(incident.seen_at)}"
+    unreported = f", {new} of them new" if 0 < new < incident.times else ""
+    return f"{incident.times} times{unreported}, first {_at(incident.opened_at)}, last {_at(incident.seen_at)}"
 
 
 def _line(occurrence: OccurrenceRecord) -> str:

@@ -1,4 +1,4 @@
-"""N8N → bridge: check a result, store it, then answer. Repeats change nothing, contradictions are refused."""
+"""N8N → bridge: checks a result, stores it, then responds. Repeats change nothing, contradictions are refused."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from aigen_bridge.domain.request import AwaitedImage, ImageRequest, Status, Vers
 from aigen_bridge.pipeline.check import ImageCheck
 
 ROUNDS = 5
-"""How often a request may be moved by others between reading and writing before N8N is asked to try again."""
+"""Reads and writes of a request that others keep moving, before N8N is asked to retry."""
 
 MESSAGE_MAX, CODE_MAX = 4000, 200
-"""Characters kept of what N8N says about a failure."""
+"""N8N's message and code of a failure are truncated to these numbers of characters."""
 
 
 class Store(Protocol):
@@ -43,7 +43,7 @@ RefuseUrl = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """How an image or its URL is verified."""
+    """The checks of an image and of its URL."""
 
     check: ImageCheck
     refuse_url: RefuseUrl
@@ -51,7 +51,7 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The callback is stored and committed; `duplicate` when it changed nothing."""
+    """A stored and committed callback. `duplicate`: it changed nothing."""
 
     request_id: UUID
     status: Status
@@ -60,32 +60,32 @@ class Receipt:
 
 async def take_callback(
     store: Store,
-    examine: Examination,
+    examination: Examination,
     event: ImageCompleted | ImageFailed,
     content: bytes | None = None,
     traceparent: str | None = None,
 ) -> Receipt:
-    """Checks and stores a result. `content` is the image when it came beside the event.
+    """Checks and stores a result. `content` is the image if it was sent beside the event.
 
-    `traceparent` is N8N's span: it is the parent if it belongs to the trace of the request. Raises
-    `UnknownRequestError`, `ContradictionError`, `ImageRejectedError`, `StoreUnavailableError`; in each case the request
-    is as it was before.
+    `traceparent` is N8N's span, which becomes the parent span if it belongs to the trace of the request. Raises
+    `UnknownRequestError`, `ContradictionError`, `ImageRejectedError` or `StoreUnavailableError`, and then leaves the
+    request unchanged.
     """
-    request = await _known(store, event.request_id)  # before any work on the image
+    request = await _get_request(store, event.request_id)  # before any work on the image
     with tracing.span("callback", "server", _parent(request, traceparent)) as span:
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
-        result, image = await _examined(event, content, examine)
+        result, image = await _examine(event, content, examination)
         for _ in range(ROUNDS):
             receipt = await _apply(store, request, result, image)
             if receipt is not None:
                 span.note(aigen__status=receipt.status.value, aigen__duplicate=receipt.duplicate)
                 _count(receipt, image)
                 return receipt
-            request = await _known(store, event.request_id)
+            request = await _get_request(store, event.request_id)
     raise StoreUnavailableError(f"Request {event.request_id} is being changed by others at this moment.")
 
 
-async def _known(store: Store, request_id: UUID) -> ImageRequest:
+async def _get_request(store: Store, request_id: UUID) -> ImageRequest:
     request = await store.get(request_id)
     if request is None:
         raise UnknownRequestError(request_id)
@@ -93,23 +93,23 @@ async def _known(store: Store, request_id: UUID) -> ImageRequest:
 
 
 def _parent(request: ImageRequest, traceparent: str | None) -> str | None:
-    ours = request.traceparent
-    is_part = ours is None or tracing.trace_id(traceparent) == tracing.trace_id(ours)
-    return traceparent if is_part else ours
+    own = request.traceparent
+    is_same_trace = own is None or tracing.trace_id(traceparent) == tracing.trace_id(own)
+    return traceparent if is_same_trace else own
 
 
-async def _examined(
-    event: ImageCompleted | ImageFailed, content: bytes | None, examine: Examination
+async def _examine(
+    event: ImageCompleted | ImageFailed, content: bytes | None, examination: Examination
 ) -> tuple[Result, CheckedImage | None]:
     ids = event.request_id, event.correlation_id
     if isinstance(event, ImageFailed):
         code = event.error_code[:CODE_MAX] if event.error_code else None
         return Failed(*ids, code, event.error_message[:MESSAGE_MAX]), None
     if event.image_url is not None:
-        return Available(*ids, _awaited(event, event.image_url, examine.refuse_url)), None
+        return Available(*ids, _awaited(event, event.image_url, examination.refuse_url)), None
     declared = event.image_metadata
     metadata = ImageMetadata(declared.format, declared.size, declared.width, declared.height)
-    image = await examine.check(content or event.image_data or "", metadata, event.hash_value)
+    image = await examination.check(content or event.image_data or "", metadata, event.hash_value)
     return Completed(*ids, image.described), image
 
 
@@ -134,7 +134,7 @@ def _awaited(event: ImageCompleted, url: str, refuse_url: RefuseUrl) -> AwaitedI
 
 
 async def _apply(store: Store, request: ImageRequest, result: Result, image: CheckedImage | None) -> Receipt | None:
-    """The receipt, or None when others moved the request since it was read."""
+    """Applies the result. Returns the receipt, or None if others moved the request since it was read."""
     match judge(request, result):
         case Repeat():
             return Receipt(request.request_id, request.status, duplicate=True)

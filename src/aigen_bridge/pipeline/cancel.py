@@ -1,4 +1,4 @@
-"""A person withdraws a request before it has ended."""
+"""Cancels a request before it has ended."""
 
 from typing import Protocol
 from uuid import UUID
@@ -18,7 +18,7 @@ class Store(Protocol):
 async def cancel(store: Store, request_id: UUID, *, by: str) -> ImageRequest:
     """Cancels a request and returns it. `by` is the client who asked for it.
 
-    Raises `UnknownRequestError`, and `ContradictionError` when it has already ended.
+    Raises `UnknownRequestError`, and `ContradictionError` if the request has already ended.
     """
     open_states = frozenset(Status) - FINAL
     transition = Transition(

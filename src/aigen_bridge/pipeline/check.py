@@ -1,4 +1,4 @@
-"""Proving images, a few at a time and off the event loop: decoding one may take 250 MB and a second."""
+"""Checks images off the event loop, a few at a time: decoding one may take 250 MB and a second."""
 
 import asyncio
 import hashlib
@@ -13,26 +13,26 @@ AT_ONCE = 2
 
 
 class ImageCheck:
-    """Checks images in threads of its own, `AT_ONCE` at a time; the others wait."""
+    """Checks images in its own threads, `AT_ONCE` at a time."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="image")
 
     async def __call__(self, content: bytes | str, declared: ImageMetadata, sha256: str) -> CheckedImage:
-        """The image, proven; a text is base64. Raises `ImageRejectedError`."""
+        """Checks an image against its declared metadata and hash. A `str` is base64. Raises `ImageRejectedError`."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, _check, content, declared, sha256)
 
     async def as_found(self, content: bytes) -> CheckedImage:
-        """The image, whole and in one of our formats; nothing is declared about it."""
+        """Checks that an image without declared metadata is intact. Raises `ImageRejectedError`."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, _check_as_found, content)
 
     def close(self) -> None:
-        """Start nothing more."""
+        """Stops: cancels the checks that have not started, and waits for none."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _check_as_found(content: bytes) -> CheckedImage:
-    found = read_metadata(content) or ImageMetadata("", len(content), 0, 0)  # `check` says what is wrong
+    found = read_metadata(content) or ImageMetadata("", len(content), 0, 0)  # `check` reports what is wrong
     return check(content, found, hashlib.sha256(content).hexdigest())
 
 

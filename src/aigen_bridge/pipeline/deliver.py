@@ -1,4 +1,4 @@
-"""Bridge → Odoo: tell it how the request stands until it knows. Odoo being down for hours is normal."""
+"""Bridge → Odoo: reports the state of a request until Odoo acknowledges it. Odoo may be down for hours."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,17 +20,17 @@ POLICY = Policy(
     give_up_after=timedelta(hours=24),
     jitter=0.2,
 )
-"""1 s, 2 s, 4 s … 256 s, then every 5 minutes for a day: an upgrade of Odoo takes hours."""
+"""1 s, 2 s, 4 s … 256 s, then every 5 minutes for a day. An upgrade of Odoo takes hours."""
 
 
 class Odoo(Protocol):
-    """The addon's one method. Idempotent by (requestId, version). Raises the two step errors."""
+    """The addon's only method, which is idempotent by (requestId, version). Raises `StepError`."""
 
     async def apply_result(self, payload: Mapping[str, Any]) -> None: ...
 
 
 class Images(Protocol):
-    """Where the bytes of images are."""
+    """The bytes of the images."""
 
     async def get(self, ref: ImageRef) -> bytes | None: ...
 
@@ -46,7 +46,7 @@ class Deliver:
     step: Step = Step.DELIVER
 
     async def run(self, claim: Claim) -> Effect:
-        """One idempotent call; what Odoo knows already, it ignores."""
+        """Reports the state with one idempotent call. Odoo ignores what it already knows."""
         request = claim.request
         payload = _payload(request)
         if request.status is Status.COMPLETED:
@@ -61,8 +61,8 @@ class Deliver:
             raise PermanentError("image_missing", f"The image of request {request.request_id} is not stored.")
         return asdict(described) | {"data": pybase64.b64encode(content).decode("ascii")}
 
-    def gave_up(self, error: StepError) -> Effect:  # noqa: ARG002 - whatever it was
-        """The request has ended; only Odoo does not know. The dead letter says so."""
+    def gave_up(self, error: StepError) -> Effect:  # noqa: ARG002 - the same for every error
+        """Has no effect: the request has ended, and the dead letter records that Odoo does not know."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""Bridge → N8N: hand the request to the webhook until it takes it (REQ-IL-002, REQ-IL-009)."""
+"""Bridge → N8N: calls the webhook until N8N acknowledges the request (REQ-IL-002, REQ-IL-009)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from aigen_bridge.domain.request import FailureCode, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
 
 WAITS = exponential(timedelta(seconds=1), factor=2, times=TRIES - 1, cap=timedelta(seconds=4))
-"""1 s, 2 s, 4 s: specified."""
+"""1 s, 2 s, 4 s, as specified."""
 
 
 class Webhook(Protocol):
-    """N8N's webhook. Returns when N8N has taken the event; raises `TransientError` or `PermanentError`."""
+    """N8N's webhook. Returns when N8N has acknowledged the event. Raises `TransientError` or `PermanentError`."""
 
     async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """The `dispatch` step. `callback_url` is where N8N shall report; it is always ours."""
+    """The `dispatch` step. `callback_url` is where N8N reports the result. It always points to the bridge."""
 
     webhook: Webhook
     callback_url: str
@@ -34,12 +34,12 @@ class Dispatch:
     step: Step = Step.DISPATCH
 
     async def run(self, claim: Claim) -> Effect:
-        """Send EVT-AIG-001 with every field that was given."""
+        """Sends EVT-AIG-001 with every field that was given."""
         event = {**claim.request.event, "callbackUrl": self.callback_url}
-        message_id = f"msg_{claim.request.request_id}_{claim.entry_id}"  # the same in every try at this entry
+        message_id = f"msg_{claim.request.request_id}_{claim.entry_id}"  # the same in every attempt at this entry
         await self.webhook.send(event, correlation_id=claim.request.correlation_id, message_id=message_id)
         return Advance(Status.DISPATCHED)
 
     def gave_up(self, error: StepError) -> Effect:
-        """The person who asked soon knows."""
+        """Fails the request, which reports the reason to the person who asked."""
         return Fail(FailureCode.DISPATCH_FAILED, f"The image service could not be reached: {error.detail}")

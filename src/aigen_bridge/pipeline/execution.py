@@ -1,4 +1,4 @@
-"""N8N → bridge: which execution works on a request, and that one failed without a result."""
+"""N8N → bridge: records which execution works on a request, and handles executions that failed without a result."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from aigen_bridge.domain.execution import FailedExecution, Reported, Standing, V
 from aigen_bridge.domain.request import ImageRequest
 
 ID_MAX = 200
-"""Characters of an execution's id; a longer one is none of N8N's and is not noted."""
+"""Maximum length of an execution's id. A longer one is not from N8N and is not recorded."""
 NOTE_WITHIN = 2.0
-"""Seconds. N8N waits 5 s for the answer."""
+"""Timeout in seconds. N8N waits 5 s for the response."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,22 +32,22 @@ class Store(Protocol):
 
 
 def usable_id(text: str | None) -> str | None:
-    """An execution's id as it is stored and looked up, or None."""
+    """Returns an execution's id in the form in which it is stored and looked up, or None."""
     return storable(text) if text and len(text) <= ID_MAX else None
 
 
 async def note_execution(store: Store, request_id: UUID, execution_id: str | None) -> None:
-    """Note which request an execution works on. Never raises: without the note, the deadline ends a lost request."""
+    """Records which request an execution works on. Never raises: the deadline ends a lost request anyway."""
     known = usable_id(execution_id)
     if known is None:
         return
     try:
         async with asyncio.timeout(NOTE_WITHIN):
             await store.note(known, request_id)
-    except Exception as error:  # noqa: BLE001 - whatever it is, N8N gets its answer
+    except Exception as error:  # noqa: BLE001 - N8N must get its response
         log.warning("execution.not_noted", request_id=str(request_id), detail=f"{type(error).__name__}: {error}"[:300])
 
 
 async def take_failed_execution(store: Store, failed: FailedExecution, report: RefusedCallback) -> Reported:
-    """Keep the report; send the request again, fail it, or leave it as it is (`domain/execution.py`)."""
+    """Stores the report, and sends the request again, fails it or leaves it unchanged (`domain/execution.py`)."""
     return await store.report(report, failed.execution_id, partial(judge_failed_execution, failed))

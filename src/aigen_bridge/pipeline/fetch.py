@@ -1,4 +1,4 @@
-"""N8N's temporary URL → the image: fetched while the URL lives, checked like every other image."""
+"""N8N's URL → bridge: fetches an image before its temporary URL expires, and checks it like every other."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,11 +17,11 @@ POLICY = Policy(
     then_every=timedelta(seconds=15),
     give_up_after=timedelta(hours=1),
 )
-"""1 s, 2 s, 4 s, 8 s, then every 15 s, until the URL ends: results at fal.ai live 6 minutes."""
+"""1 s, 2 s, 4 s, 8 s, then every 15 s until the URL expires. Results at fal.ai expire after 6 minutes."""
 
 
 class Fetcher(Protocol):
-    """Gets the bytes behind a URL that somebody else chose. Raises the two step errors."""
+    """Fetches the bytes at a URL that N8N sent. Raises `StepError`."""
 
     async def fetch(self, url: str, *, correlation_id: UUID) -> bytes: ...
 
@@ -37,7 +37,7 @@ class Fetch:
     step: Step = Step.FETCH
 
     async def run(self, claim: Claim) -> Effect:
-        """Fetch the image and check it against what N8N said of it."""
+        """Fetches the image and checks it against what N8N declared."""
         awaited = claim.request.awaited
         if awaited is None:
             raise PermanentError(
@@ -50,7 +50,7 @@ class Fetch:
             raise PermanentError(error.code, error.detail) from error
 
     def gave_up(self, error: StepError) -> Effect:
-        """The person who asked learns whether the image was wrong or gone."""
+        """Fails the request, with a code that shows whether the image was wrong or missing."""
         if error.code == FailureCode.IMAGE_REJECTED:
             return Fail(FailureCode.IMAGE_REJECTED, f"The image failed its checks: {error.detail}")
         return Fail(FailureCode.IMAGE_FETCH_FAILED, f"The image could not be fetched: {error.detail}")

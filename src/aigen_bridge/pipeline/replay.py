@@ -1,4 +1,4 @@
-"""Operators replay and discard dead letters, and complete requests by hand."""
+"""Replays and discards dead letters, and completes requests by hand, for operators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -32,7 +32,7 @@ from aigen_bridge.pipeline import callback
 from aigen_bridge.pipeline.callback import Examination, take_callback
 
 BULK_MAX = 1000
-"""Dead letters that one bulk replay puts back; the answer says whether there are more."""
+"""The most dead letters in one bulk replay. Its result shows whether there are more."""
 
 DELAY_MAX = timedelta(days=30)
 """The longest delay of a dead letter in a bulk replay, however low the rate."""
@@ -68,7 +68,7 @@ class DeadLetters(Protocol):
 
 @dataclass(slots=True)
 class BulkResult:
-    """How a bulk replay went: how many matched, names of the replayed ones, and why each failed one failed."""
+    """The result of a bulk replay: the number of matches, the replayed names, and the reason for each failed name."""
 
     matched: int
     more: bool
@@ -78,7 +78,7 @@ class BulkResult:
 
 @dataclass(frozen=True, slots=True)
 class Replays:
-    """What operators do about dead letters. `requests` and `examine` take a replayed callback as if it came now."""
+    """The operator actions on dead letters. `requests` and `examine` handle a replayed callback like a new one."""
 
     operations: Operations
     quarantine: Quarantine
@@ -87,9 +87,10 @@ class Replays:
     examine: Examination
 
     async def replay(self, name: DeadLetterName, action: OperatorAction, *, delay: timedelta = timedelta(0)) -> Handled:
-        """Puts a dead letter back: an entry is due after `delay`, a callback is taken as if it came now.
+        """Puts a dead letter back: an entry is due after `delay`, a callback is handled like a new one.
 
-        Raises `UnknownDeadLetterError` when it is not open, and what `take_callback` raises: the callback stays then.
+        Raises `UnknownDeadLetterError` if it is not open, and what `take_callback` raises. In both cases, the dead
+        letter does not change.
         """
         if name.kind == "entry":
             return _open(name, await self.operations.replay_entry(name.number, action, delay=delay))
@@ -104,9 +105,9 @@ class Replays:
     async def replay_all(
         self, wanted: DeadLetterFilter, action: OperatorAction, *, per_second: float, dry_run: bool = False
     ) -> BulkResult:
-        """Puts back the dead letters that match, at most `BULK_MAX`, the oldest first.
+        """Puts back the dead letters that match, at most `BULK_MAX`, oldest first.
 
-        They become due at most `per_second` in a second. `dry_run` lists them and changes nothing.
+        They become due at a rate of at most `per_second`. `dry_run` lists them and changes nothing.
         """
         found = await self.dead_letters.page(wanted, BULK_MAX + 1)
         letters = found[:BULK_MAX][::-1]
@@ -118,7 +119,7 @@ class Replays:
         return result
 
     async def discard(self, name: DeadLetterName, action: OperatorAction) -> Handled:
-        """Closes a dead letter for good. Raises `UnknownDeadLetterError` when it is not open."""
+        """Closes a dead letter for good. Raises `UnknownDeadLetterError` if it is not open."""
         if name.kind == "entry":
             return _open(name, await self.operations.discard_entry(name.number, action))
         kept = await self._open_callback(name)
@@ -127,9 +128,9 @@ class Replays:
         return Handled(kept.request_id)
 
     async def complete(self, request_id: UUID, image: CheckedImage, action: OperatorAction) -> ImageRequest:
-        """The request, completed by hand with this image as if N8N had reported it.
+        """Completes a request by hand with this image as if N8N had reported it. Returns the request.
 
-        Raises `UnknownRequestError`; `ContradictionError` when the request has ended for good.
+        Raises `UnknownRequestError`, and `ContradictionError` if the request has ended for good.
         """
         for _ in range(callback.ROUNDS):
             request = await self.requests.get(request_id)

@@ -1,4 +1,4 @@
-"""What the worker expects of a step."""
+"""The interface between the worker and a step."""
 
 from typing import Protocol, TypeVar
 
@@ -12,27 +12,27 @@ C_contra = TypeVar("C_contra", bound=Lease, contravariant=True)
 
 
 class StepRunner(Protocol[C_contra]):
-    """One kind of outbound obligation. Raises `TransientError` or `PermanentError`, nothing else on purpose."""
+    """A step that makes outbound calls. It raises `TransientError` or `PermanentError`; anything else is a bug."""
 
     @property
     def step(self) -> Step:
-        """Which entries it works on."""
+        """The step of the entries that it runs."""
         ...
 
     @property
     def policy(self) -> Policy:
-        """How often and how long it is tried."""
+        """The retry schedule."""
         ...
 
     @property
     def concurrency(self) -> int:
-        """How many may be in hand at once in one worker."""
+        """The most entries in progress at once in one worker."""
         ...
 
     async def run(self, claim: C_contra) -> Effect:
-        """Do it; the answer is what it means for the request, or the incident."""
+        """Makes the call. Returns its effect on the request or the incident."""
         ...
 
     def gave_up(self, error: StepError) -> Effect:
-        """What it means for the request that there will be no further try."""
+        """Returns the effect on the request or the incident when the entry is given up."""
         ...

@@ -1,7 +1,7 @@
-"""Every setting, typed and frozen. Built once at the start and passed in; nothing else reads the environment.
+"""All settings, typed and frozen. They are loaded once at the start and passed in; nothing else reads the environment.
 
-Sources, the first one that knows a setting wins: environment, `.env`, a directory of secret files
-(`AIGEN_SECRETS_DIR`, by default `/run/secrets`; a file is named like the variable, case does not matter).
+Sources in order of precedence: environment, `.env`, a directory of secret files (`AIGEN_SECRETS_DIR`, by default
+`/run/secrets`; a file has the name of the variable, case-insensitive).
 """
 
 import os
@@ -58,7 +58,7 @@ CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
 
 
 class LoggingSettings(BaseSettings):
-    """How to log: all that is needed before anything else is known. Says where settings come from."""
+    """Logging settings, which are needed first. Defines the sources of all settings."""
 
     model_config = SettingsConfigDict(
         env_prefix="AIGEN_",
@@ -77,33 +77,33 @@ class LoggingSettings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - its shape is pydantic's
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Secret files may name nested settings, too (`AIGEN_N8N__API_KEY`)."""
+        """Adds secret files, which may hold nested settings, too (`AIGEN_N8N__API_KEY`)."""
         directory = Path(os.environ.get("AIGEN_SECRETS_DIR", "/run/secrets"))
         files = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=directory)
         return init_settings, env_settings, dotenv_settings, files
 
 
 class DatabaseSettings(LoggingSettings):
-    """The database alone: all that `migrate` needs."""
+    """Settings of `migrate`."""
 
     database_url: DatabaseUrl
     database: DatabaseSection = DatabaseSection()
 
 
 class PurgeSettings(DatabaseSettings):
-    """What `purge` needs."""
+    """Settings of `purge`."""
 
     retention: RetentionSettings = RetentionSettings()
 
 
 class Settings(PurgeSettings):
-    """All of it. Built by `load`, which turns what is wrong into plain lines."""
+    """All settings. Created by `load`, which turns errors into plain lines."""
 
     public_url: HttpUrl
     n8n: N8nSettings
@@ -139,5 +139,5 @@ class Settings(PurgeSettings):
 
     @cached_property
     def callback_url(self) -> str:
-        """Where N8N reports results."""
+        """The URL at which N8N reports results."""
         return self.public_url + CALLBACK_PATH

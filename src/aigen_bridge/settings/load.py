@@ -1,4 +1,4 @@
-"""Reading the settings, and saying in plain lines what is missing or wrong."""
+"""Loads settings, and reports missing or wrong ones in plain lines."""
 
 import re
 from typing import Any, TypeVar
@@ -10,9 +10,9 @@ from aigen_bridge.settings.sections import Section
 
 
 class WrongSettingsError(Exception):
-    """Settings are missing or wrong. One line for each: its name as a variable and what is wrong, never its value.
+    """Settings are missing or wrong. Each has a line with its variable and the error, never with its value.
 
-    `missing_parts` are the whole top-level settings that nothing was said about.
+    `missing_parts` are the top-level settings that are missing entirely.
     """
 
     def __init__(self, lines: list[str], missing_parts: frozenset[str] = frozenset()) -> None:
@@ -25,10 +25,10 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def load(kind: type[S], **given: Any) -> S:
-    """Read the settings; `given` ones come before all sources. Raises `WrongSettingsError`."""
+    """Loads settings. Those in `given` take precedence over all sources. Raises `WrongSettingsError`."""
     try:
         return kind(**given)
-    except SettingsError as error:  # a text that should be JSON is not
+    except SettingsError as error:  # a value is not valid JSON
         field = re.search(r'field "(\w+)"', str(error))
         line = f"{_variable((field[1],))} is wrong: it is not valid JSON." if field else str(error)
         raise WrongSettingsError([line]) from None
@@ -43,7 +43,7 @@ def load(kind: type[S], **given: Any) -> S:
 
 def _explained(item: Any, kind: type[BaseSettings]) -> list[str]:
     path = item["loc"]
-    if not path:  # a rule over several settings names them itself
+    if not path:  # a rule on several settings names them itself
         return [f"{item['msg']}."]
     if item["type"] != "missing":
         return [f"{_variable(path)} is wrong: {item['msg'].removeprefix('Value error, ')}."]
@@ -56,6 +56,6 @@ def _explained(item: Any, kind: type[BaseSettings]) -> list[str]:
 
 def _variable(path: tuple[int | str, ...]) -> str:
     parts = [str(part) for part in path]
-    if parts[0] == "clients":  # one JSON text holds them all
+    if parts[0] == "clients":  # one variable holds all clients as JSON
         return "AIGEN_CLIENTS" + "".join(f".{part}" for part in parts[1:])
     return "AIGEN_" + "__".join(parts).upper()

@@ -1,4 +1,4 @@
-"""The sections of the settings, one for each thing that is set up."""
+"""The sections of the settings."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,7 +21,7 @@ from aigen_bridge.settings.values import (
 
 
 class Scope(StrEnum):
-    """What a client may do."""
+    """A permission of a client."""
 
     REQUESTS = "requests"
     CALLBACKS = "callbacks"
@@ -33,7 +33,7 @@ class Section(BaseModel):
 
 
 class Client(Section):
-    """A named caller. Two keys may be valid at once, so that one can be replaced without a gap."""
+    """A named caller. Two keys may be valid at once, to replace one without an interruption."""
 
     keys: tuple[Key, ...] = Field(min_length=1, max_length=2)
     scopes: frozenset[Scope] = Field(min_length=1)
@@ -48,7 +48,7 @@ class Client(Section):
 
 
 class DatabaseSection(Section):
-    """How the database is talked to."""
+    """Database access."""
 
     timeout: DatabaseTimeout = Field(
         timedelta(seconds=10), description="for a statement, a transaction or a connection"
@@ -56,43 +56,43 @@ class DatabaseSection(Section):
 
 
 class BreakerSettings(Section):
-    """When a system counts as out. What is owed to it is then held, and a try now and then finds out if it is back."""
+    """A destination's breaker. While it is open, entries are held, and probes check whether the destination is back."""
 
     failures: int = Field(20, ge=1, le=10_000, description="failed calls in a row, over all workers")
     probe_every: Duration = timedelta(seconds=5)
-    hold: Duration = Field(timedelta(minutes=10), description="age at which what is held is given up")
+    hold: Duration = Field(timedelta(minutes=10), description="age at which a held entry is given up")
 
 
 class N8nSettings(Section):
-    """Where requests go."""
+    """N8N's webhook, which receives requests."""
 
     webhook_url: HttpUrl
     api_key: Key = Field(description="sent as X-API-Key")
-    signing_secret: SigningSecret | None = Field(None, description="whsec_…: sign what is sent")
+    signing_secret: SigningSecret | None = Field(None, description="whsec_…: signs outbound events")
     timeout: Timeout = timedelta(seconds=30)
     retry_jitter: float = Field(0.0, ge=0, le=1)
-    concurrency: int = Field(200, ge=1, le=2000, description="webhook calls in flight for each worker")
+    concurrency: int = Field(200, ge=1, le=2000, description="webhook calls in flight per worker")
     breaker: BreakerSettings = BreakerSettings()
 
 
 class OdooSettings(Section):
-    """Where results go."""
+    """The Odoo database that receives results."""
 
     url: OriginUrl
     database: str = Field(min_length=1)
     login: str = Field(min_length=1)
     api_key: SecretStr = Field(min_length=1, description="of a bot user that has no password")
     api_key_expires: AwareDatetime | None = Field(
-        None, description="when Odoo will refuse that key; alerts come in time"
+        None, description="when that key expires in Odoo; alerts are sent before"
     )
     timeout: Timeout = timedelta(seconds=45)
-    concurrency: int = Field(2, ge=1, le=64, description="calls in flight over all workers, at most")
-    slow_after: Duration = Field(timedelta(seconds=2), description="a slower answer halves the calls in flight")
+    concurrency: int = Field(2, ge=1, le=64, description="maximum calls in flight over all workers")
+    slow_after: Duration = Field(timedelta(seconds=2), description="a slower response halves the calls in flight")
     breaker: BreakerSettings = BreakerSettings(hold=timedelta(hours=24))
 
 
 class CallbackSettings(Section):
-    """What N8N may send, and by when."""
+    """Limits of N8N's callbacks."""
 
     deadline: Duration = timedelta(minutes=10)
     max_bytes: int = Field(32 * 2**20, ge=2**10, le=2**30)
@@ -101,33 +101,37 @@ class CallbackSettings(Section):
 
 
 class RequestsSettings(Section):
-    """What Odoo may send."""
+    """Limits of the request API."""
 
     rate_limit: RateLimit = "100/second"
 
 
 class RateLimitSettings(Section):
-    """Where the counts are kept: in each process, or shared by all (`redis://…`, `memcached://…`)."""
+    """The storage of the counts: in each process, or shared by all (`redis://…`, `memcached://…`)."""
 
     storage: SecretStr = SecretStr("memory://")
 
 
 class ImageUrlSettings(Section):
-    """From where images may be fetched when N8N sends a URL."""
+    """Rules for fetching images from the URLs that N8N sends."""
 
     allowed_hosts: tuple[str, ...] = Field((), description="exact names or *.example.com; empty: any public host")
     allow_http: bool = Field(default=False, description="for development")
-    trusted_networks: tuple[IPvAnyNetwork, ...] = Field((), description="private networks that may be reached")
+    trusted_networks: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="private networks from which images may be fetched"
+    )
     timeout: Timeout = timedelta(seconds=30)
-    lifetime: Duration = Field(timedelta(minutes=5), description="of a URL that does not say when it expires")
-    concurrency: int = Field(8, ge=1, le=100, description="downloads at once in each worker")
+    lifetime: Duration = Field(timedelta(minutes=5), description="of a URL without an expiry")
+    concurrency: int = Field(8, ge=1, le=100, description="concurrent downloads per worker")
 
 
 class AlertsSettings(Section):
-    """Who is told when something needs a person."""
+    """Notifications of operators."""
 
-    urls: AlertUrls = Field((), description="addresses as Apprise writes them: mailto://…, slack://…, json://…")
-    window: Duration = Field(timedelta(minutes=15), description="repeated alerts of one cause are folded for so long")
+    urls: AlertUrls = Field((), description="Apprise URLs: mailto://…, slack://…, json://…")
+    window: Duration = Field(
+        timedelta(minutes=15), description="period in which repeated alerts of one cause are folded"
+    )
 
 
 class TlsSettings(Section):
@@ -135,7 +139,7 @@ class TlsSettings(Section):
 
     certificate: FilePath | None = None
     key: FilePath | None = None
-    client_ca: FilePath | None = Field(None, description="only callers with a certificate by this CA get in")
+    client_ca: FilePath | None = Field(None, description="only callers with a certificate from this CA are accepted")
 
     @model_validator(mode="after")
     def _certificate_and_key_belong_together(self) -> "TlsSettings":
@@ -145,7 +149,7 @@ class TlsSettings(Section):
 
 
 class DeprecationSettings(Section):
-    """Announces the end of an API version in the headers of its answers (RFC 9745, RFC 8594)."""
+    """Announces the end of an API version in the headers of its responses (RFC 9745, RFC 8594)."""
 
     since: datetime
     sunset: datetime | None = None
@@ -153,46 +157,52 @@ class DeprecationSettings(Section):
 
 
 class WorkerSettings(Section):
-    """How the worker goes about it."""
+    """The worker's timing and its port for metrics."""
 
     lease: Duration = timedelta(seconds=90)
-    poll: Duration = Field(timedelta(seconds=5), description="a look at the outbox even if nobody called")
-    grace: Duration = Field(timedelta(seconds=20), description="time to finish what is in hand at SIGTERM")
+    poll: Duration = Field(
+        timedelta(seconds=5), description="polling interval of the outbox, for when no notification arrives"
+    )
+    grace: Duration = Field(timedelta(seconds=20), description="time to finish running attempts after SIGTERM")
     metrics_host: str = Field("127.0.0.1", description="address of the port for Prometheus")
     metrics_port: int | None = Field(
-        None, ge=0, le=65535, description="none: a worker tells no metrics; 0: any free one"
+        None, ge=0, le=65535, description="none: a worker exposes no metrics; 0: any free port"
     )
 
 
 class MetricsSettings(Section):
-    """What Prometheus may read, at `/metrics` of the API and at the worker's port."""
+    """Metrics for Prometheus, at `/metrics` of the API and at the worker's port."""
 
     enabled: bool = True
     token: Key | None = Field(
-        None, description="asked for as `Authorization: Bearer …`; without it, everybody may read"
+        None, description="required as `Authorization: Bearer …`; without it, metrics need no authentication"
     )
 
 
 class RetentionSettings(Section):
-    """How long things are kept after nothing about them is owed any more (REQ-ATEL-007); None is for ever."""
+    """Retention periods, which start when no work is pending any more (REQ-ATEL-007). None keeps data forever."""
 
-    images: KeptFor = Field(timedelta(days=30), description="their bytes, after Odoo got them")
-    quarantine: KeptFor = Field(timedelta(days=30), description="callbacks, after a person handled them")
-    incidents: KeptFor = Field(timedelta(days=90), description="what people were alerted of, after it was over")
-    attempts: KeptFor = Field(timedelta(days=90), description="after Odoo knew how the request ended")
-    requests: KeptFor = Field(timedelta(days=365), description="after Odoo knew how they ended")
-    every: Duration = Field(timedelta(minutes=10), description="how often a worker looks for what may go")
+    images: KeptFor = Field(timedelta(days=30), description="image bytes, after delivery to Odoo")
+    quarantine: KeptFor = Field(timedelta(days=30), description="callbacks, after an operator handled them")
+    incidents: KeptFor = Field(timedelta(days=90), description="incidents, after they ended")
+    attempts: KeptFor = Field(
+        timedelta(days=90), description="attempts, after the outcome of their request was delivered to Odoo"
+    )
+    requests: KeptFor = Field(timedelta(days=365), description="requests, after their outcome was delivered to Odoo")
+    every: Duration = Field(timedelta(minutes=10), description="interval between purges by a worker")
 
     @model_validator(mode="after")
-    def _a_request_stays_as_long_as_what_belongs_to_it(self) -> "RetentionSettings":
+    def _requests_outlive_their_parts(self) -> "RetentionSettings":
         parts = (self.images, self.attempts)
         if self.requests and any(kept_for is None or kept_for > self.requests for kept_for in parts):
-            raise ValueError("requests must be kept at least as long as images and attempts, which go with them")
+            raise ValueError(
+                "requests must be kept at least as long as images and attempts, which are deleted with them"
+            )
         return self
 
 
 class LogSettings(Section):
-    """How it tells."""
+    """Level and format of the log."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["auto", "json", "console"] = "auto"

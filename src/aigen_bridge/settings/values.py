@@ -1,4 +1,4 @@
-"""Kinds of values that settings take, and how people write them."""
+"""Types of settings' values, with their parsers."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\Z")
 
 
 def _duration(value: Any) -> Any:
-    """`600` (seconds), `10m`, `1.5h`; anything else, such as ISO 8601, is left to pydantic."""
+    """Parses `600` (seconds), `10m`, `1.5h`; leaves other forms, such as ISO 8601, to pydantic."""
     match = _DURATION.match(value.strip()) if isinstance(value, str) else None
     try:
         return timedelta(**{_UNITS[match[2] or "s"]: float(match[1])}) if match else value
@@ -31,7 +31,7 @@ def _unless_forever(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() == "forever" else value
 
 
-def _port_is_good(parts: SplitResult) -> bool:
+def _port_is_valid(parts: SplitResult) -> bool:
     try:
         return parts.port is None or parts.port > 0
     except ValueError:
@@ -40,7 +40,7 @@ def _port_is_good(parts: SplitResult) -> bool:
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not _port_is_good(parts):
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not _port_is_valid(parts):
         raise ValueError("must be an http:// or https:// address")
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("must be an address without user, query or fragment")
@@ -57,13 +57,13 @@ def _origin(value: str) -> str:
 def _database_url(value: SecretStr) -> SecretStr:
     scheme, _, rest = value.get_secret_value().partition("://")
     good = scheme in {"postgresql", "postgres", "postgresql+psycopg"} and rest
-    if not good or not all(map(_port_is_good, _hosts(rest))):
+    if not good or not all(map(_port_is_valid, _hosts(rest))):
         raise ValueError("must look like postgresql://user:password@host/database")
     return SecretStr(f"postgresql+psycopg://{rest}")
 
 
 def _hosts(rest: str) -> list[SplitResult]:
-    """Each of the hosts of a database's address, which may name several with commas between them."""
+    """Returns the hosts of a database URL, which may name several, separated by commas."""
     user, at, place = urlsplit(f"postgresql://{rest}").netloc.rpartition("@")
     return [urlsplit(f"postgresql://{user}{at}{host}") for host in place.split(",")]
 
@@ -71,9 +71,9 @@ def _hosts(rest: str) -> list[SplitResult]:
 def _key(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not (text and text.isascii() and text.isprintable() and " " not in text):
-        raise ValueError("must be printable ASCII without blanks, because it travels in a header")
+        raise ValueError("must be printable ASCII without blanks, because it is sent in a header")
     if text.startswith("sha256:") and not _HASHED.match(text):
-        raise ValueError("must have 64 hex digits behind sha256:")
+        raise ValueError("must have 64 hex digits after sha256:")
     return value
 
 
@@ -83,14 +83,14 @@ def _signing_secret(value: SecretStr) -> SecretStr:
 
 
 def _alert_urls(value: Any) -> Any:
-    """A JSON list, or addresses with blanks between them."""
+    """Parses a JSON list, or URLs separated by blanks."""
     if not isinstance(value, str):
         return value
     return json.loads(value) if value.lstrip().startswith("[") else value.split()
 
 
 def _alert_url(value: SecretStr) -> SecretStr:
-    from apprise import Apprise  # noqa: PLC0415 - takes half a second, and most commands tell nobody
+    from apprise import Apprise  # noqa: PLC0415 - takes half a second, and most commands send no alerts
 
     with muted("apprise"):
         channel = Apprise.instantiate(value.get_secret_value())
@@ -112,9 +112,9 @@ Key = Annotated[SecretStr, AfterValidator(_key)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 _Positive = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Duration = Annotated[_Positive, Field(le=timedelta(days=365))]
-"""At most a year: added to any time of today, it stays one that PostgreSQL and Python can hold."""
+"""At most a year: added to the current time, the result is within the range of PostgreSQL and Python."""
 Timeout = Annotated[_Positive, Field(le=timedelta(days=1))]
-"""Of one call, at most a day: a socket takes no more than 24 days."""
+"""The timeout of one call, at most a day: a socket accepts no more than 24 days."""
 DatabaseTimeout = Annotated[_Positive, Field(ge=timedelta(seconds=1), le=timedelta(minutes=5))]
 KeptFor = Annotated[
     Annotated[_Positive, Field(le=timedelta(days=36500))] | None,

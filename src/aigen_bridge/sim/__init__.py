@@ -1,1 +1,1 @@
-"""Stand-ins for Odoo, N8N and the AI service: real protocols, real sockets, faults on command."""
+"""Simulators of Odoo, N8N and the AI service: real protocols, real sockets, faults on command."""

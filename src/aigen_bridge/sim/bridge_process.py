@@ -1,4 +1,4 @@
-"""The bridge as a process of its own, for the demo: started, spoken to over HTTP, stopped with SIGTERM."""
+"""Runs the bridge as a separate process for the demo: starts it, waits until it is ready, stops it with SIGTERM."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,12 @@ _READY = re.compile(r"Ready: (http://\S+?),")
 
 
 class BridgeNotStartedError(Exception):
-    """The process ended, or did not say in time that it is ready."""
+    """The process ended, or did not report within `START_SECONDS` that it is ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeProcess:
-    """A running bridge: where it answers, the process, and the file that its log goes to."""
+    """A running bridge: its base URL, its process, and the file with its log."""
 
     url: str
     process: asyncio.subprocess.Process
@@ -31,7 +31,10 @@ class BridgeProcess:
 
 @asynccontextmanager
 async def bridge(home: Path, sections: Mapping[str, Any]) -> AsyncIterator[BridgeProcess]:
-    """Run `aigen-bridge up` with its files in `home` and these sections of its settings."""
+    """Runs `aigen-bridge up` with its files in `home` and with the given sections of its settings.
+
+    Raises `BridgeNotStartedError`.
+    """
     log = home / "bridge.log"
     with log.open("wb") as log_file:
         process = await asyncio.create_subprocess_exec(
@@ -40,8 +43,8 @@ async def bridge(home: Path, sections: Mapping[str, Any]) -> AsyncIterator[Bridg
             stdout=asyncio.subprocess.PIPE,
             stderr=log_file,
             env=_environment(home, sections),
-            cwd=home,  # where no .env is
-            start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in order
+            cwd=home,  # a folder without a .env file
+            start_new_session=True,  # Ctrl-C reaches only this process, which then stops the bridge
         )
     try:
         yield BridgeProcess(await _ready(process, log), process, log)
@@ -50,14 +53,17 @@ async def bridge(home: Path, sections: Mapping[str, Any]) -> AsyncIterator[Bridg
 
 
 def _environment(home: Path, sections: Mapping[str, Any]) -> dict[str, str]:
-    """Ours without any setting of the bridge: the demo must not meet a real database, N8N or Odoo."""
+    """Returns this process's environment with only the given settings of the bridge.
+
+    The demo must not reach a real database, N8N or Odoo.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("AIGEN_")}
     given = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()}
     return clean | given | {"AIGEN_SECRETS_DIR": str(home / "none")}
 
 
 async def _ready(process: asyncio.subprocess.Process, log: Path) -> str:
-    assert process.stdout is not None  # noqa: S101 - it was asked for
+    assert process.stdout is not None  # noqa: S101 - stdout=PIPE above
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(START_SECONDS):
             async for line in process.stdout:

@@ -1,4 +1,4 @@
-"""What a simulator received, for assertions: every call, without the keys that came with it."""
+"""A record of the calls that a simulator received, for assertions. Keys are left out."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -16,21 +16,21 @@ class Call:
     number: int
     """Position since the start or the last clearing, from 0."""
     route: str
-    """The place's short name: `webhook`, `generate`, `jsonrpc`, …"""
+    """Short name of the endpoint: `webhook`, `generate`, `jsonrpc`, …"""
     method: str
     path: str
     at: float
-    """When it arrived: seconds since 1970 by the simulator's clock."""
+    """Arrival time by the simulator's clock, in seconds since 1970."""
     headers: Mapping[str, str]
     """Names in lower case; keys are replaced by a placeholder."""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """What matters of the body: the JSON object, or a summary of it where it is large or holds a key."""
+    """The body's JSON object, or a summary of it when the body is large or contains a key."""
     status: int | None = None
-    """The answer; None while it runs, 0 when the connection was cut."""
+    """HTTP status of the response; None while the call is running, 0 when the connection was cut."""
 
 
 class Calls:
-    """The calls so far, oldest first; iterate, index, or wait for more."""
+    """The calls so far, oldest first. Supports iteration, indexing and waiting."""
 
     def __init__(self) -> None:
         self._calls: list[Call] = []
@@ -46,25 +46,25 @@ class Calls:
         return self._calls[index]
 
     def to(self, route: str) -> list[Call]:
-        """Return the calls to one place."""
+        """Returns the calls to one endpoint."""
         return [call for call in self._calls if call.route == route]
 
     def arrived(self, **details: Any) -> Call:
-        """Write down a call that has just arrived."""
-        headers = {name: _shown(name, value) for name, value in details.pop("headers").items()}
+        """Records a call that has just arrived."""
+        headers = {name: _redacted(name, value) for name, value in details.pop("headers").items()}
         call = Call(number=len(self._calls), headers=headers, **details)
         self._calls.append(call)
-        self._tell()
+        self._notify()
         return call
 
     def answered(self, call: Call, status: int) -> None:
-        """Write down how a call was answered; a call cleared in the meantime stays forgotten."""
+        """Records the status of a call's response. A call that was cleared in the meantime is ignored."""
         if call.number < len(self._calls) and self._calls[call.number] is call:
             self._calls[call.number] = replace(call, status=status)
-            self._tell()
+            self._notify()
 
     async def seen(self, count: int, route: str | None = None, *, seconds: float = 10.0) -> list[Call]:
-        """Wait until `count` calls (to `route`) have been answered and return them.
+        """Waits until `count` calls (to `route`) have been answered, and returns them.
 
         Raises TimeoutError after `seconds`.
         """
@@ -74,20 +74,20 @@ class Calls:
         return answered
 
     def clear(self) -> None:
-        """Forget every call."""
+        """Removes every call."""
         self._calls.clear()
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return the calls as JSON objects."""
+        """Returns the calls as JSON objects."""
         return [asdict(call) for call in self._calls]
 
     def _answered(self, route: str | None) -> list[Call]:
         return [call for call in self._calls if call.status is not None and route in (None, call.route)]
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
 
-def _shown(name: str, value: str) -> str:
+def _redacted(name: str, value: str) -> str:
     return HIDDEN if name in HIDDEN_HEADERS else value

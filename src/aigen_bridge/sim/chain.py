@@ -1,4 +1,4 @@
-"""The three simulators together, wired to each other, with the settings that point a bridge at them."""
+"""The three simulators, connected to each other, and the settings that connect a bridge to them."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ WEBHOOK_PATH = "/webhook/aigen/v1/generate"
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """Running simulators, and where they listen."""
+    """The running simulators and their base URLs."""
 
     flux: FluxSimulator
     n8n: N8nSimulator
@@ -27,7 +27,7 @@ class Chain:
 
     @property
     def bridge(self) -> dict[str, dict[str, Any]]:
-        """The sections `n8n` and `odoo` of the settings of a bridge between them."""
+        """The sections `n8n` and `odoo` of the settings of a bridge that uses these simulators."""
         odoo = self.odoo.settings
         return {
             "n8n": {"webhook_url": self.n8n_url + WEBHOOK_PATH, "api_key": self.n8n.settings.key},
@@ -42,9 +42,9 @@ class Chain:
 
 @asynccontextmanager
 async def simulators(*, callback_key: str, flux_seconds: float = 1.0, **n8n_behaviour: Any) -> AsyncIterator[Chain]:
-    """Run Flux, N8N and Odoo on free ports; N8N reports with `callback_key`.
+    """Runs Flux, N8N and Odoo on free ports. N8N authenticates its callbacks with `callback_key`.
 
-    `flux_seconds` is how long a picture takes; the rest is as in `N8nSettings`.
+    `flux_seconds` is the duration of one generation; `n8n_behaviour` are fields of `N8nSettings`.
     """
     flux_key, webhook_key, odoo_key = (secrets.token_urlsafe(24) for _ in range(3))
     flux = FluxSimulator(FluxSettings(key=flux_key, seconds=flux_seconds))

@@ -1,4 +1,4 @@
-"""`aigen-bridge sim …`: each stand-in on its own, for trying things by hand."""
+"""`aigen-bridge sim …`: runs one simulator, for experiments by hand."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,10 +10,10 @@ from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
 if TYPE_CHECKING:
     from aigen_bridge.sim.simulator import Simulator
 
-app = typer.Typer(help="Stand-ins for Odoo, N8N and the AI service, speaking the real protocols.", no_args_is_help=True)
+app = typer.Typer(help="Simulators of Odoo, N8N and the AI service with the real protocols.", no_args_is_help=True)
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
-Port = Annotated[int, typer.Option(help="0 picks a free one.", min=0, max=65535)]
+Port = Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)]
 
 
 def _run(simulator: "Simulator", host: str, port: int, path: str = "") -> None:
@@ -27,13 +27,13 @@ def _run(simulator: "Simulator", host: str, port: int, path: str = "") -> None:
 
 @app.command()
 def flux(
-    key: Annotated[str, typer.Option(help="What callers send as 'Authorization: Key …'.")],
+    key: Annotated[str, typer.Option(help="Key that callers send as 'Authorization: Key …'.")],
     host: Host = "127.0.0.1",
     port: Port = 8190,
     seconds: Annotated[float, typer.Option(help="How long a generation takes.", min=0)] = 2.0,
-    url_lifetime: Annotated[float, typer.Option(help="Seconds that image URLs live.", min=0)] = 360.0,
+    url_lifetime: Annotated[float, typer.Option(help="Seconds until an image URL expires.", min=0)] = 360.0,
 ) -> None:
-    """The AI service, in the shape of fal.ai's flux-lora; draws real pictures."""
+    """Simulates the AI service with the API of fal.ai's flux-lora; draws real images."""
     from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
 
     settings = FluxSettings(key=key, seconds=seconds, url_lifetime=url_lifetime)
@@ -42,27 +42,31 @@ def flux(
 
 @app.command()
 def n8n(
-    key: Annotated[str, typer.Option(help="What the bridge sends as X-API-Key.")],
-    callback_key: Annotated[str, typer.Option(help="What is sent to the callback as X-API-Key.")],
+    key: Annotated[str, typer.Option(help="Key that the bridge sends as X-API-Key.")],
+    callback_key: Annotated[str, typer.Option(help="Key that is sent to the callback as X-API-Key.")],
     host: Host = "127.0.0.1",
     port: Port = 5678,
-    flux_url: Annotated[str | None, typer.Option(help="The AI service; without it, it draws itself.")] = None,
-    flux_key: Annotated[str | None, typer.Option(help="The key of the AI service.")] = None,
-    callback_style: Annotated[CallbackStyle, typer.Option(help="How results are sent.")] = "v1",
-    bridge_url: Annotated[str | None, typer.Option(help="Where the bridge is: ask it, tell it, and no other.")] = None,
+    flux_url: Annotated[
+        str | None, typer.Option(help="URL of the AI service; without it, images are drawn here.")
+    ] = None,
+    flux_key: Annotated[str | None, typer.Option(help="Key of the AI service.")] = None,
+    callback_style: Annotated[CallbackStyle, typer.Option(help="Format in which results are sent.")] = "v1",
+    bridge_url: Annotated[str | None, typer.Option(help="The only bridge that this N8N asks and reports to.")] = None,
     signing_secret: Annotated[str | None, typer.Option(help="whsec_…: sign callbacks.")] = None,
     ack_seconds: Annotated[float, typer.Option(help="How long the acknowledgement takes.", min=0)] = 0.15,
     starting_seconds: Annotated[
-        float, typer.Option(help="At its start: seconds of N8N's start page (200) on every path.", min=0)
+        float, typer.Option(help="At startup: seconds of N8N's start page (200) on every path.", min=0)
     ] = 0.0,
     no_webhook_seconds: Annotated[
-        float, typer.Option(help="Then: seconds in which the webhook is not registered (404).", min=0)
+        float, typer.Option(help="After that: seconds in which the webhook is not registered (404).", min=0)
     ] = 0.0,
-    executions: Annotated[Path | None, typer.Option(help="File of running executions: dead ones are reported.")] = None,
+    executions: Annotated[
+        Path | None, typer.Option(help="File of running executions; dead ones are reported at the next start.")
+    ] = None,
 ) -> None:
-    """N8N with the workflow: webhook, AI call, callback with retries.
+    """Simulates N8N with the workflow: webhook, AI call, callback with retries.
 
-    POST /_sim/restart kills its executions and goes through its start again; the body may give other times:
+    POST /_sim/restart kills the running executions and restarts N8N. The body may change the times of the startup:
     {"starting_seconds": 2, "no_webhook_seconds": 4}.
     """
     from aigen_bridge.sim.n8n import N8nSimulator
@@ -85,15 +89,15 @@ def n8n(
 
 @app.command()
 def odoo(
-    api_key: Annotated[str, typer.Option(help="The API key of the bridge's user.")],
+    api_key: Annotated[str, typer.Option(help="API key of the bridge's user.")],
     host: Host = "127.0.0.1",
     port: Port = 8069,
-    database: Annotated[str, typer.Option(help="The only database there is.")] = "odoo",
-    login: Annotated[str, typer.Option(help="The bridge's user.")] = "aigen-bridge",
+    database: Annotated[str, typer.Option(help="The only database.")] = "odoo",
+    login: Annotated[str, typer.Option(help="Login of the bridge's user.")] = "aigen-bridge",
     seconds: Annotated[float, typer.Option(help="How long a call takes.", min=0)] = 0.03,
-    state: Annotated[Path | None, typer.Option(help="Folder that keeps what was applied.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder that stores the applied results.")] = None,
 ) -> None:
-    """Odoo 18's /jsonrpc with the addon's one method."""
+    """Simulates Odoo 18's /jsonrpc with the addon's one method."""
     from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 
     settings = OdooSettings(api_key=api_key, database=database, login=login, seconds=seconds, state_path=state)

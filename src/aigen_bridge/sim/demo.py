@@ -1,6 +1,6 @@
-"""`aigen-bridge demo`: one real request through the whole chain, on simulators, and proof that it arrived.
+"""`aigen-bridge demo`: sends one request through the whole chain and proves that its image arrived in Odoo.
 
-The bridge runs as a process of its own, as in production; Flux, N8N and Odoo are simulated in this one.
+The bridge runs as a separate process, as in production. Flux, N8N and Odoo are simulated in this process.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from aigen_bridge.sim.chain import Chain, simulators
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
 ENDED = frozenset({"completed", "failed", "cancelled"})
 PATIENCE = 90
-"""Seconds until a request that does not end is called lost."""
+"""Seconds after which a request that has not ended counts as lost."""
 
 
 class DemoFailedError(Exception):
@@ -32,14 +32,14 @@ class DemoFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the demo asks for; `size` as WIDTHxHEIGHT."""
+    """The image to request; `size` is WIDTHxHEIGHT."""
 
     prompt: str
     size: str
     seed: int | None
 
     def event(self) -> dict[str, Any]:
-        """EVT-AIG-001, as the addon sends it."""
+        """Builds EVT-AIG-001 as the addon sends it."""
         width, height = (int(side) for side in self.size.split("x"))
         divisor = math.gcd(width, height)
         event = {
@@ -58,9 +58,9 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The end of a demo: the request, its timeline, the image file, and the two waits that are ours.
+    """The result of a demo: the request, its timeline, the image file, and the latency that the bridge added.
 
-    `to_n8n`: accept answered → webhook received; `to_odoo`: callback sent → Odoo called. Seconds.
+    `to_n8n`: request accepted → webhook called; `to_odoo`: callback sent → Odoo called. Seconds.
     """
 
     request: dict[str, Any]
@@ -71,20 +71,23 @@ class Proof:
 
 
 class View(Protocol):
-    """Shows a person what happens."""
+    """Shows the progress of a demo."""
 
     def step(self, text: str) -> None:
-        """Something new is under way."""
+        """Shows that a new step begins."""
 
     def done(self, proof: Proof) -> None:
-        """It arrived."""
+        """Shows that the image arrived."""
 
     def keeps_running(self, url: str, chain: Chain, keys: dict[str, str]) -> None:
-        """Everything stays up until the person has seen enough."""
+        """Shows the addresses and keys of everything that keeps running."""
 
 
 async def run_demo(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.Event) -> None:
-    """Run it, or until `stop` is set. Raises `DemoFailedError`, `BridgeNotStartedError`; leaves nothing running."""
+    """Runs the demo to its end or until `stop` is set, and leaves nothing running.
+
+    Raises `DemoFailedError` or `BridgeNotStartedError`.
+    """
     demo = asyncio.create_task(_run(wish, home, view, keep=keep, stop=stop))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({demo, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +111,7 @@ async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.
         async with simulators(callback_key=keys["n8n"]) as chain:
             view.step("Starting the bridge with an embedded PostgreSQL")
             async with bridge(scratch, {"clients": _clients(keys), **chain.bridge}) as running:
-                view.done(await _carry(wish, home, view, chain, running, keys["odoo"]))
+                view.done(await _deliver(wish, home, view, chain, running, keys["odoo"]))
                 if keep:
                     view.keeps_running(running.url, chain, keys)
                     await stop.wait()
@@ -121,7 +124,7 @@ def _clients(keys: dict[str, str]) -> dict[str, Any]:
     return {name: {"keys": [key], "scopes": scopes[name]} for name, key in keys.items()}
 
 
-async def _carry(wish: Wish, home: Path, view: View, chain: Chain, running: BridgeProcess, key: str) -> Proof:
+async def _deliver(wish: Wish, home: Path, view: View, chain: Chain, running: BridgeProcess, key: str) -> Proof:
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=10) as api:
         view.step("Odoo asks for the image")
@@ -138,28 +141,28 @@ async def _carry(wish: Wish, home: Path, view: View, chain: Chain, running: Brid
 
 
 async def _follow(api: httpx.AsyncClient, request_id: str, view: View) -> dict[str, Any]:
-    """Poll as the addon's refresh button does, until Odoo knows how it ended."""
-    told = None
+    """Polls the request, as the addon's refresh button does, until its result was delivered to Odoo."""
+    shown = None
     for _ in range(int(PATIENCE / 0.05)):
         request: dict[str, Any] = (await api.get(f"{REQUESTS}/{request_id}")).json()
-        if request["status"] != told:
-            told = request["status"]
-            view.step(f"The request is {told}")
-        if told in ENDED and request["deliveredAt"]:
+        if request["status"] != shown:
+            shown = request["status"]
+            view.step(f"The request is {shown}")
+        if shown in ENDED and request["deliveredAt"]:
             return request
         await asyncio.sleep(0.05)
-    raise DemoFailedError(f"Request {request_id} is still {told} after {PATIENCE} s.")
+    raise DemoFailedError(f"Request {request_id} is still {shown} after {PATIENCE} s.")
 
 
 async def _verified(api: httpx.AsyncClient, request: dict[str, Any], chain: Chain, home: Path) -> Path:
-    """The image file, if what Odoo has is what the bridge has, and is what its hash says."""
+    """Writes the image to a file, provided that Odoo and the bridge have the same bytes and the hash matches them."""
     if request["status"] != "completed":
         raise DemoFailedError(f"The request {request['status']}: {request['errorMessage']}")
-    ours = (await api.get(request["image"]["href"])).content
-    theirs = chain.odoo.records.image(request["requestId"]) or b""
-    hashes = {hashlib.sha256(ours).hexdigest(), hashlib.sha256(theirs).hexdigest(), request["image"]["sha256"]}
+    in_bridge = (await api.get(request["image"]["href"])).content
+    in_odoo = chain.odoo.records.image(request["requestId"]) or b""
+    hashes = {hashlib.sha256(in_bridge).hexdigest(), hashlib.sha256(in_odoo).hexdigest(), request["image"]["sha256"]}
     if len(hashes) != 1:
         raise DemoFailedError(f"The image in Odoo is not the one that was made: {hashes}.")
     path = home / f"{request['requestId']}.{request['image']['format']}"
-    await asyncio.to_thread(path.write_bytes, theirs)
+    await asyncio.to_thread(path.write_bytes, in_odoo)
     return path

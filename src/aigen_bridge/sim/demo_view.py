@@ -1,4 +1,4 @@
-"""What a person sees of the demo."""
+"""The demo's output on the console."""
 
 import time
 from datetime import datetime
@@ -11,7 +11,7 @@ from aigen_bridge.sim.demo import Proof
 
 
 class ConsoleView:
-    """Prints each step with the time it took, then the timeline; the current step has a spinner."""
+    """Prints each step with its duration, then the timeline. The current step has a spinner."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -20,7 +20,7 @@ class ConsoleView:
         self._since = 0.0
 
     def step(self, text: str) -> None:
-        """Tick off the current step and begin the next."""
+        """Marks the current step as done and begins the next."""
         self._finish()
         self._current, self._since = text, time.monotonic()
         self._status.update(f"{text} …")
@@ -34,12 +34,12 @@ class ConsoleView:
         self._current = None
 
     def fail(self, reason: str) -> None:
-        """Say why it did not work."""
+        """Prints the reason for the failure."""
         self._status.stop()
         self._console.print(f"[red]✗[/] {self._current or 'The demo'}: {reason}", highlight=False)
 
     def done(self, proof: Proof) -> None:
-        """Show the timeline and where the image is."""
+        """Prints the timeline and the path of the image."""
         self._finish()
         self._console.print(_timeline(proof))
         self._console.print(
@@ -52,7 +52,7 @@ class ConsoleView:
         self._console.print("[bold green]delivered[/]")
 
     def keeps_running(self, url: str, chain: Chain, keys: dict[str, str]) -> None:
-        """Say where everything is."""
+        """Prints the addresses and the keys."""
         self._console.print(f"\nAPI   {url}   docs {url}/docs, {url}/redoc")
         self._console.print(f"N8N   {chain.n8n_url}/_sim/calls   Odoo {chain.odoo_url}/_sim/records")
         for name, key in keys.items():

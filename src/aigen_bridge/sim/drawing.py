@@ -1,4 +1,4 @@
-"""Draws the pictures: a landscape whose shapes and colours follow from prompt, seed and size."""
+"""Draws landscapes whose shapes and colours depend on prompt, seed and size."""
 
 import colorsys
 import hashlib
@@ -16,12 +16,12 @@ Colour = tuple[int, int, int]
 RIDGES = 5
 """Layers of hills, from the horizon to the front."""
 CAPTION_FROM = 160
-"""Pictures narrower than this many pixels carry no caption: nobody could read it."""
+"""Minimum width in pixels for a caption; it would be illegible on a narrower image."""
 
 
 @dataclass(frozen=True)
 class _Canvas:
-    """What every stroke needs."""
+    """The drawing surface, its size and the source of randomness."""
 
     pen: ImageDraw.ImageDraw
     dice: random.Random
@@ -40,9 +40,9 @@ class _Palette:
 
 
 def draw(prompt: str, *, seed: int, width: int, height: int, image_format: ImageFormat = "png") -> bytes:
-    """Draw the picture of `prompt` and return the file; the same arguments give the same picture.
+    """Draws an image for `prompt` and returns the encoded file. Equal arguments give equal bytes.
 
-    Takes some tens of milliseconds of CPU at 1024 by 1024 pixels: call it in a thread.
+    Uses some tens of milliseconds of CPU at 1024 by 1024 pixels; call it in a thread.
     """
     digest = hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()
     dice = random.Random(digest)  # noqa: S311 - a picture, not a secret
@@ -74,7 +74,7 @@ def _colour(hue: float, saturation: float, value: float) -> Colour:
 
 
 def _sky(palette: _Palette, width: int, height: int) -> Image.Image:
-    """Make a column one pixel wide and stretch it: rows of one colour compress to almost nothing."""
+    """Stretches a column one pixel wide: rows of a single colour compress to almost nothing."""
     column = Image.new("RGB", (1, height))
     for row in range(height):
         share = min(1.0, row / (height * 0.65))
@@ -98,7 +98,7 @@ def _sun(canvas: _Canvas, palette: _Palette) -> None:
 
 
 def _ridge(canvas: _Canvas, colour: Colour, layer: int) -> None:
-    """Draw one layer of hills as the sum of three waves, lower towards the front."""
+    """Draws one layer of hills as the sum of three waves, lower towards the front."""
     dice, width, height = canvas.dice, canvas.width, canvas.height
     waves = [
         (height * dice.uniform(0.01, 0.05) / n, n * dice.uniform(1.5, 3.5), dice.uniform(0, math.tau))

@@ -1,4 +1,4 @@
-"""Faults on command: what shall go wrong, where, how often and with which probability."""
+"""Fault injection: the kinds of faults, and the queue that decides where and how often they occur."""
 
 import random
 from collections import Counter
@@ -11,55 +11,55 @@ from pydantic import ConfigDict
 
 
 class FaultKind(StrEnum):
-    """Everything that can go wrong; each simulator honours the common kinds and its own."""
+    """The kinds of faults. Every simulator supports the common kinds and those that name it."""
 
     STATUS = "status"
-    """Answer with `status` (and `retry_after`); nothing else happens."""
+    """Respond with `status` (and `retry_after`) without handling the call."""
     PAGE = "page"
-    """Answer with `status` and an HTML page, `detail` or one of its own, as a proxy does; nothing else happens."""
+    """Respond with `status` and an HTML page (`detail` or a default), as a proxy does, without handling the call."""
     DELAY = "delay"
-    """Wait `delay` seconds, then go on as usual. Every other kind waits its `delay` first, too."""
+    """Wait `delay` seconds, then handle the call as usual. Every other kind also waits its `delay` first."""
     DROP = "drop"
-    """Cut the connection before anything happened."""
+    """Cut the connection without handling the call."""
     DROP_AFTER = "drop_after"
-    """Let it happen, then cut the connection instead of answering."""
+    """Handle the call, then cut the connection instead of responding."""
     STATUS_AFTER = "status_after"
-    """Let it happen, then answer with `status`, as a proxy does whose patience ended."""
+    """Handle the call, then respond with `status`, as a proxy does after its timeout."""
 
     NO_IMAGE = "no_image"
-    """Flux, `generate`: a good answer with an empty list of images."""
+    """Flux, `generate`: a successful response with an empty list of images."""
     WRONG_DIMENSIONS = "wrong_dimensions"
-    """Flux, `generate`, and N8N, `callback`: width and height that are not the image's."""
+    """Flux, `generate`, and N8N, `callback`: a wrong width and height."""
     WRONG_SIZE = "wrong_size"
-    """Flux, `generate`, and N8N, `callback`: a size in bytes that is not the image's."""
+    """Flux, `generate`, and N8N, `callback`: a wrong size in bytes."""
     TRUNCATED_IMAGE = "truncated_image"
-    """Flux, `image`, and N8N, `callback`: half of the file (N8N: with the hash and size of that half)."""
+    """Flux, `image`, and N8N, `callback`: the first half of the file (N8N: with the hash and size of that half)."""
     EXPIRED_URL = "expired_url"
-    """Flux, `image`: answers 404. N8N, `callback` with an imageUrl: the URL leads nowhere."""
+    """Flux, `image`: 404. N8N, `callback` with an imageUrl: a URL that does not exist."""
 
     WRONG_HASH = "wrong_hash"
-    """N8N, `callback`: a hash that is not the image's."""
+    """N8N, `callback`: a wrong hash."""
     WRONG_SIGNATURE = "wrong_signature"
-    """N8N, `callback`: signed with another secret (only when signing is configured)."""
+    """N8N, `callback`: signed with the wrong secret (only when signing is configured)."""
     WRONG_KEY = "wrong_key"
-    """N8N, `callback`: sent with another API key."""
+    """N8N, `callback`: sent with the wrong API key."""
     MALFORMED = "malformed"
-    """N8N, `callback`: a well-authenticated event that misses its required fields."""
+    """N8N, `callback`: an authenticated event without its required fields."""
     DUPLICATE = "duplicate"
-    """N8N, `callback`: sent twice, the second `delay` seconds after the first was answered."""
+    """N8N, `callback`: sent twice, the second time `delay` seconds after the response to the first."""
     CONTRADICT = "contradict"
     """N8N, `callback`: followed by a failed event for the same request."""
     LOSE_CALLBACK = "lose_callback"
-    """N8N, `callback`: the execution dies without a trace, as when N8N is killed."""
+    """N8N, `callback`: the execution ends without a callback or a report, as when N8N is killed."""
     WORKFLOW_BUG = "workflow_bug"
-    """N8N, `callback`: the workflow crashes after it has asked whether the image is wanted, and N8N reports that."""
+    """N8N, `callback`: the workflow crashes after asking whether the image is wanted, and N8N reports the crash."""
     AI_ERROR = "ai_error"
-    """N8N, `callback`: the AI service failed with code `name` and message `detail`."""
+    """N8N, `callback`: the AI service fails with code `name` and message `detail`."""
     CALLBACK_FIRST = "callback_first"
-    """N8N, `webhook`: the callback is sent and answered before the webhook is acknowledged."""
+    """N8N, `webhook`: the callback is sent and answered before the webhook call is acknowledged."""
 
     ODOO_ERROR = "odoo_error"
-    """Odoo, `jsonrpc`: a fault of exception class `name` with message `detail`, inside HTTP 200."""
+    """Odoo, `jsonrpc`: an exception of class `name` with message `detail`, inside HTTP 200."""
 
 
 COMMON_KINDS = frozenset(
@@ -72,35 +72,36 @@ COMMON_KINDS = frozenset(
         FaultKind.STATUS_AFTER,
     }
 )
-"""Kinds that every endpoint honours; N8N's `callback`, which is no endpoint, honours `delay` alone."""
+"""Kinds that every endpoint supports. N8N's `callback` is not an endpoint and supports only `delay`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One thing that shall go wrong. Raises ValueError for numbers that make no sense."""
+    """One fault to inject. Raises ValueError for values out of range."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     kind: FaultKind
-    """What goes wrong."""
+    """The kind of the fault."""
     route: str | None = None
-    """The only place where it may happen (`generate`, `image`, `webhook`, …); None: the first that can."""
+    """The endpoint at which it may occur (`generate`, `image`, `webhook`, …); None: the first that supports it."""
     request_id: str | None = None
-    """N8N, `callback`: the only request whose executions it may happen to; None: any."""
+    """N8N, `callback`: the request whose executions it may affect; None: any."""
     times: int | None = 1
-    """How often; None: until cleared."""
+    """Number of occurrences; None: until cleared."""
     chance: float = 1.0
-    """Probability, 0 to 1, that it happens at an opportunity; one that passes by is not counted."""
+    """Probability, from 0 to 1, that it occurs at an opportunity. An opportunity without a fault does not use up
+    `times`."""
     status: int = 503
-    """HTTP status, for the kinds that answer with one."""
+    """HTTP status, for the kinds that respond with one."""
     delay: float = 0.0
     """Seconds."""
     retry_after: float | None = None
     """Seconds, sent as `Retry-After` with `status`."""
     name: str = ""
-    """The error's class or code: Odoo's exception class, fal's error_type, the AI's error code."""
+    """Class or code of the error: Odoo's exception class, fal's error_type, the AI service's error code."""
     detail: str = ""
-    """The error's message."""
+    """Message of the error."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.chance <= 1:
@@ -112,20 +113,20 @@ class Fault:
 
 
 class Faults:
-    """The queue of faults of one simulator; the oldest that fits happens first."""
+    """The fault queue of one simulator. The oldest matching fault occurs first."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - chaos that can be repeated, not secrecy
+        self._random = random.Random(seed)  # noqa: S311 - repeatable chaos, not secrecy
         self._queue: list[Fault] = []
         self.taken: Counter[str] = Counter()
-        """How many faults happened, by `route:kind`."""
+        """Number of faults that occurred, by `route:kind`."""
 
     def add(self, *faults: Fault) -> None:
-        """Put faults at the end of the queue."""
+        """Appends faults to the queue."""
         self._queue.extend(faults)
 
     def take(self, route: str, kinds: Collection[FaultKind] = COMMON_KINDS, request_id: object = None) -> Fault | None:
-        """Take the oldest fault that may happen at `route` and is one of `kinds`, if its chance comes up."""
+        """Takes the oldest fault that is one of `kinds`, may occur at `route` and passes its `chance`; None if none."""
         for fault in self._queue:
             fits = fault.kind in kinds and fault.route in (None, route) and fault.request_id in (None, request_id)
             if fits and self._random.random() < fault.chance:
@@ -135,11 +136,11 @@ class Faults:
         return None
 
     def clear(self) -> None:
-        """Forget every fault still queued."""
+        """Removes every queued fault."""
         self._queue.clear()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is queued and what happened so far."""
+        """Returns the queued faults and the counts of those that occurred."""
         return {"queued": [asdict(fault) for fault in self._queue], "taken": dict(self.taken)}
 
     def _use(self, fault: Fault) -> None:

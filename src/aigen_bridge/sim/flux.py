@@ -1,4 +1,4 @@
-"""Simulates fal.ai's flux-lora: the synchronous call, the queue, and image URLs that expire."""
+"""Simulates fal.ai's flux-lora: synchronous calls, the queue, and image URLs that expire."""
 
 import asyncio
 import random
@@ -35,35 +35,35 @@ INFRASTRUCTURE_STATUSES = frozenset({429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, kw_only=True)
 class FluxSettings:
-    """How the simulated AI service behaves."""
+    """Behaviour of the simulated AI service."""
 
     key: str = field(repr=False)
-    """What callers send as `Authorization: Key <key>`."""
+    """Key that callers send as `Authorization: Key <key>`."""
     seconds: float = 0.05
-    """How long a generation takes on top of the drawing."""
+    """Duration of a generation, in addition to the drawing."""
     url_lifetime: float = 360.0
-    """Seconds until an image URL answers 404."""
+    """Seconds after which an image URL responds with 404."""
     public_url: str | None = None
-    """Base of the URLs handed out; None: the host that the caller addressed."""
+    """Base of the image and queue URLs; None: the host that the caller used."""
     seed: int = 0
-    """Of the random seeds chosen for requests without one, and of faults that happen by chance."""
+    """Seed for the image seeds of requests without one, and for faults with a `chance`."""
 
 
 class FluxSimulator(Simulator):
     """A fal.ai with one model.
 
-    Places for faults: `generate` (both flavours), `image` (downloads), `queue` (status, result, cancel).
+    Routes for faults: `generate` (synchronous and queued), `image` (downloads), `queue` (status, result, cancel).
     """
 
     def __init__(self, settings: FluxSettings, *, clock: Clock = time.time) -> None:
         self.settings = settings
-        self._random = random.Random(settings.seed)  # noqa: S311 - seeds of pictures
+        self._random = random.Random(settings.seed)  # noqa: S311 - seeds of images
         self._files = TemporaryFiles(settings.url_lifetime, clock)
         self._jobs = Jobs()
         super().__init__(seed=settings.seed, clock=clock)
 
     def routes(self) -> list[Route]:
-        """Return the model's endpoints, the queue's and the images'."""
+        """Returns the endpoints of the model, the queue and the images."""
         job = f"{QUEUE}/requests/{{id}}"
         return [
             self.at(MODEL, "generate", self._with_key(self._generate)),
@@ -75,7 +75,7 @@ class FluxSimulator(Simulator):
         ]
 
     def refusal(self, fault: Fault) -> Response:
-        """Answer 429 and 5xx in the infrastructure's shape, other errors in the model's."""
+        """Returns 429 and 5xx in the format of fal's infrastructure, other errors in the format of the model."""
         if fault.status in INFRASTRUCTURE_STATUSES:
             kind, message = fault.name or "runner_scheduling_failure", fault.detail or "No runner available"
             body = infrastructure_error(kind, message)
@@ -84,7 +84,7 @@ class FluxSimulator(Simulator):
         return JSONResponse(body, fault.status, retry_after(fault))
 
     async def close(self) -> None:
-        """Cancel the queue's jobs."""
+        """Cancels the queue's jobs."""
         await self._jobs.close()
 
     def _with_key(self, handler: Handler) -> Handler:

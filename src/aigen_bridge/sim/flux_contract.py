@@ -1,4 +1,4 @@
-"""What fal.ai's flux-lora accepts and how it says no."""
+"""The request and error formats of fal.ai's flux-lora."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,11 +16,11 @@ PRESETS: dict[str, tuple[int, int]] = {
 }
 Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9"]
 SEEDS = 2**32
-"""Seeds are chosen below this number."""
+"""Exclusive upper bound of random seeds."""
 
 
 class Size(BaseModel):
-    """An image size in pixels; small ones are allowed, so that tests are quick."""
+    """An image size in pixels. Small sizes are allowed because they make tests fast."""
 
     width: int = Field(ge=16, le=4096)
     height: int = Field(ge=16, le=4096)
@@ -34,7 +34,7 @@ class Lora(BaseModel):
 
 
 class FluxInput(BaseModel):
-    """The body of a generation request; unknown fields (there is no negative_prompt) are ignored."""
+    """The body of a generation request. Unknown fields are ignored; there is no negative_prompt."""
 
     prompt: Annotated[str, StringConstraints(min_length=1)]
     image_size: Preset | Size = "landscape_4_3"
@@ -45,7 +45,7 @@ class FluxInput(BaseModel):
     num_images: int = Field(default=1, ge=1, le=4)
     enable_safety_checker: bool = True
     output_format: ImageFormat = "jpeg"
-    """`webp` is this simulator's own extension."""
+    """`webp` is an extension of this simulator."""
     sync_mode: bool = False
 
     @property
@@ -57,16 +57,16 @@ class FluxInput(BaseModel):
 
 
 def model_errors(error: ValidationError) -> dict[str, Any]:
-    """Return fal's body for input that the model does not take (HTTP 422)."""
+    """Returns fal's body for input that the model rejects (HTTP 422)."""
     found = error.errors(include_url=False, include_context=True)
     return {"detail": [{**item, "loc": ["body", *item["loc"]]} for item in found]}
 
 
 def model_error(kind: str, message: str) -> dict[str, Any]:
-    """Return fal's body for one model error of type `kind`."""
+    """Returns fal's body for one model error of type `kind`."""
     return {"detail": [{"loc": ["body"], "msg": message, "type": kind, "input": None}]}
 
 
 def infrastructure_error(kind: str, message: str) -> dict[str, Any]:
-    """Return fal's body for a failure outside the model."""
+    """Returns fal's body for a failure outside the model."""
     return {"detail": message, "error_type": kind}

@@ -1,4 +1,4 @@
-"""The queue flavour of the AI service: submit, ask for the status, fetch the result, cancel."""
+"""The AI service's queue API: submit, status, result, cancel."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -17,13 +17,13 @@ class Jobs:
         self._tasks: dict[str, asyncio.Task[Output]] = {}
 
     def submit(self, generation: Coroutine[Any, Any, Output], queue_url: str) -> Response:
-        """Start a generation and answer with the URLs to follow it by."""
+        """Starts a generation and responds with its status, result and cancel URLs."""
         name = str(uuid4())
         self._tasks[name] = asyncio.create_task(generation)
         return JSONResponse({"status": "IN_QUEUE", "queue_position": 0, **_urls(queue_url, name)})
 
     def status(self, name: str, queue_url: str) -> Response:
-        """Answer 202 while it runs and 200 when it has ended, well or not; 404 for an unknown id."""
+        """Responds with 202 while the job runs, 200 when it has ended (successfully or not), 404 for an unknown id."""
         task = self._tasks.get(name)
         if task is None:
             return _unknown(name)
@@ -33,7 +33,7 @@ class Jobs:
         return JSONResponse({"status": "COMPLETED", **_urls(queue_url, name), **ending})
 
     def result(self, name: str) -> Response:
-        """Answer with the output, or 400 while there is none."""
+        """Responds with the output, or with 400 while there is none."""
         task = self._tasks.get(name)
         if task is None:
             return _unknown(name)
@@ -44,7 +44,7 @@ class Jobs:
         return JSONResponse(task.result())
 
     def cancel(self, name: str) -> Response:
-        """Cancel what still runs."""
+        """Cancels a job that is still running."""
         task = self._tasks.get(name)
         if task is None:
             return _unknown(name)
@@ -53,7 +53,7 @@ class Jobs:
         return JSONResponse({"status": "CANCELLATION_REQUESTED"}, 202)
 
     async def close(self) -> None:
-        """Cancel everything and wait for it to end."""
+        """Cancels every job and waits until all have ended."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Simulates N8N with its workflow: webhook, acknowledgement, AI call, callback with retries, dead letters."""
+"""Simulates N8N with the workflow: webhook, acknowledgement, AI call, callback with retries, dead letters."""
 
 import asyncio
 import secrets
@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.sim.n8n_bridge import BridgeLine
+from aigen_bridge.sim.n8n_bridge import BridgeClient
 from aigen_bridge.sim.n8n_callbacks import Attempt, CallbackSender, Undelivered
 from aigen_bridge.sim.n8n_execution import Start, Workflow
 from aigen_bridge.sim.n8n_journal import Journal
@@ -39,29 +39,29 @@ _RESTART = TypeAdapter(Restart)
 class N8nSimulator(Simulator):
     """An N8N with one published workflow.
 
-    Places for faults: `webhook`, `callback` (the execution behind it), `image` (pictures drawn here).
+    Routes for faults: `webhook`, `callback` (the execution that it starts), `image` (images drawn by the simulator).
     """
 
     def __init__(self, settings: N8nSettings, *, clock: Clock = time.time) -> None:
         self.settings = settings
         self.attempts: list[Attempt] = []
-        """Every try at a callback so far, oldest first."""
+        """Every callback attempt so far, oldest first."""
         self.dead: list[Undelivered] = []
-        """The callbacks that nobody took, oldest first."""
+        """The undelivered callbacks, oldest first."""
         self._files = TemporaryFiles(settings.url_lifetime, clock)
         self._slots = asyncio.Semaphore(settings.max_executions)
         self._running: set[asyncio.Task[None]] = set()
         self._startup = Startup(clock)
-        self._begun = Journal(settings.executions_path)
+        self._journal = Journal(settings.executions_path)
         super().__init__(seed=settings.seed, clock=clock)
 
     @property
     def running(self) -> int:
-        """How many executions and replays are under way or wait for their turn."""
+        """Number of executions and replays that are running or waiting for a slot."""
         return len(self._running)
 
     def routes(self) -> list[Route]:
-        """Return the webhook, the images' endpoint and the control surface of dead letters."""
+        """Returns the endpoints of the webhook, the images, the health checks and the controls of this simulator."""
         return [
             self.at(WEBHOOK, "webhook", self._webhook),
             self.at("/files/{name}", "image", self._files.served(self.faults), "GET"),
@@ -75,26 +75,26 @@ class N8nSimulator(Simulator):
         ]
 
     def elsewhere(self) -> list[Route]:
-        """Return what answers on every path that N8N has nothing for."""
+        """Returns the fallback route for every path that N8N does not serve."""
         return [Route("/{path:path}", self._elsewhere, methods=ANY_METHOD)]
 
     def unready(self, request: Request) -> Response | None:
-        """Answer as N8N does while it starts; the images, which N8N only stands in for, are served all the time."""
+        """Responds as N8N does during startup. Images are always served, because they are not N8N's own."""
         return None if request.url.path.startswith("/files/") else self._startup.answer(request)
 
     def refusal(self, fault: Fault) -> Response:
-        """Answer with N8N's shape of error."""
+        """Returns an error in N8N's format."""
         body = {"code": fault.status, "message": fault.detail or "Service unavailable"}
         return JSONResponse(body, fault.status, retry_after(fault))
 
     async def idle(self, *, seconds: float = 10.0) -> None:
-        """Wait until no execution is under way. Raises TimeoutError after `seconds`."""
+        """Waits until no execution is running. Raises TimeoutError after `seconds`."""
         async with asyncio.timeout(seconds):
             while self._running:
                 await asyncio.wait(self._running)
 
     def replay(self, request_id: str) -> int:
-        """Send the dead callbacks of a request again, in the background; return how many."""
+        """Sends the undelivered callbacks of a request again, in the background. Returns their number."""
         again = [letter for letter in self.dead if letter.last.request_id == request_id]
         for letter in again:
             self.dead.remove(letter)
@@ -102,22 +102,22 @@ class N8nSimulator(Simulator):
         return len(again)
 
     async def restart(self, wanted: Restart) -> None:
-        """Kill the executions that run, without a trace, and start again."""
+        """Kills the running executions, without reporting them, and starts again."""
         await self._kill()
         self._start(wanted)
 
     async def open(self) -> None:
-        """Publish the workflow; a simulator that was closed can be served again and keeps its records."""
+        """Publishes the workflow. A closed simulator can be served again and keeps its records."""
         no_limit = httpx.Limits(max_connections=None)
         self._http = httpx.AsyncClient(verify=_trusted(), trust_env=False, limits=no_limit)
         pictures = PictureMaker(self.settings, self._http, self._files)
         sender = CallbackSender(self.settings, self._http, self.clock, self.attempts)
-        line = BridgeLine(self.settings, self._http, self.clock)
-        self._workflow = Workflow(self.settings, self.faults, pictures, sender, line, self.dead)
+        bridge = BridgeClient(self.settings, self._http, self.clock)
+        self._workflow = Workflow(self.settings, self.faults, pictures, sender, bridge, self.dead)
         self._start(Restart())
 
     async def close(self) -> None:
-        """Cancel what runs, as a killed N8N does, and close the connections. Its next start reports what died."""
+        """Cancels the executions, as killing N8N does, and closes the connections. The next start reports them."""
         await self._kill()
         await self._http.aclose()
 
@@ -127,7 +127,7 @@ class N8nSimulator(Simulator):
             starting=self.settings.starting_seconds if starting is None else starting,
             unregistered=self.settings.no_webhook_seconds if unregistered is None else unregistered,
         )
-        for execution_id in self._begun.unfinished():
+        for execution_id in self._journal.unfinished():
             self._spawn(self._workflow.report_crash(execution_id))
 
     async def _kill(self) -> None:
@@ -140,13 +140,13 @@ class N8nSimulator(Simulator):
             return JSONResponse({"code": 500, "message": "request entity too large"}, 500)
         if received.json is None:
             return JSONResponse({"code": 422, "message": "Failed to parse request body"}, 422)
-        if not self._knows(received.request.headers.get("x-api-key", "")):
+        if not self._is_key(received.request.headers.get("x-api-key", "")):
             refused = {"WWW-Authenticate": 'Basic realm="Webhook"'}
             return PlainTextResponse("Authorization data is wrong!", 403, refused)
         return await self._acknowledge(_start(received))
 
     async def _acknowledge(self, start: Start) -> Response:
-        """Let the execution begin once the answer has gone out, or wait for its end if that is the fault."""
+        """Starts the execution after the response was sent. With the fault `callback_first`, responds after its end."""
         await asyncio.sleep(self.settings.ack_seconds)
         answered = asyncio.Event()
         execution = self._spawn(self._execute(start, answered))
@@ -159,9 +159,9 @@ class N8nSimulator(Simulator):
     async def _execute(self, start: Start, answered: asyncio.Event) -> None:
         await answered.wait()
         async with self._slots:
-            self._begun.begin(start.execution_id)
+            self._journal.begin(start.execution_id)
             await self._workflow.execute(start)
-            self._begun.end(start.execution_id)
+            self._journal.end(start.execution_id)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -169,7 +169,7 @@ class N8nSimulator(Simulator):
         task.add_done_callback(self._running.discard)
         return task
 
-    def _knows(self, key: str) -> bool:
+    def _is_key(self, key: str) -> bool:
         return secrets.compare_digest(key.encode(), self.settings.key.encode())
 
     async def _elsewhere(self, request: Request) -> Response:
@@ -209,7 +209,7 @@ class N8nSimulator(Simulator):
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """Read the certificate authorities once per process: that takes longer than everything else here."""
+    """Loads the certificate authorities once per process, because it takes longer than everything else here."""
     return httpx.create_ssl_context(trust_env=False)
 
 

@@ -1,4 +1,4 @@
-"""What the workflows ask and tell the bridge besides the callback: is it still wanted, and what went wrong."""
+"""The workflow's calls to the bridge other than the callback: whether an image is still wanted, and failure reports."""
 
 import asyncio
 import json
@@ -16,19 +16,19 @@ from aigen_bridge.sim.simulator import Clock
 
 WANTED = "/api/v1/influencegen/ai-image-requests/{request_id}/wanted"
 FAILURES = "/api/v1/ops/n8n-failures"
-HOPELESS = frozenset({400, 404, 413, 415, 422})
+FINAL_STATUSES = frozenset({400, 404, 413, 415, 422})
 IMAGE_FIELDS = frozenset({"imageData", "imageUrl"})
 
 
 class WorkflowCrashedError(Exception):
-    """What N8N says of an execution that it finds dead when it starts."""
+    """The error that N8N reports for an execution that it finds dead at startup."""
 
     def __init__(self) -> None:
         super().__init__("Workflow did not finish, possible out-of-memory issue")
 
 
-class BridgeLine:
-    """The workflows' line to the bridge that they are set up for; silent when there is none."""
+class BridgeClient:
+    """Calls the bridge that the workflow is configured for. Without one, it calls nothing."""
 
     def __init__(self, settings: N8nSettings, http: httpx.AsyncClient, clock: Clock) -> None:
         self._settings = settings
@@ -37,7 +37,7 @@ class BridgeLine:
         self._credentials = Credentials(settings.callback_key, settings.signing_secret)
 
     async def wants(self, order: Order, trace: Mapping[str, str], execution_id: str) -> bool:
-        """Ask before the image is paid for; when the bridge cannot say, it is wanted.
+        """Asks, before the image is paid for, whether it is still wanted. True when the bridge gives no clear answer.
 
         Raises `StoppedError` for a request that the bridge does not know.
         """
@@ -50,38 +50,39 @@ class BridgeLine:
             answer = await self._http.get(url, params=known, headers=headers, timeout=self._settings.ask_timeout)
         except httpx.TransportError:
             return True
-        said = _object(answer)
-        if answer.status_code == httpx.codes.NOT_FOUND and said.get("code") == "request_unknown":
+        body = _json_object(answer)
+        if answer.status_code == httpx.codes.NOT_FOUND and body.get("code") == "request_unknown":
             known = {"requestId": order.request_id, "correlationId": order.correlation_id}
             raise StoppedError("The bridge does not know this request; no image was made.", known)
-        return not (answer.is_success and said.get("wanted") is False)
+        return not (answer.is_success and body.get("wanted") is False)
 
-    async def hand_over(self, letter: Undelivered) -> None:
-        """Tell operations of a result that could not be delivered, with its image."""
+    async def report_undelivered(self, letter: Undelivered) -> None:
+        """Reports a result that could not be delivered, with its image, to operations."""
         event, last = letter.callback.event, letter.last
-        told = f"{last.status} {last.error}" if last.status else f"no answer ({last.error})"
-        message = f"The callback could not be delivered in {last.number} tries. Last: {told}"
+        last_answer = f"{last.status} {last.error}" if last.status else f"no answer ({last.error})"
+        message = f"The callback could not be delivered in {last.number} tries. Last: {last_answer}"
         result = {name: value for name, value in event.items() if name not in IMAGE_FIELDS}
         report = _report(event, message, uuid4().hex)
-        await self._tell(report | {"result": result}, letter.callback.image)
+        await self._send(report | {"result": result}, letter.callback.image)
 
-    async def tell(self, error: Exception, execution_id: str) -> None:
-        """Tell operations of an execution that failed. Only a workflow that stopped itself knows more than its id."""
+    async def report_failure(self, error: Exception, execution_id: str) -> None:
+        """Reports a failed execution to operations. The request is known only when the workflow stopped itself."""
         known = error.known if isinstance(error, StoppedError) else {}
         report = _report(known, str(error), execution_id) | {"errorName": type(error).__name__}
-        await self._tell(report, None)
+        await self._send(report, None)
 
-    async def _tell(self, report: dict[str, Any], image: bytes | None) -> None:
+    async def _send(self, report: dict[str, Any], image: bytes | None) -> None:
         if self._settings.bridge_url is None:
             return
         content, message_id = json.dumps(report).encode(), f"msg_dead_{uuid4().hex}"
         for wait in (*self._settings.failure_waits, None):
-            if await self._is_over(content, image, self._headers(report, content, message_id)) or wait is None:
+            headers = self._headers(report, content, message_id)
+            if await self._is_settled(content, image, headers) or wait is None:
                 return
             await asyncio.sleep(wait)
 
-    async def _is_over(self, content: bytes, image: bytes | None, headers: dict[str, str]) -> bool:
-        """Whether the bridge has taken it, or never will."""
+    async def _is_settled(self, content: bytes, image: bytes | None, headers: dict[str, str]) -> bool:
+        """Sends the report once. True when the bridge has accepted it or will never accept it."""
         parts: dict[str, Any] = {"event": (None, content)}
         if image is not None:
             parts["image"] = ("image", image, "application/octet-stream")
@@ -90,7 +91,7 @@ class BridgeLine:
             answer = await self._http.post(self._url(FAILURES), files=parts, headers=headers, timeout=timeout)
         except httpx.TransportError:
             return False
-        return is_receipt(answer, "id") or (is_problem(answer) and answer.status_code in HOPELESS)
+        return is_receipt(answer, "id") or (is_problem(answer) and answer.status_code in FINAL_STATUSES)
 
     def _headers(self, report: dict[str, Any], content: bytes, message_id: str) -> dict[str, str]:
         headers = {"X-API-Key": self._credentials.key}
@@ -118,9 +119,9 @@ def _report(known: Mapping[str, Any], message: str, execution: str) -> dict[str,
     }
 
 
-def _object(answer: httpx.Response) -> dict[str, Any]:
+def _json_object(answer: httpx.Response) -> dict[str, Any]:
     try:
-        said = answer.json()
+        body = answer.json()
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return body if isinstance(body, dict) else {}

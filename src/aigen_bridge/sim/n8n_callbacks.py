@@ -1,4 +1,4 @@
-"""The second half of the workflow: sign the callback and send it until it is taken."""
+"""The second half of the workflow: signs the callback and sends it until the bridge accepts it."""
 
 import asyncio
 import email.utils
@@ -15,16 +15,17 @@ from aigen_bridge.sim.n8n_results import Callback
 from aigen_bridge.sim.n8n_settings import N8nSettings
 from aigen_bridge.sim.simulator import Clock
 
-KEPT = frozenset({404, 409, 422})
-ASKED_MAX = 300.0
-"""Seconds that the bridge may ask to wait."""
+QUARANTINED_STATUSES = frozenset({404, 409, 422})
+"""Problems with these statuses mean that the bridge has quarantined the callback."""
+RETRY_AFTER_MAX = 300.0
+"""Longest `Retry-After` that is respected, in seconds."""
 RETRIED_CLIENT_ERRORS = frozenset({408, 425, 429})
 FIRST_CLIENT_ERROR, FIRST_SERVER_ERROR = 400, 500
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a callback is authenticated with."""
+    """The API key and the signing secret of a callback."""
 
     key: str = field(repr=False)
     secret: str | None = field(repr=False)
@@ -32,7 +33,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a callback: `status` None means that no answer came. `may_pass`: another try may help."""
+    """One callback attempt. `status` is None when there was no response; `may_pass` means that a retry may succeed."""
 
     request_id: str
     number: int
@@ -44,23 +45,23 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Undelivered:
-    """A callback that nobody took, with its last attempt."""
+    """A callback that was not accepted, with its last attempt."""
 
     callback: Callback
     last: Attempt
     kept: bool = False
-    """The bridge has refused it for good and put it aside for operations itself."""
+    """The bridge has refused it for good and has quarantined it."""
 
 
 def signature(secret: str, message_id: str, timestamp: int, content: bytes) -> str:
-    """Return the `webhook-signature` of `content`; `secret` is `whsec_<base64>`."""
+    """Returns the `webhook-signature` of `content`; `secret` is `whsec_<base64>`."""
     key = pybase64.b64decode(secret.removeprefix("whsec_"), validate=True)
     signed = f"{message_id}.{timestamp}.".encode() + content
     return "v1," + pybase64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
 class CallbackSender:
-    """Sends callbacks, with the workflow's retries; notes every attempt in `attempts`."""
+    """Sends callbacks with the workflow's retries and appends every attempt to `attempts`."""
 
     def __init__(self, settings: N8nSettings, http: httpx.AsyncClient, clock: Clock, attempts: list[Attempt]) -> None:
         self._settings = settings
@@ -69,24 +70,24 @@ class CallbackSender:
         self._attempts = attempts
 
     async def send(self, callback: Callback, credentials: Credentials) -> Undelivered | None:
-        """Send until it is taken or the retries are gone; return what is left over in that case."""
+        """Sends the callback until the bridge accepts it or no retry is left. Returns it if it was not accepted."""
         content = json.dumps(callback.event, ensure_ascii=False).encode()
         number = 1
         for wait in (*self._settings.callback_waits, None):
-            attempt, asked, kept = await self._attempt(callback, content, credentials, number)
+            attempt, retry_after, kept = await self._attempt(callback, content, credentials, number)
             self._attempts.append(attempt)
             if attempt.error is None:
                 return None
             if wait is None or not attempt.may_pass:
                 break
-            await asyncio.sleep(max(wait, asked))
+            await asyncio.sleep(max(wait, retry_after))
             number += 1
         return Undelivered(callback, attempt, kept)
 
     async def _attempt(
         self, callback: Callback, content: bytes, credentials: Credentials, number: int
     ) -> tuple[Attempt, float, bool]:
-        """Try once; also return the seconds that the answer asked to wait, and whether the bridge keeps it."""
+        """Makes one attempt. Also returns the requested delay in seconds, and whether the bridge quarantined it."""
         request_id, at = str(callback.event.get("requestId")), self._clock()
         headers = self._headers(callback, content, credentials)
         try:
@@ -94,9 +95,9 @@ class CallbackSender:
         except httpx.TransportError as error:
             return Attempt(request_id, number, at, None, type(error).__name__, may_pass=True), 0.0, False
         problem = None if is_receipt(answer, "requestId") else answer.text[:200] or answer.reason_phrase
-        wait = _asked_wait(answer.headers.get("retry-after"), self._clock())
+        wait = _retry_after(answer.headers.get("retry-after"), self._clock())
         attempt = Attempt(request_id, number, at, answer.status_code, problem, may_pass=_may_pass(answer))
-        return attempt, wait, is_problem(answer) and answer.status_code in KEPT
+        return attempt, wait, is_problem(answer) and answer.status_code in QUARANTINED_STATUSES
 
     async def _post(self, callback: Callback, content: bytes, headers: dict[str, str]) -> httpx.Response:
         timeout = self._settings.callback_timeout
@@ -126,32 +127,32 @@ class CallbackSender:
 
 
 def is_receipt(answer: httpx.Response, field: str) -> bool:
-    """Returns whether the bridge itself has taken something; a proxy's page says nothing, whatever its status is."""
+    """Whether this is the bridge's own acceptance. A proxy's page is not one, regardless of its status."""
     try:
-        said = answer.json() if answer.is_success else None
+        body = answer.json() if answer.is_success else None
     except ValueError:
         return False
-    return isinstance(said, dict) and field in said
+    return isinstance(body, dict) and field in body
 
 
 def is_problem(answer: httpx.Response) -> bool:
-    """Returns whether the bridge itself refused something."""
+    """Whether this is the bridge's own refusal."""
     return str(answer.headers.get("content-type", "")).startswith("application/problem+json")
 
 
 def _may_pass(answer: httpx.Response) -> bool:
-    """Returns whether another try may help: the bridge says so, or a proxy answered in its place."""
+    """Whether a retry may succeed: the bridge's status allows it, or a proxy answered instead of the bridge."""
     status = answer.status_code
-    is_stranger = status < FIRST_CLIENT_ERROR or (status == httpx.codes.NOT_FOUND and not is_problem(answer))
-    return is_stranger or status >= FIRST_SERVER_ERROR or status in RETRIED_CLIENT_ERRORS
+    is_proxy = status < FIRST_CLIENT_ERROR or (status == httpx.codes.NOT_FOUND and not is_problem(answer))
+    return is_proxy or status >= FIRST_SERVER_ERROR or status in RETRIED_CLIENT_ERRORS
 
 
-def _asked_wait(retry_after: str | None, now: float) -> float:
-    """Read `Retry-After`: seconds or a date; what cannot be read asks for nothing."""
+def _retry_after(retry_after: str | None, now: float) -> float:
+    """Parses `Retry-After` (seconds or a date) into seconds; 0 when it is absent or invalid."""
     if retry_after is None:
         return 0.0
     try:
-        return min(float(retry_after), ASKED_MAX)
+        return min(float(retry_after), RETRY_AFTER_MAX)
     except ValueError:
         date = email.utils.parsedate_tz(retry_after)
-        return min(max(0.0, email.utils.mktime_tz(date) - now), ASKED_MAX) if date else 0.0
+        return min(max(0.0, email.utils.mktime_tz(date) - now), RETRY_AFTER_MAX) if date else 0.0

@@ -1,4 +1,4 @@
-"""One run of the workflow, from the event to the callback, with what shall go wrong on the way."""
+"""One execution of the workflow, from the event to the callback, with injected faults."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from aigen_bridge.sim.faults import Fault, FaultKind, Faults
-from aigen_bridge.sim.n8n_bridge import BridgeLine, WorkflowCrashedError
+from aigen_bridge.sim.n8n_bridge import BridgeClient, WorkflowCrashedError
 from aigen_bridge.sim.n8n_callbacks import CallbackSender, Credentials, Undelivered
 from aigen_bridge.sim.n8n_order import Order, checked
 from aigen_bridge.sim.n8n_pictures import GenerationError, PictureMaker, distorted
@@ -31,25 +31,25 @@ CALLBACK_KINDS = frozenset(
         FaultKind.AI_ERROR,
     }
 )
-"""What can go wrong between the acknowledgement and the end of the execution."""
-OTHER_SECRET = "whsec_bm90IHRoZSBzZWNyZXQ="  # noqa: S105 - opens nothing: it is the wrong one on purpose
+"""The faults that may occur between the acknowledgement and the end of the execution."""
+OTHER_SECRET = "whsec_bm90IHRoZSBzZWNyZXQ="  # noqa: S105 - wrong on purpose
 
 
 @dataclass(frozen=True)
 class Start:
-    """What the webhook hands to an execution."""
+    """The input of an execution."""
 
     event: Any
     base_url: str
-    """Where the webhook's caller reached this N8N."""
+    """The URL at which the webhook's caller reached this N8N."""
     trace: dict[str, str]
-    """The inbound trace header, if any."""
+    """The inbound trace headers, if any."""
     execution_id: str = field(default_factory=lambda: uuid4().hex)
-    """As N8N numbers it; unique among all simulators of a test."""
+    """Id of the execution; unique among all simulators of a test."""
 
 
 class Workflow:
-    """The published workflow; puts the callbacks that nobody took into `dead`."""
+    """The published workflow. Appends undelivered callbacks to `dead`."""
 
     def __init__(
         self,
@@ -57,48 +57,48 @@ class Workflow:
         faults: Faults,
         pictures: PictureMaker,
         sender: CallbackSender,
-        line: BridgeLine,
+        bridge: BridgeClient,
         dead: list[Undelivered],
     ) -> None:
         self._settings = settings
         self._faults = faults
         self._pictures = pictures
         self._sender = sender
-        self._line = line
+        self._bridge = bridge
         self._dead = dead
 
     async def execute(self, start: Start) -> None:
-        """Run once. What fails on the way, and is no result, is told to operations."""
+        """Runs the workflow once. Reports an execution that fails without a result to operations."""
         request_id = start.event.get("requestId") if isinstance(start.event, dict) else None
         fault = self._faults.take("callback", CALLBACK_KINDS, request_id)
         if fault is not None and fault.kind is FaultKind.LOSE_CALLBACK:
             return
         try:
             callback = await self._callback(start, fault)
-        except Exception as error:  # noqa: BLE001 - N8N, too, hands every failed execution to the error workflow
-            await self._line.tell(error, start.execution_id)
+        except Exception as error:  # noqa: BLE001 - N8N passes every failed execution to the error workflow, too
+            await self._bridge.report_failure(error, start.execution_id)
             return
         if callback is not None:
             await self._deliver_with(fault, callback)
 
     async def report_crash(self, execution_id: str) -> None:
-        """Tell operations of an execution that was found dead when N8N started: nothing but its id is known."""
-        await self._line.tell(WorkflowCrashedError(), execution_id)
+        """Reports an execution that N8N found dead at startup. Only its id is known."""
+        await self._bridge.report_failure(WorkflowCrashedError(), execution_id)
 
     async def deliver(self, callback: Callback, fault: Fault | None = None) -> None:
-        """Send one callback; what nobody takes becomes a dead letter."""
+        """Sends one callback. It becomes a dead letter if the bridge does not accept it."""
         undelivered = await self._sender.send(callback, self._credentials(fault))
         if undelivered is not None:
             self._dead.append(undelivered)
             if not undelivered.kept:
-                await self._line.hand_over(undelivered)
+                await self._bridge.report_undelivered(undelivered)
 
     async def _callback(self, start: Start, fault: Fault | None) -> Callback | None:
         style = self._settings.callback_style
         order = checked(start.event, self._settings.bridge_url, self._settings.loras)
         if not isinstance(order, Order):
             return refused(order, style, start.trace)
-        if not await self._line.wants(order, start.trace, start.execution_id):
+        if not await self._bridge.wants(order, start.trace, start.execution_id):
             return None
         if fault is not None and fault.kind is FaultKind.WORKFLOW_BUG:
             raise TypeError("nobody is not defined")

@@ -1,4 +1,4 @@
-"""The event that the workflow is started with, checked as the workflow's first step checks it."""
+"""The event that starts the workflow, validated as in the workflow's first step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
 
 
 class Order(BaseModel):
-    """EVT-AIG-001 as the workflow uses it."""
+    """The fields of EVT-AIG-001 that the workflow uses."""
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
@@ -45,7 +45,7 @@ class Order(BaseModel):
 
 
 class ReturnAddress(BaseModel):
-    """What is needed to tell the sender of a bad event that it was bad."""
+    """The fields that are needed to answer an invalid event with a failed callback."""
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
@@ -55,7 +55,7 @@ class ReturnAddress(BaseModel):
 
 
 class StoppedError(Exception):
-    """The workflow stops with an error of its own: nobody can or may be told but operations."""
+    """The workflow stops with an error of its own, which can or may be reported only to operations."""
 
     def __init__(self, message: str, event: Any = None) -> None:
         super().__init__(message)
@@ -72,9 +72,9 @@ class Refusal:
 
 
 def checked(event: Any, bridge_url: str | None, models: Mapping[str, Any]) -> Order | Refusal:
-    """What the workflow's first step makes of an event.
+    """Validates an event as the workflow's first step does.
 
-    Raises `StoppedError` when its sender cannot or may not be told.
+    Raises `StoppedError` when the event cannot or may not be answered.
     """
     event = _addressed(event, bridge_url)
     try:
@@ -88,17 +88,17 @@ def checked(event: Any, bridge_url: str | None, models: Mapping[str, Any]) -> Or
 
 
 def _addressed(event: Any, bridge_url: str | None) -> Any:
-    """The event with the address of the bridge; one that names another bridge stops the workflow."""
+    """Adds the configured bridge's address to the event. Raises `StoppedError` when the event names another bridge."""
     if bridge_url is None or not _is_object(event):
         return event
-    ours = bridge_url.rstrip("/") + CALLBACK_PATH
-    if event.get("callbackUrl") not in (None, ours):
+    configured = bridge_url.rstrip("/") + CALLBACK_PATH
+    if event.get("callbackUrl") not in (None, configured):
         raise StoppedError("The event wants its result somewhere else than at the bridge of the settings.", event)
-    return {**event, "callbackUrl": ours}
+    return {**event, "callbackUrl": configured}
 
 
 def _complaint(error: ValidationError) -> str:
-    """Return what is wrong with an event, in one line."""
+    """Describes the validation errors in one line."""
     return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
 
 

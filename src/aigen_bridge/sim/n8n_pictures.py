@@ -1,4 +1,4 @@
-"""The first half of the workflow: ask the AI service for an image, fetch it, look at what it is."""
+"""The first half of the workflow: asks the AI service for an image, fetches it and inspects it."""
 
 import asyncio
 import hashlib
@@ -16,11 +16,11 @@ from aigen_bridge.sim.n8n_settings import N8nSettings
 from aigen_bridge.sim.temporary import TemporaryFiles
 
 TRANSIENT_AI_STATUSES = frozenset({429, 503, 504})
-"""What fal documents as worth another try; it does not bill or repair the others."""
+"""The statuses that fal documents as retryable. It neither bills for the others nor recovers from them."""
 
 
 class GenerationError(Exception):
-    """The AI service made no image; `code` and the message go into the failed callback."""
+    """The AI service made no image. The failed callback carries `code` and the message."""
 
     def __init__(self, code: str, message: str, *, transient: bool = False) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class GenerationError(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """An image and what the completed callback says about it."""
+    """An image and its metadata for the completed callback."""
 
     content: bytes
     url: str
@@ -43,7 +43,7 @@ class Picture:
 
 
 class PictureMaker:
-    """Makes the picture of an order, by the AI service or by drawing it here."""
+    """Makes the image of an order, with the AI service or by drawing it."""
 
     def __init__(self, settings: N8nSettings, http: httpx.AsyncClient, files: TemporaryFiles) -> None:
         self._settings = settings
@@ -51,11 +51,11 @@ class PictureMaker:
         self._files = files
 
     async def make(self, order: Order, base_url: str, trace: dict[str, str]) -> Picture:
-        """Return the picture; `base_url` is where images drawn here are served. Raises GenerationError."""
+        """Returns the image; `base_url` is where drawn images are served. Raises `GenerationError`."""
         if self._settings.flux_url is None:
             return await self._draw(order, base_url)
-        url, seed = await self._ask_patiently(order, trace)
-        return replace(_looked_at(await self._download(url), url), seed=seed)
+        url, seed = await self._ask_with_retries(order, trace)
+        return replace(_inspected(await self._download(url), url), seed=seed)
 
     async def _draw(self, order: Order, base_url: str) -> Picture:
         await asyncio.sleep(self._settings.seconds)
@@ -65,9 +65,9 @@ class PictureMaker:
         content = await asyncio.to_thread(draw, order.prompt, seed=seed, width=width, height=height, image_format=kind)
         base = (self._settings.public_url or base_url).rstrip("/")
         url = f"{base}/files/{self._files.keep(content, f'image/{kind}')}"
-        return replace(_looked_at(content, url), seed=seed)
+        return replace(_inspected(content, url), seed=seed)
 
-    async def _ask_patiently(self, order: Order, trace: dict[str, str]) -> tuple[str, int | None]:
+    async def _ask_with_retries(self, order: Order, trace: dict[str, str]) -> tuple[str, int | None]:
         for wait in self._settings.ai_waits:
             try:
                 return await self._ask(order, trace)
@@ -81,7 +81,7 @@ class PictureMaker:
         try:
             answer = await self._http.post(
                 f"{self._settings.flux_url}/fal-ai/flux-lora",
-                json=_question(order, self._settings),
+                json=_generation_input(order, self._settings),
                 headers=self._headers(order, trace),
                 timeout=self._settings.ai_timeout,
             )
@@ -90,7 +90,7 @@ class PictureMaker:
         except httpx.TransportError as error:
             raise GenerationError("ai_unreachable", "The AI service is away", transient=True) from error
         if not answer.is_success:
-            raise _explained(answer)
+            raise _generation_error(answer)
         return _found(answer.json())
 
     def _headers(self, order: Order, trace: dict[str, str]) -> dict[str, str]:
@@ -106,7 +106,7 @@ class PictureMaker:
 
 
 def distorted(picture: Picture, fault: Fault | None) -> Picture:
-    """Return the picture as a workflow with `fault` reports it; other faults leave it as it is."""
+    """Returns the image as a workflow with `fault` reports it. Unrelated faults change nothing."""
     match fault.kind if fault else None:
         case FaultKind.WRONG_HASH:
             return replace(picture, sha256=hashlib.sha256(b"another image").hexdigest())
@@ -132,7 +132,7 @@ def _found(output: dict[str, Any]) -> tuple[str, int | None]:
 
 
 def lora_of(order: Order, settings: N8nSettings) -> dict[str, Any] | None:
-    """The row of the order's model; None is the base model."""
+    """Returns the LoRA of the order's model; None for the base model."""
     row = settings.loras.get(order.model_id, settings.loras.get("*"))
     return None if row is None else {"path": row["path"], "scale": row.get("scale", 1)}
 
@@ -143,10 +143,10 @@ def _prompt(order: Order, settings: N8nSettings) -> str:
     return order.prompt
 
 
-def _question(order: Order, settings: N8nSettings) -> dict[str, Any]:
+def _generation_input(order: Order, settings: N8nSettings) -> dict[str, Any]:
     width, height = order.size
     lora = lora_of(order, settings)
-    question = {
+    fields = {
         "prompt": _prompt(order, settings),
         "image_size": {"width": width, "height": height},
         "num_inference_steps": order.inference_steps,
@@ -156,11 +156,11 @@ def _question(order: Order, settings: N8nSettings) -> dict[str, Any]:
         "output_format": settings.image_format,
         "loras": [lora] if lora else None,
     }
-    return {name: value for name, value in question.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def _explained(answer: httpx.Response) -> GenerationError:
-    """Translate fal's two shapes of error."""
+def _generation_error(answer: httpx.Response) -> GenerationError:
+    """Translates fal's two error formats."""
     transient = answer.status_code in TRANSIENT_AI_STATUSES
     try:
         body = answer.json()
@@ -172,7 +172,7 @@ def _explained(answer: httpx.Response) -> GenerationError:
         return GenerationError(f"ai_http_{answer.status_code}", "The AI service failed", transient=transient)
 
 
-def _looked_at(content: bytes, url: str) -> Picture:
+def _inspected(content: bytes, url: str) -> Picture:
     try:
         with Image.open(io.BytesIO(content)) as image:
             kind, (width, height) = str(image.format).lower(), image.size

@@ -1,4 +1,4 @@
-"""What the workflow tells about an order: EVT-AIG-002 or EVT-AIG-003, in one of three styles."""
+"""The workflow's result messages: EVT-AIG-002 and EVT-AIG-003, in one of three styles."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,24 +11,24 @@ from aigen_bridge.sim.n8n_pictures import Picture, lora_of
 from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
 
 PAYLOAD_VERSION, WORKFLOW_VERSION = "1.1", "1.1.0"
-"""Of the events, and of the workflow in n8n/ that is simulated."""
+"""The versions of the events and of the simulated workflow in n8n/."""
 
 
 @dataclass(frozen=True)
 class Callback:
-    """One result message; it keeps its `message_id` through every try and replay."""
+    """One result message. All attempts and replays have the same `message_id`."""
 
     url: str
     event: dict[str, Any]
     trace: dict[str, str]
     image: bytes | None = None
-    """What N8N has of the image; it travels beside the event only when `multipart`."""
+    """The image's bytes. They are sent as a separate part only when `multipart`."""
     multipart: bool = False
     message_id: str = field(default_factory=lambda: f"msg_{uuid4().hex}")
 
 
 def completed(order: Order, picture: Picture, settings: N8nSettings, trace: dict[str, str]) -> Callback:
-    """Build EVT-AIG-002."""
+    """Builds EVT-AIG-002."""
     style = settings.callback_style
     metadata = {name: getattr(picture, name) for name in ("format", "size", "width", "height")}
     event = {**_head(order, "completed"), "imageMetadata": metadata, "hashValue": picture.sha256}
@@ -41,13 +41,13 @@ def completed(order: Order, picture: Picture, settings: N8nSettings, trace: dict
 
 
 def failed(to: Order | ReturnAddress, code: str, message: str, style: CallbackStyle, trace: dict[str, str]) -> Callback:
-    """Build EVT-AIG-003."""
+    """Builds EVT-AIG-003."""
     event = {**_head(to, "failed"), "errorCode": code, "errorMessage": message}
     return _callback(to.callback_url, event, style, trace)
 
 
 def refused(refusal: Refusal, style: CallbackStyle, trace: dict[str, str]) -> Callback:
-    """Build EVT-AIG-003 for an event that is not valid."""
+    """Builds EVT-AIG-003 for an invalid event."""
     return failed(refusal.to, refusal.code, refusal.message, style, trace)
 
 
@@ -60,14 +60,14 @@ def _callback(
 
 
 def _generation(order: Order, picture: Picture, settings: N8nSettings) -> dict[str, Any]:
-    """How it was made, for people who wonder about the image."""
-    said: dict[str, Any] = {} if picture.seed is None else {"seed": picture.seed}
+    """Describes how the image was generated."""
+    facts: dict[str, Any] = {} if picture.seed is None else {"seed": picture.seed}
     if lora := lora_of(order, settings):
-        said["lora"] = lora["path"]
+        facts["lora"] = lora["path"]
     if order.negative_prompt:
         folded = settings.negative_prompt == "fold"
-        said["negativePrompt"] = "folded into the prompt" if folded else "not supported by the model"
-    return said
+        facts["negativePrompt"] = "folded into the prompt" if folded else "not supported by the model"
+    return facts
 
 
 def _head(to: Order | ReturnAddress, status: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The start of N8N as measured on 2.41.1: what it answers before its webhooks are registered."""
+"""Responses of N8N during startup, before its webhooks are registered, as measured on 2.41.1."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,7 +24,7 @@ HINT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Restart:
-    """The body of `POST /_sim/restart`; None is as in `N8nSettings`."""
+    """The body of `POST /_sim/restart`. None means the value in `N8nSettings`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -33,10 +33,10 @@ class Restart:
 
 
 class Startup:
-    """Which phase of its start N8N is in.
+    """The phases of N8N's startup.
 
-    While it migrates its database, every path answers 200 with the start page. Then no path has a route: 404 with
-    Express's page. Then the webhooks have a route and are not registered: 404 with N8N's JSON.
+    While it migrates its database, every path responds with 200 and the start page. Then no path has a route: 404 with
+    Express's page. Then the webhooks have a route but are not registered: 404 with N8N's JSON.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -44,7 +44,7 @@ class Startup:
         self.begin(starting=0, unregistered=0)
 
     def begin(self, *, starting: float, unregistered: float) -> None:
-        """Start now: the start page for `starting` seconds, then 404 for `unregistered`, half of it without routes."""
+        """Starts now: the start page for `starting` seconds, then 404 for `unregistered`, half of it without routes."""
         self._migrated_at = self._clock() + starting
         self._routed_at = self._migrated_at + unregistered / 2
         self._ready_at = self._migrated_at + unregistered
@@ -55,7 +55,7 @@ class Startup:
         return self._clock() >= self._ready_at
 
     def answer(self, request: Request) -> Response | None:
-        """Return N8N's answer while it starts; None when the path answers as usual."""
+        """Returns N8N's response during startup, or None when the path responds as usual."""
         now, path = self._clock(), request.url.path
         if now < self._migrated_at:
             return HTMLResponse(START_PAGE)
@@ -65,12 +65,12 @@ class Startup:
 
 
 def no_route(request: Request) -> Response:
-    """Return Express's own 404, as for every path that N8N has no route for."""
+    """Returns Express's own 404, as for every path for which N8N has no route."""
     return HTMLResponse(NO_ROUTE.format(method=request.method, path=request.url.path), 404)
 
 
 def not_registered(request: Request) -> Response:
-    """Return N8N's 404 for a webhook that no active workflow has."""
+    """Returns N8N's 404 for a webhook that belongs to no active workflow."""
     path = request.url.path.removeprefix("/webhook/")
     message = f'The requested webhook "{request.method} {path}" is not registered.'
     return JSONResponse({"code": 404, "message": message, "hint": HINT}, 404)

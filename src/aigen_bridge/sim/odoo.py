@@ -1,4 +1,4 @@
-"""Simulates Odoo 18 with the addon: `/jsonrpc` as the real server answers it."""
+"""Simulates Odoo 18 with the addon: `/jsonrpc` with the responses of the real server."""
 
 import asyncio
 import secrets
@@ -24,37 +24,37 @@ MODEL = "aigen.image.request"
 METHOD = "bridge_apply_result"
 MODELS = frozenset({MODEL, "res.users", "res.partner", "ir.attachment"})
 METHODS_OF_EVERY_MODEL = frozenset({"create", "read", "search", "search_read", "unlink", "write"})
-"""They exist, and the bridge's user may call none of them: its group opens one method."""
+"""Methods that exist but that the bridge's user may not call, because its group permits only `METHOD`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OdooSettings:
-    """How the simulated Odoo behaves."""
+    """Behaviour of the simulated Odoo."""
 
     api_key: str = field(repr=False)
     """API key of the bridge's user."""
     database: str = "odoo"
-    """The only database there is."""
+    """Name of the only database."""
     login: str = "aigen-bridge"
     """Login of the bridge's user."""
     uid: int = 7
     """Id of the bridge's user."""
     seconds: float = 0.0
-    """How long a call of a model's method takes."""
+    """Duration of a call to a model's method."""
     create_missing: bool = True
-    """Create the record of an unknown requestId; False: answer with a UserError as the addon does."""
+    """Create the record of an unknown requestId; False: respond with a UserError, as the addon does."""
     addon: bool = True
     """Whether the addon is installed."""
     may_apply: bool = True
-    """Whether the bridge's user has the right to call its method."""
+    """Whether the bridge's user may call `METHOD`."""
     state_path: Path | None = None
-    """Folder that keeps the applied effects, so that a killed simulator remembers them; None: memory only."""
+    """Folder that stores the applied effects and survives a killed simulator; None: memory only."""
     seed: int = 0
-    """Of faults that happen by chance."""
+    """Seed for faults with a `chance`."""
 
 
 class OdooSimulator(Simulator):
-    """An Odoo with one database, one user and one model of interest. Place for faults: `jsonrpc`."""
+    """An Odoo with one database, one user and one relevant model. Route for faults: `jsonrpc`."""
 
     def __init__(self, settings: OdooSettings, *, clock: Clock = time.time) -> None:
         self.settings = settings
@@ -62,7 +62,7 @@ class OdooSimulator(Simulator):
         super().__init__(seed=settings.seed, clock=clock)
 
     def routes(self) -> list[Route]:
-        """Return the server's endpoints and the control surface of records."""
+        """Returns the server's endpoints and the controls of the records."""
         return [
             self.at("/jsonrpc", "jsonrpc", self._jsonrpc),
             Route("/web/webclient/version_info", self._version_info, methods=["POST"]),
@@ -74,12 +74,12 @@ class OdooSimulator(Simulator):
         ]
 
     def refusal(self, fault: Fault) -> Response:
-        """Answer with a page, as the proxy before Odoo does."""
+        """Returns an HTML page, as the proxy in front of Odoo does."""
         page = f"<html><body><h1>{fault.status}</h1>{fault.detail}</body></html>"
         return HTMLResponse(page, fault.status, {**rpc.CLOSE, **retry_after(fault)})
 
     def summary(self, received: Received) -> Mapping[str, Any]:
-        """Keep names and numbers only: keys and images travel in the arguments."""
+        """Returns names and numbers only, because the arguments contain keys and images."""
         call = rpc.parse(received.json)
         if call is None:
             return {}
@@ -94,12 +94,12 @@ class OdooSimulator(Simulator):
         if call is None:
             return HTMLResponse("<h1>Bad Request</h1><p>Invalid JSON data</p>", 400, rpc.CLOSE)
         try:
-            self._fail_on_command()
+            self._raise_injected_fault()
             return rpc.result(call.id, await self._dispatch(call))
         except RpcFault as error:
             return rpc.fault(call.id, error)
 
-    def _fail_on_command(self) -> None:
+    def _raise_injected_fault(self) -> None:
         fault = self.faults.take("jsonrpc", {FaultKind.ODOO_ERROR})
         if fault is not None:
             raise RpcFault(fault.name or "builtins.RuntimeError", fault.detail or "A fault on command")
@@ -120,14 +120,14 @@ class OdooSimulator(Simulator):
 
     def _login(self, database: Any, login: Any, key: Any) -> int | bool:
         self._check_database(database)
-        return self.settings.uid if login == self.settings.login and self._knows(key) else False
+        return self.settings.uid if login == self.settings.login and self._is_key(key) else False
 
     async def _object(self, call: rpc.Call) -> Any:
         if len(call.args) < 5:  # noqa: PLR2004 - database, uid, key, model, method
             raise RpcFault("builtins.IndexError", "list index out of range")
         database, uid, key, model, method, *rest = call.args
         self._check_database(database)
-        if uid != self.settings.uid or not self._knows(key):
+        if uid != self.settings.uid or not self._is_key(key):
             raise RpcFault("odoo.exceptions.AccessDenied", "Access Denied")
         if call.method not in {"execute", "execute_kw"}:
             raise RpcFault("builtins.NameError", f"Method not available {call.method}")
@@ -158,7 +158,7 @@ class OdooSimulator(Simulator):
             message = f'connection to server failed: FATAL:  database "{database}" does not exist\n'
             raise RpcFault("psycopg2.OperationalError", message)
 
-    def _knows(self, key: Any) -> bool:
+    def _is_key(self, key: Any) -> bool:
         return secrets.compare_digest(str(key).encode(), self.settings.api_key.encode())
 
     async def _version_info(self, request: Request) -> Response:
@@ -197,7 +197,7 @@ class OdooSimulator(Simulator):
 
 
 def _arguments(method: str, rest: list[Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Return positional and keyword arguments: `execute` spreads them, `execute_kw` packs them."""
+    """Returns positional and keyword arguments: `execute` spreads them, `execute_kw` packs them."""
     if method == "execute":
         return rest, {}
     match rest:

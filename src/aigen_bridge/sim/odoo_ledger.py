@@ -1,4 +1,4 @@
-"""Where the simulated Odoo keeps its effects: in memory, or in a folder that survives kill -9."""
+"""Storage for the simulated Odoo's effects: in memory, or in a folder that survives kill -9."""
 
 import json
 import os
@@ -9,10 +9,10 @@ Entry = dict[str, Any]
 
 
 class Ledger:
-    """An append-only list of effects, and the images that belong to them by their SHA-256.
+    """An append-only list of effects, and their images by SHA-256.
 
-    With a folder, an effect is on disk before `append` returns; a line torn by a crash was never answered and
-    is dropped at the next start.
+    With a folder, an effect is on disk before `append` returns. A line that a crash left incomplete was never
+    acknowledged and is dropped at the next start.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -23,7 +23,7 @@ class Ledger:
         self.entries: list[Entry] = self._load()
 
     def append(self, entry: Entry, image: bytes | None = None) -> None:
-        """Keep an effect and its image."""
+        """Stores an effect and its image."""
         if image is not None:
             self._keep_image(entry["image"]["sha256"], image)
         if self._folder is not None:
@@ -34,7 +34,7 @@ class Ledger:
         self.entries.append(entry)
 
     def image(self, sha256: str) -> bytes:
-        """Return an image that was kept. Raises KeyError or OSError when there is none."""
+        """Returns a stored image. Raises KeyError or OSError when there is none."""
         return self._images[sha256] if self._folder is None else (self._folder / sha256).read_bytes()
 
     def _keep_image(self, sha256: str, image: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What `bridge_apply_result` accepts, checked as the addon checks it."""
+"""Validation of the payload of `bridge_apply_result`, as in the addon."""
 
 import binascii
 import hashlib
@@ -10,15 +10,15 @@ import pybase64
 from aigen_bridge.sim.odoo_rpc import validation_error
 
 MAX_BYTES = 32 * 2**20
-"""Of an image, decoded."""
+"""Maximum size of a decoded image."""
 MAX_VERSION = 2**31 - 1
-"""What fits Odoo's integers."""
+"""Largest value of Odoo's integer fields."""
 STATUSES = frozenset({"queued", "dispatched", "received", "completed", "failed", "cancelled"})
 
 
 @dataclass(frozen=True)
 class Result:
-    """A payload that passed its checks."""
+    """A valid payload."""
 
     request_id: str
     version: int
@@ -31,7 +31,7 @@ class Result:
 
 
 def checked(payload: Any) -> Result:
-    """Check a payload. Raises an RpcFault of class ValidationError that names what is wrong."""
+    """Validates a payload. Raises an `RpcFault` of class ValidationError that names the mistake."""
     if not isinstance(payload, dict):
         raise validation_error("The payload must be a dictionary.")
     request_id, version, status = (payload.get(name) for name in ("requestId", "version", "status"))

@@ -1,4 +1,4 @@
-"""The simulated addon's records: results applied once per version, and how often anything was applied."""
+"""The simulated addon's records. Each version of a result is applied once; calls are counted."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ class Record:
     record_id: int
     status: str = "draft"
     version: int = 0
-    """The last version applied; 0: none."""
+    """The last applied version; 0: none."""
     versions: tuple[int, ...] = ()
-    """Every version applied, in order."""
+    """Every applied version, in order."""
     error_code: str | None = None
     error_message: str | None = None
     image: dict[str, Any] | None = None
@@ -33,7 +33,7 @@ class Record:
 
     @property
     def applied(self) -> int:
-        """How many results took effect."""
+        """Number of results that took effect."""
         return len(self.versions)
 
     @property
@@ -43,7 +43,7 @@ class Record:
 
 
 class Records:
-    """The records by requestId, and the ledger of what was applied to them."""
+    """The records by requestId, and the ledger of their effects."""
 
     def __init__(self, *, create_missing: bool, folder: Path | None) -> None:
         self._create_missing = create_missing
@@ -53,7 +53,7 @@ class Records:
         self.calls: Counter[str] = Counter()
         """Calls of `bridge_apply_result` since the start by requestId, with or without effect."""
         for entry in self._ledger.entries:
-            self._play(entry)
+            self._apply_entry(entry)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -68,22 +68,22 @@ class Records:
         return self._records[request_id]
 
     def get(self, request_id: str) -> Record | None:
-        """Return a record, or None."""
+        """Returns a record, or None."""
         return self._records.get(request_id)
 
     def image(self, request_id: str) -> bytes | None:
-        """Return the attachment's bytes, or None."""
+        """Returns the attachment's bytes, or None."""
         record = self.get(request_id)
         return self._ledger.image(record.sha256) if record and record.sha256 else None
 
     def create(self, request_id: str) -> Record:
-        """Create a record as a person does before the bridge knows of it; an existing one is returned."""
+        """Creates a record, as a person does before the bridge knows the request. Returns an existing one unchanged."""
         if request_id not in self._records:
             self._write({"requestId": request_id, "recordId": len(self) + 1, "version": 0, "status": "draft"})
         return self._records[request_id]
 
     def apply(self, payload: Any) -> dict[str, Any]:
-        """Do what `bridge_apply_result` does.
+        """Does what `bridge_apply_result` does.
 
         Raises RpcFault: ValidationError for a bad payload, UserError for an unknown requestId.
         """
@@ -98,7 +98,7 @@ class Records:
         return _answer(self._records[result.request_id], applied=fresh)
 
     def as_json(self, request_id: str) -> dict[str, Any]:
-        """Return a record as a JSON object. Raises KeyError for an unknown one."""
+        """Returns a record as a JSON object. Raises KeyError for an unknown one."""
         record = self._records[request_id]
         more = {"applied": record.applied, "calls": self.calls[request_id], "sha256": record.sha256}
         return {_camel(name): value for name, value in asdict(record).items()} | more
@@ -116,10 +116,10 @@ class Records:
 
     def _write(self, entry: Entry, image: bytes | None = None) -> None:
         self._ledger.append(entry, image)
-        self._play(entry)
+        self._apply_entry(entry)
 
-    def _play(self, entry: Entry) -> None:
-        """Let an entry of the ledger take effect, now or after a restart."""
+    def _apply_entry(self, entry: Entry) -> None:
+        """Applies an entry of the ledger, when it is written or after a restart."""
         name, version = entry["requestId"], entry["version"]
         record = self._records.get(name) or Record(request_id=name, record_id=entry["recordId"])
         if version:

@@ -1,4 +1,4 @@
-"""Odoo 18's JSON-RPC envelope: results and faults both arrive inside HTTP 200."""
+"""Odoo 18's JSON-RPC envelope. Both results and faults are sent inside HTTP 200."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 CLOSE = {"Connection": "close"}
-"""Odoo's own server speaks HTTP/1.0: every answer ends the connection."""
+"""Odoo's own server speaks HTTP/1.0: every response ends the connection."""
 TRACEBACK = 'Traceback (most recent call last):\n  File "/opt/odoo/odoo/http.py", line 1788, in _serve_db\n'
 VERSION = {
     "server_version": "18.0",
@@ -16,8 +16,8 @@ VERSION = {
 }
 
 
-class RpcFault(Exception):  # noqa: N818 - a fault is what the protocol calls it
-    """A Python exception on Odoo's side; `name` is its class as `error.data.name` carries it."""
+class RpcFault(Exception):  # noqa: N818 - the protocol's term
+    """A Python exception in Odoo; `name` is its class as in `error.data.name`."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class RpcFault(Exception):  # noqa: N818 - a fault is what the protocol calls it
 
 @dataclass(frozen=True)
 class Call:
-    """What a JSON-RPC request asks for."""
+    """The call in a JSON-RPC request."""
 
     id: Any
     service: str
@@ -36,7 +36,7 @@ class Call:
 
 
 def parse(body: Any) -> Call | None:
-    """Return the call, or None for a body that is no JSON-RPC."""
+    """Returns the call, or None when the body is not JSON-RPC."""
     match body:
         case {"params": {"service": str(service), "method": str(method), "args": [*args]}}:
             return Call(body.get("id"), service, method, args)
@@ -44,13 +44,13 @@ def parse(body: Any) -> Call | None:
 
 
 def result(call_id: Any, value: Any) -> Response:
-    """Wrap what a method returned; None means that there is no `result` key at all."""
+    """Wraps a method's return value. For None, Odoo sends no `result` key."""
     answer = {"jsonrpc": "2.0", "id": call_id}
     return JSONResponse(answer if value is None else {**answer, "result": value}, headers=CLOSE)
 
 
 def fault(call_id: Any, error: RpcFault) -> Response:
-    """Wrap an exception."""
+    """Wraps an exception."""
     details = {
         "name": error.name,
         "debug": f"{TRACEBACK}{error.name}: {error.message}\n",
@@ -63,10 +63,10 @@ def fault(call_id: Any, error: RpcFault) -> Response:
 
 
 def user_error(message: str) -> RpcFault:
-    """Return what Odoo raises for a mistake of the caller."""
+    """Returns the exception that Odoo raises for a mistake of the caller."""
     return RpcFault("odoo.exceptions.UserError", message)
 
 
 def validation_error(message: str) -> RpcFault:
-    """Return what Odoo raises for values that break a rule."""
+    """Returns the exception that Odoo raises for values that break a rule."""
     return RpcFault("odoo.exceptions.ValidationError", message)

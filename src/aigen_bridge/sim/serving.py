@@ -1,4 +1,4 @@
-"""Serve an ASGI application on a real socket: inside a running loop, or as the whole of a command."""
+"""Serves an ASGI application on a real socket, inside a running event loop or as a whole command."""
 
 import asyncio
 import signal
@@ -13,19 +13,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from aigen_bridge.sockets import bind
 
 ABORT = "aigen.abort"
-"""Key in the ASGI scope: a function that cuts the caller's connection."""
+"""Key in the ASGI scope of a function that cuts the caller's connection."""
 
 
 class DropConnection(Response):
-    """An answer that never comes: the connection is cut and the caller reads an empty reply.
+    """Cuts the connection instead of responding; the caller sees an empty reply.
 
-    Works under `serving` and `run` only, because ASGI itself has no word for it.
+    Works only under `serving` and `run`, because ASGI itself has no such operation.
     """
 
     def __init__(self) -> None:
         super().__init__(status_code=500)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's shape
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         scope[ABORT]()
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -33,11 +33,10 @@ class DropConnection(Response):
 
 @asynccontextmanager
 async def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Serve `app` in the current loop and yield its base URL, which already accepts connections.
+    """Serves `app` in the current event loop and yields its base URL, which already accepts connections.
 
-    `port` 0 picks a free one. No signal handlers are installed. At the end idle connections are closed and
-    requests still running are cancelled at once. Raises RuntimeError when the application does not start,
-    OSError when the port is taken.
+    `port` 0 picks a free one. Installs no signal handlers. On exit, closes idle connections and cancels running
+    requests immediately. Raises RuntimeError when the application does not start, OSError when the port is in use.
     """
     sock = bind(host, port)
     server = uvicorn.Server(_config(app))
@@ -60,21 +59,21 @@ def run(
     *,
     announce: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve `app` until SIGINT or SIGTERM; `announce` is called with the base URL once it accepts."""
+    """Serves `app` until SIGINT or SIGTERM. Calls `announce` with the base URL once it accepts connections."""
     asyncio.run(_serve_until_signal(app, host, port, announce or (lambda _url: None)))
 
 
 async def _serve_until_signal(app: ASGIApp, host: str, port: int, announce: Callable[[str], None]) -> None:
-    asked_to_stop = asyncio.Event()
+    stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with serving(app, host=host, port=port) as url:
         announce(url)
-        await asked_to_stop.wait()
+        await stopping.wait()
 
 
 def _config(app: ASGIApp) -> uvicorn.Config:
-    """Leave logging alone, and send no header that would need uvicorn's clock loop."""
+    """Configures uvicorn without logging and without the headers that need its periodic tick."""
     return uvicorn.Config(
         app,
         lifespan="on",
@@ -87,7 +86,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
 
 
 async def _start(server: uvicorn.Server, sock: socket.socket) -> None:
-    """Run uvicorn's own start without its main loop, which only waits for signals and tells the time."""
+    """Runs uvicorn's startup without its main loop, which only waits for signals and updates the Date header."""
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     try:
@@ -111,7 +110,7 @@ async def _stop(server: uvicorn.Server) -> None:
 
 
 class _Cuttable:
-    """The application, with a way to cut its callers' connections and to end quietly."""
+    """Wraps the application to cut connections on request, and to suppress cancellation errors at shutdown."""
 
     def __init__(self, app: ASGIApp, state: uvicorn.server.ServerState) -> None:
         self._app = app

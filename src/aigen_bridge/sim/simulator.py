@@ -1,4 +1,4 @@
-"""What the three simulators have in common: an application, faults on command, a record of the calls."""
+"""Base of the three simulators: an application, fault injection, and a record of the calls."""
 
 import asyncio
 import json
@@ -28,9 +28,9 @@ class Received:
 
     request: Request
     raw: bytes
-    """The body as it came."""
+    """The body's bytes."""
     json: Any
-    """The body as JSON; None when it is empty or no JSON."""
+    """The parsed body; None when it is empty or not JSON."""
 
 
 Handler = Callable[[Received], Awaitable[Response]]
@@ -41,8 +41,8 @@ _FAULT_LIST = TypeAdapter(list[Fault])
 class Simulator:
     """One simulated system.
 
-    `app` is the ASGI application, `faults` the queue of what shall go wrong, `calls` what was received. The
-    same three can be used over HTTP: `POST`, `GET`, `DELETE /_sim/faults` and `GET`, `DELETE /_sim/calls`.
+    `app` is the ASGI application, `faults` the queue of faults to inject, `calls` the received calls. The last two are
+    also available over HTTP: `POST`, `GET`, `DELETE /_sim/faults` and `GET`, `DELETE /_sim/calls`.
     """
 
     def __init__(self, *, seed: int = 0, clock: Clock = time.time) -> None:
@@ -53,33 +53,33 @@ class Simulator:
         self.app = Starlette(routes=routes, lifespan=self._lifespan)
 
     def routes(self) -> list[Route]:
-        """Return the simulated system's own endpoints."""
+        """Returns the simulated system's own endpoints."""
         raise NotImplementedError
 
     def elsewhere(self) -> list[Route]:
-        """Return what answers on paths that no other route has."""
+        """Returns the routes for paths that match no other route."""
         return []
 
-    def unready(self, request: Request) -> Response | None:  # noqa: ARG002 - for those that override it
-        """Return what a system that is not ready answers instead of an endpoint; it suffers no faults then."""
+    def unready(self, request: Request) -> Response | None:  # noqa: ARG002 - for overrides
+        """Returns the response of a system that is not ready, or None when it is. It injects no faults meanwhile."""
         return None
 
     def refusal(self, fault: Fault) -> Response:
-        """Answer as the simulated system does when it fails with `fault.status`."""
+        """Returns the simulated system's response when it fails with `fault.status`."""
         raise NotImplementedError
 
     def summary(self, received: Received) -> Mapping[str, Any]:
-        """Return what the record of calls keeps of a body."""
+        """Returns the fields of a body that the record of calls keeps."""
         return received.json if isinstance(received.json, dict) else {}
 
     async def open(self) -> None:
-        """Run before the first request."""
+        """Runs before the first request."""
 
     async def close(self) -> None:
-        """Run after the last request."""
+        """Runs after the last request."""
 
     def at(self, path: str, place: str, handler: Handler, method: str = "POST") -> Route:
-        """Make an endpoint that records its calls under the name `place` and suffers its faults."""
+        """Makes an endpoint that records its calls under the name `place` and injects the faults for it."""
 
         async def endpoint(request: Request) -> Response:
             received = await _receive(request)
@@ -91,13 +91,13 @@ class Simulator:
                 headers=request.headers,
                 fields=self.summary(received),
             )
-            response = self.unready(request) or await self._suffer(self.faults.take(place), received, handler)
+            response = self.unready(request) or await self._respond(self.faults.take(place), received, handler)
             self.calls.answered(call, 0 if isinstance(response, DropConnection) else response.status_code)
             return response
 
         return Route(path, endpoint, methods=[method])
 
-    async def _suffer(self, fault: Fault | None, received: Received, handler: Handler) -> Response:
+    async def _respond(self, fault: Fault | None, received: Received, handler: Handler) -> Response:
         if fault is None:
             return await handler(received)
         await asyncio.sleep(fault.delay)
@@ -111,7 +111,7 @@ class Simulator:
         return response if fault.kind is FaultKind.DELAY else await self._instead_of(response, fault)
 
     async def _instead_of(self, response: Response, fault: Fault) -> Response:
-        """Do what would follow the answer, then give another one or none."""
+        """Runs the response's background task, then returns a different response or cuts the connection."""
         if response.background is not None:
             await response.background()
         return DropConnection() if fault.kind is FaultKind.DROP_AFTER else self.refusal(fault)
@@ -160,7 +160,7 @@ class Simulator:
 
 
 def retry_after(fault: Fault) -> dict[str, str]:
-    """Return the headers that go with a refusal."""
+    """Returns the `Retry-After` header of a fault, if any."""
     return {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
 
 

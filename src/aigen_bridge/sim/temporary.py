@@ -1,4 +1,4 @@
-"""Files at temporary URLs, as AI services hand them out: after their lifetime they are gone."""
+"""Files at temporary URLs that expire, as AI services serve them."""
 
 from dataclasses import dataclass
 from uuid import uuid4
@@ -19,7 +19,7 @@ class _File:
 
 
 class TemporaryFiles:
-    """Keeps files in memory for `lifetime` seconds under names nobody can guess."""
+    """Keeps files in memory for `lifetime` seconds under random names."""
 
     def __init__(self, lifetime: float, clock: Clock) -> None:
         self._lifetime = lifetime
@@ -27,7 +27,7 @@ class TemporaryFiles:
         self._files: dict[str, _File] = {}
 
     def keep(self, content: bytes, media_type: str) -> str:
-        """Keep a file and return its name."""
+        """Stores a file and returns its name."""
         now = self._clock()
         self._files = {name: file for name, file in self._files.items() if file.expires_at > now}
         name = f"{uuid4().hex}.{media_type.removeprefix('image/')}"
@@ -35,7 +35,7 @@ class TemporaryFiles:
         return name
 
     def served(self, faults: Faults, place: str = "image") -> Handler:
-        """Return the handler of `GET …/{name}`: the file, or 404 once it has expired."""
+        """Returns the handler of `GET …/{name}`, which responds with the file, or with 404 once it has expired."""
 
         async def handler(received: Received) -> Response:
             fault = faults.take(place, KINDS)

@@ -1,1 +1,1 @@
-"""The only SQL. Every public method is one transaction of its own: what it returns is committed."""
+"""The only SQL of the project. Each public method is one transaction: what it returns is committed."""

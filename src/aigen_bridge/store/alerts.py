@@ -1,4 +1,4 @@
-"""Alerts: outbox entries of incidents, claimed with the occurrences to report and settled with those reported."""
+"""Claims and settles alerts, the outbox entries of incidents."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -16,11 +16,12 @@ from aigen_bridge.store import incidents
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.leases import CLAIM, CLAIMED, Leases, claim_parameters, lease_fields, settle_entries
+from aigen_bridge.store.rows import from_row
 
 SETTLE_MAX = 200
-"""Alerts settled in one transaction, at most."""
+"""The most alerts settled in one transaction."""
 LATEST = 5
-"""Occurrences that a message names; it counts the others."""
+"""Occurrences that a message lists. It only counts the others."""
 
 _CLAIM = text(f"""
     {CLAIM}
@@ -32,7 +33,7 @@ _CLAIM = text(f"""
         ) AS latest
     ) AS latest
     FROM claimed AS c JOIN incidents AS i ON i.id = c.incident_id ORDER BY c.entry_id
-""")  # noqa: S608 - a constant of ours
+""")  # noqa: S608 - constants of this package
 
 _NOTIFIED = text("""
     UPDATE incidents AS i SET told_at = now(), told_times = n.times, told_over = n.recovered
@@ -40,7 +41,7 @@ _NOTIFIED = text("""
     WHERE i.id = n.id
 """)
 
-# An incident whose end was not reported yet is due at once, one with new occurrences after the alert window.
+# An incident whose end has not been reported is due at once. One with new occurrences is due after the alert window.
 _ENQUEUE_NEXT = text("""
     INSERT INTO outbox (incident_id, step, created_at, due_at)
     SELECT i.id, 'alert', at, at
@@ -55,7 +56,7 @@ _ENQUEUE_NEXT = text("""
 
 
 class Alerts(Leases):
-    """The alerts in PostgreSQL. Occurrences of one cause within `window` are reported together."""
+    """Alerts in PostgreSQL. Occurrences of one cause within `window` are reported together."""
 
     def __init__(self, database: Database, window: timedelta) -> None:
         super().__init__(database)
@@ -63,18 +64,18 @@ class Alerts(Leases):
         self._settlements = Batcher(self.settle_all, limit=SETTLE_MAX, timeout=database.timeout)
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[AlertClaim]:
-        """Lease up to `limit` due alerts to `owner`."""
+        """Leases up to `limit` due alerts to `owner`."""
         wanted = claim_parameters(step, limit, lease, owner)
         async with self._database.transaction(prepared=True) as connection:
             rows = (await connection.execute(_CLAIM, wanted | {"latest": LATEST})).all()
         return [_claim(row, step) for row in rows]
 
     async def settle(self, settlement: Settlement[AlertClaim]) -> Outcome | None:
-        """Records how the attempt ended, after the commit. None when the lease was lost."""
+        """Records how the attempt ended. Returns after the commit; None if the lease was lost."""
         return await self._settlements(settlement)
 
     async def settle_all(self, settlements: Sequence[Settlement[AlertClaim]]) -> list[Outcome | None]:
-        """As `settle`, for several claims in one commit."""
+        """Does the same as `settle` for several claims in one commit."""
         async with self._database.transaction() as connection:
             await incidents.lock(connection)
             leased = await settle_entries(connection, settlements)
@@ -90,9 +91,9 @@ class Alerts(Leases):
         return [s.outcome if s.claim.key in leased else None for s in settlements]
 
     async def end_quiet_incidents(self) -> None:
-        """Ends the incidents that have not happened again within the alert window.
+        """Ends the incidents that have not occurred again within the alert window.
 
-        Incidents of an outage end with its breaker instead.
+        Incidents of an outage end when its breaker closes.
         """
         causes = sorted(set(Cause) - {cause for destination in with_breaker() for cause in destination.causes})
         async with self._database.transaction() as connection:
@@ -117,7 +118,7 @@ def _claim(row: Row[Any], step: Step) -> AlertClaim:
 
 
 def _only_id(row: Row[Any]) -> Incident:
-    """Stands for an incident that cannot be read: its id is right, the rest says nothing."""
+    """Returns a placeholder for an incident that cannot be read. Only its id is valid."""
     return Incident(
         id=row.incident_id,
         cause=Cause.REQUEST_FORGOTTEN,
@@ -133,17 +134,15 @@ def _only_id(row: Row[Any]) -> Incident:
 def _incident(row: Row[Any]) -> Incident:
     latest = [
         OccurrenceRecord(
-            datetime.fromisoformat(it["at"]), it["detail"], UUID(it["request_id"]) if it["request_id"] else None
+            datetime.fromisoformat(each["at"]), each["detail"], UUID(each["request_id"]) if each["request_id"] else None
         )
-        for it in row.latest or ()
+        for each in row.latest or ()
     ]
-    return Incident(
+    return from_row(
+        Incident,
+        row,
         id=row.incident_id,
         cause=Cause(row.cause),
-        times=row.times,
         notified_times=row.told_times,
-        opened_at=row.opened_at,
-        seen_at=row.seen_at,
-        recovered_at=row.recovered_at,
         latest=tuple(latest),
     )

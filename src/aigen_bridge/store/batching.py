@@ -1,7 +1,7 @@
-"""Batches concurrent calls: one statement and one commit for many callers, each answered after that commit.
+"""Batches concurrent calls: many callers share one statement and one commit, and return after that commit.
 
-While one batch is being written, the calls that arrive wait and form the next one. A single caller waits for nobody,
-so nothing is slower when there is little to do.
+Calls that arrive while a batch is being written form the next batch. A call that arrives alone is written at once, so
+batching adds no delay under light load.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ Write = Callable[[Sequence[T]], Awaitable[Sequence[R]]]
 
 
 class Batcher(Generic[T, R]):
-    """Calls `write` with at most `limit` items; it returns one result for each item, in order.
+    """Calls `write` with at most `limit` items at a time. `write` returns one result per item, in order.
 
-    No caller waits longer than `timeout`, the wait for earlier batches included.
+    No caller waits longer than `timeout`, including the wait for earlier batches.
     """
 
     def __init__(self, write: Write[T, R], *, limit: int, timeout: timedelta) -> None:
@@ -30,7 +30,10 @@ class Batcher(Generic[T, R]):
         self._writing: asyncio.Task[None] | None = None
 
     async def __call__(self, item: T) -> R:
-        """The result for this item, after its commit. After `StoreUnavailableError` it may or may not be written."""
+        """Returns the result for this item after its commit.
+
+        Raises `StoreUnavailableError`; the item may have been written nevertheless.
+        """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._writing is None:
@@ -57,15 +60,15 @@ class Batcher(Generic[T, R]):
             results = await self._write([item for item, _ in batch])
         except StoreUnavailableError as error:
             self._fail(batch, error)
-        except Exception as error:  # noqa: BLE001 - it is raised to the callers
+        except Exception as error:  # noqa: BLE001 - raised to the callers
             if len(batch) == 1:
                 self._fail(batch, error)
-            else:  # one item that cannot be written must not fail the others
+            else:  # an item that cannot be written must not fail the others
                 for single in batch:
                     await self._write_batch([single])
         else:
             for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():  # its caller may be gone; what is written stays written
+                if not future.done():  # its caller may have been cancelled; the write stands
                     future.set_result(result)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""How tables are described: names of constraints, and kinds of columns that recur."""
+"""Shared definitions for the tables: the naming convention of constraints, and recurring kinds of columns."""
 
 from collections.abc import Iterable
 
@@ -16,11 +16,11 @@ metadata = MetaData(
 
 
 def timestamptz(name: str, *, required: bool = False) -> Column[object]:
-    """A `timestamptz` column; a required one defaults to the time of the transaction."""
+    """Returns a `timestamptz` column. A required one defaults to the start time of the transaction."""
     default = NOW if required else None
     return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
 
 
 def one_of(column: str, allowed: Iterable[str]) -> str:
-    """A check that only these values are in a column."""
+    """Returns SQL for a check that a column holds only these values."""
     return f"{column} IN ({', '.join(repr(str(value)) for value in allowed)})"

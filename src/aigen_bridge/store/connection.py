@@ -1,7 +1,7 @@
-"""How a connection to PostgreSQL is made, by everything that makes one: its arguments, its session, and its end.
+"""Connections to PostgreSQL: connection arguments, session settings and timeouts.
 
-The session sets what our statements and psycopg rely on, so that the defaults of a database or role cannot change what
-they mean. A link that dies without a word is noticed: by the kernel, and by whoever waits longer than `TIMEOUT`.
+The session sets what the statements and psycopg rely on, whatever the defaults of the database or role are. Two
+timeouts detect a connection that died silently: TCP keepalives in the kernel, and `TIMEOUT` for each caller.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabase
 
 TIMEOUT = timedelta(seconds=10)
 PATIENCE = 3
-"""Times the timeout: for what carries images, or removes many rows."""
+"""Factor on the timeout of statements that carry images or delete many rows."""
 HOST_SECONDS_MIN, HOST_SECONDS_MAX = 2, 5.0
-"""For connecting to one host; libpq takes less than 2 s for 2 s."""
+"""Bounds of the connect timeout for one host. libpq raises anything below 2 s to 2 s."""
 SCHEME = "postgresql+psycopg://"
 
 MEANING: dict[str, str] = {
@@ -40,24 +40,24 @@ MEANING: dict[str, str] = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
 }
-"""Settings on which the meaning of our statements, or the form of values, depends. `search_path`, `role` and
-`default_transaction_read_only` are the administrator's to choose."""
+"""Settings that affect the meaning of statements or the format of values. `search_path`, `role` and
+`default_transaction_read_only` are left to the administrator."""
 
 REPORTED: Mapping[str, str] = {"client_encoding": "UTF8", "DateStyle": "ISO", "IntervalStyle": "postgres"}
-"""Parameters whose actual values PostgreSQL reports when it connects, and how each value must begin."""
+"""Parameters whose values PostgreSQL reports on connection, and the prefix that each value must have."""
 
 STALE = (InvalidSqlStatementName, DuplicatePreparedStatement, FeatureNotSupported)
-"""A prepared statement is not what it was: a table changed ("cached plan must not change result type"), or a pooler
-handed out another server connection. None of them is raised once a statement runs."""
+"""Errors for a stale prepared statement: a table changed ("cached plan must not change result type"), or a pooler
+switched to another server connection. They are raised before the statement runs, never after."""
 
 Session = Mapping[str, str]
 
 
 def session(timeout: timedelta) -> Session:
-    """The session of everything but migrations.
+    """Returns the session settings of everything except migrations.
 
-    PostgreSQL ends what takes longest even when we are gone. Each statement finds its rows by index whatever its
-    parameters are, so it is planned once.
+    Their timeouts make PostgreSQL end long statements even after the client has died. Each statement finds its rows by
+    index whatever its parameters are, so it is planned once.
     """
     milliseconds = _milliseconds(timeout)
     return MEANING | {
@@ -69,14 +69,14 @@ def session(timeout: timedelta) -> Session:
 
 
 def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Session) -> dict[str, Any]:
-    """What to call `connect` of psycopg with; what the URL says about the link goes before our defaults.
+    """Returns the arguments for psycopg's `connect`. Connection parameters in the URL override the defaults.
 
-    `settings` are those of the session, `name` is shown in PostgreSQL. Several hosts are tried one after the other,
-    all within the timeout.
+    `settings` are the session settings. `name` is the application name in PostgreSQL. Several hosts are tried one after
+    the other, all within the timeout.
     """
-    given = _parameters(url)
-    seconds, hosts = timeout.total_seconds(), _hosts(given)
-    link = {
+    from_url = _parameters(url)
+    seconds, hosts = timeout.total_seconds(), _hosts(from_url)
+    defaults = {
         "connect_timeout": str(max(HOST_SECONDS_MIN, int(min(HOST_SECONDS_MAX, seconds / (hosts + 1))))),
         "keepalives": "1",
         "keepalives_idle": str(max(1, round(seconds / 2))),
@@ -84,13 +84,13 @@ def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Sess
         "keepalives_count": "3",
         "tcp_user_timeout": str(_milliseconds(timeout)),
     }
-    ours = " ".join(f"-c {key}={value}" for key, value in settings.items())
-    options = f"{given.get('options', '')} {ours}".strip()  # the last one wins
-    return link | given | {"options": options, "client_encoding": "UTF8", "application_name": name}
+    session_options = " ".join(f"-c {key}={value}" for key, value in settings.items())
+    options = f"{from_url.get('options', '')} {session_options}".strip()  # the last one wins
+    return defaults | from_url | {"options": options, "client_encoding": "UTF8", "application_name": name}
 
 
 def connecting_seconds(arguments: Mapping[str, Any], timeout: timedelta) -> float:
-    """How long connecting may take: the timeout, or longer if that is too short for a try at every host."""
+    """Returns how long connecting may take: the timeout, or longer if trying every host takes longer."""
     return max(timeout.total_seconds(), int(arguments["connect_timeout"]) * _hosts(arguments) + 1.0)
 
 
@@ -100,14 +100,14 @@ def _hosts(arguments: Mapping[str, Any]) -> int:
 
 @contextmanager
 def secrets_hidden(arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Removes the secrets among these arguments from the messages of connection errors."""
+    """Replaces the secrets in these arguments with `***` in the messages of connection errors."""
     try:
         yield
     except psycopg.Error as error:
-        said = str(error)
+        message = str(error)
         for secret in (arguments.get("password"), arguments.get("sslpassword")):
-            said = said.replace(str(secret), "***") if secret else said
-        error.args = (said,)
+            message = message.replace(str(secret), "***") if secret else message
+        error.args = (message,)
         raise
 
 
@@ -116,7 +116,10 @@ def _milliseconds(timeout: timedelta) -> int:
 
 
 def _parameters(url: str) -> dict[str, Any]:
-    """The URL's parts, as SQLAlchemy reads it, or as libpq does (`h1,h2:5433`). Raises `UnsuitableDatabaseError`."""
+    """Parses the URL as SQLAlchemy does, or with several hosts (`h1,h2:5433`) as libpq does.
+
+    Raises `UnsuitableDatabaseError`.
+    """
     if "," not in urlsplit(url).netloc.rpartition("@")[2]:
         sqlalchemy: Any = dialect
         with suppress(ArgumentError, ValueError):
@@ -124,7 +127,7 @@ def _parameters(url: str) -> dict[str, Any]:
             return {name: value for name, value in parameters.items() if name != "context"}
     try:
         return dict(conninfo_to_dict(url.replace(SCHEME, "postgresql://", 1)))
-    except psycopg.Error:  # its text quotes the URL, and so perhaps the password
+    except psycopg.Error:  # its message quotes the URL, which may contain the password
         raise UnsuitableDatabaseError(
             "AIGEN_DATABASE_URL cannot be read.",
             "Write it as postgresql://user:password@host1,host2:port/database?parameter=value, with the parameters of "
@@ -133,10 +136,15 @@ def _parameters(url: str) -> dict[str, Any]:
 
 
 def refuse_unsuitable(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """Close a connection that would change what we store or read. Raises `UnsuitableDatabaseError`."""
+    """Closes a connection whose encoding or settings would corrupt stored or read values.
+
+    Raises `UnsuitableDatabaseError`.
+    """
     reported = connection.info.parameter_status
     encoding = reported("server_encoding")
-    changed = {name: found for name, begin in REPORTED.items() if not (found := reported(name) or "").startswith(begin)}
+    changed = {
+        name: found for name, prefix in REPORTED.items() if not (found := reported(name) or "").startswith(prefix)
+    }
     if encoding == "UTF8" and not changed:
         return
     database = connection.info.dbname
@@ -155,43 +163,43 @@ def refuse_unsuitable(connection: psycopg.Connection[Any] | psycopg.AsyncConnect
 
 
 class Cursor(psycopg.AsyncCursor[Any]):
-    """Executes a statement that stands alone once more when its prepared form went stale."""
+    """Retries a single statement once if its prepared form is stale."""
 
-    async def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
-        """As in psycopg. Inside a transaction the error is raised: its caller has to begin the transaction again."""
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        """Executes as in psycopg. Inside a transaction the error is raised: the caller has to retry the transaction."""
         try:
-            return await super().execute(query, params, **how)
+            return await super().execute(query, params, **options)
         except STALE:
             if self.connection.info.transaction_status is not TransactionStatus.IDLE:
                 raise
             await self.connection.execute("DEALLOCATE ALL")
-            return await super().execute(query, params, **how)
+            return await super().execute(query, params, **options)
 
 
-_DEPENDABLE = """
+_DURABLE_SESSION = """
     SELECT set_config(name, CASE name WHEN 'synchronous_commit' THEN 'on' ELSE '0' END, false) FROM pg_settings
     WHERE (name = 'synchronous_commit' AND setting = 'off') OR (name = 'idle_session_timeout' AND setting <> '0')
 """
-"""What is committed is on disk, and an idle connection stays. PostgreSQL 13 does not know the second setting, so it
-cannot be a startup option; stricter values of the first are the administrator's to choose."""
+"""Makes commits durable and keeps idle connections open. PostgreSQL 13 does not know the second setting, so it cannot
+be a startup option. Stricter values of the first are left to the administrator."""
 
 
 class Connector:
-    """Makes connections with these arguments, to a database that suits us.
+    """Opens connections with these arguments, and refuses an unsuitable database.
 
-    Of several hosts, the one that was the right one last is tried first: a silent one costs time once, not each time.
+    Of several hosts, the one that was used last is tried first, so an unresponsive host costs time only once.
     """
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         self._arguments = dict(arguments)
 
     async def __call__(self, conninfo: str = "", **more: Any) -> psycopg.AsyncConnection[Any]:
-        """A new connection; `more` are further arguments for psycopg."""
+        """Opens a connection. `more` are further arguments for psycopg."""
         with secrets_hidden(self._arguments):
             arguments = self._arguments | more
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
         refuse_unsuitable(connection)
-        await connection.execute(_DEPENDABLE)
+        await connection.execute(_DURABLE_SESSION)
         if not connection.autocommit:
             await connection.commit()
         self._arguments |= first(self._arguments, connection.info.host, connection.info.port)
@@ -199,22 +207,25 @@ class Connector:
 
 
 def first(arguments: Mapping[str, Any], host: str, port: int) -> dict[str, str]:
-    """Hosts and ports with the given one first. Empty unless `target_session_attrs` picks the server by its role."""
+    """Returns the arguments `host` and `port` with the given host first.
+
+    They are empty unless `target_session_attrs` selects the server by its role.
+    """
     if arguments.get("target_session_attrs", "any") == "any" or "hostaddr" in arguments:
         return {}
     hosts = str(arguments.get("host", "")).split(",")
     ports = [port or "5432" for port in str(arguments.get("port", "")).split(",")]
     if len(hosts) == 1 or len(ports) not in {1, len(hosts)}:
         return {}
-    places = list(zip(hosts, ports * (len(hosts) // len(ports)), strict=True))
-    places.sort(key=lambda place: place != (host, str(port)))  # stable: the others keep their order
-    return {"host": ",".join(place[0] for place in places), "port": ",".join(place[1] for place in places)}
+    addresses = list(zip(hosts, ports * (len(hosts) // len(ports)), strict=True))
+    addresses.sort(key=lambda address: address != (host, str(port)))  # stable: the others keep their order
+    return {"host": ",".join(name for name, _ in addresses), "port": ",".join(number for _, number in addresses)}
 
 
 class Cut:
-    """Breaks a connection when its time is over: what waits on it fails at once, whether or not packets arrive.
+    """Shuts down a connection at its deadline. Whatever waits on it fails at once, even if the network is dead.
 
-    Cancelling would not do: psycopg then asks the server to stop, and waits for its answer.
+    Cancelling is not enough: psycopg then asks the server to cancel the statement, and waits for its answer.
     """
 
     def __init__(self) -> None:
@@ -222,22 +233,22 @@ class Cut:
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     def watch(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """Sets the connection to break when the time is over; breaks it at once if it is over already."""
+        """Registers the connection to shut down at the deadline. Shuts it down at once if the deadline has passed."""
         self._connection = connection
-        if self.made:  # the time was over before there was a connection
+        if self.made:  # the deadline passed before there was a connection
             self.make()
 
     def make(self) -> None:
-        """Break it now."""
+        """Shuts the connection down now."""
         self.made = True
         if self._connection and not self._connection.closed:
-            with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as link:
-                link.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as duplicate:
+                duplicate.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
 def cut_after(seconds: float) -> Iterator[Cut]:
-    """Break the connection that is watched inside when the block is not over in time."""
+    """Shuts down the connection that the block watches, unless the block ends within `seconds`."""
     cut = Cut()
     timer = asyncio.get_running_loop().call_later(seconds, cut.make)
     try:
@@ -247,14 +258,14 @@ def cut_after(seconds: float) -> Iterator[Cut]:
 
 
 def reason(error: BaseException) -> str:
-    """What PostgreSQL or its client said, on one line, with the SQLSTATE; for logs, not for callers."""
+    """Returns the message of PostgreSQL or its client on one line, with the SQLSTATE. For logs, not for callers."""
     cause: Any = getattr(error, "orig", None) or error
-    said = " ".join(str(cause).split()) or type(cause).__name__
+    message = " ".join(str(cause).split()) or type(cause).__name__
     code = getattr(cause, "sqlstate", None)
-    return f"{said} ({code})" if code else said
+    return f"{message} ({code})" if code else message
 
 
 def unavailable(error: BaseException) -> StoreUnavailableError:
-    """Translates an error of the driver into `StoreUnavailableError`."""
+    """Translates a driver error into `StoreUnavailableError`."""
     cause = getattr(error, "orig", None) or error
     return StoreUnavailableError(f"The database did not answer ({type(cause).__name__}).", reason(error))

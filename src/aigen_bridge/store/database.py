@@ -1,4 +1,4 @@
-"""The connection pool, and the translation of its errors into ours."""
+"""The connection pool. Translates driver errors into `StoreUnavailableError`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,20 +30,20 @@ from aigen_bridge.store.connection import (
 )
 
 LISTENER = "aigen-bridge listen"
-"""The name under which PostgreSQL shows a worker as long as it lives: the connection on which it hears of work."""
+"""Application name of the connection on which a worker listens for new entries. It is open while the worker runs."""
 PREPARE_AFTER = 5
-"""Executions after which a statement is prepared."""
+"""Number of executions after which a statement is prepared."""
 
 _AFTER_COMMIT = "aigen_after_commit"
 
 
 def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
-    """Call `act` once this transaction is committed; never when it is not. It must not raise."""
+    """Calls `act` after this transaction commits, and not at all if it rolls back. `act` must not raise."""
     connection.info[_AFTER_COMMIT].append(act)
 
 
 def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIMEOUT) -> AsyncEngine:
-    """A pool of at most `pool_size` connections, shown in PostgreSQL under `name`."""
+    """Opens a pool of at most `pool_size` connections. `name` is their application name in PostgreSQL."""
     arguments = connect_arguments(url, name=name, timeout=timeout, settings=session(timeout))
     engine = create_async_engine(
         SCHEME,
@@ -51,9 +51,9 @@ def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIM
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout.total_seconds() / 2,
-        pool_use_lifo=True,  # the same few again and again: they have their statements prepared
-        isolation_level="AUTOCOMMIT",  # what is done most is a statement that stands alone
-        hide_parameters=True,  # prompts and images stay out of error messages
+        pool_use_lifo=True,  # reuses the same few connections, which have their statements prepared
+        isolation_level="AUTOCOMMIT",  # most calls are a single statement
+        hide_parameters=True,  # keeps prompts and images out of error messages
         connect_args={"async_creator_fn": Connector(arguments), "prepare_threshold": PREPARE_AFTER},
         execution_options={"connecting_seconds": connecting_seconds(arguments, timeout)},
     )
@@ -63,7 +63,7 @@ def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIM
 
 
 def _drop_when_stale(context: ExceptionContext) -> None:
-    """Replace all connections of the pool: what is stale in one of them is stale in the others."""
+    """Replaces all connections of the pool: a statement that is stale in one is stale in all."""
     if isinstance(context.original_exception, STALE):
         context.is_disconnect = True
 
@@ -90,9 +90,9 @@ def _translated(cut: Cut, seconds: float) -> Iterator[None]:
 
 
 class Database:
-    """Transactions and single statements, each with a deadline. Raises `StoreUnavailableError` when PostgreSQL is away.
+    """Runs transactions and single statements, each with a deadline. Raises `StoreUnavailableError`.
 
-    `patient` multiplies the deadline by `PATIENCE`, for statements that carry images or remove many rows.
+    `patient` multiplies the deadline by `PATIENCE`, for statements that carry images or delete many rows.
     """
 
     def __init__(self, engine: AsyncEngine, timeout: timedelta = TIMEOUT) -> None:
@@ -102,10 +102,10 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, *, prepared: bool = False, patient: bool = False) -> AsyncIterator[AsyncConnection]:
-        """Everything inside is committed together when the block ends, before anybody is answered.
+        """Opens a transaction, which is committed when the block ends.
 
-        `prepared` prepares its statements: only for frequent transactions whose callers begin them again, because a
-        prepared statement can go stale.
+        `prepared` prepares its statements. A prepared statement can become stale, so use it only for frequent
+        transactions whose callers retry them.
         """
         async with self._writing(self._transactional, patient=patient) as connection:
             driver = await _driver(connection)
@@ -118,28 +118,28 @@ class Database:
 
     @asynccontextmanager
     async def reading(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:
-        """For single statements: each stands alone."""
+        """Opens a connection for single statements, each in its own transaction."""
         async with self._connected(self._engine, patient=patient) as connection:
             yield connection
 
     @asynccontextmanager
     async def writing(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:
-        """For one statement that is a whole transaction: committed when it returns, in one round trip and not three."""
+        """Opens a connection for a single statement that commits by itself: one round trip instead of three."""
         async with self._writing(self._engine, patient=patient) as connection:
             yield connection
 
     @asynccontextmanager
     async def _writing(self, engine: AsyncEngine, *, patient: bool) -> AsyncIterator[AsyncConnection]:
-        later: list[Callable[[], None]] = []
+        callbacks: list[Callable[[], None]] = []
         async with self._connected(engine, patient=patient) as connection:
-            connection.info[_AFTER_COMMIT] = later
+            connection.info[_AFTER_COMMIT] = callbacks
             yield connection
-        for act in later:
+        for act in callbacks:
             act()
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine, *, patient: bool) -> AsyncIterator[AsyncConnection]:
-        """A connection that is cut, and not given back, when the block is not over in time."""
+        """Opens a connection. A block that exceeds its deadline has it shut down instead of returned to the pool."""
         seconds = self.timeout.total_seconds() * (PATIENCE if patient else 1)
         with cut_after(seconds) as cut, _translated(cut, seconds):
             connection = await self._open(engine)
@@ -160,7 +160,7 @@ class Database:
             raise StoreUnavailableError(detail, reason) from error
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Closes all connections."""
         await self._engine.dispose()
 
 

@@ -1,32 +1,33 @@
-"""Dead letters as one list: outbox entries that were given up, and callbacks in quarantine."""
+"""Reads dead letters as one list: dead outbox entries and callbacks in quarantine."""
 
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, select, tuple_, union_all
+from sqlalchemy import Select, case, func, select, tuple_, union_all
 
 from aigen_bridge.domain.dead_letter import CALLBACK, N8N, N8N_REPORT, DeadLetter, DeadLetterFilter
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.rows import from_row
 from aigen_bridge.store.schema import outbox, quarantine
 
 
 class DeadLetters:
-    """Reads the list."""
+    """The dead letters in PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def page(self, wanted: DeadLetterFilter, limit: int) -> list[DeadLetter]:
-        """At most `limit` open dead letters, newest first."""
+        """Returns at most `limit` open dead letters, newest first."""
         async with self._database.reading() as connection:
             rows = await connection.execute(_page(wanted, limit))
-            return [_letter(row) for row in rows]
+            return [from_row(DeadLetter, row) for row in rows]
 
     async def get(self, name: str) -> DeadLetter | None:
-        """The open dead letter with this id, or None."""
+        """Returns the open dead letter with this id, or None."""
         both = union_all(_entries(), _callbacks()).subquery()
         async with self._database.reading() as connection:
             row = (await connection.execute(select(both).where(both.c.id == name))).one_or_none()
-        return _letter(row) if row else None
+        return from_row(DeadLetter, row) if row else None
 
 
 def _page(wanted: DeadLetterFilter, limit: int) -> Select[Any]:
@@ -67,7 +68,3 @@ def _callbacks() -> Select[Any]:
         columns.times_seen.label("times"),
         columns.created_at.label("at"),
     ).where(columns.state == "open")
-
-
-def _letter(row: Row[Any]) -> DeadLetter:
-    return DeadLetter(row.id, row.kind, row.request_id, row.error_code, row.detail, row.times, row.at)

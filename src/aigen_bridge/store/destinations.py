@@ -1,4 +1,4 @@
-"""The breakers of the destinations, shared by all workers: who may call, how much at once, and what is held."""
+"""The breakers of the destinations, which all workers share: admission, concurrency limits and held entries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,18 +32,19 @@ from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.leases import DETAIL_MAX
 from aigen_bridge.store.readable import FAR_FUTURE
+from aigen_bridge.store.rows import from_row
 from aigen_bridge.store.wakeup import EVERYTHING, notify
 
 RECENT_ATTEMPTS = 500
-"""Attempts, of all steps, among which another entry's success is looked for."""
+"""The number of recent attempts, of all steps, that are searched for the success of another entry."""
 FULL_PAUSE = timedelta(seconds=0.5)
-"""The pause of a worker while others use the whole concurrency limit, in case they die."""
+"""The poll interval of a worker while others use up the concurrency limit. It polls because they may die."""
 
 REGISTRY = "unnest(CAST(:destination AS text[]), CAST(:step AS text[])) AS registry (destination, step)"
-"""SQL for the destinations that have a breaker, with the parameters of `registry_columns`."""
+"""SQL for the destinations with a breaker. Its parameters are those of `registry_columns`."""
 
 _REGISTER = text("INSERT INTO destinations (name) VALUES (:name) ON CONFLICT DO NOTHING")
-_IS_TROUBLED = text("SELECT FROM destinations WHERE name = :name AND (failures > 0 OR opened_at IS NOT NULL)")
+_HAS_FAILURES = text("SELECT FROM destinations WHERE name = :name AND (failures > 0 OR opened_at IS NOT NULL)")
 _LOCK = text("""
     SELECT failures, opened_at IS NOT NULL AS is_open, now() - probe_at AS probe_overdue,
         allowance AS concurrency_limit
@@ -54,9 +55,9 @@ _PAUSE = text("""
         allowance AS concurrency_limit
     FROM destinations WHERE name = :name
 """)
-_IN_FLIGHT = {  # the step is part of the statement, so that the partial index on leased deliveries is used
+_IN_FLIGHT = {  # the step is a literal, because the partial index on leased deliveries needs one
     step: text(
-        f"SELECT count(*) FROM outbox WHERE step = '{step}' AND state = 'pending' "  # noqa: S608 - a constant
+        f"SELECT count(*) FROM outbox WHERE step = '{step}' AND state = 'pending' "  # noqa: S608 - values of an enum
         "AND lease_owner IS NOT NULL AND due_at > now()"
     )
     for step in Step
@@ -103,9 +104,9 @@ _STATES = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """How many entries a worker may take now. `is_open`: the breaker is open, and what is admitted is a probe.
+    """The number of entries that a worker may claim now. `is_open`: the breaker is open, so the entry is a probe.
 
-    `is_stale`: no worker has probed for a while, so that only a probe can tell whether it is still away.
+    `is_stale`: no worker has probed for a while, so only a probe shows whether the destination is still away.
     """
 
     limit: int
@@ -115,7 +116,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class DestinationState:
-    """The breaker of a destination. While it is open, `held` entries wait and `probe_at` is the next attempt."""
+    """The breaker of a destination. While it is open, `held` entries wait, and the next probe is due at `probe_at`."""
 
     destination: Destination
     opened_at: datetime | None
@@ -128,20 +129,20 @@ class DestinationState:
 
 
 class Destinations:
-    """Reads the breakers. `breakers` say how long requests are held for a destination that is away."""
+    """Reads the breakers. `breakers` holds their configuration, which limits how long requests are held."""
 
     def __init__(self, database: Database, breakers: Mapping[str, BreakerConfig] | None = None) -> None:
         self._database = database
         self._breakers = breakers or {}
 
     async def states(self) -> list[DestinationState]:
-        """Every destination with a breaker, by name."""
+        """Returns every destination with a breaker, ordered by name."""
         async with self._database.reading() as connection:
             rows = (await connection.execute(_STATES, registry_columns())).all()
-        return [_state(row) for row in rows]
+        return [from_row(DestinationState, row, destination=DESTINATIONS[row.destination]) for row in rows]
 
     async def held(self, request_ids: Sequence[UUID]) -> dict[UUID, Hold]:
-        """Those of the requests that wait for a destination that is away."""
+        """Returns those of the requests that are held because a destination is away."""
         async with self._database.reading() as connection:
             parameters = registry_columns() | {"request_id": list(request_ids)}
             rows = (await connection.execute(_HELD, parameters)).all()
@@ -153,17 +154,17 @@ class Destinations:
 
 
 def registry_columns() -> dict[str, list[str]]:
-    """The parameters of `REGISTRY`."""
+    """Returns the parameters of `REGISTRY`."""
     registered = with_breaker()
     return {"destination": [d.name for d in registered], "step": [d.step.value for d in registered]}
 
 
 async def admit(connection: AsyncConnection, name: str, config: BreakerConfig, wanted: int) -> Admission:
-    """How many entries may be taken for a destination now.
+    """Returns how many entries of a destination may be claimed now.
 
-    Where a limit has to be exact, others wait for this transaction.
+    With a concurrency limit or an open breaker, it locks the destination until the end of the transaction.
     """
-    if config.concurrency_limit is None and not await _is_troubled(connection, name):
+    if config.concurrency_limit is None and not await _has_failures(connection, name):
         return Admission(wanted)
     found = await _locked(connection, name)
     if found.is_open:
@@ -176,12 +177,12 @@ async def admit(connection: AsyncConnection, name: str, config: BreakerConfig, w
 
 
 async def probing(connection: AsyncConnection, name: str, config: BreakerConfig) -> None:
-    """Records that a probe is on its way: there is no other one before the next is due."""
+    """Records that a probe was claimed. The next one is due after `probe_every`."""
     await connection.execute(_PROBING, {"name": name, "seconds": config.probe_every.total_seconds()})
 
 
 async def pause(connection: AsyncConnection, name: str, config: BreakerConfig) -> timedelta:
-    """How long a worker that got nothing, though entries are due, waits before it asks again."""
+    """Returns how long a worker waits that claimed nothing although entries are due."""
     row = (await connection.execute(_PAUSE, {"name": name})).one_or_none()
     if row is None:
         return timedelta(0)
@@ -200,18 +201,18 @@ async def report(
     settlements: Sequence[Settlement[Claim]],
     alert_window: timedelta,
 ) -> list[Settlement[Claim]]:
-    """Records what these attempts say about their destination; returns them, with `Held` for those that are held.
+    """Updates the breaker after these attempts, and returns their settlements.
 
-    A failed attempt is held, and does not count, when the breaker was open before, and when its entry found the
-    destination away in all specified attempts and is young enough to be held.
+    The outcome becomes `Held`, and the attempt does not count, if the breaker was open before, or if the entry found
+    the destination away in all specified attempts and is young enough to be held.
     """
     failed = [s for s in settlements if is_outage(s.outcome)]
-    if config.concurrency_limit is None and not failed and not await _is_troubled(connection, name):
+    if config.concurrency_limit is None and not failed and not await _has_failures(connection, name):
         return list(settlements)
     destination = DESTINATIONS[name]
     before = _breaker_state(await _locked(connection, name), config)
-    tried = [await _answered(connection, s, settlements) for s in settlements]
-    now = after(before, tried, config)
+    answered = [await _answered(connection, s, settlements) for s in settlements]
+    now = after(before, answered, config)
     lasts = False
     if now != before or (now.is_open and failed):
         lasts = await _write(connection, name, config, now, failed)
@@ -222,38 +223,38 @@ async def report(
         await incidents.recover(connection, *destination.causes)
         await notify(connection, EVERYTHING)
     return [
-        _held(s) if before.is_open and s in failed else _held_alone(s, each, config)
-        for s, each in zip(settlements, tried, strict=True)
+        _held(s) if before.is_open and s in failed else _held_if_away(s, each, config)
+        for s, each in zip(settlements, answered, strict=True)
     ]
 
 
-def _held_alone(settlement: Settlement[Claim], tried: Answered, config: BreakerConfig) -> Settlement[Claim]:
-    """Holds an entry that found the destination away by itself. If others got through, it waits for a while."""
+def _held_if_away(settlement: Settlement[Claim], answered: Answered, config: BreakerConfig) -> Settlement[Claim]:
+    """Holds an entry that found the destination away. If other entries succeeded, it is due after `probe_every`."""
     now = settlement.claim.claimed_at + settlement.took
-    if not found_it_away(tried) or now - settlement.claim.began_at >= config.hold:
+    if not found_it_away(answered) or now - settlement.claim.began_at >= config.hold:
         return settlement
-    if proves_absence(tried):
+    if proves_absence(answered):
         return _held(settlement)
-    return _held(settlement, now + config.probe_every) if isinstance(tried.outcome, Dead) else settlement
+    return _held(settlement, now + config.probe_every) if isinstance(answered.outcome, Dead) else settlement
 
 
 async def _answered(
-    connection: AsyncConnection, settlement: Settlement[Claim], beside: Sequence[Settlement[Claim]]
+    connection: AsyncConnection, settlement: Settlement[Claim], batch: Sequence[Settlement[Claim]]
 ) -> Answered:
-    tried = Answered(settlement.outcome, settlement.took, settlement.claim.attempt)
-    if not found_it_away(tried):
-        return tried
-    worked = any(isinstance(s.outcome, Done) for s in beside)
+    answered = Answered(settlement.outcome, settlement.took, settlement.claim.attempt)
+    if not found_it_away(answered):
+        return answered
+    worked = any(isinstance(s.outcome, Done) for s in batch)
     if not worked:
         entry = {"step": settlement.claim.step.value, "entry_id": settlement.claim.entry_id}
         worked = bool(await connection.scalar(_WORKED_SINCE, entry))
-    return replace(tried, others_worked=worked)
+    return replace(answered, others_worked=worked)
 
 
 async def _lasting_cause(
     connection: AsyncConnection, destination: Destination, failed: Sequence[Settlement[Claim]]
 ) -> list[Cause]:
-    """The incident of an error that has lasted, unless it is open already."""
+    """Returns the cause of an error that has lasted, unless its incident is open already."""
     cause = destination.lasting.get(_error(failed[0]).code) if failed else None
     if cause is None or (await connection.execute(_IS_KNOWN, {"cause": cause.value})).first() is not None:
         return []
@@ -264,12 +265,12 @@ def _occurrence(cause: Cause, settlement: Settlement[Claim]) -> Occurrence:
     return Occurrence(cause, _error(settlement).detail, settlement.claim.request.request_id)
 
 
-async def _is_troubled(connection: AsyncConnection, name: str) -> bool:
-    return (await connection.execute(_IS_TROUBLED, {"name": name})).one_or_none() is not None
+async def _has_failures(connection: AsyncConnection, name: str) -> bool:
+    return (await connection.execute(_HAS_FAILURES, {"name": name})).one_or_none() is not None
 
 
 async def _locked(connection: AsyncConnection, name: str) -> Row[Any]:
-    """The row of the destination, locked. One that is new in the registry gets its row here."""
+    """Locks the row of the destination and returns it. Inserts the row if the destination is new in the registry."""
     row = (await connection.execute(_LOCK, {"name": name})).one_or_none()
     if row is None:
         await connection.execute(_REGISTER, {"name": name})
@@ -288,7 +289,7 @@ async def _write(
     now: BreakerState,
     failed: Sequence[Settlement[Claim]],
 ) -> bool:
-    """Writes the state of the breaker; returns whether its error has lasted for `LASTS`."""
+    """Writes the state of the breaker. Returns whether its error has lasted for `LASTS`."""
     error = _error(failed[0]) if failed else None
     row = {
         "name": name,
@@ -307,19 +308,6 @@ def _breaker_state(row: Row[Any], config: BreakerConfig) -> BreakerState:
     most = float(config.concurrency_limit or 1)
     limit = most if row.concurrency_limit is None else min(row.concurrency_limit, most)
     return BreakerState(row.failures, row.is_open, limit)
-
-
-def _state(row: Row[Any]) -> DestinationState:
-    return DestinationState(
-        destination=DESTINATIONS[row.destination],
-        opened_at=row.opened_at,
-        probe_at=row.probe_at,
-        failures=row.failures,
-        concurrency_limit=row.concurrency_limit,
-        error_code=row.error_code,
-        error_detail=row.error_detail,
-        held=row.held,
-    )
 
 
 def _end(began_at: datetime, hold: timedelta) -> datetime:

@@ -1,4 +1,4 @@
-"""Which execution of N8N works on which request, and what happens when N8N reports that one failed."""
+"""Records which N8N execution works on which request, and applies N8N's reports of failed executions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +35,7 @@ _LAST_QUEUED = """
 NO_EXECUTION = f"""
     NOT EXISTS (SELECT FROM executions AS e WHERE e.request_id = r.request_id AND e.version >= ({_LAST_QUEUED}))
 """
-"""No execution has asked about `requests AS r` since it was last queued."""
+"""SQL: no execution has asked about `requests AS r` since it was last queued."""
 RESENDS = """(
     SELECT count(*) FROM request_changes AS q
     JOIN request_changes AS d ON d.request_id = q.request_id AND d.version = q.version - 1
@@ -44,7 +44,7 @@ RESENDS = """(
         WHERE f.request_id = r.request_id AND f.status = 'failed'
     )
 )"""
-"""How often `requests AS r` was sent again since it was accepted or, after a failure, replayed."""
+"""SQL for how often `requests AS r` was sent again since it was accepted or, after a failure, replayed."""
 
 _STANDING = text(f"""
     SELECT (
@@ -55,11 +55,11 @@ _STANDING = text(f"""
     FROM requests AS r WHERE r.request_id = :request_id
 """)  # noqa: S608 - constants of this module
 
-_SEEN_AGAIN = text("""
+_COUNT_REPEAT = text("""
     UPDATE quarantine SET times_seen = times_seen + 1, seen_at = now() WHERE id = :letter RETURNING id
 """)
 
-_TIE = text("""
+_LINK_REPORT = text("""
     UPDATE executions SET letter = :letter WHERE execution_id = :execution_id AND request_id = :request_id
 """)
 
@@ -67,14 +67,14 @@ Judge = Callable[[ImageRequest, Standing], Verdict]
 
 
 class Executions:
-    """The executions in PostgreSQL."""
+    """N8N executions in PostgreSQL."""
 
     def __init__(self, database: Database, deadlines: Deadlines) -> None:
         self._database = database
         self._deadlines = deadlines
 
     async def note(self, execution_id: str, request_id: UUID) -> None:
-        """Note which request an execution works on; of two with one id, the later counts."""
+        """Records which request an execution works on. If the id is known, the new request replaces the old one."""
         async with self._database.writing() as connection:
             await connection.execute(_NOTE, {"execution_id": execution_id, "request_id": request_id})
 
@@ -85,24 +85,24 @@ class Executions:
         return row.request_id if row else None
 
     async def report(self, report: RefusedCallback, execution_id: str, judge: Judge) -> Reported:
-        """Stores N8N's report that an execution failed and applies what `judge` decides, in one transaction.
+        """Stores N8N's report of a failed execution and applies what `judge` decides, in one transaction.
 
-        A report on an execution whose failure is known already is counted and changes nothing.
+        A repeated report only increments a counter.
         """
         async with self._database.transaction() as connection:
-            noted = (await connection.execute(_FIND, {"execution_id": execution_id})).one_or_none()
-            request_id = report.request_id or (noted.request_id if noted else None)
+            execution = (await connection.execute(_FIND, {"execution_id": execution_id})).one_or_none()
+            request_id = report.request_id or (execution.request_id if execution else None)
             report = replace(report, request_id=request_id)
             if request_id is None:
                 return await self._keep(connection, None, report, None)
             locked = await transitions.lock(connection, [request_id])
-            noted = (await connection.execute(_FIND, {"execution_id": execution_id})).one_or_none()
-            if known := await _seen_again(connection, noted, request_id):
+            execution = (await connection.execute(_FIND, {"execution_id": execution_id})).one_or_none()
+            if known := await _count_repeat(connection, execution, request_id):
                 return Reported(known, request_id, is_open=False, is_repeat=True)
-            verdict = await _judged(connection, request_id, execution_id, noted, judge)
+            verdict = await _judge(connection, request_id, execution_id, execution, judge)
             kept = await self._keep(connection, locked, report, verdict)
-            tied = {"letter": kept.letter, "execution_id": execution_id, "request_id": request_id}
-            await connection.execute(_TIE, tied)
+            link = {"letter": kept.letter, "execution_id": execution_id, "request_id": request_id}
+            await connection.execute(_LINK_REPORT, link)
             return kept
 
     async def _keep(
@@ -113,7 +113,7 @@ class Executions:
         verdict: Verdict | None,
     ) -> Reported:
         transition = verdict.transition if verdict else None
-        if locked and transition:  # decided on the locked request, so it applies
+        if locked and transition:  # decided while the request was locked, so it applies
             await locked.apply([transition], self._deadlines, records_incidents=False)
         is_open = verdict is None or verdict.needs_person
         state = "open" if is_open else "discarded" if transition is None else "replayed"
@@ -124,33 +124,35 @@ class Executions:
         return Reported(letter, report.request_id, is_open, transition)
 
 
-async def _seen_again(connection: AsyncConnection, noted: Row[tuple[UUID, int]] | None, request_id: UUID) -> int | None:
-    """Count a repeated report; None if it is the first."""
-    if noted is None or noted.letter is None or noted.request_id != request_id:
+async def _count_repeat(
+    connection: AsyncConnection, execution: Row[tuple[UUID, int]] | None, request_id: UUID
+) -> int | None:
+    """Counts a repeated report and returns its number in quarantine; None if the report is the first."""
+    if execution is None or execution.letter is None or execution.request_id != request_id:
         return None
-    seen: int | None = await connection.scalar(_SEEN_AGAIN, {"letter": noted.letter})
-    return seen
+    letter: int | None = await connection.scalar(_COUNT_REPEAT, {"letter": execution.letter})
+    return letter
 
 
-async def _judged(
+async def _judge(
     connection: AsyncConnection,
     request_id: UUID,
     execution_id: str,
-    noted: Row[tuple[UUID, int]] | None,
+    execution: Row[tuple[UUID, int]] | None,
     judge: Judge,
 ) -> Verdict | None:
     found = (await connection.execute(select(requests).where(requests.c.request_id == request_id))).one_or_none()
     if found is None:
         return None
     facts = (await connection.execute(_STANDING, {"request_id": request_id})).one()
-    is_known = noted is not None and noted.request_id == request_id
-    # One that never asked (an older workflow) but names the request counts, unless another one has asked.
-    is_latest = facts.latest == execution_id if is_known else noted is None and facts.latest is None
+    is_known = execution is not None and execution.request_id == request_id
+    # An execution that never asked (an older workflow) but names the request is the latest unless another has asked.
+    is_latest = facts.latest == execution_id if is_known else execution is None and facts.latest is None
     return judge(to_request(found), Standing(is_known, is_latest, facts.resends))
 
 
 def _occurrence(report: RefusedCallback, letter: int, transition: Transition | None) -> Occurrence:
     if transition is None or transition.error_code == FailureCode.WORKFLOW_FAILED:
         return quarantine.occurrence(report, letter)
-    done = transition.note if transition.after is Status.QUEUED else f"callback-{letter}: {transition.error_message}"
-    return Occurrence(Cause.EXECUTION_LOST, done or "", transition.request_id)
+    detail = transition.note if transition.after is Status.QUEUED else f"callback-{letter}: {transition.error_message}"
+    return Occurrence(Cause.EXECUTION_LOST, detail or "", transition.request_id)

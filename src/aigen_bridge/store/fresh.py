@@ -1,4 +1,4 @@
-"""Shares a recent answer of the database between callers, so that frequent calls do not become frequent queries."""
+"""Shares a recent query result between callers, which keeps frequent calls from becoming frequent queries."""
 
 import asyncio
 import contextlib
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Fresh(Generic[T]):
-    """The result of `ask`, at most `fresh` seconds old. A caller waits for it at most `patience` seconds.
+    """Caches the result of `ask` for `fresh` seconds. A caller waits for it at most `patience` seconds.
 
-    `ask` is not interrupted: it has a deadline of its own. Callers that come after `patience` and before that deadline
-    get the error at once.
+    `ask` is not interrupted, because it has its own deadline. Once it has taken longer than `patience`, callers get the
+    error at once.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], *, fresh: float, patience: float) -> None:
@@ -26,7 +26,7 @@ class Fresh(Generic[T]):
         self._asked_at = 0.0
 
     async def get(self) -> T:
-        """The answer. Raises what `ask` raises, and `StoreUnavailableError` when there is none in time."""
+        """Returns the result. Raises what `ask` raises, and `StoreUnavailableError` if the result is late."""
         asking, age = self._asking, time.monotonic() - self._asked_at
         if asking is None or (asking.done() and age >= self._fresh):
             asking, age = self._begin(), 0.0
@@ -36,7 +36,7 @@ class Fresh(Generic[T]):
         raise StoreUnavailableError(f"The database did not answer within {self._patience:g} s.")
 
     async def close(self) -> None:
-        """Stop asking."""
+        """Cancels the running query."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait([self._asking])
@@ -44,14 +44,14 @@ class Fresh(Generic[T]):
     def _begin(self) -> asyncio.Task[T]:
         self._asked_at = time.monotonic()
         self._asking = asyncio.create_task(self._answer())
-        self._asking.add_done_callback(_seen)
+        self._asking.add_done_callback(_retrieve_exception)
         return self._asking
 
     async def _answer(self) -> T:
         return await self._ask()
 
 
-def _seen(task: asyncio.Task[T]) -> None:
-    """Retrieves the exception: asyncio would log it as a bug when no caller is left to receive it."""
+def _retrieve_exception(task: asyncio.Task[T]) -> None:
+    """Retrieves the exception, because asyncio logs one that no caller has received as a bug."""
     with contextlib.suppress(asyncio.CancelledError):
         task.exception()

@@ -1,7 +1,7 @@
-"""How much of what there is, for the metrics: one statement whose cost does not grow with the tables.
+"""Counts and ages for the metrics, read by one statement whose cost does not grow with the tables.
 
-Every count stops at `MOST`, every oldest one is the end of an index, and the orders make PostgreSQL go by the index.
-So a million requests cost as much as a thousand, and a value of `MOST` reads "so many, or more".
+Each count stops at `MOST`, so a value of `MOST` means "at least that many". Each age is read from the end of an index,
+and the ORDER BY clauses make PostgreSQL use that index.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from aigen_bridge.store.readable import since
 MOST = 10_000
 OPEN = (Status.QUEUED, Status.DISPATCHED, Status.RECEIVED)
 N8N_REPORTS = (UNDELIVERED, EXECUTION_FAILED)
-"""Error codes of what N8N's own dead-letter workflow reported."""
+"""Error codes that N8N's own dead-letter workflow reports."""
 KINDS = (*(step.value for step in Step), "callback", *N8N_REPORTS)
 TABLES = ("requests", "outbox", "attempts", "images", "quarantine", "request_changes", "occurrences")
 
@@ -29,7 +29,7 @@ def _each(values: Sequence[str]) -> str:
 
 
 _IN_ORDER = "status BETWEEN name AND name ORDER BY status DESC, created_at, request_id"
-"""With `status = name`, PostgreSQL may walk all requests by age and look for the status, hoping that one is near."""
+"""With `status = name`, PostgreSQL may scan all requests by age until it finds one with the status."""
 
 STATEMENT = f"""
     SELECT 'pending' AS what, name, counted, NULL::float8 AS seconds
@@ -64,15 +64,16 @@ STATEMENT = f"""
     FROM (SELECT created_at FROM requests ORDER BY created_at, request_id LIMIT 1) AS first
     UNION ALL
     SELECT 'bytes', name, pg_total_relation_size(name::regclass), NULL FROM {_each(TABLES)}
-"""  # noqa: S608 - constants of ours
+"""  # noqa: S608 - constants of this package
 _STATEMENT = text(STATEMENT.replace("::", "\\:\\:"))
 
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What there is now. Counts end at `MOST`; ages are seconds, of the oldest one, 0 where there is none.
+    """The current counts and ages. Counts stop at `MOST`. Ages are those of the oldest item in seconds, or 0.
 
-    `late` is how long the oldest due entry of a step has been due; `open_breakers` how long each has been open.
+    `late` is how long the oldest due entry of a step has been due. `open_breakers` is how long each breaker has been
+    open.
     """
 
     pending: dict[str, int]
@@ -88,13 +89,13 @@ class Gauges:
 
 
 class GaugeReader:
-    """Reads them."""
+    """Reads the gauges."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def read(self) -> Gauges:
-        """All of them, by one statement. Raises `StoreUnavailableError`."""
+        """Reads all gauges with one statement. Raises `StoreUnavailableError`."""
         async with self._database.reading() as connection:
             rows = (await connection.execute(_STATEMENT)).all()
         counts = {(row.what, row.name): int(row.counted) for row in rows}

@@ -1,4 +1,4 @@
-"""The bytes of accepted images."""
+"""Stores the bytes of accepted images."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,62 +12,62 @@ from aigen_bridge.store.schema import images
 
 
 class ImageStore(Protocol):
-    """A place for images. Every method raises `StoreUnavailableError` when the place does not answer.
+    """Storage for images. Every method raises `StoreUnavailableError` if the storage does not answer.
 
-    An image is put before the transition that needs it is committed, so a stored description always has its bytes.
-    Bytes whose transition lost a race stay behind under a reference that nothing names.
+    An image is stored before the transition that needs it is committed, so a stored description always has its bytes.
+    If the transition then does not apply, the bytes remain unreferenced.
     """
 
     async def put(self, ref: ImageRef, content: bytes) -> None:
-        """Stores the image durably. The same reference again changes nothing."""
+        """Stores the image durably. Does nothing if the reference exists."""
         ...
 
     async def get(self, ref: ImageRef) -> bytes | None:
-        """The bytes, or None when there are none."""
+        """Returns the bytes, or None if there are none."""
         ...
 
     async def delete(self, refs: Sequence[ImageRef]) -> None:
-        """Deletes these images, as far as they exist."""
+        """Deletes those of these images that exist."""
         ...
 
     async def exists(self, ref: ImageRef) -> bool:
-        """Whether the bytes are there."""
+        """Returns whether the bytes are stored."""
         ...
 
 
 class PostgresImages:
-    """Images in the database of the requests. A request has one image, so its id alone finds it."""
+    """Stores images in the same database as the requests. A request has one image, so its id identifies the image."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def put(self, ref: ImageRef, content: bytes) -> None:
-        """As `ImageStore.put`."""
+        """See `ImageStore.put`."""
         row = {"request_id": ref.request_id, "content": content}
         async with self._database.writing(patient=True) as connection:
             await connection.execute(insert(images).values(row).on_conflict_do_nothing())
 
     async def get(self, ref: ImageRef) -> bytes | None:
-        """As `ImageStore.get`."""
+        """See `ImageStore.get`."""
         async with self._database.reading(patient=True) as connection:
             return await connection.scalar(select(images.c.content).where(images.c.request_id == ref.request_id))
 
     async def delete(self, refs: Sequence[ImageRef]) -> None:
-        """As `ImageStore.delete`."""
+        """See `ImageStore.delete`."""
         async with self._database.writing(patient=True) as connection:
             await connection.execute(delete(images).where(images.c.request_id.in_([ref.request_id for ref in refs])))
 
     async def exists(self, ref: ImageRef) -> bool:
-        """As `ImageStore.exists`."""
+        """See `ImageStore.exists`."""
         async with self._database.reading() as connection:
             found = await connection.execute(select(images.c.request_id).where(images.c.request_id == ref.request_id))
             return found.first() is not None
 
 
 async def put_unless_transactional(store: ImageStore, ref: ImageRef, content: bytes) -> bytes | None:
-    """Stores an image ahead of its transition; returns the bytes if the transition is to write them itself.
+    """Stores an image before its transition. Returns the bytes if the transition has to write them instead.
 
-    PostgreSQL writes image and transition in one commit: two would double the time of a completed callback.
+    In PostgreSQL, image and transition share one commit instead of taking two.
     """
     if isinstance(store, PostgresImages):
         return content

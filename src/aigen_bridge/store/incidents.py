@@ -1,7 +1,7 @@
-"""Records incidents, one for each cause, in the transaction that causes them.
+"""Records incidents, one per cause, in the transaction that causes them.
 
-An alert is an outbox entry like every other and is retried like one. The first alert of an incident is due at once;
-later occurrences are reported together, once in each alert window.
+An alert is an outbox entry and is retried like every other. The first alert of an incident is due at once. Later
+occurrences are reported together, once per alert window.
 """
 
 from collections.abc import Sequence
@@ -64,17 +64,17 @@ _RECOVER = text("""
 
 
 async def lock(connection: AsyncConnection) -> None:
-    """Until the end of this transaction, no other one records, ends or reports an incident.
+    """Keeps other transactions from recording, ending or reporting incidents until this one ends.
 
-    A transaction may touch several incidents, and one that it opens has no row yet that could be locked.
+    Row locks are not enough: a transaction may write several incidents, and a new incident has no row to lock.
     """
     await connection.execute(_LOCK)
 
 
 async def record(connection: AsyncConnection, occurrences: Sequence[Occurrence], window: timedelta) -> None:
-    """Records these occurrences and enqueues their alerts, at most one in each `window`.
+    """Records these occurrences and enqueues their alerts, at most one per cause and `window`.
 
-    Best called last in a transaction: others that record an incident wait for its end.
+    Call it last in a transaction: other transactions that record an incident wait until this one ends.
     """
     if not occurrences:
         return
@@ -90,7 +90,7 @@ async def record(connection: AsyncConnection, occurrences: Sequence[Occurrence],
 
 
 async def recover(connection: AsyncConnection, *causes: Cause, quiet: timedelta = timedelta(0)) -> None:
-    """Ends the incidents of these causes that did not occur for `quiet`. Their end is reported if they were."""
+    """Ends the incidents of these causes that have not occurred for `quiet`; reports the end of reported ones."""
     await lock(connection)
     ended = {"cause": [c.value for c in causes], "quiet": quiet.total_seconds()}
     if (await connection.execute(_RECOVER, ended)).first() is not None:

@@ -1,4 +1,4 @@
-"""Reads how the database and what is in it are doing. Every statement only reads."""
+"""Read-only checks of the database and its contents, for `doctor`."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -11,17 +11,17 @@ from sqlalchemy import Row, TextClause, text
 
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.store import migrations
+from aigen_bridge.store.columns import metadata
 from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
 from aigen_bridge.store.readable import out_of_range, since
-from aigen_bridge.store.rows import COLUMNS, to_request
-from aigen_bridge.store.schema import metadata
+from aigen_bridge.store.rows import COLUMNS, from_row, to_request
 
 CONNECTIONS = 6
 RECENT_ATTEMPTS = 1000
 READ_MAX = 1000
-"""Requests that are read to see whether they can be: those that are owed something, and the newest."""
+"""The most requests that are checked for readability: of those with pending entries, and of the newest."""
 
 _SERVER = text("""
     SELECT current_setting('server_version') AS version, current_setting('transaction_read_only') = 'on' AS read_only,
@@ -84,7 +84,7 @@ _LAST_DISPATCH = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """PostgreSQL as it presents itself; `standby`: it copies another server; `bytes`: the size of the database."""
+    """The PostgreSQL server. `standby`: it replicates another server. `bytes`: the size of the database."""
 
     version: str
     read_only: bool
@@ -94,7 +94,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits, by kind. `oldest_age` is zero when `count` is."""
+    """Waiting items of one kind. `oldest_age` is zero if `count` is zero."""
 
     kind: str
     count: int
@@ -103,7 +103,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """`workers` that listen for work now; `apis`: API processes that are connected now, at least."""
+    """Connected processes. `workers` are those that listen for entries; `apis` is a lower bound."""
 
     workers: int
     apis: int
@@ -111,78 +111,78 @@ class Processes:
 
 @dataclass(frozen=True, slots=True)
 class KeyTrial:
-    """The last dispatch that shows whether N8N takes our key, and how long ago it was."""
+    """The last dispatch that shows whether N8N accepts the API key, and how long ago it was."""
 
     accepted: bool
     ago: timedelta
 
 
 class Inspection:
-    """The questions. Each raises `StoreUnavailableError` when the database does not answer or has no tables."""
+    """The checks. Each raises `StoreUnavailableError` if the database does not answer or has no tables."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def server(self) -> Server:
-        """What kind of server it is."""
+        """Returns the properties of the server."""
         async with self._database.reading() as connection:
             row = (await connection.execute(_SERVER)).one()
-        return Server(row.version, row.read_only, row.standby, row.bytes)
+        return from_row(Server, row)
 
     async def revision(self) -> str | None:
-        """The revision of the tables; None when it was never migrated."""
+        """Returns the migration revision of the database; None if it was never migrated."""
         return await migrations.current(self._database)
 
     async def unwritable(self) -> list[str]:
-        """The tables that are there and that this role may not read and write."""
+        """Returns the existing tables that this role may not read and write."""
         names = sorted(metadata.tables)
         async with self._database.reading() as connection:
             return list((await connection.execute(_UNWRITABLE, {"names": names})).scalars())
 
     async def clock(self, now: Callable[[], datetime]) -> tuple[timedelta, timedelta]:
-        """How far the database's clock is ahead of `now`, and how exactly that is known."""
+        """Returns how far the database's clock is ahead of `now`, and the uncertainty of that."""
         async with self._database.reading() as connection:
-            await connection.execute(text("SELECT 1"))  # so that no connecting is part of what is measured
+            await connection.execute(text("SELECT 1"))  # connects first, which keeps connecting out of the measurement
             before = now()
-            theirs: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+            database_now: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
             after = now()
-        return theirs - before - (after - before) / 2, (after - before) / 2
+        return database_now - before - (after - before) / 2, (after - before) / 2
 
     async def waiting(self) -> list[Backlog]:
-        """Outbox entries that are due and that nobody works on, by step; not those held because a system is out."""
+        """Returns the backlog of due outbox entries by step, without those held because a destination is away."""
         return await self._backlogs(_WAITING, registry_columns())
 
     async def destinations(self) -> list[DestinationState]:
-        """How the systems that we call stand."""
+        """Returns the breakers of the destinations."""
         return await Destinations(self._database).states()
 
     async def dead(self) -> list[Backlog]:
-        """Open dead letters, by step; `callback` are those in quarantine."""
+        """Returns the open dead letters by step; those in quarantine as `callback`."""
         return await self._backlogs(_DEAD, {})
 
     async def overdue(self) -> Backlog:
-        """Requests whose deadline passed and that no sweep has failed."""
+        """Returns the requests whose deadline has passed and that no sweep has failed."""
         async with self._database.reading() as connection:
             row = (await connection.execute(_OVERDUE)).one()
         return Backlog("overdue", row.number, row.oldest_age or timedelta(0))
 
     async def unreadable(self) -> dict[UUID, str]:
-        """Requests that are stored in a form that cannot be read, or owed something by such an entry, and why."""
+        """Returns the requests that cannot be read, or that have an entry that cannot be read, with the reason."""
         async with self._database.reading() as connection:
             rows = [row for statement in (_WITH_PENDING_ENTRY, _NEWEST) for row in await connection.execute(statement)]
         return {row.request_id: reason for row in rows if (reason := _why_unreadable(row))}
 
     async def processes(self) -> Processes:
-        """Who is connected."""
+        """Counts the connected processes."""
         async with self._database.reading() as connection:
             row = (await connection.execute(_PROCESSES, {"listener": LISTENER})).one()
-        return Processes(row.workers, row.apis)
+        return from_row(Processes, row)
 
     async def key_trial(self) -> KeyTrial | None:
-        """Whether N8N took our key when it was last sent; None when the recent attempts do not tell."""
+        """Returns whether N8N accepted the API key when it was last sent; None if no recent attempt shows it."""
         async with self._database.reading() as connection:
             row = (await connection.execute(_LAST_DISPATCH)).one_or_none()
-        return KeyTrial(row.accepted, row.ago) if row else None
+        return from_row(KeyTrial, row) if row else None
 
     async def _backlogs(self, statement: TextClause, parameters: Mapping[str, Any]) -> list[Backlog]:
         async with self._database.reading() as connection:
@@ -191,8 +191,8 @@ class Inspection:
 
 
 def _why_unreadable(row: Row[Any]) -> str | None:
-    if wrong := out_of_range(row):
-        return f"{', '.join(wrong)} before the year 1 or after the year 9999"
+    if columns := out_of_range(row):
+        return f"{', '.join(columns)} before the year 1 or after the year 9999"
     try:
         to_request(row)
     except UnreadableRequestError as error:
@@ -202,7 +202,7 @@ def _why_unreadable(row: Row[Any]) -> str | None:
 
 @asynccontextmanager
 async def inspection(url: str, patience: timedelta = TIMEOUT) -> AsyncIterator[Inspection]:
-    """Opens the database for looking. No connection is made before the first question."""
+    """Opens the database for inspection. Connects on the first check."""
     engine = open_engine(url, pool_size=CONNECTIONS, name="aigen-bridge doctor", timeout=patience)
     database = Database(engine, patience)
     try:

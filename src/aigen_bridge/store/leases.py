@@ -1,6 +1,6 @@
-"""Leases on outbox entries of every step: claim, extend, release, and record how an attempt ended.
+"""Leases on outbox entries: claims, extends and releases them, and records how attempts ended.
 
-A claim is a lease; its fence, which only increases, keeps a late worker from settling.
+A claim is a lease. Its fence, which only increases, keeps a worker from settling an entry after losing its lease.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from aigen_bridge.store.database import Database
 from aigen_bridge.store.readable import out_of_range
 
 DETAIL_MAX = 1000
-"""Characters kept of the detail of an error."""
+"""Error details are truncated to this number of characters."""
 
 CLAIM = """
     WITH due AS (
@@ -45,21 +45,21 @@ CLAIM = """
         ON CONFLICT (entry_id, fence) DO NOTHING
     )
 """
-"""Leases due entries, the longest due first; a SELECT on `claimed` follows.
+"""Leases due entries, the longest due first. A SELECT on `claimed` has to follow.
 
-`due_at` of a leased entry is when its lease ends, so an entry whose worker died is due again by itself. It relies on
-`SKIP LOCKED`: two workers never wait for the same entry.
+`due_at` of a leased entry is when its lease ends, so an entry whose worker died becomes due again. `SKIP LOCKED` keeps
+workers from waiting for each other.
 """
 CLAIMED = "c.entry_id, c.attempt, c.fence, c.began_at, c.claimed_at, c.give_up_at, c.leases_lost"
-"""The columns of `claimed AS c` that make a `Lease`."""
+"""The columns of `claimed AS c` for a `Lease`."""
 
 _NEXT_DUE = text("""
     SELECT extract(epoch FROM least(greatest(min(due_at), now() - interval '1 day'), now() + interval '1 day') - now())
     FROM outbox WHERE state = 'pending' AND step = :step
 """)
 
-# Ends attempts whose fence is still the entry's. `entries` locks them in one order. An attempt is recorded even if its
-# entry has been ended by others (a callback that was faster), and only once however often its settlement is sent:
+# Settles attempts whose fence is still that of the entry. `entries` locks the entries in order. An attempt is recorded
+# even if others have ended its entry (a faster callback). It is recorded once, however often its settlement is sent:
 # (entry, fence) is unique.
 _SETTLE = text("""
     WITH settled AS (
@@ -78,7 +78,7 @@ _SETTLE = text("""
         UPDATE outbox AS o SET
             state = s.state,
             due_at = coalesce(s.due_at, CASE s.outcome WHEN 'held' THEN now() ELSE o.due_at END),
-            attempts = CASE s.outcome WHEN 'held' THEN 0 ELSE o.attempts END,  -- all its attempts, once it is back
+            attempts = CASE s.outcome WHEN 'held' THEN 0 ELSE o.attempts END,  -- all attempts remain
             finished_at = CASE WHEN s.state <> 'pending' THEN now() END,
             lease_owner = NULL,
             error_code = s.error_code,
@@ -110,30 +110,30 @@ _EXTEND = text("""
 
 
 class Leases:
-    """The operations on leases that are the same for every step."""
+    """The operations on leases that are common to all steps."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def next_due(self, step: Step) -> Due:
-        """When the next entry is due."""
+        """Returns when the next entry of the step is due."""
         async with self._database.reading() as connection:
             seconds = await connection.scalar(_NEXT_DUE, {"step": step.value})
         return Due(None if seconds is None else timedelta(seconds=float(seconds)))
 
     async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None:
-        """Extends the leases of these claims, as far as they are still held, to `lease` from now."""
+        """Extends those of these leases that have not been lost. They then end `lease` from now."""
         async with self._database.transaction(prepared=True) as connection:
             await connection.execute(_EXTEND, _keys(claims) | {"lease": lease.total_seconds()})
 
     async def release(self, claims: Sequence[Lease]) -> None:
-        """Releases claims untried: due at once, the attempt not counted."""
+        """Releases claims that were not tried. Their entries are due at once, and the attempt does not count."""
         async with self._database.transaction() as connection:
             await connection.execute(_RELEASE, _keys(claims))
 
 
 def claim_parameters(step: Step, limit: int, lease: timedelta, owner: str) -> dict[str, Any]:
-    """The parameters of `CLAIM`. `older_than`, in seconds, may replace None."""
+    """Returns the parameters of `CLAIM`. `older_than`, the minimum age in seconds, is not set."""
     return {
         "step": step.value,
         "limit": limit,
@@ -144,8 +144,8 @@ def claim_parameters(step: Step, limit: int, lease: timedelta, owner: str) -> di
 
 
 def lease_fields(row: Row[Any], step: Step) -> dict[str, Any]:
-    """The fields of a `Lease` from a row of `CLAIM`."""
-    found = {
+    """Returns the fields of a `Lease` from a row of `CLAIM`."""
+    fields = {
         "entry_id": row.entry_id,
         "step": step,
         "attempt": row.attempt,
@@ -155,19 +155,19 @@ def lease_fields(row: Row[Any], step: Step) -> dict[str, Any]:
         "give_up_at": row.give_up_at,
         "leases_lost": row.leases_lost,
     }
-    if wrong := out_of_range(row):
-        found |= {"began_at": row.claimed_at, "give_up_at": None, "unreadable": _far_off(wrong)}
-    return found
+    if columns := out_of_range(row):
+        fields |= {"began_at": row.claimed_at, "give_up_at": None, "unreadable": _out_of_range_detail(columns)}
+    return fields
 
 
 async def settle_entries(connection: AsyncConnection, settlements: Sequence[Settlement[L]]) -> set[tuple[int, int]]:
-    """Records how attempts ended; returns the keys of the claims whose lease was still held."""
+    """Records how attempts ended. Returns the keys of the claims whose lease had not been lost."""
     rows = [_row(settlement) for settlement in settlements]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     return {(row.id, row.fence) for row in await connection.execute(_SETTLE, columns)}
 
 
-def _far_off(columns: Sequence[str]) -> str:
+def _out_of_range_detail(columns: Sequence[str]) -> str:
     return f"The entry or its request has a time before the year 1 or after the year 9999: {', '.join(columns)}."
 
 

@@ -1,4 +1,4 @@
-"""Runs the migrations: from the folder beside the sources, or from the copy that the wheel carries."""
+"""Runs the migrations from the folder beside the sources, or from the copy in the wheel."""
 
 import time
 from collections.abc import Mapping
@@ -30,13 +30,14 @@ from aigen_bridge.store.database import Database
 
 _PACKAGE = Path(__file__).parents[1]
 SESSION = MEANING | {"statement_timeout": "1h", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "1h"}
-"""A migration may rewrite a large table. While it waits for a lock, all others wait behind it, so it gives way soon."""
+"""Session settings of a migration, which may rewrite a large table. The lock timeout is short, because other sessions
+queue behind a migration that waits for a lock."""
 LOCK_PATIENCE = timedelta(minutes=10)
-"""How long a migration is tried again because a lock was not free, or another migration was running."""
+"""The time during which a migration is retried while a lock is not free or another migration is running."""
 
 
 def folder() -> Path:
-    """Where the migrations are."""
+    """Returns the folder of the migrations."""
     inside_wheel = _PACKAGE / "migrations"
     return inside_wheel if inside_wheel.is_dir() else _PACKAGE.parents[1] / "migrations"
 
@@ -48,9 +49,9 @@ def _config() -> Config:
 
 
 def migrate(url: str, revision: str = "head", *, timeout: timedelta = TIMEOUT) -> None:
-    """Bring the database to `revision` (`base`: no table of ours is left).
+    """Migrates the database to `revision`. `base` drops all tables of the bridge.
 
-    Safe to run twice, and by several at once: they wait for each other.
+    Safe to run repeatedly and concurrently: migrations wait for each other.
     """
     arguments = connect_arguments(url, name="aigen-bridge migrate", timeout=timeout, settings=SESSION)
     engine = create_engine(SCHEME, creator=partial(_connect, arguments))
@@ -60,14 +61,14 @@ def migrate(url: str, revision: str = "head", *, timeout: timedelta = TIMEOUT) -
         while not _migrated(engine, revision, is_last=time.monotonic() > until):
             time.sleep(1)
     except (OperationalError, InternalError) as error:
-        said = reason(error)
-        raise StoreUnavailableError(f"The database could not be migrated: {said}", said) from error
+        message = reason(error)
+        raise StoreUnavailableError(f"The database could not be migrated: {message}", message) from error
     finally:
         engine.dispose()
 
 
 def _migrated(engine: Engine, revision: str, *, is_last: bool) -> bool:
-    """Runs the migrations; False if a lock was not free, unless this was the last try."""
+    """Runs the migrations. Returns False if a lock was not free; raises if this was the last attempt."""
     config = _config()
     try:
         with engine.connect() as connection:
@@ -81,7 +82,7 @@ def _migrated(engine: Engine, revision: str, *, is_last: bool) -> bool:
 
 
 def check(url: str, timeout: timedelta = TIMEOUT) -> None:
-    """Make one connection. Raises `UnsuitableDatabaseError`, or `StoreUnavailableError` when the database is away."""
+    """Opens a connection and closes it. Raises `UnsuitableDatabaseError` or `StoreUnavailableError`."""
     arguments = connect_arguments(url, name="aigen-bridge start", timeout=timeout, settings=SESSION)
     try:
         _connect(arguments).close()
@@ -97,20 +98,20 @@ def _connect(arguments: Mapping[str, Any]) -> psycopg.Connection[Any]:
 
 
 def head() -> str:
-    """The newest revision that this version of the service knows."""
+    """Returns the newest revision that this version of the service knows."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None  # noqa: S101 - the folder is never empty
     return revision
 
 
 def is_older(revision: str) -> bool:
-    """Whether this version of the service knows the revision, and a newer one."""
+    """Returns whether this version of the service knows the revision and a newer one."""
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     return revision in known and revision != head()
 
 
 async def current(database: Database) -> str | None:
-    """The revision that the database is at; None when it was never migrated."""
+    """Returns the revision of the database; None if it was never migrated."""
     async with database.reading() as connection:
         return await connection.run_sync(_current)
 

@@ -1,4 +1,4 @@
-"""What operators do about dead letters and requests. Each action is recorded in the transaction that carries it out."""
+"""Operator actions on dead letters and requests. Each action is recorded in its own transaction."""
 
 from datetime import timedelta
 from typing import Any
@@ -36,7 +36,7 @@ _ALERT_AGAIN = text(f"""
 
 
 class Operations:
-    """The actions in PostgreSQL. False or None: the dead letter is not open, another operator may have handled it."""
+    """The actions in PostgreSQL. They return False or None if the dead letter is not open, or not any more."""
 
     def __init__(self, database: Database, deadlines: Deadlines, store: ImageStore) -> None:
         self._database = database
@@ -46,7 +46,7 @@ class Operations:
     async def replay_entry(
         self, number: int, action: OperatorAction, *, delay: timedelta = timedelta(0)
     ) -> Handled | None:
-        """Puts a dead entry back, due after `delay`, with all its attempts.
+        """Puts a dead entry back into the outbox, due after `delay`, with all its attempts.
 
         Raises `ContradictionError` when its request has moved on.
         """
@@ -105,7 +105,7 @@ class Operations:
         ref = ImageRef(transition.request_id, image.described.sha256)
         content = await put_unless_transactional(self._images, ref, image.content)
         async with self._database.transaction(patient=True) as connection:
-            # Locked as well: a replayed delivery does not change the version, and its entry has to be seen.
+            # The version is not enough: a replayed delivery does not change it, and its entry has to be visible here.
             locked = await transitions.lock(connection, [transition.request_id])
             moved = await locked.apply([transition], self._deadlines, content)
             if moved:
@@ -113,7 +113,7 @@ class Operations:
         return bool(moved)
 
     async def _end(self, connection: AsyncConnection, number: int, state: str) -> tuple[Step, LockedRequests] | None:
-        """Ends the dead entry with this number after locking its request, if it has one. None: it is not dead."""
+        """Locks the request of a dead entry, if any, and ends the entry. Returns None if the entry is not dead."""
         dead = (outbox.c.id == number, outbox.c.state == "dead")
         row = (await connection.execute(select(outbox.c.request_id, outbox.c.step).where(*dead))).one_or_none()
         if row is None:
@@ -125,7 +125,7 @@ class Operations:
     async def _enqueue_again(
         self, connection: AsyncConnection, locked: LockedRequests, transition: Transition | None, delay: timedelta
     ) -> None:
-        """Applies the transition of a replay; None enqueues the delivery alone."""
+        """Applies the transition of a replay. If there is none, only enqueues the delivery again."""
         if transition is None:
             row = {"request_id": locked.request_ids[0], "delay": delay.total_seconds()}
             await connection.execute(_DELIVER_AGAIN, row)
@@ -134,7 +134,7 @@ class Operations:
 
 
 async def _close(connection: AsyncConnection, number: int, state: str) -> Row[tuple[UUID | None]] | None:
-    """Closes an open callback; its row, or None when it is not open."""
+    """Closes an open callback. Returns its row, or None if it is not open."""
     statement = (
         quarantine.update()
         .where(quarantine.c.id == number, quarantine.c.state == "open")
@@ -155,6 +155,6 @@ async def _read(connection: AsyncConnection, request_id: UUID) -> ImageRequest:
 async def record(
     connection: AsyncConnection, action: OperatorAction, name: str, target: str, request_id: UUID | None
 ) -> None:
-    """Records who did what, in the transaction of the action."""
+    """Records an operator action in its transaction."""
     row: dict[str, Any] = {"client": action.by, "action": name, "target": target, "request_id": request_id}
     await connection.execute(operations.insert(), row | {"note": action.note})

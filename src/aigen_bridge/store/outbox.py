@@ -1,4 +1,4 @@
-"""The outbox: entries of requests are claimed, and settled together with what that means for the request."""
+"""Claims outbox entries of requests, and settles them together with the transitions that they cause."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -24,7 +24,7 @@ from aigen_bridge.store.schema import images
 from aigen_bridge.store.transitions import Deadlines, LockedRequests
 
 SETTLE_MAX = 200
-"""Claims settled in one transaction, at most."""
+"""The most claims settled in one transaction."""
 
 _CLAIM = text(f"""
     {CLAIM}
@@ -39,7 +39,7 @@ _DELIVERED = text("""
 
 
 class Outbox(Leases):
-    """The entries of requests. `breakers`, by the name of their destination, limit the calls of its step."""
+    """The outbox entries of requests. `breakers` maps the name of a destination to the limits of its calls."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class Outbox(Leases):
         self._deadlines = deadlines
         self._images = store
         self._breakers = {DESTINATIONS[name].step: (name, config) for name, config in (breakers or {}).items()}
-        timeout = database.timeout * PATIENCE  # images are settled, too
+        timeout = database.timeout * PATIENCE  # a settlement may carry an image
         self._settlements = Batcher(self.settle_all, limit=SETTLE_MAX, timeout=timeout)
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[Claim]:
-        """Leases up to `limit` due entries of a step to `owner`, the longest due first, as its breaker allows."""
+        """Leases up to `limit` due entries of a step to `owner`, the longest due first, as the breaker allows."""
         wanted = claim_parameters(step, limit, lease, owner)
         async with self._database.transaction(prepared=True) as connection:
             if step not in self._breakers:
@@ -66,10 +66,10 @@ class Outbox(Leases):
             if not admission.is_open:
                 return await _claim(connection, step, wanted | {"limit": admission.limit})
             if not admission.limit:
-                return []  # not before the next probe, which looks at everything that is held
+                return []  # held entries are claimed only when a probe is due
             if not admission.is_stale:
-                old = wanted | {"older_than": breaker.hold.total_seconds()}
-                if given_up := await _claim(connection, step, old, held_too_long=True):
+                overdue = wanted | {"older_than": breaker.hold.total_seconds()}
+                if given_up := await _claim(connection, step, overdue, held_too_long=True):
                     return given_up
             probe = await _claim(connection, step, wanted | {"limit": admission.limit})
             if probe:
@@ -77,7 +77,7 @@ class Outbox(Leases):
             return probe
 
     async def next_due(self, step: Step) -> Due:
-        """When the next entry is due, or when its destination may be called again."""
+        """Returns when the next entry is due, or when its destination may be called again."""
         due = await super().next_due(step)
         if step not in self._breakers or due.after is None or due.after > timedelta(0):
             return due
@@ -86,25 +86,25 @@ class Outbox(Leases):
         return Due(pause, is_blocked=pause > timedelta(0))
 
     async def settle(self, settlement: Settlement[Claim]) -> Outcome | None:
-        """Records how the attempt ended, and applies what it means for the request; returns after the commit.
+        """Records how the attempt ended and applies its effect on the request. Returns after the commit.
 
-        None when the lease was lost. A failed attempt whose destination is away comes back as `Held`.
+        Returns the outcome, which is `Held` for a failed attempt whose destination is away; None if the lease was lost.
         """
         return await self._settlements(settlement)
 
     async def settle_all(self, settlements: Sequence[Settlement[Claim]]) -> list[Outcome | None]:
-        """As `settle`, for several claims in one commit."""
-        contents = await self._stored(settlements)
+        """Does the same as `settle` for several claims in one commit."""
+        contents = await self._store_images(settlements)
         async with self._database.transaction(prepared=True, patient=bool(contents)) as connection:
-            # Requests before entries, as every writer does: one lock order, no deadlock.
+            # Every writer locks requests before entries, which prevents deadlocks.
             locked = await transitions.lock(connection, [s.claim.request.request_id for s in settlements])
-            judged = await self._report(connection, settlements)
-            leased = await settle_entries(connection, judged)
-            await self._apply(connection, locked, [s for s in judged if s.claim.key in leased], contents)
-        return [s.outcome if s.claim.key in leased else None for s in judged]
+            reported = await self._report(connection, settlements)
+            leased = await settle_entries(connection, reported)
+            await self._apply(connection, locked, [s for s in reported if s.claim.key in leased], contents)
+        return [s.outcome if s.claim.key in leased else None for s in reported]
 
-    async def _stored(self, settlements: Sequence[Settlement[Claim]]) -> dict[tuple[int, int], bytes | None]:
-        """Stores fetched images ahead of their transitions; the bytes that the transaction is to write itself."""
+    async def _store_images(self, settlements: Sequence[Settlement[Claim]]) -> dict[tuple[int, int], bytes | None]:
+        """Stores fetched images before their transitions. Returns the bytes that the transaction has to write."""
         contents: dict[tuple[int, int], bytes | None] = {}
         for settlement in settlements:
             if isinstance(effect := settlement.effect, Complete):
@@ -116,14 +116,14 @@ class Outbox(Leases):
     async def _report(
         self, connection: AsyncConnection, settlements: Sequence[Settlement[Claim]]
     ) -> list[Settlement[Claim]]:
-        judged = {s.claim.key: s for s in settlements}
+        reported = {s.claim.key: s for s in settlements}
         for step, (name, breaker) in self._breakers.items():
-            concerned = [s for s in settlements if s.claim.step is step]
-            if concerned:
+            of_step = [s for s in settlements if s.claim.step is step]
+            if of_step:
                 window = self._deadlines.alert_window
-                reported = await destinations.report(connection, name, breaker, concerned, window)
-                judged |= {s.claim.key: s for s in reported}
-        return list(judged.values())
+                judged = await destinations.report(connection, name, breaker, of_step, window)
+                reported |= {s.claim.key: s for s in judged}
+        return list(reported.values())
 
     async def _apply(
         self,
@@ -153,7 +153,7 @@ async def _claim(
 
 
 def _read(row: Row[Any], step: Step, *, held_too_long: bool) -> Claim:
-    """The claim. An entry whose request cannot be read is claimed, too: the worker makes it a dead letter."""
+    """Returns the claim. An entry whose request cannot be read is claimed too: the worker makes it a dead letter."""
     lease = lease_fields(row, step)
     try:
         return Claim(**lease, request=to_request(row), held_too_long=held_too_long)

@@ -1,9 +1,8 @@
-"""The quarantine: callbacks that could not be used are stored whole. Nothing authenticated is dropped."""
+"""The quarantine: stores callbacks that could not be used, complete. No authenticated callback is dropped."""
 
 import hashlib
-from typing import Any
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,6 +10,7 @@ from aigen_bridge.domain.dead_letter import N8N_REPORT, QuarantinedCallback, Ref
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.rows import from_row
 from aigen_bridge.store.schema import quarantine
 from aigen_bridge.store.transitions import Deadlines
 
@@ -23,21 +23,21 @@ class Quarantine:
         self._deadlines = deadlines
 
     async def keep(self, refused: RefusedCallback) -> int:
-        """Stores a callback and returns its number. The same one again is counted instead."""
+        """Stores a callback and returns its number. A repeated callback only increments a counter."""
         async with self._database.transaction(patient=True) as connection:
             number = await keep(connection, refused)
             await incidents.record(connection, [occurrence(refused, number)], self._deadlines.alert_window)
             return number
 
     async def get(self, number: int) -> QuarantinedCallback | None:
-        """The callback with this number, or None."""
+        """Returns the callback with this number, or None."""
         async with self._database.reading(patient=True) as connection:
             row = (await connection.execute(select(quarantine).where(quarantine.c.id == number))).one_or_none()
-        return _callback(row) if row else None
+        return from_row(QuarantinedCallback, row) if row else None
 
 
 async def keep(connection: AsyncConnection, refused: RefusedCallback, state: str = "open") -> int:
-    """Stores a callback in the caller's transaction; `state` is not `open` if no operator has to handle it."""
+    """Stores a callback in the caller's transaction. `state` is other than `open` if no operator has to handle it."""
     row = {
         "client": refused.client,
         "version": refused.version,
@@ -61,7 +61,7 @@ async def keep(connection: AsyncConnection, refused: RefusedCallback, state: str
 
 
 def occurrence(refused: RefusedCallback, number: int) -> Occurrence:
-    """The occurrence that people are notified of."""
+    """Returns the occurrence that operators are notified of."""
     detail = f"callback-{number} from {refused.client}: {refused.error_detail}"
     cause = Cause.WORKFLOW_FAILED if refused.version == N8N_REPORT else Cause.CALLBACK_QUARANTINED
     return Occurrence(cause, detail, refused.request_id)
@@ -69,27 +69,9 @@ def occurrence(refused: RefusedCallback, number: int) -> Occurrence:
 
 def _fingerprint(refused: RefusedCallback) -> bytes:
     kind = f"{refused.client} {refused.version} {refused.error_code}"
-    if refused.version == N8N_REPORT:  # a reset N8N numbers its executions anew: the same words, about another request
+    if refused.version == N8N_REPORT:  # after a reset, N8N reuses execution ids: the same text may mean another request
         kind += f" {refused.request_id}"
     digest = hashlib.sha256(f"{kind}\n".encode())
     for part in (refused.payload, refused.image or b""):
         digest.update(hashlib.sha256(part).digest())
     return digest.digest()
-
-
-def _callback(row: Row[Any]) -> QuarantinedCallback:
-    return QuarantinedCallback(
-        client=row.client,
-        version=row.version,
-        request_id=row.request_id,
-        error_code=row.error_code,
-        error_detail=row.error_detail,
-        headers=row.headers,
-        payload=row.payload,
-        image=row.image,
-        id=row.id,
-        state=row.state,
-        times_seen=row.times_seen,
-        created_at=row.created_at,
-        seen_at=row.seen_at,
-    )

@@ -1,7 +1,7 @@
-"""Reads what PostgreSQL can hold and Python cannot, so that one such row does not fail a statement that reads many.
+"""Loads values that PostgreSQL can hold and Python cannot. Otherwise one such row fails a query that reads many.
 
 A timestamp before the year 1, after the year 9999 or infinite becomes `FAR_PAST` or `FAR_FUTURE`. JSON that Python
-cannot parse (nested too deep, too many digits) becomes `ILLEGIBLE`, which no domain object takes.
+cannot parse (nested too deep, too many digits) becomes `ILLEGIBLE`, which no domain object accepts.
 """
 
 import json
@@ -18,22 +18,22 @@ FAR_PAST, FAR_FUTURE = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tz
 ILLEGIBLE: Final = object()
 
 AGE_MAX = "interval '100 years'"
-"""The oldest age that is computed: that of minus infinity fits no timedelta, and is an error before PostgreSQL 17."""
+"""The highest age that is computed. That of `-infinity` exceeds a timedelta, and is an error before PostgreSQL 17."""
 
 _TIMESTAMP = adapters.types["timestamptz"].oid
-_Strict = adapters.get_loader(_TIMESTAMP, Format.TEXT)
+_DefaultLoader = adapters.get_loader(_TIMESTAMP, Format.TEXT)
 
 
 class _Timestamps(Loader):
-    """The usual loader, with the nearest timestamp that Python has for one that it has not."""
+    """The default loader, except that a timestamp out of Python's range becomes the nearest one in range."""
 
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
-        assert _Strict  # noqa: S101 - psycopg brings it
-        self._load = _Strict(oid, context).load
+        assert _DefaultLoader  # noqa: S101 - psycopg always has one
+        self._load = _DefaultLoader(oid, context).load
 
     def load(self, data: Buffer) -> Any:
-        """Parse PostgreSQL's text form."""
+        """Parses PostgreSQL's text format."""
         try:
             return self._load(data)
         except DataError:
@@ -42,7 +42,7 @@ class _Timestamps(Loader):
 
 
 def since(at: str) -> str:
-    """SQL for how long ago `at` was, at most `AGE_MAX`, and not before now. It must not be NULL."""
+    """Returns SQL for the age of the timestamp `at`, between 0 and `AGE_MAX`. `at` must not be NULL."""
     return f"now() - greatest(least({at}, now()), now() - {AGE_MAX})"
 
 
@@ -52,7 +52,7 @@ def register(connection: AsyncConnection[Any]) -> None:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value, or `ILLEGIBLE`."""
+    """Returns the value, or `ILLEGIBLE`."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -60,7 +60,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def out_of_range(row: Row[Any]) -> list[str]:
-    """The columns of a row whose timestamp Python does not have."""
+    """Returns the columns of a row whose timestamp is out of Python's range."""
     return [
         name
         for name, value in zip(row._fields, row, strict=True)

@@ -1,4 +1,4 @@
-"""Proof that requests can be accepted: with the tables of this version, and by a write that reaches the disk."""
+"""Checks that requests can be accepted: that the tables are of this version, and that a write reaches the disk."""
 
 from uuid import uuid4
 
@@ -9,27 +9,20 @@ from aigen_bridge.store.database import Database
 from aigen_bridge.store.requests import insert_requests
 
 PROBE = {"probe": "x" * 1000}
-"""About the size of an event."""
+"""An event of typical size."""
 
 
-class WriteProof:
-    """Asks the database whether the bridge can take requests."""
+async def prove_writable(database: Database) -> None:
+    """Raises `StoreUnavailableError` if requests cannot be accepted.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def prove(self) -> None:
-        """Requests can be accepted. Raises `StoreUnavailableError` if not."""
-        found, expected = await migrations.current(self._database), migrations.head()
-        if found is None or migrations.is_older(found):  # a newer one is fine: upgrades migrate first
-            raise StoreUnavailableError(
-                f"The database is at revision {found}, this version needs {expected}: run 'aigen-bridge migrate'."
-            )
-        await self._write()
-
-    async def _write(self) -> None:
-        """Accept a request as always, undo it, and commit: the log is written to the disk, and nobody sees anything."""
-        async with self._database.transaction() as connection:
-            probe = await connection.begin_nested()
-            await insert_requests(connection, [NewRequest(uuid4(), uuid4(), PROBE)])
-            await probe.rollback()
+    Accepts a request, rolls back to a savepoint and commits: the WAL is flushed, and nothing becomes visible.
+    """
+    found, expected = await migrations.current(database), migrations.head()
+    if found is None or migrations.is_older(found):  # a newer one is fine: upgrades migrate first
+        raise StoreUnavailableError(
+            f"The database is at revision {found}, this version needs {expected}: run 'aigen-bridge migrate'."
+        )
+    async with database.transaction() as connection:
+        savepoint = await connection.begin_nested()
+        await insert_requests(connection, [NewRequest(uuid4(), uuid4(), PROBE)])
+        await savepoint.rollback()

@@ -1,4 +1,4 @@
-"""Requests in PostgreSQL: accepted, read, moved. Concurrent calls share statements and commits."""
+"""Accepts, reads and moves requests in PostgreSQL. Concurrent calls share statements and commits."""
 
 import json
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from aigen_bridge.store.transitions import Deadlines
 from aigen_bridge.store.wakeup import CHANNEL
 
 BATCH_MAX = 100
-"""Requests in one statement."""
+"""The most requests in one statement."""
 
 _ACCEPT = text(f"""
     WITH created AS (
@@ -51,12 +51,12 @@ _ACCEPT = text(f"""
 """)  # noqa: S608 - a constant of this package
 
 _FIND = text(f"SELECT {COLUMNS} FROM requests AS r WHERE r.request_id = ANY (CAST(:request_id AS uuid[]))")  # noqa: S608 - columns of the schema
-"""One statement for any number of ids, so that it stays prepared; `IN` would be another one for each number."""
+"""An array takes any number of ids, so the statement stays prepared. `IN` is a different statement for each number."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFilter:
-    """Which requests to list. `before` is the last one of the previous page."""
+    """Selects requests. `before` is the last one on the previous page: its `created_at` and id."""
 
     status: Status | None = None
     created_after: datetime | None = None
@@ -66,14 +66,14 @@ class RequestFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a list. `end` is the next part's `RequestFilter.before`; None when there is no next part."""
+    """One page of a list. `end` is `RequestFilter.before` of the next page; None if this is the last page."""
 
     items: list[ImageRequest]
     end: tuple[datetime, UUID] | None
 
 
 class Requests:
-    """The requests in PostgreSQL. Every method raises `StoreUnavailableError` when the database does not answer."""
+    """Requests in PostgreSQL. Every method raises `StoreUnavailableError` if the database does not answer."""
 
     def __init__(self, database: Database, deadlines: Deadlines, store: ImageStore) -> None:
         self._database = database
@@ -84,40 +84,40 @@ class Requests:
         self._versioned = Batcher(self._apply_each, limit=BATCH_MAX, timeout=database.timeout)
 
     async def accept(self, new: NewRequest) -> tuple[ImageRequest, bool]:
-        """Inserts a request with its `dispatch` entry, unless its id is known; returns after the commit.
+        """Inserts a request with its `dispatch` entry, unless its id is known. Returns after the commit.
 
-        Returns the request as it is now, and whether this call created it.
+        Returns the current request, and whether this call created it.
         """
         return await self._accepts(new)
 
     async def accept_all(self, wanted: Sequence[NewRequest]) -> list[tuple[ImageRequest, bool]]:
-        """As `accept`, for several requests in one commit."""
-        ordered = sorted(wanted, key=lambda new: new.request_id)  # one lock order for all processes
+        """Does the same as `accept` for several requests in one commit."""
+        ordered = sorted(wanted, key=lambda new: new.request_id)  # the same lock order in all processes
         async with self._database.writing() as connection:
             created = await insert_requests(connection, ordered)
         metrics.TRANSITIONS.labels(Status.QUEUED.value).inc(len(created))
         known = await self._find([new.request_id for new in wanted if new.request_id not in created])
-        answers = []
+        accepted = []
         for new in wanted:
-            first = new.request_id not in known  # of several with one id in this call, the first was inserted
+            first = new.request_id not in known  # if an id occurs more than once in this call, the first was inserted
             if first and new.request_id not in created:
                 raise StoreUnavailableError(f"Request {new.request_id} was known and is being purged at this moment.")
             if first:
                 known[new.request_id] = _accepted(new, created[new.request_id])
-            answers.append((known[new.request_id], first))
-        return answers
+            accepted.append((known[new.request_id], first))
+        return accepted
 
     async def get(self, request_id: UUID) -> ImageRequest | None:
-        """The request, or None."""
+        """Returns the request, or None."""
         return await self._reads(request_id)
 
     async def traceparent(self, request_id: UUID) -> str | None:
-        """The trace that the request belongs to, or None."""
+        """Returns the trace that the request belongs to, or None."""
         async with self._database.reading() as connection:
             return await connection.scalar(select(requests.c.traceparent).where(requests.c.request_id == request_id))
 
     async def page(self, wanted: RequestFilter, limit: int) -> Page:
-        """At most `limit` requests, newest first, without those that cannot be read."""
+        """Returns at most `limit` requests, newest first, without those that cannot be read."""
         async with self._database.reading() as connection:
             rows = (await connection.execute(_page(wanted).limit(limit + 1))).all()
         last = rows[limit - 1] if len(rows) > limit else None
@@ -125,13 +125,13 @@ class Requests:
         return Page(items, (last.created_at, last.request_id) if last else None)
 
     async def apply(self, transition: Transition) -> bool:
-        """Applies the transition in a transaction of its own; False when the request is in none of its states."""
+        """Applies the transition in its own transaction. Returns False if the request is in no state of `before`."""
         async with self._database.transaction() as connection:
             locked = await transitions.lock(connection, [transition.request_id])
             return bool(await locked.apply([transition], self._deadlines))
 
     async def apply_versioned(self, transition: VersionedTransition, image: CheckedImage | None = None) -> bool:
-        """Applies the transition and stores its image; False when others moved the request since it was read.
+        """Applies the transition and stores its image. Returns False if others moved the request since it was read.
 
         A transition with an image is not batched: writing the image takes longer than the commit that it would share.
         """
@@ -142,7 +142,7 @@ class Requests:
             return bool(await transitions.apply_versioned(connection, [transition], self._deadlines, content))
 
     async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> bool:
-        """Stores where an image is that came after the cancellation; False when the request has changed."""
+        """Stores the URL of an image that arrived after the cancellation. Returns False if the request has changed."""
         async with self._database.transaction() as connection:
             kept = await connection.execute(
                 requests.update()
@@ -152,9 +152,9 @@ class Requests:
         return bool(kept.rowcount)
 
     async def keep_image(self, request_id: UUID, image: CheckedImage) -> bool:
-        """Stores an image that came after the cancellation; False when the request has changed.
+        """Stores an image that arrived after the cancellation. Returns False if the request has changed.
 
-        The request is written first: one that is being purged has no place for an image.
+        The request is written first: if it has been purged, the image is not stored.
         """
         content = await put_unless_transactional(self._images, _ref(request_id, image), image.content)
         async with self._database.transaction(patient=True) as connection:
@@ -180,7 +180,7 @@ class Requests:
         return [found.get(request_id) for request_id in request_ids]
 
     async def _apply_each(self, wanted: Sequence[VersionedTransition]) -> list[bool]:
-        """Of several transitions of one request, the first is applied: the others were decided on an older version."""
+        """Applies the transitions. Of several for one request, only the first: its version makes the others stale."""
         first: dict[UUID, VersionedTransition] = {}
         for transition in wanted:
             first.setdefault(transition.request_id, transition)
@@ -190,7 +190,7 @@ class Requests:
 
 
 async def insert_requests(connection: AsyncConnection, wanted: Sequence[NewRequest]) -> dict[UUID, datetime]:
-    """Inserts the requests that are new, each with its `dispatch` entry; returns when each of them was created."""
+    """Inserts the new ones of these requests, each with its `dispatch` entry. Returns when each was created."""
     rows = await connection.execute(_ACCEPT, _columns(wanted))
     return {row.request_id: row.created_at for row in rows}
 

@@ -1,8 +1,8 @@
 """Deletes data past its retention period in small batches. Requests with pending work are kept, however old.
 
 A batch is one transaction of two statements. The first locks the requests that are due and skips those that others have
-locked. The second checks again with the requests locked: everything that enqueues a step locks the request first, so
-what is still due then stays due until the commit. A purge that is killed has deleted whole batches.
+locked. The second checks them again under the lock: every writer that enqueues a step locks the request first, so what
+is still due then stays due until the commit. A purge that is killed has deleted only complete batches.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ BATCH: Mapping[RetentionClass, int] = {
     RetentionClass.REQUESTS: 200,
     RetentionClass.INCIDENTS: 20,
 }
-"""Requests (of the quarantine: callbacks) in one transaction; an image has thousands of pages."""
+"""Rows deleted in one transaction. Images have small batches, because one takes up thousands of pages."""
 
 PURGE_LOCK = 0x61696770
 """Key of the advisory lock: one worker purges at a time."""
@@ -44,13 +44,13 @@ _NOTHING_IS_PENDING = f"""
 """  # noqa: S608 - constants of this module
 
 _DUE: Mapping[RetentionClass, str] = {
-    # An image that came after a cancellation was delivered is younger than the delivery.
+    # An image that arrived after the delivery of a cancellation is newer than `delivered_at`.
     RetentionClass.IMAGES: f"""requests AS r WHERE {IMAGE_IS_KEPT} AND {_NOTHING_IS_PENDING} AND NOT EXISTS (
         SELECT FROM images AS i WHERE i.request_id = r.request_id AND i.created_at >= {_LONG_AGO}
     )""",
     RetentionClass.QUARANTINE: f"quarantine AS r WHERE r.state <> 'open' AND r.handled_at < {_LONG_AGO}",
     RetentionClass.ATTEMPTS: f"requests AS r WHERE {ATTEMPTS_ARE_KEPT} AND {_NOTHING_IS_PENDING}",
-    # The second condition follows from the first, and finds the oldest by `requests_newest_idx`.
+    # The second condition follows from the first. It lets PostgreSQL find the oldest by `requests_newest_idx`.
     RetentionClass.REQUESTS: f"requests AS r WHERE {_NOTHING_IS_PENDING} AND r.created_at < {_LONG_AGO}",
     RetentionClass.INCIDENTS: f"""incidents AS r WHERE r.recovered_at < {_LONG_AGO} AND NOT EXISTS (
         SELECT FROM outbox AS o WHERE o.incident_id = r.id AND o.state IN ('pending', 'dead')
@@ -79,7 +79,7 @@ _DELETE: Mapping[RetentionClass, str] = {
             CASE WHEN image_purged_at IS NULL THEN image ->> 'sha256' END AS sha256""",
     RetentionClass.INCIDENTS: "DELETE FROM incidents WHERE id IN ({due}) RETURNING NULL AS request_id, NULL AS sha256",
 }
-"""Each deletes what the SELECT `due` finds; it returns one row for each deleted one, with the image that it had."""
+"""Statements that delete what the SELECT `due` finds. They return a row per deleted row, with its image, if any."""
 
 
 def _lock(retention_class: RetentionClass) -> TextClause:
@@ -107,21 +107,21 @@ _COUNT = {
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How many rows were deleted, and whether there may be more."""
+    """The number of deleted rows, and whether there may be more."""
 
     deleted: int
     more: bool
 
 
 class Retention:
-    """Deletes and counts what is past its retention; safe to run by several at once."""
+    """Deletes and counts data past its retention period. Safe to run concurrently."""
 
     def __init__(self, database: Database, store: ImageStore) -> None:
         self._database = database
         self._images = store
 
     async def purge(self, retention_class: RetentionClass, period: timedelta, *, exclusive: bool = False) -> Batch:
-        """Deletes one batch of what is older than `period`. `exclusive`: not while another worker is purging."""
+        """Deletes one batch of data older than `period`. `exclusive`: does nothing while another worker is purging."""
         age = {"period": period.total_seconds()}
         async with self._database.transaction(patient=True) as connection:
             if exclusive and not await _acquired(connection):
@@ -137,12 +137,12 @@ class Retention:
         return Batch(len(deleted), more=len(locked) == limit)
 
     async def count(self, retention_class: RetentionClass, period: timedelta) -> int:
-        """How many rows `purge` would delete in all batches."""
+        """Returns how many rows `purge` would delete in all batches."""
         async with self._database.reading(patient=True) as connection:
             return int(await connection.scalar(_COUNT[retention_class], {"period": period.total_seconds()}) or 0)
 
     async def record(self, action: OperatorAction) -> None:
-        """Records who purged, and with which periods."""
+        """Records a purge as an operator action. Its note holds the periods."""
         async with self._database.transaction() as connection:
             await record(connection, action, "purge", "retention", None)
 

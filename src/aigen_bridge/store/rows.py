@@ -1,7 +1,8 @@
-"""Reads rows of `requests` into `ImageRequest`."""
+"""Converts rows into the objects of the domain."""
 
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Row
@@ -13,16 +14,25 @@ from aigen_bridge.store.readable import FAR_PAST
 from aigen_bridge.store.schema import requests
 
 COLUMNS = ", ".join(f"r.{column.name}" for column in requests.c if column.name != "callback_deadline_at")
-"""What `to_request` reads of a row of `requests AS r`, by name: a statement must not change with the table."""
+"""The columns of `requests AS r` that `to_request` reads. They are named, because a statement must not change with the
+table."""
 
 REASON_MAX = 300
-"""Characters of the reason why a row cannot be read."""
+"""The reason why a row cannot be read is truncated to this number of characters."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 
+def from_row(kind: type[T], row: Row[Any], **converted: Any) -> T:
+    """Builds a dataclass from the columns that have the names of its fields. `converted` are the fields that differ."""
+    names = (field.name for field in fields(kind) if field.name not in converted)  # type: ignore[arg-type]
+    return kind(**{name: getattr(row, name) for name in names}, **converted)
+
+
 def to_request(row: Row[Any]) -> ImageRequest:
-    """The request in this row. Raises `UnreadableRequestError`."""
+    """Returns the request in this row. Raises `UnreadableRequestError`."""
     try:
         return _to_request(row)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -30,7 +40,7 @@ def to_request(row: Row[Any]) -> ImageRequest:
 
 
 def only_ids(row: Row[Any]) -> ImageRequest:
-    """Stands for a request that cannot be read: its ids are right, the rest says nothing."""
+    """Returns a placeholder for a request that cannot be read. Only its ids are valid."""
     return ImageRequest(
         request_id=row.request_id,
         correlation_id=row.correlation_id,
@@ -43,35 +53,24 @@ def only_ids(row: Row[Any]) -> ImageRequest:
 
 
 def if_readable(row: Row[Any]) -> ImageRequest | None:
-    """The request; None, and a line in the log, when it cannot be read."""
+    """Returns the request. Logs one that cannot be read and returns None."""
     try:
         return to_request(row)
     except UnreadableRequestError as error:
-        log.error("request.unreadable", request_id=str(row.request_id), detail=error.detail)  # noqa: TRY400 - it says all
+        log.error("request.unreadable", request_id=str(row.request_id), detail=error.detail)  # noqa: TRY400 - the detail is enough
         return None
 
 
 def _to_request(row: Row[Any]) -> ImageRequest:
-    return ImageRequest(
-        request_id=row.request_id,
-        correlation_id=row.correlation_id,
+    return from_row(
+        ImageRequest,
+        row,
         event=dict(row.event),
         status=Status(row.status),
-        version=row.version,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        dispatched_at=row.dispatched_at,
         finished_at=row.completed_at,
-        delivered_at=row.delivered_at,
-        error_code=row.error_code,
-        error_message=row.error_message,
         failed_by=FailedBy(row.failed_by) if row.failed_by else None,
         image=_image(row.image) if row.image is not None else None,
         awaited=_awaited(row.awaited) if row.awaited is not None else None,
-        image_purged_at=row.image_purged_at,
-        attempts_purged_at=row.attempts_purged_at,
-        traceparent=row.traceparent,
-        client=row.client,
     )
 
 
@@ -83,11 +82,11 @@ def _image(stored: dict[str, Any]) -> StoredImage:
 
 
 def _awaited(stored: dict[str, Any]) -> AwaitedImage | None:
-    """None when it cannot be read: it is not fetched then, and the request ends as one whose image could not be."""
+    """Returns the awaited image; None if it cannot be read. The request then fails as if the fetch had failed."""
     try:
-        fields = dict(stored)
-        expires_at = fields.pop("expires_at")
-        return AwaitedImage(**fields, expires_at=datetime.fromisoformat(expires_at) if expires_at else None)
+        values = dict(stored)
+        expires_at = values.pop("expires_at")
+        return AwaitedImage(**values, expires_at=datetime.fromisoformat(expires_at) if expires_at else None)
     except (ValueError, TypeError, LookupError):
         log.exception("request.awaited_unreadable")
         return None

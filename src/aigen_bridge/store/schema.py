@@ -1,13 +1,15 @@
-"""The tables. The migrations build them; `make check` proves that both say the same.
+"""The tables. The migrations create them; `make check` verifies that both agree.
 
-The database holds the invariants: legal states, ended exactly when a final state says so, an image exactly
-when completed, one live outbox entry for each request and step, one open incident for each cause.
+Constraints enforce the invariants: legal states, `completed_at` exactly in terminal states, an image for every
+completed request, one pending outbox entry per request and step, one open incident per cause.
 """
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -22,22 +24,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
 from aigen_bridge.store.columns import metadata, one_of, timestamptz
-from aigen_bridge.store.schema_incidents import destinations, incidents, occurrences
-
-__all__ = [
-    "attempts",
-    "destinations",
-    "executions",
-    "images",
-    "incidents",
-    "metadata",
-    "occurrences",
-    "operations",
-    "outbox",
-    "quarantine",
-    "request_changes",
-    "requests",
-]
 
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
 OPERATIONS = ("replay", "discard", "complete", "purge")
@@ -46,7 +32,8 @@ ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
 
 IMAGE_IS_KEPT = "delivered_at IS NOT NULL AND image IS NOT NULL AND image_purged_at IS NULL"
 ATTEMPTS_ARE_KEPT = "delivered_at IS NOT NULL AND (attempts_purged_at IS NULL OR attempts_purged_at < delivered_at)"
-"""Of a request that Odoo knows the end of. A late result may make new attempts after the first were purged."""
+"""Conditions for a delivered request that still has an image or attempts to purge. A late result may add attempts after
+the first ones were purged."""
 
 requests = Table(
     "requests",
@@ -60,16 +47,16 @@ requests = Table(
     Column("error_message", Text),
     Column("failed_by", Text),
     Column("image", JSONB(none_as_null=True)),
-    Column("client", Text),  # who asked, as in AIGEN_CLIENTS; none: from before it was stored
-    Column("traceparent", Text),  # of the span that accepted it, or as the caller sent it
-    Column("awaited", JSONB(none_as_null=True)),  # an image that N8N has and we still have to fetch
+    Column("client", Text),  # the client, as in AIGEN_CLIENTS; NULL in rows older than this column
+    Column("traceparent", Text),  # of the span that accepted the request, or as the caller sent it
+    Column("awaited", JSONB(none_as_null=True)),  # an image that is still to be fetched from N8N's URL
     timestamptz("created_at", required=True),
     timestamptz("updated_at", required=True),
     timestamptz("dispatched_at"),
     timestamptz("completed_at"),
     timestamptz("delivered_at"),
     timestamptz("callback_deadline_at"),
-    timestamptz("image_purged_at"),  # its bytes; the description stays
+    timestamptz("image_purged_at"),  # the bytes only; `image` stays
     timestamptz("attempts_purged_at"),
     CheckConstraint("length(traceparent) = 55", name="traceparent"),
     CheckConstraint(one_of("status", Status), name="status"),
@@ -106,12 +93,53 @@ images = Table(
     "images",
     metadata,
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), primary_key=True),
-    Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL: images do not compress again
+    Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL: images are compressed already
     timestamptz("created_at", required=True),
 )
 
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False, server_default="0"),  # transient failures in a row
+    Column("allowance", Double),  # the current concurrency limit; NULL: that of the settings
+    Column("error_code", Text),
+    Column("error_detail", Text),
+    timestamptz("error_since"),  # while the breaker is open: its probes have failed with this error_code since then
+    timestamptz("opened_at"),  # the breaker has been open since then
+    timestamptz("probe_at"),  # the next probe while it is open
+    CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("cause", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("told_times", Integer, nullable=False, server_default="0"),
+    Column("told_over", Boolean, nullable=False, server_default=text("false")),  # the end was reported
+    timestamptz("opened_at", required=True),
+    timestamptz("seen_at", required=True),
+    timestamptz("told_at"),
+    timestamptz("recovered_at"),
+    Index("incidents_open_idx", "cause", unique=True, postgresql_where=text("recovered_at IS NULL")),
+    Index("incidents_recovered_idx", "recovered_at", postgresql_where=text("recovered_at IS NOT NULL")),
+)
+
+occurrences = Table(
+    "occurrences",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("incident_id", BigInteger, ForeignKey(incidents.c.id, ondelete="CASCADE"), nullable=False),
+    Column("request_id", Uuid),  # NULL if no request is known
+    Column("detail", Text, nullable=False),
+    timestamptz("at", required=True),
+    Index("occurrences_incident_idx", "incident_id", "id"),
+)
+
 ONE_PENDING = "outbox_live_idx"
-"""One entry of a step is pending for a request, at most."""
+"""The unique index that allows one pending entry per request and step."""
 
 outbox = Table(
     "outbox",
@@ -127,9 +155,9 @@ outbox = Table(
     Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row
     Column("error_code", Text),
     Column("error_detail", Text),
-    timestamptz("created_at", required=True),  # when it was first due: its time begins here
-    timestamptz("due_at", required=True),  # of a leased entry: when the lease ends
-    timestamptz("give_up_at"),  # no try after this timestamptz, whatever the schedule says
+    timestamptz("created_at", required=True),  # when it was first due; its age counts from here
+    timestamptz("due_at", required=True),  # for a leased entry: when the lease ends
+    timestamptz("give_up_at"),  # no attempt after this time, whatever the schedule says
     timestamptz("finished_at"),
     CheckConstraint(one_of("step", Step), name="step"),
     CheckConstraint(one_of("state", ENTRY_STATES), name="state"),
@@ -156,8 +184,8 @@ attempts = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("entry_id", BigInteger, ForeignKey(outbox.c.id, ondelete="CASCADE"), nullable=False),
-    Column("fence", BigInteger),  # of the lease; none: from before it was stored
-    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE")),  # none: an alert
+    Column("fence", BigInteger),  # of the lease; NULL in rows older than this column
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE")),  # NULL for an alert
     Column("step", Text, nullable=False),
     Column("number", Integer, nullable=False),
     Column("outcome", Text, nullable=False),
@@ -174,10 +202,10 @@ attempts = Table(
 executions = Table(
     "executions",
     metadata,
-    Column("execution_id", Text, primary_key=True),  # as N8N numbers them; a reset N8N begins again
+    Column("execution_id", Text, primary_key=True),  # N8N's own id; a reset N8N reuses ids
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), nullable=False),
     Column("version", Integer, nullable=False),  # of the request when the execution asked
-    Column("letter", BigInteger),  # what N8N's report that it failed became, in `quarantine`
+    Column("letter", BigInteger),  # the row in `quarantine` of N8N's report that it failed
     timestamptz("noted_at", required=True),
     Index("executions_request_idx", "request_id"),
     Index("executions_noted_idx", "noted_at"),
@@ -204,12 +232,12 @@ quarantine = Table(
     Column("state", Text, nullable=False, server_default="open"),
     Column("client", Text, nullable=False),
     Column("version", Text, nullable=False),  # of the endpoint: v1, v2
-    Column("request_id", Uuid),  # as the callback says; there may be no such request
+    Column("request_id", Uuid),  # as the callback declares; there may be no such request
     Column("error_code", Text, nullable=False),
     Column("error_detail", Text, nullable=False),
     Column("headers", JSONB, nullable=False),  # without keys and signatures
-    Column("payload", LargeBinary, nullable=False),  # the event as it came
-    Column("image", LargeBinary),  # what came beside it (v2)
+    Column("payload", LargeBinary, nullable=False),  # the event as it arrived
+    Column("image", LargeBinary),  # the image part beside it (v2)
     Column("fingerprint", LargeBinary, nullable=False),
     Column("times_seen", Integer, nullable=False, server_default="1"),
     timestamptz("created_at", required=True),

@@ -16,9 +16,9 @@ from aigen_bridge.store.wakeup import CHANNEL
 
 BATCH = 100
 SETTLED_FOR = "1 minute"
-"""Younger transitions are left alone by the reconciliation."""
+"""The reconciliation ignores transitions younger than this."""
 NEVER = "2 years"
-"""A due time further ahead than this is an error: no setting and no replay allows it."""
+"""A due time further in the future than this is an error: no setting and no replay allows it."""
 
 _OVERDUE = text("""
     SELECT request_id FROM requests
@@ -28,12 +28,12 @@ _OVERDUE = text("""
 """)
 
 BEGINS_WITHIN = "30 seconds"
-"""An execution of a workflow that notes its id (`wanted`) does so within a second or two of the acknowledgement."""
+"""The time for an execution to record its id (`wanted`). It usually does so 1 or 2 s after the acknowledgement."""
 
 OVERTAKEN_FOR = "10 seconds"
-"""N8N begins executions in the order of their webhooks, but for this much."""
+"""N8N starts executions in the order of their webhooks, give or take this long."""
 
-_UNBEGUN = text(f"""
+_NEVER_STARTED = text(f"""
     SELECT r.request_id FROM requests AS r
     WHERE r.status = 'dispatched' AND r.callback_deadline_at IS NOT NULL
         AND r.dispatched_at < now() - interval '{BEGINS_WITHIN}'
@@ -41,11 +41,11 @@ _UNBEGUN = text(f"""
             SELECT FROM incidents AS i WHERE i.cause = 'n8n_down' AND i.seen_at > r.dispatched_at
         )
         AND {NO_EXECUTION}
-        AND EXISTS (  -- the workflow that took it notes its executions
+        AND EXISTS (  -- the workflow that took it records its executions
             SELECT FROM executions AS e
             WHERE e.noted_at BETWEEN r.dispatched_at - interval '1 day' AND r.dispatched_at
         )
-        AND EXISTS (  -- N8N begins in order, and has long begun one that it took later
+        AND EXISTS (  -- N8N starts them in order, and has long started one that it took later
             SELECT FROM executions AS e JOIN requests AS later ON later.request_id = e.request_id
             WHERE later.dispatched_at > r.dispatched_at AND e.noted_at > later.dispatched_at
                 AND e.noted_at < now() - interval '{OVERTAKEN_FOR}'
@@ -71,7 +71,7 @@ _ORPHANED = text(f"""
         SELECT FROM outbox AS o
         WHERE o.request_id = f.request_id AND o.step = f.step AND (
             o.state IN ('pending', 'dead')
-            OR (o.state = 'cancelled' AND o.created_at >= f.updated_at)  -- discarded since the request last moved
+            OR (o.state = 'cancelled' AND o.created_at >= f.updated_at)  -- discarded since the last transition
         )
     )
     LIMIT :batch
@@ -95,21 +95,24 @@ _NEVER_DUE = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A request had neither a live entry nor a running deadline, and has again. `what` is a step, or `deadline`."""
+    """A repair of a request that had neither a pending entry nor a running deadline.
+
+    `what` is the step that was enqueued again, or `deadline`.
+    """
 
     request_id: UUID
     what: str
 
 
 class Sweeps:
-    """The sweeps in PostgreSQL; safe to run in every worker at once."""
+    """The sweeps in PostgreSQL. Safe to run in every worker at once."""
 
     def __init__(self, database: Database, deadlines: Deadlines) -> None:
         self._database = database
         self._deadlines = deadlines
 
     async def expire(self, failed: Callable[[UUID], Transition]) -> list[UUID]:
-        """Fails requests whose callback did not arrive in time, at most `BATCH`; `failed` makes the transition."""
+        """Fails requests whose callback did not arrive in time, at most `BATCH`. `failed` returns the transition."""
         async with self._database.transaction() as connection:
             overdue = await transitions.lock_selected(connection, _OVERDUE, {"batch": BATCH})
             await overdue.apply([failed(request_id) for request_id in overdue.request_ids], self._deadlines)
@@ -118,21 +121,22 @@ class Sweeps:
     async def send_again(self, never_started: Callable[[UUID], Transition], resends: int) -> list[UUID]:
         """Sends requests again that N8N acknowledged before an outage and never started, at most `BATCH`.
 
-        `never_started` makes the transition; each request is sent again at most `resends` times.
+        `never_started` returns the transition. Each request is sent again at most `resends` times.
         """
         async with self._database.transaction() as connection:
             wanted = {"batch": BATCH, "resends": resends}
-            unbegun = await transitions.lock_selected(connection, _UNBEGUN, wanted)
-            requeued = [never_started(request_id) for request_id in unbegun.request_ids]
-            await unbegun.apply(requeued, self._deadlines)
-            lost = [Occurrence(Cause.EXECUTION_LOST, t.note or "", t.request_id) for t in requeued]
-            await incidents.record(connection, lost, self._deadlines.alert_window)
-        return list(unbegun.request_ids)
+            lost = await transitions.lock_selected(connection, _NEVER_STARTED, wanted)
+            requeued = [never_started(request_id) for request_id in lost.request_ids]
+            await lost.apply(requeued, self._deadlines)
+            occurrences = [Occurrence(Cause.EXECUTION_LOST, t.note or "", t.request_id) for t in requeued]
+            await incidents.record(connection, occurrences, self._deadlines.alert_window)
+        return list(lost.request_ids)
 
     async def reconcile(self) -> list[Repair]:
-        """Repairs requests that nothing would carry on; there are none unless the bridge has a bug.
+        """Repairs requests that would never move again. There are none unless the bridge has a bug.
 
-        A request that has not ended has a live entry or a running deadline, and the end of every request is delivered.
+        A request that has not ended has a pending entry or a running deadline, and the end of every request is
+        delivered.
         """
         seconds = self._deadlines.callback.total_seconds()
         async with self._database.transaction() as connection:

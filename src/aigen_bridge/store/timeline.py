@@ -1,20 +1,20 @@
-"""The history of a request, its transitions and attempts in order, and its pending work."""
+"""Reads the history of a request (its transitions and attempts, in order) and its pending work."""
 
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 
 from aigen_bridge.domain.request import Status, Step
 from aigen_bridge.domain.timeline import AttemptRecord, PendingEntry, PendingWork, TransitionRecord
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.destinations import REGISTRY, registry_columns
+from aigen_bridge.store.rows import from_row
 
 _TRANSITIONS = text("""
     SELECT at, version, status, note FROM request_changes WHERE request_id = :request_id ORDER BY version
 """)
 _ATTEMPTS = text("""
-    SELECT started_at, finished_at, step, number, outcome, http_status, error_code, detail
+    SELECT finished_at AS at, finished_at - started_at AS took, step, number, outcome, http_status, error_code, detail
     FROM attempts WHERE request_id = :request_id ORDER BY id
 """)
 
@@ -37,45 +37,21 @@ class Timelines:
         self._database = database
 
     async def read(self, request_id: UUID) -> list[TransitionRecord | AttemptRecord]:
-        """Everything after the accept, in order; an attempt stands before the transition that it caused."""
+        """Returns everything after the accept, in order. An attempt precedes the transition that it caused."""
         key = {"request_id": request_id}
         async with self._database.reading() as connection:
             transitions = (await connection.execute(_TRANSITIONS, key)).all()
             attempts = (await connection.execute(_ATTEMPTS, key)).all()
         history: list[TransitionRecord | AttemptRecord] = [
-            AttemptRecord(
-                row.finished_at,
-                Step(row.step),
-                row.number,
-                row.outcome,
-                row.finished_at - row.started_at,
-                row.http_status,
-                row.error_code,
-                row.detail,
-            )
-            for row in attempts
+            from_row(AttemptRecord, row, step=Step(row.step)) for row in attempts
         ]
-        history.extend(TransitionRecord(row.at, row.version, Status(row.status), row.note) for row in transitions)
+        history += [from_row(TransitionRecord, row, status=Status(row.status)) for row in transitions]
         return sorted(history, key=lambda entry: entry.at)
 
     async def pending_work(self, request_id: UUID) -> PendingWork:
-        """What is still to be done for the request."""
+        """Returns the entries of the request that have not ended, and its callback deadline."""
         key = {"request_id": request_id}
         async with self._database.reading() as connection:
             rows = (await connection.execute(_PENDING, key | registry_columns())).all()
             deadline = await connection.scalar(_DEADLINE, key)
-        return PendingWork(tuple(_entry(row) for row in rows), deadline)
-
-
-def _entry(row: Row[Any]) -> PendingEntry:
-    return PendingEntry(
-        id=row.id,
-        step=Step(row.step),
-        is_dead=row.is_dead,
-        attempts=row.attempts,
-        error_code=row.error_code,
-        is_leased=row.is_leased,
-        due_at=row.due_at,
-        destination_is_away=row.destination_is_away,
-        probe_at=row.probe_at,
-    )
+        return PendingWork(tuple(from_row(PendingEntry, row, step=Step(row.step)) for row in rows), deadline)

@@ -1,13 +1,12 @@
-"""The one place where the state of a request is written, together with everything that a transition causes.
+"""Applies transitions. This is the only module that writes the state of a request.
 
-A transition is recorded, ends the outbox entries that it makes pointless, enqueues the next step, and records an
-incident when the bridge gave up: all in one transaction. There are two ways to apply one, and the types tell them
-apart:
+One transaction records the transition, ends the outbox entries that it makes obsolete, enqueues the next step, and
+records an incident if the bridge gave up. There are two ways to apply a transition, with a type for each:
 
-- `LockedRequests.apply` takes a `Transition`. The lock was taken by an earlier statement, so this one sees whatever
-  other writers did until then.
-- `apply_versioned` takes a `VersionedTransition`, which was decided on a version that was read. Nothing is locked
-  before; if others moved the request meanwhile, nothing is written.
+- `LockedRequests.apply` takes a `Transition`. An earlier statement has locked the request, so this one sees everything
+  that other writers have committed.
+- `apply_versioned` takes a `VersionedTransition`, which was decided on a version that was read. Nothing is locked in
+  advance. If others have moved the request since, nothing is written.
 """
 
 import json
@@ -31,14 +30,14 @@ from aigen_bridge.store.database import after_commit
 from aigen_bridge.store.schema import ONE_PENDING
 from aigen_bridge.store.wakeup import CHANNEL
 
-# One statement, so that a transition without a lock is one round trip and one commit (ADR 9). It relies on this:
-# - Snapshot: every part sees the tables as they were when the statement began. A request that was changed while
-#   `locked` waited is read again, so its status and version are current; entries that were enqueued meanwhile are not
-#   seen. A versioned transition then finds another version, or violates the index `outbox_live_idx`.
+# A single statement, because a transition without a lock is then one round trip and one commit (ADR 9). It relies on:
+# - Snapshot: every part sees the tables as they were when the statement began. A request that changed while `locked`
+#   waited is read again, so its status and version are current. Entries that were enqueued in the meantime are not
+#   visible. A versioned transition then finds another version, or violates the index `outbox_live_idx`.
 # - Order of evaluation: `enqueued` counts the rows of `ended_entries`, which makes PostgreSQL end the old entry of a
-#   step before the new one is inserted: only one of a step may be pending.
-# - Lock order: requests by id, then their entries. Every writer keeps it, so none waits in a circle.
-# - Planner: the repeated `= ANY (:request_id)` lets it use the indexes; a join with `requested` alone would not.
+#   step before it inserts the new one. Only one entry of a step may be pending.
+# - Lock order: requests by id, then their entries. Every writer keeps this order, which prevents deadlocks.
+# - Planner: the repeated `= ANY (:request_id)` lets it use the indexes. A join with `requested` alone does not.
 _APPLY = text(f"""
     WITH requested AS (
         SELECT * FROM json_to_recordset(CAST(:requested AS json)) AS requested (
@@ -111,7 +110,7 @@ _LOCK = text("""
 class Deadlines:
     """The time limits that transitions write.
 
-    `callback`: from the dispatch to the callback. `image_url`: the life of a URL that does not say when it expires.
+    `callback`: from the dispatch to the callback. `image_url`: the assumed lifetime of a URL without an expiry time.
     `alert_window`: occurrences of one cause within it are reported together.
     """
 
@@ -121,9 +120,9 @@ class Deadlines:
 
 
 class LockedRequests:
-    """Requests that are locked until the end of the transaction: what a `Transition` needs to be applied.
+    """Requests that are locked until the end of the transaction, which applying a `Transition` requires.
 
-    Only `lock` and `lock_selected` make one.
+    Only `lock` and `lock_selected` create one.
     """
 
     def __init__(self, connection: AsyncConnection, request_ids: Sequence[UUID]) -> None:
@@ -138,10 +137,10 @@ class LockedRequests:
         *,
         records_incidents: bool = True,
     ) -> set[UUID]:
-        """Applies the transitions whose requests are in one of their states; returns the requests that moved.
+        """Applies the transitions whose requests are in one of their `before` states. Returns the requests that moved.
 
-        `content` is the image of the only transition. A failure of the bridge is recorded as an incident, unless
-        `records_incidents` is false because the caller records one of its own. Raises `ValueError` for a request that
+        `content` is the image, if there is a single transition. A failure of the bridge is recorded as an incident,
+        unless `records_incidents` is false because the caller records its own. Raises `ValueError` for a request that
         is not locked here.
         """
         if unlocked := {t.request_id for t in transitions}.difference(self.request_ids):
@@ -154,7 +153,7 @@ class LockedRequests:
 
 
 async def lock(connection: AsyncConnection, request_ids: Sequence[UUID]) -> LockedRequests:
-    """Locks these requests, as far as they exist, until the end of the transaction."""
+    """Locks those of these requests that exist until the end of the transaction."""
     await connection.execute(_LOCK, {"request_id": list(request_ids)})
     return LockedRequests(connection, request_ids)
 
@@ -162,7 +161,7 @@ async def lock(connection: AsyncConnection, request_ids: Sequence[UUID]) -> Lock
 async def lock_selected(
     connection: AsyncConnection, statement: TextClause, parameters: Mapping[str, Any]
 ) -> LockedRequests:
-    """Locks the requests that `statement` selects: it returns `request_id` and ends in `FOR NO KEY UPDATE`."""
+    """Locks the requests that `statement` selects. It must return `request_id` and lock with `FOR NO KEY UPDATE`."""
     rows = await connection.execute(statement, parameters)
     return LockedRequests(connection, [row.request_id for row in rows])
 
@@ -173,11 +172,11 @@ async def apply_versioned(
     deadlines: Deadlines,
     content: bytes | None = None,
 ) -> set[UUID]:
-    """Applies the transitions whose requests still have the version that was read; returns the requests that moved.
+    """Applies the transitions whose requests still have the version that was read. Returns the requests that moved.
 
-    The statement may be a transaction by itself. A request that is not in the answer was moved by others, or its next
-    step was enqueued by others: read it again. `content` is the image of the only transition. When the next step of
-    one of several was enqueued by others, nothing is written and `IntegrityError` is raised: apply each alone.
+    The statement may be its own transaction. If a request is not in the result, others have moved it or enqueued its
+    next step: read it again. `content` is the image, if there is a single transition. If others have enqueued the next
+    step of one of several requests, nothing is written and `IntegrityError` is raised: apply each transition alone.
     """
     try:
         return await _apply(connection, transitions, deadlines, content)
@@ -188,7 +187,7 @@ async def apply_versioned(
 
 
 def is_duplicate_pending(error: IntegrityError) -> bool:
-    """Returns whether an entry could not be enqueued because one of its step is already pending for the request."""
+    """Returns whether an entry could not be enqueued because one for the same request and step is already pending."""
     return isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == ONE_PENDING
 
 
@@ -215,7 +214,7 @@ def _count(states: Sequence[Status]) -> None:
 
 
 def _row(transition: Transition) -> dict[str, Any]:
-    """A row of `requested`. As JSON it costs less than as thirteen arrays (figure 2: 0.45 instead of 0.48)."""
+    """Returns a row of `requested`. JSON costs less than thirteen arrays (figure 2: 0.45 instead of 0.48)."""
     return {
         "request_id": transition.request_id,
         "before": list(transition.before),

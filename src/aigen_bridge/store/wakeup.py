@@ -1,4 +1,4 @@
-"""LISTEN for new outbox entries, so that a worker wakes at once. A hint: polling finds what it misses."""
+"""Wakes workers for new outbox entries with LISTEN and NOTIFY. Polling finds what a notification misses."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,13 +24,13 @@ from aigen_bridge.store.connection import (
 from aigen_bridge.store.database import LISTENER
 
 CHANNEL = "aigen_outbox"
-"""NOTIFY wakes workers here; the payload is the step. A hint only: a worker that misses it polls."""
+"""The channel of the notifications. The payload is the step."""
 EVERYTHING = ""
-"""The payload after which every lane looks, also one whose destination took nothing more."""
+"""The payload that wakes every lane, including those whose destination accepts no more calls."""
 
 RECONNECT_AFTER = 1.0
 CHECK_EVERY = 10.0
-"""Seconds between two checks of the link: a connection that only listens does not notice that its link is dead."""
+"""Seconds between checks of the connection. A connection that only listens does not detect that it is dead."""
 
 _NOTIFY = text("SELECT pg_notify(:channel, :step)")
 
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 async def listen(url: str, wake: Callable[[str], None], patience: timedelta = TIMEOUT) -> None:
-    """Call `wake` with the step of each new entry, with `EVERYTHING` after each (re)connection. Until cancelled."""
+    """Calls `wake` with the step of each new entry, and with `EVERYTHING` after each (re)connection. Never returns."""
     arguments = connect_arguments(url, name=LISTENER, timeout=patience, settings=session(patience))
     connect, connecting = Connector(arguments), connecting_seconds(arguments, patience)
     while True:
@@ -50,28 +50,28 @@ async def listen(url: str, wake: Callable[[str], None], patience: timedelta = TI
             log.warning("outbox.listen_interrupted", reason=error.reason)
         except (psycopg.Error, OSError) as error:  # a TimeoutError is an OSError
             log.warning("outbox.listen_interrupted", reason=reason(error))
-        except Exception:  # a bug must not end the listening
+        except Exception:  # a bug must not stop listening
             log.exception("outbox.listen_bug")
         await asyncio.sleep(RECONNECT_AFTER)
 
 
 async def notify(connection: AsyncConnection, step: str) -> None:
-    """Wake the workers of a step when this transaction is committed."""
+    """Wakes the workers of a step when this transaction commits."""
     await connection.execute(_NOTIFY, {"channel": CHANNEL, "step": str(step)})
 
 
 async def _listen_on(opened: psycopg.AsyncConnection[Any], wake: Callable[[str], None], seconds: float) -> None:
     async with opened as connection:
-        await _answered(connection, f"LISTEN {CHANNEL}", seconds)
+        await _execute_within_deadline(connection, f"LISTEN {CHANNEL}", seconds)
         wake(EVERYTHING)
         while True:
-            async for notice in connection.notifies(timeout=min(seconds, CHECK_EVERY)):
-                wake(notice.payload)
-            await _answered(connection, "SELECT 1", seconds)
+            async for notification in connection.notifies(timeout=min(seconds, CHECK_EVERY)):
+                wake(notification.payload)
+            await _execute_within_deadline(connection, "SELECT 1", seconds)
 
 
-async def _answered(connection: psycopg.AsyncConnection[Any], statement: str, seconds: float) -> None:
-    """The link works, or is cut."""
+async def _execute_within_deadline(connection: psycopg.AsyncConnection[Any], statement: str, seconds: float) -> None:
+    """Executes the statement. Shuts the connection down if there is no answer within `seconds`."""
     with cut_after(seconds) as cut:
         cut.watch(connection)
         await connection.execute(statement)

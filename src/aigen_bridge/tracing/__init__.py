@@ -1,9 +1,8 @@
-"""Traces: one for each request, from the addon's call to the result in Odoo, whichever process works on it.
+"""Traces: one per request, from the addon's call to the result in Odoo, across all processes.
 
-The context is a `traceparent` (W3C Trace Context). It is kept with the request, so what happens minutes later, in
-another process, after a restart, joins the same trace. Without the extra `otel`, or without an exporter in the
-environment (`OTEL_EXPORTER_OTLP_ENDPOINT`), nothing is imported and no span is made; the caller's context is still
-passed on.
+The context is a `traceparent` (W3C Trace Context). It is stored with the request, so spans of another process, minutes
+later or after a restart, join the same trace. Without the extra `otel`, or without an exporter in the environment
+(`OTEL_EXPORTER_OTLP_ENDPOINT`), nothing is imported and no span is created; the caller's context is still passed on.
 """
 
 import importlib.util
@@ -29,28 +28,28 @@ class Span(Protocol):
     """One piece of work in a trace."""
 
     def note(self, **attributes: Value | None) -> None:
-        """Say more about it; an attribute that is None is left out. `__` in a name stands for a dot."""
+        """Adds attributes, except those that are None. `__` in a name stands for a dot."""
 
     def fail(self, reason: str) -> None:
-        """It did not work, though nothing is raised."""
+        """Marks the span as failed without an exception."""
 
 
 class Tracer(Protocol):
-    """Makes spans. There is one for the process, or none."""
+    """Creates spans. A process has one tracer or none."""
 
     def span(self, name: str, kind: Kind, parent: str | None) -> AbstractContextManager[Span]: ...
     def traceparent(self) -> str | None: ...
     def close(self) -> None: ...
 
 
-class _Silent:
-    """Makes no spans, and passes on what it was given."""
+class _NoTracer:
+    """Creates no spans, and passes on the caller's context."""
 
     def __init__(self) -> None:
         self._carried: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
     @contextmanager
-    def span(self, name: str, kind: Kind, parent: str | None) -> Iterator[Span]:  # noqa: ARG002 - nobody looks
+    def span(self, name: str, kind: Kind, parent: str | None) -> Iterator[Span]:  # noqa: ARG002 - no span is created
         token = self._carried.set(parent or self._carried.get())
         try:
             yield self
@@ -70,63 +69,58 @@ class _Silent:
         pass
 
 
-_silent = _Silent()
-_tracer: Tracer = _silent
+_no_tracer = _NoTracer()
+_tracer: Tracer = _no_tracer
 
 
 def start() -> None:
-    """Make spans from now on, if the environment names an exporter. To be called once by every process."""
-    if not _is_wanted(os.environ):
+    """Starts creating spans if the environment names an exporter. Each process calls this once."""
+    if not _is_configured(os.environ):
         return
     if not _sdk_is_installed():
         log.warning("traces.impossible", detail="OTEL_… is set, but the extra 'otel' is not installed.")
         return
-    from aigen_bridge.tracing.otel import exporting  # noqa: PLC0415 - only who wants traces pays for it
+    from aigen_bridge.tracing.otel import exporting  # noqa: PLC0415 - imported only when traces are on
 
     use(exporting())
     log.info("traces.started")
 
 
 def use(tracer: Tracer | None) -> None:
-    """Make spans with this tracer, or none."""
+    """Uses this tracer from now on, or none."""
     global _tracer  # noqa: PLW0603 - one for the process, like logging
-    _tracer = tracer or _silent
+    _tracer = tracer or _no_tracer
 
 
 def stop() -> None:
-    """Send what is left, and make no more spans."""
+    """Sends the remaining spans, and creates no more."""
     _tracer.close()
     use(None)
 
 
-def is_on() -> bool:
-    """Whether spans are made: worth a question to the database."""
-    return _tracer is not _silent
-
-
 def span(name: str, kind: Kind, parent: str | None = None) -> AbstractContextManager[Span]:
-    """A span for the block; `parent` is a traceparent, else it belongs to the span around it."""
+    """Creates a span for the block. `parent` is a traceparent; without one, the enclosing span is the parent."""
     return _tracer.span(name, kind, parent if parent and _PARENT.match(parent) else None)
 
 
 def traceparent() -> str | None:
-    """The context here, to be kept or passed on."""
+    """Returns the current context, to be stored or passed on."""
     return _tracer.traceparent()
 
 
 def headers() -> dict[str, str]:
-    """The context here, as headers of a call to somebody we trust."""
-    here = traceparent()
-    return {"traceparent": here} if here else {}
+    """Returns the current context as headers, for a call to a trusted system."""
+    context = traceparent()
+    return {"traceparent": context} if context else {}
 
 
 def trace_id(context: str | None) -> str | None:
-    """The trace that a traceparent belongs to."""
+    """Returns the trace id of a traceparent."""
     match = _PARENT.match(context or "")
     return match[1] if match else None
 
 
-def _is_wanted(environment: Mapping[str, str]) -> bool:
+def _is_configured(environment: Mapping[str, str]) -> bool:
     exporter = environment.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower()
     off = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none"
     return not off and any(environment.get(name) for name in EXPORTERS)

@@ -1,4 +1,4 @@
-"""OpenTelemetry. Imported only when traces are wanted; the variables `OTEL_*` say where they go and how many."""
+"""OpenTelemetry. Imported only when traces are on. The variables `OTEL_*` set the exporter and the sampling."""
 
 import os
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ from aigen_bridge.tracing import Kind, Span, Value
 KINDS = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT, "consumer": SpanKind.CONSUMER}
 
 
-class _Noted:
-    """A span in our words."""
+class _SpanAdapter:
+    """Adapts an OpenTelemetry span to `Span`."""
 
     def __init__(self, span: OtelSpan) -> None:
         self._span = span
@@ -34,11 +34,11 @@ class _Noted:
 
 
 class OtelTracer:
-    """Gives every span to a processor. What an error said is told as its name: details may quote other systems."""
+    """Sends every span to a processor. An error is recorded by its code or class: details may quote other systems."""
 
     def __init__(self, processor: SpanProcessor) -> None:
-        ours = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "aigen-bridge"), "service.version": __version__}
-        self._provider = TracerProvider(resource=Resource.create(ours))  # OTEL_RESOURCE_ATTRIBUTES are added
+        service = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "aigen-bridge"), "service.version": __version__}
+        self._provider = TracerProvider(resource=Resource.create(service))  # OTEL_RESOURCE_ATTRIBUTES are added
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("aigen_bridge", __version__)
         self._propagator = TraceContextTextMapPropagator()
@@ -49,23 +49,23 @@ class OtelTracer:
         with self._tracer.start_as_current_span(
             name, context, KINDS[kind], record_exception=False, set_status_on_exception=False
         ) as span:
-            noted = _Noted(span)
+            adapted = _SpanAdapter(span)
             try:
-                yield noted
+                yield adapted
             except Exception as error:
-                noted.fail(str(getattr(error, "code", type(error).__name__)))
+                adapted.fail(str(getattr(error, "code", type(error).__name__)))
                 raise
 
     def traceparent(self) -> str | None:
-        here = get_current_span().get_span_context()
-        if not here.is_valid:
+        context = get_current_span().get_span_context()
+        if not context.is_valid:
             return None
-        return f"00-{format_trace_id(here.trace_id)}-{format_span_id(here.span_id)}-{here.trace_flags:02x}"
+        return f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-{context.trace_flags:02x}"
 
     def close(self) -> None:
         self._provider.shutdown()
 
 
 def exporting() -> OtelTracer:
-    """Sends spans by OTLP over HTTP, as the standard variables say."""
+    """Returns a tracer that exports by OTLP over HTTP, configured by the standard variables."""
     return OtelTracer(BatchSpanProcessor(OTLPSpanExporter()))

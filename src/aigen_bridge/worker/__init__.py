@@ -1,1 +1,1 @@
-"""Claims outbox entries, runs their steps and settles them; sweeps and purges."""
+"""Claims outbox entries, runs their steps and settles them. Also runs the periodic sweeps and purges."""

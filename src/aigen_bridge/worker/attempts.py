@@ -1,4 +1,4 @@
-"""Records how an attempt ended: in the log, the metrics and the trace."""
+"""Records how an attempt ended in the log, the metrics and the trace."""
 
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 def record_attempt(settlement: Settlement[L], outcome: Outcome | None) -> None:
-    """Logs and counts an attempt as it was settled; `outcome` None means that the lease was lost."""
+    """Logs and counts an attempt with the outcome that was settled. None means that the lease was lost."""
     claim, took = settlement.claim, settlement.took
     _log_attempt(settlement, outcome)
     if outcome is None:
@@ -31,7 +31,7 @@ def record_attempt(settlement: Settlement[L], outcome: Outcome | None) -> None:
 
 
 def describe(span: Span, claim: Lease, outcome: Outcome) -> None:
-    """Adds to the span which attempt it was, of which entry, and how it ended."""
+    """Adds the attempt number, the entry and the outcome to the span."""
     about = {f"aigen__{name}": value for name, value in claim.about.items()}
     span.note(aigen__attempt=claim.attempt, aigen__entry_id=claim.entry_id, aigen__outcome=_name(outcome), **about)
     if not isinstance(outcome, Done):
@@ -39,7 +39,7 @@ def describe(span: Span, claim: Lease, outcome: Outcome) -> None:
 
 
 def _measure(request: ImageRequest, delivered_at: datetime) -> None:
-    """Observes the whole duration of a delivered request and its parts, by the database's clock."""
+    """Observes the total duration of a delivered request and that of its stages, by the database's clock."""
     _stage(metrics.END_TO_END.labels(request.status.value), request.created_at, delivered_at)
     _stage(metrics.STAGES.labels("to_n8n"), request.created_at, request.dispatched_at)
     _stage(metrics.STAGES.labels("at_n8n"), request.dispatched_at, request.finished_at)

@@ -1,4 +1,4 @@
-"""The loop of one step: claim, run, settle. Each step has its own lane, so a slow Odoo never delays dispatching."""
+"""The loop of one step: claim, run, settle. Each step has its own lane, so a slow Odoo does not delay dispatching."""
 
 import asyncio
 import contextlib
@@ -23,21 +23,21 @@ from aigen_bridge.settings import WorkerSettings
 from aigen_bridge.worker.attempts import describe, record_attempt
 
 CLAIM_MAX = 100
-"""Entries claimed in one transaction, at most."""
+"""The most entries claimed in one transaction."""
 STORE_PAUSE = 1.0
-"""Seconds before asking a database again that did not answer."""
+"""Seconds before the next call to a database that did not answer."""
 CONTENDED_PAUSE = 0.02
-"""Seconds before looking again at an entry that is due but in another worker's hand."""
+"""Seconds before the next claim while the due entries are locked by other workers."""
 LEASES_LOST_MAX = 4
-"""An entry whose worker was lost that often in a row kills its workers."""
+"""Leases lost in a row after which an entry is poison: it is assumed to kill its workers."""
 BUG_TRIES = 3
-"""An unknown exception is a bug of ours; it may pass, within these tries."""
+"""Attempts after an unexpected exception. It is a bug of the bridge, but may be transient."""
 
 log = structlog.get_logger(__name__)
 
 
 class Queue(Protocol[L]):
-    """Where a lane's entries come from."""
+    """The store of a lane's entries."""
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> Sequence[L]: ...
     async def next_due(self, step: Step) -> Due: ...
@@ -47,7 +47,7 @@ class Queue(Protocol[L]):
 
 
 class Lane(Generic[L]):
-    """The loop for one step. Sleeps until the next entry is due, somebody wakes it, or the poll is due."""
+    """The loop of one step. Sleeps until the next entry is due, a notification arrives, or the poll interval ends."""
 
     def __init__(
         self,
@@ -61,17 +61,17 @@ class Lane(Generic[L]):
         self._settings = settings
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._random = random.Random()  # noqa: S311 - for jitter
-        self._in_hand: dict[asyncio.Task[None], L] = {}
+        self._in_progress: dict[asyncio.Task[None], L] = {}
         self._is_blocked = False
 
     def work_came(self) -> None:
-        """There is a new entry: worth a look, unless the destination takes nothing more whatever there is."""
+        """Wakes the lane for a new entry, unless its destination accepts no more calls."""
         if not self._is_blocked:
             self.wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then drain."""
-        holding = asyncio.create_task(self._hold_leases())
+        """Works until `stop` is set, then drains."""
+        extending = asyncio.create_task(self._extend_leases())
         try:
             while not stop.is_set():
                 self.wake.clear()
@@ -82,31 +82,31 @@ class Lane(Generic[L]):
                     await asyncio.wait_for(self.wake.wait(), pause)
             await self._drain()
         finally:
-            holding.cancel()
+            extending.cancel()
 
-    async def _hold_leases(self) -> None:
-        """Extend the leases of what is in hand, so that a step may take longer than one."""
+    async def _extend_leases(self) -> None:
+        """Extends the leases of the claims in progress, because a step may take longer than a lease."""
         while True:
             await asyncio.sleep(self._settings.lease.total_seconds() / 3)
-            if self._in_hand:
+            if self._in_progress:
                 try:
-                    await self._queue.extend(list(self._in_hand.values()), self._settings.lease)
+                    await self._queue.extend(list(self._in_progress.values()), self._settings.lease)
                 except StoreUnavailableError as error:
                     log.warning("store.unavailable", step=self._runner.step.value, reason=error.reason)
 
     async def _claim(self) -> float:
-        """Take what is due and start on it; returns the seconds to sleep."""
+        """Claims due entries and starts their steps. Returns the number of seconds to sleep."""
         poll = self._settings.poll.total_seconds()
-        limit = min(self._runner.concurrency - len(self._in_hand), CLAIM_MAX)
+        limit = min(self._runner.concurrency - len(self._in_progress), CLAIM_MAX)
         if limit <= 0:
-            return poll  # the first that is finished wakes us
-        asked_at = time.monotonic()  # before the database's `claimed_at`: no wait comes out too short
+            return poll  # the first claim to finish wakes the lane
+        requested_at = time.monotonic()  # before the database's `claimed_at`, so no wait is too short
         try:
             claims = await self._queue.claim(
                 self._runner.step, limit=limit, lease=self._settings.lease, owner=self._owner
             )
             for claim in claims:
-                self._start(claim, asked_at)
+                self._start(claim, requested_at)
             if len(claims) == limit:
                 return 0
             due = await self._queue.next_due(self._runner.step)
@@ -114,36 +114,36 @@ class Lane(Generic[L]):
         except StoreUnavailableError as error:
             log.warning("store.unavailable", step=self._runner.step.value, reason=error.reason)
             return STORE_PAUSE
-        except Exception:  # a bug, or rights that are missing: the other lanes go on, and so does this one
+        except Exception:  # a bug or missing privileges must not end this lane or the others
             log.exception("worker.claim_failed", step=self._runner.step.value)
             return STORE_PAUSE
         return poll if due.after is None else min(poll, max(due.after.total_seconds(), CONTENDED_PAUSE))
 
-    def _start(self, claim: L, asked_at: float) -> None:
-        task = asyncio.create_task(self._work(claim, asked_at))
-        self._in_hand[task] = claim
+    def _start(self, claim: L, requested_at: float) -> None:
+        task = asyncio.create_task(self._work(claim, requested_at))
+        self._in_progress[task] = claim
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
-            return  # `_drain` gives its claim back
-        claim = self._in_hand.pop(task)
-        if error := task.exception():  # a bug of ours: the lease runs out, and the entry is tried again
+            return  # `_drain` releases its claim
+        claim = self._in_progress.pop(task)
+        if error := task.exception():  # a bug: the lease expires, and the entry is claimed again
             log.error("worker.bug", entry_id=claim.entry_id, exc_info=error)
         self.wake.set()
 
-    async def _work(self, claim: L, asked_at: float) -> None:
+    async def _work(self, claim: L, requested_at: float) -> None:
         structlog.contextvars.bind_contextvars(step=claim.step.value, attempt=claim.attempt, **claim.about)
         started = time.monotonic()
         with tracing.span(claim.step.value, "consumer", claim.traceparent) as span:
-            outcome = await self._outcome(claim, asked_at)
+            outcome = await self._outcome(claim, requested_at)
             describe(span, claim, outcome)
         took = timedelta(seconds=time.monotonic() - started)
-        await self._settle_within_lease(Settlement(claim, outcome, took), asked_at)
+        await self._settle_within_lease(Settlement(claim, outcome, took), requested_at)
 
-    async def _outcome(self, claim: L, asked_at: float) -> Outcome:
+    async def _outcome(self, claim: L, requested_at: float) -> Outcome:
         try:
-            self._refuse_hopeless(claim)
+            self._reject_untried(claim)
             return Done(await self._runner.run(claim))
         except StepError as error:
             failure = error
@@ -152,27 +152,27 @@ class Lane(Generic[L]):
         except Exception as error:
             log.exception("step.bug")
             failure = InternalError("unexpected", f"{type(error).__name__} (see the log).", tries=BUG_TRIES)
-        now = claim.claimed_at + timedelta(seconds=time.monotonic() - asked_at)
+        now = claim.claimed_at + timedelta(seconds=time.monotonic() - requested_at)
         until = self._runner.policy.until(claim.began_at, claim.give_up_at)
         verdict = decide(self._runner.policy, claim.attempt, failure, now, until, self._random)
         if isinstance(verdict, RetryAt):
             return Retry(verdict.at, failure)
         return Dead(failure, self._runner.gave_up(failure))
 
-    def _refuse_hopeless(self, claim: L) -> None:
-        """What was held for too long is given up; what takes every worker down with it does not go round for ever."""
+    def _reject_untried(self, claim: L) -> None:
+        """Raises `PermanentError` for an entry that is not to be tried: unreadable, held too long, or poison."""
         if claim.unreadable:
             raise PermanentError("unreadable", claim.unreadable)
         if isinstance(claim, Claim) and claim.held_too_long:
             detail = "The system was away for longer than the entry may be held; replay it when the system is back."
             raise PermanentError("destination_out", detail)
-        used_up = claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None
-        if used_up or claim.leases_lost >= LEASES_LOST_MAX:
+        exhausted = claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None
+        if exhausted or claim.leases_lost >= LEASES_LOST_MAX:
             raise PermanentError("lease_lost", "No worker finished it: each lost its lease or died.")
 
-    async def _settle_within_lease(self, settlement: Settlement[L], asked_at: float) -> None:
-        """What happened must be written down; a database that is away for a moment is waited for."""
-        until = asked_at + self._settings.lease.total_seconds()
+    async def _settle_within_lease(self, settlement: Settlement[L], requested_at: float) -> None:
+        """Records the outcome. While the database does not answer, retries until the lease ends."""
+        until = requested_at + self._settings.lease.total_seconds()
         while True:
             try:
                 outcome = await self._queue.settle(settlement)
@@ -186,16 +186,16 @@ class Lane(Generic[L]):
                 return
 
     async def _drain(self) -> None:
-        if self._in_hand:
-            await asyncio.wait(self._in_hand, timeout=self._settings.grace.total_seconds())
-        left = list(self._in_hand)
-        for task in left:
+        if self._in_progress:
+            await asyncio.wait(self._in_progress, timeout=self._settings.grace.total_seconds())
+        unfinished = list(self._in_progress)
+        for task in unfinished:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        claims = [self._in_hand.pop(task) for task in left if task in self._in_hand]
+        await asyncio.gather(*unfinished, return_exceptions=True)
+        claims = [self._in_progress.pop(task) for task in unfinished if task in self._in_progress]
         if claims:
             log.info("lease.released", step=self._runner.step.value, entries=len(claims))
             try:
                 await self._queue.release(claims)
-            except StoreUnavailableError as error:  # their leases run out by themselves
+            except StoreUnavailableError as error:  # the leases expire by themselves
                 log.warning("store.unavailable", step=self._runner.step.value, reason=error.reason)

@@ -1,4 +1,4 @@
-"""Deletes data past its retention period, batch after batch, with a pause for others between two."""
+"""Deletes data past its retention period in batches, with a pause after each."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ from aigen_bridge.settings import RetentionSettings
 from aigen_bridge.store.retention import Retention
 
 PAUSE = 0.05
-"""Seconds between two batches: PostgreSQL has other work."""
+"""Seconds between batches, which leaves PostgreSQL time for other work."""
 
 log = structlog.get_logger(__name__)
 
 
 async def purge_regularly(retention: Retention, settings: RetentionSettings, stop: asyncio.Event) -> None:
-    """Purges now and at every interval until `stop` is set. Of all workers, one at a time does."""
+    """Purges now and at every interval until `stop` is set. Only one worker purges at a time."""
     while not stop.is_set():
         try:
             await purge(retention, settings, stop, exclusive=True)
@@ -33,7 +33,7 @@ async def purge_regularly(retention: Retention, settings: RetentionSettings, sto
 
 
 def periods(settings: RetentionSettings) -> Iterator[tuple[RetentionClass, timedelta | None]]:
-    """The retention period of each class, in the order of deletion; None keeps it for ever."""
+    """Yields the retention period of each class in the order of deletion. None means for ever."""
     for retention_class in RetentionClass:
         yield retention_class, getattr(settings, retention_class.value)
 
@@ -41,9 +41,9 @@ def periods(settings: RetentionSettings) -> Iterator[tuple[RetentionClass, timed
 async def purge(
     retention: Retention, settings: RetentionSettings, stop: asyncio.Event, *, exclusive: bool = False
 ) -> dict[RetentionClass, int]:
-    """Deletes everything past its retention; returns the number of deleted rows. Setting `stop` ends it after a batch.
+    """Deletes all data past its retention period. Returns the number of deleted rows per class.
 
-    `exclusive`: not while another worker is purging.
+    Setting `stop` ends the purge after the current batch. `exclusive`: does nothing while another worker is purging.
     """
     deleted = dict.fromkeys(RetentionClass, 0)
     try:

@@ -1,4 +1,4 @@
-"""Runs one worker: a lane for each step, the sweeps, purging and the watch over certificates."""
+"""Runs a worker: a lane per step, the sweeps, the purge and the expiry checks."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
-    """Works until `stop` is set, then finishes what is in hand within the grace time and releases the rest."""
+    """Works until `stop` is set, then finishes the claims in progress within the grace time and releases the rest."""
     async with open_worker(settings) as parts:
         lanes = _lanes(parts)
         background = [

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
-    """Sweep now and after every poll, until `stop` is set. Every worker does; the store keeps them apart."""
+    """Sweeps now and at every poll interval until `stop` is set. Every worker does so; the store coordinates them."""
     while not stop.is_set():
         metrics.LOOPS.labels("sweep").set_to_current_time()
         try:
@@ -27,7 +27,7 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
             await parts.alerts.end_quiet_incidents()
         except StoreUnavailableError as error:
             log.warning("store.unavailable", step="sweep", reason=error.reason)
-        except Exception:  # a bug must not end the sweeping
+        except Exception:  # a bug must not end the sweeps
             log.exception("sweep.bug")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), parts.settings.worker.poll.total_seconds())

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from aigen_bridge.clients.odoo import OdooClient
+from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.sim.drawing import draw
 from real_odoo import DATABASE
 
@@ -148,7 +149,10 @@ async def test_an_oversized_image_is_a_validation_error(side):
 
 async def test_the_services_own_client_delivers(side):
     name = await side.records.create()
-    client = OdooClient(side.url, database=DATABASE, login="aigen-bridge", api_key=side.key, timeout=60, concurrency=1)
+    transport = OdooJsonRpc(
+        side.url, database=DATABASE, login="aigen-bridge", api_key=side.key, timeout=60, concurrency=1
+    )
+    client = OdooClient(transport)
     try:
         await client.apply_result(result(name))
         await client.apply_result(result(name))

@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from aigen_bridge.clients.odoo import OdooClient
+from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from real_odoo import DATABASE
 
@@ -99,7 +100,7 @@ async def test_every_answer_closes_the_connection(side):
 )
 async def test_the_services_client_understands_the_faults(side, changes, error, code):
     given = {"database": DATABASE, "login": LOGIN, "api_key": side.key, "timeout": 60, "concurrency": 1} | changes
-    client = OdooClient(side.url, **given)
+    client = OdooClient(OdooJsonRpc(side.url, **given))
     try:
         with pytest.raises(error) as caught:
             await client.apply_result({})

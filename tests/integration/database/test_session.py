@@ -178,6 +178,6 @@ async def test_a_pooler_that_drops_the_session_is_named(database: Database, monk
 
 
 def test_a_start_while_the_database_is_away_is_no_reason_to_refuse(tmp_path: Path) -> None:
-    from aigen_bridge.cli.common import check_database  # noqa: PLC0415
+    from aigen_bridge.cli.running import check_database  # noqa: PLC0415
 
     check_database(make_settings("postgresql://127.0.0.1:9/none"))

@@ -2,9 +2,10 @@
 
 import re
 
-from aigen_bridge.api.metrics import FreshGauges
+from aigen_bridge.api.metrics import read_gauges
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database, open_engine
+from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.gauges import GaugeReader
 from callbacks import failed, report
 from scrape import scrape
@@ -92,12 +93,12 @@ async def test_the_gauges_tell_what_waits_and_what_needs_a_person(database_url: 
 
 async def test_a_scrape_is_answered_while_the_database_is_away(idle_stage: Stage) -> None:
     nowhere = Database(open_engine("postgresql+psycopg://127.0.0.1:9/none", pool_size=1, name="test"))
-    assert await FreshGauges(GaugeReader(nowhere)).get() is None
+    assert await read_gauges(Fresh(GaugeReader(nowhere).read, fresh=5, patience=5)) is None
     await nowhere.close()
 
 
 async def test_the_database_is_asked_at_its_own_pace_however_often_it_is_scraped(database: Database) -> None:
-    gauges = FreshGauges(GaugeReader(database))
+    gauges = Fresh(GaugeReader(database).read, fresh=5, patience=5)
     assert await gauges.get() is await gauges.get()
 
 

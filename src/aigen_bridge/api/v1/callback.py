@@ -1,4 +1,4 @@
-"""N8N's side: report how a request ended, as JSON."""
+"""Callback of version 1: N8N reports a result as JSON."""
 
 from typing import Annotated
 
@@ -24,8 +24,8 @@ ExecutionId = Annotated[
     str | None,
     Query(
         alias="executionId",
-        description="N8N's `$execution.id`. It is noted, so that a report that this execution died finds its request. "
-        "More than 200 characters are ignored.",
+        description="N8N's `$execution.id`. It is stored to find the request if this execution is reported as failed. "
+        "An id of more than 200 characters is ignored.",
     ),
 ]
 
@@ -45,10 +45,11 @@ EXAMPLES = {
     openapi_extra=json_body(EXAMPLES, ImageCompleted, ImageFailed),
 )
 async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], parts: Parts) -> Response:
-    """EVT-AIG-002 or EVT-AIG-003, told apart by `status`. When the answer arrives, the result is stored.
+    """Takes EVT-AIG-002 or EVT-AIG-003, distinguished by `status`. A 202 confirms that the result is stored.
 
-    Sending the same again is safe: the same answer, `duplicate` true, no effect. Fields that are not known are
-    ignored. On 429 and 503, and when no answer comes, send it again. What cannot be used is kept for people to see.
+    Repeating a callback is safe: the response is the same with `duplicate` true, and nothing changes. Unknown fields
+    are ignored. On 429 and 503, and without a response, send the callback again. A callback that cannot be used is
+    quarantined for an operator.
     """
     payload = await read_json(request, body_limits(parts))
     check_signature(caller, request, payload)
@@ -63,9 +64,9 @@ async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], p
     responses=problems(401, 403, 404, 422, 429, 503),
 )
 async def read_wanted(request_id: RequestId, parts: Parts, execution_id: ExecutionId = None) -> Response:
-    """For N8N, before it pays for an image: false once the request was cancelled, or has its result already.
+    """N8N asks this before it pays for an image. `wanted` is false once the request is cancelled or has its result.
 
-    Says nothing else about the request, so that N8N's key need not read what people asked for.
+    The response contains no other details of the request, so N8N's key cannot read what users asked for.
     """
     found = await parts.requests.get(request_id)
     if found is None:

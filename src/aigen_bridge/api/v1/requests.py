@@ -1,4 +1,4 @@
-"""Odoo's side: ask for an image, read how it stands, fetch it, withdraw it."""
+"""Endpoints for Odoo: request an image, read the request, fetch the image, cancel the request."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -38,33 +38,33 @@ EVENT_LIMITS = Limits(max_bytes=256 * 2**10, timeout=timedelta(seconds=30))
 PAGE_MAX, PAGE_DEFAULT = 200, 50
 
 router = APIRouter(prefix=PREFIX, tags=["requests"])
-RequestId = Annotated[UUID, Path(alias="requestId", description="as Odoo made it")]
+RequestId = Annotated[UUID, Path(alias="requestId", description="the id created by Odoo")]
 
 
 @router.post(
     "/ai-image-requests",
     status_code=202,
-    summary="Ask for an image",
+    summary="Request an image",
     response_model=RequestResource,
     responses=problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503)
-    | {200: {"model": RequestResource, "description": "Known already, with the same content"}},
+    | {200: {"model": RequestResource, "description": "Already known, with the same content"}},
     openapi_extra=json_body({"EVT-AIG-001": {"value": examples.REQUESTED}}, ImageRequested),
 )
 async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], parts: Parts) -> Response:
-    """EVT-AIG-001. When the answer arrives, the request is stored and will be carried to its end.
+    """Takes EVT-AIG-001. A 2xx response confirms that the request is stored and will reach an end.
 
-    Sending the same again is safe and changes nothing; sending something else under the same `requestId` is
-    refused with 409.
+    Repeating the same event is safe and changes nothing. Different content under the same `requestId` is refused
+    with 409.
     """
     body = await read_json(request, EVENT_LIMITS)
-    event = parse_requested(bytes(body), callback_url=parts.settings.callback_url)
+    event = parse_requested(body, callback_url=parts.settings.callback_url)
     correlation.adopt(request, event.correlation_id, event.request_id)
     with tracing.span("accept", "server", request.headers.get("traceparent")) as span:
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
         traceparent = tracing.traceparent()
         stored, created = await accept(parts.requests, event, client=caller.name, traceparent=traceparent)
-    where = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
-    return json_answer(resource(stored), 202 if created else 200, where)
+    headers = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
+    return json_answer(resource(stored), 202 if created else 200, headers)
 
 
 @router.get(
@@ -77,12 +77,16 @@ async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], p
 async def list_requests(
     parts: Parts,
     status: Annotated[Status | None, Query()] = None,
-    created_after: Annotated[Rfc3339DateTime | None, Query(alias="createdAfter", description="at or after")] = None,
-    created_before: Annotated[Rfc3339DateTime | None, Query(alias="createdBefore", description="before")] = None,
+    created_after: Annotated[
+        Rfc3339DateTime | None, Query(alias="createdAfter", description="at or after this time")
+    ] = None,
+    created_before: Annotated[
+        Rfc3339DateTime | None, Query(alias="createdBefore", description="before this time")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
-    """Pages by cursor: pass `nextCursor` back as `cursor`, with the same filters."""
+    """Pages with a cursor: pass `nextCursor` as `cursor`, with the same filters."""
     wanted = RequestFilter(status, created_after, created_before, _place(cursor))
     found = await parts.requests.page(wanted, limit)
     holds = await parts.destinations.held([request.request_id for request in found.items])
@@ -97,7 +101,7 @@ async def list_requests(
     responses=problems(401, 403, 404, 422, 429, 503),
 )
 async def read_request(request_id: RequestId, parts: Parts) -> Response:
-    """How it stands, and what was asked for."""
+    """Returns the state of the request and its parameters."""
     found = await _found(parts, request_id)
     holds = await parts.destinations.held([request_id])
     return json_answer(resource(found, holds.get(request_id)))
@@ -109,13 +113,16 @@ async def read_request(request_id: RequestId, parts: Parts) -> Response:
     summary="Fetch the image",
     responses=problems(401, 403, 404, 410, 422, 429, 503)
     | {
-        200: {"description": "The bytes", "content": {media: {} for media in MEDIA_TYPES.values()}},
-        304: {"description": "The caller has it already (`If-None-Match`)"},
+        200: {"description": "The bytes of the image", "content": {media: {} for media in MEDIA_TYPES.values()}},
+        304: {"description": "The caller already has the image (`If-None-Match`)"},
     },
     response_class=Response,
 )
 async def read_image(request: Request, request_id: RequestId, parts: Parts) -> Response:
-    """The bytes as N8N sent them; `ETag` is their SHA-256. Some time after Odoo got them they are removed: 410."""
+    """Returns the bytes as N8N sent them; `ETag` is their SHA-256.
+
+    Once the bytes are deleted past their retention, the response is 410.
+    """
     found = await _found(parts, request_id)
     if found.image is None:
         raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
@@ -125,7 +132,7 @@ async def read_image(request: Request, request_id: RequestId, parts: Parts) -> R
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     content = await parts.images.get(ImageRef(request_id, found.image.sha256))
-    if content is None:  # removed a moment ago
+    if content is None:  # deleted a moment ago
         raise ImagePurgedError(request_id)
     return Response(content, headers=headers, media_type=MEDIA_TYPES[found.image.format])
 
@@ -133,12 +140,12 @@ async def read_image(request: Request, request_id: RequestId, parts: Parts) -> R
 @router.get(
     "/ai-image-requests/{requestId}/timeline",
     dependencies=[MAY_READ],
-    summary="Read what happened, in order",
+    summary="Read the timeline of a request",
     response_model=Timeline,
     responses=problems(401, 403, 404, 422, 429, 503),
 )
 async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
-    """Every state change and every attempt, and what comes next. Attempts before `attemptsPurgedAt` are gone."""
+    """Lists every state change and attempt, and the next step. Attempts before `attemptsPurgedAt` have been deleted."""
     found = await _found(parts, request_id)
     entries, pending = await parts.timelines.read(request_id), await parts.timelines.pending_work(request_id)
     return json_answer(timeline(found, entries, pending))
@@ -146,12 +153,12 @@ async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
 
 @router.post(
     "/ai-image-requests/{requestId}/cancel",
-    summary="Withdraw a request",
+    summary="Cancel a request",
     response_model=RequestResource,
     responses=problems(401, 403, 404, 409, 422, 429, 503),
 )
 async def cancel_request(request_id: RequestId, caller: Annotated[Caller, MAY_READ], parts: Parts) -> Response:
-    """Possible until it has ended. An image that comes later is kept but not delivered."""
+    """Possible until the request has ended. An image that arrives later is stored but not delivered."""
     return json_answer(resource(await cancel(parts.requests, request_id, by=caller.name)))
 
 

@@ -1,4 +1,4 @@
-"""N8N's side: report how a request ended, with the image as it is instead of as base64 in JSON."""
+"""Callback of version 2: N8N reports a result with the image as binary, not as base64 in JSON."""
 
 from typing import Annotated, Any
 
@@ -22,16 +22,17 @@ EXAMPLE: dict[str, Any] = {"event": examples.COMPLETED_BESIDE, "image": "(the by
 @router.post(
     "/ai-image-callback",
     status_code=202,
-    summary="Report a result, the image beside the event",
+    summary="Report a result with the image in a part of its own",
     response_model=CallbackReceipt,
     responses=problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra=multipart_body(EXAMPLE, ImageCompleted, ImageFailed),
 )
 async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], parts: Parts) -> Response:
-    """The events of version 1 as `multipart/form-data`: part `event` (JSON) and, when completed, part `image`.
+    """Takes the events of version 1 as `multipart/form-data`: part `event` (JSON) and, when completed, part `image`.
 
-    A third less to move, and nothing to decode. The event then holds neither `imageData` nor `imageUrl`. A
-    signature covers the bytes of the part `event`; `hashValue` binds the image to it. Answers as in version 1.
+    Base64 would make the image a third larger and would have to be decoded. The event contains neither `imageData` nor
+    `imageUrl`. A signature covers the bytes of the part `event`; `hashValue` binds the image to it.
+    Responses are the same as in version 1.
     """
     event, image = await read_parts(request, body_limits(parts))
     check_signature(caller, request, event)

@@ -1,6 +1,6 @@
-"""The load balancer before the API. What N8N asks and tells passes it; it remembers each callback with its answer.
+"""The load balancer in front of the API. It forwards N8N's calls and records each callback with its response.
 
-It is also the bad network: it may hand a callback to two API processes at once, hold it back, or lose the answer.
+It also simulates a bad network: it may send a callback to two API processes at once, delay it, or lose the response.
 """
 
 import asyncio
@@ -27,30 +27,30 @@ SECONDS = 15
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A callback and what an API process answered: `status` None when the connection broke, `broke` says how."""
+    """A callback and an API process's response. `status` is None when the connection broke; `broke` is the reason."""
 
     request_id: str
     says: str
     """`image`, `url` or `failed`."""
     content: str | None
-    """The image's SHA-256, or the error's code."""
+    """The image's SHA-256, or the error code."""
     status: int | None
     answer: dict[str, Any]
     broke: str = ""
 
     @property
     def taken(self) -> bool:
-        """The API promised that it is stored."""
+        """Whether the API promised that the callback is stored."""
         return self.status is not None and self.status < 300
 
     @property
     def duplicate(self) -> bool:
-        """The API said that it knew."""
+        """Whether the API reported a repeated callback."""
         return bool(self.answer.get("duplicate"))
 
 
-class Door:
-    """An ASGI application before API processes."""
+class LoadBalancer:
+    """An ASGI application in front of the API processes."""
 
     def __init__(self, apis: Sequence[httpx.AsyncClient], promises: Promises, seed: int) -> None:
         others = Route("/{path:path}", self._other, methods=["GET", "POST", "PUT"])
@@ -58,17 +58,17 @@ class Door:
         self.wire: Wire = CALM
         self.answers: list[Answered] = []
         self.inside = 0
-        """Calls under way."""
+        """Number of running calls."""
         self._apis = apis
         self._promises = promises
         self._random = Random(seed)
         self._turns = count()
 
     async def _callback(self, request: Request) -> Response:
-        return await self._counted(self._passed, request)
+        return await self._counted(self._forward_callback, request)
 
     async def _other(self, request: Request) -> Response:
-        return await self._counted(self._forwarded, request)
+        return await self._counted(self._forward, request)
 
     async def _counted(self, handle: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
         self.inside += 1
@@ -79,7 +79,7 @@ class Door:
         finally:
             self.inside -= 1
 
-    async def _passed(self, request: Request) -> Response:
+    async def _forward_callback(self, request: Request) -> Response:
         body, event = await request.body(), await _event(request)
         wire, roll = self.wire, self._random.random
         held, both, lost = roll() < wire.held, roll() < wire.both, roll() < wire.answer_lost
@@ -87,20 +87,23 @@ class Door:
             await asyncio.sleep(wire.held_seconds)
         turn = next(self._turns)
         answer, *_ = await asyncio.gather(
-            *(self._hand_over(request, body, event, turn + number) for number in range(1 + both))
+            *(self._forward_once(request, body, event, turn + number) for number in range(1 + both))
         )
         return DropConnection() if lost else answer
 
-    async def _forwarded(self, request: Request) -> Response:
+    async def _forward(self, request: Request) -> Response:
         return _as_answered(await self._ask_in_turn(request, await request.body(), next(self._turns)))
 
-    async def _hand_over(self, request: Request, body: bytes, event: dict[str, Any], turn: int) -> Response:
+    async def _forward_once(self, request: Request, body: bytes, event: dict[str, Any], turn: int) -> Response:
         answer = await self._ask_in_turn(request, body, turn)
         self.answers.append(_answered(event, answer))
         return _as_answered(answer)
 
     async def _ask_in_turn(self, request: Request, body: bytes, turn: int) -> httpx.Response | str:
-        """The answer, or what went wrong; who takes no connection is passed over, who breaks off is not asked again."""
+        """Returns the response, or the name of the error.
+
+        Skips processes that accept no connection. Does not repeat a call after the connection broke.
+        """
         headers = {name: value for name, value in request.headers.items() if name not in {"host", "content-length"}}
         for number in ((turn + n) % len(self._apis) for n in range(len(self._apis))):
             try:
