@@ -1,5 +1,6 @@
 """Dead letters: replayed one by one or in bulk, discarded, completed by hand; each deed with who did it."""
 
+import asyncio
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -44,8 +45,9 @@ async def deliver_dead(stage: Stage) -> dict[str, Any]:
     fault = Fault(kind=FaultKind.ODOO_ERROR, name="odoo.exceptions.ValidationError", detail="no", times=None)
     stage.chain.odoo.faults.add(fault)
     asked = await stage.ask()
-    while not await listed(stage, kind="deliver"):
-        pass
+    async with asyncio.timeout(20):
+        while not await listed(stage, kind="deliver"):
+            await asyncio.sleep(0.02)
     stage.chain.odoo.faults.clear()
     return asked
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import itertools
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database
@@ -33,6 +35,19 @@ async def until(database: Database, query: str) -> None:
             await asyncio.sleep(0.05)
 
 
+async def until_looked(times: int) -> None:
+    """Waits until the only worker has begun to look for requests to dispatch so many times."""
+
+    def last() -> float | None:
+        return REGISTRY.get_sample_value("aigen_worker_loop_timestamp_seconds", {"loop": "dispatch"})
+
+    async with asyncio.timeout(20):
+        for _ in range(times):
+            before = last()
+            while last() == before:
+                await asyncio.sleep(0.01)
+
+
 async def database_closes_the_breaker(database: Database) -> None:
     await write(database, "UPDATE destinations SET failures = 0, opened_at = NULL, probe_at = NULL")
     await write(database, "SELECT pg_notify('aigen_outbox', '')")
@@ -47,10 +62,9 @@ async def test_all_that_was_accepted_during_an_outage_goes_out_by_itself(idle_st
     settings = impatient(idle_stage.settings, "n8n", failures=20, probe_every=0.5)
     break_n8n(idle_stage, FaultKind.DROP)
     async with working(settings), working(settings):
-        for _ in range(4):
-            await asyncio.gather(*(idle_stage.ask() for _ in range(50)))
-            await asyncio.sleep(0.5)
+        await asyncio.gather(*(idle_stage.ask() for _ in range(100)))
         await until_out(database)
+        await asyncio.gather(*(idle_stage.ask() for _ in range(100)))
         idle_stage.chain.n8n.faults.clear()
         await until_none_waits(database)
 
@@ -93,17 +107,18 @@ async def test_what_is_held_for_too_long_fails_and_the_person_is_told(idle_stage
 async def test_a_worker_that_starts_during_an_outage_neither_floods_nor_spends_tries(
     idle_stage: Stage, database: Database
 ) -> None:
-    settings = impatient(idle_stage.settings, "n8n", probe_every=30)
+    settings = impatient(idle_stage.settings, "n8n", probe_every=600)
     break_n8n(idle_stage)
     async with working(settings):
         await asyncio.gather(*(idle_stage.ask() for _ in range(10)))
         await until_out(database)
     spent = await rows(database, "SELECT sum(attempts) FROM outbox")
     called = len(idle_stage.chain.n8n.calls.to("webhook"))
-    async with working(settings):
+    often = settings.worker.model_copy(update={"poll": timedelta(seconds=0.1)})
+    async with working(settings.model_copy(update={"worker": often})):
         await idle_stage.ask()
-        await asyncio.sleep(1)
-    assert len(idle_stage.chain.n8n.calls.to("webhook")) <= called + 1
+        await until_looked(3)
+    assert len(idle_stage.chain.n8n.calls.to("webhook")) == called
     assert await rows(database, "SELECT sum(attempts) FROM outbox") == spent
 
     idle_stage.chain.n8n.faults.clear()

@@ -248,23 +248,23 @@ async def test_many_claims_are_settled_in_one_commit(requests: Requests, outbox:
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "violated"),
     [
-        "UPDATE requests SET status = 'lost'",
-        "UPDATE requests SET status = 'completed', completed_at = now()",
-        "UPDATE requests SET status = 'cancelled'",
-        "UPDATE requests SET status = 'failed', completed_at = now()",
-        "UPDATE outbox SET state = 'done'",
-        "UPDATE outbox SET step = 'guess'",
-        "INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM requests",
-        "DELETE FROM requests WHERE false; UPDATE requests SET version = NULL",
+        ("UPDATE requests SET status = 'lost'", '"requests_status_check"'),
+        ("UPDATE requests SET status = 'completed', completed_at = now()", '"requests_completed_check"'),
+        ("UPDATE requests SET status = 'cancelled'", '"requests_ended_check"'),
+        ("UPDATE requests SET status = 'failed', completed_at = now()", '"requests_failed_check"'),
+        ("UPDATE outbox SET state = 'done'", '"outbox_finished_check"'),
+        ("UPDATE outbox SET step = 'guess'", '"outbox_step_check"'),
+        ("INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM requests", '"outbox_live_idx"'),
+        ("UPDATE requests SET version = NULL", 'null value in column "version"'),
     ],
 )
 async def test_the_database_refuses_states_that_cannot_be(
-    requests: Requests, database: Database, statement: str
+    requests: Requests, database: Database, statement: str, violated: str
 ) -> None:
     await accept(requests)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match=violated):
         async with database.transaction() as connection:
             await connection.exec_driver_sql(statement)
 

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.sweeps import Repair, Sweeps
 from aigen_bridge.store.transitions import Deadlines
 from callbacks import completed, report
+from outages import write
 from stage import Stage, staged, working
 
 SOON: dict[str, Any] = {"callback": {"deadline": "1s"}, "worker": {"poll": "0.2s"}}
@@ -37,12 +39,23 @@ async def test_a_request_whose_callback_never_comes_fails_and_a_late_result_wins
     assert stage.chain.odoo.records[asked["requestId"]].versions == (overdue["version"], ended["version"])
 
 
-async def test_a_request_within_its_deadline_is_left_alone(stage: Stage) -> None:
-    stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK))
-    asked = await stage.ask()
-    await stage.until(asked["requestId"], lambda r: r["status"] == "dispatched")
+async def test_a_request_within_its_deadline_is_left_alone(
+    idle_stage: Stage, database: Database, sweeps: Sweeps
+) -> None:
+    within, overdue = await idle_stage.ask(), await idle_stage.ask()
+    for asked, left in ((within, "1 minute"), (overdue, "-1 second")):
+        await write(
+            database,
+            "UPDATE requests SET status = 'dispatched', dispatched_at = now(),"
+            " callback_deadline_at = now() + CAST(:left AS interval) WHERE request_id = :request_id",
+            left=left,
+            request_id=asked["requestId"],
+        )
+    failed = await sweeps.expire(lambda request_id: timed_out(request_id, idle_stage.settings.callback.deadline))
 
-    assert (await stage.read(asked["requestId"]))["status"] == "dispatched"
+    assert [str(request_id) for request_id in failed] == [overdue["requestId"]]
+    assert (await idle_stage.read(overdue["requestId"]))["errorCode"] == "timed_out"
+    assert (await idle_stage.read(within["requestId"]))["status"] == "dispatched"
 
 
 BREAKS = {

@@ -151,7 +151,7 @@ async def test_lists_leave_out_what_cannot_be_read_and_go_on_behind_it(idle_stag
         database, "UPDATE requests SET updated_at = '-infinity' WHERE request_id = :id", id=asked[1]["requestId"]
     )
     seen, cursor = [], None
-    while True:
+    for _ in asked:  # there are fewer pages
         wanted = {"limit": 2} | ({"cursor": cursor} if cursor else {})
         answer = await idle_stage.api.get(REQUESTS, params=wanted, headers=idle_stage.as_client("ops"))
         assert answer.status_code == 200, answer.text
@@ -159,7 +159,7 @@ async def test_lists_leave_out_what_cannot_be_read_and_go_on_behind_it(idle_stag
         if (cursor := answer.json()["nextCursor"]) is None:
             break
 
-    assert seen == [asked[number]["requestId"] for number in (5, 1, 0)]
+    assert (seen, cursor) == ([asked[number]["requestId"] for number in (5, 1, 0)], None)
 
 
 async def test_a_request_that_cannot_be_read_says_so_and_its_dead_letter_can_be_discarded(

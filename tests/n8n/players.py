@@ -35,6 +35,10 @@ class RealPlayer:
     async def start(self) -> None:
         await asyncio.to_thread(self._n8n.start, WEBHOOK)
 
+    async def idle(self) -> None:
+        """Waits for a while only: executions of earlier scenarios may still be running."""
+        await asyncio.sleep(4)
+
     async def retry(self, request_id: str) -> None:  # noqa: ARG002 - retries the one that failed last
         await asyncio.to_thread(self._n8n.retry_last_failed, "aigen-main")
 
@@ -65,12 +69,15 @@ class SimulatedPlayer:
         return self._urls[variant] + WEBHOOK
 
     async def stop(self) -> None:
-        for simulator in self._simulators.values():
-            await simulator.idle()
+        await self.idle()
         await self.kill()
 
     async def kill(self) -> None:
         await self._running.aclose()
+
+    async def idle(self) -> None:
+        for simulator in self._simulators.values():
+            await simulator.idle()
 
     async def retry(self, request_id: str) -> None:
         assert sum(simulator.replay(request_id) for simulator in self._simulators.values()) == 1

@@ -1,6 +1,5 @@
 """The workflow's handling of events that are invalid, foreign, cancelled or repeated."""
 
-import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +13,21 @@ def addressed(theatre: Theatre, event: dict[str, Any]) -> dict[str, Any]:
     return event | {"callbackUrl": f"{theatre.gate.url}/api/v1/influencegen/ai-image-callback"}
 
 
+async def until_answered(theatre: Theatre, asked: dict[str, Any], times: int) -> None:
+    """Waits until N8N was told so many times whether the image is still wanted."""
+
+    async def answered() -> Any:
+        return len([call for call in theatre.calls("wanted", asked) if call.status is not None]) >= times or None
+
+    await eventually(answered)
+
+
+async def another_arrives(theatre: Theatre) -> None:
+    """Waits until a new request is delivered: the earlier executions of N8N had at least as much time."""
+    await theatre.until_delivered((await theatre.ask())["requestId"])
+    await theatre.settle()
+
+
 async def test_a_request_that_was_cancelled_is_not_paid_for(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     theatre.gate.faults.add(Fault(kind=FaultKind.DELAY, route="wanted", delay=2))
@@ -24,8 +38,8 @@ async def test_a_request_that_was_cancelled_is_not_paid_for(open_theatre: Opened
 
     await eventually(asking)
     cancelled = await theatre.call("POST", f"/api/v1/influencegen/ai-image-requests/{asked['requestId']}/cancel")
-    await asyncio.sleep(2)
-    await theatre.settle()
+    await until_answered(theatre, asked, 1)
+    await another_arrives(theatre)
     assert cancelled.json()["status"] == "cancelled"
     assert (theatre.calls("generate", asked), theatre.callbacks(asked)) == ([], [])
 
@@ -37,12 +51,8 @@ async def test_a_repeated_event_is_paid_for_once(open_theatre: Opened) -> None:
     names = ("requestId", "correlationId", "userId", "modelId", "prompt", "resolution", "aspectRatio")
     assert (await theatre.post_to_n8n(addressed(theatre, {name: asked[name] for name in names}))).status_code == 202
 
-    async def asked_twice() -> Any:
-        calls = theatre.calls("wanted", asked)
-        return True if len(calls) == 2 and calls[1].status is not None else None
-
-    await eventually(asked_twice)
-    await theatre.settle()
+    await until_answered(theatre, asked, 2)
+    await another_arrives(theatre)
     assert (len(theatre.calls("generate", asked)), len(theatre.callbacks(asked))) == (1, 1)
 
 

@@ -15,7 +15,7 @@ from front import Front, html
 from players import RealPlayer, SimulatedPlayer
 from real_n8n import ROOT, WEBHOOK, RealN8n
 from starlette.responses import PlainTextResponse
-from theatre import WEBHOOK_KEY, Opened, Theatre
+from theatre import WEBHOOK_KEY, Opened, Theatre, eventually
 
 from aigen_bridge.sim.serving import serving
 from conftest import SECRETS, Addresses
@@ -135,7 +135,12 @@ async def test_a_page_of_a_proxy_instead_of_n8n_loses_nothing(
     theatre = await open_theatre(n8n=n8n)
     front.page = html(status)
     asked = [await theatre.ask() for _ in range(3)]
-    await asyncio.sleep(9)  # longer than the specified schedule (1, 2, 4 s)
+
+    async def all_held() -> bool | None:
+        ready = (await theatre.call("GET", "/health/ready")).json()
+        return ready["destinations"]["n8n"]["held"] == len(asked) or None
+
+    await eventually(all_held)  # once the specified schedule (1, 2, 4 s) is used up
     states = [(await theatre.read(one["requestId"]))["status"] for one in asked]
     front.page = None
 

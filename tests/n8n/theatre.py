@@ -53,6 +53,9 @@ class Player(Protocol):
     async def start(self) -> None:
         """Starts N8N again."""
 
+    async def idle(self) -> None:
+        """Waits until no execution is running."""
+
     async def retry(self, request_id: str) -> None:
         """Retries the execution of this request, which has just failed, like the "Retry" button."""
 
@@ -191,8 +194,8 @@ class Theatre:
         return [letter for letter in await self.dead_letters() if letter["requestId"] in names]
 
     async def settle(self) -> None:
-        """Waits for a while, in which an unwanted effect would occur."""
-        await asyncio.sleep(4 if self.n8n.real else 0.5)
+        """Waits until N8N has finished its executions: an unwanted effect would have occurred by then."""
+        await self.n8n.idle()
 
     async def post_to_n8n(self, event: Any, **headers: str) -> httpx.Response:
         """Calls the webhook directly, with the right key."""

@@ -77,8 +77,9 @@ class Served:
         return caller
 
     async def until(self, connections: int) -> None:
-        while len(self.server.server_state.connections) != connections:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            while len(self.server.server_state.connections) != connections:
+                await asyncio.sleep(0.01)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -288,8 +289,9 @@ async def test_one_too_many_takes_the_place_of_the_one_that_waits_longest(
 async def test_busy_connections_keep_their_places(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "CONNECTIONS_MAX", 3)
     busy = [await served.call(HEAD.replace(b"/health/live", b"/slow") + b"\r\n") for _ in range(3)]
-    while len(served.server.server_state.tasks) < 3:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while len(served.server.server_state.tasks) < 3:
+            await asyncio.sleep(0.01)
     more = await served.call()
     assert await _refused(more)
     served.server.lifespan.state["gate"].set()

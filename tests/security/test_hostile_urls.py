@@ -356,8 +356,9 @@ async def test_a_real_port_of_this_machine_stays_silent(host):
         _, writer = await asyncio.open_connection("127.0.0.1", port)  # the server does notice callers
         writer.close()
         await writer.wait_closed()
-        while callers == 0:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while callers == 0:
+                await asyncio.sleep(0.01)
     assert callers == 1
 
 
