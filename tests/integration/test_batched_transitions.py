@@ -8,8 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from aigen_bridge.domain.request import FailedBy, NewRequest, Status, Transition, VersionedTransition
-from aigen_bridge.pipeline.expire import timed_out
+from aigen_bridge.domain.request import FailedBy, FailureCode, NewRequest, Status, Transition, VersionedTransition
 from aigen_bridge.store import transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import PostgresImages
@@ -92,7 +91,7 @@ async def test_a_transition_that_had_to_wait_for_another_is_not_applied_on_top_o
         locked = await transitions.lock(connection, [request_id])
         moving = asyncio.create_task(requests.apply_versioned(failing(request_id)))
         await somebody_waits(database)
-        await locked.apply([cancelled], DEADLINES)
+        assert await locked.apply([cancelled], DEADLINES)
 
     assert await moving is False
     found = await requests.get(request_id)
@@ -105,14 +104,20 @@ async def test_a_transition_that_had_to_wait_is_not_applied_where_all_looks_as_i
 ) -> None:
     """The request failed meanwhile and was replayed: queued again, with an entry that the transition never saw."""
     [request_id] = await accept(requests, 1)
-    ours = timed_out(request_id, DEADLINES.callback)
+    ours = Transition(
+        request_id=request_id,
+        before=frozenset({Status.QUEUED}),
+        after=Status.FAILED,
+        failed_by=FailedBy.BRIDGE,
+        error_code=FailureCode.DISPATCH_FAILED,
+    )
     replayed = Transition(request_id=request_id, before=frozenset({Status.FAILED}), after=Status.QUEUED)
     async with database.transaction() as connection:
         locked = await transitions.lock(connection, [request_id])
         moving = asyncio.create_task(requests.apply_versioned(failing(request_id)))
         await somebody_waits(database)
-        await locked.apply([ours], DEADLINES)
-        await locked.apply([replayed], DEADLINES)
+        assert await locked.apply([ours], DEADLINES)
+        assert await locked.apply([replayed], DEADLINES)
 
     assert await moving is False
     found = await requests.get(request_id)
@@ -126,7 +131,7 @@ async def test_a_transition_whose_next_step_others_just_enqueued_is_decided_agai
     """As when an operator replays a delivery while a late callback waits: the version stays, the entry is new."""
     [request_id] = await accept(requests, 1)
     async with database.transaction() as connection:
-        locked = await transitions.lock(connection, [request_id])
+        await transitions.lock(connection, [request_id])
         moving = asyncio.create_task(requests.apply_versioned(failing(request_id)))
         await somebody_waits(database)
         await connection.execute(
@@ -143,7 +148,7 @@ async def test_a_transition_whose_next_step_others_just_enqueued_is_decided_agai
 async def test_a_transition_that_had_to_wait_for_nothing_is_applied(requests: Requests, database: Database) -> None:
     [request_id] = await accept(requests, 1)
     async with database.transaction() as connection:
-        locked = await transitions.lock(connection, [request_id])
+        await transitions.lock(connection, [request_id])
         moving = asyncio.create_task(requests.apply_versioned(failing(request_id)))
         await somebody_waits(database)
 
