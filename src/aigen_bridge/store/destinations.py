@@ -193,21 +193,36 @@ async def pause(connection: AsyncConnection, name: str, config: BreakerConfig) -
     return timedelta(0) if is_free else FULL_PAUSE
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What attempts said about their destination: incidents that occurred, and those that are over.
+
+    `settlements` are the attempts, with `Held` for those that are held.
+    """
+
+    settlements: Sequence[Settlement[Claim]]
+    occurrences: Sequence[Occurrence] = ()
+    recovered: Sequence[Cause] = ()
+
+    async def record(self, connection: AsyncConnection, alert_window: timedelta) -> None:
+        """Records the incidents; last in a transaction, because others that record one wait for its end."""
+        await incidents.record(connection, self.occurrences, alert_window)
+        if self.recovered:
+            await incidents.recover(connection, *self.recovered)
+            await notify(connection, EVERYTHING)
+
+
 async def report(
-    connection: AsyncConnection,
-    name: str,
-    config: BreakerConfig,
-    settlements: Sequence[Settlement[Claim]],
-    alert_window: timedelta,
-) -> list[Settlement[Claim]]:
-    """Records what these attempts say about their destination; returns them, with `Held` for those that are held.
+    connection: AsyncConnection, name: str, config: BreakerConfig, settlements: Sequence[Settlement[Claim]]
+) -> Report:
+    """Records what these attempts say about their destination, except for the incidents of the returned report.
 
     A failed attempt is held, and does not count, when the breaker was open before, and when its entry found the
     destination away in all specified attempts and is young enough to be held.
     """
     failed = [s for s in settlements if is_outage(s.outcome)]
     if config.concurrency_limit is None and not failed and not await _is_troubled(connection, name):
-        return list(settlements)
+        return Report(settlements)
     destination = DESTINATIONS[name]
     before = _breaker_state(await _locked(connection, name), config)
     tried = [await _answered(connection, s, settlements) for s in settlements]
@@ -217,14 +232,12 @@ async def report(
         lasts = await _write(connection, name, config, now, failed)
     causes = [destination.outage] if destination.outage and now.is_open and not before.is_open else []
     causes += await _lasting_cause(connection, destination, failed) if lasts else []
-    await incidents.record(connection, [_occurrence(cause, failed[0]) for cause in causes], alert_window)
-    if before.is_open and not now.is_open:
-        await incidents.recover(connection, *destination.causes)
-        await notify(connection, EVERYTHING)
-    return [
+    judged = [
         _held(s) if before.is_open and s in failed else _held_alone(s, each, config)
         for s, each in zip(settlements, tried, strict=True)
     ]
+    recovered = destination.causes if before.is_open and not now.is_open else ()
+    return Report(judged, [_occurrence(cause, failed[0]) for cause in causes], recovered)
 
 
 def _held_alone(settlement: Settlement[Claim], tried: Answered, config: BreakerConfig) -> Settlement[Claim]:

@@ -93,15 +93,18 @@ class Outbox(Leases):
         return await self._settlements(settlement)
 
     async def settle_all(self, settlements: Sequence[Settlement[Claim]]) -> list[Outcome | None]:
-        """As `settle`, for several claims in one commit."""
+        """As `settle`, for several claims in one commit. Of several settlements of one claim, the first counts."""
+        settlements, wanted = _first_of_each(settlements), [s.claim.key for s in settlements]
         contents = await self._stored(settlements)
         async with self._database.transaction(prepared=True, patient=bool(contents)) as connection:
-            # Requests before entries, as every writer does: one lock order, no deadlock.
+            # Requests, destinations, entries, incidents: the lock order of every writer.
             locked = await transitions.lock(connection, [s.claim.request.request_id for s in settlements])
-            judged = await self._report(connection, settlements)
-            leased = await settle_entries(connection, judged)
-            await self._apply(connection, locked, [s for s in judged if s.claim.key in leased], contents)
-        return [s.outcome if s.claim.key in leased else None for s in judged]
+            judged, reports = await self._report(connection, settlements)
+            leased = await settle_entries(connection, list(judged.values()))
+            await self._apply(connection, locked, [judged[key] for key in judged if key in leased], contents)
+            for report in reports:
+                await report.record(connection, self._deadlines.alert_window)
+        return [judged[key].outcome if key in leased else None for key in wanted]
 
     async def _stored(self, settlements: Sequence[Settlement[Claim]]) -> dict[tuple[int, int], bytes | None]:
         """Stores fetched images ahead of their transitions; the bytes that the transaction is to write itself."""
@@ -115,15 +118,15 @@ class Outbox(Leases):
 
     async def _report(
         self, connection: AsyncConnection, settlements: Sequence[Settlement[Claim]]
-    ) -> list[Settlement[Claim]]:
+    ) -> tuple[dict[tuple[int, int], Settlement[Claim]], list[destinations.Report]]:
         judged = {s.claim.key: s for s in settlements}
-        for step, (name, breaker) in self._breakers.items():
+        reports = []
+        for step, (name, breaker) in sorted(self._breakers.items(), key=lambda each: each[1][0]):
             concerned = [s for s in settlements if s.claim.step is step]
             if concerned:
-                window = self._deadlines.alert_window
-                reported = await destinations.report(connection, name, breaker, concerned, window)
-                judged |= {s.claim.key: s for s in reported}
-        return list(judged.values())
+                reports.append(await destinations.report(connection, name, breaker, concerned))
+                judged |= {s.claim.key: s for s in reports[-1].settlements}
+        return judged, reports
 
     async def _apply(
         self,
@@ -143,6 +146,13 @@ class Outbox(Leases):
             ids, versions = zip(*delivered, strict=True)
             await connection.execute(_DELIVERED, {"request_id": list(ids), "version": list(versions)})
         await incidents.record(connection, delivery_failures(settled), self._deadlines.alert_window)
+
+
+def _first_of_each(settlements: Sequence[Settlement[Claim]]) -> list[Settlement[Claim]]:
+    first: dict[tuple[int, int], Settlement[Claim]] = {}
+    for settlement in settlements:
+        first.setdefault(settlement.claim.key, settlement)
+    return list(first.values())
 
 
 async def _claim(
