@@ -127,6 +127,7 @@ class Operations:
     ) -> None:
         """Applies the transition of a replay; None enqueues the delivery alone."""
         if transition is None:
+            await locked.touch()
             row = {"request_id": locked.request_ids[0], "delay": delay.total_seconds()}
             await connection.execute(_DELIVER_AGAIN, row)
         elif not await locked.apply([transition], self._deadlines):

@@ -32,12 +32,14 @@ from aigen_bridge.store.schema import ONE_PENDING
 from aigen_bridge.store.wakeup import CHANNEL
 
 # One statement, so that a transition without a lock is one round trip and one commit (ADR 9). It relies on this:
-# - Snapshot: every part sees the tables as they were when the statement began. A request that was changed while
-#   `locked` waited is read again, so its status and version are current; entries that were enqueued meanwhile are not
-#   seen. A versioned transition then finds another version, or violates the index `outbox_live_idx`.
+# - Snapshot: every part sees the tables as they were when the statement began. Entries that others enqueued while
+#   `locked` waited are not seen, and would stay pending. So a versioned transition is made only if the row that is
+#   locked is the one that the snapshot shows (`xmin`): who enqueues an entry changes the row, by a transition or by
+#   `LockedRequests.touch`.
 # - Order of evaluation: `enqueued` counts the rows of `ended_entries`, which makes PostgreSQL end the old entry of a
 #   step before the new one is inserted: only one of a step may be pending.
-# - Lock order: requests by id, then their entries. Every writer keeps it, so none waits in a circle.
+# - Lock order: requests by id, destinations by name, entries, incidents. Every writer keeps it, so none waits in a
+#   circle. Who locks several entries without their requests skips those that others have locked.
 # - Planner: the repeated `= ANY (:request_id)` lets it use the indexes; a join with `requested` alone would not.
 _APPLY = text(f"""
     WITH requested AS (
@@ -47,7 +49,7 @@ _APPLY = text(f"""
             url_expires_at timestamptz
         )
     ), locked AS (
-        SELECT request_id FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
+        SELECT request_id, xmin AS written_by FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
         ORDER BY request_id FOR NO KEY UPDATE
     ), moved AS (
         UPDATE requests AS r SET
@@ -68,7 +70,7 @@ _APPLY = text(f"""
         WHERE r.request_id = t.request_id
             AND r.request_id = ANY (CAST(:request_id AS uuid[]))
             AND r.status = ANY (t.before)
-            AND (t.version IS NULL OR r.version = t.version)
+            AND (t.version IS NULL OR (r.version = t.version AND r.xmin = locked.written_by))
             AND (r.status <> 'failed' OR r.failed_by = 'bridge')
         RETURNING r.request_id, r.version, r.status, t.note, t.step, t.delay, t.url_expires_at
     ), recorded AS (
@@ -105,6 +107,8 @@ _LOCK = text("""
     SELECT FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
     ORDER BY request_id FOR NO KEY UPDATE
 """)
+
+_TOUCH = text("UPDATE requests SET version = version WHERE request_id = ANY (CAST(:request_id AS uuid[]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,13 @@ class LockedRequests:
             failures = failures_of([t for t in transitions if t.request_id in moved])
             await incidents.record(self._connection, failures, deadlines.alert_window)
         return moved
+
+    async def touch(self) -> None:
+        """Makes versioned transitions that wait for these requests read them again.
+
+        For writers that enqueue an entry without a transition: the version stays, but the entry has to be seen.
+        """
+        await self._connection.execute(_TOUCH, {"request_id": list(self.request_ids)})
 
 
 async def lock(connection: AsyncConnection, request_ids: Sequence[UUID]) -> LockedRequests:
