@@ -105,7 +105,7 @@ class Operations:
         ref = ImageRef(transition.request_id, image.described.sha256)
         content = await put_unless_transactional(self._images, ref, image.content)
         async with self._database.transaction(patient=True) as connection:
-            # Locked as well: a replayed delivery does not change the version, and its entry has to be seen.
+            # Locked as well: the image is sent when nobody can come between any more, and so only once.
             locked = await transitions.lock(connection, [transition.request_id])
             moved = await locked.apply([transition], self._deadlines, content)
             if moved:
