@@ -125,6 +125,25 @@ async def test_a_transition_that_had_to_wait_is_not_applied_where_all_looks_as_i
     assert (found.status, found.version) == (Status.QUEUED, 3)
 
 
+async def test_a_transition_that_was_decided_on_an_older_version_is_not_applied_where_all_looks_as_it_was_read(
+    requests: Requests,
+) -> None:
+    """As above, but all was over before it came: it waits for nobody."""
+    [request_id] = await accept(requests, 1)
+    ours = Transition(
+        request_id=request_id,
+        before=frozenset({Status.QUEUED}),
+        after=Status.FAILED,
+        failed_by=FailedBy.BRIDGE,
+        error_code=FailureCode.DISPATCH_FAILED,
+    )
+    replayed = Transition(request_id=request_id, before=frozenset({Status.FAILED}), after=Status.QUEUED)
+    assert await requests.apply(ours)
+    assert await requests.apply(replayed)
+
+    assert await requests.apply_versioned(failing(request_id)) is False
+
+
 async def test_a_transition_whose_next_step_others_just_enqueued_is_decided_again(
     requests: Requests, database: Database
 ) -> None:

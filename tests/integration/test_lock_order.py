@@ -215,8 +215,7 @@ async def test_a_late_result_sees_the_delivery_that_was_replayed_while_it_waited
     [delivery] = await claim(outbox, Step.DELIVER)
     await settle(outbox, (delivery, REFUSED))
     operations = Operations(database, DEADLINES, PostgresImages(database))
-    async with locking(database, INCIDENTS), database.transaction() as connection:
-        await connection.execute(text("SELECT FROM requests FOR UPDATE"))
+    async with locking(database, "SELECT FROM requests FOR UPDATE"):
         replaying = asyncio.create_task(operations.replay_entry(delivery.entry_id, OperatorAction("ops")))
         await waiters(database, 1)
         moving = asyncio.create_task(requests.apply_versioned(awaiting(request_id, Status.FAILED, 2)))
@@ -226,6 +225,35 @@ async def test_a_late_result_sees_the_delivery_that_was_replayed_while_it_waited
     if not await moving:
         assert await requests.apply_versioned(awaiting(request_id, Status.FAILED, 2))
     assert await rows(database, PENDING) == [("fetch",)]
+
+
+async def test_an_upload_that_waits_for_a_replayed_delivery_completes_the_request_without_being_sent_again(
+    database: Database, requests: Requests, outbox: Outbox, png: bytes
+) -> None:
+    with closing(ImageCheck()) as check:
+        image = await check.as_found(png)
+    [request_id] = await accept(requests, 1)
+    await fail(requests, request_id)
+    [delivery] = await claim(outbox, Step.DELIVER)
+    await settle(outbox, (delivery, REFUSED))
+    operations = Operations(database, DEADLINES, PostgresImages(database))
+    by = OperatorAction("ops")
+    uploaded = VersionedTransition(
+        request_id=request_id,
+        version=2,
+        before=frozenset({Status.FAILED}),
+        after=Status.COMPLETED,
+        image=image.described,
+    )
+    async with locking(database, "SELECT FROM requests FOR UPDATE"):
+        replaying = asyncio.create_task(operations.replay_entry(delivery.entry_id, by))
+        await waiters(database, 1)
+        uploading = asyncio.create_task(operations.complete(uploaded, image, by))
+        await waiters(database, 2)
+    await replaying
+
+    assert await uploading is True
+    assert await rows(database, PENDING) == [("deliver",)]
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RECEIVED, Status.FAILED])
