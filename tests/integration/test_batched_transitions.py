@@ -91,7 +91,7 @@ async def test_a_transition_that_had_to_wait_for_another_is_not_applied_on_top_o
         locked = await transitions.lock(connection, [request_id])
         moving = asyncio.create_task(requests.apply_versioned(failing(request_id)))
         await somebody_waits(database)
-        await locked.apply([cancelled], DEADLINES)
+        assert await locked.apply([cancelled], DEADLINES)
 
     assert await moving is False
     found = await requests.get(request_id)
@@ -104,7 +104,7 @@ async def test_a_transition_that_had_to_wait_is_not_applied_where_all_looks_as_i
 ) -> None:
     """The request failed meanwhile and was replayed: queued again, with an entry that the transition never saw."""
     [request_id] = await accept(requests, 1)
-    gave_up = Transition(
+    ours = Transition(
         request_id=request_id,
         before=frozenset({Status.QUEUED}),
         after=Status.FAILED,
@@ -116,13 +116,32 @@ async def test_a_transition_that_had_to_wait_is_not_applied_where_all_looks_as_i
         locked = await transitions.lock(connection, [request_id])
         moving = asyncio.create_task(requests.apply_versioned(failing(request_id)))
         await somebody_waits(database)
-        await locked.apply([gave_up], DEADLINES)
-        await locked.apply([replayed], DEADLINES)
+        assert await locked.apply([ours], DEADLINES)
+        assert await locked.apply([replayed], DEADLINES)
 
     assert await moving is False
     found = await requests.get(request_id)
     assert found
     assert (found.status, found.version) == (Status.QUEUED, 3)
+
+
+async def test_a_transition_that_was_decided_on_an_older_version_is_not_applied_where_all_looks_as_it_was_read(
+    requests: Requests,
+) -> None:
+    """As above, but all was over before it came: it waits for nobody."""
+    [request_id] = await accept(requests, 1)
+    ours = Transition(
+        request_id=request_id,
+        before=frozenset({Status.QUEUED}),
+        after=Status.FAILED,
+        failed_by=FailedBy.BRIDGE,
+        error_code=FailureCode.DISPATCH_FAILED,
+    )
+    replayed = Transition(request_id=request_id, before=frozenset({Status.FAILED}), after=Status.QUEUED)
+    assert await requests.apply(ours)
+    assert await requests.apply(replayed)
+
+    assert await requests.apply_versioned(failing(request_id)) is False
 
 
 async def test_a_transition_whose_next_step_others_just_enqueued_is_decided_again(

@@ -194,21 +194,36 @@ async def pause(connection: AsyncConnection, name: str, config: BreakerConfig) -
     return timedelta(0) if is_free else FULL_PAUSE
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The incidents of a destination that attempts caused or ended.
+
+    `settlements` are the attempts, with `Held` for those that are held.
+    """
+
+    settlements: Sequence[Settlement[Claim]]
+    occurrences: Sequence[Occurrence] = ()
+    recovered: Sequence[Cause] = ()
+
+    async def record(self, connection: AsyncConnection, alert_window: timedelta) -> None:
+        """Records the incidents. Called last in a transaction, because others that record one wait for its end."""
+        await incidents.record(connection, self.occurrences, alert_window)
+        if self.recovered:
+            await incidents.recover(connection, *self.recovered)
+            await notify(connection, EVERYTHING)
+
+
 async def report(
-    connection: AsyncConnection,
-    name: str,
-    config: BreakerConfig,
-    settlements: Sequence[Settlement[Claim]],
-    alert_window: timedelta,
-) -> list[Settlement[Claim]]:
-    """Updates the breaker after these attempts, and returns their settlements.
+    connection: AsyncConnection, name: str, config: BreakerConfig, settlements: Sequence[Settlement[Claim]]
+) -> Report:
+    """Updates the breaker after these attempts. The incidents are left to the returned report.
 
     The outcome becomes `Held`, and the attempt does not count, if the breaker was open before, or if the entry found
     the destination away in all specified attempts and is young enough to be held.
     """
     failed = [s for s in settlements if is_outage(s.outcome)]
     if config.concurrency_limit is None and not failed and not await _has_failures(connection, name):
-        return list(settlements)
+        return Report(settlements)
     destination = DESTINATIONS[name]
     before = _breaker_state(await _locked(connection, name), config)
     answered = [await _answered(connection, s, settlements) for s in settlements]
@@ -218,14 +233,12 @@ async def report(
         lasts = await _write(connection, name, config, now, failed)
     causes = [destination.outage] if destination.outage and now.is_open and not before.is_open else []
     causes += await _lasting_cause(connection, destination, failed) if lasts else []
-    await incidents.record(connection, [_occurrence(cause, failed[0]) for cause in causes], alert_window)
-    if before.is_open and not now.is_open:
-        await incidents.recover(connection, *destination.causes)
-        await notify(connection, EVERYTHING)
-    return [
+    judged = [
         _held(s) if before.is_open and s in failed else _held_if_away(s, each, config)
         for s, each in zip(settlements, answered, strict=True)
     ]
+    recovered = destination.causes if before.is_open and not now.is_open else ()
+    return Report(judged, [_occurrence(cause, failed[0]) for cause in causes], recovered)
 
 
 def _held_if_away(settlement: Settlement[Claim], answered: Answered, config: BreakerConfig) -> Settlement[Claim]:

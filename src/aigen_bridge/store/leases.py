@@ -96,17 +96,27 @@ _SETTLE = text("""
     SELECT id, fence FROM entries WHERE is_leased
 """)
 
-_RELEASE = text("""
-    UPDATE outbox AS o SET due_at = now(), lease_owner = NULL, attempts = o.attempts - 1
-    FROM unnest(CAST(:id AS bigint[]), CAST(:fence AS bigint[])) AS l (id, fence)
-    WHERE o.id = l.id AND o.fence = l.fence AND o.state = 'pending' AND o.lease_owner IS NOT NULL
-""")
+# Skips entries that others have locked: they are ending them, and may wait for the next one, so this must not wait.
+_HELD = """
+    WITH held AS (
+        SELECT o.id FROM outbox AS o
+        JOIN unnest(CAST(:id AS bigint[]), CAST(:fence AS bigint[])) AS l (id, fence) USING (id, fence)
+        WHERE o.state = 'pending' AND o.lease_owner IS NOT NULL
+        FOR NO KEY UPDATE OF o SKIP LOCKED
+    )
+"""
 
-_EXTEND = text("""
+_RELEASE = text(f"""
+    {_HELD}
+    UPDATE outbox AS o SET due_at = now(), lease_owner = NULL, attempts = o.attempts - 1
+    FROM held WHERE o.id = held.id
+""")  # noqa: S608 - a constant of this module
+
+_EXTEND = text(f"""
+    {_HELD}
     UPDATE outbox AS o SET due_at = now() + make_interval(secs => :lease)
-    FROM unnest(CAST(:id AS bigint[]), CAST(:fence AS bigint[])) AS l (id, fence)
-    WHERE o.id = l.id AND o.fence = l.fence AND o.state = 'pending' AND o.lease_owner IS NOT NULL
-""")
+    FROM held WHERE o.id = held.id
+""")  # noqa: S608 - a constant of this module
 
 
 class Leases:

@@ -105,7 +105,7 @@ class Operations:
         ref = ImageRef(transition.request_id, image.described.sha256)
         content = await put_unless_transactional(self._images, ref, image.content)
         async with self._database.transaction(patient=True) as connection:
-            # The version is not enough: a replayed delivery does not change it, and its entry has to be visible here.
+            # The lock comes before the image is sent to PostgreSQL: no other writer can intervene, so it is sent once.
             locked = await transitions.lock(connection, [transition.request_id])
             moved = await locked.apply([transition], self._deadlines, content)
             if moved:
@@ -127,6 +127,7 @@ class Operations:
     ) -> None:
         """Applies the transition of a replay. If there is none, only enqueues the delivery again."""
         if transition is None:
+            await locked.touch()
             row = {"request_id": locked.request_ids[0], "delay": delay.total_seconds()}
             await connection.execute(_DELIVER_AGAIN, row)
         elif not await locked.apply([transition], self._deadlines):

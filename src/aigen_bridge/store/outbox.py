@@ -94,15 +94,21 @@ class Outbox(Leases):
         return await self._settlements(settlement)
 
     async def settle_all(self, settlements: Sequence[Settlement[Claim]]) -> list[Outcome | None]:
-        """Does the same as `settle` for several claims in one commit, for images that the transaction writes itself."""
+        """Does the same as `settle` for several claims in one commit, for images that the transaction writes itself.
+
+        Of several settlements of one claim, the first counts.
+        """
+        settlements, wanted = _first_of_each(settlements), [s.claim.key for s in settlements]
         contents = self._to_write(settlements)
         async with self._database.transaction(prepared=True, patient=bool(contents)) as connection:
-            # Every writer locks requests before entries, which prevents deadlocks.
+            # Requests, destinations, entries, incidents: the lock order of every writer.
             locked = await transitions.lock(connection, [s.claim.request.request_id for s in settlements])
-            reported = await self._report(connection, settlements)
-            leased = await settle_entries(connection, reported)
-            await self._apply(connection, locked, [s for s in reported if s.claim.key in leased], contents)
-        return [s.outcome if s.claim.key in leased else None for s in reported]
+            judged, reports = await self._report(connection, settlements)
+            leased = await settle_entries(connection, list(judged.values()))
+            await self._apply(connection, locked, [judged[key] for key in judged if key in leased], contents)
+            for report in reports:
+                await report.record(connection, self._deadlines.alert_window)
+        return [judged[key].outcome if key in leased else None for key in wanted]
 
     async def _put(self, settlement: Settlement[Claim]) -> None:
         """Stores a fetched image before its transition, unless the transaction writes it."""
@@ -118,15 +124,15 @@ class Outbox(Leases):
 
     async def _report(
         self, connection: AsyncConnection, settlements: Sequence[Settlement[Claim]]
-    ) -> list[Settlement[Claim]]:
-        reported = {s.claim.key: s for s in settlements}
-        for step, (name, breaker) in self._breakers.items():
-            of_step = [s for s in settlements if s.claim.step is step]
-            if of_step:
-                window = self._deadlines.alert_window
-                judged = await destinations.report(connection, name, breaker, of_step, window)
-                reported |= {s.claim.key: s for s in judged}
-        return list(reported.values())
+    ) -> tuple[dict[tuple[int, int], Settlement[Claim]], list[destinations.Report]]:
+        judged = {s.claim.key: s for s in settlements}
+        reports = []
+        for step, (name, breaker) in sorted(self._breakers.items(), key=lambda each: each[1][0]):
+            concerned = [s for s in settlements if s.claim.step is step]
+            if concerned:
+                reports.append(await destinations.report(connection, name, breaker, concerned))
+                judged |= {s.claim.key: s for s in reports[-1].settlements}
+        return judged, reports
 
     async def _apply(
         self,
@@ -146,6 +152,13 @@ class Outbox(Leases):
             ids, versions = zip(*delivered, strict=True)
             await connection.execute(_DELIVERED, {"request_id": list(ids), "version": list(versions)})
         await incidents.record(connection, delivery_failures(settled), self._deadlines.alert_window)
+
+
+def _first_of_each(settlements: Sequence[Settlement[Claim]]) -> list[Settlement[Claim]]:
+    first: dict[tuple[int, int], Settlement[Claim]] = {}
+    for settlement in settlements:
+        first.setdefault(settlement.claim.key, settlement)
+    return list(first.values())
 
 
 async def _claim(

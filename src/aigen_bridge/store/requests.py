@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text, tuple_
+from sqlalchemy import Select, func, or_, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -146,7 +146,7 @@ class Requests:
         async with self._database.transaction() as connection:
             kept = await connection.execute(
                 requests.update()
-                .where(requests.c.request_id == request_id, requests.c.awaited.is_(None))
+                .where(requests.c.request_id == request_id, requests.c.awaited.is_(None), requests.c.image.is_(None))
                 .values(awaited=json.loads(json.dumps(asdict(awaited), default=str)))
             )
         return bool(kept.rowcount)
@@ -157,10 +157,12 @@ class Requests:
         The request is written first: if it has been purged, the image is not stored.
         """
         content = await put_unless_transactional(self._images, _ref(request_id, image), image.content)
+        awaited_sha256 = requests.c.awaited["sha256"].astext
+        is_same = or_(awaited_sha256.is_(None), awaited_sha256 == image.described.sha256)
         async with self._database.transaction(patient=True) as connection:
             kept = await connection.execute(
                 requests.update()
-                .where(requests.c.request_id == request_id, requests.c.image.is_(None))
+                .where(requests.c.request_id == request_id, requests.c.image.is_(None), is_same)
                 .values(image=asdict(image.described), updated_at=func.now())
             )
             if kept.rowcount and content is not None:

@@ -55,8 +55,8 @@ _NEVER_STARTED = text(f"""
     FOR NO KEY UPDATE OF r SKIP LOCKED
 """)  # noqa: S608 - a constant of this module
 
-_ORPHANED = text(f"""
-    WITH orphaned AS (
+_MISSING = f"""
+    SELECT f.request_id, f.step FROM (
         SELECT r.request_id, r.updated_at AS moved_at,
             CASE r.status WHEN 'queued' THEN 'dispatch' WHEN 'received' THEN 'fetch' END AS step
         FROM requests AS r
@@ -64,9 +64,7 @@ _ORPHANED = text(f"""
         UNION ALL
         SELECT r.request_id, r.completed_at, 'deliver' FROM requests AS r
         WHERE r.completed_at < now() - interval '{SETTLED_FOR}' AND r.delivered_at IS NULL
-    )
-    INSERT INTO outbox (request_id, step)
-    SELECT f.request_id, f.step FROM orphaned AS f
+    ) AS f
     WHERE NOT EXISTS (
         SELECT FROM outbox AS o
         WHERE o.request_id = f.request_id AND o.step = f.step AND (
@@ -74,22 +72,43 @@ _ORPHANED = text(f"""
             OR (o.state = 'cancelled' AND o.created_at >= f.moved_at)  -- discarded since the request last moved
         )
     )
-    LIMIT :batch
+"""  # noqa: S608 - a constant of this module
+"""Requests that no entry would carry on, with the step that is missing."""
+
+_ORPHANED = text(f"""
+    SELECT request_id FROM requests
+    WHERE request_id = ANY (ARRAY(SELECT m.request_id FROM ({_MISSING}) AS m LIMIT :batch))
+    ORDER BY request_id
+    FOR NO KEY UPDATE SKIP LOCKED
+""")  # noqa: S608 - a constant of this module
+
+_ENQUEUE_MISSING = text(f"""
+    INSERT INTO outbox (request_id, step)
+    SELECT m.request_id, m.step FROM ({_MISSING}) AS m WHERE m.request_id = ANY (CAST(:request_id AS uuid[]))
     ON CONFLICT DO NOTHING
     RETURNING request_id, step, pg_notify('{CHANNEL}', step)
 """)  # noqa: S608 - constants of this module
 
 _WITHOUT_DEADLINE = text(f"""
-    UPDATE requests SET callback_deadline_at = now() + make_interval(secs => :seconds)
-    WHERE status = 'dispatched' AND (callback_deadline_at IS NULL OR callback_deadline_at > now() + interval '{NEVER}')
-        AND updated_at < now() - interval '{SETTLED_FOR}'
-    RETURNING request_id
+    WITH found AS (
+        SELECT request_id FROM requests
+        WHERE status = 'dispatched' AND updated_at < now() - interval '{SETTLED_FOR}'
+            AND (callback_deadline_at IS NULL OR callback_deadline_at > now() + interval '{NEVER}')
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE requests AS r SET callback_deadline_at = now() + make_interval(secs => :seconds)
+    FROM found WHERE r.request_id = found.request_id
+    RETURNING r.request_id
 """)  # noqa: S608 - a constant of this module
 
 
 _NEVER_DUE = text(f"""
-    UPDATE outbox SET due_at = now() WHERE state = 'pending' AND due_at > now() + interval '{NEVER}'
-    RETURNING request_id, step
+    WITH found AS (
+        SELECT id FROM outbox WHERE state = 'pending' AND due_at > now() + interval '{NEVER}'
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE outbox AS o SET due_at = now() FROM found WHERE o.id = found.id
+    RETURNING o.request_id, o.step
 """)  # noqa: S608 - a constant of this module
 
 
@@ -136,11 +155,14 @@ class Sweeps:
         """Repairs requests that would never move again. There are none unless the bridge has a bug.
 
         A request that has not ended has a pending entry or a running deadline, and the end of every request is
-        delivered.
+        delivered. Requests that others have locked are skipped.
         """
         seconds = self._deadlines.callback.total_seconds()
         async with self._database.transaction() as connection:
-            enqueued = list((await connection.execute(_ORPHANED, {"batch": BATCH})).all())
+            locked = await transitions.lock_selected(connection, _ORPHANED, {"batch": BATCH})
+            await locked.touch()
+            missing = {"request_id": list(locked.request_ids)}
+            enqueued = list((await connection.execute(_ENQUEUE_MISSING, missing)).all())
             enqueued += [row for row in await connection.execute(_NEVER_DUE) if row.request_id]
             without_deadline = await connection.execute(_WITHOUT_DEADLINE, {"seconds": seconds})
             repairs = [Repair(row.request_id, row.step) for row in enqueued]

@@ -31,12 +31,13 @@ from aigen_bridge.store.schema import ONE_PENDING
 from aigen_bridge.store.wakeup import CHANNEL
 
 # A single statement, because a transition without a lock is then one round trip and one commit (ADR 9). It relies on:
-# - Snapshot: every part sees the tables as they were when the statement began. A request that changed while `locked`
-#   waited is read again, so its status and version are current. Entries that were enqueued in the meantime are not
-#   visible. A versioned transition then finds another version, or violates the index `outbox_live_idx`.
+# - Snapshot: every part sees the tables as they were when the statement began. Entries that were enqueued while `locked`
+#   waited are not visible, and would stay pending. A versioned transition is therefore applied only if the locked row is
+#   the one in the snapshot (`xmin`): every writer that enqueues an entry changes the row, by a transition or by `touch`.
 # - Order of evaluation: `enqueued` counts the rows of `ended_entries`, which makes PostgreSQL end the old entry of a
 #   step before it inserts the new one. Only one entry of a step may be pending.
-# - Lock order: requests by id, then their entries. Every writer keeps this order, which prevents deadlocks.
+# - Lock order: requests by id, destinations by name, entries, incidents. Every writer keeps this order, which prevents
+#   deadlocks. A writer that locks entries without their requests skips entries that are locked.
 # - Planner: the repeated `= ANY (:request_id)` lets it use the indexes. A join with `requested` alone does not.
 _APPLY = text(f"""
     WITH requested AS (
@@ -46,7 +47,7 @@ _APPLY = text(f"""
             url_expires_at timestamptz
         )
     ), locked AS (
-        SELECT request_id FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
+        SELECT request_id, xmin AS written_by FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
         ORDER BY request_id FOR NO KEY UPDATE
     ), moved AS (
         UPDATE requests AS r SET
@@ -67,7 +68,7 @@ _APPLY = text(f"""
         WHERE r.request_id = t.request_id
             AND r.request_id = ANY (CAST(:request_id AS uuid[]))
             AND r.status = ANY (t.before)
-            AND (t.version IS NULL OR r.version = t.version)
+            AND (t.version IS NULL OR (r.version = t.version AND r.xmin = locked.written_by))
             AND (r.status <> 'failed' OR r.failed_by = 'bridge')
         RETURNING r.request_id, r.version, r.status, t.note, t.step, t.delay, t.url_expires_at
     ), recorded AS (
@@ -104,6 +105,8 @@ _LOCK = text("""
     SELECT FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
     ORDER BY request_id FOR NO KEY UPDATE
 """)
+
+_TOUCH = text("UPDATE requests SET version = version WHERE request_id = ANY (CAST(:request_id AS uuid[]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,13 @@ class LockedRequests:
             failures = failures_of([t for t in transitions if t.request_id in moved])
             await incidents.record(self._connection, failures, deadlines.alert_window)
         return moved
+
+    async def touch(self) -> None:
+        """Makes waiting versioned transitions of these requests fail, so that they are decided again.
+
+        Needed by a writer that enqueues an entry without a transition, because the version does not change.
+        """
+        await self._connection.execute(_TOUCH, {"request_id": list(self.request_ids)})
 
 
 async def lock(connection: AsyncConnection, request_ids: Sequence[UUID]) -> LockedRequests:
