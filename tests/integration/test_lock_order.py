@@ -7,6 +7,7 @@ own until both writers wait, so that they meet every time.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +19,7 @@ from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.outbox import Claim, Settlement
-from aigen_bridge.domain.outcome import Advance, Dead, Delivered, Done, Outcome, Retry
+from aigen_bridge.domain.outcome import Advance, Dead, Delivered, Done, Fail, Outcome, Retry
 from aigen_bridge.domain.request import (
     AwaitedImage,
     FailedBy,
@@ -47,6 +48,7 @@ DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minute
 LEASE = timedelta(minutes=5)
 FRAGILE = BreakerConfig(failures=1, probe_every=timedelta(seconds=60))
 AWAY = Retry(datetime.now(UTC), TransientError("http_503", "It answered 503.", http_status=503))
+GAVE_UP = Fail(FailureCode.DISPATCH_FAILED, "N8N said no.")
 REFUSED = Dead(PermanentError("http_400", "No."), None)
 WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 INCIDENTS = "SELECT pg_advisory_xact_lock(hashtext('aigen-bridge incidents'))"
@@ -154,6 +156,33 @@ async def waits_or_is_done(database: Database, task: asyncio.Task[Any], count: i
     async with asyncio.timeout(10), database.reading() as connection:
         while not task.done() and await connection.scalar(WAITING) < count:
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("what", ["replay", "settle"])
+async def test_who_ends_an_entry_has_locked_its_request_before_as_a_callback_has(
+    database: Database, requests: Requests, outbox: Outbox, what: str
+) -> None:
+    """Both want the request and the entry; in another order, each would hold one of them."""
+    [request_id] = await accept(requests, 1)
+    [dispatch] = await claim(outbox)
+    if what == "replay":
+        await settle(outbox, (dispatch, replace(REFUSED, effect=GAVE_UP)))
+        version, status = 2, Status.FAILED
+    else:
+        version, status = 1, Status.QUEUED
+    operations = Operations(database, DEADLINES, PostgresImages(database))
+    async with locking(database, "SELECT FROM outbox WHERE id = :id FOR UPDATE", id=dispatch.entry_id):
+        ending: asyncio.Task[Any] = asyncio.create_task(
+            operations.replay_entry(dispatch.entry_id, OperatorAction("ops"))
+            if what == "replay"
+            else settle(outbox, (dispatch, Done(Advance(Status.DISPATCHED))))
+        )
+        await waiters(database, 1)
+        moving = asyncio.create_task(requests.apply_versioned(awaiting(request_id, status, version)))
+        await waiters(database, 2)
+
+    assert await ending
+    assert await moving is False
 
 
 async def test_two_workers_that_find_both_destinations_away_do_not_block_each_other(

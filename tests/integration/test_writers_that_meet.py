@@ -325,6 +325,9 @@ FOUND = text("""
         (SELECT count(*) FROM images WHERE request_id = :id) AS images,
         (SELECT jsonb_agg(jsonb_build_array(step, state)) FROM outbox WHERE request_id = :id) AS entries,
         (SELECT jsonb_agg(jsonb_build_array(entry_id, number)) FROM attempts WHERE request_id = :id) AS attempts,
+        (SELECT count(*) FROM request_changes WHERE request_id = :id AND note LIKE 'N8N %sent again') AS resent,
+        (SELECT count(*) FROM occurrences AS o JOIN incidents AS i ON i.id = o.incident_id
+            WHERE o.request_id = :id AND i.cause = 'execution_lost') AS reported_lost,
         (SELECT jsonb_agg(jsonb_build_array(action, target)) FROM operations) AS operations
 """)
 
@@ -341,6 +344,7 @@ async def check_one_effect(database: Database, scene: Scene, met: Met, what: str
     assert [version for version, _ in changes] == list(range(2, request["version"] + 1)), what
     assert [status for _, status in changes].count("completed") <= 1, what
     assert not changes or changes[-1][1] == request["status"], what
+    assert found.reported_lost == found.resent, what
     purged = request["image_purged_at"] is not None
     assert bool(found.images) == (request["image"] is not None and not purged), what
     _check_entries(request, found.entries or [], what)
