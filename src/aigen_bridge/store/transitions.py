@@ -31,9 +31,10 @@ from aigen_bridge.store.schema import ONE_PENDING
 from aigen_bridge.store.wakeup import CHANNEL
 
 # A single statement, because a transition without a lock is then one round trip and one commit (ADR 9). It relies on:
-# - Snapshot: every part sees the tables as they were when the statement began. Entries that were enqueued while `locked`
-#   waited are not visible, and would stay pending. A versioned transition is therefore applied only if the locked row is
-#   the one in the snapshot (`xmin`): every writer that enqueues an entry changes the row, by a transition or by `touch`.
+# - Snapshot: every part sees the tables as they were when the statement began. Entries that were enqueued while
+#   `locked` waited are not visible, and would stay pending. A versioned transition is therefore applied only if the
+#   locked row is the one in the snapshot (`xmin`): every writer that enqueues an entry changes the row, by a transition
+#   or by `touch`.
 # - Order of evaluation: `enqueued` counts the rows of `ended_entries`, which makes PostgreSQL end the old entry of a
 #   step before it inserts the new one. Only one entry of a step may be pending.
 # - Lock order: requests by id, destinations by name, entries, incidents. Every writer keeps this order, which prevents
