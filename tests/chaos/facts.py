@@ -48,7 +48,7 @@ UNAIDED = """
 """
 """Requests that the bridge gave up without a result, with the last dispatch entry and its last attempt."""
 ALERTED = "SELECT DISTINCT request_id::text FROM occurrences"
-BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "purge.bug", "api.bug", "request.was_forgotten")
+BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "purge.bug", "api.bug", "request.orphaned")
 """Log events that report unexpected errors."""
 
 

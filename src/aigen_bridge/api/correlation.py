@@ -66,11 +66,16 @@ class CorrelationMiddleware:
 def adopt(request: Request, correlation_id: UUID, request_id: UUID | None = None) -> None:
     """Uses the ids of the message for logs and the response. A correlation id in the header takes precedence."""
     if request_id is not None:
-        request.state.request_id = request_id
-        structlog.contextvars.bind_contextvars(request_id=str(request_id))
+        bind_request(request, request_id)
     if _id_from_header(request.scope) is None:
         _current.set(str(correlation_id))
         structlog.contextvars.bind_contextvars(correlation_id=str(correlation_id))
+
+
+def bind_request(request: Request, request_id: UUID) -> None:
+    """Adds the request's id to the log lines and problem documents of this call."""
+    request.state.request_id = request_id
+    structlog.contextvars.bind_contextvars(request_id=str(request_id))
 
 
 def _id_from_header(scope: Any) -> str | None:

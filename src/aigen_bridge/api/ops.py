@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from aigen_bridge.api import correlation
 from aigen_bridge.api.auth import MAY_OPERATE, Caller
 from aigen_bridge.api.body import Limits, media_type, read_json, read_whole
 from aigen_bridge.api.callbacks import body_limits
@@ -104,11 +105,14 @@ async def replay_many(request: Request, caller: Operator, parts: Parts) -> Respo
     response_model=DeadLetterHandled,
     responses=problems(400, 401, 403, 404, 409, 422, 429, 503),
 )
-async def replay_one(name: Name, caller: Operator, parts: Parts) -> Response:
+async def replay_one(request: Request, name: Name, caller: Operator, parts: Parts) -> Response:
     """Enqueues an entry again with its full number of attempts, or handles a callback as if it had just arrived.
 
     When a callback fails again, the response states the reason and the callback remains a dead letter.
     """
+    letter = await parts.dead_letters.get(name)
+    if letter and letter.request_id:  # a refusal names the request
+        correlation.bind_request(request, letter.request_id)
     handled = await parts.replays.replay(DeadLetterName.parse(name), OperatorAction(caller.name))
     return json_answer(
         DeadLetterHandled(id=name, action="replayed", request_id=handled.request_id, status=handled.status)

@@ -4,7 +4,7 @@ import typer
 
 from aigen_bridge.cli import dead_letters, doctor, keys, purge, requests, run, show
 from aigen_bridge.cli.terminal import fail
-from aigen_bridge.domain.errors import BridgeError, UnsuitableDatabaseError
+from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.embedded import EmbeddedPostgresMissingError
 from aigen_bridge.settings import WrongSettingsError
 from aigen_bridge.sim import cli as sim
@@ -35,9 +35,12 @@ def main() -> None:
         fail(str(error), status=2)
     except UnsuitableDatabaseError as error:
         fail(error.detail, error.advice)
+    except StoreUnavailableError as error:
+        fail(error.detail)
     except BridgeError as error:
-        from aigen_bridge.api.problems import kind_of
+        from aigen_bridge.api.problems import KINDS
 
-        fail(error.detail, kind_of(error).action)
+        kind = KINDS.get(type(error))
+        fail(error.detail, *([kind.action] if kind else []))
     except OSError as error:
         fail(str(error))

@@ -28,7 +28,7 @@ MESSAGE_MAX, CODE_MAX = 4000, 200
 class Store(Protocol):
     """The requests."""
 
-    async def get(self, request_id: UUID) -> ImageRequest | None: ...
+    async def get_batched(self, request_id: UUID) -> ImageRequest | None: ...
 
     async def apply_versioned(self, transition: VersionedTransition, image: CheckedImage | None = None) -> bool: ...
 
@@ -86,7 +86,7 @@ async def take_callback(
 
 
 async def _get_request(store: Store, request_id: UUID) -> ImageRequest:
-    request = await store.get(request_id)
+    request = await store.get_batched(request_id)
     if request is None:
         raise UnknownRequestError(request_id)
     return request

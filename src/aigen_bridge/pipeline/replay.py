@@ -133,11 +133,11 @@ class Replays:
         Raises `UnknownRequestError`, and `ContradictionError` if the request has ended for good.
         """
         for _ in range(callback.ROUNDS):
-            request = await self.requests.get(request_id)
+            request = await self.requests.get_batched(request_id)
             if request is None:
                 raise UnknownRequestError(request_id)
             if await self.operations.complete(_completion(request, image, action), image, action):
-                return await self.requests.get(request_id) or request
+                return await self.requests.get_batched(request_id) or request
         raise StoreUnavailableError(f"Request {request_id} is being changed by others at this moment.")
 
     async def _replay_each(
@@ -158,7 +158,7 @@ class Replays:
         self, name: DeadLetterName, kept: QuarantinedCallback, action: OperatorAction, delay: timedelta
     ) -> Handled:
         """Sends the request of a failed execution to N8N again, if the bridge failed it."""
-        if kept.request_id is None or await self.requests.get(kept.request_id) is None:
+        if kept.request_id is None or await self.requests.get_batched(kept.request_id) is None:
             raise NothingToReplayError(str(name))
         request = await self.operations.send_again(name.number, kept.request_id, action, delay=delay)
         if request is None:

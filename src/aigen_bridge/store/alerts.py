@@ -14,6 +14,7 @@ from aigen_bridge.domain.outcome import Notified, Outcome
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.batching import Batcher
+from aigen_bridge.store.connection import PATIENCE
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.leases import CLAIM, CLAIMED, Leases, claim_parameters, lease_fields, settle_entries
 from aigen_bridge.store.rows import from_row
@@ -61,7 +62,7 @@ class Alerts(Leases):
     def __init__(self, database: Database, window: timedelta) -> None:
         super().__init__(database)
         self._window = window
-        self._settlements = Batcher(self.settle_all, limit=SETTLE_MAX, timeout=database.timeout)
+        self._settlements = Batcher(self.settle_all, limit=SETTLE_MAX, timeout=database.timeout * PATIENCE)
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[AlertClaim]:
         """Leases up to `limit` due alerts to `owner`."""

@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import InternalError, OperationalError
 
@@ -75,7 +75,7 @@ def _migrated(engine: Engine, revision: str, *, is_last: bool) -> bool:
             config.attributes["connection"] = connection
             command.downgrade(config, revision) if revision == "base" else command.upgrade(config, revision)
     except OperationalError as error:
-        if is_last or not isinstance(error.orig, LockNotAvailable):
+        if is_last or not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
             raise
         return False
     return True

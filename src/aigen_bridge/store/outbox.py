@@ -52,6 +52,8 @@ class Outbox(Leases):
         self._deadlines = deadlines
         self._images = store
         self._breakers = {DESTINATIONS[name].step: (name, config) for name, config in (breakers or {}).items()}
+        if len(self._breakers) < len(breakers or {}):
+            raise ValueError("two breakers are for destinations of the same step")
         timeout = database.timeout * PATIENCE  # a settlement may carry an image
         self._settlements = Batcher(self.settle_all, limit=SETTLE_MAX, timeout=timeout)
 

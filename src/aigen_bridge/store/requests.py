@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select, text, tuple_
+from sqlalchemy import Select, case, func, or_, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -109,12 +109,11 @@ class Requests:
 
     async def get(self, request_id: UUID) -> ImageRequest | None:
         """Returns the request, or None."""
-        return await self._reads(request_id)
+        return (await self._get_each([request_id]))[0]
 
-    async def traceparent(self, request_id: UUID) -> str | None:
-        """Returns the trace that the request belongs to, or None."""
-        async with self._database.reading() as connection:
-            return await connection.scalar(select(requests.c.traceparent).where(requests.c.request_id == request_id))
+    async def get_batched(self, request_id: UUID) -> ImageRequest | None:
+        """Does the same as `get` in one query with concurrent calls, for callbacks, which arrive in bursts."""
+        return await self._reads(request_id)
 
     async def page(self, wanted: RequestFilter, limit: int) -> Page:
         """Returns at most `limit` requests, newest first, without those that cannot be read."""
@@ -163,7 +162,7 @@ class Requests:
             kept = await connection.execute(
                 requests.update()
                 .where(requests.c.request_id == request_id, requests.c.image.is_(None), is_same)
-                .values(image=asdict(image.described), updated_at=func.now())
+                .values(image=asdict(image.described), updated_at=_if_delivered(func.now()))
             )
             if kept.rowcount and content is not None:
                 row = {"request_id": request_id, "content": content}
@@ -209,6 +208,11 @@ def _accepted(new: NewRequest, at: datetime) -> ImageRequest:
         traceparent=new.traceparent,
         client=new.client,
     )
+
+
+def _if_delivered(at: Any) -> Any:
+    """Retention reads `updated_at` of delivered requests; of others, it is the time of the last transition."""
+    return case((requests.c.delivered_at.is_not(None), at), else_=requests.c.updated_at)
 
 
 def _ref(request_id: UUID, image: CheckedImage) -> ImageRef:

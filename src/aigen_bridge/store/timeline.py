@@ -14,7 +14,7 @@ _TRANSITIONS = text("""
     SELECT at, version, status, note FROM request_changes WHERE request_id = :request_id ORDER BY version
 """)
 _ATTEMPTS = text("""
-    SELECT finished_at AS at, finished_at - started_at AS took, step, number, outcome, http_status, error_code, detail
+    SELECT started_at, finished_at AS at, step, number, outcome, http_status, error_code, detail
     FROM attempts WHERE request_id = :request_id ORDER BY id
 """)
 
@@ -43,7 +43,7 @@ class Timelines:
             transitions = (await connection.execute(_TRANSITIONS, key)).all()
             attempts = (await connection.execute(_ATTEMPTS, key)).all()
         history: list[TransitionRecord | AttemptRecord] = [
-            from_row(AttemptRecord, row, step=Step(row.step)) for row in attempts
+            from_row(AttemptRecord, row, step=Step(row.step), took=row.at - row.started_at) for row in attempts
         ]
         history += [from_row(TransitionRecord, row, status=Status(row.status)) for row in transitions]
         return sorted(history, key=lambda entry: entry.at)
