@@ -57,6 +57,24 @@ def test_a_migration_gives_way_while_a_table_is_locked(empty_database_url: str) 
         migrating.result(timeout=60)
 
 
+def test_the_index_on_attempts_is_built_without_blocking_writers(empty_database_url: str) -> None:
+    url = sqlalchemy_url(empty_database_url)
+    migrations.migrate(url, "0012")
+    with psycopg.connect(empty_database_url) as reader, ThreadPoolExecutor(1) as threads:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT count(*) FROM requests")  # the build waits for the end of an older snapshot
+        migrating = threads.submit(migrations.migrate, url)
+        with psycopg.connect(empty_database_url, autocommit=True) as watcher:
+            until(lambda: watcher.execute("SELECT count(*) FROM pg_stat_progress_create_index").fetchone() == (1,))
+        with psycopg.connect(empty_database_url) as writer:
+            writer.execute("LOCK TABLE attempts IN ROW EXCLUSIVE MODE NOWAIT")
+        assert not migrating.done()
+        reader.rollback()
+        migrating.result(timeout=60)
+        valid = "SELECT indisvalid, indisunique FROM pg_index WHERE indexrelid = 'attempts_lease_idx'::regclass"
+        assert reader.execute(valid).fetchone() == (True, True)
+
+
 def test_images_are_stored_without_compression(database_url: str) -> None:
     engine = create_engine(sqlalchemy_url(database_url))
     with engine.connect() as connection:
