@@ -91,7 +91,7 @@ class OdooProbe:
             raise
 
     async def may_write(self) -> bool | None:
-        """Whether the user may write the addon's records; None when this Odoo cannot tell (before 18)."""
+        """Returns whether the user may write the addon's records; None when this Odoo cannot tell (before 18)."""
         try:
             return bool(await self._transport.call(MODEL, "has_access", [[], "write"]))
         except PermanentError:

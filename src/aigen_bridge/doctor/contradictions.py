@@ -160,7 +160,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_private(host: str) -> bool:
-    """Whether a host looks private: by its address, a name without a dot (a container's), or a name never public."""
+    """Returns whether a host looks private: a private address, a name without a dot, or a name that is never public."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:

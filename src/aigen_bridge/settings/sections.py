@@ -130,7 +130,7 @@ class AlertsSettings(Section):
 
     urls: AlertUrls = Field((), description="Apprise URLs: mailto://…, slack://…, json://…")
     window: Duration = Field(
-        timedelta(minutes=15), description="period in which repeated alerts of one cause are folded"
+        timedelta(minutes=15), description="period in which repeated alerts of one cause are reported together"
     )
 
 

@@ -116,9 +116,9 @@ class Batch:
 class Retention:
     """Deletes and counts data past its retention period. Safe to run concurrently."""
 
-    def __init__(self, database: Database, store: ImageStore) -> None:
+    def __init__(self, database: Database, images: ImageStore) -> None:
         self._database = database
-        self._images = store
+        self._images = images
 
     async def purge(self, retention_class: RetentionClass, period: timedelta, *, exclusive: bool = False) -> Batch:
         """Deletes one batch of data older than `period`. `exclusive`: does nothing while another worker is purging."""
