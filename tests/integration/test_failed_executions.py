@@ -329,7 +329,7 @@ async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: St
     await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
     await lapse(database, OUT, later=later)
     await again(silent, asked, 4)  # by the worker's sweep
-    note = "N8N took it and went away before the workflow began; sent again"
+    note = "N8N accepted it and stopped before the workflow started; sent again"
     assert ("queued", note) in await notes(silent, asked)
     assert (await silent.read(begun["requestId"]))["version"] == 2
 

@@ -73,7 +73,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedCallback:
-    """A refused callback. `payload` is the event, `image` the image part beside it; `headers` hold no secrets."""
+    """A callback that could not be used, or a failure report of N8N.
+
+    `payload` is the event or the report, `image` the image part beside it. `headers` hold no secrets.
+    """
 
     client: str
     version: str

@@ -101,7 +101,7 @@ def judge_failed_execution(failed: FailedExecution, request: ImageRequest, stand
         return Verdict(None, needs_person=False)  # it is about to be sent
     if standing.resends < RESENDS_MAX:
         return Verdict(_send_again(request, failed), needs_person=False)
-    message = f"The image service broke off {RESENDS_MAX + 1} times while it made the image."
+    message = f"The image service failed {RESENDS_MAX + 1} times while generating the image."
     return Verdict(_failure(request, FailureCode.EXECUTION_LOST, message), needs_person=True)
 
 
@@ -111,7 +111,7 @@ def never_started(request_id: UUID) -> Transition:
         request_id=request_id,
         before=frozenset({Status.DISPATCHED}),
         after=Status.QUEUED,
-        note="N8N took it and went away before the workflow began; sent again",
+        note="N8N accepted it and stopped before the workflow started; sent again",
     )
 
 

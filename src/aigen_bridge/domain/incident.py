@@ -66,16 +66,16 @@ def _replay(kind: str) -> str:
 
 
 ADVICE: Mapping[Cause, Advice] = {
-    Cause.DISPATCH_FAILED: Advice("N8N did not take requests", _replay("dispatch")),
+    Cause.DISPATCH_FAILED: Advice("N8N did not accept requests", _replay("dispatch")),
     Cause.IMAGE_FETCH_FAILED: Advice("Images could not be fetched from the URLs that N8N sent", _replay("fetch")),
     Cause.IMAGE_REJECTED: Advice("Fetched images failed their checks", _replay("fetch")),
     Cause.TIMED_OUT: Advice(
-        "N8N took requests and did not report",
-        "look at N8N's executions; aigen-bridge requests show REQUEST_ID; a late result is still taken",
+        "N8N accepted requests but did not report a result",
+        "look at N8N's executions; aigen-bridge requests show REQUEST_ID; a late result is still accepted",
     ),
     Cause.DELIVERY_FAILED: Advice("Results could not be delivered to Odoo", _replay("deliver")),
     Cause.CALLBACK_QUARANTINED: Advice(
-        "Callbacks could not be used and are kept",
+        "Callbacks could not be used and are in quarantine",
         "aigen-bridge dead-letters list --kind callback, then replay or discard each",
     ),
     Cause.EXECUTION_LOST: Advice(

@@ -59,12 +59,12 @@ def body(incident: Incident, home: str) -> str:
     advice = ADVICE[incident.cause]
     lines = [f"{_headline(incident)}.", "", f"cause:      {incident.cause}", f"happened:   {_period(incident)}"]
     if incident.recovered_at:
-        lines.append(f"over:       nothing more of it was seen since {_at(incident.seen_at)}")
+        lines.append(f"over:       no occurrence since {_at(incident.seen_at)}")
     if not (incident.recovered_at and advice.over):
         lines.append(f"what to do: {advice.mend}")
     named = [_line(occurrence) for occurrence in incident.latest]
     unnamed = incident.times - len(named)
-    lines += ["", "latest first:", *named, *([f"- and {unnamed} before"] if unnamed > 0 else [])]
+    lines += ["", "latest first:", *named, *([f"- and {unnamed} earlier"] if unnamed > 0 else [])]
     return "\n".join([*lines, "", f"from the bridge at {home}"])
 
 

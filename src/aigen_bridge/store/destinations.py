@@ -182,7 +182,7 @@ async def record_probe(connection: AsyncConnection, name: str, config: BreakerCo
 
 
 async def pause(connection: AsyncConnection, name: str, config: BreakerConfig) -> timedelta:
-    """Returns how long a worker waits that claimed nothing although entries are due."""
+    """Returns how long a worker waits before the next claim when entries are due but none may be claimed."""
     row = (await connection.execute(_PAUSE, {"name": name})).one_or_none()
     if row is None:
         return timedelta(0)

@@ -78,7 +78,7 @@ _SETTLE = text("""
         UPDATE outbox AS o SET
             state = s.state,
             due_at = coalesce(s.due_at, CASE s.outcome WHEN 'held' THEN now() ELSE o.due_at END),
-            attempts = CASE s.outcome WHEN 'held' THEN 0 ELSE o.attempts END,  -- all attempts remain
+            attempts = CASE s.outcome WHEN 'held' THEN 0 ELSE o.attempts END,  -- its schedule starts again
             finished_at = CASE WHEN s.state <> 'pending' THEN now() END,
             lease_owner = NULL,
             error_code = s.error_code,
