@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from aigen_bridge.clients.images import ImageFetcher
@@ -15,13 +15,13 @@ from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
 from aigen_bridge.domain.outbox import AlertClaim, Claim
-from aigen_bridge.domain.retry import Policy
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.pipeline.alert import Alert
 from aigen_bridge.pipeline.callback import Examination, RefuseUrl
 from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.pipeline.deliver import Deliver
-from aigen_bridge.pipeline.dispatch import WAITS, Dispatch
+from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH_POLICY
+from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.pipeline.step import StepRunner
@@ -121,10 +121,10 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         opened.callback(odoo.close)
         check = opened.enter_context(closing(ImageCheck()))
         deadlines = _deadlines(settings)
-        policy = Policy(WAITS, jitter=settings.n8n.retry_jitter)
+        dispatch_policy = replace(DISPATCH_POLICY, jitter=settings.n8n.retry_jitter)
         images = image_store(database)
         runners = (
-            Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, policy),
+            Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, dispatch_policy),
             Fetch(fetcher, check, settings.image_urls.concurrency),
             Deliver(odoo, images, settings.odoo.concurrency),
         )
@@ -149,7 +149,7 @@ async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
 
 
 def image_store(database: Database) -> ImageStore:
-    """Where images are kept. To keep them elsewhere, see docs/adding-a-step.md."""
+    """Returns the image store. To keep images elsewhere, see docs/adding-a-step.md."""
     return PostgresImages(database)
 
 

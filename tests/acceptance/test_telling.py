@@ -67,7 +67,7 @@ async def test_what_comes_next_is_told_with_its_time(idle_stage: Stage) -> None:
         last = await following(refused)
 
     assert (first["what"], first["at"] is not None) == ("Attempt 1 to dispatch.", True)
-    assert second["what"].startswith("N8N reports the result.")
+    assert second["what"].startswith("Waiting for N8N's result.")
     assert second["at"] > first["at"]
     assert last["what"].startswith("Nothing automatic: dispatch failed for good (http_403).")
     assert last["deadLetter"].startswith("entry-")

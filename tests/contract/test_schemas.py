@@ -26,8 +26,7 @@ from aigen_bridge.contracts.v1 import (
     callback_event,
 )
 from aigen_bridge.domain.outbox import Claim
-from aigen_bridge.domain.retry import Policy
-from aigen_bridge.pipeline.dispatch import WAITS, Dispatch
+from aigen_bridge.pipeline.dispatch import Dispatch
 from stage import Stage
 
 Message = dict[str, Any]
@@ -174,7 +173,7 @@ def dispatched(event: ImageRequested) -> Mapping[str, Any]:
     stored = json.loads(json.dumps(event.stored_form()))
     request = SimpleNamespace(request_id=event.request_id, correlation_id=event.correlation_id, event=stored)
     webhook = Recorder()
-    step = Dispatch(webhook, CALLBACK_URL, concurrency=1, policy=Policy(WAITS))
+    step = Dispatch(webhook, CALLBACK_URL, concurrency=1)
     asyncio.run(step.run(cast("Claim", SimpleNamespace(entry_id=1, request=request))))
     [sent] = webhook.sent
     return sent

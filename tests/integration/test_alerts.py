@@ -49,7 +49,7 @@ async def test_a_failure_is_mailed_at_once_with_request_cause_and_command(idle_s
 
     [mail] = mailbox.mails
     text = mailbox.text(0)
-    assert mail["Subject"] == "[aigen-bridge] critical: N8N did not take requests"
+    assert mail["Subject"] == "[aigen-bridge] critical: N8N did not accept requests"
     assert mail["To"] == "ops@example.com"
     assert asked["requestId"] in text
     assert "dispatch_failed" in text
@@ -66,9 +66,9 @@ async def test_fifty_failures_are_one_mail_one_digest_and_one_word_that_it_is_ov
         await mailbox.until(3, seconds=120)
 
     assert mailbox.subjects == [
-        "[aigen-bridge] critical: N8N did not take requests",
-        "[aigen-bridge] critical: N8N did not take requests (50 times)",
-        "[aigen-bridge] recovered: N8N did not take requests (50 times)",
+        "[aigen-bridge] critical: N8N did not accept requests",
+        "[aigen-bridge] critical: N8N did not accept requests (50 times)",
+        "[aigen-bridge] recovered: N8N did not accept requests (50 times)",
     ]
     assert "49 of them new" in mailbox.text(1)
     assert "and 45 before" in mailbox.text(1)
@@ -99,7 +99,7 @@ async def test_a_mail_server_that_is_down_gets_the_alert_when_it_is_up_again(
         async with mail_server(port) as (mailbox, _):
             await mailbox.until(1)
 
-    assert mailbox.subjects == ["[aigen-bridge] critical: N8N did not take requests"]
+    assert mailbox.subjects == ["[aigen-bridge] critical: N8N did not accept requests"]
 
 
 async def test_one_channel_that_works_is_enough(idle_stage: Stage, database: Database) -> None:

@@ -92,7 +92,7 @@ class TestN8n:
         idle_stage.chain.n8n.faults.add(Fault(kind=FaultKind.STATUS, route="webhook", status=200))
         line = (await examined(idle_stage.settings)).worst("N8N")
 
-        assert (line.mark, "hardly N8N" in line.found) == (Mark.WARNING, True)
+        assert (line.mark, "N8N would answer 422" in line.found) == (Mark.WARNING, True)
 
 
 class TestOdoo:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from test_n8n_failures import DEAD_LETTERS, letters, replay, report, tell, undelivered
 
-from aigen_bridge.domain.execution import RESENDS, never_started
+from aigen_bridge.domain.execution import RESENDS_MAX, never_started
 from aigen_bridge.domain.request import Status, Transition
 from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.sim.faults import Fault, FaultKind
@@ -124,7 +124,7 @@ async def test_it_is_sent_again_twice_and_then_fails_at_once(silent: Stage) -> N
     for number, execution in enumerate(["first", "second", "third"]):
         await ask_wanted(silent, asked, execution)
         await crashed(silent, execution)
-        if number < RESENDS:
+        if number < RESENDS_MAX:
             await again(silent, asked, number + 2)
     ended = await silent.until_delivered(asked["requestId"])
 
@@ -155,7 +155,7 @@ async def test_replaying_the_dead_letter_sends_the_request_again(silent: Stage, 
         await crashed(silent, execution, errorMessage=message)
         if message != CRASH:
             break
-        if number < RESENDS:
+        if number < RESENDS_MAX:
             await again(silent, asked, number + 2)
     await silent.until_delivered(asked["requestId"])
     sent = len(silent.chain.n8n.calls.to("webhook"))
@@ -318,7 +318,7 @@ async def lapse(database: Database, *statements: str, later: dict[str, Any] | No
 
 async def swept(database: Database) -> list[UUID]:
     """What the sweep sends again."""
-    return await Sweeps(database, DEADLINES).send_again(never_started, RESENDS)
+    return await Sweeps(database, DEADLINES).send_again(never_started, RESENDS_MAX)
 
 
 async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: Stage, database: Database) -> None:
@@ -329,7 +329,7 @@ async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: St
     await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
     await lapse(database, OUT, later=later)
     await again(silent, asked, 4)  # by the worker's sweep
-    note = "N8N took it and went away before the workflow began; sent again"
+    note = "N8N accepted it and stopped before the workflow started; sent again"
     assert ("queued", note) in await notes(silent, asked)
     assert (await silent.read(begun["requestId"]))["version"] == 2
 
@@ -337,10 +337,10 @@ async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: St
 async def test_that_is_done_twice_at_most(silent: Stage, database: Database) -> None:
     await dispatched(silent)
     asked, later = await silent.ask(), await silent.ask()
-    for times in range(RESENDS + 1):
+    for times in range(RESENDS_MAX + 1):
         await again(silent, asked, times + 3)
         await lapse(database, OUT, later=later)
-        if times < RESENDS:
+        if times < RESENDS_MAX:
             await taken(silent, times + 4)
     assert await swept(database) == []
 

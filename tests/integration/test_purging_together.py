@@ -147,7 +147,7 @@ async def test_a_request_that_is_accepted_again_while_it_is_purged_is_asked_for_
         return await find(ids)
 
     monkeypatch.setattr(requests, "_find", vanished)
-    with pytest.raises(StoreUnavailableError, match="is being purged"):
+    with pytest.raises(StoreUnavailableError, match="was purged"):
         await requests.accept_all([new])
     monkeypatch.undo()
 

@@ -12,8 +12,7 @@ from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.outbox import Claim, Due
 from aigen_bridge.domain.outcome import Effect
 from aigen_bridge.domain.request import NewRequest, Step
-from aigen_bridge.domain.retry import Policy
-from aigen_bridge.pipeline.dispatch import WAITS
+from aigen_bridge.pipeline.dispatch import POLICY
 from aigen_bridge.settings.sections import WorkerSettings
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import PostgresImages
@@ -49,7 +48,7 @@ class Watched(Outbox):
 class Never:
     """A step that is not to be run."""
 
-    step, policy, concurrency = Step.DISPATCH, Policy(WAITS), 10
+    step, policy, concurrency = Step.DISPATCH, POLICY, 10
 
     async def run(self, claim: Claim) -> Effect:
         raise AssertionError(claim)
@@ -78,11 +77,11 @@ async def asleep(database: Database, request: pytest.FixtureRequest) -> AsyncIte
 
 @pytest.mark.parametrize("asleep", [SHUT], indirect=True)
 async def test_new_entries_do_not_wake_it(asleep: Lane[Claim]) -> None:
-    asleep.work_came()
+    asleep.on_new_entry()
     assert not asleep.wake.is_set()
 
 
 @pytest.mark.parametrize("asleep", [LATER], indirect=True)
 async def test_they_wake_one_that_merely_has_nothing_to_do(asleep: Lane[Claim]) -> None:
-    asleep.work_came()
+    asleep.on_new_entry()
     assert asleep.wake.is_set()

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aigen_bridge.contracts.v1 import callback_event
 from aigen_bridge.domain.dead_letter import EXECUTION_FAILED, N8N_REPORT, OperatorAction, RefusedCallback
 from aigen_bridge.domain.errors import BridgeError, PermanentError, StoreUnavailableError, TransientError
-from aigen_bridge.domain.execution import RESENDS, FailedExecution, never_started
+from aigen_bridge.domain.execution import RESENDS_MAX, FailedExecution, never_started
 from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.outbox import Claim, Settlement
 from aigen_bridge.domain.outcome import Advance, Complete, Dead, Delivered, Done, Fail, Held, Outcome, Retry
@@ -171,7 +171,7 @@ async def expiry(database: Database, scene: Scene) -> None:
 
 
 async def unbegun(database: Database, scene: Scene) -> None:
-    await Sweeps(database, DEADLINES).send_again(never_started, RESENDS)
+    await Sweeps(database, DEADLINES).send_again(never_started, RESENDS_MAX)
 
 
 async def reconciling(database: Database, scene: Scene) -> None:

@@ -35,9 +35,9 @@ def incident(cause: Cause = Cause.DISPATCH_FAILED, *, times: int = 1, told: int 
 
 
 def test_a_first_alert_names_the_request_the_cause_and_the_command() -> None:
-    assert title(incident()) == "[aigen-bridge] critical: N8N did not take requests"
+    assert title(incident()) == "[aigen-bridge] critical: N8N did not accept requests"
     assert body(incident(), HOME).splitlines() == [
-        "N8N did not take requests.",
+        "N8N did not accept requests.",
         "",
         "cause:      dispatch_failed",
         "happened:   2026-03-01 12:00:05 UTC",
@@ -54,7 +54,7 @@ def test_a_digest_counts_what_is_new_and_what_it_does_not_name() -> None:
     digest = incident(times=50, told=1)
     assert title(digest).endswith("(50 times)")
     assert "50 times, 49 of them new, first 2026-03-01 12:00:05 UTC, last 2026-03-01 12:49:05 UTC" in body(digest, HOME)
-    assert "- and 49 before" in body(digest, HOME)
+    assert "- and 49 earlier" in body(digest, HOME)
 
 
 def test_the_end_of_an_outage_asks_for_nothing() -> None:
@@ -66,7 +66,7 @@ def test_the_end_of_an_outage_asks_for_nothing() -> None:
 
 def test_the_end_of_failures_says_that_they_still_have_to_be_mended() -> None:
     over = body(incident(times=3, told=3, over=True), HOME)
-    assert "nothing more of it was seen since 2026-03-01 12:02:05 UTC" in over
+    assert "no occurrence since 2026-03-01 12:02:05 UTC" in over
     assert "what to do: aigen-bridge dead-letters list --kind dispatch" in over
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigen_bridge.domain.destination import TRIES, Answered, BreakerConfig, BreakerState, after, is_outage
+from aigen_bridge.domain.destination import TRIES, AttemptResult, BreakerConfig, BreakerState, is_outage, next_state
 from aigen_bridge.domain.errors import InternalError, PermanentError, TransientError
 from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
 from aigen_bridge.pipeline.alert import POLICY as ALERT
@@ -22,12 +22,12 @@ GATE = BreakerConfig(failures=5, concurrency_limit=4, slow_after=timedelta(secon
 QUICK, SLOW = timedelta(milliseconds=50), timedelta(seconds=3)
 
 outcomes = st.sampled_from([FAILED, Dead(AWAY, None), OURS, REFUSED, DONE])
-tries = st.lists(st.builds(Answered, outcomes, st.sampled_from([QUICK, SLOW])), min_size=1, max_size=30)
+tries = st.lists(st.builds(AttemptResult, outcomes, st.sampled_from([QUICK, SLOW])), min_size=1, max_size=30)
 conditions = st.builds(BreakerState, st.integers(0, 30), is_open=st.booleans(), concurrency_limit=st.floats(1, 4))
 
 
-def tried(outcome: Outcome, times: int = 1, took: timedelta = QUICK) -> list[Answered]:
-    return [Answered(outcome, took)] * times
+def tried(outcome: Outcome, times: int = 1, took: timedelta = QUICK) -> list[AttemptResult]:
+    return [AttemptResult(outcome, took)] * times
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_only_what_the_destination_did_not_do_speaks_against_it(outcome: Outcome
 
 
 def test_the_breaker_opens_with_the_last_of_so_many_failures_in_a_row() -> None:
-    nearly = after(CLOSED, tried(FAILED, 4), GATE)
+    nearly = next_state(CLOSED, tried(FAILED, 4), GATE)
     assert (nearly.failures, nearly.is_open) == (4, False)
-    assert after(nearly, tried(FAILED), GATE).is_open
+    assert next_state(nearly, tried(FAILED), GATE).is_open
 
 
 GONE = TransientError("http_404", "no webhook", away=True)
@@ -51,34 +51,34 @@ GONE = TransientError("http_404", "no webhook", away=True)
     [(Dead(GONE, None), True), (Retry(NOW, GONE), True), (Dead(AWAY, None), False), (REFUSED, False), (DONE, False)],
 )
 def test_one_entry_that_finds_it_away_in_all_specified_tries_opens_it(outcome: Outcome, opens: bool) -> None:  # noqa: FBT001
-    third, fourth = (Answered(outcome, QUICK, attempt) for attempt in (TRIES - 1, TRIES))
-    assert not after(CLOSED, [third], GATE).is_open
-    assert after(CLOSED, [fourth], GATE).is_open is opens
+    third, fourth = (AttemptResult(outcome, QUICK, attempt) for attempt in (TRIES - 1, TRIES))
+    assert not next_state(CLOSED, [third], GATE).is_open
+    assert next_state(CLOSED, [fourth], GATE).is_open is opens
 
 
 def test_an_entry_that_finds_it_away_while_others_get_through_proves_nothing() -> None:
-    alone = Answered(Dead(GONE, None), QUICK, attempt=TRIES, others_worked=True)
-    assert not after(CLOSED, [alone], GATE).is_open
+    alone = AttemptResult(Dead(GONE, None), QUICK, attempt=TRIES, others_worked=True)
+    assert not next_state(CLOSED, [alone], GATE).is_open
 
 
 def test_one_success_among_the_failures_begins_the_count_again() -> None:
-    nearly = after(CLOSED, tried(FAILED, 4), GATE)
-    assert after(nearly, [*tried(FAILED), *tried(DONE)], GATE).failures == 0
+    nearly = next_state(CLOSED, tried(FAILED, 4), GATE)
+    assert next_state(nearly, [*tried(FAILED), *tried(DONE)], GATE).failures == 0
 
 
 @pytest.mark.parametrize("outcome", [OURS, REFUSED])
 def test_errors_of_ours_and_final_answers_neither_open_nor_close_it(outcome: Outcome) -> None:
     nearly = BreakerState(4, is_open=False, concurrency_limit=4)
     is_out = BreakerState(9, is_open=True, concurrency_limit=1)
-    assert after(nearly, tried(outcome, 100), GATE) == nearly
-    assert after(is_out, tried(outcome, 100), GATE) == is_out
+    assert next_state(nearly, tried(outcome, 100), GATE) == nearly
+    assert next_state(is_out, tried(outcome, 100), GATE) == is_out
 
 
 @given(before=conditions, ended=tries)
 def test_it_is_closed_exactly_when_something_worked_or_too_little_failed(
-    before: BreakerState, ended: list[Answered]
+    before: BreakerState, ended: list[AttemptResult]
 ) -> None:
-    now = after(before, ended, GATE)
+    now = next_state(before, ended, GATE)
     failed = sum(is_outage(one.outcome) for one in ended)
     if any(one.outcome == DONE for one in ended):
         assert (now.failures, now.is_open) == (0, False)
@@ -88,18 +88,18 @@ def test_it_is_closed_exactly_when_something_worked_or_too_little_failed(
 
 
 @given(before=conditions, ended=tries)
-def test_what_it_gets_at_once_stays_between_one_and_the_limit(before: BreakerState, ended: list[Answered]) -> None:
-    assert 1 <= after(before, ended, GATE).concurrency_limit <= 4
+def test_what_it_gets_at_once_stays_between_one_and_the_limit(before: BreakerState, ended: list[AttemptResult]) -> None:
+    assert 1 <= next_state(before, ended, GATE).concurrency_limit <= 4
 
 
 @given(before=conditions, ended=tries)
-def test_without_a_limit_nothing_is_adapted(before: BreakerState, ended: list[Answered]) -> None:
-    assert after(before, ended, BreakerConfig(failures=5)).concurrency_limit == before.concurrency_limit
+def test_without_a_limit_nothing_is_adapted(before: BreakerState, ended: list[AttemptResult]) -> None:
+    assert next_state(before, ended, BreakerConfig(failures=5)).concurrency_limit == before.concurrency_limit
 
 
 @pytest.mark.parametrize("ended", [tried(DONE, took=SLOW), tried(FAILED), [*tried(DONE, 9), *tried(DONE, took=SLOW)]])
-def test_a_slow_answer_or_none_halves_what_it_gets(ended: list[Answered]) -> None:
-    assert after(CLOSED, ended, GATE).concurrency_limit == 2
+def test_a_slow_answer_or_none_halves_what_it_gets(ended: list[AttemptResult]) -> None:
+    assert next_state(CLOSED, ended, GATE).concurrency_limit == 2
 
 
 def test_quick_answers_win_it_back_one_for_each_round() -> None:
@@ -107,7 +107,7 @@ def test_quick_answers_win_it_back_one_for_each_round() -> None:
     rounds = []
     for _ in range(4):
         in_flight = int(condition.concurrency_limit)
-        condition = after(condition, tried(DONE, in_flight), GATE)
+        condition = next_state(condition, tried(DONE, in_flight), GATE)
         rounds.append(condition.concurrency_limit)
     assert rounds[0] == 2
     assert rounds[-1] >= 4

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from aigen_bridge.domain.execution import RESENDS, FailedExecution, Standing, judge_failed_execution
+from aigen_bridge.domain.execution import RESENDS_MAX, FailedExecution, Standing, judge_failed_execution
 from aigen_bridge.domain.image import StoredImage
 from aigen_bridge.domain.request import FailedBy, ImageRequest, Status
 
@@ -58,8 +58,8 @@ def test_a_lost_execution_is_known_by_the_class_or_the_words_of_the_error(
     ("status", "failed_by", "failed", "standing", "expected"),
     [
         ("dispatched", None, LOST, LATEST, ("queued", None, False)),
-        ("dispatched", None, LOST, replace(LATEST, resends=RESENDS - 1), ("queued", None, False)),
-        ("dispatched", None, LOST, replace(LATEST, resends=RESENDS), ("failed", "execution_lost", True)),
+        ("dispatched", None, LOST, replace(LATEST, resends=RESENDS_MAX - 1), ("queued", None, False)),
+        ("dispatched", None, LOST, replace(LATEST, resends=RESENDS_MAX), ("failed", "execution_lost", True)),
         ("dispatched", None, BUG, LATEST, ("failed", "workflow_failed", True)),
         ("dispatched", None, LOST, OLDER, (None, None, False)),
         ("dispatched", None, BUG, OLDER, (None, None, False)),

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
-from aigen_bridge.domain.retry import GiveUp, Policy, decide
+from aigen_bridge.domain.retry import GiveUp, decide
 from aigen_bridge.pipeline.deliver import POLICY as DELIVER
-from aigen_bridge.pipeline.dispatch import WAITS
+from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH
 from aigen_bridge.pipeline.fetch import POLICY as FETCH
 from machine.profile import profile
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
-POLICIES = {"dispatch": Policy(WAITS), "fetch": FETCH, "deliver": DELIVER}
+POLICIES = {"dispatch": DISPATCH, "fetch": FETCH, "deliver": DELIVER}
 DISPATCH_GAPS = (1 * SECOND, 2 * SECOND, 4 * SECOND)
 """Specified: three more tries after the first, 1, 2 and 4 seconds apart (REQ-IL-009)."""
 LIVES = {"dispatch": None, "fetch": HOUR, "deliver": 24 * HOUR}

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.retry import GiveUp, Policy, RetryAt, decide, exponential
 from aigen_bridge.pipeline.deliver import POLICY as DELIVER
-from aigen_bridge.pipeline.dispatch import WAITS
+from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PASSING = TransientError("http_503", "busy")
-DISPATCH = Policy(WAITS)
 seconds = st.integers(0, 10_000).map(lambda n: timedelta(seconds=n))
 
 
@@ -72,4 +71,4 @@ def test_an_exponential_schedule_grows_to_its_cap() -> None:
 
 @pytest.mark.parametrize("attempt", [1, 2, 3, 4, 5])
 def test_the_number_of_tries_is_the_length_of_the_schedule_plus_one(attempt: int) -> None:
-    assert (DISPATCH.wait_after(attempt) is None) == (attempt > len(WAITS))
+    assert (DISPATCH.wait_after(attempt) is None) == (attempt > len(DISPATCH.waits))

@@ -102,7 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the connection handles no request: it waits for a head or is being closed."""
+        """Returns whether the connection handles no request: it waits for a head or is being closed."""
         return self._refused or self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
 
     def on_message_begin(self) -> None:

@@ -13,7 +13,14 @@ from aigen_bridge.cli.story import show_story
 from aigen_bridge.cli.terminal import fail, person, say, say_json
 from aigen_bridge.cli.times import parse_time
 from aigen_bridge.contracts.resources import REASON_MAX, DeadLetterPage
-from aigen_bridge.domain.dead_letter import CALLBACK, KINDS, N8N, DeadLetterFilter, DeadLetterName, OperatorAction
+from aigen_bridge.domain.dead_letter import (
+    CALLBACK_KIND,
+    DEAD_LETTER_KINDS,
+    N8N_KIND,
+    DeadLetterFilter,
+    DeadLetterName,
+    OperatorAction,
+)
 from aigen_bridge.domain.errors import UnknownDeadLetterError, storable
 
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
@@ -21,7 +28,7 @@ DEAD_LETTERS = "/api/v1/ops/dead-letters"
 app = typer.Typer(help="List, show, replay and discard dead letters.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The id of a dead letter, such as entry-7 or callback-7.")]
-KindName = StrEnum("KindName", {kind.upper(): kind for kind in KINDS})  # type: ignore[misc]
+KindName = StrEnum("KindName", {kind.upper(): kind for kind in DEAD_LETTER_KINDS})  # type: ignore[misc]
 
 Kind = Annotated[KindName | None, typer.Option(help="Only dead letters of this kind.")]
 Since = Annotated[str | None, typer.Option(help="Dead at or after: 2h, 3d (ago), or an ISO 8601 time.")]
@@ -79,7 +86,7 @@ def show(name: Name) -> None:
                 raise UnknownDeadLetterError(name[:100])
             say(f"{letter.id}: {letter.kind} failed {letter.times} times, dead since {letter.at.isoformat()}")
             say(f"{letter.error_code}: {letter.detail}\n")
-            if letter.request_id and letter.kind not in {CALLBACK, N8N}:
+            if letter.request_id and letter.kind not in {CALLBACK_KIND, N8N_KIND}:
                 await show_story(parts, letter.request_id)
         say(_how_to_act(name))
 
@@ -93,7 +100,7 @@ def _how_to_act(name: str) -> str:
             "Replay it:",
             f"  aigen-bridge dead-letters replay {name}",
             f'  curl -X POST {path}/replay" -H "X-API-Key: $OPS_KEY"',
-            "Or discard it, if nothing needs to be done:",
+            "Or discard it:",
             f"  aigen-bridge dead-letters discard {name} --reason '…'",
         ]
     )

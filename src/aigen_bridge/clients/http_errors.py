@@ -36,7 +36,7 @@ async def excerpt(response: httpx.Response) -> str:
 def refusal(name: str, response: httpx.Response, quote: str, *, hint: str = "") -> StepError:
     """Returns the error for a non-2xx response. `name` is the system that responded, `quote` an excerpt of the body."""
     status = response.status_code
-    quoted = f" It said: {quote}" if quote else ""
+    quoted = f" Response: {quote}" if quote else ""
     detail = f"{name} answered {status} {response.reason_phrase}.{hint}{quoted}"
     code = f"http_{status}"
     if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in TRANSIENT_STATUSES:

@@ -122,7 +122,7 @@ class ImageFetcher:
             raise PermanentError("image_encoding", f"{address} is compressed ({encoding[:SHOWN_MAX]!r}).")
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type and media_type not in ACCEPTED:
-            detail = f"{address} is {media_type[:SHOWN_MAX]!r}, which is no image."
+            detail = f"{address} is {media_type[:SHOWN_MAX]!r}, which is not an image type."
             if media_type in PAGES:
                 raise TransientError("image_media_type", detail, tries=RESTART_TRIES)
             raise PermanentError("image_media_type", detail)

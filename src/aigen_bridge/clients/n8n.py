@@ -89,7 +89,7 @@ class N8nWebhook:
         """
         status = response.status_code
         answered = f"N8N answered {status} {response.reason_phrase}".strip()
-        quoted = f" It said: {quote}" if quote else ""
+        quoted = f" Response: {quote}" if quote else ""
         if status == HTTPStatus.NOT_FOUND:
             hint = f"no workflow is published at {urlsplit(self._url).path}, the path of AIGEN_N8N__WEBHOOK_URL."
             return TransientError("http_404", f"{answered}: {hint}{quoted}", http_status=status, away=True)
@@ -135,7 +135,7 @@ def _is_empty_or_json(response: httpx.Response, body: bytes) -> bool:
 
 
 async def _drain(response: httpx.Response) -> None:
-    """Reads the beginning of the body, so that the connection can be reused. N8N has already acknowledged."""
+    """Reads the beginning of the body, which allows the connection to be reused. N8N has already acknowledged."""
     with contextlib.suppress(httpx.HTTPError, TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
             await excerpt(response)

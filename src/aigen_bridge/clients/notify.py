@@ -21,7 +21,7 @@ class Notifier:
     def __init__(self, urls: Sequence[SecretStr]) -> None:
         self._channels = [_channel(url) for url in urls]
 
-    async def tell(self, title: str, body: str, *, recovered: bool) -> None:
+    async def notify(self, title: str, body: str, *, recovered: bool) -> None:
         """Logs the message and sends it to all channels.
 
         Raises `TransientError` when there are channels and none accepts it.

@@ -70,8 +70,9 @@ class OdooProbe:
         await self._transport.login()
 
     async def offer_nothing(self) -> None:
-        """Calls the addon's method with a result that cannot apply: no request has its id, and every record has a
-        newer version than 0. The error shows who refused it: Odoo, or the addon.
+        """Calls the addon's method with a result that changes nothing: its request id is unknown and its version is 0.
+
+        The error shows whether Odoo or the addon refused it.
 
         An unknown model is `odoo_model_missing`; Odoo reports it with the class of any user error.
         """
@@ -91,7 +92,7 @@ class OdooProbe:
             raise
 
     async def may_write(self) -> bool | None:
-        """Whether the user may write the addon's records; None when this Odoo cannot tell (before 18)."""
+        """Returns whether the user may write the addon's records; None when this Odoo cannot tell (before 18)."""
         try:
             return bool(await self._transport.call(MODEL, "has_access", [[], "write"]))
         except PermanentError:

@@ -40,7 +40,7 @@ UNREACHABLE = (OSError, http.client.HTTPException)
 
 
 def translate(error: Exception) -> StepError:
-    """The step error for an error of odoorpc; an unknown one is raised as it is.
+    """Translates an odoorpc error into a `StepError`. Raises unknown errors unchanged.
 
     Odoo's traceback (`error.data.debug`) is dropped.
     """

@@ -16,11 +16,11 @@ SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response; `said` is the beginning of the body, on one line."""
+    """A response; `excerpt` is the beginning of the body, on one line."""
 
     status: int
     media_type: str
-    said: str
+    excerpt: str
     took: timedelta
 
     @property

@@ -32,7 +32,9 @@ def parse_callback(body: bytes, *, image_beside: bool) -> ImageCompleted | Image
     context = {"image_beside": image_beside}
     event = _parse(callback_event, body, "The callback", (ImageCompleted, ImageFailed), context)
     if image_beside and isinstance(event, ImageFailed):
-        raise InvalidMessageError("The callback", [FieldError(field="image", message="comes with a failed status")])
+        raise InvalidMessageError(
+            "The callback", [FieldError(field="image", message="must not be sent when status is failed")]
+        )
     return event
 
 

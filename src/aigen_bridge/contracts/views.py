@@ -124,7 +124,8 @@ def next_step(request: ImageRequest, pending: PendingWork) -> NextStep:
             return _pending_step(entry)
     if request.status is Status.DISPATCHED:
         what = (
-            "N8N reports the result. If not, the request fails as timed_out at the deadline. A late result still wins."
+            "Waiting for N8N's result. Without one, the request fails as timed_out at the deadline. "
+            "A late result is still accepted."
         )
         return NextStep(what=what, at=pending.callback_deadline_at)
     for entry in pending.entries:

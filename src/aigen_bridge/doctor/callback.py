@@ -39,7 +39,7 @@ def _not_reached(error: StepError) -> Finding:
 def _assess(answer: Answer, public_url: str) -> Finding:
     if answer.status == HTTPStatus.METHOD_NOT_ALLOWED and answer.media_type == PROBLEM:
         return ok("callback URL", f"{public_url} leads to the API (answered in {spoken(answer.took)}).")
-    if answer.status == HTTPStatus.BAD_REQUEST and "certificate" in answer.said.lower():
+    if answer.status == HTTPStatus.BAD_REQUEST and "certificate" in answer.excerpt.lower():
         return _certificate_required()
     if answer.status in {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}:
         found = f"The proxy at {public_url} answers {answer.named}: it does not reach the API."

@@ -98,7 +98,7 @@ def _webhook_key_is_usable(settings: Settings) -> Iterator[Finding]:
 def _timeouts_are_long_enough(settings: Settings) -> Iterator[Finding]:
     deadline, odoo = settings.callback.deadline, settings.odoo.timeout
     if deadline <= settings.n8n.timeout:
-        found = f"AIGEN_CALLBACK__DEADLINE ({spoken(deadline)}) is no longer than one webhook call may take."
+        found = f"AIGEN_CALLBACK__DEADLINE ({spoken(deadline)}) is not longer than the timeout of one webhook call."
         yield wrong("settings", found, f"Raise it to {spoken(N8N_MAY_TAKE)} or more: generating an image takes time.")
     elif deadline < N8N_MAY_TAKE:
         found = f"AIGEN_CALLBACK__DEADLINE ({spoken(deadline)}) is shorter than N8N's own retries may take."
@@ -113,7 +113,8 @@ def _timeouts_are_long_enough(settings: Settings) -> Iterator[Finding]:
 def _odoo_accepts_images_of_any_allowed_size(settings: Settings) -> Iterator[Finding]:
     if settings.callback.max_bytes > ODOO_BODY_MAX * 3 // 4:
         found = (
-            "AIGEN_CALLBACK__MAX_BYTES allows images that Odoo does not take: 96 MiB are 128 MiB in base64, its limit."
+            "AIGEN_CALLBACK__MAX_BYTES lets in images larger than Odoo accepts: its limit is 128 MiB, which is 96 MiB "
+            "before base64."
         )
         yield warning("settings", found, "Lower it to 100000000 or less.")
 
@@ -160,7 +161,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_private(host: str) -> bool:
-    """Whether a host looks private: by its address, a name without a dot (a container's), or a name never public."""
+    """Returns whether a host looks private: a private address, a name without a dot, or a name that is never public."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:

@@ -34,8 +34,8 @@ async def look_at_webhook(subject: Subject) -> list[Finding]:
         return [wrong("N8N", "It answers, but the webhook is not registered (404).", advice)]
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return [wrong("N8N", f"It answers {answer.named}.", "Read the logs of N8N and of a proxy in front of it.")]
-    advice = "Check AIGEN_N8N__WEBHOOK_URL: N8N itself answers 422 to an unreadable message."
-    return [warning("N8N", f"A server that answers {answer.named} to an unreadable message is hardly N8N.", advice)]
+    found = f"The server answered {answer.named} to an invalid message. N8N would answer 422."
+    return [warning("N8N", found, "Check AIGEN_N8N__WEBHOOK_URL, and the proxy in front of N8N.")]
 
 
 async def look_at_n8n_key(subject: Subject) -> list[Finding]:

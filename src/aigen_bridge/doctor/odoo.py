@@ -82,7 +82,8 @@ def _no_login(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
         found = f"It refuses the login of {odoo.login!r} on database {odoo.database!r}."
         return found, (
             "Make a new API key for this user in Odoo (the old one may have expired or belong to another) and put it "
-            "into AIGEN_ODOO__API_KEY; then replay what died: 'aigen-bridge dead-letters replay --all --kind deliver'."
+            "into AIGEN_ODOO__API_KEY; then replay its dead letters: "
+            "'aigen-bridge dead-letters replay --all --kind deliver'."
         )
     if error.code == "odoo_operationalerror":
         return error.detail, f"Check AIGEN_ODOO__DATABASE, and whether Odoo's own PostgreSQL runs. {AWAY}"
@@ -106,11 +107,11 @@ def _no_method(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
         found = f"The addon aigen_image is not installed in database {odoo.database!r}."
         return found, "Install it there (odoo --init=aigen_image), or check AIGEN_ODOO__DATABASE."
     if error.code in TOO_OLD:
-        found = f"It has no method {MODEL_METHOD}: the addon is too old, or another module has taken its model."
+        found = f"It has no method {MODEL_METHOD}: the addon is too old, or another module overrides its model."
         return found, "Bring the addon up to date (odoo --update=aigen_image) and restart Odoo."
     if error.code == "odoo_accesserror":
         found = f"User {odoo.login!r} has no right to call {MODEL_METHOD}."
-        return found, "Give this user the addon's group for the bridge (Settings, Users), then replay what died."
+        return found, "Give this user the addon's group for the bridge (Settings, Users), then replay its dead letters."
     return error.detail, f"Read Odoo's log. {AWAY}"
 
 
@@ -119,6 +120,7 @@ async def _may_write(probe: OdooProbe, odoo: OdooSettings) -> Finding:
         return ok("Odoo", f"The addon's {MODEL_METHOD} is there, and this user may call it.")
     found = f"The addon's {MODEL_METHOD} is there, but user {odoo.login!r} may not write its records."
     advice = (
-        "Give this user the addon's group for the bridge, unless results arrive: the method may have rights of its own."
+        "Give this user the addon's group for the bridge. You can ignore this if results arrive: the method may run "
+        "with elevated rights."
     )
     return warning("Odoo", found, advice)

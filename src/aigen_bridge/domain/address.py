@@ -89,7 +89,7 @@ def checked_redirect(
     except PermanentError as error:
         raise PermanentError(error.code, f"{source} redirects to another URL. {error.detail}") from error
     except ValueError as error:
-        raise PermanentError("image_url_refused", f"{source} redirects to what is no URL.") from error
+        raise PermanentError("image_url_refused", f"{source} redirects to an invalid URL.") from error
 
 
 def _host_and_port(authority: str) -> tuple[str, int | None]:
@@ -109,7 +109,7 @@ def _ipv6(text: str) -> str:
     try:
         return str(IPv6Address(text))
     except ValueError:
-        raise _refused("its host is in brackets and no IPv6 address") from None
+        raise _refused("its bracketed host is not an IPv6 address") from None
 
 
 def _name(name: str) -> str:
@@ -119,7 +119,7 @@ def _name(name: str) -> str:
         except ValueError:
             raise _refused("its host is a number, but not written as a dotted quad") from None
     if len(name) > NAME_MAX or not _NAME.fullmatch(name):
-        raise _refused("its host is no host name")
+        raise _refused("its host is not a valid host name")
     return name
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from aigen_bridge.domain.errors import ContradictionError, UnknownDeadLetterError
 from aigen_bridge.domain.request import FailedBy, ImageRequest, Status, Step, Transition
 
-CALLBACK, N8N = "callback", "n8n"
+CALLBACK_KIND, N8N_KIND = "callback", "n8n"
 """Kinds of dead letters in quarantine: a refused callback, and N8N's own report. The kind of an entry is its step."""
 
 N8N_REPORT = "n8n"
@@ -19,7 +19,7 @@ N8N_REPORT = "n8n"
 UNDELIVERED, EXECUTION_FAILED = "n8n_undelivered", "n8n_execution_failed"
 """Error codes of N8N's reports: an undelivered result that can be replayed, or a failed execution without a result."""
 
-KINDS = (*(step.value for step in Step), CALLBACK, N8N)
+DEAD_LETTER_KINDS = (*(step.value for step in Step), CALLBACK_KIND, N8N_KIND)
 """Every kind of dead letter."""
 
 
@@ -73,7 +73,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedCallback:
-    """A refused callback. `payload` is the event, `image` the image part beside it; `headers` hold no secrets."""
+    """A callback that could not be used, or a failure report of N8N.
+
+    `payload` is the event or the report, `image` the image part beside it. `headers` hold no secrets.
+    """
 
     client: str
     version: str

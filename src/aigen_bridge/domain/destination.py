@@ -3,8 +3,8 @@
 `DESTINATIONS` is the registry: SQL, doctor, metrics, gauges and health derive from it. docs/adding-a-step.md describes
 how to add a destination.
 
-Everything here is pure. The store keeps one `BreakerState` per destination, which all workers share. `after` returns
-its next value.
+Everything here is pure. The store keeps one `BreakerState` per destination, which all workers share. `next_state`
+returns its next value.
 """
 
 from collections.abc import Mapping
@@ -96,7 +96,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AttemptResult:
     """A finished attempt, how long it took, and its number (1 is the first at its entry).
 
     `others_worked`: an attempt at another entry has succeeded since this entry's first attempt.
@@ -115,25 +115,25 @@ def is_outage(outcome: Outcome) -> bool:
     return isinstance(outcome.error, TransientError) and not isinstance(outcome.error, InternalError)
 
 
-def found_it_away(answered: Answered) -> bool:
+def found_it_away(result: AttemptResult) -> bool:
     """Returns whether an entry found its destination away in its last specified attempt, or in a later one.
 
     Such an entry is held instead of failed (interface, "What counts as N8N's acknowledgement").
     """
-    if not isinstance(answered.outcome, Retry | Dead) or not isinstance(answered.outcome.error, TransientError):
+    if not isinstance(result.outcome, Retry | Dead) or not isinstance(result.outcome.error, TransientError):
         return False
-    return answered.outcome.error.away and answered.attempt >= TRIES
+    return result.outcome.error.away and result.attempt >= TRIES
 
 
-def proves_absence(answered: Answered) -> bool:
+def proves_absence(result: AttemptResult) -> bool:
     """Returns whether this entry alone proves that its destination is away, which opens the breaker at once.
 
     It does not if other entries succeeded: then the cause lies with this entry, for example a proxy's limit.
     """
-    return found_it_away(answered) and not answered.others_worked
+    return found_it_away(result) and not result.others_worked
 
 
-def after(state: BreakerState, tried: list[Answered], config: BreakerConfig) -> BreakerState:
+def next_state(state: BreakerState, tried: list[AttemptResult], config: BreakerConfig) -> BreakerState:
     """Returns the state of a breaker after attempts that ended together. One success closes it."""
     failed = sum(is_outage(each.outcome) for each in tried)
     done = [each for each in tried if isinstance(each.outcome, Done)]

@@ -88,9 +88,7 @@ class ImagePurgedError(BridgeError):
     """The request had an image, whose bytes were deleted after their retention period."""
 
     def __init__(self, request_id: object) -> None:
-        super().__init__(
-            "image_purged", f"The image of request {request_id} was kept as long as the settings say, and is removed."
-        )
+        super().__init__("image_purged", f"The image of request {request_id} was deleted past its retention period.")
 
 
 class ImageRejectedError(BridgeError):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from aigen_bridge.domain.request import FINAL, FailedBy, FailureCode, ImageRequest, Status, Transition
 
-RESENDS = 2
+RESENDS_MAX = 2
 """The most resends of a request whose execution N8N lost: the specified retries of a generation (REQ-IL-009)."""
 MESSAGE_MAX = 1000
 """N8N's message is truncated to this number of characters in the error message of a request."""
@@ -99,9 +99,9 @@ def judge_failed_execution(failed: FailedExecution, request: ImageRequest, stand
         return Verdict(_failure(request, FailureCode.WORKFLOW_FAILED, message), needs_person=True)
     if request.status is Status.QUEUED:
         return Verdict(None, needs_person=False)  # it is about to be sent
-    if standing.resends < RESENDS:
+    if standing.resends < RESENDS_MAX:
         return Verdict(_send_again(request, failed), needs_person=False)
-    message = f"The image service broke off {RESENDS + 1} times while it made the image."
+    message = f"The image service failed {RESENDS_MAX + 1} times while generating the image."
     return Verdict(_failure(request, FailureCode.EXECUTION_LOST, message), needs_person=True)
 
 
@@ -111,7 +111,7 @@ def never_started(request_id: UUID) -> Transition:
         request_id=request_id,
         before=frozenset({Status.DISPATCHED}),
         after=Status.QUEUED,
-        note="N8N took it and went away before the workflow began; sent again",
+        note="N8N accepted it and stopped before the workflow started; sent again",
     )
 
 

@@ -65,7 +65,7 @@ def walk(content: bytes) -> None:
     _check_frame(frames[0].marker, content[frames[0].start : frames[0].end])
     scans = markers.count(_START_OF_SCAN)
     if not 0 < scans <= MAX_SCANS:
-        raise StructureError(f"has {scans} scans, 1 to {MAX_SCANS} are taken")
+        raise StructureError(f"has {scans} scans, 1 to {MAX_SCANS} are accepted")
     if markers.index(_START_OF_SCAN) < markers.index(frames[0].marker):
         raise StructureError("has a scan before its frame")
 

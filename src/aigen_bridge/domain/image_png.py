@@ -149,7 +149,7 @@ def _check_palette(length: int) -> None:
 def _check_order(names: list[bytes], colour: int) -> None:
     """Checks the order of the chunks [5.6], and that every critical chunk [5.4] is a known one."""
     if animation := _ANIMATION.intersection(names):
-        raise StructureError(f"is animated (chunk {min(animation).decode()}), only still images are taken")
+        raise StructureError(f"is animated (chunk {min(animation).decode()}), only still images are accepted")
     if not all(name.isalpha() and (name in _CRITICAL or name[:1].islower()) for name in names):
         raise StructureError("has a chunk of an unknown kind that readers must understand")
     if names.count(b"IHDR") != 1 or names.count(b"PLTE") > 1:
@@ -161,7 +161,7 @@ def _check_order(names: list[bytes], colour: int) -> None:
         raise StructureError("has pixel data in several places")
     has_palette = b"PLTE" in names[:pixels]
     if (colour == _INDEXED and not has_palette) or (b"PLTE" in names and (not has_palette or colour in _GREY)):
-        raise StructureError("has its palette missing or where none may be")
+        raise StructureError("lacks its palette, or has one where none is allowed")
 
 
 def _inflated(content: bytes) -> Iterator[bytes]:

@@ -26,7 +26,7 @@ def check_sides(width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise StructureError(f"has a side of 0 pixels ({width}x{height})")
     if width * height > MAX_PIXELS:
-        raise StructureError(f"has {width}x{height} pixels, more than the {MAX_PIXELS} that are taken")
+        raise StructureError(f"has {width}x{height} pixels, more than the {MAX_PIXELS} that are accepted")
 
 
 def bounded(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -55,7 +55,7 @@ def walk(content: bytes) -> None:
     names = [chunk.name for chunk in chunks]
     extended = names[0] == b"VP8X"
     if _ANIMATION.intersection(names) or (extended and content[chunks[0].start] & _ANIMATION_FLAG):
-        raise StructureError("is animated, only still images are taken")
+        raise StructureError("is animated, only still images are accepted")
     images = [chunk for chunk in chunks if chunk.name in _BITSTREAMS]
     if len(images) != 1 or b"VP8X" in names[1:]:
         raise StructureError(f"has {len(images)} images in it instead of one")

@@ -45,7 +45,7 @@ class Cause(StrEnum):
     ODOO_DOWN = "odoo_down"
     """The breaker for Odoo is open: results are held."""
 
-    REQUEST_FORGOTTEN = "request_forgotten"
+    REQUEST_ORPHANED = "request_forgotten"
     """The reconciliation found a request that would never have moved again: a bug of the bridge."""
 
 
@@ -66,16 +66,16 @@ def _replay(kind: str) -> str:
 
 
 ADVICE: Mapping[Cause, Advice] = {
-    Cause.DISPATCH_FAILED: Advice("N8N did not take requests", _replay("dispatch")),
+    Cause.DISPATCH_FAILED: Advice("N8N did not accept requests", _replay("dispatch")),
     Cause.IMAGE_FETCH_FAILED: Advice("Images could not be fetched from the URLs that N8N sent", _replay("fetch")),
     Cause.IMAGE_REJECTED: Advice("Fetched images failed their checks", _replay("fetch")),
     Cause.TIMED_OUT: Advice(
-        "N8N took requests and did not report",
-        "look at N8N's executions; aigen-bridge requests show REQUEST_ID; a late result is still taken",
+        "N8N accepted requests but did not report a result",
+        "look at N8N's executions; aigen-bridge requests show REQUEST_ID; a late result is still accepted",
     ),
-    Cause.DELIVERY_FAILED: Advice("Odoo could not be told how requests ended", _replay("deliver")),
+    Cause.DELIVERY_FAILED: Advice("Results could not be delivered to Odoo", _replay("deliver")),
     Cause.CALLBACK_QUARANTINED: Advice(
-        "Callbacks could not be used and are kept",
+        "Callbacks could not be used and are in quarantine",
         "aigen-bridge dead-letters list --kind callback, then replay or discard each",
     ),
     Cause.EXECUTION_LOST: Advice(
@@ -103,8 +103,8 @@ ADVICE: Mapping[Cause, Advice] = {
         "aigen-bridge doctor",
         over="Odoo is back; held results are being delivered",
     ),
-    Cause.REQUEST_FORGOTTEN: Advice(
-        "Work was forgotten and has been taken up again: a bug of the bridge, please report it",
+    Cause.REQUEST_ORPHANED: Advice(
+        "Orphaned requests were found and repaired: a bug of the bridge, please report it",
         "aigen-bridge requests show REQUEST_ID",
     ),
 }

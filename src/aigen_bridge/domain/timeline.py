@@ -18,7 +18,10 @@ class TransitionRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """A recorded attempt at an outbox entry. `at`: its end; `number`: from 1; `outcome`: as in `ATTEMPT_OUTCOMES`."""
+    """A recorded attempt at an outbox entry.
+
+    `at` is its end. `number` counts from 1. `outcome` is `done`, `retry`, `dead`, `held` or `lost`.
+    """
 
     at: datetime
     step: Step

@@ -22,7 +22,7 @@ SCRAPES_MAX = 16
 
 
 def may_scrape(token: str | None, authorization: str | None) -> bool:
-    """Whether a scrape with this `Authorization` header is allowed. Without a `token`, all are."""
+    """Returns whether a scrape with this `Authorization` header is allowed. Without a `token`, all are."""
     if token is None:
         return True
     scheme, _, given = (authorization or "").partition(" ")
@@ -48,7 +48,7 @@ def metrics_port(host: str, port: int, token: str | None) -> Iterator[str]:
 
 
 def database_answers() -> bool:
-    """Whether the database answered on the listener's connection within the last `HEARD_SECONDS`."""
+    """Returns whether the database answered on the listener's connection within the last `HEARD_SECONDS`."""
     at = REGISTRY.get_sample_value("aigen_worker_loop_timestamp_seconds", {"loop": "listen"})
     return at is not None and time.time() - at < HEARD_SECONDS
 

@@ -5,7 +5,7 @@
 | Odoo → bridge      | `accept`   | stores the event with a `dispatch` entry, then responds                   |
 | bridge → N8N       | `dispatch` | calls the webhook until N8N acknowledges the request                      |
 | N8N → bridge       | `callback` | checks the result, stores it with a `deliver` entry, then responds        |
-| N8N's URL → bridge | `fetch`    | fetches an image that was sent as a URL before it expires, and checks it  |
+| N8N's URL → bridge | `fetch`    | fetches the image from its URL before the URL expires, and checks it      |
 | N8N → bridge       | `execution`| sends the request of a failed execution again, or fails the request       |
 | bridge → Odoo      | `deliver`  | reports the state of the request until Odoo acknowledges it               |
 | bridge → people    | `alert`    | notifies operators of incidents, grouped by cause                         |

@@ -23,7 +23,7 @@ POLICY = Policy(
 class Channels(Protocol):
     """Mail, chat and other configured channels. Raises `StepError` if no one was reached."""
 
-    async def tell(self, title: str, body: str, *, recovered: bool) -> None: ...
+    async def notify(self, title: str, body: str, *, recovered: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Alert:
         """Sends all occurrences that have not been reported as one message."""
         incident = claim.incident
         recovered = incident.recovered_at is not None
-        await self.channels.tell(title(incident), body(incident, self.home), recovered=recovered)
+        await self.channels.notify(title(incident), body(incident, self.home), recovered=recovered)
         return Notified(incident.times, recovered=recovered)
 
     def gave_up(self, error: StepError) -> Effect:  # noqa: ARG002 - the same for every error
@@ -59,12 +59,12 @@ def body(incident: Incident, home: str) -> str:
     advice = ADVICE[incident.cause]
     lines = [f"{_headline(incident)}.", "", f"cause:      {incident.cause}", f"happened:   {_period(incident)}"]
     if incident.recovered_at:
-        lines.append(f"over:       nothing more of it was seen since {_at(incident.seen_at)}")
+        lines.append(f"over:       no occurrence since {_at(incident.seen_at)}")
     if not (incident.recovered_at and advice.over):
         lines.append(f"what to do: {advice.mend}")
     named = [_line(occurrence) for occurrence in incident.latest]
     unnamed = incident.times - len(named)
-    lines += ["", "latest first:", *named, *([f"- and {unnamed} before"] if unnamed > 0 else [])]
+    lines += ["", "latest first:", *named, *([f"- and {unnamed} earlier"] if unnamed > 0 else [])]
     return "\n".join([*lines, "", f"from the bridge at {home}"])
 
 
@@ -90,5 +90,5 @@ def _line(occurrence: OccurrenceRecord) -> str:
     return f"- {_at(occurrence.at)} {about}: {occurrence.detail}"
 
 
-def _at(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+def _at(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S %Z}"

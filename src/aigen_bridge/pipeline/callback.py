@@ -82,7 +82,7 @@ async def take_callback(
                 _count(receipt, image)
                 return receipt
             request = await _get_request(store, event.request_id)
-    raise StoreUnavailableError(f"Request {event.request_id} is being changed by others at this moment.")
+    raise StoreUnavailableError(f"Request {event.request_id} is being changed by another call. Retry.")
 
 
 async def _get_request(store: Store, request_id: UUID) -> ImageRequest:

@@ -9,14 +9,14 @@ import pybase64
 from aigen_bridge.domain.errors import ImageRejectedError
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, check, read_metadata
 
-AT_ONCE = 2
+CONCURRENCY = 2
 
 
 class ImageCheck:
-    """Checks images in its own threads, `AT_ONCE` at a time."""
+    """Checks images in its own threads, `CONCURRENCY` at a time."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="image")
+        self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="image")
 
     async def __call__(self, content: bytes | str, declared: ImageMetadata, sha256: str) -> CheckedImage:
         """Checks an image against its declared metadata and hash. A `str` is base64. Raises `ImageRejectedError`."""

@@ -13,8 +13,8 @@ from aigen_bridge.domain.outcome import Advance, Effect, Fail
 from aigen_bridge.domain.request import FailureCode, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
 
-WAITS = exponential(timedelta(seconds=1), factor=2, times=TRIES - 1, cap=timedelta(seconds=4))
-"""1 s, 2 s, 4 s, as specified."""
+POLICY = Policy(waits=exponential(timedelta(seconds=1), factor=2, times=TRIES - 1, cap=timedelta(seconds=4)))
+"""1 s, 2 s, 4 s, as specified. `wiring` adds the jitter from the settings."""
 
 
 class Webhook(Protocol):
@@ -30,7 +30,7 @@ class Dispatch:
     webhook: Webhook
     callback_url: str
     concurrency: int
-    policy: Policy
+    policy: Policy = POLICY
     step: Step = Step.DISPATCH
 
     async def run(self, claim: Claim) -> Effect:

@@ -45,7 +45,9 @@ async def note_execution(store: Store, request_id: UUID, execution_id: str | Non
         async with asyncio.timeout(NOTE_WITHIN):
             await store.note(known, request_id)
     except Exception as error:  # noqa: BLE001 - N8N must get its response
-        log.warning("execution.not_noted", request_id=str(request_id), detail=f"{type(error).__name__}: {error}"[:300])
+        log.warning(
+            "execution.record_failed", request_id=str(request_id), detail=f"{type(error).__name__}: {error}"[:300]
+        )
 
 
 async def take_failed_execution(store: Store, failed: FailedExecution, report: RefusedCallback) -> Reported:

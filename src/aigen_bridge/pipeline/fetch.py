@@ -1,4 +1,4 @@
-"""N8N's URL → bridge: fetches an image before its temporary URL expires, and checks it like every other."""
+"""N8N's URL → bridge: fetches the image from its URL before the URL expires, and checks it like every other."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -87,7 +87,7 @@ class Replays:
     examine: Examination
 
     async def replay(self, name: DeadLetterName, action: OperatorAction, *, delay: timedelta = timedelta(0)) -> Handled:
-        """Puts a dead letter back: an entry is due after `delay`, a callback is handled like a new one.
+        """Replays a dead letter: an entry is due after `delay`, a callback is handled like a new one.
 
         Raises `UnknownDeadLetterError` if it is not open, and what `take_callback` raises. In both cases, the dead
         letter does not change.
@@ -105,7 +105,7 @@ class Replays:
     async def replay_all(
         self, wanted: DeadLetterFilter, action: OperatorAction, *, per_second: float, dry_run: bool = False
     ) -> BulkResult:
-        """Puts back the dead letters that match, at most `BULK_MAX`, oldest first.
+        """Replays the dead letters that match, at most `BULK_MAX`, oldest first.
 
         They become due at a rate of at most `per_second`. `dry_run` lists them and changes nothing.
         """
@@ -138,7 +138,7 @@ class Replays:
                 raise UnknownRequestError(request_id)
             if await self.operations.complete(_completion(request, image, action), image, action):
                 return await self.requests.get_batched(request_id) or request
-        raise StoreUnavailableError(f"Request {request_id} is being changed by others at this moment.")
+        raise StoreUnavailableError(f"Request {request_id} is being changed by another call. Retry.")
 
     async def _replay_each(
         self, letters: Sequence[DeadLetter], action: OperatorAction, per_second: float, result: BulkResult

@@ -130,12 +130,12 @@ class AlertsSettings(Section):
 
     urls: AlertUrls = Field((), description="Apprise URLs: mailto://…, slack://…, json://…")
     window: Duration = Field(
-        timedelta(minutes=15), description="period in which repeated alerts of one cause are folded"
+        timedelta(minutes=15), description="period in which repeated alerts of one cause are reported together"
     )
 
 
 class TlsSettings(Section):
-    """`serve` terminates TLS when `certificate` is set, and asks for client certificates when `client_ca` is."""
+    """`serve` terminates TLS when `certificate` is set, and asks for client certificates when `client_ca` is set."""
 
     certificate: FilePath | None = None
     key: FilePath | None = None
@@ -144,7 +144,7 @@ class TlsSettings(Section):
     @model_validator(mode="after")
     def _certificate_and_key_belong_together(self) -> "TlsSettings":
         if (self.certificate is None) != (self.key is None) or (self.client_ca and not self.certificate):
-            raise ValueError("certificate and key are needed together, and for client_ca")
+            raise ValueError("set certificate and key together; client_ca needs both")
         return self
 
 

@@ -127,7 +127,7 @@ class CallbackSender:
 
 
 def is_receipt(answer: httpx.Response, field: str) -> bool:
-    """Whether this is the bridge's own acceptance. A proxy's page is not one, regardless of its status."""
+    """Returns whether this is the bridge's own acceptance. A proxy's page is not one, regardless of its status."""
     try:
         body = answer.json() if answer.is_success else None
     except ValueError:
@@ -136,12 +136,12 @@ def is_receipt(answer: httpx.Response, field: str) -> bool:
 
 
 def is_problem(answer: httpx.Response) -> bool:
-    """Whether this is the bridge's own refusal."""
+    """Returns whether this is the bridge's own refusal."""
     return str(answer.headers.get("content-type", "")).startswith("application/problem+json")
 
 
 def _may_pass(answer: httpx.Response) -> bool:
-    """Whether a retry may succeed: the bridge's status allows it, or a proxy answered instead of the bridge."""
+    """Returns whether a retry may succeed: the bridge's status allows it, or a proxy answered instead of the bridge."""
     status = answer.status_code
     is_proxy = status < FIRST_CLIENT_ERROR or (status == httpx.codes.NOT_FOUND and not is_problem(answer))
     return is_proxy or status >= FIRST_SERVER_ERROR or status in RETRIED_CLIENT_ERRORS

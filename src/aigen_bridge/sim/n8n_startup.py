@@ -51,7 +51,7 @@ class Startup:
 
     @property
     def ready(self) -> bool:
-        """Whether the webhooks are registered."""
+        """Returns whether the webhooks are registered."""
         return self._clock() >= self._ready_at
 
     def answer(self, request: Request) -> Response | None:

@@ -16,7 +16,7 @@ from aigen_bridge.store import incidents
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.connection import PATIENCE
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.leases import CLAIM, CLAIMED, Leases, claim_parameters, lease_fields, settle_entries
+from aigen_bridge.store.leases import CLAIM, CLAIMED, LeaseStore, claim_parameters, lease_fields, settle_entries
 from aigen_bridge.store.rows import from_row
 
 SETTLE_MAX = 200
@@ -26,7 +26,8 @@ LATEST = 5
 
 _CLAIM = text(f"""
     {CLAIM}
-    SELECT {CLAIMED}, c.incident_id, i.cause, i.times, i.told_times, i.opened_at, i.seen_at, i.recovered_at, (
+    SELECT {CLAIMED}, c.incident_id, i.cause, i.times, i.told_times AS notified_times, i.opened_at, i.seen_at,
+        i.recovered_at, (
         SELECT json_agg(json_build_object('at', at, 'detail', detail, 'request_id', request_id) ORDER BY id DESC)
         FROM (
             SELECT o.id, o.at, o.detail, o.request_id FROM occurrences AS o
@@ -47,7 +48,7 @@ _ENQUEUE_NEXT = text("""
     INSERT INTO outbox (incident_id, step, created_at, due_at)
     SELECT i.id, 'alert', at, at
     FROM incidents AS i, CAST(
-        now() + CASE WHEN i.recovered_at IS NULL OR i.told_over THEN make_interval(secs => :window)
+        now() + CASE WHEN i.recovered_at IS NULL OR i.told_over THEN make_interval(secs => :alert_window)
             ELSE interval '0' END AS timestamptz
     ) AS due (at)
     WHERE i.id = ANY (CAST(:id AS bigint[]))
@@ -56,12 +57,12 @@ _ENQUEUE_NEXT = text("""
 """)
 
 
-class Alerts(Leases):
-    """Alerts in PostgreSQL. Occurrences of one cause within `window` are reported together."""
+class Alerts(LeaseStore):
+    """Alerts in PostgreSQL. Occurrences of one cause within `alert_window` are reported together."""
 
-    def __init__(self, database: Database, window: timedelta) -> None:
+    def __init__(self, database: Database, alert_window: timedelta) -> None:
         super().__init__(database)
-        self._window = window
+        self._alert_window = alert_window
         self._settlements = Batcher(self.settle_all, limit=SETTLE_MAX, timeout=database.timeout * PATIENCE)
 
     async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[AlertClaim]:
@@ -87,7 +88,7 @@ class Alerts(Leases):
             }
             if notified:
                 await connection.execute(_NOTIFIED, _columns(notified))
-                following = {"id": list(notified), "window": self._window.total_seconds()}
+                following = {"id": list(notified), "alert_window": self._alert_window.total_seconds()}
                 await connection.execute(_ENQUEUE_NEXT, following)
         return [s.outcome if s.claim.key in leased else None for s in settlements]
 
@@ -98,7 +99,7 @@ class Alerts(Leases):
         """
         causes = sorted(set(Cause) - {cause for destination in with_breaker() for cause in destination.causes})
         async with self._database.transaction() as connection:
-            await incidents.recover(connection, *causes, quiet=self._window)
+            await incidents.recover(connection, *causes, quiet=self._alert_window)
 
 
 def _columns(notified: dict[int, Notified]) -> dict[str, Any]:
@@ -110,19 +111,19 @@ def _columns(notified: dict[int, Notified]) -> dict[str, Any]:
 
 
 def _claim(row: Row[Any], step: Step) -> AlertClaim:
-    lease = lease_fields(row, step)
+    fields = lease_fields(row, step)
     try:
-        return AlertClaim(**lease, incident=_incident(row))
+        return AlertClaim(**fields, incident=_incident(row))
     except (ValueError, TypeError, LookupError) as error:
         unreadable = f"Incident {row.incident_id} is stored, but cannot be read: {type(error).__name__}: {error}."
-        return AlertClaim(**lease | {"unreadable": unreadable}, incident=_only_id(row))
+        return AlertClaim(**fields | {"unreadable": unreadable}, incident=_only_id(row))
 
 
 def _only_id(row: Row[Any]) -> Incident:
     """Returns a placeholder for an incident that cannot be read. Only its id is valid."""
     return Incident(
         id=row.incident_id,
-        cause=Cause.REQUEST_FORGOTTEN,
+        cause=Cause.REQUEST_ORPHANED,
         times=0,
         notified_times=0,
         opened_at=row.claimed_at,
@@ -144,6 +145,5 @@ def _incident(row: Row[Any]) -> Incident:
         row,
         id=row.incident_id,
         cause=Cause(row.cause),
-        notified_times=row.told_times,
         latest=tuple(latest),
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Select, case, func, select, tuple_, union_all
 
-from aigen_bridge.domain.dead_letter import CALLBACK, N8N, N8N_REPORT, DeadLetter, DeadLetterFilter
+from aigen_bridge.domain.dead_letter import CALLBACK_KIND, N8N_KIND, N8N_REPORT, DeadLetter, DeadLetterFilter
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.rows import from_row
 from aigen_bridge.store.schema import outbox, quarantine
@@ -61,7 +61,7 @@ def _callbacks() -> Select[Any]:
     columns = quarantine.c
     return select(
         func.concat("callback-", columns.id).label("id"),
-        case((columns.version == N8N_REPORT, N8N), else_=CALLBACK).label("kind"),
+        case((columns.version == N8N_REPORT, N8N_KIND), else_=CALLBACK_KIND).label("kind"),
         columns.request_id,
         columns.error_code,
         columns.error_detail.label("detail"),

@@ -12,14 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aigen_bridge.domain.destination import (
     DESTINATIONS,
     LASTS,
-    Answered,
+    AttemptResult,
     BreakerConfig,
     BreakerState,
     Destination,
     Hold,
-    after,
     found_it_away,
     is_outage,
+    next_state,
     proves_absence,
     with_breaker,
 )
@@ -62,7 +62,7 @@ _IN_FLIGHT = {  # the step is a literal, because the partial index on leased del
     )
     for step in Step
 }
-_PROBING = text("UPDATE destinations SET probe_at = now() + make_interval(secs => :seconds) WHERE name = :name")
+_RECORD_PROBE = text("UPDATE destinations SET probe_at = now() + make_interval(secs => :seconds) WHERE name = :name")
 _WRITE = text("""
     UPDATE destinations SET
         failures = :failures,
@@ -86,7 +86,7 @@ _WORKED_SINCE = text(f"""
 """)  # noqa: S608 - a constant of this module
 _IS_KNOWN = text("SELECT FROM incidents WHERE cause = :cause AND recovered_at IS NULL")
 _HELD = text(f"""
-    SELECT o.request_id, d.name, greatest(d.opened_at, o.created_at) AS since, o.created_at
+    SELECT o.request_id, d.name, greatest(d.opened_at, o.created_at) AS since, o.created_at AS began_at
     FROM {REGISTRY}
     JOIN destinations AS d ON d.name = registry.destination AND d.opened_at IS NOT NULL
     JOIN outbox AS o ON o.step = registry.step AND o.state = 'pending'
@@ -147,7 +147,7 @@ class Destinations:
             parameters = registry_columns() | {"request_id": list(request_ids)}
             rows = (await connection.execute(_HELD, parameters)).all()
         return {
-            row.request_id: Hold(row.name, row.since, _end(row.created_at, self._breakers[row.name].hold))
+            row.request_id: Hold(row.name, row.since, _end(row.began_at, self._breakers[row.name].hold))
             for row in rows
             if row.name in self._breakers
         }
@@ -176,13 +176,13 @@ async def admit(connection: AsyncConnection, name: str, config: BreakerConfig, w
     return Admission(max(0, min(wanted, free)))
 
 
-async def probing(connection: AsyncConnection, name: str, config: BreakerConfig) -> None:
+async def record_probe(connection: AsyncConnection, name: str, config: BreakerConfig) -> None:
     """Records that a probe was claimed. The next one is due after `probe_every`."""
-    await connection.execute(_PROBING, {"name": name, "seconds": config.probe_every.total_seconds()})
+    await connection.execute(_RECORD_PROBE, {"name": name, "seconds": config.probe_every.total_seconds()})
 
 
 async def pause(connection: AsyncConnection, name: str, config: BreakerConfig) -> timedelta:
-    """Returns how long a worker waits that claimed nothing although entries are due."""
+    """Returns how long a worker waits before the next claim when entries are due but none may be claimed."""
     row = (await connection.execute(_PAUSE, {"name": name})).one_or_none()
     if row is None:
         return timedelta(0)
@@ -195,7 +195,7 @@ async def pause(connection: AsyncConnection, name: str, config: BreakerConfig) -
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BreakerUpdate:
     """The incidents of a destination that attempts caused or ended.
 
     `settlements` are the attempts, with `Held` for those that are held.
@@ -213,55 +213,55 @@ class Report:
             await notify(connection, EVERYTHING)
 
 
-async def report(
+async def update_breaker(
     connection: AsyncConnection, name: str, config: BreakerConfig, settlements: Sequence[Settlement[Claim]]
-) -> Report:
-    """Updates the breaker after these attempts. The incidents are left to the returned report.
+) -> BreakerUpdate:
+    """Updates the breaker after these attempts. `BreakerUpdate.record` records the incidents.
 
     The outcome becomes `Held`, and the attempt does not count, if the breaker was open before, or if the entry found
     the destination away in all specified attempts and is young enough to be held.
     """
     failed = [s for s in settlements if is_outage(s.outcome)]
     if config.concurrency_limit is None and not failed and not await _has_failures(connection, name):
-        return Report(settlements)
+        return BreakerUpdate(settlements)
     destination = DESTINATIONS[name]
     before = _breaker_state(await _locked(connection, name), config)
-    answered = [await _answered(connection, s, settlements) for s in settlements]
-    now = after(before, answered, config)
+    results = [await _attempt_result(connection, s, settlements) for s in settlements]
+    updated = next_state(before, results, config)
     lasts = False
-    if now != before or (now.is_open and failed):
-        lasts = await _write(connection, name, config, now, failed)
-    causes = [destination.outage] if destination.outage and now.is_open and not before.is_open else []
+    if updated != before or (updated.is_open and failed):
+        lasts = await _write(connection, name, config, updated, failed)
+    causes = [destination.outage] if destination.outage and updated.is_open and not before.is_open else []
     causes += await _lasting_cause(connection, destination, failed) if lasts else []
     judged = [
         _held(s) if before.is_open and s in failed else _held_if_away(s, each, config)
-        for s, each in zip(settlements, answered, strict=True)
+        for s, each in zip(settlements, results, strict=True)
     ]
-    recovered = destination.causes if before.is_open and not now.is_open else ()
-    return Report(judged, [_occurrence(cause, failed[0]) for cause in causes], recovered)
+    recovered = destination.causes if before.is_open and not updated.is_open else ()
+    return BreakerUpdate(judged, [_occurrence(cause, failed[0]) for cause in causes], recovered)
 
 
-def _held_if_away(settlement: Settlement[Claim], answered: Answered, config: BreakerConfig) -> Settlement[Claim]:
+def _held_if_away(settlement: Settlement[Claim], result: AttemptResult, config: BreakerConfig) -> Settlement[Claim]:
     """Holds an entry that found the destination away. If other entries succeeded, it is due after `probe_every`."""
     now = settlement.claim.claimed_at + settlement.took
-    if not found_it_away(answered) or now - settlement.claim.began_at >= config.hold:
+    if not found_it_away(result) or now - settlement.claim.began_at >= config.hold:
         return settlement
-    if proves_absence(answered):
+    if proves_absence(result):
         return _held(settlement)
-    return _held(settlement, now + config.probe_every) if isinstance(answered.outcome, Dead) else settlement
+    return _held(settlement, now + config.probe_every) if isinstance(result.outcome, Dead) else settlement
 
 
-async def _answered(
+async def _attempt_result(
     connection: AsyncConnection, settlement: Settlement[Claim], batch: Sequence[Settlement[Claim]]
-) -> Answered:
-    answered = Answered(settlement.outcome, settlement.took, settlement.claim.attempt)
-    if not found_it_away(answered):
-        return answered
+) -> AttemptResult:
+    result = AttemptResult(settlement.outcome, settlement.took, settlement.claim.attempt)
+    if not found_it_away(result):
+        return result
     worked = any(isinstance(s.outcome, Done) for s in batch)
     if not worked:
         entry = {"step": settlement.claim.step.value, "entry_id": settlement.claim.entry_id}
         worked = bool(await connection.scalar(_WORKED_SINCE, entry))
-    return replace(answered, others_worked=worked)
+    return replace(result, others_worked=worked)
 
 
 async def _lasting_cause(
@@ -299,16 +299,16 @@ async def _write(
     connection: AsyncConnection,
     name: str,
     config: BreakerConfig,
-    now: BreakerState,
+    updated: BreakerState,
     failed: Sequence[Settlement[Claim]],
 ) -> bool:
     """Writes the state of the breaker. Returns whether its error has lasted for `LASTS`."""
     error = _error(failed[0]) if failed else None
     row = {
         "name": name,
-        "failures": now.failures,
-        "concurrency_limit": now.concurrency_limit if config.concurrency_limit else None,
-        "is_open": now.is_open,
+        "failures": updated.failures,
+        "concurrency_limit": updated.concurrency_limit if config.concurrency_limit else None,
+        "is_open": updated.is_open,
         "seconds": config.probe_every.total_seconds(),
         "code": error.code if error else None,
         "detail": error.detail[:DETAIL_MAX] if error else None,

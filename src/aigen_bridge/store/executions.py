@@ -36,7 +36,7 @@ NO_EXECUTION = f"""
     NOT EXISTS (SELECT FROM executions AS e WHERE e.request_id = r.request_id AND e.version >= ({_LAST_QUEUED}))
 """
 """SQL: no execution has asked about `requests AS r` since it was last queued."""
-RESENDS = """(
+RESEND_COUNT = """(
     SELECT count(*) FROM request_changes AS q
     JOIN request_changes AS d ON d.request_id = q.request_id AND d.version = q.version - 1
     WHERE q.request_id = r.request_id AND q.status = 'queued' AND d.status = 'dispatched' AND q.version > (
@@ -51,7 +51,7 @@ _STANDING = text(f"""
         SELECT e.execution_id FROM executions AS e
         WHERE e.request_id = r.request_id AND e.version >= ({_LAST_QUEUED})
         ORDER BY e.noted_at DESC, e.execution_id DESC LIMIT 1
-    ) AS latest, {RESENDS} AS resends
+    ) AS latest, {RESEND_COUNT} AS resends
     FROM requests AS r WHERE r.request_id = :request_id
 """)  # noqa: S608 - constants of this module
 

@@ -20,7 +20,7 @@ MOST = 10_000
 OPEN = (Status.QUEUED, Status.DISPATCHED, Status.RECEIVED)
 N8N_REPORTS = (UNDELIVERED, EXECUTION_FAILED)
 """Error codes that N8N's own dead-letter workflow reports."""
-KINDS = (*(step.value for step in Step), "callback", *N8N_REPORTS)
+GAUGE_KINDS = (*(step.value for step in Step), "callback", *N8N_REPORTS)
 TABLES = ("requests", "outbox", "attempts", "images", "quarantine", "request_changes", "occurrences")
 
 
@@ -114,7 +114,7 @@ class GaugeReader:
             late=age("late", steps),
             open=number("open", states),
             waiting=age("waiting", states),
-            dead=number("dead", KINDS),
+            dead=number("dead", GAUGE_KINDS),
             failures=number("breaker", destinations),
             open_breakers={name: ages[key] for name in destinations if (key := ("breaker", name)) in ages},
             incidents=number("incident", [c.value for c in Cause]),

@@ -65,7 +65,7 @@ class PostgresImages:
 
 
 def is_transactional(store: ImageStore) -> bool:
-    """Whether a transition writes its image in its own transaction.
+    """Returns whether a transition writes its image in its own transaction.
 
     In PostgreSQL, image and transition share one commit instead of taking two.
     """

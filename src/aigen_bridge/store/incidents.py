@@ -21,7 +21,7 @@ _REOPEN = text("""
     UPDATE incidents AS i SET recovered_at = NULL, told_over = false
     WHERE i.id IN (
         SELECT DISTINCT ON (cause) id FROM incidents
-        WHERE cause = ANY (CAST(:cause AS text[])) AND recovered_at > now() - make_interval(secs => :window)
+        WHERE cause = ANY (CAST(:cause AS text[])) AND recovered_at > now() - make_interval(secs => :alert_window)
         ORDER BY cause, recovered_at DESC
     ) AND NOT EXISTS (SELECT FROM incidents AS o WHERE o.cause = i.cause AND o.recovered_at IS NULL)
 """)
@@ -43,7 +43,7 @@ _RECORD = text("""
 _ENQUEUE = text("""
     INSERT INTO outbox (incident_id, step, created_at, due_at)
     SELECT i.id, 'alert', at, at
-    FROM incidents AS i, greatest(now(), i.told_at + make_interval(secs => :window)) AS due (at)
+    FROM incidents AS i, greatest(now(), i.told_at + make_interval(secs => :alert_window)) AS due (at)
     WHERE i.cause = ANY (CAST(:cause AS text[])) AND i.recovered_at IS NULL
     ON CONFLICT (incident_id) WHERE state = 'pending' AND incident_id IS NOT NULL DO NOTHING
 """)
@@ -71,21 +71,21 @@ async def lock(connection: AsyncConnection) -> None:
     await connection.execute(_LOCK)
 
 
-async def record(connection: AsyncConnection, occurrences: Sequence[Occurrence], window: timedelta) -> None:
-    """Records these occurrences and enqueues their alerts, at most one per cause and `window`.
+async def record(connection: AsyncConnection, occurrences: Sequence[Occurrence], alert_window: timedelta) -> None:
+    """Records these occurrences and enqueues their alerts, at most one per cause and `alert_window`.
 
     Call it last in a transaction: other transactions that record an incident wait until this one ends.
     """
     if not occurrences:
         return
     await lock(connection)
-    causes, seconds = [o.cause.value for o in occurrences], window.total_seconds()
-    await connection.execute(_REOPEN, {"cause": causes, "window": seconds})
+    causes, seconds = [o.cause.value for o in occurrences], alert_window.total_seconds()
+    await connection.execute(_REOPEN, {"cause": causes, "alert_window": seconds})
     await connection.execute(_COUNT, {"cause": causes})
     details = [o.detail[:DETAIL_MAX] for o in occurrences]
     recorded = {"cause": causes, "request_id": [o.request_id for o in occurrences], "detail": details}
     await connection.execute(_RECORD, recorded)
-    await connection.execute(_ENQUEUE, {"cause": causes, "window": seconds})
+    await connection.execute(_ENQUEUE, {"cause": causes, "alert_window": seconds})
     await notify(connection, Step.ALERT)
 
 

@@ -78,7 +78,7 @@ _SETTLE = text("""
         UPDATE outbox AS o SET
             state = s.state,
             due_at = coalesce(s.due_at, CASE s.outcome WHEN 'held' THEN now() ELSE o.due_at END),
-            attempts = CASE s.outcome WHEN 'held' THEN 0 ELSE o.attempts END,  -- all attempts remain
+            attempts = CASE s.outcome WHEN 'held' THEN 0 ELSE o.attempts END,  -- its schedule starts again
             finished_at = CASE WHEN s.state <> 'pending' THEN now() END,
             lease_owner = NULL,
             error_code = s.error_code,
@@ -97,8 +97,8 @@ _SETTLE = text("""
 """)
 
 # Skips entries that others have locked: they are ending them, and may wait for the next one, so this must not wait.
-_HELD = """
-    WITH held AS (
+_OWN_LEASES = """
+    WITH leased AS (
         SELECT o.id FROM outbox AS o
         JOIN unnest(CAST(:id AS bigint[]), CAST(:fence AS bigint[])) AS l (id, fence) USING (id, fence)
         WHERE o.state = 'pending' AND o.lease_owner IS NOT NULL
@@ -107,19 +107,19 @@ _HELD = """
 """
 
 _RELEASE = text(f"""
-    {_HELD}
+    {_OWN_LEASES}
     UPDATE outbox AS o SET due_at = now(), lease_owner = NULL, attempts = o.attempts - 1
-    FROM held WHERE o.id = held.id
+    FROM leased WHERE o.id = leased.id
 """)  # noqa: S608 - a constant of this module
 
 _EXTEND = text(f"""
-    {_HELD}
+    {_OWN_LEASES}
     UPDATE outbox AS o SET due_at = now() + make_interval(secs => :lease)
-    FROM held WHERE o.id = held.id
+    FROM leased WHERE o.id = leased.id
 """)  # noqa: S608 - a constant of this module
 
 
-class Leases:
+class LeaseStore:
     """The operations on leases that are common to all steps."""
 
     def __init__(self, database: Database) -> None:

@@ -38,15 +38,15 @@ _ALERT_AGAIN = text(f"""
 class Operations:
     """The actions in PostgreSQL. They return False or None if the dead letter is not open, or not any more."""
 
-    def __init__(self, database: Database, deadlines: Deadlines, store: ImageStore) -> None:
+    def __init__(self, database: Database, deadlines: Deadlines, images: ImageStore) -> None:
         self._database = database
         self._deadlines = deadlines
-        self._images = store
+        self._images = images
 
     async def replay_entry(
         self, number: int, action: OperatorAction, *, delay: timedelta = timedelta(0)
     ) -> Handled | None:
-        """Puts a dead entry back into the outbox, due after `delay`, with all its attempts.
+        """Enqueues a dead entry again, due after `delay`, with all its attempts.
 
         Raises `ContradictionError` when its request has moved on.
         """

@@ -18,9 +18,9 @@ from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.connection import PATIENCE
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import ImageStore, is_transactional
-from aigen_bridge.store.leases import CLAIM, CLAIMED, Leases, claim_parameters, lease_fields, settle_entries
+from aigen_bridge.store.leases import CLAIM, CLAIMED, LeaseStore, claim_parameters, lease_fields, settle_entries
 from aigen_bridge.store.rows import COLUMNS, only_ids, to_request
-from aigen_bridge.store.schema import images
+from aigen_bridge.store.schema import images as images_table
 from aigen_bridge.store.transitions import Deadlines, LockedRequests
 
 SETTLE_MAX = 200
@@ -38,19 +38,19 @@ _DELIVERED = text("""
 """)
 
 
-class Outbox(Leases):
+class Outbox(LeaseStore):
     """The outbox entries of requests. `breakers` maps the name of a destination to the limits of its calls."""
 
     def __init__(
         self,
         database: Database,
         deadlines: Deadlines,
-        store: ImageStore,
+        images: ImageStore,
         breakers: Mapping[str, BreakerConfig] | None = None,
     ) -> None:
         super().__init__(database)
         self._deadlines = deadlines
-        self._images = store
+        self._images = images
         self._breakers = {DESTINATIONS[name].step: (name, config) for name, config in (breakers or {}).items()}
         if len(self._breakers) < len(breakers or {}):
             raise ValueError("two breakers are for destinations of the same step")
@@ -75,7 +75,7 @@ class Outbox(Leases):
                     return given_up
             probe = await _claim(connection, step, wanted | {"limit": admission.limit})
             if probe:
-                await destinations.probing(connection, name, breaker)
+                await destinations.record_probe(connection, name, breaker)
             return probe
 
     async def next_due(self, step: Step) -> Due:
@@ -105,11 +105,11 @@ class Outbox(Leases):
         async with self._database.transaction(prepared=True, patient=bool(contents)) as connection:
             # Requests, destinations, entries, incidents: the lock order of every writer.
             locked = await transitions.lock(connection, [s.claim.request.request_id for s in settlements])
-            judged, reports = await self._report(connection, settlements)
+            judged, updates = await self._update_breakers(connection, settlements)
             leased = await settle_entries(connection, list(judged.values()))
             await self._apply(connection, locked, [judged[key] for key in judged if key in leased], contents)
-            for report in reports:
-                await report.record(connection, self._deadlines.alert_window)
+            for update in updates:
+                await update.record(connection, self._deadlines.alert_window)
         return [judged[key].outcome if key in leased else None for key in wanted]
 
     async def _put(self, settlement: Settlement[Claim]) -> None:
@@ -124,17 +124,17 @@ class Outbox(Leases):
             return {}
         return {s.claim.key: s.effect.image.content for s in settlements if isinstance(s.effect, Complete)}
 
-    async def _report(
+    async def _update_breakers(
         self, connection: AsyncConnection, settlements: Sequence[Settlement[Claim]]
-    ) -> tuple[dict[tuple[int, int], Settlement[Claim]], list[destinations.Report]]:
+    ) -> tuple[dict[tuple[int, int], Settlement[Claim]], list[destinations.BreakerUpdate]]:
         judged = {s.claim.key: s for s in settlements}
-        reports = []
+        updates = []
         for step, (name, breaker) in sorted(self._breakers.items(), key=lambda each: each[1][0]):
             concerned = [s for s in settlements if s.claim.step is step]
             if concerned:
-                reports.append(await destinations.report(connection, name, breaker, concerned))
-                judged |= {s.claim.key: s for s in reports[-1].settlements}
-        return judged, reports
+                updates.append(await destinations.update_breaker(connection, name, breaker, concerned))
+                judged |= {s.claim.key: s for s in updates[-1].settlements}
+        return judged, updates
 
     async def _apply(
         self,
@@ -148,7 +148,7 @@ class Outbox(Leases):
             content = contents.get(settlement.claim.key)
             if content is not None and settlement.claim.request.request_id in moved:
                 row = {"request_id": settlement.claim.request.request_id, "content": content}
-                await connection.execute(images.insert(), row)
+                await connection.execute(images_table.insert(), row)
         delivered = [(s.claim.request.request_id, s.effect.version) for s in settled if isinstance(s.effect, Delivered)]
         if delivered:
             ids, versions = zip(*delivered, strict=True)
@@ -172,8 +172,8 @@ async def _claim(
 
 def _read(row: Row[Any], step: Step, *, held_too_long: bool) -> Claim:
     """Returns the claim. An entry whose request cannot be read is claimed too: the worker makes it a dead letter."""
-    lease = lease_fields(row, step)
+    fields = lease_fields(row, step)
     try:
-        return Claim(**lease, request=to_request(row), held_too_long=held_too_long)
+        return Claim(**fields, request=to_request(row), held_too_long=held_too_long)
     except UnreadableRequestError as error:
-        return Claim(**lease | {"unreadable": error.detail}, request=only_ids(row))
+        return Claim(**fields | {"unreadable": error.detail}, request=only_ids(row))

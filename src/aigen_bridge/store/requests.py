@@ -27,7 +27,8 @@ from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import ImageStore, put_unless_transactional
 from aigen_bridge.store.rows import COLUMNS, if_readable, to_request
-from aigen_bridge.store.schema import images, requests
+from aigen_bridge.store.schema import images as images_table
+from aigen_bridge.store.schema import requests
 from aigen_bridge.store.transitions import Deadlines
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -75,10 +76,10 @@ class Page:
 class Requests:
     """Requests in PostgreSQL. Every method raises `StoreUnavailableError` if the database does not answer."""
 
-    def __init__(self, database: Database, deadlines: Deadlines, store: ImageStore) -> None:
+    def __init__(self, database: Database, deadlines: Deadlines, images: ImageStore) -> None:
         self._database = database
         self._deadlines = deadlines
-        self._images = store
+        self._images = images
         self._accepts = Batcher(self.accept_all, limit=BATCH_MAX, timeout=database.timeout)
         self._reads = Batcher(self._get_each, limit=BATCH_MAX, timeout=database.timeout)
         self._versioned = Batcher(self._apply_each, limit=BATCH_MAX, timeout=database.timeout)
@@ -101,7 +102,9 @@ class Requests:
         for new in wanted:
             first = new.request_id not in known  # if an id occurs more than once in this call, the first was inserted
             if first and new.request_id not in created:
-                raise StoreUnavailableError(f"Request {new.request_id} was known and is being purged at this moment.")
+                raise StoreUnavailableError(
+                    f"Request {new.request_id} existed, but was purged while it was being accepted. Retry."
+                )
             if first:
                 known[new.request_id] = _accepted(new, created[new.request_id])
             accepted.append((known[new.request_id], first))
@@ -166,7 +169,7 @@ class Requests:
             )
             if kept.rowcount and content is not None:
                 row = {"request_id": request_id, "content": content}
-                await connection.execute(insert(images).values(row).on_conflict_do_nothing())
+                await connection.execute(insert(images_table).values(row).on_conflict_do_nothing())
         return bool(kept.rowcount)
 
     async def _find(self, request_ids: Sequence[UUID]) -> dict[UUID, ImageRequest]:

@@ -1,9 +1,9 @@
 """Deletes data past its retention period in small batches. Requests with pending work are kept, however old.
 
-A batch is one transaction of two statements. The first locks the requests that are due and skips those that others have
-locked. The second checks again with the requests locked: everything that enqueues a step locks the request first, so
-what is still due then stays due until the commit. A purge that is killed has deleted whole batches. Where images are
-kept outside of PostgreSQL, it may also have deleted images whose requests do not say so yet; the next one marks them.
+A batch is one transaction. Its first statement locks the requests that are due and skips locked ones. Its second
+checks them again and deletes. Writers lock a request before they enqueue a step, so a request that is still due cannot
+gain work before the commit. A purge that is killed has deleted whole batches. Where images are kept outside of
+PostgreSQL, it may also have deleted images whose requests do not say so yet; the next purge marks them.
 """
 
 from collections.abc import Mapping
@@ -116,9 +116,9 @@ class Batch:
 class Retention:
     """Deletes and counts data past its retention period. Safe to run concurrently."""
 
-    def __init__(self, database: Database, store: ImageStore) -> None:
+    def __init__(self, database: Database, images: ImageStore) -> None:
         self._database = database
-        self._images = store
+        self._images = images
 
     async def purge(self, retention_class: RetentionClass, period: timedelta, *, exclusive: bool = False) -> Batch:
         """Deletes one batch of data older than `period`. `exclusive`: does nothing while another worker is purging."""

@@ -155,7 +155,7 @@ outbox = Table(
     Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row
     Column("error_code", Text),
     Column("error_detail", Text),
-    timestamptz("created_at", required=True),  # when it was first due; its age counts from here
+    timestamptz("created_at", required=True),  # when it is first due (may be in the future); its age counts from then
     timestamptz("due_at", required=True),  # for a leased entry: when the lease ends
     timestamptz("give_up_at"),  # no attempt after this time, whatever the schedule says
     timestamptz("finished_at"),

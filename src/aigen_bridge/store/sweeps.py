@@ -10,7 +10,7 @@ from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.request import Transition
 from aigen_bridge.store import incidents, transitions
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.executions import NO_EXECUTION, RESENDS
+from aigen_bridge.store.executions import NO_EXECUTION, RESEND_COUNT
 from aigen_bridge.store.transitions import Deadlines
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -50,7 +50,7 @@ _NEVER_STARTED = text(f"""
             WHERE later.dispatched_at > r.dispatched_at AND e.noted_at > later.dispatched_at
                 AND e.noted_at < now() - interval '{OVERTAKEN_FOR}'
         )
-        AND :resends > {RESENDS}
+        AND :resends > {RESEND_COUNT}
     ORDER BY r.request_id LIMIT :batch
     FOR NO KEY UPDATE OF r SKIP LOCKED
 """)  # noqa: S608 - a constant of this module
@@ -167,8 +167,6 @@ class Sweeps:
             without_deadline = await connection.execute(_WITHOUT_DEADLINE, {"seconds": seconds})
             repairs = [Repair(row.request_id, row.step) for row in enqueued]
             repairs += [Repair(request_id, "deadline") for request_id in without_deadline.scalars()]
-            orphaned = [
-                Occurrence(Cause.REQUEST_FORGOTTEN, f"Its {r.what} was missing.", r.request_id) for r in repairs
-            ]
+            orphaned = [Occurrence(Cause.REQUEST_ORPHANED, f"Its {r.what} was missing.", r.request_id) for r in repairs]
             await incidents.record(connection, orphaned, self._deadlines.alert_window)
         return repairs

@@ -156,9 +156,10 @@ class LockedRequests:
         return moved
 
     async def touch(self) -> None:
-        """Makes waiting versioned transitions of these requests fail, so that they are decided again.
+        """Writes the rows without changing them.
 
-        Needed by a writer that enqueues an entry without a transition, because the version does not change.
+        A versioned transition that waits for them then does not apply, and its caller reads the request again. Needed
+        by a writer that enqueues an entry without a transition, because the version does not change.
         """
         await self._connection.execute(_TOUCH, {"request_id": list(self.request_ids)})
 

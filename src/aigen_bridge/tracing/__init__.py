@@ -78,7 +78,7 @@ def start() -> None:
     if not _is_configured(os.environ):
         return
     if not _sdk_is_installed():
-        log.warning("traces.impossible", detail="OTEL_… is set, but the extra 'otel' is not installed.")
+        log.warning("traces.unavailable", detail="OTEL_… is set, but the extra 'otel' is not installed.")
         return
     from aigen_bridge.tracing.otel import exporting  # noqa: PLC0415 - imported only when traces are on
 

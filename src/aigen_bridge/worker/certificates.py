@@ -33,7 +33,7 @@ async def _check_certificate(endpoint: str, url: str) -> None:
     try:
         expires_at = await certificate_ends(url)
     except TransientError as error:
-        log.warning("certificate.not_seen", endpoint=endpoint, detail=error.detail)
+        log.warning("certificate.check_failed", endpoint=endpoint, detail=error.detail)
     except Exception:  # a bug must not end the worker
         log.exception("certificate.bug", endpoint=endpoint)
     else:

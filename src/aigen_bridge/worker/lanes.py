@@ -64,7 +64,7 @@ class Lane(Generic[L]):
         self._in_progress: dict[asyncio.Task[None], L] = {}
         self._is_blocked = False
 
-    def work_came(self) -> None:
+    def on_new_entry(self) -> None:
         """Wakes the lane for a new entry, unless its destination accepts no more calls."""
         if not self._is_blocked:
             self.wake.set()

@@ -33,7 +33,7 @@ async def purge_regularly(retention: Retention, settings: RetentionSettings, sto
 
 
 def periods(settings: RetentionSettings) -> Iterator[tuple[RetentionClass, timedelta | None]]:
-    """Yields the retention period of each class in the order of deletion. None means for ever."""
+    """Yields the retention period of each class in the order of deletion. None keeps the data forever."""
     for retention_class in RetentionClass:
         yield retention_class, getattr(settings, retention_class.value)
 

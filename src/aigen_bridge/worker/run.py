@@ -45,7 +45,7 @@ def _lanes(parts: WorkerParts) -> dict[str, Lane[Any]]:
 
 def _wake(lanes: Mapping[str, Lane[Any]], step: str) -> None:
     if step in lanes:
-        lanes[step].work_came()
+        lanes[step].on_new_entry()
         return
     for lane in lanes.values():
         lane.wake.set()

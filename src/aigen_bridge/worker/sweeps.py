@@ -7,7 +7,7 @@ import structlog
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
-from aigen_bridge.domain.execution import RESENDS, never_started
+from aigen_bridge.domain.execution import RESENDS_MAX, never_started
 from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.settings import Settings
 from aigen_bridge.store.sweeps import Sweeps
@@ -41,7 +41,7 @@ async def _expire(sweeps: Sweeps, settings: Settings) -> None:
 
 
 async def _send_again(sweeps: Sweeps) -> None:
-    for request_id in await sweeps.send_again(never_started, RESENDS):
+    for request_id in await sweeps.send_again(never_started, RESENDS_MAX):
         log.error("execution.never_started", request_id=str(request_id))
 
 
