@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 import aigen_bridge
-from chaos.facts import Facts
+from chaos.facts import BUGS, Facts
 from chaos.ground import COMPILED_ONCE
 from chaos.ledger import ACCOUNTS, compare
 from chaos.load_balancer import Answered
@@ -213,6 +213,11 @@ def test_a_contradiction_is_refused_rightly() -> None:
     contradicting = replace(TAKEN, says="failed", content="content_policy", status=409)
 
     assert not any(compare(replace(GOOD, callbacks=(TAKEN, contradicting))).values())
+
+
+def test_every_log_event_that_counts_as_a_bug_is_one_that_the_bridge_writes() -> None:
+    sources = "".join(path.read_text() for path in Path(aigen_bridge.__file__).parent.rglob("*.py"))
+    assert [bug for bug in BUGS if f'"{bug}"' not in sources] == []
 
 
 def test_a_seed_gives_the_same_schedule_every_time() -> None:
