@@ -71,7 +71,7 @@ async def test_fifty_failures_are_one_mail_one_digest_and_one_word_that_it_is_ov
         "[aigen-bridge] recovered: N8N did not accept requests (50 times)",
     ]
     assert "49 of them new" in mailbox.text(1)
-    assert "and 45 before" in mailbox.text(1)
+    assert "and 45 earlier" in mailbox.text(1)
 
 
 async def test_an_outage_is_one_mail_and_its_end_another(idle_stage: Stage, database: Database) -> None:
