@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from aigen_bridge.api.app import from_environment
 from aigen_bridge.contracts.examples import CORRELATION_ID, REQUESTED
-from aigen_bridge.domain.request import ImageRequest, NewRequest, Status, Transition
+from aigen_bridge.domain.request import ImageRequest, NewRequest, Status, VersionedTransition
 
 
 def create() -> FastAPI:
@@ -22,23 +22,22 @@ def create() -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
         async with opening(app) as state:
-            app.state.parts = replace(app.state.parts, accept=_accept, callbacks=_Callbacks())
+            app.state.parts = replace(app.state.parts, requests=_Requests())
             yield state
 
     app.router.lifespan_context = lifespan
     return app
 
 
-async def _accept(new: NewRequest) -> tuple[ImageRequest, bool]:
-    return _request(new.request_id, new.correlation_id, new.event, Status.QUEUED), True
+class _Requests:
+    async def accept(self, new: NewRequest) -> tuple[ImageRequest, bool]:
+        return _request(new.request_id, new.correlation_id, new.event, Status.QUEUED), True
 
-
-class _Callbacks:
-    async def get(self, request_id: UUID) -> ImageRequest:
+    async def get_batched(self, request_id: UUID) -> ImageRequest:
         return _request(request_id, UUID(CORRELATION_ID), REQUESTED, Status.DISPATCHED)
 
-    async def move(self, change: Transition, image: object = None) -> int:  # noqa: ARG002 - as in the store
-        return 3
+    async def apply_versioned(self, transition: VersionedTransition, image: object = None) -> bool:  # noqa: ARG002 - as in the store
+        return True
 
 
 def _request(request_id: UUID, correlation_id: UUID, event: Any, status: Status) -> ImageRequest:
