@@ -31,5 +31,5 @@ def seconds(act: Callable[[], object]) -> float:
 
 def free_port() -> int:
     """A port on loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return int(door.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

@@ -93,8 +93,8 @@ def database() -> Iterator[Postgres]:
 
 @pytest.fixture
 async def scene(database: Postgres, tmp_path: Path) -> AsyncIterator[Scene]:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
     async with simulators(callback_key=KEYS["n8n"], flux_seconds=0) as chain:
         sections = chain.bridge | {"requests": {"rate_limit": "1000/second"}, "clients": CLIENTS}
         settings = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()}

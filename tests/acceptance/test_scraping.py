@@ -15,8 +15,8 @@ from stage import REQUESTS
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return int(door.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
 
 
 async def _get(url: str, **headers: str) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""An outage of a destination is one event: what is owed to it is held, and goes out by itself afterwards."""
+"""An outage of a destination is one event: its entries are held, and are sent by themselves afterwards."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from outages import rows, write
 from stage import make_event
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
-GATE = BreakerConfig(failures=5, probe_every=timedelta(seconds=60), hold=timedelta(minutes=10))
+CONFIG = BreakerConfig(failures=5, probe_every=timedelta(seconds=60), hold=timedelta(minutes=10))
 AWAY = Retry(datetime.now(UTC), TransientError("http_503", "N8N answered 503.", http_status=503))
 REFUSED = PermanentError("http_403", "no")
 OPEN = "UPDATE destinations SET failures = 5, opened_at = now(), probe_at = now() WHERE name = 'n8n'"
@@ -32,7 +32,7 @@ ATTEMPTS = "SELECT attempts FROM outbox WHERE step = 'dispatch' ORDER BY id"
 @pytest.fixture
 def workers(database: Database) -> list[Outbox]:
     """The outbox as several workers have it."""
-    return [Outbox(database, DEADLINES, PostgresImages(database), {N8N.name: GATE}) for _ in range(6)]
+    return [Outbox(database, DEADLINES, PostgresImages(database), {N8N.name: CONFIG}) for _ in range(6)]
 
 
 async def accept(database: Database, count: int) -> None:
@@ -96,7 +96,7 @@ async def test_workers_that_got_nothing_sleep_until_the_next_probe(database: Dat
     pause = (await workers[1].next_due(Step.DISPATCH)).after
 
     assert pause is not None
-    assert timedelta(seconds=50) < pause <= GATE.probe_every
+    assert timedelta(seconds=50) < pause <= CONFIG.probe_every
 
 
 async def test_an_entry_that_always_fails_does_not_keep_the_others_from_being_tried(

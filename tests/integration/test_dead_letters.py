@@ -1,4 +1,4 @@
-"""Dead letters: replayed one by one or in bulk, discarded, completed by hand; each deed with who did it."""
+"""Dead letters: replayed one by one or in bulk, discarded, completed by hand; each action names its operator."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -59,10 +59,12 @@ async def test_a_replayed_dispatch_goes_the_whole_way(stage: Stage, database: Da
     ended = await stage.until(asked["requestId"], lambda r: r["status"] == "completed" and r["deliveredAt"])
 
     async with database.reading() as connection:
-        deed = (await connection.execute(text("SELECT client, action, target, request_id::text FROM operations"))).one()
+        action = (
+            await connection.execute(text("SELECT client, action, target, request_id::text FROM operations"))
+        ).one()
     notes = [e["note"] for e in await stage.timeline(asked["requestId"]) if e.get("status") == "queued"]
     assert (answer.status_code, answer.json()["status"]) == (200, "queued")
-    assert tuple(deed) == ("ops", "replay", letter["id"], asked["requestId"])
+    assert tuple(action) == ("ops", "replay", letter["id"], asked["requestId"])
     assert notes == ["accepted", "replayed by ops"]
     assert await listed(stage) == []
     assert stage.chain.odoo.records[asked["requestId"]].versions[-1] == ended["version"]
@@ -101,9 +103,9 @@ async def test_a_discarded_entry_leaves_the_list_for_good(stage: Stage, database
     answer = await act(stage, f"{letter['id']}/discard", reason="a test in production")
 
     async with database.reading() as connection:
-        deed = (await connection.execute(text("SELECT client, action, note FROM operations"))).one()
+        action = (await connection.execute(text("SELECT client, action, note FROM operations"))).one()
     assert answer.json() == {"id": letter["id"], "action": "discarded", "requestId": asked["requestId"], "status": None}
-    assert tuple(deed) == ("ops", "discard", "a test in production")
+    assert tuple(action) == ("ops", "discard", "a test in production")
     assert await listed(stage) == []
 
 
@@ -168,11 +170,11 @@ async def test_a_request_is_completed_by_hand_with_an_image_file(stage: Stage, d
     ended = await stage.until(asked["requestId"], lambda r: r["status"] == "completed" and r["deliveredAt"])
 
     async with database.reading() as connection:
-        deed = (await connection.execute(text("SELECT client, action FROM operations"))).one()
+        action = (await connection.execute(text("SELECT client, action FROM operations"))).one()
     assert (answer.status_code, answer.json()["status"]) == (200, "completed")
     assert (ended["image"]["width"], ended["image"]["format"]) == (64, "png")
     assert stage.chain.odoo.records.image(asked["requestId"]) == png
-    assert tuple(deed) == ("ops", "complete")
+    assert tuple(action) == ("ops", "complete")
     assert await listed(stage) == []
 
 

@@ -23,17 +23,17 @@ from outages import rows, write
 from stage import Stage, make_event, working
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
-GATE = BreakerConfig(concurrency_limit=4, slow_after=timedelta(seconds=2))
+CONFIG = BreakerConfig(concurrency_limit=4, slow_after=timedelta(seconds=2))
 QUICK, SLOW = timedelta(milliseconds=50), timedelta(seconds=3)
 
 
 @pytest.fixture
 def workers(database: Database) -> list[Outbox]:
     """The outbox as several workers have it."""
-    return [Outbox(database, DEADLINES, PostgresImages(database), {ODOO.name: GATE}) for _ in range(4)]
+    return [Outbox(database, DEADLINES, PostgresImages(database), {ODOO.name: CONFIG}) for _ in range(4)]
 
 
-async def owe(database: Database, count: int) -> None:
+async def enqueue_deliveries(database: Database, count: int) -> None:
     """So many deliveries."""
     requests = Requests(database, DEADLINES, PostgresImages(database))
     for _ in range(count):
@@ -92,7 +92,7 @@ async def test_an_odoo_that_stays_slow_ends_with_one_call_at_a_time(idle_stage: 
 
 
 async def test_workers_that_ask_at_the_same_moment_share_the_limit(database: Database, workers: list[Outbox]) -> None:
-    await owe(database, 12)
+    await enqueue_deliveries(database, 12)
     hands = await asyncio.gather(*(claim(outbox, limit=3) for outbox in workers))
 
     assert sum(len(hand) for hand in hands) == 4
@@ -101,7 +101,7 @@ async def test_workers_that_ask_at_the_same_moment_share_the_limit(database: Dat
 async def test_the_share_of_a_killed_worker_comes_back_with_the_end_of_its_lease(
     database: Database, workers: list[Outbox]
 ) -> None:
-    await owe(database, 8)
+    await enqueue_deliveries(database, 8)
     killed, other = workers[:2]
     assert len(await claim(killed)) == 4
     assert await claim(other) == []
@@ -113,7 +113,7 @@ async def test_the_share_of_a_killed_worker_comes_back_with_the_end_of_its_lease
 
 
 async def test_slow_answers_shrink_it_and_quick_ones_grow_it(database: Database, workers: list[Outbox]) -> None:
-    await owe(database, 30)
+    await enqueue_deliveries(database, 30)
     shares = []
     for took in (SLOW, SLOW, SLOW, QUICK, QUICK, QUICK, QUICK, QUICK):
         claims = await claim(workers[0])
@@ -126,7 +126,7 @@ async def test_slow_answers_shrink_it_and_quick_ones_grow_it(database: Database,
 
 
 async def test_failures_shrink_it_for_all_workers(database: Database, workers: list[Outbox]) -> None:
-    await owe(database, 8)
+    await enqueue_deliveries(database, 8)
     away = Retry(datetime.now(UTC) + timedelta(hours=1), TransientError("http_502", "bad gateway"))
     claims = await claim(workers[0])
     await workers[0].settle_all([Settlement(c, away, QUICK) for c in claims])
@@ -135,7 +135,7 @@ async def test_failures_shrink_it_for_all_workers(database: Database, workers: l
 
 
 async def test_a_smaller_limit_in_the_settings_counts_at_once(database: Database, workers: list[Outbox]) -> None:
-    await owe(database, 8)
+    await enqueue_deliveries(database, 8)
     modest = Outbox(database, DEADLINES, PostgresImages(database), {ODOO.name: BreakerConfig(concurrency_limit=1)})
     assert len(await claim(modest)) == 1
     assert len(await claim(workers[0])) == 3  # during a rolling change, each keeps to its own

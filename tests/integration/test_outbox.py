@@ -146,10 +146,10 @@ async def test_giving_up_fails_the_request_and_owes_odoo_the_news(requests: Requ
     await settle(outbox, held, Dead(refused, Fail(FailureCode.DISPATCH_FAILED, "no")))
 
     found = await requests.get(request_id)
-    [owed] = await claim(outbox, Step.DELIVER)
+    [claimed] = await claim(outbox, Step.DELIVER)
     assert found is not None
     assert (found.status, found.failed_by, found.error_code) == (Status.FAILED, FailedBy.BRIDGE, "dispatch_failed")
-    assert owed.request.request_id == request_id
+    assert claimed.request.request_id == request_id
 
 
 async def test_a_retry_is_due_at_its_time_and_not_before(requests: Requests, outbox: Outbox) -> None:

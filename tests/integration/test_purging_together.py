@@ -109,8 +109,8 @@ async def test_a_worker_purges_by_itself_and_carries_requests_meanwhile(database
         async with asyncio.timeout(20):
             while await left(database) > 2:
                 await asyncio.sleep(0.05)
-        owed = [str(i) for i, kind in kinds.items() if not kind.may_go]
-        assert [(await stage.read(i))["requestId"] for i in (*owed, asked["requestId"])]
+        kept = [str(i) for i, kind in kinds.items() if not kind.may_go]
+        assert [(await stage.read(i))["requestId"] for i in (*kept, asked["requestId"])]
 
     assert delivered["status"] == "completed"
 

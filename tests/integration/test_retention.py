@@ -1,4 +1,4 @@
-"""What was kept long enough goes; what is owed to anybody stays, however old it is."""
+"""Data past its retention is deleted; requests with pending work are kept, however old they are."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
@@ -55,7 +55,7 @@ async def having(read: Read, table: str) -> set[UUID]:
     return {row.request_id for row in await read(f"SELECT request_id FROM {table}")}  # noqa: S608 - a name of ours
 
 
-async def test_of_every_kind_of_request_exactly_those_go_about_which_nothing_is_owed(
+async def test_of_every_kind_of_request_exactly_those_without_pending_work_are_deleted(
     database: Database, retention: Retention, read: Read
 ) -> None:
     kinds = await write(database, every_kind())
@@ -178,7 +178,7 @@ async def test_a_batch_is_small_and_says_that_there_is_more(
     assert [(batch.deleted, batch.more) for batch in batches] == [(2, True), (2, True), (1, False), (0, False)]
 
 
-async def test_what_is_owed_does_not_stand_in_the_way_of_what_is_not(
+async def test_pending_work_does_not_keep_other_requests_from_being_deleted(
     database: Database, retention: Retention, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "BATCH", dict.fromkeys(RetentionClass, 2))

@@ -141,7 +141,7 @@ async def entry_discard(database: Database, scene: Scene) -> Operation | None:
 
 
 async def discard_and_removal(database: Database, scene: Scene) -> Operation | None:
-    """As when the last thing that is owed for an old request is discarded, and a purge comes by."""
+    """As when the last pending work of an old request is discarded, and a purge comes by."""
     discarded = await entry_discard(database, scene)
     await _execute(database, "DELETE FROM requests")
     return discarded
@@ -360,8 +360,8 @@ def _check_entries(request: Mapping[str, Any], entries: list[list[str]], what: s
     if request["status"] in {"queued", "received"}:
         assert pending, what
     elif request["status"] != "dispatched" and request["delivered_at"] is None:
-        owed = {state for entry, state in entries if entry == "deliver"}
-        assert owed & {"pending", "dead", "cancelled"} or what.startswith("a forgotten"), what
+        states = {state for entry, state in entries if entry == "deliver"}
+        assert states & {"pending", "dead", "cancelled"} or what.startswith("a forgotten"), what
     elif request["status"] == "dispatched":
         assert request["callback_deadline_at"], what
 

@@ -296,8 +296,8 @@ async def test_an_answer_that_may_change_is_transient_and_its_retry_after_is_kep
 
 
 async def test_nobody_listening_is_a_failed_connection():
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        url = f"http://127.0.0.1:{door.getsockname()[1]}/x"
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}/x"
     assert (await failed(url)).code == "connection"
 
 

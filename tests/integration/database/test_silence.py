@@ -34,12 +34,12 @@ async def linked(link: SilentLink) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def took(deed: Any) -> float:
+async def took(action: Any) -> float:
     """The seconds after which it said that the database is away."""
     began = time.monotonic()
     async with asyncio.timeout(20):
         with pytest.raises(StoreUnavailableError):
-            await deed
+            await action
     return time.monotonic() - began
 
 

@@ -122,13 +122,13 @@ def make_event(mailbox):
 @pytest.fixture
 async def start(http):
     """Serve an N8N with the given settings; return it with a function that posts an event to its webhook."""
-    open_doors = []
+    servers = []
 
     async def start(*, clock=time.time, **changes):
         n8n = N8nSimulator(settings(**changes), clock=clock)
-        door = serving(n8n.app)
-        url = await door.__aenter__()
-        open_doors.append(door)
+        server = serving(n8n.app)
+        url = await server.__aenter__()
+        servers.append(server)
 
         async def post(event, **headers):
             headers = {"X-API-Key": N8N_KEY} | {name.replace("_", "-"): v for name, v in headers.items()}
@@ -138,8 +138,8 @@ async def start(http):
         return n8n, post
 
     yield start
-    for door in reversed(open_doors):
-        await door.__aexit__(None, None, None)
+    for server in reversed(servers):
+        await server.__aexit__(None, None, None)
 
 
 @pytest.fixture
