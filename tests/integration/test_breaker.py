@@ -8,8 +8,7 @@ import pytest
 
 from aigen_bridge.domain.destination import N8N, BreakerConfig
 from aigen_bridge.domain.errors import PermanentError, TransientError
-from aigen_bridge.domain.outbox import Claim, Settlement
-from aigen_bridge.domain.outcome import Advance, Dead, Done, Fail, Held, Outcome, Retry
+from aigen_bridge.domain.outbox import Advance, Claim, Dead, Done, Fail, Held, Outcome, Retry, Settlement
 from aigen_bridge.domain.request import FailureCode, NewRequest, Status, Step
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.destinations import Destinations

@@ -19,8 +19,7 @@ from aigen_bridge.domain.destination import DESTINATIONS, BreakerConfig, Destina
 from aigen_bridge.domain.errors import StepError, TransientError
 from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.incident import Cause
-from aigen_bridge.domain.outbox import Claim
-from aigen_bridge.domain.outcome import Complete, Effect, Fail
+from aigen_bridge.domain.outbox import Claim, Complete, Effect, Fail
 from aigen_bridge.domain.request import (
     AwaitedImage,
     FailureCode,

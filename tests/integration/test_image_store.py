@@ -15,8 +15,7 @@ import pytest
 from aigen_bridge import wiring
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.image import ImageRef
-from aigen_bridge.domain.outbox import Claim, Settlement
-from aigen_bridge.domain.outcome import Advance, Complete, Done
+from aigen_bridge.domain.outbox import Advance, Claim, Complete, Done, Settlement
 from aigen_bridge.domain.request import AwaitedImage, NewRequest, Status, Step, VersionedTransition
 from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.settings import RetentionSettings

@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from aigen_bridge.domain.incident import Cause, Occurrence
-from aigen_bridge.domain.outbox import AlertClaim, Settlement
-from aigen_bridge.domain.outcome import Done, Notified
+from aigen_bridge.domain.outbox import AlertClaim, Done, Notified, Settlement
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.alerts import Alerts

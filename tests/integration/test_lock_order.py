@@ -18,8 +18,7 @@ from sqlalchemy import text
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
 from aigen_bridge.domain.errors import PermanentError, TransientError
-from aigen_bridge.domain.outbox import Claim, Settlement
-from aigen_bridge.domain.outcome import Advance, Dead, Delivered, Done, Fail, Outcome, Retry
+from aigen_bridge.domain.outbox import Advance, Claim, Dead, Delivered, Done, Fail, Outcome, Retry, Settlement
 from aigen_bridge.domain.request import (
     AwaitedImage,
     FailedBy,

@@ -9,8 +9,7 @@ import pytest
 
 from aigen_bridge.domain.destination import ODOO, BreakerConfig
 from aigen_bridge.domain.errors import TransientError
-from aigen_bridge.domain.outbox import Claim, Settlement
-from aigen_bridge.domain.outcome import Delivered, Done, Retry
+from aigen_bridge.domain.outbox import Claim, Delivered, Done, Retry, Settlement
 from aigen_bridge.domain.request import NewRequest, Status, Step, Transition
 from aigen_bridge.sim.calls import Call, Calls
 from aigen_bridge.sim.faults import Fault, FaultKind

@@ -10,8 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from aigen_bridge.domain.errors import PermanentError, TransientError
-from aigen_bridge.domain.outbox import Claim, Settlement
-from aigen_bridge.domain.outcome import Advance, Dead, Delivered, Done, Fail, Outcome, Retry
+from aigen_bridge.domain.outbox import Advance, Claim, Dead, Delivered, Done, Fail, Outcome, Retry, Settlement
 from aigen_bridge.domain.request import FailedBy, FailureCode, NewRequest, Status, Step, Transition
 from aigen_bridge.domain.timeline import AttemptRecord
 from aigen_bridge.store.database import Database

@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from aigen_bridge.domain.errors import TransientError
-from aigen_bridge.domain.outbox import Claim, Settlement
-from aigen_bridge.domain.outcome import Advance, Dead, Done, Fail, Outcome, Retry
+from aigen_bridge.domain.outbox import Advance, Claim, Dead, Done, Fail, Outcome, Retry, Settlement
 from aigen_bridge.domain.request import FailedBy, FailureCode, NewRequest, Status, Step, VersionedTransition
 from aigen_bridge.domain.timeline import AttemptRecord
 from aigen_bridge.store.database import Database

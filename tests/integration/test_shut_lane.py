@@ -9,8 +9,7 @@ import pytest
 
 from aigen_bridge.domain.destination import N8N, BreakerConfig
 from aigen_bridge.domain.errors import StepError
-from aigen_bridge.domain.outbox import Claim, Due
-from aigen_bridge.domain.outcome import Effect
+from aigen_bridge.domain.outbox import Claim, Due, Effect
 from aigen_bridge.domain.request import NewRequest, Step
 from aigen_bridge.pipeline.dispatch import POLICY
 from aigen_bridge.settings.sections import WorkerSettings

@@ -22,8 +22,19 @@ from aigen_bridge.domain.dead_letter import EXECUTION_FAILED, N8N_REPORT, Operat
 from aigen_bridge.domain.errors import BridgeError, PermanentError, StoreUnavailableError, TransientError
 from aigen_bridge.domain.execution import RESENDS_MAX, FailedExecution, never_started
 from aigen_bridge.domain.image import CheckedImage
-from aigen_bridge.domain.outbox import Claim, Settlement
-from aigen_bridge.domain.outcome import Advance, Complete, Dead, Delivered, Done, Fail, Held, Outcome, Retry
+from aigen_bridge.domain.outbox import (
+    Advance,
+    Claim,
+    Complete,
+    Dead,
+    Delivered,
+    Done,
+    Fail,
+    Held,
+    Outcome,
+    Retry,
+    Settlement,
+)
 from aigen_bridge.domain.request import (
     NEXT_STEPS,
     AwaitedImage,

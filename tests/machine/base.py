@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
-from aigen_bridge.domain.outbox import Claim
-from aigen_bridge.domain.outcome import Outcome
+from aigen_bridge.domain.outbox import Claim, Outcome
 from aigen_bridge.pipeline.accept import accept
 from machine.balance import Balance
 from machine.expected import ENDED, Ending, Expected, PendingEntry

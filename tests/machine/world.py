@@ -11,8 +11,7 @@ from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, StoredImage
-from aigen_bridge.domain.outbox import Claim
-from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
+from aigen_bridge.domain.outbox import Claim, Dead, Done, Outcome, Retry
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.pipeline.callback import Examination

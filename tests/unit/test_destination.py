@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aigen_bridge.domain.destination import TRIES, AttemptResult, BreakerConfig, BreakerState, is_outage, next_state
 from aigen_bridge.domain.errors import InternalError, PermanentError, TransientError
-from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
+from aigen_bridge.domain.outbox import Dead, Done, Outcome, Retry
 from aigen_bridge.pipeline.alert import POLICY as ALERT
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

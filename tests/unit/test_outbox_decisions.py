@@ -13,9 +13,9 @@ from aigen_bridge.domain.dead_letter import OperatorAction, replayed
 from aigen_bridge.domain.errors import ContradictionError, PermanentError, TransientError
 from aigen_bridge.domain.image import CheckedImage, StoredImage
 from aigen_bridge.domain.incident import Cause, failures_of
-from aigen_bridge.domain.outbox import Claim, Settlement, delivery_failures, transitions_of
-from aigen_bridge.domain.outcome import (
+from aigen_bridge.domain.outbox import (
     Advance,
+    Claim,
     Complete,
     Dead,
     Delivered,
@@ -26,6 +26,9 @@ from aigen_bridge.domain.outcome import (
     Notified,
     Outcome,
     Retry,
+    Settlement,
+    delivery_failures,
+    transitions_of,
 )
 from aigen_bridge.domain.request import (
     TRANSITIONS,

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from aigen_bridge.domain.errors import InternalError, TransientError
 from aigen_bridge.domain.incident import Cause
-from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
+from aigen_bridge.domain.outbox import Dead, Done, Outcome, Retry
 from aigen_bridge.domain.request import Step
 
 TRIES = 4

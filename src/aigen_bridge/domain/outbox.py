@@ -1,4 +1,4 @@
-"""Outbox entries that a worker has claimed, and their settlements.
+"""Outbox entries that a worker has claimed, the effects that steps return, and the settlements of attempts.
 
 A claim is a lease, and each claim of an entry has a higher fence. A worker that has lost its lease settles nothing,
 because its fence no longer matches the entry.
@@ -10,9 +10,89 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.incident import Cause, Incident, Occurrence
-from aigen_bridge.domain.outcome import Advance, Complete, Dead, Done, Effect, Fail, Outcome
-from aigen_bridge.domain.request import FailedBy, ImageRequest, Status, Step, Transition
+from aigen_bridge.domain.request import FailedBy, FailureCode, ImageRequest, Status, Step, Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The request moves to `to`, unless a callback was faster."""
+
+    to: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The image was fetched and checked: the request is completed, unless a callback was faster."""
+
+    image: CheckedImage
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The bridge fails the request, unless a callback was faster."""
+
+    code: FailureCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Odoo acknowledged this version of the request."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """People were notified of `times` occurrences of the incident, and of its end if `recovered`."""
+
+    times: int
+    recovered: bool
+
+
+Effect = Advance | Complete | Fail | Delivered | Notified | None
+"""The effect of a step on its request or its incident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The attempt succeeded, and the entry has ended."""
+
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The attempt failed. The entry is due again at `at`."""
+
+    at: datetime
+    error: StepError
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The attempt failed for good. The entry becomes a dead letter."""
+
+    error: StepError
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The destination is away. The attempt does not count, and the entry is held until the destination is back.
+
+    `at` is set if the destination is away for this entry alone. The entry is due again then.
+    """
+
+    error: StepError
+    at: datetime | None = None
+
+
+Outcome = Done | Retry | Dead | Held
+"""The outcome of an attempt at an outbox entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,5 +12,5 @@
 | (deadline)         | `expire`   | fails a request without a callback; a late result is still accepted       |
 
 `cancel` ends a request early. A step declares the small `Protocol` that it needs, and `wiring` supplies it. A step of
-the worker returns what happened (`domain.outcome`) and stores nothing itself.
+the worker returns what happened (`domain.outbox`) and stores nothing itself.
 """

@@ -6,8 +6,7 @@ from typing import Protocol
 
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.incident import ADVICE, Incident, OccurrenceRecord
-from aigen_bridge.domain.outbox import AlertClaim
-from aigen_bridge.domain.outcome import Effect, Notified
+from aigen_bridge.domain.outbox import AlertClaim, Effect, Notified
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import Policy, exponential
 

@@ -9,8 +9,7 @@ import pybase64
 
 from aigen_bridge.domain.errors import PermanentError, StepError
 from aigen_bridge.domain.image import ImageRef
-from aigen_bridge.domain.outbox import Claim
-from aigen_bridge.domain.outcome import Delivered, Effect
+from aigen_bridge.domain.outbox import Claim, Delivered, Effect
 from aigen_bridge.domain.request import ImageRequest, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
 

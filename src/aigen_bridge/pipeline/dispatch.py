@@ -8,8 +8,7 @@ from uuid import UUID
 
 from aigen_bridge.domain.destination import TRIES
 from aigen_bridge.domain.errors import StepError
-from aigen_bridge.domain.outbox import Claim
-from aigen_bridge.domain.outcome import Advance, Effect, Fail
+from aigen_bridge.domain.outbox import Advance, Claim, Effect, Fail
 from aigen_bridge.domain.request import FailureCode, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
 

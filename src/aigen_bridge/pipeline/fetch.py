@@ -6,8 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from aigen_bridge.domain.errors import ImageRejectedError, PermanentError, StepError
-from aigen_bridge.domain.outbox import Claim
-from aigen_bridge.domain.outcome import Complete, Effect, Fail
+from aigen_bridge.domain.outbox import Claim, Complete, Effect, Fail
 from aigen_bridge.domain.request import FailureCode, Step
 from aigen_bridge.domain.retry import Policy, exponential
 from aigen_bridge.pipeline.check import ImageCheck

@@ -3,8 +3,7 @@
 from typing import Protocol, TypeVar
 
 from aigen_bridge.domain.errors import StepError
-from aigen_bridge.domain.outbox import Lease
-from aigen_bridge.domain.outcome import Effect
+from aigen_bridge.domain.outbox import Effect, Lease
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import Policy
 

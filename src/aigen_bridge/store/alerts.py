@@ -9,8 +9,7 @@ from sqlalchemy import Row, text
 
 from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.incident import Cause, Incident, OccurrenceRecord
-from aigen_bridge.domain.outbox import AlertClaim, Settlement
-from aigen_bridge.domain.outcome import Notified, Outcome
+from aigen_bridge.domain.outbox import AlertClaim, Notified, Outcome, Settlement
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.batching import Batcher

@@ -25,8 +25,7 @@ from aigen_bridge.domain.destination import (
 )
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.incident import Cause, Occurrence
-from aigen_bridge.domain.outbox import Claim, Settlement
-from aigen_bridge.domain.outcome import Dead, Done, Held
+from aigen_bridge.domain.outbox import Claim, Dead, Done, Held, Settlement
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database

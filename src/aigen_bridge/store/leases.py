@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.outbox import Due, L, Lease, Settlement
-from aigen_bridge.domain.outcome import Dead, Done, Held, Retry
+from aigen_bridge.domain.outbox import Dead, Done, Due, Held, L, Lease, Retry, Settlement
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.readable import out_of_range

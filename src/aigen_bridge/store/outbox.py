@@ -10,8 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aigen_bridge.domain.destination import DESTINATIONS, BreakerConfig
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.image import ImageRef
-from aigen_bridge.domain.outbox import Claim, Due, Settlement, delivery_failures, transitions_of
-from aigen_bridge.domain.outcome import Complete, Delivered, Outcome
+from aigen_bridge.domain.outbox import (
+    Claim,
+    Complete,
+    Delivered,
+    Due,
+    Outcome,
+    Settlement,
+    delivery_failures,
+    transitions_of,
+)
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import destinations, incidents, transitions
 from aigen_bridge.store.batching import Batcher

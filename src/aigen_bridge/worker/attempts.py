@@ -6,8 +6,19 @@ import structlog
 from prometheus_client import Histogram
 
 from aigen_bridge import metrics
-from aigen_bridge.domain.outbox import Claim, L, Lease, Settlement
-from aigen_bridge.domain.outcome import Complete, Dead, Delivered, Done, Held, Outcome, Retry
+from aigen_bridge.domain.outbox import (
+    Claim,
+    Complete,
+    Dead,
+    Delivered,
+    Done,
+    Held,
+    L,
+    Lease,
+    Outcome,
+    Retry,
+    Settlement,
+)
 from aigen_bridge.domain.request import ImageRequest
 from aigen_bridge.tracing import Span
 

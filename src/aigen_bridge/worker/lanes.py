@@ -14,8 +14,7 @@ import structlog
 
 from aigen_bridge import metrics, tracing
 from aigen_bridge.domain.errors import InternalError, PermanentError, StepError, StoreUnavailableError
-from aigen_bridge.domain.outbox import Claim, Due, L, Lease, Settlement
-from aigen_bridge.domain.outcome import Dead, Done, Outcome, Retry
+from aigen_bridge.domain.outbox import Claim, Dead, Done, Due, L, Lease, Outcome, Retry, Settlement
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import RetryAt, decide
 from aigen_bridge.pipeline.step import StepRunner
