@@ -117,7 +117,6 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name))
         webhook, odoo, fetcher = _n8n(settings.n8n), _odoo(settings.odoo), _fetcher(settings)
         opened.push_async_callback(webhook.close)
-        opened.push_async_callback(fetcher.close)
         opened.callback(odoo.close)
         check = opened.enter_context(closing(ImageCheck()))
         deadlines = _deadlines(settings)

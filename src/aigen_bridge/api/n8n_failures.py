@@ -78,14 +78,8 @@ def _log_report(letter: RefusedCallback, kept: Reported) -> None:
         metrics.QUARANTINED.labels(letter.error_code).inc()
         log.critical("n8n.failed", dead_letter=f"callback-{kept.letter}", **about)
     else:
-        outcome = (
-            "known"
-            if kept.is_repeat
-            else kept.transition.note
-            if kept.transition and kept.transition.note
-            else "not needed any more"
-        )
-        log.warning("n8n.execution_failed", report=f"callback-{kept.letter}", done=outcome, **about)
+        result = kept.transition.note if kept.transition else "known" if kept.is_repeat else "ignored"
+        log.warning("n8n.execution_failed", report=f"callback-{kept.letter}", result=result, **about)
 
 
 async def _read(request: Request, parts: ApiParts) -> tuple[bytes, bytes | None]:

@@ -71,9 +71,6 @@ class ImageFetcher:
             call.status, call.bytes_in = httpx.codes.OK, len(content)
             return content
 
-    async def close(self) -> None:
-        """Does nothing: no connection outlives its request."""
-
     async def _followed(self, address: WebAddress) -> bytes:
         for _ in range(REDIRECTS_MAX + 1):
             answer = await self._requested(address)
