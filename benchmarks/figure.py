@@ -17,7 +17,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether the value is within its limit."""
+        """Returns whether the value is within its limit."""
         return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
 
     @property
@@ -38,7 +38,7 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Whether every check holds."""
+        """Returns whether every check holds."""
         return all(check.holds for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:

@@ -321,7 +321,9 @@ async def swept(database: Database) -> list[UUID]:
     return await Sweeps(database, DEADLINES).send_again(never_started, RESENDS_MAX)
 
 
-async def test_what_a_stopping_n8n_took_and_never_began_is_sent_again(silent: Stage, database: Database) -> None:
+async def test_a_request_that_a_stopping_n8n_accepted_and_never_started_is_sent_again(
+    silent: Stage, database: Database
+) -> None:
     """It acknowledges the webhook and is gone before the workflow begins; nobody ever reports that."""
     begun = await dispatched(silent)
     asked, later = await silent.ask(), await silent.ask()

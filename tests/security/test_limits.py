@@ -143,6 +143,7 @@ async def test_one_call_too_many_is_a_429_that_says_when_to_come_back(database_u
     assert [a.status_code for a in asked] == [202, 202, 202, 429]
     assert [a.status_code for a in reported] == [422, 422, 429]
     assert 1 <= int(asked[-1].headers["retry-after"]) <= 60
+    assert asked[-1].json()["detail"] == "Rate limit exceeded for client 'odoo': 3 per minute."
     assert of_another_client.status_code == 200
 
 

@@ -46,5 +46,6 @@ class TooManyCallsError(BridgeError):
     """The client exceeded its rate limit. `retry_after` is in seconds."""
 
     def __init__(self, client: str, limit: object, retry_after: int) -> None:
-        super().__init__("too_many_calls", f"Rate limit exceeded for client {client!r}: {limit}.")
+        rate = str(limit).replace(" per 1 ", " per ")
+        super().__init__("too_many_calls", f"Rate limit exceeded for client {client!r}: {rate}.")
         self.retry_after = retry_after

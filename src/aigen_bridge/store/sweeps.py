@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.request import Transition
@@ -160,9 +161,11 @@ class Sweeps:
         seconds = self._deadlines.callback.total_seconds()
         async with self._database.transaction() as connection:
             locked = await transitions.lock_selected(connection, _ORPHANED, {"batch": BATCH})
-            await locked.touch()
-            missing = {"request_id": list(locked.request_ids)}
-            enqueued = list((await connection.execute(_ENQUEUE_MISSING, missing)).all())
+            enqueued: list[Row[Any]] = []
+            if locked.request_ids:
+                await locked.touch()
+                missing = {"request_id": list(locked.request_ids)}
+                enqueued += (await connection.execute(_ENQUEUE_MISSING, missing)).all()
             enqueued += [row for row in await connection.execute(_NEVER_DUE) if row.request_id]
             without_deadline = await connection.execute(_WITHOUT_DEADLINE, {"seconds": seconds})
             repairs = [Repair(row.request_id, row.step) for row in enqueued]
