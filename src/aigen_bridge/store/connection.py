@@ -198,10 +198,14 @@ class Connector:
         with secrets_hidden(self._arguments):
             arguments = self._arguments | more
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
-        refuse_unsuitable(connection)
-        await connection.execute(_DURABLE_SESSION)
-        if not connection.autocommit:
-            await connection.commit()
+        try:
+            refuse_unsuitable(connection)
+            await connection.execute(_DURABLE_SESSION)
+            if not connection.autocommit:
+                await connection.commit()
+        except BaseException:  # nobody else has this connection, not even when the caller is cancelled
+            connection.pgconn.finish()
+            raise
         self._arguments |= first(self._arguments, connection.info.host, connection.info.port)
         return connection
 
