@@ -33,7 +33,7 @@ _REQUEST = text("""
         END,
         CASE :status WHEN 'received' THEN CAST('{"url": "x"}' AS jsonb) END,
         at, at, CASE WHEN :final THEN at END, CASE WHEN :delivered THEN at END
-    FROM (SELECT now() - make_interval(days => :days) AS at)
+    FROM (SELECT now() - make_interval(days => :days) AS at) AS moment
 """)
 _CHANGE = text("INSERT INTO request_changes (request_id, version, status) VALUES (:id, 3, :status)")
 _IMAGE = text("""

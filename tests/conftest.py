@@ -19,7 +19,12 @@ from aigen_bridge.store.migrations import migrate
 from real_odoo import RealOdoo, odoo_command, running_odoo
 from stage import CLIENTS, UNREACHABLE, Stage, make_settings, sqlalchemy_url, staged, working
 
-TEMPLATE = "aigen_template"
+for name in set(os.environ) - {"PGPASSWORD", "PGPASSFILE"}:
+    if name.startswith("PG"):
+        del os.environ[name]  # libpq would take what a URL leaves open, such as the port, from the developer's shell
+
+TEMPLATE = f"aigen_template_{os.getpid()}"
+"""One for each process of pytest-xdist: they may share the server that AIGEN_TEST_DATABASE_URL names."""
 _numbers = count(1)
 
 
@@ -44,12 +49,13 @@ def real_odoo(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(scope="session")
-def template_url(postgres_url: str) -> str:
+def template_url(postgres_url: str) -> Iterator[str]:
     """A migrated database that tests clone and never use directly."""
-    _admin(postgres_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
+    _admin(postgres_url, f"CREATE DATABASE {TEMPLATE}")
     url = _with_database(postgres_url, TEMPLATE)
     migrate(sqlalchemy_url(url))
-    return url
+    yield url
+    _admin(postgres_url, f"DROP DATABASE {TEMPLATE} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`/health/ready` proves the write path, and the log says why when it cannot be proved."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -153,7 +154,7 @@ async def test_the_log_says_why_the_database_refuses_and_the_caller_does_not_hea
     name = f"{user}_{urlsplit(database_url).path[1:]}"
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name} {limit} PASSWORD '{SECRET}'")
-    url = database_url.replace("postgres:@", f"{name}:{SECRET}@")
+    url = re.sub("//[^@]*@", f"//{name}:{SECRET}@", database_url)
     settings = make_settings(url, worker={"poll": "200ms"})
     async with serve_api(settings) as api, working(settings):
         answer = await api.get("/health/ready")
@@ -172,7 +173,8 @@ async def test_the_log_says_why_the_database_refuses_and_the_caller_does_not_hea
 async def test_a_parameter_that_the_server_refuses_is_named(database_url: str, parameter: str) -> None:
     from aigen_bridge.domain.errors import StoreUnavailableError  # noqa: PLC0415
 
-    other = Database(open_engine(sqlalchemy_url(f"{database_url}&{parameter}"), pool_size=1, name="test"))
+    url = f"{sqlalchemy_url(database_url)}{'&' if '?' in database_url else '?'}{parameter}"
+    other = Database(open_engine(url, pool_size=1, name="test"))
     with pytest.raises(StoreUnavailableError) as raised:
         await rows(other, "SELECT 1")
     await other.close()
