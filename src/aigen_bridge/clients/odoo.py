@@ -48,8 +48,9 @@ class OdooClient:
         if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
             raise PermanentError(
                 "odoo_answer_unexpected",
-                f"{MODEL_METHOD} returned {described(answer)} instead of whether the result was applied. Check that the "
-                "addon aigen_image is up to date and that no other module overrides its method, then replay the delivery.",
+                f"{MODEL_METHOD} returned {described(answer)} instead of whether the result was applied. Check that "
+                "the addon aigen_image is up to date and that no other module overrides its method, then replay the "
+                "delivery.",
             )
 
     def close(self) -> None:

@@ -40,8 +40,8 @@ AWAY_STATUSES = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
-"""Answers of another program in Odoo's place, such as a proxy while Odoo restarts, or its maintenance page (a web server
-answers 405 to a POST to a file). Odoo 18 and 19 always have `/jsonrpc` and accept POST there."""
+"""Answers of another program in Odoo's place, such as a proxy while Odoo restarts, or its maintenance page (web servers
+answer 405 to a POST to a file). Odoo 18 and 19 always have `/jsonrpc` and accept POST there."""
 
 
 class Kind(Enum):

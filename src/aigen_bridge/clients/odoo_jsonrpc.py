@@ -167,7 +167,11 @@ class OdooJsonRpc:
         try:
             uid = await self._post("common", "login", [database, login, api_key], record)
         except StepError as error:
-            raise self._not_logged_in(error) from error
+            if error.code == "odoo_accessdenied":
+                raise self._login_refused() from error
+            if error.code == "odoo_login_cooldown":
+                self._login_pause.refused()
+            raise
         if uid in (None, False):
             raise self._login_refused()
         if not isinstance(uid, int) or isinstance(uid, bool):
@@ -176,20 +180,6 @@ class OdooJsonRpc:
         self._login_pause.accepted()
         context = await self._post("object", "execute", [database, uid, api_key, "res.users", "context_get"], record)
         return _Session(uid, context if isinstance(context, dict) else {})
-
-    def _not_logged_in(self, error: StepError) -> StepError:
-        """Returns the error for a fault during the login.
-
-        A login carries no values but the credentials, so whatever else fails is a state of Odoo: its database is being
-        restored, or its modules are being updated.
-        """
-        if error.code == "odoo_accessdenied":
-            return self._login_refused()
-        if error.code == "odoo_login_cooldown":
-            self._login_pause.refused()
-        if isinstance(error, PermanentError) and error.http_status == httpx.codes.OK:
-            return TransientError(error.code, error.detail, http_status=error.http_status)
-        return error
 
     def _login_refused(self) -> StepError:
         pause = self._login_pause.refused()

@@ -91,10 +91,9 @@ def _no_login(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
         return found, (
             "Make a new API key for this user in Odoo (the old one may have expired or belong to another) and put it "
             "into AIGEN_ODOO__API_KEY; then replay its dead letters: "
-            "'aigen-bridge dead-letters replay --all --kind deliver'."
+            "'aigen-bridge dead-letters replay --all --kind deliver'. If Odoo's log says 'Login attempt ignored', "
+            "somebody else failed to log in from the same address (perhaps a proxy's): wait a minute and try again."
         )
-    if error.code == "odoo_login_cooldown":
-        return error.detail, f"Find out in Odoo's log who fails to log in ('Login attempt ignored'). {AWAY}"
     if error.code == "odoo_operationalerror":
         return error.detail, f"Check AIGEN_ODOO__DATABASE, and whether Odoo's own PostgreSQL runs. {AWAY}"
     return error.detail, f"Read Odoo's log. {AWAY}"
