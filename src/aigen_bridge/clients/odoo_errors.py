@@ -29,8 +29,8 @@ SHOWN_MAX = 40
 BUG_TRIES = 3
 """Tries for an unknown fault: a bug on the server, or a passing state of an upgrade."""
 COOLDOWN = timedelta(seconds=65)
-"""Odoo ignores all logins from an address for 60 s after each failed one, from the fifth on. A setting of Odoo,
-`base.login_cooldown_duration`, which few change."""
+"""Longer than the 60 s for which Odoo ignores logins from an address after each failed one, from the fifth on
+(`base.login_cooldown_duration`). Odoo 18 does so in the browser but not over JSON-RPC; modules may add it there."""
 AWAY_STATUSES = frozenset(
     {
         HTTPStatus.NOT_FOUND,

@@ -38,8 +38,8 @@ CONNECT_SECONDS = 5.0
 QUICK_TRIES, QUICK_WAIT = 2, 0.1
 """A refused connection carried nothing, so one quick second try is safe (wait in seconds)."""
 LOGIN_TRIES = 4
-"""Tries of a call whose login is refused, although Odoo accepted the same key before: the key was revoked, or Odoo
-ignores logins for a while, which looks the same."""
+"""Tries of a call whose login is refused, although Odoo accepted the same key before: the key was revoked, or logins
+are ignored for a while, which looks the same."""
 LOGIN_PAUSE_MAX = timedelta(minutes=15)
 KEY_MIN = 8
 """Characters of a key that is masked in errors. A shorter one would be found in ordinary words."""
@@ -57,7 +57,8 @@ class _Session:
 class _LoginPause:
     """The pause between refused logins, which doubles with each of them.
 
-    Odoo locks out everybody who comes from the same address, which behind a proxy is everybody.
+    A refused login costs Odoo more than a call does. Where failed logins lock out an address, it may be that of a
+    proxy, and so everybody's.
     """
 
     refusals: int = 0
@@ -176,7 +177,7 @@ class OdooJsonRpc:
             raise self._login_refused()
         if not isinstance(uid, int) or isinstance(uid, bool):
             detail = f"Odoo answered the login with {described(uid)} instead of a user. Read Odoo's log."
-            raise TransientError("odoo_answer_unreadable", detail, tries=BUG_TRIES)
+            raise TransientError("odoo_answer_unreadable", detail, http_status=httpx.codes.OK, tries=BUG_TRIES)
         self._login_pause.accepted()
         context = await self._post("object", "execute", [database, uid, api_key, "res.users", "context_get"], record)
         return _Session(uid, context if isinstance(context, dict) else {})
@@ -184,9 +185,8 @@ class OdooJsonRpc:
     def _login_refused(self) -> StepError:
         pause = self._login_pause.refused()
         detail = (
-            "Odoo refused the login. Check AIGEN_ODOO__LOGIN and AIGEN_ODOO__API_KEY, and whether the key has expired. "
-            "Odoo also refuses a good key for a minute after several wrong ones from the same address, such as that of "
-            "a proxy; its log then says 'Login attempt ignored'."
+            "Odoo refused the login. Check AIGEN_ODOO__LOGIN and AIGEN_ODOO__API_KEY, whether the key has expired, and "
+            "whether Odoo's log says that logins from this address are ignored for a while."
         )
         if self._login_pause.was_accepted:
             return TransientError("odoo_login_refused", detail, retry_after=pause, tries=LOGIN_TRIES)
@@ -205,7 +205,7 @@ class OdooJsonRpc:
         return await _connecting()(self._exchange, body, number, record or Call())
 
     async def _exchange(self, body: bytes, number: int, record: Call) -> Any:
-        record.bytes_out += len(body)
+        record.status, record.bytes_out = None, record.bytes_out + len(body)
         headers = HEADERS | record.headers
         async with self._http.stream("POST", self._url, content=body, headers=headers) as response:
             record.status = response.status_code

@@ -92,7 +92,7 @@ def _no_login(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
             "Make a new API key for this user in Odoo (the old one may have expired or belong to another) and put it "
             "into AIGEN_ODOO__API_KEY; then replay its dead letters: "
             "'aigen-bridge dead-letters replay --all --kind deliver'. If Odoo's log says 'Login attempt ignored', "
-            "somebody else failed to log in from the same address (perhaps a proxy's): wait a minute and try again."
+            "somebody failed to log in from the same address (perhaps a proxy's): wait a minute and try again."
         )
     if error.code == "odoo_operationalerror":
         return error.detail, f"Check AIGEN_ODOO__DATABASE, and whether Odoo's own PostgreSQL runs. {AWAY}"

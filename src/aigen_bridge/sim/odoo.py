@@ -45,8 +45,9 @@ class OdooSettings:
     """Create the record of an unknown requestId; False: respond with a UserError, as the addon does."""
     addon: bool = True
     """Whether the addon is installed."""
-    cooldown_after: int = 5
-    """Failed logins in a row after which logins are ignored for a while (0: never). Real: for each address."""
+    cooldown_after: int = 0
+    """Failed logins in a row after which logins are ignored for a while. 0: never, as in Odoo 18 over JSON-RPC; with a
+    module that protects it, 5 for each address is usual, as in the browser."""
     cooldown_seconds: float = 60.0
     """How long they are ignored after the last failed one."""
     may_apply: bool = True
@@ -126,7 +127,7 @@ class OdooSimulator(Simulator):
     def _login(self, database: Any, login: Any, key: Any) -> int | bool:
         self._check_database(database)
         if self._ignores_logins():
-            return False  # Odoo's `login` answers so to every AccessDenied
+            return False  # as `login` answers every AccessDenied
         return self.settings.uid if self._try_login(login == self.settings.login and self._is_key(key)) else False
 
     def _try_login(self, is_right: bool) -> bool:  # noqa: FBT001
