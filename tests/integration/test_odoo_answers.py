@@ -16,7 +16,7 @@ from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
 
 KEY = "key-of-the-bot-user"
-VERSION = b'{"jsonrpc": "2.0", "id": 1, "result": {"server_version": "18.0"}}'
+VERSION = b'{"jsonrpc": "2.0", "id": null, "result": {"server_version": "18.0"}}'
 JSON = "Content-Type: application/json\r\n"
 BOMB = gzip.compress(b" " * 100 * 2**20, 9)
 

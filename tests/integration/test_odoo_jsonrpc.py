@@ -141,9 +141,12 @@ async def test_a_database_that_is_being_restored_breaks_the_login_only_for_now(
         assert await transport.call(*HAS_ACCESS)
 
 
-@pytest.mark.parametrize("uid", ["true", '"7"', "[]", "{}", "1.5"])
-async def test_a_login_that_answers_no_user_is_unreadable(odoo: OdooSimulator, url: str, uid: str) -> None:
-    odoo.faults.add(Fault(kind=FaultKind.BODY, status=200, detail=f'{{"jsonrpc": "2.0", "result": {uid}}}'))
+@pytest.mark.parametrize(("uid", "context"), [("true", "{}"), ('"7"', "{}"), ("1.5", "{}"), ("7", "[]"), ("7", "null")])
+async def test_a_login_that_answers_no_user_is_unreadable(
+    odoo: OdooSimulator, url: str, uid: str, context: str
+) -> None:
+    for result in (uid, context):
+        odoo.faults.add(Fault(kind=FaultKind.BODY, status=200, detail=f'{{"jsonrpc": "2.0", "result": {result}}}'))
     with opened(url) as transport, pytest.raises(TransientError, match="odoo_answer_unreadable"):
         await transport.login()
 

@@ -109,7 +109,7 @@ def refused(response: httpx.Response, url: str) -> StepError:
     return TransientError(code, detail, http_status=status, retry_after=wait, away=away)
 
 
-def result_of(response: httpx.Response, body: bytes, number: int) -> Any:
+def result_of(response: httpx.Response, body: bytes, number: int | None) -> Any:
     """Returns the `result` of the answer to call `number`; None when the method returned nothing.
 
     Raises `TransientError` when the answer is not JSON-RPC (it is a proxy's, and passes), and the error of a fault.

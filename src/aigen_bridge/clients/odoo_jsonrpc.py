@@ -1,17 +1,23 @@
-"""Odoo's JSON-RPC: one POST for each call, and one login for many calls."""
+"""Odoo's JSON-RPC. odoorpc is synchronous: it builds the calls in threads, and the event loop exchanges them."""
 
 import asyncio
-import itertools
+import io
 import json
+import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import Request
 
 import httpx
+import odoorpc
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from aigen_bridge.clients.http_errors import UNCOMPRESSED, beginning
@@ -30,6 +36,10 @@ from aigen_bridge.domain.destination import ODOO
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 
 PATH = "/jsonrpc"
+VERSION = "18.0"
+"""Given to odoorpc, which otherwise asks the server for it when a session is opened."""
+CALL_NUMBER = re.compile(rb'"id": ([0-9]+)}$')
+"""The end of a call as odoorpc writes it."""
 HEADERS = {"Content-Type": "application/json", **UNCOMPRESSED}
 ANSWER_MAX = 4 * 2**20
 """Bytes of an answer. A result has hundreds; a fault has more, because of its traceback."""
@@ -45,12 +55,49 @@ KEY_MIN = 8
 """Characters of a key that is masked in errors. A shorter one would be found in ordinary words."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """A login: the user's id, and the context in which that user's calls run."""
+T = TypeVar("T")
 
-    uid: int
-    context: dict[str, Any]
+
+@dataclass(slots=True)
+class _Turn:
+    """One use of odoorpc in a thread, the record of its exchanges, and the exchange that is under way."""
+
+    record: Call
+    exchange: Future[Any] | None = None
+    has_ended: bool = False
+
+    def result(self, exchange: Future[T]) -> T:
+        """Waits for an exchange, unless the turn has ended meanwhile."""
+        self.exchange = exchange
+        if self.has_ended:
+            exchange.cancel()
+        return exchange.result()
+
+    def end(self) -> None:
+        """Cancels the exchange that is under way, and every later one."""
+        self.has_ended = True
+        if self.exchange is not None:
+            self.exchange.cancel()
+
+
+_turn: ContextVar[_Turn] = ContextVar("odoo_turn")
+"""The turn of this thread. Threads share a session, so its opener finds the turn here."""
+
+
+class _Opener:
+    """Takes the place of odoorpc's opener, which follows redirects, and reads anything of any length."""
+
+    def __init__(
+        self, exchange: Callable[[Any, Call], Coroutine[Any, Any, Any]], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._exchange = exchange
+        self._loop = loop
+
+    def open(self, request: Request, timeout: float | None = None) -> io.BytesIO:  # noqa: ARG002 - urllib's signature
+        """Carries a call on the event loop. Returns its result as the answer that odoorpc expects."""
+        turn = _turn.get()
+        exchange = asyncio.run_coroutine_threadsafe(self._exchange(request.data, turn.record), self._loop)
+        return io.BytesIO(json.dumps({"result": turn.result(exchange)}).encode())
 
 
 @dataclass(slots=True)
@@ -88,9 +135,9 @@ class _LoginPause:
 class OdooJsonRpc:
     """An `OdooTransport` over `/jsonrpc`, with at most `concurrency` calls at once.
 
-    `timeout` is in seconds and covers the wait for a turn, the login and the call together. For calls that write it
-    should be above 30, because Odoo itself repeats conflicting writes. Each call opens its own connection: Odoo closes
-    it anyway.
+    `timeout` is in seconds and covers the wait for a free thread, the login and the call together. For calls that
+    write it should be above 30, because Odoo itself repeats conflicting writes. Each call opens its own connection:
+    Odoo closes it anyway.
     """
 
     def __init__(self, url: str, *, database: str, login: str, api_key: str, timeout: float, concurrency: int) -> None:
@@ -102,8 +149,8 @@ class OdooJsonRpc:
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=0),
             verify=_trust(),
         )
-        self._numbers = itertools.count(1)
-        self._session: _Session | None = None
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="odoo")
+        self._session: odoorpc.ODOO | None = None
         self._login_lock = asyncio.Lock()
         self._login_pause = _LoginPause()
 
@@ -112,18 +159,20 @@ class OdooJsonRpc:
         with outbound(ODOO.name, "POST", self._url) as record:
             async with self._answering():
                 session = await self._logged_in(record)
+                named: dict[str, Any] = {}
                 try:
-                    return await self._execute(session, model, method, arguments, record)
+                    return await self._in_thread(record, session.execute_kw, model, method, list(arguments), named)
                 except StepError as error:
                     if error.code not in SESSION_ENDED:
                         raise
                 session = await self._logged_in(record, instead_of=session)
-                return await self._execute(session, model, method, arguments, record)
+                return await self._in_thread(record, session.execute_kw, model, method, list(arguments), named)
 
     async def version(self) -> str:
         """Asks for the server's version, such as `18.0`, without a login."""
+        question = {"service": "common", "method": "version", "args": []}
         async with self._answering():
-            answer = await self._post("common", "version", [])
+            answer = (await self._in_thread(Call(), self._open().json, PATH, question))["result"]
         if not isinstance(answer, dict) or not isinstance(answer.get("server_version"), str):
             raise PermanentError("odoo_answer_unexpected", "The answer has no version in it, so it is not Odoo's.")
         return str(answer["server_version"])
@@ -131,10 +180,11 @@ class OdooJsonRpc:
     async def login(self) -> None:
         """Logs in, unless there is a session."""
         async with self._answering():
-            await self._logged_in()
+            await self._logged_in(Call())
 
     def close(self) -> None:
-        """Does nothing: no connection outlives its call."""
+        """Starts no more calls. Running calls end by their timeout."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
     async def _answering(self) -> AsyncIterator[None]:
@@ -154,7 +204,21 @@ class OdooJsonRpc:
         key = self._credentials[2]
         return text.replace(key, "***") if len(key) >= KEY_MIN else text
 
-    async def _logged_in(self, record: Call | None = None, *, instead_of: _Session | None = None) -> _Session:
+    async def _in_thread(self, record: Call, function: Callable[..., T], *args: Any) -> T:
+        """Runs a function that uses a session of odoorpc. When it is cancelled, so is the exchange under way."""
+        turn, context = _Turn(record), copy_context()
+        context.run(_turn.set, turn)
+        try:
+            run = partial(context.run, function, *args)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        finally:
+            turn.end()
+
+    def _open(self) -> odoorpc.ODOO:
+        """Returns a session that is not logged in. Its host is not used: all calls go to `AIGEN_ODOO__URL`."""
+        return odoorpc.ODOO(version=VERSION, opener=_Opener(self._exchange, asyncio.get_running_loop()))
+
+    async def _logged_in(self, record: Call, *, instead_of: odoorpc.ODOO | None = None) -> odoorpc.ODOO:
         """The session, but not `instead_of`. A login is expensive for Odoo, so all calls share one."""
         async with self._login_lock:
             if self._session is None or self._session is instead_of:
@@ -162,25 +226,25 @@ class OdooJsonRpc:
                 self._session = await self._log_in(record)
             return self._session
 
-    async def _log_in(self, record: Call | None) -> _Session:
-        database, login, api_key = self._credentials
+    async def _log_in(self, record: Call) -> odoorpc.ODOO:
         self._login_pause.check()
+        session = self._open()
         try:
-            uid = await self._post("common", "login", [database, login, api_key], record)
+            await self._in_thread(record, session.login, *self._credentials)
+        except odoorpc.error.RPCError as error:  # the answer was no user
+            raise self._login_refused() from error
         except StepError as error:
             if error.code == "odoo_accessdenied":
                 raise self._login_refused() from error
             if error.code == "odoo_login_cooldown":
                 self._login_pause.refused()
             raise
-        if uid in (None, False):
-            raise self._login_refused()
-        if not isinstance(uid, int) or isinstance(uid, bool):
-            detail = f"Odoo answered the login with {described(uid)} instead of a user. Read Odoo's log."
-            raise TransientError("odoo_answer_unreadable", detail, http_status=httpx.codes.OK, tries=BUG_TRIES)
+        except TypeError as error:  # the user's context was no object
+            raise _not_a_user("another context than an object") from error
+        if type(session.env.uid) is not int:  # a bool is an int, too
+            raise _not_a_user(described(session.env.uid))
         self._login_pause.accepted()
-        context = await self._post("object", "execute", [database, uid, api_key, "res.users", "context_get"], record)
-        return _Session(uid, context if isinstance(context, dict) else {})
+        return session
 
     def _login_refused(self) -> StepError:
         pause = self._login_pause.refused()
@@ -192,19 +256,11 @@ class OdooJsonRpc:
             return TransientError("odoo_login_refused", detail, retry_after=pause, tries=LOGIN_TRIES)
         return PermanentError("odoo_login_refused", detail)
 
-    async def _execute(self, session: _Session, model: str, method: str, arguments: Sequence[Any], record: Call) -> Any:
-        database, _, api_key = self._credentials
-        named = {"context": session.context | {"uid": session.uid}}
-        args = [database, session.uid, api_key, model, method, list(arguments), named]
-        return await self._post("object", "execute_kw", args, record)
+    async def _exchange(self, body: bytes, record: Call) -> Any:
+        """Sends a call of JSON-RPC and returns its result."""
+        return await _connecting()(self._exchange_once, body, record)
 
-    async def _post(self, service: str, method: str, args: Sequence[Any], record: Call | None = None) -> Any:
-        number = next(self._numbers)
-        params = {"service": service, "method": method, "args": args}
-        body = json.dumps({"jsonrpc": "2.0", "method": "call", "params": params, "id": number}).encode()
-        return await _connecting()(self._exchange, body, number, record or Call())
-
-    async def _exchange(self, body: bytes, number: int, record: Call) -> Any:
+    async def _exchange_once(self, body: bytes, record: Call) -> Any:
         record.status, record.bytes_out = None, record.bytes_out + len(body)
         headers = HEADERS | record.headers
         async with self._http.stream("POST", self._url, content=body, headers=headers) as response:
@@ -218,7 +274,13 @@ class OdooJsonRpc:
             record.bytes_in += response.num_bytes_downloaded
         if len(answer) >= ANSWER_MAX:
             raise unreadable(response, f"it is longer than {ANSWER_MAX} bytes")
-        return result_of(response, answer, number)
+        number = CALL_NUMBER.search(body[-32:])
+        return result_of(response, answer, int(number[1]) if number else None)
+
+
+def _not_a_user(seen: str) -> TransientError:
+    detail = f"Odoo answered the login with {seen} instead of a user. Read Odoo's log."
+    return TransientError("odoo_answer_unreadable", detail, http_status=httpx.codes.OK, tries=BUG_TRIES)
 
 
 def _endpoint(url: str) -> str:
