@@ -1,6 +1,7 @@
 """Which answers of N8N's webhook acknowledge a request, and which say that N8N is away."""
 
 import asyncio
+import gzip
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -14,13 +15,14 @@ from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 HTML = "text/html; charset=utf-8"
 STARTING = b"n8n is starting up. Please wait"
 LOGIN = b"<!doctype html><title>Sign in</title>"
+BOMB = gzip.compress(b"\0" * 50_000_000, 9)
 LARGE = b'{"image": "' + b"A" * JSON_MAX + b'"}'
 
 
 @asynccontextmanager
 async def answering(head: str, body: bytes) -> AsyncIterator[str]:
     """A server that answers every call with these bytes; yields its webhook's URL."""
-    length = "" if "Location" in head or " 204 " in head else f"Content-Length: {len(body)}\r\n"
+    length = "" if "Location" in head or "chunked" in head or " 204 " in head else f"Content-Length: {len(body)}\r\n"
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -90,6 +92,47 @@ async def test_another_program_in_n8ns_place_is_an_unexpected_answer(head: str, 
     assert isinstance(error, TransientError)
     assert (error.code, error.away) == ("unexpected_answer", True)
     assert error.http_status == int(head[:3])
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+async def test_a_redirect_is_not_followed_and_the_error_says_where_it_points_to(status: str) -> None:
+    async with answering("202 Accepted", b"") as elsewhere:
+        head = f"{status}\r\nLocation: {elsewhere.replace('//', '//user:secret@')}/login?token=secret"
+        async with answering(head, b"") as url:
+            error = await send(url)
+
+    assert isinstance(error, TransientError)
+    assert (error.code, error.away) == ("unexpected_answer", True)
+    assert f"points to {elsewhere}/login." in error.detail
+    assert "AIGEN_N8N__WEBHOOK_URL" in error.detail
+    assert "secret" not in error.detail
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "code"),
+    [
+        ("404 Not Found\r\nContent-Encoding: gzip", b"no gzip", "http_404"),
+        ("503 Unavailable\r\nContent-Encoding: deflate", b"no deflate", "http_503"),
+        ("500 Error\r\nTransfer-Encoding: chunked", b"zz\r\nno chunk", "http_500"),
+        ("403 Forbidden\r\nContent-Encoding: gzip", BOMB, "http_403"),
+        ("200 OK\r\nContent-Encoding: gzip", b"no gzip", "unexpected_answer"),
+        ("200 OK\r\nContent-Encoding: br", b"\x8b\x02\x80", "unexpected_answer"),
+    ],
+)
+async def test_the_status_decides_over_a_body_that_cannot_be_read(head: str, body: bytes, code: str) -> None:
+    async with answering(head, body) as url:
+        error = await send(url)
+
+    assert error is not None
+    assert error.code == code
+    assert error.detail.isprintable()
+
+
+async def test_an_answer_compressed_by_a_proxy_acknowledges() -> None:
+    async with answering(
+        "200 OK\r\nContent-Encoding: gzip", gzip.compress(b'{"message":"Workflow was started"}')
+    ) as url:
+        assert await send(url) is None
 
 
 async def test_the_error_shows_the_beginning_of_an_unexpected_answer() -> None:

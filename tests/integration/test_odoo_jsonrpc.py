@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from aigen_bridge.clients import odoo_jsonrpc
+from aigen_bridge.clients.odoo_errors import COOLDOWN
 from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.sim.faults import Fault, FaultKind
@@ -33,25 +35,120 @@ async def url(odoo: OdooSimulator) -> AsyncIterator[str]:
         yield url
 
 
-def opened(url: str, *, timeout: float = 10) -> Any:
-    return closing(OdooJsonRpc(url, database="odoo", login="aigen-bridge", api_key=KEY, timeout=timeout, concurrency=2))
+def opened(url: str, *, timeout: float = 10, key: str = KEY) -> Any:
+    return closing(OdooJsonRpc(url, database="odoo", login="aigen-bridge", api_key=key, timeout=timeout, concurrency=2))
 
 
 def logins(odoo: OdooSimulator) -> int:
     return [call.fields.get("method") for call in odoo.calls.to("jsonrpc")].count("login")
 
 
-async def test_calls_share_one_login_and_after_an_error_it_is_made_again(odoo: OdooSimulator, url: str) -> None:
-    with opened(url) as transport:
+async def test_calls_share_one_login_and_faults_and_timeouts_do_not_end_it(odoo: OdooSimulator, url: str) -> None:
+    with opened(url, timeout=0.5) as transport:
         await transport.login()
         assert [await transport.call(*HAS_ACCESS) for _ in range(2)] == [True, True]
-        assert logins(odoo) == 1
-        with pytest.raises(PermanentError) as caught:
+        with pytest.raises(PermanentError) as refused:
             await transport.call(*NO_ACCESS)
-        await transport.call(*HAS_ACCESS)
+        odoo.faults.add(Fault(kind=FaultKind.DELAY, delay=0.7), Fault(kind=FaultKind.STATUS, status=503))
+        for code in ("odoo_timeout", "odoo_http_503"):
+            with pytest.raises(TransientError, match=code):
+                await transport.call(*HAS_ACCESS)
+        assert await transport.call(*HAS_ACCESS)
 
-    assert caught.value.code == "odoo_accesserror"
-    assert logins(odoo) == 2
+    assert refused.value.code == "odoo_accesserror"
+    assert logins(odoo) == 1
+
+
+@pytest.mark.parametrize("name", ["odoo.exceptions.AccessDenied", "odoo.http.SessionExpiredException"])
+async def test_a_session_that_odoo_denies_is_replaced_within_the_same_call(
+    odoo: OdooSimulator, url: str, name: str
+) -> None:
+    """As after a restore, in which the user has another id."""
+    with opened(url) as transport:
+        await transport.login()
+        odoo.settings = replace(odoo.settings, uid=8)
+        assert await transport.call(*HAS_ACCESS)
+        odoo.faults.add(Fault(kind=FaultKind.ODOO_ERROR, name=name, detail="Access Denied"))
+        assert await transport.call(*HAS_ACCESS)
+
+    assert logins(odoo) == 3
+
+
+async def test_a_wrong_key_is_refused_for_good_once_and_then_not_tried_for_a_while(
+    odoo: OdooSimulator, url: str
+) -> None:
+    odoo.settings = replace(odoo.settings, api_key="another-key")
+    with opened(url) as transport:
+        with pytest.raises(PermanentError, match="odoo_login_refused"):
+            await transport.call(*HAS_ACCESS)
+        for _ in range(5):
+            with pytest.raises(TransientError, match="odoo_login_refused") as caught:
+                await transport.call(*HAS_ACCESS)
+
+    assert logins(odoo) == 1
+    assert caught.value.retry_after is not None
+    assert 60 < caught.value.retry_after.total_seconds() <= 65
+
+
+async def test_the_pause_between_refused_logins_doubles_up_to_a_quarter_of_an_hour_and_ends_with_a_good_one() -> None:
+    pause = odoo_jsonrpc._LoginPause()
+    lengths = [pause.refused().total_seconds() for _ in range(6)]
+    with pytest.raises(TransientError):
+        pause.check()
+    pause.accepted()
+    pause.check()
+
+    assert lengths == [65, 130, 260, 520, 900, 900]
+    assert pause.refused().total_seconds() == 65
+
+
+async def test_a_key_that_worked_before_may_work_again_after_odoos_cooldown(odoo: OdooSimulator, url: str) -> None:
+    """Somebody behind the same proxy failed to log in. Odoo answers `false` to a login, whatever the key."""
+    with opened(url) as transport, opened(url, key="wrong-key") as somebody:
+        await transport.login()
+        odoo.settings = replace(odoo.settings, cooldown_after=1, uid=8)
+        with pytest.raises(PermanentError):
+            await somebody.login()
+        with pytest.raises(TransientError, match="odoo_login_cooldown") as ignored:
+            await transport.call(*HAS_ACCESS)  # Odoo does not know this user and key yet
+        assert logins(odoo) == 2
+        odoo.settings = replace(odoo.settings, cooldown_seconds=0)
+        assert await transport.call(*HAS_ACCESS)
+        odoo.settings = replace(odoo.settings, api_key="revoked")
+        with pytest.raises(TransientError, match="odoo_login_refused") as refused:
+            await transport.call(*HAS_ACCESS)
+
+    assert (ignored.value.retry_after, ignored.value.tries) == (COOLDOWN, None)
+    assert (refused.value.retry_after, refused.value.tries) == (COOLDOWN, odoo_jsonrpc.LOGIN_TRIES)
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "away"),
+    [
+        ("builtins.KeyError", "'res.users'", False),
+        ("odoo.http.RegistryError", "Cannot get registry", False),
+        ("psycopg2.OperationalError", 'database "odoo" does not exist', True),
+    ],
+)
+async def test_a_database_that_is_being_restored_breaks_the_login_only_for_now(
+    odoo: OdooSimulator, url: str, name: str, message: str, *, away: bool
+) -> None:
+    odoo.faults.add(Fault(kind=FaultKind.ODOO_ERROR, name=name, detail=message))
+    with opened(url) as transport:
+        with pytest.raises(TransientError) as caught:
+            await transport.call(*HAS_ACCESS)
+        assert (caught.value.tries, caught.value.away) == (None, away)
+        assert await transport.call(*HAS_ACCESS)
+
+
+@pytest.mark.parametrize(("uid", "context"), [("true", "{}"), ('"7"', "{}"), ("1.5", "{}"), ("7", "[]"), ("7", "null")])
+async def test_a_login_that_answers_no_user_is_unreadable(
+    odoo: OdooSimulator, url: str, uid: str, context: str
+) -> None:
+    for result in (uid, context):
+        odoo.faults.add(Fault(kind=FaultKind.BODY, status=200, detail=f'{{"jsonrpc": "2.0", "result": {result}}}'))
+    with opened(url) as transport, pytest.raises(TransientError, match="odoo_answer_unreadable"):
+        await transport.login()
 
 
 async def test_the_version_needs_no_login(odoo: OdooSimulator, url: str) -> None:

@@ -69,6 +69,8 @@ class RetryMachine(RuleBasedStateMachine):
         at_least = (asked_for or 0) * SECOND
         late = self.now
         wait = self.fails(TransientError("http_503", "busy", retry_after=at_least if asked_for else None), seed)
+        if any(late + at_least > end for end in self.ends()):
+            at_least = 0 * SECOND  # no time is left for it, so the schedule of the step counts
         longest = max(LONGEST_GAP[self.step], at_least)
         if wait is None:
             over = any(late + longest > end for end in self.ends())

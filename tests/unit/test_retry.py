@@ -11,6 +11,7 @@ from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.retry import GiveUp, Policy, RetryAt, decide, exponential
 from aigen_bridge.pipeline.deliver import POLICY as DELIVER
 from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH
+from aigen_bridge.pipeline.fetch import POLICY as FETCH
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PASSING = TransientError("http_503", "busy")
@@ -33,6 +34,15 @@ def test_a_permanent_error_is_given_up_at_once() -> None:
 def test_retry_after_lengthens_a_wait_and_never_shortens_it() -> None:
     assert wait(DISPATCH, 3, TransientError("c", "d", retry_after=timedelta(seconds=9))) == timedelta(seconds=9)
     assert wait(DISPATCH, 3, TransientError("c", "d", retry_after=timedelta(seconds=1))) == timedelta(seconds=4)
+
+
+@pytest.mark.parametrize("asked_for", [timedelta(hours=1), timedelta(days=365)])
+def test_a_retry_after_beyond_the_end_costs_no_tries(asked_for: timedelta) -> None:
+    """An image URL that lives for five minutes is tried again in time, whatever its host asks for."""
+    end = NOW + timedelta(minutes=5)
+    verdict = decide(FETCH, 1, TransientError("http_429", "busy", retry_after=asked_for), NOW, end, Random(0))
+
+    assert verdict == RetryAt(NOW + timedelta(seconds=1))
 
 
 def test_an_error_may_limit_its_own_tries() -> None:

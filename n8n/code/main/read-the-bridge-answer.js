@@ -10,7 +10,7 @@ function askedWait() {
   const said = answer.headers?.['retry-after'];
   if (said === undefined) return 0;
   const seconds = /^\d+$/.test(said) ? Number(said) : (Date.parse(said) - Date.now()) / 1000;
-  return Number.isFinite(seconds) ? Math.min(Math.max(0, seconds), ASKED_MAX) : 0;
+  return Number.isNaN(seconds) ? 0 : Math.min(Math.max(0, seconds), ASKED_MAX);
 }
 
 function isProblem() {

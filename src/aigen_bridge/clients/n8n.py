@@ -1,7 +1,6 @@
 """Client for N8N's webhook."""
 
 import asyncio
-import contextlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,16 @@ from uuid import UUID
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from aigen_bridge.clients.http_errors import EXCERPT_MAX, beginning, excerpt, on_one_line, refusal, silence
+from aigen_bridge.clients.http_errors import (
+    UNCOMPRESSED,
+    beginning,
+    excerpt,
+    location,
+    named,
+    on_one_line,
+    refusal,
+    silence,
+)
 from aigen_bridge.clients.outbound import Call, outbound
 from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.errors import StepError, TransientError
@@ -24,7 +32,6 @@ QUICK_TRIES, QUICK_WAIT = 2, 0.05
 """A refused connection transferred nothing, so one quick second attempt is safe (wait in seconds)."""
 CONNECT_SECONDS = 5.0
 """A host that does not accept a connection within this time is away; a busy N8N still accepts."""
-DRAIN_SECONDS = 1.0
 ACKNOWLEDGED = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
 """Statuses that acknowledge the event with any body. Other 2xx statuses require an empty or JSON body: during startup,
 N8N responds to every path with 200 and a line of text."""
@@ -50,7 +57,7 @@ class N8nWebhook:
         self._timeout = timeout
         self._url = url
         self._signing_keys = signing_keys
-        self._headers = {"X-API-Key": api_key, "Content-Type": "application/json"}
+        self._headers = {"X-API-Key": api_key, "Content-Type": "application/json", **UNCOMPRESSED}
 
     async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> None:
         """POSTs the event. `message_id` is the same in every attempt.
@@ -77,10 +84,12 @@ class N8nWebhook:
                 await _drain(response)
                 call.bytes_in = response.num_bytes_downloaded
                 return
-            answer = await beginning(response, JSON_MAX if response.is_success else EXCERPT_MAX)
+            acknowledged, quote = (
+                await _acknowledged(response) if response.is_success else (False, await excerpt(response))
+            )
             call.bytes_in = response.num_bytes_downloaded
-        if not (response.is_success and _is_empty_or_json(response, answer)):
-            raise self._error(response, on_one_line(answer))
+        if not acknowledged:
+            raise self._error(response, quote)
 
     def _error(self, response: httpx.Response, quote: str) -> StepError:
         """Returns the error for a response that is not an acknowledgement.
@@ -88,14 +97,21 @@ class N8nWebhook:
         When N8N is away, a proxy's `Retry-After` is ignored, because the breaker detects N8N's return.
         """
         status = response.status_code
-        answered = f"N8N answered {status} {response.reason_phrase}".strip()
+        answered = f"N8N answered {named(response)}"
         quoted = f" Response: {quote}" if quote else ""
         if status == HTTPStatus.NOT_FOUND:
             hint = f"no workflow is published at {urlsplit(self._url).path}, the path of AIGEN_N8N__WEBHOOK_URL."
             return TransientError("http_404", f"{answered}: {hint}{quoted}", http_status=status, away=True)
         if status in GATEWAY_ERRORS:
             return TransientError(f"http_{status}", f"{answered}.{quoted}", http_status=status, away=True)
-        if response.is_success or response.is_redirect:
+        if response.is_redirect:
+            where = location(self._url, response.headers.get("location", ""))
+            hint = (
+                f"and points to {where}. A request is not sent to another address. If this is where N8N's webhook is "
+                "now, set AIGEN_N8N__WEBHOOK_URL to it; if not, something else answers in N8N's place."
+            )
+            return TransientError("unexpected_answer", f"{answered} {hint}", http_status=status, away=True)
+        if response.is_success:
             hint = "but not as its webhook does: N8N is starting, or something else answers in its place."
             return TransientError("unexpected_answer", f"{answered}, {hint}{quoted}", http_status=status, away=True)
         return refusal("N8N", response, quote)
@@ -122,6 +138,15 @@ def _clients(timeout: float, many: int) -> list[httpx.AsyncClient]:
     return [httpx.AsyncClient(timeout=phases, limits=limits, verify=tls) for _ in range(many)]
 
 
+async def _acknowledged(response: httpx.Response) -> tuple[bool, str]:
+    """Returns whether the body of a 2xx is empty or JSON, and its beginning for the error."""
+    try:
+        body = await beginning(response, JSON_MAX)
+    except httpx.DecodingError as error:
+        return False, f"{error}."
+    return _is_empty_or_json(response, body), on_one_line(body)
+
+
 def _is_empty_or_json(response: httpx.Response, body: bytes) -> bool:
     if len(body) >= JSON_MAX:
         return "json" in response.headers.get("content-type", "").partition(";")[0].lower()
@@ -136,6 +161,4 @@ def _is_empty_or_json(response: httpx.Response, body: bytes) -> bool:
 
 async def _drain(response: httpx.Response) -> None:
     """Reads the beginning of the body, which allows the connection to be reused. N8N has already acknowledged."""
-    with contextlib.suppress(httpx.HTTPError, TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            await excerpt(response)
+    await excerpt(response)

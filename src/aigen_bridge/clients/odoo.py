@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 from uuid import uuid4
 
+from aigen_bridge.clients.odoo_errors import described
 from aigen_bridge.domain.errors import PermanentError
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
@@ -17,7 +18,9 @@ class OdooTransport(Protocol):
 
     Each coroutine ends within the transport's timeout. It raises `TransientError` when another try may help (with
     `away` when Odoo was not reached), and `PermanentError` when a person has to act. The code of a fault is `odoo_`
-    and the fault's class in lower case, such as `odoo_usererror`. A call that failed may have taken effect.
+    and the fault's class in lower case, such as `odoo_usererror`. An answer that is not Odoo's is
+    `odoo_answer_unreadable`, and one that is not the addon's `odoo_answer_unexpected`. A call that failed may have
+    taken effect.
     """
 
     async def call(self, model: str, method: str, arguments: Sequence[Any]) -> Any:
@@ -45,7 +48,9 @@ class OdooClient:
         if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
             raise PermanentError(
                 "odoo_answer_unexpected",
-                f"{MODEL_METHOD} returned something unexpected. Check that the addon aigen_image is up to date.",
+                f"{MODEL_METHOD} returned {described(answer)} instead of whether the result was applied. Check that "
+                "the addon aigen_image is up to date and that no other module overrides its method, then replay the "
+                "delivery.",
             )
 
     def close(self) -> None:

@@ -1,85 +1,213 @@
-"""Translates what odoorpc raises. Odoo's faults arrive inside HTTP 200; their class is in `error.data.name`."""
+"""Decides which of Odoo's answers may pass by themselves. Its faults arrive inside HTTP 200, as `error.data.name`."""
 
-import http.client
+import builtins
 import json
-import urllib.error
+import re
 from collections.abc import Mapping
+from datetime import timedelta
+from enum import Enum
+from http import HTTPStatus
 from typing import Any
 
-from odoorpc.error import RPCError
+import httpx
 
+from aigen_bridge.clients.http_errors import (
+    is_transient,
+    location,
+    named,
+    on_one_line,
+    printable,
+    retry_after,
+    silence,
+)
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 
 MESSAGE_MAX = 500
+NAME_MAX = 60
+SHOWN_MAX = 40
+"""Characters of a value, and number of keys, by which an answer that cannot be read is described."""
 BUG_TRIES = 3
 """Tries for an unknown fault: a bug on the server, or a passing state of an upgrade."""
-
-PERMANENT = frozenset(
+COOLDOWN = timedelta(seconds=65)
+"""Longer than the 60 s for which Odoo ignores logins from an address after each failed one, from the fifth on
+(`base.login_cooldown_duration`). Odoo 18 does so in the browser but not over JSON-RPC; modules may add it there."""
+AWAY_STATUSES = frozenset(
     {
-        "odoo.exceptions.AccessError",
-        "odoo.exceptions.AccessDenied",
-        "odoo.exceptions.ValidationError",
-        "odoo.exceptions.UserError",
-        "odoo.exceptions.MissingError",
-        "builtins.ValueError",
-        "builtins.AttributeError",
-        "builtins.IndexError",
-        "builtins.TypeError",
-        "builtins.KeyError",
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
-DATABASE_AWAY = ("psycopg2.OperationalError", "psycopg2.InterfaceError")
-"""Odoo's database is unknown or does not answer."""
-TRANSIENT_PREFIXES = (*DATABASE_AWAY, "psycopg2.errors.")
-"""These include write conflicts that remain after Odoo's own five tries."""
-AWAY_STATUSES = frozenset({404, 502, 503, 504})
-"""Answers of a proxy that cannot reach Odoo. Odoo 18 and 19 always have `/jsonrpc`, so 404 is one of them."""
-
-UNREACHABLE = (OSError, http.client.HTTPException)
-"""Refused, reset, timed out, empty answer. The call may have taken effect."""
+"""Answers of another program in Odoo's place, such as a proxy while Odoo restarts, or its maintenance page (web servers
+answer 405 to a POST to a file). Odoo 18 and 19 always have `/jsonrpc` and accept POST there."""
 
 
-def translate(error: Exception) -> StepError:
-    """Translates an odoorpc error into a `StepError`. Raises unknown errors unchanged.
+class Kind(Enum):
+    """Who can mend a fault, which decides whether the call is repeated."""
 
-    Odoo's traceback (`error.data.debug`) is dropped.
+    CALLER = "the bridge, its user's rights, or the addon: the same call fails again, so a person has to look"
+    SERVER = "a passing state of Odoo: the call is repeated until the delivery is given up"
+    DATABASE_AWAY = "Odoo is up, but its database is unknown or does not answer: it counts as away"
+    UNKNOWN = "nobody can tell: a few tries, then a person has to look"
+
+
+FAULTS = {
+    "odoo.exceptions": Kind.CALLER,  # what Odoo tells people: the values, the rights, a missing record
+    "odoo.exceptions.ConcurrencyError": Kind.SERVER,
+    "odoo.exceptions.LockError": Kind.SERVER,
+    "odoo.http": Kind.SERVER,  # no session or no registry
+    "odoo.modules": Kind.SERVER,  # the registry is being loaded
+    "odoo.service": Kind.SERVER,
+    "odoo.sql_db": Kind.SERVER,
+    "psycopg2": Kind.SERVER,  # conflicts after Odoo's own five tries, a full connection pool, cancelled statements
+    "psycopg2.InterfaceError": Kind.DATABASE_AWAY,
+    "psycopg2.OperationalError": Kind.DATABASE_AWAY,
+    "http.client": Kind.SERVER,  # Odoo and its addons call other systems with these
+    "requests": Kind.SERVER,
+    "socket": Kind.SERVER,
+    "ssl": Kind.SERVER,
+    "urllib": Kind.SERVER,
+    "urllib3": Kind.SERVER,
+}
+"""Kinds of faults by the name of their class, or by that of its module or package. The longest name counts."""
+BUILTINS = (
+    ((OSError, MemoryError), Kind.SERVER),  # a disk, a socket, the memory
+    ((ValueError, TypeError, LookupError, AttributeError), Kind.CALLER),  # code that does not fit the call
+)
+PASSING_NAME = re.compile(r"(Timeout|TimeoutError|ConnectionError|OperationalError|InterfaceError|PoolError)$")
+"""Names that say the same in every library: something that Odoo needs did not answer."""
+REGISTRY_MISSING = re.compile(r"'?(res|ir)\.[a-z_.]+'?")
+"""The whole message of the KeyError of an Odoo whose database is being restored or created: a model of its core."""
+LOGINS_IGNORED = re.compile(r"too many login failures", re.IGNORECASE)
+SESSION_ENDED = frozenset({"odoo_accessdenied", "odoo_sessionexpiredexception"})
+"""Codes of the faults that another login may cure."""
+
+
+def unanswered(error: httpx.HTTPError | TimeoutError) -> TransientError:
+    """Returns the error for a missing answer. The call may have taken effect."""
+    said = silence("Odoo", error)
+    code = "odoo_timeout" if said.code == "timeout" else "odoo_unreachable"
+    return TransientError(code, said.detail, away=said.away)
+
+
+def refused(response: httpx.Response, url: str) -> StepError:
+    """Returns the error for a non-2xx response, of which only status and headers count. Redirects are not followed."""
+    status = response.status_code
+    code, detail = f"odoo_http_{status}", f"Odoo's web server answered {named(response)}."
+    if response.is_redirect:
+        where = location(url, response.headers.get("location", ""))
+        detail = (
+            f"Odoo's web server answered {named(response)} and points to {where}. A result is not sent to another "
+            "address. If this is where Odoo is now, set AIGEN_ODOO__URL to it; if not, let the proxy pass /jsonrpc."
+        )
+    away = status in AWAY_STATUSES
+    if not (away or is_transient(status)):
+        return PermanentError(code, detail, http_status=status)
+    wait = retry_after(response.headers.get("retry-after", ""))
+    return TransientError(code, detail, http_status=status, retry_after=wait, away=away)
+
+
+def result_of(response: httpx.Response, body: bytes, number: int | None) -> Any:
+    """Returns the `result` of the answer to call `number`; None when the method returned nothing.
+
+    Raises `TransientError` when the answer is not JSON-RPC (it is a proxy's, and passes), and the error of a fault.
     """
-    if isinstance(error, RPCError):
-        return _fault(error.info) if error.info else _login_refused()
-    if isinstance(error, urllib.error.HTTPError):
-        return _http(error)
-    if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
-        return TransientError("odoo_timeout", "Odoo did not answer in time.")
-    if isinstance(error, UNREACHABLE):
-        return TransientError("odoo_unreachable", f"Odoo could not be reached ({error}).", away=True)
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return TransientError("odoo_answer_unreadable", "The answer is not JSON, so it is not Odoo's.", away=True)
-    raise error
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        shown = on_one_line(body)
+        raise unreadable(response, f"it is not JSON: {shown}" if shown else "it is empty") from None
+    if not isinstance(answer, dict) or not answer.keys() & {"jsonrpc", "result", "error"}:
+        raise unreadable(response, f"it is {described(answer)}")
+    if answer.get("id") not in (None, number):
+        raise unreadable(response, "it is the answer to another call, perhaps from a cache")
+    if answer.get("error") is not None:
+        raise _fault_of(response, answer["error"])
+    return answer.get("result")
 
 
-def _login_refused() -> PermanentError:
-    return PermanentError(
-        "odoo_login_refused",
-        "Odoo refused the login. Check AIGEN_ODOO__LOGIN and AIGEN_ODOO__API_KEY, and whether the key has expired.",
+def unreadable(response: httpx.Response, seen: str) -> TransientError:
+    """Returns the error for an answer of another program in Odoo's place."""
+    media_type = printable(response.headers.get("content-type", "no media type"))[:SHOWN_MAX]
+    detail = (
+        f"The answer ({response.status_code}, {media_type}) is not Odoo's: {seen[:MESSAGE_MAX]}. Check what answers at "
+        "AIGEN_ODOO__URL, such as a proxy or a maintenance page."
     )
+    return TransientError("odoo_answer_unreadable", detail, http_status=response.status_code, away=True)
 
 
-def _fault(info: Mapping[str, Any]) -> StepError:
-    fault = info.get("data") or {}
-    name = str(fault.get("name", "unknown"))
-    message = " ".join(str(fault.get("message", "")).split())[:MESSAGE_MAX]
-    detail = f"Odoo answered {name}: {message}"
-    code = "odoo_" + name.rpartition(".")[2].lower()
-    if name in PERMANENT:
-        return PermanentError(code, detail, http_status=200)
-    tries = None if name.startswith(TRANSIENT_PREFIXES) else BUG_TRIES
-    return TransientError(code, detail, http_status=200, tries=tries, away=name.startswith(DATABASE_AWAY))
+def described(value: Any) -> str:
+    """Describes a JSON value by its type, and an object by its keys and short values. Tracebacks are never short."""
+    match value:
+        case None | bool():
+            return json.dumps(value)
+        case dict():
+            pairs = [_pair(*each) for each in list(value.items())[:SHOWN_MAX]]
+            return f"an object with {', '.join(pairs)}" if pairs else "an empty object"
+        case list():
+            return "a list" if value else "an empty list"
+        case str():
+            return f"the text {printable(value)[:SHOWN_MAX]!r}"
+    return "a number"
 
 
-def _http(error: urllib.error.HTTPError) -> StepError:
-    error.close()  # releases the connection
-    detail = f"Odoo's web server answered {error.code} {error.reason}."
-    away = error.code in AWAY_STATUSES
-    if away or error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR or error.code in {408, 425, 429}:
-        return TransientError(f"odoo_http_{error.code}", detail, http_status=error.code, away=away)
-    return PermanentError(f"odoo_http_{error.code}", detail, http_status=error.code)
+def _pair(key: str, value: Any) -> str:
+    shown = printable(key)[:SHOWN_MAX]
+    is_short = isinstance(value, str | int) and len(text := str(value)) <= SHOWN_MAX
+    return f"{shown} {printable(text)!r}" if is_short else shown
+
+
+def _fault_of(response: httpx.Response, error: Any) -> StepError:
+    data = error.get("data") if isinstance(error, dict) else None
+    if isinstance(data, dict) and isinstance(data.get("name"), str) and data["name"]:
+        return fault(data)
+    detail = f"Odoo reported an error without its class, {described(error)}. Read Odoo's log."
+    return TransientError("odoo_answer_unreadable", detail, http_status=response.status_code, tries=BUG_TRIES)
+
+
+def fault(data: Mapping[str, Any]) -> StepError:
+    """Returns the error for a fault; `data` is its `error.data`. Odoo's traceback (`debug`) is dropped."""
+    name, message = str(data["name"]), printable(str(data.get("message", "")))[:MESSAGE_MAX]
+    detail = f"Odoo answered {printable(name)[:NAME_MAX]}: {message}"
+    code = "odoo_" + (re.sub("[^a-z0-9_]", "", name.rpartition(".")[2].lower())[:NAME_MAX] or "unknown")
+    if name == "odoo.exceptions.AccessDenied" and LOGINS_IGNORED.search(message):
+        return TransientError("odoo_login_cooldown", detail, http_status=HTTPStatus.OK, retry_after=COOLDOWN)
+    kind = kind_of(name, message)
+    if kind is Kind.CALLER:
+        return PermanentError(code, detail, http_status=HTTPStatus.OK)
+    tries = BUG_TRIES if kind is Kind.UNKNOWN else None
+    away = kind is Kind.DATABASE_AWAY
+    return TransientError(code, detail, http_status=HTTPStatus.OK, tries=tries, away=away)
+
+
+def kind_of(name: str, message: str = "") -> Kind:
+    """Returns the kind of a fault by the full name of its class, such as `psycopg2.pool.PoolError`."""
+    known, class_name = name, name.rpartition(".")[2]
+    while known:
+        if known in FAULTS:
+            return FAULTS[known]
+        known = known.rpartition(".")[0]
+    if name.startswith("builtins."):
+        return _kind_of_builtin(class_name, message)
+    if name.startswith("werkzeug."):
+        return _kind_of_status(class_name)
+    return Kind.SERVER if PASSING_NAME.search(class_name) else Kind.UNKNOWN
+
+
+def _kind_of_builtin(class_name: str, message: str) -> Kind:
+    if class_name == "KeyError" and REGISTRY_MISSING.fullmatch(message):
+        return Kind.SERVER
+    found = getattr(builtins, class_name, None)
+    kinds = [kind for classes, kind in BUILTINS if isinstance(found, type) and issubclass(found, classes)]
+    return kinds[0] if kinds else Kind.UNKNOWN
+
+
+def _kind_of_status(class_name: str) -> Kind:
+    """Werkzeug names its exceptions like the statuses: `ServiceUnavailable` is 503."""
+    statuses = [status for status in HTTPStatus if status.phrase.replace(" ", "").lower() == class_name.lower()]
+    if not statuses:
+        return Kind.UNKNOWN
+    may_pass = is_transient(statuses[0]) or statuses[0] in AWAY_STATUSES
+    return Kind.SERVER if may_pass else Kind.CALLER

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import httpx
 
-from aigen_bridge.clients.http_errors import excerpt, silence
+from aigen_bridge.clients.http_errors import UNCOMPRESSED, excerpt, location, silence
 
 SECONDS = 8.0
 """Default timeout. A busy N8N may take 3.6 s to respond (measured)."""
@@ -16,11 +16,12 @@ SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response; `excerpt` is the beginning of the body, on one line."""
+    """A response; `excerpt` is the beginning of the body, on one line, and `location` where a redirect points to."""
 
     status: int
     media_type: str
     excerpt: str
+    location: str
     took: timedelta
 
     @property
@@ -35,13 +36,14 @@ async def ask(method: str, url: str, *, who: str, body: bytes | None = None, sec
 
     Raises `TransientError` when there is no response.
     """
-    headers = {"Content-Type": "application/json"} if body else {}
+    headers = UNCOMPRESSED | ({"Content-Type": "application/json"} if body else {})
     try:
         async with asyncio.timeout(seconds), httpx.AsyncClient(timeout=seconds, headers=headers) as client:
             began = time.monotonic()  # after loading the certificates, which takes a while
             async with client.stream(method, url, content=body) as response:
                 took = timedelta(seconds=time.monotonic() - began)
                 media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-                return Answer(response.status_code, media_type, await excerpt(response), took)
+                where = location(url, response.headers.get("location", "")) if response.is_redirect else ""
+                return Answer(response.status_code, media_type, await excerpt(response), where, took)
     except (httpx.HTTPError, TimeoutError) as error:
         raise silence(who, error) from error

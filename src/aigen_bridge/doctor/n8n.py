@@ -32,6 +32,10 @@ async def look_at_webhook(subject: Subject) -> list[Finding]:
     if answer.status == HTTPStatus.NOT_FOUND:
         advice = "Publish the workflow in N8N, and check the path of AIGEN_N8N__WEBHOOK_URL."
         return [wrong("N8N", "It answers, but the webhook is not registered (404).", advice)]
+    if answer.location:
+        found = f"It answers {answer.named} and points to {answer.location}. Requests are not sent to another address."
+        advice = "If this is where N8N is now, set AIGEN_N8N__WEBHOOK_URL to it. If not, look at the proxy before N8N."
+        return [wrong("N8N", found, advice)]
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return [wrong("N8N", f"It answers {answer.named}.", "Read the logs of N8N and of a proxy in front of it.")]
     found = f"The server answered {answer.named} to an invalid message. N8N would answer 422."

@@ -7,7 +7,7 @@ from aigen_bridge.clients.odoo import MODEL_METHOD, OdooProbe
 from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
-from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.errors import StepError, TransientError
 from aigen_bridge.settings.sections import OdooSettings
 
 SERIES = "18."
@@ -59,14 +59,22 @@ async def _reached(probe: OdooProbe) -> Finding:
     try:
         version, took = await probe.version()
     except StepError as error:
-        advice = f"Start Odoo, and check AIGEN_ODOO__URL. {AWAY}"
-        if error.http_status == HTTPStatus.NOT_FOUND:
-            advice = "AIGEN_ODOO__URL must lead to Odoo itself, not to a proxy that blocks its /jsonrpc."
-        raise _CheckFailed(error.detail, advice) from error
+        raise _CheckFailed(error.detail, _way_to_odoo(error)) from error
     if not version.startswith(SERIES):
         advice = "This version of the bridge is tested with Odoo 18. Test it with yours before you rely on it."
         return warning("Odoo", f"It is Odoo {version}.", advice)
     return ok("Odoo", f"Odoo {version} answers in {spoken(took)}.")
+
+
+def _way_to_odoo(error: StepError) -> str:
+    """Says what to do when Odoo itself did not answer."""
+    if not isinstance(error, TransientError):
+        return "Correct AIGEN_ODOO__URL or the proxy, then replay the dead letters of kind deliver."
+    if error.http_status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        return "AIGEN_ODOO__URL must lead to Odoo itself, not to a proxy that blocks its /jsonrpc."
+    if error.http_status == HTTPStatus.OK:
+        return f"Wait if Odoo is being updated, or correct AIGEN_ODOO__URL. {AWAY}"
+    return f"Start Odoo, and check AIGEN_ODOO__URL. {AWAY}"
 
 
 async def _logged_in(probe: OdooProbe, odoo: OdooSettings) -> Finding:
@@ -83,7 +91,8 @@ def _no_login(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
         return found, (
             "Make a new API key for this user in Odoo (the old one may have expired or belong to another) and put it "
             "into AIGEN_ODOO__API_KEY; then replay its dead letters: "
-            "'aigen-bridge dead-letters replay --all --kind deliver'."
+            "'aigen-bridge dead-letters replay --all --kind deliver'. If Odoo's log says 'Login attempt ignored', "
+            "somebody failed to log in from the same address (perhaps a proxy's): wait a minute and try again."
         )
     if error.code == "odoo_operationalerror":
         return error.detail, f"Check AIGEN_ODOO__DATABASE, and whether Odoo's own PostgreSQL runs. {AWAY}"

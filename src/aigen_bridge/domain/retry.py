@@ -47,17 +47,21 @@ class Policy:
 def decide(
     policy: Policy, attempt: int, error: StepError, now: datetime, until: datetime | None, random: Random
 ) -> RetryAt | GiveUp:
-    """Decides what follows failed attempt number `attempt`. No retry is due after `until`; None sets no limit."""
+    """Decides what follows failed attempt number `attempt`. No retry is due after `until`; None sets no limit.
+
+    A wait that the other system asked for lengthens that of the schedule, unless it would end after `until`: asking for
+    too much must not cost the attempts that are left.
+    """
     if not isinstance(error, TransientError):
         return GiveUp()
     wait = policy.wait_after(attempt)
     if wait is None or attempt >= (error.tries or attempt + 1):
         return GiveUp()
     wait += wait * policy.jitter * random.random()
-    at = now + max(wait, error.retry_after or timedelta(0))
-    if until is not None and at > until:
-        return GiveUp()
-    return RetryAt(at)
+    at, asked_for = now + wait, now + max(wait, error.retry_after or timedelta(0))
+    if until is None or asked_for <= until:
+        return RetryAt(asked_for)
+    return RetryAt(at) if at <= until else GiveUp()
 
 
 def exponential(first: timedelta, *, factor: float, times: int, cap: timedelta) -> tuple[timedelta, ...]:

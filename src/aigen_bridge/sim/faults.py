@@ -14,9 +14,11 @@ class FaultKind(StrEnum):
     """The kinds of faults. Every simulator supports the common kinds and those that name it."""
 
     STATUS = "status"
-    """Respond with `status` (and `retry_after`) without handling the call."""
+    """Respond with `status` (and `retry_after`, `location`) without handling the call."""
     PAGE = "page"
     """Respond with `status` and an HTML page (`detail` or a default), as a proxy does, without handling the call."""
+    BODY = "body"
+    """Respond with `status` and the body `detail` as JSON, whatever it is, without handling the call."""
     DELAY = "delay"
     """Wait `delay` seconds, then handle the call as usual. Every other kind also waits its `delay` first."""
     DROP = "drop"
@@ -66,6 +68,7 @@ COMMON_KINDS = frozenset(
     {
         FaultKind.STATUS,
         FaultKind.PAGE,
+        FaultKind.BODY,
         FaultKind.DELAY,
         FaultKind.DROP,
         FaultKind.DROP_AFTER,
@@ -96,8 +99,10 @@ class Fault:
     """HTTP status, for the kinds that respond with one."""
     delay: float = 0.0
     """Seconds."""
-    retry_after: float | None = None
-    """Seconds, sent as `Retry-After` with `status`."""
+    retry_after: float | str | None = None
+    """Seconds, or any text, sent as `Retry-After` with `status`."""
+    location: str = ""
+    """Sent as `Location` with `status`, as a proxy does that redirects."""
     name: str = ""
     """Class or code of the error: Odoo's exception class, fal's error_type, the AI service's error code."""
     detail: str = ""

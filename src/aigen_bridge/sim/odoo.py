@@ -45,6 +45,11 @@ class OdooSettings:
     """Create the record of an unknown requestId; False: respond with a UserError, as the addon does."""
     addon: bool = True
     """Whether the addon is installed."""
+    cooldown_after: int = 0
+    """Failed logins in a row after which logins are ignored for a while. 0: never, as in Odoo 18 over JSON-RPC; with a
+    module that protects it, 5 for each address is usual, as in the browser."""
+    cooldown_seconds: float = 60.0
+    """How long they are ignored after the last failed one."""
     may_apply: bool = True
     """Whether the bridge's user may call `METHOD`."""
     state_path: Path | None = None
@@ -59,6 +64,7 @@ class OdooSimulator(Simulator):
     def __init__(self, settings: OdooSettings, *, clock: Clock = time.time) -> None:
         self.settings = settings
         self.records = Records(create_missing=settings.create_missing, folder=settings.state_path)
+        self._failed_logins, self._failed_at, self._is_key_known = 0, 0.0, False
         super().__init__(seed=settings.seed, clock=clock)
 
     def routes(self) -> list[Route]:
@@ -120,15 +126,38 @@ class OdooSimulator(Simulator):
 
     def _login(self, database: Any, login: Any, key: Any) -> int | bool:
         self._check_database(database)
-        return self.settings.uid if login == self.settings.login and self._is_key(key) else False
+        if self._ignores_logins():
+            return False  # as `login` answers every AccessDenied
+        return self.settings.uid if self._try_login(login == self.settings.login and self._is_key(key)) else False
+
+    def _try_login(self, is_right: bool) -> bool:  # noqa: FBT001
+        """Counts failed logins in a row."""
+        self._failed_logins = 0 if is_right else self._failed_logins + 1
+        self._failed_at = self.clock()
+        return is_right
+
+    def _ignores_logins(self) -> bool:
+        after = self.settings.cooldown_after
+        ends_at = self._failed_at + self.settings.cooldown_seconds
+        return 0 < after <= self._failed_logins and self.clock() < ends_at
+
+    def _check_access(self, uid: Any, key: Any) -> None:
+        """Checks user and key of a call. Odoo remembers those that were right, and logs in with others."""
+        is_right = uid == self.settings.uid and self._is_key(key)
+        if is_right and self._is_key_known:
+            return
+        if self._ignores_logins():
+            raise RpcFault("odoo.exceptions.AccessDenied", rpc.LOGINS_IGNORED)
+        if not self._try_login(is_right):
+            raise RpcFault("odoo.exceptions.AccessDenied", "Access Denied")
+        self._is_key_known = True
 
     async def _object(self, call: rpc.Call) -> Any:
         if len(call.args) < 5:  # noqa: PLR2004 - database, uid, key, model, method
             raise RpcFault("builtins.IndexError", "list index out of range")
         database, uid, key, model, method, *rest = call.args
         self._check_database(database)
-        if uid != self.settings.uid or not self._is_key(key):
-            raise RpcFault("odoo.exceptions.AccessDenied", "Access Denied")
+        self._check_access(uid, key)
         if call.method not in {"execute", "execute_kw"}:
             raise RpcFault("builtins.NameError", f"Method not available {call.method}")
         arguments, keywords = _arguments(call.method, rest)

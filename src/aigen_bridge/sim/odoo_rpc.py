@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 CLOSE = {"Connection": "close"}
 """Odoo's own server speaks HTTP/1.0: every response ends the connection."""
 TRACEBACK = 'Traceback (most recent call last):\n  File "/opt/odoo/odoo/http.py", line 1788, in _serve_db\n'
+LOGINS_IGNORED = "Too many login failures, please wait a bit before trying again."
 VERSION = {
     "server_version": "18.0",
     "server_version_info": [18, 0, 0, "final", 0, ""],

@@ -45,7 +45,7 @@ async def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> As
     try:
         await _start(server, sock)
         address, actual_port = sock.getsockname()[:2]
-        yield f"http://{address}:{actual_port}"
+        yield f"http://[{address}]:{actual_port}" if ":" in address else f"http://{address}:{actual_port}"
     finally:
         cuttable.closing = True
         await _stop(server)

@@ -104,7 +104,9 @@ class Simulator:
         if fault.kind is FaultKind.DROP:
             return DropConnection()
         if fault.kind is FaultKind.STATUS:
-            return self.refusal(fault)
+            return _redirecting(self.refusal(fault), fault)
+        if fault.kind is FaultKind.BODY:
+            return Response(fault.detail, fault.status, media_type="application/json")
         if fault.kind is FaultKind.PAGE:
             return HTMLResponse(fault.detail or PAGE, fault.status, retry_after(fault))
         response = await handler(received)
@@ -161,7 +163,14 @@ class Simulator:
 
 def retry_after(fault: Fault) -> dict[str, str]:
     """Returns the `Retry-After` header of a fault, if any."""
-    return {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+    value = fault.retry_after
+    return {} if value is None else {"Retry-After": value if isinstance(value, str) else f"{value:g}"}
+
+
+def _redirecting(response: Response, fault: Fault) -> Response:
+    if fault.location:
+        response.headers["Location"] = fault.location
+    return response
 
 
 async def _receive(request: Request) -> Received:

@@ -201,6 +201,9 @@ def test_the_callback_is_tried_again_after_1_2_and_4_seconds_and_only_if_that_ca
     waits = [bridge(number, busy)[0].get("waitSeconds") for number in (1, 2, 3, 4)]
     assert waits == [1, 2, 4, None]
     assert [made.get("waitSeconds") for made in bridge(1, asks, silent)] == [9, 1]
+    far_off = ("9" * 20, "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT", "-5", "soon")
+    asks = [answer(429, "") | {"headers": {"retry-after": value}} for value in far_off]
+    assert [made.get("waitSeconds") for made in bridge(1, *asks)] == [300, 300, 300, 1, 1]
     routes = [made["route"] for made in bridge(1, *(answer(code, "") for code in (408, 425, 400, 401, 413)))]
     assert routes == ["again", "again", *["undeliverable"] * 3]
 
