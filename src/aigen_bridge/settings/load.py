@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
+from aigen_bridge.contracts.wording import predicate
 from aigen_bridge.settings.sections import Section
 
 
@@ -46,7 +47,7 @@ def _explained(item: Any, kind: type[BaseSettings]) -> list[str]:
     if not path:  # a rule on several settings names them itself
         return [f"{item['msg']}."]
     if item["type"] != "missing":
-        return [f"{_variable(path)} is wrong: {item['msg'].removeprefix('Value error, ')}."]
+        return [f"{_variable(path)} is wrong: {predicate(item)}."]
     section = kind.model_fields[path[0]].annotation if len(path) == 1 else None
     if isinstance(section, type) and issubclass(section, Section):
         inner = [name for name, field in section.model_fields.items() if field.is_required()]

@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode
 
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.logs import muted
+from aigen_bridge.store.url import parse as database_parameters
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}\Z")
@@ -55,17 +56,9 @@ def _origin(value: str) -> str:
 
 
 def _database_url(value: SecretStr) -> SecretStr:
-    scheme, _, rest = value.get_secret_value().partition("://")
-    good = scheme in {"postgresql", "postgres", "postgresql+psycopg"} and rest
-    if not good or not all(map(_port_is_valid, _hosts(rest))):
-        raise ValueError("must look like postgresql://user:password@host/database")
-    return SecretStr(f"postgresql+psycopg://{rest}")
-
-
-def _hosts(rest: str) -> list[SplitResult]:
-    """Returns the hosts of a database URL, which may name several, separated by commas."""
-    user, at, place = urlsplit(f"postgresql://{rest}").netloc.rpartition("@")
-    return [urlsplit(f"postgresql://{user}{at}{host}") for host in place.split(",")]
+    text = value.get_secret_value().strip()
+    database_parameters(text)
+    return SecretStr(f"postgresql+psycopg://{text.partition('://')[2]}")
 
 
 def _key(value: SecretStr) -> SecretStr:
