@@ -9,7 +9,15 @@ from http.cookiejar import CookieJar
 from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import BaseHandler, HTTPCookieProcessor, Request, build_opener
+from urllib.request import (
+    BaseHandler,
+    HTTPCookieProcessor,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 
 import odoorpc
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
@@ -18,6 +26,7 @@ from aigen_bridge.clients.odoo_errors import translate
 from aigen_bridge.clients.outbound import Call, outbound
 from aigen_bridge.domain.destination import ODOO
 from aigen_bridge.domain.errors import PermanentError
+from aigen_bridge.network import proxy_for, tls_context
 
 PATH = "/jsonrpc"
 VERSION = "18.0"
@@ -99,7 +108,7 @@ class OdooJsonRpc:
             port=self._url.port or (443 if tls else 80),
             timeout=self._timeout,
             version=VERSION,
-            opener=build_opener(HTTPCookieProcessor(CookieJar()), _Recorder()),  # odoorpc's own, and the recorder
+            opener=_opener(self._url.geturl()),
         )
 
 
@@ -110,6 +119,13 @@ def _twice_if_refused() -> Retrying:
         wait=wait_fixed(QUICK_WAIT),
         reraise=True,
     )
+
+
+def _opener(url: str) -> OpenerDirector:
+    """Returns an opener with cookies, as odoorpc's own has, and with our way out and recorder."""
+    proxy = proxy_for(url)
+    proxies = ProxyHandler({urlsplit(url).scheme: proxy} if proxy else {})
+    return build_opener(proxies, HTTPSHandler(context=tls_context()), HTTPCookieProcessor(CookieJar()), _Recorder())
 
 
 _recorded: ContextVar[Call | None] = ContextVar("odoo_call", default=None)

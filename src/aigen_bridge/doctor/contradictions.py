@@ -3,7 +3,6 @@
 A new rule is a function in `RULES`: it yields findings, or nothing when the settings agree.
 """
 
-import hashlib
 import ipaddress
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from aigen_bridge.doctor.finding import Finding, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.settings import Scope, Settings
+from aigen_bridge.settings.values import HASHED, key_digest
 
 N8N_MAY_TAKE = timedelta(minutes=5)
 """N8N's own attempts at the AI service (2 retries, 5 s) and at the callback (4 attempts of 60 s, 7 s between them)."""
@@ -85,12 +85,11 @@ def _webhook_is_published(settings: Settings) -> Iterator[Finding]:
 
 def _webhook_key_is_usable(settings: Settings) -> Iterator[Finding]:
     sent = settings.n8n.api_key.get_secret_value()
-    if sent.startswith("sha256:"):
+    if sent.startswith(HASHED):
         found = "AIGEN_N8N__API_KEY is the hash of a key, but it is sent to N8N unchanged."
         yield wrong("settings", found, "Set it to the key itself. Only AIGEN_CLIENTS takes hashes.")
-    hashed = "sha256:" + hashlib.sha256(sent.encode()).hexdigest()
     for name, client in settings.clients.items():
-        if {key.get_secret_value().casefold() for key in client.keys} & {sent.casefold(), hashed}:
+        if key_digest(settings.n8n.api_key) in {key_digest(key) for key in client.keys}:
             found = f"AIGEN_N8N__API_KEY is also client {name!r}'s key: whoever has it can use it in both directions."
             yield warning("settings", found, "Generate another key: 'aigen-bridge keys new'.")
 

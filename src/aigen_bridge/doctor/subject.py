@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import SecretStr
 
@@ -21,14 +21,17 @@ P = TypeVar("P", bound=LoggingSettings)
 
 
 class _N8n(LoggingSettings):
+    calls_out: ClassVar[bool] = True
     n8n: N8nSettings
 
 
 class _Odoo(LoggingSettings):
+    calls_out: ClassVar[bool] = True
     odoo: OdooSettings
 
 
 class _PublicUrl(LoggingSettings):
+    calls_out: ClassVar[bool] = True
     public_url: HttpUrl
 
 

@@ -4,18 +4,23 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FilePath, SecretStr, model_validator
 
 from aigen_bridge.settings.values import (
     AlertUrls,
+    AllowedHosts,
+    ClientKey,
     DatabaseTimeout,
     Duration,
     HttpUrl,
     KeptFor,
     Key,
+    Networks,
     OriginUrl,
+    Password,
     RateLimit,
     SigningSecret,
+    Text,
     Timeout,
 )
 
@@ -35,7 +40,7 @@ class Section(BaseModel):
 class Client(Section):
     """A named caller. Two keys may be valid at once, to replace one without an interruption."""
 
-    keys: tuple[Key, ...] = Field(min_length=1, max_length=2)
+    keys: tuple[ClientKey, ...] = Field(min_length=1, max_length=2)
     scopes: frozenset[Scope] = Field(min_length=1)
     signing_secrets: tuple[SigningSecret, ...] = ()
     signature_required: bool = Field(default=False, description="refuse callbacks that are not signed")
@@ -79,9 +84,9 @@ class OdooSettings(Section):
     """The Odoo database that receives results."""
 
     url: OriginUrl
-    database: str = Field(min_length=1)
-    login: str = Field(min_length=1)
-    api_key: SecretStr = Field(min_length=1, description="of a bot user that has no password")
+    database: Text
+    login: Text
+    api_key: Password = Field(min_length=1, description="of a bot user that has no password")
     api_key_expires: AwareDatetime | None = Field(
         None, description="when that key expires in Odoo; alerts are sent before"
     )
@@ -115,11 +120,12 @@ class RateLimitSettings(Section):
 class ImageUrlSettings(Section):
     """Rules for fetching images from the URLs that N8N sends."""
 
-    allowed_hosts: tuple[str, ...] = Field((), description="exact names or *.example.com; empty: any public host")
-    allow_http: bool = Field(default=False, description="for development")
-    trusted_networks: tuple[IPvAnyNetwork, ...] = Field(
-        (), description="private networks from which images may be fetched"
+    allowed_hosts: AllowedHosts = Field(
+        (),
+        description="fal.media, *.fal.media (its subdomains) or .fal.media (both); empty or *: any public host",
     )
+    allow_http: bool = Field(default=False, description="for development")
+    trusted_networks: Networks = Field((), description="private networks from which images may be fetched")
     timeout: Timeout = timedelta(seconds=30)
     lifetime: Duration = Field(timedelta(minutes=5), description="of a URL without an expiry")
     concurrency: int = Field(8, ge=1, le=100, description="concurrent downloads per worker")
