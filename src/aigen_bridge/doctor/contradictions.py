@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from aigen_bridge.doctor.finding import Finding, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.settings import Scope, Settings
+from aigen_bridge.settings.remarks import remarks
 from aigen_bridge.settings.values import HASHED, key_digest
 
 N8N_MAY_TAKE = timedelta(minutes=5)
@@ -28,10 +29,11 @@ async def look_at_settings(subject: Subject) -> list[Finding]:
     """The settings are complete and consistent."""
     if subject.settings is None:
         return [
-            wrong("settings", line, "Set it in the environment, in .env or in a secret file.")
+            wrong("settings", line, "Correct it in the environment, in .env or in a secret file.")
             for line in subject.complaints
         ]
     found = [finding for rule in RULES for finding in rule(subject.settings)]
+    found += [warning("settings", remark, "Correct or remove it.") for remark in remarks(Settings)]
     return found or [ok("settings", "They are complete and do not contradict each other.")]
 
 

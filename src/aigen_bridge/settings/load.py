@@ -1,6 +1,7 @@
 """Loads settings, and reports missing or wrong ones in plain lines."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -8,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsError
 
 from aigen_bridge import network
 from aigen_bridge.contracts.wording import predicate
+from aigen_bridge.settings.remarks import remarks
 from aigen_bridge.settings.sections import Section
 
 
@@ -29,6 +31,7 @@ S = TypeVar("S", bound=BaseSettings)
 def load(kind: type[S], **given: Any) -> S:
     """Loads settings. Those in `given` take precedence over all sources. Raises `WrongSettingsError`."""
     outside = network.complaints() if getattr(kind, "calls_out", False) else []
+    hints = remarks(kind) if "clients" in kind.model_fields else []  # another kind knows only a part of the settings
     try:
         settings = kind(**given)
     except SettingsError as error:  # a value is not valid JSON
@@ -38,13 +41,19 @@ def load(kind: type[S], **given: Any) -> S:
     except UnicodeDecodeError:
         raise WrongSettingsError(["The file .env, or a secret file, is not UTF-8.", *outside]) from None
     except ValidationError as error:
-        items = error.errors(include_url=False, include_input=False)
+        items = _causes(error.errors(include_url=False, include_input=False))
         missing = {str(i["loc"][0]) for i in items if i["type"] == "missing" and len(i["loc"]) == 1}
         lines = [line for item in items for line in _explained(item, kind)]
-        raise WrongSettingsError([*lines, *outside], frozenset(missing)) from None
+        raise WrongSettingsError([*lines, *outside, *hints], frozenset(missing)) from None
     if outside:
         raise WrongSettingsError(outside)
     return settings
+
+
+def _causes(items: Sequence[Any]) -> list[Any]:
+    """Leaves out a list that is too short only because its entries are wrong."""
+    wrong = {item["loc"][:-1] for item in items}
+    return [item for item in items if item["type"] != "too_short" or item["loc"] not in wrong]
 
 
 def _explained(item: Any, kind: type[BaseSettings]) -> list[str]:

@@ -235,9 +235,9 @@ def _instead(text: str) -> str:
         return "a host in ASCII, as it is in URLs: xn--…"
     parts = _split(text if "://" in text else f"//{text}")
     named = parts.hostname if parts else None
-    return (
-        f"the host alone: {named}" if named and _HOST.fullmatch(named) else "a host, such as fal.media or *.fal.media"
-    )
+    if named and named != text and _HOST.fullmatch(named):
+        return f"the host alone: {named}"
+    return "a host, such as fal.media or *.fal.media"
 
 
 def _rate_limit(value: str) -> str:
