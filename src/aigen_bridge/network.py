@@ -20,13 +20,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
-
 PORTS = {"http": 80, "https": 443}
 PORT_MAX = 65535
 _NAME = re.compile(r"(?=.*[^\d.])[\w.-]+")
 """A host's name. Digits and dots alone are the beginning of an address, which would match nothing."""
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
+BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables that name a file with certificates. All but the first may name a folder, too."""
 Environment = Mapping[str, str]
 
 
@@ -59,6 +59,8 @@ def shown(proxy: str) -> str:
 
 def tls_context(environment: Environment = os.environ) -> ssl.SSLContext:
     """Returns the context of the bridge's own TLS connections. The authorities of the machine are always trusted."""
+    import httpx  # noqa: PLC0415 - takes long, and not every command calls others
+
     file, folder = _value("SSL_CERT_FILE", environment), _value("SSL_CERT_DIR", environment)
     if file or folder:
         context = ssl.create_default_context(cafile=file, capath=folder)
@@ -95,7 +97,7 @@ def _proxy(name: str, environment: Environment) -> str | None:
         return None
     url = value if "://" in value else f"http://{value}"
     if wrong := _what_is_wrong(url):
-        advice = "write it as http://user:password@host:port, or list the hosts that need no proxy in NO_PROXY"
+        advice = "write it as http://user:password@host:port, or set it to nothing for the bridge"
         raise _WrongVariableError(f"{name.upper()} is wrong: {shown(value)!r} {wrong}; {advice}.")
     return url.rstrip("/")
 
@@ -176,9 +178,12 @@ def _matches(name: str, host: str) -> bool:
 
 
 def _check_certificates(environment: Environment) -> Iterator[str]:
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if value := _value(name, environment):
-            yield from _unusable(name, value, may_be_folder=name != "SSL_CERT_FILE")
+    files = {name: value for name in BUNDLES if (value := _value(name, environment))}
+    reasons = {value: _why_unusable(value) for value in set(files.values())}
+    for name, value in files.items():
+        if reasons[value] and not (name in BUNDLES[1:] and Path(value).is_dir()):
+            advice = "name a file with the certificates of authorities (PEM), or unset it"
+            yield f"{name} is wrong: {value!r} {reasons[value]}; {advice}."
     folder = _value("SSL_CERT_DIR", environment)
     if (
         folder
@@ -198,14 +203,14 @@ def _has_certificates(folder: str) -> bool:
         return False
 
 
-def _unusable(name: str, value: str, *, may_be_folder: bool) -> Iterator[str]:
-    if may_be_folder and Path(value).is_dir():
-        return
+def _why_unusable(file: str) -> str | None:
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=value)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except ssl.SSLError:
+        return "holds no certificate"
     except (OSError, ValueError) as error:
-        why = "holds no certificate" if isinstance(error, ssl.SSLError) else f"cannot be read ({_reason(error)})"
-        yield f"{name} is wrong: {value!r} {why}; name a file with the certificates of authorities (PEM), or unset it."
+        return f"cannot be read ({_reason(error)})"
+    return None
 
 
 def _reason(error: OSError | ValueError) -> str:

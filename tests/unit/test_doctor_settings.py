@@ -97,7 +97,7 @@ def test_each_missing_setting_is_a_line(monkeypatch: pytest.MonkeyPatch, tmp_pat
     found = [line.found for line in asyncio.run(look_at_settings(subject))]
 
     assert "AIGEN_PUBLIC_URL is missing." in found
-    assert "AIGEN_N8N__WEBHOOK_URL is wrong: must be an http:// or https:// address." in found
+    assert "AIGEN_N8N__WEBHOOK_URL is wrong: it must be an http:// or https:// address." in found
     assert (subject.settings, subject.n8n, subject.database_url is not None) == (None, None, True)
     assert "pw-very-secret" in subject.secrets()
 

@@ -72,7 +72,7 @@ def test_the_database_may_be_on_several_hosts(complete: pytest.MonkeyPatch, plac
 
 def test_each_port_of_the_database_must_be_one(complete: pytest.MonkeyPatch) -> None:
     complete.setenv("AIGEN_DATABASE_URL", "postgresql://u:p@h1:5432,h2:many/db")
-    assert trouble()[0].startswith("AIGEN_DATABASE_URL is wrong: must look like")
+    assert trouble()[0].startswith("AIGEN_DATABASE_URL is wrong: it must look like")
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("2", 2), ("1m", 60)])
@@ -303,14 +303,14 @@ HASH = hashlib.sha256(b"key-of-a-client").hexdigest()
         (keys(odoo=["key-of-a-client"], n8n=["key-of-a-client"]), "gives one key to 'odoo' and 'n8n'"),
         (keys(odoo=["key-of-a-client"], n8n=[f"SHA256:{HASH.upper()}"]), "gives one key to 'odoo' and 'n8n'"),
         (keys(odoo=["key-of-a-client", f"sha256:{HASH}"]), "gives client 'odoo' the same key twice"),
-        (keys(odoo=["sha256:abc"]), "AIGEN_CLIENTS.odoo.keys.0 is wrong: must have sha256: and 64 hex digits"),
+        (keys(odoo=["sha256:abc"]), "AIGEN_CLIENTS.odoo.keys.0 is wrong: it must have sha256: and 64 hex digits"),
         (keys(odoo=[f"sha256: {HASH}"]), "without blanks"),
         (keys(odoo=[f"sha-256:{HASH}"]), "must have sha256: and 64 hex digits"),
         (keys(odoo=[f"sha512:{HASH}"]), "must have sha256: and 64 hex digits"),
-        (keys(odoo=["key-of-a-client", "short"]), "AIGEN_CLIENTS.odoo.keys.1 is wrong: must have at least 8"),
+        (keys(odoo=["key-of-a-client", "short"]), "AIGEN_CLIENTS.odoo.keys.1 is wrong: it must have at least 8"),
         (keys(odoo=["key-of-a-client "]), "must be printable ASCII without blanks"),
         (keys(odoo=["…"]), "must be printable ASCII"),
-        (keys(odoo=["key-of-a-client"] * 3), "AIGEN_CLIENTS.odoo.keys is wrong: must have at most 2 items, not 3"),
+        (keys(odoo=["key-of-a-client"] * 3), "AIGEN_CLIENTS.odoo.keys is wrong: it must have at most 2 items, not 3"),
     ],
 )
 def test_keys_that_cannot_be_meant_are_refused_with_their_client(

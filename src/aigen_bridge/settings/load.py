@@ -36,7 +36,7 @@ def load(kind: type[S], **given: Any) -> S:
         settings = kind(**given)
     except SettingsError as error:  # a value is not valid JSON
         field = re.search(r'field "(\w+)"', str(error))
-        line = f"{_variable((field[1],))} is wrong: {error.__cause__}." if field else str(error)
+        line = _wrong((field[1],), str(error.__cause__)) if field else str(error)
         raise WrongSettingsError([line, *outside]) from None
     except UnicodeDecodeError:
         raise WrongSettingsError(["The file .env, or a secret file, is not UTF-8.", *outside]) from None
@@ -61,12 +61,17 @@ def _explained(item: Any, kind: type[BaseSettings]) -> list[str]:
     if not path:  # a rule on several settings names them itself
         return [f"{item['msg']}."]
     if item["type"] != "missing":
-        return [f"{_variable(path)} is wrong: {predicate(item)}."]
+        return [_wrong(path, predicate(item))]
     section = kind.model_fields[path[0]].annotation if len(path) == 1 else None
     if isinstance(section, type) and issubclass(section, Section):
         inner = [name for name, field in section.model_fields.items() if field.is_required()]
         return [f"{_variable((*path, name))} is missing." for name in inner]
     return [f"{_variable(path)} is missing."]
+
+
+def _wrong(path: tuple[int | str, ...], what: str) -> str:
+    subject = "it " if what.startswith(("is ", "must ", "has ")) else ""  # rules on several settings name them
+    return f"{_variable(path)} is wrong: {subject}{what}."
 
 
 def _variable(path: tuple[int | str, ...]) -> str:

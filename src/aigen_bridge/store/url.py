@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-from psycopg.pq import Conninfo
-
 FORM = "must look like postgresql://user:password@host/database"
 PORT_MAX = 65535
 
@@ -100,6 +98,8 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 def _pairs(query: str) -> Iterator[tuple[str, str]]:
+    from psycopg.pq import Conninfo  # noqa: PLC0415 - takes long, and the settings read the URL before anyone connects
+
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     for pair in filter(None, query.split("&")):
         name, _, value = pair.partition("=")
