@@ -269,6 +269,8 @@ def test_networks_are_a_list(complete: pytest.MonkeyPatch, value: str) -> None:
         ("AIGEN_CALLBACK__RATE_LIMIT", "5/minute;1/second", "must be one limit"),
         ("AIGEN_CALLBACK__RATE_LIMIT", "many", "must be one limit"),
         ("AIGEN_DEPRECATED", '{"v3": {"since": "2026-01-01"}}', "must be 'v1' or 'v2'"),
+        ("AIGEN_METRICS__TOKEN", "sha256:" + "0" * 64, "must be the key itself; only AIGEN_CLIENTS takes hashes"),
+        ("AIGEN_TLS__CERTIFICATE", "/nowhere", "must be the path of an existing file"),
         ("AIGEN_ODOO__API_KEY", "two\nlines", "has a control character in it"),
         ("AIGEN_ALERTS__URLS", '["json://h/\\n"]', "has a control character in it"),
         ("AIGEN_N8N__SIGNING_SECRET", "secret", "must be another: a signing secret begins with whsec_"),

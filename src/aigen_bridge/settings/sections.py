@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FilePath, SecretStr, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from aigen_bridge.settings.values import (
     AlertUrls,
@@ -12,6 +12,7 @@ from aigen_bridge.settings.values import (
     ClientKey,
     DatabaseTimeout,
     Duration,
+    File,
     HttpUrl,
     KeptFor,
     Key,
@@ -20,8 +21,10 @@ from aigen_bridge.settings.values import (
     Password,
     RateLimit,
     SigningSecret,
+    Storage,
     Text,
     Timeout,
+    Token,
 )
 
 
@@ -114,7 +117,7 @@ class RequestsSettings(Section):
 class RateLimitSettings(Section):
     """The storage of the counts: in each process, or shared by all (`redis://…`, `memcached://…`)."""
 
-    storage: SecretStr = SecretStr("memory://")
+    storage: Storage = SecretStr("memory://")
 
 
 class ImageUrlSettings(Section):
@@ -143,9 +146,9 @@ class AlertsSettings(Section):
 class TlsSettings(Section):
     """`serve` terminates TLS when `certificate` is set, and asks for client certificates when `client_ca` is set."""
 
-    certificate: FilePath | None = None
-    key: FilePath | None = None
-    client_ca: FilePath | None = Field(None, description="only callers with a certificate from this CA are accepted")
+    certificate: File | None = None
+    key: File | None = None
+    client_ca: File | None = Field(None, description="only callers with a certificate from this CA are accepted")
 
     @model_validator(mode="after")
     def _certificate_and_key_belong_together(self) -> "TlsSettings":
@@ -170,7 +173,7 @@ class WorkerSettings(Section):
         timedelta(seconds=5), description="polling interval of the outbox, for when no notification arrives"
     )
     grace: Duration = Field(timedelta(seconds=20), description="time to finish running attempts after SIGTERM")
-    metrics_host: str = Field("127.0.0.1", description="address of the port for Prometheus")
+    metrics_host: Text = Field("127.0.0.1", description="address of the port for Prometheus")
     metrics_port: int | None = Field(
         None, ge=0, le=65535, description="none: a worker exposes no metrics; 0: any free port"
     )
@@ -180,7 +183,7 @@ class MetricsSettings(Section):
     """Metrics for Prometheus, at `/metrics` of the API and at the worker's port."""
 
     enabled: bool = True
-    token: Key | None = Field(
+    token: Token | None = Field(
         None, description="required as `Authorization: Bearer …`; without it, metrics need no authentication"
     )
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
 import limits
-from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, IPvAnyNetwork, SecretStr
 from pydantic_settings import NoDecode
 
 from aigen_bridge.domain.address import checked_url
@@ -122,6 +122,12 @@ def _key(value: SecretStr) -> SecretStr:
     if not _HASHED.match(text):
         raise ValueError("must have sha256: and 64 hex digits, if it is the hash of a key")
     return SecretStr(text.lower())
+
+
+def _no_hash(value: SecretStr) -> SecretStr:
+    if value.get_secret_value().startswith(HASHED):
+        raise ValueError("must be the key itself; only AIGEN_CLIENTS takes hashes")
+    return value
 
 
 def _client_key(value: SecretStr) -> SecretStr:
@@ -264,6 +270,9 @@ Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_liste
 RateLimit = Annotated[str, AfterValidator(_rate_limit)]
 Key = Annotated[SecretStr, _Stripped, AfterValidator(_key)]
 ClientKey = Annotated[SecretStr, AfterValidator(_key), AfterValidator(_client_key)]
+Token = Annotated[Key, AfterValidator(_no_hash)]
+Storage = Annotated[SecretStr, _Stripped]
+File = Annotated[FilePath, _Stripped]
 Password = Annotated[SecretStr, _Stripped, AfterValidator(_password)]
 SigningSecret = Annotated[SecretStr, _Stripped, AfterValidator(_signing_secret)]
 Text = Annotated[str, _Stripped, Field(min_length=1)]
