@@ -12,7 +12,7 @@ from aigen_bridge.doctor.finding import Finding, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.settings import Scope, Settings
 from aigen_bridge.settings.remarks import remarks
-from aigen_bridge.settings.values import HASHED, key_digest
+from aigen_bridge.settings.values import HASHED, KEY_SAFE, key_digest
 
 N8N_MAY_TAKE = timedelta(minutes=5)
 """N8N's own attempts at the AI service (2 retries, 5 s) and at the callback (4 attempts of 60 s, 7 s between them)."""
@@ -96,6 +96,13 @@ def _webhook_key_is_usable(settings: Settings) -> Iterator[Finding]:
             yield warning("settings", found, "Generate another key: 'aigen-bridge keys new'.")
 
 
+def _keys_are_long_enough(settings: Settings) -> Iterator[Finding]:
+    for name, client in settings.clients.items():
+        if any(len(key.get_secret_value()) < KEY_SAFE for key in client.keys):
+            found = f"A key of client {name!r} has fewer than {KEY_SAFE} characters, so it can be found by trying."
+            yield warning("settings", found, "Generate another key: 'aigen-bridge keys new'.")
+
+
 def _timeouts_are_long_enough(settings: Settings) -> Iterator[Finding]:
     deadline, odoo = settings.callback.deadline, settings.odoo.timeout
     if deadline <= settings.n8n.timeout:
@@ -143,6 +150,7 @@ RULES: tuple[Rule, ...] = (
     _public_url_fits_tls,
     _webhook_is_published,
     _webhook_key_is_usable,
+    _keys_are_long_enough,
     _timeouts_are_long_enough,
     _odoo_accepts_images_of_any_allowed_size,
     _no_development_settings,

@@ -22,8 +22,8 @@ _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d
 HASHED = "sha256:"
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}\Z", re.IGNORECASE)
 _LIKE_A_HASH = re.compile(r"(?:sha-?\d+|md5)[:=]", re.IGNORECASE)
-KEY_MIN = 8
-"""Characters of a client's key. Shorter ones can be found by trying."""
+KEY_MIN, KEY_SAFE = 4, 8
+"""Characters of a client's key: shorter ones are refused, and those that can be found by trying."""
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", re.IGNORECASE | re.ASCII)
 BOM = "\ufeff"
 """Some editors begin a file with it."""
