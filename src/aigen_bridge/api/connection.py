@@ -12,6 +12,8 @@ from typing import Any
 import uvloop
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from aigen_bridge.sockets import bind
+
 HEAD_MAX = 64 * 2**10
 """Bytes of a request line and all header lines, and of trailers."""
 HEADERS_MAX = 100
@@ -41,12 +43,14 @@ PROBLEMS = {
 
 
 class Loop(uvloop.Loop):
-    """uvloop, with a deadline for TLS handshakes that uvicorn does not pass on."""
+    """uvloop, with a deadline for TLS handshakes that uvicorn does not pass on, and `::` for IPv4, too."""
 
     async def create_server(self, *arguments: Any, **options: Any) -> Any:
         """Creates a server as uvloop does, whose own deadline for TLS handshakes is a minute."""
         if options.get("ssl"):
             options.setdefault("ssl_handshake_timeout", HEAD_SECONDS)
+        if options.get("host"):
+            options["sock"] = bind(options.pop("host"), options.pop("port"))
         return await super().create_server(*arguments, **options)
 
 

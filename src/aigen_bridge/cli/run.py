@@ -24,6 +24,7 @@ from aigen_bridge.cli.terminal import say
 from aigen_bridge.metrics import shared_between_processes
 from aigen_bridge.metrics.port import metrics_port
 from aigen_bridge.settings import Settings, TlsSettings, load
+from aigen_bridge.sockets import bind, unbracketed
 
 app = typer.Typer()
 log = structlog.get_logger(__name__)
@@ -52,11 +53,12 @@ def serve(
     """Run the API. Everything must be configured. With several processes, SIGHUP replaces them one by one."""
     settings = complete_settings()  # fails here, not in each process
     check_database(settings)
+    bind(host, port).close()  # says in words what uvicorn would not
     with shared_between_processes() if processes > 1 else nullcontext():
         uvicorn.run(
             "aigen_bridge.api.app:from_environment",
             factory=True,
-            host=host,
+            host=unbracketed(host),
             port=port,
             workers=processes,
             http="aigen_bridge.api.connection:BoundedProtocol",

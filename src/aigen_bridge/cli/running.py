@@ -16,6 +16,7 @@ import uvloop
 
 from aigen_bridge import logs
 from aigen_bridge.settings import LoggingSettings, Settings, load
+from aigen_bridge.settings.remarks import remarks
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,7 @@ Home = Annotated[Path, typer.Option(help="Folder for local files.")]
 def complete_settings() -> Settings:
     """Loads all settings, which must be complete, and sets up logging."""
     settings = load(Settings)
-    logs.configure(settings.log.level, settings.log.format)
+    _configure(settings)
     return settings
 
 
@@ -49,8 +50,13 @@ def check_database(settings: Settings) -> None:
 
 def configure_logs() -> None:
     """Sets up logging for commands that need only some of the settings."""
-    wanted = load(LoggingSettings).log
-    logs.configure(wanted.level, wanted.format)
+    _configure(load(LoggingSettings))
+
+
+def _configure(settings: LoggingSettings) -> None:
+    logs.configure(settings.log.level, settings.log.format)
+    for remark in remarks(Settings):
+        log.warning("settings.doubtful", detail=remark)
 
 
 def until_stopped(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:

@@ -6,23 +6,23 @@ import ssl
 from urllib.parse import urlsplit
 
 from aigen_bridge.domain.errors import TransientError
+from aigen_bridge.network import proxy_for, tls_context
 
 TIMEOUT = 10.0
 """Seconds for connection and handshake."""
 
 
 async def certificate_ends(url: str) -> float | None:
-    """Returns the certificate's expiry date in Unix seconds, or None for a URL without TLS.
+    """Returns the certificate's expiry date in Unix seconds, or None for a URL without TLS or behind a proxy.
 
     Raises `TransientError` when the handshake fails, for example because the certificate has expired or is not trusted.
     """
     parts = urlsplit(url)
-    if parts.scheme != "https":
+    if parts.scheme != "https" or proxy_for(url):
         return None
-    context = ssl.create_default_context()
     try:
         async with asyncio.timeout(TIMEOUT):
-            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=context)
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=tls_context())
     except (OSError, TimeoutError) as error:
         raise TransientError("connection", f"{parts.netloc}: {error or type(error).__name__}") from error
     try:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from ssl import SSLContext
 from uuid import UUID
 
 import httpcore
@@ -17,6 +16,7 @@ from aigen_bridge.domain.address import SHOWN_MAX, IPNetwork, WebAddress, checke
 from aigen_bridge.domain.destination import IMAGE_HOSTS
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 from aigen_bridge.domain.image import MEDIA_TYPES
+from aigen_bridge.network import tls_context
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_MAX = 3
@@ -54,7 +54,7 @@ class ImageFetcher:
         self._allow_http = allow_http
         self._allowed_hosts = allowed_hosts
         self._guard = partial(GuardedNetwork, resolver, trusted_networks, network or httpcore.AnyIOBackend())
-        self._tls = _trust()
+        self._tls = tls_context()
 
     async def fetch(self, url: str, *, correlation_id: UUID) -> bytes:  # noqa: ARG002 - see _headers
         """Returns the bytes at the URL. Does not check whether they are an image.
@@ -167,10 +167,3 @@ def _refusal(address: WebAddress, status: int, headers: httpx.Headers) -> StepEr
     if status == httpx.codes.NOT_FOUND:
         return TransientError(error.code, error.detail, http_status=status, tries=RESTART_TRIES)
     return error
-
-
-def _trust() -> SSLContext:
-    """Trusts the same authorities as the other clients (SSL_CERT_FILE or certifi), and this machine's authorities."""
-    context = httpx.create_ssl_context()
-    context.load_default_certs()
-    return context

@@ -23,7 +23,7 @@ from aigen_bridge.clients.http_errors import (
     refusal,
     silence,
 )
-from aigen_bridge.clients.outbound import Call, outbound
+from aigen_bridge.clients.outbound import Call, by_proxy, outbound, way_out
 from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.errors import StepError, TransientError
 from aigen_bridge.domain.signature import sign
@@ -52,7 +52,7 @@ class N8nWebhook:
     def __init__(
         self, url: str, api_key: str, *, timeout: float, concurrency: int, signing_keys: Sequence[bytes] = ()
     ) -> None:
-        self._clients = _clients(timeout, max(1, concurrency // POOL))
+        self._clients = _clients(url, timeout, max(1, concurrency // POOL))
         self._turns = itertools.cycle(self._clients)
         self._timeout = timeout
         self._url = url
@@ -75,7 +75,7 @@ class N8nWebhook:
                 async with asyncio.timeout(self._timeout):
                     await self._connecting()(self._post, body, headers, call)
             except (httpx.HTTPError, TimeoutError) as error:
-                raise silence("N8N", error) from error
+                raise silence(f"N8N{by_proxy(self._url)}", error) from error
 
     async def _post(self, body: bytes, headers: Mapping[str, str], call: Call) -> None:
         async with next(self._turns).stream("POST", self._url, content=body, headers=headers) as response:
@@ -131,11 +131,11 @@ class N8nWebhook:
             await client.aclose()
 
 
-def _clients(timeout: float, many: int) -> list[httpx.AsyncClient]:
+def _clients(url: str, timeout: float, many: int) -> list[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=POOL)  # the worker limits concurrent calls
-    tls = httpx.create_ssl_context()
     phases = httpx.Timeout(timeout, connect=min(timeout / 2, CONNECT_SECONDS))
-    return [httpx.AsyncClient(timeout=phases, limits=limits, verify=tls) for _ in range(many)]
+    outside = way_out(url)
+    return [httpx.AsyncClient(timeout=phases, limits=limits, **outside) for _ in range(many)]
 
 
 async def _acknowledged(response: httpx.Response) -> tuple[bool, str]:

@@ -85,9 +85,9 @@ SESSION_ENDED = frozenset({"odoo_accessdenied", "odoo_sessionexpiredexception"})
 """Codes of the faults that another login may cure."""
 
 
-def unanswered(error: httpx.HTTPError | TimeoutError) -> TransientError:
-    """Returns the error for a missing answer. The call may have taken effect."""
-    said = silence("Odoo", error)
+def unanswered(error: httpx.HTTPError | TimeoutError, by_proxy: str = "") -> TransientError:
+    """Returns the error for a missing answer. The call may have taken effect. `by_proxy` says which proxy is used."""
+    said = silence(f"Odoo{by_proxy}", error)
     code = "odoo_timeout" if said.code == "timeout" else "odoo_unreachable"
     return TransientError(code, said.detail, away=said.away)
 

@@ -31,7 +31,7 @@ from aigen_bridge.clients.odoo_errors import (
     unanswered,
     unreadable,
 )
-from aigen_bridge.clients.outbound import Call, outbound
+from aigen_bridge.clients.outbound import Call, by_proxy, outbound, way_out
 from aigen_bridge.domain.destination import ODOO
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 
@@ -147,7 +147,7 @@ class OdooJsonRpc:
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(None, connect=min(timeout / 2, CONNECT_SECONDS)),
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=0),
-            verify=_trust(),
+            **way_out(url),
         )
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="odoo")
         self._session: odoorpc.ODOO | None = None
@@ -193,7 +193,7 @@ class OdooJsonRpc:
             async with asyncio.timeout(self._timeout):
                 yield
         except (httpx.HTTPError, TimeoutError) as error:
-            raise unanswered(error) from error
+            raise unanswered(error, by_proxy(self._url)) from error
         except StepError as error:
             error.detail = self._masked(error.detail)
             error.args = (f"{error.code}: {error.detail}",)
@@ -287,13 +287,6 @@ def _endpoint(url: str) -> str:
     """The URL of `/jsonrpc` on the host of `url`, which is the only place where Odoo has it."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], PATH, "", ""))
-
-
-def _trust() -> Any:
-    """Trusts the authorities of this machine, as other programs on it do, and those of the other clients."""
-    context = httpx.create_ssl_context()
-    context.load_default_certs()
-    return context
 
 
 def _connecting() -> AsyncRetrying:

@@ -1,15 +1,21 @@
-"""Records every outbound call: a log line, metrics and a span. Bodies, queries and keys are never recorded."""
+"""Records every outbound call: a log line, metrics and a span. Bodies, queries and keys are never recorded.
+
+Also says how calls leave this machine, see `network`.
+"""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import structlog
 
 from aigen_bridge import metrics, tracing
 from aigen_bridge.domain.errors import StepError
+from aigen_bridge.network import proxy_for, shown, tls_context
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +51,21 @@ def outbound(destination: str, method: str, url: str) -> Iterator[Call]:
         finally:
             span.note(http__response__status_code=call.status)
     _log_call(destination, call, time.monotonic() - started, None, where)
+
+
+def way_out(url: str) -> dict[str, Any]:
+    """Returns how an httpx client reaches this URL: its proxy and whom it trusts. It reads no variables itself."""
+    tls, proxy = tls_context(), proxy_for(url)
+    if proxy:
+        encrypted = tls if proxy.startswith("https:") else None
+        return {"verify": tls, "trust_env": False, "proxy": httpx.Proxy(proxy, ssl_context=encrypted)}
+    return {"verify": tls, "trust_env": False}
+
+
+def by_proxy(url: str) -> str:
+    """Returns what errors of calls to this URL say about its proxy: ` (through the proxy http://…)`, or nothing."""
+    proxy = proxy_for(url)
+    return f" (through the proxy {shown(proxy)})" if proxy else ""
 
 
 def _where(method: str, url: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -9,6 +10,7 @@ from http import HTTPStatus
 import httpx
 
 from aigen_bridge.clients.http_errors import UNCOMPRESSED, excerpt, location, silence
+from aigen_bridge.clients.outbound import by_proxy, way_out
 
 SECONDS = 8.0
 """Default timeout. A busy N8N may take 3.6 s to respond (measured)."""
@@ -38,7 +40,7 @@ async def ask(method: str, url: str, *, who: str, body: bytes | None = None, sec
     """
     headers = UNCOMPRESSED | ({"Content-Type": "application/json"} if body else {})
     try:
-        async with asyncio.timeout(seconds), httpx.AsyncClient(timeout=seconds, headers=headers) as client:
+        async with asyncio.timeout(seconds), _client(url, seconds, headers) as client:
             began = time.monotonic()  # after loading the certificates, which takes a while
             async with client.stream(method, url, content=body) as response:
                 took = timedelta(seconds=time.monotonic() - began)
@@ -46,4 +48,8 @@ async def ask(method: str, url: str, *, who: str, body: bytes | None = None, sec
                 where = location(url, response.headers.get("location", "")) if response.is_redirect else ""
                 return Answer(response.status_code, media_type, await excerpt(response), where, took)
     except (httpx.HTTPError, TimeoutError) as error:
-        raise silence(who, error) from error
+        raise silence(f"{who}{by_proxy(url)}", error) from error
+
+
+def _client(url: str, seconds: float, headers: Mapping[str, str]) -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=seconds, headers=headers, **way_out(url))

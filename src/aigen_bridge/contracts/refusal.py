@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from aigen_bridge.contracts.wire import FieldError
+from aigen_bridge.contracts.wording import predicate
 from aigen_bridge.domain.errors import BridgeError
 
 ERRORS_MAX = 20
@@ -39,7 +40,7 @@ def field_errors(error: ValidationError, *models: type[BaseModel]) -> list[Field
 
 def parameter_errors(details: Sequence[Any]) -> list[FieldError]:
     """Returns one entry per wrong path or query parameter, as reported by FastAPI."""
-    return [FieldError(field=str(d["loc"][-1]), sent=_quote(d.get("input")), message=_message(d)) for d in details]
+    return [FieldError(field=str(d["loc"][-1]), sent=_quote(d.get("input")), message=predicate(d)) for d in details]
 
 
 def _field_error(detail: ErrorDetails, models: tuple[type[BaseModel], ...]) -> FieldError:
@@ -54,11 +55,7 @@ def _field_error(detail: ErrorDetails, models: tuple[type[BaseModel], ...]) -> F
     if detail["type"].startswith("union_tag"):
         return FieldError(field="status", sent=_quote(_tag(detail)), allowed="completed or failed", message="is wrong")
     sent = _quote(detail["input"]) if field else None
-    return FieldError(field=field, sent=sent, allowed=_allowed(path, models), message=_message(detail))
-
-
-def _message(detail: ErrorDetails) -> str:
-    return detail["msg"][0].lower() + detail["msg"][1:]
+    return FieldError(field=field, sent=sent, allowed=_allowed(path, models), message=predicate(detail))
 
 
 def _tag(detail: ErrorDetails) -> Any:

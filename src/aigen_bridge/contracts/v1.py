@@ -37,7 +37,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE
 
 def _canonical_uuid(value: Any) -> Any:
     if isinstance(value, str) and not _UUID.match(value):
-        raise PydanticCustomError("uuid_form", "not a UUID in its usual form")
+        raise PydanticCustomError("uuid_form", "must be a UUID in its usual form")
     return value
 
 
@@ -94,7 +94,9 @@ class ImageRequested(WireModel):
     @classmethod
     def _sides_within_limits(cls, value: str) -> str:
         if not all(SIDE_MIN <= side <= SIDE_MAX for side in _numbers(value, "x")):
-            raise PydanticCustomError("resolution_range", "a side is out of range")
+            raise PydanticCustomError(
+                "resolution_range", "must have sides from {least} to {most}", {"least": SIDE_MIN, "most": SIDE_MAX}
+            )
         return value
 
     @field_validator("aspect_ratio")

@@ -32,7 +32,7 @@ def to_utc(at: datetime) -> datetime:
 
 def _rfc_3339(value: Any) -> Any:
     if not (isinstance(value, str) and _RFC_3339.match(value)):
-        raise PydanticCustomError("rfc3339_form", "not a time such as 2026-01-31T12:00:00Z")
+        raise PydanticCustomError("rfc3339_form", "must be a time with its zone, such as 2026-01-31T12:00:00Z")
     return value
 
 

@@ -3,7 +3,6 @@
 A new rule is a function in `RULES`: it yields findings, or nothing when the settings agree.
 """
 
-import hashlib
 import ipaddress
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,6 +11,8 @@ from urllib.parse import urlsplit
 from aigen_bridge.doctor.finding import Finding, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.settings import Scope, Settings
+from aigen_bridge.settings.remarks import remarks
+from aigen_bridge.settings.values import HASHED, KEY_SAFE, key_digest
 
 N8N_MAY_TAKE = timedelta(minutes=5)
 """N8N's own attempts at the AI service (2 retries, 5 s) and at the callback (4 attempts of 60 s, 7 s between them)."""
@@ -28,10 +29,11 @@ async def look_at_settings(subject: Subject) -> list[Finding]:
     """The settings are complete and consistent."""
     if subject.settings is None:
         return [
-            wrong("settings", line, "Set it in the environment, in .env or in a secret file.")
+            wrong("settings", line, "Correct it in the environment, in .env or in a secret file.")
             for line in subject.complaints
         ]
     found = [finding for rule in RULES for finding in rule(subject.settings)]
+    found += [warning("settings", remark, "Correct or remove it.") for remark in remarks(Settings)]
     return found or [ok("settings", "They are complete and do not contradict each other.")]
 
 
@@ -85,13 +87,19 @@ def _webhook_is_published(settings: Settings) -> Iterator[Finding]:
 
 def _webhook_key_is_usable(settings: Settings) -> Iterator[Finding]:
     sent = settings.n8n.api_key.get_secret_value()
-    if sent.startswith("sha256:"):
+    if sent.startswith(HASHED):
         found = "AIGEN_N8N__API_KEY is the hash of a key, but it is sent to N8N unchanged."
         yield wrong("settings", found, "Set it to the key itself. Only AIGEN_CLIENTS takes hashes.")
-    hashed = "sha256:" + hashlib.sha256(sent.encode()).hexdigest()
     for name, client in settings.clients.items():
-        if {key.get_secret_value().casefold() for key in client.keys} & {sent.casefold(), hashed}:
+        if key_digest(settings.n8n.api_key) in {key_digest(key) for key in client.keys}:
             found = f"AIGEN_N8N__API_KEY is also client {name!r}'s key: whoever has it can use it in both directions."
+            yield warning("settings", found, "Generate another key: 'aigen-bridge keys new'.")
+
+
+def _keys_are_long_enough(settings: Settings) -> Iterator[Finding]:
+    for name, client in settings.clients.items():
+        if any(len(key.get_secret_value()) < KEY_SAFE for key in client.keys):
+            found = f"A key of client {name!r} has fewer than {KEY_SAFE} characters, so it can be found by trying."
             yield warning("settings", found, "Generate another key: 'aigen-bridge keys new'.")
 
 
@@ -142,6 +150,7 @@ RULES: tuple[Rule, ...] = (
     _public_url_fits_tls,
     _webhook_is_published,
     _webhook_key_is_usable,
+    _keys_are_long_enough,
     _timeouts_are_long_enough,
     _odoo_accepts_images_of_any_allowed_size,
     _no_development_settings,

@@ -4,12 +4,12 @@ import asyncio
 import shutil
 import tempfile
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
 from aigen_bridge.doctor.finding import Finding, ok, size, warning, wrong
 from aigen_bridge.doctor.subject import Subject
+from aigen_bridge.store.url import parse
 
 LOW, FULL = 0.10, 0.02
 """Free fractions of a disk. PostgreSQL stops when its disk is full."""
@@ -44,5 +44,5 @@ def _database_folders(url: SecretStr | None) -> list[Path]:
     """Returns the socket folder of the database, which for an embedded one also holds its files."""
     if url is None:
         return []
-    hosts = parse_qs(urlsplit(url.get_secret_value()).query).get("host", [])
+    hosts = parse(url.get_secret_value()).get("host", "").split(",")
     return [Path(host) for host in hosts if Path(host).is_absolute() and Path(host).is_dir()]

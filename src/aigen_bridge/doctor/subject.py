@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import SecretStr
 
@@ -12,6 +12,7 @@ from aigen_bridge.settings import DatabaseSettings, LoggingSettings, Settings, W
 from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings
 from aigen_bridge.settings.values import HttpUrl
 from aigen_bridge.store.inspection import Inspection
+from aigen_bridge.store.url import parse
 
 SECRET_MIN = 6
 """Characters. Removing shorter secrets from a text would make it unreadable."""
@@ -20,14 +21,17 @@ P = TypeVar("P", bound=LoggingSettings)
 
 
 class _N8n(LoggingSettings):
+    calls_out: ClassVar[bool] = True
     n8n: N8nSettings
 
 
 class _Odoo(LoggingSettings):
+    calls_out: ClassVar[bool] = True
     odoo: OdooSettings
 
 
 class _PublicUrl(LoggingSettings):
+    calls_out: ClassVar[bool] = True
     public_url: HttpUrl
 
 
@@ -92,11 +96,14 @@ class Subject:
         return sorted((text for text in texts if len(text) >= SECRET_MIN), key=len, reverse=True)
 
     def _passwords(self) -> set[str]:
+        """Returns the database's password as it is, and the credentials as they are written in its URL."""
         if self.database_url is None:
             return set()
-        credentials = self.database_url.get_secret_value().partition("://")[2].rpartition("@")[0]
-        password = credentials.partition(":")[2]
-        return {password, credentials} if password else set()
+        url = self.database_url.get_secret_value()
+        parameters = parse(url)
+        passwords = {value for name in ("password", "sslpassword") if (value := parameters.get(name))}
+        credentials = url.partition("://")[2].rpartition("@")[0]
+        return passwords | {credentials, credentials.partition(":")[2]} if passwords else set()
 
 
 def _part(kind: type[P]) -> P | None:

@@ -12,6 +12,7 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from aigen_bridge.metrics.expose import MEDIA_TYPE, as_text
+from aigen_bridge.sockets import authority, bind
 
 HEARD_SECONDS = 45.0
 """The listener queries the database every 10 seconds. A database that has not answered for this long is away."""
@@ -36,11 +37,14 @@ def metrics_port(host: str, port: int, token: str | None) -> Iterator[str]:
 
     Raises OSError when the port is taken.
     """
-    server = _Server((host, port), _handler(token))
+    try:
+        server = _Server((host, port), _handler(token))
+    except OSError as error:
+        raise OSError(f"AIGEN_WORKER__METRICS_PORT: {error}") from error
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True)
     thread.start()
     try:
-        yield f"http://{host}:{server.server_address[1]}/metrics"
+        yield f"http://{authority(host, server.server_port)}/metrics"
     finally:
         server.shutdown()
         server.server_close()
@@ -55,6 +59,13 @@ def database_answers() -> bool:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Binds as the other servers do, also to IPv6."""
+        self.socket.close()
+        self.socket = bind(str(self.server_address[0]), int(self.server_address[1]))
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def __init__(self, *arguments: Any) -> None:
         self._slots = BoundedSemaphore(SCRAPES_MAX)

@@ -7,13 +7,15 @@ Sources in order of precedence: environment, `.env`, a directory of secret files
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -37,7 +39,7 @@ from aigen_bridge.settings.sections import (
     TlsSettings,
     WorkerSettings,
 )
-from aigen_bridge.settings.values import DatabaseUrl, HttpUrl
+from aigen_bridge.settings.values import DatabaseUrl, HttpUrl, key_digest, strict_json
 
 __all__ = [
     "Client",
@@ -57,6 +59,11 @@ __all__ = [
 CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
 
 
+def _decoded(_: str, field: FieldInfo, value: str) -> Any:
+    """Parses JSON as pydantic does, but refuses a name that is given twice, such as that of a client."""
+    return value if NoDecode in field.metadata else strict_json(value)
+
+
 class LoggingSettings(BaseSettings):
     """Logging settings, which are needed first. Defines the sources of all settings."""
 
@@ -64,7 +71,7 @@ class LoggingSettings(BaseSettings):
         env_prefix="AIGEN_",
         env_nested_delimiter="__",
         env_file=".env",
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -72,6 +79,8 @@ class LoggingSettings(BaseSettings):
         secrets_dir_missing="ok",
     )
 
+    calls_out: ClassVar[bool] = False
+    """Whether who needs these settings calls N8N, Odoo or others. If so, `load` looks at proxies and certificates."""
     log: LogSettings = LogSettings()
 
     @classmethod
@@ -86,6 +95,8 @@ class LoggingSettings(BaseSettings):
         """Adds secret files, which may hold nested settings, too (`AIGEN_N8N__API_KEY`)."""
         directory = Path(os.environ.get("AIGEN_SECRETS_DIR", "/run/secrets"))
         files = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=directory)
+        for source in (env_settings, dotenv_settings, files):
+            source.decode_complex_value = _decoded  # type: ignore[method-assign,assignment]
         return init_settings, env_settings, dotenv_settings, files
 
 
@@ -105,6 +116,7 @@ class PurgeSettings(DatabaseSettings):
 class Settings(PurgeSettings):
     """All settings. Created by `load`, which turns errors into plain lines."""
 
+    calls_out: ClassVar[bool] = True
     public_url: HttpUrl
     n8n: N8nSettings
     odoo: OdooSettings
@@ -131,10 +143,16 @@ class Settings(PurgeSettings):
         return self
 
     @model_validator(mode="after")
-    def _no_key_belongs_to_two_clients(self) -> "Settings":
-        keys = [key.get_secret_value() for client in self.clients.values() for key in client.keys]
-        if len(keys) != len(set(keys)):
-            raise PydanticCustomError("shared_key", "AIGEN_CLIENTS gives one key to two clients")
+    def _no_key_is_given_twice(self) -> "Settings":
+        """Refuses a key that would make a caller one of two clients, also if it is a hash in one of the places."""
+        owners: dict[bytes, str] = {}
+        for name, key in [(name, key) for name, client in self.clients.items() for key in client.keys]:
+            owner = owners.get(digest := key_digest(key))
+            if owner is not None:
+                given = f"client {name!r} the same key twice" if owner == name else f"one key to {owner!r} and {name!r}"
+                advice = "'aigen-bridge keys new' makes another"
+                raise PydanticCustomError("shared_key", "{text}", {"text": f"AIGEN_CLIENTS gives {given}; {advice}"})
+            owners[digest] = name
         return self
 
     @cached_property

@@ -4,19 +4,27 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from aigen_bridge.settings.values import (
     AlertUrls,
+    AllowedHosts,
+    ClientKey,
     DatabaseTimeout,
     Duration,
+    File,
     HttpUrl,
     KeptFor,
     Key,
+    Networks,
     OriginUrl,
+    Password,
     RateLimit,
     SigningSecret,
+    Storage,
+    Text,
     Timeout,
+    Token,
 )
 
 
@@ -35,7 +43,7 @@ class Section(BaseModel):
 class Client(Section):
     """A named caller. Two keys may be valid at once, to replace one without an interruption."""
 
-    keys: tuple[Key, ...] = Field(min_length=1, max_length=2)
+    keys: tuple[ClientKey, ...] = Field(min_length=1, max_length=2)
     scopes: frozenset[Scope] = Field(min_length=1)
     signing_secrets: tuple[SigningSecret, ...] = ()
     signature_required: bool = Field(default=False, description="refuse callbacks that are not signed")
@@ -79,9 +87,9 @@ class OdooSettings(Section):
     """The Odoo database that receives results."""
 
     url: OriginUrl
-    database: str = Field(min_length=1)
-    login: str = Field(min_length=1)
-    api_key: SecretStr = Field(min_length=1, description="of a bot user that has no password")
+    database: Text
+    login: Text
+    api_key: Password = Field(min_length=1, description="of a bot user that has no password")
     api_key_expires: AwareDatetime | None = Field(
         None, description="when that key expires in Odoo; alerts are sent before"
     )
@@ -109,17 +117,18 @@ class RequestsSettings(Section):
 class RateLimitSettings(Section):
     """The storage of the counts: in each process, or shared by all (`redis://…`, `memcached://…`)."""
 
-    storage: SecretStr = SecretStr("memory://")
+    storage: Storage = SecretStr("memory://")
 
 
 class ImageUrlSettings(Section):
     """Rules for fetching images from the URLs that N8N sends."""
 
-    allowed_hosts: tuple[str, ...] = Field((), description="exact names or *.example.com; empty: any public host")
-    allow_http: bool = Field(default=False, description="for development")
-    trusted_networks: tuple[IPvAnyNetwork, ...] = Field(
-        (), description="private networks from which images may be fetched"
+    allowed_hosts: AllowedHosts = Field(
+        (),
+        description="fal.media, *.fal.media (its subdomains) or .fal.media (both); empty or *: any public host",
     )
+    allow_http: bool = Field(default=False, description="for development")
+    trusted_networks: Networks = Field((), description="private networks from which images may be fetched")
     timeout: Timeout = timedelta(seconds=30)
     lifetime: Duration = Field(timedelta(minutes=5), description="of a URL without an expiry")
     concurrency: int = Field(8, ge=1, le=100, description="concurrent downloads per worker")
@@ -137,9 +146,9 @@ class AlertsSettings(Section):
 class TlsSettings(Section):
     """`serve` terminates TLS when `certificate` is set, and asks for client certificates when `client_ca` is set."""
 
-    certificate: FilePath | None = None
-    key: FilePath | None = None
-    client_ca: FilePath | None = Field(None, description="only callers with a certificate from this CA are accepted")
+    certificate: File | None = None
+    key: File | None = None
+    client_ca: File | None = Field(None, description="only callers with a certificate from this CA are accepted")
 
     @model_validator(mode="after")
     def _certificate_and_key_belong_together(self) -> "TlsSettings":
@@ -164,7 +173,7 @@ class WorkerSettings(Section):
         timedelta(seconds=5), description="polling interval of the outbox, for when no notification arrives"
     )
     grace: Duration = Field(timedelta(seconds=20), description="time to finish running attempts after SIGTERM")
-    metrics_host: str = Field("127.0.0.1", description="address of the port for Prometheus")
+    metrics_host: Text = Field("127.0.0.1", description="address of the port for Prometheus")
     metrics_port: int | None = Field(
         None, ge=0, le=65535, description="none: a worker exposes no metrics; 0: any free port"
     )
@@ -174,7 +183,7 @@ class MetricsSettings(Section):
     """Metrics for Prometheus, at `/metrics` of the API and at the worker's port."""
 
     enabled: bool = True
-    token: Key | None = Field(
+    token: Token | None = Field(
         None, description="required as `Authorization: Bearer …`; without it, metrics need no authentication"
     )
 

@@ -1,20 +1,34 @@
 """Types of settings' values, with their parsers."""
 
+import hashlib
 import json
 import re
 from datetime import timedelta
+from ipaddress import IPv6Address
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
 import limits
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, IPvAnyNetwork, SecretStr
 from pydantic_settings import NoDecode
 
+from aigen_bridge.domain.address import checked_url
+from aigen_bridge.domain.errors import PermanentError
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.logs import muted
+from aigen_bridge.store.url import parse as database_parameters
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_HASHED = re.compile(r"sha256:[0-9a-fA-F]{64}\Z")
+HASHED = "sha256:"
+_HASHED = re.compile(r"sha256:[0-9a-f]{64}\Z", re.IGNORECASE)
+_LIKE_A_HASH = re.compile(r"(?:sha-?\d+|md5)[:=]", re.IGNORECASE)
+KEY_MIN, KEY_SAFE = 4, 8
+"""Characters of a client's key: shorter ones are refused, and those that can be found by trying."""
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", re.IGNORECASE | re.ASCII)
+BOM = "\ufeff"
+"""Some editors begin a file with it."""
+_JSON = frozenset('[{"')
+"""Characters that begin a value in JSON."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\Z")
 
 
@@ -31,20 +45,58 @@ def _unless_forever(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() == "forever" else value
 
 
-def _port_is_valid(parts: SplitResult) -> bool:
-    try:
-        return parts.port is None or parts.port > 0
-    except ValueError:
-        return False
+def _stripped(value: Any) -> Any:
+    """Removes white space around a value: a file, or a variable made from one, ends with a new line."""
+    return value.removeprefix(BOM).strip() if isinstance(value, str) else value
 
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not _port_is_valid(parts):
+    """Returns the URL with its scheme and host in lower case, without a slash or a dot at their ends."""
+    if "\\" in value or not value.isprintable() or any(character.isspace() for character in value):
+        raise ValueError("has a blank, a control character or a backslash in it; percent-encode those of its path")
+    parts = _split(value)
+    if parts is None or parts.scheme not in {"http", "https"}:
         raise ValueError("must be an http:// or https:// address")
-    if parts.username is not None or parts.query or parts.fragment:
+    if "@" in parts.netloc or "?" in value or "#" in value:
         raise ValueError("must be an address without user, query or fragment")
-    return value.rstrip("/")
+    return f"{parts.scheme}://{_authority(parts)}{parts.path}".rstrip("/")
+
+
+def _split(url: str) -> SplitResult | None:
+    """Returns the URL's parts, or None if it has no host or brackets that match nothing."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname or parts.netloc.startswith(":") else None
+    except ValueError:
+        return None
+
+
+def _authority(parts: SplitResult) -> str:
+    if parts.netloc.count(":") > 1 and "[" not in parts.netloc:
+        raise ValueError("has an IPv6 address without brackets; write it as http://[::1]:8000")
+    host = (parts.hostname or "").removesuffix(".")
+    if not (_HOST.fullmatch(host) or _is_ipv6(host)):
+        raise ValueError("has a host that is neither a name in ASCII (xn--… for others) nor an address")
+    shown = f"[{host}]" if ":" in host else host
+    return shown + (f":{_port(parts)}" if _port(parts) else "")
+
+
+def _port(parts: SplitResult) -> int | None:
+    """Returns the port, or None if the URL leaves it out."""
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0 or parts.netloc.endswith(":"):
+        raise ValueError("has a port that is not a number from 1 to 65535")
+    return port
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return bool(IPv6Address(host))
+    except ValueError:
+        return False
 
 
 def _origin(value: str) -> str:
@@ -55,43 +107,101 @@ def _origin(value: str) -> str:
 
 
 def _database_url(value: SecretStr) -> SecretStr:
-    scheme, _, rest = value.get_secret_value().partition("://")
-    good = scheme in {"postgresql", "postgres", "postgresql+psycopg"} and rest
-    if not good or not all(map(_port_is_valid, _hosts(rest))):
-        raise ValueError("must look like postgresql://user:password@host/database")
-    return SecretStr(f"postgresql+psycopg://{rest}")
-
-
-def _hosts(rest: str) -> list[SplitResult]:
-    """Returns the hosts of a database URL, which may name several, separated by commas."""
-    user, at, place = urlsplit(f"postgresql://{rest}").netloc.rpartition("@")
-    return [urlsplit(f"postgresql://{user}{at}{host}") for host in place.split(",")]
+    text = value.get_secret_value().strip()
+    database_parameters(text)
+    return SecretStr(f"postgresql+psycopg://{text.partition('://')[2]}")
 
 
 def _key(value: SecretStr) -> SecretStr:
+    """Checks a key, or the hash of one, whose form it returns in lower case."""
     text = value.get_secret_value()
     if not (text and text.isascii() and text.isprintable() and " " not in text):
         raise ValueError("must be printable ASCII without blanks, because it is sent in a header")
-    if text.startswith("sha256:") and not _HASHED.match(text):
-        raise ValueError("must have 64 hex digits after sha256:")
+    if not _LIKE_A_HASH.match(text):
+        return value
+    if not _HASHED.match(text):
+        raise ValueError("must have sha256: and 64 hex digits, if it is the hash of a key")
+    return SecretStr(text.lower())
+
+
+def _no_hash(value: SecretStr) -> SecretStr:
+    if value.get_secret_value().startswith(HASHED):
+        raise ValueError("must be the key itself; only AIGEN_CLIENTS takes hashes")
     return value
+
+
+def _client_key(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < KEY_MIN:
+        raise ValueError(f"must have at least {KEY_MIN} characters; 'aigen-bridge keys new' makes a good one")
+    return value
+
+
+def key_digest(key: SecretStr) -> bytes:
+    """Returns the SHA-256 of a key that is given as it is, or as its hash."""
+    text = key.get_secret_value()
+    if text.startswith(HASHED):
+        return bytes.fromhex(text.removeprefix(HASHED))
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _signing_secret(value: SecretStr) -> SecretStr:
-    secret_bytes(value.get_secret_value())
+    try:
+        secret_bytes(value.get_secret_value())
+    except ValueError as error:
+        raise ValueError(f"must be another: {error} ('aigen-bridge keys new --signing' makes one)") from None
     return value
 
 
-def _alert_urls(value: Any) -> Any:
-    """Parses a JSON list, or URLs separated by blanks."""
+def _password(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().isprintable():
+        raise ValueError("has a control character in it, such as a line end")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    """Parses a JSON list, or values separated by commas or blanks."""
     if not isinstance(value, str):
         return value
-    return json.loads(value) if value.lstrip().startswith("[") else value.split()
+    return strict_json(value) if value.lstrip()[:1] in _JSON else value.replace(",", " ").split()
+
+
+def _alert_urls(value: Any) -> Any:
+    """Parses a JSON list, or URLs separated by blanks. A URL may contain commas."""
+    if not isinstance(value, str):
+        return value
+    found = strict_json(value) if value.lstrip()[:1] in _JSON else [url.strip(",") for url in value.split()]
+    return list(dict.fromkeys(found)) if isinstance(found, list) else found
+
+
+def strict_json(text: str) -> Any:
+    """Parses JSON. Raises `ValueError`, which says where it is wrong without quoting it.
+
+    A name that is given twice in one object is an error, too.
+    """
+    try:
+        return json.loads(text.removeprefix(BOM), object_pairs_hook=_without_repetition)
+    except json.JSONDecodeError as error:
+        comma = " (a comma too many?)" if error.doc[: error.pos].rstrip().endswith(",") else ""
+        where = f"at line {error.lineno}, column {error.colno}"
+        raise ValueError(f"is not valid JSON {where}: {error.msg.lower()}{comma}") from None
+    except RecursionError:
+        raise ValueError("is not valid JSON: it is nested too deeply") from None
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"has the name {twice!r} twice in one object")
+    return found
 
 
 def _alert_url(value: SecretStr) -> SecretStr:
     from apprise import Apprise  # noqa: PLC0415 - takes half a second, and most commands send no alerts
 
+    if not value.get_secret_value().isprintable():
+        raise ValueError("has a control character in it, such as a line end")
     with muted("apprise"):
         channel = Apprise.instantiate(value.get_secret_value())
     if channel is None:
@@ -99,17 +209,73 @@ def _alert_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _allowed_hosts(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the patterns as `checked_url` takes them: none for `*`, and two for `.example.com`."""
+    both = [(pattern[1:], f"*{pattern}") if pattern.startswith(".") else (pattern,) for pattern in patterns]
+    return () if "*" in patterns else tuple(dict.fromkeys(pattern for pair in both for pattern in pair))
+
+
+def _host_pattern(value: str) -> str:
+    """Returns `*`, a host as `checked_url` finds it in a URL, or one behind `*.` or `.`."""
+    text = value.strip()
+    if text == "*":
+        return text
+    start = next(start for start in ("*.", ".", "") if text.startswith(start))
+    name = text.removeprefix(start).removesuffix(".").removeprefix("[").removesuffix("]")
+    host = f"[{name}]" if _is_ipv6(name) else name
+    try:
+        if _HOST.fullmatch(name) or _is_ipv6(name):
+            return start + checked_url(f"https://{host}/", allow_http=False, allowed_hosts=()).host
+    except PermanentError:
+        pass
+    raise ValueError(f"must be {_instead(text)}")
+
+
+def _instead(text: str) -> str:
+    """Returns what to write instead of a pattern that would match nothing. Does not repeat a password in a URL."""
+    if "*" in text:
+        return "a host with * only at its beginning, as in *.example.com"
+    if "://" not in text and text.rpartition("/")[2].isdecimal():
+        return "a host or a single address; networks stand in AIGEN_IMAGE_URLS__TRUSTED_NETWORKS"
+    if not text.isascii():
+        return "a host in ASCII, as it is in URLs: xn--…"
+    parts = _split(text if "://" in text else f"//{text}")
+    named = parts.hostname if parts else None
+    if named and named != text and _HOST.fullmatch(named):
+        return f"the host alone: {named}"
+    return "a host, such as fal.media or *.fal.media"
+
+
 def _rate_limit(value: str) -> str:
-    limits.parse(value)
-    return value
+    try:
+        found = limits.parse_many(value)
+    except ValueError:
+        found = []
+    if len(found) != 1 or found[0].amount < 1:
+        raise ValueError("must be one limit of at least 1, such as 100/second or 5000/hour")
+    return value.strip()
 
 
+_Stripped = BeforeValidator(_stripped)
 AlertUrls = Annotated[
     tuple[Annotated[SecretStr, AfterValidator(_alert_url)], ...], NoDecode, BeforeValidator(_alert_urls)
 ]
+AllowedHosts = Annotated[
+    tuple[Annotated[str, AfterValidator(_host_pattern)], ...],
+    NoDecode,
+    BeforeValidator(_listed),
+    AfterValidator(_allowed_hosts),
+]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
 RateLimit = Annotated[str, AfterValidator(_rate_limit)]
-Key = Annotated[SecretStr, AfterValidator(_key)]
-SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
+Key = Annotated[SecretStr, _Stripped, AfterValidator(_key)]
+ClientKey = Annotated[SecretStr, AfterValidator(_key), AfterValidator(_client_key)]
+Token = Annotated[Key, AfterValidator(_no_hash)]
+Storage = Annotated[SecretStr, _Stripped]
+File = Annotated[FilePath, _Stripped]
+Password = Annotated[SecretStr, _Stripped, AfterValidator(_password)]
+SigningSecret = Annotated[SecretStr, _Stripped, AfterValidator(_signing_secret)]
+Text = Annotated[str, _Stripped, Field(min_length=1)]
 _Positive = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Duration = Annotated[_Positive, Field(le=timedelta(days=365))]
 """At most a year: added to the current time, the result is within the range of PostgreSQL and Python."""
@@ -121,6 +287,6 @@ KeptFor = Annotated[
     BeforeValidator(_unless_forever),
 ]
 """A duration of at most 100 years, or `forever` (None)."""
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-OriginUrl = Annotated[str, AfterValidator(_origin)]
-DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
+HttpUrl = Annotated[str, _Stripped, AfterValidator(_http_url)]
+OriginUrl = Annotated[str, _Stripped, AfterValidator(_origin)]
+DatabaseUrl = Annotated[SecretStr, _Stripped, AfterValidator(_database_url)]

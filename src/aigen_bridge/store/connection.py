@@ -11,17 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
 from psycopg.pq import TransactionStatus
-from sqlalchemy import make_url
-from sqlalchemy.dialects.postgresql.psycopg import dialect
-from sqlalchemy.exc import ArgumentError
 
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
+from aigen_bridge.store.url import parse
 
 TIMEOUT = timedelta(seconds=10)
 PATIENCE = 3
@@ -95,7 +91,8 @@ def connecting_seconds(arguments: Mapping[str, Any], timeout: timedelta) -> floa
 
 
 def _hosts(arguments: Mapping[str, Any]) -> int:
-    return len(str(arguments.get("host", "")).split(","))
+    """Returns how many hosts are tried. libpq takes them from PGHOST when the URL names none."""
+    return len(str(arguments.get("host") or os.environ.get("PGHOST", "")).split(","))
 
 
 @contextmanager
@@ -115,21 +112,13 @@ def _milliseconds(timeout: timedelta) -> int:
     return round(timeout.total_seconds() * 1000)
 
 
-def _parameters(url: str) -> dict[str, Any]:
-    """Parses the URL as SQLAlchemy does, or with several hosts (`h1,h2:5433`) as libpq does.
-
-    Raises `UnsuitableDatabaseError`.
-    """
-    if "," not in urlsplit(url).netloc.rpartition("@")[2]:
-        sqlalchemy: Any = dialect
-        with suppress(ArgumentError, ValueError):
-            _, parameters = sqlalchemy().create_connect_args(make_url(url))
-            return {name: value for name, value in parameters.items() if name != "context"}
+def _parameters(url: str) -> dict[str, str]:
+    """Returns the URL's parameters. Raises `UnsuitableDatabaseError`."""
     try:
-        return dict(conninfo_to_dict(url.replace(SCHEME, "postgresql://", 1)))
-    except psycopg.Error:  # its message quotes the URL, which may contain the password
+        return parse(url)
+    except ValueError as error:
         raise UnsuitableDatabaseError(
-            "AIGEN_DATABASE_URL cannot be read.",
+            f"AIGEN_DATABASE_URL {error}.",
             "Write it as postgresql://user:password@host1,host2:port/database?parameter=value, with the parameters of "
             "libpq, and percent-encode special characters of the password.",
         ) from None

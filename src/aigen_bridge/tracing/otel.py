@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, format_span_id, fo
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from aigen_bridge import __version__
-from aigen_bridge.tracing import Kind, Span, Value
+from aigen_bridge.tracing import EXPORTERS, Kind, Span, Value
 
 KINDS = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT, "consumer": SpanKind.CONSUMER}
 
@@ -68,4 +68,7 @@ class OtelTracer:
 
 def exporting() -> OtelTracer:
     """Returns a tracer that exports by OTLP over HTTP, configured by the standard variables."""
+    for name in EXPORTERS:
+        if name in os.environ:
+            os.environ[name] = os.environ[name].strip()  # the exporter would call the address with its line end
     return OtelTracer(BatchSpanProcessor(OTLPSpanExporter()))
