@@ -97,7 +97,10 @@ def _quote(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _traceback(output: TextIO, exc_info: ExcInfo) -> None:
-    """Writes a traceback without the values of local variables. Its last lines may quote other systems, too."""
+    """Writes a traceback without the values of local variables.
+
+    It is indented, because its last lines may quote other systems: none of them looks like an event of its own.
+    """
     plain = io.StringIO()
     structlog.dev.plain_traceback(plain, exc_info)
-    output.write("\n".join(map(one_line, plain.getvalue().split("\n"))))
+    output.write("\n".join("  " + one_line(line) for line in plain.getvalue().split("\n")))

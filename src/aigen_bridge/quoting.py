@@ -1,4 +1,4 @@
-"""Makes text from outside safe to show on a terminal, in a mail or in a log. JSON stays exact: it needs none of this."""
+"""Makes text from outside safe to show on a terminal, in a mail or in a log. JSON needs no such thing."""
 
 import unicodedata
 

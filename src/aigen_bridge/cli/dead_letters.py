@@ -13,6 +13,7 @@ from aigen_bridge.cli.story import ago, show_story
 from aigen_bridge.cli.terminal import fail, person, say, say_json, say_table
 from aigen_bridge.cli.times import FORMS, check_period, parse_time
 from aigen_bridge.contracts.resources import REASON_MAX, DeadLetterPage, DeadLetterResource
+from aigen_bridge.contracts.wire import shows_nothing
 from aigen_bridge.domain.dead_letter import (
     CALLBACK_KIND,
     DEAD_LETTER_KINDS,
@@ -168,8 +169,8 @@ async def _replay_all(wanted: DeadLetterFilter, *, per_second: float, dry_run: b
 @app.command()
 def discard(name: Name, reason: Annotated[str, typer.Option(help="The reason, which is recorded.")]) -> None:
     """Discard a dead letter for good."""
-    if not 0 < len(reason) <= REASON_MAX:
-        raise typer.BadParameter(f"must have 1 to {REASON_MAX} characters", param_hint="--reason")
+    if shows_nothing(reason) or len(reason) > REASON_MAX:
+        raise typer.BadParameter(f"must have 1 to {REASON_MAX} characters and not be blank", param_hint="--reason")
 
     async def run() -> None:
         async with operating() as parts:

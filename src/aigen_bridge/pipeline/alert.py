@@ -19,7 +19,13 @@ POLICY = Policy(
 )
 """2 s, 4 s … 60 s, then every 2 minutes for an hour. By then, the dashboards have shown the incident."""
 
-_INERT = str.maketrans({"@": "(at)", "<": "‹", ">": "›"})
+_INERT = str.maketrans(
+    {
+        "@": "(at)",
+        "<": "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
+        ">": "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
+    }
+)
 """`@channel` and `<!channel>` would notify everyone, `<url|text>` would be a link that shows another address."""
 
 

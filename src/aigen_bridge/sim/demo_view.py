@@ -50,7 +50,9 @@ class ConsoleView:
             f"callback sent → Odoo called [bold]{proof.to_odoo * 1000:.1f} ms[/]."
         )
         image = proof.request["image"]
-        self._console.print(f"Image    {_quoted(str(proof.image))}  ({image['width']}x{image['height']} {image['format']})")
+        self._console.print(
+            f"Image    {_quoted(str(proof.image))}  ({image['width']}x{image['height']} {image['format']})"
+        )
         self._console.print(f"SHA-256  {image['sha256']}  (the same in Odoo)", highlight=False)
         self._console.print("[bold green]delivered[/]")
 
