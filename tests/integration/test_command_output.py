@@ -89,6 +89,11 @@ async def test_ids_are_never_cut_or_folded(command: Run, request_id: str) -> Non
         assert max(map(len, [*letters.splitlines(), *requests.splitlines()])) <= max(columns, 80)
 
 
+async def test_a_list_says_whether_there_is_nothing_or_nothing_that_matches(command: Run) -> None:
+    assert "There are no dead letters." in await command("dead-letters", "list")
+    assert "No dead letters match the filters." in await command("dead-letters", "list", "--error-code", "x\udcff")
+
+
 async def test_a_list_for_programs_is_exact(command: Run, request_id: str) -> None:
     letters = json.loads(await command("dead-letters", "list", "--json", columns=40))
     requests = json.loads(await command("requests", "list", "--json", columns=40))

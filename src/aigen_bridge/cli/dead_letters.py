@@ -26,6 +26,7 @@ from aigen_bridge.domain.errors import UnknownDeadLetterError, storable
 from aigen_bridge.quoting import one_line
 
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
+NOTHING_FILTERED = DeadLetterFilter()
 
 app = typer.Typer(help="List, show, replay and discard dead letters.", no_args_is_help=True)
 
@@ -44,12 +45,12 @@ def list_letters(
     since: Since = None,
     until: Until = None,
     error_code: Code = None,
-    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    limit: Annotated[int, typer.Option(help="The most to list.", min=1, max=200)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List dead letters, newest first."""
     check_period(since, until)
-    wanted = DeadLetterFilter(kind, since, until, error_code)
+    wanted = DeadLetterFilter(kind, since, until, storable(error_code) if error_code else None)
 
     async def run() -> None:
         from aigen_bridge.contracts.views import dead_letter_page
@@ -59,14 +60,14 @@ def list_letters(
         if as_json:
             say_json(page)
         else:
-            _print_list(page)
+            _print_list(page, wanted)
 
     asyncio.run(run())
 
 
-def _print_list(page: DeadLetterPage) -> None:
+def _print_list(page: DeadLetterPage, wanted: DeadLetterFilter) -> None:
     if not page.items:
-        say("There are no dead letters.")
+        say("There are no dead letters." if wanted == NOTHING_FILTERED else "No dead letters match the filters.")
         return
     rows = [(letter.id, ago(letter.at), _facts(letter)) for letter in page.items]
     say_table(("id", "since", "what"), rows, least=len("request ") + 36)
@@ -91,25 +92,24 @@ def show(name: Name) -> None:
 
     async def run() -> None:
         async with operating() as parts:
-            letter = await parts.dead_letters.get(name)
+            letter = await parts.dead_letters.get(storable(name))
             if letter is None:
                 raise UnknownDeadLetterError(name[:100])
             say(f"{letter.id}: {letter.kind}, {_times(letter.times)}, dead since {letter.at.isoformat()}")
             say(one_line(f"{letter.error_code}: {letter.detail}") + "\n")
             if letter.request_id and letter.kind not in {CALLBACK_KIND, N8N_KIND}:
                 await show_story(parts, letter.request_id)
-        say(_how_to_act(name))
+            say(_how_to_act(letter.id, parts.settings.public_url))
 
     asyncio.run(run())
 
 
-def _how_to_act(name: str) -> str:
-    path = f'"$BRIDGE{DEAD_LETTERS}/{name}'
+def _how_to_act(name: str, url: str) -> str:
     return "\n".join(
         [
             "Replay it:",
             f"  aigen-bridge dead-letters replay {name}",
-            f'  curl -X POST {path}/replay" -H "X-API-Key: $OPS_KEY"',
+            f"  curl -X POST -H \"X-API-Key: $OPS_KEY\" '{url}{DEAD_LETTERS}/{name}/replay'",
             "Or discard it:",
             f"  aigen-bridge dead-letters discard {name} --reason '…'",
         ]
@@ -125,14 +125,16 @@ def replay(
     until: Until = None,
     error_code: Code = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would be replayed.")] = False,
-    max_per_second: Annotated[float, typer.Option(help="The rate at which they become due.", min=0.01, max=1000)] = 10,
+    max_per_second: Annotated[
+        float, typer.Option(help="With --all: the rate at which they become due.", min=0.01, max=1000)
+    ] = 10,
 ) -> None:
     """Replay one dead letter, or all that match the filters."""
     if (name is None) == (not every):
         raise typer.BadParameter("give one id, or --all")
     check_period(since, until)
-    wanted = DeadLetterFilter(kind, since, until, error_code)
-    if name is not None and wanted != DeadLetterFilter():
+    wanted = DeadLetterFilter(kind, since, until, storable(error_code) if error_code else None)
+    if name is not None and wanted != NOTHING_FILTERED:
         raise typer.BadParameter("filters select among all: give --all instead of an id")
     if name is not None:
         asyncio.run(_replay_one(name, dry_run=dry_run))
@@ -143,7 +145,7 @@ def replay(
 async def _replay_one(name: str, *, dry_run: bool) -> None:
     async with operating() as parts:
         if dry_run:
-            letter = await parts.dead_letters.get(name)
+            letter = await parts.dead_letters.get(storable(name))
             if letter is None:
                 raise UnknownDeadLetterError(name[:100])
             of = f" of request {letter.request_id}" if letter.request_id else ""

@@ -41,7 +41,7 @@ def list_requests(
     status: Annotated[Status | None, typer.Option(help="Only requests in this state.")] = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    limit: Annotated[int, typer.Option(help="The most to list.", min=1, max=200)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List requests, newest first."""
