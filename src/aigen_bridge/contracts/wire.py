@@ -35,8 +35,17 @@ def to_utc(at: datetime) -> datetime:
 
 def _rfc_3339(value: Any) -> Any:
     if not (isinstance(value, str) and (parts := _RFC_3339.match(value))):
-        raise PydanticCustomError("rfc3339_form", "not a time with its zone, such as 2026-01-31T12:00:00Z")
+        raise PydanticCustomError("rfc3339_form", "must be a time with its zone, such as 2026-01-31T12:00:00Z")
     return parts[1] + parts[2].replace(" ", "+")  # an unescaped plus sign in a query arrives as a blank
+
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(to_utc)]
+"""A time with its zone, converted to UTC: PostgreSQL has no offset above 15:59, Python no time before the year 1."""
+Rfc3339DateTime = Annotated[UtcDatetime, Field(strict=False), BeforeValidator(_rfc_3339)]
+"""A time in RFC 3339 format with its zone. A bare number or a time without a zone is refused.
+
+Not strict: after a validator that runs first, a strict model would refuse every string.
+"""
 
 
 def shows_nothing(text: str) -> bool:
@@ -47,15 +56,6 @@ def shows_nothing(text: str) -> bool:
 def _is_visible(character: str) -> bool:
     hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Me"}
     return not (hidden or character in _EMPTY_MARKS or "\U000e0000" <= character <= "\U000e0fff")
-
-
-UtcDatetime = Annotated[AwareDatetime, AfterValidator(to_utc)]
-"""A time with its zone, converted to UTC: PostgreSQL has no offset above 15:59, Python no time before the year 1."""
-Rfc3339DateTime = Annotated[UtcDatetime, Field(strict=False), BeforeValidator(_rfc_3339)]
-"""A time in RFC 3339 format with its zone. A bare number or a time without a zone is refused.
-
-Not strict: after a validator that runs first, a strict model would refuse every string.
-"""
 
 
 class FieldError(WireModel):
