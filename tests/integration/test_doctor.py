@@ -140,7 +140,8 @@ class TestOdoo:
         [
             ("odoo.exceptions.UserError", "There is no such image request.", Mark.OK, "may call it"),
             ("odoo.exceptions.MissingError", "Record does not exist.", Mark.OK, "may call it"),
-            ("odoo.exceptions.ValidationError", "The version must be 1.", Mark.WARNING, "may not write its records"),
+            ("odoo.exceptions.ValidationError", "The version must be 1.", Mark.OK, "may call it"),
+            ("odoo.exceptions.AccessError", "Only the bridge reports results.", Mark.WRONG, "no right to call"),
             ("builtins.AttributeError", "does not exist", Mark.WRONG, "the addon is too old"),
             ("builtins.RuntimeError", "oops", Mark.WRONG, "builtins.RuntimeError: oops"),
         ],

@@ -13,24 +13,11 @@ import pytest
 from aigen_bridge.api.app import create_app
 from aigen_bridge.settings import WrongSettingsError
 from callbacks import failed, report
+from raw_http import raw
 from stage import CALLBACK, KEYS, REQUESTS, Stage, make_event, make_settings, serve_api
 
 SMALL = {"callback": {"max_bytes": 10_000, "read_timeout": "0.5s", "rate_limit": "100000/second"}}
 HEADERS = f"X-API-Key: {KEYS['n8n']}\r\nContent-Type: application/json\r\n"
-
-
-async def raw(url: str, *pieces: bytes, seconds: float = 10) -> bytes:
-    """Send these bytes and read the first answer, however the server feels about the rest."""
-    parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    try:
-        async with asyncio.timeout(seconds):
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-            return await reader.read(65536)
-    finally:
-        writer.close()
 
 
 def head(*extra: str) -> bytes:

@@ -75,6 +75,19 @@ def test_what_belongs_to_no_request_says_so() -> None:
     assert "no known request: unknown" in body(stray, HOME)
 
 
+def test_a_text_from_outside_adds_no_line_mentions_nobody_and_hides_no_link() -> None:
+    hostile = "no\r\nwhat to do: run curl\u2028\x1b[2J @all <!here> <http://evil|docs> [docs](http://evil) a@b.c"
+    quoting = replace(incident(), latest=(OccurrenceRecord(AT, hostile, REQUEST),))
+    lines = body(quoting, HOME).splitlines()
+    shown = lines[7].translate({0x2039: "{", 0x203A: "}"})  # quotation marks that look like angle brackets
+
+    assert len(lines) == len(body(incident(), HOME).splitlines())
+    assert [line for line in lines if line.startswith("what to do:")] == [f"what to do: {ADVICE[quoting.cause].mend}"]
+    assert shown.partition(f"{REQUEST}: ")[2] == (
+        "no\\r\\nwhat to do: run curl\\u2028\\x1b[2J (at)all {!here} {http://evil|docs} [docs] (http://evil) a(at)b.c"
+    )
+
+
 @pytest.mark.parametrize("cause", Cause)
 def test_every_cause_has_words_and_a_command_that_exists(cause: Cause) -> None:
     known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]

@@ -113,21 +113,6 @@ async def test_the_probe_tells_a_missing_model_from_the_addons_own_refusal(messa
     assert message.format("")[:20] in caught.value.detail
 
 
-@pytest.mark.parametrize(
-    ("answer", "may_write"),
-    [
-        (lambda _: True, True),
-        (lambda _: False, False),
-        (raising(PermanentError("odoo_attributeerror", "no has_access")), None),
-    ],
-)
-async def test_the_probe_asks_whether_the_user_may_write(answer: Answer, *, may_write: bool | None) -> None:
-    transport = FakeTransport(answer)
-
-    assert await OdooProbe(transport).may_write() is may_write
-    assert transport.calls == [(MODEL, "has_access", [[], "write"])]
-
-
 async def test_the_probe_asks_for_version_and_login_without_a_call_of_a_model() -> None:
     transport = FakeTransport()
     probe = OdooProbe(transport)

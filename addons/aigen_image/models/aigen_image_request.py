@@ -5,6 +5,7 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..bridge.sizes import resolution
+from ..bridge.text import shows_nothing
 from .aigen_bridge import new_uuid
 
 STATUSES = [
@@ -172,7 +173,7 @@ class AigenImageRequest(models.Model):
     @api.constrains("prompt", "negative_prompt")
     def _check_texts(self):
         for record in self:
-            if not record.prompt.strip():
+            if shows_nothing(record.prompt):
                 raise ValidationError(self.env._("Say what the picture should show."))
             if max(len(record.prompt), len(record.negative_prompt or "")) > PROMPT_MAX:
                 raise ValidationError(self.env._("A text may have at most %s characters.", PROMPT_MAX))

@@ -401,7 +401,8 @@ class TestAsk(AigenCase):
 
     @mute_logger("odoo.sql_db")
     def test_wishes_outside_their_limits_are_refused_in_words(self):
-        with self.assertRaisesRegex(ValidationError, "what the picture should show"):
-            self.draft(prompt="  \n ")
+        for nothing in ("  \n ", "\u200b\u2800\ufe0f"):
+            with self.assertRaisesRegex(ValidationError, "what the picture should show"):
+                self.draft(prompt=nothing)
         with self.assertRaisesRegex(ValidationError, "at most 4000"):
             self.draft(prompt="x" * 4001)

@@ -13,7 +13,7 @@ from aigen_bridge.api import health, metrics, n8n_failures, ops, problems
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.correlation import CorrelationMiddleware
 from aigen_bridge.api.describe import complete, json_body
-from aigen_bridge.api.middleware import AccessMiddleware, DeprecationMiddleware, begin_at_zero
+from aigen_bridge.api.middleware import AccessMiddleware, DeprecationMiddleware, HeadMiddleware, begin_at_zero
 from aigen_bridge.api.rate_limit import RateLimits
 from aigen_bridge.api.v1 import callback, requests
 from aigen_bridge.api.v2 import callback as callback_v2
@@ -36,6 +36,8 @@ and every party learns the outcome.
   come from the server and carry no id: a bare 400 for input that is not HTTP, and a problem document for a connection
   that exceeds its limits (408 for a request head that is too slow, 431 for one that is too large, 503 when all
   connections are busy).
+- When a call carries both headers, the bearer token counts. Blanks around a key are no part of it.
+- Bodies are JSON in UTF-8, with or without a byte order mark, and not compressed.
 - Errors are `application/problem+json` (RFC 9457). They state what happened, to which request, and what to do next.
 - A version that is about to end announces it in every response: `Deprecation` (RFC 9745: since when), `Sunset`
   (RFC 8594: when it ends) and `Link` (what to do instead).
@@ -121,10 +123,12 @@ def _assemble(lifespan: Any) -> FastAPI:
         redirect_slashes=False,  # a redirect would trust the caller's Host header
         swagger_ui_parameters={"persistAuthorization": True},
     )
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(CorrelationMiddleware, on_bug=problems.on_bug)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.state.routes = [route for router in ROUTERS for route in router.routes]
     app.webhooks.include_router(webhooks)
     _extend_openapi(app)
     return app

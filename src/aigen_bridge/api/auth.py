@@ -57,7 +57,7 @@ def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:
     """
 
     async def caller(request: Request) -> Caller:
-        found = _authenticated(request.app.state.keyring, _key(request))
+        found = _authenticated(request)
         if not found.scopes & set(scopes):
             metrics.AUTHENTICATION_FAILURES.labels("scope_missing").inc()
             needed = " or ".join(scopes)
@@ -69,22 +69,26 @@ def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
-def _key(request: Request) -> str | None:
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and credentials:
-        return credentials
-    return request.headers.get("x-api-key")
-
-
-def _authenticated(keyring: Keyring, key: str | None) -> Caller:
-    if not key:
+def _authenticated(request: Request) -> Caller:
+    """Returns the owner of the key. A bearer token precedes `X-API-Key`; blanks around a key are no part of it."""
+    bearer, plain = _bearer(request.headers.get("authorization", "")), request.headers.get("x-api-key", "").strip()
+    if not (key := bearer or plain):
         metrics.AUTHENTICATION_FAILURES.labels("key_missing").inc()
-        raise UnauthorizedError("key_missing", "The call carries no key.")
-    found = keyring.find(key)
+        other = " Its 'Authorization' is not of the form 'Bearer KEY'." if "authorization" in request.headers else ""
+        raise UnauthorizedError("key_missing", f"The call carries no key.{other}")
+    found: Caller | None = request.app.state.keyring.find(key)
     if found is None:
         metrics.AUTHENTICATION_FAILURES.labels("key_unknown").inc()
-        raise UnauthorizedError("key_unknown", "No client has this key.")
+        both = (
+            " It is in 'Authorization'; 'X-API-Key' has another, which was not read." if plain not in {"", key} else ""
+        )
+        raise UnauthorizedError("key_unknown", f"No client has this key.{both}")
     return found
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, credentials = " ".join(authorization.split()).partition(" ")
+    return credentials if scheme.lower() == "bearer" else ""
 
 
 def check_signature(caller: Caller, request: Request, signed: bytes) -> None:

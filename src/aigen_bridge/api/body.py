@@ -9,26 +9,43 @@ from io import BytesIO
 
 from fastapi import Request
 
-from aigen_bridge.api.errors import BodyTooLargeError, BodyTooSlowError, UnsupportedMediaTypeError
+from aigen_bridge.api.errors import (
+    BodyTooLargeError,
+    BodyTooSlowError,
+    UnsupportedEncodingError,
+    UnsupportedMediaTypeError,
+)
+
+NO_ENCODINGS = frozenset({"", "identity", "none", "utf-8", "utf8", "binary", "8bit"})
+"""Values of `Content-Encoding` that do not change the bytes. Only `identity` is one; the others are common mistakes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The maximum size of a body, and the time it may take to arrive."""
+    """The maximum size of a body, the time it may take to arrive, and the setting of the size, if there is one."""
 
     max_bytes: int
     timeout: timedelta
+    setting: str | None = None
 
 
 def media_type(request: Request) -> str:
     """Returns the declared media type in lower case, without parameters; JSON when none is declared."""
-    return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() or "application/json"
+
+
+def check_encoding(request: Request) -> None:
+    """Raises `UnsupportedEncodingError` for a compressed body. It is not unpacked: that would defeat its size limit."""
+    declared = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    if used := [encoding for encoding in map(str.strip, declared) if encoding not in NO_ENCODINGS]:
+        raise UnsupportedEncodingError(", ".join(used))
 
 
 async def read_json(request: Request, limits: Limits) -> bytes:
-    """Reads a body that is declared as JSON. Raises `UnsupportedMediaTypeError` for any other type."""
+    """Reads a body that is declared as JSON. Raises `UnsupportedMediaTypeError`, `UnsupportedEncodingError`."""
     if (found := media_type(request)) != "application/json" and not found.endswith("+json"):
         raise UnsupportedMediaTypeError(found, "application/json")
+    check_encoding(request)
     return await read_whole(request, limits)
 
 
@@ -54,10 +71,10 @@ async def in_time(limits: Limits) -> AsyncIterator[None]:
 async def bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:
     """Yields the body in pieces. Raises `BodyTooLargeError` instead of reading past the limit."""
     if int(request.headers.get("content-length", 0)) > limits.max_bytes:  # the server has rejected malformed values
-        raise BodyTooLargeError(limits.max_bytes)
+        raise BodyTooLargeError(limits.max_bytes, limits.setting)
     size = 0
     async for piece in request.stream():
         size += len(piece)
         if size > limits.max_bytes:
-            raise BodyTooLargeError(limits.max_bytes)
+            raise BodyTooLargeError(limits.max_bytes, limits.setting)
         yield piece

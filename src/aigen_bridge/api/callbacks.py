@@ -46,7 +46,8 @@ class Arrival:
 
 def body_limits(parts: ApiParts) -> Limits:
     """Returns the size limit and the read deadline of a callback."""
-    return Limits(parts.settings.callback.max_bytes, parts.settings.callback.read_timeout)
+    callback = parts.settings.callback
+    return Limits(callback.max_bytes, callback.read_timeout, setting="AIGEN_CALLBACK__MAX_BYTES")
 
 
 async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:

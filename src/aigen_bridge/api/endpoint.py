@@ -1,5 +1,6 @@
 """Shared by all endpoints: the application's components, and JSON responses."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -7,6 +8,8 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from aigen_bridge.contracts.refusal import ERRORS_MAX, InvalidMessageError
+from aigen_bridge.contracts.wire import FieldError
 from aigen_bridge.wiring import ApiParts
 
 
@@ -17,6 +20,24 @@ async def _parts(request: Request) -> ApiParts:
 
 Parts = Annotated[ApiParts, Depends(_parts)]
 """The application's components, which opened when it started."""
+
+
+def _known_parameters(request: Request) -> None:
+    """Raises `InvalidMessageError` for a query parameter that is unknown or repeated, so not applied."""
+    known = [str(field.alias) for field in request.scope["route"].dependant.query_params]
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    allowed = "each of these once: " + ", ".join(known)
+    errors = [
+        FieldError(field=name[:100], allowed=allowed, message="is repeated" if name in known else "is not known")
+        for name, count in given.items()
+        if name not in known or count > 1
+    ]
+    if errors:
+        raise InvalidMessageError("The address", errors[:ERRORS_MAX])
+
+
+KNOWN_PARAMETERS = Depends(_known_parameters)
+"""For lists: refuses query parameters that would be ignored."""
 
 
 def json_answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -21,10 +21,11 @@ class MalformedMultipartError(BridgeError):
 
 
 class BodyTooLargeError(BridgeError):
-    """The body is larger than allowed."""
+    """The body is larger than allowed. `setting` names the limit, if it is one that operators can raise."""
 
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__("body_too_large", f"The body is larger than {max_bytes} bytes.")
+    def __init__(self, max_bytes: int, setting: str | None = None) -> None:
+        limit = f", the limit that operators have set with {setting}" if setting else ""
+        super().__init__("body_too_large", f"The body is larger than {max_bytes} bytes{limit}.")
 
 
 class BodyTooSlowError(BridgeError):
@@ -40,6 +41,17 @@ class UnsupportedMediaTypeError(BridgeError):
     def __init__(self, found: str, expected: str) -> None:
         super().__init__("unsupported_media_type", f"The body is {found[:80]}, not {expected}.")
         self.expected = expected
+
+
+class UnsupportedEncodingError(BridgeError):
+    """The body is compressed. `found` is its `Content-Encoding`."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__("unsupported_encoding", f"The body is encoded with {found[:80]!r} (Content-Encoding).")
+
+
+class PreconditionFailedError(BridgeError):
+    """The resource is not the one that the caller named with `If-Match`."""
 
 
 class TooManyCallsError(BridgeError):

@@ -44,14 +44,12 @@ class Readiness(Health):
     )
 
 
-@router.head("/live", include_in_schema=False)
 @router.get("/live", summary="Check that the process is alive")
 async def live() -> Health:
     """Depends on nothing but the process itself."""
     return Health()
 
 
-@router.head("/ready", include_in_schema=False)
 @router.get(
     "/ready",
     summary="Check that the service can accept requests",

@@ -1,4 +1,4 @@
-"""Middleware around every call: a log line and metrics, without bodies, queries or keys; deprecation headers."""
+"""Middleware around every call: a log line and metrics, without bodies, queries or keys; deprecation; HEAD."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -139,3 +139,21 @@ def _deprecation_headers(ends: DeprecationSettings) -> dict[str, str]:
     if ends.link:
         headers["Link"] = f'<{ends.link}>; rel="deprecation"'
     return headers
+
+
+class HeadMiddleware:
+    """Answers HEAD like GET wherever there is a GET (RFC 9110, section 9.3.2). The server sends no body for it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one call."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        inner = dict(scope, method="GET")  # a copy: by the original, the server knows that it must not send a body
+        try:
+            await self._app(inner, receive, send)
+        finally:
+            scope.update({name: value for name, value in inner.items() if name != "method"})

@@ -8,7 +8,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from aigen_bridge.api.body import Limits, bounded, in_time, media_type
+from aigen_bridge.api.body import Limits, bounded, check_encoding, in_time, media_type
 from aigen_bridge.api.errors import MalformedMultipartError, UnsupportedMediaTypeError
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ async def read_parts(request: Request, limits: Limits) -> tuple[bytes, bytes | N
 def _boundary(request: Request) -> bytes:
     if (found := media_type(request)) != "multipart/form-data":
         raise UnsupportedMediaTypeError(found, "multipart/form-data")
+    check_encoding(request)
     _, options = parse_options_header(request.headers["content-type"])
     if not (boundary := options.get(b"boundary")):
         raise MalformedMultipartError("The header Content-Type names no boundary.")

@@ -10,10 +10,10 @@ from pydantic import BaseModel
 
 from aigen_bridge.api import correlation
 from aigen_bridge.api.auth import MAY_OPERATE, Caller
-from aigen_bridge.api.body import Limits, media_type, read_json, read_whole
+from aigen_bridge.api.body import Limits, check_encoding, media_type, read_json, read_whole
 from aigen_bridge.api.callbacks import body_limits
 from aigen_bridge.api.describe import image_body, json_body, problems
-from aigen_bridge.api.endpoint import Parts, json_answer
+from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
 from aigen_bridge.api.errors import UnsupportedMediaTypeError
 from aigen_bridge.api.v1.requests import RequestId
 from aigen_bridge.contracts.messages import parse_body
@@ -48,7 +48,7 @@ Name = Annotated[str, Path(alias="id", pattern=DeadLetterName.PATTERN, descripti
 
 @router.get(
     "/dead-letters",
-    dependencies=[MAY_OPERATE],
+    dependencies=[MAY_OPERATE, KNOWN_PARAMETERS],
     summary="List dead letters, newest first",
     response_model=DeadLetterPage,
     responses=problems(401, 403, 422, 429, 503),
@@ -148,6 +148,7 @@ async def complete_request(request: Request, request_id: RequestId, caller: Oper
     """
     if (found := media_type(request)) not in ACCEPTED_IMAGES:
         raise UnsupportedMediaTypeError(found, "an image: " + ", ".join(ACCEPTED_IMAGES))
+    check_encoding(request)
     content = await read_whole(request, body_limits(parts))
     image = await parts.examine.check.as_found(content)
     return json_answer(resource(await parts.replays.complete(request_id, image, OperatorAction(caller.name))))

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from aigen_bridge.api import correlation
 from aigen_bridge.api.errors import (
@@ -20,8 +21,10 @@ from aigen_bridge.api.errors import (
     BodyTooSlowError,
     ForbiddenError,
     MalformedMultipartError,
+    PreconditionFailedError,
     TooManyCallsError,
     UnauthorizedError,
+    UnsupportedEncodingError,
     UnsupportedMediaTypeError,
 )
 from aigen_bridge.contracts.refusal import InvalidMessageError, NotJsonError, parameter_errors
@@ -42,6 +45,7 @@ from aigen_bridge.domain.signature import SignatureError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+NOT_ALLOWED = 405
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +90,11 @@ KINDS: Mapping[type[BridgeError], Kind] = {
         "Sign the exact bytes that are sent, with a secret of this client and the current time.",
     ),
     TooManyCallsError: Kind(429, "Too many calls", "Wait for 'Retry-After' seconds."),
-    BodyTooLargeError: Kind(413, "Too large", "Send less, or raise the limit named above."),
+    BodyTooLargeError: Kind(413, "Too large", "Send a smaller body."),
+    PreconditionFailedError: Kind(412, "Precondition failed", "Fetch it again without 'If-Match'."),
+    UnsupportedEncodingError: Kind(
+        415, "Wrong content encoding", "Send the body uncompressed and without the header Content-Encoding."
+    ),
     UnsupportedMediaTypeError: Kind(415, "Wrong media type", "Set the Content-Type header to the type named above."),
     InvalidMessageError: Kind(422, "Invalid message", "Correct the fields listed under 'errors'."),
     ImageRejectedError: Kind(422, "Image rejected", "Send the image again with a matching hash and matching metadata."),
@@ -129,6 +137,8 @@ def _headers(error: BridgeError) -> dict[str, str]:
             return {"Retry-After": str(error.retry_after)}
         case UnauthorizedError() | SignatureError():
             return {"WWW-Authenticate": "Bearer"}
+        case UnsupportedEncodingError():
+            return {"Accept-Encoding": "identity"}  # RFC 9110, section 15.5.16
         case BodyTooSlowError():
             return {"Connection": "close"}  # the rest of the body is not read
     return {}
@@ -152,10 +162,30 @@ async def _on_parameters(request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    kind = Kind(error.status_code, str(error.detail), "See /docs for what this service offers.")
-    detail = f"{request.method} {request.url.path}: {error.detail}."
+    allowed = _allowed_methods(request)
     headers = dict(error.headers or {})
+    if allowed and error.status_code == NOT_ALLOWED:
+        headers["Allow"] = ", ".join(allowed)
+    kind = Kind(error.status_code, str(error.detail), _where_to_go(request, allowed))
+    detail = f"{request.method} {request.url.path}: {error.detail}."
     return answer(request, kind, code=f"http_{error.status_code}", detail=detail, headers=headers)
+
+
+def _allowed_methods(request: Request, path: str | None = None) -> list[str]:
+    """Returns the methods of all routes at a path. The framework names only those of one route."""
+    scope = dict(request.scope) | ({"path": path} if path else {})
+    routes = (route for route in request.app.state.routes if route.matches(scope)[0] is not Match.NONE)
+    methods = {method for route in routes for method in route.methods}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def _where_to_go(request: Request, allowed: list[str]) -> str:
+    path = request.url.path
+    if allowed:
+        return f"Use {' or '.join(allowed)}. See /docs for what this service offers."
+    if path != (stripped := path.rstrip("/")) and _allowed_methods(request, stripped):
+        return f"Leave out the slash at the end: {stripped}"
+    return "See /docs for what this service offers."
 
 
 def on_bug(request: Request, error: Exception) -> Response:

@@ -1,18 +1,19 @@
 """`aigen-bridge dead-letters`: lists, shows, replays and discards dead letters."""
 
 import asyncio
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from aigen_bridge.cli.operate import operating
-from aigen_bridge.cli.story import show_story
-from aigen_bridge.cli.terminal import fail, person, say, say_json
-from aigen_bridge.cli.times import parse_time
-from aigen_bridge.contracts.resources import REASON_MAX, DeadLetterPage
+from aigen_bridge.cli.story import ago, show_story
+from aigen_bridge.cli.terminal import fail, person, say, say_json, say_table
+from aigen_bridge.cli.times import FORMS, check_period, parse_time
+from aigen_bridge.contracts.resources import REASON_MAX, DeadLetterPage, DeadLetterResource
+from aigen_bridge.contracts.wire import shows_nothing
 from aigen_bridge.domain.dead_letter import (
     CALLBACK_KIND,
     DEAD_LETTER_KINDS,
@@ -22,8 +23,10 @@ from aigen_bridge.domain.dead_letter import (
     OperatorAction,
 )
 from aigen_bridge.domain.errors import UnknownDeadLetterError, storable
+from aigen_bridge.quoting import one_line
 
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
+NOTHING_FILTERED = DeadLetterFilter()
 
 app = typer.Typer(help="List, show, replay and discard dead letters.", no_args_is_help=True)
 
@@ -31,8 +34,8 @@ Name = Annotated[str, typer.Argument(help="The id of a dead letter, such as entr
 KindName = StrEnum("KindName", {kind.upper(): kind for kind in DEAD_LETTER_KINDS})  # type: ignore[misc]
 
 Kind = Annotated[KindName | None, typer.Option(help="Only dead letters of this kind.")]
-Since = Annotated[str | None, typer.Option(help="Dead at or after: 2h, 3d (ago), or an ISO 8601 time.")]
-Until = Annotated[str | None, typer.Option(help="Dead before: 2h, 3d (ago), or an ISO 8601 time.")]
+Since = Annotated[datetime | None, typer.Option(parser=parse_time, metavar="TIME", help=f"Dead at or after: {FORMS}.")]
+Until = Annotated[datetime | None, typer.Option(parser=parse_time, metavar="TIME", help=f"Dead before: {FORMS}.")]
 Code = Annotated[str | None, typer.Option(help="Only dead letters with this error code, such as http_403.")]
 
 
@@ -42,11 +45,12 @@ def list_letters(
     since: Since = None,
     until: Until = None,
     error_code: Code = None,
-    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    limit: Annotated[int, typer.Option(help="The most to list.", min=1, max=200)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List dead letters, newest first."""
-    wanted = DeadLetterFilter(kind, parse_time(since), parse_time(until), error_code)
+    check_period(since, until)
+    wanted = DeadLetterFilter(kind, since, until, storable(error_code) if error_code else None)
 
     async def run() -> None:
         from aigen_bridge.contracts.views import dead_letter_page
@@ -56,23 +60,30 @@ def list_letters(
         if as_json:
             say_json(page)
         else:
-            _print_list(page)
+            _print_list(page, wanted)
 
     asyncio.run(run())
 
 
-def _print_list(page: DeadLetterPage) -> None:
+def _print_list(page: DeadLetterPage, wanted: DeadLetterFilter) -> None:
     if not page.items:
-        say("There are no dead letters.")
+        say("There are no dead letters." if wanted == NOTHING_FILTERED else "No dead letters match the filters.")
         return
-    table = Table("id", "since", "kind", "times", "error", "request", "detail")
-    for letter in page.items:
-        request = str(letter.request_id or "")[:8]
-        since = f"{letter.at:%Y-%m-%dT%H:%M:%S}"
-        table.add_row(letter.id, since, letter.kind, str(letter.times), letter.error_code, request, letter.detail[:80])
-    Console().print(table)
+    rows = [(letter.id, ago(letter.at), _facts(letter)) for letter in page.items]
+    say_table(("id", "since", "what"), rows, least=len("request ") + 36)
     if page.next_cursor:
         say("There are more: raise --limit, or filter.")
+
+
+def _facts(letter: DeadLetterResource) -> Text:
+    """Returns what failed and how often, the request, and the beginning of the last error, on lines of their own."""
+    lines = [f"{letter.kind}, {_times(letter.times)}: {letter.error_code}"]
+    lines += [f"request {letter.request_id}"] if letter.request_id else []
+    return Text("\n".join(map(one_line, [*lines, letter.detail[:200]])))
+
+
+def _times(count: int) -> str:
+    return f"{count} time{'' if count == 1 else 's'}"
 
 
 @app.command()
@@ -81,25 +92,24 @@ def show(name: Name) -> None:
 
     async def run() -> None:
         async with operating() as parts:
-            letter = await parts.dead_letters.get(name)
+            letter = await parts.dead_letters.get(storable(name))
             if letter is None:
                 raise UnknownDeadLetterError(name[:100])
-            say(f"{letter.id}: {letter.kind} failed {letter.times} times, dead since {letter.at.isoformat()}")
-            say(f"{letter.error_code}: {letter.detail}\n")
+            say(f"{letter.id}: {letter.kind}, {_times(letter.times)}, dead since {letter.at.isoformat()}")
+            say(one_line(f"{letter.error_code}: {letter.detail}") + "\n")
             if letter.request_id and letter.kind not in {CALLBACK_KIND, N8N_KIND}:
                 await show_story(parts, letter.request_id)
-        say(_how_to_act(name))
+            say(_how_to_act(letter.id, parts.settings.public_url))
 
     asyncio.run(run())
 
 
-def _how_to_act(name: str) -> str:
-    path = f'"$BRIDGE{DEAD_LETTERS}/{name}'
+def _how_to_act(name: str, url: str) -> str:
     return "\n".join(
         [
             "Replay it:",
             f"  aigen-bridge dead-letters replay {name}",
-            f'  curl -X POST {path}/replay" -H "X-API-Key: $OPS_KEY"',
+            f"  curl -X POST -H \"X-API-Key: $OPS_KEY\" '{url}{DEAD_LETTERS}/{name}/replay'",
             "Or discard it:",
             f"  aigen-bridge dead-letters discard {name} --reason '…'",
         ]
@@ -115,12 +125,17 @@ def replay(
     until: Until = None,
     error_code: Code = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would be replayed.")] = False,
-    max_per_second: Annotated[float, typer.Option(help="The rate at which they become due.", min=0.01, max=1000)] = 10,
+    max_per_second: Annotated[
+        float, typer.Option(help="With --all: the rate at which they become due.", min=0.01, max=1000)
+    ] = 10,
 ) -> None:
     """Replay one dead letter, or all that match the filters."""
     if (name is None) == (not every):
         raise typer.BadParameter("give one id, or --all")
-    wanted = DeadLetterFilter(kind, parse_time(since), parse_time(until), error_code)
+    check_period(since, until)
+    wanted = DeadLetterFilter(kind, since, until, storable(error_code) if error_code else None)
+    if name is not None and wanted != NOTHING_FILTERED:
+        raise typer.BadParameter("filters select among all: give --all instead of an id")
     if name is not None:
         asyncio.run(_replay_one(name, dry_run=dry_run))
     else:
@@ -130,7 +145,7 @@ def replay(
 async def _replay_one(name: str, *, dry_run: bool) -> None:
     async with operating() as parts:
         if dry_run:
-            letter = await parts.dead_letters.get(name)
+            letter = await parts.dead_letters.get(storable(name))
             if letter is None:
                 raise UnknownDeadLetterError(name[:100])
             of = f" of request {letter.request_id}" if letter.request_id else ""
@@ -156,8 +171,8 @@ async def _replay_all(wanted: DeadLetterFilter, *, per_second: float, dry_run: b
 @app.command()
 def discard(name: Name, reason: Annotated[str, typer.Option(help="The reason, which is recorded.")]) -> None:
     """Discard a dead letter for good."""
-    if not 0 < len(reason) <= REASON_MAX:
-        raise typer.BadParameter(f"must have 1 to {REASON_MAX} characters", param_hint="--reason")
+    if shows_nothing(reason) or len(reason) > REASON_MAX:
+        raise typer.BadParameter(f"must have 1 to {REASON_MAX} characters and not be blank", param_hint="--reason")
 
     async def run() -> None:
         async with operating() as parts:

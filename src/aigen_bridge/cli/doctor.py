@@ -17,6 +17,7 @@ from rich.text import Text
 from aigen_bridge import logs
 from aigen_bridge.cli.terminal import say
 from aigen_bridge.doctor.finding import Finding, Mark
+from aigen_bridge.quoting import one_line
 
 app = typer.Typer()
 
@@ -54,9 +55,9 @@ def _print(findings: Sequence[Finding]) -> None:
     table.add_column(overflow="fold")
     for finding in findings:
         sign, style = SIGNS[finding.mark]
-        cell = Text(finding.found)
+        cell = Text(one_line(finding.found))
         if finding.advice:
-            cell.append(f"\n→ {finding.advice}", style="dim")
+            cell.append(f"\n→ {one_line(finding.advice)}", style="dim")
         table.add_row(Text(sign, style), Text(finding.about, "bold"), cell)
     console = Console()
     console.print(table)

@@ -6,12 +6,10 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from aigen_bridge import logs
 from aigen_bridge.cli.running import until_stopped
-from aigen_bridge.cli.terminal import person, say
+from aigen_bridge.cli.terminal import person, say, say_table
 from aigen_bridge.cli.times import span
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.retention import RetentionClass
@@ -50,11 +48,15 @@ async def _run(settings: PurgeSettings, stop: asyncio.Event, *, dry_run: bool) -
             say("Stopped between two batches. Run it again for the rest.")
 
 
-def _print(column: str, rows: Mapping[RetentionClass, int], periods: Mapping[RetentionClass, timedelta | None]) -> None:
-    table = Table("what", "kept for", column, "setting")
-    for name, period in periods.items():
-        setting = f"AIGEN_RETENTION__{name.value.upper()}"
-        table.add_row(
-            name.value, span(period) if period else "forever", str(rows.get(name, 0)) if period else "-", setting
-        )
-    Console().print(table)
+def _print(
+    column: str, counts: Mapping[RetentionClass, int], periods: Mapping[RetentionClass, timedelta | None]
+) -> None:
+    rows = [
+        (name.value, span(period) if period else "forever", str(counts.get(name, 0)) if period else "-", _setting(name))
+        for name, period in periods.items()
+    ]
+    say_table(("what", "kept for", column, "setting"), rows, least=27)
+
+
+def _setting(name: RetentionClass) -> str:
+    return f"AIGEN_RETENTION__{name.value.upper()}"

@@ -1,22 +1,27 @@
 """`aigen-bridge requests`: lists requests and shows the history of one."""
 
 import asyncio
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from aigen_bridge.cli.operate import operating
 from aigen_bridge.cli.story import ago, show_story, status_text
-from aigen_bridge.cli.terminal import say, say_json
-from aigen_bridge.cli.times import parse_time
-from aigen_bridge.contracts.resources import RequestPage
+from aigen_bridge.cli.terminal import say, say_json, say_table
+from aigen_bridge.cli.times import FORMS, check_period, parse_time
+from aigen_bridge.contracts.resources import RequestPage, RequestResource
 from aigen_bridge.domain.request import Status
+from aigen_bridge.quoting import one_line
 
 app = typer.Typer(help="List and show requests.", no_args_is_help=True)
+
+Since = Annotated[
+    datetime | None, typer.Option(parser=parse_time, metavar="TIME", help=f"Created at or after: {FORMS}.")
+]
+Until = Annotated[datetime | None, typer.Option(parser=parse_time, metavar="TIME", help=f"Created before: {FORMS}.")]
 
 
 @app.command()
@@ -34,22 +39,22 @@ def show(request_id: Annotated[UUID, typer.Argument(help="The requestId.")]) -> 
 def list_requests(
     failed: Annotated[bool, typer.Option("--failed", help="Short for --status failed.")] = False,
     status: Annotated[Status | None, typer.Option(help="Only requests in this state.")] = None,
-    since: Annotated[str | None, typer.Option(help="Created at or after: 2h, 3d (ago), or an ISO 8601 time.")] = None,
-    until: Annotated[str | None, typer.Option(help="Created before: 2h, 3d (ago), or an ISO 8601 time.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(help="The most to list.", min=1, max=200)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List requests, newest first."""
     if failed and status not in {None, Status.FAILED}:
         raise typer.BadParameter("--failed and another --status exclude each other")
-    created = parse_time(since), parse_time(until)
+    check_period(since, until)
 
     async def run() -> None:
         from aigen_bridge.contracts.views import request_page
         from aigen_bridge.store.requests import RequestFilter
 
         async with operating() as parts:
-            found = await parts.requests.page(RequestFilter(Status.FAILED if failed else status, *created), limit)
+            found = await parts.requests.page(RequestFilter(Status.FAILED if failed else status, since, until), limit)
             holds = await parts.destinations.held([request.request_id for request in found.items])
             page = request_page(found.items, holds, found.end)
         if as_json:
@@ -64,13 +69,14 @@ def _print(page: RequestPage) -> None:
     if not page.items:
         say("No such requests.")
         return
-    table = Table("created", "request", "status", "delivered", "error")
-    table.columns[1].no_wrap = True  # for copying
-    for request in page.items:
-        error = ": ".join(text for text in (request.error_code, request.error_message) if text)
-        delivered = "yes" if request.delivered_at else "no"
-        created = ago(request.created_at)
-        table.add_row(created, str(request.request_id), status_text(request.status), delivered, escape(error[:120]))
-    Console(highlight=False).print(table)
+    rows = [(str(request.request_id), ago(request.created_at), _outcome(request)) for request in page.items]
+    say_table(("request", "created", "status"), rows)
     if page.next_cursor:
         say("There are more: raise --limit, or filter.")
+
+
+def _outcome(request: RequestResource) -> Text:
+    """Returns the status, whether Odoo knows, and the error on a line of its own."""
+    delivered = "delivered" if request.delivered_at else "not delivered"
+    error = ": ".join(text for text in (request.error_code, request.error_message) if text)
+    return Text.assemble(status_text(request.status), f", {delivered}", f"\n{one_line(error[:200])}" if error else "")

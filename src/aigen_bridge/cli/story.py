@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from aigen_bridge.contracts.resources import NextStep, RequestResource, StateChange, Timeline
+from aigen_bridge.cli.terminal import say_table
+from aigen_bridge.contracts.resources import AttemptMade, NextStep, RequestResource, StateChange, Timeline
 from aigen_bridge.doctor.finding import spoken
 from aigen_bridge.domain.errors import UnknownRequestError
+from aigen_bridge.quoting import one_line
 
 if TYPE_CHECKING:
     from aigen_bridge.wiring import ApiParts
@@ -32,18 +33,17 @@ async def show_story(parts: "ApiParts", request_id: UUID) -> None:
 
 
 def _print_request(request: RequestResource, timeline: Timeline, url: str) -> None:
-    console = Console(highlight=False)
-    _print_state(console, request)
-    console.print(f"  next         {_next_step(timeline.next)}", markup=False)
-    console.print(_history(request, timeline))
+    _print_state(request)
+    _print_line("next", _next_step(timeline.next))
+    _print_history(request, timeline)
     if timeline.attempts_purged_at:
-        console.print(f"  Attempts before {timeline.attempts_purged_at.isoformat()} have been deleted.")
-    _print_commands(console, request, url)
+        _print(f"  Attempts before {timeline.attempts_purged_at.isoformat()} have been deleted.")
+    _print_commands(request, url)
 
 
-def status_text(status: str) -> str:
+def status_text(status: str) -> Text:
     """Returns a status in its colour."""
-    return f"[bold {STATUS_COLOURS.get(status, 'cyan')}]{status}[/]"
+    return Text(status, f"bold {STATUS_COLOURS.get(status, 'cyan')}")
 
 
 def ago(at: datetime) -> str:
@@ -52,17 +52,27 @@ def ago(at: datetime) -> str:
     return f"{spoken(age)} ago" if age >= timedelta(0) else f"in {spoken(age)}"
 
 
-def _print_state(console: Console, request: RequestResource) -> None:
-    console.print(f"Request {request.request_id}: {status_text(request.status)}, version {request.version}")
-    console.print(f"  created      {_at(request.created_at)} ({ago(request.created_at)}), {request.resolution}")
-    console.print(f"  correlation  {request.correlation_id}")
+def _print_state(request: RequestResource) -> None:
+    _print(f"Request {request.request_id}: ", status_text(request.status), f", version {request.version}")
+    _print_line("created", f"{_at(request.created_at)} ({ago(request.created_at)}), {request.resolution}")
+    _print_line("correlation", str(request.correlation_id))
     if request.error_message:
-        console.print(f"  error        [red]{escape(request.error_code or '-')}[/]: {escape(request.error_message)}")
+        _print_line("error", Text(one_line(request.error_code or "-"), "red"), f": {request.error_message}")
     if image := request.image:
-        console.print(f"  image        {image.format}, {image.width}x{image.height}, {image.size} bytes")
-    console.print(f"  took         {_durations(request)}")
+        _print_line("image", f"{image.format}, {image.width}x{image.height}, {image.size} bytes")
+    _print_line("took", _durations(request))
     delivered = f"delivered at {_at(request.delivered_at)}" if request.delivered_at else "not delivered yet"
-    console.print(f"  Odoo         {delivered}")
+    _print_line("Odoo", delivered)
+
+
+def _print_line(name: str, *parts: str | Text) -> None:
+    _print(f"  {name:<13}", *parts)
+
+
+def _print(*parts: str | Text) -> None:
+    """Prints one line for copying: the terminal wraps it, and nothing in it is markup."""
+    line = Text.assemble(*(part if isinstance(part, Text) else one_line(part) for part in parts))
+    Console(highlight=False).print(line, soft_wrap=True)
 
 
 def _at(at: datetime) -> str:
@@ -87,28 +97,28 @@ def _next_step(step: NextStep) -> str:
     return f"{step.what}{at}{letter}"
 
 
-def _history(request: RequestResource, timeline: Timeline) -> Table:
-    table = Table("after", "what", "took", "status", "detail")
-    for entry in timeline.entries:
-        after = f"{(entry.at - request.created_at).total_seconds():.3f} s"
-        if isinstance(entry, StateChange):
-            table.add_row(after, status_text(entry.status), "", "", escape(entry.note or ""))
-        else:
-            colour = OUTCOME_COLOURS[entry.outcome]
-            what = f"{entry.step} #{entry.number} [{colour}]{entry.outcome}[/]"
-            reason = ": ".join(text for text in (entry.error_code, entry.detail) if text)
-            table.add_row(after, what, f"{entry.duration_ms:.0f} ms", str(entry.http_status or ""), escape(reason))
-    return table
+def _print_history(request: RequestResource, timeline: Timeline) -> None:
+    rows = [_history_row(entry, (entry.at - request.created_at).total_seconds()) for entry in timeline.entries]
+    say_table(("after", "what", "took", "status", "detail"), rows, least=16)
 
 
-def _print_commands(console: Console, request: RequestResource, url: str) -> None:
+def _history_row(entry: StateChange | AttemptMade, seconds: float) -> tuple[str | Text, ...]:
+    after = f"{seconds:.3f} s"
+    if isinstance(entry, StateChange):
+        return after, status_text(entry.status), "", "", entry.note or ""
+    what = Text.assemble(f"{entry.step} #{entry.number} ", (entry.outcome, OUTCOME_COLOURS[entry.outcome]))
+    reason = ": ".join(text for text in (entry.error_code, entry.detail) if text)
+    return after, what, f"{entry.duration_ms:.0f} ms", str(entry.http_status or ""), reason
+
+
+def _print_commands(request: RequestResource, url: str) -> None:
     from aigen_bridge.contracts.views import REQUESTS_PATH
 
     path = f"{url}{REQUESTS_PATH}/{request.request_id}"
     commands = [f"curl -H \"X-API-Key: $OPS_KEY\" '{path}/timeline'"]
-    if request.image:
+    if request.image and not request.image.purged_at:
         commands.append(f"curl -H \"X-API-Key: $OPS_KEY\" -o image.{request.image.format} '{path}/image'")
     if request.status in {"queued", "dispatched", "received"}:
         commands.append(f"curl -H \"X-API-Key: $OPS_KEY\" -X POST '{path}/cancel'")
     for line in [*commands, f"documentation: {url}/docs"]:
-        console.print(line, markup=False, soft_wrap=True)  # one line each, for copying
+        _print(line)

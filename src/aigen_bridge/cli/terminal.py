@@ -3,13 +3,22 @@
 import getpass
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aigen_bridge.quoting import one_line
+
+BORDERS = 3
+"""The width of the lines and blanks that a table adds to each column."""
 
 
 def say(text: str) -> None:
-    """Prints a line to the terminal."""
+    """Prints a line to the terminal. Text from outside goes through `one_line` first."""
     print(text, flush=True)
 
 
@@ -18,9 +27,27 @@ def say_json(message: BaseModel) -> None:
     say(json.dumps(message.model_dump(mode="json", by_alias=True), indent=2))
 
 
+def say_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, least: int = 20) -> None:
+    """Prints a table. Its last column folds, down to `least` characters; the others hold ids and are never cut.
+
+    A terminal too narrow for that gets longer lines. Cells are shown as they are, without rich's markup.
+    """
+    cells = [[cell if isinstance(cell, Text) else Text(one_line(cell)) for cell in row] for row in rows]
+    table = Table(*columns)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    table.columns[-1].overflow = "fold"
+    for row in cells:
+        table.add_row(*row)
+    console = Console(highlight=False)
+    fixed = [max(Text(name).cell_len, *(row[n].cell_len for row in cells)) for n, name in enumerate(columns[:-1])]
+    console.width = max(console.width, sum(fixed) + least + BORDERS * len(columns) + 1)
+    console.print(table)
+
+
 def fail(*lines: str, status: int = 1) -> NoReturn:
     """Ends the command with these lines on stderr and an exit status of failure."""
-    print("\n".join(lines), file=sys.stderr)
+    print("\n".join(map(one_line, lines)), file=sys.stderr)
     raise SystemExit(status)
 
 

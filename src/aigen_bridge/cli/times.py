@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import typer
 
-_AGO = re.compile(r"(\d+)\s*([smhd])\Z")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+FORMS = "30m, 2h, 3d or 2w (ago), or an ISO 8601 date or time (local without a zone)"
+_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])\Z", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def span(length: timedelta) -> str:
@@ -22,20 +23,24 @@ def _counted(number: float, unit: str) -> str:
     return f"{number:g} {unit}{'' if number == 1 else 's'}"
 
 
-def parse_time(text: str | None) -> datetime | None:
-    """Parses `90s`, `10m`, `2h`, `3d` (ago), or an ISO 8601 time. Returns UTC."""
-    if text is None:
-        return None
+def parse_time(text: str) -> datetime:
+    """Parses `90s`, `10m`, `1.5h`, `3d`, `2w` (ago), or an ISO 8601 date or time, local without a zone. Returns UTC."""
     try:
         return _parse(text.strip())
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither like 2h nor an ISO 8601 time") from None
+        raise typer.BadParameter(f"{text!r} is not a time. Write {FORMS}.") from None
     except OverflowError:
         raise typer.BadParameter(f"{text!r} is before the year 1 or after the year 9999") from None
 
 
+def check_period(since: datetime | None, until: datetime | None) -> None:
+    """Refuses a period that is empty: it would look as if nothing had happened."""
+    if since and until and since >= until:
+        raise typer.BadParameter("--since must be earlier than --until")
+
+
 def _parse(text: str) -> datetime:
-    if ago := _AGO.match(text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    at = datetime.fromisoformat(text)
+    if ago := _AGO.match(text.lower()):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
+    at = datetime.fromisoformat(text.upper())
     return (at if at.tzinfo else at.astimezone()).astimezone(UTC)

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from aigen_bridge.domain.errors import TransientError
 from aigen_bridge.logs import muted
+from aigen_bridge.quoting import one_line
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -29,7 +30,7 @@ class Notifier:
         (log.warning if recovered else log.critical)("alert", title=title, body=body)
         if not self._channels:
             return
-        kind = "success" if recovered else "failure"
+        kind, title = "success" if recovered else "failure", one_line(title)  # a mail's subject is a header
         taken = [
             await channel.async_notify(body, title=title, notify_type=kind, body_format="text")
             for channel in self._channels

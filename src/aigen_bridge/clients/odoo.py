@@ -96,13 +96,6 @@ class OdooProbe:
                 raise PermanentError("odoo_model_missing", error.detail) from error
             raise
 
-    async def may_write(self) -> bool | None:
-        """Returns whether the user may write the addon's records; None when this Odoo cannot tell (before 18)."""
-        try:
-            return bool(await self._transport.call(MODEL, "has_access", [[], "write"]))
-        except PermanentError:
-            return None
-
     def close(self) -> None:
         """Closes the transport."""
         self._transport.close()

@@ -1,5 +1,6 @@
 """Parses messages, and lists the errors of one that cannot be parsed."""
 
+import codecs
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -11,6 +12,14 @@ from aigen_bridge.contracts.wire import FieldError
 VALUES_MAX = 10_000
 """A callback has about a dozen values. Parsing millions of small values would take gigabytes and seconds. A comma
 separates any two values, base64 contains none, and the parser itself limits the depth."""
+
+_OTHER_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark begins in the same way
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+    b"\x1f\x8b": "gzip",
+}
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -61,9 +70,21 @@ def _parse(
     context: dict[str, Any] | None,
 ) -> T:
     try:
-        return adapter.validate_json(body, context=context)
+        return adapter.validate_json(_as_utf8(body), context=context)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] == "json_invalid":
             raise NotJsonError(first["ctx"]["error"]) from None
         raise InvalidMessageError(what, field_errors(error, *models)) from None
+
+
+def _as_utf8(body: bytes) -> bytes:
+    """Returns the body without a byte order mark. Raises `NotJsonError` for an empty body and for other encodings."""
+    if not body.strip():
+        raise NotJsonError("it is empty")
+    found = next((name for start, name in _OTHER_ENCODINGS.items() if body.startswith(start)), None)
+    if found is None and b"\0" in body[:2]:  # no JSON text in UTF-8 begins like this
+        found = "UTF-16 or UTF-32"
+    if found:
+        raise NotJsonError(f"it is encoded as {found}")
+    return body.removeprefix(codecs.BOM_UTF8)

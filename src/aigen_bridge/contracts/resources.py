@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-from aigen_bridge.contracts.wire import Rfc3339DateTime, WireModel
+from aigen_bridge.contracts.wire import Rfc3339DateTime, WireModel, shows_nothing
 from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.request import Status
@@ -165,11 +166,17 @@ class DeadLetterHandled(WireModel):
     status: Status | None = Field(None, description="the state of the request now")
 
 
+def _not_blank(text: str) -> str:
+    if shows_nothing(text):
+        raise PydanticCustomError("blank", "is blank")
+    return storable(text)
+
+
 class Discard(WireModel):
     """The reason for discarding a dead letter."""
 
-    reason: Annotated[str, AfterValidator(storable)] = Field(
-        min_length=1, max_length=REASON_MAX, description=f"a text of 1 to {REASON_MAX} characters"
+    reason: Annotated[str, AfterValidator(_not_blank)] = Field(
+        min_length=1, max_length=REASON_MAX, description=f"a text of 1 to {REASON_MAX} characters, not blank"
     )
 
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from aigen_bridge.contracts.wire import UtcDatetime, WireModel
+from aigen_bridge.contracts.wire import UtcDatetime, WireModel, shows_nothing
 from aigen_bridge.domain.errors import storable
 
 PROMPT_MAX = 4000
@@ -48,7 +48,7 @@ def _storable(text: str) -> str:
 
 
 def _not_blank(text: str) -> str:
-    if not text.strip():
+    if shows_nothing(text):
         raise PydanticCustomError("blank", "is blank")
     return _storable(text)
 

@@ -1,6 +1,7 @@
 """Shared by all messages: camelCase names, times, and the error body."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,7 +12,9 @@ from pydantic_core import PydanticCustomError
 
 FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d", re.ASCII)
+_RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?)([Zz]|[-+ ]\d\d:\d\d)\Z", re.ASCII)
+_EMPTY_MARKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Fillers, which Unicode counts as letters or symbols although they show nothing."""
 
 
 class WireModel(BaseModel):
@@ -31,9 +34,9 @@ def to_utc(at: datetime) -> datetime:
 
 
 def _rfc_3339(value: Any) -> Any:
-    if not (isinstance(value, str) and _RFC_3339.match(value)):
+    if not (isinstance(value, str) and (parts := _RFC_3339.match(value))):
         raise PydanticCustomError("rfc3339_form", "must be a time with its zone, such as 2026-01-31T12:00:00Z")
-    return value
+    return parts[1] + parts[2].replace(" ", "+")  # an unescaped plus sign in a query arrives as a blank
 
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(to_utc)]
@@ -43,6 +46,16 @@ Rfc3339DateTime = Annotated[UtcDatetime, Field(strict=False), BeforeValidator(_r
 
 Not strict: after a validator that runs first, a strict model would refuse every string.
 """
+
+
+def shows_nothing(text: str) -> bool:
+    """Returns whether a text has no visible character, only blanks, controls, joiners, accents and the like."""
+    return not any(map(_is_visible, text))
+
+
+def _is_visible(character: str) -> bool:
+    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Me"}
+    return not (hidden or character in _EMPTY_MARKS or "\U000e0000" <= character <= "\U000e0fff")
 
 
 class FieldError(WireModel):

@@ -26,8 +26,8 @@ def may_scrape(token: str | None, authorization: str | None) -> bool:
     """Returns whether a scrape with this `Authorization` header is allowed. Without a `token`, all are."""
     if token is None:
         return True
-    scheme, _, given = (authorization or "").partition(" ")
-    known = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
+    scheme, _, given = " ".join((authorization or "").split()).partition(" ")
+    known = hmac.compare_digest(given.encode(errors="replace"), token.encode())
     return known and scheme.lower() == "bearer"
 
 

@@ -9,6 +9,7 @@ from aigen_bridge.domain.incident import ADVICE, Incident, OccurrenceRecord
 from aigen_bridge.domain.outbox import AlertClaim, Effect, Notified
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import Policy, exponential
+from aigen_bridge.quoting import one_line
 
 POLICY = Policy(
     waits=exponential(timedelta(seconds=2), factor=2, times=6, cap=timedelta(minutes=1)),
@@ -17,6 +18,15 @@ POLICY = Policy(
     jitter=0.2,
 )
 """2 s, 4 s … 60 s, then every 2 minutes for an hour. By then, the dashboards have shown the incident."""
+
+_INERT = str.maketrans(
+    {
+        "@": "(at)",
+        "<": "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
+        ">": "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
+    }
+)
+"""`@channel` and `<!channel>` would notify everyone, `<url|text>` would be a link that shows another address."""
 
 
 class Channels(Protocol):
@@ -86,7 +96,12 @@ def _period(incident: Incident) -> str:
 
 def _line(occurrence: OccurrenceRecord) -> str:
     about = f"request {occurrence.request_id}" if occurrence.request_id else "no known request"
-    return f"- {_at(occurrence.at)} {about}: {occurrence.detail}"
+    return f"- {_at(occurrence.at)} {about}: {_inert(occurrence.detail)}"
+
+
+def _inert(text: str) -> str:
+    """Returns text from outside as one line that mentions nobody and hides no link, whatever a chat makes of it."""
+    return one_line(text).translate(_INERT).replace("](", "] (")
 
 
 def _at(at: datetime) -> str:

@@ -4,8 +4,10 @@ import time
 from datetime import datetime
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from aigen_bridge.quoting import one_line
 from aigen_bridge.sim.chain import Chain
 from aigen_bridge.sim.demo import Proof
 
@@ -23,20 +25,21 @@ class ConsoleView:
         """Marks the current step as done and begins the next."""
         self._finish()
         self._current, self._since = text, time.monotonic()
-        self._status.update(f"{text} …")
+        self._status.update(f"{_quoted(text)} …")
         self._status.start()
 
     def _finish(self) -> None:
         self._status.stop()
         if self._current:
             took = time.monotonic() - self._since
-            self._console.print(f"[green]✓[/] {self._current} [dim]{took:.2f} s[/]")
+            self._console.print(f"[green]✓[/] {_quoted(self._current)} [dim]{took:.2f} s[/]")
         self._current = None
 
     def fail(self, reason: str) -> None:
         """Prints the reason for the failure."""
         self._status.stop()
-        self._console.print(f"[red]✗[/] {self._current or 'The demo'}: {reason}", highlight=False)
+        failed = f"{_quoted(self._current or 'The demo')}: {_quoted(reason)}"
+        self._console.print(f"[red]✗[/] {failed}", highlight=False)
 
     def done(self, proof: Proof) -> None:
         """Prints the timeline and the path of the image."""
@@ -47,7 +50,9 @@ class ConsoleView:
             f"callback sent → Odoo called [bold]{proof.to_odoo * 1000:.1f} ms[/]."
         )
         image = proof.request["image"]
-        self._console.print(f"Image    {proof.image}  ({image['width']}x{image['height']} {image['format']})")
+        self._console.print(
+            f"Image    {_quoted(str(proof.image))}  ({image['width']}x{image['height']} {image['format']})"
+        )
         self._console.print(f"SHA-256  {image['sha256']}  (the same in Odoo)", highlight=False)
         self._console.print("[bold green]delivered[/]")
 
@@ -68,8 +73,13 @@ def _timeline(proof: Proof) -> Table:
     for entry in proof.timeline:
         after = (datetime.fromisoformat(entry["at"]) - start).total_seconds()
         if entry["kind"] == "state":
-            table.add_row(f"{after:.3f} s", f"[bold]{entry['status']}[/]", "", entry["note"] or "")
+            table.add_row(f"{after:.3f} s", f"[bold]{entry['status']}[/]", "", _quoted(entry["note"] or ""))
         else:
             took, detail = f"{entry['durationMs']:.0f} ms", entry["detail"] or entry["outcome"]
-            table.add_row(f"{after:.3f} s", f"{entry['step']} #{entry['number']}", took, detail)
+            table.add_row(f"{after:.3f} s", f"{entry['step']} #{entry['number']}", took, _quoted(detail))
     return table
+
+
+def _quoted(text: str) -> str:
+    """Returns text from outside as markup that shows it as it is."""
+    return escape(one_line(text))

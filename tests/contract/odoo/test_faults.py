@@ -2,10 +2,15 @@
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
+from aigen_bridge.doctor.finding import Mark
+from aigen_bridge.doctor.odoo import look_at_odoo
+from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import PermanentError, TransientError
+from aigen_bridge.settings.sections import OdooSettings
 from real_odoo import DATABASE
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
@@ -107,3 +112,11 @@ async def test_the_services_client_understands_the_faults(side, changes, error, 
     finally:
         client.close()
     assert caught.value.code == code
+
+
+async def test_the_bridges_user_has_no_access_to_records_and_doctor_finds_that_well(side):
+    odoo = OdooSettings(url=side.url, database=DATABASE, login=LOGIN, api_key=SecretStr(side.key))
+    found = await look_at_odoo(Subject(odoo=odoo))
+
+    assert await side.call(MODEL, "has_access", [], "write") == {"jsonrpc": "2.0", "id": 1, "result": False}
+    assert [finding.mark for finding in found] == [Mark.OK] * 3, found

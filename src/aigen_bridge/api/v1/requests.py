@@ -12,7 +12,9 @@ from aigen_bridge.api import correlation
 from aigen_bridge.api.auth import MAY_ASK, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
-from aigen_bridge.api.endpoint import Parts, json_answer
+from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
+from aigen_bridge.api.entity_tags import is_expected, is_known
+from aigen_bridge.api.errors import PreconditionFailedError
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.messages import parse_requested
 from aigen_bridge.contracts.resources import RequestPage, RequestResource, Timeline
@@ -69,7 +71,7 @@ async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], p
 
 @router.get(
     "/ai-image-requests",
-    dependencies=[MAY_READ],
+    dependencies=[MAY_READ, KNOWN_PARAMETERS],
     summary="List requests, newest first",
     response_model=RequestPage,
     responses=problems(401, 403, 422, 429, 503),
@@ -111,7 +113,7 @@ async def read_request(request_id: RequestId, parts: Parts) -> Response:
     "/ai-image-requests/{requestId}/image",
     dependencies=[MAY_READ],
     summary="Fetch the image",
-    responses=problems(401, 403, 404, 410, 422, 429, 503)
+    responses=problems(401, 403, 404, 410, 412, 422, 429, 503)
     | {
         200: {"description": "The bytes of the image", "content": {media: {} for media in MEDIA_TYPES.values()}},
         304: {"description": "The caller already has the image (`If-None-Match`)"},
@@ -128,8 +130,11 @@ async def read_image(request: Request, request_id: RequestId, parts: Parts) -> R
         raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
     if found.image_purged_at is not None:
         raise ImagePurgedError(request_id)
-    headers = {"ETag": f'"{found.image.sha256}"', "X-Content-Type-Options": "nosniff"}
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
+    tag = f'"{found.image.sha256}"'
+    headers = {"ETag": tag, "Accept-Ranges": "none", "X-Content-Type-Options": "nosniff"}
+    if not is_expected(request, tag):
+        raise PreconditionFailedError("image_changed", f"The image of request {request_id} is not the one in If-Match.")
+    if is_known(request, tag):
         return Response(status_code=304, headers=headers)
     content = await parts.images.get(ImageRef(request_id, found.image.sha256))
     if content is None:  # deleted a moment ago
