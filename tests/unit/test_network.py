@@ -200,7 +200,7 @@ async def test_every_client_goes_through_the_proxy_and_no_error_shows_its_passwo
     assert answer.status == 503
     assert {request.split(" HTTP")[0] for request in proxy} == {
         "CONNECT n8n.test:443",
-        "POST http://odoo.test:80/jsonrpc",
+        "POST http://odoo.test/jsonrpc",
         "GET http://bridge.test/x",
     }
     assert all("proxy-authorization: basic dxnlcjptrunsrvq=" in request.lower() for request in proxy)
