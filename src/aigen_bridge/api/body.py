@@ -11,6 +11,8 @@ from fastapi import Request
 
 from aigen_bridge.api.errors import BodyTooLargeError, BodyTooSlowError, UnsupportedMediaTypeError
 
+JSON, MULTIPART = "application/json", "multipart/form-data"
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -22,14 +24,20 @@ class Limits:
 
 def media_type(request: Request) -> str:
     """Returns the declared media type in lower case, without parameters; JSON when none is declared."""
-    return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    return request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
 
 
 async def read_json(request: Request, limits: Limits) -> bytes:
     """Reads a body that is declared as JSON. Raises `UnsupportedMediaTypeError` for any other type."""
-    if (found := media_type(request)) != "application/json" and not found.endswith("+json"):
-        raise UnsupportedMediaTypeError(found, "application/json")
+    check_media_type(request, JSON)
     return await read_whole(request, limits)
+
+
+def check_media_type(request: Request, *accepted: str) -> None:
+    """Raises `UnsupportedMediaTypeError` unless the declared type is accepted. JSON includes `…+json`."""
+    found = media_type(request)
+    if found not in accepted and not (JSON in accepted and found.endswith("+json")):
+        raise UnsupportedMediaTypeError(found, " or ".join(accepted))
 
 
 async def read_whole(request: Request, limits: Limits) -> bytes:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -43,6 +43,10 @@ Rfc3339DateTime = Annotated[UtcDatetime, Field(strict=False), BeforeValidator(_r
 
 Not strict: after a validator that runs first, a strict model would refuse every string.
 """
+
+
+ANYTHING = WithJsonSchema({})
+"""The schema of a field that accepts any value; its description says what is useful there."""
 
 
 class FieldError(WireModel):

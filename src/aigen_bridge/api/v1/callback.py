@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from aigen_bridge.api.auth import MAY_REPORT, Caller, check_signature
-from aigen_bridge.api.body import read_json
-from aigen_bridge.api.callbacks import Arrival, body_limits, take
+from aigen_bridge.api.auth import MAY_REPORT, Caller
+from aigen_bridge.api.body import JSON
+from aigen_bridge.api.callbacks import receive, take
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.endpoint import Parts, json_answer
 from aigen_bridge.api.v1.requests import RequestId
@@ -51,9 +51,7 @@ async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], p
     are ignored. On 429 and 503, and without a response, send the callback again. A callback that cannot be used is
     quarantined for an operator.
     """
-    payload = await read_json(request, body_limits(parts))
-    check_signature(caller, request, payload)
-    return await take(request, parts, Arrival(caller.name, "v1", payload))
+    return await take(request, parts, await receive(request, parts, caller, "v1", JSON))
 
 
 @router.get(

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from aigen_bridge.api.auth import MAY_REPORT, Caller, check_signature
-from aigen_bridge.api.callbacks import Arrival, body_limits, take
+from aigen_bridge.api.auth import MAY_REPORT, Caller
+from aigen_bridge.api.body import MULTIPART
+from aigen_bridge.api.callbacks import receive, take
 from aigen_bridge.api.describe import multipart_body, problems
 from aigen_bridge.api.endpoint import Parts
-from aigen_bridge.api.multipart import read_parts
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.resources import CallbackReceipt
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
@@ -34,6 +34,4 @@ async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], p
     `imageUrl`. A signature covers the bytes of the part `event`; `hashValue` binds the image to it.
     Responses are the same as in version 1.
     """
-    event, image = await read_parts(request, body_limits(parts))
-    check_signature(caller, request, event)
-    return await take(request, parts, Arrival(caller.name, "v2", event, image))
+    return await take(request, parts, await receive(request, parts, caller, "v2", MULTIPART))
