@@ -55,11 +55,13 @@ def body_limits(parts: ApiParts) -> Limits:
 async def receive(request: Request, parts: ApiParts, caller: Caller, version: str, *accepted: str) -> Arrival:
     """Reads a body and verifies its signature. Quarantines one of a wrong type or form, and raises the reason.
 
-    `accepted` are media types. A signature covers the event, or a body in which no event can be found.
+    `accepted` are media types. A signature covers the event. A body in which none can be found can never be replayed,
+    so it is kept without a signature, unless the client must sign.
     """
     body = await read_whole(request, body_limits(parts))
     envelope = unpack(body, request.headers.get(CONTENT_TYPE, JSON))
-    check_signature(caller, request, body if envelope.event is None else envelope.event)
+    if envelope.event is not None or caller.signature_required:
+        check_signature(caller, request, envelope.event or body)
     is_all = envelope.event is body or not (envelope.has_more or envelope.fault)
     try:
         check_media_type(request, *accepted)

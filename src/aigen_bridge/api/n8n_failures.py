@@ -15,7 +15,7 @@ from aigen_bridge.api.callbacks import Arrival, quarantine, receive
 from aigen_bridge.api.describe import failure_body, problems
 from aigen_bridge.api.endpoint import Parts, json_answer
 from aigen_bridge.contracts import examples
-from aigen_bridge.contracts.envelope import Envelope
+from aigen_bridge.contracts.envelope import Envelope, declared_request_id
 from aigen_bridge.contracts.messages import choose_image, parse_report
 from aigen_bridge.contracts.n8n_failure import TEXT_MAX, N8nFailure, N8nFailureReceipt
 from aigen_bridge.domain.dead_letter import EXECUTION_FAILED, N8N_REPORT, UNDELIVERED, RefusedCallback
@@ -100,7 +100,7 @@ def _letter(arrival: Arrival, failure: N8nFailure, image: bytes | None) -> Refus
     return RefusedCallback(
         client=arrival.client,
         version=N8N_REPORT,
-        request_id=failure.request_id,
+        request_id=failure.request_id or declared_request_id(result or b""),
         error_code=EXECUTION_FAILED if result is None else UNDELIVERED,
         error_detail=_summary(failure),
         headers=origin,

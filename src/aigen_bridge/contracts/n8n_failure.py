@@ -67,7 +67,7 @@ class N8nFailure(WireModel):
     )
     correlation_id: MaybeUuid = Field(None, description="the correlationId of the request, if known")
     error_name: Text = Field(None, description="the class of N8N's error, such as `WorkflowCrashedError`")
-    error_message: Annotated[str, BeforeValidator(_words)] = Field(
+    error_message: Annotated[str, BeforeValidator(_words), ANYTHING] = Field(
         NO_WORDS, description="a text that says what happened; required without a `result`"
     )
     result: Annotated[dict[str, Any] | None, BeforeValidator(_message)] = Field(

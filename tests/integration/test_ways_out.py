@@ -1,0 +1,216 @@
+"""Every way out of the endpoints that take a result: its status, whether the body is kept, and what a replay does."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from sqlalchemy import text
+
+from aigen_bridge.domain.signature import new_secret
+from aigen_bridge.store.database import Database
+from callbacks import CALLBACK_V2, completed, failed, signed
+from stage import CALLBACK, CLIENTS, KEYS, Stage, staged
+
+FAILURES = "/api/v1/ops/n8n-failures"
+DEAD_LETTERS = "/api/v1/ops/dead-letters"
+JSON, FORM, TEXT = "application/json", "multipart/form-data; boundary=bound", "text/plain"
+MAX_BYTES = 200_000
+SECRET = new_secret()
+SIGNING = {
+    "keys": ["key-of-signer"],
+    "scopes": ["callbacks"],
+    "signing_secrets": [SECRET],
+    "signature_required": True,
+}
+
+Asked = dict[str, Any]
+Way = tuple[str, str | None, Callable[[Asked, bytes], bytes]]
+"""The endpoint, the content type, and the body for a request and an image."""
+
+
+def form(event: bytes, *files: tuple[str, bytes], name: str = "event", end: str = "--bound--\r\n") -> bytes:
+    parts = [(f'name="{name}"', event), *((f'name="{file}"; filename="a.png"', content) for file, content in files)]
+    head = "--bound\r\nContent-Disposition: form-data; "
+    return b"".join(f"{head}{said}\r\n\r\n".encode() + content + b"\r\n" for said, content in parts) + end.encode()
+
+
+def write(message: Any) -> bytes:
+    return json.dumps(message).encode()
+
+
+def v1(asked: Asked, png: bytes) -> bytes:
+    return write(completed(asked, png))
+
+
+def v2(*names: str, **how: str) -> Callable[[Asked, bytes], bytes]:
+    def body(asked: Asked, png: bytes) -> bytes:
+        files = [(name, png + b"x" * index) for index, name in enumerate(names)]
+        return form(write(completed(asked, png, imageData=None)), *files, **how)
+
+    return body
+
+
+def told(*names: str, **fields: Any) -> Callable[[Asked, bytes], bytes]:
+    """N8N's report on a result whose image comes beside it."""
+
+    def body(asked: Asked, png: bytes) -> bytes:
+        files = [(name, png + b"x" * index) for index, name in enumerate(names)]
+        report = {"errorMessage": "Nobody took it.", "result": completed(asked, png, imageData=None)} | fields
+        return form(write(report), *files)
+
+    return body
+
+
+def changed(**fields: Any) -> Callable[[Asked, bytes], bytes]:
+    return lambda asked, png: write(completed(asked, png) | fields)
+
+
+WAYS: dict[str, tuple[Way, tuple[int, str | None, int | None]]] = {
+    # name: ((endpoint, content type, body), (status, error code of the dead letter, status of its replay))
+    "v1": ((CALLBACK, JSON, v1), (202, None, None)),
+    "v1 without a type": ((CALLBACK, None, v1), (202, None, None)),
+    "v1 as text": ((CALLBACK, TEXT, v1), (415, "unsupported_media_type", 200)),
+    "v1 with an empty type": ((CALLBACK, "", v1), (415, "unsupported_media_type", 200)),
+    "v1 as form": ((CALLBACK, FORM, v2("image")), (415, "unsupported_media_type", 200)),
+    "v1 not JSON": ((CALLBACK, JSON, lambda asked, png: v1(asked, png)[:-1]), (400, "not_json", 400)),
+    "v1 empty": ((CALLBACK, JSON, lambda *_: b""), (400, "not_json", 400)),
+    "v1 wrong field": ((CALLBACK, JSON, changed(hashValue=5)), (422, "invalid_message", 422)),
+    "v1 too many values": ((CALLBACK, JSON, changed(x=[0] * 20_000)), (422, "invalid_message", 422)),
+    "v1 wrong hash": ((CALLBACK, JSON, changed(hashValue="0" * 64)), (422, "image_rejected", 422)),
+    "v1 NUL in the format": (
+        (CALLBACK, JSON, changed(imageMetadata={"format": "gif\0", "size": 1, "width": 1, "height": 1})),
+        (422, "image_rejected", 422),
+    ),
+    "v1 unknown request": ((CALLBACK, JSON, changed(requestId=str(uuid4()))), (404, "request_unknown", 404)),
+    "v1 contradiction": ((CALLBACK, JSON, changed(correlationId=str(uuid4()))), (409, "correlation_mismatch", 409)),
+    "v1 too large": ((CALLBACK, JSON, changed(x="x" * MAX_BYTES)), (413, None, None)),
+    "v2": ((CALLBACK_V2, FORM, v2("image")), (202, None, None)),
+    "v2 data": ((CALLBACK_V2, FORM, v2("data")), (202, None, None)),
+    "v2 file": ((CALLBACK_V2, FORM, v2("file")), (202, None, None)),
+    "v2 event of another name": ((CALLBACK_V2, FORM, v2("image", name="payload")), (202, None, None)),
+    "v2 two files": ((CALLBACK_V2, FORM, v2("data", "file")), (400, "malformed_multipart", 200)),
+    "v2 no image": ((CALLBACK_V2, FORM, v2()), (422, "invalid_message", 422)),
+    "v2 other boundary": (
+        (CALLBACK_V2, FORM.replace("=bound", "=other"), v2("data")),
+        (400, "malformed_multipart", 200),
+    ),
+    "v2 no boundary": ((CALLBACK_V2, FORM.partition(";")[0], v2("image")), (400, "malformed_multipart", 200)),
+    "v2 no end": ((CALLBACK_V2, FORM, v2("image", end="")), (400, "malformed_multipart", 422)),
+    "v2 no event": (
+        (CALLBACK_V2, FORM, lambda _, png: form(b"x", ("image", png), name="note")),
+        (400, "malformed_multipart", 400),
+    ),
+    "v2 many parts": (
+        (CALLBACK_V2, FORM, v2("image", *(f"p{number}" for number in range(10)))),
+        (400, "malformed_multipart", 200),
+    ),
+    "v2 without a type": ((CALLBACK_V2, None, v2("image")), (415, "unsupported_media_type", 200)),
+    "v2 as text": ((CALLBACK_V2, TEXT, v2("data")), (415, "unsupported_media_type", 200)),
+    "v2 as JSON": ((CALLBACK_V2, JSON, v1), (415, "unsupported_media_type", 200)),
+    "v2 nothing": ((CALLBACK_V2, FORM, lambda *_: b""), (400, "malformed_multipart", 400)),
+    "v2 too large": ((CALLBACK_V2, FORM, lambda _, png: png * MAX_BYTES), (413, None, None)),
+    "report": ((FAILURES, FORM, told("image")), (202, "n8n_undelivered", 200)),
+    "report data": ((FAILURES, FORM, told("data")), (202, "n8n_undelivered", 200)),
+    "report two files": ((FAILURES, FORM, told("data", "file")), (400, "malformed_multipart", 200)),
+    "report other boundary": (
+        (FAILURES, FORM.replace("=bound", "=other"), told("data")),
+        (400, "malformed_multipart", 200),
+    ),
+    "report as text": ((FAILURES, TEXT, told("image")), (415, "unsupported_media_type", 200)),
+    "report without words": ((FAILURES, FORM, told("data", errorMessage=None)), (202, "n8n_undelivered", 200)),
+    "report of nothing": ((FAILURES, JSON, lambda *_: b"{}"), (422, "invalid_message", 422)),
+    "report not JSON": ((FAILURES, JSON, lambda *_: b"{"), (400, "not_json", 400)),
+    "report too large": ((FAILURES, JSON, lambda *_: b" " * MAX_BYTES * 2), (413, None, None)),
+}
+
+
+async def test_every_way_out_has_its_status_and_keeps_what_it_should(database_url: str, png: bytes) -> None:
+    async with staged(database_url, callback=LIMITS) as stage:
+        found: dict[str, tuple[int, str | None, int | None]] = {}
+        asked = await stage.ask()
+        for name, (way, _) in WAYS.items():
+            found[name] = await _try(stage, way, asked, png)
+            if found[name][2] == 200 or found[name][0] == 202:  # it has its image now
+                asked = await stage.ask()
+    assert found == {name: wanted for name, (_, wanted) in WAYS.items()}
+
+
+LIMITS = {"max_bytes": MAX_BYTES, "rate_limit": "100000/second"}
+
+
+async def _try(stage: Stage, way: Way, asked: Asked, png: bytes) -> tuple[int, str | None, int | None]:
+    endpoint, content_type, body = way
+    headers = stage.as_client("n8n") | ({} if content_type is None else {"Content-Type": content_type})
+    answer = await stage.api.post(endpoint, content=body(asked, png), headers=headers)
+    letters = await _letters(stage)
+    if not letters:
+        return answer.status_code, None, None
+    [letter] = letters
+    replayed = await _act(stage, letter["id"], "replay")
+    if replayed.status_code == 200:
+        assert replayed.json()["status"] == "completed"
+        assert (await stage.read(asked["requestId"]))["image"]["size"] == len(png)
+    else:
+        assert replayed.status_code < 500
+        await _act(stage, letter["id"], "discard", reason="the next one")
+    return answer.status_code, letter["errorCode"], replayed.status_code
+
+
+async def _letters(stage: Stage) -> list[dict[str, Any]]:
+    return list((await stage.api.get(DEAD_LETTERS, headers=stage.as_client("ops"))).json()["items"])
+
+
+async def _act(stage: Stage, name: str, action: str, **body: str) -> httpx.Response:
+    path = f"{DEAD_LETTERS}/{name}/{action}"
+    return await stage.api.post(path, json=body or None, headers=stage.as_client("ops"))
+
+
+async def test_nothing_is_kept_that_is_not_authenticated(database_url: str, png: bytes) -> None:
+    """Neither without a key nor where a signature is missing or wrong, whatever the body and its type are."""
+    async with staged(database_url, clients={**CLIENTS, "signer": SIGNING}) as stage:
+        asked = await stage.ask()
+        bodies = {CALLBACK: v1(asked, png), CALLBACK_V2: v2("data")(asked, png), FAILURES: told("data")(asked, png)}
+        for endpoint, body in bodies.items():
+            for content_type in (JSON, FORM, FORM.replace("=bound", "=other"), TEXT):
+                for key in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": KEYS["ops"]}, {"X-API-Key": "key-of-signer"}):
+                    headers = key | {"Content-Type": content_type}
+                    answer = await stage.api.post(endpoint, content=body, headers=headers)
+                    assert answer.status_code in {401, 403}
+        assert await _letters(stage) == []
+
+
+async def test_a_signature_counts_under_a_wrong_type_too(database_url: str, database: Database, png: bytes) -> None:
+    async with staged(database_url, clients={**CLIENTS, "signer": SIGNING}) as stage:
+        asked = await stage.ask()
+        event = write(completed(asked, png, imageData=None))
+        key = {"X-API-Key": "key-of-signer"}
+        for content_type in (TEXT, FORM.replace("=bound", "=other")):
+            headers = key | signed(event, SECRET) | {"Content-Type": content_type}
+            answer = await stage.api.post(CALLBACK_V2, content=form(event, ("data", png)), headers=headers)
+            assert answer.status_code in {400, 415}
+        found = await _letters(stage)
+        assert {letter["requestId"] for letter in found} == {asked["requestId"]}
+        async with database.reading() as connection:
+            payloads = (await connection.execute(text("SELECT payload FROM quarantine"))).scalars().all()
+        assert [bytes(payload) for payload in payloads] == [form(event, ("data", png))] * 2
+        assert (await _act(stage, found[0]["id"], "replay")).json()["status"] == "completed"
+
+
+async def test_what_was_ignored_stands_in_the_timeline(idle_stage: Stage, png: bytes) -> None:
+    asked = await idle_stage.ask()
+    body = changed(resultExpiresAt="tomorrow", payloadVersion=1.1, note="cut \ud83d")(asked, png)
+    headers = idle_stage.as_client("n8n") | {"Content-Type": JSON}
+    answer = await idle_stage.api.post(CALLBACK, content=body, headers=headers)
+    entry = (await idle_stage.timeline(asked["requestId"]))[-1]
+    assert (answer.status_code, entry["note"]) == (202, "ignored in the callback: resultExpiresAt")
+
+
+async def test_a_failure_with_a_text_that_was_cut_reaches_the_request(idle_stage: Stage) -> None:
+    asked = await idle_stage.ask()
+    body = write(failed(asked, errorMessage="It was a \ud83d", errorCode=429))
+    headers = idle_stage.as_client("n8n") | {"Content-Type": JSON}
+    await idle_stage.api.post(CALLBACK, content=body, headers=headers)
+    found = await idle_stage.read(asked["requestId"])
+    assert (found["errorCode"], found["errorMessage"]) == ("429", "It was a \N{REPLACEMENT CHARACTER}")
