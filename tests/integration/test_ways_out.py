@@ -1,17 +1,22 @@
 """Every way out of the endpoints that take a result: its status, whether the body is kept, and what a replay does."""
 
+import asyncio
+import gzip
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 from sqlalchemy import text
 
+from aigen_bridge.cli.dead_letters import save
 from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.store.database import Database
 from callbacks import CALLBACK_V2, completed, failed, signed
-from stage import CALLBACK, CLIENTS, KEYS, Stage, staged
+from stage import CALLBACK, CLIENTS, KEYS, REQUESTS, Stage, make_event, staged
 
 FAILURES = "/api/v1/ops/n8n-failures"
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
@@ -72,7 +77,7 @@ WAYS: dict[str, tuple[Way, tuple[int, str | None, int | None]]] = {
     "v1": ((CALLBACK, JSON, v1), (202, None, None)),
     "v1 without a type": ((CALLBACK, None, v1), (202, None, None)),
     "v1 as text": ((CALLBACK, TEXT, v1), (415, "unsupported_media_type", 200)),
-    "v1 with an empty type": ((CALLBACK, "", v1), (415, "unsupported_media_type", 200)),
+    "v1 with an empty type": ((CALLBACK, "", v1), (202, None, None)),
     "v1 as form": ((CALLBACK, FORM, v2("image")), (415, "unsupported_media_type", 200)),
     "v1 not JSON": ((CALLBACK, JSON, lambda asked, png: v1(asked, png)[:-1]), (400, "not_json", 400)),
     "v1 empty": ((CALLBACK, JSON, lambda *_: b""), (400, "not_json", 400)),
@@ -198,19 +203,82 @@ async def test_a_signature_counts_under_a_wrong_type_too(database_url: str, data
         assert (await _act(stage, found[0]["id"], "replay")).json()["status"] == "completed"
 
 
-async def test_what_was_ignored_stands_in_the_timeline(idle_stage: Stage, png: bytes) -> None:
+async def test_an_operator_gets_the_files_out_of_a_letter_and_completes_its_request(
+    idle_stage: Stage, png: bytes, tmp_path: Path, configured: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = await idle_stage.ask()
-    body = changed(resultExpiresAt="tomorrow", payloadVersion=1.1, note="cut \ud83d")(asked, png)
-    headers = idle_stage.as_client("n8n") | {"Content-Type": JSON}
-    answer = await idle_stage.api.post(CALLBACK, content=body, headers=headers)
-    entry = (await idle_stage.timeline(asked["requestId"]))[-1]
-    assert (answer.status_code, entry["note"]) == (202, "ignored in the callback: resultExpiresAt")
+    headers = idle_stage.as_client("n8n") | {"Content-Type": FORM}
+    body = form(b'{"status": "completed"}', ("data", png))
+    await idle_stage.api.post(CALLBACK_V2, content=body, headers=headers)
+    monkeypatch.setattr("aigen_bridge.logs.configure", lambda *_: None)  # it is for a process of its own
+    for name, value in configured.items():
+        monkeypatch.setenv(name, value)
+    await asyncio.to_thread(save, "callback-1", tmp_path)
+    image = (tmp_path / "callback-1.image-1.png").read_bytes()
+    assert ((tmp_path / "callback-1.body").read_bytes(), image) == (body, png)
+
+    path = f"/api/v1/ops/requests/{asked['requestId']}/complete"
+    headers = idle_stage.as_client("ops") | {"Content-Type": "image/png"}
+    assert (await idle_stage.api.post(path, content=image, headers=headers)).json()["status"] == "completed"
 
 
-async def test_a_failure_with_a_text_that_was_cut_reaches_the_request(idle_stage: Stage) -> None:
+async def test_no_nul_and_no_half_of_an_emoji_is_a_bug_anywhere(idle_stage: Stage, png: bytes) -> None:
+    odd = "x\0\ud83d"
     asked = await idle_stage.ask()
-    body = write(failed(asked, errorMessage="It was a \ud83d", errorCode=429))
+    url = completed(asked, png, imageData=None, imageUrl=odd)
+    report = dict.fromkeys(
+        (
+            "workflow",
+            "workflowVersion",
+            "executionId",
+            "executionUrl",
+            "node",
+            "requestId",
+            "errorName",
+            "errorMessage",
+        ),
+        odd,
+    )
+    calls = [
+        (CALLBACK, "n8n", url),
+        (CALLBACK, "n8n", url | dict.fromkeys(("hashValue", "payloadVersion", "resultExpiresAt"), odd)),
+        (CALLBACK, "n8n", completed(asked, png) | {odd: odd, "imageMetadata": dict.fromkeys(("format", "size"), odd)}),
+        (CALLBACK, "n8n", dict.fromkeys(("requestId", "correlationId", "status"), odd)),
+        (FAILURES, "n8n", report),
+        (FAILURES, "n8n", report | {"result": {odd: odd, "requestId": odd}}),
+        (REQUESTS, "odoo", make_event(prompt=odd)),
+        (REQUESTS, "odoo", dict.fromkeys(make_event(), odd) | {odd: odd}),
+        (f"{DEAD_LETTERS}/callback-1/discard", "ops", {"reason": odd}),
+        (f"{DEAD_LETTERS}/replay", "ops", {"errorCode": odd, "dryRun": True}),
+        (CALLBACK, "n8n", failed(asked, errorCode=odd, errorMessage=odd)),
+    ]
+    statuses = []
+    for path, client, message in calls:
+        headers = idle_stage.as_client(client) | {"Content-Type": JSON}
+        statuses.append((await idle_stage.api.post(path, content=write(message), headers=headers)).status_code)
+    assert statuses == [422, 422, 422, 422, 202, 202, 422, 422, 200, 200, 202]
+    assert (await idle_stage.read(asked["requestId"]))["errorCode"] == "x" + 2 * "\N{REPLACEMENT CHARACTER}"
+
+
+async def test_a_compressed_callback_is_refused_and_can_be_replayed(idle_stage: Stage, png: bytes) -> None:
+    asked = await idle_stage.ask()
+    headers = idle_stage.as_client("n8n") | {"Content-Type": JSON, "Content-Encoding": "gzip"}
+    answer = await idle_stage.api.post(CALLBACK, content=gzip.compress(v1(asked, png)), headers=headers)
+    [letter] = await _letters(idle_stage)
+    assert answer.status_code in {400, 415}
+    assert (await _act(idle_stage, letter["id"], "replay")).json()["status"] == "completed"
+
+
+async def test_what_was_ignored_stands_in_the_timeline_and_cut_texts_reach_the_request(
+    idle_stage: Stage, png: bytes
+) -> None:
     headers = idle_stage.as_client("n8n") | {"Content-Type": JSON}
-    await idle_stage.api.post(CALLBACK, content=body, headers=headers)
-    found = await idle_stage.read(asked["requestId"])
+    first, second = await idle_stage.ask(), await idle_stage.ask()
+    good = changed(resultExpiresAt="tomorrow", payloadVersion=1.1, note="cut \ud83d")(first, png)
+    bad = write(failed(second, errorMessage="It was a \ud83d", errorCode=429))
+    for body in (good, bad):
+        assert (await idle_stage.api.post(CALLBACK, content=body, headers=headers)).status_code == 202
+    entry = (await idle_stage.timeline(first["requestId"]))[-1]
+    assert entry["note"] == "ignored in the callback: resultExpiresAt"
+    found = await idle_stage.read(second["requestId"])
     assert (found["errorCode"], found["errorMessage"]) == ("429", "It was a \N{REPLACEMENT CHARACTER}")

@@ -1,6 +1,7 @@
 """A paid image is not refused for a field that does not matter, nor for the form of one that does."""
 
 import json
+import zlib
 from typing import Any
 from uuid import UUID
 
@@ -8,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aigen_bridge.contracts.envelope import Envelope
+from aigen_bridge.contracts.envelope import Envelope, contents
 from aigen_bridge.contracts.messages import Callback, parse_callback, parse_report, parse_requested
 from aigen_bridge.contracts.n8n_failure import NO_WORDS
 from aigen_bridge.contracts.refusal import InvalidMessageError, MalformedMultipartError, NotJsonError
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
+from aigen_bridge.domain.dead_letter import RefusedCallback
 from callbacks import completed, failed
 from stage import make_event
 
@@ -207,3 +209,26 @@ def test_a_report_needs_a_result_or_a_word(result: Any) -> None:
     for wordless in (b"{}", b'{"errorMessage": ""}', b'{"errorMessage": "x", "result": [1]}'):
         with pytest.raises(InvalidMessageError):
             parse_report(wordless)
+
+
+def test_what_an_operator_saves_is_the_body_and_each_image_in_it() -> None:
+    def kept(payload: bytes, image: bytes | None = None, **headers: str) -> dict[str, bytes]:
+        letter = RefusedCallback(
+            client="n8n",
+            version="v1",
+            request_id=None,
+            error_code="x",
+            error_detail="x",
+            headers=headers,
+            payload=payload,
+            image=image,
+        )
+        return contents(letter)
+
+    body = json.dumps(event()).encode()
+    assert kept(body) == {"body": body, "image-1.bin": IMAGE}
+    assert kept(b"no", IMAGE) == {"body": b"no", "image-1.bin": IMAGE}
+    packed = zlib.compress(body)
+    assert kept(packed, **{"content-encoding": "deflate"}) == {"body": packed, "image-1.bin": IMAGE}
+    assert kept(body, **{"content-encoding": "gzip"})["image-1.bin"] == IMAGE
+    assert kept(json.dumps(event(imageData="=")).encode())["body"]

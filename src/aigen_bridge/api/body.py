@@ -24,7 +24,7 @@ class Limits:
 
 def media_type(request: Request) -> str:
     """Returns the declared media type in lower case, without parameters; JSON when none is declared."""
-    return request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() or JSON
 
 
 async def read_json(request: Request, limits: Limits) -> bytes:

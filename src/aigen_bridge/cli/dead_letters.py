@@ -2,6 +2,7 @@
 
 import asyncio
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -95,8 +96,10 @@ def show(name: Name) -> None:
 
 def _how_to_act(name: str) -> str:
     path = f'"$BRIDGE{DEAD_LETTERS}/{name}'
+    is_callback = DeadLetterName.parse(name).kind == CALLBACK_KIND
     return "\n".join(
         [
+            *(["Save its body and its images to files:", f"  aigen-bridge dead-letters save {name}"] * is_callback),
             "Replay it:",
             f"  aigen-bridge dead-letters replay {name}",
             f'  curl -X POST {path}/replay" -H "X-API-Key: $OPS_KEY"',
@@ -104,6 +107,28 @@ def _how_to_act(name: str) -> str:
             f"  aigen-bridge dead-letters discard {name} --reason '…'",
         ]
     )
+
+
+@app.command()
+def save(
+    name: Name, folder: Annotated[Path, typer.Argument(help="The folder for the files; it must exist.")] = Path()
+) -> None:
+    """Save a callback or report to files: its body and each image in it, to complete its request by hand."""
+
+    async def run() -> None:
+        from aigen_bridge.contracts.envelope import contents
+
+        wanted = DeadLetterName.parse(name)
+        async with operating() as parts:
+            kept = await parts.quarantine.get(wanted.number) if wanted.kind == "callback" else None
+        if kept is None:
+            raise UnknownDeadLetterError(name[:100])
+        for file, content in contents(kept).items():
+            path = folder / f"{name}.{file}"
+            path.write_bytes(content)
+            say(f"{path}: {len(content)} bytes")
+
+    asyncio.run(run())
 
 
 @app.command()

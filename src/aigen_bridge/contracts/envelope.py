@@ -1,14 +1,23 @@
 """Finds the event and the image in the body of a callback or of N8N's report."""
 
 import re
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from uuid import UUID
 
+import pybase64
+
 from aigen_bridge.contracts.multipart import Part, is_multipart, split
+from aigen_bridge.contracts.tolerance import repaired
+from aigen_bridge.domain.dead_letter import CONTENT_TYPE, RefusedCallback
 from aigen_bridge.domain.image import read_metadata
 
 EVENT, IMAGE = "event", "image"
+INFLATED_MAX = 64 * 2**20
+"""Bytes of a compressed body that are read when it is replayed."""
 
+_ANY_HEADER = 47
+"""zlib's `wbits` for gzip and zlib alike."""
 _REQUEST_ID_FIELD = b'"requestId"'
 _REQUEST_ID = re.compile(_REQUEST_ID_FIELD + rb'\s*:\s*"\s*([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})')
 
@@ -36,6 +45,45 @@ def unpack(body: bytes, content_type: str) -> Envelope:
     if not parts:
         return Envelope(body if _looks_like_json(body) else None, fault=fault)
     return _sorted(parts, fault)
+
+
+def reopen(kept: RefusedCallback) -> Envelope:
+    """Returns the contents of a refused callback as they would be found now. Unpacks a compressed body."""
+    body = _inflated(kept.payload) if "content-encoding" in kept.headers else kept.payload
+    envelope = unpack(body, kept.headers.get(CONTENT_TYPE, ""))
+    return envelope if kept.image is None else replace(envelope, image=kept.image)
+
+
+def contents(kept: RefusedCallback) -> dict[str, bytes]:
+    """Returns the body of a refused callback and each image in it, by the endings of file names."""
+    envelope = reopen(kept)
+    images = [image for image in (envelope.image, *envelope.files) if image]
+    message = repaired(envelope.event or b"", image_beside=False) or {}
+    if isinstance(data := message.get("imageData"), str):
+        images.append(_from_base64(data))
+    return {"body": kept.payload} | {
+        f"image-{number}.{_ending(image)}": image for number, image in enumerate(images, start=1)
+    }
+
+
+def _inflated(body: bytes) -> bytes:
+    """Returns the content of a body in gzip or zlib, up to `INFLATED_MAX`. Returns any other body unchanged."""
+    try:
+        return zlib.decompressobj(_ANY_HEADER).decompress(body, INFLATED_MAX)
+    except zlib.error:
+        return body
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return pybase64.b64decode(text.rpartition(",")[2].encode())
+    except ValueError:
+        return text.encode()
+
+
+def _ending(image: bytes) -> str:
+    found = read_metadata(image)
+    return found.format if found else "bin"
 
 
 def declared_request_id(event: bytes) -> UUID | None:

@@ -6,11 +6,10 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from aigen_bridge.contracts.envelope import Envelope, unpack
+from aigen_bridge.contracts.envelope import Envelope, reopen
 from aigen_bridge.contracts.messages import Callback, parse_callback, parse_report
 from aigen_bridge.domain.callback import Completed, Take, judge
 from aigen_bridge.domain.dead_letter import (
-    CONTENT_TYPE,
     EXECUTION_FAILED,
     N8N_REPORT,
     UNDELIVERED,
@@ -176,9 +175,7 @@ class Replays:
 
 def _read(name: DeadLetterName, kept: QuarantinedCallback) -> Callback:
     """Reads a quarantined callback again, as far as its body can be understood. Of several files, its hash decides."""
-    envelope = unpack(kept.payload, kept.headers.get(CONTENT_TYPE, ""))
-    if kept.image is not None:
-        envelope = replace(envelope, image=kept.image)
+    envelope = reopen(kept)
     if kept.version == N8N_REPORT:
         envelope = _result(name, kept, envelope)
     return parse_callback(envelope, chosen_by_hash=True)
