@@ -43,7 +43,7 @@ async def take_failure(request: Request, caller: Annotated[Caller, MAY_REPORT], 
 
     The report becomes a dead letter of kind `n8n`. With a `result` it can be replayed: the result is then handled like
     a callback. Sign it like a callback, over the JSON (the part `event`). A repeated report is counted, not stored
-    again.
+    again. A report that is refused is kept whole, except with 401, 403 and 413.
 
     Without a `result`, the request does not wait for its deadline. If N8N lost the execution (a crash), the request is
     sent again, at most twice, and the report needs no operator. Otherwise the request fails as `workflow_failed`.

@@ -1,4 +1,4 @@
-"""`aigen-bridge dead-letters`: lists, shows, replays and discards dead letters."""
+"""`aigen-bridge dead-letters`: lists, shows, saves, replays and discards dead letters."""
 
 import asyncio
 from enum import StrEnum
@@ -26,7 +26,7 @@ from aigen_bridge.domain.errors import UnknownDeadLetterError, storable
 
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
 
-app = typer.Typer(help="List, show, replay and discard dead letters.", no_args_is_help=True)
+app = typer.Typer(help="List, show, save, replay and discard dead letters.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The id of a dead letter, such as entry-7 or callback-7.")]
 KindName = StrEnum("KindName", {kind.upper(): kind for kind in DEAD_LETTER_KINDS})  # type: ignore[misc]

@@ -48,8 +48,8 @@ async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], p
     """Takes EVT-AIG-002 or EVT-AIG-003, distinguished by `status`. A 202 confirms that the result is stored.
 
     Repeating a callback is safe: the response is the same with `duplicate` true, and nothing changes. Unknown fields
-    are ignored. On 429 and 503, and without a response, send the callback again. A callback that cannot be used is
-    quarantined for an operator.
+    are ignored, and so are optional fields with a wrong value. On 408, 429 and 503, and without a response, send the
+    callback again. What is refused is kept whole for an operator, except with 401, 403 and 413.
     """
     return await take(request, parts, await receive(request, parts, caller, "v1", JSON))
 

@@ -30,6 +30,9 @@ EXAMPLE: dict[str, Any] = {"event": examples.COMPLETED_BESIDE, "image": "(the by
 async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], parts: Parts) -> Response:
     """Takes the events of version 1 as `multipart/form-data`: part `event` (JSON) and, when completed, part `image`.
 
+    Without a part `image`, the only file is the image, whatever its name. Without a part `event`, the only part that is
+    a JSON object is the event. What is refused is kept whole for an operator, except with 401, 403 and 413.
+
     Base64 would make the image a third larger and would have to be decoded. The event contains neither `imageData` nor
     `imageUrl`. A signature covers the bytes of the part `event`; `hashValue` binds the image to it.
     Responses are the same as in version 1.
