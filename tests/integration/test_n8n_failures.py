@@ -124,9 +124,11 @@ async def test_a_report_is_not_refused_over_a_detail(idle_stage: Stage, odd: dic
     assert len(letter["detail"]) <= 2000
 
 
-async def test_a_report_without_any_word_is_refused(idle_stage: Stage) -> None:
+async def test_a_report_without_any_word_is_refused_and_kept(idle_stage: Stage) -> None:
     answer = await tell(idle_stage, {"executionId": "231"})
-    assert (answer.status_code, await letters(idle_stage)) == (422, [])
+    [letter] = await letters(idle_stage, kind="n8n")
+    assert (answer.status_code, letter["errorCode"]) == (422, "invalid_message")
+    assert (await replay(idle_stage, letter["id"])).status_code == 422
 
 
 async def test_only_n8n_may_report(idle_stage: Stage) -> None:

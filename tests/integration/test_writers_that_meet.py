@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aigen_bridge.contracts.messages import Callback
 from aigen_bridge.contracts.v1 import callback_event
 from aigen_bridge.domain.dead_letter import EXECUTION_FAILED, N8N_REPORT, OperatorAction, RefusedCallback
 from aigen_bridge.domain.errors import BridgeError, PermanentError, StoreUnavailableError, TransientError
@@ -109,15 +110,19 @@ Writer = Callable[[Database, Scene], Awaitable[Operation | None]]
 
 
 async def image_callback(database: Database, scene: Scene) -> None:
-    await take_callback(_requests(database), scene.examine, callback_event.validate_json(scene.events["image"]))
+    await take_callback(
+        _requests(database), scene.examine, Callback(callback_event.validate_json(scene.events["image"]))
+    )
 
 
 async def url_callback(database: Database, scene: Scene) -> None:
-    await take_callback(_requests(database), scene.examine, callback_event.validate_json(scene.events["url"]))
+    await take_callback(_requests(database), scene.examine, Callback(callback_event.validate_json(scene.events["url"])))
 
 
 async def failed_callback(database: Database, scene: Scene) -> None:
-    await take_callback(_requests(database), scene.examine, callback_event.validate_json(scene.events["failed"]))
+    await take_callback(
+        _requests(database), scene.examine, Callback(callback_event.validate_json(scene.events["failed"]))
+    )
 
 
 async def quarantine_replay(database: Database, scene: Scene) -> Operation | None:

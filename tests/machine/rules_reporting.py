@@ -4,6 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant
 
+from aigen_bridge.contracts.messages import Callback
 from aigen_bridge.domain.callback import Available, Completed, Failed, Result, Take, judge
 from aigen_bridge.domain.dead_letter import EXECUTION_FAILED, N8N_REPORT, RefusedCallback
 from aigen_bridge.domain.errors import ContradictionError
@@ -50,7 +51,7 @@ class Reporting(Base):
     def report(self, number: int, report: Report) -> None:
         """Handles a callback and checks that the response agrees with the model."""
         wanted = self.expected[number]
-        taking = take_callback(self.ground.requests, EXAMINE, reported(number, report))
+        taking = take_callback(self.ground.requests, EXAMINE, Callback(reported(number, report)))
         verdict = wanted.hear(report, self.now)
         if verdict == "refused":
             with pytest.raises(ContradictionError):

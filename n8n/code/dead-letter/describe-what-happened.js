@@ -18,7 +18,11 @@ function ofFailure({ workflow, execution, trigger }) {
   };
 }
 
+// A text that was cut in the middle of an emoji holds half a character, which no program has to accept.
+const wellFormed = (_name, value) => (typeof value === 'string' ? (value.toWellFormed?.() ?? value) : value);
+
 const report = json.report ?? ofFailure(json);
 const isNews = json.report !== undefined || !report.errorMessage.includes(SEEN_TO);
-const item = { json: { isNews, report, event: JSON.stringify(report), hasImage: binary?.image !== undefined } };
+const event = JSON.stringify(report, wellFormed);
+const item = { json: { isNews, report, event, hasImage: binary?.image !== undefined } };
 return [binary ? { ...item, binary } : item];

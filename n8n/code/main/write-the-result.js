@@ -28,11 +28,14 @@ function completed(look, answer) {
   return { ...event, generation: generation(answer) };
 }
 
+// A text that was cut in the middle of an emoji holds half a character, which no program has to accept.
+const wellFormed = (_name, value) => (typeof value === 'string' ? (value.toWellFormed?.() ?? value) : value);
+
 const isImage = found.sha256 !== undefined;
 const look = isImage ? $('Look at the image').first() : null;
 const event = isImage ? completed(look.json, $('Read the AI answer').first().json) : failed();
 const json = {
-  event: JSON.stringify(event),
+  event: JSON.stringify(event, wellFormed),
   url: style === 'v2' ? callbackUrl.replace('/api/v1/', '/api/v2/') : callbackUrl,
   way: style !== 'v2' ? 'version 1' : isImage ? 'event and image' : 'event alone',
   messageId: `msg_${requestId}_${$execution.id}`, // the same in every try

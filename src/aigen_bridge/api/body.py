@@ -19,6 +19,8 @@ from aigen_bridge.api.errors import (
 NO_ENCODINGS = frozenset({"", "identity", "none", "utf-8", "utf8", "binary", "8bit"})
 """Values of `Content-Encoding` that do not change the bytes. Only `identity` is one; the others are common mistakes."""
 
+JSON, MULTIPART = "application/json", "multipart/form-data"
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -31,7 +33,7 @@ class Limits:
 
 def media_type(request: Request) -> str:
     """Returns the declared media type in lower case, without parameters; JSON when none is declared."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() or "application/json"
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() or JSON
 
 
 def check_encoding(request: Request) -> None:
@@ -43,10 +45,16 @@ def check_encoding(request: Request) -> None:
 
 async def read_json(request: Request, limits: Limits) -> bytes:
     """Reads a body that is declared as JSON. Raises `UnsupportedMediaTypeError`, `UnsupportedEncodingError`."""
-    if (found := media_type(request)) != "application/json" and not found.endswith("+json"):
-        raise UnsupportedMediaTypeError(found, "application/json")
+    check_media_type(request, JSON)
     check_encoding(request)
     return await read_whole(request, limits)
+
+
+def check_media_type(request: Request, *accepted: str) -> None:
+    """Raises `UnsupportedMediaTypeError` unless the declared type is accepted. JSON includes `…+json`."""
+    found = media_type(request)
+    if found not in accepted and not (JSON in accepted and found.endswith("+json")):
+        raise UnsupportedMediaTypeError(found, " or ".join(accepted))
 
 
 async def read_whole(request: Request, limits: Limits) -> bytes:

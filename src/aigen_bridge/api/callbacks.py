@@ -1,4 +1,4 @@
-"""Parses a callback, applies it, or quarantines one that cannot be used. Both versions share this module."""
+"""Reads a callback, applies it, or quarantines one that cannot be used. Both versions share this module."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,11 +9,14 @@ from fastapi.responses import Response
 
 from aigen_bridge import metrics
 from aigen_bridge.api import correlation
-from aigen_bridge.api.body import Limits
+from aigen_bridge.api.auth import Caller, check_signature
+from aigen_bridge.api.body import JSON, MULTIPART, Limits, check_encoding, check_media_type, media_type, read_whole
 from aigen_bridge.api.endpoint import json_answer
-from aigen_bridge.contracts.messages import parse_callback
+from aigen_bridge.contracts.envelope import Envelope, declared_request_id, unpack
+from aigen_bridge.contracts.messages import Callback, parse_callback
+from aigen_bridge.contracts.refusal import MalformedMultipartError
 from aigen_bridge.contracts.resources import CallbackReceipt
-from aigen_bridge.domain.dead_letter import RefusedCallback
+from aigen_bridge.domain.dead_letter import CONTENT_TYPE, RefusedCallback
 from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError, storable
 from aigen_bridge.domain.signature import SIGNATURE
 from aigen_bridge.pipeline.callback import take_callback
@@ -33,15 +36,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An authenticated callback: its sender, the endpoint's version, and its bytes.
+    """An authenticated callback or report of N8N: its sender, the endpoint's version, and its contents.
 
-    `payload` is the event, `image` the separate image part (v2).
+    `whole` is the body itself, if the event and the part `image` are not all of it.
     """
 
     client: str
     version: str
-    payload: bytes
-    image: bytes | None = None
+    envelope: Envelope
+    whole: bytes | None = None
 
 
 def body_limits(parts: ApiParts) -> Limits:
@@ -50,23 +53,43 @@ def body_limits(parts: ApiParts) -> Limits:
     return Limits(callback.max_bytes, callback.read_timeout, setting="AIGEN_CALLBACK__MAX_BYTES")
 
 
+async def receive(request: Request, parts: ApiParts, caller: Caller, version: str, *accepted: str) -> Arrival:
+    """Reads a body and verifies its signature. Quarantines one of a wrong type or form, and raises the reason.
+
+    `accepted` are media types. A signature covers the event. A body in which none can be found can never be replayed,
+    so it is kept without a signature, unless the client must sign.
+    """
+    body = await read_whole(request, body_limits(parts))
+    envelope = unpack(body, request.headers.get(CONTENT_TYPE, JSON))
+    if envelope.event is not None or caller.signature_required:
+        check_signature(caller, request, envelope.event or body)
+    is_all = envelope.event is body or not (envelope.has_more or envelope.fault)
+    try:
+        check_media_type(request, *accepted)
+        check_encoding(request)
+        if envelope.fault is not None and media_type(request) == MULTIPART:
+            raise MalformedMultipartError(envelope.fault)
+    except BridgeError as error:
+        await quarantine(request, parts, Arrival(caller.name, version, envelope, body), error)
+        raise
+    return Arrival(caller.name, version, envelope, None if is_all else body)
+
+
 async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
     """Applies a callback. Quarantines one that cannot be used, and raises the reason."""
     try:
-        async with _slot(parts, arrival):
-            event = parse_callback(arrival.payload, image_beside=arrival.image is not None)
-            correlation.adopt(request, event.correlation_id, event.request_id)
-            version = event.payload_version or "none"
-            metrics.CALLBACKS.labels(arrival.version, version if version in KNOWN_PAYLOAD_VERSIONS else "other").inc()
+        async with _slot(parts, arrival.envelope):
+            callback = parse_callback(arrival.envelope)
+            _count(request, arrival, callback)
             traceparent = request.headers.get("traceparent")
-            receipt = await take_callback(parts.requests, parts.examine, event, arrival.image, traceparent)
+            receipt = await take_callback(parts.requests, parts.examine, callback, traceparent)
     except StoreUnavailableError:
         raise  # nothing can be stored now; N8N sends the callback again
     except BridgeError as error:
-        await _quarantine(request, parts, arrival, error)
+        await quarantine(request, parts, arrival, error)
         raise
     except Exception as error:
-        await _quarantine(
+        await quarantine(
             request, parts, arrival, BridgeError("internal", f"A bug in the bridge: {type(error).__name__}.")
         )
         raise
@@ -75,24 +98,35 @@ async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
     )
 
 
-def _slot(parts: ApiParts, arrival: Arrival) -> AbstractAsyncContextManager[object]:
+def _count(request: Request, arrival: Arrival, callback: Callback) -> None:
+    event = callback.event
+    correlation.adopt(request, event.correlation_id, event.request_id)
+    version = event.payload_version or "none"
+    metrics.CALLBACKS.labels(arrival.version, version if version in KNOWN_PAYLOAD_VERSIONS else "other").inc()
+    if callback.ignored:
+        log.warning("callback.fields_ignored", fields=callback.ignored)
+
+
+def _slot(parts: ApiParts, envelope: Envelope) -> AbstractAsyncContextManager[object]:
     """Returns the concurrency limit for a callback of this size; one without an image needs none."""
-    size = len(arrival.payload) + len(arrival.image or b"")
+    size = sum(map(len, (envelope.event or b"", envelope.image or b"", *envelope.files)))
     if size <= SMALL:
         return nullcontext()
     return parts.in_hand if size < LARGE else parts.large_in_hand
 
 
-async def _quarantine(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:
+async def quarantine(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:
+    """Stores a refused callback or report complete, as a dead letter."""
+    event = arrival.envelope.event
     refused = RefusedCallback(
         client=arrival.client,
         version=arrival.version,
-        request_id=getattr(request.state, "request_id", None),
+        request_id=getattr(request.state, "request_id", None) or declared_request_id(event or b""),
         error_code=error.code,
         error_detail=storable(error.detail)[:2000],
         headers=_stored_headers(request),
-        payload=arrival.payload,
-        image=arrival.image,
+        payload=event or b"" if arrival.whole is None else arrival.whole,
+        image=arrival.envelope.image if arrival.whole is None else None,
     )
     number = await parts.quarantine.keep(refused)
     metrics.QUARANTINED.labels(error.code).inc()
@@ -101,4 +135,5 @@ async def _quarantine(request: Request, parts: ApiParts, arrival: Arrival, error
 
 def _stored_headers(request: Request) -> dict[str, str]:
     kept = [(name, value[:HEADER_KEPT_MAX]) for name, value in request.headers.items() if name not in NOT_KEPT]
+    kept.sort(key=lambda header: header[0] != CONTENT_TYPE)  # a replay needs it
     return {name: value.replace("\0", "") for name, value in kept[:HEADERS_KEPT_MAX]}

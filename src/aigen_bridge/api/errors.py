@@ -13,13 +13,6 @@ class ForbiddenError(BridgeError):
     """The key is valid, but its client does not have the scope."""
 
 
-class MalformedMultipartError(BridgeError):
-    """The body is not the multipart/form-data that is expected."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("malformed_multipart", f"The body is not usable as multipart/form-data. {reason}")
-
-
 class BodyTooLargeError(BridgeError):
     """The body is larger than allowed. `setting` names the limit, if it is one that operators can raise."""
 

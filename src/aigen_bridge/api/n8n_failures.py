@@ -1,6 +1,5 @@
 """Failures reported by N8N. Undeliverable results and failed executions become dead letters."""
 
-import json
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -10,16 +9,17 @@ from fastapi.responses import Response
 
 from aigen_bridge import metrics
 from aigen_bridge.api import correlation
-from aigen_bridge.api.auth import MAY_REPORT, Caller, check_signature
-from aigen_bridge.api.body import media_type, read_json
-from aigen_bridge.api.callbacks import body_limits
+from aigen_bridge.api.auth import MAY_REPORT, Caller
+from aigen_bridge.api.body import JSON, MULTIPART
+from aigen_bridge.api.callbacks import Arrival, quarantine, receive
 from aigen_bridge.api.describe import failure_body, problems
 from aigen_bridge.api.endpoint import Parts, json_answer
-from aigen_bridge.api.multipart import read_parts
 from aigen_bridge.contracts import examples
-from aigen_bridge.contracts.messages import parse_body
+from aigen_bridge.contracts.envelope import Envelope, declared_request_id
+from aigen_bridge.contracts.messages import choose_image, parse_report
 from aigen_bridge.contracts.n8n_failure import TEXT_MAX, N8nFailure, N8nFailureReceipt
 from aigen_bridge.domain.dead_letter import EXECUTION_FAILED, N8N_REPORT, UNDELIVERED, RefusedCallback
+from aigen_bridge.domain.errors import BridgeError
 from aigen_bridge.domain.execution import FailedExecution, Reported
 from aigen_bridge.pipeline.execution import take_failed_execution, usable_id
 from aigen_bridge.wiring import ApiParts
@@ -43,18 +43,22 @@ async def take_failure(request: Request, caller: Annotated[Caller, MAY_REPORT], 
 
     The report becomes a dead letter of kind `n8n`. With a `result` it can be replayed: the result is then handled like
     a callback. Sign it like a callback, over the JSON (the part `event`). A repeated report is counted, not stored
-    again.
+    again. A report that is refused is kept whole, except with 401, 403 and 413.
 
     Without a `result`, the request does not wait for its deadline. If N8N lost the execution (a crash), the request is
     sent again, at most twice, and the report needs no operator. Otherwise the request fails as `workflow_failed`.
     Replaying the dead letter of such a request sends it again.
     """
-    payload, image = await _read(request, parts)
-    check_signature(caller, request, payload)
-    failure = parse_body(payload, N8nFailure)
+    arrival = await receive(request, parts, caller, N8N_REPORT, JSON, MULTIPART)
+    try:
+        failure = parse_report(arrival.envelope.event or b"")
+        image = _image(failure, arrival.envelope)
+    except BridgeError as error:
+        await quarantine(request, parts, arrival, error)
+        raise
     if failure.correlation_id:
         correlation.adopt(request, failure.correlation_id)
-    kept = await _store(parts, failure, _letter(caller, failure, payload, image))
+    kept = await _store(parts, failure, _letter(arrival, failure, image))
     answer = N8nFailureReceipt(id=f"callback-{kept.letter}", request_id=kept.request_id)
     return json_answer(answer, 202)
 
@@ -82,25 +86,25 @@ def _log_report(letter: RefusedCallback, kept: Reported) -> None:
         log.warning("n8n.execution_failed", report=f"callback-{kept.letter}", result=result, **about)
 
 
-async def _read(request: Request, parts: ApiParts) -> tuple[bytes, bytes | None]:
-    limits = body_limits(parts)
-    if media_type(request) == "multipart/form-data":
-        return await read_parts(request, limits)
-    return await read_json(request, limits), None
+def _image(failure: N8nFailure, envelope: Envelope) -> bytes | None:
+    """Returns the image beside the report. Raises `MalformedMultipartError` if several files can be it."""
+    if envelope.image is not None or not (failure.needs_image or len(envelope.files) == 1):
+        return envelope.image
+    return choose_image(envelope.files)
 
 
-def _letter(caller: Caller, failure: N8nFailure, payload: bytes, image: bytes | None) -> RefusedCallback:
+def _letter(arrival: Arrival, failure: N8nFailure, image: bytes | None) -> RefusedCallback:
     """Builds the dead letter: its payload is the result, or the report itself when there is no result."""
-    result = failure.result
+    result = failure.result_event
     origin = {name: text for name, text in _origin(failure).items() if text}
     return RefusedCallback(
-        client=caller.name,
+        client=arrival.client,
         version=N8N_REPORT,
-        request_id=failure.request_id,
+        request_id=failure.request_id or declared_request_id(result or b""),
         error_code=EXECUTION_FAILED if result is None else UNDELIVERED,
         error_detail=_summary(failure),
         headers=origin,
-        payload=payload if result is None else json.dumps(result, ensure_ascii=False).encode(errors="replace"),
+        payload=(arrival.envelope.event or b"") if result is None else result,
         image=image,
     )
 

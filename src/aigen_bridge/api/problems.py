@@ -20,14 +20,13 @@ from aigen_bridge.api.errors import (
     BodyTooLargeError,
     BodyTooSlowError,
     ForbiddenError,
-    MalformedMultipartError,
     PreconditionFailedError,
     TooManyCallsError,
     UnauthorizedError,
     UnsupportedEncodingError,
     UnsupportedMediaTypeError,
 )
-from aigen_bridge.contracts.refusal import InvalidMessageError, NotJsonError, parameter_errors
+from aigen_bridge.contracts.refusal import InvalidMessageError, MalformedMultipartError, NotJsonError, parameter_errors
 from aigen_bridge.contracts.wire import FieldError, Problem
 from aigen_bridge.domain.errors import (
     BridgeError,

@@ -1,8 +1,9 @@
-"""`aigen-bridge dead-letters`: lists, shows, replays and discards dead letters."""
+"""`aigen-bridge dead-letters`: lists, shows, saves, replays and discards dead letters."""
 
 import asyncio
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,7 +29,7 @@ from aigen_bridge.quoting import one_line
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
 NOTHING_FILTERED = DeadLetterFilter()
 
-app = typer.Typer(help="List, show, replay and discard dead letters.", no_args_is_help=True)
+app = typer.Typer(help="List, show, save, replay and discard dead letters.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The id of a dead letter, such as entry-7 or callback-7.")]
 KindName = StrEnum("KindName", {kind.upper(): kind for kind in DEAD_LETTER_KINDS})  # type: ignore[misc]
@@ -105,8 +106,10 @@ def show(name: Name) -> None:
 
 
 def _how_to_act(name: str, url: str) -> str:
+    is_callback = DeadLetterName.parse(name).kind == CALLBACK_KIND
     return "\n".join(
         [
+            *(["Save its body and its images to files:", f"  aigen-bridge dead-letters save {name}"] * is_callback),
             "Replay it:",
             f"  aigen-bridge dead-letters replay {name}",
             f"  curl -X POST -H \"X-API-Key: $OPS_KEY\" '{url}{DEAD_LETTERS}/{name}/replay'",
@@ -114,6 +117,28 @@ def _how_to_act(name: str, url: str) -> str:
             f"  aigen-bridge dead-letters discard {name} --reason '…'",
         ]
     )
+
+
+@app.command()
+def save(
+    name: Name, folder: Annotated[Path, typer.Argument(help="The folder for the files; it must exist.")] = Path()
+) -> None:
+    """Save a callback or report to files: its body and each image in it, to complete its request by hand."""
+
+    async def run() -> None:
+        from aigen_bridge.contracts.envelope import contents
+
+        wanted = DeadLetterName.parse(name)
+        async with operating() as parts:
+            kept = await parts.quarantine.get(wanted.number) if wanted.kind == "callback" else None
+        if kept is None:
+            raise UnknownDeadLetterError(name[:100])
+        for file, content in contents(kept).items():
+            path = folder / f"{name}.{file}"
+            path.write_bytes(content)
+            say(f"{path}: {len(content)} bytes")
+
+    asyncio.run(run())
 
 
 @app.command()

@@ -1,15 +1,19 @@
 """Failure reports from N8N's dead-letter workflow. Lenient: a report is not refused because of a detail."""
 
+import json
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from aigen_bridge.contracts.wire import WireModel
+from aigen_bridge.contracts.wire import ANYTHING, WireModel
 from aigen_bridge.domain.errors import storable
 
 TEXT_MAX = 2000
 """The number of characters stored of each text."""
+NO_WORDS = "No reason was reported."
+"""The message of a report that has a result and gives none."""
 
 
 def _text(value: Any) -> str | None:
@@ -29,8 +33,20 @@ def _link(value: Any) -> str | None:
     return text if text and text.startswith(("http://", "https://")) and text.isprintable() else None
 
 
-ANYTHING = WithJsonSchema({})
-"""The schema of a field that accepts any value; its description says what is useful there."""
+def _words(value: Any) -> str:
+    if value is None or value == "":
+        return NO_WORDS
+    return storable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _message(value: Any) -> Any:
+    """Reads a result that was written as a text."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
 Text = Annotated[str | None, BeforeValidator(_text), ANYTHING]
 MaybeUuid = Annotated[UUID | None, BeforeValidator(_uuid), ANYTHING]
 Link = Annotated[str | None, BeforeValidator(_link), ANYTHING]
@@ -51,10 +67,30 @@ class N8nFailure(WireModel):
     )
     correlation_id: MaybeUuid = Field(None, description="the correlationId of the request, if known")
     error_name: Text = Field(None, description="the class of N8N's error, such as `WorkflowCrashedError`")
-    error_message: Annotated[str, AfterValidator(storable)] = Field(description="a text that says what happened")
-    result: dict[str, Any] | None = Field(
+    error_message: Annotated[str, BeforeValidator(_words), ANYTHING] = Field(
+        NO_WORDS, description="a text that says what happened; required without a `result`"
+    )
+    result: Annotated[dict[str, Any] | None, BeforeValidator(_message)] = Field(
         None, description="EVT-AIG-002 or EVT-AIG-003 that could not be delivered, without the image"
     )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "N8nFailure":
+        if self.result is None and self.error_message == NO_WORDS:
+            raise PydanticCustomError("no_words", "needs an errorMessage, or the result that was not delivered")
+        return self
+
+    @property
+    def result_event(self) -> bytes | None:
+        """Returns the result as it would have come in a callback, if there is one."""
+        return None if self.result is None else json.dumps(self.result, ensure_ascii=False).encode(errors="replace")
+
+    @property
+    def needs_image(self) -> bool:
+        """Returns whether the result is an image that is neither in it nor named by it."""
+        result = self.result or {}
+        is_completed = str(result.get("status")).strip().lower() == "completed"
+        return is_completed and not (result.get("imageData") or result.get("imageUrl"))
 
 
 class N8nFailureReceipt(WireModel):

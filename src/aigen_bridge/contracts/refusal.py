@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from aigen_bridge.contracts.wire import FieldError
 from aigen_bridge.contracts.wording import predicate
-from aigen_bridge.domain.errors import BridgeError
+from aigen_bridge.domain.errors import BridgeError, storable
 
 ERRORS_MAX = 20
 """The maximum number of listed errors: a response must not grow with the number of mistakes."""
@@ -22,6 +22,13 @@ class NotJsonError(BridgeError):
 
     def __init__(self, reason: str) -> None:
         super().__init__("not_json", f"The body is not JSON: {reason}.")
+
+
+class MalformedMultipartError(BridgeError):
+    """The body is not the multipart/form-data that is expected."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("malformed_multipart", f"The body is not usable as multipart/form-data. {reason}")
 
 
 class InvalidMessageError(BridgeError):
@@ -79,5 +86,5 @@ def _allowed(path: list[str], models: tuple[type[BaseModel], ...]) -> str | None
 
 
 def _quote(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = storable(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= _SENT_MAX else text[:_SENT_MAX] + "…"

@@ -19,7 +19,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from aigen_bridge.contracts.wire import UtcDatetime, WireModel, shows_nothing
+from aigen_bridge.contracts.tolerance import is_url
+from aigen_bridge.contracts.wire import ANYTHING, UtcDatetime, WireModel, shows_nothing
 from aigen_bridge.domain.errors import storable
 
 PROMPT_MAX = 4000
@@ -53,8 +54,14 @@ def _not_blank(text: str) -> str:
     return _storable(text)
 
 
+def _bare(text: str) -> str:
+    return storable(text.replace("\0", "").strip())
+
+
 Uuid = Annotated[UUID, BeforeValidator(_canonical_uuid)]
 ReportedText = Annotated[str, AfterValidator(storable)]
+BareText = Annotated[str, AfterValidator(_bare)]
+"""A text in which NUL characters, and blanks and line breaks around it, mean nothing."""
 
 
 class ImageRequested(WireModel):
@@ -136,7 +143,7 @@ def _numbers(text: str, separator: str) -> tuple[int, int]:
 class ReportedMetadata(WireModel):
     """The image metadata that N8N reports."""
 
-    format: ReportedText = Field(max_length=40, description="png, jpeg or webp")
+    format: BareText = Field(max_length=40, description="png, jpeg or webp")
     size: int = Field(description="the number of bytes")
     width: int = Field(description="pixels across")
     height: int = Field(description="pixels down")
@@ -148,7 +155,9 @@ class _Callback(WireModel):
 
     request_id: Uuid = Field(description="the UUID of the request")
     correlation_id: Uuid = Field(description="the correlationId of the request")
-    payload_version: str | None = Field(None, max_length=20, description="the version of the payload, a text")
+    payload_version: Annotated[str | None, ANYTHING] = Field(
+        None, max_length=20, description="the version of the payload, a text; ignored if it is something else"
+    )
 
 
 class ImageCompleted(_Callback):
@@ -158,19 +167,28 @@ class ImageCompleted(_Callback):
 
     status: Literal["completed"] = Field(description="completed or failed")
     image_data: str | None = Field(None, description="the image, base64")
-    image_url: str | None = Field(None, max_length=4096, description="a temporary URL of the image")
+    image_url: BareText | None = Field(None, max_length=4096, description="a temporary URL of the image")
     image_metadata: ReportedMetadata = Field(description="format, size, width and height of the image")
-    result_expires_at: UtcDatetime | None = Field(
-        None, description="when imageUrl expires, as a time with its zone (RFC 3339)"
+    result_expires_at: Annotated[UtcDatetime | None, ANYTHING] = Field(
+        None, description="when imageUrl expires, as a time with its zone (RFC 3339); ignored if it is something else"
     )
-    hash_value: str = Field(max_length=100, description="the SHA-256 of the image as 64 hex digits or base64")
+    hash_value: BareText = Field(max_length=100, description="the SHA-256 of the image as 64 hex digits or base64")
+
+    @property
+    def needs_image(self) -> bool:
+        """Returns whether the image is not in the event, so it must be beside it."""
+        return self.image_data is None and self.image_url is None
 
     @model_validator(mode="after")
     def _exactly_one_image(self, info: ValidationInfo) -> "ImageCompleted":
-        beside = bool((info.context or {}).get("image_beside"))
-        if (self.image_data is not None) + (self.image_url is not None) + beside != 1:
+        context = info.context or {}
+        beside, files = bool(context.get("image_beside")), bool(context.get("files_beside"))
+        own = (self.image_data is not None) + (self.image_url is not None)
+        if own + beside != 1 and not (files and self.needs_image):
             way = "in the part 'image' or as imageUrl" if beside else "as imageData or as imageUrl"
             raise PydanticCustomError("one_image", "needs exactly one image, {way}", {"way": way})
+        if files and self.image_url is not None and not is_url(self.image_url):
+            raise PydanticCustomError("no_url", "has an imageUrl that is no URL")
         return self
 
 
@@ -180,7 +198,9 @@ class ImageFailed(_Callback):
     model_config = ConfigDict(title="AIImageGenerationFailed")
 
     status: Literal["failed"] = Field(description="completed or failed")
-    error_code: ReportedText | None = Field(None, description="a text: the AI service's own code")
+    error_code: Annotated[ReportedText | None, ANYTHING] = Field(
+        None, description="a text: the AI service's own code; ignored if it is something else"
+    )
     error_message: ReportedText = Field(description="a text that says what happened")
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -56,6 +56,10 @@ def shows_nothing(text: str) -> bool:
 def _is_visible(character: str) -> bool:
     hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Me"}
     return not (hidden or character in _EMPTY_MARKS or "\U000e0000" <= character <= "\U000e0fff")
+
+
+ANYTHING = WithJsonSchema({})
+"""The schema of a field that accepts any value; its description says what is useful there."""
 
 
 class FieldError(WireModel):

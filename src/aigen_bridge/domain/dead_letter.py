@@ -19,6 +19,9 @@ N8N_REPORT = "n8n"
 UNDELIVERED, EXECUTION_FAILED = "n8n_undelivered", "n8n_execution_failed"
 """Error codes of N8N's reports: an undelivered result that can be replayed, or a failed execution without a result."""
 
+CONTENT_TYPE = "content-type"
+"""The header in `RefusedCallback.headers` that tells how to read a payload that is a whole body."""
+
 DEAD_LETTER_KINDS = (*(step.value for step in Step), CALLBACK_KIND, N8N_KIND)
 """Every kind of dead letter."""
 
@@ -75,7 +78,8 @@ class DeadLetter:
 class RefusedCallback:
     """A callback that could not be used, or a failure report of N8N.
 
-    `payload` is the event or the report, `image` the image part beside it. `headers` hold no secrets.
+    `payload` is the event or the report, `image` the image part beside it. Where these are not all of the body,
+    `payload` is the body as it arrived. `headers` hold no secrets.
     """
 
     client: str

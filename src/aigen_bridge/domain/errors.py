@@ -1,6 +1,9 @@
 """Errors of the bridge. Clients and steps raise `TransientError` and `PermanentError` (`StepError`), nothing else."""
 
+import re
 from datetime import timedelta
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class BridgeError(Exception):
@@ -17,7 +20,7 @@ class BridgeError(Exception):
 
 def storable(text: str) -> str:
     """Replaces what PostgreSQL cannot store: NUL characters and lone surrogates."""
-    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class StepError(BridgeError):

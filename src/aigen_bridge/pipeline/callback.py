@@ -1,11 +1,12 @@
 """N8N → bridge: checks a result, stores it, then responds. Repeats change nothing, contradictions are refused."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
 from aigen_bridge import metrics, tracing
+from aigen_bridge.contracts.messages import Callback
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
 from aigen_bridge.domain.callback import Available, Completed, Failed, Keep, Repeat, Result, Take, judge
 from aigen_bridge.domain.errors import (
@@ -59,24 +60,21 @@ class Receipt:
 
 
 async def take_callback(
-    store: Store,
-    examination: Examination,
-    event: ImageCompleted | ImageFailed,
-    content: bytes | None = None,
-    traceparent: str | None = None,
+    store: Store, examination: Examination, callback: Callback, traceparent: str | None = None
 ) -> Receipt:
-    """Checks and stores a result. `content` is the image if it was sent beside the event.
+    """Checks and stores a result.
 
     `traceparent` is N8N's span, which becomes the parent span if it belongs to the trace of the request. Raises
     `UnknownRequestError`, `ContradictionError`, `ImageRejectedError` or `StoreUnavailableError`, and then leaves the
     request unchanged.
     """
+    event = callback.event
     request = await _get_request(store, event.request_id)  # before any work on the image
     with tracing.span("callback", "server", _parent(request, traceparent)) as span:
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
-        result, image = await _examine(event, content, examination)
+        result, image = await _examine(event, callback.image, examination)
         for _ in range(ROUNDS):
-            receipt = await _apply(store, request, result, image)
+            receipt = await _apply(store, request, result, image, note=_note(callback))
             if receipt is not None:
                 span.note(aigen__status=receipt.status.value, aigen__duplicate=receipt.duplicate)
                 _count(receipt, image)
@@ -133,7 +131,9 @@ def _awaited(event: ImageCompleted, url: str, refuse_url: RefuseUrl) -> AwaitedI
     )
 
 
-async def _apply(store: Store, request: ImageRequest, result: Result, image: CheckedImage | None) -> Receipt | None:
+async def _apply(
+    store: Store, request: ImageRequest, result: Result, image: CheckedImage | None, note: str | None
+) -> Receipt | None:
     """Applies the result. Returns the receipt, or None if others moved the request since it was read."""
     match judge(request, result):
         case Repeat():
@@ -142,8 +142,12 @@ async def _apply(store: Store, request: ImageRequest, result: Result, image: Che
             kept = await _keep(store, result, image)
             return Receipt(request.request_id, request.status, duplicate=False) if kept else None
         case Take(transition):
-            moved = await store.apply_versioned(transition, image)
+            moved = await store.apply_versioned(replace(transition, note=note), image)
             return Receipt(request.request_id, transition.after, duplicate=False) if moved else None
+
+
+def _note(callback: Callback) -> str | None:
+    return f"ignored in the callback: {', '.join(callback.ignored)}" if callback.ignored else None
 
 
 async def _keep(store: Store, result: Result, image: CheckedImage | None) -> bool:

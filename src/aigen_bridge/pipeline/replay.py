@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from aigen_bridge.contracts.messages import parse_callback
+from aigen_bridge.contracts.envelope import Envelope, reopen
+from aigen_bridge.contracts.messages import Callback, parse_callback, parse_report
 from aigen_bridge.domain.callback import Completed, Take, judge
 from aigen_bridge.domain.dead_letter import (
     EXECUTION_FAILED,
     N8N_REPORT,
+    UNDELIVERED,
     DeadLetter,
     DeadLetterFilter,
     DeadLetterName,
@@ -97,8 +99,7 @@ class Replays:
         kept = await self._open_callback(name)
         if (kept.version, kept.error_code) == (N8N_REPORT, EXECUTION_FAILED):
             return await self._send_again(name, kept, action, delay)
-        event = parse_callback(kept.payload, image_beside=kept.image is not None)
-        receipt = await take_callback(self.requests, self.examine, event, kept.image)
+        receipt = await take_callback(self.requests, self.examine, _read(name, kept))
         await self.operations.close_callback(name.number, "replayed", action)
         return Handled(receipt.request_id, receipt.status)
 
@@ -170,6 +171,25 @@ class Replays:
         if kept is None or kept.state != "open":
             raise UnknownDeadLetterError(str(name))
         return kept
+
+
+def _read(name: DeadLetterName, kept: QuarantinedCallback) -> Callback:
+    """Reads a quarantined callback again, as far as its body can be understood. Of several files, its hash decides."""
+    envelope = reopen(kept)
+    if kept.version == N8N_REPORT:
+        envelope = _result(name, kept, envelope)
+    return parse_callback(envelope, chosen_by_hash=True)
+
+
+def _result(name: DeadLetterName, kept: QuarantinedCallback, envelope: Envelope) -> Envelope:
+    """Returns the result in N8N's report. Its image counts only if the result needs one."""
+    event = envelope.event
+    if kept.error_code != UNDELIVERED and event is not None:  # the report was refused: its result is still in it
+        event = parse_report(event).result_event
+    if event is None:
+        raise NothingToReplayError(str(name))
+    files = envelope.files if envelope.image is None else (envelope.image,)
+    return Envelope(event, files=files)
 
 
 def _open(name: DeadLetterName, handled: Handled | None) -> Handled:

@@ -187,6 +187,22 @@ def test_each_style_has_the_image_in_its_own_place() -> None:
     assert v2[1]["generation"] == {"seed": 3, "negativePrompt": "not supported by the model"}
 
 
+def test_no_half_of_an_emoji_leaves_a_workflow() -> None:
+    cut, whole = "x" * 499 + "\ud83c", "x" * 499 + "\N{REPLACEMENT CHARACTER}"
+    nodes = {
+        "Settings": settings(),
+        "Check the event": {"json": KNOWN},
+        "Next try at the callback": {"json": {"attempt": 4}},
+    }
+    [result] = run("main/write-the-result", {"json": {"code": "busy", "message": cut}}, nodes=nodes)
+    failure = {"execution": {"id": "3", "error": {"message": cut}}}
+    handed_over = {"report": {"errorMessage": "x", "result": {"errorMessage": cut}}}
+    crash, undelivered = run("dead-letter/describe-what-happened", {"json": failure}, {"json": handed_over})
+    assert json.loads(result["json"]["event"])["errorMessage"] == whole
+    assert json.loads(crash["json"]["event"])["errorMessage"] == whole
+    assert json.loads(undelivered["json"]["event"])["result"]["errorMessage"] == whole
+
+
 def bridge(attempt: int, *answers: dict[str, Any]) -> list[dict[str, Any]]:
     nodes = {"Next try at the callback": {"json": {"attempt": attempt}}}
     return [made["json"] for made in run("main/read-the-bridge-answer", *({"json": a} for a in answers), nodes=nodes)]

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from aigen_bridge.api.auth import MAY_REPORT, Caller, check_signature
-from aigen_bridge.api.body import read_json
-from aigen_bridge.api.callbacks import Arrival, body_limits, take
+from aigen_bridge.api.auth import MAY_REPORT, Caller
+from aigen_bridge.api.body import JSON
+from aigen_bridge.api.callbacks import receive, take
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.endpoint import Parts, json_answer
 from aigen_bridge.api.v1.requests import RequestId
@@ -48,12 +48,10 @@ async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], p
     """Takes EVT-AIG-002 or EVT-AIG-003, distinguished by `status`. A 202 confirms that the result is stored.
 
     Repeating a callback is safe: the response is the same with `duplicate` true, and nothing changes. Unknown fields
-    are ignored. On 429 and 503, and without a response, send the callback again. A callback that cannot be used is
-    quarantined for an operator.
+    are ignored, and so are optional fields with a wrong value. On 408, 429 and 503, and without a response, send the
+    callback again. What is refused is kept whole for an operator, except with 401, 403 and 413.
     """
-    payload = await read_json(request, body_limits(parts))
-    check_signature(caller, request, payload)
-    return await take(request, parts, Arrival(caller.name, "v1", payload))
+    return await take(request, parts, await receive(request, parts, caller, "v1", JSON))
 
 
 @router.get(
