@@ -58,11 +58,17 @@ def archive() -> bytes:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("behind", [b"\0", b"\n", archive(), b"<script>", *TRUE.values(), b"%PDF-1.7"])
-def test_nothing_may_stand_behind_an_image(name: str, behind: bytes) -> None:
+@pytest.mark.parametrize("behind", [archive(), b"\0" + archive(), b"<script>", *TRUE.values(), b"%PDF-1.7"])
+def test_no_other_file_may_stand_behind_an_image(name: str, behind: bytes) -> None:
     (reason,) = reasons(TRUE[name] + behind)
     assert reason.startswith("imageData ")
     assert "behind" in reason
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("behind", [b"\0", b"\n", b"\r\n", bytes(2048)])
+def test_padding_may_stand_behind_an_image(name: str, behind: bytes) -> None:
+    accept(TRUE[name] + behind)
 
 
 @pytest.mark.parametrize("name", FORMATS)
