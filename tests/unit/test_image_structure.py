@@ -247,10 +247,10 @@ def _jpeg_with(change: Callable[[list[bytes]], Iterable[bytes]]) -> bytes:
     [
         _jpeg_with(lambda p: [*p[:2], b"PK", *p[2:]]),
         _jpeg_with(lambda p: [*p[:-1], b"\0\0", p[-1]]),
-        _jpeg_with(lambda p: [*p[:2], b"\xff\xd0\xff\x01", *p[2:]]),
+        _jpeg_with(lambda p: [*p[:2], b"\xff\xd0\xff\xd7", *p[2:]]),
         _jpeg_with(lambda p: [*p, b"\0\0\r\n"]),
     ],
-    ids=["bytes between segments", "bytes behind the scan", "markers without content", "padding"],
+    ids=["bytes between segments", "bytes behind the scan", "restart markers outside a scan", "padding"],
 )
 def test_a_jpeg_that_every_viewer_shows_passes(content: bytes) -> None:
     prove("JPEG", content)
