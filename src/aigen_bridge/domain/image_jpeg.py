@@ -118,7 +118,7 @@ def _check_frame(marker: int, frame: bytes) -> None:
 
 
 def _without_metadata(content: bytes) -> bytes:
-    """Removes what changes no pixel: EXIF, profiles and comments, whose parsing is a risk, and stray restart markers."""
+    """Removes what changes no pixel: EXIF, profiles and comments, whose parsing is a risk, and restart markers."""
     view = memoryview(content)
     segments = list(_segments(content))
     removed = _METADATA | _RESTARTS
