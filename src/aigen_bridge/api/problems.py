@@ -87,7 +87,9 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ),
     TooManyCallsError: Kind(429, "Too many calls", "Wait for 'Retry-After' seconds."),
     BodyTooLargeError: Kind(413, "Too large", "Send less, or raise the limit named above."),
-    UnsupportedMediaTypeError: Kind(415, "Wrong media type", "Set the Content-Type header to the type named above."),
+    UnsupportedMediaTypeError: Kind(
+        415, "Wrong media type", "Send what is named above, and name it in the Content-Type header."
+    ),
     InvalidMessageError: Kind(422, "Invalid message", "Correct the fields listed under 'errors'."),
     ImageRejectedError: Kind(422, "Image rejected", "Send the image again with a matching hash and matching metadata."),
     StoreUnavailableError: Kind(

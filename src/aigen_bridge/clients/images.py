@@ -19,7 +19,7 @@ from aigen_bridge.domain.address import SHOWN_MAX, IPNetwork, WebAddress, checke
 from aigen_bridge.domain.destination import IMAGE_HOSTS
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 from aigen_bridge.domain.image import MEDIA_TYPES
-from aigen_bridge.domain.image_content import describe, is_image, is_text
+from aigen_bridge.domain.image_content import describe, is_image, is_text, is_text_type
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_MAX = 3
@@ -28,8 +28,6 @@ GONE = frozenset({401, 403, 404, 410})
 """Statuses with which object stores report that a temporary URL has expired."""
 MAY_APPEAR = frozenset({403, 404})
 """Statuses with which object stores also report an object that is not visible yet; 403 hides whether it exists."""
-TEXT_TYPES = ("text/", "application/json", "application/problem+json", "application/xhtml+xml", "application/xml")
-"""Beginnings of the media types of a page that another server returned instead of the image."""
 RESTART_TRIES = 6
 """Attempts, over half a minute, before a page, an empty body or a 404 is final. N8N may serve the image, and responds
 with pages and 404 during startup."""
@@ -137,14 +135,14 @@ class ImageFetcher:
             raise TransientError("image_empty", f"{address} is empty.", tries=RESTART_TRIES)
         if not is_image(content) and (packed := _packed(headers)):
             content = await asyncio.to_thread(self._unpacked, address, content, packed)
-        if is_text(content) or (_is_text_type(headers) and not is_image(content)):
+        if is_text(content) or (is_text_type(_media_type(headers)) and not is_image(content)):
             raise _page(address, headers, content)
         return content
 
     async def _body(self, address: WebAddress, answer: httpcore.Response, headers: httpx.Headers) -> bytes:
         """Reads the body to the size limit, regardless of the declared length. A page is not read to its end."""
         content = bytearray()
-        may_be_page = _is_text_type(headers)
+        may_be_page = is_text_type(_media_type(headers))
         async for chunk in answer.aiter_stream():
             content += chunk
             await asyncio.sleep(0)  # one read may yield 10,000 one-byte chunks: let other tasks run in between
@@ -219,10 +217,6 @@ def _packed(headers: httpx.Headers) -> str | None:
 
 def _media_type(headers: httpx.Headers) -> str:
     return str(headers.get("content-type", "")).partition(";")[0].strip().lower()
-
-
-def _is_text_type(headers: httpx.Headers) -> bool:
-    return _media_type(headers).startswith(TEXT_TYPES)
 
 
 def _page(address: WebAddress, headers: httpx.Headers, content: bytes) -> TransientError:

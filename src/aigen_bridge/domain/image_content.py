@@ -6,6 +6,9 @@ import re
 HEAD_MAX = 1024
 """Bytes that are looked at."""
 
+_TEXT_TYPES = ("text/", "application/json", "application/problem+json", "application/xhtml+xml", "application/xml")
+"""Beginnings of the media types of a page or a message that came in the place of an image."""
+
 _STARTS = {
     b"\x89PNG\r\n\x1a\n": "a PNG whose header is damaged or cut off",
     b"\xff\xd8\xff": "a JPEG whose header is damaged or cut off",
@@ -65,6 +68,11 @@ def is_text(content: bytes) -> bool:
         return all(character.isprintable() or character.isspace() for character in text.decode(head))
     except UnicodeDecodeError:
         return False
+
+
+def is_text_type(media_type: str) -> bool:
+    """Returns whether a media type, in lower case, is that of a page or a message."""
+    return media_type.startswith(_TEXT_TYPES)
 
 
 def _binary(content: bytes) -> str | None:
