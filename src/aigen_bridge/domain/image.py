@@ -23,6 +23,9 @@ from aigen_bridge.domain.image_structure import Size, StructureError, check_side
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """The accepted formats and their media types."""
 
+ODOO_IMAGE_MAX = 100_000_000
+"""Bytes. Odoo takes 128 MiB in one call, and an image is a third larger as base64."""
+
 _JPEG_SPELLINGS = frozenset({"jpg", "jpe", "jfif", "pjpeg"})
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}\Z")
 _DIGEST_NAME = re.compile(r"sha-?256[:=-]", re.IGNORECASE)

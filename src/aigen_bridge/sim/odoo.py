@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from aigen_bridge.sim import odoo_rpc as rpc
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.sim.odoo_payload import MAX_BYTES
 from aigen_bridge.sim.odoo_records import Record, Records
 from aigen_bridge.sim.odoo_rpc import RpcFault
 from aigen_bridge.sim.simulator import Clock, Received, Simulator, retry_after
@@ -22,6 +23,7 @@ __all__ = ["OdooSettings", "OdooSimulator", "Record", "Records"]
 
 MODEL = "aigen.image.request"
 METHOD = "bridge_apply_result"
+LIMITS = "bridge_limits"
 MODELS = frozenset({MODEL, "res.users", "res.partner", "ir.attachment"})
 METHODS_OF_EVERY_MODEL = frozenset({"create", "read", "search", "search_read", "unlink", "write"})
 """Methods that exist but that the bridge's user may not call, because its group permits only `METHOD`."""
@@ -45,6 +47,8 @@ class OdooSettings:
     """Create the record of an unknown requestId; False: respond with a UserError, as the addon does."""
     addon: bool = True
     """Whether the addon is installed."""
+    max_image_bytes: int = MAX_BYTES
+    """Maximum size of an image, as the addon's system parameter says."""
     may_apply: bool = True
     """Whether the bridge's user may call `METHOD`."""
     state_path: Path | None = None
@@ -58,7 +62,11 @@ class OdooSimulator(Simulator):
 
     def __init__(self, settings: OdooSettings, *, clock: Clock = time.time) -> None:
         self.settings = settings
-        self.records = Records(create_missing=settings.create_missing, folder=settings.state_path)
+        self.records = Records(
+            create_missing=settings.create_missing,
+            folder=settings.state_path,
+            max_image_bytes=settings.max_image_bytes,
+        )
         super().__init__(seed=settings.seed, clock=clock)
 
     def routes(self) -> list[Route]:
@@ -147,10 +155,12 @@ class OdooSimulator(Simulator):
             return self.settings.may_apply
         if method in METHODS_OF_EVERY_MODEL:
             raise RpcFault("odoo.exceptions.AccessError", f"You are not allowed to access '{model}' records.")
-        if (model, method) != (MODEL, METHOD):
+        if model != MODEL or method not in {METHOD, LIMITS}:
             raise RpcFault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")
         if not self.settings.may_apply:
             raise RpcFault("odoo.exceptions.AccessError", f"You are not allowed to modify '{model}' records.")
+        if method == LIMITS:
+            return {"imageBytes": self.settings.max_image_bytes}
         return self.records.apply(_payload(arguments, keywords))
 
     def _check_database(self, database: Any) -> None:
