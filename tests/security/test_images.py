@@ -1,6 +1,7 @@
 """Images that lie, that are something else besides, or that want to be unpacked."""
 
 import hashlib
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -226,21 +227,35 @@ def test_any_bytes_are_refused_and_never_an_error(content: bytes, name: str) -> 
 
 
 @given(data=st.data(), name=st.sampled_from(list(FORMATS)))
-@settings(max_examples=1500, deadline=None)
-def test_true_files_with_anything_changed_pass_or_are_refused_and_never_an_error(
-    data: st.DataObject, name: str
-) -> None:
+@settings(max_examples=1000, deadline=None)
+def test_what_passes_is_what_pillow_shows_and_never_an_error(data: st.DataObject, name: str) -> None:
     content = bytearray(TRUE[name])
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(content)))
         length = data.draw(st.sampled_from([0, 1, 2, 4, 30]))
         content[start : start + length] = data.draw(st.binary(max_size=6))
     said = read_metadata(bytes(content)) or ImageMetadata(name, len(content), 24, 16)
-    with suppress(ImageRejectedError):
+    seen = _seen_by_pillow(bytes(content), name)
+    try:
         check(bytes(content), said, hashlib.sha256(content).hexdigest())
-        with Image.open(BytesIO(content), formats=[FORMATS[name]]) as image:  # what passes, others can open
-            image.load()
-            assert image.size == (said.width, said.height)
+    except ImageRejectedError as error:
+        assert seen is None or PILLOW_IS_LAXER.search(error.detail), error.detail
+    else:
+        assert seen == (said.width, said.height)
+
+
+PILLOW_IS_LAXER = re.compile(
+    "behind the end|checksum|unknown kind|end marker|animated|cut off in its|out of place|twice"
+)
+"""Why a file is refused although Pillow shows it: other data behind it, and damage at which browsers stop."""
+
+
+def _seen_by_pillow(content: bytes, name: str) -> tuple[int, int] | None:
+    """The size of the image if Pillow can open and decode it completely."""
+    with suppress(Exception), Image.open(BytesIO(content), formats=[FORMATS[name]]) as image:
+        image.load()
+        return image.size
+    return None
 
 
 def _peak(work: Callable[[], object]) -> int:

@@ -18,12 +18,10 @@ from aigen_bridge.clients.outbound import outbound
 from aigen_bridge.domain.address import SHOWN_MAX, IPNetwork, WebAddress, checked_redirect, checked_url
 from aigen_bridge.domain.destination import IMAGE_HOSTS
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
-from aigen_bridge.domain.image import MEDIA_TYPES
 from aigen_bridge.domain.image_content import describe, is_image, is_text, is_text_type
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_MAX = 3
-ACCEPT = ", ".join([*sorted(MEDIA_TYPES.values()), "application/octet-stream", "*/*;q=0.1"])
 GONE = frozenset({401, 403, 404, 410})
 """Statuses with which object stores report that a temporary URL has expired."""
 MAY_APPEAR = frozenset({403, 404})
@@ -178,12 +176,13 @@ def _headers(address: WebAddress) -> list[tuple[bytes | str, bytes | str]]:
     """Returns the request headers.
 
     They contain no X-Correlation-ID: it links the records of the bridge, N8N and Odoo, which do not concern an image
-    server. They contain no cookies and no keys: the URL alone grants access.
+    server. They contain no cookies and no keys: the URL alone grants access. They prefer no type, because servers that
+    convert images would send another file than the one that N8N has hashed.
     """
     return [
         ("Host", address.authority),
         ("User-Agent", "aigen-bridge"),
-        ("Accept", ACCEPT),
+        ("Accept", "*/*"),
         ("Accept-Encoding", "identity"),
         ("Connection", "close"),
     ]
