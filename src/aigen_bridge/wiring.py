@@ -124,7 +124,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         images = image_store(database)
         runners = (
             Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, dispatch_policy),
-            Fetch(fetcher, check, settings.image_urls.concurrency),
+            Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
             Deliver(odoo, images, settings.odoo.concurrency),
         )
         url = settings.database_url.get_secret_value()

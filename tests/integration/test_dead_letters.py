@@ -185,10 +185,28 @@ async def test_completing_by_hand_takes_every_format_and_refuses_what_is_no_imag
         answer = await complete(idle_stage, asked["requestId"], content, f"image/{image_format}")
         assert (answer.status_code, answer.json()["image"]["format"]) == (200, image_format)
     asked = await idle_stage.ask()
+    refused = {
+        (b"GIF89a", "image/gif"): (422, "a GIF image"),
+        (b"", "image/png"): (422, "empty"),
+        (b"--x\r\nContent-Disposition: form-data", "multipart/form-data; boundary=x"): (422, "a multipart body"),
+        (b"<html>Sign in</html>", "application/octet-stream"): (422, "an HTML page"),
+        (b"{}", "application/json"): (415, "JSON"),
+        (b"iVBORw0KGgo", "text/plain"): (415, "the base64 text of an image"),
+    }
 
-    assert (await complete(idle_stage, asked["requestId"], b"GIF89a")).status_code == 422
-    assert (await complete(idle_stage, asked["requestId"], b"{}", "application/json")).status_code == 415
+    for (content, media), (status, what) in refused.items():
+        answer = await complete(idle_stage, asked["requestId"], content, media)
+        assert (answer.status_code, f"is {what}, not an image" in answer.json()["detail"]) == (status, True), (
+            answer.text
+        )
     assert (await idle_stage.read(asked["requestId"]))["status"] == "queued"
+
+
+async def test_completing_by_hand_looks_at_the_bytes_and_not_at_their_media_type(idle_stage: Stage, png: bytes) -> None:
+    """As when curl sends a file as a form, which it does unless told otherwise."""
+    for media in ("binary/octet-stream", "image/jpg", "application/x-www-form-urlencoded", "text/plain", ""):
+        asked = await idle_stage.ask()
+        assert (await complete(idle_stage, asked["requestId"], png, media)).status_code == 200, media
 
 
 async def test_what_has_ended_for_good_is_not_completed_by_hand(idle_stage: Stage, png: bytes) -> None:

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from aigen_bridge.pipeline import deliver
 from aigen_bridge.sim.faults import Fault, FaultKind
-from stage import Stage
+from stage import REQUESTS, Stage
 
 
 async def test_odoo_being_down_for_a_while_delays_the_result_and_loses_nothing(stage: Stage) -> None:
@@ -51,6 +52,24 @@ async def test_a_lasting_fault_of_odoo_is_not_retried(stage: Stage, name: str) -
 
     assert await _until_tried(stage, asked["requestId"], 1) == ["dead"]
     assert (await stage.read(asked["requestId"]))["deliveredAt"] is None
+
+
+async def test_an_image_that_is_too_large_for_odoo_is_kept_and_the_dead_letter_says_what_to_do(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.chain.odoo.faults.add(Fault(kind=FaultKind.STATUS, status=413))
+    refused = await stage.ask()
+    assert await _until_tried(stage, refused["requestId"], 1) == ["dead"]
+    monkeypatch.setattr(deliver, "ODOO_IMAGE_MAX", 10)
+    not_sent = await stage.ask()
+    assert await _until_tried(stage, not_sent["requestId"], 1) == ["dead"]
+    letters = await stage.api.get("/api/v1/ops/dead-letters?kind=deliver", headers=stage.as_client("ops"))
+    image = await stage.api.get(f"{REQUESTS}/{not_sent['requestId']}/image", headers=stage.as_client("ops"))
+
+    assert [letter["errorCode"] for letter in letters.json()["items"]] == ["image_too_large", "odoo_http_413"]
+    for letter in letters.json()["items"]:
+        assert "replay this dead letter once the limit is raised" in letter["detail"]
+    assert (image.status_code, len(image.content) > 10) == (200, True)
 
 
 async def test_a_bug_of_odoo_is_tried_three_times(stage: Stage) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from aigen_bridge.doctor.finding import Mark
+from aigen_bridge.sim import odoo as odoo_simulator
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.odoo import METHOD
 from aigen_bridge.sim.odoo_rpc import RpcFault
@@ -134,6 +135,24 @@ class TestOdoo:
         line = (await examined(idle_stage.settings)).about("Odoo")[-1]
 
         assert (line.mark, found in line.found, advice in line.advice) == (Mark.WRONG, True, True), line
+
+    @pytest.mark.parametrize(("addon", "bridge", "mark"), [(1000, 1024, Mark.WARNING), (1024, 1024, Mark.OK)])
+    async def test_limit_of_images(self, idle_stage: Stage, addon: int, bridge: int, mark: Mark) -> None:
+        odoo = idle_stage.chain.odoo
+        odoo.settings = replace(odoo.settings, max_image_bytes=addon)
+        line = (await examined(with_part(idle_stage.settings, "callback", max_bytes=bridge))).worst("Odoo")
+
+        assert line.mark is mark, line
+        if mark is Mark.WARNING:
+            assert "up to 1024 bytes, the addon only up to 1000" in line.found
+            assert "AIGEN_CALLBACK__MAX_BYTES to 1000" in line.advice
+            assert "aigen_image.max_image_bytes to 1024" in line.advice
+
+    async def test_limit_of_images_of_an_older_addon(self, idle_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(odoo_simulator, "LIMITS", "not yet")
+        line = (await examined(with_part(idle_stage.settings, "callback", max_bytes=40 * 2**20))).worst("Odoo")
+
+        assert (line.mark, f"only up to {32 * 2**20}" in line.found) == (Mark.WARNING, True), line
 
     @pytest.mark.parametrize(
         ("refused_with", "message", "mark", "found"),

@@ -1,12 +1,17 @@
 """N8N sends a URL: the image is fetched while the URL lives, checked, and delivered."""
 
+import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.store.database import Database
 from callbacks import completed, failed, report
 from stage import REQUESTS, Stage, staged, working
 
@@ -63,6 +68,55 @@ async def test_an_image_that_is_not_what_n8n_said_is_rejected(stage: Stage) -> N
 
     assert (ended["status"], ended["errorCode"]) == ("failed", "image_rejected")
     assert "hashValue" in ended["errorMessage"]
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: binary/octet-stream\r\nContent-Encoding: aws-chunked\r\n\r\n"
+"""As an object store answers. The body ends when the connection is closed."""
+
+
+async def test_an_image_that_ends_early_is_fetched_again(stage: Stage, png: bytes) -> None:
+    stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+    asked = await stage.ask()
+    async with _serving([HEAD + png[:-20], HEAD + png]) as url:
+        await report(stage, completed(asked, png, imageData=None, imageUrl=url))
+        ended = await stage.until_delivered(asked["requestId"])
+
+    tries = [e["errorCode"] for e in await stage.timeline(asked["requestId"]) if e.get("step") == "fetch"]
+    assert (ended["status"], tries) == ("completed", ["image_cut_off", None])
+
+
+async def test_a_fetched_image_that_is_refused_is_kept(stage: Stage, database: Database, png: bytes) -> None:
+    stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+    asked = await stage.ask()
+    refused = png + b"PK\3\4"
+    async with _serving([HEAD + refused]) as url:
+        await report(stage, completed(asked, refused, imageData=None, imageUrl=url))
+        ended = await stage.until_delivered(asked["requestId"])
+    letters = (await stage.api.get("/api/v1/ops/dead-letters?kind=callback", headers=stage.as_client("ops"))).json()
+    [letter] = letters["items"]
+    async with database.reading() as connection:
+        kept = (await connection.execute(text("SELECT image, payload FROM quarantine"))).one()
+    replayed = await stage.api.post(f"/api/v1/ops/dead-letters/{letter['id']}/replay", headers=stage.as_client("ops"))
+
+    assert (ended["status"], ended["errorCode"]) == ("failed", "image_rejected")
+    assert "4 bytes behind the end of the image" in ended["errorMessage"]
+    assert f"kept as dead letter {letter['id']}" in ended["errorMessage"]
+    assert (letter["requestId"], kept.image) == (asked["requestId"], refused)
+    assert (replayed.status_code, "4 bytes behind" in replayed.json()["detail"]) == (422, True)
+
+
+@asynccontextmanager
+async def _serving(answers: list[bytes]) -> AsyncIterator[str]:
+    """A server that gives one answer to each caller, and its URL."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answers.pop(0))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/image"
 
 
 async def test_trying_ends_when_the_url_ends(stage: Stage) -> None:

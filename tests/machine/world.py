@@ -9,6 +9,7 @@ from uuid import UUID
 
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
+from aigen_bridge.domain.dead_letter import RefusedCallback
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, StoredImage
 from aigen_bridge.domain.outbox import Claim, Dead, Done, Outcome, Retry
@@ -88,7 +89,7 @@ class World:
         policy = Policy(())
         runners: list[StepRunner] = [
             Dispatch(self, "http://bridge.test/callback", 1, policy),
-            Fetch(self, check, 1),
+            Fetch(self, check, self, 1),
             Deliver(self, images, 1),
         ]
         self._runners: dict[Step, StepRunner] = {runner.step: runner for runner in runners}
@@ -112,6 +113,10 @@ class World:
         """The picture behind a temporary URL."""
         self._fail()
         return PICTURES[url.rpartition("/")[2]].content
+
+    async def keep(self, refused: RefusedCallback) -> int:
+        """Never called: no picture is refused."""
+        raise AssertionError(refused)
 
     async def apply_result(self, payload: Mapping[str, Any]) -> None:
         """Plays the addon's one method. Repeats of a version must have the same payload."""

@@ -1,6 +1,7 @@
 """Images that lie, that are something else besides, or that want to be unpacked."""
 
 import hashlib
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -58,11 +59,17 @@ def archive() -> bytes:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("behind", [b"\0", b"\n", archive(), b"<script>", *TRUE.values(), b"%PDF-1.7"])
-def test_nothing_may_stand_behind_an_image(name: str, behind: bytes) -> None:
+@pytest.mark.parametrize("behind", [archive(), b"\0" + archive(), b"<script>", *TRUE.values(), b"%PDF-1.7"])
+def test_no_other_file_may_stand_behind_an_image(name: str, behind: bytes) -> None:
     (reason,) = reasons(TRUE[name] + behind)
     assert reason.startswith("imageData ")
     assert "behind" in reason
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("behind", [b"\0", b"\n", b"\r\n", bytes(2048)])
+def test_padding_may_stand_behind_an_image(name: str, behind: bytes) -> None:
+    accept(TRUE[name] + behind)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -220,21 +227,43 @@ def test_any_bytes_are_refused_and_never_an_error(content: bytes, name: str) -> 
 
 
 @given(data=st.data(), name=st.sampled_from(list(FORMATS)))
-@settings(max_examples=1500, deadline=None)
-def test_true_files_with_anything_changed_pass_or_are_refused_and_never_an_error(
-    data: st.DataObject, name: str
-) -> None:
+@settings(max_examples=800, deadline=None)
+def test_what_passes_is_what_pillow_shows_and_never_an_error(data: st.DataObject, name: str) -> None:
     content = bytearray(TRUE[name])
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(content)))
         length = data.draw(st.sampled_from([0, 1, 2, 4, 30]))
         content[start : start + length] = data.draw(st.binary(max_size=6))
     said = read_metadata(bytes(content)) or ImageMetadata(name, len(content), 24, 16)
-    with suppress(ImageRejectedError):
-        check(bytes(content), said, hashlib.sha256(content).hexdigest())
-        with Image.open(BytesIO(content), formats=[FORMATS[name]]) as image:  # what passes, others can open
-            image.load()
-            assert image.size == (said.width, said.height)
+    seen = _seen_by_pillow(bytes(content), name)
+    refused = _refusal(bytes(content), said)
+    if refused is None:
+        assert seen == (said.width, said.height)
+    else:
+        assert seen is None or PILLOW_IS_LAXER.search(refused), refused
+
+
+PILLOW_IS_LAXER = re.compile(
+    "behind the end|checksum|unknown kind|end marker|animated|cut off in its|out of place|twice|header is damaged"
+)
+"""Why a file is refused although Pillow shows it: other data behind it, and damage at which browsers stop."""
+
+
+def _refusal(content: bytes, said: ImageMetadata) -> str | None:
+    """Why the content is refused, or None."""
+    try:
+        check(content, said, hashlib.sha256(content).hexdigest())
+    except ImageRejectedError as error:
+        return error.detail
+    return None
+
+
+def _seen_by_pillow(content: bytes, name: str) -> tuple[int, int] | None:
+    """The size of the image if Pillow can open and decode it completely."""
+    with suppress(Exception), Image.open(BytesIO(content), formats=[FORMATS[name]]) as image:
+        image.load()
+        return image.size
+    return None
 
 
 def _peak(work: Callable[[], object]) -> int:

@@ -12,8 +12,8 @@ __all__ = ["Answer", "BridgeClient", "Unreachable"]
 
 CONNECT_SECONDS, READ_SECONDS = 2, 5
 """A person waits for these. The bridge stores and answers, it does not work meanwhile: milliseconds are usual."""
-MAX_BYTES = 40 * 2**20
-"""The largest answer that is read: an image is at most 32 MiB. What is larger does not come from the bridge."""
+MAX_BYTES = 96 * 2**20
+"""The largest answer that is read: a larger image does not fit into one call of the bridge, as base64."""
 PAUSE_SECONDS = 30
 """For so long nobody waits again for a bridge that did not answer in time; the cron tries meanwhile."""
 

@@ -9,11 +9,11 @@ from datetime import datetime
 from dateutil.parser import isoparse
 from dateutil.tz import UTC
 
-__all__ = ["Image", "Result", "WrongResult", "read_image", "read_result", "read_state"]
+__all__ = ["MAX_BYTES", "Image", "Result", "WrongResult", "read_image", "read_result", "read_state"]
 
 STATUSES = frozenset({"queued", "dispatched", "received", "completed", "failed", "cancelled"})
 MAX_BYTES = 32 * 2**20
-"""Of an image; as much as the bridge takes in one callback."""
+"""Of an image, unless the system parameter `aigen_image.max_image_bytes` says otherwise. The bridge takes as much."""
 MAX_VERSION = 2**31 - 1
 MAX_TEXT = 4000
 EARLIEST_YEAR = 2000
@@ -54,14 +54,16 @@ class Result:
     """UTC, without a zone, as Odoo keeps it. Since when the bridge holds the request because N8N is away."""
 
 
-def read_result(payload):
+def read_result(payload, max_image_bytes=MAX_BYTES):
     """Return the result in the payload of `bridge_apply_result`. Raises `WrongResult`."""
     if not isinstance(payload, dict):
         raise WrongResult("The payload must be a dictionary.")
     state = read_state(payload)
     if (state.status == "completed") != bool(payload.get("image")):
         raise WrongResult("An image belongs to a completed result, and to no other.")
-    return replace(state, image=_sent_image(payload["image"])) if state.status == "completed" else state
+    return (
+        replace(state, image=_sent_image(payload["image"], max_image_bytes)) if state.status == "completed" else state
+    )
 
 
 def read_state(payload):
@@ -89,14 +91,17 @@ def _held_since(held):
     return utc if since.tzinfo and utc.year >= EARLIEST_YEAR else None
 
 
-def _sent_image(image):
+def _sent_image(image, max_bytes):
     if not isinstance(image, dict):
         raise WrongResult("The image must be a dictionary.")
     data = image.get("data")
     if not isinstance(data, str):
         raise WrongResult("The image's data is not base64.")
-    if len(data) > MAX_BYTES * 4 // 3 + 4:
-        raise WrongResult(f"The image is larger than {MAX_BYTES} bytes.")
+    if len(data) > max_bytes * 4 // 3 + 4:
+        raise WrongResult(
+            f"The image is larger than {max_bytes} bytes. The bridge keeps it. Raise Odoo's system parameter "
+            "aigen_image.max_image_bytes, then replay the dead letter."
+        )
     try:
         content = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):

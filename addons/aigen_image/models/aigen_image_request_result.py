@@ -3,7 +3,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
-from ..bridge.result import WrongResult, read_image, read_result, read_state
+from ..bridge.result import MAX_BYTES, WrongResult, read_image, read_result, read_state
 from .aigen_image_request import UNDERWAY
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -23,7 +23,7 @@ class AigenImageRequest(models.Model):
         if not self.env.user.has_group("aigen_image.group_bridge"):
             raise AccessError(self.env._("Only the bridge reports results."))
         try:
-            result = read_result(payload)
+            result = read_result(payload, self._max_image_bytes())
         except WrongResult as error:
             raise ValidationError(str(error)) from error
         record = self.sudo()._locked(result.request_id)
@@ -31,6 +31,18 @@ class AigenImageRequest(models.Model):
             raise UserError(self.env._("There is no image request %s in this database.", result.request_id[:80]))
         applied = record._apply(result)
         return {"applied": applied, "recordId": record.id, "attachmentId": record.attachment_id.id}
+
+    @api.model
+    def bridge_limits(self):
+        """Tell the bridge what is taken: `{imageBytes}`. Only for the bridge's user, like `bridge_apply_result`."""
+        if not self.env.user.has_group("aigen_image.group_bridge"):
+            raise AccessError(self.env._("Only the bridge reports results."))
+        return {"imageBytes": self._max_image_bytes()}
+
+    def _max_image_bytes(self):
+        """Return the largest image that is taken, as a system parameter says."""
+        text = self.env["ir.config_parameter"].sudo().get_param("aigen_image.max_image_bytes") or ""
+        return int(text) if text.isascii() and text.isdigit() else MAX_BYTES
 
     def _locked(self, request_id):
         """The record, locked until the transaction ends: of two reports at once, one waits and sees the other's."""

@@ -52,6 +52,19 @@ class TestResult(AigenCase):
             self.assertEqual(record.attachment_id.raw, content)
             self.assertEqual(record.attachment_id.mimetype, f"image/{name}")
 
+    def test_how_large_a_picture_may_be_is_a_system_parameter_and_told_to_the_bridge(self):
+        record, parameters = self.underway(), self.env["ir.config_parameter"].sudo()
+        requests = self.env["aigen.image.request"].with_user(self.robot)
+        self.assertEqual(requests.bridge_limits(), {"imageBytes": 32 * 2**20})
+        parameters.set_param("aigen_image.max_image_bytes", "20")
+        self.assertEqual(requests.bridge_limits(), {"imageBytes": 20})
+        with self.assertRaisesRegex(ValidationError, "larger than 20 bytes.*max_image_bytes"):
+            self.apply(payload(record))
+        parameters.set_param("aigen_image.max_image_bytes", "a lot")
+        self.assertTrue(self.apply(payload(record))["applied"])
+        with self.assertRaises(AccessError):
+            self.env["aigen.image.request"].with_user(self.ann).bridge_limits()
+
     def test_what_is_not_as_agreed_is_a_validation_error_without_effect(self):
         record = self.underway()
         good = payload(record)

@@ -117,9 +117,10 @@ def _required_text(field: str) -> dict[str, Any]:
 
 
 def image_body() -> dict[str, Any]:
-    """Returns the `requestBody` of an endpoint that reads an image file."""
+    """Returns the `requestBody` of an endpoint that reads an image file. Other types are accepted, too."""
     content: dict[str, Any] = {media: {"schema": {}} for media in (*MEDIA_TYPES.values(), "application/octet-stream")}
-    return {"requestBody": {"required": True, "content": content}}
+    description = "The bytes of the file. They decide what it is; any media type but text and JSON is accepted."
+    return {"requestBody": {"description": description, "required": True, "content": content}}
 
 
 def name(model: type[BaseModel]) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from aigen_bridge.api import correlation
 from aigen_bridge.api.auth import MAY_OPERATE, Caller
-from aigen_bridge.api.body import Limits, check_encoding, media_type, read_json, read_whole
+from aigen_bridge.api.body import Limits, check_encoding, read_json, read_whole
 from aigen_bridge.api.callbacks import body_limits
 from aigen_bridge.api.describe import image_body, json_body, problems
 from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
@@ -32,13 +32,12 @@ from aigen_bridge.contracts.wire import Rfc3339DateTime
 from aigen_bridge.domain.dead_letter import DeadLetterFilter, DeadLetterName, OperatorAction
 from aigen_bridge.domain.errors import UnknownDeadLetterError, storable
 from aigen_bridge.domain.image import MEDIA_TYPES
+from aigen_bridge.domain.image_content import describe, is_image, is_text_type
 
 BODY_LIMITS = Limits(max_bytes=16 * 2**10, timeout=timedelta(seconds=30))
 EVENING = {"kind": "dispatch", "since": "2026-01-31T18:00:00Z", "until": "2026-01-31T23:00:00Z", "maxPerSecond": 5}
 
 M = TypeVar("M", bound=BaseModel)
-
-ACCEPTED_IMAGES = (*MEDIA_TYPES.values(), "application/octet-stream")
 
 router = APIRouter(prefix="/api/v1/ops", tags=["operations"])
 
@@ -143,13 +142,14 @@ async def discard_one(request: Request, name: Name, caller: Operator, parts: Par
 async def complete_request(request: Request, request_id: RequestId, caller: Operator, parts: Parts) -> Response:
     """Completes a request with the image file in the body.
 
-    The image is checked, stored and delivered to Odoo as if N8N had reported it. Possible until the request has ended,
-    and after a failure of the bridge.
+    The image is checked, stored and delivered to Odoo as if N8N had reported it. The bytes decide what it is, whatever
+    their media type; a text is refused. Possible until the request has ended, and after a failure of the bridge.
     """
-    if (found := media_type(request)) not in ACCEPTED_IMAGES:
-        raise UnsupportedMediaTypeError(found, "an image: " + ", ".join(ACCEPTED_IMAGES))
     check_encoding(request)
     content = await read_whole(request, body_limits(parts))
+    is_called_text = is_text_type(request.headers.get("content-type", "").strip().lower())
+    if is_called_text and not is_image(content):
+        raise UnsupportedMediaTypeError(describe(content), f"an image: {', '.join(MEDIA_TYPES.values())}")
     image = await parts.examine.check.as_found(content)
     return json_answer(resource(await parts.replays.complete(request_id, image, OperatorAction(caller.name))))
 

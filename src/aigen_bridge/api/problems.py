@@ -94,9 +94,11 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     UnsupportedEncodingError: Kind(
         415, "Wrong content encoding", "Send the body uncompressed and without the header Content-Encoding."
     ),
-    UnsupportedMediaTypeError: Kind(415, "Wrong media type", "Set the Content-Type header to the type named above."),
+    UnsupportedMediaTypeError: Kind(
+        415, "Wrong media type", "Send what is named above, and name it in the Content-Type header."
+    ),
     InvalidMessageError: Kind(422, "Invalid message", "Correct the fields listed under 'errors'."),
-    ImageRejectedError: Kind(422, "Image rejected", "Send the image again with a matching hash and matching metadata."),
+    ImageRejectedError: Kind(422, "Image rejected", "Correct what is named above, then send the image again."),
     StoreUnavailableError: Kind(
         503, "Temporarily unavailable", "Send the same again after 'Retry-After' seconds. Repeating it is safe."
     ),

@@ -10,7 +10,10 @@ from aigen_bridge.clients.odoo_errors import described
 from aigen_bridge.domain.errors import PermanentError
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
+LIMITS_METHOD = "bridge_limits"
 MODEL_METHOD = f"{MODEL}.{METHOD}"
+IMAGE_MAX = 32 * 2**20
+"""Bytes. The largest image that an addon takes that has no `bridge_limits` yet."""
 
 
 class OdooTransport(Protocol):
@@ -95,6 +98,15 @@ class OdooProbe:
             if error.code == "odoo_usererror" and MODEL in error.detail and request_id not in error.detail:
                 raise PermanentError("odoo_model_missing", error.detail) from error
             raise
+
+    async def image_limit(self) -> int:
+        """Returns the size of the largest image that the addon takes, in bytes."""
+        try:
+            limits = await self._transport.call(MODEL, LIMITS_METHOD, [])
+        except PermanentError:
+            return IMAGE_MAX
+        limit = limits.get("imageBytes") if isinstance(limits, dict) else None
+        return limit if isinstance(limit, int) else IMAGE_MAX
 
     def close(self) -> None:
         """Closes the transport."""

@@ -143,7 +143,7 @@ def _numbers(text: str, separator: str) -> tuple[int, int]:
 class ReportedMetadata(WireModel):
     """The image metadata that N8N reports."""
 
-    format: BareText = Field(max_length=40, description="png, jpeg or webp")
+    format: BareText = Field(max_length=40, description="png, jpeg or webp, as the bytes are")
     size: int = Field(description="the number of bytes")
     width: int = Field(description="pixels across")
     height: int = Field(description="pixels down")
@@ -166,7 +166,9 @@ class ImageCompleted(_Callback):
     model_config = ConfigDict(title="AIImageGenerationCompleted")
 
     status: Literal["completed"] = Field(description="completed or failed")
-    image_data: str | None = Field(None, description="the image, base64")
+    image_data: str | None = Field(
+        None, description="the image, base64; whitespace, missing padding and a data: URI are accepted"
+    )
     image_url: BareText | None = Field(None, max_length=4096, description="a temporary URL of the image")
     image_metadata: ReportedMetadata = Field(description="format, size, width and height of the image")
     result_expires_at: Annotated[UtcDatetime | None, ANYTHING] = Field(

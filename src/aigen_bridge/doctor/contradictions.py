@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from aigen_bridge.doctor.finding import Finding, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
+from aigen_bridge.domain.image import ODOO_IMAGE_MAX
 from aigen_bridge.settings import Scope, Settings
 from aigen_bridge.settings.remarks import remarks
 from aigen_bridge.settings.values import HASHED, KEY_SAFE, key_digest
@@ -18,8 +19,6 @@ N8N_MAY_TAKE = timedelta(minutes=5)
 """N8N's own attempts at the AI service (2 retries, 5 s) and at the callback (4 attempts of 60 s, 7 s between them)."""
 ODOO_MAY_REPEAT = timedelta(seconds=30)
 """Odoo repeats a conflicting write for up to 20 s before it answers (measured)."""
-ODOO_BODY_MAX = 128 * 2**20
-"""Bytes; Odoo's own limit. Images are sent as base64, which is a third larger."""
 PRIVATE_NAMES = ("localhost", ".localhost", ".local", ".internal", ".lan", ".test", ".home.arpa")
 
 Rule = Callable[[Settings], Iterator[Finding]]
@@ -119,12 +118,12 @@ def _timeouts_are_long_enough(settings: Settings) -> Iterator[Finding]:
 
 
 def _odoo_accepts_images_of_any_allowed_size(settings: Settings) -> Iterator[Finding]:
-    if settings.callback.max_bytes > ODOO_BODY_MAX * 3 // 4:
+    if settings.callback.max_bytes > ODOO_IMAGE_MAX:
         found = (
             "AIGEN_CALLBACK__MAX_BYTES lets in images larger than Odoo accepts: its limit is 128 MiB, which is 96 MiB "
             "before base64."
         )
-        yield warning("settings", found, "Lower it to 100000000 or less.")
+        yield warning("settings", found, f"Lower it to {ODOO_IMAGE_MAX} or less.")
 
 
 def _no_development_settings(settings: Settings) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StepError, TransientError
+from aigen_bridge.settings import Settings
 from aigen_bridge.settings.sections import OdooSettings
 
 SERIES = "18."
@@ -34,7 +35,12 @@ async def look_at_odoo(subject: Subject) -> list[Finding]:
         except _CheckFailed as refused:
             return [refused.finding]
         try:
-            return [reached, await _logged_in(probe, subject.odoo), await _allowed(probe, subject.odoo)]
+            return [
+                reached,
+                await _logged_in(probe, subject.odoo),
+                await _allowed(probe, subject.odoo),
+                *await _size_limits(probe, subject.settings),
+            ]
         except _CheckFailed as refused:
             return [reached, refused.finding]
 
@@ -123,3 +129,24 @@ def _no_method(error: StepError, odoo: OdooSettings) -> tuple[str, str]:
         found = f"User {odoo.login!r} has no right to call {MODEL_METHOD}."
         return found, "Give this user the addon's group for the bridge (Settings, Users), then replay its dead letters."
     return error.detail, f"Read Odoo's log. {AWAY}"
+
+
+async def _size_limits(probe: OdooProbe, settings: Settings | None) -> list[Finding]:
+    """Compares the largest image that the bridge takes with the largest that the addon takes."""
+    if settings is None:
+        return []
+    ours = settings.callback.max_bytes
+    try:
+        limit = await probe.image_limit()
+    except StepError as error:
+        return [warning("Odoo", f"It does not say how large an image may be: {error.detail}", "Read Odoo's log.")]
+    if ours <= limit:
+        return []
+    found = (
+        f"The bridge takes images of up to {ours} bytes, the addon only up to {limit}. Larger ones are not delivered."
+    )
+    advice = (
+        f"Lower AIGEN_CALLBACK__MAX_BYTES to {limit}, or set Odoo's system parameter aigen_image.max_image_bytes to "
+        f"{ours} (Settings, Technical, System Parameters)."
+    )
+    return [warning("Odoo", found, advice)]

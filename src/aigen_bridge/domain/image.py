@@ -17,13 +17,20 @@ from uuid import UUID
 
 from aigen_bridge.domain import image_jpeg, image_png, image_webp
 from aigen_bridge.domain.errors import ImageRejectedError
+from aigen_bridge.domain.image_content import describe
 from aigen_bridge.domain.image_structure import Size, StructureError, check_sides
 
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """The accepted formats and their media types."""
 
-_SPELLINGS = {"jpg": "jpeg", "image/jpg": "jpeg"} | {media: name for name, media in MEDIA_TYPES.items()}
+ODOO_IMAGE_MAX = 100_000_000
+"""Bytes. Odoo takes 128 MiB in one call, and an image is a third larger as base64."""
+
+_JPEG_SPELLINGS = frozenset({"jpg", "jpe", "jfif", "pjpeg"})
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}\Z")
+_DIGEST_NAME = re.compile(r"sha-?256[:=-]", re.IGNORECASE)
+_OTHER_DIGESTS = {32: "an MD5", 40: "a SHA-1", 96: "a SHA-384", 128: "a SHA-512"}
+"""Hex digits -> the hash that has so many."""
 
 
 class _Format(Protocol):
@@ -79,18 +86,29 @@ class ImageRef:
 
 
 def normal_format(name: str) -> str:
-    """Normalizes a format name such as `PNG`, `image/png` or `jpg`. Returns unknown names in lower case."""
-    lower = name.strip().lower()
-    return _SPELLINGS.get(lower, lower)
+    """Normalizes a format name such as `PNG`, `image/x-png`, `.jpg` or `image/jpeg; q=1`.
+
+    Returns unknown names in lower case.
+    """
+    bare = name.partition(";")[0].strip().lower().removeprefix("image/").removeprefix("x-").removeprefix(".")
+    return "jpeg" if bare in _JPEG_SPELLINGS else bare
 
 
 def parse_sha256(text: str) -> str | None:
-    """Parses a SHA-256 given as hex, `sha256:` and hex, or base64. Returns lower-case hex, or None."""
-    bare = text.strip().removeprefix("sha256:")
+    """Parses a SHA-256 given as hex or base64, plain or after a name such as `sha256:`, `SHA-256=` or `sha256-`.
+
+    Returns lower-case hex, or None.
+    """
+    bare = text.strip()
+    return _digest(bare) or _digest(_DIGEST_NAME.sub("", bare, count=1))
+
+
+def _digest(bare: str) -> str | None:
     if _HEX_DIGEST.match(bare):
         return bare.lower()
+    standard = bare.translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
-        digest = base64.b64decode(bare, validate=True)
+        digest = base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
     return digest.hex() if len(digest) == hashlib.sha256().digest_size else None
@@ -116,7 +134,7 @@ def check(content: bytes, declared: ImageMetadata, declared_sha256: str) -> Chec
     found = read_metadata(content)
     if found is None:
         formats = ", ".join(MEDIA_TYPES)
-        reasons.append(f"imageData is not an image in one of the formats {formats}, or is cut off in its header.")
+        reasons.append(f"imageData is {describe(content)}, not an image in one of the formats {formats}.")
     else:
         reasons += _compare(declared, found) + _structure_error(_check_structure, content, found)
         if not reasons:  # the expensive check runs only if all others passed
@@ -146,7 +164,8 @@ def _structure_error(verify: Callable[[bytes, ImageMetadata], None], content: by
 def _compare_hash(declared: str, sha256: str) -> list[str]:
     expected = parse_sha256(declared)
     if expected is None:
-        return [f"hashValue {declared[:80]!r} is not a SHA-256 (64 hex digits, or base64)."]
+        kind = _OTHER_DIGESTS.get(len(declared.strip()), "something else")
+        return [f"hashValue {declared[:80]!r} is not a SHA-256 (64 hex digits, or base64) but {kind}."]
     if not hmac.compare_digest(expected, sha256):
         return [f"hashValue says {expected}, the SHA-256 of the image is {sha256}."]
     return []

@@ -20,7 +20,8 @@ MAX_SCANS = 64
 _MARKER = re.compile(rb"\xff++([^\x00\xff])")  # any number of fill bytes may precede it [B.1.1.2]
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not a stuffed byte, a restart marker or a fill byte
 _START_OF_SCAN, _END = 0xDA, 0xD9
-_WITHOUT_LENGTH = {0x01, 0xD8, *range(0xD0, 0xD8)}
+_RESTARTS = {*range(0xD0, 0xD8)}
+_WITHOUT_LENGTH = {0x01, 0xD8, *_RESTARTS}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _READABLE_FRAMES = {0xC0, 0xC1, 0xC2}
 _METADATA = {0xFE, *range(0xE0, 0xF0)}
@@ -76,21 +77,25 @@ def decode(content: bytes) -> None:
 
 
 def _segments(content: bytes) -> Iterator[_Segment]:
+    """Yields the segments up to the end marker. Bytes between two segments are skipped, as every decoder does."""
     position = len(b"\xff\xd8")
     while True:
-        found = _MARKER.match(content, position)
+        found = _MARKER.search(content, position)
         if found is None:
-            raise StructureError(f"is cut off or corrupt at byte {position}: no marker is there")
-        marker, start = found[1][0], found.end()
-        if marker == _END:
-            yield _Segment(marker, position, start, start)
-            return
+            raise StructureError("is cut off: its end marker is missing")
+        marker, begin, start = found[1][0], found.start(), found.end()
+        if marker == _END or marker in _RESTARTS:
+            yield _Segment(marker, begin, start, start)
+            position = start
+            if marker == _END:
+                return
+            continue
         end = start + int.from_bytes(content[start : start + _LENGTH_BYTES], "big")
         if marker in _WITHOUT_LENGTH or end < start + _LENGTH_BYTES:
-            raise StructureError(f"is corrupt at byte {position}: the marker there is out of place")
+            raise StructureError(f"is corrupt at byte {begin}: the marker there is out of place")
         if end > len(content):
-            raise StructureError(f"is cut off in its segment at byte {position}")
-        yield _Segment(marker, position, start + _LENGTH_BYTES, end)
+            raise StructureError(f"is cut off in its segment at byte {begin}")
+        yield _Segment(marker, begin, start + _LENGTH_BYTES, end)
         position = _end_of_scan(content, end) if marker == _START_OF_SCAN else end
 
 
@@ -113,8 +118,9 @@ def _check_frame(marker: int, frame: bytes) -> None:
 
 
 def _without_metadata(content: bytes) -> bytes:
-    """Removes EXIF, profiles and comments. They change no pixel, and parsing them is an unnecessary risk."""
+    """Removes what changes no pixel: EXIF, profiles and comments, whose parsing is a risk, and restart markers."""
     view = memoryview(content)
     segments = list(_segments(content))
-    kept = [view[a.begin : b.begin] for a, b in pairwise(segments) if a.marker not in _METADATA]
+    removed = _METADATA | _RESTARTS
+    kept = [view[a.begin : b.begin] for a, b in pairwise(segments) if a.marker not in removed]
     return b"".join([b"\xff\xd8", *kept, b"\xff\xd9"])

@@ -6,11 +6,16 @@ from typing import TypeVar
 
 from PIL import Image
 
+from aigen_bridge.domain.image_content import describe
+
 MAX_PIXELS = 4096 * 4096
 """The largest image that can be requested. Decoding takes up to 16 bytes per pixel (WebP): 256 MiB at this size."""
 
 MAX_PIECES = 2**16
 """The most chunks or segments in a file: 32 MiB in pieces of 512 bytes. Walking them takes a tenth of a second."""
+
+PADDING = b"\0\t\n\r "
+"""The bytes that may follow the end of an image: zeros of a storage block, or the end of a line."""
 
 Piece = TypeVar("Piece")
 Size = tuple[int, int]
@@ -38,9 +43,15 @@ def bounded(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def check_end(content: bytes, end: int) -> None:
-    """Refuses bytes after the image: a reader of another format could find a file of its own in them."""
-    if end != len(content):
-        raise StructureError(f"has {len(content) - end} bytes behind the end of the image")
+    """Refuses bytes after the image: a reader of another format could find a file of its own in them.
+
+    Padding may follow. It is common, every decoder ignores it, and it can be no file.
+    """
+    if behind := content[end:].strip(PADDING):
+        raise StructureError(
+            f"has {len(content) - end} bytes behind the end of the image, which are more than padding "
+            f"({describe(behind)}): send the image without them"
+        )
 
 
 def decode_pixels(content: bytes, format_name: str) -> None:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from aigen_bridge.domain.image_structure import Size, StructureError, bounded, decode_pixels
+from aigen_bridge.domain.image_structure import Size, StructureError, bounded, check_end, decode_pixels
 
 _RIFF, _WEBP = b"RIFF", b"WEBP"
 _FILE_HEADER = struct.Struct("<4sI4s")
@@ -44,14 +44,15 @@ def size(content: bytes) -> Size | None:
 def walk(content: bytes) -> None:
     """Checks that the chunks fill the file, and that one is a still image of the size of the canvas [2.5 to 2.7].
 
-    Raises `StructureError`.
+    libwebp refuses the same files. Raises `StructureError`.
     """
-    declared = _FILE_HEADER.unpack_from(content)[1] + _PREFIX.size
-    if declared != len(content):
-        raise StructureError(
-            f"is {len(content)} bytes long and says {declared}: it is cut off or has bytes behind its end"
-        )
+    end = _end_of_file(content)
+    if end > len(content):
+        raise StructureError(f"is cut off: it is {len(content)} bytes long and says {end}")
+    check_end(content, end)
     chunks = list(bounded(_chunks(content)))
+    if not chunks:
+        raise StructureError("is corrupt: it says that it is empty")
     names = [chunk.name for chunk in chunks]
     extended = names[0] == b"VP8X"
     if _ANIMATION.intersection(names) or (extended and content[chunks[0].start] & _ANIMATION_FLAG):
@@ -70,15 +71,20 @@ def decode(content: bytes) -> None:
     decode_pixels(content, "WEBP")
 
 
+def _end_of_file(content: bytes) -> int:
+    """Returns where the file ends as its header says, in bytes."""
+    return int(_FILE_HEADER.unpack_from(content)[1]) + _PREFIX.size
+
+
 def _chunks(content: bytes) -> Iterator[_Chunk]:
-    position = _FILE_HEADER.size
-    while position < len(content):
+    position, file_end = _FILE_HEADER.size, _end_of_file(content)
+    while position < file_end:
         start = position + _PREFIX.size
-        if start > len(content):
+        if start > file_end:
             raise StructureError(f"is cut off in its chunk at byte {position}")
         name, length = _PREFIX.unpack_from(content, position)
         end = start + length
-        if end + length % 2 > len(content):
+        if end + length % 2 > file_end:
             raise StructureError(f"is cut off in its chunk at byte {position}")
         yield _Chunk(name, start, end)
         position = end + length % 2  # chunks begin at even offsets [2.3]

@@ -4,10 +4,8 @@ import asyncio
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
-import pybase64
-
-from aigen_bridge.domain.errors import ImageRejectedError
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, check, read_metadata
+from aigen_bridge.domain.image_data import decode_image_data
 
 CONCURRENCY = 2
 
@@ -37,9 +35,4 @@ def _check_as_found(content: bytes) -> CheckedImage:
 
 
 def _check(content: bytes | str, declared: ImageMetadata, sha256: str) -> CheckedImage:
-    if isinstance(content, str):
-        try:
-            content = pybase64.b64decode(content, validate=True)
-        except ValueError as error:
-            raise ImageRejectedError((f"imageData is not base64: {error}.",)) from error
-    return check(content, declared, sha256)
+    return check(decode_image_data(content) if isinstance(content, str) else content, declared, sha256)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import pybase64
 
 from aigen_bridge.domain.errors import PermanentError, StepError
-from aigen_bridge.domain.image import ImageRef
+from aigen_bridge.domain.image import ODOO_IMAGE_MAX, ImageRef, StoredImage
 from aigen_bridge.domain.outbox import Claim, Delivered, Effect
 from aigen_bridge.domain.request import ImageRequest, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
@@ -20,6 +21,9 @@ POLICY = Policy(
     jitter=0.2,
 )
 """1 s, 2 s, 4 s … 256 s, then every 5 minutes for a day. An upgrade of Odoo takes hours."""
+
+
+TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class Odoo(Protocol):
@@ -50,11 +54,19 @@ class Deliver:
         payload = _payload(request)
         if request.status is Status.COMPLETED:
             payload["image"] = await self._image(request)
-        await self.odoo.apply_result(payload)
+        try:
+            await self.odoo.apply_result(payload)
+        except PermanentError as error:
+            if error.http_status == TOO_LARGE and request.image:
+                detail = f"{error.detail} {_too_large(request.image)}"
+                raise PermanentError(error.code, detail, http_status=TOO_LARGE) from error
+            raise
         return Delivered(request.version)
 
     async def _image(self, request: ImageRequest) -> dict[str, Any]:
         described = request.image
+        if described is not None and described.size > ODOO_IMAGE_MAX:  # Odoo hangs up, as if it were away
+            raise PermanentError("image_too_large", _too_large(described))
         content = await self.images.get(ImageRef(request.request_id, described.sha256)) if described else None
         if content is None or described is None:
             raise PermanentError("image_missing", f"The image of request {request.request_id} is not stored.")
@@ -63,6 +75,14 @@ class Deliver:
     def gave_up(self, error: StepError) -> Effect:  # noqa: ARG002 - the same for every error
         """Has no effect: the request has ended, and the dead letter records that Odoo does not know."""
         return None
+
+
+def _too_large(image: StoredImage) -> str:
+    return (
+        f"The image has {image.size} bytes, a third more as base64. Odoo takes at most {ODOO_IMAGE_MAX}, and a proxy "
+        "before it what its limit for bodies allows (nginx: client_max_body_size). The image is kept; replay this dead "
+        "letter once the limit is raised."
+    )
 
 
 def _payload(request: ImageRequest) -> dict[str, Any]:

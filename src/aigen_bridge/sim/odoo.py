@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from aigen_bridge.sim import odoo_rpc as rpc
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.sim.odoo_payload import MAX_BYTES
 from aigen_bridge.sim.odoo_records import Record, Records
 from aigen_bridge.sim.odoo_rpc import RpcFault
 from aigen_bridge.sim.simulator import Clock, Received, Simulator, retry_after
@@ -22,6 +23,7 @@ __all__ = ["OdooSettings", "OdooSimulator", "Record", "Records"]
 
 MODEL = "aigen.image.request"
 METHOD = "bridge_apply_result"
+LIMITS = "bridge_limits"
 MODELS = frozenset({MODEL, "res.users", "res.partner", "ir.attachment"})
 METHODS_OF_EVERY_MODEL = frozenset({"create", "read", "search", "search_read", "unlink", "write"})
 """Methods that exist but that the bridge's user may not call, because its group permits only `METHOD`."""
@@ -50,6 +52,8 @@ class OdooSettings:
     module that protects it, 5 for each address is usual, as in the browser."""
     cooldown_seconds: float = 60.0
     """How long they are ignored after the last failed one."""
+    max_image_bytes: int = MAX_BYTES
+    """Maximum size of an image, as the addon's system parameter says."""
     may_apply: bool = True
     """Whether the bridge's user may call `METHOD`."""
     state_path: Path | None = None
@@ -65,6 +69,11 @@ class OdooSimulator(Simulator):
         self.settings = settings
         self.records = Records(create_missing=settings.create_missing, folder=settings.state_path)
         self._failed_logins, self._failed_at, self._is_key_known = 0, 0.0, False
+        self.records = Records(
+            create_missing=settings.create_missing,
+            folder=settings.state_path,
+            max_image_bytes=settings.max_image_bytes,
+        )
         super().__init__(seed=settings.seed, clock=clock)
 
     def routes(self) -> list[Route]:
@@ -176,10 +185,12 @@ class OdooSimulator(Simulator):
             return False  # the group of the bridge's user opens one method, and no records
         if method in METHODS_OF_EVERY_MODEL:
             raise RpcFault("odoo.exceptions.AccessError", f"You are not allowed to access '{model}' records.")
-        if (model, method) != (MODEL, METHOD):
+        if model != MODEL or method not in {METHOD, LIMITS}:
             raise RpcFault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")
         if not self.settings.may_apply:
             raise RpcFault("odoo.exceptions.AccessError", f"You are not allowed to modify '{model}' records.")
+        if method == LIMITS:
+            return {"imageBytes": self.settings.max_image_bytes}
         return self.records.apply(_payload(arguments, keywords))
 
     def _check_database(self, database: Any) -> None:

@@ -10,7 +10,7 @@ import pybase64
 from aigen_bridge.sim.odoo_rpc import validation_error
 
 MAX_BYTES = 32 * 2**20
-"""Maximum size of a decoded image."""
+"""Maximum size of a decoded image, unless the simulator's settings say otherwise."""
 MAX_VERSION = 2**31 - 1
 """Largest value of Odoo's integer fields."""
 STATUSES = frozenset({"queued", "dispatched", "received", "completed", "failed", "cancelled"})
@@ -30,7 +30,7 @@ class Result:
     content: bytes | None
 
 
-def checked(payload: Any) -> Result:
+def checked(payload: Any, max_image_bytes: int = MAX_BYTES) -> Result:
     """Validates a payload. Raises an `RpcFault` of class ValidationError that names the mistake."""
     if not isinstance(payload, dict):
         raise validation_error("The payload must be a dictionary.")
@@ -43,19 +43,22 @@ def checked(payload: Any) -> Result:
         raise validation_error(f"Unknown status: {status!r}.")
     if (status == "completed") != bool(payload.get("image")):
         raise validation_error("An image belongs to a completed result, and to no other.")
-    image, content = _image(payload["image"]) if status == "completed" else (None, None)
+    image, content = _image(payload["image"], max_image_bytes) if status == "completed" else (None, None)
     code, message = payload.get("errorCode") or None, payload.get("errorMessage") or None
     return Result(request_id, version, status, code, message, image, content)
 
 
-def _image(image: Any) -> tuple[dict[str, Any], bytes]:
+def _image(image: Any, max_bytes: int) -> tuple[dict[str, Any], bytes]:
     if not isinstance(image, dict):
         raise validation_error("The image must be a dictionary.")
     data = image.get("data")
     if not isinstance(data, str):
         raise validation_error("The image's data is not base64.")
-    if len(data) > MAX_BYTES * 4 // 3 + 4:
-        raise validation_error(f"The image is larger than {MAX_BYTES} bytes.")
+    if len(data) > max_bytes * 4 // 3 + 4:
+        raise validation_error(
+            f"The image is larger than {max_bytes} bytes. The bridge keeps it. Raise Odoo's system parameter "
+            "aigen_image.max_image_bytes, then replay the dead letter."
+        )
     try:
         content = pybase64.b64decode(data, validate=True)
     except (ValueError, binascii.Error) as error:

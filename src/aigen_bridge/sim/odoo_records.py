@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aigen_bridge.sim.odoo_ledger import Entry, Ledger
-from aigen_bridge.sim.odoo_payload import Result, checked
+from aigen_bridge.sim.odoo_payload import MAX_BYTES, Result, checked
 from aigen_bridge.sim.odoo_rpc import user_error
 
 FIRST_ATTACHMENT = 1001
@@ -45,8 +45,9 @@ class Record:
 class Records:
     """The records by requestId, and the ledger of their effects."""
 
-    def __init__(self, *, create_missing: bool, folder: Path | None) -> None:
+    def __init__(self, *, create_missing: bool, folder: Path | None, max_image_bytes: int = MAX_BYTES) -> None:
         self._create_missing = create_missing
+        self._max_image_bytes = max_image_bytes
         self._ledger = Ledger(folder)
         self._records: dict[str, Record] = {}
         self._attachment_ids = count(FIRST_ATTACHMENT)
@@ -87,7 +88,7 @@ class Records:
 
         Raises RpcFault: ValidationError for a bad payload, UserError for an unknown requestId.
         """
-        result = checked(payload)
+        result = checked(payload, self._max_image_bytes)
         record = self.get(result.request_id)
         self.calls[result.request_id] += 1
         if record is None and not self._create_missing:

@@ -141,10 +141,15 @@ async def test_what_is_not_as_agreed_is_a_validation_error_without_effect(side, 
     assert (await side.records.read(name))["version"] == 0
 
 
-async def test_an_oversized_image_is_a_validation_error(side):
+async def test_an_oversized_image_is_a_validation_error_that_says_what_to_do(side):
     name, content = await side.records.create(), b"\x89PNG\r\n\x1a\n" + bytes(32 * 2**20)
     kind, message = await side.fault(MODEL, METHOD, result(name, content=content))
     assert (kind, "larger than" in message) == ("odoo.exceptions.ValidationError", True)
+    assert "Raise Odoo's system parameter aigen_image.max_image_bytes, then replay" in message
+
+
+async def test_the_limit_of_an_image_is_told(side):
+    assert (await side.call(MODEL, "bridge_limits"))["result"] == {"imageBytes": 32 * 2**20}
 
 
 async def test_the_services_own_client_delivers(side):
