@@ -11,13 +11,13 @@ import pytest
 from aigen_bridge.domain.errors import UnsuitableDatabaseError
 from aigen_bridge.store.connection import (
     TIMEOUT,
-    Cut,
     connect_arguments,
     connecting_seconds,
     first,
     secrets_hidden,
     session,
 )
+from aigen_bridge.store.cut import Cut
 
 
 def arguments(place: str, timeout: timedelta = TIMEOUT) -> dict[str, Any]:

@@ -5,8 +5,6 @@ timeouts detect a connection that died silently: TCP keepalives in the kernel, a
 """
 
 import asyncio
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -22,6 +20,17 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect
 from sqlalchemy.exc import ArgumentError
 
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
+from aigen_bridge.store.parameters import refuse_parameters
+from aigen_bridge.store.session import (
+    APPLY,
+    COMPARE,
+    asked,
+    is_pooled,
+    refusals_explained,
+    refuse_differences,
+    refuse_encoding,
+    refuse_transaction_mode,
+)
 
 TIMEOUT = timedelta(seconds=10)
 PATIENCE = 3
@@ -34,7 +43,7 @@ MEANING: dict[str, str] = {
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
-    "default_transaction_isolation": "read\\ committed",
+    "default_transaction_isolation": "read committed",
     "standard_conforming_strings": "on",
     "array_nulls": "on",
     "bytea_output": "hex",
@@ -42,9 +51,6 @@ MEANING: dict[str, str] = {
 }
 """Settings that affect the meaning of statements or the format of values. `search_path`, `role` and
 `default_transaction_read_only` are left to the administrator."""
-
-REPORTED: Mapping[str, str] = {"client_encoding": "UTF8", "DateStyle": "ISO", "IntervalStyle": "postgres"}
-"""Parameters whose values PostgreSQL reports on connection, and the prefix that each value must have."""
 
 STALE = (InvalidSqlStatementName, DuplicatePreparedStatement, FeatureNotSupported)
 """Errors for a stale prepared statement: a table changed ("cached plan must not change result type"), or a pooler
@@ -72,9 +78,10 @@ def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Sess
     """Returns the arguments for psycopg's `connect`. Connection parameters in the URL override the defaults.
 
     `settings` are the session settings. `name` is the application name in PostgreSQL. Several hosts are tried one after
-    the other, all within the timeout.
+    the other, all within the timeout. Raises `UnsuitableDatabaseError` if the URL has other parameters.
     """
     from_url = _parameters(url)
+    refuse_parameters(from_url)
     seconds, hosts = timeout.total_seconds(), _hosts(from_url)
     defaults = {
         "connect_timeout": str(max(HOST_SECONDS_MIN, int(min(HOST_SECONDS_MAX, seconds / (hosts + 1))))),
@@ -84,7 +91,7 @@ def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Sess
         "keepalives_count": "3",
         "tcp_user_timeout": str(_milliseconds(timeout)),
     }
-    session_options = " ".join(f"-c {key}={value}" for key, value in settings.items())
+    session_options = " ".join(f"-c {key}={_escaped(value)}" for key, value in settings.items())
     options = f"{from_url.get('options', '')} {session_options}".strip()  # the last one wins
     return defaults | from_url | {"options": options, "client_encoding": "UTF8", "application_name": name}
 
@@ -111,6 +118,10 @@ def secrets_hidden(arguments: Mapping[str, Any]) -> Iterator[None]:
         raise
 
 
+def _escaped(value: str) -> str:
+    return value.replace(" ", "\\ ")
+
+
 def _milliseconds(timeout: timedelta) -> int:
     return round(timeout.total_seconds() * 1000)
 
@@ -124,7 +135,7 @@ def _parameters(url: str) -> dict[str, Any]:
         sqlalchemy: Any = dialect
         with suppress(ArgumentError, ValueError):
             _, parameters = sqlalchemy().create_connect_args(make_url(url))
-            return {name: value for name, value in parameters.items() if name != "context"}
+            return dict(parameters)
     try:
         return dict(conninfo_to_dict(url.replace(SCHEME, "postgresql://", 1)))
     except psycopg.Error:  # its message quotes the URL, which may contain the password
@@ -133,33 +144,6 @@ def _parameters(url: str) -> dict[str, Any]:
             "Write it as postgresql://user:password@host1,host2:port/database?parameter=value, with the parameters of "
             "libpq, and percent-encode special characters of the password.",
         ) from None
-
-
-def refuse_unsuitable(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """Closes a connection whose encoding or settings would corrupt stored or read values.
-
-    Raises `UnsuitableDatabaseError`.
-    """
-    reported = connection.info.parameter_status
-    encoding = reported("server_encoding")
-    changed = {
-        name: found for name, prefix in REPORTED.items() if not (found := reported(name) or "").startswith(prefix)
-    }
-    if encoding == "UTF8" and not changed:
-        return
-    database = connection.info.dbname
-    connection.pgconn.finish()
-    if encoding != "UTF8":
-        raise UnsuitableDatabaseError(
-            f"The database {database!r} has the encoding {encoding}, which cannot hold every prompt; it must be UTF8.",
-            "Create another one (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0), restore a pg_dump of this one "
-            "into it if it holds requests, and name it in AIGEN_DATABASE_URL.",
-        )
-    found = ", ".join(f"{name} {value!r}" for name, value in changed.items())
-    raise UnsuitableDatabaseError(
-        f"The session has {found}, although the bridge asked for {', '.join(REPORTED[name] for name in changed)}.",
-        "See what stands between the bridge and PostgreSQL: a pooler that ignores 'options', or PGDATESTYLE.",
-    )
 
 
 class Cursor(psycopg.AsyncCursor[Any]):
@@ -190,16 +174,19 @@ class Connector:
     Of several hosts, the one that was used last is tried first, so an unresponsive host costs time only once.
     """
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, arguments: Mapping[str, Any], settings: Session) -> None:
         self._arguments = dict(arguments)
+        self._asked = asked(settings)
+        self._pools_sessions = False
 
     async def __call__(self, conninfo: str = "", **more: Any) -> psycopg.AsyncConnection[Any]:
         """Opens a connection. `more` are further arguments for psycopg."""
-        with secrets_hidden(self._arguments):
+        with refusals_explained(self._arguments), secrets_hidden(self._arguments):
             arguments = self._arguments | more
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
         try:
-            refuse_unsuitable(connection)
+            refuse_encoding(connection)
+            await self._settle(connection)
             await connection.execute(_DURABLE_SESSION)
             if not connection.autocommit:
                 await connection.commit()
@@ -208,6 +195,23 @@ class Connector:
             raise
         self._arguments |= first(self._arguments, connection.info.host, connection.info.port)
         return connection
+
+    async def _settle(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Verifies the session settings. A pooler in session mode drops them and keeps those that are set later.
+
+        Behind a pooler nothing is prepared: if its mode changes, a prepared statement could be one of another client.
+        """
+        cursor = await connection.execute(COMPARE, self._asked)
+        pid, differences = await cursor.fetchone() or (0, [])
+        if not is_pooled(connection, pid):
+            refuse_differences(differences)
+            return
+        await connection.rollback()  # releases the pooler's connection
+        if not self._pools_sessions:
+            await asyncio.to_thread(refuse_transaction_mode, self._arguments)
+            self._pools_sessions = True
+        await connection.execute(APPLY, self._asked)
+        connection.prepare_threshold = None
 
 
 def first(arguments: Mapping[str, Any], host: str, port: int) -> dict[str, str]:
@@ -224,41 +228,6 @@ def first(arguments: Mapping[str, Any], host: str, port: int) -> dict[str, str]:
     addresses = list(zip(hosts, ports * (len(hosts) // len(ports)), strict=True))
     addresses.sort(key=lambda address: address != (host, str(port)))  # stable: the others keep their order
     return {"host": ",".join(name for name, _ in addresses), "port": ",".join(number for _, number in addresses)}
-
-
-class Cut:
-    """Shuts down a connection at its deadline. Whatever waits on it fails at once, even if the network is dead.
-
-    Cancelling is not enough: psycopg then asks the server to cancel the statement, and waits for its answer.
-    """
-
-    def __init__(self) -> None:
-        self.made = False
-        self._connection: psycopg.AsyncConnection[Any] | None = None
-
-    def watch(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """Registers the connection to shut down at the deadline. Shuts it down at once if the deadline has passed."""
-        self._connection = connection
-        if self.made:  # the deadline passed before there was a connection
-            self.make()
-
-    def make(self) -> None:
-        """Shuts the connection down now."""
-        self.made = True
-        if self._connection and not self._connection.closed:
-            with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as duplicate:
-                duplicate.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
-def cut_after(seconds: float) -> Iterator[Cut]:
-    """Shuts down the connection that the block watches, unless the block ends within `seconds`."""
-    cut = Cut()
-    timer = asyncio.get_running_loop().call_later(seconds, cut.make)
-    try:
-        yield cut
-    finally:
-        timer.cancel()
 
 
 def reason(error: BaseException) -> str:

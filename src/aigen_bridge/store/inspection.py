@@ -12,11 +12,11 @@ from sqlalchemy import Row, TextClause, text
 from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.store import migrations
-from aigen_bridge.store.columns import metadata
 from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
 from aigen_bridge.store.readable import out_of_range, since
+from aigen_bridge.store.rights import refuse_missing_rights
 from aigen_bridge.store.rows import COLUMNS, from_row, to_request
 
 CONNECTIONS = 6
@@ -27,12 +27,6 @@ READ_MAX = 1000
 _SERVER = text("""
     SELECT current_setting('server_version') AS version, current_setting('transaction_read_only') = 'on' AS read_only,
         pg_is_in_recovery() AS standby, pg_database_size(current_database()) AS bytes
-""")
-
-_UNWRITABLE = text("""
-    SELECT name FROM unnest(CAST(:names AS text[])) AS t (name)
-    WHERE CASE WHEN to_regclass(name) IS NOT NULL
-        THEN NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'INSERT')) END
 """)
 
 _WAITING = text(f"""
@@ -134,11 +128,9 @@ class Inspection:
         """Returns the migration revision of the database; None if it was never migrated."""
         return await migrations.current(self._database)
 
-    async def unwritable(self) -> list[str]:
-        """Returns the existing tables that this role may not read and write."""
-        names = sorted(metadata.tables)
-        async with self._database.reading() as connection:
-            return list((await connection.execute(_UNWRITABLE, {"names": names})).scalars())
+    async def refuse_missing_rights(self) -> None:
+        """Raises `UnsuitableDatabaseError` if the role lacks a right on an existing table."""
+        await refuse_missing_rights(self._database)
 
     async def clock(self, now: Callable[[], datetime]) -> tuple[timedelta, timedelta]:
         """Returns how far the database's clock is ahead of `now`, and the uncertainty of that."""
