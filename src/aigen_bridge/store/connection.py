@@ -178,38 +178,44 @@ class Connector:
         self._arguments = dict(arguments)
         self._asked = asked(settings)
         self._pools_sessions = False
+        self._proving = asyncio.Lock()
 
     async def __call__(self, conninfo: str = "", **more: Any) -> psycopg.AsyncConnection[Any]:
         """Opens a connection. `more` are further arguments for psycopg."""
         with refusals_explained(self._arguments), secrets_hidden(self._arguments):
             arguments = self._arguments | more
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
-        try:
-            refuse_encoding(connection)
-            await self._settle(connection)
-            await connection.execute(_DURABLE_SESSION)
-            if not connection.autocommit:
-                await connection.commit()
-        except BaseException:  # nobody else has this connection, not even when the caller is cancelled
-            connection.pgconn.finish()
-            raise
+            try:
+                await self._settle(connection)
+            except BaseException:  # nobody else has this connection, not even when the caller is cancelled
+                connection.pgconn.finish()
+                raise
         self._arguments |= first(self._arguments, connection.info.host, connection.info.port)
         return connection
 
     async def _settle(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """Verifies the session settings. A pooler in session mode drops them and keeps those that are set later.
-
-        Behind a pooler nothing is prepared: if its mode changes, a prepared statement could be one of another client.
-        """
+        """Verifies the encoding and the session settings. A pooler in session mode keeps those that are set later."""
+        refuse_encoding(connection)
         cursor = await connection.execute(COMPARE, self._asked)
         pid, differences = await cursor.fetchone() or (0, [])
-        if not is_pooled(connection, pid):
+        if is_pooled(connection, pid):
+            await connection.rollback()  # releases the pooler's connection
+            await self._settle_behind_pooler(connection)
+        else:
             refuse_differences(differences)
-            return
-        await connection.rollback()  # releases the pooler's connection
-        if not self._pools_sessions:
-            await asyncio.to_thread(refuse_transaction_mode, self._arguments)
-            self._pools_sessions = True
+        await connection.execute(_DURABLE_SESSION)
+        if not connection.autocommit:
+            await connection.commit()
+
+    async def _settle_behind_pooler(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Sets what the pooler dropped.
+
+        Nothing is prepared: if the pooler's mode changes, a prepared statement could be one of another client.
+        """
+        async with self._proving:
+            if not self._pools_sessions:
+                await asyncio.to_thread(refuse_transaction_mode, self._arguments)
+                self._pools_sessions = True
         await connection.execute(APPLY, self._asked)
         connection.prepare_threshold = None
 

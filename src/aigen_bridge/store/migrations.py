@@ -167,20 +167,25 @@ def _connect(arguments: Mapping[str, Any], settings: Session) -> psycopg.Connect
     """Opens a connection and verifies its session, as `Connector` does."""
     with refusals_explained(arguments), secrets_hidden(arguments):
         connection = psycopg.connect(**arguments)
-    try:
-        refuse_encoding(connection)
-        pid, differences = connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
-        connection.rollback()
-        if not is_pooled(connection, pid):
-            refuse_differences(differences)
-        else:
-            refuse_transaction_mode(arguments)
-            connection.execute(APPLY, asked(settings))
-            connection.commit()
-    except BaseException:
-        connection.close()
-        raise
+        try:
+            _settle(connection, arguments, settings)
+        except BaseException:
+            connection.close()
+            raise
     return connection
+
+
+def _settle(connection: psycopg.Connection[Any], arguments: Mapping[str, Any], settings: Session) -> None:
+    refuse_encoding(connection)
+    pid, differences = connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
+    connection.rollback()
+    if is_pooled(connection, pid):
+        refuse_transaction_mode(arguments)
+        connection.execute(APPLY, asked(settings))
+        connection.commit()
+        connection.prepare_threshold = None
+    else:
+        refuse_differences(differences)
 
 
 def head() -> str:

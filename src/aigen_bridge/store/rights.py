@@ -29,11 +29,14 @@ MISSING = f"""
         SELECT c.relnamespace AS schema FROM tables JOIN pg_class AS c ON c.relname = name AND c.relkind IN ('r', 'p')
         WHERE to_regclass('requests') IS NULL GROUP BY c.relnamespace HAVING count(*) > 2
     )
-    SELECT string_agg(privilege, ', ') || ' on the table ' || id AS missing,
-        format('GRANT %s ON %s TO %I', string_agg(privilege, ', '), id, current_user) AS remedy
-    FROM needed WHERE NOT has_table_privilege(id, privilege) GROUP BY id
+    SELECT privileges || ' on ' || string_agg(CAST(id AS text), ', ') AS missing,
+        format('GRANT %s ON %s TO %I', privileges, string_agg(CAST(id AS text), ', '), current_user) AS remedy
+    FROM (
+        SELECT id, string_agg(privilege, ', ') AS privileges
+        FROM needed WHERE NOT has_table_privilege(id, privilege) GROUP BY id
+    ) AS denied GROUP BY privileges
     UNION ALL
-    SELECT 'all rows of the table ' || id || ' (it has row level security)',
+    SELECT 'all rows of ' || id || ' (it has row level security)',
         format('ALTER ROLE %I BYPASSRLS', current_user)
     FROM tables WHERE row_security_active(id) AND NOT EXISTS (
         SELECT FROM pg_policy WHERE polrelid = id AND polcmd = '*' AND polpermissive

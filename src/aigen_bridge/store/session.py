@@ -17,6 +17,8 @@ from aigen_bridge.store.cut import Connection, Cut
 POOLER_SECONDS = 2.0
 """The longest wait for a pooler that has no server connection left."""
 
+ROUNDS = 5
+PID = "SELECT pg_backend_pid()"
 COMPARE = """
     SELECT pg_backend_pid(), ARRAY(
         SELECT format('%%s %%L (asked for: %%L)', name, found, expected) FROM (
@@ -39,9 +41,14 @@ _POOLER_ADVICE = (
     "ignore_startup_parameters=options)."
 )
 _CONNECT_ADVICE = 'As the owner of the database: GRANT CONNECT ON DATABASE "{dbname}" TO "{user}";'
+_TRANSACTION_MODE = (
+    "The connection goes through a pooler in transaction mode (such as PgBouncer with pool_mode=transaction), which "
+    "loses session settings, prepared statements and notifications."
+)
 _REFUSALS = {  # PgBouncer and RDS Proxy; the text of PostgreSQL in English
     "startup parameter": ("A pooler refuses the session settings: {message}", _POOLER_ADVICE),
     "command-line options": ("A pooler refuses the session settings: {message}", _POOLER_ADVICE),
+    "statement pooling mode": (_TRANSACTION_MODE, _POOLER_ADVICE),
     "permission denied for database": ("{message}", _CONNECT_ADVICE),
 }
 """Parts of the messages with which a server or pooler refuses a connection until somebody changes something."""
@@ -85,30 +92,35 @@ def refuse_transaction_mode(arguments: Mapping[str, Any]) -> None:
     """Raises `UnsuitableDatabaseError` if the pooler gives a connection another server process in each transaction.
 
     In session mode, a connection keeps its process, and no other connection has it meanwhile. In transaction mode, a
-    process is free after each statement: either the next connection gets it, or the same connection gets another.
+    process is free after each statement: another connection gets it next, or the same connection gets another. On a
+    busy pooler that may take a few rounds.
     """
+    unprepared = {**arguments, "autocommit": True, "prepare_threshold": None}
     with (
-        closing(psycopg.connect(**arguments, autocommit=True)) as first,
-        closing(psycopg.connect(**arguments, autocommit=True)) as second,
+        closing(psycopg.connect(**unprepared)) as first,
+        closing(psycopg.connect(**unprepared)) as second,
+        _cut_after(POOLER_SECONDS, first, second),
     ):
-        pid, other, *later = (_pid(connection) for connection in (first, second, first, first))
-    if other == pid or later != [pid, pid]:
-        raise UnsuitableDatabaseError(
-            "The connection goes through a pooler in transaction mode (such as PgBouncer with "
-            "pool_mode=transaction), which loses session settings, prepared statements and notifications.",
-            _POOLER_ADVICE,
-        )
+        order = (first, second, first) * ROUNDS
+        pids = {(connection is first, connection.execute(PID).fetchone()) for connection in order}
+    if len(pids) != 2 or len({pid for _, pid in pids}) != 2:  # noqa: PLR2004 - one process for each connection
+        raise UnsuitableDatabaseError(_TRANSACTION_MODE, _POOLER_ADVICE)
 
 
-def _pid(connection: psycopg.Connection[Any]) -> int:
-    cut = Cut()
-    cut.watch(connection)
-    timer = threading.Timer(POOLER_SECONDS, cut.make)
-    timer.start()
+@contextmanager
+def _cut_after(seconds: float, *connections: Connection) -> Iterator[None]:
+    """Shuts the connections down unless the block ends within `seconds`: a pooler may let a statement wait for long."""
+    cuts = [Cut() for _ in connections]
+    for cut, connection in zip(cuts, connections, strict=True):
+        cut.watch(connection)
+    timers = [threading.Timer(seconds, cut.make) for cut in cuts]
+    for timer in timers:
+        timer.start()
     try:
-        return int(connection.execute("SELECT pg_backend_pid()").fetchone()[0])  # type: ignore[index]
+        yield
     finally:
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
 
 
 @contextmanager
