@@ -6,36 +6,47 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from aigen_bridge.cli.running import check_database
+from aigen_bridge.doctor.database import look_at_database
+from aigen_bridge.doctor.examine import Check, examine
+from aigen_bridge.doctor.finding import Finding
+from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import UnsuitableDatabaseError
 from aigen_bridge.store.connection import TIMEOUT, session
 from aigen_bridge.store.database import PREPARE_AFTER, Database, open_engine
 from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.store.session import COMPARE, asked, refusals_explained
-from examination import examined
 from outages import rows
 from poolers import dropping_options, pgbouncer
-from processes import run
-from stage import REQUESTS, make_event, make_settings, serve_api, sqlalchemy_url, staged, working
+from stage import KEYS, REQUESTS, make_event, make_settings, serve_api, sqlalchemy_url, staged, working
 
 
-async def test_a_pooler_that_drops_the_session_settings_is_refused_wherever_the_bridge_starts(
-    database_url: str, configured: dict[str, str], tmp_path: Path
-) -> None:
+async def looked_at(url: str) -> Finding:
+    """What the doctor finds about the database."""
+    [found] = await examine(Subject.of(make_settings(url)), [Check("database", look_at_database)])
+    return found
+
+
+async def asked_for(url: str) -> int:
+    """The status when a request is asked for."""
+    async with serve_api(make_settings(url)) as api:
+        answer = await api.post(REQUESTS, json=make_event(), headers={"X-API-Key": KEYS["odoo"]})
+    return answer.status_code
+
+
+async def test_a_pooler_that_drops_the_session_settings_is_refused(database_url: str) -> None:
     async with dropping_options(database_url) as url:
-        for start in (check, migrate):  # `serve` and `worker` begin with `check`
-            with pytest.raises(
-                UnsuitableDatabaseError, match=r"lock_timeout '0' \(asked for: .* pooler such as PgBouncer"
-            ):
-                await asyncio.to_thread(start, sqlalchemy_url(url))
-        environment = {**configured, "AIGEN_DATABASE_URL": url}
-        worker = await asyncio.to_thread(run, "worker", environment=environment, cwd=tmp_path)
-        line = (await examined(make_settings(url))).worst("database")
-        async with serve_api(make_settings(url)) as api:
-            asking = await api.post(REQUESTS, json=make_event(), headers={"X-API-Key": "key-of-odoo"})
-    assert (worker.returncode, "pooler such as PgBouncer" in worker.stderr) == (1, True)
-    assert "Traceback" not in worker.stderr
-    assert (line.mark, "statement_timeout" in line.found, "session mode" in line.advice) == ("wrong", True, True)
-    assert asking.status_code == 503
+        starts = (lambda: check_database(make_settings(url)), lambda: migrate(sqlalchemy_url(url)))
+        for start in starts:
+            with pytest.raises(UnsuitableDatabaseError, match=r"lock_timeout '0' .* pooler such as PgBouncer"):
+                await asyncio.to_thread(start)
+        line = await looked_at(url)
+        assert (line.mark, "statement_timeout '0'" in line.found, "session mode" in line.advice) == (
+            "wrong",
+            True,
+            True,
+        )
+        assert await asked_for(url) == 503
 
 
 async def test_pgbouncer_works_in_session_mode_and_is_refused_in_transaction_mode(
@@ -46,11 +57,9 @@ async def test_pgbouncer_works_in_session_mode_and_is_refused_in_transaction_mod
             for start in (check, migrate):
                 with pytest.raises(UnsuitableDatabaseError, match="transaction mode"):
                     await asyncio.to_thread(start, sqlalchemy_url(urls[mode]))
-        line = (await examined(make_settings(urls["transaction"]))).worst("database")
+        line = await looked_at(urls["transaction"])
         assert (line.mark, "transaction mode" in line.found) == ("wrong", True)
-        async with serve_api(make_settings(urls["transaction"])) as api:
-            asking = await api.post(REQUESTS, json=make_event(), headers={"X-API-Key": "key-of-odoo"})
-        assert asking.status_code == 503
+        assert await asked_for(urls["transaction"]) == 503
 
         for start in (check, migrate):
             await asyncio.to_thread(start, sqlalchemy_url(urls["session"]))
