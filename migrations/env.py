@@ -1,5 +1,6 @@
 """Alembic's entry: migrates over the connection that `aigen_bridge.store.migrations` hands in."""
 
+from datetime import timedelta
 from typing import Any
 
 from alembic import context
@@ -18,7 +19,7 @@ connection = context.config.attributes["connection"]
 def _wait_longer(_connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
     """Nobody queues behind an index that is built concurrently, so it may wait for the end of older transactions."""
     if "CONCURRENTLY" in statement:
-        cursor.execute(f"SET lock_timeout = '{LOCK_PATIENCE.total_seconds():.0f}s'")
+        cursor.execute(f"SET lock_timeout = '{LOCK_PATIENCE // timedelta(milliseconds=1)}ms'")
 
 
 @event.listens_for(connection, "after_cursor_execute")

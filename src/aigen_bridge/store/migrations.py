@@ -121,7 +121,7 @@ def _failed(error: DBAPIError, before: str | None, found: str | None, advice: st
     if before != found:
         progress = f"It was migrated from revision {before} up to {found}"
     else:
-        progress = f"Nothing was changed: it is at revision {found}"
+        progress = f"Nothing was changed: it is at revision {found}" if found else "Nothing was changed"
     if "CONCURRENTLY" in (error.statement or ""):
         progress += ", and an unfinished index may be left, which the next run replaces"
     return UnsuitableDatabaseError(f"The database could not be migrated: {reason(error)}. {progress}.", advice)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -39,19 +39,17 @@ class Blockers:
 def watching(arguments: Mapping[str, Any], blockers: Blockers, pid: int) -> Iterator[None]:
     """Records what blocks the process `pid` of PostgreSQL while the block runs."""
     over = threading.Event()
-    thread = threading.Thread(target=_watch, args=(arguments, blockers, pid, over), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with closing(psycopg.connect(**arguments, autocommit=True)) as connection:
+        thread = threading.Thread(target=_watch, args=(connection, blockers, pid, over), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
-def _watch(arguments: Mapping[str, Any], blockers: Blockers, pid: int, over: threading.Event) -> None:
-    try:
-        with closing(psycopg.connect(**arguments, autocommit=True)) as connection:
-            while not over.wait(POLL_SECONDS):
-                blockers.found("; ".join(row[0] for row in connection.execute(_BLOCKERS, [pid])))
-    except psycopg.Error:  # the migration meets the same error, and reports it
-        return
+def _watch(connection: psycopg.Connection[Any], blockers: Blockers, pid: int, over: threading.Event) -> None:
+    with suppress(psycopg.Error):  # the migration meets the same error, and reports it
+        while not over.wait(POLL_SECONDS):
+            blockers.found("; ".join(row[0] for row in connection.execute(_BLOCKERS, [pid])))
