@@ -47,6 +47,9 @@ async def look_at_tables(subject: Subject) -> list[Finding]:
         return [wrong("tables", "The database has no tables of the bridge.", "Run 'aigen-bridge migrate'.")]
     if migrations.is_older(found):
         return [wrong("tables", f"They are at revision {found}, not {known}.", "Run 'aigen-bridge migrate'.")]
+    if invalid := await subject.opened.invalid_indexes():
+        advice = "Unless it is being built just now: REINDEX INDEX CONCURRENTLY …, by the owner of the tables."
+        return [warning("tables", f"The index {', '.join(invalid)} is unfinished, so queries do not use it.", advice)]
     if found != known:
         advice = "This is normal during an upgrade. Replace this version afterwards, too."
         return [warning("tables", f"A newer version has migrated them: to {found}, past {known}.", advice)]

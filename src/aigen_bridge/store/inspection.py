@@ -18,6 +18,7 @@ from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationS
 from aigen_bridge.store.readable import out_of_range, since
 from aigen_bridge.store.rights import refuse_missing_rights
 from aigen_bridge.store.rows import COLUMNS, from_row, to_request
+from aigen_bridge.store.schema import requests
 
 CONNECTIONS = 6
 RECENT_ATTEMPTS = 1000
@@ -27,6 +28,12 @@ READ_MAX = 1000
 _SERVER = text("""
     SELECT current_setting('server_version') AS version, current_setting('transaction_read_only') = 'on' AS read_only,
         pg_is_in_recovery() AS standby, pg_database_size(current_database()) AS bytes
+""")
+
+_INVALID_INDEXES = text("""
+    SELECT CAST(CAST(i.indexrelid AS regclass) AS text) FROM pg_index AS i
+    WHERE NOT i.indisvalid AND i.indrelid IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS text[])) AS t (name))
+    ORDER BY 1
 """)
 
 _WAITING = text(f"""
@@ -131,6 +138,11 @@ class Inspection:
     async def refuse_missing_rights(self) -> None:
         """Raises `UnsuitableDatabaseError` if the role lacks a right on an existing table."""
         await refuse_missing_rights(self._database)
+
+    async def invalid_indexes(self) -> list[str]:
+        """Returns the indexes of the bridge's tables whose building was interrupted, or is going on."""
+        async with self._database.reading() as connection:
+            return list(await connection.scalars(_INVALID_INDEXES, {"tables": list(requests.metadata.tables)}))
 
     async def clock(self, now: Callable[[], datetime]) -> tuple[timedelta, timedelta]:
         """Returns how far the database's clock is ahead of `now`, and the uncertainty of that."""

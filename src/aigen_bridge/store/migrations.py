@@ -83,16 +83,15 @@ def migrate(url: str, revision: str = "head", *, timeout: timedelta = TIMEOUT) -
     _opened(arguments, SESSION).close()
     engine = create_engine(SCHEME, creator=partial(_connect, arguments, SESSION), poolclass=NullPool)
     blockers = Blockers()
-    found, before = None, None
+    before = None
     try:
         before = _revision(engine)
         until = time.monotonic() + LOCK_PATIENCE.total_seconds()
         while not _migrated(engine, revision, partial(watching, arguments, blockers), until):
             time.sleep(LOCK_PAUSE.total_seconds())
     except DBAPIError as error:
-        with suppress(DBAPIError):
-            found = _revision(engine)
-        raise _failed(error, before, found, _advice(engine, error, blockers)) from error
+        detail = f"The database could not be migrated: {reason(error)}. {_progress(engine, error, before)}."
+        raise UnsuitableDatabaseError(detail, _advice(engine, error, blockers)) from error
 
 
 def _migrated(
@@ -117,14 +116,16 @@ def _revision(engine: Engine) -> str | None:
         return _current(connection)
 
 
-def _failed(error: DBAPIError, before: str | None, found: str | None, advice: str) -> UnsuitableDatabaseError:
-    if before != found:
-        progress = f"It was migrated from revision {before} up to {found}"
-    else:
-        progress = f"Nothing was changed: it is at revision {found}" if found else "Nothing was changed"
+def _progress(engine: Engine, error: DBAPIError, before: str | None) -> str:
+    try:
+        found = _revision(engine)
+    except (DBAPIError, StoreUnavailableError):
+        return f"It was at revision {before}, and where it is now could not be read"
     if "CONCURRENTLY" in (error.statement or ""):
-        progress += ", and an unfinished index may be left, which the next run replaces"
-    return UnsuitableDatabaseError(f"The database could not be migrated: {reason(error)}. {progress}.", advice)
+        return f"It is at revision {found}; an unfinished index may be left, which the next run replaces"
+    if before != found:
+        return f"It was migrated from revision {before} up to {found}"
+    return f"Nothing was changed: it is at revision {found}" if found else "Nothing was changed"
 
 
 def _advice(engine: Engine, error: DBAPIError, blockers: Blockers) -> str:
