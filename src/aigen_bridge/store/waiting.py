@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -37,16 +37,16 @@ class Blockers:
 
 @contextmanager
 def watching(arguments: Mapping[str, Any], blockers: Blockers, pid: int) -> Iterator[None]:
-    """Records what blocks the process `pid` of PostgreSQL while the block runs."""
+    """Records what blocks the process `pid` of PostgreSQL while the block runs, if another connection can be opened."""
     over = threading.Event()
-    with closing(psycopg.connect(**arguments, autocommit=True)) as connection:
-        thread = threading.Thread(target=_watch, args=(connection, blockers, pid, over), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    with ExitStack() as stack:
+        with suppress(psycopg.Error):
+            connection = stack.enter_context(closing(psycopg.connect(**arguments, autocommit=True)))
+            thread = threading.Thread(target=_watch, args=(connection, blockers, pid, over), daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(over.set)  # before it is joined
+        yield
 
 
 def _watch(connection: psycopg.Connection[Any], blockers: Blockers, pid: int, over: threading.Event) -> None:
