@@ -55,8 +55,8 @@ def test_requests_are_accepted_while_a_migration_waits_for_an_open_transaction(e
     migrations.migrate(url, "0008")
     with (
         structlog.testing.capture_logs() as lines,
-        psycopg.connect(empty_database_url, application_name="pg_dump") as holder,
         ThreadPoolExecutor(1) as threads,
+        psycopg.connect(empty_database_url, application_name="pg_dump") as holder,
     ):
         pid = holder.info.backend_pid
         holder.execute("SELECT count(*) FROM requests")
