@@ -22,7 +22,7 @@ from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 from aigen_bridge.sim.chain import simulators
 from aigen_bridge.sockets import bind, local_url
-from aigen_bridge.store.migrations import migrate
+from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.worker.run import run_worker
 
 SHUTDOWN_SECONDS = 10
@@ -53,6 +53,7 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
         async with local_settings(home, url, say) as settings:
             database_url, timeout = settings.database_url.get_secret_value(), settings.database.timeout
             await asyncio.to_thread(migrate, database_url, timeout=timeout)
+            await asyncio.to_thread(check, database_url, timeout)
             server = _Server(_config(settings))
             say(f"Ready: {url}, documentation at {url}/docs. Stop with Ctrl-C.")
             async with asyncio.TaskGroup() as tasks:

@@ -1,14 +1,19 @@
 """The migrations: they build what the code works with, forwards and back, also from an installed wheel."""
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import psycopg
+import pytest
+import structlog
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
+from aigen_bridge.domain.errors import UnsuitableDatabaseError
 from aigen_bridge.store import migrations, schema
 from stage import sqlalchemy_url
 
@@ -41,20 +46,61 @@ def test_the_newest_revision_can_be_undone_and_done_again(empty_database_url: st
     migrations.migrate(url)
 
 
-def test_a_migration_gives_way_while_a_table_is_locked(empty_database_url: str) -> None:
+ACCEPT = "INSERT INTO requests (request_id, correlation_id, event) VALUES (gen_random_uuid(), gen_random_uuid(), '{}')"
+
+
+def test_requests_are_accepted_while_a_migration_waits_for_an_open_transaction(empty_database_url: str) -> None:
     """Whoever waits for an exclusive lock stops everybody behind it: accepts would fail as long as the lock is held."""
     url = sqlalchemy_url(empty_database_url)
     migrations.migrate(url, "0008")
-    with psycopg.connect(empty_database_url) as holder, ThreadPoolExecutor(1) as threads:
-        holder.execute("LOCK TABLE requests IN ROW EXCLUSIVE MODE")
+    with (
+        structlog.testing.capture_logs() as lines,
+        ThreadPoolExecutor(1) as threads,
+        psycopg.connect(empty_database_url, application_name="pg_dump") as holder,
+    ):
+        pid = holder.info.backend_pid
+        holder.execute("SELECT count(*) FROM requests")
         migrating = threads.submit(migrations.migrate, url)
         with psycopg.connect(empty_database_url, autocommit=True) as watcher:
             waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'requests'::regclass"
+            watcher.execute("SET lock_timeout = '5s'")  # as the API
             until(lambda: watcher.execute(waits).fetchone() == (1,))
-            until(lambda: watcher.execute(waits).fetchone() == (0,))
+            watcher.execute(ACCEPT)
         assert not migrating.done()
         holder.rollback()
         migrating.result(timeout=60)
+    waited_for = [line["blocked_by"] for line in lines if line["event"] == "migrate.waiting"]
+    assert f"process {pid} (pg_dump, user postgres" in waited_for[0]
+
+
+def test_a_migration_that_gives_up_says_how_far_it_came_and_who_was_in_the_way(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "LOCK_PATIENCE", timedelta(milliseconds=1))
+    url = sqlalchemy_url(empty_database_url)
+    migrations.migrate(url, "0009")
+    with psycopg.connect(empty_database_url, application_name="report") as holder:
+        for table, progress in (
+            ("requests", "Nothing was changed: it is at revision 0009."),
+            ("destinations", "It was migrated from revision 0009 up to 0011."),
+        ):
+            holder.execute(f"LOCK TABLE {table} IN ACCESS SHARE MODE")
+            with pytest.raises(UnsuitableDatabaseError) as raised:
+                migrations.migrate(url)
+            holder.rollback()
+            assert "lock timeout" in raised.value.detail
+            assert raised.value.detail.endswith(progress)
+            assert f"process {holder.info.backend_pid} (report" in raised.value.advice
+            assert "'aigen-bridge migrate' again" in raised.value.advice
+    migrations.migrate(url)
+
+
+def test_an_index_that_is_built_concurrently_replaces_what_an_interrupted_build_left() -> None:
+    for path in migrations.folder().glob("versions/*.py"):
+        upgrade = path.read_text().partition("def downgrade")[0]
+        for built in re.finditer(r'op\.create_index\(\s*"(\w+)"[^)]*postgresql_concurrently=True', upgrade):
+            dropped = rf'op\.drop_index\(\s*"{built[1]}"[^)]*postgresql_concurrently=True[^)]*if_exists=True'
+            assert re.search(dropped, upgrade[: built.start()]), path.name
 
 
 def test_the_index_on_attempts_is_built_without_blocking_writers(empty_database_url: str) -> None:

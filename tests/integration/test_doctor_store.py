@@ -60,6 +60,13 @@ async def test_tables_of_another_version(database_url: str, revision: str, mark:
     assert (line.mark, revision in line.found) == (mark, True)
 
 
+async def test_an_index_whose_building_was_interrupted(database_url: str) -> None:
+    _do(database_url, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'outbox_due_idx'::regclass")
+    line = (await examined(make_settings(database_url))).worst("tables")
+
+    assert (line.mark, "outbox_due_idx" in line.found, "REINDEX" in line.advice) == (Mark.WARNING, True, True)
+
+
 async def test_a_database_that_takes_no_writes(database_url: str) -> None:
     _do(database_url, f"ALTER DATABASE {_name(database_url)} SET default_transaction_read_only = on")
     line = (await examined(make_settings(database_url))).worst("database")
@@ -77,7 +84,9 @@ async def test_a_user_without_rights_on_a_table(database_url: str) -> None:
         database_url, "SET ROLE NONE", f"ALTER DATABASE {name} RESET role", f"DROP OWNED BY {role}", f"DROP ROLE {role}"
     )
 
-    assert (line.mark, line.found) == (Mark.WRONG, "This user may not read and write outbox.")
+    assert line.mark is Mark.WRONG
+    assert "INSERT, UPDATE, DELETE on outbox" in line.found
+    assert f"GRANT INSERT, UPDATE, DELETE ON outbox TO {role};" in line.advice
 
 
 @pytest.mark.parametrize(

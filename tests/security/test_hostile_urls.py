@@ -69,7 +69,7 @@ class Stream(httpcore.AsyncMockStream):
 def _no_certificates(monkeypatch):
     """Nobody is really spoken TLS with here, and reading the certificates of the machine each time takes long."""
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    monkeypatch.setattr(images_module, "_trust", lambda: trust)
+    monkeypatch.setattr(images_module, "tls_context", lambda: trust)
 
 
 def redirect(location: str) -> bytes:

@@ -11,13 +11,13 @@ import pytest
 from aigen_bridge.domain.errors import UnsuitableDatabaseError
 from aigen_bridge.store.connection import (
     TIMEOUT,
-    Cut,
     connect_arguments,
     connecting_seconds,
     first,
     secrets_hidden,
     session,
 )
+from aigen_bridge.store.cut import Cut
 
 
 def arguments(place: str, timeout: timedelta = TIMEOUT) -> dict[str, Any]:
@@ -90,12 +90,9 @@ def test_a_short_timeout_still_reaches_every_host() -> None:
     assert connecting_seconds(arguments("h1/db"), TIMEOUT) == TIMEOUT.total_seconds()
 
 
-@pytest.mark.parametrize(
-    "url", ["postgresql://u:p%FFSECRET@h1:1,h2:2/db", "postgresql://u:SECRET@h1:1,h2:2/db?prepare_threshold=0"]
-)
-def test_a_url_that_cannot_be_read_is_refused_without_showing_it(url: str) -> None:
+def test_a_url_that_cannot_be_read_is_refused_without_showing_it() -> None:
     with pytest.raises(UnsuitableDatabaseError) as raised:
-        connect_arguments(url, name="test", timeout=TIMEOUT, settings={})
+        connect_arguments("postgresql://u:p%FFSECRET@h1:1,h2:2/db", name="test", timeout=TIMEOUT, settings={})
     assert "AIGEN_DATABASE_URL" in str(raised.value)
     assert "SECRET" not in f"{raised.value}{raised.value.advice}{raised.value.__cause__}"
     assert raised.value.__suppress_context__

@@ -106,7 +106,6 @@ def test_every_way_to_write_a_url_is_read(url: str, read: dict[str, str]) -> Non
         ("postgresql://u:SECRET@h1,/d", "empty host"),
         ("postgresql://u:SECRET@/d?host=h1,h2,h3&port=1,2", "2 ports for 3 hosts"),
         ("postgresql://u:SECRET@/d?host=h1:1&port=2", "both beside the hosts and in"),
-        ("postgresql://u:SECRET@h/d?prepare_threshold=0", "the parameter 'prepare_threshold'"),
         ("postgresql://u:SECRET@h/d?sslmode=disable&sslmode=require", "the parameter sslmode twice"),
         ("postgresql://u:SECRET%FF@h/d", "not UTF-8"),
         ("postgresql://u:SECRET\udcff@h/d", "not UTF-8"),

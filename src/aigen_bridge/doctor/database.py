@@ -38,14 +38,18 @@ async def look_at_database(subject: Subject) -> list[Finding]:
 
 async def look_at_tables(subject: Subject) -> list[Finding]:
     """The tables of this version exist, and this user may read and write them."""
+    try:
+        await subject.opened.refuse_missing_rights()
+    except UnsuitableDatabaseError as error:
+        return [wrong("tables", error.detail, error.advice)]
     found, known = await subject.opened.revision(), migrations.head()
     if found is None:
         return [wrong("tables", "The database has no tables of the bridge.", "Run 'aigen-bridge migrate'.")]
     if migrations.is_older(found):
         return [wrong("tables", f"They are at revision {found}, not {known}.", "Run 'aigen-bridge migrate'.")]
-    if unwritable := await subject.opened.unwritable():
-        advice = "GRANT SELECT, INSERT, UPDATE, DELETE on them to the user of AIGEN_DATABASE_URL."
-        return [wrong("tables", f"This user may not read and write {', '.join(unwritable)}.", advice)]
+    if invalid := await subject.opened.invalid_indexes():
+        advice = "Unless it is being built just now: REINDEX INDEX CONCURRENTLY …, by the owner of the tables."
+        return [warning("tables", f"The index {', '.join(invalid)} is unfinished, so queries do not use it.", advice)]
     if found != known:
         advice = "This is normal during an upgrade. Replace this version afterwards, too."
         return [warning("tables", f"A newer version has migrated them: to {found}, past {known}.", advice)]

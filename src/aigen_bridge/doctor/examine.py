@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -17,7 +17,7 @@ from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
 from aigen_bridge.doctor.odoo import look_at_odoo
 from aigen_bridge.doctor.outbox import look_at_dead_letters, look_at_outbox, look_at_processes, look_at_rows
 from aigen_bridge.doctor.subject import Subject
-from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store.inspection import inspection
 
 CHECK_SECONDS = 20.0
@@ -70,8 +70,13 @@ async def _with_database(subject: Subject) -> AsyncIterator[Subject]:
     if subject.database_url is None:
         yield subject
         return
-    async with inspection(subject.database_url.get_secret_value(), subject.database.timeout) as opened:
-        yield replace(subject, inspection=opened)
+    async with AsyncExitStack() as stack:
+        try:
+            url, timeout = subject.database_url.get_secret_value(), subject.database.timeout
+            opened = replace(subject, inspection=await stack.enter_async_context(inspection(url, timeout)))
+        except UnsuitableDatabaseError as error:
+            opened = replace(subject, unsuitable=error)
+        yield opened
 
 
 async def _run(check: Check, subject: Subject, seconds: float) -> list[Finding] | None:

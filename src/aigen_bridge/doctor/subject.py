@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 from pydantic import SecretStr
 
 from aigen_bridge.doctor.finding import NotLookedAtError
+from aigen_bridge.domain.errors import UnsuitableDatabaseError
 from aigen_bridge.settings import DatabaseSettings, LoggingSettings, Settings, WrongSettingsError, load
 from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings
 from aigen_bridge.settings.values import HttpUrl
@@ -47,11 +48,17 @@ class Subject:
     public_url: str | None = None
     complaints: tuple[str, ...] = ()
     inspection: Inspection | None = None
+    unsuitable: UnsuitableDatabaseError | None = None
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     @property
     def opened(self) -> Inspection:
-        """The open database. Raises `NotLookedAtError` if its settings are missing or wrong."""
+        """The open database.
+
+        Raises `NotLookedAtError` if its settings are missing or wrong, `UnsuitableDatabaseError` if it cannot be used.
+        """
+        if self.unsuitable is not None:
+            raise self.unsuitable
         if self.inspection is None:
             raise NotLookedAtError
         return self.inspection

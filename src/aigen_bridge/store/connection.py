@@ -6,9 +6,8 @@ timeouts detect a connection that died silently: TCP keepalives in the kernel, a
 
 import asyncio
 import os
-import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Self
 
@@ -17,6 +16,17 @@ from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, Inva
 from psycopg.pq import TransactionStatus
 
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
+from aigen_bridge.store.parameters import refuse_parameters
+from aigen_bridge.store.session import (
+    APPLY,
+    COMPARE,
+    asked,
+    is_pooled,
+    refusals_explained,
+    refuse_differences,
+    refuse_encoding,
+    refuse_transaction_mode,
+)
 from aigen_bridge.store.url import parse
 
 TIMEOUT = timedelta(seconds=10)
@@ -30,7 +40,7 @@ MEANING: dict[str, str] = {
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
-    "default_transaction_isolation": "read\\ committed",
+    "default_transaction_isolation": "read committed",
     "standard_conforming_strings": "on",
     "array_nulls": "on",
     "bytea_output": "hex",
@@ -38,9 +48,6 @@ MEANING: dict[str, str] = {
 }
 """Settings that affect the meaning of statements or the format of values. `search_path`, `role` and
 `default_transaction_read_only` are left to the administrator."""
-
-REPORTED: Mapping[str, str] = {"client_encoding": "UTF8", "DateStyle": "ISO", "IntervalStyle": "postgres"}
-"""Parameters whose values PostgreSQL reports on connection, and the prefix that each value must have."""
 
 STALE = (InvalidSqlStatementName, DuplicatePreparedStatement, FeatureNotSupported)
 """Errors for a stale prepared statement: a table changed ("cached plan must not change result type"), or a pooler
@@ -68,9 +75,10 @@ def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Sess
     """Returns the arguments for psycopg's `connect`. Connection parameters in the URL override the defaults.
 
     `settings` are the session settings. `name` is the application name in PostgreSQL. Several hosts are tried one after
-    the other, all within the timeout.
+    the other, all within the timeout. Raises `UnsuitableDatabaseError` if the URL has other parameters.
     """
     from_url = _parameters(url)
+    refuse_parameters(from_url)
     seconds, hosts = timeout.total_seconds(), _hosts(from_url)
     defaults = {
         "connect_timeout": str(max(HOST_SECONDS_MIN, int(min(HOST_SECONDS_MAX, seconds / (hosts + 1))))),
@@ -80,7 +88,7 @@ def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Sess
         "keepalives_count": "3",
         "tcp_user_timeout": str(_milliseconds(timeout)),
     }
-    session_options = " ".join(f"-c {key}={value}" for key, value in settings.items())
+    session_options = " ".join(f"-c {key}={_escaped(value)}" for key, value in settings.items())
     options = f"{from_url.get('options', '')} {session_options}".strip()  # the last one wins
     return defaults | from_url | {"options": options, "client_encoding": "UTF8", "application_name": name}
 
@@ -108,6 +116,10 @@ def secrets_hidden(arguments: Mapping[str, Any]) -> Iterator[None]:
         raise
 
 
+def _escaped(value: str) -> str:
+    return value.replace(" ", "\\ ")
+
+
 def _milliseconds(timeout: timedelta) -> int:
     return round(timeout.total_seconds() * 1000)
 
@@ -122,33 +134,6 @@ def _parameters(url: str) -> dict[str, str]:
             "Write it as postgresql://user:password@host1,host2:port/database?parameter=value, with the parameters of "
             "libpq, and percent-encode special characters of the password.",
         ) from None
-
-
-def refuse_unsuitable(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """Closes a connection whose encoding or settings would corrupt stored or read values.
-
-    Raises `UnsuitableDatabaseError`.
-    """
-    reported = connection.info.parameter_status
-    encoding = reported("server_encoding")
-    changed = {
-        name: found for name, prefix in REPORTED.items() if not (found := reported(name) or "").startswith(prefix)
-    }
-    if encoding == "UTF8" and not changed:
-        return
-    database = connection.info.dbname
-    connection.pgconn.finish()
-    if encoding != "UTF8":
-        raise UnsuitableDatabaseError(
-            f"The database {database!r} has the encoding {encoding}, which cannot hold every prompt; it must be UTF8.",
-            "Create another one (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0), restore a pg_dump of this one "
-            "into it if it holds requests, and name it in AIGEN_DATABASE_URL.",
-        )
-    found = ", ".join(f"{name} {value!r}" for name, value in changed.items())
-    raise UnsuitableDatabaseError(
-        f"The session has {found}, although the bridge asked for {', '.join(REPORTED[name] for name in changed)}.",
-        "See what stands between the bridge and PostgreSQL: a pooler that ignores 'options', or PGDATESTYLE.",
-    )
 
 
 class Cursor(psycopg.AsyncCursor[Any]):
@@ -179,24 +164,50 @@ class Connector:
     Of several hosts, the one that was used last is tried first, so an unresponsive host costs time only once.
     """
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, arguments: Mapping[str, Any], settings: Session) -> None:
         self._arguments = dict(arguments)
+        self._asked = asked(settings)
+        self._pools_sessions = False
+        self._proving = asyncio.Lock()
 
     async def __call__(self, conninfo: str = "", **more: Any) -> psycopg.AsyncConnection[Any]:
         """Opens a connection. `more` are further arguments for psycopg."""
-        with secrets_hidden(self._arguments):
+        with refusals_explained(self._arguments), secrets_hidden(self._arguments):
             arguments = self._arguments | more
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
-        try:
-            refuse_unsuitable(connection)
-            await connection.execute(_DURABLE_SESSION)
-            if not connection.autocommit:
-                await connection.commit()
-        except BaseException:  # nobody else has this connection, not even when the caller is cancelled
-            connection.pgconn.finish()
-            raise
+            try:
+                await self._settle(connection)
+            except BaseException:  # nobody else has this connection, not even when the caller is cancelled
+                connection.pgconn.finish()
+                raise
         self._arguments |= first(self._arguments, connection.info.host, connection.info.port)
         return connection
+
+    async def _settle(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Verifies the encoding and the session settings. A pooler in session mode keeps those that are set later."""
+        refuse_encoding(connection)
+        cursor = await connection.execute(COMPARE, self._asked)
+        pid, differences = await cursor.fetchone() or (0, [])
+        if is_pooled(connection, pid):
+            await connection.rollback()  # releases the pooler's connection
+            await self._settle_behind_pooler(connection)
+        else:
+            refuse_differences(differences)
+        await connection.execute(_DURABLE_SESSION)
+        if not connection.autocommit:
+            await connection.commit()
+
+    async def _settle_behind_pooler(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Sets what the pooler dropped.
+
+        Nothing is prepared: if the pooler's mode changes, a prepared statement could be one of another client.
+        """
+        async with self._proving:
+            if not self._pools_sessions:
+                await asyncio.to_thread(refuse_transaction_mode, self._arguments)
+                self._pools_sessions = True
+        await connection.execute(APPLY, self._asked)
+        connection.prepare_threshold = None
 
 
 def first(arguments: Mapping[str, Any], host: str, port: int) -> dict[str, str]:
@@ -213,41 +224,6 @@ def first(arguments: Mapping[str, Any], host: str, port: int) -> dict[str, str]:
     addresses = list(zip(hosts, ports * (len(hosts) // len(ports)), strict=True))
     addresses.sort(key=lambda address: address != (host, str(port)))  # stable: the others keep their order
     return {"host": ",".join(name for name, _ in addresses), "port": ",".join(number for _, number in addresses)}
-
-
-class Cut:
-    """Shuts down a connection at its deadline. Whatever waits on it fails at once, even if the network is dead.
-
-    Cancelling is not enough: psycopg then asks the server to cancel the statement, and waits for its answer.
-    """
-
-    def __init__(self) -> None:
-        self.made = False
-        self._connection: psycopg.AsyncConnection[Any] | None = None
-
-    def watch(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """Registers the connection to shut down at the deadline. Shuts it down at once if the deadline has passed."""
-        self._connection = connection
-        if self.made:  # the deadline passed before there was a connection
-            self.make()
-
-    def make(self) -> None:
-        """Shuts the connection down now."""
-        self.made = True
-        if self._connection and not self._connection.closed:
-            with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as duplicate:
-                duplicate.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
-def cut_after(seconds: float) -> Iterator[Cut]:
-    """Shuts down the connection that the block watches, unless the block ends within `seconds`."""
-    cut = Cut()
-    timer = asyncio.get_running_loop().call_later(seconds, cut.make)
-    try:
-        yield cut
-    finally:
-        timer.cancel()
 
 
 def reason(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
 
-from psycopg.errors import UndefinedColumn, UndefinedTable
+from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTable
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
@@ -21,13 +21,13 @@ from aigen_bridge.store.connection import (
     STALE,
     TIMEOUT,
     Connector,
-    Cut,
     connect_arguments,
     connecting_seconds,
-    cut_after,
+    reason,
     session,
     unavailable,
 )
+from aigen_bridge.store.cut import Cut, cut_after
 
 LISTENER = "aigen-bridge listen"
 """Application name of the connection on which a worker listens for new entries. It is open while the worker runs."""
@@ -44,7 +44,8 @@ def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
 
 def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIMEOUT) -> AsyncEngine:
     """Opens a pool of at most `pool_size` connections. `name` is their application name in PostgreSQL."""
-    arguments = connect_arguments(url, name=name, timeout=timeout, settings=session(timeout))
+    settings = session(timeout)
+    arguments = connect_arguments(url, name=name, timeout=timeout, settings=settings)
     engine = create_async_engine(
         SCHEME,
         json_deserializer=readable.parse_json,
@@ -54,7 +55,7 @@ def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIM
         pool_use_lifo=True,  # reuses the same few connections, which have their statements prepared
         isolation_level="AUTOCOMMIT",  # most calls are a single statement
         hide_parameters=True,  # keeps prompts and images out of error messages
-        connect_args={"async_creator_fn": Connector(arguments), "prepare_threshold": PREPARE_AFTER},
+        connect_args={"async_creator_fn": Connector(arguments, settings), "prepare_threshold": PREPARE_AFTER},
         execution_options={"connecting_seconds": connecting_seconds(arguments, timeout)},
     )
     event.listen(engine.sync_engine, "connect", lambda opened, _: readable.register(opened.driver_connection))
@@ -84,6 +85,9 @@ def _translated(cut: Cut, seconds: float) -> Iterator[None]:
                 "The database does not have the tables of this version: run 'aigen-bridge migrate'.",
                 str(error.orig).partition("\n")[0],
             ) from error
+        if isinstance(error.orig, InsufficientPrivilege):
+            detail = "The database denies the bridge a right that it needs: run 'aigen-bridge doctor'."
+            raise StoreUnavailableError(detail, reason(error)) from error
         if isinstance(error, OperationalError | InterfaceError | InternalError) or error.connection_invalidated:
             raise unavailable(error) from error
         raise
@@ -109,12 +113,13 @@ class Database:
         """
         async with self._writing(self._transactional, patient=patient) as connection:
             driver = await _driver(connection)
-            driver.prepare_threshold = PREPARE_AFTER if prepared else None
+            usual = driver.prepare_threshold  # None behind a pooler
+            driver.prepare_threshold = usual if prepared else None
             try:
                 async with connection.begin():
                     yield connection
             finally:
-                driver.prepare_threshold = PREPARE_AFTER
+                driver.prepare_threshold = usual
 
     @asynccontextmanager
     async def reading(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -156,8 +161,7 @@ class Database:
                 return await engine.connect()
         except TimeoutError as error:
             detail = "The database did not answer (ConnectionTimeout)."
-            reason = f"no connection within {seconds:g} s"
-            raise StoreUnavailableError(detail, reason) from error
+            raise StoreUnavailableError(detail, f"no connection within {seconds:g} s") from error
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -12,12 +12,13 @@ from sqlalchemy import Row, TextClause, text
 from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.store import migrations
-from aigen_bridge.store.columns import metadata
 from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
 from aigen_bridge.store.readable import out_of_range, since
+from aigen_bridge.store.rights import refuse_missing_rights
 from aigen_bridge.store.rows import COLUMNS, from_row, to_request
+from aigen_bridge.store.schema import requests
 
 CONNECTIONS = 6
 RECENT_ATTEMPTS = 1000
@@ -29,10 +30,10 @@ _SERVER = text("""
         pg_is_in_recovery() AS standby, pg_database_size(current_database()) AS bytes
 """)
 
-_UNWRITABLE = text("""
-    SELECT name FROM unnest(CAST(:names AS text[])) AS t (name)
-    WHERE CASE WHEN to_regclass(name) IS NOT NULL
-        THEN NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'INSERT')) END
+_INVALID_INDEXES = text("""
+    SELECT CAST(CAST(i.indexrelid AS regclass) AS text) FROM pg_index AS i
+    WHERE NOT i.indisvalid AND i.indrelid IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS text[])) AS t (name))
+    ORDER BY 1
 """)
 
 _WAITING = text(f"""
@@ -134,11 +135,14 @@ class Inspection:
         """Returns the migration revision of the database; None if it was never migrated."""
         return await migrations.current(self._database)
 
-    async def unwritable(self) -> list[str]:
-        """Returns the existing tables that this role may not read and write."""
-        names = sorted(metadata.tables)
+    async def refuse_missing_rights(self) -> None:
+        """Raises `UnsuitableDatabaseError` if the role lacks a right on an existing table."""
+        await refuse_missing_rights(self._database)
+
+    async def invalid_indexes(self) -> list[str]:
+        """Returns the indexes of the bridge's tables whose building was interrupted, or is going on."""
         async with self._database.reading() as connection:
-            return list((await connection.execute(_UNWRITABLE, {"names": names})).scalars())
+            return list(await connection.scalars(_INVALID_INDEXES, {"tables": list(requests.metadata.tables)}))
 
     async def clock(self, now: Callable[[], datetime]) -> tuple[timedelta, timedelta]:
         """Returns how far the database's clock is ahead of `now`, and the uncertainty of that."""

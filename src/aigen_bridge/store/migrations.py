@@ -1,7 +1,8 @@
 """Runs the migrations from the folder beside the sources, or from the copy in the wheel."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -12,28 +13,52 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg.errors import DeadlockDetected, LockNotAvailable
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import InternalError, OperationalError
+from psycopg.errors import (
+    DeadlockDetected,
+    InsufficientPrivilege,
+    InvalidSchemaName,
+    LockNotAvailable,
+    ReadOnlySqlTransaction,
+)
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool
 
-from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store.connection import (
     MEANING,
     SCHEME,
     TIMEOUT,
+    Session,
     connect_arguments,
     reason,
-    refuse_unsuitable,
     secrets_hidden,
+    session,
+    unavailable,
 )
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.rights import MISSING, NEEDED_TO_MIGRATE, refuse_lacking
+from aigen_bridge.store.session import (
+    APPLY,
+    COMPARE,
+    asked,
+    is_pooled,
+    refusals_explained,
+    refuse_differences,
+    refuse_encoding,
+    refuse_transaction_mode,
+)
+from aigen_bridge.store.waiting import Blockers, watching
 
 _PACKAGE = Path(__file__).parents[1]
-SESSION = MEANING | {"statement_timeout": "1h", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "1h"}
+SESSION = MEANING | {"statement_timeout": "1h", "lock_timeout": "1s", "idle_in_transaction_session_timeout": "1h"}
 """Session settings of a migration, which may rewrite a large table. The lock timeout is short, because other sessions
-queue behind a migration that waits for a lock."""
+queue behind a migration that waits for a lock. It does not apply to `CREATE INDEX CONCURRENTLY` (migrations/env.py)."""
 LOCK_PATIENCE = timedelta(minutes=10)
 """The time during which a migration is retried while a lock is not free or another migration is running."""
+LOCK_PAUSE = timedelta(seconds=2)
+"""The pause between two tries, longer than the lock timeout: what queued behind the migration catches up."""
+NOT_FREE = (LockNotAvailable, DeadlockDetected)
 
 
 def folder() -> Path:
@@ -51,50 +76,117 @@ def _config() -> Config:
 def migrate(url: str, revision: str = "head", *, timeout: timedelta = TIMEOUT) -> None:
     """Migrates the database to `revision`. `base` drops all tables of the bridge.
 
-    Safe to run repeatedly and concurrently: migrations wait for each other.
+    Safe to run repeatedly and concurrently: migrations wait for each other. Raises `StoreUnavailableError`, which says
+    how far it came.
     """
     arguments = connect_arguments(url, name="aigen-bridge migrate", timeout=timeout, settings=SESSION)
-    engine = create_engine(SCHEME, creator=partial(_connect, arguments))
+    _opened(arguments, SESSION).close()
+    engine = create_engine(SCHEME, creator=partial(_connect, arguments, SESSION), poolclass=NullPool)
+    blockers = Blockers()
+    before = None
     try:
-        check(url, timeout)
+        before = _revision(engine)
         until = time.monotonic() + LOCK_PATIENCE.total_seconds()
-        while not _migrated(engine, revision, is_last=time.monotonic() > until):
-            time.sleep(1)
-    except (OperationalError, InternalError) as error:
-        message = reason(error)
-        raise StoreUnavailableError(f"The database could not be migrated: {message}", message) from error
-    finally:
-        engine.dispose()
+        while not _migrated(engine, revision, partial(watching, arguments, blockers), until):
+            time.sleep(LOCK_PAUSE.total_seconds())
+    except DBAPIError as error:
+        detail = f"The database could not be migrated: {reason(error)}. {_progress(engine, error, before)}."
+        raise UnsuitableDatabaseError(detail, _advice(engine, error, blockers)) from error
 
 
-def _migrated(engine: Engine, revision: str, *, is_last: bool) -> bool:
-    """Runs the migrations. Returns False if a lock was not free; raises if this was the last attempt."""
+def _migrated(
+    engine: Engine, revision: str, watch: Callable[[int], AbstractContextManager[None]], until: float
+) -> bool:
+    """Runs the migrations. Returns False if a lock was not free; raises if it is too late to try again."""
     config = _config()
     try:
-        with engine.connect() as connection:
+        with engine.connect() as connection, watch(connection.scalar(text("SELECT pg_backend_pid()")) or 0):
+            connection.rollback()
             config.attributes["connection"] = connection
             command.downgrade(config, revision) if revision == "base" else command.upgrade(config, revision)
     except OperationalError as error:
-        if is_last or not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
+        if time.monotonic() > until or not isinstance(error.orig, NOT_FREE):
             raise
         return False
     return True
 
 
-def check(url: str, timeout: timedelta = TIMEOUT) -> None:
-    """Opens a connection and closes it. Raises `UnsuitableDatabaseError` or `StoreUnavailableError`."""
-    arguments = connect_arguments(url, name="aigen-bridge start", timeout=timeout, settings=SESSION)
+def _revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return _current(connection)
+
+
+def _progress(engine: Engine, error: DBAPIError, before: str | None) -> str:
     try:
-        _connect(arguments).close()
+        found = _revision(engine)
+    except (DBAPIError, StoreUnavailableError):
+        return f"It was at revision {before}, and where it is now could not be read"
+    if "CONCURRENTLY" in (error.statement or ""):
+        return f"It is at revision {found}; an unfinished index may be left, which the next run replaces"
+    if before != found:
+        return f"It was migrated from revision {before} up to {found}"
+    return f"Nothing was changed: it is at revision {found}" if found else "Nothing was changed"
+
+
+def _advice(engine: Engine, error: DBAPIError, blockers: Blockers) -> str:
+    again = "Run 'aigen-bridge migrate' again then: it continues where it stopped."
+    if isinstance(error.orig, NOT_FREE):
+        holders = blockers.last or "another session"
+        return f"It waited for {holders}. Wait for its end, or end it with pg_terminate_backend. {again}"
+    if isinstance(error.orig, InsufficientPrivilege | InvalidSchemaName):
+        with suppress(DBAPIError), engine.connect() as connection:
+            remedies = " ".join(connection.scalars(text(NEEDED_TO_MIGRATE)))
+            return f"As the owner of the tables or a superuser: {remedies} {again}"
+    if isinstance(error.orig, ReadOnlySqlTransaction):
+        return f"Name the primary in AIGEN_DATABASE_URL, or take back what made the database read-only. {again}"
+    return f"Correct that. {again}"
+
+
+def check(url: str, timeout: timedelta = TIMEOUT) -> None:
+    """Checks the session and the rights that `serve` and `worker` will have.
+
+    Raises `UnsuitableDatabaseError`, or `StoreUnavailableError` if the database does not answer.
+    """
+    settings = session(timeout)
+    arguments = connect_arguments(url, name="aigen-bridge start", timeout=timeout, settings=settings)
+    try:
+        with closing(_opened(arguments, settings)) as connection:
+            lacking = connection.execute(MISSING).fetchall()
+    except psycopg.Error as error:
+        raise unavailable(error) from error
+    refuse_lacking(lacking)
+
+
+def _opened(arguments: Mapping[str, Any], settings: Session) -> psycopg.Connection[Any]:
+    try:
+        return _connect(arguments, settings)
     except psycopg.Error as error:
         raise StoreUnavailableError(f"Could not connect to the database: {reason(error)}", reason(error)) from error
 
 
-def _connect(arguments: Mapping[str, Any]) -> psycopg.Connection[Any]:
-    with secrets_hidden(arguments):
+def _connect(arguments: Mapping[str, Any], settings: Session) -> psycopg.Connection[Any]:
+    """Opens a connection and verifies its session, as `Connector` does."""
+    with refusals_explained(arguments), secrets_hidden(arguments):
         connection = psycopg.connect(**arguments)
-    refuse_unsuitable(connection)
+        try:
+            _settle(connection, arguments, settings)
+        except BaseException:
+            connection.close()
+            raise
     return connection
+
+
+def _settle(connection: psycopg.Connection[Any], arguments: Mapping[str, Any], settings: Session) -> None:
+    refuse_encoding(connection)
+    pid, differences = connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
+    connection.rollback()
+    if is_pooled(connection, pid):
+        refuse_transaction_mode(arguments)
+        connection.execute(APPLY, asked(settings))
+        connection.commit()
+        connection.prepare_threshold = None
+    else:
+        refuse_differences(differences)
 
 
 def head() -> str:

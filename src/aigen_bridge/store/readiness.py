@@ -1,4 +1,4 @@
-"""Checks that requests can be accepted: that the tables are of this version, and that a write reaches the disk."""
+"""Checks that requests can be accepted: the rights on the tables, their version, and that a write reaches the disk."""
 
 from uuid import uuid4
 
@@ -7,16 +7,18 @@ from aigen_bridge.domain.request import NewRequest
 from aigen_bridge.store import migrations
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.requests import insert_requests
+from aigen_bridge.store.rights import refuse_missing_rights
 
 PROBE = {"probe": "x" * 1000}
 """An event of typical size."""
 
 
 async def prove_writable(database: Database) -> None:
-    """Raises `StoreUnavailableError` if requests cannot be accepted.
+    """Raises `StoreUnavailableError` if requests cannot be accepted, or could not be carried out.
 
     Accepts a request, rolls back to a savepoint and commits: the WAL is flushed, and nothing becomes visible.
     """
+    await refuse_missing_rights(database)  # first: without SELECT the revision cannot be read
     found, expected = await migrations.current(database), migrations.head()
     if found is None or migrations.is_older(found):  # a newer one is fine: upgrades migrate first
         raise StoreUnavailableError(

@@ -1,6 +1,7 @@
 """Accepts, reads and moves requests in PostgreSQL. Concurrent calls share statements and commits."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ from aigen_bridge.store import transitions
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import ImageStore, put_unless_transactional
+from aigen_bridge.store.rights import refuse_missing_rights
 from aigen_bridge.store.rows import COLUMNS, if_readable, to_request
 from aigen_bridge.store.schema import images as images_table
 from aigen_bridge.store.schema import requests
@@ -34,6 +36,7 @@ from aigen_bridge.store.wakeup import CHANNEL
 
 BATCH_MAX = 100
 """The most requests in one statement."""
+RIGHTS_SECONDS = 10.0
 
 _ACCEPT = text(f"""
     WITH created AS (
@@ -80,6 +83,7 @@ class Requests:
         self._database = database
         self._deadlines = deadlines
         self._images = images
+        self._rights_checked_at = float("-inf")
         self._accepts = Batcher(self.accept_all, limit=BATCH_MAX, timeout=database.timeout)
         self._reads = Batcher(self._get_each, limit=BATCH_MAX, timeout=database.timeout)
         self._versioned = Batcher(self._apply_each, limit=BATCH_MAX, timeout=database.timeout)
@@ -93,6 +97,7 @@ class Requests:
 
     async def accept_all(self, wanted: Sequence[NewRequest]) -> list[tuple[ImageRequest, bool]]:
         """Does the same as `accept` for several requests in one commit."""
+        await self._check_rights()
         ordered = sorted(wanted, key=lambda new: new.request_id)  # the same lock order in all processes
         async with self._database.writing() as connection:
             created = await insert_requests(connection, ordered)
@@ -109,6 +114,12 @@ class Requests:
                 known[new.request_id] = _accepted(new, created[new.request_id])
             accepted.append((known[new.request_id], first))
         return accepted
+
+    async def _check_rights(self) -> None:
+        """Checks the rights, at most every `RIGHTS_SECONDS`: INSERT alone would accept what no worker can dispatch."""
+        if time.monotonic() - self._rights_checked_at >= RIGHTS_SECONDS:
+            await refuse_missing_rights(self._database)
+            self._rights_checked_at = time.monotonic()
 
     async def get(self, request_id: UUID) -> ImageRequest | None:
         """Returns the request, or None."""

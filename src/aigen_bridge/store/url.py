@@ -98,13 +98,8 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 def _pairs(query: str) -> Iterator[tuple[str, str]]:
-    from psycopg.pq import Conninfo  # noqa: PLC0415 - takes long, and the settings read the URL before anyone connects
-
-    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     for pair in filter(None, query.split("&")):
         name, _, value = pair.partition("=")
         if (name, value) == ("ssl", "true"):  # as libpq understands it
             name, value = "sslmode", "require"
-        if name not in known:
-            raise ValueError(f"has the parameter {name!r}, which PostgreSQL's client library does not know")
         yield name, _decoded(value.replace("+", " ") if name == "options" else value)

@@ -17,10 +17,10 @@ from aigen_bridge.store.connection import (
     Connector,
     connect_arguments,
     connecting_seconds,
-    cut_after,
     reason,
     session,
 )
+from aigen_bridge.store.cut import cut_after
 from aigen_bridge.store.database import LISTENER
 
 CHANNEL = "aigen_outbox"
@@ -39,8 +39,9 @@ log = structlog.get_logger(__name__)
 
 async def listen(url: str, wake: Callable[[str], None], patience: timedelta = TIMEOUT) -> None:
     """Calls `wake` with the step of each new entry, and with `EVERYTHING` after each (re)connection. Never returns."""
-    arguments = connect_arguments(url, name=LISTENER, timeout=patience, settings=session(patience))
-    connect, connecting = Connector(arguments), connecting_seconds(arguments, patience)
+    settings = session(patience)
+    arguments = connect_arguments(url, name=LISTENER, timeout=patience, settings=settings)
+    connect, connecting = Connector(arguments, settings), connecting_seconds(arguments, patience)
     while True:
         try:
             async with asyncio.timeout(connecting):

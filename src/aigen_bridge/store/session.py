@@ -1,0 +1,137 @@
+"""Compares the session of a new connection with what was asked for, and detects poolers.
+
+A pooler may drop the session settings. In transaction mode it may also run each transaction on another server process,
+which loses settings, prepared statements and LISTEN, and can run a prepared statement of another client instead.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg
+
+from aigen_bridge.domain.errors import UnsuitableDatabaseError
+from aigen_bridge.store.cut import Connection, Cut
+
+POOLER_SECONDS = 2.0
+"""The longest wait for a pooler that has no server connection left."""
+
+ROUNDS = 5
+PID = "SELECT pg_backend_pid()"
+COMPARE = """
+    SELECT pg_backend_pid(), ARRAY(
+        SELECT format('%%s %%L (asked for: %%L)', name, found, expected) FROM (
+            SELECT name, current_setting(name) AS found, set_config(name, value, true) AS expected
+            FROM unnest(%(names)s::text[], %(values)s::text[]) AS asked (name, value)
+        ) AS compared
+        WHERE CASE WHEN name LIKE '%%timeout'
+            THEN found = '0' OR found::interval > expected::interval ELSE found <> expected END
+    )
+"""
+"""Returns the server process and the settings that differ. PostgreSQL converts the value that was asked for into its
+own notation by setting it until the end of the transaction. An administrator may set shorter timeouts."""
+
+APPLY = (
+    "SELECT set_config(name, value, false) FROM unnest(%(names)s::text[], %(values)s::text[]) AS asked (name, value)"
+)
+
+_POOLER_ADVICE = (
+    "Name PostgreSQL itself in AIGEN_DATABASE_URL, or a pool in session mode (PgBouncer: pool_mode=session and "
+    "ignore_startup_parameters=options)."
+)
+_CONNECT_ADVICE = 'As the owner of the database: GRANT CONNECT ON DATABASE "{dbname}" TO "{user}";'
+_TRANSACTION_MODE = (
+    "The connection goes through a pooler in transaction mode (such as PgBouncer with pool_mode=transaction), which "
+    "loses session settings, prepared statements and notifications."
+)
+_REFUSALS = {  # PgBouncer and RDS Proxy; the text of PostgreSQL in English
+    "startup parameter": ("A pooler refuses the session settings: {message}", _POOLER_ADVICE),
+    "command-line options": ("A pooler refuses the session settings: {message}", _POOLER_ADVICE),
+    "statement pooling mode": (_TRANSACTION_MODE, _POOLER_ADVICE),
+    "permission denied for database": ("{message}", _CONNECT_ADVICE),
+}
+"""Parts of the messages with which a server or pooler refuses a connection until somebody changes something."""
+
+
+def asked(settings: Mapping[str, str]) -> dict[str, list[str]]:
+    """Returns the parameters of `COMPARE` and `APPLY`."""
+    wanted = {**settings, "client_encoding": "UTF8"}
+    return {"names": list(wanted), "values": list(wanted.values())}
+
+
+def refuse_encoding(connection: Connection) -> None:
+    """Raises `UnsuitableDatabaseError` unless the database can hold every text."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding == "UTF8":
+        return
+    raise UnsuitableDatabaseError(
+        f"The database {connection.info.dbname!r} has the encoding {encoding}, which cannot hold every prompt; it must "
+        "be UTF8.",
+        "Create another one (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0), restore a pg_dump of this one "
+        "into it if it holds requests, and name it in AIGEN_DATABASE_URL.",
+    )
+
+
+def is_pooled(connection: Connection, pid: int) -> bool:
+    """Returns whether a pooler is in between: it invents the process id that the protocol announces."""
+    return connection.info.backend_pid != pid
+
+
+def refuse_differences(differences: Sequence[str]) -> None:
+    """Raises `UnsuitableDatabaseError` if the session differs from what was asked for."""
+    if differences:
+        raise UnsuitableDatabaseError(
+            f"The session has {', '.join(differences)}. Most likely a pooler such as PgBouncer is between the bridge "
+            "and PostgreSQL and ignores the startup parameter 'options'.",
+            f"{_POOLER_ADVICE} PGDATESTYLE, PGTZ and PGCLIENTENCODING in the environment have the same effect.",
+        )
+
+
+def refuse_transaction_mode(arguments: Mapping[str, Any]) -> None:
+    """Raises `UnsuitableDatabaseError` if the pooler gives a connection another server process in each transaction.
+
+    In session mode, a connection keeps its process, and no other connection has it meanwhile. In transaction mode, a
+    process is free after each statement: another connection gets it next, or the same connection gets another. On a
+    busy pooler that may take a few rounds.
+    """
+    unprepared = {**arguments, "autocommit": True, "prepare_threshold": None}
+    with (
+        closing(psycopg.connect(**unprepared)) as first,
+        closing(psycopg.connect(**unprepared)) as second,
+        _cut_after(POOLER_SECONDS, first, second),
+    ):
+        order = (first, second, first) * ROUNDS
+        pids = {(connection is first, connection.execute(PID).fetchone()) for connection in order}
+    if len(pids) != 2 or len({pid for _, pid in pids}) != 2:  # noqa: PLR2004 - one process for each connection
+        raise UnsuitableDatabaseError(_TRANSACTION_MODE, _POOLER_ADVICE)
+
+
+@contextmanager
+def _cut_after(seconds: float, *connections: Connection) -> Iterator[None]:
+    """Shuts the connections down unless the block ends within `seconds`: a pooler may let a statement wait for long."""
+    cuts = [Cut() for _ in connections]
+    for cut, connection in zip(cuts, connections, strict=True):
+        cut.watch(connection)
+    timers = [threading.Timer(seconds, cut.make) for cut in cuts]
+    for timer in timers:
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+@contextmanager
+def refusals_explained(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Raises `UnsuitableDatabaseError` for a connection that will be refused again until somebody changes something."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        message = " ".join(str(error).split())
+        for part, (detail, advice) in _REFUSALS.items():
+            if part in message:
+                known = {"message": message, "user": arguments.get("user"), "dbname": arguments.get("dbname")}
+                raise UnsuitableDatabaseError(detail.format(**known), advice.format(**known)) from error
+        raise

@@ -1,0 +1,79 @@
+"""Parameters in AIGEN_DATABASE_URL either work or are refused in words, before anything connects."""
+
+import pytest
+
+from aigen_bridge.doctor.database import look_at_database
+from aigen_bridge.doctor.examine import Check, examine
+from aigen_bridge.doctor.subject import Subject
+from aigen_bridge.domain.errors import UnsuitableDatabaseError
+from aigen_bridge.store.connection import TIMEOUT, connect_arguments
+from aigen_bridge.store.database import open_engine
+from aigen_bridge.store.migrations import check, migrate
+from stage import make_settings
+
+PLACES = ("u:SECRET@127.0.0.1:9/db", "u:SECRET@127.0.0.1:9,127.0.0.2:9/db")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "sslmode=verify-full&sslrootcert=system",
+        "target_session_attrs=read-write&load_balance_hosts=random",
+        "connect_timeout=0&keepalives=0&keepalives_idle=60&tcp_user_timeout=5000",
+        "client_encoding=UTF8",
+        "client_encoding=utf-8",
+        "gssencmode=disable&channel_binding=prefer&require_auth=scram-sha-256",
+        "fallback_application_name=x",
+        "options=-csearch_path%3Dbridge",
+    ],
+)
+def test_what_libpq_takes_works(place: str, parameters: str) -> None:
+    connect_arguments(f"postgresql+psycopg://{place}?{parameters}", name="test", timeout=TIMEOUT, settings={})
+
+
+@pytest.mark.parametrize(
+    ("parameter", "detail", "advice"),
+    [
+        ("prepare_threshold=0", "sets prepare_threshold", "Remove"),
+        ("autocommit=true", "sets autocommit", "Remove"),
+        ("row_factory=dict_row", "sets row_factory", "Remove"),
+        ("cursor_factory=x", "sets cursor_factory", "Remove"),
+        ("context=x", "sets context", "Remove"),
+        ("application_name=odoo", "sets application_name", "Remove"),
+        ("replication=database", "sets replication", "Remove"),
+        ("sslmod=require", "'sslmod'", "Did you mean sslmode?"),
+        ("targetsessionattrs=any", "'targetsessionattrs'", "Did you mean target_session_attrs?"),
+        ("pgbouncer=true", "'pgbouncer'", "session pool"),
+        ("prepared_statement_cache_size=0", "'prepared_statement_cache_size'", "session pool"),
+        ("pool_size=5", "'pool_size'", "another driver"),
+        ("schema=public", "'schema'", "another driver"),
+        ("connect_timeout=abc", "'abc', which is not a number", "whole numbers"),
+        ("connect_timeout=1.5", "'1.5', which is not a number", "whole numbers"),
+        ("keepalives_idle=5s", "'5s', which is not a number", "whole numbers"),
+        ("client_encoding=LATIN1", "'LATIN1'", "Remove"),
+        ("sslmode=bogus", 'invalid sslmode value: "bogus"', "Correct"),
+        ("target_session_attrs=writer", 'invalid target_session_attrs value: "writer"', "Correct"),
+        ("sslnegotiation=direct&sslmode=prefer", "weak sslmode", "Correct"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_words(parameter: str, detail: str, advice: str) -> None:
+    url = f"postgresql+psycopg://{PLACES[0]}?{parameter}"
+    with pytest.raises(UnsuitableDatabaseError) as raised:
+        connect_arguments(url, name="test", timeout=TIMEOUT, settings={})
+    assert "AIGEN_DATABASE_URL" in raised.value.detail
+    assert (detail in raised.value.detail, advice in raised.value.advice) == (True, True), raised.value
+    assert "SECRET" not in f"{raised.value}{raised.value.advice}"
+
+
+async def test_every_command_refuses_the_same_and_the_doctor_still_reports() -> None:
+    url = f"postgresql+psycopg://{PLACES[0]}?prepare_threshold=0"
+    for start in (check, migrate, lambda url: open_engine(url, pool_size=1, name="test")):
+        with pytest.raises(UnsuitableDatabaseError, match="prepare_threshold"):
+            start(url)
+    [found] = await examine(Subject.of(make_settings(url)), [Check("database", look_at_database)])
+    assert (found.mark, "prepare_threshold" in found.found, found.advice) == (
+        "wrong",
+        True,
+        "Remove prepare_threshold from it.",
+    )
