@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 import pybase64
 
+from aigen_bridge.domain.delivery import OdooAnswer, judge_answer
 from aigen_bridge.domain.errors import PermanentError, StepError
 from aigen_bridge.domain.image import ImageRef
-from aigen_bridge.domain.outbox import Claim, Delivered, Effect
+from aigen_bridge.domain.outbox import Claim, Effect
 from aigen_bridge.domain.request import ImageRequest, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
 
@@ -25,7 +26,7 @@ POLICY = Policy(
 class Odoo(Protocol):
     """The addon's only method, which is idempotent by (requestId, version). Raises `StepError`."""
 
-    async def apply_result(self, payload: Mapping[str, Any]) -> None: ...
+    async def apply_result(self, payload: Mapping[str, Any]) -> OdooAnswer: ...
 
 
 class Images(Protocol):
@@ -45,13 +46,12 @@ class Deliver:
     step: Step = Step.DELIVER
 
     async def run(self, claim: Claim) -> Effect:
-        """Reports the state with one idempotent call. Odoo ignores what it already knows."""
+        """Reports the state with one idempotent call. Odoo ignores what it knows, and says what it knows."""
         request = claim.request
         payload = _payload(request)
         if request.status is Status.COMPLETED:
             payload["image"] = await self._image(request)
-        await self.odoo.apply_result(payload)
-        return Delivered(request.version)
+        return judge_answer(claim, await self.odoo.apply_result(payload))
 
     async def _image(self, request: ImageRequest) -> dict[str, Any]:
         described = request.image
