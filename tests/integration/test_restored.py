@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import text
 
 from aged import Aged, every_kind, write
-from aigen_bridge.domain.dead_letter import OperatorAction
-from aigen_bridge.domain.outbox import Delivered, Done, Settlement
+from aigen_bridge.cli.restored import lift_all
+from aigen_bridge.domain.delivery import SET_BACK
+from aigen_bridge.domain.outbox import Delivered, Done, SetBack, Settlement
 from aigen_bridge.domain.request import FINAL, Step
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sim.faults import Fault, FaultKind
@@ -27,11 +28,11 @@ from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.transitions import Deadlines
 from callbacks import completed, report
 from processes import run
-from stage import CLIENTS, KEYS, REQUESTS, Stage, make_settings, serve_api, working
+from stage import CLIENTS, KEYS, REQUESTS, Stage, make_event, make_settings, serve_api, working
 
 DEADLINES = Deadlines(timedelta(minutes=10), timedelta(minutes=5))
 FLOOR = 50_000_000
-AT_ONCE: dict[str, Any] = {"spacing": timedelta(0), "delay": timedelta(0)}
+"""Seconds since 2025: some day in 2026."""
 
 
 @asynccontextmanager
@@ -52,7 +53,10 @@ def backup(postgres_url: str, database_url: str) -> Iterator[tuple[str, Callable
         with closing(psycopg.connect(postgres_url, autocommit=True)) as connection:
             connection.execute(statement)  # type: ignore[call-overload]
 
-    yield urlunsplit(parts._replace(path=f"/{original}_b")), lambda: admin(f"CREATE DATABASE {original}_b TEMPLATE {original}")
+    yield (
+        urlunsplit(parts._replace(path=f"/{original}_b")),
+        lambda: admin(f"CREATE DATABASE {original}_b TEMPLATE {original}"),
+    )
     admin(f"DROP DATABASE IF EXISTS {original}_b WITH (FORCE)")
 
 
@@ -123,16 +127,6 @@ async def test_a_paid_picture_is_seen_though_the_database_is_older_than_what_odo
         assert wanted.json()["wanted"] is False
 
 
-async def lift_all(restoring: Restoration) -> int:
-    """What the command does. Returns the floor."""
-    floor = await restoring.begin(OperatorAction("cli:test"))
-    for is_open in (True, False):
-        after: UUID | None = None
-        while (after := (await restoring.lift(floor, after, is_open=is_open, **AT_ONCE)).last) is not None:
-            pass
-    return floor
-
-
 STATES = text("""
     SELECT r.request_id, r.version, r.delivered_at IS NOT NULL AS delivered, (
         SELECT max(version) FROM request_changes AS c WHERE c.request_id = r.request_id
@@ -156,12 +150,17 @@ async def test_every_version_is_raised_and_what_odoo_may_not_know_is_delivered_a
     kinds = await write(database, every_kind())
     restoring = Restoration(database, DEADLINES)
     counted = await restoring.count()
-    floor = await restoring.begin(OperatorAction("cli:test"))
-    await restoring.lift(floor, None, is_open=True, **AT_ONCE)  # and then it was killed
+    stopped = asyncio.Event()
+    stopped.set()
+    with pytest.raises(SystemExit) as ended:
+        await lift_all(restoring, stopped, timedelta(0))
+    assert ended.value.code == 1
     for _ in range(2):
-        floor = await lift_all(restoring)
+        before = await states(database)
+        await lift_all(restoring, asyncio.Event(), timedelta(0))
         found = await states(database)
-        assert all(row.version > floor and row.recorded == row.version for row in found.values())
+        assert all(row.version > max(FLOOR, before[i].version) for i, row in found.items())
+        assert all(row.recorded == row.version for row in found.values())
         assert {i for i, row in found.items() if row.pending} == {i for i, kind in kinds.items() if is_told_again(kind)}
         assert not any(row.pending > 1 for row in found.values())
     assert sum(map(is_told_again, kinds.values())) == counted["open"] + counted["failed"] + counted["undelivered"]
@@ -178,7 +177,7 @@ async def test_a_delivery_that_is_under_way_meanwhile_neither_counts_nor_is_lost
     [request_id] = await write(database, [Aged(status="failed", delivered=False, entries=("pending",))])
     outbox = Outbox(database, DEADLINES, PostgresImages(database))
     [claim] = await outbox.claim(Step.DELIVER, limit=1, lease=timedelta(minutes=1), owner="test")
-    await lift_all(Restoration(database, DEADLINES))
+    await lift_all(Restoration(database, DEADLINES), asyncio.Event(), timedelta(0))
     late = await outbox.settle(Settlement(claim, Done(Delivered(claim.request.version)), timedelta(0)))
     row = (await states(database))[request_id]
     assert (late, row.delivered, row.pending) == (None, False, 1)
@@ -197,3 +196,34 @@ async def test_deliveries_are_spread_over_time_and_n8n_gets_its_full_time_again(
         deadline = float(await connection.scalar(left) or 0)
     assert seconds == pytest.approx([3600, 3600, 3660, 3720], abs=30)
     assert deadline == pytest.approx(600, abs=30)
+
+
+async def test_a_request_is_lifted_once_for_what_odoo_knows_because_another_bridge_may_do_the_same(
+    database: Database,
+) -> None:
+    [request_id] = await write(database, [Aged(delivered=False, entries=("pending",))])
+    outbox = Outbox(database, DEADLINES, PostgresImages(database))
+    seen = []
+    for above in (9, 12):
+        [claim] = await outbox.claim(Step.DELIVER, limit=1, lease=timedelta(minutes=1), owner="test")
+        effect = SetBack(claim.request.version, above, f"{SET_BACK}version {above} of it")
+        await outbox.settle(Settlement(claim, Done(effect), timedelta(0)))
+        row = (await states(database))[request_id]
+        seen.append((row.version, row.recorded, row.delivered, row.pending))
+    assert seen == [(10, 10, False, 1), (10, 10, True, 0)]
+
+
+async def test_the_result_of_a_forgotten_request_is_taken_in_once_odoo_has_sent_it_again(
+    idle_stage: Stage, png: bytes
+) -> None:
+    event = make_event()
+    unknown = await report(idle_stage, completed(event, png))
+    ops = idle_stage.as_client("ops")
+    await idle_stage.api.post(REQUESTS, json=event, headers=idle_stage.as_client("odoo"))
+    only = {"kind": "callback", "errorCode": "request_unknown"}
+    replayed = await idle_stage.api.post("/api/v1/ops/dead-letters/replay", json=only, headers=ops)
+    async with working(idle_stage.settings):
+        ended = await idle_stage.until_delivered(event["requestId"])
+
+    assert (unknown.status_code, len(replayed.json()["replayed"])) == (404, 1)
+    assert (ended["status"], len(idle_stage.chain.n8n.calls.to("webhook"))) == ("completed", 0)

@@ -1,5 +1,6 @@
 """What Odoo's answer to a delivery means, above all when the bridge's database was restored from a backup."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -30,7 +31,14 @@ def claim(status: Status, version: int, error_code: str | None = None) -> Claim:
 
 
 def known(version: int, status: str, error_code: str | None = None) -> OdooAnswer:
-    return OdooAnswer(False, status == "completed", version, status, error_code)
+    """Odoo ignored the delivery, because it knows this."""
+    return OdooAnswer(
+        applied=False, has_picture=status == "completed", version=version, status=status, error_code=error_code
+    )
+
+
+WITHOUT_PICTURE, WITH_PICTURE = (OdooAnswer(applied=False, has_picture=has_picture) for has_picture in (False, True))
+"""What an older addon says when it ignored a delivery."""
 
 
 @pytest.mark.parametrize(
@@ -41,7 +49,7 @@ def known(version: int, status: str, error_code: str | None = None) -> OdooAnswe
         (known(5, "queued"), 5),
         (known(4, "cancelled"), 4),
         (known(3, "waiting"), 3),
-        (OdooAnswer(False, has_picture=False), FLOOR),  # an older addon
+        (WITHOUT_PICTURE, FLOOR),  # an older addon
     ],
 )
 def test_a_picture_that_odoo_ignored_for_later_news_is_delivered_again_above_them(
@@ -58,13 +66,13 @@ def test_a_picture_that_odoo_ignored_for_later_news_is_delivered_again_above_the
         (Status.COMPLETED, known(3, "completed")),  # the same again, or the addon's form asked first
         (Status.COMPLETED, known(9, "completed")),
         (Status.COMPLETED, known(2, "completed")),  # another picture: the first one stays
-        (Status.COMPLETED, OdooAnswer(False, has_picture=True)),
-        (Status.COMPLETED, OdooAnswer(True, True, 3, "completed")),
+        (Status.COMPLETED, WITH_PICTURE),
+        (Status.COMPLETED, replace(known(3, "completed"), applied=True)),
         (Status.FAILED, known(3, "failed", "timed_out")),
         (Status.FAILED, known(5, "failed", "timed_out")),
         (Status.FAILED, known(3, "failed")),
         (Status.FAILED, known(9, "completed")),  # a picture that Odoo has is never taken back
-        (Status.FAILED, OdooAnswer(False, has_picture=False)),
+        (Status.FAILED, WITHOUT_PICTURE),
         (Status.CANCELLED, known(9, "completed")),
         (Status.DISPATCHED, known(9, "dispatched")),
     ],
@@ -97,16 +105,16 @@ def test_an_open_request_that_has_ended_in_odoo_ends_here_too(status: Status, en
 @pytest.mark.parametrize(
     ("told", "answer"),
     [
-        ({}, OdooAnswer(False, False)),
-        ({"attachmentId": 7}, OdooAnswer(False, True)),
-        ({"version": 3, "status": "failed", "errorCode": "nsfw"}, OdooAnswer(False, False, 3, "failed", "nsfw")),
-        ({"version": 3, "status": "queued", "errorCode": False}, OdooAnswer(False, False, 3, "queued")),
-        ({"version": 3, "status": "queued"}, OdooAnswer(False, False, 3, "queued")),
+        ({}, WITHOUT_PICTURE),
+        ({"attachmentId": 7}, WITH_PICTURE),
+        ({"version": 3, "status": "failed", "errorCode": "nsfw"}, known(3, "failed", "nsfw")),
+        ({"version": 3, "status": "queued", "errorCode": False}, known(3, "queued")),
+        ({"version": 3, "status": "queued"}, known(3, "queued")),
         *[
-            ({"version": version, "status": "failed"}, OdooAnswer(False, False))
+            ({"version": version, "status": "failed"}, WITHOUT_PICTURE)
             for version in ("3", True, -1, 3.0, None, VERSION_MAX, 2**40)
         ],
-        ({"version": 3, "status": 7}, OdooAnswer(False, False)),
+        ({"version": 3, "status": 7}, WITHOUT_PICTURE),
     ],
 )
 def test_an_answer_is_read_whatever_the_addon_says_of_its_record(told: dict[str, object], answer: OdooAnswer) -> None:

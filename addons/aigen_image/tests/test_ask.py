@@ -367,6 +367,8 @@ class TestAsk(AigenCase):
             record = self.underway()
             record.sudo().write({"status": "waiting", "version": 7})
             self.bridge.takes_requests(200, **answer)
+            place = f"{client.REQUESTS}/{record.request_id}"
+            self.bridge.say("GET", place, 200, {"requestId": record.request_id} | answer)
             self.env["aigen.image.request"]._cron_push()
             self.commit()
             self.assertEqual(record.status, status)

@@ -48,10 +48,11 @@ async def _run(settings: Settings, stop: asyncio.Event, *, dry_run: bool, spacin
                 f"{counted['undelivered']} that were to be delivered. Nothing was changed."
             )
             return
-        await _lift_all(restoration, stop, spacing)
+        await lift_all(restoration, stop, spacing)
 
 
-async def _lift_all(restoration: "Restoration", stop: asyncio.Event, spacing: timedelta) -> None:
+async def lift_all(restoration: "Restoration", stop: asyncio.Event, spacing: timedelta) -> None:
+    """Lifts all requests, batch by batch, until `stop` is set: then it fails, because the rest is missing."""
     floor = await restoration.begin(OperatorAction(person()))
     lifted = delivered = 0
     for is_open in (True, False):  # people wait for the open ones

@@ -81,6 +81,6 @@ def _knows_later(request: ImageRequest, answer: OdooAnswer) -> bool:
 def _describe(request: ImageRequest, answer: OdooAnswer) -> str:
     known = "no picture of it" if answer.version is None else f"version {answer.version} of it ({answer.status})"
     return (
-        f"{SET_BACK}{known} and ignored version {request.version} ({request.status}): the bridge's database was restored "
-        f"from a backup. It is delivered again as a later version."
+        f"{SET_BACK}{known} and ignored version {request.version} ({request.status}): the bridge's database was "
+        f"restored from a backup. It is delivered again as a later version."
     )

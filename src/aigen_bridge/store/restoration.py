@@ -15,6 +15,7 @@ from sqlalchemy import text
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.delivery import Lift, version_floor
 from aigen_bridge.domain.incident import Cause
+from aigen_bridge.domain.request import FINAL, Status
 from aigen_bridge.store import incidents, transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.operations import record
@@ -31,18 +32,17 @@ _COUNT = text("""
     SELECT count(*) AS requests,
         count(*) FILTER (WHERE completed_at IS NULL) AS open,
         count(*) FILTER (WHERE failed_by = 'bridge') AS failed,
-        count(*) FILTER (
-            WHERE completed_at IS NOT NULL AND failed_by IS DISTINCT FROM 'bridge' AND EXISTS (
-                SELECT FROM outbox AS o
-                WHERE o.request_id = r.request_id AND o.step = 'deliver' AND o.state IN ('pending', 'dead')
-            )
+        (
+            SELECT count(DISTINCT o.request_id) FROM outbox AS o JOIN requests AS r ON r.request_id = o.request_id
+            WHERE o.step = 'deliver' AND o.state IN ('pending', 'dead')
+                AND r.completed_at IS NOT NULL AND r.failed_by IS DISTINCT FROM 'bridge'
         ) AS undelivered
-    FROM requests AS r
+    FROM requests
 """)
 
 _LOCK_NEXT = text("""
     SELECT request_id FROM requests
-    WHERE (CAST(:after AS uuid) IS NULL OR request_id > :after) AND (completed_at IS NULL) = :is_open
+    WHERE status = ANY (CAST(:status AS text[])) AND (CAST(:after AS uuid) IS NULL OR request_id > :after)
     ORDER BY request_id LIMIT :batch
     FOR NO KEY UPDATE
 """)
@@ -100,7 +100,8 @@ class Restoration:
 
         The first delivery is due after `delay`, each further one `spacing` later.
         """
-        wanted = {"after": after, "is_open": is_open, "batch": BATCH}
+        states = [status.value for status in Status if (status not in FINAL) == is_open]
+        wanted = {"after": after, "status": states, "batch": BATCH}
         async with self._database.transaction(patient=True) as connection:
             locked = await transitions.lock_selected(connection, _LOCK_NEXT, wanted)
             ids = locked.request_ids

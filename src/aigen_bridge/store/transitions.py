@@ -105,10 +105,9 @@ _APPLY = text(f"""
 
 _TOLD_AGAIN = "(CAST(:always AS boolean) OR r.completed_at IS NULL OR r.failed_by = 'bridge')"
 
-# Works like a transition that keeps the status: a delivery of an older version, even one that a worker has claimed, ends
-# and is replaced. `:always` delivers again whatever the state; otherwise only what Odoo may have been told differently,
-# and what was still to be delivered. A final state that Odoo acknowledged cannot have changed. N8N gets its full time
-# again, because the database was away meanwhile.
+# Works like a transition that keeps the status. A delivery of an older version ends (even if a worker has claimed it)
+# and is replaced. Unless `:always`, only what Odoo may have been told differently is delivered again: a final state that
+# Odoo acknowledged cannot have changed. N8N gets its full time again, because the database was away meanwhile.
 _LIFT = text(f"""
     WITH wanted AS (
         SELECT * FROM unnest(
@@ -220,8 +219,8 @@ class LockedRequests:
         """Raises the versions of these requests. Returns for each that was raised whether it is delivered again.
 
         Open requests, failures of the bridge and pending deliveries are delivered again; with `always`, all. Each
-        delivery is due `spacing` later than the one before. A request whose last change has a note that is LIKE `unless` stays as it is. Raises `ValueError` for a request that is not
-        locked here.
+        delivery is due `spacing` later than the one before. A request whose last change has a note that is LIKE
+        `unless` stays as it is. Raises `ValueError` for a request that is not locked here.
         """
         if unlocked := {lift.request_id for lift in lifts}.difference(self.request_ids):
             raise ValueError(f"not locked by this transaction: {', '.join(map(str, unlocked))}")
