@@ -366,9 +366,9 @@ class TestAsk(AigenCase):
         ):
             record = self.underway()
             record.sudo().write({"status": "waiting", "version": 7})
-            self.bridge.takes_requests(200, **answer)
-            place = f"{client.REQUESTS}/{record.request_id}"
-            self.bridge.say("GET", place, 200, {"requestId": record.request_id} | answer)
+            told = {"requestId": record.request_id} | answer
+            self.bridge.say("POST", client.REQUESTS, 200, told)
+            self.bridge.say("GET", f"{client.REQUESTS}/{record.request_id}", 200, told)
             self.env["aigen.image.request"]._cron_push()
             self.commit()
             self.assertEqual(record.status, status)
@@ -388,7 +388,8 @@ class TestAsk(AigenCase):
             self.commit()
             self.assertEqual(record.status, "failed" if status == "failed" else "completed")
         record.sudo().write({"status": "waiting", "version": 0})
-        self.bridge.takes_requests(200, status="completed", version=3)
+        told = {"requestId": record.request_id, "status": "completed", "version": 3}
+        self.bridge.say("POST", client.REQUESTS, 200, told)
         self.env["aigen.image.request"]._cron_push()
         self.commit()
         self.assertEqual((record.status, record.attachment_id), ("completed", first))

@@ -105,9 +105,9 @@ _APPLY = text(f"""
 
 _TOLD_AGAIN = "(CAST(:always AS boolean) OR r.completed_at IS NULL OR r.failed_by = 'bridge')"
 
-# Works like a transition that keeps the status. A delivery of an older version ends (even if a worker has claimed it)
-# and is replaced. Unless `:always`, only what Odoo may have been told differently is delivered again: a final state that
-# Odoo acknowledged cannot have changed. N8N gets its full time again, because the database was away meanwhile.
+# Works like a transition that keeps the status. It replaces a delivery of an older version, even one that a worker has
+# claimed. Unless `:always`, only what Odoo may have been told differently is delivered again: a final state that Odoo
+# acknowledged cannot have changed. N8N gets its full time again, because the database was away meanwhile.
 _LIFT = text(f"""
     WITH wanted AS (
         SELECT * FROM unnest(
