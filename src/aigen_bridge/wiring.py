@@ -37,6 +37,7 @@ from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
@@ -145,6 +146,13 @@ async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
     """Opens the retention component alone, for the command `purge`."""
     async with _database(settings, 1, "aigen-bridge purge") as database:
         yield Retention(database, image_store(database))
+
+
+@asynccontextmanager
+async def open_restoration(settings: Settings) -> AsyncIterator[Restoration]:
+    """Opens the restoration component alone, for the command `restored`."""
+    async with _database(settings, 1, "aigen-bridge restored") as database:
+        yield Restoration(database, _deadlines(settings))
 
 
 def image_store(database: Database) -> ImageStore:

@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
 
+from aigen_bridge.clients.odoo import read_answer
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
 from aigen_bridge.domain.dead_letter import RefusedCallback
+from aigen_bridge.domain.delivery import OdooAnswer
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, StoredImage
 from aigen_bridge.domain.outbox import Claim, Dead, Done, Outcome, Retry
@@ -118,13 +120,15 @@ class World:
         """Never called: no picture is refused."""
         raise AssertionError(refused)
 
-    async def apply_result(self, payload: Mapping[str, Any]) -> None:
+    async def apply_result(self, payload: Mapping[str, Any]) -> OdooAnswer:
         """Plays the addon's one method. Repeats of a version must have the same payload."""
+        answer = {"applied": False}
         if self._answer in {"well", "lost"}:
             key = (str(payload["requestId"]), int(payload["version"]))
             assert self._payloads.setdefault(key, payload) == payload, f"{key} was delivered with different payloads"
-            self.odoo.apply(dict(payload))
+            answer = self.odoo.apply(dict(payload))
         self._fail()
+        return read_answer(answer)
 
     def _fail(self) -> None:
         if self._answer in {"lost", "passing"}:

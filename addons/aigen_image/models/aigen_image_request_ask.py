@@ -123,7 +123,11 @@ class AigenImageRequest(models.Model):
             return True
         match answer.status:
             case 200 | 202 if answer.body.get("requestId") == record.request_id:
+                if record.status == "waiting":
+                    record.version = 0  # the bridge may have forgotten it and count from 1 again
                 record._apply_resource(answer.body)
+                if record.status == "waiting":
+                    record._advance("received", 0)  # it is ready there, and its picture follows: not sent again
             case _ if record.status != "waiting":
                 pass  # withdrawn meanwhile
             case 422 if answer.is_bridge:
@@ -211,6 +215,8 @@ class AigenImageRequest(models.Model):
             return
         if answer.status == 200:
             record._apply_resource(answer.body, image)
+        elif answer.status == 404 and record.status in UNDERWAY and record.attachment_id:
+            record._end("completed", version=0)  # it is paid for: not asked for again
         elif answer.status == 404 and record.status in UNDERWAY:
             # Restored from an older backup: send it again. The bridge counts versions from 1 again.
             record.write({"status": "waiting", "version": 0, "error_code": "forgotten"})

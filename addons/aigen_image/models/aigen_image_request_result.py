@@ -16,7 +16,8 @@ class AigenImageRequest(models.Model):
     def bridge_apply_result(self, payload):
         """Take news of the bridge: `{requestId, version, status, errorCode?, errorMessage?, image?}`.
 
-        Only for the bridge's user. Old or known news answer `applied: False` with the same ids. Raises
+        Only for the bridge's user. Old or known news answer `applied: False` with the same ids. The answer also has
+        `version`, `status` and `errorCode` of the record: a bridge restored from a backup sees what it forgot. Raises
         `AccessError` for everybody else, `ValidationError` for a payload that is not as agreed, `UserError` for a
         request that is not in this database.
         """
@@ -29,8 +30,15 @@ class AigenImageRequest(models.Model):
         record = self.sudo()._locked(result.request_id)
         if not record:
             raise UserError(self.env._("There is no image request %s in this database.", result.request_id[:80]))
-        applied = record._apply(result)
-        return {"applied": applied, "recordId": record.id, "attachmentId": record.attachment_id.id}
+        applied = not record._is_withdrawn(result) and record._apply(result)
+        return {
+            "applied": applied,
+            "recordId": record.id,
+            "attachmentId": record.attachment_id.id,
+            "version": record.version,
+            "status": record.status,
+            "errorCode": record.error_code,
+        }
 
     @api.model
     def bridge_limits(self):
@@ -57,8 +65,11 @@ class AigenImageRequest(models.Model):
 
     def _apply(self, result):
         """Write what is news. Returns whether it was."""
-        if result.version <= self.version:
+        if result.version <= self.version or self._has_other_picture(result):
             return False
+        if self._is_known(result):
+            self.version = result.version
+            return True
         if result.image:
             self._keep_picture(result.image)
         if result.status in ENDED:
@@ -66,6 +77,24 @@ class AigenImageRequest(models.Model):
         else:
             self._advance(result.status, result.version)
         return True
+
+    def _is_withdrawn(self, result):
+        """Whether the bridge works on what was cancelled here. It was restored from a backup, or was not told yet."""
+        return self.status == "cancelled" and result.status in UNDERWAY
+
+    def _has_other_picture(self, result):
+        """Whether the result would take a picture back or replace it. Only a bridge restored from a backup does."""
+        if self.status != "completed":
+            return False
+        other = result.image and self.attachment_id and result.image.sha256 != self.image_sha256
+        return result.status != "completed" or bool(other)
+
+    def _is_known(self, result):
+        """Whether the same is here with a lower version: a bridge restored from a backup tells it again."""
+        if result.status == "completed":
+            return self.status == "completed" and bool(self.attachment_id)
+        told = (result.status, result.error_code, result.error_message)
+        return result.status == "failed" and told == (self.status, self.error_code or "", self.error_message or "")
 
     def _advance(self, status, version):
         """Write a step before the end. It may be an earlier one: put back after a failure, or sent to N8N again."""
@@ -155,7 +184,9 @@ class AigenImageRequest(models.Model):
 
     def _keep_missing(self, resource, content):
         """Store the picture if it is missing here. False: it is known, or the bridge will bring it."""
-        if self.attachment_id or not content:
+        if self.attachment_id:
+            return self.status != "completed"  # sent again though it is here
+        if not content:
             return False
         try:
             self._keep_picture(read_image(resource.get("image") or {}, content))

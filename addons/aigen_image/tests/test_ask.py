@@ -358,6 +358,42 @@ class TestAsk(AigenCase):
         self.assertEqual({event["requestId"] for event in self.bridge.sent()}, {record.request_id})
         self.assertEqual(len(self.bridge.sent()), 2)
 
+    def test_what_is_sent_again_leaves_the_waiting_whatever_version_is_known_here(self):
+        for answer, status in (
+            ({"status": "queued", "version": 1}, "queued"),
+            ({"status": "dispatched", "version": 3}, "dispatched"),
+            ({"status": "completed", "version": 2}, "received"),  # its picture is no longer kept there
+        ):
+            record = self.underway()
+            record.sudo().write({"status": "waiting", "version": 7})
+            told = {"requestId": record.request_id} | answer
+            self.bridge.say("POST", client.REQUESTS, 200, told)
+            self.bridge.say("GET", f"{client.REQUESTS}/{record.request_id}", 200, told)
+            self.env["aigen.image.request"]._cron_push()
+            self.commit()
+            self.assertEqual(record.status, status)
+            sent = len(self.bridge.sent())
+            self.env["aigen.image.request"]._cron_push()
+            self.commit()
+            self.assertEqual(len(self.bridge.sent()), sent)
+            self.assertTrue(self.apply(payload(record, 8))["applied"])
+
+    def test_a_picture_that_is_here_is_not_asked_for_again(self):
+        record = self.underway()
+        self.apply(payload(record))
+        first = record.attachment_id
+        for status in ("completed", "dispatched", "failed"):
+            record.sudo().status = status
+            record.action_follow()
+            self.commit()
+            self.assertEqual(record.status, "failed" if status == "failed" else "completed")
+        record.sudo().write({"status": "waiting", "version": 0})
+        told = {"requestId": record.request_id, "status": "completed", "version": 3}
+        self.bridge.say("POST", client.REQUESTS, 200, told)
+        self.env["aigen.image.request"]._cron_push()
+        self.commit()
+        self.assertEqual((record.status, record.attachment_id), ("completed", first))
+
     def test_the_daily_cron_asks_about_old_open_requests_only(self):
         old, fresh = self.underway(), self.underway()
         self.env.cr.execute("UPDATE aigen_image_request SET write_date = '2020-01-01' WHERE id = %s", [old.id])

@@ -14,7 +14,7 @@ class TestResult(AigenCase):
         content = picture(width=2400, height=40)  # Odoo would scale it down
         with self.assertBus(record) as sent:
             answer = self.apply(payload(record, content=content))
-        self.assertEqual(answer, {"applied": True, "recordId": record.id, "attachmentId": record.attachment_id.id})
+        self.assertEqual(answer, self.answer(record, applied=True))
         self.assertEqual(record.attachment_id.raw, content)
         self.assertEqual((record.status, record.version, record.image_size), ("completed", 3, len(content)))
         self.assertEqual(record.attachment_id.mimetype, "image/png")
@@ -117,7 +117,49 @@ class TestResult(AigenCase):
         record.attachment_id.unlink()
         self.env.invalidate_all()
         answer = self.apply(payload(record))
-        self.assertEqual(answer, {"applied": False, "recordId": record.id, "attachmentId": False})
+        self.assertEqual(answer, self.answer(record, applied=False))
+        self.assertFalse(answer["attachmentId"])
+
+    def test_a_restored_bridge_that_tells_the_same_again_disturbs_nobody(self):
+        ready, failed = self.underway(), self.underway()
+        self.apply(payload(ready))
+        self.apply(payload(failed, 3, "failed", errorCode="timed_out"))
+        for record, status, code in ((ready, "completed", None), (failed, "failed", "timed_out")):
+            picture_here, notes = record.attachment_id, len(record.message_ids)
+            with self.assertBus(record) as sent:
+                answer = self.apply(payload(record, 60_000_000, status, errorCode=code))
+            self.assertEqual(answer, self.answer(record, applied=True))
+            self.assertEqual((record.version, record.attachment_id), (60_000_000, picture_here))
+            self.assertEqual((len(record.message_ids), sent), (notes, []))
+
+    def test_a_restored_bridge_takes_no_picture_back_and_replaces_none(self):
+        record = self.underway()
+        self.apply(payload(record))
+        first, notes = record.attachment_id, len(record.message_ids)
+        others = [payload(record, 60_000_000, status) for status in ("failed", "dispatched", "cancelled")]
+        for told in (*others, payload(record, 60_000_000, content=picture("navy"))):
+            self.assertEqual(self.apply(told), self.answer(record, applied=False))
+        self.assertEqual((record.status, record.version, record.attachment_id), ("completed", 3, first))
+        self.assertEqual(len(record.message_ids), notes)
+
+    def test_a_restored_bridge_does_not_go_on_with_what_a_person_cancelled(self):
+        record = self.underway()
+        record.action_cancel()
+        answer = self.apply(payload(record, 60_000_000, "dispatched"))
+        self.assertEqual((answer["applied"], answer["status"]), (False, "cancelled"))
+
+    def test_what_failed_after_the_backup_goes_on_and_its_late_picture_is_shown(self):
+        record = self.underway()
+        self.apply(payload(record, 3, "failed", errorCode="timed_out"))
+        self.apply(payload(record, 60_000_001, "dispatched"))
+        self.assertEqual((record.status, record.error_code), ("dispatched", False))
+        self.apply(payload(record, 60_000_002))
+        self.assertEqual((record.status, bool(record.attachment_id)), ("completed", True))
+
+    def answer(self, record, *, applied):
+        """What the bridge is answered."""
+        found = {"recordId": record.id, "attachmentId": record.attachment_id.id, "version": record.version}
+        return found | {"applied": applied, "status": record.status, "errorCode": record.error_code}
 
 
 def payload_of(content):

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from aigen_bridge.clients.odoo_errors import described
+from aigen_bridge.domain.delivery import VERSION_MAX, OdooAnswer
 from aigen_bridge.domain.errors import PermanentError
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
@@ -45,7 +46,7 @@ class OdooClient:
     def __init__(self, transport: OdooTransport) -> None:
         self._transport = transport
 
-    async def apply_result(self, payload: Mapping[str, Any]) -> None:
+    async def apply_result(self, payload: Mapping[str, Any]) -> OdooAnswer:
         """Reports the state of a request. Idempotent by `(requestId, version)`; raises as `OdooTransport.call` does."""
         answer = await self._transport.call(MODEL, METHOD, [dict(payload)])
         if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
@@ -55,10 +56,20 @@ class OdooClient:
                 "the addon aigen_image is up to date and that no other module overrides its method, then replay the "
                 "delivery.",
             )
+        return read_answer(answer)
 
     def close(self) -> None:
         """Closes the transport."""
         self._transport.close()
+
+
+def read_answer(answer: Mapping[str, Any]) -> OdooAnswer:
+    """Reads the addon's answer. The state of its record counts only as a whole; an older addon does not send it."""
+    applied, has_picture = answer["applied"], bool(answer.get("attachmentId"))
+    version, status = answer.get("version"), answer.get("status")
+    if type(version) is not int or not 0 <= version < VERSION_MAX or not isinstance(status, str):
+        return OdooAnswer(applied, has_picture)
+    return OdooAnswer(applied, has_picture, version, status, answer.get("errorCode") or None)
 
 
 class OdooProbe:

@@ -45,6 +45,9 @@ class Cause(StrEnum):
     ODOO_DOWN = "odoo_down"
     """The breaker for Odoo is open: results are held."""
 
+    SET_BACK = "database_set_back"
+    """Odoo knows later news of requests than the bridge, whose database was restored from a backup."""
+
     REQUEST_ORPHANED = "request_forgotten"
     """The reconciliation found a request that would never have moved again: a bug of the bridge."""
 
@@ -102,6 +105,10 @@ ADVICE: Mapping[Cause, Advice] = {
         "Odoo is away; results are held and delivered when it is back",
         "aigen-bridge doctor",
         over="Odoo is back; held results are being delivered",
+    ),
+    Cause.SET_BACK: Advice(
+        "Odoo knows later news than the bridge, whose database was restored from a backup",
+        "aigen-bridge restored, once all workers are stopped; the requests named here are mended already",
     ),
     Cause.REQUEST_ORPHANED: Advice(
         "Orphaned requests were found and repaired: a bug of the bridge, please report it",

@@ -46,6 +46,25 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class SetBack:
+    """Odoo ignored this version, because it knows a later and different one: the bridge was restored from a backup.
+
+    The request is delivered again with a version above `above`.
+    """
+
+    version: int
+    above: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedInOdoo:
+    """The request has ended in Odoo, but not in this bridge, which was restored from a backup: it is cancelled."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notified:
     """People were notified of `times` occurrences of the incident, and of its end if `recovered`."""
 
@@ -53,7 +72,7 @@ class Notified:
     recovered: bool
 
 
-Effect = Advance | Complete | Fail | Delivered | Notified | None
+Effect = Advance | Complete | Fail | Delivered | SetBack | EndedInOdoo | Notified | None
 """The effect of a step on its request or its incident."""
 
 
@@ -198,7 +217,7 @@ def transitions_of(settlements: Sequence[Settlement[Claim]]) -> list[Transition]
     return [
         _transition(settlement.claim.request.request_id, effect)
         for settlement in settlements
-        if isinstance(effect := settlement.effect, Advance | Complete | Fail)
+        if isinstance(effect := settlement.effect, Advance | Complete | Fail | EndedInOdoo)
     ]
 
 
@@ -211,8 +230,20 @@ def delivery_failures(settlements: Sequence[Settlement[Claim]]) -> list[Occurren
     ]
 
 
-def _transition(request_id: UUID, effect: Advance | Complete | Fail) -> Transition:
+def set_backs(settlements: Sequence[Settlement[Claim]]) -> list[Occurrence]:
+    """Returns the occurrences for requests of which Odoo knew later news than the bridge."""
+    return [
+        Occurrence(Cause.SET_BACK, settlement.effect.detail, settlement.claim.request.request_id)
+        for settlement in settlements
+        if isinstance(settlement.effect, SetBack)
+    ]
+
+
+def _transition(request_id: UUID, effect: Advance | Complete | Fail | EndedInOdoo) -> Transition:
     match effect:
+        case EndedInOdoo(note):
+            before = frozenset({Status.QUEUED, Status.DISPATCHED, Status.RECEIVED})
+            return Transition(request_id=request_id, before=before, after=Status.CANCELLED, note=note)
         case Advance(to):
             return Transition(request_id=request_id, before=frozenset({Status.QUEUED}), after=to)
         case Complete(image):

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import pybase64
 
+from aigen_bridge.domain.delivery import OdooAnswer, judge_answer
 from aigen_bridge.domain.errors import PermanentError, StepError
 from aigen_bridge.domain.image import ODOO_IMAGE_MAX, ImageRef, StoredImage
-from aigen_bridge.domain.outbox import Claim, Delivered, Effect
+from aigen_bridge.domain.outbox import Claim, Effect
 from aigen_bridge.domain.request import ImageRequest, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
 
@@ -29,7 +30,7 @@ TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 class Odoo(Protocol):
     """The addon's only method, which is idempotent by (requestId, version). Raises `StepError`."""
 
-    async def apply_result(self, payload: Mapping[str, Any]) -> None: ...
+    async def apply_result(self, payload: Mapping[str, Any]) -> OdooAnswer: ...
 
 
 class Images(Protocol):
@@ -49,19 +50,19 @@ class Deliver:
     step: Step = Step.DELIVER
 
     async def run(self, claim: Claim) -> Effect:
-        """Reports the state with one idempotent call. Odoo ignores what it already knows."""
+        """Reports the state with one idempotent call. Odoo ignores what it knows, and says what it knows."""
         request = claim.request
         payload = _payload(request)
         if request.status is Status.COMPLETED:
             payload["image"] = await self._image(request)
         try:
-            await self.odoo.apply_result(payload)
+            answer = await self.odoo.apply_result(payload)
         except PermanentError as error:
             if error.http_status == TOO_LARGE and request.image:
                 detail = f"{error.detail} {_too_large(request.image)}"
                 raise PermanentError(error.code, detail, http_status=TOO_LARGE) from error
             raise
-        return Delivered(request.version)
+        return judge_answer(claim, answer)
 
     async def _image(self, request: ImageRequest) -> dict[str, Any]:
         described = request.image

@@ -12,6 +12,7 @@ from aigen_bridge.sim.odoo_payload import MAX_BYTES, Result, checked
 from aigen_bridge.sim.odoo_rpc import user_error
 
 FIRST_ATTACHMENT = 1001
+UNDERWAY = frozenset({"queued", "dispatched", "received"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ class Records:
         self.calls[result.request_id] += 1
         if record is None and not self._create_missing:
             raise user_error(f"There is no image request {result.request_id}.")
-        fresh = record is None or result.version > record.version
+        fresh = record is None or (result.version > record.version and not _is_refused(record, result))
         if fresh:
             self._write(self._entry(result, record), result.content)
         return _answer(self._records[result.request_id], applied=fresh)
@@ -133,13 +134,27 @@ class Records:
                 error_code=entry["errorCode"],
                 error_message=entry["errorMessage"],
                 image=image or record.image,
-                attachment_id=next(self._attachment_ids) if image else record.attachment_id,
+                attachment_id=next(self._attachment_ids) if image and image != record.image else record.attachment_id,
             )
         self._records[name] = record
 
 
+def _is_refused(record: Record, result: Result) -> bool:
+    """Returns whether only a bridge restored from a backup would say this, because it does not know the end."""
+    if record.status == "completed":
+        return result.status != "completed" or result.image != record.image
+    return record.status == "cancelled" and result.status in UNDERWAY
+
+
 def _answer(record: Record, *, applied: bool) -> dict[str, Any]:
-    return {"applied": applied, "recordId": record.record_id, "attachmentId": record.attachment_id}
+    return {
+        "applied": applied,
+        "recordId": record.record_id,
+        "attachmentId": record.attachment_id,
+        "version": record.version,
+        "status": record.status,
+        "errorCode": record.error_code or False,
+    }
 
 
 def _camel(name: str) -> str:

@@ -1,12 +1,14 @@
 """Claims outbox entries of requests, and settles them together with the transitions that they cause."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aigen_bridge.domain.delivery import SET_BACK, Lift
 from aigen_bridge.domain.destination import DESTINATIONS, BreakerConfig
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.image import ImageRef
@@ -16,8 +18,10 @@ from aigen_bridge.domain.outbox import (
     Delivered,
     Due,
     Outcome,
+    SetBack,
     Settlement,
     delivery_failures,
+    set_backs,
     transitions_of,
 )
 from aigen_bridge.domain.request import Step
@@ -157,11 +161,29 @@ class Outbox(LeaseStore):
             if content is not None and settlement.claim.request.request_id in moved:
                 row = {"request_id": settlement.claim.request.request_id, "content": content}
                 await connection.execute(images_table.insert(), row)
-        delivered = [(s.claim.request.request_id, s.effect.version) for s in settled if isinstance(s.effect, Delivered)]
+        lifted = await self._lift(locked, settled)
+        delivered = [
+            (s.claim.request.request_id, s.effect.version)
+            for s in settled
+            if isinstance(s.effect, Delivered | SetBack) and s.claim.request.request_id not in lifted
+        ]
         if delivered:
             ids, versions = zip(*delivered, strict=True)
             await connection.execute(_DELIVERED, {"request_id": list(ids), "version": list(versions)})
-        await incidents.record(connection, delivery_failures(settled), self._deadlines.alert_window)
+        occurrences = [*delivery_failures(settled), *set_backs(settled)]
+        await incidents.record(connection, occurrences, self._deadlines.alert_window)
+
+    async def _lift(self, locked: LockedRequests, settled: Sequence[Settlement[Claim]]) -> Container[UUID]:
+        """Delivers requests again of which Odoo knew later news. Returns them.
+
+        Each at most once until it moves: a second bridge that speaks to the same Odoo would do the same, forever.
+        """
+        lifts = [
+            Lift(s.claim.request.request_id, s.effect.above, s.effect.detail)
+            for s in settled
+            if isinstance(s.effect, SetBack)
+        ]
+        return await locked.lift(lifts, self._deadlines, always=True, unless=f"{SET_BACK}%")
 
 
 def _first_of_each(settlements: Sequence[Settlement[Claim]]) -> list[Settlement[Claim]]:

@@ -26,7 +26,7 @@ from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
 from aigen_bridge.store.columns import metadata, one_of, timestamptz
 
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
-OPERATIONS = ("replay", "discard", "complete", "purge")
+OPERATIONS = ("replay", "discard", "complete", "purge", "restored")
 QUARANTINE_STATES = ("open", "replayed", "discarded")
 ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
 
@@ -217,7 +217,7 @@ operations = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("client", Text, nullable=False),
     Column("action", Text, nullable=False),
-    Column("target", Text, nullable=False),  # a dead letter's name, `request`, or `retention`
+    Column("target", Text, nullable=False),  # a dead letter's name, `request`, `retention`, or `requests`
     Column("request_id", Uuid),
     Column("note", Text),
     timestamptz("at", required=True),

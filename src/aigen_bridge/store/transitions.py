@@ -23,6 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
+from aigen_bridge.domain.delivery import VERSION_MAX, Lift
 from aigen_bridge.domain.incident import failures_of
 from aigen_bridge.domain.request import Status, Transition, VersionedTransition
 from aigen_bridge.store import incidents
@@ -102,6 +103,57 @@ _APPLY = text(f"""
     SELECT request_id, (SELECT count(*) FROM woken) AS woken FROM moved
 """)  # noqa: S608 - a constant of this package
 
+_TOLD_AGAIN = "(CAST(:always AS boolean) OR r.completed_at IS NULL OR r.failed_by = 'bridge')"
+
+# Works like a transition that keeps the status. It replaces a delivery of an older version, even one that a worker has
+# claimed. Unless `:always`, only what Odoo may have been told differently is delivered again: a final state that Odoo
+# acknowledged cannot have changed. N8N gets its full time again, because the database was away meanwhile.
+_LIFT = text(f"""
+    WITH wanted AS (
+        SELECT * FROM unnest(
+            CAST(:request_id AS uuid[]), CAST(:above AS int[]), CAST(:note AS text[]), CAST(:delay AS float8[])
+        ) AS wanted (request_id, above, note, delay)
+    ), lifted AS (
+        UPDATE requests AS r SET
+            version = greatest(r.version, w.above) + 1,
+            updated_at = now(),
+            callback_deadline_at = CASE r.status
+                WHEN 'dispatched' THEN now() + make_interval(secs => :callback_deadline) END,
+            delivered_at = CASE WHEN NOT {_TOLD_AGAIN} THEN r.delivered_at END
+        FROM wanted AS w
+        WHERE r.request_id = w.request_id AND r.request_id = ANY (CAST(:request_id AS uuid[]))
+            AND r.version < {VERSION_MAX}
+            AND NOT EXISTS (
+                SELECT FROM request_changes AS c
+                WHERE c.request_id = r.request_id AND c.version = r.version AND c.note LIKE CAST(:unless AS text)
+            )
+        RETURNING r.request_id, r.version, r.status, {_TOLD_AGAIN} AS is_told_again, w.note, w.delay
+    ), recorded AS (
+        INSERT INTO request_changes (request_id, version, status, note)
+        SELECT request_id, version, status, note FROM lifted
+    ), ended_entries AS (
+        UPDATE outbox AS o SET state = 'superseded', finished_at = now(), lease_owner = NULL
+        FROM lifted AS l
+        WHERE o.request_id = l.request_id AND o.request_id = ANY (CAST(:request_id AS uuid[]))
+            AND o.step = 'deliver' AND o.state IN ('pending', 'dead')
+        RETURNING o.request_id
+    ), enqueued AS (
+        INSERT INTO outbox (request_id, step, created_at, due_at)
+        SELECT l.request_id, 'deliver', at, at
+        FROM (
+            SELECT request_id, delay + :spacing * (row_number() OVER (ORDER BY request_id) - 1) AS delay FROM lifted
+            WHERE (SELECT count(*) FROM ended_entries) >= 0  -- ends the old entries first
+                AND (is_told_again OR request_id IN (SELECT request_id FROM ended_entries))
+        ) AS l, CAST(now() + make_interval(secs => l.delay) AS timestamptz) AS due (at)
+        RETURNING request_id
+    ), woken AS (
+        SELECT pg_notify('{CHANNEL}', 'deliver') WHERE EXISTS (SELECT FROM enqueued)
+    )
+    SELECT request_id, request_id IN (SELECT request_id FROM enqueued) AS is_delivered_again,
+        (SELECT count(*) FROM woken) AS woken
+    FROM lifted
+""")  # noqa: S608 - constants of this package
+
 _LOCK = text("""
     SELECT FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
     ORDER BY request_id FOR NO KEY UPDATE
@@ -154,6 +206,37 @@ class LockedRequests:
             failures = failures_of([t for t in transitions if t.request_id in moved])
             await incidents.record(self._connection, failures, deadlines.alert_window)
         return moved
+
+    async def lift(
+        self,
+        lifts: Sequence[Lift],
+        deadlines: Deadlines,
+        *,
+        spacing: timedelta = timedelta(0),
+        always: bool = False,
+        unless: str | None = None,
+    ) -> dict[UUID, bool]:
+        """Raises the versions of these requests. Returns for each that was raised whether it is delivered again.
+
+        Open requests, failures of the bridge and pending deliveries are delivered again; with `always`, all. Each
+        delivery is due `spacing` later than the one before. A request whose last change has a note that is LIKE
+        `unless` stays as it is. Raises `ValueError` for a request that is not locked here.
+        """
+        if unlocked := {lift.request_id for lift in lifts}.difference(self.request_ids):
+            raise ValueError(f"not locked by this transaction: {', '.join(map(str, unlocked))}")
+        if not lifts:
+            return {}
+        parameters = {
+            "request_id": [lift.request_id for lift in lifts],
+            "above": [lift.above for lift in lifts],
+            "note": [lift.note for lift in lifts],
+            "delay": [lift.delay.total_seconds() for lift in lifts],
+            "callback_deadline": deadlines.callback.total_seconds(),
+            "spacing": spacing.total_seconds(),
+            "always": always,
+            "unless": unless,
+        }
+        return {row.request_id: row.is_delivered_again for row in await self._connection.execute(_LIFT, parameters)}
 
     async def touch(self) -> None:
         """Writes the rows without changing them.

@@ -17,9 +17,10 @@ from aigen_bridge.domain.outbox import (
     Lease,
     Outcome,
     Retry,
+    SetBack,
     Settlement,
 )
-from aigen_bridge.domain.request import ImageRequest
+from aigen_bridge.domain.request import FINAL, ImageRequest
 from aigen_bridge.tracing import Span
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,7 @@ def record_attempt(settlement: Settlement[L], outcome: Outcome | None) -> None:
     if isinstance(claim, Claim) and isinstance(outcome, Done):
         if isinstance(outcome.effect, Complete):
             metrics.IMAGE_BYTES.labels("fetch").observe(outcome.effect.image.described.size)
-        if isinstance(outcome.effect, Delivered):
+        if isinstance(outcome.effect, Delivered) and claim.request.status in FINAL:
             _measure(claim.request, claim.claimed_at + took)
 
 
@@ -74,6 +75,8 @@ def _log_attempt(settlement: Settlement[L], outcome: Outcome | None) -> None:
         return
     event = f"{claim.step}.{_name(outcome)}"
     match outcome:
+        case Done(SetBack(detail=detail)):
+            log.error("request.set_back", **facts, detail=detail)
         case Done():
             log.info(event, **facts)
         case Retry(at, error):

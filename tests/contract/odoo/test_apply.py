@@ -36,8 +36,9 @@ def result(request_id, version=2, status="completed", content=PICTURE, size=(64,
 async def test_a_result_takes_effect_and_its_bytes_stay_the_same(side):
     name = await side.records.create()
     answer = await side.apply(result(name))
-    assert set(answer) == {"applied", "recordId", "attachmentId"}
+    assert set(answer) == {"applied", "recordId", "attachmentId", "version", "status", "errorCode"}
     assert answer["applied"] is True
+    assert (answer["version"], answer["status"], answer["errorCode"]) == (2, "completed", False)
     assert type(answer["recordId"]) is type(answer["attachmentId"]) is int
     assert await side.records.read(name) == {
         "status": "completed",
@@ -87,6 +88,33 @@ async def test_a_request_that_is_sent_to_n8n_again_goes_back_to_the_queue(side):
         assert (await side.apply(result(name, version, status)))["applied"] is True
         found = await side.records.read(name)
         assert (found["status"], found["version"]) == (status, version)
+
+
+async def test_a_picture_is_neither_taken_back_nor_replaced_by_a_bridge_that_forgot_it(side):
+    name, other = await side.records.create(), draw("A harbour", seed=2, width=64, height=48)
+    first = await side.apply(result(name, 3))
+    for status in ("queued", "dispatched", "received", "failed", "cancelled"):
+        assert await side.apply(result(name, 60_000_000, status)) == first | {"applied": False}
+    assert await side.apply(result(name, 60_000_000, content=other)) == first | {"applied": False}
+    again = await side.apply(result(name, 60_000_000))
+    assert again == first | {"applied": True, "version": 60_000_000}
+    assert (await side.records.read(name))["content"] == PICTURE
+
+
+async def test_what_was_cancelled_is_not_taken_up_again_but_a_picture_is_kept(side):
+    name = await side.records.create()
+    first = await side.apply(result(name, 3, "cancelled"))
+    for status in ("queued", "dispatched", "received"):
+        assert await side.apply(result(name, 60_000_000, status)) == first | {"applied": False}
+    assert (await side.apply(result(name, 60_000_000)))["applied"] is True
+
+
+async def test_a_failure_tells_its_code_and_ignored_news_tell_what_is_known(side):
+    name = await side.records.create()
+    told = await side.apply(result(name, 5, "failed"))
+    assert (told["version"], told["status"], told["errorCode"]) == (5, "failed", "nsfw")
+    assert await side.apply(result(name, 3)) == told | {"applied": False}
+    assert (await side.apply(result(name, 6, "dispatched")))["applied"] is True
 
 
 async def test_keys_of_a_newer_bridge_are_ignored(side):

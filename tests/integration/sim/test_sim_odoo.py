@@ -31,13 +31,18 @@ async def client(url):
     return await (await Client(url).connect()).login()
 
 
+def state(version, status, *, error_code=False):
+    """How the record stands, as each answer says."""
+    return {"version": version, "status": status, "errorCode": error_code}
+
+
 @pytest.mark.parametrize("version", ["18.0", None])
 async def test_the_real_client_connects_logs_in_and_applies_a_result(odoo, url, version):
     client = await (await Client(url).connect(version)).login()
     assert client.odoo.version == "18.0"
     assert client.odoo.env.uid == 7
     answer = await client.apply(result())
-    assert answer == {"applied": True, "recordId": 1, "attachmentId": 1001}
+    assert answer == {"applied": True, "recordId": 1, "attachmentId": 1001} | state(1, "completed")
     assert odoo.records["r-1"].status == "completed"
     assert odoo.records.image("r-1") == PICTURE
 
@@ -53,7 +58,7 @@ async def test_an_equal_or_older_version_has_no_effect_and_the_same_ids(odoo, cl
 
 async def test_a_newer_version_takes_effect(odoo, client):
     failed = await client.apply(result(version=1, status="failed"))
-    assert failed == {"applied": True, "recordId": 1, "attachmentId": False}
+    assert failed == {"applied": True, "recordId": 1, "attachmentId": False} | state(1, "failed", error_code="nsfw")
     assert (odoo.records["r-1"].error_code, odoo.records["r-1"].error_message) == ("nsfw", "No")
     assert (await client.apply(result(version=2)))["attachmentId"] == 1001
     record = odoo.records["r-1"]

@@ -1,0 +1,86 @@
+"""What Odoo's answer to a delivery means. Odoo may know later news than a bridge whose database was restored."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from aigen_bridge.domain.outbox import Claim, Delivered, EndedInOdoo, SetBack
+from aigen_bridge.domain.request import FINAL, ImageRequest, Status
+
+VERSION_MAX = 2**31 - 1
+"""The largest version: `integer` in PostgreSQL and in Odoo."""
+VERSIONS_SINCE = datetime(2025, 1, 1, tzinfo=UTC)
+SET_BACK = "Odoo has "
+"""The beginning of `SetBack.detail`, which becomes the note of the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class OdooAnswer:
+    """Odoo's answer to a delivery: whether it applied the news, and how its record stands after that.
+
+    `version` is None if the addon is older than this field; then `status` and `error_code` are unknown, too. `status`
+    may be one that only Odoo has, such as `waiting`.
+    """
+
+    applied: bool
+    has_picture: bool
+    version: int | None = None
+    status: str | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Raises the version of a request above `above` and keeps its status. `note` says why in its timeline.
+
+    `delay` is added to the due time of its delivery, which spreads the load on Odoo.
+    """
+
+    request_id: UUID
+    above: int
+    note: str
+    delay: timedelta = timedelta(0)
+
+
+def version_floor(at: datetime) -> int:
+    """Returns a version above all that Odoo can know at this time: the seconds since 2025.
+
+    A request moves a few times in its life, so no version gets ahead of the clock. An integer lasts until 2093, and a
+    database that is restored twice from the same backup gets a higher floor the second time.
+    """
+    return max(0, int((at - VERSIONS_SINCE).total_seconds()))
+
+
+def judge_answer(claim: Claim, answer: OdooAnswer) -> Delivered | SetBack | EndedInOdoo:
+    """Decides what the answer means for the request, which has not moved since it was claimed."""
+    request = claim.request
+    if answer.applied:
+        return Delivered(request.version)
+    if request.status not in FINAL and answer.status in {Status.COMPLETED, Status.CANCELLED}:
+        return EndedInOdoo(f"it is {answer.status} in Odoo already")
+    if not _knows_later(request, answer):
+        return Delivered(request.version)
+    above = version_floor(claim.claimed_at) if answer.version is None else answer.version
+    return SetBack(request.version, above, _describe(request, answer))
+
+
+def _knows_later(request: ImageRequest, answer: OdooAnswer) -> bool:
+    """Returns whether Odoo's record differs and is no older than the request.
+
+    The same version twice with the same news is an ordinary repeat. A picture that Odoo has is never taken back. An
+    older addon does not tell its version, but a completed request without a picture can only be a conflict.
+    """
+    if answer.version is None:
+        return request.status is Status.COMPLETED and not answer.has_picture
+    if answer.version < request.version or answer.status == Status.COMPLETED:
+        return False
+    has_other_reason = answer.error_code is not None and answer.error_code != request.error_code
+    return answer.status != request.status or has_other_reason
+
+
+def _describe(request: ImageRequest, answer: OdooAnswer) -> str:
+    known = "no picture of it" if answer.version is None else f"version {answer.version} of it ({answer.status})"
+    return (
+        f"{SET_BACK}{known} and ignored version {request.version} ({request.status}): the bridge's database was "
+        f"restored from a backup. It is delivered again as a later version."
+    )

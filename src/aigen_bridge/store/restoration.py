@@ -1,0 +1,112 @@
+"""Reconciles the requests with Odoo after the database was restored from a backup, in batches.
+
+A batch is one transaction. It raises versions above all that Odoo can know, and enqueues the deliveries of what Odoo
+may have been told differently. A run that is killed has done whole batches. Another run begins again, which is
+harmless: Odoo writes only the new versions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.delivery import Lift, version_floor
+from aigen_bridge.domain.incident import Cause
+from aigen_bridge.domain.request import FINAL, Status
+from aigen_bridge.store import incidents, transitions
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.operations import record
+from aigen_bridge.store.readiness import prove_writable
+from aigen_bridge.store.transitions import Deadlines
+
+BATCH = 500
+"""Requests in one transaction."""
+NOTE = "the database was restored from a backup"
+
+_NOW = text("SELECT now()")
+
+_COUNT = text("""
+    SELECT count(*) AS requests,
+        count(*) FILTER (WHERE completed_at IS NULL) AS open,
+        count(*) FILTER (WHERE failed_by = 'bridge') AS failed,
+        (
+            SELECT count(DISTINCT o.request_id) FROM outbox AS o JOIN requests AS r ON r.request_id = o.request_id
+            WHERE o.step = 'deliver' AND o.state IN ('pending', 'dead')
+                AND r.completed_at IS NOT NULL AND r.failed_by IS DISTINCT FROM 'bridge'
+        ) AS undelivered
+    FROM requests
+""")
+
+_LOCK_NEXT = text("""
+    SELECT request_id FROM requests
+    WHERE status = ANY (CAST(:status AS text[])) AND (CAST(:after AS uuid) IS NULL OR request_id > :after)
+    ORDER BY request_id LIMIT :batch
+    FOR NO KEY UPDATE
+""")
+
+# The breaker gives up held requests by the age of their entries. The time in which the database was away is no hold.
+_START_DISPATCH_AGAIN = text("""
+    UPDATE outbox SET created_at = now()
+    WHERE request_id = ANY (CAST(:request_id AS uuid[])) AND step = 'dispatch' AND state = 'pending'
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class LiftedBatch:
+    """The number of requests whose version was raised, how many of them are delivered again, and the last request.
+
+    `last` is None if there are no more requests.
+    """
+
+    lifted: int
+    delivered: int
+    last: UUID | None
+
+
+class Restoration:
+    """Lifts the versions of all requests. Safe while API and workers run, and safe to run again."""
+
+    def __init__(self, database: Database, deadlines: Deadlines) -> None:
+        self._database = database
+        self._deadlines = deadlines
+
+    async def count(self) -> Mapping[str, int]:
+        """Returns the number of requests, and of those that would be delivered again and why.
+
+        The keys are `requests`, `open`, `failed` (by the bridge) and `undelivered`.
+        """
+        async with self._database.reading(patient=True) as connection:
+            return dict((await connection.execute(_COUNT)).one()._mapping)  # noqa: SLF001 - the documented way to a dict
+
+    async def begin(self, action: OperatorAction) -> int:
+        """Records who began it, and returns the version above which all versions are to be raised.
+
+        Ends the incident that Odoo knows later news. Raises `StoreUnavailableError` for tables of an older version.
+        """
+        await prove_writable(self._database)
+        async with self._database.transaction() as connection:
+            floor = version_floor((await connection.execute(_NOW)).scalar_one())
+            await record(connection, action, "restored", "requests", None)
+            await incidents.recover(connection, Cause.SET_BACK)
+        return floor
+
+    async def lift(
+        self, floor: int, after: UUID | None, *, is_open: bool, delay: timedelta, spacing: timedelta
+    ) -> LiftedBatch:
+        """Lifts a batch of the open or of the ended requests, those that follow `after`.
+
+        The first delivery is due after `delay`, each further one `spacing` later.
+        """
+        states = [status.value for status in Status if (status not in FINAL) == is_open]
+        wanted = {"after": after, "status": states, "batch": BATCH}
+        async with self._database.transaction(patient=True) as connection:
+            locked = await transitions.lock_selected(connection, _LOCK_NEXT, wanted)
+            ids = locked.request_ids
+            lifts = [Lift(request_id, floor, NOTE, delay) for request_id in ids]
+            lifted = await locked.lift(lifts, self._deadlines, spacing=spacing)
+            if is_open:
+                await connection.execute(_START_DISPATCH_AGAIN, {"request_id": list(ids)})
+        return LiftedBatch(len(lifted), sum(lifted.values()), ids[-1] if len(ids) == BATCH else None)
