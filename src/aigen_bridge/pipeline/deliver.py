@@ -45,8 +45,13 @@ class Deliver:
     step: Step = Step.DELIVER
 
     async def run(self, claim: Claim) -> Effect:
-        """Reports the state with one idempotent call. Odoo ignores what it already knows."""
+        """Reports the state with one idempotent call. Odoo ignores what it already knows.
+
+        Does nothing for a trial (`deliver: false`): no record in Odoo waits for its result.
+        """
         request = claim.request
+        if request.event.get("deliver") is False:
+            return Delivered(request.version)
         payload = _payload(request)
         if request.status is Status.COMPLETED:
             payload["image"] = await self._image(request)
@@ -72,5 +77,6 @@ def _payload(request: ImageRequest) -> dict[str, Any]:
         "status": request.status.value,
         "errorCode": request.error_code,
         "errorMessage": request.error_message,
+        "replayable": request.is_replayable or None,
     }
     return {name: value for name, value in payload.items() if value is not None}
