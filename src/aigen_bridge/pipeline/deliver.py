@@ -77,6 +77,6 @@ def _payload(request: ImageRequest) -> dict[str, Any]:
         "status": request.status.value,
         "errorCode": request.error_code,
         "errorMessage": request.error_message,
-        "replayable": request.is_replayable or None,
+        "replayable": request.is_replayable if request.status is Status.FAILED else None,
     }
     return {name: value for name, value in payload.items() if value is not None}
