@@ -19,8 +19,9 @@ export const watched = new Set();
 export function useNews(callback) {
     const bus = useService("bus_service");
     for (const kind of [NEWS, MOVED]) {
-        bus.subscribe(kind, callback);
-        onWillDestroy(() => bus.unsubscribe(kind, callback));
+        const listener = (news) => callback(news); // the service knows one kind for each function
+        bus.subscribe(kind, listener);
+        onWillDestroy(() => bus.unsubscribe(kind, listener));
     }
 }
 
