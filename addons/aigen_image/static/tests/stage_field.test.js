@@ -160,7 +160,7 @@ test("words of others are text", async () => {
 test("what the content policy refused is offered to be said in other words, and not again", async () => {
     onRpc("aigen.image.request", "action_change_words", ({ args }) => {
         expect.step(`change the words of ${args[0]}`);
-        return false;
+        return { type: "ir.actions.act_window_close" };
     });
     await mount(8);
     expect(".o_aigen_words").toHaveText(/Flagged\.\s+The content policy/);
