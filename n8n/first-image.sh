@@ -1,5 +1,6 @@
 #!/bin/sh
-# Asks the bridge for an image, as Odoo does, waits for it and keeps it as first-image.
+# Asks the bridge for an image, as Odoo does, waits for it and keeps it as first-image. Odoo has no record of it, so the
+# request says `deliver: false`: the bridge does not try to deliver it.
 #
 #   n8n/first-image.sh [BRIDGE [KEYFILE]]     http://127.0.0.1:8000 and secrets/client_key_odoo, if not given
 set -eu
@@ -15,7 +16,8 @@ status() { call "$requests/$id" | sed -E 's/.*"status":"([a-z]+)".*/\1/'; }
 id=$(uuid)
 call --header 'Content-Type: application/json' --output /dev/null "$requests" --data "{
   \"requestId\": \"$id\", \"correlationId\": \"$(uuid)\", \"userId\": \"$(uuid)\", \"modelId\": \"$(uuid)\",
-  \"prompt\": \"A lighthouse above a stormy sea at dusk, oil painting\", \"resolution\": \"1024x768\", \"aspectRatio\": \"4:3\"}"
+  \"prompt\": \"A lighthouse above a stormy sea at dusk, oil painting\", \"resolution\": \"1024x768\", \"aspectRatio\": \"4:3\",
+  \"deliver\": false}"
 echo "Request $id is accepted."
 
 while :; do

@@ -57,6 +57,16 @@ def test_a_dead_letter_is_listed_shown_and_replayed(idle_stage: Stage, given_up:
     assert "Traceback" not in shown.stderr + done.stderr + again.stderr
 
 
+def test_a_failed_request_is_sent_again_by_its_id(idle_stage: Stage, given_up: str, tmp_path: Path) -> None:
+    settings = environment(idle_stage)
+    done = run("requests", "replay", given_up, environment=settings, cwd=tmp_path)
+    again = run("requests", "replay", given_up, environment=settings, cwd=tmp_path)
+
+    assert (done.returncode, done.stdout.strip()) == (0, f"Request {given_up} is queued and is sent again.")
+    assert (again.returncode, f"Request {given_up} is queued" in again.stderr) == (1, True)
+    assert "Wait for its result, or cancel it." in again.stderr
+
+
 async def test_an_alert_that_belongs_to_no_request_is_replayed(
     idle_stage: Stage, database: Database, tmp_path: Path
 ) -> None:

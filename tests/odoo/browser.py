@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
 
 WAIT = 120_000
 """Milliseconds. The first page of a new Odoo takes long: the bundles are built."""
@@ -82,6 +82,13 @@ class Person:
         """Press the button and wait until it says that it is under way."""
         self.page.locator("button[name=action_generate]").click()
         self.page.wait_for_selector(".o_aigen_steps, .o_aigen_picture")
+
+    def menu(self, name: str) -> Locator:
+        """The button of the form's header, which a phone keeps behind the gear."""
+        button = self.page.locator(f"button[name={name}]")
+        if not button.is_visible():
+            self.page.locator(".o_cp_action_menus button, .o_statusbar_buttons .dropdown-toggle").first.click()
+        return button
 
     def seconds_until(self, selector: str) -> float:
         """How long it takes until this is on the page."""

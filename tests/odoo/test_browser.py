@@ -2,10 +2,12 @@
 
 import statistics
 
+import psycopg
 import pytest
 from bridge_thread import running_bridge
 
 from aigen_bridge.sim.faults import Fault, FaultKind
+from stage import KEYS
 
 pytest.importorskip("playwright", reason="Playwright is not installed here (make e2e-odoo does that)")
 
@@ -119,20 +121,102 @@ def test_while_n8n_is_away_a_person_reads_so_and_the_picture_comes_by_itself(bri
     assert dan.errors == []
 
 
-def test_the_check_of_the_connection_says_what_is_wrong(bridge, real_odoo, browser, configure):
-    admin = Person.log_in(browser, real_odoo.url, "admin")
+def open_settings(admin):
     admin.open("settings#aigen_image", ".app_settings_block")
     admin.page.locator(".settings_tab .tab[data-key=aigen_image]").click()
+
+
+def test_the_check_of_the_connection_says_what_is_wrong(bridge, real_odoo, browser, configure):
+    admin = Person.log_in(browser, real_odoo.url, "admin")
+    open_settings(admin)
     admin.page.get_by_role("button", name="Test connection").click()
     admin.page.wait_for_selector(".modal:has-text('Everything is in order.')")
     admin.snap("odoo-desktop-settings")
     admin.page.get_by_role("button", name="Close").last.click()
     configure(bridge.url, key="a key that nobody knows")
-    admin.open("settings#aigen_image", ".app_settings_block")
-    admin.page.locator(".settings_tab .tab[data-key=aigen_image]").click()
+    open_settings(admin)
     admin.page.get_by_role("button", name="Test connection").click()
     admin.page.wait_for_selector(".modal:has-text('does not know this key')")
     assert admin.errors == []
+
+
+def test_the_check_tries_what_is_typed_and_keeps_it_unsaved(bridge, real_odoo, browser, configure):
+    configure("http://127.0.0.1:9", key="old", ops_key="")
+    admin = Person.log_in(browser, real_odoo.url, "admin")
+    open_settings(admin)
+    admin.page.fill("[name=aigen_bridge_key] input", KEYS["odoo"])
+    admin.page.fill("[name=aigen_bridge_url] input", bridge.url)
+    admin.page.get_by_role("button", name="Test connection").click()
+    admin.page.wait_for_selector(".modal:has-text('Everything is in order.'):has-text('Nothing is saved yet')")
+    admin.snap("odoo-desktop-settings-typed")
+    admin.page.get_by_role("button", name="Close").last.click()
+    admin.page.wait_for_selector(".o_form_view:has-text('Unsaved changes')")
+    assert admin.page.input_value("[name=aigen_bridge_url] input") == bridge.url
+    stored = real_odoo.as_person("admin", "ir.config_parameter", "get_param", "aigen_image.bridge_url")
+    assert stored == "http://127.0.0.1:9"
+    assert admin.errors == []
+
+
+def test_refresh_sends_what_waits_and_says_so(bridge, real_odoo, browser, configure):
+    configure("http://127.0.0.1:9")
+    zoe = Person.log_in(browser, real_odoo.url, "zoe", **PHONE)
+    zoe.wish("A letter that is sent by hand")
+    zoe.generate()
+    zoe.page.wait_for_selector(".o_aigen_words:has-text('It is sent by itself')")
+    refresh = zoe.menu("action_refresh")
+    refresh.click()
+    zoe.page.wait_for_selector(".o_notification:has-text('Waiting to be sent')")
+    zoe.snap("odoo-phone-refresh")
+    configure(bridge.url)
+    zoe.menu("action_refresh").click()
+    zoe.page.wait_for_selector(".o_notification:has-text('In the queue'), .o_notification:has-text('Being made')")
+    zoe.page.wait_for_selector(PICTURE)
+    assert zoe.errors == []
+
+
+@pytest.mark.parametrize("view", ["gallery", "list"])
+def test_open_views_show_what_is_asked_for_elsewhere(bridge, real_odoo, browser, view):
+    wish = f"A swing in the garden, seen from a {view}"
+    shown = {"gallery": ".o_kanban_record:has-text('{}')", "list": ".o_data_row:has-text('{}')"}[view].format(wish)
+    ready = {"gallery": f"{shown} .o_aigen_thumb[data-status=completed]", "list": f"{shown}:has-text('Ready')"}[view]
+    ann, mia = (Person.log_in(browser, real_odoo.url, login) for login in ("ann", "mia"))
+    for person in (ann, mia):
+        person.open("ai-images", ".o_aigen_gallery")
+        if view == "list":
+            person.page.click("button.o_switch_view.o_list")
+            person.page.wait_for_selector(".o_list_view")
+    mia.page.click(".o_facet_remove")
+    mia.page.wait_for_selector(".o_facet_remove", state="detached")
+    tab = Person(ann.page.context.new_page(), real_odoo.url)
+    tab.wish(wish)
+    tab.generate()
+    for person in (ann, mia):
+        person.page.wait_for_selector(shown)
+        person.page.wait_for_selector(ready)
+        assert person.page.locator(shown).count() == 1
+        assert person.errors == []
+    mia.snap(f"odoo-desktop-manager-{view}")
+
+
+@pytest.mark.parametrize(("name", "device"), [("desktop", DESKTOP), ("phone", PHONE)])
+def test_what_the_content_policy_refused_is_said_in_other_words(bridge, real_odoo, browser, name, device):
+    detail = "The prompt was flagged by the safety checker."
+    refusal = Fault(kind=FaultKind.AI_ERROR, name="content_policy_violation", detail=detail)
+    bridge.chain.n8n.faults.add(refusal)
+    dan = Person.log_in(browser, real_odoo.url, "dan", **device)
+    dan.wish("Something that is not allowed", "Landscape (4:3)")
+    dan.generate()
+    dan.page.wait_for_selector(f".o_aigen_words:has-text('{detail}')")
+    assert "same settings" not in dan.page.inner_text(".o_aigen_words")
+    assert dan.page.locator("button[name=action_generate_again], button[name=action_retrigger]").count() == 0
+    dan.snap(f"odoo-{name}-refused")
+    dan.page.locator(".o_aigen_words").get_by_role("button", name="Change the words").click()
+    dan.page.wait_for_selector("button[name=action_generate]")
+    assert dan.page.input_value("[name=prompt] textarea") == "Something that is not allowed"
+    dan.page.fill("[name=prompt] textarea", "Something that is allowed")
+    dan.generate()
+    dan.page.wait_for_selector(PICTURE)
+    assert dan.errors == []
 
 
 def test_from_pressed_to_shown(database_url, real_odoo, browser, configure, record_property, capsys):
@@ -168,4 +252,23 @@ def test_what_failed_is_put_back_by_a_manager(bridge, real_odoo, browser):
     mia.page.locator("button[name=action_retrigger]").click()
     mia.page.wait_for_selector(PICTURE)
     mia.page.wait_for_selector(".o-mail-Message:has-text('put it back at the bridge')")
+    assert mia.errors == []
+
+
+def test_what_timed_out_is_sent_again_by_a_manager_and_its_clock_starts_anew(bridge, database_url, real_odoo, browser):
+    bridge.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK))
+    mia = Person.log_in(browser, real_odoo.url, "mia")
+    mia.wish("A clock tower at noon")
+    mia.generate()
+    mia.page.wait_for_selector(".o_aigen_now:has-text('Being made')")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE requests SET callback_deadline_at = now() WHERE status = 'dispatched'")
+    mia.page.wait_for_selector(".o_aigen_words:has-text('did not answer in time')")
+    long_ago = "env['aigen.image.request'].search([], limit=1).started_at = '2020-01-01 00:00:00'\nenv.cr.commit()\n"
+    real_odoo.shell(long_ago)
+    mia.page.locator("button[name=action_retrigger]").click()
+    mia.page.wait_for_selector(".o_notification:has-text('It is on its way again')")
+    assert mia.page.inner_text(".o_aigen_clock") < "0:30"
+    mia.snap("odoo-desktop-retriggered")
+    mia.page.wait_for_selector(PICTURE)
     assert mia.errors == []

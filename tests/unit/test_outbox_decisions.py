@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigen_bridge.domain.dead_letter import OperatorAction, replayed
+from aigen_bridge.domain.dead_letter import OperatorAction, repeated_step, replayed
 from aigen_bridge.domain.errors import ContradictionError, PermanentError, TransientError
 from aigen_bridge.domain.image import CheckedImage, StoredImage
 from aigen_bridge.domain.incident import Cause, failures_of
@@ -224,6 +224,26 @@ def test_a_replayed_request_without_a_url_gets_none() -> None:
     transition = replayed(Step.DISPATCH, without, BY, DELAY)
     assert transition is not None
     assert transition.awaited is None
+
+
+@pytest.mark.parametrize(
+    ("code", "awaited", "ended", "step"),
+    [
+        (FailureCode.TIMED_OUT, None, 0, Step.DISPATCH),
+        (FailureCode.IMAGE_REJECTED, AWAITED, 0, Step.DISPATCH),
+        (FailureCode.IMAGE_FETCH_FAILED, None, 0, Step.DISPATCH),
+        (FailureCode.IMAGE_FETCH_FAILED, replace(AWAITED, expires_at=NOW + DELAY), 0, Step.FETCH),
+        (FailureCode.IMAGE_FETCH_FAILED, AWAITED, 0, Step.DISPATCH),
+        (FailureCode.IMAGE_FETCH_FAILED, replace(AWAITED, expires_at=None), 6, Step.FETCH),
+        (FailureCode.IMAGE_FETCH_FAILED, replace(AWAITED, expires_at=None), 7, Step.DISPATCH),
+    ],
+)
+def test_an_image_that_is_paid_for_is_fetched_again_while_its_url_may_work(
+    code: FailureCode, awaited: AwaitedImage | None, ended: int, step: Step
+) -> None:
+    failed = request(Status.FAILED, FailedBy.BRIDGE)
+    failed = replace(failed, error_code=code, awaited=awaited, finished_at=NOW - timedelta(seconds=ended))
+    assert repeated_step(failed, NOW, url_lifetime=DELAY) is step
 
 
 def failure(failed_by: FailedBy | None, code: str | None, message: str | None = "Why.") -> Transition:

@@ -50,6 +50,8 @@ class Result:
     error_code: str
     error_message: str
     image: Image | None = None
+    replayable: bool | None = None
+    """Whether the bridge can send it again. None: an older bridge, which does not say."""
     held_since: datetime | None = None
     """UTC, without a zone, as Odoo keeps it. Since when the bridge holds the request because N8N is away."""
 
@@ -76,7 +78,9 @@ def read_state(payload):
     if not isinstance(status, str) or status not in STATUSES:
         raise WrongResult(f"Unknown status: {status!r}.")
     code, message = _text(payload, "errorCode"), _text(payload, "errorMessage")
-    return Result(request_id, version, status, code, message, held_since=_held_since(payload.get("held")))
+    replayable = payload.get("replayable") if isinstance(payload.get("replayable"), bool) else None
+    held_since = _held_since(payload.get("held"))
+    return Result(request_id, version, status, code, message, replayable=replayable, held_since=held_since)
 
 
 def _held_since(held):

@@ -1,6 +1,6 @@
 import logging
 import uuid
-from functools import partial
+from functools import wraps
 
 from odoo import SUPERUSER_ID, api, models
 from odoo.service.model import retrying
@@ -8,6 +8,36 @@ from odoo.service.model import retrying
 from ..bridge.client import BridgeClient
 
 _logger = logging.getLogger(__name__)
+
+
+def apart(method):
+    """Run a method in a short transaction of its own, and be told what it answers."""
+
+    @wraps(method)
+    def run(self, *args, **how):
+        if self.env.registry.in_test_mode():  # tests have one transaction, and look at its records
+            return method(self, *args, **how)
+        return _run_apart(self, self.env.uid, method, *args, **how)
+
+    return run
+
+
+def _run_apart(records, uid, method, *args, **how):
+    """Run a method of these records in a transaction of its own, with READ COMMITTED.
+
+    A question of a form and a delivery may meet at one record: the later waits for the lock of the earlier, and then
+    sees what that wrote. With Odoo's own REPEATABLE READ it would fail ("could not serialize access") and be repeated.
+    So whoever writes locks the record first.
+    """
+    with records.env.registry.cursor() as cr:
+        env = api.Environment(cr, uid, records.env.context)
+
+        def run():
+            if not env.registry.in_test_mode():
+                cr.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            return method(records.with_env(env), *args, **how)
+
+        return retrying(run, env)
 
 
 class AigenBridge(models.AbstractModel):
@@ -39,9 +69,13 @@ class AigenBridge(models.AbstractModel):
 
     def _apart(self, step, *args, **how):
         """Return what a method of these records answers in a short transaction of its own."""
-        with self.env.registry.cursor() as cr:
-            env = api.Environment(cr, SUPERUSER_ID, self.env.context)
-            return retrying(partial(getattr(self.with_env(env), step), *args, **how), env)
+        return _run_apart(self, SUPERUSER_ID, getattr(type(self), step), *args, **how)
+
+    def _lock(self):
+        """Return the record, locked until the transaction ends and as others left it; empty if it is gone."""
+        self.env.cr.execute(f'SELECT FROM "{self._table}" WHERE id = %s FOR NO KEY UPDATE', self.ids)
+        self.invalidate_recordset()
+        return self if self.env.cr.rowcount else self.browse()
 
     def _tell_person(self, user, message, kind="info"):
         """Show a message in the browser of that user. `kind`: info, success, warning or danger."""

@@ -104,6 +104,9 @@ class AigenImageRequest(models.Model):
     error_code = fields.Char(readonly=True, copy=False)
     error_message = fields.Text(readonly=True, copy=False)
     explanation = fields.Char(compute="_compute_explanation")
+    replayable = fields.Boolean("Can be sent again", compute="_compute_replayable", store=True, copy=False)
+    """The bridge failed it, and can send it again. Computed only where the bridge does not say: an older one."""
+    refused = fields.Boolean("Refused by content policy", compute="_compute_refused")
     refusals = fields.Json(readonly=True, copy=False)
     """Why the bridge did not take it: field here → its words."""
     log = fields.Json(readonly=True, copy=False)
@@ -202,7 +205,12 @@ class AigenImageRequest(models.Model):
                 raise UserError(
                     self.env._("This picture was asked for already. “Generate again” asks for another one.")
                 )
-        return super().write({"held_since": False} | vals if "status" in vals else vals)
+        if "status" not in vals:
+            return super().write(vals)
+        result = super().write({"held_since": False} | vals)
+        for record in self:
+            record._show_news()
+        return result
 
     @api.model
     def _refuse_protected(self, vals):

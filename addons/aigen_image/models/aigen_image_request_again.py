@@ -1,14 +1,24 @@
 """What a person can do about a picture: have it again, have another one, put a failed one back."""
 
+import re
 from urllib.parse import quote
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
 from ..bridge.client import OPS, Unreachable
+from .aigen_image_request import OPEN
 
 PAGES = 5
-"""Pages of dead letters that are looked through for one request."""
+"""Pages of dead letters that are looked through for one request, at a bridge that cannot replay by its id."""
+
+BRIDGE_FAILURES = frozenset(
+    {"dispatch_failed", "execution_lost", "image_fetch_failed", "image_rejected", "timed_out", "workflow_failed"}
+)
+"""Error codes of the bridge. The AI service may use the same, so they count only where the bridge does not say more."""
+
+POLICY_CODE = re.compile(r"policy|nsfw|safety|moderat", re.IGNORECASE)
+"""Error codes of AI services that refuse the words or the picture, such as `content_policy_violation`."""
 
 
 class AigenImageRequest(models.Model):
@@ -29,6 +39,16 @@ class AigenImageRequest(models.Model):
             for name in names:
                 record[name] = (record.refusals or {}).get(name.removesuffix("_refusal"), False)
 
+    @api.depends("status", "error_code")
+    def _compute_replayable(self):
+        for record in self:
+            record.replayable = record.status == "failed" and record.error_code in BRIDGE_FAILURES
+
+    @api.depends("status", "error_code")
+    def _compute_refused(self):
+        for record in self:
+            record.refused = record.status == "failed" and bool(POLICY_CODE.search(record.error_code or ""))
+
     @api.depends("status", "error_code", "error_message", "held_since")
     @api.depends_context("lang")
     def _compute_explanation(self):
@@ -44,6 +64,8 @@ class AigenImageRequest(models.Model):
             return self._why_waiting()
         if (self.error_code or "").startswith("bridge_"):
             return self.env._("Odoo and the bridge disagree about this request. Please tell your administrator.")
+        if self.refused and not self.error_message:
+            return self.env._("The content policy of the image service does not allow it.")
         return {
             "dispatch_failed": self.env._("The image service did not take the request."),
             "execution_lost": self.env._("The image service lost this picture while it was being made."),
@@ -71,6 +93,10 @@ class AigenImageRequest(models.Model):
     def action_vary(self):
         """The same settings with a new seed, to be changed before it is asked for."""
         return self._another({"seed": self._new_seed()}, generate=False)
+
+    def action_change_words(self):
+        """The same settings, to say in other words what was refused. The same words would be refused again."""
+        return self.action_vary()
 
     def action_same_seed(self):
         """The same settings and the same seed, to see what other words do to the picture."""
@@ -101,28 +127,38 @@ class AigenImageRequest(models.Model):
         }
 
     def action_retrigger(self):
-        """Put failed ones back at the bridge, where their dead letters are."""
+        """Have the bridge send failed ones again, where it can: not what the AI service refused."""
         if not self.env.user.has_group("aigen_image.group_manager"):
             raise AccessError(self.env._("Only a manager of AI images can re-trigger."))
         self.check_access("write")
-        failed = self.filtered(lambda record: record.status == "failed")
+        failed = self.filtered("replayable")
         if not failed:
-            raise UserError(self.env._("Only what failed can be re-triggered."))
+            raise UserError(self.env._("None of these can be sent again. “Generate again” asks for a new one."))
         failed.with_context(aigen_asked_by=self.env.uid)._after_commit("_replay_all")
 
     # After the commit, as in `aigen_image_request_ask`.
 
     def _replay_all(self):
+        statuses = []
         for record in self:
             bridge, path = record._apart("_place", patient=True, ops=True)
             try:
-                letter = record._find_dead_letter(bridge)
-                answer = bridge.post(f"{OPS}/dead-letters/{letter}/replay", {}) if letter else None
+                answer = record._replay(bridge, path)
+                record._apart("_settle_replay", answer)
                 record._pull(bridge, path)
             except Unreachable as error:
                 record._apart("_say_unreachable", error.reason)
                 return
-            record._apart("_say_replayed", answer.status if answer else 404)
+            statuses.append(answer.status)
+        self._apart("_say_replayed", statuses)
+
+    def _replay(self, bridge, path):
+        """Have the request sent again, at an older bridge by its dead letter. Raises `Unreachable`."""
+        answer = bridge.post(f"{OPS}/requests/{path.rpartition('/')[2]}/replay", {})
+        if answer.status != 404 or answer.body.get("code") == "request_unknown":
+            return answer
+        letter = self._find_dead_letter(bridge)
+        return bridge.post(f"{OPS}/dead-letters/{letter}/replay", {}) if letter else answer
 
     def _find_dead_letter(self, bridge):
         """The name of this request's dead letter, or None. Raises `Unreachable`."""
@@ -142,14 +178,27 @@ class AigenImageRequest(models.Model):
     def _own_request_id(self):
         return self.exists().request_id
 
-    def _say_replayed(self, status):
+    def _settle_replay(self, answer):
+        """Write down that it is under way again. Its clock starts here."""
+        record = self._lock()
+        if not record or answer.status != 200:
+            return
+        if answer.body.get("version"):  # an older bridge answers with the dead letter
+            record._apply_resource(answer.body)
         user = self.env["res.users"].browse(self.env.context["aigen_asked_by"])
-        if status == 200:
-            self.message_post(body=self.env._("%s put it back at the bridge.", user.name))
-            self._tell_person(user, self.env._("It is on its way again."), "success")
+        record.message_post(body=self.env._("%s put it back at the bridge.", user.name))
+
+    def _say_replayed(self, statuses):
+        user, sent = self.env["res.users"].browse(self.env.context["aigen_asked_by"]), statuses.count(200)
+        if len(statuses) > 1:
+            words = self.env._("%(sent)s of %(all)s are on their way again.", sent=sent, all=len(statuses))
         else:
-            self._tell_person(
-                user,
-                self.env._("The bridge has nothing to put back. “Generate again” asks anew."),
-                "warning",
-            )
+            words = self._describe_replay(statuses[0])
+        self._tell_person(user, words, "success" if sent == len(statuses) else "warning")
+
+    def _describe_replay(self, status):
+        if status == 200 or self.exists().status in OPEN:
+            return self.env._("It is on its way again.")
+        if status in {401, 403}:
+            return self.env._("Re-triggering needs a key with the scope “ops”. An administrator enters it.")
+        return self.env._("The bridge has nothing to put back. “Generate again” asks anew.")

@@ -47,8 +47,12 @@ class AigenImageRequest(models.Model):
         running._after_commit("_withdraw_all")
 
     def action_refresh(self):
-        """Ask the bridge how these stand, and what happened to them; say so if it cannot be asked."""
-        self.with_context(aigen_asked_by=self.env.uid).action_follow()
+        """Send what waits to be sent, ask the bridge how the others stand, and say what came out."""
+        self.check_access("read")
+        asked = self.filtered(lambda record: record.status != "draft")
+        if not asked:
+            raise UserError(self.env._("A new picture has nothing to refresh. “Generate” asks for it."))
+        asked.with_context(aigen_asked_by=self.env.uid)._after_commit("_refresh_all")
 
     def action_follow(self):
         """The same for a form that is being looked at, which asks now and then: no news is no trouble."""
@@ -118,7 +122,7 @@ class AigenImageRequest(models.Model):
 
     def _settle_push(self, answer):
         """Write down what the bridge said. False: it can take nothing at the moment."""
-        record = self.exists()
+        record = self._lock()
         if not record:
             return True
         match answer.status:
@@ -141,10 +145,12 @@ class AigenImageRequest(models.Model):
 
     def _keep_waiting(self, reason, retry_after):
         """The record says why, the cron goes on trying."""
-        record = self.exists()
+        record = self._lock()
         if record.status != "waiting":
             return
-        record.write({"error_code": reason, "error_message": False})
+        if record.error_code != reason:
+            record.write({"error_code": reason, "error_message": False})
+            record._show_news()
         delay = max(RETRY_AFTER, timedelta(seconds=retry_after))
         self.env.ref("aigen_image.cron_push")._trigger(fields.Datetime.now() + delay)
 
@@ -195,6 +201,40 @@ class AigenImageRequest(models.Model):
                 record._apart("_say_unreachable", error.reason)
                 return
 
+    def _refresh_all(self):
+        for record in self:
+            if record._apart("_is_waiting"):
+                if not record._push(patient=True):
+                    break  # the record says why
+                continue
+            bridge, path = record._apart("_place")
+            try:
+                record._pull(bridge, path)
+            except Unreachable as error:
+                record._apart("_say_unreachable", error.reason)
+                return
+        self._apart("_say_refreshed")
+
+    def _is_waiting(self):
+        return self.exists().status == "waiting"
+
+    def _say_refreshed(self):
+        """To whoever pressed Refresh: how the picture stands, or the first of several that waits."""
+        records = self.exists()
+        waiting = records.filtered(lambda record: record.status == "waiting")[:1]
+        user = self.env["res.users"].browse(self.env.context["aigen_asked_by"])
+        if len(records) > 1 and not waiting:
+            self._tell_person(user, self.env._("%s pictures were refreshed.", len(records)), "success")
+        for record in waiting or records[:1]:
+            kind = {"waiting": "warning", "failed": "warning", "completed": "success"}.get(record.status, "info")
+            self._tell_person(user, record._describe_state(), kind)
+
+    def _describe_state(self):
+        """Return in one line which picture it is, how it stands, and why."""
+        state = dict(self._fields["status"]._description_selection(self.env))[self.status]
+        words = f"{self.name}: {state}"
+        return f"{words}. {self.explanation}" if self.explanation else words
+
     def _pull(self, bridge, path):
         """Ask how it stands; fetch the picture if it is ready and not here. Raises `Unreachable`."""
         answer = bridge.get(path)
@@ -210,7 +250,7 @@ class AigenImageRequest(models.Model):
         return bool(self.exists()) and not self.attachment_id
 
     def _settle_pull(self, answer, image, entries):
-        record = self.exists()
+        record = self._lock()
         if not record:
             return
         if answer.status == 200:
@@ -221,7 +261,7 @@ class AigenImageRequest(models.Model):
             # Restored from an older backup: send it again. The bridge counts versions from 1 again.
             record.write({"status": "waiting", "version": 0, "error_code": "forgotten"})
             self.env.ref("aigen_image.cron_push")._trigger()
-        if entries is not None:
+        if entries is not None and entries != record.log:
             record.log = entries
 
     def _say_unreachable(self, reason):

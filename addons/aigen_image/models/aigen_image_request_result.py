@@ -4,6 +4,7 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..bridge.result import MAX_BYTES, WrongResult, read_image, read_result, read_state
+from .aigen_bridge import apart
 from .aigen_image_request import UNDERWAY
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -13,6 +14,7 @@ class AigenImageRequest(models.Model):
     _inherit = "aigen.image.request"
 
     @api.model
+    @apart
     def bridge_apply_result(self, payload):
         """Take news of the bridge: `{requestId, version, status, errorCode?, errorMessage?, image?}`.
 
@@ -69,11 +71,13 @@ class AigenImageRequest(models.Model):
             return False
         if self._is_known(result):
             self.version = result.version
+            self._note_replayable(result)
             return True
         if result.image:
             self._keep_picture(result.image)
         if result.status in ENDED:
             self._end(result.status, code=result.error_code, message=result.error_message, version=result.version)
+            self._note_replayable(result)
         else:
             self._advance(result.status, result.version)
         return True
@@ -105,10 +109,9 @@ class AigenImageRequest(models.Model):
             "error_message": False,
             "finished_at": False,
         }
-        if status == "queued" or self.held_since:
+        if status == "queued" or self.held_since or self.status in ENDED:
             values["started_at"] = fields.Datetime.now()
         self.write(values)
-        self._show_news()
 
     def _end(self, status, *, code="", message="", version=None):
         """It ended: written, told in the chatter, shown to the person."""
@@ -120,7 +123,6 @@ class AigenImageRequest(models.Model):
         }
         self.write(values if version is None else dict(values, version=version))
         self._note_end()
-        self._show_news()
 
     def _note_end(self):
         """One line in the chatter, in the language of the person; texts of others are escaped by Odoo."""
@@ -136,9 +138,10 @@ class AigenImageRequest(models.Model):
         )
 
     def _show_news(self):
-        """The person's browser reads the record again."""
-        news = {"id": self.id, "status": self.status, "version": self.version, "name": self.name}
-        self.user_id._bus_send("aigen_image.request/update", news)
+        """The browsers of the person and of managers read the record again. Managers get no words of others."""
+        news = {"id": self.id, "status": self.status, "version": self.version}
+        self.user_id._bus_send("aigen_image.request/update", news | {"name": self.name})
+        self.env.ref("aigen_image.group_manager")._bus_send("aigen_image.request/moved", news)
 
     def _keep_picture(self, image):
         """Store the bytes as they are: without postprocessing, which would make them others than the hash says."""
@@ -176,11 +179,13 @@ class AigenImageRequest(models.Model):
     def _apply_resource(self, resource, content=b""):
         """Write what the bridge answered when it was asked: news, a picture that is missing, whether it is held."""
         record, state = self._locked(self.request_id), read_state(resource)
+        before = record.status
         if state.status != "completed" or record._keep_missing(resource, content):
-            applied = record._apply(state)
-            if content and not applied:
+            record._apply(state)
+            if content and record.status == before:
                 record._show_news()  # known, but its file was missing
         record._note_hold(state)
+        record._note_replayable(state)
 
     def _keep_missing(self, resource, content):
         """Store the picture if it is missing here. False: it is known, or the bridge will bring it."""
@@ -203,3 +208,9 @@ class AigenImageRequest(models.Model):
         if since != self.held_since:
             self.write({"held_since": since} if since else {"held_since": False, "started_at": fields.Datetime.now()})
             self._show_news()
+
+    def _note_replayable(self, state):
+        """Write whether the bridge can send it again, if it says so and that is news."""
+        known = state.version == self.version and state.status == self.status
+        if known and state.replayable not in {None, self.replayable}:
+            self.replayable = state.replayable

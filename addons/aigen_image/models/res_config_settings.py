@@ -62,11 +62,31 @@ class ResConfigSettings(models.TransientModel):
         return self.env.ref("aigen_image.user_bridge", raise_if_not_found=False) or self.env["res.users"]
 
     def action_aigen_check(self):
-        """Save, then try the connection and show what was found."""
+        """Try the connection with what stands in the form."""
         self.ensure_one()
-        self.execute()
-        check = self.env["aigen.bridge.check"].create({})
-        check._after_commit("_try_all")
+        return self.aigen_check(self.aigen_bridge_url, self.aigen_bridge_key, self.aigen_bridge_ops_key)
+
+    @api.model
+    def aigen_check(self, url, key, ops_key):
+        """Try the connection with what is typed, saved or not, and show what was found. Nothing is saved.
+
+        An empty key stands for the one that is set, which is never shown.
+        """
+        self.check_access("create")
+        parameters = self.env["ir.config_parameter"].sudo()
+        known = {
+            name: parameters.get_param(f"aigen_image.{name}") or ""
+            for name in ("bridge_url", "bridge_key", "bridge_ops_key")
+        }
+        tried = {
+            "bridge_url": self._aigen_checked_url(url) if url else "",
+            "bridge_key": (key or "").strip() or known["bridge_key"],
+            "bridge_ops_key": (ops_key or "").strip() or known["bridge_ops_key"],
+        }
+        check = self.env["aigen.bridge.check"].create({"is_unsaved": tried != known})
+        check._after_commit(
+            "_try_all", url=tried["bridge_url"], key=tried["bridge_key"], ops_key=tried["bridge_ops_key"]
+        )
         return {
             "type": "ir.actions.act_window",
             "name": self.env._("Connection to the bridge"),

@@ -152,6 +152,16 @@ class AigenCase(OneTimeout, TransactionCase):
         """Report a result as the bridge does."""
         return self.env["aigen.image.request"].with_user(self.robot).bridge_apply_result(told)
 
+    def toasts(self):
+        """The messages that people are shown from now on: (user, words, kind)."""
+        shown = []
+
+        def keep(_self, user, message, kind="info"):
+            shown.append((user, message, kind))
+
+        self.patch(self.registry["aigen.image.request"], "_tell_person", keep)
+        return shown
+
     def assertBus(self, record):
         """The news that the person's browser gets."""
         return _Bus(self, record)

@@ -424,6 +424,124 @@ class TestAsk(AigenCase):
         self.assertEqual((record.status, record.version, record.error_code), ("queued", 3, False))
         self.assertEqual(len(self.bridge.sent(path=f"{client.OPS}/dead-letters/entry-7/replay")), 1)
 
+    def failed(self, code, replayable=None):
+        """A request that failed with this code, and what the bridge says about sending it again."""
+        record = self.underway()
+        told = {"requestId": record.request_id, "version": 2, "status": "failed", "errorCode": code}
+        self.apply(told if replayable is None else told | {"replayable": replayable})
+        return record
+
+    def test_only_what_the_bridge_can_send_again_is_offered_for_it(self):
+        cases = [
+            ("timed_out", True, True), ("maybe_paid", True, True), ("content_policy", False, False),
+            ("timed_out", False, False), ("timed_out", None, True), ("workflow_failed", None, True),
+            ("content_policy", None, False),
+        ]  # fmt: skip
+        for code, said, offered in cases:
+            self.assertEqual(self.failed(code, said).replayable, offered, (code, said))
+        record = self.failed("content_policy")
+        with self.assertRaisesRegex(UserError, "can be sent again"):
+            record.with_user(self.mia).action_retrigger()
+        self.pull(record, status="failed", version=2, errorCode="content_policy", replayable=True)
+        self.assertTrue(record.replayable, "the bridge knows best")
+
+    def test_a_manager_has_one_that_timed_out_sent_again_and_its_clock_starts_anew(self):
+        record = self.failed("timed_out", True)
+        record.sudo().started_at = at("18:00")
+        path = f"{client.OPS}/requests/{record.request_id}/replay"
+        again = {"requestId": record.request_id, "status": "queued", "version": 3, "replayable": False}
+        self.bridge.say("POST", path, 200, again)
+        self.bridge.say(
+            "GET", f"{client.REQUESTS}/{record.request_id}", 200, again | {"status": "dispatched", "version": 4}
+        )
+        shown = self.toasts()
+        record.with_user(self.mia).action_retrigger()
+        self.commit()
+        self.assertEqual((record.status, record.version, record.replayable), ("dispatched", 4, False))
+        self.assertLess(record.elapsed, 60)
+        self.assertEqual(shown, [(self.mia, "It is on its way again.", "success")])
+        self.assertEqual(len(self.bridge.sent(path=path)), 1)
+        self.assertFalse([where for _, where, _, _ in self.bridge.calls if "dead-letters" in where])
+
+    def test_the_clock_starts_anew_whoever_sent_it_again(self):
+        record = self.failed("timed_out", True)
+        record.sudo().started_at = at("18:00")
+        self.pull(record, status="dispatched", version=4)
+        self.assertLess(record.elapsed, 60)
+
+    def test_what_cannot_be_sent_again_is_said_to_the_manager(self):
+        refused = {"code": "request_ended", "detail": "N8N reported it."}
+        cases = [
+            (409, refused, "nothing to put back"),
+            (404, {"code": "request_unknown"}, "nothing to put back"),
+            (403, {}, "scope “ops”"),
+        ]
+        for status, problem, words in cases:
+            record = self.failed("timed_out", True)
+            place = f"{client.REQUESTS}/{record.request_id}"
+            self.bridge.say("POST", f"{client.OPS}/requests/{record.request_id}/replay", status, problem)
+            self.bridge.say(
+                "GET",
+                place,
+                200,
+                {"requestId": record.request_id, "status": "failed", "version": 2, "replayable": False},
+            )
+            shown = self.toasts()
+            record.with_user(self.mia).action_retrigger()
+            self.commit()
+            [(user, said, kind)] = shown
+            self.assertEqual((user, kind, words in said), (self.mia, "warning", True), said)
+            self.assertFalse(record.replayable)
+
+    def test_refresh_sends_what_waits_and_says_what_came_out(self):
+        parameters = self.env["ir.config_parameter"]
+        parameters.set_param("aigen_image.bridge_url", "http://127.0.0.1:9")
+        record = self.draft()
+        record.action_generate()
+        self.commit()
+        shown = self.toasts()
+        record.action_refresh()
+        self.commit()
+        parameters.set_param("aigen_image.bridge_url", self.bridge.url)
+        self.bridge.takes_requests()
+        record.action_refresh()
+        self.commit()
+        (_, away, warning), (user, sent, info) = shown
+        self.assertEqual((user, warning, info, record.status), (self.ann, "warning", "info", "queued"))
+        self.assertIn("Nothing listens", away)
+        self.assertIn("A lighthouse at dusk: In the queue", sent)
+        self.assertEqual(len(self.bridge.sent()), 1)
+        with self.assertRaisesRegex(UserError, "Generate"):
+            self.draft().action_refresh()
+
+    def test_what_a_content_policy_refused_is_said_in_other_words(self):
+        for code, refused in (("content_policy_violation", True), ("nsfw_content", True), ("ai_http_500", False)):
+            record = self.failed(code)
+            self.assertEqual(record.refused, refused, code)
+        again = self.env["aigen.image.request"].browse(record.action_change_words()["res_id"])
+        self.assertEqual((again.status, again.prompt), ("draft", record.prompt))
+
+    def test_every_change_of_the_status_is_told_to_the_person_and_to_managers(self):
+        sent = []
+
+        def keep(channel, kind, message, **_more):
+            sent.append((channel, kind, message))
+
+        for model in ("res.users", "res.groups"):
+            self.patch(self.registry[model], "_bus_send", keep)
+        self.env["ir.config_parameter"].set_param("aigen_image.bridge_url", "http://127.0.0.1:9")
+        record = self.draft()
+        record.action_generate()
+        self.commit()
+        record.action_cancel()
+        managers = self.env.ref("aigen_image.group_manager")
+        for channel, kind, has_name in ((self.ann, "update", True), (managers, "moved", False)):
+            told = [
+                message for where, name, message in sent if (where, name) == (channel, f"aigen_image.request/{kind}")
+            ]
+            self.assertEqual([news["status"] for news in told], ["waiting", "waiting", "cancelled"])
+            self.assertEqual({"name" in news for news in told}, {has_name}, "managers get no words of others")
+
     def test_another_one_has_the_same_wishes_and_an_identity_of_its_own(self):
         record = self.underway(seed=7, shape="9:16")
         again = self.env["aigen.image.request"].browse(record.action_generate_again()["res_id"])

@@ -75,9 +75,32 @@ class TestSettings(AigenCase):
         self.assertEqual(found.reachable, "bad")
         self.assertIn("not the bridge", found.words)
 
+    def test_the_check_tries_what_is_typed_and_saves_nothing(self):
+        self.bridge.say("GET", "/health/ready", 200)
+        self.bridge.say("GET", f"{client.OPS}/dead-letters", 403)
+        self.env["ir.config_parameter"].set_param("aigen_image.bridge_url", "http://127.0.0.1:9")
+        settings = self.env["res.config.settings"]
+        found = self.env["aigen.bridge.check"].browse(
+            settings.aigen_check(self.bridge.url, " typed ", "typed-ops")["res_id"]
+        )
+        self.commit()
+        self.assertEqual((found.accepted, found.operates, found.is_unsaved), ("good", "bad", True))
+        self.assertIn("scope “ops”", found.words)
+        self.assertEqual([call[3]["X-API-Key"] for call in self.bridge.calls], ["typed", "typed", "typed-ops"])
+        self.assertEqual((self.param("bridge_url"), self.param("bridge_key")), ("http://127.0.0.1:9", "key-of-odoo"))
+        self.assertFalse(self.param("bridge_ops_key"))
+        self.assertNotIn("typed", str(found.read()))
+        found = self.env["aigen.bridge.check"].browse(settings.aigen_check("http://127.0.0.1:9", "", "")["res_id"])
+        self.commit()
+        self.assertEqual((found.reachable, found.operates, found.is_unsaved), ("bad", "open", False))
+        with self.assertRaisesRegex(ValidationError, "begins with http"):
+            settings.aigen_check("bridge", "", "")
+
     @mute_logger("odoo.addons.base.models.ir_model")
     def test_only_administrators_come_near_the_settings(self):
         with self.assertRaises(AccessError):
             self.env["res.config.settings"].with_user(self.mia).create({}).execute()
         with self.assertRaises(AccessError):
             self.env["aigen.bridge.check"].with_user(self.mia).create({})
+        with self.assertRaises(AccessError):
+            self.env["res.config.settings"].with_user(self.mia).aigen_check(self.bridge.url, "", "")

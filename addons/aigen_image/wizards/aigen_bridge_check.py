@@ -1,6 +1,6 @@
 from odoo import fields, models
 
-from ..bridge.client import REQUESTS, Unreachable
+from ..bridge.client import OPS, REQUESTS, BridgeClient, Unreachable
 
 STATES = [("open", "Not tried"), ("good", "Good"), ("bad", "Wrong")]
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -17,21 +17,21 @@ class AigenBridgeCheck(models.TransientModel):
     ready = fields.Selection(STATES, default="open", readonly=True)
     accepted = fields.Selection(STATES, default="open", readonly=True)
     comes_back = fields.Selection(STATES, default="open", readonly=True)
+    operates = fields.Selection(STATES, default="open", readonly=True)
+    is_unsaved = fields.Boolean("Tried with values that are not saved", readonly=True)
     words = fields.Text(readonly=True)
 
-    def _try_all(self):
+    def _try_all(self, *, url, key, ops_key):
         """After the commit, with no transaction open: nobody else waits for the bridge."""
-        bridge = self._apart("_impatient")
+        bridge = BridgeClient(url, key, patient=True)
         try:
             health = bridge.get("/health/ready")
             answer = bridge.get(f"{REQUESTS}/{NOBODY}")
+            letters = BridgeClient(url, ops_key, patient=True).get(f"{OPS}/dead-letters?limit=1") if ops_key else None
         except Unreachable as error:
             self._apart("_write_down", {"reachable": "bad"}, error.reason)
             return
-        self._apart("_write_down", *_findings(health, answer))
-
-    def _impatient(self):
-        return self._bridge(patient=True)
+        self._apart("_write_down", *_findings(health, answer, letters))
 
     def _write_down(self, findings, problem):
         keys = self.env.ref("aigen_image.user_bridge").sudo().api_key_ids
@@ -48,13 +48,15 @@ class AigenBridgeCheck(models.TransientModel):
                 "The bridge runs, but cannot take requests: its database is away, or it is not migrated."
             ),
             "http_401": self.env._("The bridge does not know this key."),
+            "ops_401": self.env._("The bridge does not know the key of operations."),
+            "ops_403": self.env._("The bridge knows the key of operations, but its client lacks the scope “ops”."),
             "http_403": self.env._("The bridge knows the key, but its client lacks the scope “requests”."),
             "no_key": self.env._("The bridge's user has no API key, so that results cannot come back. Make one below."),
         }
         return words.get(problem) or self._describe_unreachable(problem)
 
 
-def _findings(health, answer):
+def _findings(health, answer, letters):
     """What the answers mean: states by field, and the first problem ('' for none)."""
     if not (health.is_bridge and answer.is_bridge):
         return {"reachable": "bad"}, "stranger"
@@ -65,4 +67,8 @@ def _findings(health, answer):
         return findings, "not_ready"
     if answer.status != 404:  # nobody has this request; a bridge that says so has accepted the key
         return dict(findings, accepted="bad"), f"http_{answer.status}"
-    return dict(findings, accepted="good"), ""
+    findings["accepted"] = "good"
+    if letters is None:
+        return findings, ""
+    refused = letters.status in {401, 403}
+    return dict(findings, operates="bad" if refused else "good"), f"ops_{letters.status}" if refused else ""

@@ -133,6 +133,22 @@ async def discard_one(request: Request, name: Name, caller: Operator, parts: Par
 
 
 @router.post(
+    "/requests/{requestId}/replay",
+    summary="Send a failed request again",
+    response_model=RequestResource,
+    responses=problems(401, 403, 404, 409, 422, 429, 503),
+)
+async def replay_request(request_id: RequestId, caller: Operator, parts: Parts) -> Response:
+    """Sends a request again that failed for a reason of the bridge, such as `timed_out`, dead letter or not.
+
+    Its deadline starts anew, and a late result of the earlier attempt is still accepted. An image that could not be
+    fetched is fetched again while its URL may work. A result that Odoo did not take is delivered again. A failure that
+    N8N reported is final: the response is 409.
+    """
+    return json_answer(resource(await parts.replays.replay_request(request_id, OperatorAction(caller.name))))
+
+
+@router.post(
     "/requests/{requestId}/complete",
     summary="Complete a request by hand",
     response_model=RequestResource,

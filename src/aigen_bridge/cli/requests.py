@@ -1,4 +1,4 @@
-"""`aigen-bridge requests`: lists requests and shows the history of one."""
+"""`aigen-bridge requests`: lists requests, shows the history of one, and sends a failed one again."""
 
 import asyncio
 from datetime import datetime
@@ -10,13 +10,14 @@ from rich.text import Text
 
 from aigen_bridge.cli.operate import operating
 from aigen_bridge.cli.story import ago, show_story, status_text
-from aigen_bridge.cli.terminal import say, say_json, say_table
+from aigen_bridge.cli.terminal import person, say, say_json, say_table
 from aigen_bridge.cli.times import FORMS, check_period, parse_time
 from aigen_bridge.contracts.resources import RequestPage, RequestResource
+from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.request import Status
 from aigen_bridge.quoting import one_line
 
-app = typer.Typer(help="List and show requests.", no_args_is_help=True)
+app = typer.Typer(help="List, show and replay requests.", no_args_is_help=True)
 
 Since = Annotated[
     datetime | None, typer.Option(parser=parse_time, metavar="TIME", help=f"Created at or after: {FORMS}.")
@@ -31,6 +32,19 @@ def show(request_id: Annotated[UUID, typer.Argument(help="The requestId.")]) -> 
     async def run() -> None:
         async with operating() as parts:
             await show_story(parts, request_id)
+
+    asyncio.run(run())
+
+
+@app.command()
+def replay(request_id: Annotated[UUID, typer.Argument(help="The requestId.")]) -> None:
+    """Send a request again that failed for a reason of the bridge, such as timed_out, dead letter or not."""
+
+    async def run() -> None:
+        async with operating() as parts:
+            request = await parts.replays.replay_request(request_id, OperatorAction(person()))
+        again = "sent again" if request.finished_at is None else "delivered to Odoo again"
+        say(f"Request {request_id} is {request.status} and is {again}.")
 
     asyncio.run(run())
 

@@ -120,5 +120,7 @@ def _print_commands(request: RequestResource, url: str) -> None:
         commands.append(f"curl -H \"X-API-Key: $OPS_KEY\" -o image.{request.image.format} '{path}/image'")
     if request.status in {"queued", "dispatched", "received"}:
         commands.append(f"curl -H \"X-API-Key: $OPS_KEY\" -X POST '{path}/cancel'")
+    if request.replayable:
+        commands.append(f"aigen-bridge requests replay {request.request_id}")
     for line in [*commands, f"documentation: {url}/docs"]:
         _print(line)

@@ -48,9 +48,14 @@ class RequestResource(WireModel):
     updated_at: datetime
     dispatched_at: datetime | None = Field(None, description="when N8N accepted the request")
     completed_at: datetime | None = Field(None, description="when the request ended, with or without an image")
-    delivered_at: datetime | None = Field(None, description="when Odoo received this version")
+    delivered_at: datetime | None = Field(
+        None, description="when Odoo received this version; of a trial, when it ended"
+    )
     error_code: str | None = None
     error_message: str | None = None
+    replayable: bool = Field(
+        default=False, description="the bridge failed it, so an operator can send it again; false: ask for a new one"
+    )
     image: ImageResource | None = None
     held: Held | None = Field(None, description="only while a destination is away; the status does not change")
     user_id: UUID

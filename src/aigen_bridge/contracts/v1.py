@@ -96,6 +96,9 @@ class ImageRequested(WireModel):
     callback_url: str | None = Field(
         None, max_length=2048, description="the callback address of this service, or nothing"
     )
+    deliver: bool | None = Field(
+        None, description="false for a trial that Odoo did not ask for: its result is not delivered to Odoo"
+    )
 
     @field_validator("resolution")
     @classmethod

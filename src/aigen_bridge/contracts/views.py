@@ -71,6 +71,7 @@ def _resource(request: ImageRequest, hold: Hold | None) -> RequestResource:
             "deliveredAt": request.delivered_at,
             "errorCode": request.error_code,
             "errorMessage": request.error_message,
+            "replayable": request.is_replayable,
             "image": _image(request),
             "held": Held(destination=hold.destination, since=hold.since, until=hold.until) if hold else None,
         },
@@ -133,6 +134,8 @@ def next_step(request: ImageRequest, pending: PendingWork) -> NextStep:
             f"Nothing automatic: {entry.step} failed for good ({entry.error_code}). An operator replays or discards it."
         )
         return NextStep(what=what, dead_letter=f"entry-{entry.id}")
+    if request.is_replayable:
+        return NextStep(what=f"Nothing automatic: it failed as {request.error_code}. An operator can send it again.")
     return NextStep(what="Nothing: Odoo has the outcome." if request.delivered_at else "Nothing: no step is pending.")
 
 

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
-from aigen_bridge.domain.errors import ContradictionError, UnknownDeadLetterError
-from aigen_bridge.domain.request import FailedBy, ImageRequest, Status, Step, Transition
+from aigen_bridge.domain.errors import ContradictionError, NotReplayableError, UnknownDeadLetterError
+from aigen_bridge.domain.request import FailureCode, ImageRequest, Status, Step, Transition
 
 CALLBACK_KIND, N8N_KIND = "callback", "n8n"
 """Kinds of dead letters in quarantine: a refused callback, and N8N's own report. The kind of an entry is its step."""
@@ -127,7 +127,7 @@ def replayed(step: Step, request: ImageRequest, action: OperatorAction, delay: t
     """
     if step is Step.DELIVER:
         return None
-    if request.failed_by is not FailedBy.BRIDGE:
+    if not request.is_replayable:
         raise ContradictionError(
             "request_moved_on", f"Request {request.request_id} is {request.status}; there is nothing to replay."
         )
@@ -139,3 +139,31 @@ def replayed(step: Step, request: ImageRequest, action: OperatorAction, delay: t
         note=f"replayed by {action.by}",
         delay=delay,
     )
+
+
+def repeated_step(request: ImageRequest, now: datetime, url_lifetime: timedelta) -> Step:
+    """Returns the step that the replay of a request repeats, with or without a dead letter.
+
+    An image that N8N has generated is fetched again while its URL may work, because it is paid for. `url_lifetime` is
+    assumed if N8N did not say when the URL expires. Raises `NotReplayableError` if the bridge did not fail the request.
+    """
+    if not request.is_replayable:
+        raise _not_replayable(request)
+    if request.error_code != FailureCode.IMAGE_FETCH_FAILED or request.awaited is None:
+        return Step.DISPATCH
+    expires_at = request.awaited.expires_at or (request.finished_at or request.updated_at) + url_lifetime
+    return Step.FETCH if now < expires_at else Step.DISPATCH
+
+
+_NOT_REPLAYABLE: Mapping[Status, str] = {
+    Status.COMPLETED: "has its image",
+    Status.CANCELLED: "was cancelled",
+    Status.FAILED: "failed because N8N reported {reason}, so the same request would fail again",
+}
+
+
+def _not_replayable(request: ImageRequest) -> NotReplayableError:
+    reason = ": ".join(text for text in (request.error_code, request.error_message) if text)
+    why = _NOT_REPLAYABLE.get(request.status, "is {status}, which means that it is on its way")
+    detail = f"Request {request.request_id} {why.format(reason=reason, status=request.status)}."
+    return NotReplayableError(detail, is_final=request.status in _NOT_REPLAYABLE)

@@ -83,6 +83,14 @@ class ContradictionError(BridgeError):
     """A message contradicts what is already known."""
 
 
+class NotReplayableError(ContradictionError):
+    """The request cannot be sent again: N8N has settled it, a person cancelled it, or it is on its way."""
+
+    def __init__(self, detail: str, *, is_final: bool) -> None:
+        advice = "Ask for a new one." if is_final else "Wait for its result, or cancel it."
+        super().__init__("request_ended" if is_final else "request_open", f"{detail} {advice}")
+
+
 class ImageMissingError(BridgeError):
     """The request has no image yet, or no longer has one."""
 

@@ -74,7 +74,7 @@ ADVICE: Mapping[Cause, Advice] = {
     Cause.IMAGE_REJECTED: Advice("Fetched images failed their checks", _replay("fetch")),
     Cause.TIMED_OUT: Advice(
         "N8N accepted requests but did not report a result",
-        "look at N8N's executions; aigen-bridge requests show REQUEST_ID; a late result is still accepted",
+        "look at N8N's executions, then aigen-bridge requests replay REQUEST_ID; a late result is still accepted",
     ),
     Cause.DELIVERY_FAILED: Advice("Results could not be delivered to Odoo", _replay("deliver")),
     Cause.CALLBACK_QUARANTINED: Advice(

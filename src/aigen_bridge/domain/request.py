@@ -134,6 +134,11 @@ class ImageRequest:
     traceparent: str | None = None
     client: str | None = None
 
+    @property
+    def is_replayable(self) -> bool:
+        """True if the bridge failed the request: sending it again may help, because nobody refused it."""
+        return self.status is Status.FAILED and self.failed_by is FailedBy.BRIDGE
+
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:

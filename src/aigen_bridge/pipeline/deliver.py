@@ -11,7 +11,7 @@ import pybase64
 from aigen_bridge.domain.delivery import OdooAnswer, judge_answer
 from aigen_bridge.domain.errors import PermanentError, StepError
 from aigen_bridge.domain.image import ODOO_IMAGE_MAX, ImageRef, StoredImage
-from aigen_bridge.domain.outbox import Claim, Effect
+from aigen_bridge.domain.outbox import Claim, Delivered, Effect
 from aigen_bridge.domain.request import ImageRequest, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
 
@@ -50,8 +50,13 @@ class Deliver:
     step: Step = Step.DELIVER
 
     async def run(self, claim: Claim) -> Effect:
-        """Reports the state with one idempotent call. Odoo ignores what it knows, and says what it knows."""
+        """Reports the state with one idempotent call. Odoo ignores what it knows, and says what it knows.
+
+        Does nothing for a trial (`deliver: false`): no record in Odoo waits for its result.
+        """
         request = claim.request
+        if request.event.get("deliver") is False:
+            return Delivered(request.version)
         payload = _payload(request)
         if request.status is Status.COMPLETED:
             payload["image"] = await self._image(request)
@@ -93,5 +98,6 @@ def _payload(request: ImageRequest) -> dict[str, Any]:
         "status": request.status.value,
         "errorCode": request.error_code,
         "errorMessage": request.error_message,
+        "replayable": request.is_replayable if request.status is Status.FAILED else None,
     }
     return {name: value for name, value in payload.items() if value is not None}

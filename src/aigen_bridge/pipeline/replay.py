@@ -51,6 +51,8 @@ class Operations(Protocol):
         self, number: int, request_id: UUID, action: OperatorAction, *, delay: timedelta
     ) -> ImageRequest | None: ...
 
+    async def replay_request(self, request_id: UUID, action: OperatorAction) -> ImageRequest: ...
+
     async def close_callback(self, number: int, state: str, action: OperatorAction) -> bool: ...
 
     async def complete(self, transition: VersionedTransition, image: CheckedImage, action: OperatorAction) -> bool: ...
@@ -102,6 +104,13 @@ class Replays:
         receipt = await take_callback(self.requests, self.examine, _read(name, kept))
         await self.operations.close_callback(name.number, "replayed", action)
         return Handled(receipt.request_id, receipt.status)
+
+    async def replay_request(self, request_id: UUID, action: OperatorAction) -> ImageRequest:
+        """Sends a request again that failed for a reason of the bridge, dead letter or not. Returns the request.
+
+        A result that Odoo did not take is delivered again. Raises `UnknownRequestError` and `NotReplayableError`.
+        """
+        return await self.operations.replay_request(request_id, action)
 
     async def replay_all(
         self, wanted: DeadLetterFilter, action: OperatorAction, *, per_second: float, dry_run: bool = False

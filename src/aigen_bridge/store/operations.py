@@ -7,7 +7,14 @@ from uuid import UUID
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.dead_letter import Handled, OperatorAction, replayed
+from aigen_bridge.domain.dead_letter import (
+    EXECUTION_FAILED,
+    N8N_REPORT,
+    Handled,
+    OperatorAction,
+    repeated_step,
+    replayed,
+)
 from aigen_bridge.domain.errors import ContradictionError, UnknownRequestError
 from aigen_bridge.domain.image import CheckedImage, ImageRef
 from aigen_bridge.domain.request import ImageRequest, Step, Transition, VersionedTransition
@@ -91,6 +98,25 @@ class Operations:
             await record(connection, action, "replay", f"callback-{number}", request_id)
             return await _read(connection, request_id)
 
+    async def replay_request(self, request_id: UUID, action: OperatorAction) -> ImageRequest:
+        """Sends a request again that the bridge failed, or enqueues a dead delivery again. Returns the request.
+
+        Its dead letters are closed. Raises `UnknownRequestError`, and `NotReplayableError` if neither is the case: of
+        several calls at once, one sends the request.
+        """
+        async with self._database.transaction() as connection:
+            locked = await transitions.lock(connection, [request_id])
+            request = await _read(connection, request_id)
+            transition = None
+            if request.is_replayable or not await _end_dead_delivery(connection, request_id):
+                now = (await connection.execute(select(func.now()))).scalar_one()
+                step = repeated_step(request, now, self._deadlines.image_url)
+                transition = replayed(step, request, action, timedelta(0))
+                await _close_failed_executions(connection, request_id)
+            await self._enqueue_again(connection, locked, transition, timedelta(0))
+            await record(connection, action, "replay", "request", request_id)
+            return await _read(connection, request_id)
+
     async def close_callback(self, number: int, state: str, action: OperatorAction) -> bool:
         """Marks a quarantined callback `replayed` or `discarded`."""
         name = "replay" if state == "replayed" else "discard"
@@ -144,6 +170,26 @@ async def _close(connection: AsyncConnection, number: int, state: str) -> Row[tu
     )
     row: Row[tuple[UUID | None]] | None = (await connection.execute(statement)).one_or_none()
     return row
+
+
+async def _close_failed_executions(connection: AsyncConnection, request_id: UUID) -> None:
+    """Closes N8N's open reports of failed executions of a request that is sent again."""
+    await connection.execute(
+        quarantine.update()
+        .where(
+            quarantine.c.request_id == request_id,
+            quarantine.c.state == "open",
+            quarantine.c.version == N8N_REPORT,
+            quarantine.c.error_code == EXECUTION_FAILED,
+        )
+        .values(state="replayed", handled_at=func.now())
+    )
+
+
+async def _end_dead_delivery(connection: AsyncConnection, request_id: UUID) -> bool:
+    """Ends a request's dead delivery. Returns whether there was one."""
+    is_dead = (outbox.c.request_id == request_id, outbox.c.step == Step.DELIVER, outbox.c.state == "dead")
+    return bool((await connection.execute(outbox.update().where(*is_dead).values(state="superseded"))).rowcount)
 
 
 async def _read(connection: AsyncConnection, request_id: UUID) -> ImageRequest:

@@ -1,8 +1,16 @@
 import { onWillDestroy } from "@odoo/owl";
+import { browser } from "@web/core/browser/browser";
 import { useService } from "@web/core/utils/hooks";
 
 /** What the server sends when a picture of this person moved on: `{id, status, version, name}`. */
 export const NEWS = "aigen_image.request/update";
+/** What it sends to managers when anybody's did: `{id, status, version}`. */
+export const MOVED = "aigen_image.request/moved";
+
+/** Milliseconds in which news are gathered before a view reads itself again. */
+const GATHERED = 300;
+/** Milliseconds until it is tried again while somebody has selected records, which reading would undo. */
+const SELECTED = 1000;
 
 /** Ids of the pictures that this tab shows at the moment: nobody needs to be told of them. */
 export const watched = new Set();
@@ -10,6 +18,20 @@ export const watched = new Set();
 /** Calls back for every piece of news, as long as the component lives. */
 export function useNews(callback) {
     const bus = useService("bus_service");
-    bus.subscribe(NEWS, callback);
-    onWillDestroy(() => bus.unsubscribe(NEWS, callback));
+    for (const kind of [NEWS, MOVED]) {
+        const listener = (news) => callback(news); // the service knows one kind for each function
+        bus.subscribe(kind, listener);
+        onWillDestroy(() => bus.unsubscribe(kind, listener));
+    }
+}
+
+/** A view of many reads itself again when a picture moved on, also one that it does not show yet. */
+export function useLiveReload(model) {
+    let timer;
+    const reload = () => {
+        timer = model.root.selection?.length ? browser.setTimeout(reload, SELECTED) : undefined;
+        return timer || model.load();
+    };
+    useNews(() => (timer ??= browser.setTimeout(reload, GATHERED)));
+    onWillDestroy(() => browser.clearTimeout(timer));
 }

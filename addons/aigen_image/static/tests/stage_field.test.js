@@ -4,6 +4,7 @@ import { advanceTime, mockDate, mockTimeZone } from "@odoo/hoot-mock";
 import { defineMailModels, openFormView, start, startServer } from "@mail/../tests/mail_test_helpers";
 import {
     MockServer,
+    contains,
     defineModels,
     fields,
     models,
@@ -34,6 +35,7 @@ class Request extends models.Model {
     shape = fields.Selection({ selection: [["16:9", "Wide"]] });
     resolution = fields.Char();
     explanation = fields.Char();
+    refused = fields.Boolean();
     version = fields.Integer();
     held_since = fields.Datetime();
     elapsed = fields.Float();
@@ -49,6 +51,7 @@ class Request extends models.Model {
         { id: 4, name: "Wait", status: "waiting", shape: "16:9", explanation: "The bridge is away.", expected: 15 },
         { id: 5, name: "Gone", status: "completed", shape: "16:9" },
         { id: 6, name: "Held", status: "queued", shape: "16:9", version: 1, held_since: "2026-01-31 13:03:00" },
+        { id: 8, name: "Policy", status: "failed", shape: "16:9", explanation: "Flagged.", refused: true },
         { id: 7, name: "Lost", status: "queued", shape: "16:9", version: 3, elapsed: 2, expected: 15 },
     ];
 }
@@ -152,6 +155,20 @@ test("words of others are text", async () => {
     await mount(3);
     expect(".o_aigen_words b").toHaveCount(0);
     expect(".o_aigen_words").toHaveText(/<b>Because<\/b>/);
+});
+
+test("what the content policy refused is offered to be said in other words, and not again", async () => {
+    onRpc("aigen.image.request", "action_change_words", ({ args }) => {
+        expect.step(`change the words of ${args[0]}`);
+        return { type: "ir.actions.act_window_close" };
+    });
+    await mount(8);
+    expect(".o_aigen_words").toHaveText(/Flagged\.\s+The content policy/);
+    expect(".o_aigen_words").not.toHaveText(/same settings/);
+    await contains(".o_aigen_words button").click();
+    expect.verifySteps(["change the words of 8"]);
+    await mount(3);
+    expect(".o_aigen_stage:last button").toHaveCount(0);
 });
 
 test("what waits says why, and a removed file is not an empty frame", async () => {

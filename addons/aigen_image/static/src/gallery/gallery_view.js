@@ -1,28 +1,23 @@
 import { onMounted } from "@odoo/owl";
-import { useDebounced } from "@web/core/utils/timing";
 import { registry } from "@web/core/registry";
 import { useService } from "@web/core/utils/hooks";
 import { KanbanController } from "@web/views/kanban/kanban_controller";
 import { kanbanView } from "@web/views/kanban/kanban_view";
-import { useNews } from "../news";
+import { ListController } from "@web/views/list/list_controller";
+import { listView } from "@web/views/list/list_view";
+import { useLiveReload } from "../news";
 
 const UNDERWAY = ["queued", "dispatched", "received"];
 /** Pictures about which the bridge is asked when the gallery is opened: two short calls each. */
 const ASKED_MAX = 10;
 
-/** The gallery reads itself again when a picture arrives. Opening it asks how those under way stand. */
+/** The gallery reads itself again when a picture moves on. Opening it asks how those under way stand. */
 export class GalleryController extends KanbanController {
     setup() {
         super.setup();
         this.orm = useService("orm");
         onMounted(() => this.follow());
-        const reload = useDebounced(() => this.model.load(), 300);
-        useNews(({ id }) => {
-            const shown = this.model.root.records || [];
-            if (shown.some((record) => record.resId === id) || this.model.root.isGrouped) {
-                reload();
-            }
-        });
+        useLiveReload(this.model);
     }
 
     /** The answer is not awaited: what changed comes as news. */
@@ -35,4 +30,13 @@ export class GalleryController extends KanbanController {
     }
 }
 
+/** The list reads itself again, too. */
+export class PicturesController extends ListController {
+    setup() {
+        super.setup();
+        useLiveReload(this.model);
+    }
+}
+
+registry.category("views").add("aigen_list", { ...listView, Controller: PicturesController });
 registry.category("views").add("aigen_gallery", { ...kanbanView, Controller: GalleryController });

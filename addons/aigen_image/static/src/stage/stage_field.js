@@ -30,6 +30,7 @@ export class StageField extends Component {
     static props = { ...standardFieldProps };
 
     setup() {
+        this.action = useService("action");
         this.orm = useService("orm");
         this.fileViewer = useFileViewer();
         this.state = useState({ seconds: 0, loaded: false, broken: false });
@@ -166,6 +167,11 @@ export class StageField extends Component {
         }
     }
 
+    async changeWords() {
+        const ids = [this.record.resId];
+        await this.action.doAction(await this.orm.call("aigen.image.request", "action_change_words", [ids]));
+    }
+
     enlarge() {
         const file = Object.assign(new FileModel(), {
             id: this.attachmentId,
@@ -186,6 +192,7 @@ export const stageField = {
         { name: "image_sha256", type: "char" },
         { name: "image_format", type: "char" },
         { name: "explanation", type: "char" },
+        { name: "refused", type: "boolean" },
         { name: "held_since", type: "datetime" },
         { name: "version", type: "integer" },
         { name: "elapsed", type: "float" },
