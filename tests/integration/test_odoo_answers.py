@@ -127,7 +127,7 @@ async def test_an_answer_that_breaks_off_or_is_no_http_is_none(answer: bytes) ->
     [
         b"HTTP/1.0 200 OK\r\n\r\n" + VERSION,
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + http("200 OK", VERSION),
-        http("200 OK", gzip.compress(VERSION), "Content-Encoding: gzip\r\n"),
+        http("200 OK", gzip.compress(VERSION, mtime=0), "Content-Encoding: gzip\r\n"),
         http("201 Created", b"\xef\xbb\xbf" + VERSION),
     ],
 )
