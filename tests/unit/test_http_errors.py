@@ -66,7 +66,12 @@ def response(body: Body, encoding: str = "") -> httpx.Response:
 @pytest.mark.parametrize(
     ("packed", "encoding"),
     [
-        *((b"plain", ""), (b"plain", "identity"), (b"plain", "aws-chunked"), (gzip.compress(b"plain", mtime=0), "gzip")),
+        *(
+            (b"plain", ""),
+            (b"plain", "identity"),
+            (b"plain", "aws-chunked"),
+            (gzip.compress(b"plain", mtime=0), "gzip"),
+        ),
         *((gzip.compress(b"plain", mtime=0), "GZIP"), (zlib.compress(b"plain"), "deflate"), (b"", "gzip")),
     ],
 )
