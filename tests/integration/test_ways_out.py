@@ -96,6 +96,10 @@ WAYS: dict[str, tuple[Way, tuple[int, str | None, int | None]]] = {
     "v2 file": ((CALLBACK_V2, FORM, v2("file")), (202, None, None)),
     "v2 event of another name": ((CALLBACK_V2, FORM, v2("image", name="payload")), (202, None, None)),
     "v2 two files": ((CALLBACK_V2, FORM, v2("data", "file")), (400, "malformed_multipart", 200)),
+    "v2 data cut off": (
+        (CALLBACK_V2, FORM, lambda asked, png: v2("data")(asked, png).replace(png, png[:-20])),
+        (422, "image_rejected", 422),
+    ),
     "v2 no image": ((CALLBACK_V2, FORM, v2()), (422, "invalid_message", 422)),
     "v2 other boundary": (
         (CALLBACK_V2, FORM.replace("=bound", "=other"), v2("data")),

@@ -207,6 +207,9 @@ def test_a_report_needs_a_result_or_a_word(result: Any) -> None:
     found = parse_report(json.dumps({"result": result, "errorMessage": None}).encode())
     assert (found.error_message, json.loads(found.result_event or b"")) == (NO_WORDS, failed(IDS))
     assert parse_report(b'{"errorMessage": {"code": 5}}').error_message == '{"code": 5}'
+    assert (
+        parse_report(b'{"errorMessage": "x", "executionUrl": "https://n8n/%s"}' % (b"x" * 3000)).execution_url is None
+    )
     for wordless in (b"{}", b'{"errorMessage": ""}', b'{"errorMessage": "x", "result": [1]}'):
         with pytest.raises(InvalidMessageError):
             parse_report(wordless)

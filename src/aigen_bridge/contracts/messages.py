@@ -73,8 +73,8 @@ def parse_callback(envelope: Envelope, *, chosen_by_hash: bool = False) -> Callb
 
 
 def choose_image(files: Sequence[bytes], sha256: str | None = None) -> bytes | None:
-    """Returns the only file, or the one with this SHA-256. Raises `MalformedMultipartError` if there are several."""
-    known = parse_sha256(sha256) if sha256 else None
+    """Returns the only file, or of several the one with this SHA-256. Raises `MalformedMultipartError` if none is."""
+    known = parse_sha256(sha256) if sha256 and len(files) > 1 else None
     found = [file for file in files if hashlib.sha256(file).hexdigest() == known] if known else list(files)
     if len(found) > 1 or (files and not found):
         raise MalformedMultipartError(f"It has {len(files)} files that can be the image, and no part named 'image'.")
