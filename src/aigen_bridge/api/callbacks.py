@@ -56,8 +56,8 @@ def body_limits(parts: ApiParts) -> Limits:
 async def receive(request: Request, parts: ApiParts, caller: Caller, version: str, *accepted: str) -> Arrival:
     """Reads a body and verifies its signature. Quarantines one of a wrong type or form, and raises the reason.
 
-    `accepted` are media types. A signature covers the event. A body in which none can be found can never be replayed,
-    so it is kept without a signature, unless the client must sign.
+    `accepted` are media types. A signature covers the event. If no event can be found, it covers the whole body, and is
+    verified only if the client must sign: whoever need not sign could have left it out.
     """
     body = await read_whole(request, body_limits(parts))
     envelope = unpack(body, _content_type(request))
