@@ -99,8 +99,20 @@ def test_parts_are_counted_however_small_they_are(number: int) -> None:
         b"--x" + b" " * 10_000_000,
         b"\r\n" * 5_000_000 + b"--",
         b"--x\r\n" + b"A: b\r\n" * 1_000_000,
+        (b"--x" + b" " * 2_500_000 + b"Q\r\n") * 10,
+        (b'--x\r\nContent-Disposition: form-data; name="' + b";" * 8000 + b'"\r\n\r\n1\r\n') * 500,
+        (b"--x\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8" + b"\xff\xe0\0\2" * 8000 + b"\r\n") * 400,
     ],
-    ids=["boundaries", "almost boundaries", "blanks", "line breaks", "headers"],
+    ids=[
+        "boundaries",
+        "almost boundaries",
+        "blanks",
+        "line breaks",
+        "headers",
+        "blanks before no boundary",
+        "semicolons in a name",
+        "segments of a JPEG",
+    ],
 )
 def test_no_body_takes_long(body: bytes) -> None:
     started = time.process_time()

@@ -96,6 +96,10 @@ WAYS: dict[str, tuple[Way, tuple[int, str | None, int | None]]] = {
     "v2 file": ((CALLBACK_V2, FORM, v2("file")), (202, None, None)),
     "v2 event of another name": ((CALLBACK_V2, FORM, v2("image", name="payload")), (202, None, None)),
     "v2 two files": ((CALLBACK_V2, FORM, v2("data", "file")), (400, "malformed_multipart", 200)),
+    "v2 data cut off": (
+        (CALLBACK_V2, FORM, lambda asked, png: v2("data")(asked, png).replace(png, png[:-20])),
+        (422, "image_rejected", 422),
+    ),
     "v2 no image": ((CALLBACK_V2, FORM, v2()), (422, "invalid_message", 422)),
     "v2 other boundary": (
         (CALLBACK_V2, FORM.replace("=bound", "=other"), v2("data")),
@@ -201,6 +205,35 @@ async def test_a_signature_counts_under_a_wrong_type_too(database_url: str, data
             payloads = (await connection.execute(text("SELECT payload FROM quarantine"))).scalars().all()
         assert [bytes(payload) for payload in payloads] == [form(event, ("data", png))] * 2
         assert (await _act(stage, found[0]["id"], "replay")).json()["status"] == "completed"
+
+
+async def test_a_replay_reads_the_event_whose_signature_was_verified(database_url: str, png: bytes) -> None:
+    """A signed event was captured. What is put around it, to be found instead, is never applied."""
+    async with staged(database_url, clients={**CLIENTS, "signer": SIGNING}) as stage:
+        asked = await stage.ask()
+        captured = write(failed(asked, correlationId=str(uuid4())))
+        forged = form(write(failed(asked, errorMessage="forged"))).replace(b"--bound", b"--other")
+        true = form(captured, ("note", b"x"))
+        long = FORM.replace("; ", f"; x={'x' * 500}; ")
+        other = FORM.replace("=bound", "=other")
+        for number, (content_types, body, more) in enumerate(
+            [
+                (
+                    [FORM],
+                    gzip.compress(forged.replace(b"--other", b"--bound")) + b"\r\n" + true,
+                    {"Content-Encoding": "gzip"},
+                ),
+                ([long], forged + true, {}),
+                ([FORM, other], b"\r\n" + forged + true, {}),
+            ]
+        ):
+            headers = [("X-API-Key", "key-of-signer"), *signed(captured, SECRET).items(), *more.items()]
+            headers += [("Content-Type", content_type) for content_type in content_types]
+            answer = await stage.api.post(CALLBACK_V2, content=body, headers=headers)
+            assert answer.status_code in {400, 401, 409, 415}, number
+        for letter in await _letters(stage):
+            assert (await _act(stage, letter["id"], "replay")).status_code in {400, 409}
+        assert (await stage.read(asked["requestId"]))["status"] in {"queued", "dispatched"}
 
 
 async def test_an_operator_gets_the_files_out_of_a_letter_and_completes_its_request(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def test_what_is_no_base64_is_named(text: str, says: str) -> None:
     assert reason.startswith("imageData ")
     assert says in reason
     assert len(reason) < 400
+
+
+@pytest.mark.parametrize("text", [" " * 5_000_000 + "x", base64.b64encode(b" " * 5_000_000 + b"x").decode()])
+def test_no_text_takes_long(text: str) -> None:
+    started = time.process_time()
+    with suppress(ImageRejectedError):
+        decode_image_data(text)
+    assert time.process_time() - started < 1
 
 
 @given(

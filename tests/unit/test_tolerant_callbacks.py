@@ -5,6 +5,7 @@ import zlib
 from typing import Any
 from uuid import UUID
 
+import pybase64
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -206,6 +207,9 @@ def test_a_report_needs_a_result_or_a_word(result: Any) -> None:
     found = parse_report(json.dumps({"result": result, "errorMessage": None}).encode())
     assert (found.error_message, json.loads(found.result_event or b"")) == (NO_WORDS, failed(IDS))
     assert parse_report(b'{"errorMessage": {"code": 5}}').error_message == '{"code": 5}'
+    assert (
+        parse_report(b'{"errorMessage": "x", "executionUrl": "https://n8n/%s"}' % (b"x" * 3000)).execution_url is None
+    )
     for wordless in (b"{}", b'{"errorMessage": ""}', b'{"errorMessage": "x", "result": [1]}'):
         with pytest.raises(InvalidMessageError):
             parse_report(wordless)
@@ -232,3 +236,11 @@ def test_what_an_operator_saves_is_the_body_and_each_image_in_it() -> None:
     assert kept(packed, **{"content-encoding": "deflate"}) == {"body": packed, "image-1.bin": IMAGE}
     assert kept(body, **{"content-encoding": "gzip"})["image-1.bin"] == IMAGE
     assert kept(json.dumps(event(imageData="=")).encode())["body"]
+    assert kept(json.dumps(event(imageData="cut \ud83d")).encode())["image-1.bin"] == b"cut ?"
+    spelled = "data:image/png;base64," + pybase64.urlsafe_b64encode(IMAGE).decode().rstrip("=")
+    assert kept(json.dumps(event(imageData=spelled)).encode())["image-1.bin"] == IMAGE
+
+
+def test_a_report_of_millions_of_values_is_refused_before_it_takes_gigabytes() -> None:
+    with pytest.raises(InvalidMessageError, match="more than 10000 values"):
+        parse_report(json.dumps({"errorMessage": "x", "details": [0] * 20_000}).encode())

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from aigen_bridge import metrics
 from aigen_bridge.api import correlation
 from aigen_bridge.api.auth import Caller, check_signature
-from aigen_bridge.api.body import JSON, MULTIPART, Limits, check_encoding, check_media_type, media_type, read_whole
+from aigen_bridge.api.body import MULTIPART, Limits, check_encoding, check_media_type, media_type, read_whole
 from aigen_bridge.api.endpoint import json_answer
 from aigen_bridge.contracts.envelope import Envelope, declared_request_id, unpack
 from aigen_bridge.contracts.messages import Callback, parse_callback
@@ -56,11 +56,11 @@ def body_limits(parts: ApiParts) -> Limits:
 async def receive(request: Request, parts: ApiParts, caller: Caller, version: str, *accepted: str) -> Arrival:
     """Reads a body and verifies its signature. Quarantines one of a wrong type or form, and raises the reason.
 
-    `accepted` are media types. A signature covers the event. A body in which none can be found can never be replayed,
-    so it is kept without a signature, unless the client must sign.
+    `accepted` are media types. A signature covers the event. If no event can be found, it covers the whole body, and is
+    verified only if the client must sign: whoever need not sign could have left it out.
     """
     body = await read_whole(request, body_limits(parts))
-    envelope = unpack(body, request.headers.get(CONTENT_TYPE, JSON))
+    envelope = unpack(body, _content_type(request))
     if envelope.event is not None or caller.signature_required:
         check_signature(caller, request, envelope.event or body)
     is_all = envelope.event is body or not (envelope.has_more or envelope.fault)
@@ -133,7 +133,16 @@ async def quarantine(request: Request, parts: ApiParts, arrival: Arrival, error:
     log.critical("callback.quarantined", dead_letter=f"callback-{number}", code=error.code, detail=error.detail)
 
 
+def _content_type(request: Request) -> str:
+    """Returns `Content-Type` as it is stored, so that a replay finds the event whose signature was verified."""
+    return _storable(request.headers.get(CONTENT_TYPE, ""))
+
+
 def _stored_headers(request: Request) -> dict[str, str]:
-    kept = [(name, value[:HEADER_KEPT_MAX]) for name, value in request.headers.items() if name not in NOT_KEPT]
-    kept.sort(key=lambda header: header[0] != CONTENT_TYPE)  # a replay needs it
-    return {name: value.replace("\0", "") for name, value in kept[:HEADERS_KEPT_MAX]}
+    left_out = {*NOT_KEPT, CONTENT_TYPE}
+    others = [(name, _storable(value)) for name, value in request.headers.items() if name not in left_out]
+    return {CONTENT_TYPE: _content_type(request), **dict(others[: HEADERS_KEPT_MAX - 1])}
+
+
+def _storable(value: str) -> str:
+    return value[:HEADER_KEPT_MAX].replace("\0", "")

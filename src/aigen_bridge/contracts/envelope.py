@@ -5,12 +5,13 @@ import zlib
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-import pybase64
-
 from aigen_bridge.contracts.multipart import Part, is_multipart, split
 from aigen_bridge.contracts.tolerance import repaired
 from aigen_bridge.domain.dead_letter import CONTENT_TYPE, RefusedCallback
+from aigen_bridge.domain.errors import ImageRejectedError
 from aigen_bridge.domain.image import read_metadata
+from aigen_bridge.domain.image_content import is_image
+from aigen_bridge.domain.image_data import decode_image_data
 
 EVENT, IMAGE = "event", "image"
 INFLATED_MAX = 64 * 2**20
@@ -48,9 +49,14 @@ def unpack(body: bytes, content_type: str) -> Envelope:
 
 
 def reopen(kept: RefusedCallback) -> Envelope:
-    """Returns the contents of a refused callback as they would be found now. Unpacks a compressed body."""
-    body = _inflated(kept.payload) if "content-encoding" in kept.headers else kept.payload
-    envelope = unpack(body, kept.headers.get(CONTENT_TYPE, ""))
+    """Returns the contents of a refused callback as they would be found now.
+
+    A compressed body is unpacked, unless it has an event as it stands: the signature of that one was verified.
+    """
+    content_type = kept.headers.get(CONTENT_TYPE, "")
+    envelope = unpack(kept.payload, content_type)
+    if "content-encoding" in kept.headers and not _looks_like_json(envelope.event or b""):
+        envelope = unpack(_inflated(kept.payload), content_type)
     return envelope if kept.image is None else replace(envelope, image=kept.image)
 
 
@@ -75,10 +81,11 @@ def _inflated(body: bytes) -> bytes:
 
 
 def _from_base64(text: str) -> bytes:
+    """Decodes `imageData`. Returns text that is no base64 unchanged."""
     try:
-        return pybase64.b64decode(text.rpartition(",")[2].encode())
-    except ValueError:
-        return text.encode()
+        return decode_image_data(text)
+    except ImageRejectedError:
+        return text.encode(errors="replace")
 
 
 def _ending(image: bytes) -> str:
@@ -123,7 +130,7 @@ def _only(parts: list[Part]) -> bytes | None:
 
 def _files(parts: list[Part]) -> list[Part]:
     """Returns the parts that can be the image: those that begin like one, otherwise the uploaded files."""
-    pictures = [part for part in parts if read_metadata(part.content)]
+    pictures = [part for part in parts if is_image(part.content)]
     return pictures or [part for part in parts if _is_upload(part)]
 
 

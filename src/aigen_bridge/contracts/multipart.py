@@ -16,12 +16,14 @@ PARTS_MAX = 8
 """A workflow may add unknown parts up to this number."""
 PART_HEADERS_MAX = 8 * 2**10
 """Bytes, for all headers of one part."""
+OPTIONS_MAX = 2**10
+"""Bytes of a header whose options are read. The time that its parser takes grows with the square of the length."""
 BOUNDARY_MAX = 256
-LINES_MAX = 1000
+LINES_MAX = 100
 """The most lines that begin like a boundary. It limits the work on a body that consists of them."""
 
-_LINE_END = re.compile(rb"--|[ \t]*(?:\r?\n|\Z)")
-_FIRST_LINE = re.compile(rb"[\r\n]*--([^\r\n]{1,%d})\r?\n" % BOUNDARY_MAX)
+_LINE_END = re.compile(rb"--|[ \t]*+(?:\r?\n|\Z)")
+_FIRST_LINE = re.compile(rb"[\r\n]{0,64}+--([^\r\n]{1,%d})\r?\n" % BOUNDARY_MAX)
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
 
 
@@ -65,7 +67,7 @@ def split(body: bytes, content_type: str) -> tuple[list[Part], str | None]:
 
 
 def _declared_boundary(content_type: str) -> bytes | None:
-    _, options = parse_options_header(content_type.encode("latin-1", errors="replace"))
+    _, options = _options(content_type.encode("latin-1", errors="replace"))
     boundary = options.get(b"boundary", b"")
     return boundary if 0 < len(boundary) <= BOUNDARY_MAX else None
 
@@ -115,8 +117,8 @@ def _part(body: bytes, start: int, end: int, newline: bytes) -> tuple[Part, str 
         fault = fault or "A header of a part has no colon."
     fields = [line.partition(b":") for line in lines]
     headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-    disposition, options = parse_options_header(headers.get(b"content-disposition", b""))
-    media_type, _ = parse_options_header(headers.get(b"content-type", b""))
+    disposition, options = _options(headers.get(b"content-disposition", b""))
+    media_type, _ = _options(headers.get(b"content-type", b""))
     part = Part(
         name=options.get(b"name", b"").decode(errors="replace").strip().lower(),
         media_type=media_type.decode(errors="replace"),
@@ -124,6 +126,11 @@ def _part(body: bytes, start: int, end: int, newline: bytes) -> tuple[Part, str 
         content=_decoded(body[content_start:end], headers.get(b"content-transfer-encoding", b"")),
     )
     return part, fault
+
+
+def _options(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """Returns the value of a header in lower case, and its options."""
+    return parse_options_header(header[:OPTIONS_MAX])
 
 
 def _head(body: bytes, start: int, end: int, newline: bytes) -> tuple[bytes, int, str | None]:

@@ -12,6 +12,8 @@ from aigen_bridge.domain.errors import storable
 
 TEXT_MAX = 2000
 """The number of characters stored of each text."""
+LINK_MAX = 500
+"""Characters. A longer address is none of N8N's, would fill the detail of the dead letter, and is no use when cut."""
 NO_WORDS = "No reason was reported."
 """The message of a report that has a result and gives none."""
 
@@ -29,8 +31,9 @@ def _uuid(value: Any) -> UUID | None:
 
 def _link(value: Any) -> str | None:
     """Returns an address that is safe to use as a link, otherwise None."""
-    text = _text(value)
-    return text if text and text.startswith(("http://", "https://")) and text.isprintable() else None
+    text = str(value)
+    is_safe = text.startswith(("http://", "https://")) and text.isprintable() and len(text) <= LINK_MAX
+    return text if is_safe else None
 
 
 def _words(value: Any) -> str:

@@ -11,11 +11,11 @@ from aigen_bridge.domain.image_content import is_image
 SHOWN_MAX = 40
 """Characters of a wrong text that its error quotes."""
 
-_DATA_URI = re.compile(r"\s*data:([^,]{0,200}),", re.IGNORECASE)
+_DATA_URI = re.compile(r"\s*+data:([^,]{0,200}),", re.IGNORECASE)
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _WHITESPACE = b"\t\n\v\f\r "
 _ALLOWED = (ascii_letters + digits + "+/-_=").encode() + _WHITESPACE
-_ENCODED_TWICE = re.compile(rb"\s*(data:[^,]*,)?(iVBORw0KGgo|/9j/|UklGR)", re.IGNORECASE)
+_ENCODED_TWICE = re.compile(rb"\s*+(data:[^,]{0,200},)?(iVBORw0KGgo|/9j/|UklGR)", re.IGNORECASE)
 
 _MISTAKES = (
     (r"(https?|ftp|file|blob):", "is a URL. Send it as imageUrl"),
@@ -33,7 +33,7 @@ _MISTAKES = (
     (r"(0x)?(89504e47|ffd8ff|52494646)[0-9a-f]{16}", "is hexadecimal. Encode the bytes as base64"),
 )
 _MISTAKE_PATTERNS = tuple(
-    (re.compile(rf"\s*(?:{start})", re.IGNORECASE | re.DOTALL), what) for start, what in _MISTAKES
+    (re.compile(rf"\s*+(?:{start})", re.IGNORECASE | re.DOTALL), what) for start, what in _MISTAKES
 )
 
 
