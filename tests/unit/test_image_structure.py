@@ -148,6 +148,11 @@ def test_any_flipped_bit_of_a_png_is_found_or_changes_no_pixel() -> None:
                 assert pixels(bytes(flipped)) == pixels(LIGHTHOUSE)
 
 
+@pytest.mark.parametrize("cut", range(1, 13))
+def test_a_png_without_all_of_its_last_chunk_is_accepted(cut: int) -> None:
+    _prove_what_it_claims_to_be("PNG", LIGHTHOUSE[:-cut])
+
+
 def test_a_png_cut_at_any_byte_is_found_or_has_all_its_pixels() -> None:
     passed = 0
     for cut in range(len(LIGHTHOUSE)):

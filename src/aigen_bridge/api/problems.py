@@ -77,9 +77,7 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ImageMissingError: Kind(404, "No image", "Read the request: its status shows whether an image is still expected."),
     ImagePurgedError: Kind(410, "Image deleted", "Do not try again. Odoo has the image if it was delivered."),
     ContradictionError: Kind(409, "Contradiction", "Read the request. Do not send this again."),
-    NotReplayableError: Kind(
-        409, "Cannot be sent again", "Do not send this again. Another image needs a new request with a new requestId."
-    ),
+    NotReplayableError: Kind(409, "Cannot be sent again", "Do what is said above instead."),
     BodyTooSlowError: Kind(408, "Too slow", "Send it again. Nothing was stored."),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
     NothingToReplayError: Kind(

@@ -11,6 +11,7 @@ from aigen_bridge.contracts.wire import FieldError
 from aigen_bridge.contracts.wording import predicate
 from aigen_bridge.domain.errors import BridgeError, storable
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 ERRORS_MAX = 20
 """The maximum number of listed errors: a response must not grow with the number of mistakes."""
 _SENT_MAX = 100
@@ -86,5 +87,10 @@ def _allowed(path: list[str], models: tuple[type[BaseModel], ...]) -> str | None
 
 
 def _quote(value: Any) -> str:
-    text = storable(json.dumps(value, ensure_ascii=False, default=str))
-    return text if len(text) <= _SENT_MAX else text[:_SENT_MAX] + "…"
+    """Returns the beginning of a value as JSON. The rest, which may be megabytes, is not written."""
+    text = ""
+    for piece in _ENCODER.iterencode(value):
+        text += piece
+        if len(text) > _SENT_MAX:
+            return storable(text[:_SENT_MAX]) + "…"
+    return storable(text)

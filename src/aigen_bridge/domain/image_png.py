@@ -98,7 +98,10 @@ def walk(content: bytes) -> None:
     _check_order([chunk.name for chunk in chunks])
     if _header(content).colour == _INDEXED:
         _check_palette(chunks)
-    check_end(content, min(chunks[-1].end + _CHECKSUM.size, len(content)))
+    end = min(chunks[-1].end + _CHECKSUM.size, len(content))
+    is_cut_off = chunks[-1].name != b"IEND" and len(content) - end < _PREFIX.size
+    if not is_cut_off:
+        check_end(content, end)
 
 
 def decode(content: bytes) -> None:
