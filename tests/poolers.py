@@ -34,7 +34,9 @@ def pgbouncer(url: str, folder: Path, *modes: str, ignored: str = "options") -> 
         f"[databases]\n{databases}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         f"auth_type = any\nignore_startup_parameters = {ignored}\n"
     )
-    owner = ["-u", Path(str(server["host"])).owner()] if os.getuid() == 0 and str(server["host"])[0] == "/" else []
+    socket_folder = Path(str(server.get("host", "")))
+    user = socket_folder.owner() if socket_folder.is_absolute() else "nobody"
+    owner = ["-u", user] if os.getuid() == 0 else []  # it does not run as root
     process = subprocess.Popen([program, "-q", *owner, folder / "pgbouncer.ini"], stderr=subprocess.DEVNULL)
     try:
         _until_open(port)

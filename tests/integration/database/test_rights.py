@@ -38,7 +38,7 @@ class Role:
 def role_for(database_url: str) -> Iterator[Role]:
     name = f"{urlsplit(database_url).path[1:]}_role"
     do(database_url, f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
-    yield Role(name, database_url.replace("postgres:@", f"{name}:x@"), database_url)
+    yield Role(name, f"{database_url}{'&' if '?' in database_url else '?'}user={name}&password=x", database_url)
     do(database_url, f"DROP OWNED BY {name} CASCADE", f"DROP ROLE {name}")
 
 
