@@ -54,7 +54,12 @@ def cut_in_thread_after(seconds: float, *connections: Connection) -> Iterator[No
     cuts = [Cut() for _ in connections]
     for cut, connection in zip(cuts, connections, strict=True):
         cut.watch(connection)
-    timer = threading.Timer(seconds, lambda: [cut.make() for cut in cuts])
+
+    def cut_all() -> None:
+        for cut in cuts:
+            cut.make()
+
+    timer = threading.Timer(seconds, cut_all)
     timer.daemon = True
     timer.start()
     try:

@@ -40,7 +40,8 @@ MISSING = f"""
         format('ALTER ROLE %I BYPASSRLS', current_user)
     FROM tables WHERE row_security_active(id) AND NOT COALESCE((
         SELECT bool_and(polpermissive) AND bool_or(
-            polcmd = '*' AND pg_get_expr(polqual, id) = 'true' AND COALESCE(pg_get_expr(polwithcheck, id), 'true') = 'true'
+            polcmd = '*' AND pg_get_expr(polqual, id) = 'true'
+                AND COALESCE(pg_get_expr(polwithcheck, id), 'true') = 'true'
         )
         FROM pg_policy WHERE polrelid = id
             AND EXISTS (SELECT FROM unnest(polroles) AS r (role) WHERE role = 0 OR pg_has_role(role, 'USAGE'))
