@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 
 import psycopg
@@ -34,7 +35,9 @@ def pgbouncer(url: str, folder: Path, *modes: str, ignored: str = "options") -> 
         f"[databases]\n{databases}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         f"auth_type = any\nignore_startup_parameters = {ignored}\n"
     )
-    owner = ["-u", Path(str(server["host"])).owner()] if os.getuid() == 0 and str(server["host"])[0] == "/" else []
+    socket_folder = Path(str(server.get("host", "")))
+    user = socket_folder.owner() if socket_folder.is_absolute() else "nobody"
+    owner = ["-u", user] if os.getuid() == 0 else []  # it does not run as root
     process = subprocess.Popen([program, "-q", *owner, folder / "pgbouncer.ini"], stderr=subprocess.DEVNULL)
     try:
         _until_open(port)
@@ -54,8 +57,11 @@ def _until_open(port: int) -> None:
 
 
 @asynccontextmanager
-async def dropping_options(url: str) -> AsyncIterator[str]:
-    """Passes everything to the database but the session settings. Yields the URL of the database behind it."""
+async def dropping_options(url: str, *, passes_statements: bool = True) -> AsyncIterator[str]:
+    """Passes everything to the database but the session settings. Yields the URL of the database behind it.
+
+    Unless `passes_statements`, a connection opens, and its statements get no answer.
+    """
     with psycopg.connect(url) as connection:
         host, port, user, name = (getattr(connection.info, part) for part in ("host", "port", "user", "dbname"))
 
@@ -64,11 +70,30 @@ async def dropping_options(url: str) -> AsyncIterator[str]:
         from_server, to_server = await (opened or asyncio.open_connection(host, port))
         with closing(writer), closing(to_server):
             to_server.write(await _startup(reader, writer))
-            await asyncio.gather(_copy(reader, to_server), _copy(from_server, writer))
+            statements = [_copy(reader, to_server)] if passes_statements else []
+            await asyncio.gather(*statements, _copy(from_server, writer))
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     try:
         yield f"postgresql://{user}@127.0.0.1:{server.sockets[0].getsockname()[1]}/{name}"
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def alternating(*urls: str) -> AsyncIterator[str]:
+    """A load balancer: each connection goes to the next of these URLs, which differ only in their ports."""
+    places = cycle([parameters["port"] for parameters in map(conninfo_to_dict, urls)])
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", next(places))
+        with closing(writer), closing(to_server):
+            await asyncio.gather(_copy(reader, to_server), _copy(from_server, writer))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    port = conninfo_to_dict(urls[0])["port"]
+    try:
+        yield urls[0].replace(f":{port}/", f":{server.sockets[0].getsockname()[1]}/")
     finally:
         server.close()
 

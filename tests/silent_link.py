@@ -118,9 +118,10 @@ class SilentLink(Link):
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        folder = parse_qs(parts.query).get("host", [None])[0]
+        query = parse_qs(parts.query)
+        folder, port = query.get("host", [None])[0], query.get("port", ["5432"])[0]
         super().__init__(
-            partial(asyncio.open_unix_connection, f"{folder}/.s.PGSQL.5432")
+            partial(asyncio.open_unix_connection, f"{folder}/.s.PGSQL.{port}")
             if folder
             else partial(asyncio.open_connection, parts.hostname or "127.0.0.1", parts.port or 5432)
         )

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aged import Aged, every_kind, write
 from aigen_bridge.cli.restored import lift_all
@@ -21,14 +22,14 @@ from aigen_bridge.domain.request import FINAL, Step
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store import restoration
-from aigen_bridge.store.database import Database
+from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.transitions import Deadlines
 from callbacks import completed, report
 from processes import run
-from stage import CLIENTS, KEYS, REQUESTS, Stage, make_event, make_settings, serve_api, working
+from stage import CLIENTS, KEYS, REQUESTS, Stage, make_event, make_settings, serve_api, sqlalchemy_url, working
 
 DEADLINES = Deadlines(timedelta(minutes=10), timedelta(minutes=5))
 FLOOR = 50_000_000
@@ -171,6 +172,42 @@ def is_told_again(kind: Aged) -> bool:
     """An independent statement of the rule. The failures of `Aged` are all of the bridge."""
     may_have_moved = kind.status not in FINAL or kind.status == "failed"
     return may_have_moved or not {"pending", "dead"}.isdisjoint(kind.entries)
+
+
+class Counting(Database):
+    """Counts the rows of `requests` that the last transaction has read."""
+
+    rows_read = 0
+
+    @asynccontextmanager
+    async def transaction(self, **options: bool) -> AsyncIterator[AsyncConnection]:
+        async with super().transaction(**options) as connection:
+            yield connection
+            self.rows_read = await connection.scalar(ROWS_READ) or 0
+
+
+ROWS_READ = text("""
+    SELECT seq_tup_read + COALESCE(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables WHERE relname = 'requests'
+""")
+MANY = text("""
+    INSERT INTO requests (request_id, correlation_id, event, status, version, error_code, failed_by, completed_at)
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS uuid), gen_random_uuid(), '{}', 'failed', 3, 'x', 'n8n', now()
+    FROM generate_series(1, 5000) AS n
+""")
+
+
+async def test_a_batch_reads_only_its_own_requests_however_many_came_before(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoration, "BATCH", 10)
+    database = Counting(open_engine(sqlalchemy_url(database_url), pool_size=1, name="test"))
+    async with database.writing() as connection:
+        await connection.execute(MANY)
+    late: dict[str, Any] = {"after": UUID(int=4900), "is_open": False}
+    lifted = await Restoration(database, DEADLINES).lift(FLOOR, **late, delay=timedelta(0), spacing=timedelta(0))
+    await database.close()
+    assert (lifted.lifted, lifted.last) == (10, UUID(int=4910))
+    assert database.rows_read < 200
 
 
 async def test_a_delivery_that_is_under_way_meanwhile_neither_counts_nor_is_lost(database: Database) -> None:

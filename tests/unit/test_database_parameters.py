@@ -33,6 +33,19 @@ def test_what_libpq_takes_works(place: str, parameters: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "environment",
+    [
+        {"PGHOST": "127.0.0.1,127.0.0.2", "PGPORT": "9,10"},
+        {"PGHOSTADDR": "127.0.0.1,127.0.0.2", "PGHOST": "a,b"},
+    ],
+)
+def test_the_place_may_come_from_the_environment(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    connect_arguments("postgresql+psycopg:///db?sslmode=prefer", name="test", timeout=TIMEOUT, settings={})
+
+
+@pytest.mark.parametrize(
     ("parameter", "detail", "advice"),
     [
         ("prepare_threshold=0", "sets prepare_threshold", "Remove"),

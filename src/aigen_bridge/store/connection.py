@@ -167,7 +167,7 @@ class Connector:
     def __init__(self, arguments: Mapping[str, Any], settings: Session) -> None:
         self._arguments = dict(arguments)
         self._asked = asked(settings)
-        self._pools_sessions = False
+        self._session_pools: set[tuple[str, int]] = set()
         self._proving = asyncio.Lock()
 
     async def __call__(self, conninfo: str = "", **more: Any) -> psycopg.AsyncConnection[Any]:
@@ -202,10 +202,11 @@ class Connector:
 
         Nothing is prepared: if the pooler's mode changes, a prepared statement could be one of another client.
         """
+        pooler = connection.info.host, connection.info.port
         async with self._proving:
-            if not self._pools_sessions:
-                await asyncio.to_thread(refuse_transaction_mode, self._arguments)
-                self._pools_sessions = True
+            if pooler not in self._session_pools:
+                await asyncio.to_thread(refuse_transaction_mode, connection, self._arguments)
+                self._session_pools.add(pooler)
         await connection.execute(APPLY, self._asked)
         connection.prepare_threshold = None
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -45,3 +46,24 @@ def cut_after(seconds: float) -> Iterator[Cut]:
         yield cut
     finally:
         timer.cancel()
+
+
+@contextmanager
+def cut_in_thread_after(seconds: float, *connections: Connection) -> Iterator[None]:
+    """Shuts these connections down unless the block, which blocks its thread, ends within `seconds`."""
+    cuts = [Cut() for _ in connections]
+    for cut, connection in zip(cuts, connections, strict=True):
+        cut.watch(connection)
+
+    def cut_all() -> None:
+        for cut in cuts:
+            cut.make()
+
+    timer = threading.Timer(seconds, cut_all)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # before anybody closes the connections, whose numbers others may get

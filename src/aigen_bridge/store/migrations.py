@@ -36,6 +36,7 @@ from aigen_bridge.store.connection import (
     session,
     unavailable,
 )
+from aigen_bridge.store.cut import cut_in_thread_after
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.rights import MISSING, NEEDED_TO_MIGRATE, refuse_lacking
 from aigen_bridge.store.session import (
@@ -80,8 +81,8 @@ def migrate(url: str, revision: str = "head", *, timeout: timedelta = TIMEOUT) -
     how far it came.
     """
     arguments = connect_arguments(url, name="aigen-bridge migrate", timeout=timeout, settings=SESSION)
-    _opened(arguments, SESSION).close()
-    engine = create_engine(SCHEME, creator=partial(_connect, arguments, SESSION), poolclass=NullPool)
+    _opened(arguments, SESSION, timeout).close()
+    engine = create_engine(SCHEME, creator=partial(_connect, arguments, SESSION, timeout), poolclass=NullPool)
     blockers = Blockers()
     before = None
     try:
@@ -150,26 +151,30 @@ def check(url: str, timeout: timedelta = TIMEOUT) -> None:
     settings = session(timeout)
     arguments = connect_arguments(url, name="aigen-bridge start", timeout=timeout, settings=settings)
     try:
-        with closing(_opened(arguments, settings)) as connection:
+        with (
+            closing(_opened(arguments, settings, timeout)) as connection,
+            cut_in_thread_after(timeout.total_seconds(), connection),
+        ):
             lacking = connection.execute(MISSING).fetchall()
     except psycopg.Error as error:
         raise unavailable(error) from error
     refuse_lacking(lacking)
 
 
-def _opened(arguments: Mapping[str, Any], settings: Session) -> psycopg.Connection[Any]:
+def _opened(arguments: Mapping[str, Any], settings: Session, timeout: timedelta) -> psycopg.Connection[Any]:
     try:
-        return _connect(arguments, settings)
+        return _connect(arguments, settings, timeout)
     except psycopg.Error as error:
         raise StoreUnavailableError(f"Could not connect to the database: {reason(error)}", reason(error)) from error
 
 
-def _connect(arguments: Mapping[str, Any], settings: Session) -> psycopg.Connection[Any]:
-    """Opens a connection and verifies its session, as `Connector` does."""
+def _connect(arguments: Mapping[str, Any], settings: Session, timeout: timedelta) -> psycopg.Connection[Any]:
+    """Opens a connection and verifies its session within the timeout, as `Connector` does."""
     with refusals_explained(arguments), secrets_hidden(arguments):
         connection = psycopg.connect(**arguments)
         try:
-            _settle(connection, arguments, settings)
+            with cut_in_thread_after(timeout.total_seconds(), connection):
+                _settle(connection, arguments, settings)
         except BaseException:
             connection.close()
             raise
@@ -181,7 +186,7 @@ def _settle(connection: psycopg.Connection[Any], arguments: Mapping[str, Any], s
     pid, differences = connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
     connection.rollback()
     if is_pooled(connection, pid):
-        refuse_transaction_mode(arguments)
+        refuse_transaction_mode(connection, arguments)
         connection.execute(APPLY, asked(settings))
         connection.commit()
         connection.prepare_threshold = None

@@ -57,8 +57,9 @@ def _unknown(name: str, known: set[str]) -> str:
 
 def _complaint(parameters: Mapping[str, str]) -> str | None:
     """Returns what libpq says about the values, without connecting to anything."""
-    local = {name: value for name, value in parameters.items() if name not in {"host", "hostaddr", "port", "service"}}
-    started = pq.PGconn.connect_start(make_conninfo("", **local, host=NOWHERE).encode())
+    local = {name: value for name, value in parameters.items() if name != "service"}
+    place = {"host": NOWHERE, "hostaddr": "", "port": ""}  # whatever the environment says
+    started = pq.PGconn.connect_start(make_conninfo("", **{**local, **place}).encode())
     message = started.error_message.decode(errors="replace").strip()
     started.finish()
     return None if NOWHERE in message or not message else message

@@ -47,6 +47,9 @@ _LOCK_NEXT = text("""
     FOR NO KEY UPDATE
 """)
 
+# One plan for all values would read all requests before `after`, too, and everything to find the few that are open.
+_PLAN_EACH_BATCH = text("SET LOCAL plan_cache_mode = force_custom_plan")
+
 # The breaker gives up held requests by the age of their entries. The time in which the database was away is no hold.
 _START_DISPATCH_AGAIN = text("""
     UPDATE outbox SET created_at = now()
@@ -103,6 +106,7 @@ class Restoration:
         states = [status.value for status in Status if (status not in FINAL) == is_open]
         wanted = {"after": after, "status": states, "batch": BATCH}
         async with self._database.transaction(patient=True) as connection:
+            await connection.execute(_PLAN_EACH_BATCH)
             locked = await transitions.lock_selected(connection, _LOCK_NEXT, wanted)
             ids = locked.request_ids
             lifts = [Lift(request_id, floor, NOTE, delay) for request_id in ids]

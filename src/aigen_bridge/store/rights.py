@@ -38,11 +38,14 @@ MISSING = f"""
     UNION ALL
     SELECT 'all rows of ' || id || ' (it has row level security)',
         format('ALTER ROLE %I BYPASSRLS', current_user)
-    FROM tables WHERE row_security_active(id) AND NOT EXISTS (
-        SELECT FROM pg_policy WHERE polrelid = id AND polcmd = '*' AND polpermissive
-            AND polroles && ARRAY[oid '0', CAST(CAST(quote_ident(current_user) AS regrole) AS oid)]
-            AND pg_get_expr(polqual, id) = 'true' AND COALESCE(pg_get_expr(polwithcheck, id), 'true') = 'true'
-    )
+    FROM tables WHERE row_security_active(id) AND NOT COALESCE((
+        SELECT bool_and(polpermissive) AND bool_or(
+            polcmd = '*' AND pg_get_expr(polqual, id) = 'true'
+                AND COALESCE(pg_get_expr(polwithcheck, id), 'true') = 'true'
+        )
+        FROM pg_policy WHERE polrelid = id
+            AND EXISTS (SELECT FROM unnest(polroles) AS r (role) WHERE role = 0 OR pg_has_role(role, 'USAGE'))
+    ), false)
     UNION ALL
     SELECT CASE WHEN has_schema_privilege(schema, 'USAGE')
             THEN format('the schema %I in its search_path, which is %s', nspname, current_setting('search_path'))

@@ -4,20 +4,20 @@ A pooler may drop the session settings. In transaction mode it may also run each
 which loses settings, prepared statements and LISTEN, and can run a prepared statement of another client instead.
 """
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import psycopg
 
 from aigen_bridge.domain.errors import UnsuitableDatabaseError
-from aigen_bridge.store.cut import Connection, Cut
+from aigen_bridge.store.cut import Connection, cut_in_thread_after
 
 POOLER_SECONDS = 2.0
 """The longest wait for a pooler that has no server connection left."""
 
-ROUNDS = 5
+PROVING, ROUNDS = 3, 5
+"""How many connections prove the mode of a pooler, and how often each asks for its process."""
 PID = "SELECT pg_backend_pid()"
 COMPARE = """
     SELECT pg_backend_pid(), ARRAY(
@@ -88,39 +88,28 @@ def refuse_differences(differences: Sequence[str]) -> None:
         )
 
 
-def refuse_transaction_mode(arguments: Mapping[str, Any]) -> None:
+def refuse_transaction_mode(connection: Connection, arguments: Mapping[str, Any]) -> None:
     """Raises `UnsuitableDatabaseError` if the pooler gives a connection another server process in each transaction.
 
     In session mode, a connection keeps its process, and no other connection has it meanwhile. In transaction mode, a
     process is free after each statement: another connection gets it next, or the same connection gets another. On a
-    busy pooler that may take a few rounds.
+    busy pooler that may take a few rounds. If a load balancer spreads connections over two poolers, two of the three
+    still have one in common.
     """
-    unprepared = {**arguments, "autocommit": True, "prepare_threshold": None}
-    with (
-        closing(psycopg.connect(**unprepared)) as first,
-        closing(psycopg.connect(**unprepared)) as second,
-        _cut_after(POOLER_SECONDS, first, second),
-    ):
-        order = (first, second, first) * ROUNDS
-        pids = {(connection is first, connection.execute(PID).fetchone()) for connection in order}
-    if len(pids) != 2 or len({pid for _, pid in pids}) != 2:  # noqa: PLR2004 - one process for each connection
+    there = {"autocommit": True, "prepare_threshold": None, "hostaddr": None, **_address(connection)}
+    with ExitStack() as stack:
+        opened = [stack.enter_context(closing(psycopg.connect(**{**arguments, **there}))) for _ in range(PROVING)]
+        stack.enter_context(cut_in_thread_after(POOLER_SECONDS, *opened))
+        pids = {(number, one.execute(PID).fetchone()) for _ in range(ROUNDS) for number, one in enumerate(opened)}
+    if len(pids) != PROVING or len({pid for _, pid in pids}) != PROVING:
         raise UnsuitableDatabaseError(_TRANSACTION_MODE, _POOLER_ADVICE)
 
 
-@contextmanager
-def _cut_after(seconds: float, *connections: Connection) -> Iterator[None]:
-    """Shuts the connections down unless the block ends within `seconds`: a pooler may let a statement wait for long."""
-    cuts = [Cut() for _ in connections]
-    for cut, connection in zip(cuts, connections, strict=True):
-        cut.watch(connection)
-    timers = [threading.Timer(seconds, cut.make) for cut in cuts]
-    for timer in timers:
-        timer.start()
-    try:
-        yield
-    finally:
-        for timer in timers:
-            timer.cancel()
+def _address(connection: Connection) -> dict[str, str]:
+    """Returns the arguments that lead to the same server or pooler, whatever other hosts the URL names."""
+    info = connection.info
+    found = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port)}
+    return {name: value for name, value in found.items() if value}
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """A pooler that would lead to wrong answers is refused in words; one that keeps sessions apart works."""
 
 import asyncio
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -11,13 +13,13 @@ from aigen_bridge.doctor.database import look_at_database
 from aigen_bridge.doctor.examine import Check, examine
 from aigen_bridge.doctor.finding import Finding
 from aigen_bridge.doctor.subject import Subject
-from aigen_bridge.domain.errors import UnsuitableDatabaseError
+from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store.connection import TIMEOUT, session
 from aigen_bridge.store.database import PREPARE_AFTER, Database, open_engine
 from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.store.session import COMPARE, asked, refusals_explained
 from outages import rows
-from poolers import dropping_options, pgbouncer
+from poolers import alternating, dropping_options, pgbouncer
 from stage import KEYS, REQUESTS, make_event, make_settings, serve_api, sqlalchemy_url, staged, working
 
 
@@ -69,6 +71,26 @@ async def test_pgbouncer_works_in_session_mode_and_is_refused_in_transaction_mod
         assert await rows(settings, "SELECT current_setting('lock_timeout')") == [("5s",)]
         assert await _prepares_after(settings) is None
         await settings.close()
+
+
+async def test_a_load_balancer_before_two_poolers_does_not_hide_their_mode(database_url: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        folders = [tmp_path / name for name in ("one", "other")]
+        for folder in folders:
+            folder.mkdir()
+        poolers = [stack.enter_context(pgbouncer(database_url, folder, "transaction")) for folder in folders]
+        async with alternating(*(urls["transaction"] for urls in poolers)) as url:
+            with pytest.raises(UnsuitableDatabaseError, match="transaction mode"):
+                await asyncio.to_thread(check, sqlalchemy_url(url))
+            assert await asked_for(url) == 503
+
+
+@pytest.mark.timeout(30)
+async def test_a_start_does_not_wait_for_a_server_that_answers_no_statement(database_url: str) -> None:
+    async with dropping_options(database_url, passes_statements=False) as url:
+        for start in (check, migrate):
+            with pytest.raises(StoreUnavailableError):
+                await asyncio.to_thread(start, sqlalchemy_url(url), timeout=timedelta(seconds=1))
 
 
 async def test_without_a_pooler_statements_are_prepared(database: Database) -> None:

@@ -38,7 +38,7 @@ class Role:
 def role_for(database_url: str) -> Iterator[Role]:
     name = f"{urlsplit(database_url).path[1:]}_role"
     do(database_url, f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
-    yield Role(name, database_url.replace("postgres:@", f"{name}:x@"), database_url)
+    yield Role(name, f"{database_url}{'&' if '?' in database_url else '?'}user={name}&password=x", database_url)
     do(database_url, f"DROP OWNED BY {name} CASCADE", f"DROP ROLE {name}")
 
 
@@ -105,9 +105,18 @@ async def test_a_new_table_is_covered_by_itself(role: Role) -> None:
     assert [name for name in schema.metadata.tables if name not in raised.value.detail] == []
 
 
-async def test_row_level_security_that_admits_everything_is_no_obstacle(role: Role) -> None:
-    role.given("ALTER TABLE outbox ENABLE ROW LEVEL SECURITY", "CREATE POLICY all_rows ON outbox USING (true)")
-    check(sqlalchemy_url(role.url))
+@pytest.mark.parametrize("holder", ["PUBLIC", "{role}", "{role}_group"])
+def test_row_level_security_that_admits_everything_is_no_obstacle(role: Role, holder: str) -> None:
+    role.given("CREATE ROLE {role}_group", "GRANT {role}_group TO {role}")
+    try:
+        policy = f"CREATE POLICY all_rows ON outbox TO {holder} USING (true)"
+        role.given("ALTER TABLE outbox ENABLE ROW LEVEL SECURITY", policy)
+        check(sqlalchemy_url(role.url))
+        role.given("CREATE POLICY some_rows ON outbox AS RESTRICTIVE USING (step = 'dispatch')")
+        with pytest.raises(UnsuitableDatabaseError, match="all rows of outbox"):
+            check(sqlalchemy_url(role.url))
+    finally:
+        role.given("DROP OWNED BY {role}_group", "DROP ROLE {role}_group")
 
 
 async def test_a_right_that_is_taken_away_while_the_bridge_runs_is_no_bug(role: Role) -> None:
