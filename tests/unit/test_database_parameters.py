@@ -25,6 +25,7 @@ PLACES = ("u:SECRET@127.0.0.1:9/db", "u:SECRET@127.0.0.1:9,127.0.0.2:9/db")
         "client_encoding=utf-8",
         "gssencmode=disable&channel_binding=prefer&require_auth=scram-sha-256",
         "fallback_application_name=x",
+        "application_name=replaced",
         "options=-csearch_path%3Dbridge",
     ],
 )
@@ -53,7 +54,6 @@ def test_the_place_may_come_from_the_environment(environment: dict[str, str], mo
         ("row_factory=dict_row", "sets row_factory", "Remove"),
         ("cursor_factory=x", "sets cursor_factory", "Remove"),
         ("context=x", "sets context", "Remove"),
-        ("application_name=odoo", "sets application_name", "Remove"),
         ("replication=database", "sets replication", "Remove"),
         ("sslmod=require", "'sslmod'", "Did you mean sslmode?"),
         ("targetsessionattrs=any", "'targetsessionattrs'", "Did you mean target_session_attrs?"),

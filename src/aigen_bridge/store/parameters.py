@@ -13,7 +13,6 @@ INTEGERS = frozenset(
     ("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
 )
 OURS = {
-    "application_name": "the doctor finds workers by it",
     "replication": "such a connection takes no statements",
     "autocommit": "the bridge decides about transactions",
     "context": "the bridge decides how values are converted",
