@@ -16,6 +16,7 @@ from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
 
 KEY = "key-of-the-bot-user"
+LIMITS = ("aigen.image.request", "bridge_limits", [])
 VERSION = b'{"jsonrpc": "2.0", "id": null, "result": {"server_version": "18.0"}}'
 JSON = "Content-Type: application/json\r\n"
 BOMB = gzip.compress(b" " * 100 * 2**20, 9)
@@ -157,7 +158,7 @@ async def test_a_server_that_repeats_what_it_was_sent_does_not_get_the_key_into_
     for echo in echoes:
         async with answering(login(7), login({}), echo()) as (url, _):
             with transport(url) as odoo, pytest.raises(StepError) as caught:
-                await odoo.call("aigen.image.request", "has_access", [[], "write"])
+                await odoo.call(*LIMITS)
         assert KEY not in str(caught.value)
         assert "***" in caught.value.detail
 
@@ -166,7 +167,7 @@ async def test_an_ipv6_address_has_brackets_in_the_url_the_host_header_and_the_l
     odoo = OdooSimulator(OdooSettings(api_key=KEY, login="bridge"))
     async with serving(odoo.app, host="::1") as url:
         with transport(url) as client, capture_logs() as lines:
-            assert await client.call("aigen.image.request", "has_access", [[], "write"]) is True
+            assert await client.call(*LIMITS)
 
     authority = url.removeprefix("http://")
     assert authority.startswith("[::1]:")
