@@ -1,5 +1,6 @@
 """The JSON-RPC transport over real sockets: session, second try, deadline, and what it records of a call."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
@@ -165,6 +166,19 @@ async def test_the_timeout_covers_the_login_and_the_call_together(odoo: OdooSimu
         await transport.call(*LIMITS)
 
     assert (caught.value.code, caught.value.away) == ("odoo_timeout", False)
+
+
+async def test_an_odoo_that_answers_again_is_reached_after_any_number_of_timeouts(
+    odoo: OdooSimulator, url: str
+) -> None:
+    """More calls than threads, which end at the same moment."""
+    with opened(url, timeout=0.3) as transport:
+        for _ in range(5):
+            odoo.faults.add(Fault(kind=FaultKind.DELAY, delay=30, times=None))
+            errors = await asyncio.gather(*(transport.version() for _ in range(10)), return_exceptions=True)
+            assert {str(error)[:12] for error in errors} == {"odoo_timeout"}
+            odoo.faults.clear()
+            assert await transport.version() == "18.0"
 
 
 async def test_each_call_of_a_model_is_one_line_in_the_log_with_the_bytes_of_its_exchange(url: str) -> None:

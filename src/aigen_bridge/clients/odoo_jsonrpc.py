@@ -144,11 +144,8 @@ class OdooJsonRpc:
         self._url = _endpoint(url)
         self._credentials = (database, login, api_key)
         self._timeout = timeout
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=min(timeout / 2, CONNECT_SECONDS)),
-            limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=0),
-            **way_out(url),
-        )
+        phases = httpx.Timeout(None, connect=min(timeout / 2, CONNECT_SECONDS))
+        self._connection = partial(httpx.AsyncClient, timeout=phases, **way_out(url))
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="odoo")
         self._session: odoorpc.ODOO | None = None
         self._login_lock = asyncio.Lock()
@@ -264,7 +261,8 @@ class OdooJsonRpc:
     async def _exchange_once(self, body: bytes, record: Call) -> Any:
         record.status, record.bytes_out = None, record.bytes_out + len(body)
         headers = HEADERS | record.headers
-        async with self._http.stream("POST", self._url, content=body, headers=headers) as response:
+        # A client for each exchange: a pool with a limit loses places to exchanges that are cancelled (httpcore 1.0).
+        async with self._connection() as http, http.stream("POST", self._url, content=body, headers=headers) as response:
             record.status = response.status_code
             if not response.is_success:
                 raise refused(response, self._url)
