@@ -262,7 +262,10 @@ class OdooJsonRpc:
         record.status, record.bytes_out = None, record.bytes_out + len(body)
         headers = HEADERS | record.headers
         # A client for each exchange: a pool with a limit loses places to exchanges that are cancelled (httpcore 1.0).
-        async with self._connection() as http, http.stream("POST", self._url, content=body, headers=headers) as response:
+        async with (
+            self._connection() as http,
+            http.stream("POST", self._url, content=body, headers=headers) as response,
+        ):
             record.status = response.status_code
             if not response.is_success:
                 raise refused(response, self._url)
