@@ -10,12 +10,14 @@ from contextlib import asynccontextmanager, closing, suppress
 import pytest
 from structlog.testing import capture_logs
 
+from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.clients.odoo_jsonrpc import ANSWER_MAX, OdooJsonRpc
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
 
 KEY = "key-of-the-bot-user"
+LIMITS = ("aigen.image.request", "bridge_limits", [])
 VERSION = b'{"jsonrpc": "2.0", "id": null, "result": {"server_version": "18.0"}}'
 JSON = "Content-Type: application/json\r\n"
 BOMB = gzip.compress(b" " * 100 * 2**20, 9)
@@ -151,22 +153,34 @@ async def test_a_server_that_repeats_what_it_was_sent_does_not_get_the_key_into_
 
     echoes: list[Callable[[], bytes]] = [
         lambda: http("200 OK", f"You sent {KEY}".encode()),
+        lambda: http("200 OK", f"<html>{'-' * 280} {KEY}".encode()),
         lambda: http("200 OK", json.dumps({"echo": KEY}).encode()),
+        lambda: http("200 OK", json.dumps({"result": {"echo": KEY}}).encode()),
         lambda: http("200 OK", json.dumps({"error": {"data": {"name": "x.Y", "message": f"args: {KEY}"}}}).encode()),
+        lambda: http("200 OK", json.dumps({"error": {"data": {"name": f"x.{KEY}", "message": ""}}}).encode()),
+        lambda: http("200 OK", json.dumps({"error": {"data": {"name": "x", "message": "-" * 490 + KEY}}}).encode()),
     ]
     for echo in echoes:
         async with answering(login(7), login({}), echo()) as (url, _):
             with transport(url) as odoo, pytest.raises(StepError) as caught:
-                await odoo.call("aigen.image.request", "has_access", [[], "write"])
-        assert KEY not in str(caught.value)
-        assert "***" in caught.value.detail
+                await OdooClient(odoo).apply_result({})
+        assert KEY[:6] not in f"{caught.value} {caught.value.code}"
+        assert KEY[-6:] not in f"{caught.value} {caught.value.code}"
+
+
+async def test_a_login_that_is_answered_with_the_key_does_not_get_it_into_the_error() -> None:
+    echo = http("200 OK", json.dumps({"result": f"-------------------------------- {KEY}"}).encode())
+    async with answering(echo, http("200 OK", b'{"result": {}}')) as (url, _):
+        with transport(url) as odoo, pytest.raises(TransientError, match="odoo_answer_unreadable") as caught:
+            await odoo.login()
+    assert KEY[:6] not in str(caught.value)
 
 
 async def test_an_ipv6_address_has_brackets_in_the_url_the_host_header_and_the_log() -> None:
     odoo = OdooSimulator(OdooSettings(api_key=KEY, login="bridge"))
     async with serving(odoo.app, host="::1") as url:
         with transport(url) as client, capture_logs() as lines:
-            assert await client.call("aigen.image.request", "has_access", [[], "write"]) is True
+            assert await client.call(*LIMITS)
 
     authority = url.removeprefix("http://")
     assert authority.startswith("[::1]:")

@@ -1,5 +1,6 @@
 """The JSON-RPC transport over real sockets: session, second try, deadline, and what it records of a call."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
@@ -21,7 +22,7 @@ from aigen_bridge.sim.serving import serving
 
 KEY = "key-of-the-bot-user"
 NO_ACCESS = ("res.partner", "read", [[1]])
-HAS_ACCESS = ("aigen.image.request", "has_access", [[], "write"])
+LIMITS = ("aigen.image.request", "bridge_limits", [])
 
 
 @pytest.fixture
@@ -46,14 +47,14 @@ def logins(odoo: OdooSimulator) -> int:
 async def test_calls_share_one_login_and_faults_and_timeouts_do_not_end_it(odoo: OdooSimulator, url: str) -> None:
     with opened(url, timeout=0.5) as transport:
         await transport.login()
-        assert [await transport.call(*HAS_ACCESS) for _ in range(2)] == [True, True]
+        assert all([await transport.call(*LIMITS) for _ in range(2)])
         with pytest.raises(PermanentError) as refused:
             await transport.call(*NO_ACCESS)
         odoo.faults.add(Fault(kind=FaultKind.DELAY, delay=0.7), Fault(kind=FaultKind.STATUS, status=503))
         for code in ("odoo_timeout", "odoo_http_503"):
             with pytest.raises(TransientError, match=code):
-                await transport.call(*HAS_ACCESS)
-        assert await transport.call(*HAS_ACCESS)
+                await transport.call(*LIMITS)
+        assert await transport.call(*LIMITS)
 
     assert refused.value.code == "odoo_accesserror"
     assert logins(odoo) == 1
@@ -67,9 +68,9 @@ async def test_a_session_that_odoo_denies_is_replaced_within_the_same_call(
     with opened(url) as transport:
         await transport.login()
         odoo.settings = replace(odoo.settings, uid=8)
-        assert await transport.call(*HAS_ACCESS)
+        assert await transport.call(*LIMITS)
         odoo.faults.add(Fault(kind=FaultKind.ODOO_ERROR, name=name, detail="Access Denied"))
-        assert await transport.call(*HAS_ACCESS)
+        assert await transport.call(*LIMITS)
 
     assert logins(odoo) == 3
 
@@ -80,10 +81,10 @@ async def test_a_wrong_key_is_refused_for_good_once_and_then_not_tried_for_a_whi
     odoo.settings = replace(odoo.settings, api_key="another-key")
     with opened(url) as transport:
         with pytest.raises(PermanentError, match="odoo_login_refused"):
-            await transport.call(*HAS_ACCESS)
+            await transport.call(*LIMITS)
         for _ in range(5):
             with pytest.raises(TransientError, match="odoo_login_refused") as caught:
-                await transport.call(*HAS_ACCESS)
+                await transport.call(*LIMITS)
 
     assert logins(odoo) == 1
     assert caught.value.retry_after is not None
@@ -110,13 +111,13 @@ async def test_a_key_that_worked_before_may_work_again_after_odoos_cooldown(odoo
         with pytest.raises(PermanentError):
             await somebody.login()
         with pytest.raises(TransientError, match="odoo_login_cooldown") as ignored:
-            await transport.call(*HAS_ACCESS)  # Odoo does not know this user and key yet
+            await transport.call(*LIMITS)  # Odoo does not know this user and key yet
         assert logins(odoo) == 2
         odoo.settings = replace(odoo.settings, cooldown_seconds=0)
-        assert await transport.call(*HAS_ACCESS)
+        assert await transport.call(*LIMITS)
         odoo.settings = replace(odoo.settings, api_key="revoked")
         with pytest.raises(TransientError, match="odoo_login_refused") as refused:
-            await transport.call(*HAS_ACCESS)
+            await transport.call(*LIMITS)
 
     assert (ignored.value.retry_after, ignored.value.tries) == (COOLDOWN, None)
     assert (refused.value.retry_after, refused.value.tries) == (COOLDOWN, odoo_jsonrpc.LOGIN_TRIES)
@@ -136,9 +137,9 @@ async def test_a_database_that_is_being_restored_breaks_the_login_only_for_now(
     odoo.faults.add(Fault(kind=FaultKind.ODOO_ERROR, name=name, detail=message))
     with opened(url) as transport:
         with pytest.raises(TransientError) as caught:
-            await transport.call(*HAS_ACCESS)
+            await transport.call(*LIMITS)
         assert (caught.value.tries, caught.value.away) == (None, away)
-        assert await transport.call(*HAS_ACCESS)
+        assert await transport.call(*LIMITS)
 
 
 @pytest.mark.parametrize(("uid", "context"), [("true", "{}"), ('"7"', "{}"), ("1.5", "{}"), ("7", "[]"), ("7", "null")])
@@ -162,16 +163,29 @@ async def test_the_timeout_covers_the_login_and_the_call_together(odoo: OdooSimu
     """Each of the three exchanges is quicker than the timeout, and together they are slower."""
     odoo.faults.add(Fault(kind=FaultKind.DELAY, delay=0.3, times=None))
     with opened(url, timeout=0.5) as transport, pytest.raises(TransientError) as caught:
-        await transport.call(*HAS_ACCESS)
+        await transport.call(*LIMITS)
 
     assert (caught.value.code, caught.value.away) == ("odoo_timeout", False)
+
+
+async def test_an_odoo_that_answers_again_is_reached_after_any_number_of_timeouts(
+    odoo: OdooSimulator, url: str
+) -> None:
+    """More calls than threads, which end at the same moment."""
+    with opened(url, timeout=0.3) as transport:
+        for _ in range(5):
+            odoo.faults.add(Fault(kind=FaultKind.DELAY, delay=30, times=None))
+            errors = await asyncio.gather(*(transport.version() for _ in range(10)), return_exceptions=True)
+            assert {str(error)[:12] for error in errors} == {"odoo_timeout"}
+            odoo.faults.clear()
+            assert await transport.version() == "18.0"
 
 
 async def test_each_call_of_a_model_is_one_line_in_the_log_with_the_bytes_of_its_exchange(url: str) -> None:
     with opened(url) as transport, capture_logs() as lines:
         await transport.login()
         await transport.version()
-        await transport.call(*HAS_ACCESS)
+        await transport.call(*LIMITS)
         with pytest.raises(PermanentError):
             await transport.call(*NO_ACCESS)
 
@@ -185,7 +199,7 @@ async def test_each_call_of_a_model_is_one_line_in_the_log_with_the_bytes_of_its
 async def test_the_status_of_a_proxy_that_cannot_reach_odoo_is_recorded(odoo: OdooSimulator, url: str) -> None:
     odoo.faults.add(Fault(kind=FaultKind.STATUS, status=503))
     with opened(url) as transport, capture_logs() as lines, pytest.raises(TransientError) as caught:
-        await transport.call(*HAS_ACCESS)
+        await transport.call(*LIMITS)
 
     [answered] = [line for line in lines if line["event"] == "odoo.answered"]
     assert (answered["status"], answered["code"]) == (503, "odoo_http_503")
@@ -205,7 +219,7 @@ class TestRefused:
         refusals: list[Any] = []
         monkeypatch.setattr(odoo_jsonrpc, "wait_fixed", lambda _seconds: lambda state: refusals.append(state) or 0)
         with listening_later() as server, opened(f"http://127.0.0.1:{server.server_port}") as transport:
-            call = transport.call(*HAS_ACCESS)
+            call = transport.call(*LIMITS)
             with pytest.raises(TransientError) as caught:
                 await call
 

@@ -1,4 +1,4 @@
-"""A form that asks and a delivery meet at one record, in a real Odoo: neither disturbs the other."""
+"""Writers meet at one record, in a real Odoo: none disturbs the other."""
 
 import json
 import re
@@ -86,3 +86,25 @@ def test_a_form_that_asks_and_a_delivery_meet_without_a_conflict(real_odoo, conf
     conflicts = re.findall(r"bad query: (.*)\nERROR: could not serialize", said)
     assert [query for query in conflicts if "aigen" in query] == []
     assert call("read", [record], ["status", "version"])["result"][0]["status"] == "dispatched"
+
+
+OTHER_CODE = """
+import signal
+signal.alarm(60)  # ends the process
+requests = env["aigen.image.request"]
+record = requests.create({"prompt": "Of other code", "model_id": env["aigen.image.model"].search([], limit=1).id})
+env.cr.commit()
+record.prompt = "Changed meanwhile"
+told = {"requestId": record.request_id, "version": 1, "status": "dispatched"}
+answer = requests.with_user(env.ref("aigen_image.user_bridge")).bridge_apply_result(told)
+print("TOLD", answer["applied"], record.status, record.prompt)
+env.cr.rollback()
+record.invalidate_recordset()
+print("UNDONE", record.status)
+"""
+
+
+def test_other_code_that_writes_a_record_and_reports_its_result_does_not_wait_for_itself(real_odoo):
+    said = real_odoo.shell(OTHER_CODE)
+    assert "TOLD True dispatched Changed meanwhile" in said
+    assert "UNDONE draft" in said

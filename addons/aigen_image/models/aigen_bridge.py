@@ -11,15 +11,25 @@ _logger = logging.getLogger(__name__)
 
 
 def apart(method):
-    """Run a method in a short transaction of its own, and be told what it answers."""
+    """Run a method in a short transaction of its own, unless the caller's transaction has written already.
+
+    That one may hold locks that the method waits for, and what it wrote is not visible elsewhere yet.
+    """
 
     @wraps(method)
     def run(self, *args, **how):
-        if self.env.registry.in_test_mode():  # tests have one transaction, and look at its records
+        if self.env.registry.in_test_mode() or _has_written(self.env):  # tests have one transaction
             return method(self, *args, **how)
         return _run_apart(self, self.env.uid, method, *args, **how)
 
     return run
+
+
+def _has_written(env):
+    """Return whether this transaction has written or locked something, or is about to."""
+    env.flush_all()
+    env.cr.execute("SELECT txid_current_if_assigned() IS NOT NULL")
+    return env.cr.fetchone()[0]
 
 
 def _run_apart(records, uid, method, *args, **how):

@@ -52,7 +52,7 @@ LOGIN_TRIES = 4
 are ignored for a while, which looks the same."""
 LOGIN_PAUSE_MAX = timedelta(minutes=15)
 KEY_MIN = 8
-"""Characters of a key that is masked in errors. A shorter one would be found in ordinary words."""
+"""Characters of a key that is masked in answers. A shorter one would be found in ordinary words."""
 
 
 T = TypeVar("T")
@@ -144,11 +144,8 @@ class OdooJsonRpc:
         self._url = _endpoint(url)
         self._credentials = (database, login, api_key)
         self._timeout = timeout
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=min(timeout / 2, CONNECT_SECONDS)),
-            limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=0),
-            **way_out(url),
-        )
+        phases = httpx.Timeout(None, connect=min(timeout / 2, CONNECT_SECONDS))
+        self._connection = partial(httpx.AsyncClient, timeout=phases, **way_out(url))
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="odoo")
         self._session: odoorpc.ODOO | None = None
         self._login_lock = asyncio.Lock()
@@ -188,21 +185,22 @@ class OdooJsonRpc:
 
     @asynccontextmanager
     async def _answering(self) -> AsyncIterator[None]:
-        """Limits the time of what is inside, translates missing answers, and keeps the key out of errors."""
+        """Limits the time of what is inside, and translates missing answers."""
         try:
             async with asyncio.timeout(self._timeout):
                 yield
         except (httpx.HTTPError, TimeoutError) as error:
             raise unanswered(error, by_proxy(self._url)) from error
-        except StepError as error:
-            error.detail = self._masked(error.detail)
-            error.args = (f"{error.code}: {error.detail}",)
-            raise
 
-    def _masked(self, text: str) -> str:
-        """Hides the key in what an answer quotes, such as that of a program that repeats what it was sent."""
+    def _masked(self, answer: bytes) -> bytes:
+        """Hides the key in an answer, because errors quote answers, and some programs repeat what they were sent.
+
+        Errors quote the beginning only, so a key that is masked in their text may have been cut before.
+        """
         key = self._credentials[2]
-        return text.replace(key, "***") if len(key) >= KEY_MIN else text
+        for form in (key, json.dumps(key)[1:-1]) if len(key) >= KEY_MIN else ():
+            answer = answer.replace(form.encode(errors="replace"), b"***")
+        return answer
 
     async def _in_thread(self, record: Call, function: Callable[..., T], *args: Any) -> T:
         """Runs a function that uses a session of odoorpc. When it is cancelled, so is the exchange under way."""
@@ -263,7 +261,11 @@ class OdooJsonRpc:
     async def _exchange_once(self, body: bytes, record: Call) -> Any:
         record.status, record.bytes_out = None, record.bytes_out + len(body)
         headers = HEADERS | record.headers
-        async with self._http.stream("POST", self._url, content=body, headers=headers) as response:
+        # A client for each exchange: a pool with a limit loses places to exchanges that are cancelled (httpcore 1.0).
+        async with (
+            self._connection() as http,
+            http.stream("POST", self._url, content=body, headers=headers) as response,
+        ):
             record.status = response.status_code
             if not response.is_success:
                 raise refused(response, self._url)
@@ -275,7 +277,7 @@ class OdooJsonRpc:
         if len(answer) >= ANSWER_MAX:
             raise unreadable(response, f"it is longer than {ANSWER_MAX} bytes")
         number = CALL_NUMBER.search(body[-32:])
-        return result_of(response, answer, int(number[1]) if number else None)
+        return result_of(response, self._masked(answer), int(number[1]) if number else None)
 
 
 def _not_a_user(seen: str) -> TransientError:

@@ -67,7 +67,6 @@ class OdooSimulator(Simulator):
 
     def __init__(self, settings: OdooSettings, *, clock: Clock = time.time) -> None:
         self.settings = settings
-        self.records = Records(create_missing=settings.create_missing, folder=settings.state_path)
         self._failed_logins, self._failed_at, self._is_key_known = 0, 0.0, False
         self.records = Records(
             create_missing=settings.create_missing,

@@ -9,8 +9,8 @@ export const MOVED = "aigen_image.request/moved";
 
 /** Milliseconds in which news are gathered before a view reads itself again. */
 const GATHERED = 300;
-/** Milliseconds until it is tried again while somebody has selected records, which reading would undo. */
-const SELECTED = 1000;
+/** Milliseconds until it is tried again while a view cannot read itself. */
+const LATER = 1000;
 
 /** Ids of the pictures that this tab shows at the moment: nobody needs to be told of them. */
 export const watched = new Set();
@@ -25,11 +25,15 @@ export function useNews(callback) {
     }
 }
 
-/** A view of many reads itself again when a picture moved on, also one that it does not show yet. */
+/**
+ * A view of many reads itself again when a picture moved on, also one that it does not show yet. Before its first records
+ * are there that would replace the first reading, and while somebody has selected records it would undo that.
+ */
 export function useLiveReload(model) {
     let timer;
     const reload = () => {
-        timer = model.root.selection?.length ? browser.setTimeout(reload, SELECTED) : undefined;
+        const mustWait = !model.root || model.root.selection?.length;
+        timer = mustWait ? browser.setTimeout(reload, LATER) : undefined;
         return timer || model.load();
     };
     useNews(() => (timer ??= browser.setTimeout(reload, GATHERED)));
