@@ -1,5 +1,6 @@
 """Bridge → N8N: retries as specified, and what happens when they are used up."""
 
+import re
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -97,7 +98,8 @@ async def test_a_retry_is_not_made_once_the_result_is_there(stage: Stage) -> Non
 
 async def test_no_secret_is_shown_by_the_settings(database_url: str) -> None:
     n8n: dict[str, Any] = {"webhook_url": "http://127.0.0.1:9/w", "api_key": "very-secret"}
-    settings = make_settings(database_url.replace("postgres:", "postgres:hidden-password"), n8n=n8n)
+    url = re.sub("//[^@]*@", "//postgres:hidden-password@", database_url)
+    settings = make_settings(url, n8n=n8n)
 
     assert "very-secret" not in repr(settings)
     assert "hidden-password" not in repr(settings)

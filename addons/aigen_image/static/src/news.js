@@ -9,6 +9,8 @@ export const MOVED = "aigen_image.request/moved";
 
 /** Milliseconds in which news are gathered before a view reads itself again. */
 const GATHERED = 300;
+/** Milliseconds between two readings of a view: managers get the news of everybody. */
+const APART = 2000;
 /** Milliseconds until it is tried again while a view cannot read itself. */
 const LATER = 1000;
 
@@ -31,11 +33,15 @@ export function useNews(callback) {
  */
 export function useLiveReload(model) {
     let timer;
+    let readAt = 0;
     const reload = () => {
         const mustWait = !model.root || model.root.selection?.length;
         timer = mustWait ? browser.setTimeout(reload, LATER) : undefined;
-        return timer || model.load();
+        if (!mustWait) {
+            readAt = Date.now();
+            model.load();
+        }
     };
-    useNews(() => (timer ??= browser.setTimeout(reload, GATHERED)));
+    useNews(() => (timer ??= browser.setTimeout(reload, Math.max(GATHERED, readAt + APART - Date.now()))));
     onWillDestroy(() => browser.clearTimeout(timer));
 }
