@@ -20,7 +20,9 @@ ENCRYPTION_REQUESTS = (80877103, 80877104)
 
 
 @contextmanager
-def pgbouncer(url: str, folder: Path, *modes: str, ignored: str = "options") -> Iterator[dict[str, str]]:
+def pgbouncer(
+    url: str, folder: Path, *modes: str, ignored: str = "options", size: int = 20
+) -> Iterator[dict[str, str]]:
     """Runs PgBouncer and yields a URL of the database for each pool mode. Skips where it is not installed."""
     if not (program := shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")):
         pytest.skip("pgbouncer is not installed")
@@ -32,7 +34,7 @@ def pgbouncer(url: str, folder: Path, *modes: str, ignored: str = "options") -> 
     databases = "\n".join(f"{mode} = {target} pool_mode={mode}" for mode in modes)
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n{databases}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = any\nignore_startup_parameters = {ignored}\n"
+        f"auth_type = any\nignore_startup_parameters = {ignored}\ndefault_pool_size = {size}\n"
     )
     owner = ["-u", Path(str(server["host"])).owner()] if os.getuid() == 0 and str(server["host"])[0] == "/" else []
     process = subprocess.Popen([program, "-q", *owner, folder / "pgbouncer.ini"], stderr=subprocess.DEVNULL)

@@ -45,6 +45,10 @@ _TRANSACTION_MODE = (
     "The connection goes through a pooler in transaction mode (such as PgBouncer with pool_mode=transaction), which "
     "loses session settings, prepared statements and notifications."
 )
+_POOL_FULL = (
+    f"the pooler gave no second connection within {POOLER_SECONDS:g} s; if that happens at every start, its pool is "
+    "too small (PgBouncer: default_pool_size)"
+)
 _REFUSALS = {  # PgBouncer and RDS Proxy; the text of PostgreSQL in English
     "startup parameter": ("A pooler refuses the session settings: {message}", _POOLER_ADVICE),
     "command-line options": ("A pooler refuses the session settings: {message}", _POOLER_ADVICE),
@@ -93,7 +97,7 @@ def refuse_transaction_mode(arguments: Mapping[str, Any]) -> None:
 
     In session mode, a connection keeps its process, and no other connection has it meanwhile. In transaction mode, a
     process is free after each statement: another connection gets it next, or the same connection gets another. On a
-    busy pooler that may take a few rounds.
+    busy pooler that may take a few rounds. Raises `OperationalError` if its pool is full.
     """
     unprepared = {**arguments, "autocommit": True, "prepare_threshold": None}
     with (
@@ -109,7 +113,10 @@ def refuse_transaction_mode(arguments: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _cut_after(seconds: float, *connections: Connection) -> Iterator[None]:
-    """Shuts the connections down unless the block ends within `seconds`: a pooler may let a statement wait for long."""
+    """Shuts the connections down unless the block ends within `seconds`: a pooler lets a statement wait for a server.
+
+    Then raises `OperationalError`, which says so.
+    """
     cuts = [Cut() for _ in connections]
     for cut, connection in zip(cuts, connections, strict=True):
         cut.watch(connection)
@@ -118,6 +125,10 @@ def _cut_after(seconds: float, *connections: Connection) -> Iterator[None]:
         timer.start()
     try:
         yield
+    except psycopg.OperationalError as error:
+        if not any(cut.made for cut in cuts):
+            raise
+        raise psycopg.OperationalError(_POOL_FULL) from error
     finally:
         for timer in timers:
             timer.cancel()

@@ -11,7 +11,7 @@ from aigen_bridge.doctor.database import look_at_database
 from aigen_bridge.doctor.examine import Check, examine
 from aigen_bridge.doctor.finding import Finding
 from aigen_bridge.doctor.subject import Subject
-from aigen_bridge.domain.errors import UnsuitableDatabaseError
+from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store.connection import TIMEOUT, session
 from aigen_bridge.store.database import PREPARE_AFTER, Database, open_engine
 from aigen_bridge.store.migrations import check, migrate
@@ -69,6 +69,14 @@ async def test_pgbouncer_works_in_session_mode_and_is_refused_in_transaction_mod
         assert await rows(settings, "SELECT current_setting('lock_timeout')") == [("5s",)]
         assert await _prepares_after(settings) is None
         await settings.close()
+
+
+async def test_a_pool_without_a_second_connection_is_named(database_url: str, tmp_path: Path) -> None:
+    with pgbouncer(database_url, tmp_path, "session", size=1) as urls:
+        with pytest.raises(StoreUnavailableError, match=r"no second connection within 2 s.*default_pool_size"):
+            await asyncio.to_thread(migrate, sqlalchemy_url(urls["session"]))
+        line = await looked_at(urls["session"])
+        assert (line.mark, "default_pool_size" in line.found) == ("wrong", True)
 
 
 async def test_without_a_pooler_statements_are_prepared(database: Database) -> None:
