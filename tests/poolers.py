@@ -21,7 +21,9 @@ ENCRYPTION_REQUESTS = (80877103, 80877104)
 
 
 @contextmanager
-def pgbouncer(url: str, folder: Path, *modes: str, ignored: str = "options") -> Iterator[dict[str, str]]:
+def pgbouncer(
+    url: str, folder: Path, *modes: str, ignored: str = "options", size: int = 20
+) -> Iterator[dict[str, str]]:
     """Runs PgBouncer and yields a URL of the database for each pool mode. Skips where it is not installed."""
     if not (program := shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")):
         pytest.skip("pgbouncer is not installed")
@@ -33,7 +35,7 @@ def pgbouncer(url: str, folder: Path, *modes: str, ignored: str = "options") -> 
     databases = "\n".join(f"{mode} = {target} pool_mode={mode}" for mode in modes)
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n{databases}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = any\nignore_startup_parameters = {ignored}\n"
+        f"auth_type = any\nignore_startup_parameters = {ignored}\ndefault_pool_size = {size}\n"
     )
     socket_folder = Path(str(server.get("host", "")))
     user = socket_folder.owner() if socket_folder.is_absolute() else "nobody"

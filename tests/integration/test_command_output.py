@@ -89,6 +89,16 @@ async def test_ids_are_never_cut_or_folded(command: Run, request_id: str) -> Non
         assert max(map(len, [*letters.splitlines(), *requests.splitlines()])) <= max(columns, 80)
 
 
+async def test_a_list_marks_where_it_shortens_an_error(command: Run, request_id: str, database: Database) -> None:
+    for length, shown in ((200, 200 * "x"), (201, 200 * "x" + "…")):
+        await write(
+            database, "UPDATE outbox SET error_detail = :text WHERE request_id = :id", text=length * "x", id=request_id
+        )
+        await write(database, "UPDATE requests SET error_code = NULL, error_message = :text", text=length * "x")
+        for what in ("dead-letters", "requests"):
+            assert f"{shown} " in await command(what, "list", columns=400), (what, length)
+
+
 async def test_a_list_says_whether_there_is_nothing_or_nothing_that_matches(command: Run) -> None:
     assert "There are no dead letters." in await command("dead-letters", "list")
     assert "No dead letters match the filters." in await command("dead-letters", "list", "--error-code", "x\udcff")

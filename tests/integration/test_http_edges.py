@@ -119,7 +119,7 @@ async def test_a_compressed_body_is_refused_by_the_name_of_its_encoding(api: htt
 
 
 async def test_an_encoding_that_changes_nothing_is_accepted(api: httpx.AsyncClient) -> None:
-    for encoding in ("", "identity", "Identity, identity", "utf-8", "UTF8", "none"):
+    for encoding in ("", "identity", "Identity, identity", "utf-8", "UTF8", "none", "aws-chunked", "base64"):
         answer = await api.post(REQUESTS, json=make_event(), headers=ODOO | {"Content-Encoding": encoding})
         assert answer.status_code == 202, answer.text
 

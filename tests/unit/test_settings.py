@@ -194,6 +194,11 @@ def test_a_url_is_read_without_what_a_file_or_a_person_adds(
         ("http://::1:8000", "IPv6 address without brackets; write it as http://[::1]:8000"),
         ("http://secret%2e.example.com", "neither a name in ASCII"),
         ("http://-secret.example.com", "neither a name in ASCII"),
+        ("http://secret..example.com", "neither a name in ASCII"),
+        (f"http://{64 * 'a'}.secret.example.com", "neither a name in ASCII"),
+        (f"http://{127 * 'a.'}secret.example.com", "neither a name in ASCII"),
+        ("http://256.1.1.1", "neither a name in ASCII"),
+        ("http://10.0.0.7.8", "neither a name in ASCII"),
     ],
 )
 def test_a_url_that_every_call_would_fail_at_is_refused(complete: pytest.MonkeyPatch, value: str, said: str) -> None:

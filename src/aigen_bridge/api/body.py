@@ -16,7 +16,7 @@ from aigen_bridge.api.errors import (
     UnsupportedMediaTypeError,
 )
 
-NO_ENCODINGS = frozenset({"", "identity", "none", "utf-8", "utf8", "binary", "8bit"})
+NO_ENCODINGS = frozenset({"", "identity", "none", "utf-8", "utf8", "binary", "8bit", "aws-chunked", "base64"})
 """Values of `Content-Encoding` that do not change the bytes. Only `identity` is one; the others are common mistakes."""
 
 JSON, MULTIPART = "application/json", "multipart/form-data"

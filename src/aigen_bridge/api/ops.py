@@ -159,13 +159,14 @@ async def complete_request(request: Request, request_id: RequestId, caller: Oper
     """Completes a request with the image file in the body.
 
     The image is checked, stored and delivered to Odoo as if N8N had reported it. The bytes decide what it is, whatever
-    their media type; a text is refused. Possible until the request has ended, and after a failure of the bridge.
+    their media type and encoding; a text is refused. Possible until the request has ended, and after a failure of the
+    bridge.
     """
-    check_encoding(request)
     content = await read_whole(request, body_limits(parts))
-    is_called_text = is_text_type(request.headers.get("content-type", "").strip().lower())
-    if is_called_text and not is_image(content):
-        raise UnsupportedMediaTypeError(describe(content), f"an image: {', '.join(MEDIA_TYPES.values())}")
+    if not is_image(content):
+        check_encoding(request)
+        if is_text_type(request.headers.get("content-type", "").strip().lower()):
+            raise UnsupportedMediaTypeError(describe(content), f"an image: {', '.join(MEDIA_TYPES.values())}")
     image = await parts.examine.check.as_found(content)
     return json_answer(resource(await parts.replays.complete(request_id, image, OperatorAction(caller.name))))
 

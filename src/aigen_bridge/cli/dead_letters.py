@@ -11,7 +11,7 @@ from rich.text import Text
 
 from aigen_bridge.cli.operate import operating
 from aigen_bridge.cli.story import ago, show_story
-from aigen_bridge.cli.terminal import fail, person, say, say_json, say_table
+from aigen_bridge.cli.terminal import beginning, fail, person, say, say_json, say_table
 from aigen_bridge.cli.times import FORMS, check_period, parse_time
 from aigen_bridge.contracts.resources import REASON_MAX, DeadLetterPage, DeadLetterResource
 from aigen_bridge.contracts.wire import shows_nothing
@@ -80,7 +80,7 @@ def _facts(letter: DeadLetterResource) -> Text:
     """Returns what failed and how often, the request, and the beginning of the last error, on lines of their own."""
     lines = [f"{letter.kind}, {_times(letter.times)}: {letter.error_code}"]
     lines += [f"request {letter.request_id}"] if letter.request_id else []
-    return Text("\n".join(map(one_line, [*lines, letter.detail[:200]])))
+    return Text("\n".join([*map(one_line, lines), beginning(letter.detail)]))
 
 
 def _times(count: int) -> str:

@@ -10,12 +10,11 @@ from rich.text import Text
 
 from aigen_bridge.cli.operate import operating
 from aigen_bridge.cli.story import ago, show_story, status_text
-from aigen_bridge.cli.terminal import person, say, say_json, say_table
+from aigen_bridge.cli.terminal import beginning, person, say, say_json, say_table
 from aigen_bridge.cli.times import FORMS, check_period, parse_time
 from aigen_bridge.contracts.resources import RequestPage, RequestResource
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.request import Status
-from aigen_bridge.quoting import one_line
 
 app = typer.Typer(help="List, show and replay requests.", no_args_is_help=True)
 
@@ -93,4 +92,4 @@ def _outcome(request: RequestResource) -> Text:
     """Returns the status, whether Odoo knows, and the error on a line of its own."""
     delivered = "delivered" if request.delivered_at else "not delivered"
     error = ": ".join(text for text in (request.error_code, request.error_message) if text)
-    return Text.assemble(status_text(request.status), f", {delivered}", f"\n{one_line(error[:200])}" if error else "")
+    return Text.assemble(status_text(request.status), f", {delivered}", f"\n{beginning(error)}" if error else "")

@@ -13,6 +13,8 @@ from rich.text import Text
 
 from aigen_bridge.quoting import one_line
 
+BEGINNING = 200
+"""Characters that a list shows of an error."""
 BORDERS = 3
 """The width of the lines and blanks that a table adds to each column."""
 
@@ -20,6 +22,11 @@ BORDERS = 3
 def say(text: str) -> None:
     """Prints a line to the terminal. Text from outside goes through `one_line` first."""
     print(text, flush=True)
+
+
+def beginning(text: str) -> str:
+    """Returns the beginning of a text from outside, as one line. Marks where it was shortened."""
+    return one_line(text[:BEGINNING]) + ("…" if len(text) > BEGINNING else "")
 
 
 def say_json(message: BaseModel) -> None:

@@ -55,7 +55,7 @@ def reopen(kept: RefusedCallback) -> Envelope:
     """
     content_type = kept.headers.get(CONTENT_TYPE, "")
     envelope = unpack(kept.payload, content_type)
-    if "content-encoding" in kept.headers and not _looks_like_json(envelope.event or b""):
+    if not _looks_like_json(envelope.event or b""):
         envelope = unpack(_inflated(kept.payload), content_type)
     return envelope if kept.image is None else replace(envelope, image=kept.image)
 

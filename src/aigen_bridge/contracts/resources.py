@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from aigen_bridge.contracts.wire import Rfc3339DateTime, WireModel, shows_nothing
@@ -198,6 +198,14 @@ class BulkReplay(WireModel):
     )
     dry_run: bool = Field(default=False, description="only report what would be replayed")
     max_per_second: float = Field(10, gt=0, le=1000, description="the rate at which the replayed entries become due")
+
+    @field_validator("until")
+    @classmethod
+    def _later_than_since(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        since = info.data.get("since")
+        if value and since and value <= since:
+            raise PydanticCustomError("no_time_between", "must be later than since")
+        return value
 
 
 class BulkReplayed(WireModel):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from datetime import timedelta
-from ipaddress import IPv6Address
+from ipaddress import ip_address
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -24,7 +24,9 @@ _HASHED = re.compile(r"sha256:[0-9a-f]{64}\Z", re.IGNORECASE)
 _LIKE_A_HASH = re.compile(r"(?:sha-?\d+|md5)[:=]", re.IGNORECASE)
 KEY_MIN, KEY_SAFE = 4, 8
 """Characters of a client's key: shorter ones are refused, and those that can be found by trying."""
-_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", re.IGNORECASE | re.ASCII)
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)*(?!\d+\Z){_LABEL}", re.IGNORECASE | re.ASCII)
+"""A host's name. A host that ends in a number is an address, or none."""
 BOM = "\ufeff"
 """Some editors begin a file with it."""
 _JSON = frozenset('[{"')
@@ -75,7 +77,7 @@ def _authority(parts: SplitResult) -> str:
     if parts.netloc.count(":") > 1 and "[" not in parts.netloc:
         raise ValueError("has an IPv6 address without brackets; write it as http://[::1]:8000")
     host = (parts.hostname or "").removesuffix(".")
-    if not (_HOST.fullmatch(host) or _is_ipv6(host)):
+    if not (_NAME.fullmatch(host) or _is_address(host)):
         raise ValueError("has a host that is neither a name in ASCII (xn--… for others) nor an address")
     shown = f"[{host}]" if ":" in host else host
     return shown + (f":{_port(parts)}" if _port(parts) else "")
@@ -92,9 +94,9 @@ def _port(parts: SplitResult) -> int | None:
     return port
 
 
-def _is_ipv6(host: str) -> bool:
+def _is_address(host: str) -> bool:
     try:
-        return bool(IPv6Address(host))
+        return bool(ip_address(host))
     except ValueError:
         return False
 
@@ -222,9 +224,9 @@ def _host_pattern(value: str) -> str:
         return text
     start = next(start for start in ("*.", ".", "") if text.startswith(start))
     name = text.removeprefix(start).removesuffix(".").removeprefix("[").removesuffix("]")
-    host = f"[{name}]" if _is_ipv6(name) else name
+    host = f"[{name}]" if ":" in name and _is_address(name) else name
     try:
-        if _HOST.fullmatch(name) or _is_ipv6(name):
+        if _NAME.fullmatch(name) or _is_address(name):
             return start + checked_url(f"https://{host}/", allow_http=False, allowed_hosts=()).host
     except PermanentError:
         pass
@@ -241,7 +243,7 @@ def _instead(text: str) -> str:
         return "a host in ASCII, as it is in URLs: xn--…"
     parts = _split(text if "://" in text else f"//{text}")
     named = parts.hostname if parts else None
-    if named and named != text and _HOST.fullmatch(named):
+    if named and named != text and (_NAME.fullmatch(named) or _is_address(named)):
         return f"the host alone: {named}"
     return "a host, such as fal.media or *.fal.media"
 

@@ -49,7 +49,7 @@ def cut_after(seconds: float) -> Iterator[Cut]:
 
 
 @contextmanager
-def cut_in_thread_after(seconds: float, *connections: Connection) -> Iterator[None]:
+def cut_in_thread_after(seconds: float, *connections: Connection) -> Iterator[list[Cut]]:
     """Shuts these connections down unless the block, which blocks its thread, ends within `seconds`."""
     cuts = [Cut() for _ in connections]
     for cut, connection in zip(cuts, connections, strict=True):
@@ -63,7 +63,7 @@ def cut_in_thread_after(seconds: float, *connections: Connection) -> Iterator[No
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield cuts
     finally:
         timer.cancel()
         timer.join()  # before anybody closes the connections, whose numbers others may get

@@ -45,6 +45,10 @@ _TRANSACTION_MODE = (
     "The connection goes through a pooler in transaction mode (such as PgBouncer with pool_mode=transaction), which "
     "loses session settings, prepared statements and notifications."
 )
+_POOL_FULL = (
+    f"the pooler did not give three connections within {POOLER_SECONDS:g} s; if that happens at every start, its pool "
+    "is too small (PgBouncer: default_pool_size)"
+)
 _REFUSALS = {  # PgBouncer and RDS Proxy; the text of PostgreSQL in English
     "startup parameter": ("A pooler refuses the session settings: {message}", _POOLER_ADVICE),
     "command-line options": ("A pooler refuses the session settings: {message}", _POOLER_ADVICE),
@@ -95,12 +99,19 @@ def refuse_transaction_mode(connection: Connection, arguments: Mapping[str, Any]
     process is free after each statement: another connection gets it next, or the same connection gets another. On a
     busy pooler that may take a few rounds. If a load balancer spreads connections over two poolers, two of the three
     still have one in common.
+
+    Raises `OperationalError` if the pool is full.
     """
     there = {"autocommit": True, "prepare_threshold": None, "hostaddr": None, **_address(connection)}
     with ExitStack() as stack:
         opened = [stack.enter_context(closing(psycopg.connect(**{**arguments, **there}))) for _ in range(PROVING)]
-        stack.enter_context(cut_in_thread_after(POOLER_SECONDS, *opened))
-        pids = {(number, one.execute(PID).fetchone()) for _ in range(ROUNDS) for number, one in enumerate(opened)}
+        cuts = stack.enter_context(cut_in_thread_after(POOLER_SECONDS, *opened))
+        try:
+            pids = {(number, one.execute(PID).fetchone()) for _ in range(ROUNDS) for number, one in enumerate(opened)}
+        except psycopg.OperationalError as error:
+            if not any(cut.made for cut in cuts):
+                raise
+            raise psycopg.OperationalError(_POOL_FULL) from error
     if len(pids) != PROVING or len({pid for _, pid in pids}) != PROVING:
         raise UnsuitableDatabaseError(_TRANSACTION_MODE, _POOLER_ADVICE)
 

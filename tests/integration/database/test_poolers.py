@@ -93,6 +93,14 @@ async def test_a_start_does_not_wait_for_a_server_that_answers_no_statement(data
                 await asyncio.to_thread(start, sqlalchemy_url(url), timeout=timedelta(seconds=1))
 
 
+async def test_a_pool_without_a_second_connection_is_named(database_url: str, tmp_path: Path) -> None:
+    with pgbouncer(database_url, tmp_path, "session", size=1) as urls:
+        with pytest.raises(StoreUnavailableError, match=r"did not give three connections.*default_pool_size"):
+            await asyncio.to_thread(migrate, sqlalchemy_url(urls["session"]))
+        line = await looked_at(urls["session"])
+        assert (line.mark, "default_pool_size" in line.found) == ("wrong", True)
+
+
 async def test_without_a_pooler_statements_are_prepared(database: Database) -> None:
     assert await _prepares_after(database) == PREPARE_AFTER
 
