@@ -294,12 +294,13 @@ async def test_no_nul_and_no_half_of_an_emoji_is_a_bug_anywhere(idle_stage: Stag
 
 
 async def test_a_compressed_callback_is_refused_and_can_be_replayed(idle_stage: Stage, png: bytes) -> None:
-    asked = await idle_stage.ask()
-    headers = idle_stage.as_client("n8n") | {"Content-Type": JSON, "Content-Encoding": "gzip"}
-    answer = await idle_stage.api.post(CALLBACK, content=gzip.compress(v1(asked, png)), headers=headers)
-    [letter] = await _letters(idle_stage)
-    assert answer.status_code in {400, 415}
-    assert (await _act(idle_stage, letter["id"], "replay")).json()["status"] == "completed"
+    for said, status in (({"Content-Encoding": "gzip"}, 415), ({}, 400)):
+        asked = await idle_stage.ask()
+        headers = idle_stage.as_client("n8n") | {"Content-Type": JSON} | said
+        answer = await idle_stage.api.post(CALLBACK, content=gzip.compress(v1(asked, png)), headers=headers)
+        assert answer.status_code == status
+        [letter] = await _letters(idle_stage)
+        assert (await _act(idle_stage, letter["id"], "replay")).json()["status"] == "completed"
 
 
 async def test_what_was_ignored_stands_in_the_timeline_and_cut_texts_reach_the_request(
