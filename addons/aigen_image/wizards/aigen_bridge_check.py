@@ -73,9 +73,12 @@ def _findings(health, answer, letters, *, has_ops_key):
         return findings, "not_ready"
     if answer.status != 404:  # nobody has this request; a bridge that says so has accepted the key
         return dict(findings, accepted="bad"), f"http_{answer.status}"
-    findings["accepted"] = "good"
-    if letters.status == 200:
-        return dict(findings, operates="good"), ""
-    if letters.status not in {401, 403}:
-        return findings, ""  # not a matter of the key
-    return (dict(findings, operates="bad"), f"ops_{letters.status}") if has_ops_key else (findings, "no_ops_key")
+    operates, problem = _operation(letters.status, has_ops_key=has_ops_key)
+    return dict(findings, accepted="good", operates=operates), problem
+
+
+def _operation(status, *, has_ops_key):
+    """What the answer to the key of operations (without one: to the usual key) means, and the problem ('' for none)."""
+    if status in {401, 403}:
+        return ("bad", f"ops_{status}") if has_ops_key else ("open", "no_ops_key")
+    return "good" if status == 200 else "open", ""
