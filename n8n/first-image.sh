@@ -11,20 +11,23 @@ requests=$bridge/api/v1/influencegen/ai-image-requests
 
 uuid() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n' | sed -E 's/(.{8})(.{4})(.{4})(.{4})/\1-\2-\3-\4-/'; }
 call() { curl --silent --show-error --fail-with-body --max-time 30 --header "X-API-Key: $key" "$@"; }
-status() { call "$requests/$id" | sed -E 's/.*"status":"([a-z]+)".*/\1/'; }
+status() { call "$requests/$id" | sed -nE 's/.*"status":"([a-z]+)".*/\1/p'; }
 
 id=$(uuid)
-call --header 'Content-Type: application/json' --output /dev/null "$requests" --data "{
+answer=$(call --header 'Content-Type: application/json' "$requests" --data "{
   \"requestId\": \"$id\", \"correlationId\": \"$(uuid)\", \"userId\": \"$(uuid)\", \"modelId\": \"$(uuid)\",
   \"prompt\": \"A lighthouse above a stormy sea at dusk, oil painting\", \"resolution\": \"1024x768\", \"aspectRatio\": \"4:3\",
-  \"deliver\": false}"
+  \"deliver\": false}") || { echo "The bridge does not accept the request: $answer" >&2; exit 1; }
 echo "Request $id is accepted."
 
+before=
 while :; do
     found=$(status)
     case $found in
     completed) break ;;
     failed | cancelled) echo "It is $found:" && call "$requests/$id/timeline" && exit 1 ;;
+    "" | "$before") ;;
+    *) before=$found && echo "It is $found …" ;;
     esac
     sleep 1
 done

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 import requests
+from urllib3.exceptions import LocationParseError
 
 from .address import WrongAddress, checked_url
 
@@ -70,12 +71,13 @@ class BridgeClient:
         url = self._checked()
         if not self._patient and time.monotonic() < _silent_until.get(url, 0):
             raise Unreachable("silent")
-        headers = {"X-API-Key": self._key, "Accept": "application/json"}
+        key = self._key.encode("latin-1", "replace")  # a character that no header carries makes it an unknown key
+        headers = {"X-API-Key": key, "Accept": "application/json"}
         if correlation_id:
             headers["X-Correlation-ID"] = correlation_id
         try:
             answer = _answer(method, url + path, body, headers)
-        except requests.RequestException as error:
+        except (requests.RequestException, LocationParseError) as error:  # the latter for hosts such as a..b
             reason = _reason(error)
             if reason == "timeout":
                 _silent_until[url] = time.monotonic() + PAUSE_SECONDS
@@ -148,6 +150,8 @@ def _reason(error):
             return "tls"
         case requests.exceptions.ContentDecodingError():
             return "too_large"
+        case requests.exceptions.InvalidURL() | LocationParseError():
+            return "address"
         case requests.exceptions.ConnectionError() if "refused" in str(error):
             return "refused"
     return "connection"

@@ -70,7 +70,9 @@ class AigenImageRequest(models.Model):
             "dispatch_failed": self.env._("The image service did not take the request."),
             "execution_lost": self.env._("The image service lost this picture while it was being made."),
             "workflow_failed": self.env._("Something went wrong in the image service while it made this picture."),
-            "timed_out": self.env._("The image service did not answer in time. A picture that still comes appears."),
+            "timed_out": self.env._(
+                "The image service did not answer in time. A picture that arrives late is still shown."
+            ),
             "image_fetch_failed": self.env._("The picture was made, but it could not be fetched."),
             "image_rejected": self.env._("The picture that came was damaged, so it was not used."),
         }.get(self.error_code, "")

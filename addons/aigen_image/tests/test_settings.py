@@ -6,6 +6,7 @@ from ..bridge import client
 from ..wizards.aigen_bridge_check import NOBODY
 from .common import AigenCase
 
+LETTERS = f"{client.OPS}/dead-letters"
 PROBE = f"{client.REQUESTS}/{NOBODY}"
 
 
@@ -63,6 +64,14 @@ class TestSettings(AigenCase):
         self.env.invalidate_all()
         found = self.check()
         self.assertEqual((found.comes_back, found.words), ("good", "Everything is in order."))
+        self.bridge.say("GET", LETTERS, 403)
+        found = self.check()
+        self.assertEqual((found.accepted, found.operates), ("good", "open"))
+        self.assertIn("Nobody can re-trigger", found.words)
+        self.env["ir.config_parameter"].set_param("aigen_image.bridge_ops_key", "key-of-ops")
+        for status, state in ((200, "good"), (401, "bad"), (503, "open")):
+            self.bridge.say("GET", LETTERS, status)
+            self.assertEqual(self.check().operates, state, status)
         self.bridge.say("GET", PROBE, 401)
         self.assertIn("does not know this key", self.check().words)
         self.bridge.say("GET", PROBE, 403)
@@ -77,7 +86,7 @@ class TestSettings(AigenCase):
 
     def test_the_check_tries_what_is_typed_and_saves_nothing(self):
         self.bridge.say("GET", "/health/ready", 200)
-        self.bridge.say("GET", f"{client.OPS}/dead-letters", 403)
+        self.bridge.say("GET", LETTERS, 403)
         self.env["ir.config_parameter"].set_param("aigen_image.bridge_url", "http://127.0.0.1:9")
         settings = self.env["res.config.settings"]
         found = self.env["aigen.bridge.check"].browse(
@@ -95,6 +104,20 @@ class TestSettings(AigenCase):
         self.assertEqual((found.reachable, found.operates, found.is_unsaved), ("bad", "open", False))
         with self.assertRaisesRegex(ValidationError, "begins with http"):
             settings.aigen_check("bridge", "", "")
+
+    def test_the_check_says_so_when_a_key_or_an_address_cannot_be_sent(self):
+        self.bridge.say("GET", "/health/ready", 200)
+        self.bridge.say("GET", PROBE, 401)
+        cases = {
+            (self.bridge.url, "copied\u200b"): "does not know this key",
+            (self.bridge.url, "a\nb"): "could not be reached",
+            ("http://.example", "key"): "no web address",
+            ("", "key"): "Enter the bridge's address",
+        }
+        for (url, key), words in cases.items():
+            check = self.env["res.config.settings"].aigen_check(url, key, "")
+            self.commit()
+            self.assertIn(words, self.env["aigen.bridge.check"].browse(check["res_id"]).words or "", (url, key))
 
     @mute_logger("odoo.addons.base.models.ir_model")
     def test_only_administrators_come_near_the_settings(self):

@@ -27,22 +27,25 @@ class AigenBridgeCheck(models.TransientModel):
         try:
             health = bridge.get("/health/ready")
             answer = bridge.get(f"{REQUESTS}/{NOBODY}")
-            letters = BridgeClient(url, ops_key, patient=True).get(f"{OPS}/dead-letters?limit=1") if ops_key else None
+            letters = BridgeClient(url, ops_key or key, patient=True).get(f"{OPS}/dead-letters?limit=1")
         except Unreachable as error:
-            self._apart("_write_down", {"reachable": "bad"}, error.reason)
+            tried = error.reason != "not_configured"
+            self._apart("_write_down", {"reachable": "bad" if tried else "open"}, error.reason)
             return
-        self._apart("_write_down", *_findings(health, answer, letters))
+        self._apart("_write_down", *_findings(health, answer, letters, has_ops_key=bool(ops_key)))
 
     def _write_down(self, findings, problem):
         keys = self.env.ref("aigen_image.user_bridge").sudo().api_key_ids
         if findings["reachable"] == "good":
             findings["comes_back"] = "good" if keys else "bad"
-            problem = problem or ("" if keys else "no_key")
+            if not keys and problem in {"", "no_ops_key"}:
+                problem = "no_key"
         self.write(dict(findings, words=self._words(problem)))
 
     def _words(self, problem):
         words = {
             "": self.env._("Everything is in order."),
+            "not_configured": self.env._("Enter the bridge's address and key first."),
             "stranger": self.env._("Something answers at this address, but it is not the bridge."),
             "not_ready": self.env._(
                 "The bridge runs, but cannot take requests: its database is away, or it is not migrated."
@@ -51,12 +54,15 @@ class AigenBridgeCheck(models.TransientModel):
             "ops_401": self.env._("The bridge does not know the key of operations."),
             "ops_403": self.env._("The bridge knows the key of operations, but its client lacks the scope “ops”."),
             "http_403": self.env._("The bridge knows the key, but its client lacks the scope “requests”."),
+            "no_ops_key": self.env._(
+                "The connection works. Nobody can re-trigger failed pictures, because no key of operations is set."
+            ),
             "no_key": self.env._("The bridge's user has no API key, so that results cannot come back. Make one below."),
         }
         return words.get(problem) or self._describe_unreachable(problem)
 
 
-def _findings(health, answer, letters):
+def _findings(health, answer, letters, *, has_ops_key):
     """What the answers mean: states by field, and the first problem ('' for none)."""
     if not (health.is_bridge and answer.is_bridge):
         return {"reachable": "bad"}, "stranger"
@@ -67,8 +73,12 @@ def _findings(health, answer, letters):
         return findings, "not_ready"
     if answer.status != 404:  # nobody has this request; a bridge that says so has accepted the key
         return dict(findings, accepted="bad"), f"http_{answer.status}"
-    findings["accepted"] = "good"
-    if letters is None:
-        return findings, ""
-    refused = letters.status in {401, 403}
-    return dict(findings, operates="bad" if refused else "good"), f"ops_{letters.status}" if refused else ""
+    operates, problem = _operation(letters.status, has_ops_key=has_ops_key)
+    return dict(findings, accepted="good", operates=operates), problem
+
+
+def _operation(status, *, has_ops_key):
+    """What the answer to the key of operations (without one: to the usual key) means, and the problem ('' for none)."""
+    if status in {401, 403}:
+        return ("bad", f"ops_{status}") if has_ops_key else ("open", "no_ops_key")
+    return "good" if status == 200 else "open", ""
