@@ -291,8 +291,10 @@ async def test_people_hear_once_that_n8n_loses_executions(silent: Stage, databas
 
 DEADLINES = Deadlines(timedelta(minutes=10), timedelta(hours=1))
 OUT = """
-    INSERT INTO incidents (cause, times, seen_at) VALUES ('n8n_down', 1, now() - interval '35 seconds')
-    ON CONFLICT DO NOTHING
+    WITH known AS (
+        UPDATE incidents SET seen_at = now() - interval '35 seconds' WHERE cause = 'n8n_down' RETURNING cause
+    ) INSERT INTO incidents (cause, times, seen_at)
+    SELECT 'n8n_down', 1, now() - interval '35 seconds' WHERE NOT EXISTS (SELECT FROM known)
 """
 LONG_AGO = (
     "UPDATE requests SET dispatched_at = now() - interval '40 seconds'",

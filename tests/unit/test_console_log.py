@@ -27,6 +27,7 @@ def written() -> Iterator[io.StringIO]:
 
 def log_in(style: str, output: io.StringIO) -> None:
     logs.configure("DEBUG", style)
+    structlog.configure(cache_logger_on_first_use=False)  # or loggers would keep this style after the test
     logging.getLogger().handlers[0].setStream(output)  # type: ignore[attr-defined]
     error = RuntimeError(HOSTILE)
     structlog.get_logger("test").error(HOSTILE, detail=HOSTILE, list=[HOSTILE], exc_info=error)

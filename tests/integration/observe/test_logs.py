@@ -35,6 +35,7 @@ def log() -> Iterator[Log]:
     root = logging.getLogger()
     kept = root.handlers[:], root.level
     logs.configure("DEBUG", "json")
+    structlog.configure(cache_logger_on_first_use=False)  # or loggers would keep this style after the test
     root.handlers[0].setStream(written)  # type: ignore[attr-defined]
     yield written
     root.handlers[:], level = kept
