@@ -28,6 +28,11 @@ TEMPLATE = f"aigen_template_{os.getpid()}"
 _numbers = count(1)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Most tests wait for something rather than use a processor."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The URL of a server: AIGEN_TEST_DATABASE_URL, or an embedded server with fsync off."""
