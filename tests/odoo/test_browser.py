@@ -171,6 +171,8 @@ def test_refresh_sends_what_waits_and_says_so(bridge, real_odoo, browser, config
     refresh.click()
     zoe.page.wait_for_selector(".o_notification:has-text('Waiting to be sent')")
     zoe.snap("odoo-phone-refresh")
+    zoe.page.click(".o_notification_close")  # a pointer that rests on it would keep it open, above the menu
+    zoe.page.wait_for_selector(".o_notification", state="detached")
     configure(bridge.url)
     zoe.menu("action_refresh").click()
     zoe.page.wait_for_selector(".o_notification:has-text('In the queue'), .o_notification:has-text('Being made')")
