@@ -51,7 +51,7 @@ class Result:
     error_message: str
     image: Image | None = None
     replayable: bool | None = None
-    """Whether the bridge can send it again. None: an older bridge, which does not say."""
+    """Whether the bridge can send the request again. None if the bridge is too old to say."""
     held_since: datetime | None = None
     """UTC, without a zone, as Odoo keeps it. Since when the bridge holds the request because N8N is away."""
 

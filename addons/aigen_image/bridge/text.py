@@ -1,4 +1,4 @@
-"""Whether a text shows anything: the bridge refuses a prompt that does not, by the same rule."""
+"""Whether a text has a visible character. The bridge refuses a prompt without one, by the same rule."""
 
 import unicodedata
 

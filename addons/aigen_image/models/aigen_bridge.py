@@ -37,7 +37,7 @@ def _run_apart(records, uid, method, *args, **how):
 
     A question of a form and a delivery may meet at one record: the later waits for the lock of the earlier, and then
     sees what that wrote. With Odoo's own REPEATABLE READ it would fail ("could not serialize access") and be repeated.
-    So whoever writes locks the record first.
+    Lock the record before writing to it.
     """
     with records.env.registry.cursor() as cr:
         env = api.Environment(cr, uid, records.env.context)

@@ -219,7 +219,7 @@ class AigenImageRequest(models.Model):
         return self.exists().status == "waiting"
 
     def _say_refreshed(self):
-        """To whoever pressed Refresh: how the picture stands, or the first of several that waits."""
+        """Tell the person who pressed Refresh the state of the picture; of several, of the first one still waiting."""
         records = self.exists()
         waiting = records.filtered(lambda record: record.status == "waiting")[:1]
         user = self.env["res.users"].browse(self.env.context["aigen_asked_by"])

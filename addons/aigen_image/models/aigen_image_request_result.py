@@ -83,18 +83,18 @@ class AigenImageRequest(models.Model):
         return True
 
     def _is_withdrawn(self, result):
-        """Whether the bridge works on what was cancelled here. It was restored from a backup, or was not told yet."""
+        """Whether the request was cancelled here while the bridge, restored or not yet informed, still works on it."""
         return self.status == "cancelled" and result.status in UNDERWAY
 
     def _has_other_picture(self, result):
-        """Whether the result would take a picture back or replace it. Only a bridge restored from a backup does."""
+        """Whether the result would remove or replace the picture, as only a bridge restored from a backup would."""
         if self.status != "completed":
             return False
         other = result.image and self.attachment_id and result.image.sha256 != self.image_sha256
         return result.status != "completed" or bool(other)
 
     def _is_known(self, result):
-        """Whether the same is here with a lower version: a bridge restored from a backup tells it again."""
+        """Whether the record already has this outcome under a lower version, as after a restore of the bridge."""
         if result.status == "completed":
             return self.status == "completed" and bool(self.attachment_id)
         told = (result.status, result.error_code, result.error_message)

@@ -1,4 +1,4 @@
-"""What Odoo's answer to a delivery means. Odoo may know later news than a bridge whose database was restored."""
+"""Interprets Odoo's answer to a delivery. Odoo may be ahead of a bridge whose database was restored."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ SET_BACK = "Odoo has "
 
 @dataclass(frozen=True, slots=True)
 class OdooAnswer:
-    """Odoo's answer to a delivery: whether it applied the news, and how its record stands after that.
+    """Odoo's answer to a delivery: whether it applied the result, and the state of its record afterwards.
 
     `version` is None if the addon is older than this field; then `status` and `error_code` are unknown, too. `status`
     may be one that only Odoo has, such as `waiting`.
@@ -65,7 +65,7 @@ def judge_answer(claim: Claim, answer: OdooAnswer) -> Delivered | SetBack | Ende
 
 
 def _knows_later(request: ImageRequest, answer: OdooAnswer) -> bool:
-    """Returns whether Odoo's record differs and is no older than the request.
+    """Returns whether Odoo's record differs from the request and is at least as new.
 
     The same version twice with the same news is an ordinary repeat. A picture that Odoo has is never taken back. An
     older addon does not tell its version, but a completed request without a picture can only be a conflict.
