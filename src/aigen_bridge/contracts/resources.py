@@ -101,6 +101,14 @@ class AttemptMade(WireModel):
     detail: str | None = None
 
 
+class GenerationChange(WireModel):
+    """The paid work at the AI provider was permitted, started, continued or lost."""
+
+    at: datetime
+    state: Literal["none", "granted", "running", "doubtful"]
+    note: str
+
+
 class NextStep(WireModel):
     """The next step of a request."""
 
@@ -121,6 +129,7 @@ class Timeline(WireModel):
         None, description="attempts before this time have been deleted; state changes are always kept"
     )
     entries: list[StateChange | AttemptMade]
+    generation: list[GenerationChange] = Field([], description="the paid work at the AI provider, in order")
     next: NextStep = Field(description="the next step and its time")
 
 
