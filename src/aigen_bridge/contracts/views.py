@@ -104,7 +104,7 @@ def timeline(request: ImageRequest, entries: Sequence[Record], pending: PendingW
         attempts_purged_at=request.attempts_purged_at,
         entries=[accepted, *(_entry(entry) for entry in entries if not isinstance(entry, GenerationRecord))],
         generation=[
-            GenerationChange(at=entry.at, state=entry.state.value, note=entry.note)
+            GenerationChange(at=entry.at, state=entry.state, note=entry.note)
             for entry in entries
             if isinstance(entry, GenerationRecord)
         ],
