@@ -90,7 +90,7 @@ class Ground:
 
     async def beat_since(self, ago: str) -> None:
         await self.generations.beat()
-        await write(self.database, f"UPDATE api_beats SET since = now() - interval '{ago}'")
+        await write(self.database, "UPDATE api_beats SET since = now() - CAST(:ago AS interval)", ago=ago)
 
     async def read(self) -> ImageRequest:
         found = await Requests(self.database, DEADLINES, PostgresImages(self.database)).get(self.request_id)
