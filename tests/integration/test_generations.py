@@ -355,7 +355,8 @@ async def test_a_request_that_cannot_be_read_holds_up_no_other(ground: Ground) -
     unreadable = uuid4()
     await write(
         ground.database,
-        "INSERT INTO requests (request_id, correlation_id, event, status) VALUES (:id, :id, '[]', 'dispatched')",
+        "INSERT INTO requests (request_id, correlation_id, event, status, image)"
+        " VALUES (:id, :id, '{}', 'dispatched', '{\"unknown\": 1}')",
         id=unreadable,
     )
     await write(ground.database, "INSERT INTO generations (request_id, quiet_until) VALUES (:id, now())", id=unreadable)
