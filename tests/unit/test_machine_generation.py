@@ -191,12 +191,13 @@ class GenerationMachine(RuleBasedStateMachine):
             self.expected.acknowledged(self.now, speaks=speaks)
 
     def lose(self, execution: str) -> None:
+        """N8N reports a lost execution, and the sweep comes by."""
         held = self.generation.holder == execution
-        if held:
+        if held and self.expected.open:
             self.write(rules.lose_holder(self.generation))
-            self._sweep()
         assert held == self.expected.lose(execution, self.now)
         self.submitters.pop(execution, None)
+        self.pass_time(0)
 
     def end_or_begin_again(self, event: str, execution: str | None) -> None:
         """An image that is taken or refused, the failure that an execution reports, a deadline, or a person."""
@@ -223,7 +224,7 @@ class GenerationMachine(RuleBasedStateMachine):
                 self.expected.restore(self.now)
 
     def _fail(self, execution: str | None) -> None:
-        is_other = self.expected.state in {"granted", "running"} and execution not in {None, self.expected.holder}
+        is_other = self.expected.is_held and execution not in {None, self.expected.holder}
         assert self.generation.is_held_by_another(execution) == is_other
         if not is_other:
             self._end(Status.FAILED, failed_by=FailedBy.N8N, error_code="content_policy")
