@@ -374,9 +374,11 @@ def _doubt(generation: Generation, request: ImageRequest, policy: GenerationPoli
     if generation.state is State.GRANTED:
         doubts = generation.doubts + 1
         doubtful = generation.to(State.DOUBTFUL, doubts=doubts, execution_id=None, ask_key=None)
+    silent = f"N8N execution {generation.execution_id} named no job" if generation.execution_id else "no job is known"
+    note = f"the image may have been paid for: {silent}"
     if policy.when_maybe_paid is WhenMaybePaid.AGAIN and doubtful.doubts < GRANTS_MAX:
-        note = "the image may have been paid for, but no job is known: sent again, cause resumed"
-        return _send_again(doubtful.to(State.NONE), request, note)
+        sent = "N8N fell silent: sent again, cause resumed; the image may be paid for twice"
+        return replace(_send_again(doubtful.to(State.NONE), request, sent), note=note)
     message = "The image may have been paid for, but N8N named no job of the AI service. It was not asked for again."
     failed = Transition(
         request_id=request.request_id,
@@ -386,7 +388,7 @@ def _doubt(generation: Generation, request: ImageRequest, policy: GenerationPoli
         error_code=FailureCode.MAYBE_PAID,
         error_message=message,
     )
-    return Outcome(generation=doubtful, transition=failed, note="the image may have been paid for, but no job is known")
+    return Outcome(generation=doubtful, transition=failed, note=note)
 
 
 def _send_again(generation: Generation, request: ImageRequest, note: str, *, is_resuming: bool = False) -> Outcome:
