@@ -40,9 +40,9 @@ def work(generation: Generation, policy: GenerationPolicy = AGAIN, at: datetime 
     ("generation", "policy", "what"),
     [
         (NONE, AGAIN, f"Waiting for N8N's result. {SENT_AGAIN}"),
-        (GRANTED, AGAIN, f"N8N execution 7 submits a job to the AI service, and names it. {SENT_AGAIN}"),
-        (GRANTED, STOP, f"N8N execution 7 submits a job to the AI service, and names it. {FAILS}"),
-        (replace(GRANTED, doubts=1), AGAIN, f"N8N execution 7 submits a job to the AI service, and names it. {FAILS}"),
+        (GRANTED, AGAIN, f"N8N execution 7 may submit one job to the AI service, and names it. {SENT_AGAIN}"),
+        (GRANTED, STOP, f"N8N execution 7 may submit one job to the AI service, and names it. {FAILS}"),
+        (replace(GRANTED, doubts=1), AGAIN, f"N8N execution 7 may submit one job to the AI service, and names it. {FAILS}"),
         (RUNNING, STOP, f"N8N polls job job-1 at fal. {SENT_AGAIN}"),
         (DOUBTFUL, AGAIN, f"The image may have been paid for, and no job is known. {SENT_AGAIN}"),
     ],

@@ -176,7 +176,7 @@ def _expectation(generation: Generation) -> str:
     if generation.job:
         return f"N8N polls job {generation.job.job_id} at {generation.job.provider}."
     return {
-        State.GRANTED: f"N8N execution {generation.execution_id} submits a job to the AI service, and names it.",
+        State.GRANTED: f"N8N execution {generation.execution_id} may submit one job to the AI service, and names it.",
         State.DOUBTFUL: "The image may have been paid for, and no job is known.",
     }.get(generation.state, "Waiting for N8N's result.")
 
