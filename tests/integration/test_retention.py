@@ -33,8 +33,10 @@ EVERYTHING = (
 GENERATED = (
     "INSERT INTO generations (request_id) SELECT request_id",
     "INSERT INTO generation_changes (request_id, state, note) SELECT request_id, 'none', ''",
-    "INSERT INTO provider_jobs (request_id, provider, job_id, execution_id, is_other)"
-    " SELECT request_id, 'fal', 'job-1', '7', false",
+    (
+        "INSERT INTO provider_jobs (request_id, provider, job_id, execution_id, is_other)"
+        " SELECT request_id, 'fal', 'job-1', '7', false"
+    ),
 )
 Read = Callable[[str], Awaitable[list[Any]]]
 

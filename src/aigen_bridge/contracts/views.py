@@ -172,7 +172,7 @@ def _dispatched_step(request: ImageRequest, pending: PendingWork) -> NextStep:
 def _expectation(generation: Generation) -> str:
     """Returns what N8N is expected to do, as one sentence."""
     if generation.is_suspended:
-        return "The request is not sent to N8N again, because an image or every submission was refused."
+        return "The request is not sent to N8N again, because an image was refused."
     if generation.job:
         return f"N8N polls job {generation.job.job_id} at {generation.job.provider}."
     return {
