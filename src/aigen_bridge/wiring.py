@@ -14,6 +14,7 @@ from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
+from aigen_bridge.domain.generation import GenerationPolicy
 from aigen_bridge.domain.outbox import AlertClaim, Claim
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.pipeline.alert import Alert
@@ -32,6 +33,7 @@ from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.destinations import Destinations
 from aigen_bridge.store.executions import Executions
+from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
@@ -60,6 +62,7 @@ class ApiParts:
     timelines: Timelines
     quarantine: Quarantine
     executions: Executions
+    generations: Generations
     destinations: Destinations
     dead_letters: DeadLetters
     replays: Replays
@@ -100,6 +103,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 timelines=Timelines(database),
                 quarantine=quarantine,
                 executions=Executions(database, deadlines),
+                generations=Generations(database, deadlines, generation_policy(settings)),
                 destinations=Destinations(database, _breakers(settings)),
                 dead_letters=dead_letters,
                 replays=Replays(operations, quarantine, dead_letters, requests, examine),
@@ -165,6 +169,14 @@ def _deadlines(settings: Settings) -> Deadlines:
         callback=settings.callback.deadline,
         image_url=settings.image_urls.lifetime,
         alert_window=settings.alerts.window,
+    )
+
+
+def generation_policy(settings: Settings) -> GenerationPolicy:
+    """Returns the rules for executions that fall silent."""
+    generation = settings.generation
+    return GenerationPolicy(
+        silence=generation.silence, resumes=generation.resumes, when_maybe_paid=generation.when_maybe_paid
     )
 
 

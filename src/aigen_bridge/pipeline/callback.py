@@ -15,6 +15,7 @@ from aigen_bridge.domain.errors import (
     StoreUnavailableError,
     UnknownRequestError,
 )
+from aigen_bridge.domain.generation import Generation
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, normal_format, parse_sha256
 from aigen_bridge.domain.request import AwaitedImage, ImageRequest, Status, VersionedTransition
 from aigen_bridge.pipeline.check import ImageCheck
@@ -27,9 +28,11 @@ MESSAGE_MAX, CODE_MAX = 4000, 200
 
 
 class Store(Protocol):
-    """The requests."""
+    """The requests, and the generation of each."""
 
     async def get_batched(self, request_id: UUID) -> ImageRequest | None: ...
+
+    async def generation_of(self, request_id: UUID) -> Generation | None: ...
 
     async def apply_versioned(self, transition: VersionedTransition, image: CheckedImage | None = None) -> bool: ...
 
@@ -102,7 +105,7 @@ async def _examine(
     ids = event.request_id, event.correlation_id
     if isinstance(event, ImageFailed):
         code = event.error_code[:CODE_MAX] if event.error_code else None
-        return Failed(*ids, code, event.error_message[:MESSAGE_MAX]), None
+        return Failed(*ids, code, event.error_message[:MESSAGE_MAX], event.execution_id), None
     if event.image_url is not None:
         return Available(*ids, _awaited(event, event.image_url, examination.refuse_url)), None
     declared = event.image_metadata
@@ -135,7 +138,8 @@ async def _apply(
     store: Store, request: ImageRequest, result: Result, image: CheckedImage | None, note: str | None
 ) -> Receipt | None:
     """Applies the result. Returns the receipt, or None if others moved the request since it was read."""
-    match judge(request, result):
+    generation = await _generation(store, result)
+    match judge(request, result, generation):
         case Repeat():
             return Receipt(request.request_id, request.status, duplicate=True)
         case Keep():
@@ -144,6 +148,13 @@ async def _apply(
         case Take(transition):
             moved = await store.apply_versioned(replace(transition, note=note), image)
             return Receipt(request.request_id, transition.after, duplicate=False) if moved else None
+
+
+async def _generation(store: Store, result: Result) -> Generation | None:
+    """Returns the generation where it matters: for a failure that names its execution."""
+    if isinstance(result, Failed) and result.execution_id is not None:
+        return await store.generation_of(result.request_id)
+    return None
 
 
 def _note(callback: Callback) -> str | None:

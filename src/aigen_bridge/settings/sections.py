@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from aigen_bridge.domain.generation import GenerationPolicy, WhenMaybePaid
 from aigen_bridge.settings.values import (
     AlertUrls,
     AllowedHosts,
@@ -106,6 +107,25 @@ class CallbackSettings(Section):
     max_bytes: int = Field(32 * 2**20, ge=2**10, le=2**30)
     read_timeout: Timeout = Field(timedelta(seconds=60), description="for the whole body to arrive")
     rate_limit: RateLimit = "100/second"
+
+
+_GENERATION = GenerationPolicy()
+
+
+class GenerationSettings(Section):
+    """The generation of images at N8N: what the bridge does when an execution falls silent."""
+
+    silence: Duration = Field(
+        _GENERATION.silence,
+        le=timedelta(hours=1),
+        description="the shortest time without a word after which an execution counts as silent",
+    )
+    resumes: int = Field(_GENERATION.resumes, ge=0, le=20, description="the most times a request is sent again for it")
+    when_maybe_paid: WhenMaybePaid = Field(
+        _GENERATION.when_maybe_paid,
+        description="an image that may have been paid for is asked for once more (again), or its request fails (stop)",
+    )
+    rate_limit: RateLimit = "500/second"
 
 
 class RequestsSettings(Section):
