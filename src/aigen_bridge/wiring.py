@@ -79,6 +79,7 @@ class WorkerParts:
     settings: Settings
     outbox: Outbox
     sweeps: Sweeps
+    generations: Generations
     alerts: Alerts
     retention: Retention
     runners: Sequence[StepRunner[Claim]]
@@ -135,8 +136,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         url = settings.database_url.get_secret_value()
         yield WorkerParts(
             settings=settings,
-            outbox=Outbox(database, deadlines, images, _breakers(settings)),
+            outbox=Outbox(database, deadlines, images, _breakers(settings), generation_policy(settings)),
             sweeps=Sweeps(database, deadlines),
+            generations=Generations(database, deadlines, generation_policy(settings)),
             alerts=Alerts(database, settings.alerts.window),
             retention=Retention(database, images),
             runners=runners,
@@ -173,11 +175,9 @@ def _deadlines(settings: Settings) -> Deadlines:
 
 
 def generation_policy(settings: Settings) -> GenerationPolicy:
-    """Returns the rules for executions that fall silent."""
+    """Returns the rules of generations."""
     generation = settings.generation
-    return GenerationPolicy(
-        silence=generation.silence, resumes=generation.resumes, when_maybe_paid=generation.when_maybe_paid
-    )
+    return GenerationPolicy(generation.silence, generation.resumes, generation.when_maybe_paid)
 
 
 def _breakers(settings: Settings) -> dict[str, BreakerConfig]:

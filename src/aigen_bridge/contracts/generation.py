@@ -247,3 +247,8 @@ class JobProblem(Problem):
     provider_job: KnownJob | None = Field(
         None, description="with `job_contradicts` only: the known job. Cancel your own at the provider, and end"
     )
+
+
+def provider_job(job: ProviderJob) -> dict[str, str]:
+    """Returns the job as it is sent to N8N."""
+    return KnownJob.of(job).model_dump(by_alias=True, exclude_none=True)

@@ -15,6 +15,7 @@ from aigen_bridge.contracts.resources import (
     AttemptMade,
     DeadLetterPage,
     DeadLetterResource,
+    GenerationChange,
     GenerationState,
     Held,
     ImageResource,
@@ -31,7 +32,14 @@ from aigen_bridge.domain.destination import Hold
 from aigen_bridge.domain.errors import UnreadableRequestError, storable
 from aigen_bridge.domain.generation import GenerationView
 from aigen_bridge.domain.request import ImageRequest, Status
-from aigen_bridge.domain.timeline import AttemptRecord, PendingEntry, PendingWork, TransitionRecord
+from aigen_bridge.domain.timeline import (
+    AttemptRecord,
+    GenerationRecord,
+    PendingEntry,
+    PendingWork,
+    Record,
+    TransitionRecord,
+)
 
 PREFIX = "/api/v1/influencegen"
 REQUESTS_PATH = f"{PREFIX}/ai-image-requests"
@@ -102,9 +110,7 @@ def _image(request: ImageRequest) -> ImageResource | None:
     return ImageResource(**asdict(request.image), href=href, purged_at=request.image_purged_at)
 
 
-def timeline(
-    request: ImageRequest, entries: Sequence[TransitionRecord | AttemptRecord], pending: PendingWork
-) -> Timeline:
+def timeline(request: ImageRequest, entries: Sequence[Record], pending: PendingWork) -> Timeline:
     """Returns the history of a request, beginning with its acceptance, and its next step."""
     accepted = StateChange(at=request.created_at, status=Status.QUEUED, version=1, note="accepted")
     return Timeline(
@@ -112,7 +118,12 @@ def timeline(
         correlation_id=request.correlation_id,
         status=request.status,
         attempts_purged_at=request.attempts_purged_at,
-        entries=[accepted, *(_entry(entry) for entry in entries)],
+        entries=[accepted, *(_entry(entry) for entry in entries if not isinstance(entry, GenerationRecord))],
+        generation=[
+            GenerationChange(at=entry.at, state=entry.state, note=entry.note)
+            for entry in entries
+            if isinstance(entry, GenerationRecord)
+        ],
         next=next_step(request, pending),
     )
 

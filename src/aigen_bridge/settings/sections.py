@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from aigen_bridge.domain.generation import GenerationPolicy, WhenMaybePaid
+from aigen_bridge.domain.generation import WhenMaybePaid
 from aigen_bridge.settings.values import (
     AlertUrls,
     AllowedHosts,
@@ -109,21 +109,18 @@ class CallbackSettings(Section):
     rate_limit: RateLimit = "100/second"
 
 
-_GENERATION = GenerationPolicy()
-
-
 class GenerationSettings(Section):
-    """The generation of images at N8N: what the bridge does when an execution falls silent."""
+    """When N8N counts as silent while it generates an image, and what then happens."""
 
     silence: Duration = Field(
-        _GENERATION.silence,
+        timedelta(seconds=30),
         le=timedelta(hours=1),
-        description="the shortest time without a word after which an execution counts as silent",
+        description="without a word of N8N, before a request is resumed",
     )
-    resumes: int = Field(_GENERATION.resumes, ge=0, le=20, description="the most times a request is sent again for it")
+    resumes: int = Field(3, ge=0, le=20, description="how often a request is sent to N8N again after a silence")
     when_maybe_paid: WhenMaybePaid = Field(
-        _GENERATION.when_maybe_paid,
-        description="an image that may have been paid for is asked for once more (again), or its request fails (stop)",
+        WhenMaybePaid.AGAIN,
+        description="an image may have been paid for without a trace: send the request again, once, or stop",
     )
     rate_limit: RateLimit = "500/second"
 
