@@ -37,8 +37,10 @@ GENERATION_ASK: dict[str, Any] = {
 }
 GENERATION_ASKS: dict[str, Any] = {
     "before the submission": {"value": GENERATION_ASK},
-    "the provider refused the submission": {"value": GENERATION_ASK | {"noJob": True}},
-    "the job ended unbilled": {"value": GENERATION_ASK | {"endedJob": "764cabcf-b745-4b3e-ae38-1200304cf45b"}},
+    "the provider refused the submission": {"value": GENERATION_ASK | {"askKey": "77d1a5b09c3e4f28", "noJob": True}},
+    "the job ended unbilled": {
+        "value": GENERATION_ASK | {"askKey": "e4b8f6d20a914c3b", "endedJob": "764cabcf-b745-4b3e-ae38-1200304cf45b"}
+    },
 }
 GENERATION_JOB: dict[str, Any] = {
     "correlationId": CORRELATION_ID,

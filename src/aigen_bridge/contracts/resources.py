@@ -10,8 +10,7 @@ from pydantic_core import PydanticCustomError
 from aigen_bridge.contracts.wire import Rfc3339DateTime, WireModel, shows_nothing
 from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import storable
-from aigen_bridge.domain.generation import Stage
-from aigen_bridge.domain.generation import State
+from aigen_bridge.domain.generation import Stage, State
 from aigen_bridge.domain.request import Status
 
 REASON_MAX = 1000
@@ -128,7 +127,7 @@ class GenerationChange(WireModel):
     """The paid work at the AI provider was permitted, started, continued or lost."""
 
     at: datetime
-    state: State
+    state: State = Field(description="the state of the generation since then")
     note: str
 
 
