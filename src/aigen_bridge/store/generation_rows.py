@@ -15,7 +15,7 @@ from aigen_bridge.domain.generation import Generation, Outcome, Progress, Provid
 from aigen_bridge.domain.request import ImageRequest
 from aigen_bridge.store.database import after_commit
 from aigen_bridge.store.destinations import OUTAGE_SECONDS
-from aigen_bridge.store.rows import COLUMNS, to_request
+from aigen_bridge.store.rows import COLUMNS, if_readable
 
 N8N_NOW = f"""(
     SELECT now() - make_interval(secs => coalesce(sum(d.out_seconds + coalesce({OUTAGE_SECONDS}, 0)), 0))
@@ -24,6 +24,7 @@ N8N_NOW = f"""(
 """SQL: the time on N8N's clock, which stands still while N8N is out."""
 
 _FIELDS = tuple(field.name for field in fields(Generation))
+_JOB_FIELDS = tuple(field.name for field in fields(ProviderJob))
 
 _READ = text(f"""
     SELECT {COLUMNS}, {", ".join(f"g.{name} AS g_{name}" for name in _FIELDS)}, g.quiet_until < {N8N_NOW} AS is_silent
@@ -81,9 +82,9 @@ class LockedGeneration:
 
 
 async def read(connection: AsyncConnection, request_ids: Sequence[UUID]) -> dict[UUID, LockedGeneration]:
-    """Reads requests, which an earlier statement has locked, with their generations."""
+    """Reads requests, which an earlier statement has locked, with their generations. Leaves unreadable ones out."""
     rows = (await connection.execute(_READ, {"request_id": list(request_ids)})).all()
-    return {row.request_id: _locked_generation(row) for row in rows}
+    return {row.request_id: _locked_generation(row, request) for row in rows if (request := if_readable(row))}
 
 
 async def find_generation(connection: AsyncConnection, request_id: UUID) -> Generation | None:
@@ -122,11 +123,11 @@ async def write(
     after_commit(connection, lambda: metrics.MAYBE_PAID.inc(max(0, doubts)))
 
 
-def _locked_generation(row: Row[Any]) -> LockedGeneration:
+def _locked_generation(row: Row[Any], request: ImageRequest) -> LockedGeneration:
     if row.g_state is None:
-        return LockedGeneration(to_request(row), Generation(), is_silent=False)
+        return LockedGeneration(request, Generation(), is_silent=False)
     values = {name: getattr(row, f"g_{name}") for name in _FIELDS}
-    return LockedGeneration(to_request(row), _generation(values), is_silent=bool(row.is_silent))
+    return LockedGeneration(request, _generation(values), is_silent=bool(row.is_silent))
 
 
 def _generation(values: Mapping[str, Any]) -> Generation:
@@ -135,7 +136,10 @@ def _generation(values: Mapping[str, Any]) -> Generation:
 
 
 def to_job(stored: Mapping[str, Any] | None) -> ProviderJob | None:
-    return ProviderJob(**stored) if stored else None
+    """Returns the job in this column. Ignores what a newer version may have added."""
+    if stored is None:
+        return None
+    return ProviderJob(**{name: stored.get(name) for name in _JOB_FIELDS})  # type: ignore[arg-type]
 
 
 def _row(
