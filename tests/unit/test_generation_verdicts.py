@@ -29,7 +29,7 @@ def failed(execution_id: str | None) -> Failed:
 @pytest.mark.parametrize("state", [State.GRANTED, State.RUNNING])
 def test_a_failure_from_another_execution_than_the_holder_changes_nothing(state: State) -> None:
     held = Generation(state=state, execution_id="1")
-    assert judge(REQUEST, failed("2"), held) == Repeat()
+    assert judge(REQUEST, failed("2"), held) == Repeat("Execution 2 failed, but execution 1 generates the image.")
     assert isinstance(judge(REQUEST, failed("1"), held), Take)
     assert isinstance(judge(REQUEST, failed(None), held), Take)
 

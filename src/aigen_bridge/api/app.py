@@ -85,7 +85,10 @@ webhooks = APIRouter()
 async def requested() -> None:
     """EVT-AIG-001, sent to `AIGEN_N8N__WEBHOOK_URL` with `X-API-Key` and `X-Correlation-ID`.
 
-    Delivered at least once: the same `requestId` may be sent again when an acknowledgement was lost.
+    Delivered at least once: the same `requestId` may be sent again when an acknowledgement was lost, or when the
+    execution fell silent. Once a job at the AI provider is known, the event has `providerJob` (`provider`, `jobId`,
+    `statusUrl`, `responseUrl`, `cancelUrl`): poll that job. A workflow that asks before it pays (see *generation*)
+    acknowledges with `{"speaks": ["generation"]}`.
     """
 
 

@@ -58,7 +58,9 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """The result is already known, or does not count: the answer is the same, and nothing changes."""
+    """The result is already known, or does not count, and `reason` says why. Nothing changes."""
+
+    reason: str | None = None
 
 
 def judge(request: ImageRequest, result: Result, generation: "Generation | None" = None) -> Take | Keep | Repeat:
@@ -73,8 +75,10 @@ def judge(request: ImageRequest, result: Result, generation: "Generation | None"
             f"the callback says {result.correlation_id}.",
         )
     if isinstance(result, Failed):
-        is_from_another = generation is not None and generation.is_held_by_another(result.execution_id)
-        return Repeat() if is_from_another else _judge_failed(request, result)
+        if generation is not None and generation.is_held_by_another(result.execution_id):
+            holder = generation.execution_id
+            return Repeat(f"Execution {result.execution_id} failed, but execution {holder} generates the image.")
+        return _judge_failed(request, result)
     return _judge_image(request, result)
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
+import structlog
+
 from aigen_bridge import metrics, tracing
 from aigen_bridge.contracts.messages import Callback
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
@@ -25,6 +27,8 @@ ROUNDS = 5
 
 MESSAGE_MAX, CODE_MAX = 4000, 200
 """N8N's message and code of a failure are truncated to these numbers of characters."""
+
+log = structlog.get_logger(__name__)
 
 
 class Store(Protocol):
@@ -140,7 +144,9 @@ async def _apply(
     """Applies the result. Returns the receipt, or None if others moved the request since it was read."""
     generation = await _generation(store, result)
     match judge(request, result, generation):
-        case Repeat():
+        case Repeat(reason):
+            if reason:
+                log.warning("callback.not_counted", request_id=str(request.request_id), detail=reason)
             return Receipt(request.request_id, request.status, duplicate=True)
         case Keep():
             kept = await _keep(store, result, image)
