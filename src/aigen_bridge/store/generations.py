@@ -6,6 +6,7 @@ request. Lock order: requests, generations, outbox entries, incidents.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -109,8 +110,8 @@ class Generations:
             has_ended = bool(await connection.scalar(_HAS_ENDED, key))
             outcome = rules.name_job(found.generation, found.request, named, self._policy, has_ended=has_ended)
             row = key | {"execution_id": named.execution_id, "is_other": outcome.is_other_job}
-            await connection.execute(_RECORD_JOB, row)
-            return outcome
+            is_news = (await connection.execute(_RECORD_JOB, row)).rowcount > 0
+            return outcome if is_news or not outcome.is_other_job else replace(outcome, note=None)
 
         return await self._take(request_id, named.correlation_id, decide)
 
@@ -242,5 +243,5 @@ def _progress(row: Row[Any]) -> Progress | None:
 def _count(outcome: Outcome) -> None:
     if outcome.decision:
         metrics.GENERATIONS_ASKED.labels(outcome.decision.value).inc()
-    if outcome.is_other_job:
+    if outcome.is_other_job and outcome.note:  # not named before
         metrics.OTHER_JOBS.inc()
