@@ -41,7 +41,7 @@ const word = job.isNamed ? 'progress' : 'job';
 const { provider, jobId, statusUrl, responseUrl, cancelUrl } = job;
 const facts = {
   job: { provider, jobId, statusUrl, responseUrl, cancelUrl },
-  progress: { stage: job.stage, queuePosition: said.queue_position, quietFor: next === 'result' ? 150 : undefined },
+  progress: { stage: job.stage, queuePosition: said.queue_position },
 };
 const told = JSON.stringify({ correlationId, executionId: $execution.id, ...facts[word] });
 const id = `msg_${word}_${requestId}_${$execution.id}_${job.looks}`;
