@@ -5,8 +5,8 @@ const { requestId } = $('Check the event').first().json;
 const { job } = answer.isSubmission ? {} : $('Read the status').first().json;
 const RETRIES = 2;
 const SILENT_MAX = 120_000; // milliseconds
-const UNBILLED = [503, 504]; // what fal documents as worth another try
-const NO_VERDICT = [401, 403, 408, 429]; // about the question for the result, not about the job
+const PASSING = [429, 503, 504]; // what fal documents as worth another try
+const NO_VERDICT = [401, 403, 408]; // about the question for the result, not about the job
 
 function parsed(text) {
   try {
@@ -54,12 +54,14 @@ function askAgain(found) {
 const status = answer.statusCode;
 const output = parsed(answer.body);
 const isItsOwn = output.detail !== undefined || output.images !== undefined;
+const isPassing = PASSING.includes(status);
 if (job && (answer.error || !isItsOwn || NO_VERDICT.includes(status))) return lookAgain();
+if (job && isPassing && !job.hasFailed) return lookAgain(); // the job went well, only its result is out of reach
 if (job && status === 404) {
   return [{ json: { route: 'failed', code: 'job_expired', message: 'The AI service does not have the result any more.' } }];
 }
 const found = problem(status, output);
-if (job && UNBILLED.includes(status)) return askAgain(found);
+if (job && isPassing) return askAgain(found);
 if (found !== null) return [{ json: { route: 'failed', ...found } }];
 const { seed } = output;
 return [{ json: { route: 'image', url: output.images[0].url, seed, provider: job?.provider, jobId: job?.jobId } }];

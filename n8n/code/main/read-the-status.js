@@ -27,6 +27,7 @@ if (job.executionId !== $execution.id) Object.assign(job, { executionId: $execut
 if (found === undefined && submitted === undefined) job.silentSince ??= now;
 if (found && found !== 'finishing') job.silentSince = undefined; // a finished job has not said its result yet
 job.stage = found ?? job.stage ?? 'queued';
+job.hasFailed = said.error !== undefined; // the infrastructure failed, or the job was cancelled; the model's errors are in the result
 if (now - (job.silentSince ?? now) > SILENT_MAX || now - job.since > POLLING_MAX) {
   throw new Error(`Request ${requestId}: no news of the job ${job.jobId}. The bridge sends the request again [seen to].`);
 }

@@ -50,7 +50,9 @@ def decided(status: int, body: Any, **ask: Any) -> Any:
     return first("main/read-the-decision", answer(status, body), {"Next ask": asked(**ask)})
 
 
-def submitted(said: dict[str, Any], *, is_older: bool = False, ask: dict[str, Any] | None = None, **changes: Any) -> Any:
+def submitted(
+    said: dict[str, Any], *, is_older: bool = False, ask: dict[str, Any] | None = None, **changes: Any
+) -> Any:
     known = asked(**(ask or {}))
     granted = {"json": {"route": "submit", "isOlder": is_older, "ask": known["json"]["ask"] | {"askKey": None}}}
     nodes = {"Next ask": known, "What the bridge said": granted, "Settings": settings(**changes)}
@@ -87,7 +89,12 @@ def test_a_synchronous_call_tells_how_long_it_is_silent() -> None:
 
 
 def test_without_an_answer_it_asks_for_two_minutes_and_then_ends_without_submitting() -> None:
-    for said in (answer(503, ""), answer(401, "{}"), answer(200, "<title>Back soon</title>"), {"error": {"message": "x"}}):
+    for said in (
+        answer(503, ""),
+        answer(401, "{}"),
+        answer(200, "<title>Back soon</title>"),
+        {"error": {"message": "x"}},
+    ):
         made = first("main/read-the-decision", said, {"Next ask": asked()})
         assert (made["route"], made["waitSeconds"], made["ask"]["askKey"]) == ("ask", 5, "k")
     early, late = next_ask(made["ask"]), next_ask(made["ask"] | {"silentSince": now() - 3 * MINUTE})
@@ -107,7 +114,12 @@ def test_a_grant_is_valid_from_the_question_on_and_for_its_own_execution_only() 
 def test_the_bridges_other_decisions() -> None:
     wait = decided(200, {"decision": "wait", "retryAfter": 9}, flags={"noJob": True})
     resume = decided(200, {"decision": "resume", "providerJob": JOB})
-    assert (wait["route"], wait["waitSeconds"], "askKey" in wait["ask"], "flags" in wait["ask"]) == ("ask", 9, False, False)
+    assert (wait["route"], wait["waitSeconds"], "askKey" in wait["ask"], "flags" in wait["ask"]) == (
+        "ask",
+        9,
+        False,
+        False,
+    )
     assert (resume["route"], resume["job"]["jobId"], resume["job"]["isResumed"]) == ("look", "j1", True)
     assert decided(200, {"decision": "stop", "status": "cancelled"})["route"] == "stop"
     assert decided(404, {"code": "request_unknown"})["route"] == "unknown"
@@ -195,7 +207,12 @@ def test_an_expired_grant_is_asked_for_again_with_the_same_key() -> None:
 
 
 def test_every_other_answer_is_an_answer() -> None:
-    answers = [answer(422, MODEL_ERROR), answer(500, {"detail": "x"}), answer(404, "<html>"), answer(200, {"images": []})]
+    answers = [
+        answer(422, MODEL_ERROR),
+        answer(500, {"detail": "x"}),
+        answer(404, "<html>"),
+        answer(200, {"images": []}),
+    ]
     assert [submitted(said)["route"] for said in answers] == ["answer"] * 4
     assert submitted(answer(200, "odd"), aiMode="sync")["route"] == "answer"
 
@@ -215,9 +232,11 @@ def test_the_looks_come_less_often_and_report_progress() -> None:
     queued = looked(answer(202, {"status": "IN_QUEUE", "queue_position": 3}))
     waits = [looked(answer(202, {"status": "IN_PROGRESS"}), looks=looks)["waitSeconds"] for looks in range(6)]
     done = looked(answer(200, {"status": "COMPLETED"}))
+    failed = looked(answer(200, {"status": "COMPLETED", "error": "Gone", "error_type": "runner_disconnected"}))
     assert json.loads(queued["body"]).items() >= {"stage": "queued", "queuePosition": 3}.items()
     assert waits == [2, 3, 4, 5, 5, 5]
     assert (done["route"], done["next"], json.loads(done["body"])["stage"]) == ("tell", "result", "finishing")
+    assert (done["job"]["hasFailed"], failed["job"]["hasFailed"], failed["next"]) == (False, True, "result")
     assert looked(answer(200, {"status": "COMPLETED"}), isOlder=True)["route"] == "result"
 
 
@@ -250,7 +269,12 @@ def test_a_job_that_is_not_wanted_any_more_or_not_the_first_is_cancelled() -> No
 
 
 def test_a_bridge_that_takes_no_progress_stops_nothing_and_the_job_is_named_again() -> None:
-    for said in (answer(503, ""), answer(401, "{}"), {"error": {"message": "x"}}, answer(200, "<title>Back soon</title>")):
+    for said in (
+        answer(503, ""),
+        answer(401, "{}"),
+        {"error": {"message": "x"}},
+        answer(200, "<title>Back soon</title>"),
+    ):
         unnamed = told(said, word="job", job=JOB | {"isNamed": False}, isHeldBack=True, next="result")
         assert (unnamed["route"], unnamed["job"]["isNamed"]) == ("look", False)
         assert told(said, word="job", job=JOB | {"isNamed": False}, next="result")["route"] == "result"
@@ -287,15 +311,19 @@ def test_an_image_is_known_by_its_job() -> None:
 
 
 def test_a_job_that_ended_unbilled_is_submitted_again_twice() -> None:
-    made = resulted(answer(503, BUSY))
+    made = resulted(answer(503, BUSY), hasFailed=True)
     assert (made["route"], made["ask"]["flags"], made["ask"]["endedJobs"]) == ("ask", {"endedJob": "j1"}, 1)
-    assert resulted(answer(504, BUSY), isNamed=False)["ask"]["flags"] == {"endedJob": "j1", "noJob": True}
-    last = resulted(answer(503, BUSY), ask={"endedJobs": 2})
+    assert resulted(answer(504, BUSY), hasFailed=True, isNamed=False)["ask"]["flags"] == {
+        "endedJob": "j1",
+        "noJob": True,
+    }
+    last = resulted(answer(503, BUSY), hasFailed=True, ask={"endedJobs": 2})
     assert (last["route"], last["code"]) == ("failed", "runner_scheduling_failure")
 
 
 def test_a_result_that_cannot_be_fetched_is_fetched_again_or_left_to_the_next_execution() -> None:
-    for said in ({"error": {"message": "x"}}, answer(502, "<html>"), answer(200, "<html>"), answer(401, {"detail": "x"})):
+    passing = [{"error": {"message": "x"}}, answer(502, "<html>"), answer(200, "<html>"), answer(401, {"detail": "x"})]
+    for said in (*passing, answer(503, BUSY)):
         assert resulted(said)["route"] == "look"
         assert "[seen to]" in resulted(said, silentSince=now() - 3 * MINUTE)
     assert resulted(answer(404, {"detail": "x"}))["code"] == "job_expired"
