@@ -102,7 +102,10 @@ def _simulator(settings: Mapping[str, Any], variant: str) -> N8nSimulator:
             callback_style="v1" if variant == OLD else cast("CallbackStyle", chosen["callbackStyle"]),
             loras=chosen["loras"],
             negative_prompt=chosen["negativePrompt"],
+            speaks=variant != OLD,
             ai_waits=(0.05, 0.05),
+            ask_wait=0.2,
+            poll_waits=(0.05, 0.1, 0.2),
             callback_waits=(0.05, 0.1, 0.2),
             failure_waits=(0.1,) * 100,
         )
