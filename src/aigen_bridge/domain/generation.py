@@ -122,10 +122,14 @@ class Generation:
             raise ValueError(f"no generation moves from {self.state} to {state}")
         return replace(self, state=state, **changes)  # type: ignore[arg-type]
 
+    @property
+    def holder(self) -> str | None:
+        """The execution that holds the grant or polls the job."""
+        return self.execution_id if self.state in {State.GRANTED, State.RUNNING} else None
+
     def is_held_by_another(self, execution_id: str | None) -> bool:
         """Returns whether another execution is the holder. Without an id, it counts as the holder."""
-        is_held = self.state in {State.GRANTED, State.RUNNING} and self.execution_id is not None
-        return is_held and execution_id is not None and execution_id != self.execution_id
+        return None not in {self.holder, execution_id} and execution_id != self.holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +260,8 @@ def ask(generation: Generation, request: ImageRequest, asked: Ask, policy: Gener
             return _word(granted, request, _grant_quiet(asked), decision=Decision.START, ended_job=ended, note=started)
         case State.RUNNING:
             resumed = _counted(replace(released, execution_id=asked.execution_id, ask_key=asked.key))
-            note = None if is_repeat else f"N8N execution {asked.execution_id} goes on with the job"
-            return _word(resumed, request, policy.quiet(resumed, asked.quiet_for), decision=Decision.RESUME, note=note)
+            told = None if is_repeat else f"N8N execution {asked.execution_id} goes on with the job"
+            return _word(resumed, request, policy.quiet(resumed, asked.quiet_for), decision=Decision.RESUME, note=told)
         case _:
             return Outcome(generation=released, decision=Decision.WAIT)
 
@@ -274,10 +278,10 @@ def name_job(
     if generation.job is not None and not named.job.is_same(generation.job):
         note = f"N8N execution {named.execution_id} submitted another job, {named.job.job_id}: it is to be cancelled"
         return Outcome(generation=generation, is_other_job=True, note=note)
-    note = None if generation.job else f"job {named.job.job_id} was submitted to {named.job.provider}"
-    running = generation
-    if generation.job is None:
-        running = generation.to(State.RUNNING, job=named.job, execution_id=named.execution_id, ask_key=None)
+    if generation.job is not None:
+        return _word(_heard(generation), request, policy.quiet(generation))
+    running = generation.to(State.RUNNING, job=named.job, execution_id=named.execution_id, ask_key=None)
+    note = f"job {named.job.job_id} was submitted to {named.job.provider}"
     return _word(_heard(running), request, policy.quiet(running), note=note)
 
 
@@ -312,28 +316,41 @@ def fall_silent(generation: Generation, request: ImageRequest, policy: Generatio
     return _send_again(generation, request, note, is_resuming=True)
 
 
-def lose_execution(generation: Generation, execution_id: str) -> bool:
-    """Returns whether the end of this execution ends the quiet time: nobody will name its job or poll it any more."""
-    return generation.state in {State.GRANTED, State.RUNNING} and generation.execution_id == execution_id
+def lose_holder(generation: Generation) -> Outcome:
+    """Ends the quiet time: N8N lost the execution that would have named the job or polled it."""
+    return Outcome(generation=generation, quiet=timedelta(0))
 
 
-def doubt_after_restore(generation: Generation) -> Generation:
-    """Returns the generation of an open request after the database was restored from a backup.
+def suspend(generation: Generation) -> Generation:
+    """Returns the generation without resends: an image was refused, and a person decides."""
+    return replace(generation, is_suspended=True)
 
-    Without a job it is doubtful: what happened after the backup is not known.
+
+def doubt_after_restore(generation: Generation) -> Outcome:
+    """Decides about an open request after the database was restored from a backup.
+
+    Without a job it is doubtful: what happened after the backup is not known. Doing it twice counts once.
     """
-    if generation.state in {State.RUNNING, State.DOUBTFUL}:
-        return generation
-    return generation.to(State.DOUBTFUL, doubts=generation.doubts + 1, execution_id=None, ask_key=None)
+    now = timedelta(0)
+    if generation.state is State.RUNNING:
+        return Outcome(generation=generation, quiet=GRANT_QUIET)
+    if generation.state is State.DOUBTFUL:
+        return Outcome(generation=generation, quiet=now)
+    doubts = generation.doubts + 1 if generation.state is State.GRANTED else max(1, generation.doubts)
+    doubtful = generation.to(State.DOUBTFUL, doubts=doubts, execution_id=None, ask_key=None)
+    note = "the database was restored from a backup: the image may have been paid for since"
+    return Outcome(generation=doubtful, quiet=now, note=note)
 
 
-def replay(generation: Generation) -> Generation:
-    """Returns the generation of a request that a person sends again: a job stays, everything else begins again."""
-    if generation.job is not None:
-        return Generation(state=generation.state, job=generation.job, execution_id=generation.execution_id)
+def replay(generation: Generation) -> Outcome:
+    """Decides what remains when a person sends the request again: a job and a live grant do, and nothing else."""
+    if generation.state is State.RUNNING:
+        kept = Generation(state=State.RUNNING, job=generation.job, execution_id=generation.execution_id)
+        return Outcome(generation=kept)
     if generation.state is State.GRANTED:
-        return replace(generation, refusals=0, ended_jobs=0, doubts=0, resumes=0, is_suspended=False)
-    return Generation()
+        granted = Generation(state=State.GRANTED, execution_id=generation.execution_id, ask_key=generation.ask_key)
+        return Outcome(generation=granted, quiet=GRANT_QUIET)
+    return Outcome(generation=Generation())
 
 
 def _is_given_up(generation: Generation, request: ImageRequest) -> bool:
