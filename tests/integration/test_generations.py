@@ -350,6 +350,22 @@ async def test_a_restored_request_without_a_job_is_doubtful(ground: Ground) -> N
     assert await ground.ask("second") is Decision.START
 
 
+async def test_a_request_that_cannot_be_read_holds_up_no_other(ground: Ground) -> None:
+    await ground.dispatch()
+    unreadable = uuid4()
+    await write(
+        ground.database,
+        "INSERT INTO requests (request_id, correlation_id, event, status, image)"
+        " VALUES (:id, :id, '{}', 'dispatched', '{\"unknown\": 1}')",
+        id=unreadable,
+    )
+    await write(ground.database, "INSERT INTO generations (request_id, quiet_until) VALUES (:id, now())", id=unreadable)
+    told = await ground.fall_silent()
+    row = await ground.row("SELECT count(*) FROM generations WHERE quiet_until IS NOT NULL")
+
+    assert ([request_id for request_id, _ in told], row.count) == ([ground.request_id], 0)
+
+
 async def test_unknown_requests_and_other_correlation_ids_are_refused(ground: Ground) -> None:
     stranger = Ask(correlation_id=uuid4(), execution_id="first")
     with pytest.raises(UnknownRequestError):

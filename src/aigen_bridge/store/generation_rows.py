@@ -15,7 +15,7 @@ from aigen_bridge.domain.generation import Generation, Outcome, Progress, Provid
 from aigen_bridge.domain.request import ImageRequest
 from aigen_bridge.store.database import after_commit
 from aigen_bridge.store.destinations import OUTAGE_SECONDS
-from aigen_bridge.store.rows import COLUMNS, to_request
+from aigen_bridge.store.rows import COLUMNS, if_readable
 
 N8N_NOW = f"""(
     SELECT now() - make_interval(secs => coalesce(sum(d.out_seconds + coalesce({OUTAGE_SECONDS}, 0)), 0))
@@ -24,6 +24,7 @@ N8N_NOW = f"""(
 """SQL: the time on N8N's clock, which stands still while N8N is out."""
 
 _FIELDS = tuple(field.name for field in fields(Generation))
+_JOB_FIELDS = tuple(field.name for field in fields(ProviderJob))
 
 _READ = text(f"""
     SELECT {COLUMNS}, {", ".join(f"g.{name} AS g_{name}" for name in _FIELDS)}, g.quiet_until < {N8N_NOW} AS is_silent
@@ -39,7 +40,7 @@ _WRITE = text(f"""
         SELECT * FROM json_to_recordset(CAST(:wanted AS json)) AS wanted (
             request_id uuid, before text, state text, execution_id text, ask_key text, job jsonb, refusals int,
             ended_jobs int, doubts int, resumes int, is_resuming bool, is_suspended bool, progress jsonb,
-            quiet float8, is_silent bool, note text
+            quiet float8, extends_only bool, is_silent bool, note text
         )
     ), written AS (
         INSERT INTO generations AS g (
@@ -57,10 +58,14 @@ _WRITE = text(f"""
             is_suspended = excluded.is_suspended,
             progress = coalesce(excluded.progress, g.progress),
             progress_at = coalesce(excluded.progress_at, g.progress_at),
-            quiet_until = CASE
-                WHEN excluded.quiet_until IS NULL
-                    AND NOT (SELECT w.is_silent FROM wanted AS w WHERE w.request_id = g.request_id)
-                THEN g.quiet_until ELSE excluded.quiet_until END
+            quiet_until = (
+                SELECT CASE
+                    WHEN excluded.quiet_until IS NULL AND NOT w.is_silent THEN g.quiet_until
+                    WHEN w.extends_only THEN greatest(g.quiet_until, excluded.quiet_until)
+                    ELSE excluded.quiet_until
+                END
+                FROM wanted AS w WHERE w.request_id = g.request_id
+            )
         WHERE g.state = (SELECT w.before FROM wanted AS w WHERE w.request_id = g.request_id)
         RETURNING g.request_id
     ), told AS (
@@ -81,9 +86,9 @@ class LockedGeneration:
 
 
 async def read(connection: AsyncConnection, request_ids: Sequence[UUID]) -> dict[UUID, LockedGeneration]:
-    """Reads requests, which an earlier statement has locked, with their generations."""
+    """Reads requests, which an earlier statement has locked, with their generations. Leaves unreadable ones out."""
     rows = (await connection.execute(_READ, {"request_id": list(request_ids)})).all()
-    return {row.request_id: _locked_generation(row) for row in rows}
+    return {row.request_id: _locked_generation(row, request) for row in rows if (request := if_readable(row))}
 
 
 async def find_generation(connection: AsyncConnection, request_id: UUID) -> Generation | None:
@@ -122,11 +127,11 @@ async def write(
     after_commit(connection, lambda: metrics.MAYBE_PAID.inc(max(0, doubts)))
 
 
-def _locked_generation(row: Row[Any]) -> LockedGeneration:
+def _locked_generation(row: Row[Any], request: ImageRequest) -> LockedGeneration:
     if row.g_state is None:
-        return LockedGeneration(to_request(row), Generation(), is_silent=False)
+        return LockedGeneration(request, Generation(), is_silent=False)
     values = {name: getattr(row, f"g_{name}") for name in _FIELDS}
-    return LockedGeneration(to_request(row), _generation(values), is_silent=bool(row.is_silent))
+    return LockedGeneration(request, _generation(values), is_silent=bool(row.is_silent))
 
 
 def _generation(values: Mapping[str, Any]) -> Generation:
@@ -135,7 +140,10 @@ def _generation(values: Mapping[str, Any]) -> Generation:
 
 
 def to_job(stored: Mapping[str, Any] | None) -> ProviderJob | None:
-    return ProviderJob(**stored) if stored else None
+    """Returns the job in this column. Ignores what a newer version may have added."""
+    if stored is None:
+        return None
+    return ProviderJob(**{name: stored.get(name) for name in _JOB_FIELDS})  # type: ignore[arg-type]
 
 
 def _row(
@@ -151,6 +159,7 @@ def _row(
         "before": before.state,
         "progress": told,
         "quiet": outcome.quiet.total_seconds() if outcome.quiet is not None else None,
+        "extends_only": outcome.extends_only,
         "is_silent": is_silent,
         "note": outcome.note if is_told else None,
     }

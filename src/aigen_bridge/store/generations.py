@@ -5,7 +5,7 @@ Each event is one transaction. It locks the request first, like every writer of 
 request. Lock order: requests, generations, outbox entries, incidents.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -60,6 +60,8 @@ _END_JOB = text("""
     UPDATE provider_jobs SET ended_at = now()
     WHERE request_id = :request_id AND provider = :provider AND job_id = :job_id AND ended_at IS NULL
 """)
+
+_FORGET = text("UPDATE generations SET quiet_until = NULL WHERE request_id = ANY (CAST(:request_id AS uuid[]))")
 
 _BEAT = text(f"""
     INSERT INTO api_beats AS b (id) VALUES (1)
@@ -169,6 +171,7 @@ class Generations:
         async with self._database.transaction() as connection:
             locked = await transitions.lock_selected(connection, _LOCK_SILENT, wanted)
             found = await read(connection, locked.request_ids)
+            await _forget_unreadable(connection, set(locked.request_ids) - found.keys())
             silent = {request_id: each for request_id, each in found.items() if each.is_silent}
             outcomes = {
                 request_id: rules.fall_silent(each.generation, each.request, self._policy)
@@ -200,6 +203,12 @@ class Generations:
         after_commit(connection, partial(metrics.RESUMED.inc, len(again)))
 
 
+async def _forget_unreadable(connection: AsyncConnection, request_ids: Collection[UUID]) -> None:
+    """Ends the quiet times of requests that cannot be read, which would otherwise be found at every sweep."""
+    if request_ids:
+        await connection.execute(_FORGET, {"request_id": list(request_ids)})
+
+
 def _check_correlation(request: ImageRequest, correlation_id: UUID) -> None:
     if request.correlation_id != correlation_id:
         raise ContradictionError(
@@ -222,9 +231,12 @@ def _answer(request: ImageRequest, outcome: Outcome) -> GenerationAnswer:
 
 
 def _progress(row: Row[Any]) -> Progress | None:
-    if row.progress is None:
+    """Returns the progress in this row; None for a stage that only a newer version knows."""
+    stored = row.progress or {}
+    if stored.get("stage") not in set(Stage):
         return None
-    return Progress(**{**row.progress, "stage": Stage(row.progress["stage"])}, reported_at=row.progress_at)
+    told = {name: stored.get(name) for name in ("queue_position", "percent", "message")}
+    return Progress(stage=Stage(stored["stage"]), reported_at=row.progress_at, **told)
 
 
 def _count(outcome: Outcome) -> None:
