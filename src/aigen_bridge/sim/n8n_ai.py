@@ -17,6 +17,8 @@ MODEL, QUEUE = "/fal-ai/flux-lora", "/queue/fal-ai/flux-lora"
 STAGES = {"IN_QUEUE": "queued", "IN_PROGRESS": "generating", "COMPLETED": "finishing"}
 TRANSIENT_AI_STATUSES = frozenset({429, 503, 504})
 """The statuses that fal documents as retryable. It neither bills for the others nor recovers from them."""
+NO_VERDICT = frozenset({401, 403, 408})
+"""The statuses of a result that are about the call, not about the job."""
 
 
 class GenerationError(Exception):
@@ -69,6 +71,8 @@ class JobStatus:
     stage: str
     """One of the values of `STAGES`."""
     queue_position: int | None = None
+    has_failed: bool = False
+    """The infrastructure failed, or the job was cancelled. The model's own errors show only in the result."""
 
     @property
     def is_completed(self) -> bool:
@@ -85,11 +89,11 @@ class AiService:
 
     async def generate(self, order: Order, trace: Mapping[str, str], sent: dict[str, Any]) -> dict[str, Any]:
         """Waits for the output. `sent` are the extensions of the HTTP call."""
-        return json_object(await self._post(MODEL, order, trace, sent))
+        return json_object(await self._post(MODEL, order, trace, sent, self._settings.ai_timeout))
 
     async def submit(self, order: Order, trace: Mapping[str, str], sent: dict[str, Any]) -> Job:
         """Submits a job to the queue."""
-        body = json_object(await self._post(QUEUE, order, trace, sent))
+        body = json_object(await self._post(QUEUE, order, trace, sent, self._settings.submit_timeout))
         if not isinstance(body.get("request_id"), str):
             raise GenerationError("ai_unreadable", "The AI service named no job", sure=False)
         urls = {name: str(body.get(name, "")) for name in ("status_url", "response_url", "cancel_url")}
@@ -101,12 +105,17 @@ class AiService:
         body = {} if answer is None else json_object(answer)
         if answer is None or not answer.is_success or body.get("status") not in STAGES:
             return None
-        return JobStatus(STAGES[body["status"]], body.get("queue_position"))
+        return JobStatus(STAGES[body["status"]], body.get("queue_position"), "error" in body)
 
-    async def output(self, job: Job) -> dict[str, Any] | None:
-        """Returns the output of a completed job, None without a usable answer."""
+    async def output(self, job: Job, *, has_failed: bool) -> dict[str, Any] | None:
+        """Returns the output of a completed job, None without a usable answer.
+
+        A transient error is the job's own only when its status says that it has failed.
+        """
         answer = await self._get(job.response_url)
-        if answer is None or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or not _is_its_own(answer):
+        if answer is None or answer.status_code in NO_VERDICT or not _is_its_own(answer):
+            return None
+        if answer.status_code in TRANSIENT_AI_STATUSES and not has_failed:
             return None
         if not answer.is_success:
             raise _generation_error(answer)
@@ -145,13 +154,15 @@ class AiService:
         except httpx.TransportError:
             return None
 
-    async def _post(self, path: str, order: Order, trace: Mapping[str, str], sent: dict[str, Any]) -> httpx.Response:
+    async def _post(
+        self, path: str, order: Order, trace: Mapping[str, str], sent: dict[str, Any], seconds: float
+    ) -> httpx.Response:
         try:
             answer = await self._http.post(
                 f"{self._settings.flux_url}{path}",
                 json=_generation_input(order, self._settings),
                 headers=self._headers(order, trace),
-                timeout=self._settings.ai_timeout,
+                timeout=seconds,
                 extensions=sent,
             )
         except httpx.TimeoutException as error:
@@ -212,14 +223,16 @@ def _is_its_own(answer: httpx.Response) -> bool:
 
 def _generation_error(answer: httpx.Response) -> GenerationError:
     """Translates fal's two error formats."""
-    transient, sure = answer.status_code in TRANSIENT_AI_STATUSES, _is_its_own(answer)
+    status, is_its_own = answer.status_code, _is_its_own(answer)
+    sure = is_its_own or (answer.is_client_error and status != HTTPStatus.REQUEST_TIMEOUT)
+    transient = status in TRANSIENT_AI_STATUSES and (is_its_own or not sure)
     try:
         body = answer.json()
         detail = body["detail"]
         if isinstance(detail, list):
             return GenerationError(detail[0]["type"], detail[0]["msg"], transient=transient, sure=sure)
-        code = body.get("error_type", f"ai_http_{answer.status_code}")
+        code = body.get("error_type", f"ai_http_{status}")
         return GenerationError(code, detail, transient=transient, sure=sure)
     except (ValueError, LookupError, TypeError):
-        code = f"ai_http_{answer.status_code}"
+        code = f"ai_http_{status}"
         return GenerationError(code, "The AI service failed", transient=transient, sure=sure)

@@ -22,9 +22,6 @@ FINAL_REFUSALS = frozenset({400, 409, 413, 415, 422})
 VALID_FOR = 60.0
 """Seconds for which a grant is valid, unless the bridge says otherwise."""
 
-FINISHING_QUIET = 150
-"""Seconds for which the execution may be silent after a job is completed: the download and the callback."""
-
 
 class Decision(StrEnum):
     """The bridge's answer to an execution that asks whether it may start the paid work."""
@@ -104,8 +101,6 @@ class GenerationClient:
         words: dict[str, Any] = {"stage": status.stage}
         if status.queue_position is not None:
             words["queuePosition"] = status.queue_position
-        if status.is_completed:
-            words["quietFor"] = FINISHING_QUIET
         return _reply(await self._send("PUT", "/progress", order, start, words))
 
     async def _send(

@@ -195,7 +195,7 @@ class PaidWork:
             status = await self._status(job, is_resumed=is_resumed)
             if is_told and status:
                 is_named = await self._tell(work, job, status, is_named=is_named)
-            output = await self._result(work, job) if status and status.is_completed else None
+            output = await self._result(work, job, status) if status and status.is_completed else None
             if output is not None:
                 return output
             if status and not status.is_completed:
@@ -213,9 +213,9 @@ class PaidWork:
                 raise
             return None
 
-    async def _result(self, work: Work, job: Job) -> dict[str, Any] | None:
+    async def _result(self, work: Work, job: Job, status: JobStatus) -> dict[str, Any] | None:
         await work.reach(Node.BEFORE_FETCHING)
-        return await self._ai.output(job)
+        return await self._ai.output(job, has_failed=status.has_failed)
 
     async def _tell(self, work: Work, job: Job, status: JobStatus, *, is_named: bool) -> bool:
         """Reports progress of a named job, or names it. Returns whether the bridge knows the job."""
@@ -243,7 +243,10 @@ class PaidWork:
         return await self._pictures.fetch(output)
 
     async def _untold(self, work: Work, *, queued: bool) -> Picture:
-        """Works as before the protocol: asks whether the image is wanted, and repeats every passing failure."""
+        """Works without grants: asks whether the image is wanted, and repeats what failed in passing.
+
+        Only the workflow of the version before repeats a submission that may have been taken.
+        """
         if not await self._wanted.wants(work.order, work.start.trace, work.start.execution_id):
             raise SilentEndError("the image is not wanted")
         await work.reach(Node.AFTER_ASK)
@@ -254,7 +257,8 @@ class PaidWork:
                 job = await self._ai.submit(work.order, work.start.trace, work.sent(Node.WHILE_SUBMITTING))
                 return await self._follow(work, job, is_named=True, is_told=False)
             except GenerationError as error:
-                if wait is None or not error.transient:
+                is_unsure = self._settings.speaks and not error.sure
+                if wait is None or is_unsure or not error.transient:
                     raise
                 await asyncio.sleep(wait)
         raise AssertionError  # the last round returns or raises

@@ -63,6 +63,8 @@ class N8nSettings:
     """Seconds before each retry of the AI call. Its length is the number of retries."""
     ai_timeout: float = 60.0
     """Timeout of one AI call, in seconds."""
+    submit_timeout: float = 30.0
+    """Timeout of a submission to the AI service's queue, in seconds."""
     callback_waits: tuple[float, ...] = (1.0, 2.0, 4.0)
     """Seconds before each retry of the callback. Its length is the number of retries."""
     failure_waits: tuple[float, ...] = (5.0, 15.0, 70.0, 120.0, 300.0, 900.0, *[3600.0] * 24)

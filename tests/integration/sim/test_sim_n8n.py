@@ -106,7 +106,7 @@ async def test_the_ai_service_gets_what_was_asked_for(start, mailbox, make_event
 
 
 async def test_the_ai_call_is_tried_three_times_for_a_passing_failure(start, mailbox, make_event, flux):
-    _, post = await start(flux_url=flux.url, flux_key=FLUX_KEY)
+    _, post = await start(flux_url=flux.url, flux_key=FLUX_KEY, speaks=False)
     flux.faults.add(Fault(kind=FaultKind.STATUS, times=2))
     await post(make_event())
     await mailbox.wait_for(1)

@@ -120,6 +120,14 @@ async def test_an_older_bridge_is_asked_whether_the_image_is_wanted(send, bridge
     assert await ended(n8n, flux, bridge) == (1, True)
 
 
+async def test_with_an_older_bridge_a_submission_that_may_have_been_taken_is_a_failure(send, bridge, flux):
+    bridge.answers["ask"] = [JSONResponse({"detail": "Not Found"}, 404)]
+    flux.faults.add(generate(FaultKind.DROP_AFTER))
+    await send()
+    [callback] = await bridge.until("callback")
+    assert (callback["errorCode"], len(flux.jobs)) == ("ai_unreachable", 1)
+
+
 async def test_a_request_that_the_bridge_does_not_know_is_reported(send, bridge, flux):
     bridge.answers["ask"] = [problem(404, code="request_unknown")]
     await send()
@@ -151,7 +159,7 @@ async def test_the_last_refusal_is_the_verdict(send, bridge, flux, decision):
 @pytest.mark.parametrize("kind", ["drop", "drop_after", "page", "delay_after"])
 async def test_a_submission_whose_outcome_is_unknown_is_never_repeated(send, bridge, flux, kind):
     flux.faults.add(generate(FaultKind(kind), delay=1 if kind == "delay_after" else 0))
-    n8n = await send(ai_timeout=0.2 if kind == "delay_after" else 5)
+    n8n = await send(submit_timeout=0.2 if kind == "delay_after" else 5)
     jobs, is_silent = await ended(n8n, flux, bridge)
     assert (jobs, is_silent, bridge.kinds) == (int("after" in kind), True, ["ask"])
 
@@ -171,6 +179,14 @@ async def test_a_job_that_ended_unbilled_is_told_before_another_is_submitted(sen
     first, second = flux.jobs
     assert [ask.get("endedJob") for ask in bridge.of("ask")] == [None, first.id]
     assert (first.billed, second.billed, callback["status"]) == (False, True, "completed")
+
+
+@pytest.mark.parametrize("status", [503, 429, 401])
+async def test_a_result_that_is_out_of_reach_for_a_while_is_no_failure_of_its_job(send, bridge, flux, status):
+    flux.faults.add(Fault(kind=FaultKind.STATUS, route="result", status=status, times=2))
+    await send()
+    [callback] = await bridge.until("callback")
+    assert (callback["status"], len(flux.jobs), len(bridge.of("ask"))) == ("completed", 1, 1)
 
 
 async def test_the_models_own_error_is_told_with_its_code(send, bridge, flux):
