@@ -36,8 +36,8 @@ const isRefused = ({ status }) => ask.refusal !== undefined && ['queued', 'dispa
 const said = parsed(body);
 if (ask.executionId !== $execution.id) return again(0, ask);
 if (statusCode === 404 && said.code === 'request_unknown') return [{ json: { route: 'unknown' } }];
-// An older bridge says 404 in JSON. A proxy's page while the bridge restarts is no answer.
-if (statusCode === 404 && Object.keys(said).length > 0) return [{ json: { route: 'older' } }];
+const isPage = /^\s*</.test(body); // of a proxy, while the bridge restarts: no answer
+if (statusCode === 404 && !isPage) return [{ json: { route: 'older' } }];
 if (statusCode === 409 || statusCode === 422) {
   throw new Error(`The bridge refused the question whether to go on, with ${statusCode}: ${said.detail} [seen to]`);
 }

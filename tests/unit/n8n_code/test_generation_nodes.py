@@ -266,7 +266,7 @@ def test_a_service_that_says_nothing_of_the_job_for_two_minutes_ends_the_executi
 
 
 def test_with_an_older_bridge_that_resumes_nothing_the_person_is_told_that_the_job_is_out_of_reach() -> None:
-    silent = {"silentSince": now() - 3 * MINUTE, "isOlder": True}
+    silent: dict[str, Any] = {"silentSince": now() - 3 * MINUTE, "isOlder": True}
     image = {"Read the AI answer": {"json": {"jobId": "j1", "isOlder": True}}}
     unfetched = first("main/look-at-the-image", {"details": {"httpCode": "502"}}, image)
     assert [made["code"] for made in (looked(answer(502, "<html>"), **silent), unfetched)] == [
