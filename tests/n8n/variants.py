@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from old_workflow import old_workflow
+
 from real_n8n import ROOT, WEBHOOK
 
 LORA_MODEL = "11111111-2222-4333-8444-555555555555"

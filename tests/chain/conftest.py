@@ -1,0 +1,32 @@
+"""The whole chain, started once for all scenarios (`make e2e-chain`)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hops import report
+
+from real_n8n import INSTALLED
+from real_odoo import RealOdoo
+
+
+@pytest.fixture(scope="session")
+def crew(real_odoo: RealOdoo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Two people in front of the whole chain."""
+    pytest.importorskip("playwright", reason="Playwright is not installed here (make e2e-chain does that)")
+    if not (INSTALLED / "installed").exists():
+        pytest.skip("N8N is not installed in .e2e (make e2e-chain does that)")
+    from ground import prepared  # noqa: PLC0415
+    from people import log_in_both  # noqa: PLC0415
+
+    from browser import chromium  # noqa: PLC0415 - Playwright is there only for these tests
+
+    with prepared(real_odoo, tmp_path_factory.mktemp("chain")) as ground, chromium() as browser:
+        yield log_in_both(ground, browser)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the time of each hop."""
+    if lines := report():
+        terminalreporter.section("from pressed to shown")
+        terminalreporter.write_line("\n".join(lines))
