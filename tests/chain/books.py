@@ -6,21 +6,19 @@ import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ground import PAYS_ONCE
 from hops import note
 from people import Crew, rows, until
 
 from chaos.facts import BUGS, QUERIES
-from real_n8n import ROOT
 
 Row = dict[str, Any]
+RUNNING = frozenset({"new", "running", "waiting"})
 FINAL = frozenset({"completed", "failed", "cancelled"})
-PAYS_ONCE = "speaks" in (ROOT / "n8n/aigen-main.json").read_text()
-"""Whether the shipped workflow asks for a grant, names its job, and resumes it. Otherwise a killed N8N pays again."""
-
 EXECUTIONS = """
 SELECT id, CASE WHEN deletedAt IS NULL THEN status ELSE 'success' END
 FROM execution_entity WHERE workflowId = 'aigen-main'"""
@@ -44,8 +42,9 @@ class Books:
 
 
 def read_books(crew: Crew) -> Books:
-    """Reads the books once everything has come to its end."""
-    until(lambda: not _open(crew))
+    """Reads the books once everything has come to its end, or had the time for it."""
+    with suppress(AssertionError):
+        until(lambda: _is_settled(crew))
     bridge = {row["request_id"]: row for row in rows(crew.ground.bridge.postgres.url, QUERIES["requests"])}
     records = crew.in_odoo("status <> 'draft'")
     ids = {record["correlation_id"]: record["request_id"] for record in records}
@@ -61,13 +60,12 @@ def read_books(crew: Crew) -> Books:
     return books
 
 
-def _open(crew: Crew) -> list[Row]:
-    """Returns the requests that are not final or not delivered, and the outbox entries that are due."""
-    return rows(
-        crew.ground.bridge.postgres.url,
-        """SELECT request_id FROM requests WHERE delivered_at IS NULL
-        UNION ALL SELECT request_id FROM outbox WHERE state = 'pending'""",
-    )
+def _is_settled(crew: Crew) -> bool:
+    """Whether every request is delivered and no execution is running. Alerts may still be pending."""
+    unsettled = """SELECT request_id FROM requests WHERE delivered_at IS NULL
+        UNION ALL SELECT request_id FROM outbox WHERE state = 'pending' AND step <> 'alert'"""
+    executions = {status for statuses in _executions(crew).values() for status in statuses}
+    return not rows(crew.ground.bridge.postgres.url, unsettled) and not executions & RUNNING
 
 
 def _attachments(crew: Crew, records: list[Row]) -> dict[str, list[str]]:
@@ -119,6 +117,8 @@ def _problems(books: Books, name: str) -> Iterator[str]:
     executions, jobs = books.executions.get(name, []), books.jobs[name]
     if bridge["status"] == "completed" and "success" not in executions:
         yield f"completed, and no execution of N8N succeeded: {executions}"
+    if RUNNING.intersection(executions):
+        yield f"executions of N8N that have not ended: {executions}"
     if not _is_paid_right(bridge["status"], jobs, executions.count("crashed")):
         yield f"{bridge['status']} with {jobs} generations; executions {executions}"
 

@@ -1,6 +1,8 @@
 """The whole chain, started once for all scenarios (`make e2e-chain`)."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from real_odoo import RealOdoo
 
 
 @pytest.fixture(scope="session")
-def crew(real_odoo: RealOdoo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def crew(real_odoo: RealOdoo) -> Iterator[Any]:
     """Two people in front of the whole chain."""
     pytest.importorskip("playwright", reason="Playwright is not installed here (make e2e-chain does that)")
     if not (INSTALLED / "installed").exists():
@@ -21,7 +23,12 @@ def crew(real_odoo: RealOdoo, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
     from browser import chromium  # noqa: PLC0415 - Playwright is there only for these tests
 
-    with prepared(real_odoo, tmp_path_factory.mktemp("chain")) as ground, chromium() as browser:
+    # Outside pytest's own folders: later sessions on this machine delete those.
+    with (
+        TemporaryDirectory(prefix="aigen-chain-") as home,
+        prepared(real_odoo, Path(home)) as ground,
+        chromium() as browser,
+    ):
         yield log_in_both(ground, browser)
 
 

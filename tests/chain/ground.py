@@ -15,7 +15,7 @@ from chaos.ground import free_ports
 from chaos.postgres import Postgres, postgres
 from chaos.supervisor import Place, Supervisor
 from loop_thread import LoopThread, loop_thread
-from real_n8n import ROOT, WEBHOOK, RealN8n, workflow_settings
+from real_n8n import INSTALLED, ROOT, WEBHOOK, RealN8n, workflow_settings
 from real_odoo import RealOdoo
 from stage import KEYS, SCOPES
 
@@ -27,6 +27,8 @@ SECRETS = {
     "ai_service_key": FLUX_KEY,
     "signing_secret_n8n": SIGNING_SECRET,
 }
+PAYS_ONCE = "speaks" in (ROOT / "n8n/aigen-main.json").read_text()
+"""Whether the shipped workflow asks for a grant, names its job, and resumes it. Otherwise a killed N8N pays again."""
 OK = 200
 USUAL_SECONDS = 2.0
 """Duration of a generation."""
@@ -61,6 +63,10 @@ class AiService:
         calls = self.simulator.calls.to(route)
         return [call for call in calls if call.headers.get("x-correlation-id") == correlation_id]
 
+    def polls(self, since: float) -> list[Call]:
+        """Returns the calls about jobs in the queue since then."""
+        return [call for call in self.simulator.calls if call.at > since and "/requests/" in call.path]
+
     def jobs(self) -> list[str]:
         """Returns the correlation id of each generation that was taken on, and so was paid for."""
         taken = [call for call in self.simulator.calls.to("generate") if call.status == OK]
@@ -90,6 +96,7 @@ class Bridge:
         """Starts `api`, `worker` or both."""
         for name in names:
             self.loop.run(self.supervisor.start(self.supervisor.places[name]))
+        assert not self.supervisor.fallen, self.supervisor.fallen
 
     def kill(self, name: str) -> None:
         """Kills `api` or `worker`."""
@@ -127,8 +134,8 @@ def prepared(odoo: RealOdoo, home: Path) -> Iterator[Ground]:
         ai = AiService(loop, flux_port)
         n8n = RealN8n(home / "n8n")
         bridge_url = f"http://127.0.0.1:{api_port}"
-        environment = _environment(database.url, bridge_url, n8n, odoo)
-        supervisor = Supervisor(_places(api_port, home), environment, home)
+        environment = _environment(home, database.url, bridge_url, n8n, odoo)
+        supervisor = Supervisor(_places(api_port), environment, home)
         ground = Ground(odoo, Bridge(loop, bridge_url, database, supervisor), n8n, ai)
         for end in (ai.stop, n8n.stop, lambda: loop.run(supervisor.close())):
             running.callback(end)
@@ -138,6 +145,8 @@ def prepared(odoo: RealOdoo, home: Path) -> Iterator[Ground]:
 
 def _start(ground: Ground) -> None:
     settings = workflow_settings(ground.bridge.url, ground.ai.url) | {"n8nUrl": ground.n8n.url}
+    ground.n8n.home.mkdir()
+    (ground.n8n.home / "n8n.log").symlink_to(_log("n8n"))
     ground.ai.start()
     ground.bridge.start("api", "worker")
     ground.n8n.bring_in(ROOT / "n8n", settings, SECRETS)
@@ -145,15 +154,22 @@ def _start(ground: Ground) -> None:
     ground.odoo.configure(ground.bridge.url)
 
 
-def _places(port: int, home: Path) -> dict[str, Place]:
+def _log(name: str) -> Path:
+    """Returns an empty file for the log of a program, kept for the analysis of failed scenarios."""
+    path = INSTALLED / f"chain-{name}.log"
+    path.write_text("")
+    return path
+
+
+def _places(port: int) -> dict[str, Place]:
     healthy = f"http://127.0.0.1:{port}/health/ready"
     return {
-        "api": Place("api", ("serve", "--port", str(port)), healthy, home / "api.log"),
-        "worker": Place("worker", ("worker",), None, home / "worker.log"),
+        "api": Place("api", ("serve", "--port", str(port)), healthy, _log("api")),
+        "worker": Place("worker", ("worker",), None, _log("worker")),
     }
 
 
-def _environment(database_url: str, url: str, n8n: RealN8n, odoo: RealOdoo) -> dict[str, str]:
+def _environment(home: Path, database_url: str, url: str, n8n: RealN8n, odoo: RealOdoo) -> dict[str, str]:
     """Returns the environment of the bridge's processes. Its times are the usual ones."""
     clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("AIGEN_")}
     clients: dict[str, Any] = {name: {"keys": [key], "scopes": SCOPES[name]} for name, key in KEYS.items()}
@@ -167,6 +183,6 @@ def _environment(database_url: str, url: str, n8n: RealN8n, odoo: RealOdoo) -> d
     return clean | {
         "AIGEN_DATABASE_URL": database_url,
         "AIGEN_PUBLIC_URL": url,
-        "AIGEN_SECRETS_DIR": str(Path(os.devnull)),
+        "AIGEN_SECRETS_DIR": str(home / "none"),
         **{f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()},
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
-from ground import Ground
+from ground import PAYS_ONCE, Ground
 from psycopg.rows import dict_row
 
 from browser import PICTURE, Person
@@ -96,7 +96,12 @@ class Crew:
         if not calls:
             return False
         waits = calls[-1].status is None and time.time() - calls[-1].at > 0.5  # a synchronous call
-        return waits or any(poll.at > calls[-1].at for poll in self.ground.ai.simulator.calls.to("queue"))
+        return waits or bool(self.ground.ai.polls(calls[-1].at))
+
+    def until_cancelled_at_the_provider(self, asked: Asked) -> None:
+        """Waits until N8N has cancelled the job, if the shipped workflow does that."""
+        polls = self.ground.ai.polls
+        until(lambda: not PAYS_ONCE or any(call.path.endswith("/cancel") for call in polls(asked.pressed_at)))
 
     def shown_at(self, asked: Asked) -> float:
         """Waits until the person sees the picture, on the page where it was asked for, and returns when that was."""
