@@ -51,7 +51,7 @@ def odoo_command() -> list[str]:
     """Returns the command that starts Odoo. Skips the test when `ODOO_BIN` is not set."""
     command = shlex.split(os.environ.get("ODOO_BIN", ""))
     if not command:
-        pytest.skip("ODOO_BIN is not set: no real Odoo 18 here (make e2e-odoo ODOO_BIN=/path/to/odoo-bin)")
+        pytest.skip("ODOO_BIN is not set: no real Odoo 18 here (give the target ODOO_BIN=/path/to/odoo-bin)")
     return command
 
 
