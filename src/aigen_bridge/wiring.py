@@ -14,6 +14,7 @@ from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
+from aigen_bridge.domain.generation import GenerationPolicy
 from aigen_bridge.domain.outbox import AlertClaim, Claim
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.pipeline.alert import Alert
@@ -32,6 +33,7 @@ from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.destinations import Destinations
 from aigen_bridge.store.executions import Executions
+from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
@@ -60,6 +62,7 @@ class ApiParts:
     timelines: Timelines
     quarantine: Quarantine
     executions: Executions
+    generations: Generations
     destinations: Destinations
     dead_letters: DeadLetters
     replays: Replays
@@ -76,6 +79,7 @@ class WorkerParts:
     settings: Settings
     outbox: Outbox
     sweeps: Sweeps
+    generations: Generations
     alerts: Alerts
     retention: Retention
     runners: Sequence[StepRunner[Claim]]
@@ -100,6 +104,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 timelines=Timelines(database),
                 quarantine=quarantine,
                 executions=Executions(database, deadlines),
+                generations=Generations(database, deadlines, generation_policy(settings)),
                 destinations=Destinations(database, _breakers(settings)),
                 dead_letters=dead_letters,
                 replays=Replays(operations, quarantine, dead_letters, requests, examine),
@@ -131,8 +136,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         url = settings.database_url.get_secret_value()
         yield WorkerParts(
             settings=settings,
-            outbox=Outbox(database, deadlines, images, _breakers(settings)),
+            outbox=Outbox(database, deadlines, images, _breakers(settings), generation_policy(settings)),
             sweeps=Sweeps(database, deadlines),
+            generations=Generations(database, deadlines, generation_policy(settings)),
             alerts=Alerts(database, settings.alerts.window),
             retention=Retention(database, images),
             runners=runners,
@@ -166,6 +172,12 @@ def _deadlines(settings: Settings) -> Deadlines:
         image_url=settings.image_urls.lifetime,
         alert_window=settings.alerts.window,
     )
+
+
+def generation_policy(settings: Settings) -> GenerationPolicy:
+    """Returns the rules of generations."""
+    generation = settings.generation
+    return GenerationPolicy(generation.silence, generation.resumes, generation.when_maybe_paid)
 
 
 def _breakers(settings: Settings) -> dict[str, BreakerConfig]:

@@ -1,5 +1,6 @@
 """The FastAPI application. Its components open when it starts and close when it stops."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from aigen_bridge import __version__, logs, memory, tracing
 from aigen_bridge.api import health, metrics, n8n_failures, ops, problems
 from aigen_bridge.api.auth import Keyring
+from aigen_bridge.api.beat import beat
 from aigen_bridge.api.correlation import CorrelationMiddleware
 from aigen_bridge.api.describe import complete, json_body
 from aigen_bridge.api.middleware import AccessMiddleware, DeprecationMiddleware, HeadMiddleware, begin_at_zero
@@ -143,9 +145,11 @@ def _lifespan(settings: Settings) -> Any:
             app.state.proof = Fresh(proof, fresh=PROOF_SECONDS, patience=HEALTH_PATIENCE_SECONDS)
             app.state.destinations = Fresh(parts.destinations.states, fresh=0, patience=HEALTH_PATIENCE_SECONDS)
             app.state.gauges = Fresh(GaugeReader(parts.database).read, fresh=GAUGES_SECONDS, patience=GAUGES_SECONDS)
+            beating = asyncio.create_task(beat(parts.generations))
             try:
                 yield
             finally:
+                beating.cancel()
                 for answer in (app.state.proof, app.state.destinations, app.state.gauges):
                     await answer.close()
         tracing.stop()

@@ -8,7 +8,14 @@ from rich.console import Console
 from rich.text import Text
 
 from aigen_bridge.cli.terminal import say_table
-from aigen_bridge.contracts.resources import AttemptMade, NextStep, RequestResource, StateChange, Timeline
+from aigen_bridge.contracts.resources import (
+    AttemptMade,
+    GenerationChange,
+    NextStep,
+    RequestResource,
+    StateChange,
+    Timeline,
+)
 from aigen_bridge.doctor.finding import spoken
 from aigen_bridge.domain.errors import UnknownRequestError
 from aigen_bridge.quoting import one_line
@@ -98,14 +105,17 @@ def _next_step(step: NextStep) -> str:
 
 
 def _print_history(request: RequestResource, timeline: Timeline) -> None:
-    rows = [_history_row(entry, (entry.at - request.created_at).total_seconds()) for entry in timeline.entries]
+    history = sorted([*timeline.entries, *timeline.generation], key=lambda entry: entry.at)
+    rows = [_history_row(entry, (entry.at - request.created_at).total_seconds()) for entry in history]
     say_table(("after", "what", "took", "status", "detail"), rows, least=16)
 
 
-def _history_row(entry: StateChange | AttemptMade, seconds: float) -> tuple[str | Text, ...]:
+def _history_row(entry: StateChange | AttemptMade | GenerationChange, seconds: float) -> tuple[str | Text, ...]:
     after = f"{seconds:.3f} s"
     if isinstance(entry, StateChange):
         return after, status_text(entry.status), "", "", entry.note or ""
+    if isinstance(entry, GenerationChange):
+        return after, Text(f"generation {entry.state}", "cyan"), "", "", entry.note
     what = Text.assemble(f"{entry.step} #{entry.number} ", (entry.outcome, OUTCOME_COLOURS[entry.outcome]))
     reason = ": ".join(text for text in (entry.error_code, entry.detail) if text)
     return after, what, f"{entry.duration_ms:.0f} ms", str(entry.http_status or ""), reason

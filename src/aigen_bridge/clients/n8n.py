@@ -1,6 +1,7 @@
 """Client for N8N's webhook."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from aigen_bridge.clients.http_errors import (
+    EXCERPT_MAX,
+    EXCERPT_SECONDS,
     UNCOMPRESSED,
     beginning,
     excerpt,
@@ -59,8 +62,8 @@ class N8nWebhook:
         self._signing_keys = signing_keys
         self._headers = {"X-API-Key": api_key, "Content-Type": "application/json", **UNCOMPRESSED}
 
-    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> None:
-        """POSTs the event. `message_id` is the same in every attempt.
+    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> frozenset[str]:
+        """POSTs the event. `message_id` is the same in every attempt. Returns the protocols that the workflow speaks.
 
         Raises `TransientError` (with `away` when N8N itself did not answer) or `PermanentError`.
         """
@@ -73,23 +76,24 @@ class N8nWebhook:
             headers |= call.headers
             try:
                 async with asyncio.timeout(self._timeout):
-                    await self._connecting()(self._post, body, headers, call)
+                    return await self._connecting()(self._post, body, headers, call)
             except (httpx.HTTPError, TimeoutError) as error:
                 raise silence(f"N8N{by_proxy(self._url)}", error) from error
 
-    async def _post(self, body: bytes, headers: Mapping[str, str], call: Call) -> None:
+    async def _post(self, body: bytes, headers: Mapping[str, str], call: Call) -> frozenset[str]:
         async with next(self._turns).stream("POST", self._url, content=body, headers=headers) as response:
             call.status = response.status_code
             if response.status_code in ACKNOWLEDGED:
-                await _drain(response)
+                body = await _beginning(response)
                 call.bytes_in = response.num_bytes_downloaded
-                return
+                return _speaks(body)
             acknowledged, quote = (
                 await _acknowledged(response) if response.is_success else (False, await excerpt(response))
             )
             call.bytes_in = response.num_bytes_downloaded
         if not acknowledged:
             raise self._error(response, quote)
+        return frozenset()
 
     def _error(self, response: httpx.Response, quote: str) -> StepError:
         """Returns the error for a response that is not an acknowledgement.
@@ -159,6 +163,18 @@ def _is_empty_or_json(response: httpx.Response, body: bytes) -> bool:
     return True
 
 
-async def _drain(response: httpx.Response) -> None:
+async def _beginning(response: httpx.Response) -> bytes:
     """Reads the beginning of the body, which allows the connection to be reused. N8N has already acknowledged."""
-    await excerpt(response)
+    with contextlib.suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(EXCERPT_SECONDS):
+            return await beginning(response, EXCERPT_MAX)
+    return b""
+
+
+def _speaks(body: bytes) -> frozenset[str]:
+    """Returns the protocols of an acknowledgement such as `{"speaks": ["generation"]}`; none for any other body."""
+    try:
+        spoken = json.loads(body)["speaks"]
+        return frozenset(each for each in spoken if isinstance(each, str))
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return frozenset()

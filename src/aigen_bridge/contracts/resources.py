@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from aigen_bridge.contracts.wire import Rfc3339DateTime, WireModel, shows_nothing
 from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import storable
+from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.request import Status
 
 REASON_MAX = 1000
@@ -101,6 +102,14 @@ class AttemptMade(WireModel):
     detail: str | None = None
 
 
+class GenerationChange(WireModel):
+    """The paid work at the AI provider was permitted, started, continued or lost."""
+
+    at: datetime
+    state: State
+    note: str
+
+
 class NextStep(WireModel):
     """The next step of a request."""
 
@@ -121,6 +130,7 @@ class Timeline(WireModel):
         None, description="attempts before this time have been deleted; state changes are always kept"
     )
     entries: list[StateChange | AttemptMade]
+    generation: list[GenerationChange] = Field([], description="the paid work at the AI provider, in order")
     next: NextStep = Field(description="the next step and its time")
 
 

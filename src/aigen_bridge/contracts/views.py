@@ -15,6 +15,7 @@ from aigen_bridge.contracts.resources import (
     AttemptMade,
     DeadLetterPage,
     DeadLetterResource,
+    GenerationChange,
     Held,
     ImageResource,
     NextStep,
@@ -28,7 +29,14 @@ from aigen_bridge.domain.dead_letter import DeadLetter
 from aigen_bridge.domain.destination import Hold
 from aigen_bridge.domain.errors import UnreadableRequestError, storable
 from aigen_bridge.domain.request import ImageRequest, Status
-from aigen_bridge.domain.timeline import AttemptRecord, PendingEntry, PendingWork, TransitionRecord
+from aigen_bridge.domain.timeline import (
+    AttemptRecord,
+    GenerationRecord,
+    PendingEntry,
+    PendingWork,
+    Record,
+    TransitionRecord,
+)
 
 PREFIX = "/api/v1/influencegen"
 REQUESTS_PATH = f"{PREFIX}/ai-image-requests"
@@ -86,9 +94,7 @@ def _image(request: ImageRequest) -> ImageResource | None:
     return ImageResource(**asdict(request.image), href=href, purged_at=request.image_purged_at)
 
 
-def timeline(
-    request: ImageRequest, entries: Sequence[TransitionRecord | AttemptRecord], pending: PendingWork
-) -> Timeline:
+def timeline(request: ImageRequest, entries: Sequence[Record], pending: PendingWork) -> Timeline:
     """Returns the history of a request, beginning with its acceptance, and its next step."""
     accepted = StateChange(at=request.created_at, status=Status.QUEUED, version=1, note="accepted")
     return Timeline(
@@ -96,7 +102,12 @@ def timeline(
         correlation_id=request.correlation_id,
         status=request.status,
         attempts_purged_at=request.attempts_purged_at,
-        entries=[accepted, *(_entry(entry) for entry in entries)],
+        entries=[accepted, *(_entry(entry) for entry in entries if not isinstance(entry, GenerationRecord))],
+        generation=[
+            GenerationChange(at=entry.at, state=entry.state, note=entry.note)
+            for entry in entries
+            if isinstance(entry, GenerationRecord)
+        ],
         next=next_step(request, pending),
     )
 

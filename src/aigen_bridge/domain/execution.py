@@ -59,19 +59,25 @@ class Standing:
 
     `is_known`: the execution asked about this request. `is_latest`: since then, no other execution has asked, and the
     request has not been sent again. `resends`: how often the request was sent again since it was accepted or replayed.
+    `holds_generation`: it holds the grant of the request's generation, or polls its job.
     """
 
     is_known: bool
     is_latest: bool
     resends: int
+    holds_generation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The transition of the request, if any, and whether an operator has to look at the report."""
+    """The transition of the request, if any, and whether an operator has to look at the report.
+
+    `ends_quiet`: nobody will name or poll the generation's job any more, so its quiet time is over.
+    """
 
     transition: Transition | None
     needs_person: bool
+    ends_quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,8 @@ def judge_failed_execution(failed: FailedExecution, request: ImageRequest, stand
     if not failed.is_lost:
         message = f"The image service failed: {failed.message[:MESSAGE_MAX]}"
         return Verdict(_failure(request, FailureCode.WORKFLOW_FAILED, message), needs_person=True)
-    if request.status is Status.QUEUED:
-        return Verdict(None, needs_person=False)  # it is about to be sent
+    if standing.holds_generation or request.status is Status.QUEUED:  # a queued request is about to be sent
+        return Verdict(None, needs_person=False, ends_quiet=standing.holds_generation)
     if standing.resends < RESENDS_MAX:
         return Verdict(_send_again(request, failed), needs_person=False)
     message = f"The image service failed {RESENDS_MAX + 1} times while generating the image."

@@ -36,6 +36,9 @@ class Cause(StrEnum):
     WORKFLOW_FAILED = "workflow_failed"
     """N8N itself reported that an execution failed, or that it could not deliver a result."""
 
+    MAYBE_PAID = "maybe_paid"
+    """N8N fell silent after it was permitted to pay for an image, and named no job. The request was not sent again."""
+
     N8N_DOWN = "n8n_down"
     """The breaker for N8N is open: requests are held."""
 
@@ -90,6 +93,10 @@ ADVICE: Mapping[Cause, Advice] = {
         "N8N could not finish or deliver what it was asked for",
         "aigen-bridge dead-letters list --kind n8n, open the execution by its link; after an outage aigen-bridge "
         "dead-letters replay --all --kind n8n",
+    ),
+    Cause.MAYBE_PAID: Advice(
+        "Images may have been paid for without a trace; their requests failed",
+        "look for the jobs at the AI service, then aigen-bridge requests replay REQUEST_ID, which may pay again",
     ),
     Cause.N8N_DOWN: Advice(
         "N8N is away; requests are held and sent when it is back",

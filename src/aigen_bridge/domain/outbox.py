@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from aigen_bridge.domain.errors import StepError
+from aigen_bridge.domain.generation import ProviderJob
 from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.incident import Cause, Incident, Occurrence
 from aigen_bridge.domain.request import FailedBy, FailureCode, ImageRequest, Status, Step, Transition
@@ -18,9 +19,13 @@ from aigen_bridge.domain.request import FailedBy, FailureCode, ImageRequest, Sta
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """The request moves to `to`, unless a callback was faster."""
+    """The request moves to `to`, unless a callback was faster.
+
+    `speaks`: the workflow that took it knows the protocol of generations.
+    """
 
     to: Status
+    speaks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +159,12 @@ class Lease:
 class Claim(Lease):
     """A lease on an entry of a request, with the request as it was when the entry was claimed.
 
-    `held_too_long`: its destination has been away for longer than an entry may be held. It is given up untried.
+    `held_too_long`: its destination has been away for longer than an entry may be held. It is given up untried. `job`
+    is the provider's job, if one is known.
     """
 
     request: ImageRequest
+    job: ProviderJob | None = None
     held_too_long: bool = False
 
     @property
@@ -244,7 +251,7 @@ def _transition(request_id: UUID, effect: Advance | Complete | Fail | EndedInOdo
         case EndedInOdoo(note):
             before = frozenset({Status.QUEUED, Status.DISPATCHED, Status.RECEIVED})
             return Transition(request_id=request_id, before=before, after=Status.CANCELLED, note=note)
-        case Advance(to):
+        case Advance(to=to):
             return Transition(request_id=request_id, before=frozenset({Status.QUEUED}), after=to)
         case Complete(image):
             before = frozenset({Status.RECEIVED})

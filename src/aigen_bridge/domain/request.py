@@ -69,6 +69,7 @@ class FailureCode(StrEnum):
     TIMED_OUT = "timed_out"
     EXECUTION_LOST = "execution_lost"
     WORKFLOW_FAILED = "workflow_failed"
+    MAYBE_PAID = "maybe_paid"
 
 
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {

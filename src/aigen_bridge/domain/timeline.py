@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.request import Status, Step
 
 
@@ -14,6 +15,15 @@ class TransitionRecord:
     version: int
     status: Status
     note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRecord:
+    """A recorded change of the request's generation."""
+
+    at: datetime
+    state: State
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,9 @@ class AttemptRecord:
     http_status: int | None
     error_code: str | None
     detail: str | None
+
+
+Record = TransitionRecord | AttemptRecord | GenerationRecord
 
 
 @dataclass(frozen=True, slots=True)

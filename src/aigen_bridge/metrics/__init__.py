@@ -9,6 +9,7 @@ from itertools import product
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from aigen_bridge.domain.destination import DESTINATIONS
+from aigen_bridge.domain.generation import Decision
 from aigen_bridge.domain.request import FINAL, Status, Step
 from aigen_bridge.metrics.classes import CLASSES, error_class
 from aigen_bridge.metrics.expose import MEDIA_TYPE, as_text, shared_between_processes
@@ -74,6 +75,18 @@ REPAIRED = Counter(
 )
 PURGED = Counter("aigen_purged_total", "Rows deleted past their retention period", ["what"])
 
+# The paid work at the AI provider.
+GENERATIONS_ASKED = Counter(
+    "aigen_generations_asked_total", "N8N asked whether it may start the paid work, by the answer", ["decision"]
+)
+RESUMED = Counter("aigen_generations_resumed_total", "Requests sent to N8N again because it fell silent")
+MAYBE_PAID = Counter(
+    "aigen_generations_maybe_paid_total", "Permissions to pay after which N8N named no job: paid for, or not"
+)
+OTHER_JOBS = Counter(
+    "aigen_generations_other_jobs_total", "Jobs that were submitted while another was known, and are to be cancelled"
+)
+
 # The life of requests.
 TRANSITIONS = Counter("aigen_requests_moved_total", "Requests that entered a state", ["status"])
 END_TO_END = Histogram(
@@ -116,6 +129,8 @@ def _create_series() -> None:
         END_TO_END.labels(final.value)
     for outcome, duplicate in product(("completed", "received", "failed"), ("no", "yes")):
         CALLBACKS_TAKEN.labels(outcome, duplicate)
+    for decision in Decision:
+        GENERATIONS_ASKED.labels(decision.value)
     for reason in REFUSALS:
         AUTHENTICATION_FAILURES.labels(reason)
     for destination in DESTINATIONS:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+from aigen_bridge.contracts.generation import provider_job
 from aigen_bridge.domain.destination import TRIES
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.outbox import Advance, Claim, Effect, Fail
@@ -16,10 +17,17 @@ POLICY = Policy(waits=exponential(timedelta(seconds=1), factor=2, times=TRIES - 
 """1 s, 2 s, 4 s, as specified. `wiring` adds the jitter from the settings."""
 
 
-class Webhook(Protocol):
-    """N8N's webhook. Returns when N8N has acknowledged the event. Raises `TransientError` or `PermanentError`."""
+GENERATION = "generation"
+"""The workflow asks before it pays, names the job, and reports progress (interface, "Generation")."""
 
-    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> None: ...
+
+class Webhook(Protocol):
+    """N8N's webhook. Returns when N8N has acknowledged the event, with what its workflow speaks.
+
+    Raises `TransientError` or `PermanentError`.
+    """
+
+    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> frozenset[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +41,14 @@ class Dispatch:
     step: Step = Step.DISPATCH
 
     async def run(self, claim: Claim) -> Effect:
-        """Sends EVT-AIG-001 with every field that was given."""
+        """Sends EVT-AIG-001 with every field that was given, and with the provider's job if one is known."""
         event = {**claim.request.event, "callbackUrl": self.callback_url}
+        if claim.job:
+            event["providerJob"] = provider_job(claim.job)
         message_id = f"msg_{claim.request.request_id}_{claim.entry_id}"  # the same in every attempt at this entry
-        await self.webhook.send(event, correlation_id=claim.request.correlation_id, message_id=message_id)
-        return Advance(Status.DISPATCHED)
+        correlation_id = claim.request.correlation_id
+        speaks = await self.webhook.send(event, correlation_id=correlation_id, message_id=message_id)
+        return Advance(Status.DISPATCHED, speaks=GENERATION in speaks)
 
     def gave_up(self, error: StepError) -> Effect:
         """Fails the request, which reports the reason to the person who asked."""

@@ -27,6 +27,7 @@ from aigen_bridge.settings.sections import (
     Client,
     DatabaseSection,
     DeprecationSettings,
+    GenerationSettings,
     ImageUrlSettings,
     LogSettings,
     MetricsSettings,
@@ -122,6 +123,7 @@ class Settings(PurgeSettings):
     odoo: OdooSettings
     clients: dict[str, Client] = Field(min_length=1)
     callback: CallbackSettings = CallbackSettings()
+    generation: GenerationSettings = GenerationSettings()
     requests: RequestsSettings = RequestsSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
     image_urls: ImageUrlSettings = ImageUrlSettings()

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from aigen_bridge.domain.generation import WhenMaybePaid
 from aigen_bridge.settings.values import (
     AlertUrls,
     AllowedHosts,
@@ -106,6 +107,17 @@ class CallbackSettings(Section):
     max_bytes: int = Field(32 * 2**20, ge=2**10, le=2**30)
     read_timeout: Timeout = Field(timedelta(seconds=60), description="for the whole body to arrive")
     rate_limit: RateLimit = "100/second"
+
+
+class GenerationSettings(Section):
+    """When N8N counts as silent while it generates an image, and what then happens."""
+
+    silence: Duration = Field(timedelta(seconds=30), description="without a word of N8N, before a request is resumed")
+    resumes: int = Field(3, ge=0, le=20, description="how often a request is sent to N8N again after a silence")
+    when_maybe_paid: WhenMaybePaid = Field(
+        WhenMaybePaid.AGAIN,
+        description="an image may have been paid for without a trace: send the request again, once, or stop",
+    )
 
 
 class RequestsSettings(Section):

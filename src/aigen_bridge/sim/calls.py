@@ -73,6 +73,16 @@ class Calls:
                 await self._changed.wait()
         return answered
 
+    async def received(self, count: int, route: str | None = None, *, seconds: float = 10.0) -> Call:
+        """Waits until the `count`th call (to `route`) has arrived, answered or not, and returns it.
+
+        Raises TimeoutError after `seconds`.
+        """
+        async with asyncio.timeout(seconds):
+            while len(arrived := [call for call in self._calls if route in (None, call.route)]) < count:
+                await self._changed.wait()
+        return arrived[count - 1]
+
     def clear(self) -> None:
         """Removes every call."""
         self._calls.clear()

@@ -32,11 +32,27 @@ def flux(
     port: Port = 8190,
     seconds: Annotated[float, typer.Option(help="How long a generation takes.", min=0)] = 2.0,
     url_lifetime: Annotated[float, typer.Option(help="Seconds until an image URL expires.", min=0)] = 360.0,
+    queue_seconds: Annotated[float, typer.Option(help="How long a job waits in the queue at least.", min=0)] = 1.0,
+    runners: Annotated[int, typer.Option(help="Number of queued jobs that run at the same time.", min=1)] = 10,
+    result_lifetime: Annotated[
+        float, typer.Option(help="Seconds after its end until a job's status and result are gone.", min=0)
+    ] = 360.0,
 ) -> None:
-    """Simulates the AI service with the API of fal.ai's flux-lora; draws real images."""
+    """Simulates the AI service with the API of fal.ai's flux-lora, synchronous and queued; draws real images.
+
+    GET /_sim/jobs lists the jobs and says which are billed. PUT /_sim/hold/IN_QUEUE or /_sim/hold/IN_PROGRESS keeps
+    jobs in that stage until DELETE of the same URL.
+    """
     from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
 
-    settings = FluxSettings(key=key, seconds=seconds, url_lifetime=url_lifetime)
+    settings = FluxSettings(
+        key=key,
+        seconds=seconds,
+        url_lifetime=url_lifetime,
+        queue_seconds=queue_seconds,
+        runners=runners,
+        result_lifetime=result_lifetime,
+    )
     _run(FluxSimulator(settings), host, port, "/fal-ai/flux-lora")
 
 

@@ -20,7 +20,10 @@ class FaultKind(StrEnum):
     BODY = "body"
     """Respond with `status` and the body `detail` as JSON, whatever it is, without handling the call."""
     DELAY = "delay"
-    """Wait `delay` seconds, then handle the call as usual. Every other kind also waits its `delay` first."""
+    """Wait `delay` seconds, then handle the call as usual. Every other kind except `delay_after` also waits its `delay`
+    first."""
+    DELAY_AFTER = "delay_after"
+    """Handle the call, then wait `delay` seconds before responding, so that the caller may have given up."""
     DROP = "drop"
     """Cut the connection without handling the call."""
     DROP_AFTER = "drop_after"
@@ -30,6 +33,11 @@ class FaultKind(StrEnum):
 
     NO_IMAGE = "no_image"
     """Flux, `generate`: a successful response with an empty list of images."""
+    FAIL_JOB = "fail_job"
+    """Flux, `generate`: the job is accepted, runs and ends with `status`, `name` and `detail`: an infrastructure error
+    (429, 500, 502, 503, 504; not billed) or an error of the model (any other status; billed)."""
+    SLOW_JOB = "slow_job"
+    """Flux, `generate`: the job takes `delay` seconds longer."""
     WRONG_DIMENSIONS = "wrong_dimensions"
     """Flux, `generate`, and N8N, `callback`: a wrong width and height."""
     WRONG_SIZE = "wrong_size"
@@ -70,6 +78,7 @@ COMMON_KINDS = frozenset(
         FaultKind.PAGE,
         FaultKind.BODY,
         FaultKind.DELAY,
+        FaultKind.DELAY_AFTER,
         FaultKind.DROP,
         FaultKind.DROP_AFTER,
         FaultKind.STATUS_AFTER,

@@ -16,21 +16,18 @@ from starlette.routing import Route
 
 from aigen_bridge.sim.drawing import draw
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.sim.flux_contract import (
-    SEEDS,
-    FluxInput,
-    infrastructure_error,
-    model_error,
-    model_errors,
-)
-from aigen_bridge.sim.flux_queue import Jobs
+from aigen_bridge.sim.flux_contract import SEEDS, Ending, FluxInput, failure, model_errors
+from aigen_bridge.sim.flux_control import control_routes
+from aigen_bridge.sim.flux_jobs import Jobs
+from aigen_bridge.sim.flux_queue import Queue
 from aigen_bridge.sim.simulator import Clock, Handler, Received, Simulator, retry_after
 from aigen_bridge.sim.temporary import TemporaryFiles
 
 MODEL = "/fal-ai/flux-lora"
 QUEUE = f"/queue{MODEL}"
-OUTPUT_KINDS = frozenset({FaultKind.NO_IMAGE, FaultKind.WRONG_SIZE, FaultKind.WRONG_DIMENSIONS})
-INFRASTRUCTURE_STATUSES = frozenset({429, 500, 502, 503, 504})
+JOB_KINDS = frozenset(
+    {FaultKind.NO_IMAGE, FaultKind.WRONG_SIZE, FaultKind.WRONG_DIMENSIONS, FaultKind.FAIL_JOB, FaultKind.SLOW_JOB}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +40,12 @@ class FluxSettings:
     """Duration of a generation, in addition to the drawing."""
     url_lifetime: float = 360.0
     """Seconds after which an image URL responds with 404."""
+    queue_seconds: float = 0.0
+    """Shortest time that a job waits in the queue."""
+    runners: int = 10
+    """Number of queued jobs that run at the same time."""
+    result_lifetime: float = 360.0
+    """Seconds after a job's end at which its status and result become 404."""
     public_url: str | None = None
     """Base of the image and queue URLs; None: the host that the caller used."""
     seed: int = 0
@@ -50,16 +53,17 @@ class FluxSettings:
 
 
 class FluxSimulator(Simulator):
-    """A fal.ai with one model.
+    """A fal.ai with one model. `jobs` are the accepted submissions and synchronous calls, for assertions.
 
-    Routes for faults: `generate` (synchronous and queued), `image` (downloads), `queue` (status, result, cancel).
+    Routes for faults: `generate` (synchronous and queued), `status`, `result`, `cancel` (queue), `image` (downloads).
     """
 
     def __init__(self, settings: FluxSettings, *, clock: Clock = time.time) -> None:
         self.settings = settings
         self._random = random.Random(settings.seed)  # noqa: S311 - seeds of images
         self._files = TemporaryFiles(settings.url_lifetime, clock)
-        self._jobs = Jobs()
+        self.jobs = Jobs(clock, runners=settings.runners, queue_seconds=settings.queue_seconds)
+        self._queue = Queue(self.jobs, settings.result_lifetime, clock)
         super().__init__(seed=settings.seed, clock=clock)
 
     def routes(self) -> list[Route]:
@@ -68,24 +72,22 @@ class FluxSimulator(Simulator):
         return [
             self.at(MODEL, "generate", self._with_key(self._generate)),
             self.at(QUEUE, "generate", self._with_key(self._submit)),
-            self.at(f"{job}/status", "queue", self._with_key(self._status), "GET"),
-            self.at(f"{job}/cancel", "queue", self._with_key(self._cancel), "PUT"),
-            self.at(job, "queue", self._with_key(self._result), "GET"),
+            self.at(f"{job}/status", "status", self._with_key(self._status), "GET"),
+            self.at(f"{job}/cancel", "cancel", self._with_key(self._cancel), "PUT"),
+            self.at(job, "result", self._with_key(self._result), "GET"),
             self.at("/files/{name}", "image", self._files.served(self.faults), "GET"),
+            *control_routes(self.jobs),
         ]
 
     def refusal(self, fault: Fault) -> Response:
         """Returns 429 and 5xx in the format of fal's infrastructure, other errors in the format of the model."""
-        if fault.status in INFRASTRUCTURE_STATUSES:
-            kind, message = fault.name or "runner_scheduling_failure", fault.detail or "No runner available"
-            body = infrastructure_error(kind, message)
-        else:
-            body = model_error(fault.name or "generation_error", fault.detail or "The image was not made")
-        return JSONResponse(body, fault.status, retry_after(fault))
+        response = failure(fault.status, fault.name, fault.detail).response()
+        response.headers.update(retry_after(fault))
+        return response
 
     async def close(self) -> None:
         """Cancels the queue's jobs."""
-        await self._jobs.close()
+        await self.jobs.close()
 
     def _with_key(self, handler: Handler) -> Handler:
         expected = f"Key {self.settings.key}".encode()
@@ -99,38 +101,41 @@ class FluxSimulator(Simulator):
         return checked
 
     async def _generate(self, received: Received) -> Response:
-        try:
-            wanted = FluxInput.model_validate(received.json)
-        except ValidationError as error:
-            return JSONResponse(model_errors(error), 422)
-        return JSONResponse(await self._output(wanted, self._base(received.request)))
+        ending = await self.jobs.run(_correlation_id(received), lambda: self._made(received))
+        return ending.response()
 
     async def _submit(self, received: Received) -> Response:
+        job = self.jobs.submit(_correlation_id(received), lambda: self._made(received))
+        return self._queue.submitted(job, self._queue_url(received))
+
+    async def _status(self, received: Received) -> Response:
+        return self._queue.status(received.request.path_params["id"], self._queue_url(received))
+
+    async def _result(self, received: Received) -> Response:
+        return self._queue.result(received.request.path_params["id"])
+
+    async def _cancel(self, received: Received) -> Response:
+        return self._queue.cancel(received.request.path_params["id"])
+
+    async def _made(self, received: Received) -> Ending:
+        """Runs a generation. The model checks the input, not the queue: a wrong input is a job that ends at once."""
         try:
             wanted = FluxInput.model_validate(received.json)
         except ValidationError as error:
-            return JSONResponse(model_errors(error), 422)
-        base = self._base(received.request)
-        return self._jobs.submit(self._output(wanted, base), f"{base}{QUEUE}")
+            return Ending(422, model_errors(error), billed=False)
+        fault = self.faults.take("generate", JOB_KINDS)
+        await asyncio.sleep(self.settings.seconds + (fault.delay if fault else 0))
+        if fault is not None and fault.kind is FaultKind.FAIL_JOB:
+            return failure(fault.status, fault.name, fault.detail)
+        return Ending(200, await self._output(wanted, self._base(received.request), fault))
 
-    async def _status(self, received: Received) -> Response:
-        request = received.request
-        return self._jobs.status(request.path_params["id"], f"{self._base(request)}{QUEUE}")
-
-    async def _result(self, received: Received) -> Response:
-        return self._jobs.result(received.request.path_params["id"])
-
-    async def _cancel(self, received: Received) -> Response:
-        return self._jobs.cancel(received.request.path_params["id"])
-
-    async def _output(self, wanted: FluxInput, base: str) -> dict[str, Any]:
+    async def _output(self, wanted: FluxInput, base: str, fault: Fault | None) -> dict[str, Any]:
         started = time.perf_counter()
         seed = self._random.randrange(SEEDS) if wanted.seed is None else wanted.seed
-        await asyncio.sleep(self.settings.seconds)
         images = [await self._image(wanted, seed + offset, base) for offset in range(wanted.num_images)]
         return {
-            "images": _distorted(images, self.faults.take("generate", OUTPUT_KINDS)),
-            "timings": {"inference": round(time.perf_counter() - started, 4)},
+            "images": _distorted(images, fault),
+            "timings": {"inference": round(self.settings.seconds + time.perf_counter() - started, 4)},
             "seed": seed,
             "has_nsfw_concepts": [False] * wanted.num_images,
             "prompt": wanted.prompt,
@@ -157,12 +162,20 @@ class FluxSimulator(Simulator):
     def _base(self, request: Request) -> str:
         return (self.settings.public_url or str(request.base_url)).rstrip("/")
 
+    def _queue_url(self, received: Received) -> str:
+        return f"{self._base(received.request)}{QUEUE}"
+
+
+def _correlation_id(received: Received) -> str | None:
+    return received.request.headers.get("x-correlation-id")
+
 
 def _distorted(images: list[dict[str, Any]], fault: Fault | None) -> list[dict[str, Any]]:
-    if fault is None:
-        return images
-    if fault.kind is FaultKind.NO_IMAGE:
-        return []
-    if fault.kind is FaultKind.WRONG_SIZE:
-        return [{**image, "file_size": image["file_size"] + 1} for image in images]
-    return [{**image, "width": image["width"] + 1, "height": image["height"] + 1} for image in images]
+    match fault.kind if fault else None:
+        case FaultKind.NO_IMAGE:
+            return []
+        case FaultKind.WRONG_SIZE:
+            return [{**image, "file_size": image["file_size"] + 1} for image in images]
+        case FaultKind.WRONG_DIMENSIONS:
+            return [{**image, "width": image["width"] + 1, "height": image["height"] + 1} for image in images]
+    return images

@@ -1,8 +1,10 @@
 """The request and error formats of fal.ai's flux-lora."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from starlette.responses import JSONResponse, Response
 
 from aigen_bridge.sim.drawing import ImageFormat
 
@@ -17,6 +19,14 @@ PRESETS: dict[str, tuple[int, int]] = {
 Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9"]
 SEEDS = 2**32
 """Exclusive upper bound of random seeds."""
+ERROR_TYPES = {
+    429: "runner_scheduling_failure",
+    500: "runner_server_error",
+    502: "runner_incomplete_response",
+    503: "runner_scheduling_failure",
+    504: "request_timeout",
+}
+"""The usual error_type of infrastructure errors, by HTTP status. Other statuses are errors of the model."""
 
 
 class Size(BaseModel):
@@ -70,3 +80,33 @@ def model_error(kind: str, message: str) -> dict[str, Any]:
 def infrastructure_error(kind: str, message: str) -> dict[str, Any]:
     """Returns fal's body for a failure outside the model."""
     return {"detail": message, "error_type": kind}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a generation ended: the response of the synchronous call, and of the queue's `response_url`."""
+
+    status: int
+    body: dict[str, Any]
+    billed: bool = True
+    """Whether a generation that was started is paid for."""
+
+    @property
+    def error_type(self) -> str | None:
+        """The error_type of an infrastructure error or a cancellation; None for images and errors of the model."""
+        return self.body.get("error_type")
+
+    def response(self) -> Response:
+        """Returns the HTTP response."""
+        return JSONResponse(self.body, self.status, {"X-Fal-Error-Type": self.error_type} if self.error_type else None)
+
+
+CANCELLED = Ending(499, infrastructure_error("client_cancelled", "Request was cancelled"))
+
+
+def failure(status: int, kind: str, message: str) -> Ending:
+    """Returns fal's error for `status`; an empty kind or message means a default. Errors of the model are billed."""
+    if status in ERROR_TYPES:
+        body = infrastructure_error(kind or ERROR_TYPES[status], message or "No runner available")
+        return Ending(status, body, billed=False)
+    return Ending(status, model_error(kind or "generation_error", message or "The image was not made"))

@@ -100,7 +100,8 @@ class Simulator:
     async def _respond(self, fault: Fault | None, received: Received, handler: Handler) -> Response:
         if fault is None:
             return await handler(received)
-        await asyncio.sleep(fault.delay)
+        if fault.kind is not FaultKind.DELAY_AFTER:
+            await asyncio.sleep(fault.delay)
         if fault.kind is FaultKind.DROP:
             return DropConnection()
         if fault.kind is FaultKind.STATUS:
@@ -113,9 +114,13 @@ class Simulator:
         return response if fault.kind is FaultKind.DELAY else await self._instead_of(response, fault)
 
     async def _instead_of(self, response: Response, fault: Fault) -> Response:
-        """Runs the response's background task, then returns a different response or cuts the connection."""
+        """Runs the response's background task, then returns it late, or another one, or cuts the connection."""
         if response.background is not None:
             await response.background()
+            response.background = None
+        if fault.kind is FaultKind.DELAY_AFTER:
+            await asyncio.sleep(fault.delay)
+            return response
         return DropConnection() if fault.kind is FaultKind.DROP_AFTER else self.refusal(fault)
 
     @asynccontextmanager

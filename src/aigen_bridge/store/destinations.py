@@ -61,9 +61,16 @@ _IN_FLIGHT = {  # the step is a literal, because the partial index on leased del
     )
     for step in Step
 }
+PROBED_WITHIN = "15 seconds"
+"""An outage counts until this long after its next probe was due: without probes, nobody knows whether it lasts."""
+OUTAGE_SECONDS = f"""
+    extract(epoch FROM greatest(least(now(), d.probe_at + interval '{PROBED_WITHIN}') - d.opened_at, interval '0'))
+"""
+"""SQL: the seconds for which `destinations AS d` has been out; NULL while it is not."""
 _RECORD_PROBE = text("UPDATE destinations SET probe_at = now() + make_interval(secs => :seconds) WHERE name = :name")
-_WRITE = text("""
-    UPDATE destinations SET
+_WRITE = text(f"""
+    UPDATE destinations AS d SET
+        out_seconds = d.out_seconds + CASE WHEN :is_open THEN 0 ELSE coalesce({OUTAGE_SECONDS}, 0) END,
         failures = :failures,
         allowance = :concurrency_limit,
         opened_at = CASE WHEN :is_open THEN coalesce(opened_at, now()) END,
@@ -74,7 +81,7 @@ _WRITE = text("""
             CASE WHEN coalesce(:code, error_code) = error_code THEN error_since ELSE now() END END
     WHERE name = :name
     RETURNING error_since <= now() - make_interval(secs => :lasts) AS lasts
-""")
+""")  # noqa: S608 - a constant of this module
 _WORKED_SINCE = text(f"""
     SELECT EXISTS (
         SELECT FROM (SELECT step, outcome, finished_at FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}) AS recent

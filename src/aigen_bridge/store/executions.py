@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.dead_letter import RefusedCallback
 from aigen_bridge.domain.execution import Reported, Standing, Verdict
+from aigen_bridge.domain.generation import lose_holder
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.request import FailureCode, ImageRequest, Status, Transition
-from aigen_bridge.store import incidents, quarantine, transitions
+from aigen_bridge.store import generation_rows, incidents, quarantine, transitions
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.rows import to_request
-from aigen_bridge.store.schema import requests
+from aigen_bridge.store.generation_rows import LockedGeneration
 from aigen_bridge.store.transitions import Deadlines, LockedRequests
 
 _NOTE = text("""
@@ -76,7 +76,7 @@ class Executions:
     async def note(self, execution_id: str, request_id: UUID) -> None:
         """Records which request an execution works on. If the id is known, the new request replaces the old one."""
         async with self._database.writing() as connection:
-            await connection.execute(_NOTE, {"execution_id": execution_id, "request_id": request_id})
+            await note(connection, execution_id, request_id)
 
     async def request_of(self, execution_id: str) -> UUID | None:
         """The request that an execution works on, as far as it was noted."""
@@ -99,7 +99,11 @@ class Executions:
             execution = (await connection.execute(_FIND, {"execution_id": execution_id})).one_or_none()
             if known := await _count_repeat(connection, execution, request_id):
                 return Reported(known, request_id, is_open=False, is_repeat=True)
-            verdict = await _judge(connection, request_id, execution_id, execution, judge)
+            found = (await generation_rows.read(connection, [request_id])).get(request_id)
+            verdict = await _judge(connection, found, execution_id, execution, judge) if found else None
+            if found and verdict and verdict.ends_quiet:
+                silent = {request_id: lose_holder(found.generation)}
+                await generation_rows.write(connection, {request_id: found}, silent)
             kept = await self._keep(connection, locked, report, verdict)
             link = {"letter": kept.letter, "execution_id": execution_id, "request_id": request_id}
             await connection.execute(_LINK_REPORT, link)
@@ -124,6 +128,11 @@ class Executions:
         return Reported(letter, report.request_id, is_open, transition)
 
 
+async def note(connection: AsyncConnection, execution_id: str, request_id: UUID) -> None:
+    """Records in this transaction which request an execution works on."""
+    await connection.execute(_NOTE, {"execution_id": execution_id, "request_id": request_id})
+
+
 async def _count_repeat(
     connection: AsyncConnection, execution: Row[tuple[UUID, int]] | None, request_id: UUID
 ) -> int | None:
@@ -136,19 +145,20 @@ async def _count_repeat(
 
 async def _judge(
     connection: AsyncConnection,
-    request_id: UUID,
+    found: LockedGeneration,
     execution_id: str,
     execution: Row[tuple[UUID, int]] | None,
     judge: Judge,
-) -> Verdict | None:
-    found = (await connection.execute(select(requests).where(requests.c.request_id == request_id))).one_or_none()
-    if found is None:
-        return None
+) -> Verdict:
+    request_id, holder = found.request.request_id, found.generation.holder
     facts = (await connection.execute(_STANDING, {"request_id": request_id})).one()
     is_known = execution is not None and execution.request_id == request_id
     # An execution that never asked (an older workflow) but names the request is the latest unless another has asked.
     is_latest = facts.latest == execution_id if is_known else execution is None and facts.latest is None
-    return judge(to_request(found), Standing(is_known, is_latest, facts.resends))
+    if holder is not None:  # others that asked only wait
+        is_latest = execution_id == holder
+    standing = Standing(is_known, is_latest, facts.resends, holds_generation=execution_id == holder)
+    return judge(found.request, standing)
 
 
 def _occurrence(report: RefusedCallback, letter: int, transition: Transition | None) -> Occurrence:

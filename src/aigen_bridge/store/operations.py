@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aigen_bridge.domain import generation
 from aigen_bridge.domain.dead_letter import (
     EXECUTION_FAILED,
     N8N_REPORT,
@@ -17,8 +18,8 @@ from aigen_bridge.domain.dead_letter import (
 )
 from aigen_bridge.domain.errors import ContradictionError, UnknownRequestError
 from aigen_bridge.domain.image import CheckedImage, ImageRef
-from aigen_bridge.domain.request import ImageRequest, Step, Transition, VersionedTransition
-from aigen_bridge.store import transitions
+from aigen_bridge.domain.request import ImageRequest, Status, Step, Transition, VersionedTransition
+from aigen_bridge.store import generation_rows, transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import ImageStore, put_unless_transactional
 from aigen_bridge.store.rows import to_request
@@ -158,6 +159,10 @@ class Operations:
             await connection.execute(_DELIVER_AGAIN, row)
         elif not await locked.apply([transition], self._deadlines):
             raise ContradictionError("request_moved_on", f"Request {transition.request_id} has moved on.")
+        elif transition.after is Status.QUEUED:
+            found = await generation_rows.read(connection, [transition.request_id])
+            kept = {request_id: generation.replay(each.generation) for request_id, each in found.items()}
+            await generation_rows.write(connection, found, kept)
 
 
 async def _close(connection: AsyncConnection, number: int, state: str) -> Row[tuple[UUID | None]] | None:

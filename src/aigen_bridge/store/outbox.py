@@ -11,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aigen_bridge.domain.delivery import SET_BACK, Lift
 from aigen_bridge.domain.destination import DESTINATIONS, BreakerConfig
 from aigen_bridge.domain.errors import UnreadableRequestError
+from aigen_bridge.domain.generation import GenerationPolicy, acknowledge
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.domain.outbox import (
+    Advance,
     Claim,
     Complete,
     Delivered,
@@ -25,10 +27,11 @@ from aigen_bridge.domain.outbox import (
     transitions_of,
 )
 from aigen_bridge.domain.request import Step
-from aigen_bridge.store import destinations, incidents, transitions
+from aigen_bridge.store import destinations, generation_rows, incidents, transitions
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.connection import PATIENCE
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.generation_rows import to_job
 from aigen_bridge.store.images import ImageStore, is_transactional
 from aigen_bridge.store.leases import CLAIM, CLAIMED, LeaseStore, claim_parameters, lease_fields, settle_entries
 from aigen_bridge.store.rows import COLUMNS, only_ids, to_request
@@ -40,7 +43,10 @@ SETTLE_MAX = 200
 
 _CLAIM = text(f"""
     {CLAIM}
-    SELECT {CLAIMED}, {COLUMNS} FROM claimed AS c JOIN requests AS r ON r.request_id = c.request_id ORDER BY c.entry_id
+    SELECT {CLAIMED}, {COLUMNS}, g.job FROM claimed AS c
+    JOIN requests AS r ON r.request_id = c.request_id
+    LEFT JOIN generations AS g ON g.request_id = c.request_id
+    ORDER BY c.entry_id
 """)  # noqa: S608 - a constant of this package
 
 _DELIVERED = text("""
@@ -59,8 +65,10 @@ class Outbox(LeaseStore):
         deadlines: Deadlines,
         images: ImageStore,
         breakers: Mapping[str, BreakerConfig] | None = None,
+        generations: GenerationPolicy | None = None,
     ) -> None:
         super().__init__(database)
+        self._generations = generations or GenerationPolicy()
         self._deadlines = deadlines
         self._images = images
         self._breakers = {DESTINATIONS[name].step: (name, config) for name, config in (breakers or {}).items()}
@@ -156,6 +164,7 @@ class Outbox(LeaseStore):
         contents: Mapping[tuple[int, int], bytes],
     ) -> None:
         moved = await locked.apply(transitions_of(settled), self._deadlines)
+        await self._acknowledge(connection, [s for s in settled if s.claim.request.request_id in moved])
         for settlement in settled:
             content = contents.get(settlement.claim.key)
             if content is not None and settlement.claim.request.request_id in moved:
@@ -172,6 +181,18 @@ class Outbox(LeaseStore):
             await connection.execute(_DELIVERED, {"request_id": list(ids), "version": list(versions)})
         occurrences = [*delivery_failures(settled), *set_backs(settled)]
         await incidents.record(connection, occurrences, self._deadlines.alert_window)
+
+    async def _acknowledge(self, connection: AsyncConnection, moved: Sequence[Settlement[Claim]]) -> None:
+        """Starts the quiet time of requests that N8N acknowledged."""
+        speaks = {s.claim.request.request_id: s.effect.speaks for s in moved if isinstance(s.effect, Advance)}
+        if not speaks:
+            return
+        found = await generation_rows.read(connection, list(speaks))
+        outcomes = {
+            request_id: acknowledge(each.generation, self._generations, speaks=speaks[request_id])
+            for request_id, each in found.items()
+        }
+        await generation_rows.write(connection, found, outcomes)
 
     async def _lift(self, locked: LockedRequests, settled: Sequence[Settlement[Claim]]) -> Container[UUID]:
         """Delivers requests again of which Odoo knew later news. Returns them.
@@ -204,6 +225,6 @@ def _read(row: Row[Any], step: Step, *, held_too_long: bool) -> Claim:
     """Returns the claim. An entry whose request cannot be read is claimed too: the worker makes it a dead letter."""
     fields = lease_fields(row, step)
     try:
-        return Claim(**fields, request=to_request(row), held_too_long=held_too_long)
+        return Claim(**fields, request=to_request(row), job=to_job(row.job), held_too_long=held_too_long)
     except UnreadableRequestError as error:
         return Claim(**fields | {"unreadable": error.detail}, request=only_ids(row))

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.generation import Generation
 from aigen_bridge.domain.image import CheckedImage, ImageRef
 from aigen_bridge.domain.request import (
     AwaitedImage,
@@ -26,6 +27,7 @@ from aigen_bridge.domain.request import (
 from aigen_bridge.store import transitions
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.generation_rows import find_generation
 from aigen_bridge.store.images import ImageStore, put_unless_transactional
 from aigen_bridge.store.rights import refuse_missing_rights
 from aigen_bridge.store.rows import COLUMNS, if_readable, to_request
@@ -124,6 +126,11 @@ class Requests:
     async def get(self, request_id: UUID) -> ImageRequest | None:
         """Returns the request, or None."""
         return (await self._get_each([request_id]))[0]
+
+    async def generation_of(self, request_id: UUID) -> Generation | None:
+        """Returns the generation of the request, if it has one."""
+        async with self._database.reading() as connection:
+            return await find_generation(connection, request_id)
 
     async def get_batched(self, request_id: UUID) -> ImageRequest | None:
         """Does the same as `get` in one query with concurrent calls, for callbacks, which arrive in bursts."""

@@ -5,18 +5,21 @@ may have been told differently. A run that is killed has done whole batches. Ano
 harmless: Odoo writes only the new versions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aigen_bridge.domain.callback import is_wanted
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.delivery import Lift, version_floor
+from aigen_bridge.domain.generation import doubt_after_restore
 from aigen_bridge.domain.incident import Cause
 from aigen_bridge.domain.request import FINAL, Status
-from aigen_bridge.store import incidents, transitions
+from aigen_bridge.store import generation_rows, incidents, transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.operations import record
 from aigen_bridge.store.readiness import prove_writable
@@ -113,4 +116,16 @@ class Restoration:
             lifted = await locked.lift(lifts, self._deadlines, spacing=spacing)
             if is_open:
                 await connection.execute(_START_DISPATCH_AGAIN, {"request_id": list(ids)})
+                await _doubt(connection, ids)
         return LiftedBatch(len(lifted), sum(lifted.values()), ids[-1] if len(ids) == BATCH else None)
+
+
+async def _doubt(connection: AsyncConnection, request_ids: Sequence[UUID]) -> None:
+    """Makes generations without a job doubtful: what N8N did after the backup is not known."""
+    found = await generation_rows.read(connection, request_ids)
+    outcomes = {
+        request_id: doubt_after_restore(each.generation)
+        for request_id, each in found.items()
+        if is_wanted(each.request)
+    }
+    await generation_rows.write(connection, found, outcomes, is_silent=True)

@@ -22,10 +22,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
 from aigen_bridge.store.columns import metadata, one_of, timestamptz
 
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
+GENERATION_STATES = tuple(state for state in State if state is not State.DONE)
 OPERATIONS = ("replay", "discard", "complete", "purge", "restored")
 QUARANTINE_STATES = ("open", "replayed", "discarded")
 ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
@@ -108,6 +110,7 @@ destinations = Table(
     timestamptz("error_since"),  # while the breaker is open: its probes have failed with this error_code since then
     timestamptz("opened_at"),  # the breaker has been open since then
     timestamptz("probe_at"),  # the next probe while it is open
+    Column("out_seconds", Double, nullable=False, server_default="0"),  # of all outages that have ended
     CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
 )
 
@@ -209,6 +212,64 @@ executions = Table(
     timestamptz("noted_at", required=True),
     Index("executions_request_idx", "request_id"),
     Index("executions_noted_idx", "noted_at"),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), primary_key=True),
+    Column("state", Text, nullable=False, server_default=State.NONE.value),
+    Column("execution_id", Text),  # the holder of the grant, or the execution that polls the job
+    Column("ask_key", Text),
+    Column("job", JSONB(none_as_null=True)),  # the known job; `provider_jobs` has all
+    Column("refusals", Integer, nullable=False, server_default="0"),
+    Column("ended_jobs", Integer, nullable=False, server_default="0"),
+    Column("doubts", Integer, nullable=False, server_default="0"),
+    Column("resumes", Integer, nullable=False, server_default="0"),
+    Column("is_resuming", Boolean, nullable=False, server_default=text("false")),
+    Column("is_suspended", Boolean, nullable=False, server_default=text("false")),
+    Column("progress", JSONB(none_as_null=True)),
+    timestamptz("progress_at"),
+    timestamptz("quiet_until"),  # on N8N's clock, which stands still during outages; NULL: silence has no effect
+    CheckConstraint(one_of("state", GENERATION_STATES), name="state"),
+    CheckConstraint("(state = 'running') = (job IS NOT NULL)", name="job"),
+    CheckConstraint("state <> 'granted' OR execution_id IS NOT NULL", name="holder"),
+    Index("generations_quiet_idx", "quiet_until", postgresql_where=text("quiet_until IS NOT NULL")),
+)
+
+provider_jobs = Table(
+    "provider_jobs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("execution_id", Text, nullable=False),  # that named it first
+    Column("is_other", Boolean, nullable=False),  # another job was known: N8N was told to cancel this one
+    timestamptz("named_at", required=True),
+    timestamptz("ended_at"),  # N8N reported that it ended unbilled
+    Index("provider_jobs_same_idx", "request_id", "provider", "job_id", unique=True),
+)
+
+generation_changes = Table(
+    "generation_changes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    timestamptz("at", required=True),
+    CheckConstraint(one_of("state", GENERATION_STATES), name="state"),
+    Index("generation_changes_request_idx", "request_id"),
+)
+
+api_beats = Table(
+    "api_beats",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    timestamptz("since", required=True),  # the beats have been unbroken since then
+    timestamptz("at", required=True),
+    CheckConstraint("id = 1", name="single"),
 )
 
 operations = Table(

@@ -4,8 +4,16 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.request import Status, Step
-from aigen_bridge.domain.timeline import AttemptRecord, PendingEntry, PendingWork, TransitionRecord
+from aigen_bridge.domain.timeline import (
+    AttemptRecord,
+    GenerationRecord,
+    PendingEntry,
+    PendingWork,
+    Record,
+    TransitionRecord,
+)
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.destinations import REGISTRY, registry_columns
 from aigen_bridge.store.rows import from_row
@@ -17,7 +25,7 @@ _ATTEMPTS = text("""
     SELECT started_at, finished_at AS at, step, number, outcome, http_status, error_code, detail
     FROM attempts WHERE request_id = :request_id ORDER BY id
 """)
-
+_GENERATION = text("SELECT at, state, note FROM generation_changes WHERE request_id = :request_id ORDER BY id")
 
 _PENDING = text(f"""
     SELECT o.id, o.step, o.state = 'dead' AS is_dead, o.attempts, o.error_code, o.lease_owner IS NOT NULL AS is_leased,
@@ -36,15 +44,17 @@ class Timelines:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def read(self, request_id: UUID) -> list[TransitionRecord | AttemptRecord]:
+    async def read(self, request_id: UUID) -> list[Record]:
         """Returns everything after the accept, in order. An attempt precedes the transition that it caused."""
         key = {"request_id": request_id}
         async with self._database.reading() as connection:
             transitions = (await connection.execute(_TRANSITIONS, key)).all()
             attempts = (await connection.execute(_ATTEMPTS, key)).all()
-        history: list[TransitionRecord | AttemptRecord] = [
+            generation = (await connection.execute(_GENERATION, key)).all()
+        history: list[Record] = [
             from_row(AttemptRecord, row, step=Step(row.step), took=row.at - row.started_at) for row in attempts
         ]
+        history += [from_row(GenerationRecord, row, state=State(row.state)) for row in generation]
         history += [from_row(TransitionRecord, row, status=Status(row.status)) for row in transitions]
         return sorted(history, key=lambda entry: entry.at)
 

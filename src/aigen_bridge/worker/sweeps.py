@@ -10,6 +10,7 @@ from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.execution import RESENDS_MAX, never_started
 from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.settings import Settings
+from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.wiring import WorkerParts
 
@@ -21,6 +22,7 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
     while not stop.is_set():
         metrics.LOOPS.labels("sweep").set_to_current_time()
         try:
+            await _end_quiet(parts.generations)
             await _expire(parts.sweeps, parts.settings)
             await _send_again(parts.sweeps)
             await _reconcile(parts.sweeps)
@@ -31,6 +33,11 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
             log.exception("sweep.bug")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), parts.settings.worker.poll.total_seconds())
+
+
+async def _end_quiet(generations: Generations) -> None:
+    for request_id, note in await generations.end_quiet():
+        log.error("generation.silent", request_id=str(request_id), detail=note)
 
 
 async def _expire(sweeps: Sweeps, settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """The AI service: fal.ai's contract, pictures that are real, URLs that expire."""
 
-import asyncio
 import io
 import time
 
@@ -16,7 +15,6 @@ from aigen_bridge.sim.serving import serving
 
 KEY = "key-of-the-ai-service"
 GENERATE = "/fal-ai/flux-lora"
-QUEUE = "/queue/fal-ai/flux-lora"
 SMALL = {"width": 48, "height": 32}
 
 
@@ -158,33 +156,3 @@ async def test_the_image_can_be_missing_misdescribed_truncated_or_gone(flux, cli
     assert wider["width"] == 49
     assert (await client.get(wider["url"])).status_code == 404
     assert (await client.get(wider["url"])).status_code == 200
-
-
-async def test_the_queue_leads_from_submit_to_result(http):
-    flux = FluxSimulator(FluxSettings(key=KEY, seconds=0.2))
-    http.headers["Authorization"] = f"Key {KEY}"
-    async with serving(flux.app) as url:
-        job = (await http.post(url + QUEUE, json={"prompt": "x", "image_size": SMALL})).json()
-        assert job["status"] == "IN_QUEUE"
-        assert job["queue_position"] == 0
-        assert (await http.get(job["response_url"])).status_code == 400
-        status = await http.get(job["status_url"])
-        assert (status.status_code, status.json()["status"]) == (202, "IN_PROGRESS")
-        async with asyncio.timeout(10):
-            while (status := await http.get(job["status_url"])).status_code == 202:
-                await asyncio.sleep(0.02)
-        assert (status.status_code, status.json()["status"]) == (200, "COMPLETED")
-        [image] = (await http.get(job["response_url"])).json()["images"]
-        assert (await http.get(image["url"])).status_code == 200
-        assert (await http.put(job["cancel_url"])).status_code == 400
-
-
-async def test_a_queued_generation_can_be_cancelled(http):
-    flux = FluxSimulator(FluxSettings(key=KEY, seconds=60))
-    http.headers["Authorization"] = f"Key {KEY}"
-    async with serving(flux.app) as url:
-        job = (await http.post(url + QUEUE, json={"prompt": "x"})).json()
-        assert (await http.put(job["cancel_url"])).status_code == 202
-        status = (await http.get(job["status_url"])).json()
-        assert (status["status"], "error" in status) == ("COMPLETED", True)
-        assert (await http.get(url + QUEUE + "/requests/none/status")).status_code == 404
