@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from aigen_bridge.sim.flux import MODEL, QUEUE
+
 ROOT = Path(__file__).parents[1]
 INSTALLED = ROOT / ".e2e"
 WEBHOOK = "/webhook/aigen/v1/generate"
@@ -43,7 +45,8 @@ def node_folder() -> Path:
 def workflow_settings(bridge_url: str, flux_url: str) -> dict[str, Any]:
     """Returns the shipped settings of the workflows, with these addresses of the bridge and of the AI service."""
     shipped = json.loads((ROOT / "n8n/settings.json").read_text())
-    return shipped | {"bridgeUrl": bridge_url, "aiUrl": f"{flux_url}/fal-ai/flux-lora"}
+    path = QUEUE if "//queue." in shipped["aiUrl"] else MODEL
+    return shipped | {"bridgeUrl": bridge_url, "aiUrl": flux_url + path}
 
 
 def free_port() -> int:

@@ -14,6 +14,7 @@ from ground import PAYS_ONCE
 from hops import note
 from people import Crew, rows, until
 
+from aigen_bridge.sim.flux_jobs import Job
 from chaos.facts import BUGS, QUERIES
 
 Row = dict[str, Any]
@@ -35,8 +36,8 @@ class Books:
     """The SHA-256 of the bytes of each attachment."""
     executions: dict[str, list[str]]
     """The final status of each execution of N8N. The empty id has those that are not known to the bridge."""
-    jobs: Counter[str]
-    """Generations that the AI service took on."""
+    jobs: dict[str, list[Job]]
+    """What the AI service took on."""
     complaints: list[str]
     """Processes that ended by themselves, and unexpected errors in the logs."""
 
@@ -47,13 +48,16 @@ def read_books(crew: Crew) -> Books:
         until(lambda: _is_settled(crew))
     bridge = {row["request_id"]: row for row in rows(crew.ground.bridge.postgres.url, QUERIES["requests"])}
     records = crew.in_odoo("status <> 'draft'")
-    ids = {record["correlation_id"]: record["request_id"] for record in records}
+    ids: dict[str | None, str] = {record["correlation_id"]: record["request_id"] for record in records}
+    jobs: dict[str, list[Job]] = defaultdict(list)
+    for job in crew.ground.ai.simulator.jobs:
+        jobs[ids.get(job.correlation_id, f"unknown correlation id {job.correlation_id}")].append(job)
     books = Books(
         bridge=bridge,
         odoo={record["request_id"]: record for record in records},
         attachments=_attachments(crew, records),
         executions=_executions(crew),
-        jobs=Counter(ids.get(job, f"unknown correlation id {job}") for job in crew.ground.ai.jobs()),
+        jobs=jobs,
         complaints=[*crew.ground.bridge.supervisor.fallen, *_bugs(crew)],
     )
     _note(books)
@@ -102,7 +106,7 @@ def balance(books: Books) -> list[str]:
     for name in books.bridge.keys() & books.odoo.keys():
         wrong += [f"{name}: {problem}" for problem in _problems(books, name)]
     foreign = books.jobs.keys() - books.bridge.keys()
-    return wrong + [f"a generation of {name}" for name in foreign] + books.complaints
+    return wrong + [f"a job of {name}" for name in foreign] + books.complaints
 
 
 def _problems(books: Books, name: str) -> Iterator[str]:
@@ -114,20 +118,20 @@ def _problems(books: Books, name: str) -> Iterator[str]:
     expected = [bridge["stored"]] if bridge["status"] == "completed" else []
     if attachments != expected or bridge["declared"] != bridge["stored"]:
         yield f"attachments {attachments}, in the bridge {bridge['stored']}, declared {bridge['declared']}"
-    executions, jobs = books.executions.get(name, []), books.jobs[name]
+    executions, jobs = books.executions.get(name, []), books.jobs.get(name, [])
     if bridge["status"] == "completed" and "success" not in executions:
         yield f"completed, and no execution of N8N succeeded: {executions}"
     if RUNNING.intersection(executions):
         yield f"executions of N8N that have not ended: {executions}"
     if not _is_paid_right(bridge["status"], jobs, executions.count("crashed")):
-        yield f"{bridge['status']} with {jobs} generations; executions {executions}"
+        yield f"{bridge['status']} with {len(jobs)} jobs {jobs}; executions {executions}"
 
 
-def _is_paid_right(status: str, jobs: int, crashes: int) -> bool:
-    """Whether it cost what it may: one generation for a picture, none for a failure, at most one when cancelled."""
-    again = 0 if PAYS_ONCE else crashes
-    least, most = {"completed": (1, 1 + again), "failed": (0, 0), "cancelled": (0, 1)}[status]
-    return least <= jobs <= most
+def _is_paid_right(status: str, jobs: list[Job], crashes: int) -> bool:
+    """Whether a picture cost one job, and what did not become a picture at most one."""
+    if status != "completed":
+        return len(jobs) <= 1
+    return 1 <= len(jobs) <= (1 if PAYS_ONCE else 1 + crashes) and any(job.billed for job in jobs)
 
 
 def _note(books: Books) -> None:
@@ -136,4 +140,6 @@ def _note(books: Books) -> None:
     executions = Counter(status for found in books.executions.values() for status in found)
     attachments = sum(len(found) for found in books.attachments.values())
     note(f"bridge: {len(books.bridge)} requests {dict(statuses)}; Odoo: {len(books.odoo)}, {attachments} attachments")
-    note(f"N8N: {executions.total()} executions {dict(executions)}; AI service: {books.jobs.total()} generations")
+    jobs = [job for found in books.jobs.values() for job in found]
+    billed = sum(job.billed for job in jobs)
+    note(f"N8N: {executions.total()} executions {dict(executions)}; AI service: {len(jobs)} jobs, {billed} billed")

@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aigen_bridge.sim.calls import Call
 from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
+from aigen_bridge.sim.flux_jobs import Job, Stage
 from aigen_bridge.sim.serving import serving
 from chaos.ground import free_ports
 from chaos.postgres import Postgres, postgres
@@ -29,7 +29,6 @@ SECRETS = {
 }
 PAYS_ONCE = "speaks" in (ROOT / "n8n/aigen-main.json").read_text()
 """Whether the shipped workflow asks for a grant, names its job, and resumes it. Otherwise a killed N8N pays again."""
-OK = 200
 USUAL_SECONDS = 2.0
 """Duration of a generation."""
 
@@ -58,29 +57,29 @@ class AiService:
         """Stops serving."""
         self._serving.close()
 
-    def calls_of(self, correlation_id: str, route: str = "generate") -> list[Call]:
-        """Returns the calls for one request."""
-        calls = self.simulator.calls.to(route)
-        return [call for call in calls if call.headers.get("x-correlation-id") == correlation_id]
+    def jobs_of(self, correlation_id: str) -> list[Job]:
+        """Returns the jobs for one request."""
+        return self.simulator.jobs.of(correlation_id)
 
-    def polls(self, since: float) -> list[Call]:
-        """Returns the calls about jobs in the queue since then."""
-        return [call for call in self.simulator.calls if call.at > since and "/requests/" in call.path]
-
-    def jobs(self) -> list[str]:
-        """Returns the correlation id of each generation that was taken on, and so was paid for."""
-        taken = [call for call in self.simulator.calls.to("generate") if call.status == OK]
-        return [call.headers.get("x-correlation-id", "") for call in taken]
+    def is_waited_for(self, job: Job) -> bool:
+        """Whether the job runs and N8N knows it: it waits for the answer, or has asked how the job stands."""
+        polled = any(job.id in call.path for call in self.simulator.calls.to("status"))
+        return job.stage is Stage.IN_PROGRESS and (polled or not job.queued)
 
     @contextmanager
-    def taking(self, seconds: float) -> Iterator[None]:
-        """Makes generations that begin within the block take so long."""
-        usual = self.simulator.settings
-        self.simulator.settings = replace(usual, seconds=seconds)
+    def holding(self) -> Iterator[None]:
+        """Keeps every job running until the block ends."""
+        self._change(self.simulator.jobs.hold)
         try:
             yield
         finally:
-            self.simulator.settings = usual
+            self._change(self.simulator.jobs.release)
+
+    def _change(self, change: Callable[[Stage], None]) -> None:
+        async def within() -> None:
+            change(Stage.IN_PROGRESS)
+
+        self.loop.run(within())
 
 
 @dataclass

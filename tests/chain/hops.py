@@ -1,6 +1,5 @@
 """The time from pressing *Generate* to the picture on the page, hop by hop."""
 
-import hashlib
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
@@ -12,9 +11,10 @@ HOPS = (
     "pressed → committed in Odoo",
     "committed → accepted by the bridge",
     "accepted → dispatched to N8N",
-    "dispatched → AI service asked",
-    "AI service asked → image fetched",
-    "image fetched → stored by the bridge",
+    "dispatched → N8N asked the bridge",
+    "N8N asked → job at the AI service",
+    "job → generated",
+    "generated → stored by the bridge",
     "stored → delivered to Odoo",
     "delivered → shown to the person",
     "pressed → shown",
@@ -28,14 +28,16 @@ NOTES: list[str] = []
 def measure(crew: "Crew", asked: "Asked", shown_at: float) -> None:
     """Records the hops of a picture."""
     row, commits = crew.in_bridge(asked), crew.commits(asked)
-    [submission] = crew.ground.ai.calls_of(asked.correlation_id)
+    [job] = crew.ground.ai.jobs_of(asked.correlation_id)
+    assert job.ended_at is not None
     moments = (
         asked.pressed_at,
         commits["waiting"],
         row["created_at"].timestamp(),
         row["dispatched_at"].timestamp(),
-        submission.at,
-        _fetched(crew)[row["image"]["sha256"]],
+        crew.asked_at(asked),
+        job.submitted_at,
+        job.ended_at,
         row["completed_at"].timestamp(),
         commits["completed"],
         shown_at,
@@ -46,14 +48,6 @@ def measure(crew: "Crew", asked: "Asked", shown_at: float) -> None:
 def note(line: str) -> None:
     """Adds a line to the report."""
     NOTES.append(line)
-
-
-def _fetched(crew: "Crew") -> dict[str, float]:
-    """Returns when each image was fetched from the AI service, by the SHA-256 of its bytes."""
-    simulator = crew.ground.ai.simulator
-    files = {name: hashlib.sha256(file.content).hexdigest() for name, file in simulator._files._files.items()}
-    calls = {call.path.rpartition("/")[2]: call.at for call in simulator.calls.to("image")}
-    return {files[name]: at for name, at in calls.items() if name in files}
 
 
 def report() -> list[str]:

@@ -10,6 +10,7 @@ import psycopg
 from ground import PAYS_ONCE, Ground
 from psycopg.rows import dict_row
 
+from aigen_bridge.sim.flux_contract import CANCELLED
 from browser import PICTURE, Person
 
 T = TypeVar("T")
@@ -82,26 +83,25 @@ class Crew:
         [row] = rows(self.ground.bridge.postgres.url, "SELECT * FROM requests WHERE request_id = %s", asked.request_id)
         return row
 
+    def asked_at(self, asked: Asked) -> float:
+        """Returns when N8N first asked the bridge whether it may generate this picture."""
+        query = "SELECT min(extract(epoch FROM noted_at))::float AS at FROM executions WHERE request_id = %s"
+        return float(rows(self.ground.bridge.postgres.url, query, asked.request_id)[0]["at"])
+
     def until_in_bridge(self, asked: Asked, status: str) -> None:
         """Waits until the request has this status in the bridge."""
         until(lambda: self.in_bridge(asked)["status"] == status)
 
     def until_generating(self, *asked: Asked) -> None:
-        """Waits until the AI service generates these pictures: it has the job, and N8N waits for it."""
+        """Waits until the AI service generates these pictures, and N8N waits for them."""
+        ai = self.ground.ai
         for one in asked:
-            until(lambda one=one: self._is_generating(one))
-
-    def _is_generating(self, asked: Asked) -> bool:
-        calls = self.ground.ai.calls_of(asked.correlation_id)
-        if not calls:
-            return False
-        waits = calls[-1].status is None and time.time() - calls[-1].at > 0.5  # a synchronous call
-        return waits or bool(self.ground.ai.polls(calls[-1].at))
+            until(lambda one=one: any(map(ai.is_waited_for, ai.jobs_of(one.correlation_id))))
 
     def until_cancelled_at_the_provider(self, asked: Asked) -> None:
         """Waits until N8N has cancelled the job, if the shipped workflow does that."""
-        polls = self.ground.ai.polls
-        until(lambda: not PAYS_ONCE or any(call.path.endswith("/cancel") for call in polls(asked.pressed_at)))
+        if PAYS_ONCE:
+            until(lambda: [job for job in self.ground.ai.jobs_of(asked.correlation_id) if job.ending is CANCELLED])
 
     def shown_at(self, asked: Asked) -> float:
         """Waits until the person sees the picture, on the page where it was asked for, and returns when that was."""

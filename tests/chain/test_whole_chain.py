@@ -24,7 +24,7 @@ def test_ten_pictures_of_two_people_are_shown(crew):
 
 def test_a_refusal_of_the_ai_service_is_shown_in_its_own_words(crew):
     refused = Fault(
-        kind=FaultKind.STATUS, route="generate", status=422, name="content_policy_violation", detail=REFUSAL
+        kind=FaultKind.FAIL_JOB, route="generate", status=422, name="content_policy_violation", detail=REFUSAL
     )
     crew.ground.ai.simulator.faults.add(refused)
     asked = crew.press(crew.ann, "A lighthouse that nobody may draw")
@@ -43,7 +43,7 @@ def test_a_person_learns_that_the_ai_service_is_down(crew):
 
 
 def test_a_killed_n8n_costs_nobody_a_picture_nor_one_asked_for_meanwhile(crew):
-    with crew.ground.ai.taking(8):
+    with crew.ground.ai.holding():
         pair = [crew.press(crew.ann, "A comet above a village"), crew.press(crew.dan, "A comet above a harbour")]
         crew.until_generating(*pair)
         crew.ground.n8n.kill()
@@ -57,12 +57,12 @@ def test_a_killed_n8n_costs_nobody_a_picture_nor_one_asked_for_meanwhile(crew):
 
 
 def test_a_killed_worker_delays_pictures_and_loses_none(crew):
-    with crew.ground.ai.taking(6):
+    with crew.ground.ai.holding():
         first = crew.press(crew.ann, "A clock that stops")
         crew.until_generating(first)
         crew.ground.bridge.kill("worker")
-        second = crew.press(crew.dan, "A clock that is wound up")
-        crew.until_in_bridge(first, "completed")
+    second = crew.press(crew.dan, "A clock that is wound up")
+    crew.until_in_bridge(first, "completed")
     assert crew.record(first)["attachment_id"] is None
     crew.ground.bridge.start("worker")
     for asked in (first, second):
@@ -80,10 +80,10 @@ def test_what_is_asked_for_while_the_api_is_down_is_sent_by_itself(crew):
 
 
 def test_a_picture_that_is_ready_while_odoo_restarts_is_shown_on_the_page_that_was_left_open(crew):
-    with crew.ground.ai.taking(4):
+    with crew.ground.ai.holding():
         pair = [crew.press(crew.ann, "A door that closes"), crew.press(crew.dan, "A door that opens")]
         crew.until_generating(*pair)
-    crew.ground.odoo.server.stop()
+        crew.ground.odoo.server.stop()
     for asked in pair:
         crew.until_in_bridge(asked, "completed")
     crew.ground.odoo.server.start()
@@ -92,16 +92,16 @@ def test_a_picture_that_is_ready_while_odoo_restarts_is_shown_on_the_page_that_w
 
 
 def test_a_crash_of_the_bridges_database_costs_nobody_a_picture(crew):
-    with crew.ground.ai.taking(4):
+    with crew.ground.ai.holding():
         pair = [crew.press(crew.ann, "A library at night"), crew.press(crew.dan, "A library at noon")]
         crew.until_generating(*pair)
-        crew.ground.bridge.crash_database(3)
+    crew.ground.bridge.crash_database(3)
     for asked in pair:
         crew.shown_at(asked)
 
 
 def test_a_picture_that_is_cancelled_while_it_is_generated_is_not_shown(crew):
-    with crew.ground.ai.taking(10):
+    with crew.ground.ai.holding():
         asked = crew.press(crew.ann, "A parade that is called off")
         crew.until_generating(asked)
         crew.ann.menu("action_cancel").click()
