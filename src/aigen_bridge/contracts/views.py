@@ -16,9 +16,11 @@ from aigen_bridge.contracts.resources import (
     DeadLetterPage,
     DeadLetterResource,
     GenerationChange,
+    GenerationState,
     Held,
     ImageResource,
     NextStep,
+    ProgressState,
     RequestPage,
     RequestResource,
     StateChange,
@@ -28,6 +30,7 @@ from aigen_bridge.contracts.wire import FieldError, to_utc
 from aigen_bridge.domain.dead_letter import DeadLetter
 from aigen_bridge.domain.destination import Hold
 from aigen_bridge.domain.errors import UnreadableRequestError, storable
+from aigen_bridge.domain.generation import GenerationView
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.domain.timeline import (
     AttemptRecord,
@@ -45,28 +48,34 @@ log = structlog.get_logger(__name__)
 
 
 def request_page(
-    requests: Iterable[ImageRequest], holds: Mapping[UUID, Hold], end: tuple[datetime, UUID] | None
+    requests: Iterable[ImageRequest],
+    holds: Mapping[UUID, Hold],
+    generations: Mapping[UUID, GenerationView],
+    end: tuple[datetime, UUID] | None,
 ) -> RequestPage:
     """Returns a page of the readable requests; logs the others. `end` is the place of the last one, if more follow."""
     items = []
     for request in requests:
         try:
-            items.append(resource(request, holds.get(request.request_id)))
+            name = request.request_id
+            items.append(resource(request, holds.get(name), generations.get(name)))
         except UnreadableRequestError as error:
             log.error("request.unreadable", request_id=str(request.request_id), detail=error.detail)  # noqa: TRY400
     return RequestPage(items=items, next_cursor=to_cursor(end[0], str(end[1])) if end else None)
 
 
-def resource(request: ImageRequest, hold: Hold | None = None) -> RequestResource:
+def resource(
+    request: ImageRequest, hold: Hold | None = None, generation: GenerationView | None = None
+) -> RequestResource:
     """Returns one request with its parameters. Raises `UnreadableRequestError` when the stored ones are not valid."""
     try:
-        return _resource(request, hold)
+        return _resource(request, hold, generation or GenerationView())
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_url=False))
         raise UnreadableRequestError(request.request_id, f"wrong or missing: {wrong[:300]}") from None
 
 
-def _resource(request: ImageRequest, hold: Hold | None) -> RequestResource:
+def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationView) -> RequestResource:
     return RequestResource.model_validate(
         dict(request.event)
         | {
@@ -82,9 +91,16 @@ def _resource(request: ImageRequest, hold: Hold | None) -> RequestResource:
             "replayable": request.is_replayable,
             "image": _image(request),
             "held": Held(destination=hold.destination, since=hold.since, until=hold.until) if hold else None,
+            "progress": ProgressState(**asdict(generation.progress)) if generation.progress else None,
+            "generation": _generation(generation),
         },
         strict=False,
     )
+
+
+def _generation(generation: GenerationView) -> GenerationState | None:
+    job = generation.job
+    return GenerationState(provider=job.provider, job_id=job.job_id) if job else None
 
 
 def _image(request: ImageRequest) -> ImageResource | None:
