@@ -13,6 +13,9 @@ PLACES = {
     "/api/v1/influencegen/ai-image-callback": "callback",
     "/api/v2/influencegen/ai-image-callback": "callback",
     "/api/v1/influencegen/ai-image-requests/{id}/wanted": "wanted",
+    "/api/v1/influencegen/ai-image-requests/{id}/generation": "ask",
+    "/api/v1/influencegen/ai-image-requests/{id}/generation/job": "job",
+    "/api/v1/influencegen/ai-image-requests/{id}/generation/progress": "progress",
     "/api/v1/ops/n8n-failures": "failures",
 }
 FORWARDED = ("content-type", "retry-after", "x-correlation-id")
@@ -52,7 +55,7 @@ class Gate(Simulator):
 
 
 def _method(place: str) -> str:
-    return "GET" if place == "wanted" else "POST"
+    return {"wanted": "GET", "job": "PUT", "progress": "PUT"}.get(place, "POST")
 
 
 def _headers(request: Request) -> dict[str, str]:

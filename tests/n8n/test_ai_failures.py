@@ -44,13 +44,13 @@ async def test_two_transient_failures_are_survived(open_theatre: Opened) -> None
     assert not theatre.n8n.real or all(gap >= WAIT for gap in gaps(theatre, asked))
 
 
-async def test_an_ai_service_that_stays_away_is_asked_three_times(open_theatre: Opened) -> None:
+async def test_an_ai_service_that_stays_busy_is_asked_three_times(open_theatre: Opened) -> None:
     theatre = await open_theatre()
-    theatre.flux.faults.add(Fault(kind=FaultKind.DROP, route="generate", times=3))
+    theatre.flux.faults.add(status(503, times=3))
     asked = await theatre.ask()
     ended = await theatre.until_delivered(asked["requestId"])
 
-    assert (ended["status"], ended["errorCode"]) == ("failed", "ai_unreachable")
+    assert (ended["status"], ended["errorCode"]) == ("failed", "runner_scheduling_failure")
     assert len(theatre.calls("generate", asked)) == 3
 
 
