@@ -10,11 +10,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ground import PAYS_ONCE
-from hops import note
-from people import Crew, rows, until
-
 from aigen_bridge.sim.flux_jobs import Job
+from chain.ground import PAYS_ONCE
+from chain.hops import note
+from chain.people import Crew, rows, until
 from chaos.facts import BUGS, QUERIES
 
 Row = dict[str, Any]

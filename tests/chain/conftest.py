@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hops import report
 
+from chain.hops import report
 from real_n8n import INSTALLED
 from real_odoo import RealOdoo
 
@@ -18,10 +18,9 @@ def crew(real_odoo: RealOdoo) -> Iterator[Any]:
     pytest.importorskip("playwright", reason="Playwright is not installed here (make e2e-chain does that)")
     if not (INSTALLED / "installed").exists():
         pytest.skip("N8N is not installed in .e2e (make e2e-chain does that)")
-    from ground import prepared  # noqa: PLC0415
-    from people import log_in_both  # noqa: PLC0415
-
     from browser import chromium  # noqa: PLC0415 - Playwright is there only for these tests
+    from chain.ground import prepared  # noqa: PLC0415
+    from chain.people import log_in_both  # noqa: PLC0415
 
     # Outside pytest's own folders: later sessions on this machine delete those.
     with (

@@ -5,7 +5,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from people import Asked, Crew
+    from chain.people import Asked, Crew
 
 HOPS = (
     "pressed → committed in Odoo",

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
-from ground import PAYS_ONCE, Ground
 from psycopg.rows import dict_row
 
 from aigen_bridge.sim.flux_contract import CANCELLED
 from browser import PICTURE, Person
+from chain.ground import PAYS_ONCE, Ground
 
 T = TypeVar("T")
 PATIENCE = 120.0

@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from hops import measure, note
 
 from aigen_bridge.sim.faults import Fault, FaultKind
+from chain.hops import measure, note
 from real_n8n import WEBHOOK
 
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(1200)]  # the first one waits until everything is installed
@@ -112,7 +112,7 @@ def test_a_picture_that_is_cancelled_while_it_is_generated_is_not_shown(crew):
 
 
 def test_the_books_of_bridge_n8n_provider_and_odoo_balance(crew):
-    from books import balance, read_books  # noqa: PLC0415 - imports Playwright
+    from chain.books import balance, read_books  # noqa: PLC0415 - imports Playwright
 
     books = read_books(crew)
     assert balance(books) == []
