@@ -86,10 +86,10 @@ class Ground:
         return claim
 
     async def fall_silent(self) -> Sequence[tuple[UUID, str]]:
-        """Ends the quiet time and sweeps, while the API has been there for long."""
+        """Ends the quiet time and sweeps, while the API has been there for long. Returns what happened to whom."""
         await write(self.database, "UPDATE generations SET quiet_until = quiet_until - interval '1 hour'")
         await self.beat_since("1 hour")
-        return await self.generations.end_quiet()
+        return [(request_id, note) for request_id, note in await self.generations.end_quiet() if note]
 
     async def beat_since(self, ago: str) -> None:
         await self.generations.beat()
