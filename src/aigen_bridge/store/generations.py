@@ -39,7 +39,7 @@ from aigen_bridge.store.transitions import Deadlines, LockedRequests
 
 BATCH = 100
 """Silent generations handled in one transaction."""
-BEAT_SECONDS = 2.0
+BEAT_SECONDS = 1.0
 """The interval between the beats of an API process."""
 BROKEN_AFTER = f"{BEAT_SECONDS * 3} seconds"
 """No beat for this time: API or database were away, and N8N could not be heard."""
