@@ -308,6 +308,30 @@ async def test_silence_stands_still_while_n8n_is_out(ground: Ground) -> None:
     assert await ground.generations.end_quiet()
 
 
+async def test_a_request_does_not_time_out_while_n8n_is_out_before_its_silence_could_count(ground: Ground) -> None:
+    await ground.dispatch()
+    await ground.ask()
+    await ground.name()
+    sweeps = Sweeps(ground.database, DEADLINES)
+    await write(ground.database, "UPDATE requests SET callback_deadline_at = now() - interval '1 minute'")
+    await write(
+        ground.database,
+        "UPDATE destinations SET opened_at = now() - interval '1 minute', probe_at = now() WHERE name = 'n8n'",
+    )
+    await write(ground.database, "INSERT INTO incidents (cause, times) VALUES ('n8n_down', 1)")
+    during = await sweeps.expire(lambda request_id: timed_out(request_id, DEADLINES.callback))
+    await write(ground.database, "UPDATE destinations SET out_seconds = 60, opened_at = NULL, probe_at = NULL")
+    await write(ground.database, "UPDATE incidents SET recovered_at = now()")
+    after = await sweeps.expire(lambda request_id: timed_out(request_id, DEADLINES.callback))
+    resumed = await ground.fall_silent()
+    await ground.dispatch()
+    await write(ground.database, "UPDATE requests SET callback_deadline_at = now() - interval '1 minute'")
+    await write(ground.database, "UPDATE incidents SET recovered_at = now() - interval '11 minutes'")
+
+    assert (during, after, len(resumed)) == ([], [], 1)
+    assert await sweeps.expire(lambda request_id: timed_out(request_id, DEADLINES.callback)) == [ground.request_id]
+
+
 async def test_a_refused_submission_gives_the_grant_back_twice(ground: Ground) -> None:
     await ground.dispatch()
     decisions = [await ground.ask(key="0")]

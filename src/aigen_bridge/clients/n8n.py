@@ -83,6 +83,7 @@ class N8nWebhook:
     async def _post(self, body: bytes, headers: Mapping[str, str], call: Call) -> frozenset[str]:
         async with next(self._turns).stream("POST", self._url, content=body, headers=headers) as response:
             call.status = response.status_code
+            speaks: frozenset[str] | None
             if response.status_code in ACKNOWLEDGED:
                 speaks, quote = _speaks(await _beginning(response)), ""
             elif response.is_success:
