@@ -113,7 +113,7 @@ async def test_one_sweep_ends_every_quiet_time_that_is_over(database_url: str, d
         "SELECT gen_random_uuid(), gen_random_uuid(), '{}', 'cancelled', now(), now() FROM generate_series(1, 250)",
     )
     over = "SELECT request_id, now() - interval '1 hour' FROM requests"
-    await write(database, f"INSERT INTO generations (request_id, quiet_until) {over}")  # noqa: S608 - a constant
+    await write(database, f"INSERT INTO generations (request_id, quiet_until) {over}")
     await write(database, "INSERT INTO api_beats (id, since, at) VALUES (1, now() - interval '1 day', now())")
 
     async with staged(database_url, worker={"poll": "1h"}) as stage, working(stage.settings), asyncio.timeout(10):
