@@ -118,7 +118,7 @@ def _next_step(step: NextStep) -> str:
 
 
 def _print_history(request: RequestResource, timeline: Timeline) -> None:
-    history = sorted([*timeline.entries, *timeline.generation], key=lambda entry: entry.at)
+    history = sorted([*timeline.generation, *timeline.entries], key=lambda entry: entry.at)
     rows = [_history_row(entry, (entry.at - request.created_at).total_seconds()) for entry in history]
     say_table(("after", "what", "took", "status", "detail"), rows, least=16)
 

@@ -26,8 +26,6 @@ GRANTS_MAX = 2
 """The most grants of which one may have paid for a job that nobody named."""
 RETRIES_MAX = 2
 """The most submissions after one that the provider refused, and after a job that ended unbilled (REQ-IL-009)."""
-MAYBE_PAID = "the image may have been paid for, but no job is known"
-"""What the timeline says of a doubtful generation."""
 
 
 class State(StrEnum):
@@ -381,10 +379,13 @@ def _doubt(generation: Generation, request: ImageRequest, policy: GenerationPoli
     if generation.state is State.GRANTED:
         doubts = generation.doubts + 1
         doubtful = generation.to(State.DOUBTFUL, doubts=doubts, execution_id=None, ask_key=None)
+    silent = f"N8N execution {generation.execution_id} named no job" if generation.execution_id else "no job is known"
+    note = f"the image may have been paid for: {silent}"
     if request.status in FINAL:  # the bridge failed it: a replay decides
-        return Outcome(generation=doubtful, note=None if doubtful == generation else MAYBE_PAID)
+        return Outcome(generation=doubtful, note=None if doubtful == generation else note)
     if policy.when_maybe_paid is WhenMaybePaid.AGAIN and doubtful.doubts < GRANTS_MAX:
-        return _send_again(doubtful.to(State.NONE), request, f"{MAYBE_PAID}: sent again, cause resumed")
+        sent = "N8N fell silent: sent again, cause resumed; the image may be paid for twice"
+        return replace(_send_again(doubtful.to(State.NONE), request, sent), note=note)
     message = "The image may have been paid for, but N8N named no job of the AI service. It was not asked for again."
     failed = Transition(
         request_id=request.request_id,
@@ -394,7 +395,7 @@ def _doubt(generation: Generation, request: ImageRequest, policy: GenerationPoli
         error_code=FailureCode.MAYBE_PAID,
         error_message=message,
     )
-    return Outcome(generation=doubtful, transition=failed, note=MAYBE_PAID)
+    return Outcome(generation=doubtful, transition=failed, note=note)
 
 
 def _send_again(generation: Generation, request: ImageRequest, note: str, *, is_resuming: bool = False) -> Outcome:
