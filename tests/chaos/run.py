@@ -114,6 +114,7 @@ def _caller(port: int) -> httpx.AsyncClient:
 async def _play(stage: Stage) -> None:
     """Carries out the schedule, including the addon's repetitions."""
     schedule = stage.schedule
+    await _until(lambda: _is_ready(stage.n8n))
     stage.say(f"Everything runs. Requests come in for {schedule.load_seconds:.0f} s.")
     began = asyncio.get_running_loop().time()
 
@@ -166,6 +167,11 @@ async def _ended(stage: Stage) -> bool:
     if stage.load_balancer.inside or not await _none(stage, OPEN) or not await _none(stage, LIVE):
         return False
     return await _none(stage, OVERDUE) or await _is_idle(stage.n8n)
+
+
+async def _is_ready(n8n: httpx.AsyncClient) -> bool:
+    """Whether N8N's webhook is registered."""
+    return (await n8n.get("/healthz/readiness", timeout=5)).is_success
 
 
 async def _is_idle(n8n: httpx.AsyncClient) -> bool:

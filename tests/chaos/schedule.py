@@ -23,12 +23,12 @@ DATABASE_TIMEOUT = 3.0
 """Seconds after which the bridge gives up a statement."""
 WEATHER_SECONDS = 15.0
 NODES_STRUCK = 3
-"""Nodes of N8N's workflow at which it is killed (the last: paused) in 15 seconds."""
+"""Nodes of N8N's workflow at which it is killed in 15 seconds, as long as there is time to recover."""
 SIZE = 64
 """Width and height of the images, in pixels."""
 LOST_SHARE = 0.05
 """Share of the first requests whose executions in N8N end without a word, as long as faults are injected."""
-SLOW_SHARE = 0.25
+SLOW_SHARE = 0.35
 """Share of the time in which requests are made, at its beginning, for faults that take minutes to recover from."""
 SLOW_FROM = 60
 """Seconds; a shorter run has no such faults."""
@@ -186,7 +186,7 @@ def _weather(random: Random, load: float, slow_until: float) -> tuple[Weather, .
     nodes = cycle(random.sample(list(Node), len(Node)))
     moments = (number * WEATHER_SECONDS for number in range(1 + int(load / WEATHER_SECONDS)))
     return tuple(
-        draw_weather(random, at=at, struck=tuple(islice(nodes, NODES_STRUCK)), is_slow=at < slow_until)
+        draw_weather(random, at=at, struck=tuple(islice(nodes, NODES_STRUCK if at < slow_until else 0)))
         for at in moments
     )
 
@@ -222,7 +222,7 @@ def _strikes(random: Random, load: float, processes: int, slow_until: float) -> 
         _strike(random, *each, processes, earliest=1 + pace * number, latest=load)
         for number, each in enumerate(others, 1)
     ]
-    blows.append(_strike(random, *first, processes, earliest=0.5, latest=inf))
+    blows.append(_strike(random, *first, processes, earliest=1, latest=inf))
     last = _strike(random, Kind.PAUSE, "worker", processes, earliest=load - 1, latest=inf)
     reported = (replace(blow, reports=REPORTS) if blow.at < slow_until else blow for blow in [*blows, last])
     return tuple(sorted(reported, key=lambda blow: blow.at))

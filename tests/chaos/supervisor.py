@@ -129,16 +129,15 @@ async def supervised(
         await supervisor.close()
 
 
-def n8n_arguments(ground: Ground, style: str, *, starting: float = 0, reports: float = 1) -> tuple[str, ...]:
-    """Returns the arguments of an N8N with this callback style and `starting` seconds.
+def n8n_arguments(ground: Ground, style: str, *, reports: float = 1) -> tuple[str, ...]:
+    """Returns the arguments of an N8N with this callback style, which starts in a second, also after a kill at a node.
 
-    `reports` is the probability that a dead execution is reported at the next start. When a fault kills it at a node,
-    its webhook is not registered for a while afterwards.
+    `reports` is the probability that a dead execution is reported at the next start.
     """
     keys = ("--key", WEBHOOK_KEY, "--callback-key", KEYS["n8n"], "--flux-key", FLUX_KEY)
     urls = ("--bridge-url", url(ground.load_balancer), "--flux-url", url(ground.flux), "--callback-style", style)
     journal = ("--executions", str(ground.executions), "--crash-reports", str(reports))
-    startup = ("--starting-seconds", str(starting), "--no-webhook-seconds", "1")
+    startup = ("--starting-seconds", "0.5", "--no-webhook-seconds", "0.5")
     return ("sim", "n8n", "--port", str(ground.n8n), *keys, *urls, *journal, *startup)
 
 

@@ -43,11 +43,11 @@ class Weather:
     wire: Wire
 
 
-def draw_weather(random: Random, *, at: float, struck: Sequence[Node], is_slow: bool) -> Weather:
+def draw_weather(random: Random, *, at: float, struck: Sequence[Node]) -> Weather:
     """Draws random weather that is never so bad that nothing succeeds.
 
-    N8N is killed at all nodes in `struck` but the last, and paused there. `is_slow`: there is time for faults from
-    which a request recovers only after minutes.
+    N8N is killed at the nodes in `struck`. Without any, there is no time for faults from which a request recovers only
+    after minutes.
     """
     wire = Wire(
         both=_chance(random, 0.15, 0.35),
@@ -56,15 +56,16 @@ def draw_weather(random: Random, *, at: float, struck: Sequence[Node], is_slow: 
         held_seconds=round(random.uniform(0.1, 2), 2),
     )
     n8n = (*_blows(random, struck), *_n8n(random))
-    return Weather(at=at, n8n=n8n, odoo=_odoo(random), flux=_flux(random, is_slow=is_slow), wire=wire)
+    return Weather(at=at, n8n=n8n, odoo=_odoo(random), flux=_flux(random, is_slow=bool(struck)), wire=wire)
 
 
 def _blows(random: Random, struck: Sequence[Node]) -> tuple[RawFault, ...]:
     """Draws when N8N is killed and paused at its nodes: at about the tenth execution that passes one."""
     once = {"chance": 0.1, "times": 1}
-    kills = [{"kind": "kill", "route": node, **once, "delay": round(random.uniform(0.2, 1), 2)} for node in struck[:-1]]
-    pause = round(random.choice([random.uniform(0.5, 3), random.uniform(SILENCE, SILENCE + 3)]), 2)
-    return (*kills, {"kind": "pause", "route": struck[-1], **once, "delay": pause})
+    kills = [{"kind": "kill", "route": node, **once, "delay": round(random.uniform(0.2, 1), 2)} for node in struck]
+    longest = SILENCE + 3 if struck else 3
+    pause = {"kind": "pause", "route": random.choice(list(Node)), **once, "delay": round(random.uniform(1, longest), 2)}
+    return (*kills, pause)
 
 
 def _n8n(random: Random) -> tuple[RawFault, ...]:
@@ -96,7 +97,7 @@ def _flux(random: Random, *, is_slow: bool) -> tuple[RawFault, ...]:
         _fault(random, "generate", "fail_job", 0.05, 0.1, status=422, name=REFUSED),
         _fault(random, "generate", "slow_job", 0.1, 0.3, delay=random.uniform(2, 8)),
         *(lost if is_slow else ()),
-        *(fault for route in ("status", "result", "cancel", "image") for fault in _common(random, route)),
+        *(fault for route in ("status", "result", "cancel", "image") for fault in _common(random, route, [503, 504])),
     )
 
 
@@ -108,9 +109,9 @@ def _odoo(random: Random) -> tuple[RawFault, ...]:
     )
 
 
-def _common(random: Random, route: str) -> tuple[RawFault, ...]:
+def _common(random: Random, route: str, statuses: Sequence[int] = (500, 502, 503)) -> tuple[RawFault, ...]:
     return (
-        _fault(random, route, "status", 0.02, 0.06, status=random.choice([500, 502, 503])),
+        _fault(random, route, "status", 0.02, 0.06, status=random.choice(statuses)),
         _fault(random, route, "drop", 0.02, 0.05),
         _fault(random, route, "drop_after", 0.02, 0.06),
         _fault(random, route, "status_after", 0.01, 0.04, status=504),
