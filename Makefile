@@ -36,7 +36,7 @@ e2e-n8n: setup ## The whole chain on a real N8N; installs it into .e2e/ the firs
 e2e-odoo: setup ## The addon in a real Odoo 18, with a browser (ODOO_BIN=/path/to/odoo-bin)
 	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser pytest -n 0 tests/contract/odoo tests/odoo $(ARGS)
 
-chaos: setup ## Kill everything at random for three minutes, then balance the ledger (ARGS="--seed … --requests …")
+chaos: setup ## Kill everything at random for four minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
 
 e2e-observe: setup ## Faults on purpose: which alert fires when, which mail arrives where (needs Debian's prometheus, prometheus-alertmanager)

@@ -1,6 +1,6 @@
 """The chaos proof: real processes are killed at random, and afterwards a ledger must balance.
 
-    make chaos                                  2,000 requests, about three minutes
+    make chaos                                  1,000 requests, about four minutes
     PYTHONPATH=tests python -m chaos --seed 7   the same schedule as every other run with seed 7
 
 | module               | contents                                                                       |

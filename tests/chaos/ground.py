@@ -69,7 +69,7 @@ def url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-BREAKER = {"probe_every": "1s", "hold": "60s"}
+BREAKER = {"probe_every": "1s", "hold": "120s"}
 """An entry that is held for longer than `hold` becomes a dead letter, which a person replays; the run waits for both.
 N8N is back long before `hold` has passed."""
 

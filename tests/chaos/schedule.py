@@ -160,7 +160,7 @@ _SECONDS: dict[tuple[Kind, str], tuple[float, float]] = {
 """Every kind of strike and the range of its seconds. Each occurs at least once in a run."""
 _OFTEN = (
     *((Kind.KILL, target) for target in ("api", "worker", "odoo")),
-    *[(Kind.PAUSE, "worker"), (Kind.CRASH, "postgres"), (Kind.RESTART, "n8n"), (Kind.LOSS, "link")] * 2,
+    *[(Kind.PAUSE, "worker"), (Kind.CRASH, "postgres"), (Kind.LOSS, "link")] * 2,
 )
 """The most revealing strikes, which are drawn more often."""
 _NUMBERED = frozenset({"api", "worker"})
@@ -222,7 +222,7 @@ def _strikes(random: Random, load: float, processes: int, slow_until: float) -> 
         _strike(random, *each, processes, earliest=1 + pace * number, latest=load)
         for number, each in enumerate(others, 1)
     ]
-    blows.append(_strike(random, *first, processes, earliest=1, latest=inf))
+    blows.append(_strike(random, *first, processes, earliest=0.5, latest=inf))
     last = _strike(random, Kind.PAUSE, "worker", processes, earliest=load - 1, latest=inf)
     reported = (replace(blow, reports=REPORTS) if blow.at < slow_until else blow for blow in [*blows, last])
     return tuple(sorted(reported, key=lambda blow: blow.at))
