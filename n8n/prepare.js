@@ -57,6 +57,11 @@ function write(file, content) {
 
 if (!out) fail('usage: node prepare.js OUT [SETTINGS [SECRETS]]');
 const settings = readJson(settingsFile);
+if (settings.aiUrl && !settings.aiMode) {
+  // Settings of an earlier version name the address of the synchronous service; the queue has another one.
+  settings.aiMode = 'sync';
+  console.error(`${settingsFile} has an aiUrl and no aiMode, so the AI service is asked synchronously, as before.`);
+}
 const template = fs.readFileSync(path.join(__dirname, 'credentials.json'), 'utf8');
 const credentials = JSON.parse(template, (_, value) =>
   typeof value === 'string' ? value.replace(/<(\w+)>/, (_whole, name) => secret(name)) : value,

@@ -39,6 +39,8 @@ PROVEN = {
 STARTS = {"webhook", "errorTrigger", "executeWorkflowTrigger"}
 ENDS = {"noOp", "stopAndError"}
 SECRET = re.compile(r"whsec_\w|Bearer \w|Key [\w-]{12}|sha256:[0-9a-f]{16}|eyJ[\w-]{10}|[0-9a-f]{32}(?![0-9a-f-])")
+ROUTE = r"route: (?:[\w.= ']+ \? )?'(\w+)'(?: : '(\w+)')?|(?:next|route) = .+ \? '(\w+)' : (?:'(\w+)')?"
+"""How the code of a Code node names the ways that its item takes."""
 PERSONAL = re.compile(r"[\w.+-]+@[\w-]+\.\w+|/home/|/Users/|\+\d{8}")
 
 each = pytest.mark.parametrize("name", NAMES)
@@ -56,7 +58,8 @@ def working(name: str) -> dict[str, dict[str, Any]]:
 def outputs(node: dict[str, Any]) -> int:
     """How many ways out a node has."""
     if kind(node) == "switch":
-        return len(node["parameters"]["rules"]["values"])
+        of_rules = len(node["parameters"].get("rules", {}).get("values", []))
+        return int(node["parameters"].get("numberOutputs", of_rules))
     return {"if": 2}.get(kind(node), 0 if kind(node) in ENDS else 1)
 
 
@@ -178,10 +181,39 @@ def test_the_versions_are_the_same_everywhere() -> None:
     assert PAYLOAD_VERSION in KNOWN_PAYLOAD_VERSIONS
 
 
+def test_every_route_of_the_code_has_a_way_out_of_its_switch() -> None:
+    nodes = working("aigen-main")
+    for node in nodes.values():
+        if "numberOutputs" not in node["parameters"]:
+            continue
+        known = set(re.findall(r"'(\w+)'", node["parameters"]["output"]))
+        before = [name for name in nodes for way in ways("aigen-main", name) if node["name"] in way]
+        code = "".join(nodes[name]["parameters"]["jsCode"] for name in before)
+        assert len(known) == outputs(node)
+        assert known == {route for found in re.findall(ROUTE, code) for route in found if route}
+
+
+def test_the_webhook_says_that_the_workflow_speaks_the_protocol() -> None:
+    options = working("aigen-main")["A request arrives"]["parameters"]["options"]
+    assert json.loads(options["responseData"]) == {"speaks": ["generation"]}
+
+
+def test_nothing_is_submitted_without_a_grant_of_this_execution_that_is_still_valid() -> None:
+    url = working("aigen-main")["Ask the AI service"]["parameters"]["url"]
+    assert "$json.ask.executionId === $execution.id && Date.now() < $json.validUntil ?" in url
+    assert url.endswith(": 'no-valid-grant' }}")
+
+
+def test_no_node_waits_so_long_that_n8n_keeps_the_execution_in_its_database() -> None:
+    code = working("aigen-main")["Read the decision"]["parameters"]["jsCode"]
+    assert "said.retryAfter ?? 5), 60)" in code
+
+
 def test_the_retries_are_those_of_the_specification() -> None:
     nodes = working("aigen-main")
-    assert "const TRIES = 3;" in nodes["Read the AI answer"]["parameters"]["jsCode"]
-    assert nodes["Wait 5 s"]["parameters"]["amount"] == 5
+    for code in ("Read the submission", "Read the AI answer"):
+        assert "const RETRIES = 2;" in nodes[code]["parameters"]["jsCode"]
+    assert "const RETRY_WAIT = 5;" in nodes["Read the submission"]["parameters"]["jsCode"]
     assert "const WAITS = [1, 2, 4];" in nodes["Read the bridge answer"]["parameters"]["jsCode"]
     for way in ("Send event and image", "Send the event alone", "Send it as version 1"):
         assert nodes[way]["parameters"]["options"]["timeout"] == 60_000

@@ -1,7 +1,7 @@
 """A model of one generation, written from the protocol's table (interface, "Generation"), independent of the code.
 
-Times are seconds. The model moves the model of the request along with it: a word sends a queued request on its way, and
-a silence queues it again.
+Times are seconds, unless the rules have another unit. The model moves the model of the request along with it: a word
+sends a queued request on its way, and a silence queues it again.
 """
 
 from dataclasses import dataclass, field
@@ -32,11 +32,13 @@ Decision = Literal["start", "resume", "wait", "stop"]
 
 @dataclass(frozen=True)
 class Rules:
-    """The settings: the silence in seconds, the resumes, and what happens when the image may have been paid for."""
+    """The settings: the silence, the resumes, and what happens when the image may have been paid for. And two times."""
 
     silence: float = 30
     resumes: int = 3
     when_maybe_paid: Literal["again", "stop"] = "again"
+    grant: float = GRANT
+    first_word: float = FIRST_WORD
 
 
 @dataclass(eq=False)
@@ -56,6 +58,7 @@ class ExpectedGeneration:
     resumes: int = 0
     unheard: bool = False
     in_a_persons_hands: bool = False
+    named: set[str] = field(default_factory=set)
     ended_jobs: set[str] = field(default_factory=set)
 
     def to(self, event: str) -> None:
@@ -91,7 +94,7 @@ class ExpectedGeneration:
         if not self.wanted or (self.state == "doubtful" and not self.open):
             return "stop"
         if self.state == "granted" and again:
-            self._word(now + max(GRANT, quiet_for), now)
+            self._word(now + max(self.rules.grant, quiet_for), now)
             return "start"
         if not again:
             self._give_up_what_cost_nothing(execution, ended_job, no_job=no_job)
@@ -119,7 +122,7 @@ class ExpectedGeneration:
         self.to("start")
         self.holder, self.key = execution, key
         self._heard_by_the_resend()
-        self._word(now + max(GRANT, quiet_for), now)
+        self._word(now + max(self.rules.grant, quiet_for), now)
         return "start"
 
     @property
@@ -129,6 +132,7 @@ class ExpectedGeneration:
 
     def name_job(self, execution: str, job: str, now: float) -> Literal["known", "other"]:
         """Names the job that was submitted. The first one wins."""
+        self.named.add(job)
         if job in self.ended_jobs:
             return "known"
         if self.job not in {None, job}:
@@ -151,7 +155,7 @@ class ExpectedGeneration:
         resent = self.unheard
         self._heard_by_the_resend()
         if self.state in {"none", "running"} and (speaks or resent):
-            first = FIRST_WORD if self.state == "none" else 0
+            first = self.rules.first_word if self.state == "none" else 0
             self.quiet_until = now + max(self._silence(), first)
 
     def be_silent(self, now: float) -> None:
@@ -164,7 +168,7 @@ class ExpectedGeneration:
         if self.state in {"granted", "doubtful"}:
             self._doubt(now)
         elif self.request.status == "dispatched" and self.resumes < self.rules.resumes:
-            self.request.move("queued", now)
+            self._send_again(now)
             self.unheard = True
 
     def _doubt(self, now: float) -> None:
@@ -176,18 +180,26 @@ class ExpectedGeneration:
         if self.rules.when_maybe_paid == "again" and self.doubts < MAYBE_PAID:
             self.to("again")
             if self.request.status == "dispatched":
-                self.request.move("queued", now)
+                self._send_again(now)
                 self.unheard = False
         else:
             self.request.move("failed", now, failed_by="bridge", reason="maybe_paid")
 
+    def _send_again(self, now: float) -> None:
+        self.request.sent_again += 1
+        self.request.move("queued", now)
+
     def lose(self, execution: str, now: float) -> bool:
         """N8N reports that it lost this execution. Returns whether it held the grant or the job."""
-        held = self.state in {"granted", "running"} and execution == self.holder
-        if held:
+        held = self.is_held and execution == self.holder
+        if held and self.open:
             self.quiet_until = now
-            self.be_silent(now)
         return held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an execution holds the grant or the job."""
+        return self.state in {"granted", "running"}
 
     def refuse_image(self) -> None:
         """An image did not pass its checks."""
@@ -198,14 +210,14 @@ class ExpectedGeneration:
         if self.state in {"none", "granted"}:
             self.doubts = self.doubts + 1 if self.state == "granted" else max(1, self.doubts)
             self.to("restored")
-        self.quiet_until = now + GRANT
+        self.quiet_until = now + self.rules.grant
 
     def replay(self, now: float) -> None:
         """A person sends the request again. The request has moved already."""
         if self.state == "doubtful":
             self.to("replayed")
         if self.state == "granted":
-            self.quiet_until = max(now + GRANT, self.quiet_until or 0)
+            self.quiet_until = max(now + self.rules.grant, self.quiet_until or 0)
         else:
             self.key = None
         self.refused = self.ended = self.doubts = self.resumes = 0

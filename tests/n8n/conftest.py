@@ -16,7 +16,7 @@ from stages import report
 from theatre import CALLBACK_KEY, FLUX_KEY, ODOO_KEY, SIGNING_SECRET, WEBHOOK_KEY, Bridge, Opened, Theatre, clients
 from variants import PATHS, variants
 
-from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
+from aigen_bridge.sim.flux import QUEUE, FluxSettings, FluxSimulator
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
 
@@ -40,7 +40,7 @@ class Addresses:
         shipped = json.loads((ROOT / "n8n/settings.json").read_text())
         return shipped | {
             "bridgeUrl": f"http://127.0.0.1:{self.gate}",
-            "aiUrl": f"http://127.0.0.1:{self.flux}/fal-ai/flux-lora",
+            "aiUrl": f"http://127.0.0.1:{self.flux}{QUEUE}",
         }
 
 

@@ -10,6 +10,7 @@ from theatre import CALLBACK_KEY, FLUX_KEY, SIGNING_SECRET, WEBHOOK_KEY
 from variants import CHANGES, OLD, PATHS
 
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.sim.flux import QUEUE
 from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
 from aigen_bridge.sim.n8n_settings import CallbackStyle
 from aigen_bridge.sim.serving import serving
@@ -97,7 +98,7 @@ def _simulator(settings: Mapping[str, Any], variant: str) -> N8nSimulator:
             callback_key=CALLBACK_KEY,
             signing_secret=None if variant == OLD else SIGNING_SECRET,
             bridge_url=None if variant == OLD else chosen["bridgeUrl"],
-            flux_url=chosen["aiUrl"].removesuffix("/fal-ai/flux-lora"),
+            flux_url=chosen["aiUrl"].removesuffix(QUEUE),
             flux_key=FLUX_KEY,
             callback_style="v1" if variant == OLD else cast("CallbackStyle", chosen["callbackStyle"]),
             loras=chosen["loras"],

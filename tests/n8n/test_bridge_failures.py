@@ -3,6 +3,7 @@
 from theatre import CALLBACK_KEY, DEAD_LETTERS, Opened, clients, eventually
 
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.sim.flux_jobs import Stage
 
 
 def busy(times: int, **more: float) -> Fault:
@@ -36,10 +37,11 @@ async def test_retry_after_is_respected(open_theatre: Opened) -> None:
 
 async def test_what_a_dead_bridge_could_not_take_is_replayed_with_its_image(open_theatre: Opened) -> None:
     theatre = await open_theatre("v1-url")
-    theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=2))
+    theatre.flux.jobs.hold(Stage.IN_PROGRESS)
     asked = await theatre.ask()
-    await eventually(lambda: _truth(theatre.calls("generate", asked)))
+    await eventually(lambda: _truth(theatre.calls("progress", asked)))
     await theatre.bridge.stop()
+    theatre.flux.jobs.release(Stage.IN_PROGRESS)
     await eventually(lambda: _truth(len(theatre.callbacks(asked)) >= 4))
     await theatre.bridge.start()
 
@@ -54,8 +56,13 @@ async def test_what_a_dead_bridge_could_not_take_is_replayed_with_its_image(open
 
 
 async def test_a_wrong_key_keeps_the_result_until_it_is_mended(open_theatre: Opened) -> None:
-    theatre = await open_theatre(clients=clients("another-key"))
+    theatre = await open_theatre()
+    theatre.flux.jobs.hold(Stage.IN_PROGRESS)
     asked = await theatre.ask()
+    await eventually(lambda: _truth(theatre.calls("progress", asked)))
+    await theatre.bridge.stop()
+    await theatre.bridge.start(clients=clients("another-key"))
+    theatre.flux.jobs.release(Stage.IN_PROGRESS)
     await eventually(lambda: _truth(theatre.gate.calls.to("failures")))
     [refused] = theatre.callbacks(asked)
     await theatre.bridge.stop()

@@ -14,10 +14,10 @@ def addressed(theatre: Theatre, event: dict[str, Any]) -> dict[str, Any]:
 
 
 async def until_answered(theatre: Theatre, asked: dict[str, Any], times: int) -> None:
-    """Waits until N8N was told so many times whether the image is still wanted."""
+    """Waits until N8N was told so many times whether it may start."""
 
     async def answered() -> Any:
-        return len([call for call in theatre.calls("wanted", asked) if call.status is not None]) >= times or None
+        return len([call for call in theatre.calls("ask", asked) if call.status is not None]) >= times or None
 
     await eventually(answered)
 
@@ -30,11 +30,11 @@ async def another_arrives(theatre: Theatre) -> None:
 
 async def test_a_request_that_was_cancelled_is_not_paid_for(open_theatre: Opened) -> None:
     theatre = await open_theatre()
-    theatre.gate.faults.add(Fault(kind=FaultKind.DELAY, route="wanted", delay=2))
+    theatre.gate.faults.add(Fault(kind=FaultKind.DELAY, route="ask", delay=2))
     asked = await theatre.ask()
 
     async def asking() -> Any:
-        return theatre.calls("wanted", asked) or None
+        return theatre.calls("ask", asked) or None
 
     await eventually(asking)
     cancelled = await theatre.call("POST", f"/api/v1/influencegen/ai-image-requests/{asked['requestId']}/cancel")
@@ -56,9 +56,9 @@ async def test_a_repeated_event_is_paid_for_once(open_theatre: Opened) -> None:
     assert (len(theatre.calls("generate", asked)), len(theatre.callbacks(asked))) == (1, 1)
 
 
-async def test_a_bridge_that_gives_no_answer_does_not_delay_the_image(open_theatre: Opened) -> None:
+async def test_a_bridge_that_gives_no_answer_is_asked_again(open_theatre: Opened) -> None:
     theatre = await open_theatre()
-    theatre.gate.faults.add(Fault(kind=FaultKind.STATUS, route="wanted", status=503))
+    theatre.gate.faults.add(Fault(kind=FaultKind.STATUS, route="ask", status=503))
     asked = await theatre.ask()
     assert (await theatre.until_delivered(asked["requestId"]))["status"] == "completed"
 

@@ -6,6 +6,7 @@ from players import RealPlayer, SimulatedPlayer
 from theatre import DEAD_LETTERS, WEBHOOK_KEY, Opened, clients, eventually
 
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.sim.flux_jobs import Stage
 
 
 async def test_the_deadline_of_the_bridge_ends_a_request_that_a_killed_n8n_forgets(open_theatre: Opened) -> None:
@@ -29,25 +30,41 @@ async def test_the_deadline_of_the_bridge_ends_a_request_that_a_killed_n8n_forge
 
 async def test_executions_of_a_killed_n8n_are_dispatched_again_as_soon_as_it_is_back(open_theatre: Opened) -> None:
     theatre = await open_theatre()
-    theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=120, times=3))
+    theatre.flux.jobs.hold(Stage.IN_PROGRESS)
     asked = [await theatre.ask() for _ in range(3)]
 
-    async def generating() -> object | None:
-        return all(theatre.calls("generate", one) for one in asked) or None
+    async def named() -> object | None:
+        return all(theatre.calls("progress", one) for one in asked) or None
 
-    await eventually(generating)
+    await eventually(named)
     await theatre.n8n.kill()
+    theatre.flux.jobs.release(Stage.IN_PROGRESS)
     await theatre.n8n.start()
     ended = [await theatre.until_delivered(one["requestId"]) for one in asked]
 
     assert [one["status"] for one in ended] == ["completed"] * 3
     assert all(theatre.odoo.records[one["requestId"]].applied == 1 for one in asked)
     assert await theatre.dead_letters_of(*asked) == []
-    reports = [call for call in theatre.gate.calls.to("failures") if call.status == 202]
-    assert reports
     for one in asked:
-        assert "N8N lost execution" in await theatre.story(one)
-        assert len(theatre.calls("generate", one)) == 2
+        assert len(theatre.flux.jobs.of(one["correlationId"])) == 1
+
+
+async def test_a_job_that_is_not_wanted_any_more_is_cancelled_at_the_ai_service(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.flux.jobs.hold(Stage.IN_PROGRESS)
+    asked = await theatre.ask()
+
+    async def generating() -> object | None:
+        return theatre.calls("progress", asked) or None
+
+    async def cancelled() -> object | None:
+        return theatre.calls("cancel", asked) or None
+
+    await eventually(generating)
+    await theatre.call("POST", f"/api/v1/influencegen/ai-image-requests/{asked['requestId']}/cancel")
+    await eventually(cancelled)
+    await theatre.settle()
+    assert (theatre.callbacks(asked), len(theatre.flux.jobs.of(asked["correlationId"]))) == ([], 1)
 
 
 async def test_a_crash_of_the_workflow_ends_the_request_at_once(open_theatre: Opened) -> None:
@@ -109,6 +126,17 @@ async def test_a_workflow_from_before_the_shipped_one_still_works(open_theatre: 
     assert (ended["status"], callback.path[:8], callback.status) == ("completed", "/api/v1/", 202)
     assert "webhook-signature" not in callback.headers
     assert theatre.gate.calls.to("wanted") == []
+
+
+async def test_a_bridge_from_before_the_protocol_still_gets_its_image(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.gate.faults.add(Fault(kind=FaultKind.STATUS, route="ask", status=404, times=None))
+    asked = await theatre.ask()
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    assert (ended["status"], len(theatre.flux.jobs.of(asked["correlationId"]))) == ("completed", 1)
+    assert len(theatre.calls("wanted", asked)) == 1
+    assert theatre.calls("job", asked) == theatre.calls("progress", asked) == []
 
 
 async def test_twenty_requests_at_once_all_arrive_once(open_theatre: Opened) -> None:

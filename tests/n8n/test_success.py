@@ -30,7 +30,7 @@ async def test_the_correlation_id_is_found_in_every_hop(open_theatre: Opened) ->
     asked = await theatre.ask()
     await theatre.until_delivered(asked["requestId"])
 
-    for place in ("wanted", "generate", "callback"):
+    for place in ("ask", "generate", "job", "callback"):
         assert len(theatre.calls(place, asked)) == 1, place
     assert theatre.odoo.records[asked["requestId"]].applied == 1
 
@@ -44,7 +44,7 @@ async def test_the_trace_of_the_caller_reaches_the_ai_service_and_the_callback(o
     await theatre.post_to_n8n(event | {"requestId": asked["requestId"]}, traceparent=trace)
 
     async def asked_again() -> bool | None:
-        traces = [call.headers.get("traceparent") for call in theatre.calls("wanted", asked)]
+        traces = [call.headers.get("traceparent") for call in theatre.calls("ask", asked)]
         return True if trace in traces else None
 
     assert await eventually(asked_again)

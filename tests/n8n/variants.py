@@ -7,6 +7,8 @@ from typing import Any
 from old_workflow import old_workflow
 from real_n8n import ROOT, WEBHOOK
 
+from aigen_bridge.sim.flux import MODEL, QUEUE
+
 LORA_MODEL = "11111111-2222-4333-8444-555555555555"
 CHANGES: dict[str, dict[str, Any]] = {
     "v1": {"callbackStyle": "v1"},
@@ -16,7 +18,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "negativePrompt": "fold",
     },
     "broken": {"loras": None},  # the workflow crashes on it
-    "bug": {},  # the workflow crashes after asking whether the image is wanted
+    "bug": {},  # the workflow crashes after asking whether it may start
 }
 OLD = "old"
 """Not a variant of the shipped workflow, but an older workflow."""
@@ -32,13 +34,13 @@ def variants(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         webhook["parameters"]["path"] += f"/{name}"
         webhook["webhookId"] += f"-{name}"
         if name == "bug":
-            nodes["Next try at the AI"]["parameters"]["jsCode"] = "return [{ json: nobody.knows.this }];"
+            nodes["Read the decision"]["parameters"]["jsCode"] = "return [{ json: nobody.knows.this }];"
         nodes["Settings"]["parameters"]["jsonOutput"] = json.dumps({"settings": {**settings, **change}})
         yield workflow | {"id": f"{workflow['id']}-{name}", "name": f"{workflow['name']}-{name}"}
     shipped = {node["name"]: node for node in _shipped()["nodes"]}
     named = {"webhook": "A request arrives", "ai": "Ask the AI service", "bridge": "Ask the bridge"}
     credentials = {use: shipped[name]["credentials"] for use, name in named.items()}
-    yield old_workflow(settings["aiUrl"], PATHS[OLD].removeprefix("/webhook/"), credentials)
+    yield old_workflow(settings["aiUrl"].replace(QUEUE, MODEL), PATHS[OLD].removeprefix("/webhook/"), credentials)
 
 
 def _shipped() -> dict[str, Any]:

@@ -303,7 +303,8 @@ def test_who_asks_for_more_quiet_gets_it(asked_for: int | None) -> None:
 
 
 def test_a_word_never_shortens_the_time_of_a_grant() -> None:
-    assert all(outcome.extends_only for outcome in (ask(NONE), ask(GRANTED, key="a"), progress(GRANTED)))
+    words = (ask(NONE), ask(GRANTED, key="a"), progress(GRANTED), rules.replay(GRANTED))
+    assert all(outcome.extends_only for outcome in words)
     assert not any(outcome.extends_only for outcome in (name(GRANTED), ask(RUNNING), progress(RUNNING)))
 
 

@@ -1,6 +1,5 @@
 """Stateful test: in any order of events, the rules of a generation agree with the model of the protocol's table."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +24,6 @@ from aigen_bridge.domain.generation import (
 from aigen_bridge.domain.request import FailedBy, ImageRequest, Status, Transition
 from aigen_bridge.pipeline.expire import timed_out
 from machine.applying import made
-from machine.base import Action, actions
 from machine.expected import ENDED, Expected
 from machine.generating import GRANT, NEXT, ExpectedGeneration, Rules
 from machine.profile import profile
@@ -33,27 +31,19 @@ from machine.world import PICTURES, correlation_id, request_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SUBMITS_WITHIN = 60
-JOBS = ("j1", "j2", "j3")
-executions, jobs = st.sampled_from(["e1", "e2", "e3"]), st.sampled_from(JOBS)
-quiet_times = st.sampled_from([0, 0, 0, 40, 400])
-policies = st.builds(Rules, st.just(30), st.integers(0, 3), st.sampled_from(["again", "again", "stop"]))
-
-ASKS = actions(
-    "n8n_asks",
-    execution=executions,
-    key=st.sampled_from(["a", "b", "c", None]),
-    quiet_for=quiet_times,
-    with_what=st.sampled_from(["nothing", "nothing", "no job", "its ended job", "some ended job"]),
+EVENTS = (
+    *("asks",) * 10,
+    *("time passes",) * 8,
+    *("names a job", "takes the request") * 5,
+    *("reports progress",) * 3,
+    *("is lost", "deadline", "replay", "replay", "restore", "image", "refused", "failure", "cancel"),
 )
-JOB = actions("n8n_names_a_job", execution=executions, job=jobs)
-PROGRESS = actions("n8n_reports_progress", execution=executions, quiet_for=quiet_times)
-ACKNOWLEDGED = actions("n8n_takes_the_request", speaks=st.sampled_from([True, True, False]))
-LOST = actions("n8n_loses_an_execution", execution=executions)
-CALLBACK = actions(
-    "n8n_reports", what=st.sampled_from(["image", "refused", "failure"]), execution=st.one_of(st.none(), executions)
-)
-TIME = actions("time_passes", seconds=st.sampled_from([1, 10, 31, 61, 121, 151, 500]), swept=st.booleans())
-PEOPLE = actions("people", what=st.sampled_from(["cancel", "deadline", "deadline", "replay", "replay", "restore"]))
+"""By weight."""
+AFTER_THE_END = 4
+"""Events after the end of a request, before the next one is accepted."""
+policies = st.builds(Rules, st.just(30), st.sampled_from([1, 3]), st.sampled_from(["again", "again", "stop"]))
+keys = st.sampled_from(["new", "new", "the same", None])
+costs = st.sampled_from(["nothing", "no job", "its ended job", "another ended job"])
 
 
 class GenerationMachine(RuleBasedStateMachine):
@@ -64,22 +54,53 @@ class GenerationMachine(RuleBasedStateMachine):
     """
 
     @initialize(policy=policies)
-    def it_is_accepted(self, policy: Rules) -> None:
+    def a_policy_is_chosen(self, policy: Rules) -> None:
+        self.rules = policy
+        when = WhenMaybePaid(policy.when_maybe_paid)
+        self.policy = GenerationPolicy(timedelta(seconds=policy.silence), policy.resumes, when)
+        self.now: float = 0
+        self.keys = self.jobs = 0
+        self._accept()
+
+    def _accept(self) -> None:
         ids = {"request_id": request_id(0), "correlation_id": correlation_id(0), "event": {}}
         self.request = ImageRequest(**ids, status=Status.QUEUED, version=1, created_at=NOW, updated_at=NOW)
         self.generation = Generation()
-        self.expected = ExpectedGeneration(policy, Expected(0))
-        when = WhenMaybePaid(policy.when_maybe_paid)
-        self.policy = GenerationPolicy(timedelta(seconds=policy.silence), policy.resumes, when)
+        self.expected = ExpectedGeneration(self.rules, Expected(0))
         self.quiet_until: float | None = None
         self.ended_jobs: set[str] = set()
-        self.now = self.grants = self.free = 0
-        self.submitters: dict[str, int] = {}
+        self.grants = self.free = self.after_the_end = 0
+        self.submitters: dict[str, float] = {}
 
-    @rule(action=st.one_of(ASKS, ASKS, ASKS, JOB, JOB, PROGRESS, ACKNOWLEDGED, LOST, CALLBACK, TIME, TIME, PEOPLE))
-    def happens(self, action: Action) -> None:
-        """Performs one action of any actor."""
-        getattr(self, action["who"])(**{name: drawn for name, drawn in action.items() if name != "who"})
+    @rule(
+        event=st.sampled_from(EVENTS),
+        execution=st.sampled_from(["the holder", "the holder", "e1", "e2"]),
+        key=keys,
+        cost=costs,
+        quiet_for=st.sampled_from([0, 0, 400]),
+        often=st.sampled_from([True, True, False]),
+    )
+    def happens(self, event: str, execution: str, key: str | None, cost: str, quiet_for: int, often: bool) -> None:  # noqa: FBT001 - drawn by name
+        """Performs one event. With a rule for each, most examples would omit whole events and combine little."""
+        execution = (self.expected.holder or "e1") if execution == "the holder" else execution
+        match event:
+            case "asks":
+                self.ask(execution, key, cost, quiet_for)
+            case "names a job":
+                self.name_job(execution, is_new=often)
+            case "reports progress":
+                self.report_progress(execution, quiet_for)
+            case "takes the request":
+                self.acknowledge(speaks=often)
+            case "time passes":
+                self.pass_time(61 if not often else 1 if cost == "no job" else None)
+            case "is lost":
+                self.lose(execution)
+            case _:
+                self.end_or_begin_again(event, execution if often else None)
+        self.after_the_end += not self.expected.wanted
+        if self.after_the_end > AFTER_THE_END:
+            self._accept()
 
     def write(self, outcome: Outcome, *, at_an_end: bool = False) -> None:
         """Writes an outcome as the store must. `at_an_end`: the quiet time is over."""
@@ -99,10 +120,11 @@ class GenerationMachine(RuleBasedStateMachine):
         assert moved, f"{transition.before} but it is {self.request.status}"
         self.request = moved
 
-    def n8n_asks(self, execution: str, key: str | None, quiet_for: int, with_what: str) -> None:
-        known = self.expected.job or "j1"
-        ended = {"its ended job": known, "some ended job": JOBS[self.now % len(JOBS)]}.get(with_what)
-        how: dict[str, Any] = {"no_job": with_what == "no job", "ended_job": ended}
+    def ask(self, execution: str, key: str | None, cost: str, quiet_for: int) -> None:
+        self.keys += key == "new"
+        key = {"new": f"key {self.keys}", "the same": self.expected.key}.get(key or "")
+        ended = {"its ended job": self.expected.job, "another ended job": "j0"}.get(cost)
+        how: dict[str, Any] = {"no_job": cost == "no job", "ended_job": ended}
         asked = Ask(
             correlation_id=correlation_id(0), execution_id=execution, key=key, **how, quiet_for=_seconds(quiet_for)
         )
@@ -131,8 +153,10 @@ class GenerationMachine(RuleBasedStateMachine):
         assert self.grants <= 1 + self.free + second
         assert self.grants <= 1 + 2 + 2 + second
 
-    def n8n_names_a_job(self, execution: str, job: str) -> None:
+    def name_job(self, execution: str, *, is_new: bool) -> None:
         before = self.generation.job
+        self.jobs += is_new
+        job = f"j{self.jobs if is_new else self.jobs // 2}"
         named = NamedJob(
             correlation_id=correlation_id(0),
             execution_id=execution,
@@ -146,7 +170,7 @@ class GenerationMachine(RuleBasedStateMachine):
         if self.generation.job is not before:
             self.submitters.clear()  # a grant that a late job overtakes is the documented hole
 
-    def n8n_reports_progress(self, execution: str, quiet_for: int) -> None:
+    def report_progress(self, execution: str, quiet_for: int) -> None:
         before = self.request
         report = ProgressReport(
             correlation_id=correlation_id(0),
@@ -158,7 +182,7 @@ class GenerationMachine(RuleBasedStateMachine):
         self.expected.progress(quiet_for, self.now)
         assert before.status not in ENDED or self.request == before, "progress changed a final request"
 
-    def n8n_takes_the_request(self, speaks: bool) -> None:  # noqa: FBT001 - drawn by name
+    def acknowledge(self, *, speaks: bool) -> None:
         if self.request.status is Status.QUEUED:
             taken = Transition(request_id=request_id(0), before=frozenset({Status.QUEUED}), after=Status.DISPATCHED)
             self.move(taken)
@@ -166,63 +190,60 @@ class GenerationMachine(RuleBasedStateMachine):
             self.expected.request.move("dispatched", self.now)
             self.expected.acknowledged(self.now, speaks=speaks)
 
-    def n8n_loses_an_execution(self, execution: str) -> None:
+    def lose(self, execution: str) -> None:
+        """N8N reports a lost execution, and the sweep comes by."""
         held = self.generation.holder == execution
-        if held:
+        if held and self.expected.open:
             self.write(rules.lose_holder(self.generation))
-            self._sweep()
         assert held == self.expected.lose(execution, self.now)
         self.submitters.pop(execution, None)
+        self.pass_time(0)
 
-    def n8n_reports(self, what: str, execution: str | None) -> None:
-        """An image that is taken or refused, or the failure that an execution reports."""
+    def end_or_begin_again(self, event: str, execution: str | None) -> None:
+        """An image that is taken or refused, the failure that an execution reports, a deadline, or a person."""
         model = self.expected.request
-        is_taken = self.expected.wanted and (what != "failure" or self.expected.open)
-        if what == "refused":
-            self.generation = replace(self.generation, is_suspended=True)
-            self.expected.refuse_image()
-        elif what == "image" and is_taken:
-            described = PICTURES["harbour"].described
-            before = frozenset({self.request.status})
-            self.move(Transition(request_id=request_id(0), before=before, after=Status.COMPLETED, image=described))
-            model.move("completed", self.now, image="harbour")
-        elif what == "failure":
-            held = self.expected.state in {"granted", "running"} and execution not in {None, self.expected.holder}
-            assert self.generation.is_held_by_another(execution) == held
-            if is_taken and not held:
-                self._fail(FailedBy.N8N, "content_policy")
-                model.move("failed", self.now, failed_by="n8n", reason="content_policy")
+        match event:
+            case "refused":
+                self.write(Outcome(generation=rules.suspend(self.generation)))
+                self.expected.refuse_image()
+            case "image" if self.expected.wanted:
+                self._end(Status.COMPLETED, image=PICTURES["harbour"].described)
+                model.move("completed", self.now, image="harbour")
+            case "cancel" if self.expected.open:
+                self._end(Status.CANCELLED)
+                model.move("cancelled", self.now)
+            case "failure" if self.expected.open:
+                self._fail(execution)
+            case "deadline" if model.status == "dispatched":
+                self.move(timed_out(request_id(0), timedelta(minutes=10)))
+                model.move("failed", self.now, failed_by="bridge", reason="timed_out")
+            case "replay" if model.failed_by == "bridge":
+                self._replay()
+            case "restore" if self.expected.open:
+                self.write(rules.doubt_after_restore(self.generation), at_an_end=True)
+                self.expected.restore(self.now)
 
-    def _fail(self, by: FailedBy, code: str) -> None:
+    def _fail(self, execution: str | None) -> None:
+        is_other = self.expected.is_held and execution not in {None, self.expected.holder}
+        assert self.generation.is_held_by_another(execution) == is_other
+        if not is_other:
+            self._end(Status.FAILED, failed_by=FailedBy.N8N, error_code="content_policy")
+            self.expected.request.move("failed", self.now, failed_by="n8n", reason="content_policy")
+
+    def _end(self, after: Status, **how: Any) -> None:
         before = frozenset({self.request.status})
-        failed = {"before": before, "after": Status.FAILED, "failed_by": by, "error_code": code}
-        self.move(Transition(request_id=request_id(0), **failed))
+        self.move(Transition(request_id=request_id(0), before=before, after=after, **how))
 
-    def time_passes(self, seconds: int, swept: bool) -> None:  # noqa: FBT001 - drawn by name
-        self.now += seconds
-        if swept:
-            self._sweep()
-            self.expected.be_silent(self.now)
+    def pass_time(self, seconds: float | None) -> None:
+        """Passes time and sweeps. None: until the quiet time is over."""
+        rest = max(0, (self.quiet_until or self.now) - self.now)
+        self.now += rest if seconds is None else seconds
+        self._sweep()
+        self.expected.be_silent(self.now)
 
     def _sweep(self) -> None:
         if self.quiet_until is not None and self.quiet_until <= self.now:
             self.write(rules.fall_silent(self.generation, self.request, self.policy), at_an_end=True)
-
-    def people(self, what: str) -> None:
-        model = self.expected.request
-        is_open = model.status in {"queued", "dispatched"}
-        if what == "cancel" and is_open:
-            before = frozenset({self.request.status})
-            self.move(Transition(request_id=request_id(0), before=before, after=Status.CANCELLED))
-            model.move("cancelled", self.now)
-        elif what == "deadline" and model.status == "dispatched":
-            self.move(timed_out(request_id(0), timedelta(minutes=10)))
-            model.move("failed", self.now, failed_by="bridge", reason="timed_out")
-        elif what == "replay" and model.failed_by == "bridge":
-            self._replay()
-        elif what == "restore" and is_open:
-            self.write(rules.doubt_after_restore(self.generation), at_an_end=True)
-            self.expected.restore(self.now)
 
     def _replay(self) -> None:
         again = Transition(request_id=request_id(0), before=frozenset({Status.FAILED}), after=Status.QUEUED)
@@ -251,7 +272,7 @@ class GenerationMachine(RuleBasedStateMachine):
 
 
 TestGeneration = GenerationMachine.TestCase
-TestGeneration.settings = profile(examples=60, steps=25)
+TestGeneration.settings = profile(examples=100, steps=40)
 
 
 def _seconds(seconds: int) -> timedelta | None:

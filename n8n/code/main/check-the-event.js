@@ -1,4 +1,5 @@
-// Is this EVT-AIG-001, and may it be answered? Everything behind this node works with `order`, never with the raw event.
+// Is this EVT-AIG-001, and may it be answered? Everything behind this node works with `order` and `question`, never with
+// the raw event.
 const { settings, body, headers } = $input.first().json;
 const event = body !== null && typeof body === 'object' && !Array.isArray(body) ? body : {};
 
@@ -56,4 +57,24 @@ if (lora === undefined) {
 const [width, height] = event.resolution.split('x').map(Number);
 const { prompt, negativePrompt, seed, inferenceSteps, cfgScale } = event;
 const order = { prompt, negativePrompt, width, height, seed, inferenceSteps, cfgScale, lora };
-return [{ json: { route: 'make', ...known, order } }];
+
+// The question in the shape of fal's flux-lora. The model knows no negative prompt: it is either folded into the prompt or
+// left out, and the result says which.
+function questionOf() {
+  const folded = settings.negativePrompt === 'fold' && negativePrompt;
+  const optional = {
+    num_inference_steps: inferenceSteps,
+    guidance_scale: cfgScale,
+    seed,
+    loras: lora && [{ path: lora.path, scale: lora.scale ?? 1 }],
+  };
+  const given = Object.entries(optional).filter(([, value]) => !isAbsent(value));
+  return {
+    prompt: folded ? `${prompt}\n\nWithout: ${negativePrompt}` : prompt,
+    image_size: { width, height },
+    num_images: 1,
+    output_format: settings.outputFormat,
+    ...Object.fromEntries(given),
+  };
+}
+return [{ json: { route: 'make', ...known, order, question: questionOf() } }];

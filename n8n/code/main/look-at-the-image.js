@@ -32,7 +32,15 @@ function webp(b) {
 
 const failed = (code, message) => [{ json: { isImage: false, code, message } }];
 const file = $input.first().binary?.image;
-if (!file) return failed('image_download_failed', 'The AI service made an image, but it could not be fetched.');
+if (!file) {
+  const status = Number($input.first().json.details?.httpCode);
+  const { jobId } = $('Read the AI answer').first().json;
+  // The job can be asked for its image again, unless the image is gone.
+  if (jobId !== undefined && ![403, 404, 410].includes(status)) {
+    throw new Error(`The image of the job ${jobId} could not be fetched. The bridge sends the request again [seen to].`);
+  }
+  return failed('image_download_failed', 'The AI service made an image, but it could not be fetched.');
+}
 const bytes = await this.helpers.getBinaryDataBuffer(0, 'image');
 const found = png(bytes) ?? jpeg(bytes) ?? webp(bytes);
 if (!found) return failed('image_unreadable', 'What the AI service made is no PNG, JPEG or WebP image.');

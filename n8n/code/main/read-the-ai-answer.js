@@ -1,8 +1,12 @@
-// An image, another try, or a failure in the AI service's own words.
+// An image, a failure in the AI service's own words, or another try: of the result, or of the submission when the job
+// ended without being paid for.
 const answer = $input.first().json;
-const { attempt } = $('Next try at the AI').first().json;
-const TRIES = 3;
-const TRANSIENT = [429, 503, 504]; // what fal documents as worth another try; the others are answers
+const { requestId } = $('Check the event').first().json;
+const { job } = answer.isSubmission ? {} : $('Read the status').first().json;
+const RETRIES = 2;
+const SILENT_MAX = 120_000; // milliseconds
+const PASSING = [429, 503, 504]; // what fal documents as worth another try
+const NO_VERDICT = [401, 403, 408]; // about the question for the result, not about the job
 
 function parsed(text) {
   try {
@@ -12,23 +16,14 @@ function parsed(text) {
   }
 }
 
-function silence(error) {
-  const said = `${error.code ?? ''} ${error.message ?? error}`;
-  const late = /ETIMEDOUT|ECONNABORTED|timeout|timed out/i.test(said);
-  return late
-    ? { code: 'ai_timeout', message: 'The AI service did not answer in time.', transient: true }
-    : { code: 'ai_unreachable', message: 'The AI service could not be reached.', transient: true };
-}
-
 // fal has two shapes: the model's {detail: [{type, msg}]} and the infrastructure's {detail, error_type}.
 function refusal(status, { detail, error_type: type }) {
   const first = Array.isArray(detail) ? detail[0] : { type, msg: detail };
   const message = typeof first?.msg === 'string' ? first.msg : `The AI service answered ${status}.`;
-  return { code: first?.type ?? `ai_http_${status}`, message, transient: TRANSIENT.includes(status) };
+  return { code: first?.type ?? `ai_http_${status}`, message };
 }
 
 function problem(status, output) {
-  if (answer.error) return silence(answer.error);
   if (status < 200 || status > 299) return refusal(status, output);
   if (typeof output.images?.[0]?.url !== 'string') {
     return { code: 'ai_no_image', message: 'The AI service answered without an image.' };
@@ -39,8 +34,34 @@ function problem(status, output) {
   return null;
 }
 
+function lookAgain() {
+  const silentSince = job.executionId === $execution.id ? (job.silentSince ?? Date.now()) : Date.now();
+  if (Date.now() - silentSince > SILENT_MAX) {
+    throw new Error(`Request ${requestId}: no result of the job ${job.jobId}. The bridge sends the request again [seen to].`);
+  }
+  return [{ json: { route: 'look', waitSeconds: 5, job: { ...job, executionId: $execution.id, silentSince } } }];
+}
+
+function askAgain(found) {
+  const { ask } = $('Next ask').first().json;
+  if (ask.endedJobs >= RETRIES) return [{ json: { route: 'failed', ...found } }];
+  const counted = { endedJobs: ask.endedJobs + 1, refusal: found, askKey: undefined };
+  // Both, when the bridge was never told of the job: whichever it knows, counts.
+  const flags = { endedJob: job.jobId, noJob: job.isNamed ? undefined : true };
+  return [{ json: { route: 'ask', waitSeconds: 5, ask: { ...ask, ...counted, flags } } }];
+}
+
+const status = answer.statusCode;
 const output = parsed(answer.body);
-const found = problem(answer.statusCode, output);
-if (found === null) return [{ json: { route: 'image', url: output.images[0].url, seed: output.seed } }];
-const again = found.transient && attempt < TRIES;
-return [{ json: { route: again ? 'again' : 'failed', attempt, code: found.code, message: found.message } }];
+const isItsOwn = output.detail !== undefined || output.images !== undefined;
+const isPassing = PASSING.includes(status);
+if (job && (answer.error || !isItsOwn || NO_VERDICT.includes(status))) return lookAgain();
+if (job && isPassing && !job.hasFailed) return lookAgain(); // the job went well, only its result is out of reach
+if (job && status === 404) {
+  return [{ json: { route: 'failed', code: 'job_expired', message: 'The AI service does not have the result any more.' } }];
+}
+const found = problem(status, output);
+if (job && isPassing) return askAgain(found);
+if (found !== null) return [{ json: { route: 'failed', ...found } }];
+const { seed } = output;
+return [{ json: { route: 'image', url: output.images[0].url, seed, provider: job?.provider, jobId: job?.jobId } }];

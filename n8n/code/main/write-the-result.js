@@ -1,11 +1,11 @@
 // EVT-AIG-002 or EVT-AIG-003 as the exact text that is signed and sent. Every way through the workflow ends here.
-const VERSION = '1.1.0'; // of this workflow; docs/n8n.md, "Versions", says when it changes
+const VERSION = '1.2.0'; // of this workflow; docs/n8n.md, "Versions", says when it changes
 const found = $input.first().json;
 const { requestId, correlationId, callbackUrl, order } = $('Check the event').first().json;
 const { settings } = $('Settings').first().json;
 const style = settings.callbackStyle;
 
-const head = { requestId, correlationId, payloadVersion: '1.1', workflowVersion: VERSION };
+const head = { requestId, correlationId, executionId: $execution.id, payloadVersion: '1.1', workflowVersion: VERSION };
 
 function failed() {
   return { ...head, status: 'failed', errorCode: found.code, errorMessage: found.message };
@@ -13,7 +13,7 @@ function failed() {
 
 // How it was made, for people who wonder about the image. The bridge ignores fields that it does not know.
 function generation(answer) {
-  const said = { seed: answer.seed };
+  const said = { seed: answer.seed, provider: answer.provider, jobId: answer.jobId };
   if (order.lora) said.lora = order.lora.path;
   if (order.negativePrompt) {
     said.negativePrompt = settings.negativePrompt === 'fold' ? 'folded into the prompt' : 'not supported by the model';

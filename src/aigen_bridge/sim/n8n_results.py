@@ -11,7 +11,7 @@ from aigen_bridge.sim.n8n_order import Order, Refusal, ReturnAddress, Start
 from aigen_bridge.sim.n8n_pictures import Picture
 from aigen_bridge.sim.n8n_settings import N8nSettings
 
-PAYLOAD_VERSION, WORKFLOW_VERSION = "1.1", "1.1.0"
+PAYLOAD_VERSION, WORKFLOW_VERSION = "1.1", "1.2.0"
 """The versions of the events and of the simulated workflow in n8n/."""
 
 

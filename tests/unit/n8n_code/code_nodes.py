@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,24 @@ def run(code: str, *inputs: dict[str, Any], **shared: Any) -> list[Any]:
     An input has `json` and `file` (the bytes of an image); `nodes` says what other nodes have made, `execution` its id.
     """
     runs = [{"code": str(CODE / f"{code}.js"), "input": _wire(one), **_shared(shared)} for one in inputs]
-    done = subprocess.run(
-        [NODE, Path(__file__).with_name("run.js")],
-        input=json.dumps({"runs": runs}),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return [_first(result) for result in json.loads(done.stdout)]
+    node = _node()
+    assert node.stdin
+    assert node.stdout
+    node.stdin.write(json.dumps(runs) + "\n")
+    node.stdin.flush()
+    return [_first(result) for result in json.loads(node.stdout.readline())]
 
 
 def settings(**changes: Any) -> dict[str, Any]:
     """What the node "Settings" has made."""
     return {"json": {"settings": SETTINGS | changes}}
+
+
+@cache
+def _node() -> subprocess.Popen[str]:
+    """Starts Node once. It ends with these tests, when its input is closed."""
+    command = [NODE, Path(__file__).with_name("run.js")]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def _shared(shared: dict[str, Any]) -> dict[str, Any]:

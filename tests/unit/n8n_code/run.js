@@ -1,9 +1,10 @@
-// Runs the code of Code nodes as N8N does, as far as that code can tell. Reads a list of runs as JSON, writes the results.
+// Runs the code of Code nodes as N8N does, as far as that code can tell. Each line of its input is a list of runs as JSON;
+// each line of its output has the results.
 'use strict';
 const fs = require('node:fs');
+const readline = require('node:readline');
 const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor;
 
-const { runs } = JSON.parse(fs.readFileSync(0, 'utf8'));
 const item = ({ json = {}, file } = {}) => (file ? { json, binary: { image: { mimeType: 'x', data: file } } } : { json });
 
 async function run({ code, input, nodes = {}, execution = '7' }) {
@@ -27,4 +28,6 @@ async function run({ code, input, nodes = {}, execution = '7' }) {
   }
 }
 
-Promise.all(runs.map(run)).then((results) => console.log(JSON.stringify(results)));
+readline.createInterface({ input: process.stdin }).on('line', async (line) => {
+  console.log(JSON.stringify(await Promise.all(JSON.parse(line).map(run))));
+});

@@ -75,56 +75,25 @@ def test_the_table_of_models_has_a_row_for_all_others_or_not() -> None:
     assert (own["order"]["lora"], other["code"], rest["order"]["lora"]) == (row, "unknown_model", None)
 
 
-def asked(order: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    nodes = {"Settings": settings(**changes), "Check the event": {"json": {"order": ORDER | order, "passOn": {}}}}
-    [made] = run("main/next-try-at-the-ai", {"json": {}}, nodes=nodes)
-    return dict(made["json"]["question"])
+def question(change: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    [made] = checked(EVENT | change, **changes)
+    return dict(made["question"])
 
 
 def test_what_is_absent_is_not_asked_for() -> None:
-    assert set(asked({"seed": None})) == {"prompt", "image_size", "num_images", "output_format"}
-    assert asked({"seed": 0, "cfgScale": 0})["seed"] == 0
+    absent = dict.fromkeys(("seed", "inferenceSteps", "cfgScale", "negativePrompt"))
+    assert set(question(absent)) == {"prompt", "image_size", "num_images", "output_format"}
+    assert question({"seed": 0, "cfgScale": 0})["seed"] == 0
 
 
 def test_a_negative_prompt_is_folded_in_only_when_the_setting_says_so() -> None:
-    assert asked({"negativePrompt": "fog"})["prompt"] == "A boat"
-    assert asked({"negativePrompt": "fog"}, negativePrompt="fold")["prompt"] == "A boat\n\nWithout: fog"
-
-
-def read(attempt: int, *answers: dict[str, Any]) -> list[dict[str, Any]]:
-    nodes = {"Next try at the AI": {"json": {"attempt": attempt}}}
-    return [made["json"] for made in run("main/read-the-ai-answer", *({"json": a} for a in answers), nodes=nodes)]
+    assert question({"prompt": "A boat", "negativePrompt": "fog"})["prompt"] == "A boat"
+    folded = question({"prompt": "A boat", "negativePrompt": "fog"}, negativePrompt="fold")
+    assert folded["prompt"] == "A boat\n\nWithout: fog"
 
 
 def answer(status: int, body: Any) -> dict[str, Any]:
     return {"statusCode": status, "body": body if isinstance(body, str) else json.dumps(body)}
-
-
-def test_only_what_passes_is_tried_again_and_not_for_ever() -> None:
-    passing = [answer(code, {"detail": "busy", "error_type": "busy"}) for code in (429, 503, 504)]
-    passing += [{"error": {"message": "connect ECONNREFUSED"}}, {"error": {"code": "ETIMEDOUT"}}]
-    lasting = [answer(code, {"detail": "no"}) for code in (400, 401, 422, 500, 502)]
-    assert [made["route"] for made in read(1, *passing)] == ["again"] * 5
-    assert [made["route"] for made in read(2, *passing)] == ["again"] * 5
-    assert [made["route"] for made in read(3, *passing)] == ["failed"] * 5
-    assert [made["route"] for made in read(1, *lasting)] == ["failed"] * 5
-
-
-def test_the_ai_services_own_words_are_kept() -> None:
-    model, infrastructure, odd, page, empty, withheld, late = read(
-        3,
-        answer(422, {"detail": [{"type": "content_policy_violation", "msg": "No."}]}),
-        answer(503, {"detail": "No runner", "error_type": "runner_scheduling_failure"}),
-        answer(500, {"detail": []}),
-        answer(502, "<html>Bad gateway</html>"),
-        answer(200, {"images": []}),
-        answer(200, {"images": [{"url": "https://x/y.png"}], "has_nsfw_concepts": [True]}),
-        {"error": {"message": "timeout of 60000ms exceeded", "code": "ECONNABORTED"}},
-    )
-    assert (model["code"], model["message"]) == ("content_policy_violation", "No.")
-    assert (infrastructure["code"], infrastructure["message"]) == ("runner_scheduling_failure", "No runner")
-    assert (odd["code"], page["code"], empty["code"]) == ("ai_http_500", "ai_http_502", "ai_no_image")
-    assert (withheld["code"], late["code"]) == ("nsfw_content", "ai_timeout")
 
 
 def drawn(kind: str, **how: Any) -> bytes:
@@ -155,8 +124,9 @@ def test_a_file_is_measured_by_its_own_bytes(kind: str, how: dict[str, Any]) -> 
 
 
 def test_what_is_no_image_is_a_failure() -> None:
-    files = [b"<html>", drawn("gif"), drawn("png")[:20], drawn("jpeg")[:30], b""]
-    made = run("main/look-at-the-image", *({"json": {}, "file": content} for content in files[:4]), {"json": {}})
+    files = [b"<html>", drawn("gif"), drawn("png")[:20], drawn("jpeg")[:30]]
+    inputs = [*({"json": {}, "file": content} for content in files), {"json": {"details": {"httpCode": "502"}}}]
+    made = run("main/look-at-the-image", *inputs, nodes={"Read the AI answer": {"json": {}}})
     assert [one["json"]["code"] for one in made] == ["image_unreadable"] * 4 + ["image_download_failed"]
 
 
@@ -169,7 +139,7 @@ def told(style: str) -> tuple[dict[str, Any], dict[str, Any]]:
             "json": {"metadata": {"format": "png"}, "base64": pybase64.b64encode(content).decode()},
             "file": content,
         },
-        "Read the AI answer": {"json": {"url": "https://x.example.com/y.png", "seed": 3}},
+        "Read the AI answer": {"json": {"url": "https://x.example.com/y.png", "seed": 3, "jobId": "j1"}},
     }
     [made] = run("main/write-the-result", {"json": {"sha256": "ab"}}, nodes=nodes)
     return made["json"], json.loads(made["json"]["event"])
@@ -184,7 +154,8 @@ def test_each_style_has_the_image_in_its_own_place() -> None:
         {"imageData"},
         {"imageUrl"},
     ]
-    assert v2[1]["generation"] == {"seed": 3, "negativePrompt": "not supported by the model"}
+    assert v2[1]["generation"] == {"seed": 3, "jobId": "j1", "negativePrompt": "not supported by the model"}
+    assert v2[1]["executionId"] == "7"
 
 
 def test_no_half_of_an_emoji_leaves_a_workflow() -> None:

@@ -52,6 +52,23 @@ def test_settings_go_where_they_are_known_and_keys_where_they_are_shown(keys: Pa
     assert stat.S_IMODE((out / "credentials.json").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [
+        ({"aiUrl": "https://fal.run/fal-ai/flux-lora"}, "sync"),
+        ({"aiUrl": "https://queue.fal.run/fal-ai/flux-lora", "aiMode": "queue"}, "queue"),
+        ({}, "queue"),
+    ],
+    ids=["of an earlier version", "with a mode", "without an address"],
+)
+def test_settings_of_an_earlier_version_stay_synchronous(keys: Path, given: dict[str, str], mode: str) -> None:
+    done = prepare(keys, json.dumps(given))
+    workflow = json.loads((keys.parent / "out/workflows/aigen-main.json").read_text())
+    node = next(node for node in workflow["nodes"] if node["name"] == "Settings")
+    assert json.loads(node["parameters"]["jsonOutput"])["settings"]["aiMode"] == mode
+    assert ("no aiMode" in done.stderr) == (mode == "sync")
+
+
 def test_a_missing_secret_is_named(keys: Path) -> None:
     (keys / "ai_service_key").write_text("")
     done = prepare(keys)

@@ -1,0 +1,52 @@
+// What the bridge decided: submit, go on with a known job, ask again later, or end. Nothing is submitted without a grant.
+const { statusCode, body } = $input.first().json;
+const { ask } = $('Next ask').first().json;
+const { settings } = $('Settings').first().json;
+const NO_ANSWER_WAIT = 5; // seconds
+
+function parsed(text) {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+const answered = { ...ask, askKey: undefined, flags: undefined, silentSince: undefined, waitingSince: undefined };
+const again = (waitSeconds, next) => [{ json: { route: 'ask', waitSeconds, ask: next } }];
+const failed = ({ code, message }) => [{ json: { route: 'failed', code, message } }];
+
+// The key of the AI service goes to the origin of the settings only, whatever address a job has.
+const originOf = (url) => /^https?:\/\/[\w.-]+(:\d+)?(?=\/|$)/i.exec(url ?? '')?.[0].toLowerCase();
+const isOurs = (url) => originOf(url) !== undefined && originOf(url) === originOf(settings.aiUrl);
+
+function goOnWith(found) {
+  if (!isOurs(found?.statusUrl) || !isOurs(found.responseUrl)) {
+    const message = `The job ${found?.jobId} has no addresses at ${originOf(settings.aiUrl)}, which aiUrl in the settings names.`;
+    return failed({ code: 'job_out_of_reach', message });
+  }
+  const cancelUrl = isOurs(found.cancelUrl) ? found.cancelUrl : undefined;
+  const state = { isNamed: true, isResumed: true, since: Date.now(), looks: 0 };
+  return [{ json: { route: 'look', waitSeconds: 0, job: { ...found, cancelUrl, ...state } } }];
+}
+
+// The bridge takes no further submission, but the request is open: the person gets the AI service's last words.
+const isRefused = ({ status }) => ask.refusal !== undefined && ['queued', 'dispatched'].includes(status);
+
+const said = parsed(body);
+if (ask.executionId !== $execution.id) return again(0, ask);
+if (statusCode === 404) return [{ json: { route: said.code === 'request_unknown' ? 'unknown' : 'older' } }];
+if (statusCode === 409 || statusCode === 422) {
+  throw new Error(`The bridge refused the question whether to go on, with ${statusCode}: ${said.detail} [seen to]`);
+}
+const ways = {
+  start: () => [{ json: { route: 'submit', ask: answered, validUntil: ask.askedAt + (said.validFor ?? 60) * 1000 } }],
+  resume: () => goOnWith(said.providerJob),
+  wait: () => {
+    const waitSeconds = Math.min(Math.max(1, said.retryAfter ?? 5), 60); // N8N keeps longer waits in its database
+    return again(waitSeconds, { ...answered, waitingSince: ask.waitingSince ?? Date.now() });
+  },
+  stop: () => (isRefused(said) ? failed(ask.refusal) : [{ json: { route: 'stop' } }]),
+};
+const way = statusCode === 200 && Object.hasOwn(ways, said.decision) ? ways[said.decision] : undefined;
+return way ? way() : again(NO_ANSWER_WAIT, { ...ask, silentSince: ask.silentSince ?? ask.askedAt });

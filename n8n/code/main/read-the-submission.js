@@ -1,0 +1,72 @@
+// What became of the submission: a job, an answer, a sure refusal, or nothing that is sure. What is not sure is never
+// repeated, because it may have been paid for.
+const answer = $input.first().json;
+const { ask, isOlder } = $('What the bridge said').first(0).json;
+const { requestId } = $('Check the event').first().json;
+const { settings } = $('Settings').first().json;
+const RETRIES = 2;
+const RETRY_WAIT = 5; // seconds
+const BUSY = [429, 503, 504]; // what fal documents as worth another try
+
+function parsed(text) {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+const askAgain = (waitSeconds, next) => [{ json: { route: 'ask', waitSeconds, ask: next } }];
+const failed = (code, message) => [{ json: { route: 'failed', code, message } }];
+const originOf = (url) => /^https?:\/\/[\w.-]+(:\d+)?(?=\/|$)/i.exec(url ?? '')?.[0].toLowerCase();
+const isOurs = (url) => originOf(url) !== undefined && originOf(url) === originOf(settings.aiUrl);
+
+function refused(code, message) {
+  if (ask.refusals >= RETRIES) return failed(code, message);
+  const refusals = ask.refusals + 1;
+  return askAgain(RETRY_WAIT, { ...ask, refusals, refusal: { code, message }, flags: { noJob: true } });
+}
+
+// Only a bridge that grants submissions looks after silent executions; with an older one, the person is told.
+function unsure(code, message) {
+  if (isOlder) return failed(code, message);
+  if (ask.executionId !== $execution.id) return askAgain(0, ask); // N8N's Retry
+  throw new Error(
+    `Request ${requestId}: ${message} A job may have been submitted, so it is not tried again here. The bridge decides [seen to].`,
+  );
+}
+
+function unanswered({ error }) {
+  const words = `${error.code ?? error.cause?.code ?? ''} ${error.message ?? error}`;
+  if (/no-valid-grant/.test(words)) return askAgain(0, { ...ask, askKey: $('Next ask').first().json.ask.askKey });
+  if (/ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(words)) {
+    return refused('ai_unreachable', 'The AI service could not be reached.');
+  }
+  return /ETIMEDOUT|ECONNABORTED|timeout|timed out/i.test(words)
+    ? unsure('ai_timeout', 'The AI service did not answer in time.')
+    : unsure('ai_unreachable', 'The connection to the AI service was lost.');
+}
+
+function submitted(output) {
+  const [statusUrl, responseUrl, cancelUrl] = ['status_url', 'response_url', 'cancel_url']
+    .map((name) => output[name])
+    .map((url) => (isOurs(url) ? url : undefined));
+  const named = { provider: 'fal', jobId: output.request_id, statusUrl, responseUrl, cancelUrl };
+  const job = { ...named, isNamed: false, isOlder, since: Date.now(), looks: 0 };
+  return [{ json: { route: 'job', statusCode: answer.statusCode, body: answer.body, job } }];
+}
+
+if (answer.error) return unanswered(answer);
+const status = answer.statusCode;
+const output = parsed(answer.body);
+const isSuccess = status >= 200 && status < 300;
+const hasItsShape = output.detail !== undefined; // both of fal's shapes have it; a proxy's page has not
+if (isSuccess && typeof output.request_id === 'string' && !output.images) return submitted(output);
+// Its infrastructure's errors have a type; a 503 or 504 without one may come from a proxy before it.
+if (BUSY.includes(status) && hasItsShape && (status === 429 || output.error_type !== undefined)) {
+  const message = typeof output.detail === 'string' ? output.detail : `The AI service answered ${status}.`;
+  return refused(output.error_type ?? `ai_http_${status}`, message);
+}
+const isSure = isSuccess ? settings.aiMode !== 'queue' || output.images : hasItsShape || (status < 500 && status !== 408);
+if (!isSure) return unsure(`ai_http_${status}`, `The AI service answered ${status} in a shape that is not its own.`);
+return [{ json: { route: 'answer', isSubmission: true, statusCode: status, body: answer.body } }];

@@ -1,0 +1,338 @@
+"""The code of the Code nodes that start the paid work and watch it: the grant, the submission, the job."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from code_nodes import SETTINGS, run, settings
+
+from aigen_bridge.contracts import examples
+
+REQUESTS = f"{SETTINGS['bridgeUrl']}/api/v1/influencegen/ai-image-requests"
+REQUEST, CORRELATION = examples.REQUESTED["requestId"], examples.REQUESTED["correlationId"]
+CALLBACK = f"{SETTINGS['bridgeUrl']}/api/v1/influencegen/ai-image-callback"
+EVENT = {"json": {"requestId": REQUEST, "correlationId": CORRELATION, "callbackUrl": CALLBACK, "passOn": {}}}
+QUEUE = "https://queue.fal.run/fal-ai/flux-lora"
+URLS = {"status_url": f"{QUEUE}/requests/j1/status", "response_url": f"{QUEUE}/requests/j1", "cancel_url": f"{QUEUE}/c"}
+JOB = {"provider": "fal", "jobId": "j1", "statusUrl": URLS["status_url"], "responseUrl": URLS["response_url"]}
+BUSY = {"detail": "No runner", "error_type": "runner_scheduling_failure"}
+MODEL_ERROR = {"detail": [{"type": "content_policy_violation", "msg": "No."}]}
+EXECUTION = "7"
+MINUTE = 60_000
+
+
+def now() -> int:
+    return int(time.time() * 1000)
+
+
+def answer(status: int, body: Any) -> dict[str, Any]:
+    return {"statusCode": status, "body": body if isinstance(body, str) else json.dumps(body)}
+
+
+def first(code: str, json_: dict[str, Any], nodes: dict[str, Any]) -> Any:
+    """The JSON that a node makes, or the text of its error."""
+    [made] = run(code, {"json": json_}, nodes={"Check the event": EVENT, **nodes}, execution=EXECUTION)
+    return made if isinstance(made, str) else made["json"]
+
+
+def next_ask(ask: dict[str, Any] | None = None, **changes: Any) -> Any:
+    return first("main/next-ask", {} if ask is None else {"ask": ask}, {"Settings": settings(**changes)})
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    """What the node "Next ask" keeps of a question that was just asked."""
+    known = {"executionId": EXECUTION, "askKey": "k", "askedAt": now(), "refusals": 0, "endedJobs": 0}
+    return {"json": {"ask": known | changes}}
+
+
+def decided(status: int, body: Any, **ask: Any) -> Any:
+    return first("main/read-the-decision", answer(status, body), {"Next ask": asked(**ask)})
+
+
+def submitted(
+    said: dict[str, Any], *, is_older: bool = False, ask: dict[str, Any] | None = None, **changes: Any
+) -> Any:
+    known = asked(**(ask or {}))
+    granted = {"json": {"route": "submit", "isOlder": is_older, "ask": known["json"]["ask"] | {"askKey": None}}}
+    nodes = {"Next ask": known, "What the bridge said": granted, "Settings": settings(**changes)}
+    return first("main/read-the-submission", said, nodes)
+
+
+def looked(said: dict[str, Any], **changes: Any) -> Any:
+    known = {"executionId": EXECUTION, "isNamed": True, "since": now(), "looks": 0}
+    return first("main/read-the-status", said, {"Wait 2 to 5 s": {"json": {"job": JOB | known | changes}}})
+
+
+def resulted(said: dict[str, Any], *, ask: dict[str, Any] | None = None, **job: Any) -> Any:
+    status = {"json": {"job": JOB | {"executionId": EXECUTION, "isNamed": True} | job}}
+    return first("main/read-the-ai-answer", said, {"Read the status": status, "Next ask": asked(**(ask or {}))})
+
+
+def test_each_question_has_a_key_of_its_own_and_keeps_it_until_it_is_answered() -> None:
+    one, other = next_ask(), next_ask()
+    again = next_ask(one["ask"])
+    assert one["url"] == f"{REQUESTS}/{REQUEST}/generation"
+    assert one["body"] == {"correlationId": CORRELATION, "executionId": EXECUTION, "askKey": one["ask"]["askKey"]}
+    assert again["body"] == one["body"] != other["body"]
+
+
+def test_a_retry_by_n8n_asks_anew_and_forgets_what_the_first_execution_did() -> None:
+    earlier = {"executionId": "6", "askKey": "k", "flags": {"noJob": True}, "silentSince": 1, "waitingSince": 1}
+    assert next_ask(earlier)["body"]["askKey"] != "k"
+    assert "noJob" not in next_ask(earlier)["body"]
+
+
+def test_a_synchronous_call_tells_how_long_it_is_silent() -> None:
+    assert next_ask(aiMode="sync", aiTimeoutSeconds=60)["body"]["quietFor"] == 180
+    assert "quietFor" not in next_ask()["body"]
+
+
+def test_without_an_answer_it_asks_for_two_minutes_and_then_ends_without_submitting() -> None:
+    for said in (
+        answer(503, ""),
+        answer(401, "{}"),
+        answer(200, "<title>Back soon</title>"),
+        {"error": {"message": "x"}},
+    ):
+        made = first("main/read-the-decision", said, {"Next ask": asked()})
+        assert (made["route"], made["waitSeconds"], made["ask"]["askKey"]) == ("ask", 5, "k")
+    early, late = next_ask(made["ask"]), next_ask(made["ask"] | {"silentSince": now() - 3 * MINUTE})
+    assert early["body"]["askKey"] == "k"
+    assert "Nothing was submitted" in late
+    assert "[seen to]" in late
+
+
+def test_a_grant_is_valid_from_the_question_on_and_for_its_own_execution_only() -> None:
+    start = {"decision": "start", "validFor": 60, "status": "dispatched"}
+    asked_at = now() - 20_000
+    granted = decided(200, start, askedAt=asked_at)
+    assert (granted["route"], granted["validUntil"]) == ("submit", asked_at + MINUTE)
+    assert decided(200, start, executionId="6")["route"] == "ask"
+
+
+def test_the_bridges_other_decisions() -> None:
+    wait = decided(200, {"decision": "wait", "retryAfter": 9}, flags={"noJob": True})
+    resume = decided(200, {"decision": "resume", "providerJob": JOB})
+    assert (wait["route"], wait["waitSeconds"], "askKey" in wait["ask"], "flags" in wait["ask"]) == (
+        "ask",
+        9,
+        False,
+        False,
+    )
+    assert (resume["route"], resume["job"]["jobId"], resume["job"]["isResumed"]) == ("look", "j1", True)
+    assert decided(200, {"decision": "stop", "status": "cancelled"})["route"] == "stop"
+    assert decided(404, {"code": "request_unknown"})["route"] == "unknown"
+    assert decided(404, {"code": "http_404"})["route"] == "older"
+    assert "refused" in decided(409, {"code": "correlation_mismatch", "detail": "Another one."})
+
+
+def test_it_does_not_wait_for_another_execution_for_ever() -> None:
+    assert "10 minutes" in next_ask(asked(waitingSince=now() - 11 * MINUTE)["json"]["ask"])
+
+
+def test_when_the_bridge_permits_no_further_submission_the_person_gets_the_services_words() -> None:
+    refusal = {"code": "busy", "message": "All busy"}
+    made = decided(200, {"decision": "stop", "status": "dispatched"}, refusal=refusal)
+    withdrawn = decided(200, {"decision": "stop", "status": "cancelled"}, refusal=refusal)
+    assert (made["route"], made["code"], withdrawn["route"]) == ("failed", "busy", "stop")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://evil.example.com/status",
+        "https://queue.fal.run.evil.example.com/status",
+        "https://queue.fal.run@evil.example.com/status",
+        "https://queue.fal.run:444/status",
+        "http://queue.fal.run/status",
+        "https://queue.fal.run\\@evil.example.com/",
+        "",
+        None,
+    ],
+)
+def test_the_key_of_the_ai_service_goes_nowhere_but_to_the_origin_of_the_settings(address: str | None) -> None:
+    foreign = JOB | {"statusUrl": address}
+    resumed = decided(200, {"decision": "resume", "providerJob": foreign})
+    own = submitted(answer(200, {"request_id": "j1", **URLS, "status_url": address}))
+    assert (resumed["route"], resumed["code"]) == ("failed", "job_out_of_reach")
+    assert (own["route"], own["job"].get("statusUrl"), own["job"]["responseUrl"]) == ("job", None, URLS["response_url"])
+
+
+def test_an_older_bridge_is_asked_whether_the_image_is_wanted() -> None:
+    problem = {"headers": {"content-type": "application/problem+json"}}
+    answers = {
+        "submit": [answer(200, {"wanted": True}), answer(404, {"code": "http_404"}) | problem],
+        "stop": [answer(200, {"wanted": False, "status": "cancelled"})],
+        "unknown": [answer(404, {"code": "request_unknown"}) | problem],
+        "ask": [answer(404, "<title>Not found</title>"), answer(503, ""), {"error": {"message": "x"}}],
+    }
+    for route, given in answers.items():
+        for said in given:
+            assert first("main/read-whether-it-is-wanted", said, {"Next ask": asked()})["route"] == route
+
+
+def test_only_a_sure_refusal_is_submitted_again_and_only_twice() -> None:
+    refusals = [answer(code, BUSY) for code in (429, 503, 504)]
+    refusals += [{"error": {"message": "connect ECONNREFUSED 1.2.3.4:443"}}, {"error": {"code": "ENOTFOUND"}}]
+    for said in refusals:
+        made, last = submitted(said), submitted(said, ask={"refusals": 2})
+        assert (made["route"], made["waitSeconds"], made["ask"]["flags"]) == ("ask", 5, {"noJob": True})
+        assert (made["ask"]["refusals"], last["route"]) == (1, "failed")
+    assert submitted(answer(503, BUSY), ask={"refusals": 2})["code"] == "runner_scheduling_failure"
+
+
+def test_what_may_have_been_paid_for_is_never_repeated_and_nobody_is_told() -> None:
+    unsure = [
+        {"error": {"message": "timeout of 30000ms exceeded", "code": "ECONNABORTED"}},
+        {"error": {"message": "socket hang up", "code": "ECONNRESET"}},
+        {"error": "The connection was aborted"},
+        answer(502, "<html>Bad gateway</html>"),
+        answer(503, "<html>Unavailable</html>"),
+        answer(408, ""),
+        answer(200, "<html>Login</html>"),
+    ]
+    for said in unsure:
+        made = submitted(said)
+        assert "not tried again" in made
+        assert "[seen to]" in made
+        assert submitted(said, is_older=True)["route"] == "failed"
+        assert submitted(said, ask={"executionId": "6"})["route"] == "ask"
+
+
+def test_an_expired_grant_is_asked_for_again_with_the_same_key() -> None:
+    made = submitted({"error": 'Invalid URL: no-valid-grant. URL must start with "http" or "https".'})
+    assert (made["route"], made["waitSeconds"], made["ask"]["askKey"]) == ("ask", 0, "k")
+    assert "flags" not in made["ask"]
+
+
+def test_every_other_answer_is_an_answer() -> None:
+    answers = [
+        answer(422, MODEL_ERROR),
+        answer(500, {"detail": "x"}),
+        answer(503, {"detail": "x"}),
+        answer(404, "<html>"),
+        answer(200, {"images": []}),
+    ]
+    assert [submitted(said)["route"] for said in answers] == ["answer"] * 5
+    assert submitted(answer(200, "odd"), aiMode="sync")["route"] == "answer"
+
+
+def test_a_job_is_named_at_once_and_signed_over_the_exact_text() -> None:
+    job = submitted(answer(200, {"request_id": "j1", "status": "IN_QUEUE", "queue_position": 2, **URLS}))
+    made = first("main/read-the-status", job, {})
+    assert (made["route"], made["next"], made["waitSeconds"]) == ("tell", "look", 2)
+    assert made["url"] == f"{REQUESTS}/{REQUEST}/generation/job"
+    named = {"correlationId": CORRELATION, "executionId": EXECUTION, **JOB, "cancelUrl": URLS["cancel_url"]}
+    assert json.loads(made["body"]) == named
+    headers = made["headers"]
+    assert made["signed"] == f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{made['body']}"
+
+
+def test_the_looks_come_less_often_and_report_progress() -> None:
+    queued = looked(answer(202, {"status": "IN_QUEUE", "queue_position": 3}))
+    waits = [looked(answer(202, {"status": "IN_PROGRESS"}), looks=looks)["waitSeconds"] for looks in range(6)]
+    done = looked(answer(200, {"status": "COMPLETED"}))
+    failed = looked(answer(200, {"status": "COMPLETED", "error": "Gone", "error_type": "runner_disconnected"}))
+    assert json.loads(queued["body"]).items() >= {"stage": "queued", "queuePosition": 3}.items()
+    assert waits == [2, 3, 4, 5, 5, 5]
+    assert (done["route"], done["next"], json.loads(done["body"])["stage"]) == ("tell", "result", "finishing")
+    assert (done["job"]["hasFailed"], failed["job"]["hasFailed"], failed["next"]) == (False, True, "result")
+    assert looked(answer(200, {"status": "COMPLETED"}), isOlder=True)["route"] == "result"
+
+
+def test_a_service_that_says_nothing_of_the_job_for_two_minutes_ends_the_execution_without_a_result() -> None:
+    for said in (answer(502, "<html>"), answer(401, {"detail": "x"}), answer(404, {"detail": "x"}), {"error": "x"}):
+        early, late = looked(said), looked(said, silentSince=now() - 3 * MINUTE)
+        assert (early["route"], early["next"]) == ("tell", "look")
+        assert "[seen to]" in late
+        assert looked(said, silentSince=now() - 3 * MINUTE, executionId="6")["route"] == "tell"
+
+
+def test_only_a_resumed_job_that_the_service_does_not_know_is_expired() -> None:
+    unknown = answer(404, {"detail": "Request j1 not found"})
+    resumed = looked(unknown, isResumed=True)
+    assert (resumed["route"], resumed["code"]) == ("failed", "job_expired")
+    assert looked(answer(404, "<html>"), isResumed=True)["route"] == looked(unknown)["route"] == "tell"
+
+
+def told(said: dict[str, Any], **changes: Any) -> Any:
+    sent = {"job": JOB | {"isNamed": True}, "word": "progress", "next": "look", "isHeldBack": False, "waitSeconds": 2}
+    return first("main/read-the-answer-to-the-progress", said, {"Sign the progress": {"json": sent | changes}})
+
+
+def test_a_job_that_is_not_wanted_any_more_or_not_the_first_is_cancelled() -> None:
+    naming = {"word": "job", "job": JOB | {"isNamed": False}}
+    assert told(answer(200, {"wanted": False}))["route"] == "cancel"
+    assert told({"statusCode": 200, "body": {"wanted": False}})["route"] == "cancel"
+    assert told(answer(409, {"providerJob": JOB | {"jobId": "j0"}}), **naming)["route"] == "cancel"
+    assert told(answer(409, {"providerJob": JOB | {"jobId": "j0"}}))["route"] == "look"
+
+
+def test_a_bridge_that_takes_no_progress_stops_nothing_and_the_job_is_named_again() -> None:
+    for said in (
+        answer(503, ""),
+        answer(401, "{}"),
+        {"error": {"message": "x"}},
+        answer(200, "<title>Back soon</title>"),
+    ):
+        unnamed = told(said, word="job", job=JOB | {"isNamed": False}, isHeldBack=True, next="result")
+        assert (unnamed["route"], unnamed["job"]["isNamed"]) == ("look", False)
+        assert told(said, word="job", job=JOB | {"isNamed": False}, next="result")["route"] == "result"
+        assert told(said, next="result")["route"] == "result"
+    named = told(answer(200, {"wanted": True}), word="job", job=JOB | {"isNamed": False}, isHeldBack=True)
+    assert (named["route"], named["job"]["isNamed"]) == ("look", True)
+
+
+def test_a_finished_job_waits_two_minutes_for_its_name_to_be_taken() -> None:
+    done = answer(200, {"status": "COMPLETED"})
+    assert looked(done, isNamed=False)["isHeldBack"] is True
+    assert looked(done, isNamed=False, since=now() - 3 * MINUTE)["isHeldBack"] is False
+
+
+def test_the_ai_services_own_words_are_kept() -> None:
+    model, odd, empty, withheld = (
+        resulted(said)
+        for said in (
+            answer(422, MODEL_ERROR),
+            answer(500, {"detail": []}),
+            answer(200, {"images": []}),
+            answer(200, {"images": [{"url": "https://x/y.png"}], "has_nsfw_concepts": [True]}),
+        )
+    )
+    page = resulted(answer(404, "<html>") | {"isSubmission": True})
+    assert (model["code"], model["message"]) == ("content_policy_violation", "No.")
+    assert (odd["code"], page["code"], empty["code"]) == ("ai_http_500", "ai_http_404", "ai_no_image")
+    assert withheld["code"] == "nsfw_content"
+
+
+def test_an_image_is_known_by_its_job() -> None:
+    made = resulted(answer(200, {"images": [{"url": "https://x/y.png"}], "seed": 3}))
+    assert made == {"route": "image", "url": "https://x/y.png", "seed": 3, "provider": "fal", "jobId": "j1"}
+
+
+def test_a_job_that_ended_unbilled_is_submitted_again_twice() -> None:
+    made = resulted(answer(503, BUSY), hasFailed=True)
+    assert (made["route"], made["ask"]["flags"], made["ask"]["endedJobs"]) == ("ask", {"endedJob": "j1"}, 1)
+    assert resulted(answer(504, BUSY), hasFailed=True, isNamed=False)["ask"]["flags"] == {
+        "endedJob": "j1",
+        "noJob": True,
+    }
+    last = resulted(answer(503, BUSY), hasFailed=True, ask={"endedJobs": 2})
+    assert (last["route"], last["code"]) == ("failed", "runner_scheduling_failure")
+
+
+def test_a_result_that_cannot_be_fetched_is_fetched_again_or_left_to_the_next_execution() -> None:
+    passing = [{"error": {"message": "x"}}, answer(502, "<html>"), answer(200, "<html>"), answer(401, {"detail": "x"})]
+    for said in (*passing, answer(503, BUSY)):
+        assert resulted(said)["route"] == "look"
+        assert "[seen to]" in resulted(said, silentSince=now() - 3 * MINUTE)
+    assert resulted(answer(404, {"detail": "x"}))["code"] == "job_expired"
+
+
+def test_an_image_that_its_job_still_has_is_not_given_up() -> None:
+    nodes = {"Read the AI answer": {"json": {"jobId": "j1"}}}
+    lost = first("main/look-at-the-image", {"details": {"httpCode": "502"}}, nodes)
+    gone = first("main/look-at-the-image", {"details": {"httpCode": "404"}}, nodes)
+    assert "[seen to]" in lost
+    assert gone["code"] == "image_download_failed"
