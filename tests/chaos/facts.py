@@ -58,6 +58,8 @@ BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "purge.bug
 """Log events that report unexpected errors."""
 ANSWER_LOST = frozenset({0, 504})
 """How the AI service's record shows a submission that was taken, and whose answer was lost."""
+DECLINED = 422
+"""The AI service's no to a prompt."""
 
 
 EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Timeout)\b")
@@ -94,6 +96,8 @@ class Facts:
     """The AI service's own ledger: every job that it took, with its request."""
     unanswered: frozenset[str] = frozenset()
     """Requests with a submission whose answer was lost."""
+    declined: frozenset[str] = frozenset()
+    """Requests to which the AI service said no, at a submission or in the result of a job."""
     pictures: dict[str, str] = field(default_factory=dict)
     """The SHA-256 of the picture of each request for which a job succeeded. All its jobs make the same one."""
     named: dict[str, Row] = field(default_factory=dict)
@@ -141,14 +145,20 @@ async def generated(flux: httpx.AsyncClient, orders: Mapping[str, Order]) -> dic
     jobs, calls = [
         (await flux.get(f"/_sim/{name}", timeout=30)).raise_for_status().json() for name in ("jobs", "calls")
     ]
+    submissions = [(_order(call, orders), call["status"]) for call in calls if call["route"] == "generate"]
     known = tuple({**job, "request_id": orders[job["correlation_id"]].request_id} for job in jobs)
-    submissions = (call for call in calls if call["route"] == "generate" and call["status"] in ANSWER_LOST)
-    made = {job["correlation_id"] for job in known if job["ending"] and job["ending"]["status"] == httpx.codes.OK}
+    endings = [(orders[job["correlation_id"]], job["ending"]["status"]) for job in jobs if job["ending"]]
+    made = {order for order, status in endings if status == httpx.codes.OK}
     return {
         "jobs": known,
-        "unanswered": frozenset(orders[call["headers"]["x-correlation-id"]].request_id for call in submissions),
-        "pictures": await asyncio.to_thread(lambda: {orders[name].request_id: orders[name].sha256 for name in made}),
+        "unanswered": frozenset(order.request_id for order, status in submissions if status in ANSWER_LOST),
+        "declined": frozenset(order.request_id for order, status in [*submissions, *endings] if status == DECLINED),
+        "pictures": await asyncio.to_thread(lambda: {order.request_id: order.sha256 for order in made}),
     }
+
+
+def _order(call: Row, orders: Mapping[str, Order]) -> Order:
+    return orders[call["headers"]["x-correlation-id"]]
 
 
 def dead_executions(path: Path) -> frozenset[str]:

@@ -11,7 +11,7 @@ SUCCEEDED = 200
 UNBILLED = "ended unbilled"
 NEVER_NAMED = "never named, counted as maybe paid"
 NAMED_BESIDE = "named beside another, counted as maybe paid"
-CANCELLED, MAYBE_PAID, SAID_NO = "cancelled", "maybe paid", "the AI service said no to another job"
+CANCELLED, MAYBE_PAID, SAID_NO = "cancelled", "maybe paid", "the AI service said no to another submission"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def wrong_in_the_books(facts: Facts) -> Iterator[str]:
 def missing_pictures(facts: Facts) -> Iterator[str]:
     """Yields the requests whose job made a picture that Odoo does not have, without a good reason."""
     for name, sha256 in facts.pictures.items():
-        if not _has(facts, name, sha256) and excuse(facts.requests.get(name)) is None:
+        if not _has(facts, name, sha256) and excuse(name, facts) is None:
             row = facts.requests.get(name) or {"status": "unknown", "error_code": None}
             yield f"{name}: its picture {sha256[:12]} was made; it is {row['status']} {row['error_code'] or ''}".strip()
 
@@ -67,20 +67,18 @@ def missing_pictures(facts: Facts) -> Iterator[str]:
 def excused_pictures(facts: Facts) -> Counter[str]:
     """Counts the pictures that Odoo does not have, by the reason why that is in order."""
     missing = (name for name, sha256 in facts.pictures.items() if not _has(facts, name, sha256))
-    return Counter(reason for name in missing if (reason := excuse(facts.requests.get(name))))
+    return Counter(reason for name in missing if (reason := excuse(name, facts)))
 
 
-def excuse(row: Mapping[str, object] | None) -> str | None:
-    """Returns why a request in this state needs no picture, if that is in order."""
-    if row is None:
-        return None
-    if row["status"] == "cancelled":
+def excuse(name: str, facts: Facts) -> str | None:
+    """Returns why Odoo rightly has no picture of this request; None if there is no reason."""
+    row = facts.requests.get(name, {})
+    ending = row.get("status"), row.get("failed_by"), row.get("error_code")
+    if ending[0] == "cancelled":
         return CANCELLED
-    if row["status"] != "failed":
-        return None
-    if row["error_code"] == "maybe_paid":
+    if ending == ("failed", "bridge", "maybe_paid"):
         return MAYBE_PAID
-    return SAID_NO if row["failed_by"] == "n8n" and row["error_code"] == REFUSED else None
+    return SAID_NO if ending == ("failed", "n8n", REFUSED) and name in facts.declined else None
 
 
 def jobs_by_request(facts: Facts) -> dict[str, list[Row]]:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -69,22 +68,27 @@ def test_no_doubt_explains_a_billed_job_that_was_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "reason"),
+    ("ending", "reason"),
     [
-        (None, None),
-        (COMPLETED, None),
-        ({"status": "cancelled"}, "cancelled"),
-        ({"status": "failed", "failed_by": "bridge", "error_code": "maybe_paid"}, "maybe paid"),
-        ({"status": "failed", "failed_by": "bridge", "error_code": "timed_out"}, None),
-        (
-            {"status": "failed", "failed_by": "n8n", "error_code": "content_policy"},
-            "the AI service said no to another job",
-        ),
-        ({"status": "failed", "failed_by": "n8n", "error_code": "ai_unreachable"}, None),
+        (("completed", None, None), None),
+        (("cancelled", None, None), "cancelled"),
+        (("failed", "bridge", "maybe_paid"), "maybe paid"),
+        (("failed", "bridge", "timed_out"), None),
+        (("failed", "n8n", "content_policy"), "the AI service said no to another submission"),
+        (("failed", "n8n", "ai_unreachable"), None),
     ],
 )
-def test_a_picture_may_be_missing_only_for_a_good_reason(row: dict[str, Any] | None, reason: str | None) -> None:
-    assert excuse(row) == reason
+def test_a_picture_may_be_missing_only_for_a_good_reason(ending: tuple[str | None, ...], reason: str | None) -> None:
+    row = dict(zip(("status", "failed_by", "error_code"), ending, strict=True))
+
+    assert excuse(ID, Facts(requests={ID: row}, declined=frozenset({ID}))) == reason
+
+
+def test_a_no_that_the_ai_service_never_said_is_no_good_reason() -> None:
+    row = {"status": "failed", "failed_by": "n8n", "error_code": "content_policy"}
+
+    assert excuse(ID, Facts(requests={ID: row}, declined=frozenset({OTHER_ID}))) is None
+    assert excuse(ID, Facts()) is None
 
 
 def test_a_picture_that_is_not_the_last_in_odoo_has_not_arrived() -> None:
@@ -95,7 +99,9 @@ def test_a_picture_that_is_not_the_last_in_odoo_has_not_arrived() -> None:
     assert not list(missing_pictures(facts))
     assert list(missing_pictures(replace(facts, effects={ID: [image, failed]})))
     assert list(missing_pictures(replace(facts, requests={}, effects={})))
-    cancelled = replace(facts, requests={ID: {"status": "cancelled"}}, effects={})
+    cancelled = replace(
+        facts, requests={ID: {"status": "cancelled", "failed_by": None, "error_code": None}}, effects={}
+    )
     assert not list(missing_pictures(cancelled))
     assert excused_pictures(cancelled) == Counter(["cancelled"])
 

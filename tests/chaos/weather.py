@@ -60,8 +60,8 @@ def draw_weather(random: Random, *, at: float, struck: Sequence[Node]) -> Weathe
 
 
 def _blows(random: Random, struck: Sequence[Node]) -> tuple[RawFault, ...]:
-    """Draws when N8N is killed and paused at its nodes: at about the tenth execution that passes one."""
-    once = {"chance": 0.1, "times": 1}
+    """Draws when N8N is killed and paused at its nodes: at about the fifth execution that passes one."""
+    once = {"chance": 0.2, "times": 1}
     kills = [{"kind": "kill", "route": node, **once, "delay": round(random.uniform(0.2, 1), 2)} for node in struck]
     longest = SILENCE + 3 if struck else 3
     pause = {"kind": "pause", "route": random.choice(list(Node)), **once, "delay": round(random.uniform(1, longest), 2)}
@@ -69,7 +69,7 @@ def _blows(random: Random, struck: Sequence[Node]) -> tuple[RawFault, ...]:
 
 
 def _n8n(random: Random) -> tuple[RawFault, ...]:
-    """Draws N8N's other faults. Some executions end with an error before anything is submitted."""
+    """Draws N8N's other faults."""
     return (
         *_common(random, "webhook"),
         _fault(random, "webhook", "callback_first", 0.05, 0.15),
@@ -77,7 +77,6 @@ def _n8n(random: Random) -> tuple[RawFault, ...]:
         _fault(random, "webhook", "page", 0.01, 0.04, status=random.choice([200, 502, 503])),
         _fault(random, "callback", "duplicate", 0.05, 0.15, delay=random.uniform(0, 1)),
         _fault(random, "callback", "delay", 0.05, 0.2, delay=random.uniform(0.1, 2)),
-        _fault(random, "callback", "ai_error", 0.1, 0.1, name=REFUSED, detail="The prompt was flagged."),
     )
 
 
@@ -88,11 +87,12 @@ def _flux(random: Random, *, is_slow: bool) -> tuple[RawFault, ...]:
     seconds before it permits another.
     """
     lost = (
-        _fault(random, "generate", "drop_after", 0.02, 0.04),
-        _fault(random, "generate", "status_after", 0.02, 0.04, status=504),
+        _fault(random, "generate", "drop_after", 0.05, 0.1),
+        _fault(random, "generate", "status_after", 0.05, 0.1, status=504),
     )
     return (
         _fault(random, "generate", "status", 0.02, 0.05, status=random.choice([429, 503, 504])),
+        _fault(random, "generate", "status", 0.02, 0.05, status=422, name=REFUSED),
         _fault(random, "generate", "fail_job", 0.02, 0.05, status=503),
         _fault(random, "generate", "fail_job", 0.05, 0.1, status=422, name=REFUSED),
         _fault(random, "generate", "slow_job", 0.1, 0.3, delay=random.uniform(2, 8)),
