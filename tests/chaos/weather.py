@@ -60,8 +60,8 @@ def draw_weather(random: Random, *, at: float, struck: Sequence[Node]) -> Weathe
 
 
 def _blows(random: Random, struck: Sequence[Node]) -> tuple[RawFault, ...]:
-    """Draws when N8N is killed and paused at its nodes: at about the fifth execution that passes one."""
-    once = {"chance": 0.2, "times": 1}
+    """Draws when N8N is killed and paused at its nodes: soon after the weather begins."""
+    once = {"chance": 0.3, "times": 1}
     kills = [{"kind": "kill", "route": node, **once, "delay": round(random.uniform(0.2, 1), 2)} for node in struck]
     longest = SILENCE + 3 if struck else 3
     pause = {"kind": "pause", "route": random.choice(list(Node)), **once, "delay": round(random.uniform(1, longest), 2)}
@@ -87,8 +87,8 @@ def _flux(random: Random, *, is_slow: bool) -> tuple[RawFault, ...]:
     seconds before it permits another.
     """
     lost = (
-        _fault(random, "generate", "drop_after", 0.05, 0.1),
-        _fault(random, "generate", "status_after", 0.05, 0.1, status=504),
+        _fault(random, "generate", "drop_after", 0.1, 0.2),
+        _fault(random, "generate", "status_after", 0.1, 0.2, status=504),
     )
     return (
         _fault(random, "generate", "status", 0.02, 0.05, status=random.choice([429, 503, 504])),
