@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from chaos.facts import Facts, Row
 from chaos.weather import REFUSED
 
-SUCCEEDED = 200
+CLIENT_CANCELLED = "client_cancelled"
+"""The AI service's error_type of a job that was cancelled."""
 UNBILLED = "ended unbilled"
 NEVER_NAMED = "never named, counted as maybe paid"
 NAMED_BESIDE = "named beside another, counted as maybe paid"
@@ -112,11 +113,13 @@ def _all_but_one(jobs: list[Row], named: Mapping[str, Row]) -> list[Row]:
 
 
 def _reason(job: Row, named: Row | None) -> str | None:
-    if not job["billed"]:
+    is_other = named is not None and named["is_other"]
+    is_cancelled = job["ending"] is not None and job["ending"]["error_type"] == CLIENT_CANCELLED
+    if not job["billed"] and not (is_other and is_cancelled):  # that cancellation cost nothing only by luck
         return UNBILLED
     if named is None:
         return NEVER_NAMED
-    return NAMED_BESIDE if named["is_other"] else None
+    return NAMED_BESIDE if is_other else None
 
 
 def _has(facts: Facts, name: str, sha256: str) -> bool:

@@ -61,6 +61,14 @@ def test_a_doubt_explains_a_job_that_was_named_beside_another() -> None:
     assert _reasons(Facts(jobs=jobs, named=named)) == {"job-2": None}
 
 
+def test_a_job_beside_another_is_not_explained_by_a_cancellation_in_time() -> None:
+    cancelled = _job(2, billed=False) | {"ending": {"status": 499, "error_type": "client_cancelled"}}
+    named = _named(1) | _named(2, is_other=True)
+
+    assert _reasons(Facts(jobs=(_job(1), cancelled), named=named)) == {"job-2": None}
+    assert list(_reasons(Facts(jobs=(_job(1), cancelled), named=named, doubts=[DOUBT])).values()) != [None]
+
+
 def test_no_doubt_explains_a_billed_job_that_was_given_up() -> None:
     facts = Facts(jobs=(_job(1), _job(2)), named=_named(1, ended=True) | _named(2), doubts=[DOUBT])
 
