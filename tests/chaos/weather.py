@@ -28,6 +28,8 @@ class Wire:
 
 
 CALM = Wire()
+JOB_ROUTES = ("status", "result", "cancel", "image")
+"""The AI service's routes for a job that was submitted."""
 REFUSED = "content_policy"
 """The error code with which the AI service says no to a prompt."""
 
@@ -97,7 +99,7 @@ def _flux(random: Random, *, is_slow: bool) -> tuple[RawFault, ...]:
         _fault(random, "generate", "fail_job", 0.05, 0.1, status=422, name=REFUSED),
         _fault(random, "generate", "slow_job", 0.1, 0.3, delay=random.uniform(2, 8)),
         *(lost if is_slow else ()),
-        *(fault for route in ("status", "result", "cancel", "image") for fault in _common(random, route, [500, 502, 503, 504])),
+        *(fault for route in JOB_ROUTES for fault in _common(random, route, [500, 502, 503, 504])),
     )
 
 
