@@ -88,10 +88,12 @@ async def test_an_event_with_a_foreign_callback_url_is_reported_and_not_answered
 
 async def test_an_invalid_event_is_reported_to_the_bridge_as_a_failure(open_theatre: Opened) -> None:
     theatre = await open_theatre()
-    theatre.flux.faults.add(Fault(kind=FaultKind.DELAY, route="generate", delay=4))
+    await theatre.bridge.hold()  # no other execution works on the request
     asked = await theatre.ask()
     bad = make_event(requestId=asked["requestId"], correlationId=asked["correlationId"], resolution="large")
     await theatre.post_to_n8n(addressed(theatre, bad))
+    await theatre.until_status(asked["requestId"], "failed")
+    await theatre.bridge.go_on()
     ended = await theatre.until_delivered(asked["requestId"])
 
     assert (ended["status"], ended["errorCode"]) == ("failed", "invalid_event")

@@ -82,6 +82,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         date_header=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=75,  # longer than callers keep connections open
     )
 
 
