@@ -36,6 +36,10 @@ class RealPlayer:
     async def start(self) -> None:
         await asyncio.to_thread(self._n8n.start, WEBHOOK)
 
+    @property
+    def is_running(self) -> bool:
+        return self._n8n.process is not None and self._n8n.process.poll() is None
+
     async def idle(self) -> None:
         """Waits for a while only: executions of earlier scenarios may still be running."""
         await asyncio.sleep(4)
