@@ -73,7 +73,7 @@ async def player(request: pytest.FixtureRequest, addresses: Addresses) -> AsyncI
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints the durations of the stages on the real N8N, and what became of the requests during which it was killed."""
+    """Prints durations on the real N8N, and what became of the requests during which it was killed."""
     if lines := report():
         terminalreporter.section("time per stage")
         terminalreporter.write_line("\n".join(lines))

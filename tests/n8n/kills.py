@@ -28,24 +28,22 @@ def report() -> list[str]:
     """Returns the lines of the table."""
     if not KILLS:
         return []
-    head = f"{'N8N was killed when':<52} kills reported pictures jobs doubled   back → picture (median, worst)"
+    head = f"{'N8N was killed when':<48} kills reported   pictures jobs doubled   back → picture: median      worst"
     stages = dict.fromkeys(kill.stage for kill in KILLS)
     rows = [_row(stage, [kill for kill in KILLS if kill.stage == stage]) for stage in stages]
     aimed = [kill for kill in KILLS if kill.is_window]
-    window = f"window: {_doubled(aimed)} of {len(aimed)} kills aimed at it; anywhere else: {_doubled(KILLS) - _doubled(aimed)}"
+    elsewhere = _doubled(KILLS) - _doubled(aimed)
+    window = f"window: {_doubled(aimed)} of {len(aimed)} kills aimed at it; second jobs elsewhere: {elsewhere}"
     return [head, *rows, _row("all", KILLS), window]
 
 
 def _row(name: str, kills: list[Kill]) -> str:
     seconds = [kill.seconds for kill in kills]
-    counts = f"{len(kills):>5} {_sum(k.was_reported for k in kills):>8} {f'{_sum(k.pictures for k in kills)} of {len(kills)}':>8}"
-    jobs = f"{_sum(kill.jobs for kill in kills):>4} {_doubled(kills):>7}"
-    return f"{name:<52} {counts} {jobs}   {median(seconds):10.1f} s {max(seconds):10.1f} s"
+    pictures = f"{sum(kill.pictures for kill in kills)} of {len(kills)}"
+    counts = f"{len(kills):>5} {sum(kill.was_reported for kill in kills):>8} {pictures:>10}"
+    jobs = f"{sum(kill.jobs for kill in kills):>4} {_doubled(kills):>7}"
+    return f"{name:<48} {counts} {jobs} {median(seconds):>22.1f} s {max(seconds):>8.1f} s"
 
 
 def _doubled(kills: Iterable[Kill]) -> int:
-    return _sum(kill.jobs - 1 for kill in kills)
-
-
-def _sum(numbers: Iterable[int]) -> int:
-    return sum(numbers)
+    return sum(kill.jobs - 1 for kill in kills)

@@ -123,6 +123,13 @@ class RealN8n:
             self.process.kill()
             self.process.wait()
 
+    def signal_all(self, number: signal.Signals) -> None:
+        """Sends a signal to N8N and its task runner."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in (self.process.pid, *map(int, children)):
+            os.kill(pid, number)
+
     def retry_last_failed(self, workflow_id: str) -> None:
         """Retries the newest failed execution of a workflow, like the owner's "Retry" button."""
         with httpx.Client(base_url=self.url, trust_env=False, timeout=60, headers=self._owner()) as editor:

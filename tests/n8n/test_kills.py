@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 from kills import KILLS, Kill
 from players import RealPlayer
-from theatre import Opened, Theatre, eventually
+from theatre import PATIENCE, Opened, Theatre, eventually
 
 from aigen_bridge.sim.calls import Call
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.flux_jobs import Stage as JobStage
-from stage import make_event
 
 pytestmark = [pytest.mark.n8n, pytest.mark.timeout(900)]
 KILLS_PER_STAGE = 3
@@ -141,6 +140,8 @@ async def test_a_picture_arrives_and_is_paid_for_once_although_n8n_is_killed_whe
         struck.append(await strike(theatre, stage, number))
         await arrived(theatre, struck[-1:], SOON)
     await arrived(theatre, struck, LONGEST)
+    for one in struck:
+        print(f"N8N was back at {one.back_at:.1f}\n{await history(theatre, one.asked)}")  # shown when it failed
     kills = [await outcome(theatre, stage, one) for one in struck]
     KILLS.extend(kills)
 
@@ -158,7 +159,7 @@ async def strike(theatre: Theatre, stage: Stage, number: int) -> Struck:
     asked = await theatre.ask()
     if stage.is_twice:
         await until(arrives("generate"), theatre, asked)
-        await theatre.post_to_n8n(event_of(theatre, asked))
+        await theatre.post_to_n8n(theatre.event_of(asked))
     await until(stage.reached, theatre, asked)
     await asyncio.sleep(0.025 * number)  # N8N does not die at the same instruction each time
     await theatre.n8n.kill()
@@ -174,15 +175,22 @@ async def strike(theatre: Theatre, stage: Stage, number: int) -> Struck:
 
 async def until(reached: Reached, theatre: Theatre, asked: Asked) -> None:
     """Waits until a request is where N8N is to be killed."""
-    async with asyncio.timeout(90):
-        while not await reached(theatre, asked):
-            await asyncio.sleep(0.005)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not await reached(theatre, asked):
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(await history(theatre, asked)) from None
 
 
-def event_of(theatre: Theatre, asked: Asked) -> dict[str, Any]:
-    """Returns the event that N8N got for a request."""
-    url = f"{theatre.gate.url}/api/v1/influencegen/ai-image-callback"
-    return {name: asked[name] for name in make_event() if name in asked} | {"callbackUrl": url}
+async def history(theatre: Theatre, asked: Asked) -> str:
+    """Returns the timeline of a request, and its calls."""
+    made = [*theatre.gate.calls, *theatre.flux.calls]
+    its = [one for one in made if one.headers.get("x-correlation-id") in {None, asked["correlationId"]}]
+    lines = [
+        f"{one.at:.1f} {one.route} {one.status} {dict(one.fields)}" for one in sorted(its, key=lambda call: call.at)
+    ]
+    return "\n".join([await theatre.story(asked), *lines])
 
 
 async def arrived(theatre: Theatre, struck: list[Struck], seconds: float) -> None:
