@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True)),
     )
     op.create_index("provider_jobs_same_idx", "provider_jobs", ["request_id", "provider", "job_id"], unique=True)
+    op.create_index("provider_jobs_other_idx", "provider_jobs", ["named_at"], postgresql_where=sa.text("is_other"))
     op.create_table(
         "generation_changes",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
@@ -62,6 +63,9 @@ def upgrade() -> None:
         sa.CheckConstraint(STATES, name=op.f("generation_changes_state_check")),
     )
     op.create_index("generation_changes_request_idx", "generation_changes", ["request_id"])
+    op.create_index(
+        "generation_changes_doubts_idx", "generation_changes", ["at"], postgresql_where=sa.text("state = 'doubtful'")
+    )
     op.create_table(
         "api_beats",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),

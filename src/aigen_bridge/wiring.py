@@ -101,7 +101,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 settings=settings,
                 database=database,
                 requests=requests,
-                timelines=Timelines(database),
+                timelines=Timelines(database, generation_policy(settings)),
                 quarantine=quarantine,
                 executions=Executions(database, deadlines),
                 generations=Generations(database, deadlines, generation_policy(settings)),

@@ -184,6 +184,19 @@ def test_compose_accepts_the_file():
     assert (done.stderr, done.returncode) == ("", 0)
 
 
+# ---- the proxy
+
+
+def test_what_n8n_reports_needs_a_certificate_at_the_proxy_and_what_odoo_asks_does_not():
+    text = (ROOT / "deploy/proxy/nginx.conf").read_text()
+    (inside,) = re.findall(r"location ~ (\S+) \{\n +if \(\$ssl_client_verify", text)
+    requests = "v1/influencegen/ai-image-requests"
+    ours = ["v1/influencegen/ai-image-callback", "v2/influencegen/ai-image-callback", "v1/ops/n8n-failures"]
+    ours += [f"{requests}/5f0c6a7e/generation{more}" for more in ("", "/job", "/progress")]
+    odoos = [requests, f"{requests}/5f0c6a7e", f"{requests}/5f0c6a7e/image", f"{requests}/5f0c6a7e/cancel"]
+    assert [path for path in ours + odoos if re.search(inside, f"/api/{path}")] == ours
+
+
 # ---- the image
 
 

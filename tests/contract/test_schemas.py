@@ -25,6 +25,7 @@ from aigen_bridge.contracts.v1 import (
     ImageRequested,
     callback_event,
 )
+from aigen_bridge.contracts.wire import shows_nothing
 from aigen_bridge.domain.outbox import Claim
 from aigen_bridge.pipeline.dispatch import Dispatch
 from stage import Stage
@@ -76,7 +77,7 @@ def accepts(schema: jsonschema.Draft202012Validator, instance: Any) -> bool:
 
 uuids = st.builds(lambda value, shout: str(value).upper() if shout else str(value), st.uuids(), st.booleans())
 texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
-prompts = texts.filter(str.strip).map(lambda text: text[:PROMPT_MAX]).filter(str.strip)
+prompts = texts.map(lambda text: text[:PROMPT_MAX]).filter(lambda text: not shows_nothing(text))
 shapes = st.sampled_from([(1, 1), (16, 9), (9, 16), (4, 3), (2, 3), (21, 9), (100, 99)]).flatmap(
     lambda shape: st.integers(-(-SIDE_MIN // min(shape)), SIDE_MAX // max(shape)).map(
         lambda times: {
@@ -164,8 +165,9 @@ class Recorder:
     def __init__(self) -> None:
         self.sent: list[Mapping[str, Any]] = []
 
-    async def send(self, event: Mapping[str, Any], **_: object) -> None:
+    async def send(self, event: Mapping[str, Any], **_: object) -> frozenset[str]:
         self.sent.append(event)
+        return frozenset()
 
 
 def dispatched(event: ImageRequested) -> Mapping[str, Any]:
@@ -174,7 +176,7 @@ def dispatched(event: ImageRequested) -> Mapping[str, Any]:
     request = SimpleNamespace(request_id=event.request_id, correlation_id=event.correlation_id, event=stored)
     webhook = Recorder()
     step = Dispatch(webhook, CALLBACK_URL, concurrency=1)
-    asyncio.run(step.run(cast("Claim", SimpleNamespace(entry_id=1, request=request))))
+    asyncio.run(step.run(cast("Claim", SimpleNamespace(entry_id=1, request=request, job=None))))
     [sent] = webhook.sent
     return sent
 

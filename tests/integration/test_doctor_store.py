@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -38,7 +39,7 @@ async def test_a_database_that_is_away_is_one_wrong_line_and_the_rest_is_still_l
     assert found.wrong() == {"database", "N8N", "Odoo", "callback URL"}, found.text()
     assert (
         found.worst("the rest").found
-        == "Not checked: tables, clock, worker, outbox, rows, dead letters, breakers, N8N key."
+        == "Not checked: tables, clock, worker, outbox, rows, dead letters, generations, breakers, N8N key."
     )
     assert "pw-very-secret" not in found.text()
 
@@ -49,7 +50,10 @@ async def test_a_database_without_tables_needs_migrate(empty_database_url: str) 
     assert found.worst("database").mark is Mark.OK
     assert found.worst("tables").mark is Mark.WRONG
     assert found.worst("tables").advice == "Run 'aigen-bridge migrate'."
-    assert found.worst("the rest").found == "Not checked: worker, outbox, rows, dead letters, breakers, N8N key."
+    assert (
+        found.worst("the rest").found
+        == "Not checked: worker, outbox, rows, dead letters, generations, breakers, N8N key."
+    )
 
 
 @pytest.mark.parametrize(("revision", "mark"), [("0001", Mark.WRONG), ("9999", Mark.WARNING)])
@@ -129,6 +133,54 @@ async def test_api_processes_that_count_by_themselves(idle_stage: Stage, databas
             other.close()
 
     assert (line.mark, "AIGEN_RATE_LIMIT__STORAGE" in line.advice) == (Mark.WARNING, True)
+
+
+def _request(url: str, **columns: str) -> str:
+    """Writes a request with these columns. Returns its id."""
+    request_id = str(uuid4())
+    columns = {"request_id": request_id, "correlation_id": request_id, "event": "{}"} | columns
+    names, values = ", ".join(columns), ", ".join(f"'{value}'" for value in columns.values())
+    _do(url, f"INSERT INTO requests ({names}) VALUES ({values})")  # noqa: S608 - values of this test
+    return request_id
+
+
+class TestGenerations:
+    async def test_without_a_payment_in_doubt_are_well(self, database_url: str) -> None:
+        line = (await examined(make_settings(database_url))).worst("generations")
+
+        assert (line.mark, line.found) == (Mark.OK, "No payment in doubt within 7 d.")
+
+    async def test_that_may_have_been_paid_for_are_named_for_a_week(self, database_url: str) -> None:
+        failed = _request(
+            database_url, status="failed", error_code="maybe_paid", failed_by="bridge", completed_at="now"
+        )
+        doubted, old = _request(database_url), _request(database_url)
+        change = "INSERT INTO generation_changes (request_id, state, note, at) VALUES ('{}', 'doubtful', '…', {})"
+        job = "INSERT INTO provider_jobs (request_id, provider, job_id, execution_id, is_other) VALUES ('{}', {})"
+        _do(
+            database_url,
+            change.format(doubted, "now()"),
+            change.format(doubted, "now() - interval '1 hour'"),
+            change.format(old, "now() - interval '8 days'"),
+            job.format(doubted, "'fal', 'job-1', '7', false"),
+            job.format(doubted, "'fal', 'job-2', '8', true"),
+        )
+        undecided, doubts, others = (await examined(make_settings(database_url))).about("generations")
+
+        assert {line.mark for line in (undecided, doubts, others)} == {Mark.WARNING}
+        assert f"maybe_paid within 7 d and wait for a decision: 1 ({failed})." in undecided.found
+        assert "requests replay ID" in undecided.advice
+        assert f"without a trace within 7 d: 1 ({doubted})." in doubts.found
+        assert f"1 (job-2 at fal for request {doubted})." in others.found
+
+    async def test_are_not_resumed_while_an_api_records_no_beats(self, database_url: str) -> None:
+        _do(database_url, "INSERT INTO api_beats (id, at) VALUES (1, now() - interval '5 minutes')")
+        without_api = (await examined(make_settings(database_url))).worst("generations")
+        with psycopg.connect(database_url, application_name="aigen-bridge api 1"):
+            line = (await examined(make_settings(database_url))).worst("generations")
+
+        assert without_api.mark is Mark.OK
+        assert (line.mark, "no beat for 5 min" in line.found) == (Mark.WRONG, True), line
 
 
 class TestCallbackUrl:

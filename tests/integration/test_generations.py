@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,10 +20,12 @@ from aigen_bridge.domain.generation import (
     ProgressReport,
     ProviderJob,
     Stage,
+    State,
     WhenMaybePaid,
 )
 from aigen_bridge.domain.outbox import Advance, Claim, Done, Settlement
 from aigen_bridge.domain.request import ImageRequest, NewRequest, Status, Step
+from aigen_bridge.domain.timeline import GenerationRecord, TransitionRecord
 from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.generations import Generations
@@ -33,6 +35,7 @@ from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.sweeps import Sweeps
+from aigen_bridge.store.timeline import Timelines
 from aigen_bridge.store.transitions import Deadlines
 from outages import write
 
@@ -132,10 +135,13 @@ async def test_one_execution_has_the_grant_and_others_wait(ground: Ground) -> No
 async def test_the_first_named_job_wins_and_every_job_is_recorded(ground: Ground) -> None:
     await ground.dispatch()
     await ground.ask()
-    others = [await ground.name(), await ground.name(), await ground.name(OTHER_JOB, "second")]
+    others = [await ground.name(), await ground.name()]
+    others += [await ground.name(OTHER_JOB, "second") for _ in range(2)]  # the first answer was lost
     jobs = await ground.row("SELECT count(*), count(*) FILTER (WHERE is_other) AS others FROM provider_jobs")
 
-    assert (others, tuple(jobs)) == ([False, False, True], (2, 1))
+    told = await ground.row("SELECT count(*) FROM generation_changes WHERE note LIKE '%another job%'")
+
+    assert (others, tuple(jobs), told.count) == ([False, False, True, True], (2, 1), 1)
     assert await ground.ask("third") is Decision.RESUME
     view = (await ground.generations.find([ground.request_id]))[ground.request_id]
     assert view.job == JOB
@@ -205,6 +211,33 @@ async def test_a_grant_without_a_job_is_given_once_more_and_then_the_request_fai
     assert (failed.status, failed.error_code) == (Status.FAILED, "maybe_paid")
     assert await ground.ask("third") is Decision.STOP
     assert (await ground.row("SELECT doubts FROM generations")).doubts == 2
+
+
+async def test_a_doubt_is_recorded_with_its_time_even_if_another_grant_follows_at_once(ground: Ground) -> None:
+    await ground.dispatch()
+    await ground.ask()
+    await ground.fall_silent()
+    told = await Timelines(ground.database).read(ground.request_id)
+    doubt, again = told[-2:]
+
+    assert isinstance(doubt, GenerationRecord)
+    assert isinstance(again, TransitionRecord)
+    assert (doubt.state, again.status) == (State.DOUBTFUL, Status.QUEUED)
+    assert doubt.note == "the image may have been paid for: N8N execution first named no job"
+    assert (await ground.row("SELECT state FROM generations")).state == "none"
+
+
+async def test_the_timeline_knows_when_n8n_counts_as_silent_by_its_own_clock(ground: Ground) -> None:
+    await ground.dispatch()
+    await ground.ask()
+    await write(ground.database, "UPDATE destinations SET out_seconds = 600 WHERE name = 'n8n'")
+    await write(ground.database, "UPDATE generations SET quiet_until = quiet_until - interval '590 seconds'")
+    pending = (await Timelines(ground.database).pending_work(ground.request_id)).generation
+
+    assert pending
+    assert pending.silent_at
+    assert (pending.generation.state, pending.is_n8n_out) == (State.GRANTED, False)
+    assert 150 < (pending.silent_at - datetime.now(UTC)).total_seconds() <= 160
 
 
 async def test_a_request_that_may_have_been_paid_for_is_not_sent_again_when_the_settings_say_stop(

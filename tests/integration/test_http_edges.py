@@ -41,9 +41,8 @@ async def test_every_example_in_the_openapi_document_is_accepted(api: httpx.Asyn
 
 
 async def _send(api: httpx.AsyncClient, method: str, path: str, media: str, body: Any) -> httpx.Response:
-    client = (
-        "ops" if "/ops/" in path and "n8n" not in path else "n8n" if "callback" in path or "n8n" in path else "odoo"
-    )
+    of_n8n = any(word in path for word in ("callback", "n8n", "/generation"))
+    client = "n8n" if of_n8n else "ops" if "/ops/" in path else "odoo"
     url = path.replace("{requestId}", examples.REQUEST_ID).replace("{id}", "entry-7")
     key = {"X-API-Key": KEYS[client]}
     if media == "multipart/form-data":

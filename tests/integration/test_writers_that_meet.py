@@ -6,7 +6,7 @@ The first writer does all its work in a transaction that stays open until the se
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -15,7 +15,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.contracts.messages import Callback
 from aigen_bridge.contracts.v1 import callback_event
@@ -65,6 +64,7 @@ from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.transitions import Deadlines
 from callbacks import completed, failed
+from meeting import OpenTransaction, waits_or_is_through
 from stage import make_event
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
@@ -74,21 +74,6 @@ TRANSIENT = TransientError("http_503", "Not now.", http_status=503)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 CRASH = "Workflow did not finish, possible out-of-memory issue"
 STEP_OF = {status.value: step.value for status, step in NEXT_STEPS.items()}
-
-
-class OpenTransaction(Database):
-    """The database as one writer sees it whose transaction somebody else ends. A refusal undoes what it has written."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-        self.timeout = timedelta(seconds=10)
-
-    @asynccontextmanager
-    async def transaction(self, **_how: bool) -> AsyncIterator[AsyncConnection]:
-        async with self._connection.begin_nested():
-            yield self._connection
-
-    reading = writing = transaction
 
 
 @dataclass(frozen=True)
@@ -318,19 +303,6 @@ async def _refusable(writing: Awaitable[Operation | None], what: str) -> Operati
         return None
     except Exception as error:
         raise AssertionError(what) from error
-
-
-async def waits_or_is_through(database: Database, task: asyncio.Task[Operation | None]) -> bool:
-    """Returns true as soon as the task waits for a lock, and false when it is through."""
-    query = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    async with asyncio.timeout(10), database.reading() as connection:
-        while not task.done():
-            if await connection.scalar(query):
-                return True
-            await asyncio.sleep(0.001)
-    return False
 
 
 FOUND = text("""

@@ -4,7 +4,10 @@ from itertools import pairwise
 from typing import Any
 
 from machine.expected import ENDED, LEADS_TO, Expected
+from machine.generating import ExpectedGeneration
 from machine.world import NAMES, request_id
+
+NO_GENERATION = {"state": "none", "ends": False}
 
 
 class Balance:
@@ -13,7 +16,13 @@ class Balance:
     def __init__(self) -> None:
         self._versions: dict[str, tuple[int, str, str | None]] = {}
 
-    def check(self, found: dict[str, Any], expected: list[Expected], operations: list[tuple[int, str, str]]) -> None:
+    def check(
+        self,
+        found: dict[str, Any],
+        expected: list[Expected],
+        generations: list[ExpectedGeneration],
+        operations: list[tuple[int, str, str]],
+    ) -> None:
         """Raises AssertionError for the first difference."""
         requests = found["requests"] or {}
         assert len(requests) == len(expected)
@@ -21,11 +30,12 @@ class Balance:
             name = str(request_id(number))
             mine = {
                 part: [tuple(row[1:]) for row in found[part] or [] if row[0] == name]
-                for part in ("entries", "images", "moves", "attempts", "operations")
+                for part in ("entries", "images", "moves", "attempts", "operations", "jobs")
             }
             self._check_laws(name, requests[name], mine, wanted)
             _check_request(requests[name], wanted)
             _check_rows(mine, wanted)
+            _check_generation((found["generations"] or {}).get(name, NO_GENERATION), mine["jobs"], generations[number])
             assert mine["operations"] == [each[1:] for each in operations if each[0] == number]
 
     def _check_laws(self, name: str, row: dict[str, Any], mine: dict[str, Any], wanted: Expected) -> None:
@@ -73,3 +83,11 @@ def _check_rows(mine: dict[str, Any], wanted: Expected) -> None:
     assert [NAMES[sha256] for (sha256,) in mine["images"]] == ([wanted.image] if wanted.image else [])
     assert mine["moves"] == wanted.history
     assert sorted(mine["attempts"]) == sorted(wanted.attempts), "the timeline differs from the attempts that were made"
+
+
+def _check_generation(row: dict[str, Any], jobs: list[tuple[str, bool]], wanted: ExpectedGeneration) -> None:
+    names = ("state", "holder", "key", "job", "refused", "ended", "doubts", "resumes", "unheard", "in_a_persons_hands")
+    assert {name: row.get(name) or None for name in names} == {name: getattr(wanted, name) or None for name in names}
+    assert row["ends"] == (wanted.quiet_until is not None)
+    assert dict(jobs) == {job: job in wanted.ended_jobs for job in wanted.named}
+    assert wanted.resumes <= wanted.rules.resumes

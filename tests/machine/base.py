@@ -11,7 +11,8 @@ from aigen_bridge.domain.outbox import Claim, Outcome
 from aigen_bridge.pipeline.accept import accept
 from machine.balance import Balance
 from machine.expected import ENDED, Ending, Expected, PendingEntry
-from machine.ground import Ground
+from machine.generating import ExpectedGeneration
+from machine.ground import RULES, Ground
 from machine.world import World, asked
 
 T = TypeVar("T")
@@ -47,13 +48,17 @@ class Hand:
 
 
 class Base(RuleBasedStateMachine):
-    """Shared state: `expected` are the requests by number, `hands` the held claims, `now` the minutes so far."""
+    """Shared state: `expected` are the requests by number, `generations` theirs, `hands` the held claims.
+
+    `now` are the minutes so far.
+    """
 
     def __init__(self, ground: Ground) -> None:
         super().__init__()
         self.ground = ground
         self.world = World(ground.images)
         self.expected: list[Expected] = []
+        self.generations: list[ExpectedGeneration] = []
         self.hands: list[Hand] = []
         self.settled: list[Hand] = []
         self.operations: list[tuple[int, str, str]] = []
@@ -77,6 +82,7 @@ class Base(RuleBasedStateMachine):
         _, created = self.do(self.accept(len(self.expected)))
         assert created
         self.expected.append(Expected(self.now))
+        self.generations.append(ExpectedGeneration(RULES, self.expected[-1]))
 
     async def accept(self, number: int, prompt: str = "a lighthouse") -> tuple[Any, bool]:
         """Runs the accept step."""
@@ -96,7 +102,7 @@ class Base(RuleBasedStateMachine):
     @invariant()
     def the_store_is_as_the_specification_says(self) -> None:
         """Checks every request after every step."""
-        self._balance.check(self.ground.run(self.ground.found()), self.expected, self.operations)
+        self._balance.check(self.ground.run(self.ground.found()), self.expected, self.generations, self.operations)
         self._balanced = True
 
     def teardown(self) -> None:

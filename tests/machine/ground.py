@@ -9,9 +9,12 @@ from uuid import UUID
 
 from sqlalchemy import DateTime, text
 
+from aigen_bridge.domain.generation import GenerationPolicy
+from aigen_bridge.store import restoration, transitions
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.executions import Executions
+from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
@@ -22,6 +25,7 @@ from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
 from aigen_bridge.store.transitions import Deadlines
 from machine.expected import CALLBACK_DEADLINE
+from machine.generating import Rules
 from stage import sqlalchemy_url
 
 T = TypeVar("T")
@@ -29,6 +33,13 @@ T = TypeVar("T")
 MINUTE = timedelta(minutes=1)
 DEADLINES = Deadlines(callback=CALLBACK_DEADLINE * MINUTE, image_url=60 * MINUTE)
 
+RULES = Rules(silence=2.4, resumes=2, grant=2.5, first_word=2)
+"""In minutes. No sum of whole minutes comes close below any of these times, so that a slow machine ends none early."""
+POLICY = GenerationPolicy(RULES.silence * MINUTE, RULES.resumes)
+BEAT = """
+    INSERT INTO api_beats (id, since, at) VALUES (1, now() - interval '1 day', now())
+    ON CONFLICT (id) DO UPDATE SET since = excluded.since, at = excluded.at
+"""
 EMPTY = "TRUNCATE requests, operations, quarantine, incidents RESTART IDENTITY CASCADE"
 FORGET = """
     UPDATE outbox SET state = 'superseded', finished_at = now(), lease_owner = NULL
@@ -48,7 +59,12 @@ FOUND = text("""
             FROM request_changes),
         'attempts', (SELECT json_agg(json_build_array(request_id, step, number, outcome) ORDER BY id) FROM attempts
             WHERE request_id IS NOT NULL),
-        'operations', (SELECT json_agg(json_build_array(request_id, action, client) ORDER BY id) FROM operations)
+        'operations', (SELECT json_agg(json_build_array(request_id, action, client) ORDER BY id) FROM operations),
+        'jobs', (SELECT json_agg(json_build_array(request_id, job_id, ended_at IS NOT NULL)) FROM provider_jobs),
+        'generations', (SELECT json_object_agg(request_id, json_build_object(
+            'state', state, 'holder', execution_id, 'key', ask_key, 'job', job->>'job_id', 'refused', refusals,
+            'ended', ended_jobs, 'doubts', doubts, 'resumes', resumes, 'unheard', is_resuming,
+            'in_a_persons_hands', is_suspended, 'ends', quiet_until IS NOT NULL)) FROM generations)
     )
 """)
 
@@ -62,7 +78,8 @@ class Ground:
         self.images = PostgresImages(self.database)
         self.requests = Requests(self.database, DEADLINES, self.images)
         self.executions = Executions(self.database, DEADLINES)
-        self.outbox = Outbox(self.database, DEADLINES, self.images)
+        self.outbox = Outbox(self.database, DEADLINES, self.images, generations=POLICY)
+        self.generations = Generations(self.database, DEADLINES, POLICY)
         self.sweeps = Sweeps(self.database, DEADLINES)
         self.operations = Operations(self.database, DEADLINES, self.images)
         self.dead_letters = DeadLetters(self.database)
@@ -89,6 +106,17 @@ class Ground:
     async def forget(self, request_id: UUID) -> None:
         """Simulates a bug that loses the next step of a request."""
         await self._write(FORGET.format(request_id))
+
+    async def end_quiet(self) -> None:
+        """Sweeps the silent generations, as if the API had been there all the time."""
+        await self._write(BEAT)
+        await self.generations.end_quiet()
+
+    async def doubt(self, request_ids: list[UUID]) -> None:
+        """Doubts open requests as after a restore, without new versions, which the tests of the restoration prove."""
+        async with self.database.transaction() as connection:
+            await transitions.lock(connection, request_ids)
+            await restoration._doubt(connection, request_ids)
 
     async def found(self) -> dict[str, Any]:
         """Returns the contents of the tables as in `FOUND`."""

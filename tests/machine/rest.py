@@ -6,6 +6,7 @@ from hypothesis.stateful import rule
 from machine.base import Action, actions, pick
 from machine.expected import ENDED, LEASE, Report
 from machine.rules_asking import TIME, Asking
+from machine.rules_generating import GENERATION
 from machine.rules_operating import Operating
 from machine.rules_reporting import CALLBACKS, CRASHES, Reporting
 from machine.rules_working import WORK, Working
@@ -13,13 +14,15 @@ from machine.world import NAMES, PICTURES, request_id
 
 REQUESTS_MAX = 4
 """More requests only make failures harder to read, because requests interact only in batches."""
-ROUNDS = 8
-"""Enough for dispatch, a deadline, fetch and deliver, each with a lease or a wait before it."""
+ROUNDS = 16
+"""Enough for dispatch, doubts, resumes, a deadline, fetch and deliver, each with a lease or a wait before it."""
 
 
 PEOPLE = actions(
     "people",
-    what=st.sampled_from(["ask", "cancel", "complete", "replay", "replay", "discard", "outage", "try"]),
+    what=st.sampled_from(
+        ["ask", "cancel", "complete", "replay", "replay", "discard", "outage", "try", "send again", "restore"]
+    ),
     which=pick,
 )
 
@@ -27,7 +30,7 @@ PEOPLE = actions(
 class Machine(Asking, Working, Reporting, Operating):
     """All events, in any order."""
 
-    @rule(action=st.one_of(WORK, WORK, WORK, CALLBACKS, CRASHES, TIME, PEOPLE, PEOPLE))
+    @rule(action=st.one_of(WORK, GENERATION, CALLBACKS, CRASHES, TIME, PEOPLE))
     def happens(self, action: Action) -> None:
         """Performs one action of any actor.
 
@@ -48,6 +51,10 @@ class Machine(Asking, Working, Reporting, Operating):
                 self.replay(*dead[which % len(dead)], which % 2)
             case "discard" if dead:
                 self.discard(*dead[which % len(dead)])
+            case "send again":
+                self.replay_request(number)
+            case "restore":
+                self.restore()
             case "outage":  # and the morning after
                 self.do_all_that_is_due("one", "for good")
                 self.replay_all()
@@ -87,6 +94,7 @@ class Machine(Asking, Working, Reporting, Operating):
             for number, wanted in enumerate(self.expected):
                 if wanted.status == "dispatched" and number % 2 == 0:
                     self.report(number, Report("url" if number else "image", "harbour"))
+            self.end_quiet()
             self.expire()
         self.the_store_is_as_the_specification_says()
         assert all(w.status in ENDED and not w.in_state("live") for w in self.expected)

@@ -6,19 +6,20 @@ from hypothesis import strategies as st
 from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.pipeline.cancel import cancel
 from aigen_bridge.pipeline.expire import timed_out
-from machine.base import Base, actions
+from machine.base import actions
 from machine.expected import ENDED, LEASE
 from machine.ground import DEADLINES
+from machine.rules_generating import Generating
 from machine.world import request_id
 
 TIME = actions(
     "time_passes",
-    minutes=st.sampled_from([1, LEASE + 1, 90]),
-    then=st.sampled_from(["nothing", "nothing", "expire", "forget", "reconcile"]),
+    minutes=st.sampled_from([1, 3, LEASE + 1, 90]),
+    then=st.sampled_from(["nothing", "sweep", "sweep", "expire", "forget", "reconcile"]),
 )
 
 
-class Asking(Base):
+class Asking(Generating):
     """Rules for requests and time."""
 
     def ask_again(self, number: int) -> None:
@@ -45,6 +46,8 @@ class Asking(Base):
             case "expire":
                 self.expire()
                 self.expire()  # another worker's sweep has nothing left to do
+            case "sweep":
+                self.end_quiet()
             case "forget":
                 self.forget(minutes)
             case "reconcile":

@@ -30,10 +30,21 @@ class Operating(Base):
         """Replays a dead letter, which enqueues its step with all attempts."""
         wanted = self.expected[number]
         wanted.replay(entry, self.now, delay)
+        if wanted.status == "queued":
+            self.generations[number].replay(self.now)
         handled = self.do(self.ground.operations.replay_entry(entry.entry_id or 0, BY, delay=delay * MINUTE))
         assert handled is not None
         assert (handled.request_id, handled.status) == (request_id(number), wanted.status)
         self.operations.append((number, "replay", BY.by))
+
+    def replay_request(self, number: int) -> None:
+        """Sends a request again that the bridge failed, dead letter or not. An awaited image has tests of its own."""
+        wanted = self.expected[number]
+        if wanted.failed_by == "bridge" and not wanted.awaited:
+            wanted.move("queued", self.now)
+            self.generations[number].replay(self.now)
+            assert self.do(self.ground.operations.replay_request(request_id(number), BY)).version == wanted.version
+            self.operations.append((number, "replay", BY.by))
 
     def discard(self, number: int, entry: PendingEntry) -> None:
         """Discards a dead letter, which removes it from the list for good."""

@@ -35,6 +35,7 @@ class Reporting(Base):
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
         self.crashes = 0
+        self.crashed: set[str] = set()
         self.read: dict[tuple[int, int], ImageRequest] = {}
 
     def a_callback(self, what: str, which: int, report: Report) -> None:
@@ -64,9 +65,16 @@ class Reporting(Base):
         """Reports the latest execution of a request as failed, twice."""
         number = self.chosen(which)
         self.crashes += 1
-        execution_id, wanted = f"execution {self.crashes}", self.expected[number]
+        wanted, generation = self.expected[number], self.generations[number]
+        execution_id = f"crash {self.crashes}"
+        if generation.is_held and which % 2 and generation.holder not in self.crashed:
+            execution_id = generation.holder or ""
+        self.crashed.add(execution_id)
         self.do(note_execution(self.ground.executions, request_id(number), execution_id))
-        (wanted.lose if lost else wanted.break_down)(self.now)
+        if generation.is_held and lost:
+            generation.lose(execution_id, self.now)
+        elif execution_id == generation.holder or not generation.is_held:  # others only wait
+            (wanted.lose if lost else wanted.break_down)(self.now)
         failed = FailedExecution(execution_id, "it died", "WorkflowCrashedError" if lost else "TypeError")
         for _ in range(2):
             self.do(take_failed_execution(self.ground.executions, failed, crash_report(execution_id)))

@@ -9,7 +9,7 @@ from aigen_bridge.domain.request import Step
 from machine.base import Base, Hand, actions, pick
 from machine.expected import LEASE
 from machine.ground import MINUTE
-from machine.world import RETRY_IN, Answer, request_id
+from machine.world import RETRY_IN, Answer, request_id, speaks
 
 answers = st.sampled_from(["well", "well", "lost", "passing", "for good"])
 ACTIONS = (
@@ -107,12 +107,17 @@ class Working(Base):
         settlements = [Settlement(hand.claim, hand.outcome, TOOK) for hand in hands if hand.outcome]
         held = [ended is not None for ended in self.do(self.ground.outbox.settle_all(settlements))]
         again_at = self.now + RETRY_IN  # a worker's timestamp does not move with those in the database
-        assert held == [
-            self.expected[hand.number].settle(hand.entry, hand.turn, hand.ending, self.now, again_at=again_at)
-            for hand in hands
-        ]
+        assert held == [self._ends(hand, again_at) for hand in hands]
         self.hands = [hand for hand in self.hands if hand not in hands]
         self.settled = list(dict.fromkeys([*self.settled, *hands]))
+
+    def _ends(self, hand: Hand, again_at: int) -> bool:
+        """Ends an attempt in the model. N8N's acknowledgement says whether its workflow speaks of generations."""
+        wanted = self.expected[hand.number]
+        has_ended = wanted.settle(hand.entry, hand.turn, hand.ending, self.now, again_at=again_at)
+        if has_ended and hand.entry.step == "dispatch" and hand.ending == "done":
+            self.generations[hand.number].acknowledged(self.now, speaks=speaks(request_id(hand.number)))
+        return has_ended
 
     def hold_on(self, hand: Hand) -> None:
         """Extends the lease of a claim, if it is still held."""

@@ -52,6 +52,11 @@ def correlation_id(number: int, *, right: bool = True) -> UUID:
     return UUID(int=(1000 if right else 2000) + number, version=4)
 
 
+def speaks(which: UUID) -> bool:
+    """Returns whether the workflow that takes this request knows the protocol of generations."""
+    return which != request_id(1)
+
+
 def asked(number: int, prompt: str = "a lighthouse") -> ImageRequested:
     """Returns EVT-AIG-001."""
     ids = {"requestId": str(request_id(number)), "correlationId": str(correlation_id(number))}
@@ -106,10 +111,11 @@ class World:
         except PermanentError as error:
             return Dead(error, runner.gave_up(error))
 
-    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> None:
+    async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> frozenset[str]:
         """N8N's webhook."""
         assert (event["correlationId"], event["requestId"] in message_id) == (str(correlation_id), True)
         self._fail()
+        return frozenset({"generation"} if speaks(UUID(event["requestId"])) else ())
 
     async def fetch(self, url: str, *, correlation_id: UUID) -> bytes:  # noqa: ARG002 - nothing to check it against
         """The picture behind a temporary URL."""

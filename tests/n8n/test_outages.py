@@ -128,6 +128,17 @@ async def test_a_workflow_from_before_the_shipped_one_still_works(open_theatre: 
     assert theatre.gate.calls.to("wanted") == []
 
 
+async def test_a_bridge_from_before_the_protocol_still_gets_its_image(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.gate.faults.add(Fault(kind=FaultKind.STATUS, route="ask", status=404, times=None))
+    asked = await theatre.ask()
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    assert (ended["status"], len(theatre.flux.jobs.of(asked["correlationId"]))) == ("completed", 1)
+    assert len(theatre.calls("wanted", asked)) == 1
+    assert theatre.calls("job", asked) == theatre.calls("progress", asked) == []
+
+
 async def test_twenty_requests_at_once_all_arrive_once(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     asked = await asyncio.gather(*(theatre.ask() for _ in range(20)))

@@ -10,40 +10,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from aigen_bridge.domain.callback import Keep, Repeat, Take, judge
 from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.domain.execution import FailedExecution, Standing, judge_failed_execution
-from aigen_bridge.domain.request import (
-    FINAL,
-    FailedBy,
-    FailureCode,
-    ImageRequest,
-    Status,
-    Transition,
-    VersionedTransition,
-)
+from aigen_bridge.domain.request import FINAL, FailedBy, FailureCode, ImageRequest, Status, Transition
 from aigen_bridge.pipeline.expire import timed_out
+from machine.applying import made
 from machine.expected import CALLBACK_DEADLINE, ENDED, GAVE_UP, LEADS_TO, NEXT_STEP, Expected, Report
 from machine.profile import profile
 from machine.rules_reporting import reports, result
 from machine.world import NAMES, PICTURES, correlation_id, request_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def made(request: ImageRequest, transition: Transition) -> ImageRequest | None:
-    """Applies a transition as the store must: guarded by the request's state and by the version that was read."""
-    final = request.failed_by is FailedBy.N8N
-    version = transition.version if isinstance(transition, VersionedTransition) else request.version
-    if request.status not in transition.before or version != request.version or final:
-        return None
-    return replace(
-        request,
-        status=transition.after,
-        version=request.version + 1,
-        failed_by=transition.failed_by,
-        error_code=transition.error_code,
-        error_message=transition.error_message,
-        image=transition.image or request.image,
-        awaited=None if transition.after is Status.COMPLETED else transition.awaited or request.awaited,
-    )
 
 
 class RequestMachine(RuleBasedStateMachine):

@@ -54,7 +54,7 @@ def test_no_junk_in_any_optional_field_refuses_an_image(fields: dict[str, Any], 
     assert isinstance(found.event, ImageCompleted)
     assert found.event.request_id == UUID(IDS["requestId"])
     assert found.event.image_data == event()["imageData"]
-    assert set(found.ignored) <= {"payloadVersion", "resultExpiresAt"}
+    assert set(found.ignored) <= {"payloadVersion", "resultExpiresAt", "executionId"}
 
 
 @COMMON

@@ -12,8 +12,19 @@ from .aigen_image_request import OPEN
 PAGES = 5
 """Pages of dead letters that are looked through for one request, at a bridge that cannot replay by its id."""
 
+MAYBE_PAID = "maybe_paid"
+"""The error code of a picture that may have been paid for. A person has it sent again knowingly, never in bulk."""
+
 BRIDGE_FAILURES = frozenset(
-    {"dispatch_failed", "execution_lost", "image_fetch_failed", "image_rejected", "timed_out", "workflow_failed"}
+    {
+        "dispatch_failed",
+        "execution_lost",
+        "image_fetch_failed",
+        "image_rejected",
+        MAYBE_PAID,
+        "timed_out",
+        "workflow_failed",
+    }
 )
 """Error codes of the bridge. The AI service may use the same, so they count only where the bridge does not say more."""
 
@@ -69,6 +80,10 @@ class AigenImageRequest(models.Model):
         return {
             "dispatch_failed": self.env._("The image service did not take the request."),
             "execution_lost": self.env._("The image service lost this picture while it was being made."),
+            MAYBE_PAID: self.env._(
+                "This picture may have been made and paid for, but it did not arrive. "
+                "Sending it again may cost a second time."
+            ),
             "workflow_failed": self.env._("Something went wrong in the image service while it made this picture."),
             "timed_out": self.env._(
                 "The image service did not answer in time. A picture that arrives late is still shown."
@@ -129,13 +144,20 @@ class AigenImageRequest(models.Model):
         }
 
     def action_retrigger(self):
-        """Have the bridge send failed ones again, where it can: not what the AI service refused."""
+        """Have the bridge send failed ones again, where it can: not what the AI service refused.
+
+        Those that may have been paid for are left out, unless the person has agreed (`aigen_may_pay_again`).
+        """
         if not self.env.user.has_group("aigen_image.group_manager"):
             raise AccessError(self.env._("Only a manager of AI images can re-trigger."))
         self.check_access("write")
         failed = self.filtered("replayable")
         if not failed:
             raise UserError(self.env._("None of these can be sent again. “Generate again” asks for a new one."))
+        if not self.env.context.get("aigen_may_pay_again"):
+            failed = failed.filtered(lambda record: record.error_code != MAYBE_PAID)
+        if not failed:
+            raise UserError(self.env._("These may have been paid for already. Open one to have it sent again."))
         failed.with_context(aigen_asked_by=self.env.uid)._after_commit("_replay_all")
 
     # After the commit, as in `aigen_image_request_ask`.

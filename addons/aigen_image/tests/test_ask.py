@@ -328,6 +328,7 @@ class TestAsk(AigenCase):
         words = {
             "dispatch_failed": "did not take the request",
             "execution_lost": "lost this picture while it was being made",
+            "maybe_paid": "may have been made and paid for",
             "workflow_failed": "went wrong in the image service",
             "timed_out": "did not answer in time",
         }
@@ -444,6 +445,21 @@ class TestAsk(AigenCase):
             record.with_user(self.mia).action_retrigger()
         self.pull(record, status="failed", version=2, errorCode="content_policy", replayable=True)
         self.assertTrue(record.replayable, "the bridge knows best")
+
+    def test_one_that_may_have_been_paid_for_is_sent_again_only_by_who_agrees(self):
+        paid, late = self.failed("maybe_paid", True), self.failed("timed_out", True)
+        with self.assertRaisesRegex(UserError, "may have been paid for"):
+            paid.with_user(self.mia).action_retrigger()
+        for record in (paid, late):
+            again = {"requestId": record.request_id, "status": "queued", "version": 3, "replayable": False}
+            self.bridge.say("POST", f"{client.OPS}/requests/{record.request_id}/replay", 200, again)
+            self.bridge.say("GET", f"{client.REQUESTS}/{record.request_id}", 200, again)
+        (paid + late).with_user(self.mia).action_retrigger()
+        self.commit()
+        self.assertEqual((paid.status, late.status), ("failed", "queued"))
+        paid.with_user(self.mia).with_context(aigen_may_pay_again=True).action_retrigger()
+        self.commit()
+        self.assertEqual(paid.status, "queued")
 
     def test_a_manager_has_one_that_timed_out_sent_again_and_its_clock_starts_anew(self):
         record = self.failed("timed_out", True)

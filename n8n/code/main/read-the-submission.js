@@ -62,7 +62,8 @@ const output = parsed(answer.body);
 const isSuccess = status >= 200 && status < 300;
 const hasItsShape = output.detail !== undefined; // both of fal's shapes have it; a proxy's page has not
 if (isSuccess && typeof output.request_id === 'string' && !output.images) return submitted(output);
-if (BUSY.includes(status) && hasItsShape) {
+// Its infrastructure's errors have a type; a 503 or 504 without one may come from a proxy before it.
+if (BUSY.includes(status) && hasItsShape && (status === 429 || output.error_type !== undefined)) {
   const message = typeof output.detail === 'string' ? output.detail : `The AI service answered ${status}.`;
   return refused(output.error_type ?? `ai_http_${status}`, message);
 }

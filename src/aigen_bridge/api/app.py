@@ -17,7 +17,7 @@ from aigen_bridge.api.correlation import CorrelationMiddleware
 from aigen_bridge.api.describe import complete, json_body
 from aigen_bridge.api.middleware import AccessMiddleware, DeprecationMiddleware, HeadMiddleware, begin_at_zero
 from aigen_bridge.api.rate_limit import RateLimits
-from aigen_bridge.api.v1 import callback, requests
+from aigen_bridge.api.v1 import callback, generation, requests
 from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
@@ -32,7 +32,8 @@ Carries AI image requests from Odoo to N8N and the results back. Nothing accepte
 and every party learns the outcome.
 
 - **Odoo** requests images under *requests* (scope `requests`).
-- **N8N** receives them at its webhook (see *Webhooks*) and reports results under *callback* (scope `callbacks`).
+- **N8N** receives them at its webhook (see *Webhooks*), asks before it pays and reports progress under *generation*,
+  and reports results under *callback* (scope `callbacks`).
 - Every call carries a key: `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 - `X-Correlation-ID` is accepted, passed on, and returned in every response of the application. Two kinds of responses
   come from the server and carry no id: a bare 400 for input that is not HTTP, and a problem document for a connection
@@ -52,6 +53,7 @@ GAUGES_SECONDS = 5.0
 
 ROUTERS = (
     requests.router,
+    generation.router,
     callback.router,
     callback_v2.router,
     n8n_failures.router,
@@ -83,7 +85,10 @@ webhooks = APIRouter()
 async def requested() -> None:
     """EVT-AIG-001, sent to `AIGEN_N8N__WEBHOOK_URL` with `X-API-Key` and `X-Correlation-ID`.
 
-    Delivered at least once: the same `requestId` may be sent again when an acknowledgement was lost.
+    Delivered at least once: the same `requestId` may be sent again when an acknowledgement was lost, or when the
+    execution fell silent. Once a job at the AI provider is known, the event has `providerJob` (`provider`, `jobId`,
+    `statusUrl`, `responseUrl`, `cancelUrl`): poll that job. A workflow that asks before it pays (see *generation*)
+    acknowledges with `{"speaks": ["generation"]}`.
     """
 
 

@@ -91,9 +91,13 @@ def _bearer(authorization: str) -> str:
     return credentials if scheme.lower() == "bearer" else ""
 
 
-def check_signature(caller: Caller, request: Request, signed: bytes) -> None:
-    """Raises `SignatureError` when a signature is required but missing, or present but wrong."""
-    if not caller.signature_required and not (caller.signing_keys and is_signed(request.headers)):
+def check_signature(caller: Caller, request: Request, signed: bytes, *, may_be_unsigned: bool = False) -> None:
+    """Raises `SignatureError` when a signature is required but missing, or present but wrong.
+
+    `may_be_unsigned`: none is required of any client, because the message cannot make anybody pay.
+    """
+    is_required = caller.signature_required and not may_be_unsigned
+    if not is_required and not (caller.signing_keys and is_signed(request.headers)):
         return
     try:
         verify(caller.signing_keys, request.headers, signed, datetime.now(UTC))
@@ -105,4 +109,5 @@ def check_signature(caller: Caller, request: Request, signed: bytes) -> None:
 MAY_ASK = Depends(require("requests", Scope.REQUESTS))
 MAY_READ = Depends(require("requests", Scope.REQUESTS, Scope.OPS))
 MAY_REPORT = Depends(require("callback", Scope.CALLBACKS))
+MAY_GENERATE = Depends(require("generation", Scope.CALLBACKS))
 MAY_OPERATE = Depends(require("requests", Scope.OPS))

@@ -2,6 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 from fastapi import Request
@@ -17,7 +18,7 @@ from aigen_bridge.contracts.messages import Callback, parse_callback
 from aigen_bridge.contracts.refusal import MalformedMultipartError
 from aigen_bridge.contracts.resources import CallbackReceipt
 from aigen_bridge.domain.dead_letter import CONTENT_TYPE, RefusedCallback
-from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError, storable
+from aigen_bridge.domain.errors import BridgeError, ImageRejectedError, StoreUnavailableError, storable
 from aigen_bridge.domain.signature import SIGNATURE
 from aigen_bridge.pipeline.callback import take_callback
 from aigen_bridge.wiring import ApiParts
@@ -87,6 +88,8 @@ async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
         raise  # nothing can be stored now; N8N sends the callback again
     except BridgeError as error:
         await quarantine(request, parts, arrival, error)
+        if isinstance(error, ImageRejectedError):
+            await _suspend(request, parts)
         raise
     except Exception as error:
         await quarantine(
@@ -96,6 +99,13 @@ async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
     return json_answer(
         CallbackReceipt(request_id=receipt.request_id, status=receipt.status, duplicate=receipt.duplicate), 202
     )
+
+
+async def _suspend(request: Request, parts: ApiParts) -> None:
+    """Ends the resumes of a generation whose image was refused. They would only bring the same image again."""
+    request_id: UUID | None = getattr(request.state, "request_id", None)
+    if request_id is not None:
+        await parts.generations.suspend(request_id)
 
 
 def _count(request: Request, arrival: Arrival, callback: Callback) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from aigen_bridge.contracts.generation import GenerationAsk, GenerationJob, GenerationProgress, JobProblem
 from aigen_bridge.contracts.n8n_failure import N8nFailure
 from aigen_bridge.contracts.resources import BulkReplay, Discard, NextStep
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
@@ -18,7 +19,17 @@ from aigen_bridge.domain.image import MEDIA_TYPES
 
 REF = "#/components/schemas/{model}"
 IMAGE_FIELDS = ("imageData", "imageUrl")
-MESSAGES: tuple[type[BaseModel], ...] = (ImageRequested, ImageCompleted, ImageFailed, Discard, BulkReplay, N8nFailure)
+MESSAGES: tuple[type[BaseModel], ...] = (
+    ImageRequested,
+    ImageCompleted,
+    ImageFailed,
+    GenerationAsk,
+    GenerationJob,
+    GenerationProgress,
+    Discard,
+    BulkReplay,
+    N8nFailure,
+)
 
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "X-Correlation-ID": ("the caller's id, otherwise the message's, otherwise a new one", {"type": "string"}),
@@ -130,7 +141,7 @@ def name(model: type[BaseModel]) -> str:
 
 def message_schemas() -> dict[str, Any]:
     """Returns the component schemas that endpoints refer to by name."""
-    models = [(model, "validation") for model in (*MESSAGES, Problem)]
+    models = [(model, "validation") for model in (*MESSAGES, Problem, JobProblem)]
     _, document = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
     titles = {model.__name__: name(model) for model in MESSAGES}
     return {titles.get(key, key): schema for key, schema in document["$defs"].items()}

@@ -40,6 +40,9 @@ KNOWN_PARAMETERS = Depends(_known_parameters)
 """For lists: refuses query parameters that would be ignored."""
 
 
-def json_answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_answer(
+    body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None, *, leaves_out_none: bool = False
+) -> Response:
     """Returns a response with the message as its JSON body."""
-    return Response(body.model_dump_json(by_alias=True), status, headers, "application/json")
+    content = body.model_dump_json(by_alias=True, exclude_none=leaves_out_none)
+    return Response(content, status, headers, "application/json")

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from aigen_bridge.domain.errors import BridgeError
+from aigen_bridge.domain.errors import BridgeError, ContradictionError
+from aigen_bridge.domain.generation import ProviderJob
 
 
 class UnauthorizedError(BridgeError):
@@ -41,6 +42,16 @@ class UnsupportedEncodingError(BridgeError):
 
     def __init__(self, found: str) -> None:
         super().__init__("unsupported_encoding", f"The body is encoded with {found[:80]!r} (Content-Encoding).")
+
+
+class OtherJobError(ContradictionError):
+    """An execution named a job, but another job of the request is known. `job` is the known one."""
+
+    def __init__(self, request_id: object, named: str, job: ProviderJob) -> None:
+        super().__init__(
+            "job_contradicts", f"The job of request {request_id} is {job.job_id} at {job.provider}, not {named}."
+        )
+        self.job = job
 
 
 class PreconditionFailedError(BridgeError):

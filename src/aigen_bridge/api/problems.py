@@ -20,14 +20,16 @@ from aigen_bridge.api.errors import (
     BodyTooLargeError,
     BodyTooSlowError,
     ForbiddenError,
+    OtherJobError,
     PreconditionFailedError,
     TooManyCallsError,
     UnauthorizedError,
     UnsupportedEncodingError,
     UnsupportedMediaTypeError,
 )
+from aigen_bridge.contracts.generation import JobProblem, KnownJob
 from aigen_bridge.contracts.refusal import InvalidMessageError, MalformedMultipartError, NotJsonError, parameter_errors
-from aigen_bridge.contracts.wire import FieldError, Problem
+from aigen_bridge.contracts.wire import FieldError
 from aigen_bridge.domain.errors import (
     BridgeError,
     ContradictionError,
@@ -41,6 +43,7 @@ from aigen_bridge.domain.errors import (
     UnknownRequestError,
     UnreadableRequestError,
 )
+from aigen_bridge.domain.generation import ProviderJob
 from aigen_bridge.domain.signature import SignatureError
 
 MEDIA_TYPE = "application/problem+json"
@@ -77,6 +80,7 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ImageMissingError: Kind(404, "No image", "Read the request: its status shows whether an image is still expected."),
     ImagePurgedError: Kind(410, "Image deleted", "Do not try again. Odoo has the image if it was delivered."),
     ContradictionError: Kind(409, "Contradiction", "Read the request. Do not send this again."),
+    OtherJobError: Kind(409, "Another job is known", "Cancel the job that you named at the provider, and end."),
     NotReplayableError: Kind(409, "Cannot be sent again", "Do what is said above instead."),
     BodyTooSlowError: Kind(408, "Too slow", "Send it again. Nothing was stored."),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
@@ -129,7 +133,9 @@ async def _on_bridge_error(request: Request, error: Exception) -> Response:
     reason = {"reason": error.reason} if isinstance(error, StoreUnavailableError) else {}
     detail = error.detail[:500]
     log.warning("api.refused", status=kind.status, code=error.code, detail=detail, path=request.url.path, **reason)
-    return answer(request, kind, code=error.code, detail=error.detail, errors=_field_errors(error), headers=headers)
+    job = error.job if isinstance(error, OtherJobError) else None
+    errors = _field_errors(error)
+    return answer(request, kind, code=error.code, detail=error.detail, errors=errors, headers=headers, job=job)
 
 
 def _headers(error: BridgeError) -> dict[str, str]:
@@ -205,9 +211,11 @@ def answer(
     detail: str,
     errors: list[FieldError] | None = None,
     headers: Mapping[str, str] | None = None,
+    job: ProviderJob | None = None,
 ) -> Response:
-    """Returns the problem document as an HTTP response."""
-    problem = Problem(
+    """Returns the problem document as an HTTP response. `job`: the known job, which is added to it."""
+    problem = JobProblem(
+        provider_job=KnownJob.of(job) if job else None,
         type=f"urn:aigen-bridge:problem:{code.replace('_', '-')}",
         title=kind.title,
         status=kind.status,

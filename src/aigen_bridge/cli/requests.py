@@ -68,8 +68,9 @@ def list_requests(
 
         async with operating() as parts:
             found = await parts.requests.page(RequestFilter(Status.FAILED if failed else status, since, until), limit)
-            holds = await parts.destinations.held([request.request_id for request in found.items])
-            page = request_page(found.items, holds, found.end)
+            ids = [request.request_id for request in found.items]
+            holds, generations = await parts.destinations.held(ids), await parts.generations.find(ids)
+            page = request_page(found.items, holds, generations, found.end)
         if as_json:
             say_json(page)
         else:

@@ -12,6 +12,7 @@ from aigen_bridge.contracts.resources import (
     AttemptMade,
     GenerationChange,
     NextStep,
+    ProgressState,
     RequestResource,
     StateChange,
     Timeline,
@@ -34,9 +35,10 @@ async def show_story(parts: "ApiParts", request_id: UUID) -> None:
     found = await parts.requests.get(request_id)
     if found is None:
         raise UnknownRequestError(request_id)
-    holds = await parts.destinations.held([request_id])
+    holds, generations = await parts.destinations.held([request_id]), await parts.generations.find([request_id])
     entries, pending = await parts.timelines.read(request_id), await parts.timelines.pending_work(request_id)
-    _print_request(resource(found, holds.get(request_id)), timeline(found, entries, pending), parts.settings.public_url)
+    shown = resource(found, holds.get(request_id), generations.get(request_id))
+    _print_request(shown, timeline(found, entries, pending), parts.settings.public_url)
 
 
 def _print_request(request: RequestResource, timeline: Timeline, url: str) -> None:
@@ -67,9 +69,20 @@ def _print_state(request: RequestResource) -> None:
         _print_line("error", Text(one_line(request.error_code or "-"), "red"), f": {request.error_message}")
     if image := request.image:
         _print_line("image", f"{image.format}, {image.width}x{image.height}, {image.size} bytes")
+    if job := request.generation:
+        _print_line("job", f"{job.job_id} at {job.provider}")
+    if progress := request.progress:
+        _print_line("progress", _progress(progress))
     _print_line("took", _durations(request))
     delivered = f"delivered at {_at(request.delivered_at)}" if request.delivered_at else "not delivered yet"
     _print_line("Odoo", delivered)
+
+
+def _progress(progress: ProgressState) -> str:
+    position = f"position {progress.queue_position}" if progress.queue_position is not None else None
+    percent = f"{progress.percent:g} %" if progress.percent is not None else None
+    reported = ago(progress.reported_at) if progress.reported_at else None
+    return ", ".join(part for part in (progress.stage, position, percent, progress.message, reported) if part)
 
 
 def _print_line(name: str, *parts: str | Text) -> None:
@@ -105,7 +118,7 @@ def _next_step(step: NextStep) -> str:
 
 
 def _print_history(request: RequestResource, timeline: Timeline) -> None:
-    history = sorted([*timeline.entries, *timeline.generation], key=lambda entry: entry.at)
+    history = sorted([*timeline.generation, *timeline.entries], key=lambda entry: entry.at)
     rows = [_history_row(entry, (entry.at - request.created_at).total_seconds()) for entry in history]
     say_table(("after", "what", "took", "status", "detail"), rows, least=16)
 

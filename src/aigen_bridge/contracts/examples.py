@@ -30,6 +30,34 @@ FAILED: dict[str, Any] = {
     "errorMessage": "The prompt was flagged by the safety checker.",
 }
 
+GENERATION_ASK: dict[str, Any] = {
+    "correlationId": CORRELATION_ID,
+    "executionId": "231",
+    "askKey": "0c5e6a52b1f44d6c",
+}
+GENERATION_ASKS: dict[str, Any] = {
+    "before the submission": {"value": GENERATION_ASK},
+    "the provider refused the submission": {"value": GENERATION_ASK | {"askKey": "77d1a5b09c3e4f28", "noJob": True}},
+    "the job ended unbilled": {
+        "value": GENERATION_ASK | {"askKey": "e4b8f6d20a914c3b", "endedJob": "764cabcf-b745-4b3e-ae38-1200304cf45b"}
+    },
+}
+GENERATION_JOB: dict[str, Any] = {
+    "correlationId": CORRELATION_ID,
+    "executionId": "231",
+    "provider": "fal",
+    "jobId": "764cabcf-b745-4b3e-ae38-1200304cf45b",
+    "statusUrl": "https://queue.fal.run/fal-ai/flux-lora/requests/764cabcf-b745-4b3e-ae38-1200304cf45b/status",
+    "responseUrl": "https://queue.fal.run/fal-ai/flux-lora/requests/764cabcf-b745-4b3e-ae38-1200304cf45b",
+    "cancelUrl": "https://queue.fal.run/fal-ai/flux-lora/requests/764cabcf-b745-4b3e-ae38-1200304cf45b/cancel",
+}
+GENERATION_PROGRESS: dict[str, Any] = {
+    "correlationId": CORRELATION_ID,
+    "executionId": "231",
+    "stage": "queued",
+    "queuePosition": 3,
+}
+
 N8N_FAILURE: dict[str, Any] = {
     "workflow": "aigen-main",
     "workflowVersion": "1.1.0",

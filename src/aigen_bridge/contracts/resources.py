@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from aigen_bridge.contracts.wire import Rfc3339DateTime, WireModel, shows_nothing
 from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import storable
-from aigen_bridge.domain.generation import State
+from aigen_bridge.domain.generation import Stage, State
 from aigen_bridge.domain.request import Status
 
 REASON_MAX = 1000
@@ -38,6 +38,23 @@ class Held(WireModel):
     until: datetime = Field(description="the time at which the bridge gives up if the destination is still away")
 
 
+class GenerationState(WireModel):
+    """The job at the AI provider that generates the image."""
+
+    provider: str = Field(description="the AI service")
+    job_id: str = Field(description="the provider's id of the job")
+
+
+class ProgressState(WireModel):
+    """How far the generation is, as N8N last reported."""
+
+    stage: Stage = Field(description="how far the job is")
+    queue_position: int | None = Field(None, description="the number of jobs before this one, if reported")
+    percent: float | None = Field(None, description="from 0 to 100, if reported")
+    message: str | None = Field(None, description="a text for people, if reported")
+    reported_at: datetime | None = Field(None, description="when N8N reported this")
+
+
 class RequestResource(WireModel):
     """One request: its state and its parameters."""
 
@@ -59,6 +76,10 @@ class RequestResource(WireModel):
     )
     image: ImageResource | None = None
     held: Held | None = Field(None, description="only while a destination is away; the status does not change")
+    progress: ProgressState | None = Field(None, description="how far the generation is; null while N8N reports none")
+    generation: GenerationState | None = Field(
+        None, description="the job that generates the image; null while none is known"
+    )
     user_id: UUID
     prompt: str
     negative_prompt: str | None = None
@@ -106,7 +127,7 @@ class GenerationChange(WireModel):
     """The paid work at the AI provider was permitted, started, continued or lost."""
 
     at: datetime
-    state: State
+    state: State = Field(description="the state of the generation since then")
     note: str
 
 

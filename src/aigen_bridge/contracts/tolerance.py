@@ -130,5 +130,6 @@ _CONVERSIONS: Mapping[str, Convert] = {
     "correlationId": _uuid,
     "status": _status,
     "payloadVersion": _text,
+    "executionId": _text,
     "errorCode": _text,
 }

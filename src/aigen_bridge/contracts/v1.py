@@ -161,6 +161,13 @@ class _Callback(WireModel):
     payload_version: Annotated[str | None, ANYTHING] = Field(
         None, max_length=20, description="the version of the payload, a text; ignored if it is something else"
     )
+    execution_id: Annotated[ReportedText | None, ANYTHING] = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="N8N's `$execution.id`, a text of 1 to 200 characters; ignored if it is something else. A failure "
+        "from another execution than the one that works on the request is a `duplicate`",
+    )
 
 
 class ImageCompleted(_Callback):

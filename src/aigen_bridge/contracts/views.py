@@ -16,19 +16,23 @@ from aigen_bridge.contracts.resources import (
     DeadLetterPage,
     DeadLetterResource,
     GenerationChange,
+    GenerationState,
     Held,
     ImageResource,
     NextStep,
+    ProgressState,
     RequestPage,
     RequestResource,
     StateChange,
     Timeline,
 )
 from aigen_bridge.contracts.wire import FieldError, to_utc
+from aigen_bridge.domain import generation as rules
 from aigen_bridge.domain.dead_letter import DeadLetter
 from aigen_bridge.domain.destination import Hold
 from aigen_bridge.domain.errors import UnreadableRequestError, storable
-from aigen_bridge.domain.request import ImageRequest, Status
+from aigen_bridge.domain.generation import Generation, GenerationView, State
+from aigen_bridge.domain.request import FailureCode, ImageRequest, Status
 from aigen_bridge.domain.timeline import (
     AttemptRecord,
     GenerationRecord,
@@ -45,28 +49,34 @@ log = structlog.get_logger(__name__)
 
 
 def request_page(
-    requests: Iterable[ImageRequest], holds: Mapping[UUID, Hold], end: tuple[datetime, UUID] | None
+    requests: Iterable[ImageRequest],
+    holds: Mapping[UUID, Hold],
+    generations: Mapping[UUID, GenerationView],
+    end: tuple[datetime, UUID] | None,
 ) -> RequestPage:
     """Returns a page of the readable requests; logs the others. `end` is the place of the last one, if more follow."""
     items = []
     for request in requests:
         try:
-            items.append(resource(request, holds.get(request.request_id)))
+            name = request.request_id
+            items.append(resource(request, holds.get(name), generations.get(name)))
         except UnreadableRequestError as error:
             log.error("request.unreadable", request_id=str(request.request_id), detail=error.detail)  # noqa: TRY400
     return RequestPage(items=items, next_cursor=to_cursor(end[0], str(end[1])) if end else None)
 
 
-def resource(request: ImageRequest, hold: Hold | None = None) -> RequestResource:
+def resource(
+    request: ImageRequest, hold: Hold | None = None, generation: GenerationView | None = None
+) -> RequestResource:
     """Returns one request with its parameters. Raises `UnreadableRequestError` when the stored ones are not valid."""
     try:
-        return _resource(request, hold)
+        return _resource(request, hold, generation or GenerationView())
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_url=False))
         raise UnreadableRequestError(request.request_id, f"wrong or missing: {wrong[:300]}") from None
 
 
-def _resource(request: ImageRequest, hold: Hold | None) -> RequestResource:
+def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationView) -> RequestResource:
     return RequestResource.model_validate(
         dict(request.event)
         | {
@@ -82,9 +92,16 @@ def _resource(request: ImageRequest, hold: Hold | None) -> RequestResource:
             "replayable": request.is_replayable,
             "image": _image(request),
             "held": Held(destination=hold.destination, since=hold.since, until=hold.until) if hold else None,
+            "progress": ProgressState(**asdict(generation.progress)) if generation.progress else None,
+            "generation": _generation(generation),
         },
         strict=False,
     )
+
+
+def _generation(generation: GenerationView) -> GenerationState | None:
+    job = generation.job
+    return GenerationState(provider=job.provider, job_id=job.job_id) if job else None
 
 
 def _image(request: ImageRequest) -> ImageResource | None:
@@ -135,19 +152,48 @@ def next_step(request: ImageRequest, pending: PendingWork) -> NextStep:
         if not entry.is_dead:
             return _pending_step(entry)
     if request.status is Status.DISPATCHED:
-        what = (
-            "Waiting for N8N's result. Without one, the request fails as timed_out at the deadline. "
-            "A late result is still accepted."
-        )
-        return NextStep(what=what, at=pending.callback_deadline_at)
+        return _dispatched_step(request, pending)
     for entry in pending.entries:
         what = (
             f"Nothing automatic: {entry.step} failed for good ({entry.error_code}). An operator replays or discards it."
         )
         return NextStep(what=what, dead_letter=f"entry-{entry.id}")
+    if request.error_code == FailureCode.MAYBE_PAID and request.is_replayable:
+        what = (
+            "Nothing automatic: the image may have been paid for. An operator looks for its job at the AI service, "
+            "and can send the request again, which may pay again."
+        )
+        return NextStep(what=what)
     if request.is_replayable:
         return NextStep(what=f"Nothing automatic: it failed as {request.error_code}. An operator can send it again.")
     return NextStep(what="Nothing: Odoo has the outcome." if request.delivered_at else "Nothing: no step is pending.")
+
+
+def _dispatched_step(request: ImageRequest, pending: PendingWork) -> NextStep:
+    """Returns what happens if N8N falls silent, or at the callback deadline, whichever is first."""
+    found, deadline = pending.generation, pending.callback_deadline_at
+    expected = _expectation(found.generation) if found else "Waiting for N8N's result."
+    if found and found.silent_at and (deadline is None or found.silent_at < deadline):
+        silence = rules.fall_silent(found.generation, request, found.policy).transition
+        if silence and found.is_n8n_out:
+            return NextStep(what=f"{expected} N8N is away, and its silence does not count until it is back.")
+        if silence:
+            effect = "is sent to N8N again" if silence.after is Status.QUEUED else "fails as maybe_paid"
+            return NextStep(what=f"{expected} Without a word until then, the request {effect}.", at=found.silent_at)
+    late = "Without a result, the request fails as timed_out at the deadline. A late result is still accepted."
+    return NextStep(what=f"{expected} {late}", at=deadline)
+
+
+def _expectation(generation: Generation) -> str:
+    """Returns what N8N is expected to do, as one sentence."""
+    if generation.is_suspended:
+        return "The request is not sent to N8N again, because an image was refused."
+    if generation.job:
+        return f"N8N polls job {generation.job.job_id} at {generation.job.provider}."
+    return {
+        State.GRANTED: f"N8N execution {generation.execution_id} may submit one job to the AI service, and names it.",
+        State.DOUBTFUL: "The image may have been paid for, and no job is known.",
+    }.get(generation.state, "Waiting for N8N's result.")
 
 
 def _pending_step(entry: PendingEntry) -> NextStep:

@@ -13,6 +13,7 @@ from aigen_bridge.doctor.database import look_at_clock, look_at_database, look_a
 from aigen_bridge.doctor.destinations import look_at_destinations
 from aigen_bridge.doctor.disk import look_at_disk
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, warning, wrong
+from aigen_bridge.doctor.generations import look_at_generations
 from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
 from aigen_bridge.doctor.odoo import look_at_odoo
 from aigen_bridge.doctor.outbox import look_at_dead_letters, look_at_outbox, look_at_processes, look_at_rows
@@ -43,6 +44,7 @@ CHECKS = (  # in the order of the report
     Check("outbox", look_at_outbox),
     Check("rows", look_at_rows),
     Check("dead letters", look_at_dead_letters),
+    Check("generations", look_at_generations),
     Check("breakers", look_at_destinations),
     Check("N8N", look_at_webhook),
     Check("N8N key", look_at_n8n_key),

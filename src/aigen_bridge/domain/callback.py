@@ -1,12 +1,15 @@
 """Decides what a callback means for its request. Callbacks may be repeated, late, early or contradictory."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.domain.image import StoredImage
 from aigen_bridge.domain.request import AwaitedImage, FailedBy, ImageRequest, Status, VersionedTransition
+
+if TYPE_CHECKING:
+    from aigen_bridge.domain.generation import Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,13 @@ class Available:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """N8N could not generate the image (EVT-AIG-003)."""
+    """N8N could not generate the image (EVT-AIG-003). `execution_id` is who says so, if it was reported."""
 
     request_id: UUID
     correlation_id: UUID
     error_code: str | None
     error_message: str
+    execution_id: str | None = None
 
 
 Result = Completed | Available | Failed
@@ -54,11 +58,16 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """The result is already known: the answer is the same, and nothing changes."""
+    """The result is already known, or does not count, and `reason` says why. Nothing changes."""
+
+    reason: str | None = None
 
 
-def judge(request: ImageRequest, result: Result) -> Take | Keep | Repeat:
-    """Decides what to do with `result`. Raises `ContradictionError` if it contradicts an earlier one."""
+def judge(request: ImageRequest, result: Result, generation: "Generation | None" = None) -> Take | Keep | Repeat:
+    """Decides what to do with `result`. Raises `ContradictionError` if it contradicts an earlier one.
+
+    `generation` matters for a failure: it does not count while another execution holds the grant or polls the job.
+    """
     if request.correlation_id != result.correlation_id:
         raise ContradictionError(
             "correlation_mismatch",
@@ -66,6 +75,9 @@ def judge(request: ImageRequest, result: Result) -> Take | Keep | Repeat:
             f"the callback says {result.correlation_id}.",
         )
     if isinstance(result, Failed):
+        if generation is not None and generation.is_held_by_another(result.execution_id):
+            holder = generation.execution_id
+            return Repeat(f"Execution {result.execution_id} failed, but execution {holder} generates the image.")
         return _judge_failed(request, result)
     return _judge_image(request, result)
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from aigen_bridge.domain.callback import is_wanted
-from aigen_bridge.domain.request import FailedBy, FailureCode, ImageRequest, Status, Transition
+from aigen_bridge.domain.request import FINAL, FailedBy, FailureCode, ImageRequest, Status, Transition
 
 GRANT_VALID = timedelta(seconds=60)
 """The time in which a granted execution submits the job, or asks again."""
@@ -219,12 +219,14 @@ class GenerationAnswer:
 class Outcome:
     """What an event does to a generation: its next value, and what is told and recorded.
 
-    `quiet`: the event is a word, and the generation is quiet until this time has passed. `note` is what the timeline
-    says; None if there is nothing to tell. `transition` moves the request.
+    `quiet`: the event is a word, and the generation is quiet until this time has passed. `extends_only`: it is not
+    shortened, because the holder of a grant may still submit. `note` is what the timeline says; None if there is
+    nothing to tell. `transition` moves the request.
     """
 
     generation: Generation
     quiet: timedelta | None = None
+    extends_only: bool = False
     decision: Decision | None = None
     is_other_job: bool = False
     ended_job: ProviderJob | None = None
@@ -249,10 +251,9 @@ def ask(generation: Generation, request: ImageRequest, asked: Ask, policy: Gener
         return _word(generation, request, _grant_quiet(asked), decision=Decision.START)
     released = generation if is_repeat else _release(generation, asked)
     ended = generation.job if released.job is None else None
-    if max(released.refusals, released.ended_jobs) > RETRIES_MAX:
-        stopped = replace(released, is_suspended=True)
+    if _is_exhausted(released):
         refused = None if released == generation else "the provider took no submission; no further one is permitted"
-        return Outcome(generation=stopped, decision=Decision.STOP, ended_job=ended, note=refused)
+        return Outcome(generation=released, decision=Decision.STOP, ended_job=ended, note=refused)
     match released.state:
         case State.NONE:
             granted = _counted(released.to(State.GRANTED, execution_id=asked.execution_id, ask_key=asked.key))
@@ -305,7 +306,8 @@ def acknowledge(generation: Generation, policy: GenerationPolicy, *, speaks: boo
 
 def fall_silent(generation: Generation, request: ImageRequest, policy: GenerationPolicy) -> Outcome:
     """Decides what happens at the end of the quiet time. Without a `quiet`, nothing happens at a later end either."""
-    if generation.is_suspended or effective_state(generation, request) is State.DONE:
+    is_left_alone = generation.is_suspended or _is_exhausted(generation)
+    if is_left_alone or effective_state(generation, request) is State.DONE:
         return Outcome(generation=generation)
     if generation.state in {State.GRANTED, State.DOUBTFUL}:
         return _doubt(generation, request, policy)
@@ -329,17 +331,15 @@ def suspend(generation: Generation) -> Generation:
 def doubt_after_restore(generation: Generation) -> Outcome:
     """Decides about an open request after the database was restored from a backup.
 
-    Without a job it is doubtful: what happened after the backup is not known. Doing it twice counts once.
+    Without a job it is doubtful: what happened after the backup is not known. Doing it twice counts once. Executions
+    may still use grants that the backup has or lacks, so another one is given only after the quiet time of a grant.
     """
-    now = timedelta(0)
-    if generation.state is State.RUNNING:
+    if generation.state in {State.RUNNING, State.DOUBTFUL}:
         return Outcome(generation=generation, quiet=GRANT_QUIET)
-    if generation.state is State.DOUBTFUL:
-        return Outcome(generation=generation, quiet=now)
     doubts = generation.doubts + 1 if generation.state is State.GRANTED else max(1, generation.doubts)
     doubtful = generation.to(State.DOUBTFUL, doubts=doubts, execution_id=None, ask_key=None)
     note = "the database was restored from a backup: the image may have been paid for since"
-    return Outcome(generation=doubtful, quiet=now, note=note)
+    return Outcome(generation=doubtful, quiet=GRANT_QUIET, note=note)
 
 
 def replay(generation: Generation) -> Outcome:
@@ -349,12 +349,17 @@ def replay(generation: Generation) -> Outcome:
         return Outcome(generation=kept)
     if generation.state is State.GRANTED:
         granted = Generation(state=State.GRANTED, execution_id=generation.execution_id, ask_key=generation.ask_key)
-        return Outcome(generation=granted, quiet=GRANT_QUIET)
+        return Outcome(generation=granted, quiet=GRANT_QUIET, extends_only=True)
     return Outcome(generation=Generation())
 
 
 def _is_given_up(generation: Generation, request: ImageRequest) -> bool:
     return generation.state is State.DOUBTFUL and request.status is Status.FAILED
+
+
+def _is_exhausted(generation: Generation) -> bool:
+    """Returns whether no further submission is permitted. A job that is named late is known, and goes on."""
+    return generation.job is None and max(generation.refusals, generation.ended_jobs) > RETRIES_MAX
 
 
 def _release(generation: Generation, asked: Ask) -> Generation:
@@ -374,9 +379,13 @@ def _doubt(generation: Generation, request: ImageRequest, policy: GenerationPoli
     if generation.state is State.GRANTED:
         doubts = generation.doubts + 1
         doubtful = generation.to(State.DOUBTFUL, doubts=doubts, execution_id=None, ask_key=None)
+    silent = f"N8N execution {generation.execution_id} named no job" if generation.execution_id else "no job is known"
+    note = f"the image may have been paid for: {silent}"
+    if request.status in FINAL:  # the bridge failed it: a replay decides
+        return Outcome(generation=doubtful, note=None if doubtful == generation else note)
     if policy.when_maybe_paid is WhenMaybePaid.AGAIN and doubtful.doubts < GRANTS_MAX:
-        note = "the image may have been paid for, but no job is known: sent again, cause resumed"
-        return _send_again(doubtful.to(State.NONE), request, note)
+        sent = "N8N fell silent: sent again, cause resumed; the image may be paid for twice"
+        return replace(_send_again(doubtful.to(State.NONE), request, sent), note=note)
     message = "The image may have been paid for, but N8N named no job of the AI service. It was not asked for again."
     failed = Transition(
         request_id=request.request_id,
@@ -386,7 +395,7 @@ def _doubt(generation: Generation, request: ImageRequest, policy: GenerationPoli
         error_code=FailureCode.MAYBE_PAID,
         error_message=message,
     )
-    return Outcome(generation=doubtful, transition=failed, note="the image may have been paid for, but no job is known")
+    return Outcome(generation=doubtful, transition=failed, note=note)
 
 
 def _send_again(generation: Generation, request: ImageRequest, note: str, *, is_resuming: bool = False) -> Outcome:
@@ -420,4 +429,5 @@ def _word(generation: Generation, request: ImageRequest, quiet: timedelta, **mor
     moved = None
     if request.status is Status.QUEUED:
         moved = Transition(request_id=request.request_id, before=frozenset({Status.QUEUED}), after=Status.DISPATCHED)
-    return Outcome(generation=generation, quiet=quiet, transition=moved, **more)  # type: ignore[arg-type]
+    is_granted = generation.state is State.GRANTED
+    return Outcome(generation=generation, quiet=quiet, extends_only=is_granted, transition=moved, **more)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ class Cause(StrEnum):
     """N8N sent a callback that could not be used."""
 
     EXECUTION_LOST = "execution_lost"
-    """N8N died or was stopped while it worked on requests. They were sent again, or failed after two resends."""
+    """N8N died, was stopped or fell silent while it worked on requests. They were sent again, or failed after that."""
 
     WORKFLOW_FAILED = "workflow_failed"
     """N8N itself reported that an execution failed, or that it could not deliver a result."""
@@ -85,7 +85,7 @@ ADVICE: Mapping[Cause, Advice] = {
         "aigen-bridge dead-letters list --kind callback, then replay or discard each",
     ),
     Cause.EXECUTION_LOST: Advice(
-        "N8N lost executions; their requests were sent again, each at most twice",
+        "N8N lost executions or fell silent; their requests were sent again",
         "find out why N8N died (memory, a restart); aigen-bridge dead-letters list --kind n8n shows the requests that "
         "failed, aigen-bridge dead-letters replay sends one again",
     ),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from aigen_bridge.domain.generation import State
+from aigen_bridge.domain.generation import Generation, GenerationPolicy, State
 from aigen_bridge.domain.request import Status, Step
 
 
@@ -19,7 +19,7 @@ class TransitionRecord:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """A recorded change of the request's generation."""
+    """A recorded change of the request's generation. `doubtful`: the image may have been paid for without a trace."""
 
     at: datetime
     state: State
@@ -62,8 +62,22 @@ class PendingEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingGeneration:
+    """The generation of a request. N8N counts as silent without a word until `silent_at`; never if that is None.
+
+    `is_n8n_out`: N8N's clock stands still, so `silent_at` moves on.
+    """
+
+    generation: Generation
+    policy: GenerationPolicy
+    silent_at: datetime | None
+    is_n8n_out: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PendingWork:
-    """The entries of a request that have not ended, newest first, and its callback deadline."""
+    """The entries of a request that have not ended, newest first, its callback deadline and its generation."""
 
     entries: tuple[PendingEntry, ...]
     callback_deadline_at: datetime | None
+    generation: PendingGeneration | None = None

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
+import structlog
+
 from aigen_bridge import metrics, tracing
 from aigen_bridge.contracts.messages import Callback
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed
@@ -15,6 +17,7 @@ from aigen_bridge.domain.errors import (
     StoreUnavailableError,
     UnknownRequestError,
 )
+from aigen_bridge.domain.generation import Generation
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, normal_format, parse_sha256
 from aigen_bridge.domain.request import AwaitedImage, ImageRequest, Status, VersionedTransition
 from aigen_bridge.pipeline.check import ImageCheck
@@ -25,11 +28,15 @@ ROUNDS = 5
 MESSAGE_MAX, CODE_MAX = 4000, 200
 """N8N's message and code of a failure are truncated to these numbers of characters."""
 
+log = structlog.get_logger(__name__)
+
 
 class Store(Protocol):
-    """The requests."""
+    """The requests, and the generation of each."""
 
     async def get_batched(self, request_id: UUID) -> ImageRequest | None: ...
+
+    async def generation_of(self, request_id: UUID) -> Generation | None: ...
 
     async def apply_versioned(self, transition: VersionedTransition, image: CheckedImage | None = None) -> bool: ...
 
@@ -102,7 +109,7 @@ async def _examine(
     ids = event.request_id, event.correlation_id
     if isinstance(event, ImageFailed):
         code = event.error_code[:CODE_MAX] if event.error_code else None
-        return Failed(*ids, code, event.error_message[:MESSAGE_MAX]), None
+        return Failed(*ids, code, event.error_message[:MESSAGE_MAX], event.execution_id), None
     if event.image_url is not None:
         return Available(*ids, _awaited(event, event.image_url, examination.refuse_url)), None
     declared = event.image_metadata
@@ -135,8 +142,11 @@ async def _apply(
     store: Store, request: ImageRequest, result: Result, image: CheckedImage | None, note: str | None
 ) -> Receipt | None:
     """Applies the result. Returns the receipt, or None if others moved the request since it was read."""
-    match judge(request, result):
-        case Repeat():
+    generation = await _generation(store, result)
+    match judge(request, result, generation):
+        case Repeat(reason):
+            if reason:
+                log.warning("callback.not_counted", request_id=str(request.request_id), detail=reason)
             return Receipt(request.request_id, request.status, duplicate=True)
         case Keep():
             kept = await _keep(store, result, image)
@@ -144,6 +154,13 @@ async def _apply(
         case Take(transition):
             moved = await store.apply_versioned(replace(transition, note=note), image)
             return Receipt(request.request_id, transition.after, duplicate=False) if moved else None
+
+
+async def _generation(store: Store, result: Result) -> Generation | None:
+    """Returns the generation where it matters: for a failure that names its execution."""
+    if isinstance(result, Failed) and result.execution_id is not None:
+        return await store.generation_of(result.request_id)
+    return None
 
 
 def _note(callback: Callback) -> str | None:

@@ -112,12 +112,17 @@ class CallbackSettings(Section):
 class GenerationSettings(Section):
     """When N8N counts as silent while it generates an image, and what then happens."""
 
-    silence: Duration = Field(timedelta(seconds=30), description="without a word of N8N, before a request is resumed")
+    silence: Duration = Field(
+        timedelta(seconds=30),
+        le=timedelta(hours=1),
+        description="without a word of N8N, before a request is resumed",
+    )
     resumes: int = Field(3, ge=0, le=20, description="how often a request is sent to N8N again after a silence")
     when_maybe_paid: WhenMaybePaid = Field(
         WhenMaybePaid.AGAIN,
         description="an image may have been paid for without a trace: send the request again, once, or stop",
     )
+    rate_limit: RateLimit = "500/second"
 
 
 class RequestsSettings(Section):

@@ -40,7 +40,7 @@ _WRITE = text(f"""
         SELECT * FROM json_to_recordset(CAST(:wanted AS json)) AS wanted (
             request_id uuid, before text, state text, execution_id text, ask_key text, job jsonb, refusals int,
             ended_jobs int, doubts int, resumes int, is_resuming bool, is_suspended bool, progress jsonb,
-            quiet float8, is_silent bool, note text
+            quiet float8, extends_only bool, is_silent bool, told_state text, note text
         )
     ), written AS (
         INSERT INTO generations AS g (
@@ -58,15 +58,19 @@ _WRITE = text(f"""
             is_suspended = excluded.is_suspended,
             progress = coalesce(excluded.progress, g.progress),
             progress_at = coalesce(excluded.progress_at, g.progress_at),
-            quiet_until = CASE
-                WHEN excluded.quiet_until IS NULL
-                    AND NOT (SELECT w.is_silent FROM wanted AS w WHERE w.request_id = g.request_id)
-                THEN g.quiet_until ELSE excluded.quiet_until END
+            quiet_until = (
+                SELECT CASE
+                    WHEN excluded.quiet_until IS NULL AND NOT w.is_silent THEN g.quiet_until
+                    WHEN w.extends_only THEN greatest(g.quiet_until, excluded.quiet_until)
+                    ELSE excluded.quiet_until
+                END
+                FROM wanted AS w WHERE w.request_id = g.request_id
+            )
         WHERE g.state = (SELECT w.before FROM wanted AS w WHERE w.request_id = g.request_id)
         RETURNING g.request_id
     ), told AS (
         INSERT INTO generation_changes (request_id, state, note)
-        SELECT request_id, state, note FROM wanted JOIN written USING (request_id) WHERE note IS NOT NULL
+        SELECT request_id, told_state, note FROM wanted JOIN written USING (request_id) WHERE note IS NOT NULL
     )
     SELECT count(*) FROM written
 """)  # noqa: S608 - constants of this module
@@ -146,7 +150,8 @@ def _row(
     request_id: UUID, before: Generation, outcome: Outcome, progress: Progress | None, *, is_silent: bool
 ) -> dict[str, Any]:
     after = outcome.generation
-    is_told = outcome.note and not (outcome.transition and outcome.transition.note)  # the transition says it
+    is_told = outcome.note != (outcome.transition.note if outcome.transition else None)  # else the transition tells it
+    is_doubt = after.doubts > before.doubts
     told = None
     if progress:
         told = {name: value for name, value in asdict(progress).items() if name != "reported_at"}
@@ -155,6 +160,8 @@ def _row(
         "before": before.state,
         "progress": told,
         "quiet": outcome.quiet.total_seconds() if outcome.quiet is not None else None,
+        "extends_only": outcome.extends_only,
         "is_silent": is_silent,
+        "told_state": State.DOUBTFUL if is_doubt else after.state,  # a doubt may end at once, by another grant
         "note": outcome.note if is_told else None,
     }

@@ -6,6 +6,7 @@ request. Lock order: requests, generations, outbox entries, incidents.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -30,7 +31,7 @@ from aigen_bridge.domain.generation import (
     Stage,
 )
 from aigen_bridge.domain.incident import Cause, Occurrence
-from aigen_bridge.domain.request import ImageRequest, Status
+from aigen_bridge.domain.request import ImageRequest, Status, Transition
 from aigen_bridge.store import executions, incidents, transitions
 from aigen_bridge.store.database import Database, after_commit
 from aigen_bridge.store.generation_rows import N8N_NOW, LockedGeneration, read, to_job, write
@@ -109,8 +110,8 @@ class Generations:
             has_ended = bool(await connection.scalar(_HAS_ENDED, key))
             outcome = rules.name_job(found.generation, found.request, named, self._policy, has_ended=has_ended)
             row = key | {"execution_id": named.execution_id, "is_other": outcome.is_other_job}
-            await connection.execute(_RECORD_JOB, row)
-            return outcome
+            is_news = (await connection.execute(_RECORD_JOB, row)).rowcount > 0
+            return outcome if is_news or not outcome.is_other_job else replace(outcome, note=None)
 
         return await self._take(request_id, named.correlation_id, decide)
 
@@ -197,10 +198,14 @@ class Generations:
                 await connection.execute(_END_JOB, key | {"request_id": request_id})
         moved = [outcome.transition for outcome in outcomes.values() if outcome.transition]
         await locked.apply(moved, self._deadlines)
-        again = [transition for transition in moved if transition.after is Status.QUEUED]
-        lost = [Occurrence(Cause.EXECUTION_LOST, each.note or "", each.request_id) for each in again]
-        await incidents.record(connection, lost, self._deadlines.alert_window)
+        again = [o for o in outcomes.values() if o.transition and o.transition.after is Status.QUEUED]
+        lost = [_lost(o.transition) for o in again if o.transition and not o.generation.is_resuming]
+        await incidents.record(connection, lost, self._deadlines.alert_window)  # going on with a job needs nobody
         after_commit(connection, partial(metrics.RESUMED.inc, len(again)))
+
+
+def _lost(transition: Transition) -> Occurrence:
+    return Occurrence(Cause.EXECUTION_LOST, transition.note or "", transition.request_id)
 
 
 async def _forget_unreadable(connection: AsyncConnection, request_ids: Collection[UUID]) -> None:
@@ -242,5 +247,5 @@ def _progress(row: Row[Any]) -> Progress | None:
 def _count(outcome: Outcome) -> None:
     if outcome.decision:
         metrics.GENERATIONS_ASKED.labels(outcome.decision.value).inc()
-    if outcome.is_other_job:
+    if outcome.is_other_job and outcome.note:  # not named before
         metrics.OTHER_JOBS.inc()

@@ -11,6 +11,8 @@ from sqlalchemy import Row, TextClause, text
 
 from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.errors import UnreadableRequestError
+from aigen_bridge.domain.generation import State
+from aigen_bridge.domain.request import FailureCode, Status
 from aigen_bridge.store import migrations
 from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
@@ -22,6 +24,8 @@ from aigen_bridge.store.schema import requests
 
 CONNECTIONS = 6
 RECENT_ATTEMPTS = 1000
+NEWEST = 3
+"""The number of requests or jobs that a finding names."""
 READ_MAX = 1000
 """The most requests that are checked for readability: of those with pending entries, and of the newest."""
 
@@ -74,6 +78,24 @@ _WITH_PENDING_ENTRY = text(f"""
 """)  # noqa: S608 - a constant of this package
 _NEWEST = text(f"SELECT {COLUMNS} FROM requests AS r ORDER BY created_at DESC, request_id DESC LIMIT {READ_MAX}")  # noqa: S608 - a constant of this package
 
+_PERIOD = "now() - make_interval(secs => :seconds)"
+# The state `doubtful` is recorded whenever a grant may have been paid for, even if another followed at once.
+_DOUBTS = text(f"""
+    SELECT CAST(request_id AS text) AS what, count(*) OVER () AS number FROM generation_changes
+    WHERE state = '{State.DOUBTFUL}' AND at > {_PERIOD}
+    GROUP BY request_id ORDER BY max(at) DESC LIMIT {NEWEST}
+""")  # noqa: S608 - constants of this package
+_UNDECIDED = text(f"""
+    SELECT CAST(request_id AS text) AS what, count(*) OVER () AS number FROM requests
+    WHERE status = '{Status.FAILED}' AND error_code = '{FailureCode.MAYBE_PAID}' AND updated_at > {_PERIOD}
+    ORDER BY updated_at DESC LIMIT {NEWEST}
+""")  # noqa: S608 - constants of this package
+_OTHER_JOBS = text(f"""
+    SELECT job_id || ' at ' || provider || ' for request ' || request_id AS what, count(*) OVER () AS number
+    FROM provider_jobs WHERE is_other AND named_at > {_PERIOD} ORDER BY named_at DESC LIMIT {NEWEST}
+""")  # noqa: S608 - constants of this module
+_BEAT_AGE = text(f"SELECT {since('at')} AS age FROM api_beats")  # noqa: S608 - a constant of this package
+
 _LAST_DISPATCH = text(f"""
     SELECT outcome = 'done' AS accepted, now() - finished_at AS ago
     FROM (
@@ -109,6 +131,14 @@ class Processes:
 
     workers: int
     apis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """Things of one kind in the examined period: how many, and the newest of them, at most `NEWEST`."""
+
+    number: int
+    newest: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +213,34 @@ class Inspection:
             row = (await connection.execute(_PROCESSES, {"listener": LISTENER})).one()
         return from_row(Processes, row)
 
+    async def doubts(self, period: timedelta) -> Recent:
+        """Returns the requests that may have been paid for without a trace."""
+        return await self._recent(_DOUBTS, period)
+
+    async def undecided(self, period: timedelta) -> Recent:
+        """Returns the requests that failed as `maybe_paid` and were not sent again."""
+        return await self._recent(_UNDECIDED, period)
+
+    async def other_jobs(self, period: timedelta) -> Recent:
+        """Returns the jobs that were submitted beside the known job of their request."""
+        return await self._recent(_OTHER_JOBS, period)
+
+    async def beat_age(self) -> timedelta | None:
+        """Returns the time since an API process last recorded that it can hear N8N; None if none ever did."""
+        async with self._database.reading() as connection:
+            age: timedelta | None = await connection.scalar(_BEAT_AGE)
+        return age
+
     async def key_trial(self) -> KeyTrial | None:
         """Returns whether N8N accepted the API key when it was last sent; None if no recent attempt shows it."""
         async with self._database.reading() as connection:
             row = (await connection.execute(_LAST_DISPATCH)).one_or_none()
         return from_row(KeyTrial, row) if row else None
+
+    async def _recent(self, statement: TextClause, period: timedelta) -> Recent:
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(statement, {"seconds": period.total_seconds()})).all()
+        return Recent(rows[0].number if rows else 0, tuple(row.what for row in rows))
 
     async def _backlogs(self, statement: TextClause, parameters: Mapping[str, Any]) -> list[Backlog]:
         async with self._database.reading() as connection:

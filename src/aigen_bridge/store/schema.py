@@ -249,6 +249,7 @@ provider_jobs = Table(
     timestamptz("named_at", required=True),
     timestamptz("ended_at"),  # N8N reported that it ended unbilled
     Index("provider_jobs_same_idx", "request_id", "provider", "job_id", unique=True),
+    Index("provider_jobs_other_idx", "named_at", postgresql_where=text("is_other")),
 )
 
 generation_changes = Table(
@@ -261,6 +262,7 @@ generation_changes = Table(
     timestamptz("at", required=True),
     CheckConstraint(one_of("state", GENERATION_STATES), name="state"),
     Index("generation_changes_request_idx", "request_id"),
+    Index("generation_changes_doubts_idx", "at", postgresql_where=text("state = 'doubtful'")),
 )
 
 api_beats = Table(

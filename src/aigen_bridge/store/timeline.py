@@ -3,19 +3,23 @@
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.generation import State
+from aigen_bridge.domain.destination import N8N
+from aigen_bridge.domain.generation import GenerationPolicy, State
 from aigen_bridge.domain.request import Status, Step
 from aigen_bridge.domain.timeline import (
     AttemptRecord,
     GenerationRecord,
     PendingEntry,
+    PendingGeneration,
     PendingWork,
     Record,
     TransitionRecord,
 )
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.destinations import REGISTRY, registry_columns
+from aigen_bridge.store.generation_rows import N8N_NOW, find_generation
 from aigen_bridge.store.rows import from_row
 
 _TRANSITIONS = text("""
@@ -36,13 +40,19 @@ _PENDING = text(f"""
     WHERE o.request_id = :request_id AND o.state IN ('pending', 'dead') ORDER BY o.id DESC
 """)  # noqa: S608 - a constant of this package
 _DEADLINE = text("SELECT callback_deadline_at FROM requests WHERE request_id = :request_id")
+_SILENT = text(f"""
+    SELECT now() + (quiet_until - {N8N_NOW}) AS silent_at,
+        EXISTS (SELECT FROM destinations WHERE name = '{N8N.name}' AND opened_at IS NOT NULL) AS is_n8n_out
+    FROM generations WHERE request_id = :request_id
+""")  # noqa: S608 - constants of this package
 
 
 class Timelines:
-    """Reads the history of a request."""
+    """Reads the history of a request. `policy` is that of its generation."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, policy: GenerationPolicy | None = None) -> None:
         self._database = database
+        self._policy = policy or GenerationPolicy()
 
     async def read(self, request_id: UUID) -> list[Record]:
         """Returns everything after the accept, in order. An attempt precedes the transition that it caused."""
@@ -59,9 +69,18 @@ class Timelines:
         return sorted(history, key=lambda entry: entry.at)
 
     async def pending_work(self, request_id: UUID) -> PendingWork:
-        """Returns the entries of the request that have not ended, and its callback deadline."""
+        """Returns the entries of the request that have not ended, its callback deadline, and its generation."""
         key = {"request_id": request_id}
         async with self._database.reading() as connection:
             rows = (await connection.execute(_PENDING, key | registry_columns())).all()
             deadline = await connection.scalar(_DEADLINE, key)
-        return PendingWork(tuple(from_row(PendingEntry, row, step=Step(row.step)) for row in rows), deadline)
+            generation = await self._pending_generation(connection, request_id)
+        entries = tuple(from_row(PendingEntry, row, step=Step(row.step)) for row in rows)
+        return PendingWork(entries, deadline, generation)
+
+    async def _pending_generation(self, connection: AsyncConnection, request_id: UUID) -> PendingGeneration | None:
+        row = (await connection.execute(_SILENT, {"request_id": request_id})).one_or_none()
+        generation = await find_generation(connection, request_id)
+        if row is None or generation is None:
+            return None
+        return from_row(PendingGeneration, row, generation=generation, policy=self._policy)

@@ -210,10 +210,11 @@ def test_every_other_answer_is_an_answer() -> None:
     answers = [
         answer(422, MODEL_ERROR),
         answer(500, {"detail": "x"}),
+        answer(503, {"detail": "x"}),
         answer(404, "<html>"),
         answer(200, {"images": []}),
     ]
-    assert [submitted(said)["route"] for said in answers] == ["answer"] * 4
+    assert [submitted(said)["route"] for said in answers] == ["answer"] * 5
     assert submitted(answer(200, "odd"), aiMode="sync")["route"] == "answer"
 
 

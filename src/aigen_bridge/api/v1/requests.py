@@ -91,8 +91,9 @@ async def list_requests(
     """Pages with a cursor: pass `nextCursor` as `cursor`, with the same filters."""
     wanted = RequestFilter(status, created_after, created_before, _place(cursor))
     found = await parts.requests.page(wanted, limit)
-    holds = await parts.destinations.held([request.request_id for request in found.items])
-    return json_answer(request_page(found.items, holds, found.end))
+    ids = [request.request_id for request in found.items]
+    holds, generations = await parts.destinations.held(ids), await parts.generations.find(ids)
+    return json_answer(request_page(found.items, holds, generations, found.end))
 
 
 @router.get(
@@ -105,8 +106,8 @@ async def list_requests(
 async def read_request(request_id: RequestId, parts: Parts) -> Response:
     """Returns the state of the request and its parameters."""
     found = await _found(parts, request_id)
-    holds = await parts.destinations.held([request_id])
-    return json_answer(resource(found, holds.get(request_id)))
+    holds, generations = await parts.destinations.held([request_id]), await parts.generations.find([request_id])
+    return json_answer(resource(found, holds.get(request_id), generations.get(request_id)))
 
 
 @router.get(
