@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from shutil import disk_usage
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,6 +24,9 @@ for name in set(os.environ) - {"PGPASSWORD", "PGPASSFILE"}:
     if name.startswith("PG"):
         del os.environ[name]  # libpq would take what a URL leaves open, such as the port, from the developer's shell
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - only a folder with a random name is made in it
+ROOM = 4 * 2**30
+"""Free bytes that /dev/shm must have. A server uses about 100 MB, and each process of pytest-xdist has its own."""
 TEMPLATE = f"aigen_template_{os.getpid()}"
 """One for each process of pytest-xdist: they may share the server that AIGEN_TEST_DATABASE_URL names."""
 _numbers = count(1)
@@ -40,9 +44,14 @@ def postgres_url() -> Iterator[str]:
         yield given
         return
     # Outside pytest's own folders: a later session deletes those of an earlier session that is still running.
-    with TemporaryDirectory(prefix="aigen-postgres-") as folder, postgres(Path(folder) / "data") as url:
+    with TemporaryDirectory(prefix="aigen-postgres-", dir=_memory()) as folder, postgres(Path(folder) / "data") as url:
         _admin(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         yield url
+
+
+def _memory() -> Path | None:
+    """Returns the folder in memory, where a database is created in a fraction of the time, if there is room."""
+    return MEMORY if MEMORY.is_dir() and disk_usage(MEMORY).free > ROOM else None
 
 
 @pytest.fixture(scope="session")

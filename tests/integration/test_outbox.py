@@ -162,6 +162,12 @@ async def test_a_retry_is_due_at_its_time_and_not_before(requests: Requests, out
     assert timedelta(seconds=28) < due <= timedelta(seconds=30)
 
 
+async def test_nothing_pending_is_not_due(requests: Requests, outbox: Outbox) -> None:
+    assert (await outbox.next_due(Step.DISPATCH)).after is None
+    await accept(requests)
+    assert (await outbox.next_due(Step.DELIVER)).after is None
+
+
 async def test_what_is_given_back_is_due_at_once_and_not_counted(requests: Requests, outbox: Outbox) -> None:
     await accept(requests)
     [held] = await claim(outbox)

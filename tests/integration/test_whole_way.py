@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from aigen_bridge.sim.faults import Fault, FaultKind
-from stage import REQUESTS, Stage
+from stage import REQUESTS, Stage, staged, working
 
 
 async def test_a_request_comes_back_to_odoo_as_the_image_that_was_made(stage: Stage) -> None:
@@ -53,14 +53,16 @@ async def test_the_person_learns_why_the_ai_service_refused(stage: Stage) -> Non
     assert "flagged" in (record.error_message or "")
 
 
-async def test_a_callback_that_overtakes_the_webhooks_answer_wins(stage: Stage) -> None:
-    stage.chain.n8n.faults.add(Fault(kind=FaultKind.CALLBACK_FIRST))
-    asked = await stage.ask()
-    ended = await stage.until_delivered(asked["requestId"])
+@pytest.mark.parametrize("speaks", [False, True], ids=["older workflow", "workflow that asks first"])
+async def test_a_callback_that_overtakes_the_webhooks_answer_wins(database_url: str, *, speaks: bool) -> None:
+    async with staged(database_url, n8n={"speaks": speaks}) as stage, working(stage.settings):
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.CALLBACK_FIRST))
+        asked = await stage.ask()
+        ended = await stage.until_delivered(asked["requestId"])
+        states = [e["status"] for e in await stage.timeline(asked["requestId"]) if e["kind"] == "state"]
 
-    states = [e["status"] for e in await stage.timeline(asked["requestId"]) if e["kind"] == "state"]
     assert ended["status"] == "completed"
-    assert states == ["queued", "completed"]
+    assert states == ["queued", *(["dispatched"] if speaks else []), "completed"]
     assert stage.chain.odoo.records[asked["requestId"]].applied == 1
 
 

@@ -12,6 +12,8 @@ from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
 
 WEBHOOK_PATH = "/webhook/aigen/v1/generate"
+POLL_WAITS = (0.05, 0.1, 0.2)
+"""Seconds before each poll of a job. The simulated service is faster than a real one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,6 @@ async def simulators(*, callback_key: str, flux_seconds: float = 1.0, **n8n_beha
     odoo = OdooSimulator(OdooSettings(api_key=odoo_key))
     async with serving(flux.app) as flux_url, serving(odoo.app) as odoo_url:
         keys: dict[str, Any] = {"key": webhook_key, "callback_key": callback_key, "flux_key": flux_key}
-        n8n = N8nSimulator(N8nSettings(**keys, flux_url=flux_url, **n8n_behaviour))
+        n8n = N8nSimulator(N8nSettings(**keys, flux_url=flux_url, **({"poll_waits": POLL_WAITS} | n8n_behaviour)))
         async with serving(n8n.app) as n8n_url:
             yield Chain(flux=flux, n8n=n8n, odoo=odoo, flux_url=flux_url, n8n_url=n8n_url, odoo_url=odoo_url)

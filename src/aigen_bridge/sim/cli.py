@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
+from aigen_bridge.sim.n8n_settings import AiMode, CallbackStyle, N8nSettings
 
 if TYPE_CHECKING:
     from aigen_bridge.sim.simulator import Simulator
@@ -68,6 +68,10 @@ def n8n(
     flux_key: Annotated[str | None, typer.Option(help="Key of the AI service.")] = None,
     callback_style: Annotated[CallbackStyle, typer.Option(help="Format in which results are sent.")] = "v1",
     bridge_url: Annotated[str | None, typer.Option(help="The only bridge that this N8N asks and reports to.")] = None,
+    speaks: Annotated[
+        bool, typer.Option(help="Ask before the paid work, name the job, report progress; or the older workflow.")
+    ] = True,
+    ai_mode: Annotated[AiMode, typer.Option(help="How the AI service is called.")] = "queue",
     signing_secret: Annotated[str | None, typer.Option(help="whsec_…: sign callbacks.")] = None,
     ack_seconds: Annotated[float, typer.Option(help="How long the acknowledgement takes.", min=0)] = 0.15,
     starting_seconds: Annotated[
@@ -79,11 +83,20 @@ def n8n(
     executions: Annotated[
         Path | None, typer.Option(help="File of running executions; dead ones are reported at the next start.")
     ] = None,
+    crash_reports: Annotated[
+        float, typer.Option(help="Probability that a dead execution is reported.", min=0, max=1)
+    ] = 1.0,
 ) -> None:
-    """Simulates N8N with the workflow: webhook, AI call, callback with retries.
+    """Simulates N8N with the workflow: webhook, AI service, callback with retries.
 
-    POST /_sim/restart kills the running executions and restarts N8N. The body may change the times of the startup:
-    {"starting_seconds": 2, "no_webhook_seconds": 4}.
+    POST /_sim/restart kills the running executions and restarts N8N. The body may say when and how:
+    {"down_seconds": 5, "starting_seconds": 2, "no_webhook_seconds": 4}.
+
+    POST /_sim/pause makes N8N stand still as after SIGSTOP; POST /_sim/wake wakes it.
+
+    POST /_sim/faults {"kind": "kill", "route": "before_job", "delay": 5} kills it when an execution reaches a node, and
+    starts it again after 5 s; "pause" pauses it for 5 s. Nodes: before_ask, after_ask, while_submitting, before_job,
+    after_job, while_polling, before_fetching, before_callback, while_calling_back.
     """
     from aigen_bridge.sim.n8n import N8nSimulator
 
@@ -94,11 +107,14 @@ def n8n(
         flux_key=flux_key,
         callback_style=callback_style,
         bridge_url=bridge_url,
+        speaks=speaks,
+        ai_mode=ai_mode,
         signing_secret=signing_secret,
         ack_seconds=ack_seconds,
         starting_seconds=starting_seconds,
         no_webhook_seconds=no_webhook_seconds,
         executions_path=executions,
+        crash_reports=crash_reports,
     )
     _run(N8nSimulator(settings), host, port, "/webhook/aigen/v1/generate")
 

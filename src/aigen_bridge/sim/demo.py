@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -58,7 +59,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The result of a demo: the request, its timeline, the image file, and the latency that the bridge added.
+    """The result of a demo: the request, its timeline with the generation, the image file, the latency of the bridge.
 
     `to_n8n`: request accepted → webhook called; `to_odoo`: callback sent → Odoo called. Seconds.
     """
@@ -133,10 +134,11 @@ async def _deliver(wish: Wish, home: Path, view: View, chain: Chain, running: Br
         if answer.status_code != httpx.codes.ACCEPTED:
             raise DemoFailedError(f"The bridge answered {answer.status_code}: {answer.text}")
         request = await _follow(api, answer.json()["requestId"], view)
-        timeline = (await api.get(f"{REQUESTS}/{request['requestId']}/timeline")).json()["entries"]
+        told = (await api.get(f"{REQUESTS}/{request['requestId']}/timeline")).json()
         image = await _verified(api, request, chain, home)
     webhook = chain.n8n.calls.to("webhook")[0]
     called = next(call for call in chain.odoo.calls.to("jsonrpc") if call.at >= chain.n8n.attempts[0].at)
+    timeline = sorted([*told["entries"], *told["generation"]], key=lambda entry: datetime.fromisoformat(entry["at"]))
     return Proof(request, timeline, image, webhook.at - accepted_at, called.at - chain.n8n.attempts[0].at)
 
 
@@ -145,13 +147,21 @@ async def _follow(api: httpx.AsyncClient, request_id: str, view: View) -> dict[s
     shown = None
     for _ in range(int(PATIENCE / 0.05)):
         request: dict[str, Any] = (await api.get(f"{REQUESTS}/{request_id}")).json()
-        if request["status"] != shown:
-            shown = request["status"]
-            view.step(f"The request is {shown}")
-        if shown in ENDED and request["deliveredAt"]:
+        if (news := _news(request)) != shown:
+            shown = news
+            view.step(news)
+        if request["status"] in ENDED and request["deliveredAt"]:
             return request
         await asyncio.sleep(0.05)
-    raise DemoFailedError(f"Request {request_id} is still {shown} after {PATIENCE} s.")
+    raise DemoFailedError(f"Request {request_id} has not arrived after {PATIENCE} s.")
+
+
+def _news(request: dict[str, Any]) -> str:
+    """Says how far a request is."""
+    job, progress = request["generation"], request["progress"]
+    if request["status"] in ENDED or not (job and progress):
+        return f"The request is {request['status']}"
+    return f"Job {job['jobId']} at {job['provider']}: {progress['stage']}"
 
 
 async def _verified(api: httpx.AsyncClient, request: dict[str, Any], chain: Chain, home: Path) -> Path:

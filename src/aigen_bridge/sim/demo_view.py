@@ -72,7 +72,9 @@ def _timeline(proof: Proof) -> Table:
     start = datetime.fromisoformat(proof.request["createdAt"])
     for entry in proof.timeline:
         after = (datetime.fromisoformat(entry["at"]) - start).total_seconds()
-        if entry["kind"] == "state":
+        if "kind" not in entry:
+            table.add_row(f"{after:.3f} s", "generation", "", _quoted(entry["note"]))
+        elif entry["kind"] == "state":
             table.add_row(f"{after:.3f} s", f"[bold]{entry['status']}[/]", "", _quoted(entry["note"] or ""))
         else:
             took, detail = f"{entry['durationMs']:.0f} ms", entry["detail"] or entry["outcome"]

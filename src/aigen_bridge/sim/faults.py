@@ -20,8 +20,8 @@ class FaultKind(StrEnum):
     BODY = "body"
     """Respond with `status` and the body `detail` as JSON, whatever it is, without handling the call."""
     DELAY = "delay"
-    """Wait `delay` seconds, then handle the call as usual. Every other kind except `delay_after` also waits its `delay`
-    first."""
+    """Wait `delay` seconds, then handle the call as usual. Every other kind at an endpoint, except `delay_after`, also
+    waits its `delay` first."""
     DELAY_AFTER = "delay_after"
     """Handle the call, then wait `delay` seconds before responding, so that the caller may have given up."""
     DROP = "drop"
@@ -68,6 +68,13 @@ class FaultKind(StrEnum):
     CALLBACK_FIRST = "callback_first"
     """N8N, `webhook`: the callback is sent and answered before the webhook call is acknowledged."""
 
+    KILL = "kill"
+    """N8N, at a node (see `n8n_nodes.Node`): N8N is killed when an execution reaches the node, refuses connections for
+    `delay` seconds, and starts again. Every running execution vanishes."""
+    PAUSE = "pause"
+    """N8N, at a node: N8N stands still for `delay` seconds as after SIGSTOP: executions wait, connections hang. With
+    0, until `POST /_sim/wake`."""
+
     ODOO_ERROR = "odoo_error"
     """Odoo, `jsonrpc`: an exception of class `name` with message `detail`, inside HTTP 200."""
 
@@ -98,7 +105,7 @@ class Fault:
     route: str | None = None
     """The endpoint at which it may occur (`generate`, `image`, `webhook`, …); None: the first that supports it."""
     request_id: str | None = None
-    """N8N, `callback`: the request whose executions it may affect; None: any."""
+    """N8N, `callback` and nodes: the request whose executions it may affect; None: any."""
     times: int | None = 1
     """Number of occurrences; None: until cleared."""
     chance: float = 1.0

@@ -1,6 +1,7 @@
 """Simulates N8N with the workflow: webhook, acknowledgement, AI call, callback with retries, dead letters."""
 
 import asyncio
+import random
 import secrets
 import ssl
 import time
@@ -17,13 +18,19 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.sim.n8n_ai import AiService
 from aigen_bridge.sim.n8n_bridge import BridgeClient
 from aigen_bridge.sim.n8n_callbacks import Attempt, CallbackSender, Undelivered
-from aigen_bridge.sim.n8n_execution import Start, Workflow
+from aigen_bridge.sim.n8n_execution import Workflow
+from aigen_bridge.sim.n8n_generation import GenerationClient
 from aigen_bridge.sim.n8n_journal import Journal
+from aigen_bridge.sim.n8n_nodes import Node
+from aigen_bridge.sim.n8n_order import Start
+from aigen_bridge.sim.n8n_paid_work import PaidWork
 from aigen_bridge.sim.n8n_pictures import PictureMaker
 from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
 from aigen_bridge.sim.n8n_startup import WEBHOOK, Restart, Startup, no_route, not_registered
+from aigen_bridge.sim.serving import DropConnection
 from aigen_bridge.sim.simulator import Clock, Received, Simulator, retry_after
 from aigen_bridge.sim.temporary import TemporaryFiles
 
@@ -33,13 +40,16 @@ MAX_BODY = 16 * 1024 * 1024
 """Bytes; N8N's own default limit."""
 ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
+NODE_KINDS = frozenset({FaultKind.KILL, FaultKind.PAUSE})
+
 _RESTART = TypeAdapter(Restart)
 
 
 class N8nSimulator(Simulator):
     """An N8N with one published workflow.
 
-    Routes for faults: `webhook`, `callback` (the execution that it starts), `image` (images drawn by the simulator).
+    Routes for faults: `webhook`, `callback` (the execution that it starts), `image` (images drawn by the simulator),
+    and every `Node` for the kinds `kill` and `pause`.
     """
 
     def __init__(self, settings: N8nSettings, *, clock: Clock = time.time) -> None:
@@ -53,6 +63,11 @@ class N8nSimulator(Simulator):
         self._running: set[asyncio.Task[None]] = set()
         self._startup = Startup(clock)
         self._journal = Journal(settings.executions_path)
+        self._random = random.Random(settings.seed)  # noqa: S311 - repeatable chaos, not secrecy
+        self._awake = asyncio.Event()
+        self._awake.set()
+        self._restarting: asyncio.Task[None] | None = None
+        self._incarnation = 0
         super().__init__(seed=settings.seed, clock=clock)
 
     @property
@@ -65,13 +80,15 @@ class N8nSimulator(Simulator):
         return [
             self.at(WEBHOOK, "webhook", self._webhook),
             self.at("/files/{name}", "image", self._files.served(self.faults), "GET"),
-            Route("/healthz", _healthz),
+            Route("/healthz", self._healthz),
             Route("/healthz/readiness", self._readiness),
             Route("/_sim/attempts", self._show_attempts),
             Route("/_sim/dead", self._show_dead),
             Route("/_sim/dead/{request_id}/replay", self._replay_dead, methods=["POST"]),
             Route("/_sim/running", self._show_running),
             Route("/_sim/restart", self._restart, methods=["POST"]),
+            Route("/_sim/pause", self._pause, methods=["POST"]),
+            Route("/_sim/wake", self._wake, methods=["POST"]),
         ]
 
     def elsewhere(self) -> list[Route]:
@@ -102,40 +119,79 @@ class N8nSimulator(Simulator):
         return len(again)
 
     async def restart(self, wanted: Restart) -> None:
-        """Kills the running executions, without reporting them, and starts again."""
+        """Kills the running executions, without a word, and starts again. The start reports them by their ids only."""
         await self._kill()
+        self._awake.set()
         self._start(wanted)
+
+    def pause(self) -> None:
+        """Stands still, as after SIGSTOP: executions send and receive nothing, and connections hang."""
+        self._awake.clear()
+
+    def wake(self) -> None:
+        """Goes on after a pause."""
+        self._awake.set()
 
     async def open(self) -> None:
         """Publishes the workflow. A closed simulator can be served again and keeps its records."""
         no_limit = httpx.Limits(max_connections=None)
-        self._http = httpx.AsyncClient(verify=_trusted(), trust_env=False, limits=no_limit)
-        pictures = PictureMaker(self.settings, self._http, self._files)
-        sender = CallbackSender(self.settings, self._http, self.clock, self.attempts)
+        hooks = {"request": [self._stand_still], "response": [self._stand_still]}
+        self._http = httpx.AsyncClient(verify=_trusted(), trust_env=False, limits=no_limit, event_hooks=hooks)
+        ai = AiService(self.settings, self._http)
+        pictures = PictureMaker(self.settings, ai, self._files)
+        sender = CallbackSender(self.settings, self._http, self.clock, self._reach, self.attempts)
         bridge = BridgeClient(self.settings, self._http, self.clock)
-        self._workflow = Workflow(self.settings, self.faults, pictures, sender, bridge, self.dead)
+        generations = GenerationClient(self.settings, self._http, self.clock)
+        work = PaidWork(self.settings, bridge, generations, ai, pictures, self.clock)
+        self._workflow = Workflow(self.settings, self.faults, self._reach, work, sender, bridge, dead=self.dead)
         self._start(Restart())
 
     async def close(self) -> None:
         """Cancels the executions, as killing N8N does, and closes the connections. The next start reports them."""
+        if self._restarting:
+            await self._restarting
         await self._kill()
+        self._awake.set()
         await self._http.aclose()
 
     def _start(self, wanted: Restart) -> None:
         starting, unregistered = wanted.starting_seconds, wanted.no_webhook_seconds
+        self._incarnation += 1
         self._startup.begin(
+            down=wanted.down_seconds,
             starting=self.settings.starting_seconds if starting is None else starting,
             unregistered=self.settings.no_webhook_seconds if unregistered is None else unregistered,
         )
         for execution_id in self._journal.unfinished():
-            self._spawn(self._workflow.report_crash(execution_id))
+            if self._random.random() < self.settings.crash_reports:
+                self._spawn(self._report_crash(execution_id, wanted.down_seconds))
+
+    async def _report_crash(self, execution_id: str, wait: float) -> None:
+        await asyncio.sleep(wait)
+        await self._workflow.report_crash(execution_id)
 
     async def _kill(self) -> None:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
+    async def _reach(self, node: Node, request_id: str) -> None:
+        """Kills or pauses N8N if a fault says so. Returns when it is awake."""
+        fault = self.faults.take(node, NODE_KINDS, request_id)
+        if fault is not None and fault.kind is FaultKind.KILL:
+            self._restarting = asyncio.create_task(self.restart(Restart(down_seconds=fault.delay)))
+            await asyncio.Event().wait()  # until the restart cancels this execution
+        if fault is not None:
+            self.pause()
+            if fault.delay:
+                asyncio.get_running_loop().call_later(fault.delay, self.wake)
+        await self._awake.wait()
+
+    async def _stand_still(self, _message: httpx.Request | httpx.Response) -> None:
+        await self._awake.wait()
+
     async def _webhook(self, received: Received) -> Response:
+        await self._awake.wait()
         if len(received.raw) > MAX_BODY:
             return JSONResponse({"code": 500, "message": "request entity too large"}, 500)
         if received.json is None:
@@ -147,14 +203,19 @@ class N8nSimulator(Simulator):
 
     async def _acknowledge(self, start: Start) -> Response:
         """Starts the execution after the response was sent. With the fault `callback_first`, responds after its end."""
+        incarnation = self._incarnation
         await asyncio.sleep(self.settings.ack_seconds)
+        await self._awake.wait()
+        if self._incarnation != incarnation:  # killed meanwhile
+            return DropConnection()
         answered = asyncio.Event()
         execution = self._spawn(self._execute(start, answered))
         if self.faults.take("webhook", {FaultKind.CALLBACK_FIRST}):
             answered.set()
             await asyncio.wait({execution})
         begin = BackgroundTask(_set, answered)
-        return JSONResponse({"message": "Workflow was started"}, self.settings.ack_status, background=begin)
+        body = {"speaks": ["generation"]} if self.settings.speaks else {"message": "Workflow was started"}
+        return JSONResponse(body, self.settings.ack_status, background=begin)
 
     async def _execute(self, start: Start, answered: asyncio.Event) -> None:
         await answered.wait()
@@ -173,6 +234,7 @@ class N8nSimulator(Simulator):
         return secrets.compare_digest(key.encode(), self.settings.key.encode())
 
     async def _elsewhere(self, request: Request) -> Response:
+        await self._awake.wait()
         if answer := self._startup.answer(request):
             return answer
         if request.url.path == WEBHOOK:
@@ -182,7 +244,14 @@ class N8nSimulator(Simulator):
             return JSONResponse({"code": 404, "message": message}, 404)
         return not_registered(request) if request.url.path.startswith("/webhook/") else no_route(request)
 
+    async def _healthz(self, _request: Request) -> Response:
+        await self._awake.wait()
+        return DropConnection() if self._startup.is_down else JSONResponse({"status": "ok"})
+
     async def _readiness(self, _request: Request) -> Response:
+        await self._awake.wait()
+        if self._startup.is_down:
+            return DropConnection()
         return JSONResponse({"status": "ok"}) if self._startup.ready else JSONResponse({"status": "error"}, 503)
 
     async def _restart(self, request: Request) -> Response:
@@ -191,6 +260,14 @@ class N8nSimulator(Simulator):
         except ValidationError as error:
             return JSONResponse({"detail": error.errors(include_url=False, include_input=False)}, 422)
         await self.restart(wanted)
+        return Response(status_code=204)
+
+    async def _pause(self, _request: Request) -> Response:
+        self.pause()
+        return Response(status_code=204)
+
+    async def _wake(self, _request: Request) -> Response:
+        self.wake()
         return Response(status_code=204)
 
     async def _show_running(self, _request: Request) -> Response:
@@ -221,7 +298,3 @@ def _start(received: Received) -> Start:
 
 async def _set(event: asyncio.Event) -> None:
     event.set()
-
-
-async def _healthz(_request: Request) -> Response:
-    return JSONResponse({"status": "ok"})

@@ -1,4 +1,4 @@
-"""The workflow's calls to the bridge other than the callback: whether an image is still wanted, and failure reports."""
+"""The workflow's questions whether an image is still wanted, as before the generation protocol, and failure reports."""
 
 import asyncio
 import json
@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import httpx
 
-from aigen_bridge.sim.n8n_callbacks import Credentials, Undelivered, is_problem, is_receipt, signature
+from aigen_bridge.sim.n8n_answers import is_problem, is_receipt, json_object
+from aigen_bridge.sim.n8n_callbacks import Credentials, Undelivered, signed_headers
 from aigen_bridge.sim.n8n_order import Order, StoppedError
 from aigen_bridge.sim.n8n_results import WORKFLOW_VERSION
 from aigen_bridge.sim.n8n_settings import N8nSettings
@@ -50,7 +51,7 @@ class BridgeClient:
             answer = await self._http.get(url, params=known, headers=headers, timeout=self._settings.ask_timeout)
         except httpx.TransportError:
             return True
-        body = _json_object(answer)
+        body = json_object(answer)
         if answer.status_code == httpx.codes.NOT_FOUND and body.get("code") == "request_unknown":
             known = {"requestId": order.request_id, "correlationId": order.correlation_id}
             raise StoppedError("The bridge does not know this request; no image was made.", known)
@@ -97,11 +98,7 @@ class BridgeClient:
         headers = {"X-API-Key": self._credentials.key}
         if report.get("correlationId"):
             headers["X-Correlation-ID"] = str(report["correlationId"])
-        if self._credentials.secret is None:
-            return headers
-        at = int(self._clock())
-        signed = signature(self._credentials.secret, message_id, at, content)
-        return headers | {"webhook-id": message_id, "webhook-timestamp": str(at), "webhook-signature": signed}
+        return headers | signed_headers(self._credentials, message_id, self._clock(), content)
 
     def _url(self, path: str) -> str:
         return str(self._settings.bridge_url).rstrip("/") + path
@@ -117,11 +114,3 @@ def _report(known: Mapping[str, Any], message: str, execution: str) -> dict[str,
         "correlationId": known.get("correlationId"),
         "errorMessage": message,
     }
-
-
-def _json_object(answer: httpx.Response) -> dict[str, Any]:
-    try:
-        body = answer.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}

@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pybase64
 
+from aigen_bridge.sim.n8n_answers import is_problem, is_receipt
+from aigen_bridge.sim.n8n_nodes import Node, Reach, once_sent
 from aigen_bridge.sim.n8n_results import Callback
 from aigen_bridge.sim.n8n_settings import N8nSettings
 from aigen_bridge.sim.simulator import Clock
@@ -60,13 +62,27 @@ def signature(secret: str, message_id: str, timestamp: int, content: bytes) -> s
     return "v1," + pybase64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
+def signed_headers(credentials: Credentials, message_id: str, now: float, content: bytes) -> dict[str, str]:
+    """Returns the headers that sign `content`; none without a secret."""
+    if credentials.secret is None:
+        return {}
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(now)),
+        "webhook-signature": signature(credentials.secret, message_id, int(now), content),
+    }
+
+
 class CallbackSender:
     """Sends callbacks with the workflow's retries and appends every attempt to `attempts`."""
 
-    def __init__(self, settings: N8nSettings, http: httpx.AsyncClient, clock: Clock, attempts: list[Attempt]) -> None:
+    def __init__(
+        self, settings: N8nSettings, http: httpx.AsyncClient, clock: Clock, reach: Reach, attempts: list[Attempt]
+    ) -> None:
         self._settings = settings
         self._http = http
         self._clock = clock
+        self._reach = reach
         self._attempts = attempts
 
     async def send(self, callback: Callback, credentials: Credentials) -> Undelivered | None:
@@ -100,15 +116,16 @@ class CallbackSender:
         return attempt, wait, is_problem(answer) and answer.status_code in QUARANTINED_STATUSES
 
     async def _post(self, callback: Callback, content: bytes, headers: dict[str, str]) -> httpx.Response:
-        timeout = self._settings.callback_timeout
+        sent = once_sent(self._reach, Node.WHILE_CALLING_BACK, str(callback.event.get("requestId")))
+        how: dict[str, Any] = {"timeout": self._settings.callback_timeout, "extensions": sent}
         if not callback.multipart:
             headers["Content-Type"] = "application/json"
-            return await self._http.post(callback.url, content=content, headers=headers, timeout=timeout)
+            return await self._http.post(callback.url, content=content, headers=headers, **how)
         parts: dict[str, Any] = {"event": (None, content)}
         if callback.image is not None:
             kind = callback.event["imageMetadata"]["format"]
             parts["image"] = (f"image.{kind}", callback.image, f"image/{kind}")
-        return await self._http.post(callback.url, files=parts, headers=headers, timeout=timeout)
+        return await self._http.post(callback.url, files=parts, headers=headers, **how)
 
     def _headers(self, callback: Callback, content: bytes, credentials: Credentials) -> dict[str, str]:
         headers = {
@@ -116,28 +133,7 @@ class CallbackSender:
             "X-Correlation-ID": str(callback.event.get("correlationId")),
             **callback.trace,
         }
-        if credentials.secret is None:
-            return headers
-        timestamp = int(self._clock())
-        return headers | {
-            "webhook-id": callback.message_id,
-            "webhook-timestamp": str(timestamp),
-            "webhook-signature": signature(credentials.secret, callback.message_id, timestamp, content),
-        }
-
-
-def is_receipt(answer: httpx.Response, field: str) -> bool:
-    """Returns whether this is the bridge's own acceptance. A proxy's page is not one, regardless of its status."""
-    try:
-        body = answer.json() if answer.is_success else None
-    except ValueError:
-        return False
-    return isinstance(body, dict) and field in body
-
-
-def is_problem(answer: httpx.Response) -> bool:
-    """Returns whether this is the bridge's own refusal."""
-    return str(answer.headers.get("content-type", "")).startswith("application/problem+json")
+        return headers | signed_headers(credentials, callback.message_id, self._clock(), content)
 
 
 def _may_pass(answer: httpx.Response) -> bool:

@@ -1,15 +1,17 @@
 """One execution of the workflow, from the event to the callback, with injected faults."""
 
 import asyncio
-from dataclasses import dataclass, field, replace
-from typing import Any
-from uuid import uuid4
+from dataclasses import replace
 
 from aigen_bridge.sim.faults import Fault, FaultKind, Faults
+from aigen_bridge.sim.n8n_ai import GenerationError
 from aigen_bridge.sim.n8n_bridge import BridgeClient, WorkflowCrashedError
 from aigen_bridge.sim.n8n_callbacks import CallbackSender, Credentials, Undelivered
-from aigen_bridge.sim.n8n_order import Order, checked
-from aigen_bridge.sim.n8n_pictures import GenerationError, PictureMaker, distorted
+from aigen_bridge.sim.n8n_generation import SilentEndError
+from aigen_bridge.sim.n8n_nodes import Node, Reach
+from aigen_bridge.sim.n8n_order import Order, Start, checked
+from aigen_bridge.sim.n8n_paid_work import PaidWork, Work
+from aigen_bridge.sim.n8n_pictures import distorted
 from aigen_bridge.sim.n8n_results import Callback, completed, failed, refused
 from aigen_bridge.sim.n8n_settings import N8nSettings
 
@@ -35,19 +37,6 @@ CALLBACK_KINDS = frozenset(
 OTHER_SECRET = "whsec_bm90IHRoZSBzZWNyZXQ="  # noqa: S105 - wrong on purpose
 
 
-@dataclass(frozen=True)
-class Start:
-    """The input of an execution."""
-
-    event: Any
-    base_url: str
-    """The URL at which the webhook's caller reached this N8N."""
-    trace: dict[str, str]
-    """The inbound trace headers, if any."""
-    execution_id: str = field(default_factory=lambda: uuid4().hex)
-    """Id of the execution; unique among all simulators of a test."""
-
-
 class Workflow:
     """The published workflow. Appends undelivered callbacks to `dead`."""
 
@@ -55,14 +44,17 @@ class Workflow:
         self,
         settings: N8nSettings,
         faults: Faults,
-        pictures: PictureMaker,
+        reach: Reach,
+        work: PaidWork,
         sender: CallbackSender,
         bridge: BridgeClient,
+        *,
         dead: list[Undelivered],
     ) -> None:
         self._settings = settings
         self._faults = faults
-        self._pictures = pictures
+        self._reach = reach
+        self._work = work
         self._sender = sender
         self._bridge = bridge
         self._dead = dead
@@ -75,11 +67,13 @@ class Workflow:
             return
         try:
             callback = await self._callback(start, fault)
+        except SilentEndError:
+            return
         except Exception as error:  # noqa: BLE001 - N8N passes every failed execution to the error workflow, too
             await self._bridge.report_failure(error, start.execution_id)
             return
-        if callback is not None:
-            await self._deliver_with(fault, callback)
+        await self._reach(Node.BEFORE_CALLBACK, str(request_id))
+        await self._deliver_with(fault, callback)
 
     async def report_crash(self, execution_id: str) -> None:
         """Reports an execution that N8N found dead at startup. Only its id is known."""
@@ -93,23 +87,21 @@ class Workflow:
             if not undelivered.kept:
                 await self._bridge.report_undelivered(undelivered)
 
-    async def _callback(self, start: Start, fault: Fault | None) -> Callback | None:
-        style = self._settings.callback_style
+    async def _callback(self, start: Start, fault: Fault | None) -> Callback:
         order = checked(start.event, self._settings.bridge_url, self._settings.loras)
         if not isinstance(order, Order):
-            return refused(order, style, start.trace)
-        if not await self._bridge.wants(order, start.trace, start.execution_id):
-            return None
-        if fault is not None and fault.kind is FaultKind.WORKFLOW_BUG:
-            raise TypeError("nobody is not defined")
-        if fault is not None and fault.kind is FaultKind.AI_ERROR:
-            code, message = fault.name or "ai_error", fault.detail or "The AI service failed"
-            return failed(order, code, message, style, start.trace)
+            return refused(order, self._settings, start)
+
+        async def reach(node: Node) -> None:
+            await self._reach(node, order.request_id)
+            if node is Node.AFTER_ASK:
+                _fail(fault)
+
         try:
-            picture = await self._pictures.make(order, start.base_url, start.trace)
+            picture = await self._work.picture(Work(order, start, reach))
         except GenerationError as error:
-            return failed(order, error.code, str(error), style, start.trace)
-        return completed(order, distorted(picture, fault), self._settings, start.trace)
+            return failed(order, error.code, str(error), self._settings, start)
+        return completed(order, distorted(picture, fault), self._settings, start)
 
     async def _deliver_with(self, fault: Fault | None, callback: Callback) -> None:
         kind = fault.kind if fault else None
@@ -131,6 +123,14 @@ class Workflow:
             case FaultKind.WRONG_SIGNATURE if right.secret is not None:
                 return replace(right, secret=OTHER_SECRET)
         return right
+
+
+def _fail(fault: Fault | None) -> None:
+    """Fails as the workflow or the AI service does with `fault`."""
+    if fault is not None and fault.kind is FaultKind.WORKFLOW_BUG:
+        raise TypeError("nobody is not defined")
+    if fault is not None and fault.kind is FaultKind.AI_ERROR:
+        raise GenerationError(fault.name or "ai_error", fault.detail or "The AI service failed")
 
 
 def _malformed(callback: Callback) -> Callback:

@@ -1,9 +1,9 @@
 """The event that starts the workflow, validated as in the workflow's first step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
@@ -17,6 +17,19 @@ def _uuid(text: str) -> str:
 Identifier = Annotated[str, AfterValidator(_uuid)]
 Address = Annotated[str, StringConstraints(pattern=r"^https?://")]
 CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
+
+
+@dataclass(frozen=True)
+class Start:
+    """The input of an execution."""
+
+    event: Any
+    base_url: str
+    """The URL at which the webhook's caller reached this N8N."""
+    trace: dict[str, str]
+    """The inbound trace headers, if any."""
+    execution_id: str = field(default_factory=lambda: uuid4().hex)
+    """Id of the execution; unique among all simulators of a test."""
 
 
 class Order(BaseModel):
@@ -42,6 +55,11 @@ class Order(BaseModel):
         """Width and height in pixels."""
         width, height = self.resolution.split("x")
         return int(width), int(height)
+
+    @property
+    def bridge(self) -> str:
+        """Base URL of the bridge that takes the result."""
+        return self.callback_url.removesuffix(CALLBACK_PATH)
 
 
 class ReturnAddress(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from aigen_bridge.sim.drawing import ImageFormat
 
 CallbackStyle = Literal["v1", "v1-url", "v2"]
+AiMode = Literal["queue", "sync"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,14 @@ class N8nSettings:
     """`v1` base64 in JSON, `v1-url` a temporary URL in JSON, `v2` multipart."""
     bridge_url: str | None = None
     """The bridge that the workflow is configured for. Results are sent only to it. It is asked before an image is made,
-    and it receives reports of what could not be delivered. None: results are sent to the event's callbackUrl, and there
-    are no questions and no reports."""
+    and it receives reports of what could not be delivered. None: the bridge is the one of the event's callbackUrl; it
+    is asked only when the workflow `speaks`, and it receives no reports."""
+    speaks: bool = True
+    """The workflow speaks the generation protocol: it asks before the paid work, names its job and reports progress.
+    False: the workflow of the version before, which only asks whether the image is wanted, and calls synchronously."""
+    ai_mode: AiMode = "queue"
+    """How a workflow that `speaks` calls the AI service: `queue` submits a job and polls it, `sync` waits for the
+    output. Images that the simulator draws itself are always synchronous."""
     loras: Mapping[str, Mapping[str, Any] | None] = field(default_factory=lambda: {"*": None})
     """LoRAs by model id: `{"path", "scale"}`, or None for the base model. `*` stands for every other model id."""
     negative_prompt: Literal["report", "fold"] = "report"
@@ -56,12 +63,26 @@ class N8nSettings:
     """Seconds before each retry of the AI call. Its length is the number of retries."""
     ai_timeout: float = 60.0
     """Timeout of one AI call, in seconds."""
+    submit_timeout: float = 30.0
+    """Timeout of a submission to the AI service's queue, in seconds."""
     callback_waits: tuple[float, ...] = (1.0, 2.0, 4.0)
     """Seconds before each retry of the callback. Its length is the number of retries."""
     failure_waits: tuple[float, ...] = (5.0, 15.0, 70.0, 120.0, 300.0, 900.0, *[3600.0] * 24)
     """Seconds before each retry of a failure report to the bridge."""
     ask_timeout: float = 5.0
-    """Timeout of the question whether an image is still wanted, in seconds."""
+    """Timeout of every call to the bridge before the callback, in seconds."""
+    ask_wait: float = 5.0
+    """Seconds until a question or a job's name that the bridge did not answer is sent again."""
+    ask_for: float = 120.0
+    """Seconds for which the workflow asks a bridge that does not answer. Then it ends without a callback."""
+    name_for: float = 120.0
+    """Seconds for which the workflow tries to name its job before it polls it for the first time."""
+    wait_for: float = 600.0
+    """Seconds for which the workflow asks again while the bridge answers `wait`."""
+    poll_waits: tuple[float, ...] = (2.0, 2.5, 3.0, 4.0, 5.0)
+    """Seconds before each poll of a job; the last value is repeated."""
+    poll_for: float = 120.0
+    """Seconds for which the workflow polls an AI service that does not answer. Then it ends without a callback."""
     callback_timeout: float = 60.0
     """Timeout of one callback, in seconds."""
     max_executions: int = 50
@@ -69,8 +90,11 @@ class N8nSettings:
     executions_path: Path | None = None
     """File that lists the running executions; a killed simulator reports the dead ones at its next start. None: the
     list is kept in memory, and survives closing and serving the simulator again in the same process."""
+    crash_reports: float = 1.0
+    """Probability, from 0 to 1, that a dead execution is reported at the next start. The real N8N reports only some."""
     seed: int = 0
-    """Seed for faults with a `chance`, and for images of requests without a seed."""
+    """Seed for faults with a `chance`, for `crash_reports`, and for images of requests without
+    a seed."""
 
     def __post_init__(self) -> None:
         if self.flux_url is not None and self.flux_key is None:

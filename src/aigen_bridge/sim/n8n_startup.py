@@ -7,6 +7,7 @@ from pydantic import ConfigDict, NonNegativeFloat
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from aigen_bridge.sim.serving import DropConnection
 from aigen_bridge.sim.simulator import Clock
 
 WEBHOOK = "/webhook/aigen/v1/generate"
@@ -28,6 +29,8 @@ class Restart:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
+    down_seconds: NonNegativeFloat = 0
+    """Seconds until N8N is started again. Until then it accepts no connections."""
     starting_seconds: NonNegativeFloat | None = None
     no_webhook_seconds: NonNegativeFloat | None = None
 
@@ -35,19 +38,26 @@ class Restart:
 class Startup:
     """The phases of N8N's startup.
 
-    While it migrates its database, every path responds with 200 and the start page. Then no path has a route: 404 with
-    Express's page. Then the webhooks have a route but are not registered: 404 with N8N's JSON.
+    While it is down, connections are cut. While it migrates its database, every path responds with 200 and the start
+    page. Then no path has a route: 404 with Express's page. Then the webhooks have a route but are not registered: 404
+    with N8N's JSON.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.begin(starting=0, unregistered=0)
+        self.begin(down=0, starting=0, unregistered=0)
 
-    def begin(self, *, starting: float, unregistered: float) -> None:
-        """Starts now: the start page for `starting` seconds, then 404 for `unregistered`, half of it without routes."""
-        self._migrated_at = self._clock() + starting
+    def begin(self, *, down: float, starting: float, unregistered: float) -> None:
+        """Starts in `down` seconds: the start page for `starting` seconds, then 404, half of it without routes."""
+        self._started_at = self._clock() + down
+        self._migrated_at = self._started_at + starting
         self._routed_at = self._migrated_at + unregistered / 2
         self._ready_at = self._migrated_at + unregistered
+
+    @property
+    def is_down(self) -> bool:
+        """Returns whether N8N is not started again yet."""
+        return self._clock() < self._started_at
 
     @property
     def ready(self) -> bool:
@@ -57,6 +67,8 @@ class Startup:
     def answer(self, request: Request) -> Response | None:
         """Returns N8N's response during startup, or None when the path responds as usual."""
         now, path = self._clock(), request.url.path
+        if self.is_down:
+            return DropConnection()
         if now < self._migrated_at:
             return HTMLResponse(START_PAGE)
         if now < self._routed_at:

@@ -53,8 +53,9 @@ CLAIMED = "c.entry_id, c.attempt, c.fence, c.began_at, c.claimed_at, c.give_up_a
 """The columns of `claimed AS c` for a `Lease`."""
 
 _NEXT_DUE = text("""
-    SELECT extract(epoch FROM least(greatest(min(due_at), now() - interval '1 day'), now() + interval '1 day') - now())
-    FROM outbox WHERE state = 'pending' AND step = :step
+    SELECT extract(epoch FROM least(greatest(due_at, now() - interval '1 day'), now() + interval '1 day') - now())
+    FROM (SELECT min(due_at) AS due_at FROM outbox WHERE state = 'pending' AND step = :step) AS next
+    WHERE due_at IS NOT NULL  -- greatest() ignores NULL: without a pending entry, one would seem to be overdue
 """)
 
 # Settles attempts whose fence is still that of the entry. `entries` locks the entries in order. An attempt is recorded

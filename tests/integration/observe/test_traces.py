@@ -49,7 +49,8 @@ async def test_every_hop_joins_the_trace_of_the_addon(traced: Stage, spans: InMe
     await traced.until_delivered(asked["requestId"])
     found = by_name(spans)
 
-    assert set(found) == {"accept", "dispatch", "POST n8n", "callback", "deliver", "POST odoo"}
+    asks_and_reports = {"ask", "name_job", "progress"}
+    assert set(found) == {"accept", "dispatch", "POST n8n", *asks_and_reports, "callback", "deliver", "POST odoo"}
     assert {trace_of(span) for span in found.values()} == {TRACE}
     accept = found["accept"]
     assert accept.parent is not None

@@ -27,6 +27,7 @@ COMPLETED = {
     "properties": {
         "requestId": UUID,
         "correlationId": UUID,
+        "executionId": {"type": "string"},
         **VERSIONS,
         "status": {"const": "completed"},
         "imageData": {"type": "string", "contentEncoding": "base64"},
@@ -43,6 +44,7 @@ FAILED = {
     "properties": {
         "requestId": UUID,
         "correlationId": UUID,
+        "executionId": {"type": "string"},
         **VERSIONS,
         "status": {"const": "failed"},
         "errorCode": {"type": "string"},
@@ -54,7 +56,7 @@ FAILED = {
 
 
 def settings(**changes):
-    quick = {"ai_waits": (0.01, 0.01), "callback_waits": (0.01, 0.02, 0.04)}
+    quick = {"ai_waits": (0.01, 0.01), "callback_waits": (0.01, 0.02, 0.04), "poll_waits": (0.01,)}
     return N8nSettings(key=N8N_KEY, callback_key=CALLBACK_KEY, **(quick | changes))
 
 
