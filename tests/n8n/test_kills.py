@@ -141,7 +141,7 @@ async def test_a_picture_arrives_and_is_paid_for_once_although_n8n_is_killed_whe
         await arrived(theatre, struck[-1:], SOON)
     await arrived(theatre, struck, LONGEST)
     for one in struck:
-        print(f"N8N was back at {one.back_at:.1f}\n{await history(theatre, one.asked)}")  # shown when it failed
+        print(f"N8N was back at {one.back_at:.1f}\n{await history(theatre, one.asked)}")  # noqa: T201 - when it failed
     kills = [await outcome(theatre, stage, one) for one in struck]
     KILLS.extend(kills)
 

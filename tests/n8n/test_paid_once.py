@@ -81,7 +81,7 @@ async def test_an_execution_that_was_paused_with_an_unused_grant_does_not_submit
 ) -> None:
     theatre = await open_theatre()
     asked = await _paused_with_a_grant(theatre, player)
-    await until_told(theatre, asked, "may have been paid for", seconds=GRANT_QUIET + 60)
+    await until_told(theatre, asked, "may be paid for twice", seconds=GRANT_QUIET + 60)
     player.wake()
 
     await arrives_paid_once(theatre, asked, seconds=240)
