@@ -211,12 +211,12 @@ async def outcome(theatre: Theatre, stage: Stage, struck: Struck) -> Kill:
     resource = await theatre.read(struck.asked["requestId"])
     record = theatre.odoo.records.get(struck.asked["requestId"])
     delivered = resource["deliveredAt"] and datetime.fromisoformat(resource["deliveredAt"]).timestamp()
-    reported = {call.fields.get("executionId") for call in theatre.gate.calls.to("failures")}
+    reports = [call for call in theatre.gate.calls.to("failures") if call.at < struck.back_at + SOON]
     return Kill(
         stage=stage.name,
         is_window=stage.is_window,
         jobs=len(theatre.flux.jobs.of(struck.asked["correlationId"])),
         pictures=record.applied if record and resource["status"] == "completed" else 0,
-        was_reported=bool(struck.executions & reported),
+        was_reported=any(call.fields.get("executionId") in struck.executions for call in reports),
         seconds=max(0.0, delivered - struck.back_at) if delivered else LONGEST,
     )
