@@ -6,6 +6,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --all-extras
+SCENARIOS := python -m pytest -p tests.scenarios -n 0
 # Python keeps compiled modules even where the environment forbids it: the tests start many processes.
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.aigen/bytecode
@@ -34,10 +35,14 @@ test: setup ## All tests, on a real PostgreSQL
 
 e2e-n8n: setup ## The whole chain on a real N8N; installs it into .e2e/ the first time (5 minutes, 2.5 GB)
 	tests/n8n/install.sh
-	$(RUN) pytest -n 0 -m n8n tests/n8n --timeout 600 $(ARGS)
+	$(RUN) $(SCENARIOS) -m n8n tests/n8n --timeout 600 $(ARGS)
 
 e2e-odoo: setup ## The addon in a real Odoo 18, with a browser (ODOO_BIN=/path/to/odoo-bin)
-	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser pytest -n 0 tests/contract/odoo tests/odoo $(ARGS)
+	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser $(SCENARIOS) tests/contract/odoo tests/odoo $(ARGS)
+
+e2e-chain: setup ## Two people, real Odoo, real N8N; each program fails in turn, then the books (ODOO_BIN=/path/to/odoo-bin)
+	tests/n8n/install.sh
+	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser $(SCENARIOS) -m chain tests/chain $(ARGS)
 
 chaos: setup ## Kill everything at random for three minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
@@ -75,4 +80,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-observe check lint openapi format image clean
+.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-observe check lint openapi format image clean

@@ -9,24 +9,26 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from aigen_bridge.sockets import bind
+from stage import KEYS
 
 ADDONS = (Path(__file__).parent.parent / "addons", Path(__file__).parent / "odoo" / "addons")
 LOG = Path(__file__).parent.parent / ".e2e" / "odoo.log"
 """Odoo's log, kept for the analysis of failed tests."""
 ROLE = "odoo_e2e"
 """Odoo refuses to run as the role `postgres`."""
+BRIDGE_LOGIN = "aigen-bridge"
 DATABASE, COPY = "odoo", "odoo_copy"
-INSTALL_SECONDS, START_SECONDS = 900, 180
+INSTALL_SECONDS, START_SECONDS, STOP_SECONDS = 900, 180, 20
 PEOPLE = """
 def person(login, name, group):
     user = env["res.users"].with_context(no_reset_password=True).create({
@@ -49,7 +51,7 @@ def odoo_command() -> list[str]:
     """Returns the command that starts Odoo. Skips the test when `ODOO_BIN` is not set."""
     command = shlex.split(os.environ.get("ODOO_BIN", ""))
     if not command:
-        pytest.skip("ODOO_BIN is not set: no real Odoo 18 here (make e2e-odoo ODOO_BIN=/path/to/odoo-bin)")
+        pytest.skip("ODOO_BIN is not set: no real Odoo 18 here (give the target ODOO_BIN=/path/to/odoo-bin)")
     return command
 
 
@@ -62,6 +64,18 @@ class RealOdoo:
     options: tuple[str, ...]
     copy: tuple[str, ...]
     """Options for a copy of the database that is not served; the addon's own tests run on it."""
+    database_url: str
+    server: "Server" = field(repr=False)
+
+    @property
+    def connection(self) -> dict[str, str]:
+        """The section `odoo` of the settings of a bridge."""
+        return {"url": self.url, "database": DATABASE, "login": BRIDGE_LOGIN, "api_key": self.key}
+
+    def configure(self, url: str, key: str = KEYS["odoo"], ops_key: str = KEYS["ops"]) -> None:
+        """Tells the addon where the bridge is, as an administrator does in the settings."""
+        for name, value in (("url", url), ("key", key), ("ops_key", ops_key)):
+            self.as_person("admin", "ir.config_parameter", "set_param", f"aigen_image.bridge_{name}", value)
 
     def shell(self, code: str) -> str:
         """Runs Python code in `odoo-bin shell` and returns its output."""
@@ -141,27 +155,51 @@ def running_odoo(postgres_url: str, folder: Path, *, demo: bool = False) -> Iter
     output = _run("shell", *options, "--no-http", "--log-level=error", stdin=PEOPLE)
     key = output.partition("KEY=")[2].split()[0]
     with bind("127.0.0.1", 0) as sock:
-        port = sock.getsockname()[1]
+        server = Server(options, sock.getsockname()[1])
     LOG.parent.mkdir(exist_ok=True)
-    with LOG.open("w") as log:
-        process = subprocess.Popen(
-            [
-                *odoo_command(), *options, "--http-interface=127.0.0.1", f"--http-port={port}",
-                "--workers=0", "--max-cron-threads=1",
-            ],
-            stdout=log,
-            stderr=log,
-        )  # fmt: skip
+    LOG.write_text("")
+    server.start()
+    try:
+        url = urlunsplit(urlsplit(postgres_url)._replace(path=f"/{DATABASE}"))
+        yield RealOdoo(server.url, key, options, copy, url, server)
+    finally:
+        server.stop()
+
+
+@dataclass
+class Server:
+    """Odoo's server process. It can be stopped and started again at the same address."""
+
+    options: tuple[str, ...]
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Starts Odoo and waits until it serves."""
+        own = ("--http-interface=127.0.0.1", f"--http-port={self.port}", "--workers=0", "--max-cron-threads=1")
+        with LOG.open("a") as log:
+            self.process = subprocess.Popen([*odoo_command(), *self.options, *own], stdout=log, stderr=log)
         try:
-            _until_healthy(f"http://127.0.0.1:{port}", process)
-            yield RealOdoo(f"http://127.0.0.1:{port}", key, options, copy)
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _until_healthy(self.url, self.process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stops Odoo with SIGTERM, or SIGKILL when it takes too long."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def _until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -42,11 +42,11 @@ class Ground:
 
 def survey(home: Path, *, apis: int) -> Ground:
     """Finds free ports."""
-    ports = _free_ports(apis + 4)
+    ports = free_ports(apis + 4)
     return Ground(home, tuple(ports[4:]), n8n=ports[0], odoo=ports[1], load_balancer=ports[2], link=ports[3])
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     found: list[int] = []
     for port in Random().sample(PORTS, len(PORTS)):
         with socket.socket() as sock:

@@ -204,6 +204,35 @@ def test_nothing_is_submitted_without_a_grant_of_this_execution_that_is_still_va
     assert url.endswith(": 'no-valid-grant' }}")
 
 
+def calls(credential: str) -> dict[str, dict[str, Any]]:
+    """The HTTP Request nodes of the main workflow that use a credential, by name."""
+    return {
+        name: node
+        for name, node in working("aigen-main").items()
+        if kind(node) == "httpRequest" and credential == node.get("credentials", {}).get("httpHeaderAuth", {}).get("id")
+    }
+
+
+def test_n8n_itself_repeats_only_calls_that_cost_nothing() -> None:
+    repeated = {name for name, node in working("aigen-main").items() if node.get("retryOnFail")}
+    assert repeated == {"Cancel the job", "Fetch the image"}
+
+
+def test_each_key_goes_to_its_own_service_and_follows_no_redirect() -> None:
+    ai, bridge = calls("aigen-ai-key"), calls("aigen-bridge-key")
+    assert set(ai) == {"Ask the AI service", "Look at the job", "Fetch the result", "Cancel the job"}
+    assert set(bridge) == {
+        *("Ask the bridge", "Ask whether it is wanted", "Report the progress"),
+        *("Send event and image", "Send the event alone", "Send it as version 1"),
+    }
+    for name, node in (ai | bridge).items():
+        options = node["parameters"]["options"]
+        assert options["redirect"] == {"redirect": {"followRedirects": False}}, name
+        assert options["response"]["response"].items() >= {"fullResponse": True, "neverError": True}.items(), name
+        assert options["timeout"], name
+        assert node["onError"] == "continueRegularOutput", name
+
+
 def test_no_node_waits_so_long_that_n8n_keeps_the_execution_in_its_database() -> None:
     code = working("aigen-main")["Read the decision"]["parameters"]["jsCode"]
     assert "said.retryAfter ?? 5), 60)" in code

@@ -37,15 +37,21 @@ async def answering(head: str, body: bytes) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/webhook/aigen"
 
 
-async def send(url: str, *, seconds: float = 10) -> StepError | None:
-    """Sends one event; returns the error, or None when N8N has acknowledged it."""
+async def post(url: str, *, seconds: float = 10) -> frozenset[str]:
+    """Sends one event; returns what N8N's workflow speaks."""
     webhook = N8nWebhook(url, "key", timeout=seconds, concurrency=10)
     try:
-        await webhook.send({"prompt": "a"}, correlation_id=uuid4(), message_id="msg_1")
-    except StepError as error:
-        return error
+        return await webhook.send({"prompt": "a"}, correlation_id=uuid4(), message_id="msg_1")
     finally:
         await webhook.close()
+
+
+async def send(url: str, *, seconds: float = 10) -> StepError | None:
+    """Sends one event; returns the error, or None when N8N has acknowledged it."""
+    try:
+        await post(url, seconds=seconds)
+    except StepError as error:
+        return error
     return None
 
 
@@ -67,6 +73,25 @@ async def send(url: str, *, seconds: float = 10) -> StepError | None:
 async def test_these_answers_acknowledge(head: str, body: bytes) -> None:
     async with answering(head, body) as url:
         assert await send(url) is None
+
+
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted"])
+@pytest.mark.parametrize(
+    ("body", "spoken"),
+    [
+        (b'{"speaks": ["generation"]}', {"generation"}),
+        (b'{"speaks": ["generation", 3], "more": true}', {"generation"}),
+        (b'{"speaks": null}', set()),
+        (b'{"message":"Workflow was started"}', set()),
+        (b"[]", set()),
+        (b"", set()),
+    ],
+)
+async def test_every_acknowledgement_may_say_what_the_workflow_speaks(
+    status: str, body: bytes, spoken: set[str]
+) -> None:
+    async with answering(status, body) as url:
+        assert await post(url) == spoken
 
 
 @pytest.mark.parametrize(

@@ -144,10 +144,16 @@ async def test_a_failure_from_another_execution_than_the_holder_is_a_duplicate(i
     asked = await idle_stage.ask()
     await call(idle_stage, "ask", asked, executionId="2")
     await call(idle_stage, "job", asked, executionId="2")
-    stranger = await report(idle_stage, failed(asked, executionId="1"))
+    stranger, again = [await report(idle_stage, failed(asked, executionId="1")) for _ in range(2)]
+    url = f"{REQUESTS}/{asked['requestId']}/timeline"
+    story = (await idle_stage.api.get(url, headers=idle_stage.as_client("ops"))).json()["generation"]
     holder = await report(idle_stage, failed(asked, executionId="2"))
     ids = {"requestId": asked["requestId"]}
     assert (stranger.status_code, stranger.json()) == (202, ids | {"status": "dispatched", "duplicate": True})
+    assert (again.status_code, again.json()) == (202, stranger.json())
+    assert [each["note"] for each in story if "execution 1 failed" in each["note"]] == [
+        "N8N execution 1 failed (content_policy), which does not count: execution 2 generates the image"
+    ]
     assert (holder.status_code, holder.json()) == (202, ids | {"status": "failed", "duplicate": False})
 
 

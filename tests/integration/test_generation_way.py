@@ -14,7 +14,7 @@ from aigen_bridge.sim.flux_jobs import Job
 from aigen_bridge.sim.flux_jobs import Stage as JobStage
 from aigen_bridge.sim.n8n_nodes import Node
 from aigen_bridge.store.database import Database
-from outages import write
+from outages import rows, write
 from stage import REQUESTS, Stage, staged, working
 
 WINDOW = {Node.WHILE_SUBMITTING, Node.BEFORE_JOB}
@@ -104,3 +104,18 @@ async def test_an_old_workflow_gets_today_s_behaviour(database_url: str) -> None
         ended = await stage.until_delivered(asked["requestId"])
 
     assert (ended["status"], [job.queued for job in jobs(stage, asked)]) == ("completed", [False])
+
+
+async def test_one_sweep_ends_every_quiet_time_that_is_over(database_url: str, database: Database) -> None:
+    await write(
+        database,
+        "INSERT INTO requests (request_id, correlation_id, event, status, completed_at, delivered_at) "
+        "SELECT gen_random_uuid(), gen_random_uuid(), '{}', 'cancelled', now(), now() FROM generate_series(1, 250)",
+    )
+    over = "SELECT request_id, now() - interval '1 hour' FROM requests"
+    await write(database, f"INSERT INTO generations (request_id, quiet_until) {over}")
+    await write(database, "INSERT INTO api_beats (id, since, at) VALUES (1, now() - interval '1 day', now())")
+
+    async with staged(database_url, worker={"poll": "1h"}) as stage, working(stage.settings), asyncio.timeout(10):
+        while await rows(database, "SELECT FROM generations WHERE quiet_until IS NOT NULL LIMIT 1"):
+            await asyncio.sleep(0.05)

@@ -86,10 +86,10 @@ class Ground:
         return claim
 
     async def fall_silent(self) -> Sequence[tuple[UUID, str]]:
-        """Ends the quiet time and sweeps, while the API has been there for long."""
+        """Ends the quiet time and sweeps, while the API has been there for long. Returns what happened to whom."""
         await write(self.database, "UPDATE generations SET quiet_until = quiet_until - interval '1 hour'")
         await self.beat_since("1 hour")
-        return await self.generations.end_quiet()
+        return [(request_id, note) for request_id, note in await self.generations.end_quiet() if note]
 
     async def beat_since(self, ago: str) -> None:
         await self.generations.beat()
@@ -272,6 +272,9 @@ async def test_silence_counts_only_once_the_api_has_been_there_for_one_silence(g
     await ground.dispatch()
     await write(ground.database, "UPDATE generations SET quiet_until = now() - interval '1 second'")
     without_api = await ground.generations.end_quiet()
+    await ground.beat_since("1 hour")
+    await write(ground.database, "UPDATE api_beats SET at = now() - interval '4 seconds'")
+    without_api += await ground.generations.end_quiet()
     await ground.beat_since("10 seconds")
     too_soon = await ground.generations.end_quiet()
     await write(ground.database, "UPDATE api_beats SET at = now() - interval '1 minute'")
@@ -303,6 +306,30 @@ async def test_silence_stands_still_while_n8n_is_out(ground: Ground) -> None:
 
     assert (during, after) == ([], [])
     assert await ground.generations.end_quiet()
+
+
+async def test_a_request_does_not_time_out_while_n8n_is_out_before_its_silence_could_count(ground: Ground) -> None:
+    await ground.dispatch()
+    await ground.ask()
+    await ground.name()
+    sweeps = Sweeps(ground.database, DEADLINES)
+    await write(ground.database, "UPDATE requests SET callback_deadline_at = now() - interval '1 minute'")
+    await write(
+        ground.database,
+        "UPDATE destinations SET opened_at = now() - interval '1 minute', probe_at = now() WHERE name = 'n8n'",
+    )
+    await write(ground.database, "INSERT INTO incidents (cause, times) VALUES ('n8n_down', 1)")
+    during = await sweeps.expire(lambda request_id: timed_out(request_id, DEADLINES.callback))
+    await write(ground.database, "UPDATE destinations SET out_seconds = 60, opened_at = NULL, probe_at = NULL")
+    await write(ground.database, "UPDATE incidents SET recovered_at = now()")
+    after = await sweeps.expire(lambda request_id: timed_out(request_id, DEADLINES.callback))
+    resumed = await ground.fall_silent()
+    await ground.dispatch()
+    await write(ground.database, "UPDATE requests SET callback_deadline_at = now() - interval '1 minute'")
+    await write(ground.database, "UPDATE incidents SET recovered_at = now() - interval '11 minutes'")
+
+    assert (during, after, len(resumed)) == ([], [], 1)
+    assert await sweeps.expire(lambda request_id: timed_out(request_id, DEADLINES.callback)) == [ground.request_id]
 
 
 async def test_a_refused_submission_gives_the_grant_back_twice(ground: Ground) -> None:

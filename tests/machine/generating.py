@@ -154,7 +154,7 @@ class ExpectedGeneration:
         """Hears that N8N took the request. The request has moved already."""
         resent = self.unheard
         self._heard_by_the_resend()
-        if self.state in {"none", "running"} and (speaks or resent):
+        if self.state in {"none", "running"} and (speaks or (resent and self.state == "running")):
             first = self.rules.first_word if self.state == "none" else 0
             self.quiet_until = now + max(self._silence(), first)
 

@@ -1,6 +1,5 @@
 """Fixtures for scenarios that run on a simulated N8N (in every test run) and on a real one (`make e2e-n8n`)."""
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,14 +11,14 @@ import kills
 import pytest
 from gate import Gate
 from players import RealPlayer, SimulatedPlayer
-from real_n8n import ROOT, WEBHOOK, RealN8n, free_port
 from stages import report
 from theatre import CALLBACK_KEY, FLUX_KEY, ODOO_KEY, SIGNING_SECRET, WEBHOOK_KEY, Bridge, Opened, Theatre, clients
 from variants import PATHS, variants
 
-from aigen_bridge.sim.flux import QUEUE, FluxSettings, FluxSimulator
+from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
+from real_n8n import ROOT, WEBHOOK, RealN8n, free_port, workflow_settings
 
 SECRETS = {
     "AIGEN_N8N__API_KEY": WEBHOOK_KEY,
@@ -38,11 +37,7 @@ class Addresses:
 
     def settings(self) -> dict[str, Any]:
         """Returns the settings of the workflows."""
-        shipped = json.loads((ROOT / "n8n/settings.json").read_text())
-        return shipped | {
-            "bridgeUrl": f"http://127.0.0.1:{self.gate}",
-            "aiUrl": f"http://127.0.0.1:{self.flux}{QUEUE}",
-        }
+        return workflow_settings(f"http://127.0.0.1:{self.gate}", f"http://127.0.0.1:{self.flux}")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
-from real_n8n import WEBHOOK, RealN8n
 from theatre import CALLBACK_KEY, FLUX_KEY, SIGNING_SECRET, WEBHOOK_KEY
 from variants import CHANGES, OLD, PATHS
 
@@ -15,6 +14,7 @@ from aigen_bridge.sim.flux import QUEUE
 from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
 from aigen_bridge.sim.n8n_settings import CallbackStyle
 from aigen_bridge.sim.serving import serving
+from real_n8n import WEBHOOK, RealN8n
 
 
 class RealPlayer:

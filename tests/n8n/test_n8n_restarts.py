@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import pytest
 from front import Front, html
 from players import RealPlayer, SimulatedPlayer
-from real_n8n import ROOT, WEBHOOK, RealN8n
 from starlette.responses import PlainTextResponse
 from theatre import WEBHOOK_KEY, Opened, Theatre, eventually
 
 from aigen_bridge.sim.serving import serving
 from conftest import SECRETS, Addresses
+from real_n8n import ROOT, WEBHOOK, RealN8n
 
 STARTING = "n8n is starting up. Please wait"
 ASK_EVERY = 0.5

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from old_workflow import old_workflow
-from real_n8n import ROOT, WEBHOOK
 
 from aigen_bridge.sim.flux import MODEL, QUEUE
+from real_n8n import ROOT, WEBHOOK
 
 LORA_MODEL = "11111111-2222-4333-8444-555555555555"
 CHANGES: dict[str, dict[str, Any]] = {

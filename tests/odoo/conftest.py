@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from real_odoo import RealOdoo
-from stage import KEYS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,10 +26,5 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def configure(real_odoo: RealOdoo) -> Any:
-    """Tell Odoo where the bridge is, as an administrator's settings do."""
-
-    def tell(url: str, key: str = KEYS["odoo"], ops_key: str = KEYS["ops"]) -> None:
-        for name, value in (("url", url), ("key", key), ("ops_key", ops_key)):
-            real_odoo.as_person("admin", "ir.config_parameter", "set_param", f"aigen_image.bridge_{name}", value)
-
-    return tell
+    """Tells the addon where the bridge is."""
+    return real_odoo.configure

@@ -326,6 +326,8 @@ def test_a_word_moves_a_queued_request_on(word: object) -> None:
         (GRANTED, True, None),
         (DOUBTFUL, True, None),
         (replace(NONE, resumes=3), True, 240),
+        (replace(RUNNING, is_resuming=True), False, 60),
+        (replace(NONE, is_resuming=True), False, None),  # it may pay without a word
     ],
 )
 def test_only_an_execution_that_speaks_the_protocol_is_silent_from_the_start(

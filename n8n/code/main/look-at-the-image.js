@@ -34,9 +34,9 @@ const failed = (code, message) => [{ json: { isImage: false, code, message } }];
 const file = $input.first().binary?.image;
 if (!file) {
   const status = Number($input.first().json.details?.httpCode);
-  const { jobId } = $('Read the AI answer').first().json;
-  // The job can be asked for its image again, unless the image is gone.
-  if (jobId !== undefined && ![403, 404, 410].includes(status)) {
+  const { jobId, isOlder } = $('Read the AI answer').first().json;
+  // The next execution asks the job for its image again, unless the image is gone. An older bridge sends no next one.
+  if (jobId !== undefined && !isOlder && ![403, 404, 410].includes(status)) {
     throw new Error(`The image of the job ${jobId} could not be fetched. The bridge sends the request again [seen to].`);
   }
   return failed('image_download_failed', 'The AI service made an image, but it could not be fetched.');

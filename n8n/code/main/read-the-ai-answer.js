@@ -7,6 +7,7 @@ const RETRIES = 2;
 const SILENT_MAX = 120_000; // milliseconds
 const PASSING = [429, 503, 504]; // what fal documents as worth another try
 const NO_VERDICT = [401, 403, 408]; // about the question for the result, not about the job
+const UNFINISHED = 400; // with a text: the queue has no result yet; the model's own errors are a list
 
 function parsed(text) {
   try {
@@ -34,9 +35,12 @@ function problem(status, output) {
   return null;
 }
 
+const failed = (found) => [{ json: { route: 'failed', ...found } }];
+
 function lookAgain() {
   const silentSince = job.executionId === $execution.id ? (job.silentSince ?? Date.now()) : Date.now();
   if (Date.now() - silentSince > SILENT_MAX) {
+    if (job.isOlder) return failed({ code: 'ai_unreachable', message: 'The result of the job could not be fetched.' });
     throw new Error(`Request ${requestId}: no result of the job ${job.jobId}. The bridge sends the request again [seen to].`);
   }
   return [{ json: { route: 'look', waitSeconds: 5, job: { ...job, executionId: $execution.id, silentSince } } }];
@@ -44,7 +48,7 @@ function lookAgain() {
 
 function askAgain(found) {
   const { ask } = $('Next ask').first().json;
-  if (ask.endedJobs >= RETRIES) return [{ json: { route: 'failed', ...found } }];
+  if (ask.endedJobs >= RETRIES) return failed(found);
   const counted = { endedJobs: ask.endedJobs + 1, refusal: found, askKey: undefined };
   // Both, when the bridge was never told of the job: whichever it knows, counts.
   const flags = { endedJob: job.jobId, noJob: job.isNamed ? undefined : true };
@@ -55,13 +59,14 @@ const status = answer.statusCode;
 const output = parsed(answer.body);
 const isItsOwn = output.detail !== undefined || output.images !== undefined;
 const isPassing = PASSING.includes(status);
-if (job && (answer.error || !isItsOwn || NO_VERDICT.includes(status))) return lookAgain();
+const isUnfinished = status === UNFINISHED && typeof output.detail === 'string';
+if (job && (answer.error || !isItsOwn || NO_VERDICT.includes(status) || isUnfinished)) return lookAgain();
 if (job && isPassing && !job.hasFailed) return lookAgain(); // the job went well, only its result is out of reach
 if (job && status === 404) {
-  return [{ json: { route: 'failed', code: 'job_expired', message: 'The AI service does not have the result any more.' } }];
+  return failed({ code: 'job_expired', message: 'The AI service does not have the result any more.' });
 }
 const found = problem(status, output);
 if (job && isPassing) return askAgain(found);
-if (found !== null) return [{ json: { route: 'failed', ...found } }];
-const { seed } = output;
-return [{ json: { route: 'image', url: output.images[0].url, seed, provider: job?.provider, jobId: job?.jobId } }];
+if (found !== null) return failed(found);
+const { provider, jobId, isOlder } = job ?? {};
+return [{ json: { route: 'image', url: output.images[0].url, seed: output.seed, provider, jobId, isOlder } }];

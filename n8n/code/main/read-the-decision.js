@@ -35,7 +35,9 @@ const isRefused = ({ status }) => ask.refusal !== undefined && ['queued', 'dispa
 
 const said = parsed(body);
 if (ask.executionId !== $execution.id) return again(0, ask);
-if (statusCode === 404) return [{ json: { route: said.code === 'request_unknown' ? 'unknown' : 'older' } }];
+if (statusCode === 404 && said.code === 'request_unknown') return [{ json: { route: 'unknown' } }];
+const isPage = /^\s*</.test(body); // of a proxy, while the bridge restarts: no answer
+if (statusCode === 404 && !isPage) return [{ json: { route: 'older' } }];
 if (statusCode === 409 || statusCode === 422) {
   throw new Error(`The bridge refused the question whether to go on, with ${statusCode}: ${said.detail} [seen to]`);
 }

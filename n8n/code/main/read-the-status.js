@@ -29,6 +29,7 @@ if (found && found !== 'finishing') job.silentSince = undefined; // a finished j
 job.stage = found ?? job.stage ?? 'queued';
 job.hasFailed = said.error !== undefined; // the infrastructure failed, or the job was cancelled; the model's errors are in the result
 if (now - (job.silentSince ?? now) > SILENT_MAX || now - job.since > POLLING_MAX) {
+  if (job.isOlder) return failed('ai_unreachable', 'There is no news of the job at the AI service.'); // nobody resumes it
   throw new Error(`Request ${requestId}: no news of the job ${job.jobId}. The bridge sends the request again [seen to].`);
 }
 

@@ -36,9 +36,16 @@ function unsure(code, message) {
   );
 }
 
+// An error of N8N's settings or credentials. Operations hear of it, mend it, and replay the request.
+function unsent(why) {
+  if (ask.executionId !== $execution.id) return askAgain(0, ask); // N8N's Retry
+  throw new Error(`Request ${requestId}: N8N could not call the AI service, and nothing was submitted. ${why}`);
+}
+
 function unanswered({ error }) {
   const words = `${error.code ?? error.cause?.code ?? ''} ${error.message ?? error}`;
   if (/no-valid-grant/.test(words)) return askAgain(0, { ...ask, askKey: $('Next ask').first().json.ask.askKey });
+  if (/Invalid URL|URL parameter|credential/i.test(words)) return unsent(words.trim());
   if (/ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(words)) {
     return refused('ai_unreachable', 'The AI service could not be reached.');
   }

@@ -83,17 +83,17 @@ class N8nWebhook:
     async def _post(self, body: bytes, headers: Mapping[str, str], call: Call) -> frozenset[str]:
         async with next(self._turns).stream("POST", self._url, content=body, headers=headers) as response:
             call.status = response.status_code
+            speaks: frozenset[str] | None
             if response.status_code in ACKNOWLEDGED:
-                body = await _beginning(response)
-                call.bytes_in = response.num_bytes_downloaded
-                return _speaks(body)
-            acknowledged, quote = (
-                await _acknowledged(response) if response.is_success else (False, await excerpt(response))
-            )
+                speaks, quote = _speaks(await _beginning(response)), ""
+            elif response.is_success:
+                speaks, quote = await _acknowledged(response)
+            else:
+                speaks, quote = None, await excerpt(response)
             call.bytes_in = response.num_bytes_downloaded
-        if not acknowledged:
+        if speaks is None:
             raise self._error(response, quote)
-        return frozenset()
+        return speaks
 
     def _error(self, response: httpx.Response, quote: str) -> StepError:
         """Returns the error for a response that is not an acknowledgement.
@@ -142,13 +142,13 @@ def _clients(url: str, timeout: float, many: int) -> list[httpx.AsyncClient]:
     return [httpx.AsyncClient(timeout=phases, limits=limits, **outside) for _ in range(many)]
 
 
-async def _acknowledged(response: httpx.Response) -> tuple[bool, str]:
-    """Returns whether the body of a 2xx is empty or JSON, and its beginning for the error."""
+async def _acknowledged(response: httpx.Response) -> tuple[frozenset[str] | None, str]:
+    """Returns the protocols in the body of a 2xx, None if it is neither empty nor JSON, and its beginning."""
     try:
         body = await beginning(response, JSON_MAX)
     except httpx.DecodingError as error:
-        return False, f"{error}."
-    return _is_empty_or_json(response, body), on_one_line(body)
+        return None, f"{error}."
+    return (_speaks(body) if _is_empty_or_json(response, body) else None), on_one_line(body)
 
 
 def _is_empty_or_json(response: httpx.Response, body: bytes) -> bool:

@@ -60,7 +60,7 @@ GENERATION_PROGRESS: dict[str, Any] = {
 
 N8N_FAILURE: dict[str, Any] = {
     "workflow": "aigen-main",
-    "workflowVersion": "1.1.0",
+    "workflowVersion": "1.2.0",
     "executionId": "231",
     "executionUrl": "https://n8n.example.com/workflow/aigen-main/executions/231",
     "requestId": REQUEST_ID,

@@ -173,7 +173,7 @@ def _dispatched_step(request: ImageRequest, pending: PendingWork) -> NextStep:
     """Returns what happens if N8N falls silent, or at the callback deadline, whichever is first."""
     found, deadline = pending.generation, pending.callback_deadline_at
     expected = _expectation(found.generation) if found else "Waiting for N8N's result."
-    if found and found.silent_at and (deadline is None or found.silent_at < deadline):
+    if found and found.silent_at and (deadline is None or found.silent_at < deadline or found.is_n8n_out):
         silence = rules.fall_silent(found.generation, request, found.policy).transition
         if silence and found.is_n8n_out:
             return NextStep(what=f"{expected} N8N is away, and its silence does not count until it is back.")

@@ -8,7 +8,7 @@ from aigen_bridge.store.inspection import Recent
 
 PERIOD = timedelta(days=7)
 BEATS_MISSING = timedelta(seconds=30)
-"""An API process records a beat every 2 s; a busy database may delay some."""
+"""An API process records a beat every second; a busy database may delay some."""
 
 
 async def look_at_generations(subject: Subject) -> list[Finding]:

@@ -76,8 +76,11 @@ def judge(request: ImageRequest, result: Result, generation: "Generation | None"
         )
     if isinstance(result, Failed):
         if generation is not None and generation.is_held_by_another(result.execution_id):
-            holder = generation.execution_id
-            return Repeat(f"Execution {result.execution_id} failed, but execution {holder} generates the image.")
+            code = f" ({result.error_code})" if result.error_code else ""
+            return Repeat(
+                f"N8N execution {result.execution_id} failed{code}, which does not count: "
+                f"execution {generation.execution_id} generates the image"
+            )
         return _judge_failed(request, result)
     return _judge_image(request, result)
 

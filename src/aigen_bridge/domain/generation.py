@@ -296,11 +296,15 @@ def report_progress(
 
 
 def acknowledge(generation: Generation, policy: GenerationPolicy, *, speaks: bool) -> Outcome:
-    """Counts a resend that N8N acknowledged. `speaks`: the workflow that took it knows this protocol."""
+    """Counts a resend that N8N acknowledged. `speaks`: the workflow that took it knows this protocol.
+
+    Another workflow may pay without a word. Without a known job, its silence therefore means nothing.
+    """
     counted = _counted(generation)
-    if generation.state in {State.GRANTED, State.DOUBTFUL} or not (speaks or generation.is_resuming):
-        return Outcome(generation=counted)
     is_running = generation.state is State.RUNNING
+    is_watched = speaks or (is_running and generation.is_resuming)
+    if generation.state in {State.GRANTED, State.DOUBTFUL} or not is_watched:
+        return Outcome(generation=counted)
     return Outcome(generation=counted, quiet=policy.quiet(counted, None if is_running else FIRST_WORD))
 
 

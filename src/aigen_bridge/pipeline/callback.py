@@ -38,6 +38,8 @@ class Store(Protocol):
 
     async def generation_of(self, request_id: UUID) -> Generation | None: ...
 
+    async def note_generation(self, request_id: UUID, generation: Generation, note: str) -> None: ...
+
     async def apply_versioned(self, transition: VersionedTransition, image: CheckedImage | None = None) -> bool: ...
 
     async def keep_image(self, request_id: UUID, image: CheckedImage) -> bool: ...
@@ -145,8 +147,9 @@ async def _apply(
     generation = await _generation(store, result)
     match judge(request, result, generation):
         case Repeat(reason):
-            if reason:
+            if reason and generation:
                 log.warning("callback.not_counted", request_id=str(request.request_id), detail=reason)
+                await store.note_generation(request.request_id, generation, reason)
             return Receipt(request.request_id, request.status, duplicate=True)
         case Keep():
             kept = await _keep(store, result, image)

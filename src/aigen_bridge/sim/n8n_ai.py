@@ -19,6 +19,8 @@ TRANSIENT_AI_STATUSES = frozenset({429, 503, 504})
 """The statuses that fal documents as retryable. It neither bills for the others nor recovers from them."""
 NO_VERDICT = frozenset({401, 403, 408})
 """The statuses of a result that are about the call, not about the job."""
+GONE = frozenset({403, 404, 410})
+"""The statuses of an image whose URL has expired."""
 
 
 class GenerationError(Exception):
@@ -113,7 +115,7 @@ class AiService:
         A transient error is the job's own only when its status says that it has failed.
         """
         answer = await self._get(job.response_url)
-        if answer is None or answer.status_code in NO_VERDICT or not _is_its_own(answer):
+        if answer is None or answer.status_code in NO_VERDICT or not _is_its_own(answer) or _is_unfinished(answer):
             return None
         if answer.status_code in TRANSIENT_AI_STATUSES and not has_failed:
             return None
@@ -133,7 +135,7 @@ class AiService:
         except httpx.HTTPError as error:
             raise DownloadError(may_pass=True) from error
         if not answer.is_success:
-            raise DownloadError(may_pass=answer.is_server_error)
+            raise DownloadError(may_pass=answer.status_code not in GONE)
         return answer.content
 
     def is_ours(self, url: str) -> bool:
@@ -221,11 +223,17 @@ def _is_its_own(answer: httpx.Response) -> bool:
     return not json_object(answer).keys().isdisjoint({"detail", "images"})
 
 
+def _is_unfinished(answer: httpx.Response) -> bool:
+    """Returns whether the queue has no result yet. The model's own errors are a list."""
+    return answer.status_code == HTTPStatus.BAD_REQUEST and isinstance(json_object(answer).get("detail"), str)
+
+
 def _generation_error(answer: httpx.Response) -> GenerationError:
     """Translates fal's two error formats."""
     status, is_its_own = answer.status_code, _is_its_own(answer)
     sure = is_its_own or (answer.is_client_error and status != HTTPStatus.REQUEST_TIMEOUT)
-    transient = status in TRANSIENT_AI_STATUSES and (is_its_own or not sure)
+    is_refusal = is_its_own and (status == HTTPStatus.TOO_MANY_REQUESTS or "error_type" in json_object(answer))
+    transient = status in TRANSIENT_AI_STATUSES and (is_refusal or not sure)
     try:
         body = answer.json()
         detail = body["detail"]

@@ -50,10 +50,8 @@ class Reply(StrEnum):
     UNWANTED = "unwanted"
     OTHER_JOB = "other_job"
     """Another job is known: this one must be cancelled."""
-    REFUSED = "refused"
-    """The bridge will never accept it."""
     NONE = "none"
-    """No clear reply; a retry may help."""
+    """Neither of them."""
 
 
 class OlderBridgeError(Exception):
@@ -83,11 +81,12 @@ class GenerationClient:
         if answer is None:
             return None
         body = json_object(answer)
-        if answer.status_code == HTTPStatus.NOT_FOUND and body.get("code") != "request_unknown":
-            raise OlderBridgeError
-        if answer.status_code == HTTPStatus.NOT_FOUND:
+        if answer.status_code == HTTPStatus.NOT_FOUND and body.get("code") == "request_unknown":
             known = {"requestId": order.request_id, "correlationId": order.correlation_id}
             raise StoppedError("The bridge does not know this request; no image was made.", known)
+        is_page = answer.text.lstrip().startswith("<")  # of a proxy, while the bridge restarts
+        if answer.status_code == HTTPStatus.NOT_FOUND and not is_page:
+            raise OlderBridgeError
         if is_problem(answer) and answer.status_code in FINAL_REFUSALS:
             raise SilentEndError(f"the bridge refused the question: {body.get('detail')}")
         return _answer(body) if answer.is_success else None
@@ -145,5 +144,4 @@ def _reply(answer: httpx.Response | None) -> Reply:
         return Reply.OTHER_JOB
     if answer.is_success and isinstance(body.get("wanted"), bool):
         return Reply.WANTED if body["wanted"] else Reply.UNWANTED
-    is_final = is_problem(answer) and answer.status_code in FINAL_REFUSALS | {HTTPStatus.NOT_FOUND}
-    return Reply.REFUSED if is_final else Reply.NONE
+    return Reply.NONE

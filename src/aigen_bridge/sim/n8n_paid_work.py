@@ -12,7 +12,7 @@ from itertools import chain, repeat
 from typing import Any
 from uuid import uuid4
 
-from aigen_bridge.sim.n8n_ai import AiService, DownloadError, GenerationError, Job, JobStatus
+from aigen_bridge.sim.n8n_ai import STAGES, AiService, DownloadError, GenerationError, Job, JobStatus
 from aigen_bridge.sim.n8n_bridge import BridgeClient
 from aigen_bridge.sim.n8n_generation import Decision, GenerationClient, OlderBridgeError, Reply, SilentEndError
 from aigen_bridge.sim.n8n_nodes import Node, once_sent
@@ -151,17 +151,12 @@ class PaidWork:
         raise SilentEndError("the bridge gave no grant")
 
     async def _name(self, work: Work, job: Job) -> bool:
-        """Names the job. Returns whether the bridge knows it now; if not, the polling tries it again."""
-        now = asyncio.get_running_loop().time
-        until = now() + self._settings.name_for
-        while True:
-            await work.reach(Node.BEFORE_JOB)
-            reply = await self._bridge.name(work.order, work.start, job)
-            await work.reach(Node.AFTER_JOB)
-            await self._end_unless_wanted(reply, job)
-            if reply is not Reply.NONE or now() >= until:
-                return reply is Reply.WANTED
-            await asyncio.sleep(self._settings.ask_wait)
+        """Names the job. Returns whether the bridge knows it now; if not, each poll tries it again."""
+        await work.reach(Node.BEFORE_JOB)
+        reply = await self._bridge.name(work.order, work.start, job)
+        await work.reach(Node.AFTER_JOB)
+        await self._end_unless_wanted(reply, job)
+        return reply is Reply.WANTED
 
     async def _follow(
         self, work: Work, job: Job, *, is_named: bool, is_resumed: bool = False, is_told: bool = True
@@ -186,20 +181,25 @@ class PaidWork:
     async def _output(self, work: Work, job: Job, *, is_named: bool, is_resumed: bool, is_told: bool) -> dict[str, Any]:
         """Polls a job until it has an output. Each poll tells the bridge the progress, or the name if it failed."""
         now = asyncio.get_running_loop().time
-        silent_until = now() + self._settings.poll_for
+        silent_until, named_until = now() + self._settings.poll_for, now() + self._settings.name_for
+        last = JobStatus(STAGES["IN_QUEUE"])
         for wait in chain(
             [0.0] if is_resumed else [], self._settings.poll_waits, repeat(self._settings.poll_waits[-1])
         ):
             await asyncio.sleep(wait)
             await work.reach(Node.WHILE_POLLING)
             status = await self._status(job, is_resumed=is_resumed)
-            if is_told and status:
-                is_named = await self._tell(work, job, status, is_named=is_named)
-            output = await self._result(work, job, status) if status and status.is_completed else None
+            last = status or JobStatus(last.stage)
+            if is_told:
+                is_named = await self._tell(work, job, last, is_named=is_named)
+            is_due = status is not None and status.is_completed and (is_named or now() >= named_until)
+            output = await self._result(work, job, last) if is_due else None
             if output is not None:
                 return output
             if status and not status.is_completed:
                 silent_until = now() + self._settings.poll_for
+            elif now() >= silent_until and not is_told:
+                raise GenerationError("ai_unreachable", "There is no news of the job at the AI service")
             elif now() >= silent_until:
                 raise SilentEndError("the AI service does not answer")
         raise AssertionError  # the waits never end
@@ -219,12 +219,10 @@ class PaidWork:
 
     async def _tell(self, work: Work, job: Job, status: JobStatus, *, is_named: bool) -> bool:
         """Reports progress of a named job, or names it. Returns whether the bridge knows the job."""
-        if is_named:
-            reply = await self._bridge.report(work.order, work.start, status)
-        else:
-            reply = await self._bridge.name(work.order, work.start, job)
-        await self._end_unless_wanted(reply, job)
-        return is_named or reply is Reply.WANTED
+        if not is_named:
+            return await self._name(work, job)
+        await self._end_unless_wanted(await self._bridge.report(work.order, work.start, status), job)
+        return True
 
     async def _end_unless_wanted(self, reply: Reply, job: Job) -> None:
         """Cancels a job that nobody wants, and ends."""

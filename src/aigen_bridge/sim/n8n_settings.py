@@ -72,14 +72,14 @@ class N8nSettings:
     ask_timeout: float = 5.0
     """Timeout of every call to the bridge before the callback, in seconds."""
     ask_wait: float = 5.0
-    """Seconds until a question or a job's name that the bridge did not answer is sent again."""
+    """Seconds until a question that the bridge did not answer is sent again."""
     ask_for: float = 120.0
     """Seconds for which the workflow asks a bridge that does not answer. Then it ends without a callback."""
     name_for: float = 120.0
-    """Seconds for which the workflow tries to name its job before it polls it for the first time."""
+    """Seconds for which a finished job waits for its name to be taken."""
     wait_for: float = 600.0
     """Seconds for which the workflow asks again while the bridge answers `wait`."""
-    poll_waits: tuple[float, ...] = (2.0, 2.5, 3.0, 4.0, 5.0)
+    poll_waits: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0)
     """Seconds before each poll of a job; the last value is repeated."""
     poll_for: float = 120.0
     """Seconds for which the workflow polls an AI service that does not answer. Then it ends without a callback."""

@@ -75,6 +75,13 @@ _WRITE = text(f"""
     SELECT count(*) FROM written
 """)  # noqa: S608 - constants of this module
 
+_NOTE_ONCE = text("""
+    INSERT INTO generation_changes (request_id, state, note)
+    SELECT CAST(:request_id AS uuid), :state, CAST(:note AS text) WHERE NOT EXISTS (
+        SELECT FROM generation_changes WHERE request_id = :request_id AND note = :note
+    )
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class LockedGeneration:
@@ -95,6 +102,12 @@ async def find_generation(connection: AsyncConnection, request_id: UUID) -> Gene
     """Returns the generation of a request, if it has one."""
     row = (await connection.execute(_FIND, {"request_id": request_id})).one_or_none()
     return _generation({name: getattr(row, name) for name in _FIELDS}) if row else None
+
+
+async def note_once(connection: AsyncConnection, request_id: UUID, generation: Generation, note: str) -> None:
+    """Records a note that changes nothing, unless the request has the same note. Needs no lock."""
+    row = {"request_id": request_id, "state": generation.state, "note": note}
+    await connection.execute(_NOTE_ONCE, row)
 
 
 async def write(

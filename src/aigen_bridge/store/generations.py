@@ -39,7 +39,7 @@ from aigen_bridge.store.transitions import Deadlines, LockedRequests
 
 BATCH = 100
 """Silent generations handled in one transaction."""
-BEAT_SECONDS = 2.0
+BEAT_SECONDS = 1.0
 """The interval between the beats of an API process."""
 BROKEN_AFTER = f"{BEAT_SECONDS * 3} seconds"
 """No beat for this time: API or database were away, and N8N could not be heard."""
@@ -162,11 +162,11 @@ class Generations:
         async with self._database.writing() as connection:
             await connection.execute(_BEAT)
 
-    async def end_quiet(self) -> list[tuple[UUID, str]]:
-        """Handles generations whose quiet time is over, at most `BATCH`. Returns the requests, and what happened.
+    async def end_quiet(self) -> list[tuple[UUID, str | None]]:
+        """Handles generations whose quiet time is over, at most `BATCH`. Returns their requests, and what happened.
 
-        Requests are sent again, or fail as `maybe_paid`. Nothing happens until API and database have been there for
-        one silence.
+        Requests are sent again, or fail as `maybe_paid`; most have ended, and nothing happens. None is handled until
+        API and database have been there for one silence.
         """
         wanted = {"batch": BATCH, "silence": self._policy.silence.total_seconds()}
         async with self._database.transaction() as connection:
@@ -179,7 +179,7 @@ class Generations:
                 for request_id, each in silent.items()
             }
             await self._apply(connection, locked, silent, outcomes, is_silent=True)
-        return [(request_id, outcome.note) for request_id, outcome in outcomes.items() if outcome.note]
+        return [(request_id, outcome.note) for request_id, outcome in outcomes.items()]
 
     async def _apply(
         self,

@@ -27,7 +27,7 @@ from aigen_bridge.domain.request import (
 from aigen_bridge.store import transitions
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.generation_rows import find_generation
+from aigen_bridge.store.generation_rows import find_generation, note_once
 from aigen_bridge.store.images import ImageStore, put_unless_transactional
 from aigen_bridge.store.rights import refuse_missing_rights
 from aigen_bridge.store.rows import COLUMNS, if_readable, to_request
@@ -131,6 +131,11 @@ class Requests:
         """Returns the generation of the request, if it has one."""
         async with self._database.reading() as connection:
             return await find_generation(connection, request_id)
+
+    async def note_generation(self, request_id: UUID, generation: Generation, note: str) -> None:
+        """Adds a note about the generation to the timeline, unless it has it."""
+        async with self._database.writing() as connection:
+            await note_once(connection, request_id, generation, note)
 
     async def get_batched(self, request_id: UUID) -> ImageRequest | None:
         """Does the same as `get` in one query with concurrent calls, for callbacks, which arrive in bursts."""

@@ -7,11 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import Row, text
 
+from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.request import Transition
 from aigen_bridge.store import incidents, transitions
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.destinations import PROBED_WITHIN
 from aigen_bridge.store.executions import NO_EXECUTION, RESEND_COUNT
+from aigen_bridge.store.generation_rows import N8N_NOW
 from aigen_bridge.store.transitions import Deadlines
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -21,12 +24,22 @@ SETTLED_FOR = "1 minute"
 NEVER = "2 years"
 """A due time further in the future than this is an error: no setting and no replay allows it."""
 
-_OVERDUE = text("""
-    SELECT request_id FROM requests
-    WHERE status = 'dispatched' AND callback_deadline_at < now()
-    ORDER BY request_id LIMIT :batch
-    FOR NO KEY UPDATE SKIP LOCKED
-""")
+# N8N was out after it took the request, so nobody polls a job that may be paid for. The request is left to the silence,
+# which does not count during an outage, for at most one deadline after the outage.
+_OVERDUE = text(f"""
+    SELECT r.request_id FROM requests AS r
+    WHERE r.status = 'dispatched' AND r.callback_deadline_at < now() AND NOT (
+        EXISTS (SELECT FROM generations AS g WHERE g.request_id = r.request_id AND g.quiet_until >= {N8N_NOW})
+        AND EXISTS (
+            SELECT FROM incidents AS i LEFT JOIN destinations AS d ON d.name = '{N8N.name}'
+            WHERE i.cause = '{Cause.N8N_DOWN.value}'
+                AND coalesce(i.recovered_at, d.probe_at + interval '{PROBED_WITHIN}', now())
+                    > greatest(r.dispatched_at, now() - make_interval(secs => :deadline))
+        )
+    )
+    ORDER BY r.request_id LIMIT :batch
+    FOR NO KEY UPDATE OF r SKIP LOCKED
+""")  # noqa: S608 - constants of this package
 
 BEGINS_WITHIN = "30 seconds"
 """The time for an execution to record its id (`wanted`). It usually does so 1 or 2 s after the acknowledgement."""
@@ -134,7 +147,8 @@ class Sweeps:
     async def expire(self, failed: Callable[[UUID], Transition]) -> list[UUID]:
         """Fails requests whose callback did not arrive in time, at most `BATCH`. `failed` returns the transition."""
         async with self._database.transaction() as connection:
-            overdue = await transitions.lock_selected(connection, _OVERDUE, {"batch": BATCH})
+            wanted = {"batch": BATCH, "deadline": self._deadlines.callback.total_seconds()}
+            overdue = await transitions.lock_selected(connection, _OVERDUE, wanted)
             await overdue.apply([failed(request_id) for request_id in overdue.request_ids], self._deadlines)
         return list(overdue.request_ids)
 

@@ -10,7 +10,7 @@ from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.execution import RESENDS_MAX, never_started
 from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.settings import Settings
-from aigen_bridge.store.generations import Generations
+from aigen_bridge.store.generations import BATCH, Generations
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.wiring import WorkerParts
 
@@ -36,8 +36,13 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
 
 
 async def _end_quiet(generations: Generations) -> None:
-    for request_id, note in await generations.end_quiet():
-        log.error("generation.silent", request_id=str(request_id), detail=note)
+    handled = BATCH
+    while handled == BATCH:
+        ended = await generations.end_quiet()
+        for request_id, note in ended:
+            if note:
+                log.error("generation.silent", request_id=str(request_id), detail=note)
+        handled = len(ended)
 
 
 async def _expire(sweeps: Sweeps, settings: Settings) -> None:

@@ -102,10 +102,11 @@ async def test_without_a_grant_it_ends_without_a_job_and_without_a_word(send, br
 
 
 async def test_a_question_whose_answer_was_lost_is_asked_again_with_the_same_key(send, bridge, flux):
-    bridge.answers["ask"] = [AWAY, HTMLResponse("<h1>Sign in</h1>")]
+    bridge.answers["ask"] = [AWAY, HTMLResponse("<h1>Sign in</h1>"), HTMLResponse("<h1>Not found</h1>", 404)]
     await send()
     await bridge.until("callback")
-    assert (len(bridge.of("ask")), len({ask["askKey"] for ask in bridge.of("ask")}), len(flux.jobs)) == (3, 1, 1)
+    assert (len(bridge.of("ask")), len({ask["askKey"] for ask in bridge.of("ask")}), len(flux.jobs)) == (4, 1, 1)
+    assert bridge.of("wanted") == []
 
 
 async def test_an_older_bridge_is_asked_whether_the_image_is_wanted(send, bridge, flux):
@@ -128,6 +129,15 @@ async def test_with_an_older_bridge_a_submission_that_may_have_been_taken_is_a_f
     assert (callback["errorCode"], len(flux.jobs)) == ("ai_unreachable", 1)
 
 
+@pytest.mark.parametrize("route", ["status", "result", "image"])
+async def test_with_an_older_bridge_a_job_that_is_out_of_reach_is_a_failure(send, bridge, flux, route):
+    bridge.answers["ask"] = [JSONResponse({"detail": "Not Found"}, 404)]
+    flux.faults.add(Fault(kind=FaultKind.STATUS, route=route, status=502, times=None))
+    await send(poll_for=0.05)
+    [callback] = await bridge.until("callback")
+    assert callback["status"] == "failed"
+
+
 async def test_a_request_that_the_bridge_does_not_know_is_reported(send, bridge, flux):
     bridge.answers["ask"] = [problem(404, code="request_unknown")]
     await send()
@@ -142,6 +152,13 @@ async def test_a_refused_submission_is_repeated_with_a_new_grant_twice(send, bri
     await bridge.until("callback")
     assert [ask.get("noJob") for ask in bridge.of("ask")] == [None, True, True]
     assert len(flux.jobs) == 1
+
+
+async def test_a_503_that_is_not_in_the_ai_services_own_shape_permits_no_other_submission(send, bridge, flux):
+    flux.faults.add(generate(FaultKind.BODY, status=503, detail='{"detail": "Upstream is away"}'))
+    await send()
+    [callback] = await bridge.until("callback")
+    assert (callback["errorCode"], len(bridge.of("ask"))) == ("ai_http_503", 1)
 
 
 @pytest.mark.parametrize("decision", ["start", "stop"])
@@ -214,14 +231,27 @@ async def test_the_second_of_two_jobs_is_cancelled(send, bridge, flux):
     assert [(job.stage, job.billed) for job in flux.jobs] == [(Stage.COMPLETED, False)]
 
 
-async def test_a_job_that_could_not_be_named_is_named_at_each_poll(send, bridge, flux):
+async def test_a_job_that_could_not_be_named_is_named_at_each_poll_and_not_fetched_before(send, bridge, flux):
     bridge.answers["job"] = [AWAY] * 3
-    flux.jobs.hold(Stage.IN_QUEUE)
-    await send(name_for=0)
-    await bridge.until("progress")
-    flux.jobs.release(Stage.IN_QUEUE)
+    await send()
     await bridge.until("callback")
-    assert (bridge.kinds, len(bridge.of("job"))) == (["ask", "job", "progress", "callback"], 4)
+    assert [kind for kind, _ in bridge.words if kind != "progress"] == ["ask", "job", "job", "job", "job", "callback"]
+    assert len(flux.calls.to("status")) >= 3
+    assert len(flux.calls.to("result")) == 1
+
+
+async def test_a_finished_job_whose_name_is_not_taken_in_time_is_fetched_nevertheless(send, bridge, flux):
+    bridge.answers["job"] = [AWAY] * 1000
+    await send(name_for=0.1)
+    [callback] = await bridge.until("callback")
+    assert (callback["status"], len(flux.jobs)) == ("completed", 1)
+
+
+async def test_the_bridge_hears_from_an_execution_whose_ai_service_is_away(send, bridge, flux):
+    flux.faults.add(Fault(kind=FaultKind.STATUS, route="status", status=503, times=3))
+    await send()
+    await bridge.until("callback")
+    assert len(bridge.of("progress")) >= 4
 
 
 async def test_a_job_is_polled_only_where_the_ai_service_is(send, bridge, flux):

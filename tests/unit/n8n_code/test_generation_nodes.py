@@ -93,6 +93,7 @@ def test_without_an_answer_it_asks_for_two_minutes_and_then_ends_without_submitt
         answer(503, ""),
         answer(401, "{}"),
         answer(200, "<title>Back soon</title>"),
+        answer(404, "<title>Not found</title>"),  # a proxy while the bridge restarts
         {"error": {"message": "x"}},
     ):
         made = first("main/read-the-decision", said, {"Next ask": asked()})
@@ -200,6 +201,21 @@ def test_what_may_have_been_paid_for_is_never_repeated_and_nobody_is_told() -> N
         assert submitted(said, ask={"executionId": "6"})["route"] == "ask"
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        'Invalid URL: queue.fal.run/x. URL must start with "http" or "https".',
+        'Credential with ID "aigen-ai-key" does not exist for type "httpHeaderAuth".',
+        {"message": "Credentials could not be decrypted."},
+    ],
+)
+def test_a_submission_that_n8n_could_not_send_is_an_error_of_the_workflow_that_operations_hear_of(error: Any) -> None:
+    made = submitted({"error": error})
+    assert "nothing was submitted" in made
+    assert "[seen to]" not in made
+    assert submitted({"error": error}, ask={"executionId": "6"})["route"] == "ask"
+
+
 def test_an_expired_grant_is_asked_for_again_with_the_same_key() -> None:
     made = submitted({"error": 'Invalid URL: no-valid-grant. URL must start with "http" or "https".'})
     assert (made["route"], made["waitSeconds"], made["ask"]["askKey"]) == ("ask", 0, "k")
@@ -247,6 +263,19 @@ def test_a_service_that_says_nothing_of_the_job_for_two_minutes_ends_the_executi
         assert (early["route"], early["next"]) == ("tell", "look")
         assert "[seen to]" in late
         assert looked(said, silentSince=now() - 3 * MINUTE, executionId="6")["route"] == "tell"
+
+
+def test_with_an_older_bridge_that_resumes_nothing_the_person_is_told_that_the_job_is_out_of_reach() -> None:
+    silent: dict[str, Any] = {"silentSince": now() - 3 * MINUTE, "isOlder": True}
+    image = {"Read the AI answer": {"json": {"jobId": "j1", "isOlder": True}}}
+    unfetched = first("main/look-at-the-image", {"details": {"httpCode": "502"}}, image)
+    assert [made["code"] for made in (looked(answer(502, "<html>"), **silent), unfetched)] == [
+        "ai_unreachable",
+        "image_download_failed",
+    ]
+    assert resulted(answer(502, "<html>"), **silent)["code"] == "ai_unreachable"
+    made = resulted(answer(200, {"images": [{"url": "https://x/y.png"}]}), isOlder=True)
+    assert (made["route"], made["isOlder"]) == ("image", True)
 
 
 def test_only_a_resumed_job_that_the_service_does_not_know_is_expired() -> None:
@@ -324,10 +353,12 @@ def test_a_job_that_ended_unbilled_is_submitted_again_twice() -> None:
 
 def test_a_result_that_cannot_be_fetched_is_fetched_again_or_left_to_the_next_execution() -> None:
     passing = [{"error": {"message": "x"}}, answer(502, "<html>"), answer(200, "<html>"), answer(401, {"detail": "x"})]
-    for said in (*passing, answer(503, BUSY)):
+    unfinished = answer(400, {"detail": "Request is still in progress"})
+    for said in (*passing, answer(503, BUSY), unfinished):
         assert resulted(said)["route"] == "look"
         assert "[seen to]" in resulted(said, silentSince=now() - 3 * MINUTE)
     assert resulted(answer(404, {"detail": "x"}))["code"] == "job_expired"
+    assert resulted(answer(400, MODEL_ERROR))["code"] == "content_policy_violation"
 
 
 def test_an_image_that_its_job_still_has_is_not_given_up() -> None:

