@@ -146,9 +146,10 @@ async def test_a_retry_of_an_execution_that_failed_after_its_grant_submits_nothi
 
     await eventually(submitted)
     await theatre.settle()
-    await theatre.n8n.retry(asked["requestId"])
+    retrying = asyncio.create_task(theatre.n8n.retry(asked["requestId"]))  # it ends with the execution
 
     await arrives_paid_once(theatre, asked, seconds=300)
+    await retrying
     asks, [_, second] = theatre.calls("ask", asked), theatre.calls("generate", asked)
     assert len({ask.fields["executionId"] for ask in asks}) >= 2
     assert second.at - granted.at >= GRANT_QUIET - 1
