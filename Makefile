@@ -44,7 +44,7 @@ e2e-chain: setup ## Two people, real Odoo, real N8N; each program fails in turn,
 	tests/n8n/install.sh
 	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser $(SCENARIOS) -m chain tests/chain $(ARGS)
 
-chaos: setup ## Kill everything at random for three minutes, then balance the ledger (ARGS="--seed … --requests …")
+chaos: setup ## Kill everything at random for four minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
 
 e2e-observe: setup ## Faults on purpose: which alert fires when, which mail arrives where (needs Debian's prometheus, prometheus-alertmanager)

@@ -1,6 +1,6 @@
 """The chaos proof: real processes are killed at random, and afterwards a ledger must balance.
 
-    make chaos                                  2,000 requests, about three minutes
+    make chaos                                  1,000 requests, about four minutes
     PYTHONPATH=tests python -m chaos --seed 7   the same schedule as every other run with seed 7
 
 | module               | contents                                                                       |
@@ -16,8 +16,9 @@
 | `promises.py`        | the moments at which the API promises something: the best ones to strike       |
 | `addon.py`           | makes requests as Odoo's addon does, and repeats them until they are answered  |
 | `load_balancer.py`   | the load balancer before the API, which N8N calls; it records callbacks        |
-| `facts.py`           | the final state of the addon, the bridge, PostgreSQL, Odoo and N8N             |
+| `facts.py`           | the final state of the addon, the bridge, PostgreSQL, Odoo, N8N, AI service    |
 | `callbacks.py`       | the promises in the responses to N8N's callbacks                               |
+| `jobs.py`            | the AI service's jobs: what was paid for, and whether its picture arrived      |
 | `ledger.py`          | compares the facts and lists the differences                                   |
 | `sheet.py`           | prints the ledger                                                              |
 | `story.py`           | everything that is known about a request that does not balance                 |

@@ -21,8 +21,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    requests: Annotated[int, typer.Option(help="Number of requests.", min=1)] = 2000,
-    seconds: Annotated[float, typer.Option(help="Approximate duration.", min=15)] = 180,
+    requests: Annotated[int, typer.Option(help="Number of requests.", min=1)] = 1000,
+    seconds: Annotated[
+        float, typer.Option(help="Approximate duration; the last requests may need two more minutes.", min=15)
+    ] = 150,
     seed: Annotated[int | None, typer.Option(help="Seed of the schedule; random by default.")] = None,
     processes: Annotated[int, typer.Option(help="Number of API processes, and of workers.", min=1, max=8)] = 2,
     *,

@@ -40,14 +40,14 @@ class Absences:
         killed_at = datetime.now(UTC)
         await self.supervisor.kill(place)
         await _lasts(strike.seconds, lambda: self._was_attempted(killed_at))
-        place.arguments = n8n_arguments(self.ground, strike.style, starting=UNTIL_CHANGED)
+        place.arguments = n8n_arguments(self.ground, strike.style, reports=strike.reports)
         await self.supervisor.start(place)
         async with httpx.AsyncClient(base_url=url(self.ground.n8n), trust_env=False, verify=False) as n8n:
+            await _next_phase(n8n, starting_seconds=UNTIL_CHANGED)
             await _lasts(strike.starting, lambda: _has_answered(n8n, httpx.codes.OK))
             await _next_phase(n8n, no_webhook_seconds=UNTIL_CHANGED)
             await _lasts(strike.no_webhook, lambda: _has_answered(n8n, httpx.codes.NOT_FOUND))
             await _next_phase(n8n, no_webhook_seconds=0)
-        place.arguments = n8n_arguments(self.ground, strike.style)
         self.times.append((killed_at, datetime.now(UTC)))
 
     async def _was_attempted(self, since: datetime) -> bool:

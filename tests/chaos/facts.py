@@ -1,10 +1,11 @@
-"""The final state of the addon, the bridge, PostgreSQL, Odoo and N8N."""
+"""The final state of the addon, the bridge, PostgreSQL, Odoo, N8N and the AI service."""
 
+import asyncio
 import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -13,9 +14,11 @@ from typing import Any
 
 import httpx
 
+from aigen_bridge.sim.n8n_journal import Journal
 from chaos.ground import DEAD_LETTERS, KEYS
 from chaos.load_balancer import Answered
 from chaos.postgres import Postgres
+from chaos.schedule import Order
 
 Row = dict[str, Any]
 
@@ -31,6 +34,9 @@ QUERIES = {
         FROM (SELECT *, count(*) FILTER (WHERE outcome = 'held') OVER (PARTITION BY entry_id ORDER BY id) AS round
             FROM attempts) AS numbered
         WHERE outcome NOT IN ('lost', 'held') ORDER BY id""",
+    "named": """
+        SELECT request_id::text, job_id, execution_id, is_other, ended_at IS NOT NULL AS ended FROM provider_jobs""",
+    "doubts": "SELECT request_id::text, note FROM generation_changes WHERE state = 'doubtful' ORDER BY id",
     "quarantine": "SELECT id, request_id::text, error_code FROM quarantine WHERE state = 'open'",
 }
 UNAIDED = """
@@ -50,6 +56,10 @@ UNAIDED = """
 ALERTED = "SELECT DISTINCT request_id::text FROM occurrences"
 BUGS = ("step.bug", "worker.bug", "worker.claim_failed", "sweep.bug", "purge.bug", "api.bug", "request.orphaned")
 """Log events that report unexpected errors."""
+ANSWER_LOST = frozenset({0, 504})
+"""How the AI service's record shows a submission that was taken, and whose answer was lost."""
+DECLINED = 422
+"""The AI service's no to a prompt."""
 
 
 EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Timeout)\b")
@@ -82,8 +92,20 @@ class Facts:
     """Dead letters that a person replayed at the end."""
     alerted: frozenset[str | None] | None = None
     """Requests with an alert; None when this version of the bridge sends no alerts."""
-    lost: frozenset[str] = frozenset()
-    """Requests whose executions in N8N ended without a report, on purpose."""
+    jobs: tuple[Row, ...] = ()
+    """The AI service's own ledger: every job that it took, with its request."""
+    unanswered: frozenset[str] = frozenset()
+    """Requests with a submission whose answer was lost."""
+    declined: frozenset[str] = frozenset()
+    """Requests to which the AI service said no, at a submission or in the result of a job."""
+    pictures: dict[str, str] = field(default_factory=dict)
+    """The SHA-256 of the picture of each request for which a job succeeded. All its jobs make the same one."""
+    named: dict[str, Row] = field(default_factory=dict)
+    """The jobs that the bridge knows, by their ids. `ended`: given up, because they ended unbilled."""
+    doubts: list[Row] = field(default_factory=list)
+    """Each time that the bridge counted a request as maybe paid."""
+    dead_executions: frozenset[str] = frozenset()
+    """Executions that died with N8N."""
     away: tuple[tuple[datetime, datetime], ...] = ()
     """The times at which N8N was killed and at which its webhook was registered again."""
     unaided: list[Row] = field(default_factory=list)
@@ -97,6 +119,7 @@ def stored(database: Postgres) -> dict[str, Any]:
     found: dict[str, Any] = {name: database.read(query) for name, query in QUERIES.items()}
     found["requests"] = {row["request_id"]: row for row in found["requests"]}
     found["changes"] = _by(found["changes"], "request_id")
+    found["named"] = {row["job_id"]: row for row in found["named"]}
     if database.read("SELECT to_regclass('occurrences') IS NOT NULL AS exists")[0]["exists"]:
         found["alerted"] = frozenset(row["request_id"] for row in database.read(ALERTED))
     return found
@@ -115,6 +138,32 @@ def applied(folder: Path) -> dict[str, Any]:
     named = {entry["image"]["sha256"] for entry in effects if entry["image"]}
     torn = {name for name in named if hashlib.sha256((folder / name).read_bytes()).hexdigest() != name}
     return {"effects": _by(effects, "requestId"), "torn_images": frozenset(torn)}
+
+
+async def generated(flux: httpx.AsyncClient, orders: Mapping[str, Order]) -> dict[str, Any]:
+    """Returns the facts from the AI service. `orders` are the requests by their correlation ids."""
+    jobs, calls = [
+        (await flux.get(f"/_sim/{name}", timeout=30)).raise_for_status().json() for name in ("jobs", "calls")
+    ]
+    submissions = [(_order(call, orders), call["status"]) for call in calls if call["route"] == "generate"]
+    known = tuple({**job, "request_id": orders[job["correlation_id"]].request_id} for job in jobs)
+    endings = [(orders[job["correlation_id"]], job["ending"]["status"]) for job in jobs if job["ending"]]
+    made = {order for order, status in endings if status == httpx.codes.OK}
+    return {
+        "jobs": known,
+        "unanswered": frozenset(order.request_id for order, status in submissions if status in ANSWER_LOST),
+        "declined": frozenset(order.request_id for order, status in [*submissions, *endings] if status == DECLINED),
+        "pictures": await asyncio.to_thread(lambda: {order.request_id: order.sha256 for order in made}),
+    }
+
+
+def _order(call: Row, orders: Mapping[str, Order]) -> Order:
+    return orders[call["headers"]["x-correlation-id"]]
+
+
+def dead_executions(path: Path) -> frozenset[str]:
+    """Returns the executions that died with N8N, from the file in which it keeps them."""
+    return frozenset(Journal(path).unfinished())
 
 
 def bugs(logs: Iterable[Path]) -> tuple[str, ...]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from random import Random
 
 from chaos.schedule import DATABASE_TIMEOUT, LEASE
+from chaos.weather import SILENCE
 
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
 WEBHOOK = "/webhook/aigen/v1/generate"
 KEYS = {"odoo": "key-of-odoo", "n8n": "key-of-n8n", "ops": "key-of-ops"}
-WEBHOOK_KEY, ODOO_KEY = "key-of-the-webhook", "key-of-the-bot"
+WEBHOOK_KEY, ODOO_KEY, FLUX_KEY = "key-of-the-webhook", "key-of-the-bot", "key-of-the-ai-service"
 COMPILED_ONCE = {
     "PYTHONDONTWRITEBYTECODE": "",
     "PYTHONPYCACHEPREFIX": str(Path(__file__).parents[2] / ".aigen" / "bytecode"),
@@ -31,6 +32,7 @@ class Ground:
     apis: tuple[int, ...]
     n8n: int
     odoo: int
+    flux: int
     load_balancer: int
     link: int
 
@@ -39,11 +41,16 @@ class Ground:
         """The folder in which the simulated Odoo keeps its effects."""
         return self.home / "odoo"
 
+    @property
+    def executions(self) -> Path:
+        """The file in which the simulated N8N keeps its executions."""
+        return self.home / "executions"
+
 
 def survey(home: Path, *, apis: int) -> Ground:
     """Finds free ports."""
-    ports = free_ports(apis + 4)
-    return Ground(home, tuple(ports[4:]), n8n=ports[0], odoo=ports[1], load_balancer=ports[2], link=ports[3])
+    n8n, odoo, flux, load_balancer, link, *others = free_ports(apis + 5)
+    return Ground(home, tuple(others), n8n=n8n, odoo=odoo, flux=flux, load_balancer=load_balancer, link=link)
 
 
 def free_ports(count: int) -> list[int]:
@@ -62,14 +69,17 @@ def url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-BREAKER = {"probe_every": "1s", "hold": "60s"}
+BREAKER = {"probe_every": "1s", "hold": "120s"}
 """An entry that is held for longer than `hold` becomes a dead letter, which a person replays; the run waits for both.
 N8N is back long before `hold` has passed."""
 
 
-DEADLINE = "60s"
-"""Longer than N8N is ever away, and longer than the sweep waits for an execution to begin (30 s). As with the usual 10
-minutes, neither N8N's reports at its next start nor the sweep may be too late."""
+DEADLINE = "240s"
+"""Longer than an execution with a grant may be silent (150 s), and the clocks that stand still meanwhile. As with the
+usual 10 minutes, no resend may be too late."""
+
+GENERATION = {"silence": f"{SILENCE}s", "resumes": 6}
+"""More resumes than usual, because N8N dies every few seconds."""
 
 
 def environment(ground: Ground) -> dict[str, str]:
@@ -93,6 +103,7 @@ def environment(ground: Ground) -> dict[str, str]:
         "n8n": {"webhook_url": url(ground.n8n) + WEBHOOK, "api_key": WEBHOOK_KEY, "timeout": "2s", "breaker": BREAKER},
         "odoo": {**odoo, "concurrency": 4, "breaker": BREAKER},
         "alerts": {"window": "2s"},
+        "generation": GENERATION,
         "image_urls": images,
         "worker": {"lease": f"{LEASE}s", "poll": "1s", "grace": "4s"},
         "callback": {"deadline": DEADLINE, "rate_limit": "100000/second"},

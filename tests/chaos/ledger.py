@@ -8,6 +8,7 @@ from typing import Any
 
 from chaos.callbacks import broken_promises, wrong_refusals
 from chaos.facts import Facts, Row
+from chaos.jobs import missing_pictures, unexplained, wrong_in_the_books
 
 FINAL = frozenset({"completed", "failed", "cancelled"})
 LEGAL = {
@@ -44,7 +45,7 @@ def _not_ended(facts: Facts) -> Iterator[str]:
             yield f"{name}: still {row['status']}"
 
 
-def _not_arrived(facts: Facts) -> Iterator[str]:
+def _given_up(facts: Facts) -> Iterator[str]:
     """Yields requests that failed because N8N was away. Failures that the injected faults explain are in order."""
     for row in facts.unaided:
         if not _is_excused(row, facts):
@@ -52,8 +53,10 @@ def _not_arrived(facts: Facts) -> Iterator[str]:
 
 
 def _is_excused(row: Row, facts: Facts) -> bool:
-    if row["error_code"] == "timed_out":  # N8N lost it on purpose, or has reported its result to operations
-        return row["request_id"] in facts.lost or row["handed_over"]
+    if row["error_code"] == "maybe_paid":
+        return True
+    if row["error_code"] == "timed_out":  # N8N has reported its result to operations
+        return bool(row["handed_over"])
     if row["cause"] == "destination_out":
         return not _was_back(row["began_at"], row["finished_at"], facts)
     return row["cause"] not in NOT_N8N and not _is_away(row["attempted_at"], facts)
@@ -209,7 +212,10 @@ ACCOUNTS: dict[str, Account] = {
     "refused or never accepted": _not_accepted,
     "from nowhere": _from_nowhere,
     "not ended": _not_ended,
-    "pictures that did not arrive although N8N came back": _not_arrived,
+    "given up although N8N came back": _given_up,
+    "provider jobs beyond one, unexplained": unexplained,
+    "provider jobs in the bridge's books that are wrong": wrong_in_the_books,
+    "pictures that did not arrive": missing_pictures,
     "cancelled in vain": _cancelled_in_vain,
     "Odoo never heard of": _unheard_of,
     "Odoo knows other news": _other_news,

@@ -1,6 +1,6 @@
 """The load balancer in front of the API. It forwards N8N's calls and records each callback with its response.
 
-It also simulates a bad network: it may send a callback to two API processes at once, delay it, or lose the response.
+It also simulates a bad network: it may send a call to two API processes at once, delay it, or lose the response.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ from chaos.promises import Promises
 from chaos.weather import CALM, Wire
 
 PATH = "/api/{version}/influencegen/ai-image-callback"
+GENERATION = "/generation"
+"""Part of the paths of the calls with which N8N asks, names its job, and reports progress."""
 SECONDS = 15
 
 
@@ -81,18 +83,26 @@ class LoadBalancer:
 
     async def _forward_callback(self, request: Request) -> Response:
         body, event = await request.body(), await _event(request)
+        return await self._in_weather(lambda turn: self._forward_once(request, body, event, turn))
+
+    async def _in_weather(self, forward: Callable[[int], Awaitable[Response]]) -> Response:
         wire, roll = self.wire, self._random.random
         held, both, lost = roll() < wire.held, roll() < wire.both, roll() < wire.answer_lost
         if held:
             await asyncio.sleep(wire.held_seconds)
         turn = next(self._turns)
-        answer, *_ = await asyncio.gather(
-            *(self._forward_once(request, body, event, turn + number) for number in range(1 + both))
-        )
+        answer, *_ = await asyncio.gather(*(forward(turn + number) for number in range(1 + both)))
         return DropConnection() if lost else answer
 
     async def _forward(self, request: Request) -> Response:
-        return _as_answered(await self._ask_in_turn(request, await request.body(), next(self._turns)))
+        body = await request.body()
+
+        async def forward(turn: int) -> Response:
+            return _as_answered(await self._ask_in_turn(request, body, turn))
+
+        if GENERATION in request.url.path:
+            return await self._in_weather(forward)
+        return await forward(next(self._turns))
 
     async def _forward_once(self, request: Request, body: bytes, event: dict[str, Any], turn: int) -> Response:
         answer = await self._ask_in_turn(request, body, turn)

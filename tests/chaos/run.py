@@ -30,8 +30,8 @@ from chaos.strikes import Striker
 from chaos.supervisor import Supervisor, supervised
 from silent_link import linked
 
-SETTLE_SECONDS = 120.0
-"""Time for the remaining retries after the last fault; an idle machine needs a fifth of it."""
+SETTLE_SECONDS = 240.0
+"""Time for the remaining retries after the last fault; an idle machine needs half of it."""
 OPEN = "SELECT count(*) AS open FROM requests WHERE status NOT IN ('completed', 'failed', 'cancelled')"
 OVERDUE = "SELECT count(*) AS overdue FROM requests WHERE error_code = 'timed_out'"
 LIVE = "SELECT count(*) AS live FROM outbox WHERE state = 'pending'"
@@ -54,6 +54,7 @@ class Stage:
     striker: Striker
     api: httpx.AsyncClient
     n8n: httpx.AsyncClient
+    flux: httpx.AsyncClient
     say: Callable[[str], None]
 
 
@@ -91,13 +92,17 @@ async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[st
         load_balancer = LoadBalancer(reporting, promises, schedule.seed)
         await opened.enter_async_context(serving(load_balancer.app, port=ground.load_balancer))
         link = await opened.enter_async_context(linked(database.socket, ground.link))
-        everything = supervised(ground, environment(ground), processes=processes, style=schedule.style)
+        everything = supervised(
+            ground, environment(ground), processes=processes, style=schedule.style, reports=schedule.reports
+        )
         supervisor = await opened.enter_async_context(everything)
-        n8n, odoo = [await opened.enter_async_context(_caller(port)) for port in (ground.n8n, ground.odoo)]
-        sky = Sky(load_balancer, n8n, odoo, schedule.lost)
+        ports = {"n8n": ground.n8n, "odoo": ground.odoo, "flux": ground.flux}
+        simulators = {name: await opened.enter_async_context(_caller(port)) for name, port in ports.items()}
+        sky = Sky(load_balancer, simulators, schedule.lost)
         striker = Striker(supervisor, database, link, Absences(ground, supervisor, database), sky, promises)
         addon = Addon(asking, promises)
-        yield Stage(schedule, ground, database, supervisor, addon, load_balancer, sky, striker, asking[0], n8n, say)
+        callers = {"api": asking[0], "n8n": simulators["n8n"], "flux": simulators["flux"]}
+        yield Stage(schedule, ground, database, supervisor, addon, load_balancer, sky, striker, **callers, say=say)
 
 
 def _caller(port: int) -> httpx.AsyncClient:
@@ -109,6 +114,7 @@ def _caller(port: int) -> httpx.AsyncClient:
 async def _play(stage: Stage) -> None:
     """Carries out the schedule, including the addon's repetitions."""
     schedule = stage.schedule
+    await _until(lambda: _is_ready(stage.n8n))
     stage.say(f"Everything runs. Requests come in for {schedule.load_seconds:.0f} s.")
     began = asyncio.get_running_loop().time()
 
@@ -142,7 +148,7 @@ async def _help(stage: Stage) -> dict[str, int]:
     with contextlib.suppress(httpx.HTTPError):  # the ledger shows an API that does not respond
         replayed = await known.replay(stage.api)
     await _until(lambda: _ended(stage))
-    for name in ("n8n", "odoo"):
+    for name in ("n8n", "odoo", "flux"):
         await stage.sky.look(name)
     await stage.supervisor.kill(stage.supervisor.places["n8n"])  # no late reports after this
     await _until(lambda: _ended(stage))
@@ -161,6 +167,11 @@ async def _ended(stage: Stage) -> bool:
     if stage.load_balancer.inside or not await _none(stage, OPEN) or not await _none(stage, LIVE):
         return False
     return await _none(stage, OVERDUE) or await _is_idle(stage.n8n)
+
+
+async def _is_ready(n8n: httpx.AsyncClient) -> bool:
+    """Whether N8N's webhook is registered."""
+    return (await n8n.get("/healthz/readiness", timeout=5)).is_success
 
 
 async def _is_idle(n8n: httpx.AsyncClient) -> bool:
@@ -195,11 +206,12 @@ async def _facts(stage: Stage, unaided: list[known.Row], replayed: Iterable[str]
         callbacks=tuple(stage.load_balancer.answers),
         dead_letters=frozenset(letter["id"] for letter in letters),
         replayed=frozenset(replayed),
-        lost=stage.schedule.lost,
+        dead_executions=known.dead_executions(stage.ground.executions),
         away=tuple(stage.striker.absences.times),
         unaided=unaided,
         fallen=tuple(fallen),
         bugs=known.bugs(sorted(stage.ground.home.glob("*.log"))),
         **stored,
+        **await known.generated(stage.flux, stage.schedule.requests),
         **known.applied(stage.ground.effects),
     )

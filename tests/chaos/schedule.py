@@ -3,14 +3,17 @@
 import hashlib
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from itertools import cycle, islice
 from math import inf
 from random import Random
 from typing import Any
 from uuid import UUID
 
 from aigen_bridge.contracts import examples
+from aigen_bridge.sim import drawing
+from aigen_bridge.sim.n8n_nodes import Node
 from chaos.weather import Weather, draw_weather
 from silent_link import After
 
@@ -19,8 +22,18 @@ LEASE = 3.0
 DATABASE_TIMEOUT = 3.0
 """Seconds after which the bridge gives up a statement."""
 WEATHER_SECONDS = 15.0
-LOST_SHARE = 0.01
-"""Share of the requests whose executions in N8N end without a report, as long as faults are injected."""
+NODES_STRUCK = 3
+"""Nodes of N8N's workflow at which it is killed in 15 seconds, as long as there is time to recover."""
+SIZE = 64
+"""Width and height of the images, in pixels."""
+LOST_SHARE = 0.05
+"""Share of the first requests whose executions in N8N end without a word, as long as faults are injected."""
+SLOW_SHARE = 0.35
+"""Share of the time in which requests are made, at its beginning, for faults that take minutes to recover from."""
+SLOW_FROM = 60
+"""Seconds; a shorter run has no such faults."""
+REPORTS = 0.3
+"""Share of the dead executions that a start of N8N reports in that time; later starts report all."""
 STYLES = ("v1", "v2", "v1-url")
 LOAD_SHARE = 0.6
 """Share of a run's time in which requests are made; the rest is for retries."""
@@ -56,13 +69,18 @@ class Order:
     ask_again_after: float | None
     cancel_after: float | None
     is_lost: bool
-    """N8N accepts it and never reports a result, so it may time out."""
+    """N8N accepts it, and its executions end before they have asked the bridge anything."""
 
     @property
     def event(self) -> dict[str, Any]:
         """EVT-AIG-001 with a small image, which is drawn fast."""
         own = {"requestId": self.request_id, "correlationId": self.correlation_id}
-        return examples.REQUESTED | own | {"prompt": self.prompt, "seed": self.seed, "resolution": "64x64"}
+        return examples.REQUESTED | own | {"prompt": self.prompt, "seed": self.seed, "resolution": f"{SIZE}x{SIZE}"}
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the picture that the AI service makes for it."""
+        return hashlib.sha256(drawing.draw(self.prompt, seed=self.seed, width=SIZE, height=SIZE)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +97,8 @@ class Strike:
     """Seconds in which N8N responds with 200 and its start page."""
     no_webhook: float = 0
     """Seconds after that in which N8N responds with 404."""
+    reports: float = 1
+    """The probability that N8N reports an execution that it finds dead at a start."""
     after: After = After.SILENT
     """The fate of the connections of a link that was silent."""
 
@@ -89,10 +109,22 @@ class Schedule:
 
     seed: int
     load_seconds: float
+    slow_until: float
+    """Seconds in which something may happen from which a request recovers only after minutes."""
     style: str
     orders: tuple[Order, ...]
     strikes: tuple[Strike, ...]
     weather: tuple[Weather, ...]
+
+    @property
+    def reports(self) -> float:
+        """The share of the dead executions that N8N reports until its first restart."""
+        return REPORTS if self.slow_until else 1
+
+    @property
+    def requests(self) -> dict[str, Order]:
+        """The requests by their correlation id."""
+        return {order.correlation_id: order for order in self.orders}
 
     @property
     def digest(self) -> str:
@@ -101,7 +133,7 @@ class Schedule:
 
     @property
     def lost(self) -> frozenset[str]:
-        """The requests whose executions in N8N end without a report."""
+        """The requests whose executions in N8N end without a word."""
         return frozenset(order.request_id for order in self.orders if order.is_lost)
 
     @property
@@ -128,7 +160,7 @@ _SECONDS: dict[tuple[Kind, str], tuple[float, float]] = {
 """Every kind of strike and the range of its seconds. Each occurs at least once in a run."""
 _OFTEN = (
     *((Kind.KILL, target) for target in ("api", "worker", "odoo")),
-    *[(Kind.PAUSE, "worker"), (Kind.CRASH, "postgres"), (Kind.RESTART, "n8n"), (Kind.LOSS, "link")] * 2,
+    *[(Kind.PAUSE, "worker"), (Kind.CRASH, "postgres"), (Kind.LOSS, "link")] * 2,
 )
 """The most revealing strikes, which are drawn more often."""
 _NUMBERED = frozenset({"api", "worker"})
@@ -138,17 +170,28 @@ def draw(seed: int, *, requests: int, seconds: float, processes: int) -> Schedul
     """Draws the schedule of a run of about `seconds`, with `processes` API processes and as many workers."""
     random = Random(seed)
     load = seconds * LOAD_SHARE
+    slow_until = load * SLOW_SHARE if seconds >= SLOW_FROM else 0
     return Schedule(
         seed=seed,
         load_seconds=load,
         style=random.choice(STYLES[:2]),
-        orders=tuple(_order(random, at) for at in sorted(random.uniform(0, load) for _ in range(requests))),
-        strikes=_strikes(random, load, processes),
-        weather=tuple(draw_weather(random, at=n * WEATHER_SECONDS) for n in range(1 + int(load / WEATHER_SECONDS))),
+        slow_until=slow_until,
+        orders=tuple(_order(random, at, slow_until) for at in sorted(random.uniform(0, load) for _ in range(requests))),
+        strikes=_strikes(random, load, processes, slow_until),
+        weather=_weather(random, load, slow_until),
     )
 
 
-def _order(random: Random, at: float) -> Order:
+def _weather(random: Random, load: float, slow_until: float) -> tuple[Weather, ...]:
+    nodes = cycle(random.sample(list(Node), len(Node)))
+    moments = (number * WEATHER_SECONDS for number in range(1 + int(load / WEATHER_SECONDS)))
+    return tuple(
+        draw_weather(random, at=at, struck=tuple(islice(nodes, NODES_STRUCK if at < slow_until else 0)))
+        for at in moments
+    )
+
+
+def _order(random: Random, at: float, slow_until: float) -> Order:
     request_id, correlation_id = (str(UUID(int=random.getrandbits(128), version=4)) for _ in range(2))
     return Order(
         at=round(at, 3),
@@ -158,11 +201,11 @@ def _order(random: Random, at: float) -> Order:
         seed=random.randrange(2**31),
         ask_again_after=round(random.uniform(0, 5), 2) if random.random() < 0.1 else None,
         cancel_after=round(random.uniform(0, 3), 2) if random.random() < 0.04 else None,
-        is_lost=random.random() < LOST_SHARE,
+        is_lost=random.random() < LOST_SHARE and at < slow_until,
     )
 
 
-def _strikes(random: Random, load: float, processes: int) -> tuple[Strike, ...]:
+def _strikes(random: Random, load: float, processes: int, slow_until: float) -> tuple[Strike, ...]:
     """Draws every kind once, and one more for every four seconds if there is time. All but the last end with the load.
 
     The first strike restarts N8N while everything else works and sends it requests. The last one pauses a worker while
@@ -181,7 +224,8 @@ def _strikes(random: Random, load: float, processes: int) -> tuple[Strike, ...]:
     ]
     blows.append(_strike(random, *first, processes, earliest=0.5, latest=inf))
     last = _strike(random, Kind.PAUSE, "worker", processes, earliest=load - 1, latest=inf)
-    return tuple(sorted([*blows, last], key=lambda blow: blow.at))
+    reported = (replace(blow, reports=REPORTS) if blow.at < slow_until else blow for blow in [*blows, last])
+    return tuple(sorted(reported, key=lambda blow: blow.at))
 
 
 def _strike(random: Random, kind: Kind, target: str, processes: int, *, earliest: float, latest: float) -> Strike:

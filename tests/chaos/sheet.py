@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chaos.facts import Facts
+from chaos.jobs import causes_of_doubt, excused_pictures, extra_jobs, jobs_by_request
 from chaos.ledger import UNALERTED, missed_attempts, turnover
 from chaos.story import concerned, story
 
@@ -83,10 +84,28 @@ def _ledger(facts: Facts, accounts: Mapping[str, list[str]]) -> Table:
     for name, number in turnover(facts).items():
         table.add_row(name, str(number))
     table.add_section()
+    for name, value in _paid(facts).items():
+        table.add_row(name, value)
+    table.add_section()
     for name, lines in accounts.items():
         unknown = name == UNALERTED and facts.alerted is None
         table.add_row(name, "no alerts yet" if unknown else str(len(lines)), style="bold red" if lines else "")
     return table
+
+
+def _paid(facts: Facts) -> dict[str, str]:
+    """Returns the AI service's side: jobs per request, each job beyond one explained, and the pictures made."""
+    jobs = jobs_by_request(facts)
+    numbers = Counter(len(jobs.get(name, ())) for name in facts.requests)
+    reasons = Counter(extra.reason or "unexplained" for extra in extra_jobs(facts))
+    excused = excused_pictures(facts)
+    return {
+        "provider jobs per request": ", ".join(f"{jobs} of {count}" for jobs, count in sorted(numbers.items())),
+        "provider jobs": f"{len(facts.jobs)}, of them billed {sum(job['billed'] for job in facts.jobs)}",
+        "of them beyond one": f"{reasons.total()}: {_counted(reasons)}",
+        "counted as maybe paid": f"{len(facts.doubts)}: {_counted(causes_of_doubt(facts))}",
+        "pictures made": f"{len(facts.pictures)}; not wanted in Odoo: {_counted(excused)}",
+    }
 
 
 def _absences(facts: Facts) -> str:

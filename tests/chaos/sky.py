@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import httpx
 
@@ -18,13 +18,13 @@ class Sky:
     """The current weather, and the counts of faults so far."""
 
     def __init__(
-        self, load_balancer: LoadBalancer, n8n: httpx.AsyncClient, odoo: httpx.AsyncClient, lost: Iterable[str]
+        self, load_balancer: LoadBalancer, simulators: Mapping[str, httpx.AsyncClient], lost: Iterable[str]
     ) -> None:
-        """`lost` are the requests whose executions in N8N end without a report as long as there is weather."""
+        """`lost` are the requests whose executions in N8N end without a word as long as there is weather."""
         self._lost = [
             {"kind": "lose_callback", "route": "callback", "request_id": name, "times": None} for name in lost
         ]
-        self._simulators = {"n8n": n8n, "odoo": odoo}
+        self._simulators = simulators
         self._load_balancer = load_balancer
         self._now: Weather | None = None
         self._taken: dict[tuple[str, int], Counter[str]] = {}

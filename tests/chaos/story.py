@@ -25,6 +25,12 @@ def story(name: str, facts: Facts) -> Iterator[str]:
         if row["request_id"] == name:
             made = (f"{a['number']} {a['outcome']} {a['finished_at']:%M:%S.%f}" for a in _attempts(facts, row["id"]))
             yield f"  entry {row['id']} ({row['step']}): {row['state']}; attempts: {', '.join(made) or 'none'}"
+    for job in facts.jobs:
+        if job["request_id"] == name:
+            yield f"  job {job['id']}: {_ending(job)}; the bridge: {_named(facts.named.get(job['id']))}"
+    for doubt in facts.doubts:
+        if doubt["request_id"] == name:
+            yield f"  maybe paid: {doubt['note']}"
     for callback in facts.callbacks:
         if callback.request_id == name:
             answer = f"{callback.status or callback.broke}{' duplicate' if callback.duplicate else ''}"
@@ -36,6 +42,18 @@ def story(name: str, facts: Facts) -> Iterator[str]:
 
 def _attempts(facts: Facts, entry_id: int) -> Iterator[Row]:
     return (row for row in facts.attempts if row["entry_id"] == entry_id)
+
+
+def _ending(job: Row) -> str:
+    ending = f"{job['ending']['status']} {job['ending']['error_type'] or ''}".strip() if job["ending"] else job["stage"]
+    return f"{ending}, {'billed' if job['billed'] else 'not billed'}"
+
+
+def _named(row: Row | None) -> str:
+    if row is None:
+        return "never named"
+    kind = "beside another" if row["is_other"] else "given up as unbilled" if row["ended"] else "its job"
+    return f"{kind}, named by execution {row['execution_id']}"
 
 
 def _state(row: Row | None) -> str:

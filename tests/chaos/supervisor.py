@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from chaos.ground import KEYS, ODOO_KEY, WEBHOOK_KEY, Ground, url
+from chaos.ground import FLUX_KEY, KEYS, ODOO_KEY, WEBHOOK_KEY, Ground, url
 
 START_SECONDS, STOP_SECONDS = 120, 60
 """Long enough for a busy machine."""
@@ -116,10 +116,10 @@ class Supervisor:
 
 @asynccontextmanager
 async def supervised(
-    ground: Ground, environment: Mapping[str, str], *, processes: int, style: str
+    ground: Ground, environment: Mapping[str, str], *, processes: int, style: str, reports: float
 ) -> AsyncIterator[Supervisor]:
     """Runs all processes."""
-    supervisor = Supervisor(_places(ground, processes, style), environment, ground.home)
+    supervisor = Supervisor(_places(ground, processes, style, reports), environment, ground.home)
     try:
         await asyncio.gather(*(supervisor.start(place) for place in supervisor.places.values()))
         if supervisor.fallen:
@@ -129,15 +129,19 @@ async def supervised(
         await supervisor.close()
 
 
-def n8n_arguments(ground: Ground, style: str, *, starting: float = 0) -> tuple[str, ...]:
-    """Returns the arguments of an N8N that draws images itself, with this callback style and `starting` seconds."""
-    keys = ("--key", WEBHOOK_KEY, "--callback-key", KEYS["n8n"])
-    bridge = ("--bridge-url", url(ground.load_balancer), "--callback-style", style)
-    journal = ("--executions", str(ground.home / "executions"))  # a restarted N8N reports dead executions
-    return ("sim", "n8n", "--port", str(ground.n8n), *keys, *bridge, *journal, "--starting-seconds", str(starting))
+def n8n_arguments(ground: Ground, style: str, *, reports: float = 1) -> tuple[str, ...]:
+    """Returns the arguments of an N8N with this callback style, which starts in a second, also after a kill at a node.
+
+    `reports` is the probability that a dead execution is reported at the next start.
+    """
+    keys = ("--key", WEBHOOK_KEY, "--callback-key", KEYS["n8n"], "--flux-key", FLUX_KEY)
+    urls = ("--bridge-url", url(ground.load_balancer), "--flux-url", url(ground.flux), "--callback-style", style)
+    journal = ("--executions", str(ground.executions), "--crash-reports", str(reports))
+    startup = ("--starting-seconds", "0.5", "--no-webhook-seconds", "0.5")
+    return ("sim", "n8n", "--port", str(ground.n8n), *keys, *urls, *journal, *startup)
 
 
-def _places(ground: Ground, processes: int, style: str) -> dict[str, Place]:
+def _places(ground: Ground, processes: int, style: str, reports: float) -> dict[str, Place]:
     odoo: tuple[str, ...] = (
         "sim",
         "odoo",
@@ -149,9 +153,12 @@ def _places(ground: Ground, processes: int, style: str) -> dict[str, Place]:
         str(ground.effects),
     )
     odoo = (*odoo, "--seconds", "0.15")
+    flux = ("sim", "flux", "--port", str(ground.flux), "--key", FLUX_KEY, "--runners", "50")
+    flux = (*flux, "--seconds", "0.5", "--queue-seconds", "0.3")  # never struck: its ledger is in memory
     wanted: dict[str, tuple[tuple[str, ...], str | None]] = {
-        "n8n": (n8n_arguments(ground, style), url(ground.n8n) + "/healthz"),
+        "n8n": (n8n_arguments(ground, style, reports=reports), url(ground.n8n) + "/healthz"),
         "odoo": (odoo, url(ground.odoo) + "/web/health"),
+        "flux": (flux, url(ground.flux) + "/_sim/jobs"),
     }
     for number, port in enumerate(ground.apis, 1):
         wanted[f"api-{number}"] = ("serve", "--port", str(port)), url(port) + "/health/live"

@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 import aigen_bridge
+from aigen_bridge.sim.n8n_nodes import Node
 from chaos.facts import BUGS, Facts
 from chaos.ground import COMPILED_ONCE
 from chaos.ledger import ACCOUNTS, compare
@@ -30,7 +31,7 @@ PHASES = 3
 """Phases of N8N's restart: closed port, start page, no webhook. A request meets each of them."""
 SECONDS = 240
 """Long enough for a busy machine; an idle one takes about 35."""
-NOT_ARRIVED = "pictures that did not arrive although N8N came back"
+GIVEN_UP_WRONGLY = "given up although N8N came back"
 ID, SHA = "00000000-0000-4000-8000-000000000001", "ab" * 32
 
 REQUEST = {"status": "completed", "version": 3, "failed_by": None, "error_code": None, "delivered": True,
@@ -40,6 +41,9 @@ ENTRY = {"id": 2, "request_id": ID, "step": "deliver", "state": "done", "attempt
 ATTEMPT = {"entry_id": 2, "step": "deliver", "request_id": ID, "round": 0, "number": 1, "outcome": "done",
        "took": timedelta(seconds=1), "finished_at": datetime(2026, 1, 1, tzinfo=UTC)}  # fmt: skip
 EFFECT = {"version": 3, "status": "completed", "image": {"sha256": SHA}}
+JOB = {"id": "job-1", "request_id": ID, "submitted_at": 1.0, "billed": True,
+       "ending": {"status": 200, "error_type": None}}  # fmt: skip
+NAMED = {"request_id": ID, "job_id": "job-1", "execution_id": "7", "is_other": False, "ended": False}
 TAKEN = Answered(ID, "image", SHA, 202, {"duplicate": False})
 GOOD = Facts(
     ordered=frozenset({ID}),
@@ -50,6 +54,9 @@ GOOD = Facts(
     attempts=[ATTEMPT],
     effects={ID: [EFFECT]},
     callbacks=(TAKEN,),
+    jobs=(JOB,),
+    pictures={ID: SHA},
+    named={"job-1": NAMED},
 )
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AWAY = (START, START + timedelta(seconds=6))
@@ -71,12 +78,19 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("lost", {"requests": {}}),
     ("from nowhere", {"ordered": frozenset()}),
     ("not ended", {"requests": {ID: REQUEST | {"status": "dispatched"}}}),
-    (NOT_ARRIVED, {"unaided": [TIMED_OUT]}),
-    (NOT_ARRIVED, {"unaided": [GIVEN_UP | {"cause": "http_404"}]}),
-    (NOT_ARRIVED, {"unaided": [GIVEN_UP | {"cause": "unexpected_answer"}]}),
-    (NOT_ARRIVED, {"unaided": [GIVEN_UP | {"attempted_at": AWAY[1]}], "away": (AWAY,)}),
-    (NOT_ARRIVED, {"unaided": [HELD], "away": (AWAY,)}),
-    (NOT_ARRIVED, {"unaided": [HELD], "away": ((START + timedelta(seconds=5), HELD["finished_at"]),)}),
+    (GIVEN_UP_WRONGLY, {"unaided": [TIMED_OUT]}),
+    (GIVEN_UP_WRONGLY, {"unaided": [GIVEN_UP | {"cause": "http_404"}]}),
+    (GIVEN_UP_WRONGLY, {"unaided": [GIVEN_UP | {"cause": "unexpected_answer"}]}),
+    (GIVEN_UP_WRONGLY, {"unaided": [GIVEN_UP | {"attempted_at": AWAY[1]}], "away": (AWAY,)}),
+    (GIVEN_UP_WRONGLY, {"unaided": [HELD], "away": (AWAY,)}),
+    (GIVEN_UP_WRONGLY, {"unaided": [HELD], "away": ((START + timedelta(seconds=5), HELD["finished_at"]),)}),
+    ("provider jobs beyond one, unexplained", {"jobs": (JOB, JOB | {"id": "job-2"})}),
+    ("provider jobs in the bridge's books that are wrong", {"jobs": ()}),
+    ("provider jobs in the bridge's books that are wrong", {"jobs": (JOB | {"request_id": "another"},)}),
+    ("provider jobs in the bridge's books that are wrong", {"named": {"job-1": NAMED | {"ended": True}}}),
+    ("pictures that did not arrive", {"pictures": {ID: "cd" * 32}}),
+    ("pictures that did not arrive", {"effects": {}}),
+    ("pictures that did not arrive", {"effects": {ID: [EFFECT | {"image": None}]}}),
     ("cancelled in vain", {"cancelled": frozenset({ID})}),
     ("Odoo never heard of", {"effects": {}}),
     ("Odoo knows other news", {"effects": {ID: [EFFECT | {"version": 2}]}}),
@@ -124,6 +138,7 @@ def test_nothing_is_lost_and_nothing_happens_twice_while_everything_is_killed_at
     missed = re.search(r"N8N was away.* (\d+) attempts meanwhile", output)
     assert missed, output
     assert int(missed[1]) >= PHASES, "N8N's restart has met no request"
+    assert re.search(r"pictures made +│ [1-9]", output), output
 
 
 def test_the_ledger_balances_when_all_facts_agree() -> None:
@@ -142,7 +157,7 @@ def test_every_account_of_the_ledger_is_seen_to_fail() -> None:
 @pytest.mark.parametrize(
     "excuse",
     [
-        {"unaided": [TIMED_OUT], "lost": frozenset({ID})},
+        {"unaided": [TIMED_OUT | {"error_code": "maybe_paid"}]},
         {"unaided": [TIMED_OUT | {"handed_over": True}]},
         {"unaided": [GIVEN_UP], "away": (AWAY,)},
         {"unaided": [GIVEN_UP | {"cause": "http_500"}]},
@@ -154,18 +169,13 @@ def test_a_failure_that_the_injected_faults_explain_is_in_order(excuse: dict[str
     assert not any(compare(replace(GOOD, **excuse)).values())
 
 
-def test_a_lost_execution_does_not_excuse_a_dispatch_that_failed() -> None:
-    given_up = GIVEN_UP | {"cause": "http_404"}
-
-    assert compare(replace(GOOD, unaided=[given_up], lost=frozenset({ID})))[NOT_ARRIVED]
-
-
 def test_a_dead_delivery_is_in_order_when_its_dead_letter_is_listed() -> None:
     dead = replace(
         GOOD,
         requests={ID: REQUEST | {"delivered": False}},
         entries=[ENTRY | {"state": "dead"}],
         effects={},
+        pictures={},
         dead_letters=frozenset({"entry-2"}),
     )
 
@@ -236,7 +246,14 @@ def test_even_the_shortest_schedule_does_everything_once() -> None:
         assert {kind for kind, _ in struck} == set(Kind)
         assert {(Kind.KILL, name) for name in ("api", "worker", "odoo")} <= struck
         assert (Kind.PAUSE, "worker") in struck
+        assert all(strike.reports == 1 for strike in schedule.strikes)
         assert schedule.strikes[0].kind is Kind.RESTART
+
+
+def test_a_whole_run_kills_n8n_at_every_node_of_its_workflow() -> None:
+    weather = draw(7, requests=50, seconds=180, processes=2).weather
+
+    assert {fault["route"] for each in weather for fault in each.n8n if fault["kind"] == "kill"} == set(Node)
 
 
 async def test_a_strike_falls_in_the_moment_of_the_next_promise() -> None:

@@ -61,7 +61,8 @@ const isItsOwn = output.detail !== undefined || output.images !== undefined;
 const isPassing = PASSING.includes(status);
 const isUnfinished = status === UNFINISHED && typeof output.detail === 'string';
 if (job && (answer.error || !isItsOwn || NO_VERDICT.includes(status) || isUnfinished)) return lookAgain();
-if (job && isPassing && !job.hasFailed) return lookAgain(); // the job went well, only its result is out of reach
+const isAway = isPassing || (status >= 500 && typeof output.detail === 'string'); // the infrastructure speaks, not the model
+if (job && isAway && !job.hasFailed) return lookAgain(); // the job went well, only its result is out of reach
 if (job && status === 404) {
   return failed({ code: 'job_expired', message: 'The AI service does not have the result any more.' });
 }

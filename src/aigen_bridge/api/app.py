@@ -155,6 +155,7 @@ def _lifespan(settings: Settings) -> Any:
                 yield
             finally:
                 beating.cancel()
+                await asyncio.wait({beating})  # it may hold a connection
                 for answer in (app.state.proof, app.state.destinations, app.state.gauges):
                     await answer.close()
         tracing.stop()

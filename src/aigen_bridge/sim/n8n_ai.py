@@ -112,12 +112,12 @@ class AiService:
     async def output(self, job: Job, *, has_failed: bool) -> dict[str, Any] | None:
         """Returns the output of a completed job, None without a usable answer.
 
-        A transient error is the job's own only when its status says that it has failed.
+        A transient error, or one of the infrastructure, is the job's own only when its status says that it has failed.
         """
         answer = await self._get(job.response_url)
         if answer is None or answer.status_code in NO_VERDICT or not _is_its_own(answer) or _is_unfinished(answer):
             return None
-        if answer.status_code in TRANSIENT_AI_STATUSES and not has_failed:
+        if not has_failed and (answer.status_code in TRANSIENT_AI_STATUSES or _is_infrastructure_error(answer)):
             return None
         if not answer.is_success:
             raise _generation_error(answer)
@@ -221,6 +221,11 @@ def _generation_input(order: Order, settings: N8nSettings) -> dict[str, Any]:
 def _is_its_own(answer: httpx.Response) -> bool:
     """Returns whether the AI service itself answered, not a proxy before it."""
     return not json_object(answer).keys().isdisjoint({"detail", "images"})
+
+
+def _is_infrastructure_error(answer: httpx.Response) -> bool:
+    """Returns whether the AI service itself failed. The model's errors have a list as their detail."""
+    return answer.is_server_error and isinstance(json_object(answer).get("detail"), str)
 
 
 def _is_unfinished(answer: httpx.Response) -> bool:

@@ -354,7 +354,7 @@ def test_a_job_that_ended_unbilled_is_submitted_again_twice() -> None:
 def test_a_result_that_cannot_be_fetched_is_fetched_again_or_left_to_the_next_execution() -> None:
     passing = [{"error": {"message": "x"}}, answer(502, "<html>"), answer(200, "<html>"), answer(401, {"detail": "x"})]
     unfinished = answer(400, {"detail": "Request is still in progress"})
-    for said in (*passing, answer(503, BUSY), unfinished):
+    for said in (*passing, answer(503, BUSY), answer(500, BUSY), unfinished):
         assert resulted(said)["route"] == "look"
         assert "[seen to]" in resulted(said, silentSince=now() - 3 * MINUTE)
     assert resulted(answer(404, {"detail": "x"}))["code"] == "job_expired"
