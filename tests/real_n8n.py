@@ -132,13 +132,21 @@ class RealN8n:
             self.process.kill()
             self.process.wait()
 
+    def signal_all(self, number: signal.Signals) -> None:
+        """Sends a signal to N8N and its task runner."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in (self.process.pid, *map(int, children)):
+            os.kill(pid, number)
+
     def retry_last_failed(self, workflow_id: str) -> None:
-        """Retries the newest failed execution of a workflow, like the owner's "Retry" button."""
+        """Retries the newest failed execution of a workflow, like the owner's "Retry" button; waits for its end."""
         with httpx.Client(base_url=self.url, trust_env=False, timeout=60, headers=self._owner()) as editor:
             wanted = json.dumps({"workflowId": workflow_id, "status": ["error"]})
             failed = editor.get("/rest/executions", params={"filter": wanted, "limit": 1}).raise_for_status()
             number = failed.json()["data"]["results"][0]["id"]
-            editor.post(f"/rest/executions/{number}/retry", json={"loadWorkflow": False}).raise_for_status()
+            retry = f"/rest/executions/{number}/retry"
+            editor.post(retry, json={"loadWorkflow": False}, timeout=START_SECONDS).raise_for_status()
 
     def _owner(self) -> dict[str, str]:
         """Returns the headers of N8N's owner, who is created at the first call."""

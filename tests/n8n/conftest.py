@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import kills
 import pytest
 from gate import Gate
 from players import RealPlayer, SimulatedPlayer
@@ -67,9 +68,12 @@ async def player(request: pytest.FixtureRequest, addresses: Addresses) -> AsyncI
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints the duration of the stages on the real N8N."""
+    """Prints durations on the real N8N, and what became of the requests during which it was killed."""
     if lines := report():
         terminalreporter.section("time per stage")
+        terminalreporter.write_line("\n".join(lines))
+    if lines := kills.report():
+        terminalreporter.section("N8N killed at each node that costs or waits")
         terminalreporter.write_line("\n".join(lines))
 
 

@@ -18,6 +18,8 @@ PLACES = {
     "/api/v1/influencegen/ai-image-requests/{id}/generation/progress": "progress",
     "/api/v1/ops/n8n-failures": "failures",
 }
+KEPT = ("executionId", "askKey", "noJob", "stage")
+"""Fields of a body that the record of calls keeps."""
 FORWARDED = ("content-type", "retry-after", "x-correlation-id")
 
 
@@ -37,7 +39,8 @@ class Gate(Simulator):
         return JSONResponse(problem, fault.status, retry_after(fault), media_type="application/problem+json")
 
     def summary(self, received: Received) -> dict[str, object]:
-        return {"size": len(received.raw)}
+        told = received.json if isinstance(received.json, dict) else {}
+        return {"size": len(received.raw)} | {name: told[name] for name in KEPT if name in told}
 
     async def _forward(self, received: Received) -> Response:
         request = received.request

@@ -1,6 +1,7 @@
 """The two kinds of N8N for the scenarios: real and simulated."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
@@ -35,6 +36,18 @@ class RealPlayer:
 
     async def start(self) -> None:
         await asyncio.to_thread(self._n8n.start, WEBHOOK)
+
+    def pause(self) -> None:
+        """Stops the processes of N8N where they are, as a paused container or a frozen machine does."""
+        self._n8n.signal_all(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Lets the processes of N8N go on."""
+        self._n8n.signal_all(signal.SIGCONT)
+
+    @property
+    def is_running(self) -> bool:
+        return self._n8n.process is not None and self._n8n.process.poll() is None
 
     async def idle(self) -> None:
         """Waits for a while only: executions of earlier scenarios may still be running."""

@@ -143,14 +143,14 @@ class Theatre:
 
         await eventually(there)
 
-    async def until_delivered(self, request_id: str) -> dict[str, Any]:
+    async def until_delivered(self, request_id: str, *, seconds: float = PATIENCE) -> dict[str, Any]:
         """Waits until the result was delivered to Odoo and returns the resource."""
 
         async def ended() -> dict[str, Any] | None:
             found = await self.read(request_id)
             return found if found["deliveredAt"] else None
 
-        found = await eventually(ended)
+        found = await eventually(ended, seconds=seconds)
         if self.n8n.real and found["status"] == "completed":
             self._measure(found)
         return dict(found)
@@ -196,6 +196,11 @@ class Theatre:
     async def settle(self) -> None:
         """Waits until N8N has finished its executions: an unwanted effect would have occurred by then."""
         await self.n8n.idle()
+
+    def event_of(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the event that N8N got for a request."""
+        callback = f"{self.gate.url}/api/v1/influencegen/ai-image-callback"
+        return {name: asked[name] for name in make_event() if name in asked} | {"callbackUrl": callback}
 
     async def post_to_n8n(self, event: Any, **headers: str) -> httpx.Response:
         """Calls the webhook directly, with the right key."""
