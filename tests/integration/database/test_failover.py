@@ -78,9 +78,9 @@ async def test_a_primary_vanishes_and_a_standby_is_promoted(
         await _until(lambda: any(at > vanished + 1 for at in asking.accepted.values()))
         gap = min(at for at in asking.accepted.values() if at > vanished + 1) - vanished
         await _until(lambda: bool(asking.ready) and asking.ready[-1] == 200)
-        await _until_delivered(stage, max(asking.accepted, key=lambda request_id: asking.accepted[request_id]))
         going.cancel()
         await asyncio.gather(going, return_exceptions=True)
+        await _until_delivered(stage, max(asking.accepted, key=lambda request_id: asking.accepted[request_id]))
 
     url = f"host={pair.standby.host} user=postgres password={PASSWORD}"
     with closing(psycopg.connect(url)) as connection:
