@@ -33,9 +33,7 @@ async def hang_up() -> AsyncIterator[None]:
     """At the end of each test, whatever became of it."""
     yield
     for writer in opened:
-        with contextlib.suppress(
-            AttributeError
-        ):  # closed by itself after its last byte: Python 3.11 then has no loop to tell
+        with contextlib.suppress(AttributeError):  # Python 3.11, if it closed by itself after its last byte
             writer.transport.abort()
         with contextlib.suppress(Exception):
             await writer.wait_closed()
