@@ -1,7 +1,8 @@
 """Fixtures for scenarios that run on a simulated N8N (in every test run) and on a real one (`make e2e-n8n`)."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,12 @@ from variants import PATHS, variants
 from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
-from real_n8n import ROOT, WEBHOOK, RealN8n, free_port, workflow_settings
+from real_n8n import ROOT, WEBHOOK, Queue, RealN8n, free_port, workflow_settings
+from real_redis import RealRedis, redis_is_installed
 
+MODE = os.environ.get("N8N_MODE", "regular")
+"""How the real N8N runs: `regular` or `queue`."""
+NewN8n = Callable[[], RealN8n]
 SECRETS = {
     "AIGEN_N8N__API_KEY": WEBHOOK_KEY,
     "client_key_n8n": CALLBACK_KEY,
@@ -46,10 +51,29 @@ def addresses() -> Addresses:
 
 
 @pytest.fixture(scope="session")
-def real_n8n(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealN8n]:
+def new_n8n(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewN8n]:
+    """A function that makes a real N8N with an empty database, in the mode of this run."""
+    with ExitStack() as opened:
+
+        def new() -> RealN8n:
+            home = tmp_path_factory.mktemp("n8n")
+            if MODE == "regular":
+                return RealN8n(home)
+            if not redis_is_installed():
+                pytest.skip("queue mode needs Redis, which is not installed here (apt-get install redis-server)")
+            redis = RealRedis(home / "redis", free_port())
+            opened.callback(redis.kill)
+            redis.start()
+            return RealN8n(home, Queue(redis, new_database()))
+
+        yield new
+
+
+@pytest.fixture(scope="session")
+def real_n8n(addresses: Addresses, new_n8n: NewN8n) -> Iterator[RealN8n]:
     """One real N8N for all tests, with every variant of the workflow."""
-    n8n = RealN8n(tmp_path_factory.mktemp("n8n"))
-    settings = addresses.settings() | {"n8nUrl": n8n.url}
+    n8n = new_n8n()
+    settings = addresses.settings() | {"n8nUrl": n8n.main.url}
     n8n.bring_in(ROOT / "n8n", settings, SECRETS)
     n8n.add(variants(settings))
     n8n.start(WEBHOOK, *PATHS.values())

@@ -47,7 +47,7 @@ class RealPlayer:
 
     @property
     def is_running(self) -> bool:
-        return self._n8n.process is not None and self._n8n.process.poll() is None
+        return self._n8n.is_running
 
     async def idle(self) -> None:
         """Waits for a while only: executions of earlier scenarios may still be running."""
