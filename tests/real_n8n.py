@@ -11,10 +11,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -44,7 +45,7 @@ QUIET = {
     "EXECUTIONS_DATA_SAVE_ON_PROGRESS": "false",
 }
 MAIN, WEBHOOKS, WORKERS = "main", "webhook", ("worker-1", "worker-2")
-COMMANDS = {MAIN: "start", WEBHOOKS: "webhook"} | dict.fromkeys(WORKERS, "worker")
+COMMANDS = {MAIN: ("start",), WEBHOOKS: ("webhook",)} | dict.fromkeys(WORKERS, ("worker", "--concurrency=100"))
 """What each process of queue mode is started with."""
 QUEUE_MODE = {
     "DB_TYPE": "postgresdb",
@@ -68,9 +69,10 @@ def workflow_settings(bridge_url: str, flux_url: str) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """Returns a port that is currently not in use."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+    """Returns a port that is not in use, and that the system gives to nobody else before N8N listens there."""
+    while True:
+        with suppress(OSError), socket.create_server(("127.0.0.1", Random().randrange(10_000, 32_000))) as sock:
+            return int(sock.getsockname()[1])
 
 
 @dataclass
@@ -81,7 +83,7 @@ class Process:
     10 seconds, and a starting worker would report the executions of the other one as dead.
     """
 
-    command: str
+    command: Sequence[str]
     home: Path
     port: int = field(default_factory=free_port)
     broker_port: int = field(default_factory=free_port)
@@ -109,7 +111,7 @@ class Process:
         self.home.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(
-                [str(INSTALLED / "n8n/node_modules/.bin/n8n"), self.command],
+                [str(INSTALLED / "n8n/node_modules/.bin/n8n"), *self.command],
                 env={**environment, **self._environment()},
                 stdout=log,
                 stderr=log,
@@ -183,7 +185,7 @@ class RealN8n:
     processes: dict[str, Process] = field(init=False)
 
     def __post_init__(self) -> None:
-        commands = COMMANDS if self.queue else {MAIN: "start"}
+        commands = COMMANDS if self.queue else {MAIN: ("start",)}
         folders = {name: self.home if name == MAIN else self.home / name for name in commands}
         self.processes = {name: Process(command, folders[name]) for name, command in commands.items()}
 
@@ -257,6 +259,11 @@ class RealN8n:
         """Kills these processes, or all of them, as a crash does."""
         for name in names or self.processes:
             self.processes[name].kill()
+
+    def worker_of(self, execution_id: str) -> str | None:
+        """Returns the name of the worker that runs an execution, None while no worker does."""
+        started = f"Worker started execution {execution_id} "
+        return next((name for name in WORKERS if started in self.processes[name].log.read_text()), None)
 
     def signal_all(self, number: signal.Signals) -> None:
         """Sends a signal to every process of N8N and their task runners."""

@@ -34,7 +34,7 @@ class RealRedis:
         return {
             "QUEUE_BULL_REDIS_HOST": "127.0.0.1",
             "QUEUE_BULL_REDIS_PORT": str(self.port),
-            "QUEUE_BULL_REDIS_PASSWORD": PASSWORD,
+            "QUEUE_BULL_REDIS_PASSWORD_FILE": str(self.home / "redis_password"),
         }
 
     def start(self) -> None:

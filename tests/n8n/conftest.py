@@ -24,6 +24,8 @@ from real_redis import RealRedis, redis_is_installed
 
 MODE = os.environ.get("N8N_MODE", "regular")
 """How the real N8N runs: `regular` or `queue`."""
+if MODE not in {"regular", "queue"}:
+    raise pytest.UsageError(f"N8N has the modes regular and queue, not {MODE}")
 NewN8n = Callable[[], RealN8n]
 SECRETS = {
     "AIGEN_N8N__API_KEY": WEBHOOK_KEY,

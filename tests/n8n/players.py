@@ -15,6 +15,7 @@ from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
 from aigen_bridge.sim.n8n_settings import CallbackStyle
 from aigen_bridge.sim.serving import serving
 from real_n8n import WEBHOOK, RealN8n
+from real_redis import RealRedis
 
 
 class RealPlayer:
@@ -48,6 +49,20 @@ class RealPlayer:
     @property
     def is_running(self) -> bool:
         return self._n8n.is_running
+
+    @property
+    def redis(self) -> RealRedis:
+        """The Redis of queue mode."""
+        assert self._n8n.queue is not None
+        return self._n8n.queue.redis
+
+    async def kill_only(self, *names: str) -> None:
+        """Kills these processes of queue mode."""
+        await asyncio.to_thread(self._n8n.kill, *names)
+
+    def worker_of(self, execution_id: str) -> str | None:
+        """Returns the name of the worker that runs an execution, None while no worker does."""
+        return self._n8n.worker_of(execution_id)
 
     async def idle(self) -> None:
         """Waits for a while only: executions of earlier scenarios may still be running."""

@@ -5,6 +5,7 @@ job's name. Only a kill in that window may cost a second job.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.flux_jobs import Stage as JobStage
 
 pytestmark = [pytest.mark.n8n, pytest.mark.timeout(900)]
-KILLS_PER_STAGE = 3
+KILLS_PER_STAGE = int(os.environ.get("KILLS", "1"))
 AWAY = 5.0
 """Seconds from a kill until N8N is started again."""
 HELD = 30.0

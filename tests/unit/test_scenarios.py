@@ -18,7 +18,7 @@ def test_the_summary_counts_what_ran_and_says_why_the_others_were_skipped() -> N
         "skipped": [skip("no browser"), skip("no Odoo"), skip("no Odoo")],
     }
     assert summary(stats) == [
-        "ran 3, skipped 3, could not start 1",
+        "ran 3 (1 failed), skipped 3, could not start 1",
         "  skipped 2: no Odoo",
         "  skipped 1: no browser",
     ]
