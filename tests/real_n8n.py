@@ -53,7 +53,10 @@ QUEUE_MODE = {
     "OFFLOAD_MANUAL_EXECUTIONS_TO_WORKERS": "true",
     "QUEUE_HEALTH_CHECK_ACTIVE": "true",
     "N8N_WORKER_SERVER_ADDRESS": "127.0.0.1",
+    "QUEUE_BULL_REDIS_TIMEOUT_THRESHOLD": "300000",
 }
+OWN = {WEBHOOKS: {"QUEUE_BULL_REDIS_TIMEOUT_THRESHOLD": "10000"}}
+"""As in docker-compose.yml: without Redis the webhook process gives up soon, the others go on."""
 
 
 def node_folder() -> Path:
@@ -85,6 +88,7 @@ class Process:
 
     command: Sequence[str]
     home: Path
+    own: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     broker_port: int = field(default_factory=free_port)
     running: subprocess.Popen[bytes] | None = None
@@ -153,6 +157,7 @@ class Process:
 
     def _environment(self) -> dict[str, str]:
         return {
+            **self.own,
             "N8N_USER_FOLDER": str(self.home),
             "N8N_PORT": str(self.port),
             "N8N_RUNNERS_BROKER_PORT": str(self.broker_port),
@@ -187,7 +192,9 @@ class RealN8n:
     def __post_init__(self) -> None:
         commands = COMMANDS if self.queue else {MAIN: ("start",)}
         folders = {name: self.home if name == MAIN else self.home / name for name in commands}
-        self.processes = {name: Process(command, folders[name]) for name, command in commands.items()}
+        self.processes = {
+            name: Process(command, folders[name], OWN.get(name, {})) for name, command in commands.items()
+        }
 
     @property
     def main(self) -> Process:
