@@ -22,7 +22,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if run := os.environ.get("SCENARIOS_RUN"):
         lines[0] = f"{run}: {lines[0]}, {(time.monotonic() - _began) / 60:.0f} minutes"
     if kept := os.environ.get("SCENARIOS_KEPT"):
-        lines = _kept_with(Path(kept), lines)
+        lines = kept_with(Path(kept), lines)
     terminalreporter.section("scenarios")
     for line in lines:
         terminalreporter.write_line(line)
@@ -39,7 +39,7 @@ def summary(stats: dict[str, list[pytest.TestReport]]) -> list[str]:
     return [", ".join(counts), *(f"  skipped {times}: {reason}" for reason, times in skipped.most_common())]
 
 
-def _kept_with(kept: Path, lines: list[str]) -> list[str]:
+def kept_with(kept: Path, lines: list[str]) -> list[str]:
     """Adds the lines to the file, and returns all of its lines."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     with kept.open("a") as file:
