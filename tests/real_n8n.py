@@ -128,9 +128,9 @@ class Process:
             self.running.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kills the process, as a crash does."""
+        """Kills the process and its task runner, as the crash of a machine or container does."""
         if self.running and self.is_running:
-            self.running.kill()
+            self.signal(signal.SIGKILL)
             self.running.wait()
 
     def wait(self, seconds: float) -> None:
@@ -146,7 +146,8 @@ class Process:
         assert self.running is not None
         children = Path(f"/proc/{self.running.pid}/task/{self.running.pid}/children").read_text().split()
         for pid in (self.running.pid, *map(int, children)):
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # the task runner may have ended by now
+                os.kill(pid, number)
 
     def status(self, method: str, path: str) -> int | None:
         """Returns the status of the answer to a call without a key, None if there is no answer."""
