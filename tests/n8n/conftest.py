@@ -12,7 +12,19 @@ import pytest
 from gate import Gate
 from players import RealPlayer, SimulatedPlayer
 from stages import report
-from theatre import CALLBACK_KEY, FLUX_KEY, ODOO_KEY, SIGNING_SECRET, WEBHOOK_KEY, Bridge, Opened, Theatre, clients
+from theatre import (
+    BRIDGE_SECRET,
+    CALLBACK_KEY,
+    FLUX_KEY,
+    ODOO_KEY,
+    SIGNING_SECRET,
+    WEBHOOK_KEY,
+    Bridge,
+    Opened,
+    Theatre,
+    clients,
+    connection,
+)
 from variants import PATHS, variants
 
 from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
@@ -25,6 +37,7 @@ SECRETS = {
     "client_key_n8n": CALLBACK_KEY,
     "ai_service_key": FLUX_KEY,
     "signing_secret_n8n": SIGNING_SECRET,
+    "AIGEN_N8N__SIGNING_SECRET": BRIDGE_SECRET,
 }
 
 
@@ -93,8 +106,13 @@ async def open_theatre(
         http = await opened.enter_async_context(httpx.AsyncClient(verify=False, trust_env=False, timeout=60))
 
         async def open_theatre(variant: str = "v2", **sections: Any) -> Theatre:
-            n8n = {"webhook_url": player.webhook(variant), "api_key": WEBHOOK_KEY}
-            given = {"clients": clients(), "n8n": n8n, "odoo": _connection(odoo, odoo_url), "image_urls": IMAGE_URLS}
+            n8n = connection(player.webhook(variant))
+            given = {
+                "clients": clients(),
+                "n8n": n8n,
+                "odoo": _odoo_connection(odoo, odoo_url),
+                "image_urls": IMAGE_URLS,
+            }
             bridge = Bridge(database_url, tmp_path, gate, player.real, given | sections)
             opened.push_async_callback(bridge.stop)
             await bridge.start()
@@ -107,6 +125,6 @@ def _odoo() -> OdooSimulator:
     return OdooSimulator(OdooSettings(api_key=ODOO_KEY))
 
 
-def _connection(odoo: OdooSimulator, url: str) -> dict[str, str]:
+def _odoo_connection(odoo: OdooSimulator, url: str) -> dict[str, str]:
     known = odoo.settings
     return {"url": url, "database": known.database, "login": known.login, "api_key": known.api_key}

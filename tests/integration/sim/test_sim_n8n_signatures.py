@@ -69,21 +69,23 @@ def refused(now, body):
     }
 
 
-@pytest.mark.parametrize("case", accepted(0, b""))
-async def test_a_signed_request_runs(send, make_event, mailbox, clock, case):
+async def test_signed_requests_run(send, make_event, mailbox, clock):
     body = json.dumps(make_event(prompt="A lighthouse \U0001f5fc \u0000"), ensure_ascii=False).encode()
-    _, answer = await send(body, accepted(clock.now, body)[case])
-    assert answer.status_code == 202
-    await mailbox.wait_for(1)
+    cases = accepted(clock.now, body)
+    answers = {case: (await send(body, headers))[1].status_code for case, headers in cases.items()}
+    assert answers == dict.fromkeys(cases, 202)
+    await mailbox.wait_for(len(cases))
 
 
-@pytest.mark.parametrize("case", refused(0, b""))
-async def test_any_other_request_is_refused_without_detail(send, make_event, mailbox, clock, case):
+async def test_any_other_request_is_refused_without_detail(send, make_event, mailbox, clock):
     body = json.dumps(make_event()).encode()
-    n8n, answer = await send(body, refused(clock.now, body)[case])
-    assert (answer.status_code, answer.content) == (401, b"")
-    await n8n.idle()
-    assert (mailbox.letters, n8n.attempts) == ([], [])
+    cases = refused(clock.now, body)
+    answers = {case: await send(body, headers) for case, headers in cases.items()}
+    assert {case: (answer.status_code, answer.content) for case, (_, answer) in answers.items()} == dict.fromkeys(
+        cases, (401, b"")
+    )
+    n8n, _ = answers["unsigned"]
+    assert (n8n.running, n8n.attempts, mailbox.letters) == (0, [], [])
 
 
 async def test_the_key_is_checked_before_the_signature(send, make_event, clock):
