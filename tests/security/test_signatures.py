@@ -114,26 +114,14 @@ async def test_the_whole_chain_works_signed(database_url: str, style: str) -> No
 
 
 async def test_what_goes_to_n8n_is_signed_with_one_id_for_all_tries(database_url: str) -> None:
-    async with staged(database_url) as stage:
-        signing = stage.settings.n8n.model_copy(update={"signing_secret": _Secret(NEW)})
+    async with staged(database_url, n8n={"webhook_signing_secret": NEW}) as stage, working(stage.settings):
         stage.chain.n8n.faults.add(Fault(kind=FaultKind.STATUS, route="webhook", status=503))
-        async with working(stage.settings.model_copy(update={"n8n": signing})):
-            asked = await stage.ask()
-            await stage.until_delivered(asked["requestId"])
-            calls = stage.chain.n8n.calls.to("webhook")
+        asked = await stage.ask()
+        await stage.until_delivered(asked["requestId"])
+        calls = stage.chain.n8n.calls.to("webhook")
 
     first, second = ({name: call.headers[name] for name in HEADERS} for call in calls)
     body = json.dumps(dict(calls[1].fields), ensure_ascii=False).encode()
     verify([secret_bytes(NEW)], second, body, datetime.now(UTC))
     assert first["webhook-id"] == second["webhook-id"]
     assert all(a.at < b.at for a, b in pairwise(calls))
-
-
-class _Secret:
-    """Stands for a SecretStr."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def get_secret_value(self) -> str:
-        return self._value
