@@ -202,9 +202,7 @@ class PaidWork:
         now = asyncio.get_running_loop().time
         silent_until, named_until = now() + self._settings.poll_for, now() + self._settings.name_for
         last, told = JobStatus(STAGES["IN_QUEUE"]), Told(self._settings.repeat_progress)
-        for wait in chain(
-            [0.0] if is_resumed else [], self._settings.poll_waits, repeat(self._settings.poll_waits[-1])
-        ):
+        for wait in chain(self._settings.poll_waits, repeat(self._settings.poll_waits[-1])):
             await asyncio.sleep(wait)
             await work.reach(Node.WHILE_POLLING)
             status = await self._status(job, is_resumed=is_resumed)

@@ -91,7 +91,7 @@ def _cost(order: Order, settings: N8nSettings) -> dict[str, Any]:
         return {}
     width, height = order.size
     units = Decimal(width * height) / 1_000_000 if price.per == "megapixel" else Decimal(1)
-    amount = f"{(Decimal(price.amount) * units).quantize(SMALLEST_AMOUNT):f}"
+    amount = f"{(Decimal(price.amount) * units).quantize(SMALLEST_AMOUNT).normalize():f}"
     cost = {"amount": amount, "currency": price.currency, "basis": "estimated"}
     return {"cost": cost | {"units": float(units), "unit": price.per}}
 

@@ -98,7 +98,7 @@ class N8nSettings:
     """Seconds for which a finished job waits for its name to be taken."""
     wait_for: float = 600.0
     """Seconds for which the workflow asks again while the bridge answers `wait`."""
-    poll_waits: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0)
+    poll_waits: tuple[float, ...] = (0.0, 0.5, 1.0, 1.0, 2.0, 2.0, 3.0, 4.0, 5.0)
     """Seconds before each poll of a job; the last value is repeated."""
     repeat_progress: float = 10.0
     """Seconds after which progress that has not changed is reported again; 0: at every poll."""

