@@ -8,7 +8,6 @@ from typing import Any
 
 from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
 from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
-from aigen_bridge.sim.n8n_signatures import new_secret
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
 
@@ -53,16 +52,14 @@ async def simulators(
 ) -> AsyncIterator[Chain]:
     """Runs Flux, N8N and Odoo on free ports. N8N authenticates its callbacks with `callback_key`.
 
-    N8N takes signed requests only, unless `webhook_signing_secret` is None. `flux_seconds` is the duration of one
-    generation, `flux_runners` the number of jobs that run at the same time; `n8n_behaviour` are fields of
-    `N8nSettings`.
+    `flux_seconds` is the duration of one generation, `flux_runners` the number of jobs that run at the same time;
+    `n8n_behaviour` are fields of `N8nSettings`.
     """
     flux_key, webhook_key, odoo_key = (secrets.token_urlsafe(24) for _ in range(3))
     flux = FluxSimulator(FluxSettings(key=flux_key, seconds=flux_seconds, runners=flux_runners))
     odoo = OdooSimulator(OdooSettings(api_key=odoo_key))
     async with serving(flux.app) as flux_url, serving(odoo.app) as odoo_url:
         keys: dict[str, Any] = {"key": webhook_key, "callback_key": callback_key, "flux_key": flux_key}
-        usual = QUICK | {"flux_url": flux_url, "webhook_signing_secret": new_secret()}
-        n8n = N8nSimulator(N8nSettings(**keys, **(usual | n8n_behaviour)))
+        n8n = N8nSimulator(N8nSettings(**keys, **(QUICK | {"flux_url": flux_url} | n8n_behaviour)))
         async with serving(n8n.app) as n8n_url:
             yield Chain(flux=flux, n8n=n8n, odoo=odoo, flux_url=flux_url, n8n_url=n8n_url, odoo_url=odoo_url)

@@ -122,12 +122,12 @@ async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.
     home.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=home.resolve()))
     keys = {name: secrets.token_urlsafe(24) for name in ("odoo", "n8n", "ops")}
-    secret = new_secret()
+    secrets_of_n8n = {"signing_secret": new_secret(), "webhook_signing_secret": new_secret()}
     try:
         view.step("Starting simulators of the AI service, N8N and Odoo")
-        async with simulators(callback_key=keys["n8n"], signing_secret=secret, flux_runners=1) as chain:
+        async with simulators(callback_key=keys["n8n"], flux_runners=1, **secrets_of_n8n) as chain:
             view.step("Starting the bridge with an embedded PostgreSQL")
-            async with bridge(scratch, {"clients": _clients(keys, secret), **chain.bridge}) as running:
+            async with bridge(scratch, {"clients": _clients(keys, chain), **chain.bridge}) as running:
                 view.done(await _deliver(wish, home, view, chain, running, keys["odoo"]))
                 if keep:
                     view.keeps_running(running.url, chain, keys)
@@ -136,10 +136,10 @@ async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _clients(keys: dict[str, str], secret: str) -> dict[str, Any]:
+def _clients(keys: dict[str, str], chain: Chain) -> dict[str, Any]:
     scopes = {"odoo": ["requests"], "n8n": ["callbacks"], "ops": ["ops", "requests"]}
     clients: dict[str, Any] = {name: {"keys": [key], "scopes": scopes[name]} for name, key in keys.items()}
-    clients["n8n"] |= {"signing_secrets": [secret], "signature_required": True}
+    clients["n8n"] |= {"signing_secrets": [chain.n8n.settings.signing_secret], "signature_required": True}
     return clients
 
 
