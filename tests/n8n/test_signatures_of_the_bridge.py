@@ -136,6 +136,22 @@ async def _until_asked(theatre: Theatre, event: dict[str, Any], times: int = 1) 
     await eventually(asked)
 
 
+async def test_a_bridge_that_signs_with_the_old_and_the_new_secret_is_taken_by_an_n8n_that_knows_one(
+    player: RealPlayer | SimulatedPlayer, open_theatre: Opened
+) -> None:
+    """The first step of a rotation: the bridge signs with both, whichever of them N8N has."""
+    url = player.webhook("v2")
+    theatre = await open_theatre(n8n=connection(url, signing_secret=OTHER_SECRET, signing_secrets=[BRIDGE_SECRET]))
+    before = await theatre.ask()
+    assert (await theatre.until_delivered(before["requestId"]))["status"] == "completed"
+
+    await theatre.bridge.stop()
+    await theatre.bridge.start(n8n=connection(url, signing_secrets=[OTHER_SECRET]))
+    after = await theatre.ask()
+    assert (await theatre.until_delivered(after["requestId"]))["status"] == "completed"
+    assert [len(theatre.calls("generate", asked)) for asked in (before, after)] == [1, 1]
+
+
 async def test_a_request_of_a_bridge_with_another_secret_fails_and_is_replayed_when_that_is_mended(
     player: RealPlayer | SimulatedPlayer, open_theatre: Opened
 ) -> None:

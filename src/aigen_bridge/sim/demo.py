@@ -122,7 +122,7 @@ async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.
     home.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=home.resolve()))
     keys = {name: secrets.token_urlsafe(24) for name in ("odoo", "n8n", "ops")}
-    secrets_of_n8n = {"signing_secret": new_secret(), "webhook_signing_secret": new_secret()}
+    secrets_of_n8n: dict[str, Any] = {"signing_secret": new_secret(), "webhook_signing_secret": new_secret()}
     try:
         view.step("Starting simulators of the AI service, N8N and Odoo")
         async with simulators(callback_key=keys["n8n"], flux_runners=1, **secrets_of_n8n) as chain:
