@@ -69,8 +69,11 @@ def test_amounts_are_shown_as_decimals(value: Any, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, "", "-1", -0.5, "1,5", ".5", "€3", "NaN", "Infinity", float("nan"), float("inf"), "١", [], {}]
-    + ["1000000000000", 1e12, 10**400, "0.0000000001", "1e99", "1" * 31, 999_999_999_999.9999999999],
+    [
+        *(None, True, "", "-1", -0.5, "1,5", ".5", "€3", "NaN", "Infinity", float("nan"), float("inf"), [], {}),
+        *("1000000000000", 1e12, 10**400, "0.0000000001", "1e99", "1" * 31, 999_999_999_999.9999999999),
+        "\N{ARABIC-INDIC DIGIT ONE}",
+    ],
 )
 def test_what_is_no_amount_is_not_read(value: Any) -> None:
     assert parse_amount(value) is None
