@@ -1,14 +1,18 @@
 """The example of docs/own-workflow.md on a real N8N: a synchronous AI service, paid for at most once by each grant."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
-from own_workflow import FAILING, KEY, OWN, TIMEOUT, OwnPlayer
+from own_workflow import FAILING, IMPATIENT, KEY, OWN, TIMEOUT, VERIFYING, OwnPlayer
 from rest_service import RestService
-from theatre import WEBHOOK_KEY, Opened, Theatre, eventually
+from theatre import SIGNING_SECRET, WEBHOOK_KEY, Opened, Theatre, eventually
 
+from aigen_bridge.domain.signature import secret_bytes, sign
 from aigen_bridge.sim.calls import Call
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.serving import serving
@@ -149,7 +153,7 @@ async def test_a_call_that_timed_out_is_not_repeated_and_the_bridge_decides(
 
     assert (ended["status"], ended["errorCode"]) == ("failed", "maybe_paid")
     assert service.paid == [asked["correlationId"]]
-    assert [letter["errorCode"] for letter in await theatre.dead_letters_of(asked)] in ([], ["maybe_paid"])
+    assert len(calls(service, asked)) == 1
 
 
 @pytest.mark.parametrize(("decision", "ending", "paid"), [("stop", "failed", 1), ("again", "completed", 2)])
@@ -170,17 +174,18 @@ async def test_n8n_killed_during_the_call_leaves_the_decision_to_the_bridge(
     assert "may have been paid for" in await theatre.story(asked)
 
 
-async def test_a_retry_of_an_execution_that_failed_after_the_call_pays_for_nothing(
+async def test_a_retry_of_an_execution_that_gave_up_delivers_what_was_paid_for(
     open_theatre: Opened, player: OwnPlayer, service: RestService
 ) -> None:
-    """The service makes a JPEG, which the example does not read. The image stays in the execution's data."""
-    theatre = await open_theatre(OWN)
-    service.image_format = "jpeg"
+    theatre = await open_theatre(IMPATIENT)
+    theatre.gate.faults.add(Fault(kind=FaultKind.DROP, route="callback"))
     asked = await theatre.ask()
     [letter] = await _until_dead(theatre, asked)
-    await asyncio.to_thread(player.retry_last, OWN)
+    await asyncio.to_thread(player.retry_last, IMPATIENT)
+    await theatre.until_status(asked["requestId"], "completed")
 
-    assert "no PNG" in letter["errorMessage"]
+    assert "the bridge did not take the result" in letter["detail"]
+    assert [one.status for one in theatre.callbacks(asked)] == [0, 202]
     assert service.paid == [asked["correlationId"]]
 
 
@@ -195,6 +200,33 @@ async def test_a_retry_of_the_call_itself_pays_for_nothing(
     await asyncio.to_thread(player.retry_last, FAILING)
 
     assert (len(calls(service, asked)), service.paid) == (1, [asked["correlationId"]])
+
+
+async def test_the_check_of_the_page_lets_the_bridge_in_and_nobody_else(
+    open_theatre: Opened, service: RestService
+) -> None:
+    theatre = await open_theatre(VERIFYING)
+    await theatre.bridge.stop()
+    known = theatre.bridge.sections["n8n"]
+    await theatre.bridge.start(n8n=known | {"signing_secret": SIGNING_SECRET})
+    asked = await theatre.ask()
+    ended = await theatre.until_delivered(asked["requestId"])
+    assert (ended["status"], service.paid) == ("completed", [asked["correlationId"]])
+
+    body = json.dumps(theatre.event_of(asked)).encode()
+    ours, other = secret_bytes(SIGNING_SECRET), b"another secret of the same size!"
+    now, old = datetime.now(UTC), datetime.now(UTC) - timedelta(minutes=6)
+    rotated, forged = sign([other, ours], "msg_1", now, body), sign([other], "msg_1", now, body)
+    late, stale = sign([ours], "msg_1", now, b"{}"), sign([ours], "msg_1", old, body)
+    answers = [await _post(theatre, body, headers) for headers in (rotated, forged, late, stale, {})]
+    assert [answer.status_code for answer in answers] == [202, 401, 401, 401, 401]
+    assert answers[0].json() == {"speaks": ["generation"]}
+    assert {answer.content for answer in answers[1:]} == {b""}
+
+
+async def _post(theatre: Theatre, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+    known = {"X-API-Key": WEBHOOK_KEY, "Content-Type": "application/json"}
+    return await theatre.http.post(theatre.n8n.webhook(VERIFYING), content=body, headers=known | dict(headers))
 
 
 async def _until_dead(theatre: Theatre, asked: dict[str, Any]) -> list[dict[str, Any]]:
