@@ -70,7 +70,7 @@ def test_the_webhook_says_what_the_page_says() -> None:
 
 def test_the_signature_on_the_page_is_that_of_the_bridge() -> None:
     [(_, text)] = blocks("signature")
-    found = re.search(r"the secret `(\w+=*)` \(as text `(\w+)`\) and the body `(.+?)`", PAGE)
+    found = re.search(r"the secret `(\w+=*)`\s\(as\stext\s`(\w+)`\)\sand\sthe\sbody\s`(.+?)`", PAGE)
     assert found
     key = secret_bytes(found[1])
     at = datetime.fromtimestamp(int(json.loads(text)["webhook-timestamp"]), UTC)
