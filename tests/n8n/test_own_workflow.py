@@ -16,6 +16,7 @@ from aigen_bridge.domain.signature import secret_bytes, sign
 from aigen_bridge.sim.calls import Call
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.serving import serving
+from stage import REQUESTS
 
 pytestmark = [pytest.mark.n8n, pytest.mark.timeout(600)]
 GRANT_QUIET = 150.0
@@ -171,7 +172,8 @@ async def test_n8n_killed_during_the_call_leaves_the_decision_to_the_bridge(
 
     assert (ended["status"], ended["errorCode"]) == (ending, "maybe_paid" if ending == "failed" else None)
     assert service.paid == [asked["correlationId"]] * paid
-    assert "may have been paid for" in await theatre.story(asked)
+    told = (await theatre.call("GET", f"{REQUESTS}/{asked['requestId']}/timeline")).json()["generation"]
+    assert any("may have been paid for" in one["note"] for one in told)
 
 
 async def test_a_retry_of_an_execution_that_gave_up_delivers_what_was_paid_for(
