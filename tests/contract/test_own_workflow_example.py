@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from test_n8n_workflows import PERSONAL, PROVEN, SECRET, kind
 
+from aigen_bridge.contracts.facts import read_facts
 from aigen_bridge.contracts.generation import GenerationAsk, GenerationDecision, GenerationJob, GenerationProgress
 from aigen_bridge.contracts.resources import CallbackReceipt, Wanted
 from aigen_bridge.contracts.v1 import ImageRequested, callback_event
@@ -61,6 +62,10 @@ def test_callbacks_on_the_page_are_accepted() -> None:
     events = [callback_event.validate_json(text) for _, text in blocks("callback")]
     assert [event.status for event in events] == ["completed", "failed", "completed"]
     assert all(event.execution_id == "231" for event in events)
+    facts, ignored = read_facts(events[-1].generation, events[-1].cost)
+    assert (ignored, facts.cost and facts.cost.basis) == ([], "estimated")
+    assert facts.generation
+    assert (facts.generation.model, facts.generation.negative_prompt) == ("example-image-1", "ignored")
 
 
 def test_the_webhook_says_what_the_page_says() -> None:

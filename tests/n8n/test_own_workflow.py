@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from own_workflow import FAILING, IMPATIENT, KEY, OWN, TIMEOUT, VERIFYING, OwnPlayer
+from own_workflow import COST, FAILING, IMPATIENT, KEY, OWN, TIMEOUT, VERIFYING, OwnPlayer
 from rest_service import RestService
 from theatre import SIGNING_SECRET, WEBHOOK_KEY, Opened, Theatre, eventually
 
@@ -68,6 +68,7 @@ async def test_an_image_arrives_and_is_paid_for_once(open_theatre: Opened, servi
     record, [callback] = theatre.odoo.records[asked["requestId"]], theatre.callbacks(asked)
     assert (ended["status"], ended["image"]["width"], ended["image"]["height"]) == ("completed", 640, 448)
     assert (record.sha256, record.applied) == (ended["image"]["sha256"], 1)
+    assert (ended["generation"]["model"], ended["cost"]) == ("example-image-1", COST)
     assert callback.headers["webhook-signature"].startswith("v1,")  # the bridge takes nothing unsigned here
     assert service.paid == [asked["correlationId"]]
 

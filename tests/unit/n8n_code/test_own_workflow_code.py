@@ -10,6 +10,7 @@ from code_nodes import CODE, run
 from PIL import Image
 
 from aigen_bridge.contracts import examples
+from aigen_bridge.contracts.facts import read_facts
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, callback_event
 
 EXAMPLE = json.loads((CODE.parent / "examples/own-workflow.json").read_text())
@@ -106,8 +107,10 @@ def test_an_image_becomes_a_completed_event(code: dict[str, str]) -> None:
     event = callback_event.validate_json(written["event"])
     assert isinstance(event, ImageCompleted)
     assert event.image_metadata.width == 48
-    assert json.loads(written["event"])["cost"] == cost
-    assert json.loads(written["event"])["generation"]["negativePrompt"] == "ignored"
+    facts, ignored = read_facts(event.generation, event.cost)
+    assert (ignored, facts.cost and facts.cost.currency) == ([], "USD")
+    assert facts.generation
+    assert (facts.generation.model, facts.generation.negative_prompt) == ("example-image-1", "ignored")
 
 
 def test_a_failure_becomes_a_failed_event(code: dict[str, str]) -> None:
