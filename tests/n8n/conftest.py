@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import kills
+import own_workflow
 import pytest
 from gate import Gate
 from players import RealPlayer, SimulatedPlayer
@@ -43,19 +44,24 @@ SECRETS = {
 
 @dataclass(frozen=True)
 class Addresses:
-    """The ports of the AI service and the gate. They are fixed for the session, because N8N is configured only once."""
+    """The ports of the AI services and the gate, fixed for the session because N8N is configured only once."""
 
     flux: int
     gate: int
+    rest: int
 
     def settings(self) -> dict[str, Any]:
         """Returns the settings of the workflows."""
         return workflow_settings(f"http://127.0.0.1:{self.gate}", f"http://127.0.0.1:{self.flux}")
 
+    def own_workflows(self) -> Iterator[dict[str, Any]]:
+        """Returns the example workflow and its variants."""
+        return own_workflow.own_workflows(f"http://127.0.0.1:{self.gate}", f"http://127.0.0.1:{self.rest}")
+
 
 @pytest.fixture(scope="session")
 def addresses() -> Addresses:
-    return Addresses(free_port(), free_port())
+    return Addresses(free_port(), free_port(), free_port())
 
 
 @pytest.fixture(scope="session")
@@ -64,8 +70,8 @@ def real_n8n(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> 
     n8n = RealN8n(tmp_path_factory.mktemp("n8n"))
     settings = addresses.settings() | {"n8nUrl": n8n.url}
     n8n.bring_in(ROOT / "n8n", settings, SECRETS)
-    n8n.add(variants(settings))
-    n8n.start(WEBHOOK, *PATHS.values())
+    n8n.add([*variants(settings), *addresses.own_workflows()], [own_workflow.CREDENTIAL])
+    n8n.start(WEBHOOK, *PATHS.values(), *own_workflow.PATHS.values())
     yield n8n
     n8n.stop()
 
