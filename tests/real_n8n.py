@@ -232,8 +232,12 @@ class RealN8n:
         chosen.write_text(json.dumps(settings))
         self._run(str(folder / "import.sh"), str(chosen), str(keys))
 
-    def add(self, workflows: Iterable[Mapping[str, Any]]) -> None:
-        """Imports and publishes more workflows."""
+    def add(self, workflows: Iterable[Mapping[str, Any]], credentials: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Imports and publishes more workflows, and first the credentials that they need."""
+        if credentials:
+            keys = self.home / "credentials.json"
+            keys.write_text(json.dumps(credentials))
+            self._run("n8n", "import:credentials", f"--input={keys}")
         folder = self.home / "more"
         folder.mkdir(parents=True, exist_ok=True)
         for workflow in workflows:

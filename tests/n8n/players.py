@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
-from theatre import CALLBACK_KEY, FLUX_KEY, SIGNING_SECRET, WEBHOOK_KEY
+from theatre import BRIDGE_SECRET, CALLBACK_KEY, FLUX_KEY, SIGNING_SECRET, WEBHOOK_KEY
 from variants import CHANGES, OLD, PATHS
 
 from aigen_bridge.sim.faults import Fault, FaultKind
@@ -125,6 +125,7 @@ def _simulator(settings: Mapping[str, Any], variant: str) -> N8nSimulator:
             key=WEBHOOK_KEY,
             callback_key=CALLBACK_KEY,
             signing_secret=None if variant == OLD else SIGNING_SECRET,
+            webhook_signing_secret=None if variant == OLD else BRIDGE_SECRET,
             bridge_url=None if variant == OLD else chosen["bridgeUrl"],
             flux_url=chosen["aiUrl"].removesuffix(QUEUE),
             flux_key=FLUX_KEY,
@@ -135,6 +136,7 @@ def _simulator(settings: Mapping[str, Any], variant: str) -> N8nSimulator:
             ai_waits=(0.05, 0.05),
             ask_wait=0.2,
             poll_waits=(0.05, 0.1, 0.2),
+            repeat_progress=0.4,
             callback_waits=(0.05, 0.1, 0.2),
             failure_waits=(0.1,) * 100,
         )

@@ -102,7 +102,7 @@ STAGES = (
     Stage("the job exists, N8N has no answer (window)", job_exists, (answer_held("generate"),), is_window=True),
     Stage("the job is about to be named (window)", arrives("job"), (never_passed_on("job"),), is_window=True),
     Stage("the job is named, N8N has no answer", job_is_known, (answer_held("job"),)),
-    Stage("it looks at the job for the first time", arrives("status"), (held("status"),)),
+    Stage("it looks at the job for the first time", arrives("status"), (held("status"),), hold=JobStage.IN_PROGRESS),
     Stage("the job waits in the queue", answered("progress", stage="queued"), hold=JobStage.IN_QUEUE),
     Stage("the job is running", answered("progress", stage="generating"), hold=JobStage.IN_PROGRESS),
     Stage("the job is done, its result is asked for", arrives("result"), (held("result"),)),

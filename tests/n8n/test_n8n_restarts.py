@@ -13,7 +13,7 @@ import pytest
 from front import Front, html
 from players import RealPlayer, SimulatedPlayer
 from starlette.responses import PlainTextResponse
-from theatre import WEBHOOK_KEY, Opened, Theatre, eventually
+from theatre import Opened, Theatre, connection, eventually
 
 from aigen_bridge.sim.serving import serving
 from conftest import SECRETS, Addresses, NewN8n
@@ -21,7 +21,7 @@ from real_n8n import ROOT, WEBHOOK, RealN8n
 
 STARTING = "n8n is starting up. Please wait"
 ASK_EVERY = 0.5
-Fronted = Callable[[str], Awaitable[tuple[Front, dict[str, str]]]]
+Fronted = Callable[[str], Awaitable[tuple[Front, dict[str, Any]]]]
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ async def fronted() -> AsyncIterator[Fronted]:
     """A function that puts a proxy in front of a webhook. It returns the proxy and the bridge's settings for it."""
     async with AsyncExitStack() as opened:
 
-        async def put(webhook: str) -> tuple[Front, dict[str, str]]:
+        async def put(webhook: str) -> tuple[Front, dict[str, Any]]:
             address = urlsplit(webhook)
             front = Front(f"{address.scheme}://{address.netloc}")
             url = await opened.enter_async_context(serving(front.app))
-            return front, {"webhook_url": url + address.path, "api_key": WEBHOOK_KEY}
+            return front, connection(url + address.path)
 
         yield put
 
@@ -72,7 +72,7 @@ async def test_what_is_asked_for_while_n8n_starts_on_an_empty_database_arrives(
         await all_arrive(theatre, await ask_until(theatre, starting))
         return
     empty = new_n8n()
-    theatre = await open_theatre(n8n={"webhook_url": empty.url + WEBHOOK, "api_key": WEBHOOK_KEY})
+    theatre = await open_theatre(n8n=connection(empty.url + WEBHOOK))
     try:
         starting = asyncio.create_task(asyncio.to_thread(_start_real, empty, addresses))
         await all_arrive(theatre, await ask_until(theatre, starting))
