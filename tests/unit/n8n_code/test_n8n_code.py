@@ -336,16 +336,20 @@ def test_an_image_about_which_something_wrong_was_said_is_read_and_sent_again_on
     assert (first["json"]["route"], "image" in first["binary"], second["json"]["route"]) == ("look", True, "kept")
 
 
-def test_a_failed_execution_starts_over_when_a_person_retries_it() -> None:
+def test_a_retry_by_a_person_sends_the_result_once_more_and_then_fails_too() -> None:
     nodes = {
-        "Write the result": {"json": {"executionId": "7"}},
+        "Write the result": {"json": {"executionId": "7", "event": "{}"}},
+        "Sign the result": {"json": {"executionId": "7", "event": "{}"}},
         "Check the event": {"json": KNOWN},
         "Read the bridge answer": {"json": {"route": "undeliverable", "attempt": 4, "answer": "503"}},
     }
     [failed] = run("main/give-up", {"json": {}}, nodes=nodes, execution="7")
     [again] = run("main/give-up", {"json": {}}, nodes=nodes, execution="8")
+    [nodes["Sign the result"]] = run("main/next-try-at-the-callback", again, nodes=nodes, execution="8")
+    [failed_too] = run("main/give-up", {"json": {}}, nodes=nodes, execution="8")
     assert "handed over" in failed
-    assert again["json"] == {"attempt": 0}
+    assert (again["json"], nodes["Sign the result"]["json"]["attempt"]) == ({"attempt": 0}, 1)
+    assert failed_too == failed
 
 
 def test_the_dead_letters_pass_over_what_is_seen_to() -> None:
