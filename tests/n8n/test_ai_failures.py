@@ -72,3 +72,13 @@ async def test_an_answer_without_a_usable_image_is_a_failure(open_theatre: Opene
     assert (ended["status"], ended["errorCode"]) == ("failed", code)
     assert ended["errorMessage"]
     assert len(theatre.calls("generate", asked)) == 1
+
+
+async def test_an_image_about_which_the_service_said_something_wrong_arrives(open_theatre: Opened) -> None:
+    theatre = await open_theatre()
+    theatre.flux.faults.add(Fault(kind=FaultKind.WRONG_DIMENSIONS, route="generate"))
+    asked = await theatre.ask()
+    ended = await theatre.until_delivered(asked["requestId"])
+
+    assert (ended["status"], ended["image"]["width"]) == ("completed", 64)
+    assert [call.status for call in theatre.callbacks(asked)] == [202]

@@ -104,14 +104,16 @@ async def _truth(found: object) -> object | None:
     return found or None
 
 
-async def test_a_failed_execution_can_be_run_again_by_a_person(open_theatre: Opened) -> None:
+async def test_a_failed_execution_can_be_run_again_by_a_person_and_fails_again(open_theatre: Opened) -> None:
     theatre = await open_theatre()
-    theatre.gate.faults.add(busy(4))
+    theatre.gate.faults.add(busy(8))
     asked = await theatre.ask()
     await theatre.until_dead(kind="n8n")
-    await theatre.settle()
-    await theatre.n8n.retry(asked["requestId"])
+    for _ in range(2):
+        await theatre.settle()
+        await theatre.n8n.retry(asked["requestId"])
     ended = await theatre.until_delivered(asked["requestId"])
 
+    await theatre.settle()
     assert ended["status"] == "completed"
-    assert [call.status for call in theatre.callbacks(asked)] == [503] * 4 + [202]
+    assert [call.status for call in theatre.callbacks(asked)] == [503] * 8 + [202]

@@ -121,6 +121,18 @@ async def test_a_bridge_out_of_reach_costs_no_second_job(open_theatre: Opened, p
     await arrives_paid_once(theatre, asked)
 
 
+async def test_what_the_bridge_refuses_about_a_paid_image_is_read_from_its_bytes_and_sent_again(
+    open_theatre: Opened,
+) -> None:
+    theatre = await open_theatre()
+    wrong = '{"detail": "imageMetadata.width says 65, the image has 64."}'
+    theatre.gate.faults.add(Fault(kind=FaultKind.BODY, route="callback", status=422, detail=wrong))
+    asked = await theatre.ask()
+
+    await arrives_paid_once(theatre, asked)
+    assert [call.status for call in theatre.callbacks(asked)] == [422, 202]
+
+
 async def test_three_executions_at_once_have_one_job(open_theatre: Opened) -> None:
     theatre = await open_theatre()
     theatre.flux.jobs.hold(Stage.IN_QUEUE)
