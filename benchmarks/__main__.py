@@ -18,7 +18,18 @@ from rich.table import Table
 from benchmarks.figure import Figure
 from benchmarks.ground import prepared
 
-NAMES = ("accept", "failed", "completed", "latency", "drain", "growth", "memory", "slow_webhook", "slow_odoo", "progress")
+NAMES = (
+    "accept",
+    "failed",
+    "completed",
+    "latency",
+    "drain",
+    "growth",
+    "memory",
+    "slow_webhook",
+    "slow_odoo",
+    "progress",
+)
 WHOLE = 10
 """Numbers from this value on are printed without decimals."""
 RESULTS = Path(".aigen/bench.json")

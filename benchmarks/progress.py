@@ -42,7 +42,9 @@ async def measure(ground: Ground) -> Figure:
         alone = await _alone(ground, api, storm)
     ratio = rate_ratio(found["with reports"], found["without reports"])
     check = Check("accept, with progress reports / without", ratio, least=0.9)
-    return Figure(10, "progress", "1,000 requests that report progress", [check], medians(found) | storm.facts() | alone)
+    return Figure(
+        10, "progress", "1,000 requests that report progress", [check], medians(found) | storm.facts() | alone
+    )
 
 
 @dataclass
