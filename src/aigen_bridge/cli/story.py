@@ -11,6 +11,7 @@ from aigen_bridge.cli.terminal import say_table
 from aigen_bridge.contracts.resources import (
     AttemptMade,
     GenerationChange,
+    GenerationState,
     NextStep,
     ProgressState,
     RequestResource,
@@ -69,13 +70,30 @@ def _print_state(request: RequestResource) -> None:
         _print_line("error", Text(one_line(request.error_code or "-"), "red"), f": {request.error_message}")
     if image := request.image:
         _print_line("image", f"{image.format}, {image.width}x{image.height}, {image.size} bytes")
-    if job := request.generation:
-        _print_line("job", f"{job.job_id} at {job.provider}")
+    if generation := request.generation:
+        _print_generation(generation)
+    if cost := request.cost:
+        _print_line("cost", f"{cost.amount} {cost.currency} ({cost.basis})")
     if progress := request.progress:
         _print_line("progress", _progress(progress))
     _print_line("took", _durations(request))
     delivered = f"delivered at {_at(request.delivered_at)}" if request.delivered_at else "not delivered yet"
     _print_line("Odoo", delivered)
+
+
+def _print_generation(generation: GenerationState) -> None:
+    if generation.job_id:
+        _print_line("job", " ".join(filter(None, (generation.job_id, "at", generation.provider, generation.model))))
+    told = {
+        "seed": generation.seed,
+        "inference": f"{generation.seconds:g} s" if generation.seconds is not None else None,
+        "negative": f"prompt {generation.negative_prompt}" if generation.negative_prompt else None,
+        "flagged": "as not safe for work" if any(generation.has_nsfw_concepts or ()) else None,
+        "resent": f"{generation.resent} times" if generation.resent else None,
+    }
+    parts = [f"{name} {value}" for name, value in told.items() if value is not None]
+    if parts:
+        _print_line("generation", ", ".join(parts))
 
 
 def _progress(progress: ProgressState) -> str:

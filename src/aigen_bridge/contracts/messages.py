@@ -11,11 +11,13 @@ from pydantic_core import ErrorDetails
 
 from aigen_bridge.contracts import tolerance
 from aigen_bridge.contracts.envelope import Envelope
+from aigen_bridge.contracts.facts import read_facts
 from aigen_bridge.contracts.n8n_failure import N8nFailure
 from aigen_bridge.contracts.refusal import InvalidMessageError, MalformedMultipartError, NotJsonError, field_errors
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested, callback_event
 from aigen_bridge.contracts.wire import FieldError
 from aigen_bridge.domain.errors import BridgeError
+from aigen_bridge.domain.facts import NO_FACTS, Facts
 from aigen_bridge.domain.image import parse_sha256
 
 VALUES_MAX = 10_000
@@ -38,11 +40,15 @@ _EVENTS = (ImageCompleted, ImageFailed)
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A parsed callback. `image` is the image beside the event. `ignored` names optional fields with a wrong value."""
+    """A parsed callback. `image` is the image beside the event. `ignored` names optional fields with a wrong value.
+
+    `facts` are the valid ones in its fields `generation` and `cost`.
+    """
 
     event: ImageCompleted | ImageFailed
     image: bytes | None = None
     ignored: tuple[str, ...] = ()
+    facts: Facts = NO_FACTS
 
 
 def parse_requested(body: bytes, *, callback_url: str) -> ImageRequested:
@@ -69,7 +75,8 @@ def parse_callback(envelope: Envelope, *, chosen_by_hash: bool = False) -> Callb
     image = envelope.image
     if image is None and isinstance(event, ImageCompleted) and event.needs_image:
         image = choose_image(envelope.files, event.hash_value if chosen_by_hash else None)
-    return Callback(event, image, ignored)
+    facts, wrong = read_facts(event.generation, event.cost)
+    return Callback(event, image, (*ignored, *wrong), facts)
 
 
 def choose_image(files: Sequence[bytes], sha256: str | None = None) -> bytes | None:

@@ -1,5 +1,6 @@
 """The resources of the API."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -10,7 +11,8 @@ from pydantic_core import PydanticCustomError
 from aigen_bridge.contracts.wire import Rfc3339DateTime, WireModel, shows_nothing
 from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import storable
-from aigen_bridge.domain.generation import Stage, State
+from aigen_bridge.domain.facts import Cost, CostBasis, GenerationFacts, NegativePromptUse
+from aigen_bridge.domain.generation import ProviderJob, Stage, State
 from aigen_bridge.domain.request import Status
 
 REASON_MAX = 1000
@@ -39,10 +41,45 @@ class Held(WireModel):
 
 
 class GenerationState(WireModel):
-    """The job at the AI provider that generates the image."""
+    """How the image is generated, as far as it is known: the facts that N8N reported, otherwise the known job."""
 
-    provider: str = Field(description="the AI service")
-    job_id: str = Field(description="the provider's id of the job")
+    provider: str | None = Field(None, description="the AI service")
+    job_id: str | None = Field(None, description="the provider's id of the job")
+    model: str | None = Field(None, description="the provider's name of the model")
+    seed: int | None = Field(None, description="the seed that was really used")
+    seconds: float | None = Field(None, description="how long the inference took, as the provider says")
+    negative_prompt: NegativePromptUse | None = Field(
+        None, description="`used`, `folded` into the prompt, or `ignored` because the model supports none"
+    )
+    has_nsfw_concepts: list[bool] | None = Field(None, description="the provider's flags")
+    lora: str | None = Field(None, description="the LoRA that was used")
+    resent: int | None = Field(
+        None, description="how often the request was sent to N8N again because its execution had died or fallen silent"
+    )
+
+    @classmethod
+    def of(cls, facts: GenerationFacts | None, job: ProviderJob | None) -> "GenerationState":
+        """Returns the facts in the form of the API. What they lack is taken from the known job, unless it is another.
+
+        `resent` is not set.
+        """
+        known = asdict(facts or GenerationFacts())
+        if job and known["provider"] in {None, job.provider} and known["job_id"] in {None, job.job_id}:
+            known |= {"provider": job.provider, "job_id": job.job_id}
+        return cls.model_validate(known, strict=False)
+
+
+class CostState(WireModel):
+    """What the generation cost, as N8N reported it."""
+
+    amount: str = Field(description="a decimal with at least two places and no further trailing zeros, such as `0.035`")
+    currency: str = Field(description="three upper-case letters (ISO 4217)")
+    basis: CostBasis = Field(description="`billed`: the provider said it; `estimated`: from a price")
+
+    @classmethod
+    def of(cls, cost: Cost) -> "CostState":
+        """Returns a cost in the form of the API."""
+        return cls(amount=cost.amount, currency=cost.currency, basis=cost.basis)
 
 
 class ProgressState(WireModel):
@@ -78,8 +115,9 @@ class RequestResource(WireModel):
     held: Held | None = Field(None, description="only while a destination is away; the status does not change")
     progress: ProgressState | None = Field(None, description="how far the generation is; null while N8N reports none")
     generation: GenerationState | None = Field(
-        None, description="the job that generates the image; null while none is known"
+        None, description="how the image is generated; null while nothing is known of it"
     )
+    cost: CostState | None = Field(None, description="what the generation cost; null unless N8N reported it")
     user_id: UUID
     prompt: str
     negative_prompt: str | None = None

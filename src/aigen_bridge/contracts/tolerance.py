@@ -46,7 +46,7 @@ def repaired(body: bytes, *, image_beside: bool) -> Message | None:
         _replace(message, field, convert)
     if isinstance(metadata := message.get("imageMetadata"), dict):
         for field in ("size", "width", "height"):
-            _replace(metadata, field, _whole_number)
+            _replace(metadata, field, whole_number)
     _drop_empty_images(message, image_beside=image_beside)
     return message
 
@@ -65,6 +65,14 @@ def without(message: Message, error: ValidationError, models: Iterable[type[Base
 def is_url(value: Any) -> bool:
     """Returns whether a value has the form of a URL from which an image can be fetched."""
     return isinstance(value, str) and _bare(value).lower().startswith(("http://", "https://"))
+
+
+def whole_number(value: Any) -> Any:
+    """Returns the whole number that a float or a text stands for; any other value unchanged."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    match = _WHOLE_NUMBER.match(_bare(value)) if isinstance(value, str) else None
+    return int(match[1]) if match else value
 
 
 def written(message: Any) -> bytes:
@@ -103,13 +111,6 @@ def _uuid(value: Any) -> Any:
         return str(UUID(_bare(value)))
     except (ValueError, AttributeError, TypeError):
         return value
-
-
-def _whole_number(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    match = _WHOLE_NUMBER.match(_bare(value)) if isinstance(value, str) else None
-    return int(match[1]) if match else value
 
 
 def _status(value: Any) -> Any:

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from aigen_bridge.contracts.facts import MaybeCost, MaybeGeneration
 from aigen_bridge.contracts.tolerance import is_url
 from aigen_bridge.contracts.wire import ANYTHING, UtcDatetime, WireModel, shows_nothing
 from aigen_bridge.domain.errors import storable
@@ -168,6 +169,10 @@ class _Callback(WireModel):
         description="N8N's `$execution.id`, a text of 1 to 200 characters; ignored if it is something else. A failure "
         "from another execution than the one that works on the request is a `duplicate`",
     )
+    generation: MaybeGeneration = Field(
+        None, description="how the image was generated; a wrong value is ignored on its own, and anything but an object"
+    )
+    cost: MaybeCost = Field(None, description="what the generation cost; anything but an object is ignored")
 
 
 class ImageCompleted(_Callback):

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.contracts.resources import (
     AttemptMade,
+    CostState,
     DeadLetterPage,
     DeadLetterResource,
     GenerationChange,
@@ -93,15 +94,18 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
             "image": _image(request),
             "held": Held(destination=hold.destination, since=hold.since, until=hold.until) if hold else None,
             "progress": ProgressState(**asdict(generation.progress)) if generation.progress else None,
-            "generation": _generation(generation),
+            "generation": _generation(request, generation),
+            "cost": CostState.of(request.facts.cost) if request.facts.cost else None,
         },
         strict=False,
     )
 
 
-def _generation(generation: GenerationView) -> GenerationState | None:
-    job = generation.job
-    return GenerationState(provider=job.provider, job_id=job.job_id) if job else None
+def _generation(request: ImageRequest, generation: GenerationView) -> GenerationState | None:
+    if not (request.facts.generation or generation.job or generation.resent):
+        return None
+    known = GenerationState.of(request.facts.generation, generation.job)
+    return known.model_copy(update={"resent": generation.resent})
 
 
 def _image(request: ImageRequest) -> ImageResource | None:

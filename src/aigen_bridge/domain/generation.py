@@ -183,10 +183,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationView:
-    """What callers see of a generation."""
+    """What callers see of a generation.
+
+    `resent`: how often its request was sent again because N8N's execution had died or fallen silent, since the request
+    was accepted or, after a failure, replayed.
+    """
 
     job: ProviderJob | None = None
     progress: Progress | None = None
+    resent: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
-from uuid import UUID
 
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.generation import ProviderJob
@@ -222,7 +221,7 @@ class Due:
 def transitions_of(settlements: Sequence[Settlement[Claim]]) -> list[Transition]:
     """Returns the transitions that settled entries cause. They do not apply if a callback was faster."""
     return [
-        _transition(settlement.claim.request.request_id, effect)
+        _transition(settlement.claim.request, effect)
         for settlement in settlements
         if isinstance(effect := settlement.effect, Advance | Complete | Fail | EndedInOdoo)
     ]
@@ -246,7 +245,8 @@ def set_backs(settlements: Sequence[Settlement[Claim]]) -> list[Occurrence]:
     ]
 
 
-def _transition(request_id: UUID, effect: Advance | Complete | Fail | EndedInOdoo) -> Transition:
+def _transition(request: ImageRequest, effect: Advance | Complete | Fail | EndedInOdoo) -> Transition:
+    request_id = request.request_id
     match effect:
         case EndedInOdoo(note):
             before = frozenset({Status.QUEUED, Status.DISPATCHED, Status.RECEIVED})
@@ -255,7 +255,13 @@ def _transition(request_id: UUID, effect: Advance | Complete | Fail | EndedInOdo
             return Transition(request_id=request_id, before=frozenset({Status.QUEUED}), after=to)
         case Complete(image):
             before = frozenset({Status.RECEIVED})
-            return Transition(request_id=request_id, before=before, after=Status.COMPLETED, image=image.described)
+            return Transition(
+                request_id=request_id,
+                before=before,
+                after=Status.COMPLETED,
+                image=image.described,
+                note=request.facts.note(),
+            )
         case Fail(code, message):
             return Transition(
                 request_id=request_id,
@@ -264,4 +270,5 @@ def _transition(request_id: UUID, effect: Advance | Complete | Fail | EndedInOdo
                 failed_by=FailedBy.BRIDGE,
                 error_code=code,
                 error_message=message,
+                note=request.facts.note() if request.status is Status.RECEIVED else None,
             )

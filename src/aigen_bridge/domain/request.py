@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from aigen_bridge.domain.facts import NO_FACTS, Facts
 from aigen_bridge.domain.image import StoredImage
 
 
@@ -112,7 +113,7 @@ class ImageRequest:
     that is still to be fetched. `finished_at` is when the request reached its terminal state (`completedAt` on the
     wire); `delivered_at` is when Odoo acknowledged this `version`. `image_purged_at` and `attempts_purged_at` are when
     the image's bytes and the earlier attempts were deleted past their retention. `traceparent` is the request's trace.
-    `client` is who asked; None for requests older than this field.
+    `client` is who asked; None for requests older than this field. `facts` are those of the last result.
     """
 
     request_id: UUID
@@ -134,6 +135,7 @@ class ImageRequest:
     attempts_purged_at: datetime | None = None
     traceparent: str | None = None
     client: str | None = None
+    facts: Facts = NO_FACTS
 
     @property
     def is_replayable(self) -> bool:
@@ -156,9 +158,10 @@ class NewRequest:
 class Transition:
     """A legal state change of one request, which applies only while the request is in one of the states `before`.
 
-    It is applied with the request locked, so everything that other writers committed is visible to it. `delay` is added
-    to the due time of the next step, which spreads the load of a bulk replay. Raises `ValueError` for a change that is
-    not in `TRANSITIONS`. That is a bug, and is detected where the transition is constructed.
+    It is applied with the request locked, so everything that other writers committed is visible to it. `facts` replace
+    those that are stored, as far as they are known. `delay` is added to the due time of the next step, which spreads
+    the load of a bulk replay. Raises `ValueError` for a change that is not in `TRANSITIONS`. That is a bug, and is
+    detected where the transition is constructed.
     """
 
     request_id: UUID
@@ -169,6 +172,7 @@ class Transition:
     error_message: str | None = None
     image: StoredImage | None = None
     awaited: AwaitedImage | None = None
+    facts: Facts = NO_FACTS
     note: str | None = None
     delay: timedelta = timedelta(0)
 

@@ -17,9 +17,10 @@ from aigen_bridge.domain.errors import (
     StoreUnavailableError,
     UnknownRequestError,
 )
+from aigen_bridge.domain.facts import Facts
 from aigen_bridge.domain.generation import Generation
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, normal_format, parse_sha256
-from aigen_bridge.domain.request import AwaitedImage, ImageRequest, Status, VersionedTransition
+from aigen_bridge.domain.request import FINAL, AwaitedImage, ImageRequest, Status, VersionedTransition
 from aigen_bridge.pipeline.check import ImageCheck
 
 ROUNDS = 5
@@ -42,9 +43,9 @@ class Store(Protocol):
 
     async def apply_versioned(self, transition: VersionedTransition, image: CheckedImage | None = None) -> bool: ...
 
-    async def keep_image(self, request_id: UUID, image: CheckedImage) -> bool: ...
+    async def keep_image(self, request_id: UUID, image: CheckedImage, facts: Facts) -> bool: ...
 
-    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> bool: ...
+    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage, facts: Facts) -> bool: ...
 
 
 RefuseUrl = Callable[[str], object]
@@ -83,7 +84,7 @@ async def take_callback(
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
         result, image = await _examine(event, callback.image, examination)
         for _ in range(ROUNDS):
-            receipt = await _apply(store, request, result, image, note=_note(callback))
+            receipt = await _apply(store, request, result, image, callback)
             if receipt is not None:
                 span.note(aigen__status=receipt.status.value, aigen__duplicate=receipt.duplicate)
                 _count(receipt, image)
@@ -141,7 +142,7 @@ def _awaited(event: ImageCompleted, url: str, refuse_url: RefuseUrl) -> AwaitedI
 
 
 async def _apply(
-    store: Store, request: ImageRequest, result: Result, image: CheckedImage | None, note: str | None
+    store: Store, request: ImageRequest, result: Result, image: CheckedImage | None, callback: Callback
 ) -> Receipt | None:
     """Applies the result. Returns the receipt, or None if others moved the request since it was read."""
     generation = await _generation(store, result)
@@ -152,10 +153,11 @@ async def _apply(
                 await store.note_generation(request.request_id, generation, reason)
             return Receipt(request.request_id, request.status, duplicate=True)
         case Keep():
-            kept = await _keep(store, result, image)
+            kept = await _keep(store, result, image, callback.facts)
             return Receipt(request.request_id, request.status, duplicate=False) if kept else None
         case Take(transition):
-            moved = await store.apply_versioned(replace(transition, note=note), image)
+            told = replace(transition, facts=callback.facts, note=_note(callback, transition.after))
+            moved = await store.apply_versioned(told, image)
             return Receipt(request.request_id, transition.after, duplicate=False) if moved else None
 
 
@@ -166,14 +168,17 @@ async def _generation(store: Store, result: Result) -> Generation | None:
     return None
 
 
-def _note(callback: Callback) -> str | None:
-    return f"ignored in the callback: {', '.join(callback.ignored)}" if callback.ignored else None
+def _note(callback: Callback, after: Status) -> str | None:
+    """Returns what the timeline says: the facts if the request has ended, and what was ignored."""
+    facts = callback.facts.note("failed at" if after is Status.FAILED else "made by") if after in FINAL else None
+    ignored = f"ignored in the callback: {', '.join(callback.ignored)}" if callback.ignored else None
+    return "; ".join(filter(None, (facts, ignored))) or None
 
 
-async def _keep(store: Store, result: Result, image: CheckedImage | None) -> bool:
+async def _keep(store: Store, result: Result, image: CheckedImage | None, facts: Facts) -> bool:
     if image is not None:
-        return await store.keep_image(result.request_id, image)
-    return isinstance(result, Available) and await store.keep_awaited(result.request_id, result.awaited)
+        return await store.keep_image(result.request_id, image, facts)
+    return isinstance(result, Available) and await store.keep_awaited(result.request_id, result.awaited, facts)
 
 
 def _count(receipt: Receipt, image: CheckedImage | None) -> None:

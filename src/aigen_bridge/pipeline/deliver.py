@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pybase64
 
+from aigen_bridge.contracts.resources import CostState, GenerationState
 from aigen_bridge.domain.delivery import OdooAnswer, judge_answer
 from aigen_bridge.domain.errors import PermanentError, StepError
 from aigen_bridge.domain.image import ODOO_IMAGE_MAX, ImageRef, StoredImage
@@ -57,7 +58,7 @@ class Deliver:
         request = claim.request
         if request.event.get("deliver") is False:
             return Delivered(request.version)
-        payload = _payload(request)
+        payload = _payload(request) | _facts(claim)
         if request.status is Status.COMPLETED:
             payload["image"] = await self._image(request)
         try:
@@ -101,3 +102,16 @@ def _payload(request: ImageRequest) -> dict[str, Any]:
         "replayable": request.is_replayable if request.status is Status.FAILED else None,
     }
     return {name: value for name, value in payload.items() if value is not None}
+
+
+def _facts(claim: Claim) -> dict[str, Any]:
+    """Returns how the image was generated and what it cost, without what is not known. Only then are they there."""
+    facts = claim.request.facts
+    known = {
+        "generation": GenerationState.of(facts.generation, claim.job),
+        "cost": CostState.of(facts.cost) if facts.cost else None,
+    }
+    shown = {
+        name: state.model_dump(mode="json", by_alias=True, exclude_none=True) for name, state in known.items() if state
+    }
+    return {name: state for name, state in shown.items() if state}

@@ -36,6 +36,7 @@ from aigen_bridge.domain.request import ImageRequest, Status, Transition
 from aigen_bridge.store import executions, incidents, transitions
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database, after_commit
+from aigen_bridge.store.executions import RESEND_COUNT
 from aigen_bridge.store.generation_rows import N8N_NOW, LockedGeneration, read, to_job, write
 from aigen_bridge.store.progress import REPORTS_MAX, UsualReports
 from aigen_bridge.store.transitions import Deadlines, LockedRequests
@@ -46,10 +47,11 @@ BEAT_SECONDS = 1.0
 """The interval between the beats of an API process."""
 BROKEN_AFTER = f"{BEAT_SECONDS * 3} seconds"
 """No beat for this time: API or database were away, and N8N could not be heard."""
-_FIND = text("""
-    SELECT g.request_id, g.job, g.progress, g.progress_at
-    FROM generations AS g WHERE g.request_id = ANY (CAST(:request_id AS uuid[]))
-""")
+_FIND = text(f"""
+    SELECT r.request_id, g.job, g.progress, g.progress_at, {RESEND_COUNT} AS resent
+    FROM requests AS r LEFT JOIN generations AS g ON g.request_id = r.request_id
+    WHERE r.request_id = ANY (CAST(:request_id AS uuid[]))
+""")  # noqa: S608 - a constant of this package
 
 _RECORD_JOB = text("""
     INSERT INTO provider_jobs (request_id, provider, job_id, execution_id, is_other)
@@ -161,10 +163,13 @@ class Generations:
                 await write(connection, {request_id: found}, {request_id: suspended})
 
     async def find(self, request_ids: Sequence[UUID]) -> dict[UUID, GenerationView]:
-        """Returns what callers see of the generations that these requests have."""
+        """Returns what callers see of the generations of these requests."""
         async with self._database.reading() as connection:
             rows = (await connection.execute(_FIND, {"request_id": list(request_ids)})).all()
-        return {row.request_id: GenerationView(job=to_job(row.job), progress=_progress(row)) for row in rows}
+        return {
+            row.request_id: GenerationView(job=to_job(row.job), progress=_progress(row), resent=row.resent)
+            for row in rows
+        }
 
     async def beat(self) -> None:
         """Records that this API can hear N8N, and the database can write it down."""

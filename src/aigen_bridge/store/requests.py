@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.facts import NO_FACTS, Facts
 from aigen_bridge.domain.generation import Generation
 from aigen_bridge.domain.image import CheckedImage, ImageRef
 from aigen_bridge.domain.request import (
@@ -30,7 +31,7 @@ from aigen_bridge.store.database import Database
 from aigen_bridge.store.generation_rows import find_generation, note_once
 from aigen_bridge.store.images import ImageStore, put_unless_transactional
 from aigen_bridge.store.rights import refuse_missing_rights
-from aigen_bridge.store.rows import COLUMNS, if_readable, to_request
+from aigen_bridge.store.rows import COLUMNS, facts_columns, if_readable, to_request
 from aigen_bridge.store.schema import images as images_table
 from aigen_bridge.store.schema import requests
 from aigen_bridge.store.transitions import Deadlines
@@ -166,17 +167,17 @@ class Requests:
         async with self._database.writing(patient=True) as connection:
             return bool(await transitions.apply_versioned(connection, [transition], self._deadlines, content))
 
-    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage) -> bool:
+    async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage, facts: Facts = NO_FACTS) -> bool:
         """Stores the URL of an image that arrived after the cancellation. Returns False if the request has changed."""
         async with self._database.transaction() as connection:
             kept = await connection.execute(
                 requests.update()
                 .where(requests.c.request_id == request_id, requests.c.awaited.is_(None), requests.c.image.is_(None))
-                .values(awaited=json.loads(json.dumps(asdict(awaited), default=str)))
+                .values(awaited=json.loads(json.dumps(asdict(awaited), default=str)), **facts_columns(facts))
             )
         return bool(kept.rowcount)
 
-    async def keep_image(self, request_id: UUID, image: CheckedImage) -> bool:
+    async def keep_image(self, request_id: UUID, image: CheckedImage, facts: Facts = NO_FACTS) -> bool:
         """Stores an image that arrived after the cancellation. Returns False if the request has changed.
 
         The request is written first: if it has been purged, the image is not stored.
@@ -188,7 +189,7 @@ class Requests:
             kept = await connection.execute(
                 requests.update()
                 .where(requests.c.request_id == request_id, requests.c.image.is_(None), is_same)
-                .values(image=asdict(image.described), updated_at=_if_delivered(func.now()))
+                .values(image=asdict(image.described), updated_at=_if_delivered(func.now()), **facts_columns(facts))
             )
             if kept.rowcount and content is not None:
                 row = {"request_id": request_id, "content": content}

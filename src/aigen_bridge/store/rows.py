@@ -1,6 +1,7 @@
 """Converts rows into the objects of the domain."""
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -8,6 +9,7 @@ import structlog
 from sqlalchemy import Row
 
 from aigen_bridge.domain.errors import UnreadableRequestError
+from aigen_bridge.domain.facts import Cost, CostBasis, Facts, GenerationFacts, NegativePromptUse
 from aigen_bridge.domain.image import MEDIA_TYPES, StoredImage
 from aigen_bridge.domain.request import AwaitedImage, FailedBy, ImageRequest, Status
 from aigen_bridge.store.readable import FAR_PAST
@@ -52,6 +54,12 @@ def only_ids(row: Row[Any]) -> ImageRequest:
     )
 
 
+def facts_columns(facts: Facts) -> dict[str, Any]:
+    """Returns the known facts as they are stored, by column."""
+    columns = {"generation_facts": facts.generation, "cost": facts.cost}
+    return {name: asdict(known) for name, known in columns.items() if known}
+
+
 def if_readable(row: Row[Any]) -> ImageRequest | None:
     """Returns the request. Logs one that cannot be read and returns None."""
     try:
@@ -71,6 +79,10 @@ def _to_request(row: Row[Any]) -> ImageRequest:
         failed_by=FailedBy(row.failed_by) if row.failed_by else None,
         image=_image(row.image) if row.image is not None else None,
         awaited=_awaited(row.awaited) if row.awaited is not None else None,
+        facts=Facts(
+            generation=_generation_facts(row.generation_facts) if row.generation_facts is not None else None,
+            cost=_cost(row.cost) if row.cost is not None else None,
+        ),
     )
 
 
@@ -90,3 +102,23 @@ def _awaited(stored: dict[str, Any]) -> AwaitedImage | None:
     except (ValueError, TypeError, LookupError):
         log.exception("request.awaited_unreadable")
         return None
+
+
+def _generation_facts(stored: Mapping[str, Any]) -> GenerationFacts:
+    """Returns the facts in this column. Ignores what a newer version may have added."""
+    known = _known(GenerationFacts, stored)
+    use, flags = known.get("negative_prompt"), known.get("has_nsfw_concepts")
+    typed = {
+        "negative_prompt": NegativePromptUse(use) if use in set(NegativePromptUse) else None,
+        "has_nsfw_concepts": tuple(flags) if flags is not None else None,
+    }
+    return GenerationFacts(**known | typed)
+
+
+def _cost(stored: Mapping[str, Any]) -> Cost:
+    known = _known(Cost, stored)
+    return Cost(**known | {"basis": CostBasis(known["basis"])})
+
+
+def _known(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: stored.get(field.name) for field in fields(kind)}

@@ -52,6 +52,8 @@ requests = Table(
     Column("client", Text),  # the client, as in AIGEN_CLIENTS; NULL in rows older than this column
     Column("traceparent", Text),  # of the span that accepted the request, or as the caller sent it
     Column("awaited", JSONB(none_as_null=True)),  # an image that is still to be fetched from N8N's URL
+    Column("generation_facts", JSONB(none_as_null=True)),  # how the image was generated, as N8N reported it
+    Column("cost", JSONB(none_as_null=True)),  # as N8N reported it
     timestamptz("created_at", required=True),
     timestamptz("updated_at", required=True),
     timestamptz("dispatched_at"),

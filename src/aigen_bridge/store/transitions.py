@@ -28,6 +28,7 @@ from aigen_bridge.domain.incident import failures_of
 from aigen_bridge.domain.request import Status, Transition, VersionedTransition
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import after_commit
+from aigen_bridge.store.rows import facts_columns
 from aigen_bridge.store.schema import ONE_PENDING
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -45,8 +46,8 @@ _APPLY = text(f"""
     WITH requested AS (
         SELECT * FROM json_to_recordset(CAST(:requested AS json)) AS requested (
             request_id uuid, before text[], after text, version int, failed_by text, error_code text,
-            error_message text, image jsonb, awaited jsonb, note text, step text, delay float8,
-            url_expires_at timestamptz
+            error_message text, image jsonb, awaited jsonb, generation_facts jsonb, cost jsonb, note text, step text,
+            delay float8, url_expires_at timestamptz
         )
     ), locked AS (
         SELECT request_id, xmin AS written_by FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
@@ -61,6 +62,8 @@ _APPLY = text(f"""
             error_message = t.error_message,
             image = coalesce(t.image, r.image),
             awaited = CASE WHEN t.after <> 'completed' THEN coalesce(t.awaited, r.awaited) END,
+            generation_facts = CASE WHEN t.after <> 'queued' THEN coalesce(t.generation_facts, r.generation_facts) END,
+            cost = coalesce(t.cost, r.cost),
             dispatched_at = CASE t.after WHEN 'dispatched' THEN now() ELSE r.dispatched_at END,
             completed_at = CASE WHEN t.after IN ('completed', 'failed', 'cancelled') THEN now() END,
             callback_deadline_at = CASE t.after
@@ -320,6 +323,7 @@ def _row(transition: Transition) -> dict[str, Any]:
         "error_message": transition.error_message,
         "image": asdict(transition.image) if transition.image else None,
         "awaited": asdict(transition.awaited) if transition.awaited else None,
+        **facts_columns(transition.facts),
         "note": transition.note,
         "step": transition.next_step,
         "delay": transition.delay.total_seconds(),

@@ -1,0 +1,42 @@
+"""Amounts of money: read from what other systems write, and shown as decimals in strings."""
+
+import re
+from decimal import Decimal
+
+WHOLE_DIGITS, PLACES = 12, 9
+"""The most digits before and after the point."""
+SHOWN_PLACES = 2
+"""The least digits after the point of an amount that is shown."""
+
+_LIMIT = 10**WHOLE_DIGITS
+_DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
+_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+
+
+def parse_amount(value: object) -> Decimal | None:
+    """Returns the amount that a text or a number stands for. None for anything else, and for what has too many digits.
+
+    A float is rounded to `PLACES`: its further digits are not what was meant (0.1 + 0.2).
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).strip()
+    if not _DECIMAL.fullmatch(text):  # nor are "nan" and negative numbers
+        return None
+    amount = Decimal(text)
+    if amount >= _LIMIT:
+        return None
+    rounded = round(amount, PLACES)
+    is_exact = rounded == amount or isinstance(value, float)
+    return rounded if is_exact and rounded < _LIMIT else None
+
+
+def parse_currency(value: object) -> str | None:
+    """Returns the currency code (ISO 4217). None for anything but three upper-case letters."""
+    return value if isinstance(value, str) and _CURRENCY.fullmatch(value) else None
+
+
+def amount_text(amount: Decimal) -> str:
+    """Formats an amount with at least two places and no further trailing zeros: `2.50`, `0.035`."""
+    whole, _, places = f"{amount:f}".partition(".")
+    return f"{whole}.{places.rstrip('0').ljust(SHOWN_PLACES, '0')}"
