@@ -9,6 +9,7 @@ import httpx
 import pybase64
 
 from aigen_bridge.domain.signature import secret_bytes, sign
+from aigen_bridge.sim.faults import Fault, FaultKind
 from stage import CALLBACK, Stage
 
 CALLBACK_V2 = CALLBACK.replace("/v1/", "/v2/")
@@ -60,3 +61,30 @@ async def report_v2(
     if image is not None:
         parts["image"] = ("image.png", image, "image/png")
     return await stage.api.post(CALLBACK_V2, files=parts, headers=stage.as_client("n8n") | headers)
+
+
+async def with_url(stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A request that N8N says nothing about, and the callback with a URL of a picture that Flux made."""
+    stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+    asked = await stage.ask()
+    made = await _picture(stage)
+    metadata = {name: made[name] for name in ("format", "size", "width", "height")}
+    return asked, completed(
+        asked, b"", imageData=None, imageUrl=made["url"], imageMetadata=metadata, hashValue=made["sha256"]
+    )
+
+
+async def _picture(stage: Stage) -> dict[str, Any]:
+    wish = {"prompt": "A boat", "image_size": {"width": 64, "height": 64}, "seed": 3, "output_format": "png"}
+    key = {"Authorization": f"Key {stage.chain.flux.settings.key}"}
+    answer = await stage.api.post(f"{stage.chain.flux_url}/fal-ai/flux-lora", json=wish, headers=key)
+    url = answer.json()["images"][0]["url"]
+    content = (await stage.api.get(url)).content
+    return {
+        "url": url,
+        "format": "png",
+        "size": len(content),
+        "width": 64,
+        "height": 64,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }

@@ -215,13 +215,12 @@ def _fetcher(settings: Settings) -> ImageFetcher:
 
 
 def _n8n(n8n: N8nSettings) -> N8nWebhook:
-    secrets = [n8n.signing_secret.get_secret_value()] if n8n.signing_secret else []
     return N8nWebhook(
         n8n.webhook_url,
         n8n.api_key.get_secret_value(),
         timeout=n8n.timeout.total_seconds(),
         concurrency=n8n.concurrency,
-        signing_keys=[secret_bytes(secret) for secret in secrets],
+        signing_keys=[secret_bytes(secret.get_secret_value()) for secret in n8n.all_signing_secrets],
     )
 
 

@@ -47,6 +47,8 @@ async def test_a_refusal_for_good_is_not_retried(stage: Stage, status: int) -> N
     assert len(stage.chain.n8n.calls.to("webhook")) == 1
     assert ended["errorCode"] == "dispatch_failed"
     assert f"answered {status}" in ended["errorMessage"]
+    names_both_secrets = "AIGEN_N8N__API_KEY and AIGEN_N8N__SIGNING_SECRET" in ended["errorMessage"]
+    assert names_both_secrets == (status == 401)
 
 
 @pytest.mark.parametrize("status", [404, 408, 425, 429, 502, 503, 504])

@@ -1,23 +1,21 @@
 """N8N sends a URL: the image is fetched while the URL lives, checked, and delivered."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database
-from callbacks import completed, failed, report
+from callbacks import completed, failed, report, with_url
 from stage import REQUESTS, Stage, staged, working
 
 
 async def test_an_image_that_comes_as_a_url_arrives_in_odoo(stage: Stage) -> None:
-    asked, event = await _with_url(stage)
+    asked, event = await with_url(stage)
     answer = await report(stage, event)
     ended = await stage.until_delivered(asked["requestId"])
 
@@ -29,7 +27,7 @@ async def test_an_image_that_comes_as_a_url_arrives_in_odoo(stage: Stage) -> Non
 
 
 async def test_the_url_is_fetched_again_when_the_first_try_fails(stage: Stage) -> None:
-    asked, event = await _with_url(stage)
+    asked, event = await with_url(stage)
     stage.chain.flux.faults.add(Fault(kind=FaultKind.STATUS, route="image", status=503))
     await report(stage, event)
     ended = await stage.until_delivered(asked["requestId"])
@@ -39,7 +37,7 @@ async def test_the_url_is_fetched_again_when_the_first_try_fails(stage: Stage) -
 
 async def test_an_image_that_is_missing_for_a_moment_arrives(stage: Stage) -> None:
     """As when N8N itself serves the image, and is just being restarted."""
-    asked, event = await _with_url(stage)
+    asked, event = await with_url(stage)
     stage.chain.flux.faults.add(Fault(kind=FaultKind.EXPIRED_URL, route="image", times=2))
     await report(stage, event)
 
@@ -47,7 +45,7 @@ async def test_an_image_that_is_missing_for_a_moment_arrives(stage: Stage) -> No
 
 
 async def test_a_url_that_is_gone_fails_the_request_and_a_new_result_wins(stage: Stage, png: bytes) -> None:
-    asked, event = await _with_url(stage)
+    asked, event = await with_url(stage)
     stage.chain.flux.faults.add(Fault(kind=FaultKind.EXPIRED_URL, route="image", times=None))
     soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
     await report(stage, event | {"resultExpiresAt": soon})
@@ -62,7 +60,7 @@ async def test_a_url_that_is_gone_fails_the_request_and_a_new_result_wins(stage:
 
 
 async def test_an_image_that_is_not_what_n8n_said_is_rejected(stage: Stage) -> None:
-    asked, event = await _with_url(stage)
+    asked, event = await with_url(stage)
     await report(stage, event | {"hashValue": "0" * 64})
     ended = await stage.until_delivered(asked["requestId"])
 
@@ -120,7 +118,7 @@ async def _serving(answers: list[bytes]) -> AsyncIterator[str]:
 
 
 async def test_trying_ends_when_the_url_ends(stage: Stage) -> None:
-    asked, event = await _with_url(stage)
+    asked, event = await with_url(stage)
     stage.chain.flux.faults.add(Fault(kind=FaultKind.STATUS, route="image", status=503, times=None))
     soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
     await report(stage, event | {"resultExpiresAt": soon})
@@ -132,7 +130,7 @@ async def test_trying_ends_when_the_url_ends(stage: Stage) -> None:
 
 
 async def test_the_same_url_again_is_a_repeat_and_another_image_contradicts(idle_stage: Stage, png: bytes) -> None:
-    asked, event = await _with_url(idle_stage)
+    asked, event = await with_url(idle_stage)
     first, again = await report(idle_stage, event), await report(idle_stage, event)
     other = await report(idle_stage, event | {"hashValue": "0" * 64})
     failure = await report(idle_stage, failed(asked))
@@ -151,7 +149,7 @@ async def test_the_bytes_may_overtake_the_fetch(idle_stage: Stage, png: bytes) -
 
 
 async def test_a_url_after_cancelling_changes_nothing(idle_stage: Stage) -> None:
-    asked, event = await _with_url(idle_stage)
+    asked, event = await with_url(idle_stage)
     await idle_stage.api.post(f"{REQUESTS}/{asked['requestId']}/cancel", headers=idle_stage.as_client("odoo"))
     first, again = await report(idle_stage, event), await report(idle_stage, event)
 
@@ -163,7 +161,7 @@ async def test_a_url_after_cancelling_changes_nothing(idle_stage: Stage) -> None
     "url", ["file:///etc/passwd", "https://user:pw@example.com/", "https://2130706433/", "ftp://example.com/", "x"]
 )
 async def test_a_url_that_we_would_never_fetch_is_a_422_at_once(idle_stage: Stage, url: str) -> None:
-    asked, event = await _with_url(idle_stage)
+    asked, event = await with_url(idle_stage)
     answer = await report(idle_stage, event | {"imageUrl": url})
 
     assert answer.status_code == 422
@@ -196,30 +194,3 @@ async def test_the_whole_chain_works_in_every_style(database_url: str, style: st
 
     assert ended["status"] == "completed"
     assert [state for state in states if state not in {"queued", "dispatched"}] == moves
-
-
-async def _with_url(stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A request that N8N says nothing about, and the callback with a URL of a picture that Flux made."""
-    stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
-    asked = await stage.ask()
-    made = await _picture(stage)
-    metadata = {name: made[name] for name in ("format", "size", "width", "height")}
-    return asked, completed(
-        asked, b"", imageData=None, imageUrl=made["url"], imageMetadata=metadata, hashValue=made["sha256"]
-    )
-
-
-async def _picture(stage: Stage) -> dict[str, Any]:
-    wish = {"prompt": "A boat", "image_size": {"width": 64, "height": 64}, "seed": 3, "output_format": "png"}
-    key = {"Authorization": f"Key {stage.chain.flux.settings.key}"}
-    answer = await stage.api.post(f"{stage.chain.flux_url}/fal-ai/flux-lora", json=wish, headers=key)
-    url = answer.json()["images"][0]["url"]
-    content = (await stage.api.get(url)).content
-    return {
-        "url": url,
-        "format": "png",
-        "size": len(content),
-        "width": 64,
-        "height": 64,
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }

@@ -3,12 +3,12 @@
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from aigen_bridge.domain.signature import HEADERS, new_secret, secret_bytes, verify
+from aigen_bridge.domain.signature import new_secret, secret_bytes, verify
 from aigen_bridge.sim.faults import Fault, FaultKind
 from callbacks import completed, failed, report, report_v2, signed
 from stage import CALLBACK, CLIENTS, KEYS, Stage, staged, working
@@ -113,27 +113,33 @@ async def test_the_whole_chain_works_signed(database_url: str, style: str) -> No
         assert (await stage.until_delivered(asked["requestId"]))["status"] == "completed"
 
 
-async def test_what_goes_to_n8n_is_signed_with_one_id_for_all_tries(database_url: str) -> None:
+async def test_what_goes_to_n8n_is_signed_by_every_secret_with_one_id_for_all_tries(database_url: str) -> None:
     async with staged(database_url) as stage:
-        signing = stage.settings.n8n.model_copy(update={"signing_secret": _Secret(NEW)})
-        stage.chain.n8n.faults.add(Fault(kind=FaultKind.STATUS, route="webhook", status=503))
-        async with working(stage.settings.model_copy(update={"n8n": signing})):
-            asked = await stage.ask()
-            await stage.until_delivered(asked["requestId"])
-            calls = stage.chain.n8n.calls.to("webhook")
+        secrets = {"signing_secret": SecretStr(OLD), "signing_secrets": (SecretStr(NEW), SecretStr(OLD))}
+        first, second = await _two_tries(stage, secrets)
 
-    first, second = ({name: call.headers[name] for name in HEADERS} for call in calls)
-    body = json.dumps(dict(calls[1].fields), ensure_ascii=False).encode()
-    verify([secret_bytes(NEW)], second, body, datetime.now(UTC))
-    assert first["webhook-id"] == second["webhook-id"]
-    assert all(a.at < b.at for a, b in pairwise(calls))
+    body = json.dumps(dict(second.fields), ensure_ascii=False).encode()
+    assert len(second.headers["webhook-signature"].split()) == 2
+    for secret in (OLD, NEW):
+        verify([secret_bytes(secret)], second.headers, body, datetime.now(UTC))
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.at < second.at
 
 
-class _Secret:
-    """Stands for a SecretStr."""
+async def test_without_a_secret_what_goes_to_n8n_has_an_id_and_a_time(database_url: str) -> None:
+    async with staged(database_url) as stage:
+        first, second = await _two_tries(stage, {})
 
-    def __init__(self, value: str) -> None:
-        self._value = value
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert abs(int(second.headers["webhook-timestamp"]) - datetime.now(UTC).timestamp()) < 60
+    assert "webhook-signature" not in second.headers
 
-    def get_secret_value(self) -> str:
-        return self._value
+
+async def _two_tries(stage: Stage, secrets: dict[str, Any]) -> list[Any]:
+    """Returns the calls of N8N's webhook for a request whose first dispatch fails."""
+    stage.chain.n8n.faults.add(Fault(kind=FaultKind.STATUS, route="webhook", status=503))
+    signing = stage.settings.n8n.model_copy(update=secrets)
+    async with working(stage.settings.model_copy(update={"n8n": signing})):
+        asked = await stage.ask()
+        await stage.until_delivered(asked["requestId"])
+    return stage.chain.n8n.calls.to("webhook")

@@ -15,6 +15,7 @@ from aigen_bridge.doctor.subject import Subject
 from stage import CLIENTS, UNREACHABLE, make_settings
 
 KEY = "key-for-the-webhook-of-n8n"
+SHORT = "whsec_YWJjZGVmZ2hpamtsbW5vcA=="
 GOOD: dict[str, Any] = {
     "public_url": "https://bridge.example.com",
     "n8n": {"webhook_url": "https://n8n.example.com/webhook/aigen", "api_key": KEY},
@@ -57,6 +58,8 @@ def test_the_addresses_of_containers_and_of_one_machine_are_fine() -> None:
         ({"n8n": {"api_key": "sha256:" + "0" * 64}}, "wrong", "hash of a key", "the key itself"),
         ({"n8n": {"api_key": "key-of-odoo"}}, "warning", "also client 'odoo'", "keys new"),
         ({"clients": CLIENTS | {"ops": {"keys": ["odo-"], "scopes": ["ops"]}}}, "warning", "client 'ops' has", "new"),
+        ({"n8n": {"signing_secret": SHORT}}, "warning", "SIGNING_SECRETS has a signing secret of fewer", "two secrets"),
+        ({"clients": CLIENTS | {"n8n": CLIENTS["n8n"] | {"signing_secrets": [SHORT]}}}, "warning", "'n8n'", "Replace"),
         ({"alerts": {"urls": []}}, "warning", "AIGEN_ALERTS__URLS is not set", "mailto://"),
         ({"callback": {"deadline": "20s"}}, "wrong", "not longer than the timeout of one webhook call", "5 min"),
         ({"callback": {"deadline": "2m"}}, "warning", "shorter than N8N's own retries", "5 min"),
@@ -72,6 +75,7 @@ def test_a_contradiction_is_said_with_what_to_do(changes: dict[str, Any], mark: 
 
     assert (line.mark, found in line.found, advice in line.advice) == (mark, True, True), line
     assert KEY not in line.found + line.advice
+    assert SHORT not in line.found + line.advice
 
 
 def test_a_key_of_which_only_the_hash_is_known_is_recognised() -> None:

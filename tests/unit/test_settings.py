@@ -10,8 +10,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from aigen_bridge.api.auth import Keyring
+from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.settings import Settings, WrongSettingsError, load
-from aigen_bridge.settings.remarks import remarks
+from aigen_bridge.settings.remarks import remarks, short_secrets
 from aigen_bridge.settings.values import Duration
 
 COMPLETE: dict[str, str] = {
@@ -53,6 +54,33 @@ def test_no_secret_is_shown(complete: pytest.MonkeyPatch) -> None:
     for text in (repr(settings), str(settings), settings.model_dump_json()):
         for secret in ("db-secret", "n8n-secret", "odoo-secret", "client-secret"):
             assert secret not in text
+
+
+def test_all_secrets_sign_what_goes_to_n8n(complete: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two settings, because the one holds a single secret in a file, and both hold them while one is replaced."""
+    old, new = new_secret(), new_secret()
+    complete.setenv("AIGEN_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "AIGEN_N8N__SIGNING_SECRET").write_text(f"{old}\n")
+    complete.setenv("AIGEN_N8N__SIGNING_SECRETS", json.dumps([new, old]))
+    settings = load(Settings)
+
+    assert [secret.get_secret_value() for secret in settings.n8n.all_signing_secrets] == [old, new]
+    assert new not in settings.model_dump_json()
+
+
+def test_a_short_signing_secret_is_remarked_without_being_shown(complete: pytest.MonkeyPatch) -> None:
+    short = "whsec_YWJjZGVmZ2hpamtsbW5vcA=="
+    n8n = {"keys": ["key-of-n8n"], "scopes": ["callbacks"], "signing_secrets": [short, new_secret()]}
+    complete.setenv("AIGEN_CLIENTS", json.dumps({"n8n": n8n}))
+    complete.setenv("AIGEN_N8N__SIGNING_SECRETS", json.dumps([new_secret(), short]))
+    settings = load(Settings)
+    found = short_secrets(settings.n8n, settings.clients)
+
+    assert [line.partition(" has")[0] for line in found] == [
+        "AIGEN_N8N__SIGNING_SECRET or …__SIGNING_SECRETS",
+        "AIGEN_CLIENTS (client 'n8n')",
+    ]
+    assert short.removeprefix("whsec_") not in "".join(found)
 
 
 @pytest.mark.parametrize(
@@ -282,6 +310,8 @@ def test_networks_are_a_list(complete: pytest.MonkeyPatch, value: str) -> None:
         ("AIGEN_ODOO__API_KEY", "two\nlines", "has a control character in it"),
         ("AIGEN_ALERTS__URLS", '["json://h/\\n"]', "has a control character in it"),
         ("AIGEN_N8N__SIGNING_SECRET", "secret", "must be another: a signing secret begins with whsec_"),
+        ("AIGEN_N8N__SIGNING_SECRETS", '["secret"]', "must be another: a signing secret begins with whsec_"),
+        ("AIGEN_N8N__SIGNING_SECRETS", "whsec_x", "must be another"),
         ("AIGEN_N8N__SIGNING_SECRET", "whsec_%%%%", "must be another: a signing secret is whsec_ and base64"),
         ("AIGEN_LOG__LEVEL", "info", "must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("AIGEN_METRICS__ENABLED", "maybe", "must be true or false"),

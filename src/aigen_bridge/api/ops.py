@@ -15,7 +15,7 @@ from aigen_bridge.api.callbacks import body_limits
 from aigen_bridge.api.describe import image_body, json_body, problems
 from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
 from aigen_bridge.api.errors import UnsupportedMediaTypeError
-from aigen_bridge.api.v1.requests import RequestId
+from aigen_bridge.api.v1.requests import RequestId, described
 from aigen_bridge.contracts.messages import parse_body
 from aigen_bridge.contracts.resources import (
     BulkReplay,
@@ -27,7 +27,7 @@ from aigen_bridge.contracts.resources import (
     Discard,
     RequestResource,
 )
-from aigen_bridge.contracts.views import dead_letter_page, from_cursor, resource
+from aigen_bridge.contracts.views import dead_letter_page, from_cursor
 from aigen_bridge.contracts.wire import Rfc3339DateTime
 from aigen_bridge.domain.dead_letter import DeadLetterFilter, DeadLetterName, OperatorAction
 from aigen_bridge.domain.errors import UnknownDeadLetterError, storable
@@ -145,7 +145,8 @@ async def replay_request(request_id: RequestId, caller: Operator, parts: Parts) 
     fetched is fetched again while its URL may work. A result that Odoo did not take is delivered again. A failure that
     N8N reported is final: the response is 409.
     """
-    return json_answer(resource(await parts.replays.replay_request(request_id, OperatorAction(caller.name))))
+    replayed = await parts.replays.replay_request(request_id, OperatorAction(caller.name))
+    return json_answer(await described(parts, replayed))
 
 
 @router.post(
@@ -168,7 +169,8 @@ async def complete_request(request: Request, request_id: RequestId, caller: Oper
         if is_text_type(request.headers.get("content-type", "").strip().lower()):
             raise UnsupportedMediaTypeError(describe(content), f"an image: {', '.join(MEDIA_TYPES.values())}")
     image = await parts.examine.check.as_found(content)
-    return json_answer(resource(await parts.replays.complete(request_id, image, OperatorAction(caller.name))))
+    completed = await parts.replays.complete(request_id, image, OperatorAction(caller.name))
+    return json_answer(await described(parts, completed))
 
 
 async def _read(request: Request, model: type[M]) -> M:

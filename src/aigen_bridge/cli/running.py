@@ -16,7 +16,7 @@ import uvloop
 
 from aigen_bridge import logs
 from aigen_bridge.settings import LoggingSettings, Settings, load
-from aigen_bridge.settings.remarks import remarks
+from aigen_bridge.settings.remarks import remarks, short_secrets
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,8 @@ def complete_settings() -> Settings:
     """Loads all settings, which must be complete, and sets up logging."""
     settings = load(Settings)
     _configure(settings)
+    for remark in short_secrets(settings.n8n, settings.clients):
+        log.warning("settings.doubtful", detail=remark)
     return settings
 
 

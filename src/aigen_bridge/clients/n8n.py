@@ -41,13 +41,17 @@ N8N responds to every path with 200 and a line of text."""
 JSON_MAX = 2**20
 """Bytes that are read to check whether a body is JSON. A longer body is judged by its content type."""
 GATEWAY_ERRORS = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+UNAUTHORIZED = (
+    " The key or the signing secret is not the same on both sides: compare AIGEN_N8N__API_KEY and "
+    "AIGEN_N8N__SIGNING_SECRET with the credentials in N8N, and the clocks of both machines. Then replay the request."
+)
 POOL = 10
 """Connections in one pool. A pool scans all of its connections for every call. One pool of 200 took 7 ms of CPU for
 each call; twenty pools of ten took 1.4 ms."""
 
 
 class N8nWebhook:
-    """Sends EVT-AIG-001 and checks that N8N acknowledges it. Signs it when there are `signing_keys`.
+    """Sends EVT-AIG-001 and checks that N8N acknowledges it. Signs it with each of the `signing_keys`.
 
     `timeout`, in seconds, covers the whole call.
     """
@@ -67,10 +71,9 @@ class N8nWebhook:
 
         Raises `TransientError` (with `away` when N8N itself did not answer) or `PermanentError`.
         """
-        headers = self._headers | {"X-Correlation-ID": str(correlation_id)}
         body = json.dumps(event, ensure_ascii=False).encode()
-        if self._signing_keys:
-            headers |= sign(self._signing_keys, message_id, datetime.now(UTC), body)
+        headers = self._headers | {"X-Correlation-ID": str(correlation_id)}
+        headers |= sign(self._signing_keys, message_id, datetime.now(UTC), body)
         with outbound(N8N.name, "POST", self._url) as call:
             call.bytes_out = len(body)
             headers |= call.headers
@@ -118,7 +121,7 @@ class N8nWebhook:
         if response.is_success:
             hint = "but not as its webhook does: N8N is starting, or something else answers in its place."
             return TransientError("unexpected_answer", f"{answered}, {hint}{quoted}", http_status=status, away=True)
-        return refusal("N8N", response, quote)
+        return refusal("N8N", response, quote, hint=UNAUTHORIZED if status == HTTPStatus.UNAUTHORIZED else "")
 
     @staticmethod
     def _connecting() -> AsyncRetrying:

@@ -83,10 +83,26 @@ COMPLETED: dict[str, Any] = {
     "imageMetadata": {"format": "png", "size": 235, "width": 64, "height": 64},
     "hashValue": "9ea440fc92efe6d2f555ada21cc7e229c51e67f9cd627415f264e9675f23c7d8",
 }
-COMPLETED_URL: dict[str, Any] = {name: value for name, value in COMPLETED.items() if name != "imageData"} | {
-    "imageUrl": "https://v3.fal.media/files/lion/9hx2.png",
-    "resultExpiresAt": "2030-06-13T12:06:00Z",
-    "payloadVersion": "1.1",
+FACTS: dict[str, Any] = {
+    "generation": {
+        "provider": "fal",
+        "jobId": "764cabcf-b745-4b3e-ae38-1200304cf45b",
+        "model": "fal-ai/flux-lora",
+        "seed": 20250613,
+        "seconds": 3.1,
+        "negativePrompt": "folded",
+        "hasNsfwConcepts": [False],
+    },
+    "cost": {"amount": "0.035", "currency": "USD", "basis": "estimated", "units": 1, "unit": "image"},
 }
-COMPLETED_BESIDE: dict[str, Any] = {name: value for name, value in COMPLETED.items() if name != "imageData"}
+COMPLETED_URL: dict[str, Any] = (
+    {name: value for name, value in COMPLETED.items() if name != "imageData"}
+    | {
+        "imageUrl": "https://v3.fal.media/files/lion/9hx2.png",
+        "resultExpiresAt": "2030-06-13T12:06:00Z",
+        "payloadVersion": "1.1",
+    }
+    | FACTS
+)
+COMPLETED_BESIDE: dict[str, Any] = {name: value for name, value in COMPLETED.items() if name != "imageData"} | FACTS
 """For v2, where the image is a separate part."""

@@ -12,7 +12,7 @@ from aigen_bridge.doctor.finding import Finding, ok, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.image import ODOO_IMAGE_MAX
 from aigen_bridge.settings import Scope, Settings
-from aigen_bridge.settings.remarks import remarks
+from aigen_bridge.settings.remarks import remarks, short_secrets
 from aigen_bridge.settings.values import HASHED, KEY_SAFE, key_digest
 
 N8N_MAY_TAKE = timedelta(minutes=5)
@@ -102,6 +102,11 @@ def _keys_are_long_enough(settings: Settings) -> Iterator[Finding]:
             yield warning("settings", found, "Generate another key: 'aigen-bridge keys new'.")
 
 
+def _signing_secrets_are_long_enough(settings: Settings) -> Iterator[Finding]:
+    for remark in short_secrets(settings.n8n, settings.clients):
+        yield warning("settings", remark, "Replace it: both sides take two secrets meanwhile (docs/n8n.md).")
+
+
 def _timeouts_are_long_enough(settings: Settings) -> Iterator[Finding]:
     deadline, odoo = settings.callback.deadline, settings.odoo.timeout
     if deadline <= settings.n8n.timeout:
@@ -150,6 +155,7 @@ RULES: tuple[Rule, ...] = (
     _webhook_is_published,
     _webhook_key_is_usable,
     _keys_are_long_enough,
+    _signing_secrets_are_long_enough,
     _timeouts_are_long_enough,
     _odoo_accepts_images_of_any_allowed_size,
     _no_development_settings,

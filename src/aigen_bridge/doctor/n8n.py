@@ -50,7 +50,8 @@ async def look_at_n8n_key(subject: Subject) -> list[Finding]:
     if trial.accepted:
         return [ok("N8N key", f"N8N accepted it with the last dispatch, {spoken(trial.ago)} ago.")]
     advice = (
-        "Give AIGEN_N8N__API_KEY the value that the webhook's header credential has in N8N, restart the workers, then "
-        "'aigen-bridge dead-letters replay --all --kind dispatch --error-code http_403'."
+        "Give AIGEN_N8N__API_KEY the value that the webhook's header credential has in N8N (with 401, "
+        "AIGEN_N8N__SIGNING_SECRET that of its signing secret), restart the workers, then 'aigen-bridge dead-letters "
+        f"replay --all --kind dispatch --error-code http_{trial.http_status}'."
     )
     return [wrong("N8N key", f"N8N refused it with the last dispatch, {spoken(trial.ago)} ago.", advice)]

@@ -94,7 +94,7 @@ class Subject:
 
     def secrets(self) -> list[str]:
         """Returns all secrets, the longest first. No finding may show them."""
-        known = [self.n8n.api_key, self.n8n.signing_secret] if self.n8n else []
+        known = [self.n8n.api_key, *self.n8n.all_signing_secrets] if self.n8n else []
         known += [self.odoo.api_key] if self.odoo else []
         known += [self.settings.rate_limit.storage, *self.settings.alerts.urls] if self.settings else []
         for client in self.settings.clients.values() if self.settings else ():

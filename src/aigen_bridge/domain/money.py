@@ -9,7 +9,7 @@ SHOWN_PLACES = 2
 """The least digits after the point of an amount that is shown."""
 
 _LIMIT = 10**WHOLE_DIGITS
-_DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
 

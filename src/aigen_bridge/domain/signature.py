@@ -21,6 +21,8 @@ TOLERANCE = timedelta(minutes=5)
 ID, TIMESTAMP, SIGNATURE = HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 PREFIX = "whsec_"
 SECRET_CHARACTERS = 32
+SECRET_MIN, SECRET_SAFE, SECRET_MAX = 16, 24, 64
+"""Bytes. Standard Webhooks asks for 24 to 64; a secret of 16 is strong enough to be taken, with a warning."""
 SIGNATURES_MAX = 10
 HEADER_MAX = 1024
 TIMESTAMP_DIGITS = 15
@@ -48,16 +50,22 @@ def secret_bytes(secret: str) -> bytes:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error as error:
         raise ValueError(f"a signing secret is {PREFIX} and base64") from error
-    if not 16 <= len(key) <= 64:  # noqa: PLR2004 - Standard Webhooks requires 24 to 64; 16 is strong enough
-        raise ValueError("a signing secret stands for 16 to 64 bytes")
+    if not SECRET_MIN <= len(key) <= SECRET_MAX:
+        raise ValueError(f"a signing secret stands for {SECRET_MIN} to {SECRET_MAX} bytes")
     return key
 
 
+def is_short(secret: str) -> bool:
+    """Returns whether a valid secret has fewer bytes than Standard Webhooks asks for."""
+    return len(secret_bytes(secret)) < SECRET_SAFE
+
+
 def sign(keys: Iterable[bytes], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """Returns the three headers of a message that is sent at `at`."""
+    """Returns the headers of a message that is sent at `at`. Without keys, it has id and timestamp only."""
     timestamp = str(int(at.timestamp()))
     signatures = [f"v1,{_signature(key, message_id, timestamp, body)}" for key in keys]
-    return {ID: message_id, TIMESTAMP: timestamp, SIGNATURE: " ".join(signatures)}
+    headers = {ID: message_id, TIMESTAMP: timestamp}
+    return headers | {SIGNATURE: " ".join(signatures)} if signatures else headers
 
 
 def is_signed(headers: Mapping[str, str]) -> bool:

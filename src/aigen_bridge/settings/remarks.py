@@ -1,11 +1,11 @@
-"""Remarks on the environment and `.env`: what looks like a setting and is none, and what does not count.
+"""Remarks on the environment and `.env`: what looks like a setting and is none, what does not count, what is weak.
 
 They do not stop the start: a newer or older version may know the setting.
 """
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
-from aigen_bridge.settings.sections import Section
+from aigen_bridge.domain.signature import SECRET_SAFE, is_short
+from aigen_bridge.settings.sections import Client, N8nSettings, Section
 
 PREFIX = "AIGEN_"
 NO_SETTINGS = ("AIGEN_SECRETS_DIR", "AIGEN_TEST_DATABASE_URL")
@@ -25,6 +26,18 @@ def remarks(kind: type[BaseSettings]) -> list[str]:
     bindings, problems = _env_file()
     named = [name.upper() for name in (*os.environ, *bindings) if name.upper().startswith(PREFIX)]
     return [*_unknown(dict.fromkeys(named), kind), *problems]
+
+
+def short_secrets(n8n: N8nSettings, clients: Mapping[str, Client]) -> list[str]:
+    """Returns a sentence for each setting with a signing secret that is too short, without the secret."""
+    owners = {"AIGEN_N8N__SIGNING_SECRET or …__SIGNING_SECRETS": n8n.all_signing_secrets}
+    owners |= {f"AIGEN_CLIENTS (client {name!r})": client.signing_secrets for name, client in clients.items()}
+    return [
+        f"{owner} has a signing secret of fewer than {SECRET_SAFE} bytes, which is short for Standard Webhooks; "
+        "'aigen-bridge keys new --signing' makes a longer one."
+        for owner, secrets in owners.items()
+        if any(is_short(secret.get_secret_value()) for secret in secrets)
+    ]
 
 
 def _env_file() -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from aigen_bridge.domain.generation import WhenMaybePaid
+from aigen_bridge.domain.signature import SIGNATURES_MAX
 from aigen_bridge.settings.values import (
     AlertUrls,
     AllowedHosts,
@@ -22,6 +23,7 @@ from aigen_bridge.settings.values import (
     Password,
     RateLimit,
     SigningSecret,
+    SigningSecrets,
     Storage,
     Text,
     Timeout,
@@ -78,10 +80,19 @@ class N8nSettings(Section):
     webhook_url: HttpUrl
     api_key: Key = Field(description="sent as X-API-Key")
     signing_secret: SigningSecret | None = Field(None, description="whsec_…: signs outbound events")
+    signing_secrets: SigningSecrets = Field(
+        (), max_length=SIGNATURES_MAX - 1, description="sign as well, while a secret is being replaced"
+    )
     timeout: Timeout = timedelta(seconds=30)
     retry_jitter: float = Field(0.0, ge=0, le=1)
     concurrency: int = Field(200, ge=1, le=2000, description="webhook calls in flight per worker")
     breaker: BreakerSettings = BreakerSettings()
+
+    @property
+    def all_signing_secrets(self) -> tuple[SecretStr, ...]:
+        """All secrets that sign outbound events, each once."""
+        single = () if self.signing_secret is None else (self.signing_secret,)
+        return tuple(dict.fromkeys((*single, *self.signing_secrets)))
 
 
 class OdooSettings(Section):

@@ -97,7 +97,7 @@ _OTHER_JOBS = text(f"""
 _BEAT_AGE = text(f"SELECT {since('at')} AS age FROM api_beats")  # noqa: S608 - a constant of this package
 
 _LAST_DISPATCH = text(f"""
-    SELECT outcome = 'done' AS accepted, now() - finished_at AS ago
+    SELECT outcome = 'done' AS accepted, now() - finished_at AS ago, http_status
     FROM (
         SELECT id, step, outcome, http_status, finished_at FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}
     ) AS recent
@@ -147,6 +147,7 @@ class KeyTrial:
 
     accepted: bool
     ago: timedelta
+    http_status: int | None
 
 
 class Inspection:

@@ -150,6 +150,13 @@ class Requests:
         items = [request for row in rows[:limit] if (request := if_readable(row))]
         return Page(items, (last.created_at, last.request_id) if last else None)
 
+    async def page_of(self, request_ids: Sequence[UUID]) -> Page:
+        """Returns those of these requests that exist, newest first, without those that cannot be read."""
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(_FIND, {"request_id": list(request_ids)})).all()
+        newest = sorted(rows, key=lambda row: (row.created_at, row.request_id), reverse=True)
+        return Page([request for row in newest if (request := if_readable(row))], None)
+
     async def apply(self, transition: Transition) -> bool:
         """Applies the transition in its own transaction. Returns False if the request is in no state of `before`."""
         async with self._database.transaction() as connection:

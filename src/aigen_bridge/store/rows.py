@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Row
 
 from aigen_bridge.domain.errors import UnreadableRequestError
-from aigen_bridge.domain.facts import Cost, CostBasis, Facts, GenerationFacts, NegativePromptUse
+from aigen_bridge.domain.facts import NO_FACTS, Cost, CostBasis, Facts, GenerationFacts, NegativePromptUse
 from aigen_bridge.domain.image import MEDIA_TYPES, StoredImage
 from aigen_bridge.domain.request import AwaitedImage, FailedBy, ImageRequest, Status
 from aigen_bridge.store.readable import FAR_PAST
@@ -79,10 +79,7 @@ def _to_request(row: Row[Any]) -> ImageRequest:
         failed_by=FailedBy(row.failed_by) if row.failed_by else None,
         image=_image(row.image) if row.image is not None else None,
         awaited=_awaited(row.awaited) if row.awaited is not None else None,
-        facts=Facts(
-            generation=_generation_facts(row.generation_facts) if row.generation_facts is not None else None,
-            cost=_cost(row.cost) if row.cost is not None else None,
-        ),
+        facts=_facts(row),
     )
 
 
@@ -102,6 +99,18 @@ def _awaited(stored: dict[str, Any]) -> AwaitedImage | None:
     except (ValueError, TypeError, LookupError):
         log.exception("request.awaited_unreadable")
         return None
+
+
+def _facts(row: Row[Any]) -> Facts:
+    """Returns the facts; none if they cannot be read. A result is delivered without them."""
+    try:
+        return Facts(
+            generation=_generation_facts(row.generation_facts) if row.generation_facts is not None else None,
+            cost=_cost(row.cost) if row.cost is not None else None,
+        )
+    except (ValueError, TypeError, LookupError, AttributeError):
+        log.exception("request.facts_unreadable", request_id=str(row.request_id))
+        return NO_FACTS
 
 
 def _generation_facts(stored: Mapping[str, Any]) -> GenerationFacts:

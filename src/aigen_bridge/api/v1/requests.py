@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
+from pydantic import TypeAdapter, ValidationError
 
 from aigen_bridge import tracing
 from aigen_bridge.api import correlation
@@ -17,8 +18,9 @@ from aigen_bridge.api.entity_tags import is_expected, is_known
 from aigen_bridge.api.errors import PreconditionFailedError
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.messages import parse_requested
+from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.contracts.resources import RequestPage, RequestResource, Timeline
-from aigen_bridge.contracts.v1 import ImageRequested
+from aigen_bridge.contracts.v1 import ImageRequested, Uuid
 from aigen_bridge.contracts.views import (
     PREFIX,
     REQUESTS_PATH,
@@ -28,16 +30,22 @@ from aigen_bridge.contracts.views import (
     timeline,
     wrong_cursor,
 )
-from aigen_bridge.contracts.wire import Rfc3339DateTime
+from aigen_bridge.contracts.wire import FieldError, Rfc3339DateTime
 from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, UnknownRequestError
 from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.pipeline.accept import accept
 from aigen_bridge.pipeline.cancel import cancel
 from aigen_bridge.store.requests import RequestFilter
+from aigen_bridge.wiring import ApiParts
 
 EVENT_LIMITS = Limits(max_bytes=256 * 2**10, timeout=timedelta(seconds=30))
 PAGE_MAX, PAGE_DEFAULT = 200, 50
+IDS_MAX = 100
+IDS_LENGTH = 40 * IDS_MAX
+"""Characters: a UUID has 36, and a blank and a comma separate them."""
+IDS_ALLOWED = f"1 to {IDS_MAX} UUIDs, separated by commas"
+_uuid: TypeAdapter[UUID] = TypeAdapter(Uuid)
 
 router = APIRouter(prefix=PREFIX, tags=["requests"])
 RequestId = Annotated[UUID, Path(alias="requestId", description="the id created by Odoo")]
@@ -66,7 +74,9 @@ async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], p
         traceparent = tracing.traceparent()
         stored, created = await accept(parts.requests, event, client=caller.name, traceparent=traceparent)
     headers = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
-    return json_answer(resource(stored), 202 if created else 200, headers)
+    return json_answer(
+        resource(stored) if created else await described(parts, stored), 202 if created else 200, headers
+    )
 
 
 @router.get(
@@ -77,7 +87,12 @@ async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], p
     responses=problems(401, 403, 422, 429, 503),
 )
 async def list_requests(
+    request: Request,
     parts: Parts,
+    ids: Annotated[
+        str | None,
+        Query(max_length=IDS_LENGTH, description=f"{IDS_ALLOWED}; not together with any other parameter"),
+    ] = None,
     status: Annotated[Status | None, Query()] = None,
     created_after: Annotated[
         Rfc3339DateTime | None, Query(alias="createdAfter", description="at or after this time")
@@ -88,11 +103,17 @@ async def list_requests(
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
-    """Pages with a cursor: pass `nextCursor` as `cursor`, with the same filters."""
-    wanted = RequestFilter(status, created_after, created_before, _place(cursor))
-    found = await parts.requests.page(wanted, limit)
-    ids = [request.request_id for request in found.items]
-    holds, generations = await parts.destinations.held(ids), await parts.generations.find(ids)
+    """Pages with a cursor: pass `nextCursor` as `cursor`, with the same filters.
+
+    With `ids`, returns those of these requests that exist, on one page.
+    """
+    if ids is not None:
+        found = await parts.requests.page_of(_ids(request, ids))
+    else:
+        wanted = RequestFilter(status, created_after, created_before, _place(cursor))
+        found = await parts.requests.page(wanted, limit)
+    listed = [each.request_id for each in found.items]
+    holds, generations = await parts.destinations.held(listed), await parts.generations.find(listed)
     return json_answer(request_page(found.items, holds, generations, found.end))
 
 
@@ -105,9 +126,7 @@ async def list_requests(
 )
 async def read_request(request_id: RequestId, parts: Parts) -> Response:
     """Returns the state of the request and its parameters."""
-    found = await _found(parts, request_id)
-    holds, generations = await parts.destinations.held([request_id]), await parts.generations.find([request_id])
-    return json_answer(resource(found, holds.get(request_id), generations.get(request_id)))
+    return json_answer(await described(parts, await _found(parts, request_id)))
 
 
 @router.get(
@@ -165,7 +184,30 @@ async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
 )
 async def cancel_request(request_id: RequestId, caller: Annotated[Caller, MAY_READ], parts: Parts) -> Response:
     """Possible until the request has ended. An image that arrives later is stored but not delivered."""
-    return json_answer(resource(await cancel(parts.requests, request_id, by=caller.name)))
+    return json_answer(await described(parts, await cancel(parts.requests, request_id, by=caller.name)))
+
+
+async def described(parts: ApiParts, request: ImageRequest) -> RequestResource:
+    """Returns the resource of a request, with what holds it and how far its generation is."""
+    name = request.request_id
+    holds, generations = await parts.destinations.held([name]), await parts.generations.find([name])
+    return resource(request, holds.get(name), generations.get(name))
+
+
+def _ids(request: Request, ids: str) -> list[UUID]:
+    """Parses `ids`. Raises `InvalidMessageError`, also for a parameter beside it, which would not be applied."""
+    others = [name for name in request.query_params if name != "ids"]
+    errors = [FieldError(field=name, message="cannot be combined with ids") for name in others]
+    texts = ids.split(",")
+    try:
+        found = [_uuid.validate_python(text.strip()) for text in texts]
+    except ValidationError:
+        found = []
+    if not found or len(found) > IDS_MAX:
+        errors.append(FieldError(field="ids", sent=ids[:100], allowed=IDS_ALLOWED, message=f"must be {IDS_ALLOWED}"))
+    if errors:
+        raise InvalidMessageError("The address", errors)
+    return list(dict.fromkeys(found))
 
 
 def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
