@@ -6,6 +6,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --all-extras
+MODE ?= regular queue
+KILLS ?= 1
 SCENARIOS := python -m pytest -p tests.scenarios -n 0
 # Python keeps compiled modules even where the environment forbids it: the tests start many processes.
 export PYTHONDONTWRITEBYTECODE :=
@@ -33,9 +35,12 @@ up: setup ## API and worker, with local stand-ins for what is not configured
 test: setup ## All tests, on a real PostgreSQL
 	$(RUN) pytest -n auto --dist worksteal $(ARGS)
 
-e2e-n8n: setup ## The whole chain on a real N8N; installs it into .e2e/ the first time (5 minutes, 2.5 GB)
+e2e-n8n: setup ## The whole chain on a real N8N, in both modes (MODE=queue for one, KILLS=3); first installs it (5 minutes, 2.5 GB)
 	tests/n8n/install.sh
-	$(RUN) $(SCENARIOS) -m n8n tests/n8n --timeout 600 $(ARGS)
+	@rm -f .aigen/e2e-n8n; failed=0; for mode in $(MODE); do \
+	    N8N_MODE=$$mode KILLS=$(KILLS) SCENARIOS_RUN="N8N in $$mode mode" SCENARIOS_KEPT=.aigen/e2e-n8n \
+	        $(RUN) $(SCENARIOS) -m n8n tests/n8n --timeout 600 $(ARGS) || failed=1; \
+	done; exit $$failed
 
 e2e-odoo: setup ## The addon in a real Odoo 18, with a browser (ODOO_BIN=/path/to/odoo-bin)
 	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser $(SCENARIOS) tests/contract/odoo tests/odoo $(ARGS)

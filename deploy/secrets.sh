@@ -43,11 +43,13 @@ clients() {
 }
 
 for name in postgres_password postgres_aigen_password postgres_odoo_password postgres_n8n_password \
-    n8n_encryption_key odoo_admin_password grafana_admin_password client_key_odoo client_key_n8n client_key_ops AIGEN_N8N__API_KEY; do
+    redis_password n8n_encryption_key odoo_admin_password grafana_admin_password \
+    client_key_odoo client_key_n8n client_key_ops AIGEN_N8N__API_KEY; do
     random | keep "$name"
 done
 printf 'postgresql://aigen:%s@postgres/aigen' "$(cat postgres_aigen_password)" | keep AIGEN_DATABASE_URL
 signing_secret | keep signing_secret_n8n
+signing_secret | keep AIGEN_N8N__SIGNING_SECRET
 clients | keep AIGEN_CLIENTS
 keep AIGEN_ODOO__API_KEY </dev/null
 keep ai_service_key </dev/null

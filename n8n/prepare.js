@@ -8,9 +8,11 @@
 // each secret (../secrets by default, made by deploy/secrets.sh). A secret that has no file there is taken from the
 // environment variable of its name. OUT then holds keys in clear text: delete it after the import, as import.sh does.
 'use strict';
+const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
+const BRIDGE_SECRET = 'AIGEN_N8N__SIGNING_SECRET'; // may be absent: then the bridge's signature is not checked
 const WORKFLOWS = ['aigen-dead-letter', 'aigen-main'];
 const [out, settingsFile = path.join(__dirname, 'settings.json'), secrets = path.join(__dirname, '..', 'secrets')] =
   process.argv.slice(2);
@@ -28,10 +30,17 @@ function readJson(file) {
   }
 }
 
-function secret(name) {
+function given(name) {
   const file = path.join(secrets, name);
-  const value = fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim() : process.env[name];
-  return value ? plain(value) : fail(`There is no secret ${name}: put it into ${file}, or into the environment.`);
+  return fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim() : process.env[name];
+}
+
+function secret(name) {
+  const value = given(name);
+  if (value) return plain(value);
+  // N8N wants a credential where a workflow names one. Nobody knows this secret, so no signature fits it.
+  if (name === BRIDGE_SECRET) return crypto.randomBytes(32).toString('hex');
+  return fail(`There is no secret ${name}: put it into ${path.join(secrets, name)}, or into the environment.`);
 }
 
 // A signing secret is known as whsec_ and base64; N8N's Crypto node takes the text that it stands for.
@@ -46,8 +55,8 @@ function plain(value) {
 function withSettings(workflow, settings) {
   const node = workflow.nodes.find(({ name }) => name === 'Settings');
   const known = JSON.parse(node.parameters.jsonOutput).settings;
-  const given = Object.fromEntries(Object.entries(settings).filter(([name]) => name in known));
-  node.parameters.jsonOutput = JSON.stringify({ settings: { ...known, ...given } }, null, 2);
+  const wanted = Object.fromEntries(Object.entries(settings).filter(([name]) => name in known));
+  node.parameters.jsonOutput = JSON.stringify({ settings: { ...known, ...wanted } }, null, 2);
   return workflow;
 }
 
@@ -61,6 +70,10 @@ if (settings.aiUrl && !settings.aiMode) {
   // Settings of an earlier version name the address of the synchronous service; the queue has another one.
   settings.aiMode = 'sync';
   console.error(`${settingsFile} has an aiUrl and no aiMode, so the AI service is asked synchronously, as before.`);
+}
+settings.verifySignature = Boolean(given(BRIDGE_SECRET));
+if (!settings.verifySignature) {
+  console.error(`There is no secret ${BRIDGE_SECRET}, so the webhook does not check who signed what it gets.`);
 }
 const template = fs.readFileSync(path.join(__dirname, 'credentials.json'), 'utf8');
 const credentials = JSON.parse(template, (_, value) =>

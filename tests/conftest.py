@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from itertools import count
 from pathlib import Path
 from shutil import disk_usage
@@ -84,6 +84,19 @@ def database_url(postgres_url: str, template_url: str) -> Iterator[str]:
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A database without tables."""
+    with _empty_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres_url: str) -> Iterator[Callable[[], str]]:
+    """A function that makes a database without tables for the rest of the session, and returns its URL."""
+    with ExitStack() as made:
+        yield lambda: made.enter_context(_empty_database(postgres_url))
+
+
+@contextmanager
+def _empty_database(postgres_url: str) -> Iterator[str]:
     name = f"aigen_empty_{os.getpid()}_{next(_numbers)}"
     _admin(postgres_url, f"CREATE DATABASE {name}")
     yield _with_database(postgres_url, name)

@@ -18,9 +18,10 @@ import uvicorn
 
 from aigen_bridge.api.app import create_app
 from aigen_bridge.api.connection import BoundedProtocol
+from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
-from aigen_bridge.sim.chain import simulators
+from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sockets import bind, local_url
 from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.worker.run import run_worker
@@ -92,12 +93,19 @@ async def local_settings(home: Path, url: str, say: Say) -> AsyncIterator[Settin
         if "public_url" in missing:
             given["public_url"] = url
         if {"n8n", "odoo"} <= missing:
-            key = secrets.token_urlsafe(32)
-            chain = await running.enter_async_context(simulators(callback_key=key))
-            simulated = {"simulated-n8n": {"keys": [key], "scopes": [Scope.CALLBACKS]}}
-            given |= chain.bridge | {"clients": given.get("clients", {}) | simulated}
+            chain, n8n = await _simulated(running)
+            given |= chain.bridge | {"clients": given.get("clients", {}) | {"simulated-n8n": n8n}}
             say(f"N8N and Odoo are not configured: simulators stand in, at {chain.n8n_url} and {chain.odoo_url}.")
         yield load(Settings, **given)
+
+
+async def _simulated(running: AsyncExitStack) -> tuple[Chain, dict[str, Any]]:
+    """Starts the simulators. Also returns the client of the bridge that the simulated N8N is; it signs."""
+    key, secret = secrets.token_urlsafe(32), new_secret()
+    simulated = simulators(callback_key=key, signing_secret=secret, webhook_signing_secret=new_secret())
+    chain = await running.enter_async_context(simulated)
+    signing = {"signing_secrets": [secret], "signature_required": True}
+    return chain, {"keys": [key], "scopes": [Scope.CALLBACKS], **signing}
 
 
 def _missing_parts() -> frozenset[str]:

@@ -81,6 +81,8 @@ def test_the_demo_delivers_and_leaves_the_image_and_nothing_running(tmp_path: Pa
     images = list((tmp_path / ".aigen").iterdir())
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip().endswith("delivered")
+    for said in ("Number 3 in the queue", "Being made", "fal-ai/flux-lora at fal", "Seed     7 "):
+        assert said in done.stdout
     assert [image.suffix for image in images] == [".png"]
     assert not mentioning(str(tmp_path))
     assert hashlib.sha256(images[0].read_bytes()).hexdigest() in done.stdout.replace("\n", "")

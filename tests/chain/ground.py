@@ -21,11 +21,13 @@ from stage import KEYS, SCOPES
 
 WEBHOOK_KEY, FLUX_KEY = "key-of-the-webhook", "key-of-the-service"
 SIGNING_SECRET = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU="
+BRIDGE_SECRET = "whsec_NTQzMjEwenl4d3Z1dHNycXBvbm1sa2ppaGdmZWRjYmE="
 SECRETS = {
     "AIGEN_N8N__API_KEY": WEBHOOK_KEY,
     "client_key_n8n": KEYS["n8n"],
     "ai_service_key": FLUX_KEY,
     "signing_secret_n8n": SIGNING_SECRET,
+    "AIGEN_N8N__SIGNING_SECRET": BRIDGE_SECRET,
 }
 PAYS_ONCE = "speaks" in (ROOT / "n8n/aigen-main.json").read_text()
 """Whether the shipped workflow asks for a grant, names its job, and resumes it. Otherwise a killed N8N pays again."""
@@ -175,7 +177,7 @@ def _environment(home: Path, database_url: str, url: str, n8n: RealN8n, odoo: Re
     clients["n8n"] |= {"signing_secrets": [SIGNING_SECRET], "signature_required": True}
     sections = {
         "clients": clients,
-        "n8n": {"webhook_url": n8n.url + WEBHOOK, "api_key": WEBHOOK_KEY},
+        "n8n": {"webhook_url": n8n.url + WEBHOOK, "api_key": WEBHOOK_KEY, "signing_secret": BRIDGE_SECRET},
         "odoo": odoo.connection,
         "log": {"format": "json"},
     }

@@ -15,6 +15,9 @@ DEAD_LETTERS = "/api/v1/ops/dead-letters"
 WEBHOOK = "/webhook/aigen/v1/generate"
 KEYS = {"odoo": "key-of-odoo", "n8n": "key-of-n8n", "ops": "key-of-ops"}
 WEBHOOK_KEY, ODOO_KEY, FLUX_KEY = "key-of-the-webhook", "key-of-the-bot", "key-of-the-ai-service"
+N8N_SECRET = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU="
+BRIDGE_SECRET = "whsec_NTQzMjEwenl4d3Z1dHNycXBvbm1sa2ppaGdmZWRjYmE="
+"""They sign what the program of their name sends to the other."""
 COMPILED_ONCE = {
     "PYTHONDONTWRITEBYTECODE": "",
     "PYTHONPYCACHEPREFIX": str(Path(__file__).parents[2] / ".aigen" / "bytecode"),
@@ -87,7 +90,12 @@ def environment(ground: Ground) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("AIGEN_")}
     clients = {
         "odoo": {"keys": [KEYS["odoo"]], "scopes": ["requests"]},
-        "n8n": {"keys": [KEYS["n8n"]], "scopes": ["callbacks"]},
+        "n8n": {
+            "keys": [KEYS["n8n"]],
+            "scopes": ["callbacks"],
+            "signing_secrets": [N8N_SECRET],
+            "signature_required": True,
+        },
         "ops": {"keys": [KEYS["ops"]], "scopes": ["ops"]},
     }
     odoo = {
@@ -100,7 +108,13 @@ def environment(ground: Ground) -> dict[str, str]:
     images = {"allow_http": True, "trusted_networks": ["127.0.0.0/8"], "timeout": "2s", "lifetime": "30s"}
     sections = {
         "clients": clients,
-        "n8n": {"webhook_url": url(ground.n8n) + WEBHOOK, "api_key": WEBHOOK_KEY, "timeout": "2s", "breaker": BREAKER},
+        "n8n": {
+            "webhook_url": url(ground.n8n) + WEBHOOK,
+            "api_key": WEBHOOK_KEY,
+            "signing_secret": BRIDGE_SECRET,
+            "timeout": "2s",
+            "breaker": BREAKER,
+        },
         "odoo": {**odoo, "concurrency": 4, "breaker": BREAKER},
         "alerts": {"window": "2s"},
         "generation": GENERATION,

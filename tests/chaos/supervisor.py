@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from chaos.ground import FLUX_KEY, KEYS, ODOO_KEY, WEBHOOK_KEY, Ground, url
+from chaos.ground import BRIDGE_SECRET, FLUX_KEY, KEYS, N8N_SECRET, ODOO_KEY, WEBHOOK_KEY, Ground, url
+from chaos.weather import SILENCE
 
 START_SECONDS, STOP_SECONDS = 120, 60
 """Long enough for a busy machine."""
@@ -136,9 +137,11 @@ def n8n_arguments(ground: Ground, style: str, *, reports: float = 1) -> tuple[st
     """
     keys = ("--key", WEBHOOK_KEY, "--callback-key", KEYS["n8n"], "--flux-key", FLUX_KEY)
     urls = ("--bridge-url", url(ground.load_balancer), "--flux-url", url(ground.flux), "--callback-style", style)
+    signing = ("--signing-secret", N8N_SECRET, "--webhook-signing-secret", BRIDGE_SECRET)
+    progress = ("--repeat-progress", str(SILENCE / 2))
     journal = ("--executions", str(ground.executions), "--crash-reports", str(reports))
     startup = ("--starting-seconds", "0.5", "--no-webhook-seconds", "0.5")
-    return ("sim", "n8n", "--port", str(ground.n8n), *keys, *urls, *journal, *startup)
+    return ("sim", "n8n", "--port", str(ground.n8n), *keys, *urls, *signing, *progress, *journal, *startup)
 
 
 def _places(ground: Ground, processes: int, style: str, reports: float) -> dict[str, Place]:

@@ -5,7 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
@@ -22,8 +22,21 @@ from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 
 ROOT = Path(__file__).parents[2]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+QUEUE_MODE = {"COMPOSE_PROFILES": "n8n-queue", "N8N_EXECUTIONS_MODE": "queue", "N8N_WEBHOOK_HOST": "n8n-webhook"}
+"""The lines that switch to queue mode, as docs/deployment.md has them."""
+
+
+def _compose(chosen: Mapping[str, str]) -> dict[str, Any]:
+    """Returns docker-compose.yml as compose reads it with these variables in `.env`."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    text = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: chosen.get(found[1], found[2]), text)
+    return dict(yaml.safe_load(text))
+
+
+COMPOSE = _compose({})
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+IN_QUEUE_MODE: dict[str, dict[str, Any]] = _compose(QUEUE_MODE)["services"]
+N8N_PROCESSES = ["n8n", "n8n-webhook", "n8n-worker"]
 SECRET_NAME = re.compile(r"KEY|PASSWORD|SECRET|TOKEN")
 BY_HAND = ("AIGEN_ODOO__API_KEY", "ai_service_key")
 APPLICATIONS = ["aigen", "odoo", "n8n"]
@@ -145,6 +158,70 @@ def test_it_waits_until_what_it_needs_is_ready(service: dict[str, Any]):
         assert wait["condition"] == ("service_completed_successfully" if once else "service_healthy")
 
 
+# ---- N8N in both modes
+
+
+@pytest.mark.parametrize(
+    ("services", "mode", "host"), [(SERVICES, "regular", "n8n"), (IN_QUEUE_MODE, "queue", "n8n-webhook")]
+)
+def test_the_mode_of_n8n_and_where_the_bridge_calls_it_go_together(
+    services: dict[str, dict[str, Any]], mode: str, host: str
+):
+    for name in ("api", "worker"):
+        assert urlsplit(_environment(services[name])["AIGEN_N8N__WEBHOOK_URL"]).hostname == host
+        assert set(services[name]["networks"]) & set(services[host]["networks"])
+    assert _environment(services["n8n"])["EXECUTIONS_MODE"] == mode
+    assert urlsplit(_environment(services["n8n"])["N8N_WEBHOOK_URL"]).hostname == host
+
+
+def test_only_the_services_of_queue_mode_need_its_profile():
+    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["n8n-queue"]} == {
+        "redis",
+        "n8n-webhook",
+        "n8n-worker",
+    }
+
+
+def test_all_processes_of_n8n_have_the_same_database_key_redis_and_images():
+    environments = [_environment(IN_QUEUE_MODE[name]) for name in N8N_PROCESSES]
+    alike = [name for name in environments[0] if name.startswith(("DB_", "EXECUTIONS_", "QUEUE_BULL_REDIS_HOST"))]
+    alike += ["N8N_ENCRYPTION_KEY_FILE", "N8N_DEFAULT_BINARY_DATA_MODE"]
+    for name in alike:
+        assert len({environment[name] for environment in environments}) == 1, name
+    assert all("n8n:/home/node/.n8n" in IN_QUEUE_MODE[name]["volumes"] for name in N8N_PROCESSES)
+    assert environments[1]["N8N_STORAGE_PATH"] == environments[2]["N8N_STORAGE_PATH"] == "/home/node/.n8n/storage"
+
+
+def test_processes_of_queue_mode_that_may_run_several_times_have_folders_of_their_own():
+    for name in ("n8n-webhook", "n8n-worker"):
+        folder = _environment(SERVICES[name])["N8N_USER_FOLDER"]
+        assert any(folder.startswith(mount.partition(":")[0] + "/") for mount in SERVICES[name]["tmpfs"])
+
+
+def test_redis_is_reached_by_n8n_only():
+    assert COMPOSE["networks"]["n8n-queue"] == {"internal": True}
+    assert [name for name, service in SERVICES.items() if "n8n-queue" in service["networks"]] == [
+        "n8n",
+        "redis",
+        "n8n-webhook",
+        "n8n-worker",
+    ]
+    assert "ports" not in SERVICES["redis"]
+
+
+def test_prometheus_reaches_every_process_of_n8n():
+    jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    found = {name for job in jobs for sd in job.get("dns_sd_configs", ()) for name in sd["names"]}
+    found |= {to.partition(":")[0] for job in jobs for sd in job.get("static_configs", ()) for to in sd["targets"]}
+    assert set(N8N_PROCESSES) <= found
+    assert all(set(SERVICES[name]["networks"]) & set(SERVICES["prometheus"]["networks"]) for name in N8N_PROCESSES)
+
+
+def test_the_lines_that_switch_to_queue_mode_are_documented():
+    lines = "\n".join(f"{name}={value}" for name, value in QUEUE_MODE.items())
+    assert lines in (ROOT / "docs/deployment.md").read_text()
+
+
 # ---- who meets whom, who knows what
 
 
@@ -167,8 +244,9 @@ def test_only_postgresql_knows_the_password_of_its_superuser():
 
 
 def test_the_bridges_secrets_are_given_to_the_bridge_only():
+    of_the_webhook = {"AIGEN_N8N__API_KEY", "AIGEN_N8N__SIGNING_SECRET"}  # which N8N's own webhook asks for
     for name in SERVICES.keys() - {"migrate", "api", "worker"}:
-        known = {"AIGEN_N8N__API_KEY"} if name == "n8n-import" else set()  # the key of N8N's own webhook
+        known = of_the_webhook if name == "n8n-import" else set()
         assert {secret for secret in SERVICES[name]["secrets"] if secret.startswith("AIGEN_")} == known
 
 

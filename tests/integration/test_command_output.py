@@ -89,6 +89,19 @@ async def test_ids_are_never_cut_or_folded(command: Run, request_id: str) -> Non
         assert max(map(len, [*letters.splitlines(), *requests.splitlines()])) <= max(columns, 80)
 
 
+async def test_the_facts_of_a_generation_are_shown(command: Run, request_id: str, database: Database) -> None:
+    facts = {"provider": "fal", "job_id": "7f", "model": HOSTILE, "seed": 42, "seconds": 3.1, "negative_prompt": "used"}
+    cost = {"amount": "0.035", "currency": "USD", "basis": "billed"}
+    columns = {"facts": json.dumps(facts | {"has_nsfw_concepts": [True]}), "cost": json.dumps(cost)}
+    await write(database, "UPDATE requests SET generation_facts = :facts, cost = :cost", **columns)
+    shown = await command("requests", "show", request_id, columns=400)
+
+    assert "7f at fal [/home/odoo/x.py]" in shown
+    assert "seed 42, inference 3.1 s, negative prompt used, flagged as not safe for work" in shown
+    assert "0.035 USD (billed)" in shown
+    assert "\x1b" not in shown
+
+
 async def test_a_list_marks_where_it_shortens_an_error(command: Run, request_id: str, database: Database) -> None:
     for length, shown in ((200, 200 * "x"), (201, 200 * "x" + "…")):
         await write(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
-from theatre import CALLBACK_KEY, FLUX_KEY, SIGNING_SECRET, WEBHOOK_KEY
+from theatre import BRIDGE_SECRET, CALLBACK_KEY, FLUX_KEY, SIGNING_SECRET, WEBHOOK_KEY
 from variants import CHANGES, OLD, PATHS
 
 from aigen_bridge.sim.faults import Fault, FaultKind
@@ -15,6 +15,7 @@ from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
 from aigen_bridge.sim.n8n_settings import CallbackStyle
 from aigen_bridge.sim.serving import serving
 from real_n8n import WEBHOOK, RealN8n
+from real_redis import RealRedis
 
 
 class RealPlayer:
@@ -47,7 +48,21 @@ class RealPlayer:
 
     @property
     def is_running(self) -> bool:
-        return self._n8n.process is not None and self._n8n.process.poll() is None
+        return self._n8n.is_running
+
+    @property
+    def redis(self) -> RealRedis:
+        """The Redis of queue mode."""
+        assert self._n8n.queue is not None
+        return self._n8n.queue.redis
+
+    async def kill_only(self, *names: str) -> None:
+        """Kills these processes of queue mode."""
+        await asyncio.to_thread(self._n8n.kill, *names)
+
+    def worker_of(self, execution_id: str) -> str | None:
+        """Returns the name of the worker that runs an execution, None while no worker does."""
+        return self._n8n.worker_of(execution_id)
 
     async def idle(self) -> None:
         """Waits for a while only: executions of earlier scenarios may still be running."""
@@ -110,6 +125,7 @@ def _simulator(settings: Mapping[str, Any], variant: str) -> N8nSimulator:
             key=WEBHOOK_KEY,
             callback_key=CALLBACK_KEY,
             signing_secret=None if variant == OLD else SIGNING_SECRET,
+            webhook_signing_secret=None if variant == OLD else BRIDGE_SECRET,
             bridge_url=None if variant == OLD else chosen["bridgeUrl"],
             flux_url=chosen["aiUrl"].removesuffix(QUEUE),
             flux_key=FLUX_KEY,
@@ -120,6 +136,7 @@ def _simulator(settings: Mapping[str, Any], variant: str) -> N8nSimulator:
             ai_waits=(0.05, 0.05),
             ask_wait=0.2,
             poll_waits=(0.05, 0.1, 0.2),
+            repeat_progress=0.4,
             callback_waits=(0.05, 0.1, 0.2),
             failure_waits=(0.1,) * 100,
         )

@@ -6,7 +6,6 @@ The bridge must distinguish N8N's acknowledgement from any other 2xx, and hold r
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,15 +13,15 @@ import pytest
 from front import Front, html
 from players import RealPlayer, SimulatedPlayer
 from starlette.responses import PlainTextResponse
-from theatre import WEBHOOK_KEY, Opened, Theatre, eventually
+from theatre import Opened, Theatre, connection, eventually
 
 from aigen_bridge.sim.serving import serving
-from conftest import SECRETS, Addresses
+from conftest import SECRETS, Addresses, NewN8n
 from real_n8n import ROOT, WEBHOOK, RealN8n
 
 STARTING = "n8n is starting up. Please wait"
 ASK_EVERY = 0.5
-Fronted = Callable[[str], Awaitable[tuple[Front, dict[str, str]]]]
+Fronted = Callable[[str], Awaitable[tuple[Front, dict[str, Any]]]]
 
 
 @pytest.fixture
@@ -30,11 +29,11 @@ async def fronted() -> AsyncIterator[Fronted]:
     """A function that puts a proxy in front of a webhook. It returns the proxy and the bridge's settings for it."""
     async with AsyncExitStack() as opened:
 
-        async def put(webhook: str) -> tuple[Front, dict[str, str]]:
+        async def put(webhook: str) -> tuple[Front, dict[str, Any]]:
             address = urlsplit(webhook)
             front = Front(f"{address.scheme}://{address.netloc}")
             url = await opened.enter_async_context(serving(front.app))
-            return front, {"webhook_url": url + address.path, "api_key": WEBHOOK_KEY}
+            return front, connection(url + address.path)
 
         yield put
 
@@ -63,7 +62,7 @@ async def test_what_is_asked_for_while_n8n_starts_on_an_empty_database_arrives(
     addresses: Addresses,
     open_theatre: Opened,
     fronted: Fronted,
-    tmp_path: Path,
+    new_n8n: NewN8n,
 ) -> None:
     """N8N shows its start page (200), then webhooks are not registered (404), then it restarts with the workflows."""
     if not player.real:
@@ -72,9 +71,8 @@ async def test_what_is_asked_for_while_n8n_starts_on_an_empty_database_arrives(
         starting = asyncio.create_task(_start_simulated(front))
         await all_arrive(theatre, await ask_until(theatre, starting))
         return
-    empty = RealN8n(tmp_path / "empty")
-    empty.home.mkdir()
-    theatre = await open_theatre(n8n={"webhook_url": empty.url + WEBHOOK, "api_key": WEBHOOK_KEY})
+    empty = new_n8n()
+    theatre = await open_theatre(n8n=connection(empty.url + WEBHOOK))
     try:
         starting = asyncio.create_task(asyncio.to_thread(_start_real, empty, addresses))
         await all_arrive(theatre, await ask_until(theatre, starting))
@@ -93,7 +91,7 @@ async def _start_simulated(front: Front) -> None:
 def _start_real(n8n: RealN8n, addresses: Addresses) -> None:
     n8n.launch()
     n8n.wait_until_unregistered(WEBHOOK)
-    n8n.bring_in(ROOT / "n8n", addresses.settings() | {"n8nUrl": n8n.url}, SECRETS)
+    n8n.bring_in(ROOT / "n8n", addresses.settings() | {"n8nUrl": n8n.main.url}, SECRETS)
     n8n.stop()
     n8n.start(WEBHOOK)
 

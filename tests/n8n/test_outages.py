@@ -3,7 +3,7 @@
 import asyncio
 
 from players import RealPlayer, SimulatedPlayer
-from theatre import DEAD_LETTERS, WEBHOOK_KEY, Opened, clients, eventually
+from theatre import DEAD_LETTERS, Opened, clients, connection, eventually
 
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.flux_jobs import Stage
@@ -103,8 +103,7 @@ async def test_an_upgrade_of_n8n_loses_no_request_and_pays_for_none_twice(open_t
 async def test_requests_that_were_held_too_long_while_n8n_was_away_are_replayed_by_one_command(
     player: RealPlayer | SimulatedPlayer, open_theatre: Opened
 ) -> None:
-    n8n = {"webhook_url": player.webhook("v2"), "api_key": WEBHOOK_KEY, "breaker": {"hold": 10}}
-    theatre = await open_theatre(n8n=n8n)
+    theatre = await open_theatre(n8n=connection(player.webhook("v2"), breaker={"hold": 10}))
     await theatre.n8n.kill()
     asked = await theatre.ask()
     try:

@@ -5,13 +5,16 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import httpx
 from gate import Gate
 from stages import measure
 
+from aigen_bridge.domain.signature import secret_bytes, sign
 from aigen_bridge.sim.calls import Call
 from aigen_bridge.sim.flux import FluxSimulator
 from aigen_bridge.sim.odoo import OdooSimulator
@@ -20,6 +23,9 @@ from stage import REQUESTS, make_event, make_settings, serve_api, working
 
 WEBHOOK_KEY, CALLBACK_KEY, FLUX_KEY = "key-of-the-webhook", "key-of-the-callback", "key-of-the-service"
 SIGNING_SECRET = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU="
+"""Signs what N8N sends to the bridge."""
+BRIDGE_SECRET = "whsec_NTQzMjEwenl4d3Z1dHNycXBvbm1sa2ppaGdmZWRjYmE="
+"""Signs what the bridge sends to N8N."""
 ODOO_KEY, OPS_KEY = "key-of-odoo", "key-of-ops"
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
 PATIENCE = 90.0
@@ -34,6 +40,17 @@ def clients(callback_key: str = CALLBACK_KEY) -> dict[str, Any]:
         "n8n": n8n | {"signing_secrets": [SIGNING_SECRET], "signature_required": True},
         "ops": {"keys": [OPS_KEY], "scopes": ["ops"]},
     }
+
+
+def connection(webhook_url: str, **more: Any) -> dict[str, Any]:
+    """Returns the bridge's settings of N8N."""
+    return {"webhook_url": webhook_url, "api_key": WEBHOOK_KEY, "signing_secret": BRIDGE_SECRET, **more}
+
+
+def signed(body: bytes, *secrets: str, at: datetime | None = None) -> dict[str, str]:
+    """Returns the headers with which the bridge signs a body; by default with the right secret, now."""
+    keys = map(secret_bytes, secrets or (BRIDGE_SECRET,))
+    return sign(keys, f"msg_{uuid4().hex}", at or datetime.now(UTC), body)
 
 
 class Player(Protocol):
@@ -203,9 +220,14 @@ class Theatre:
         return {name: asked[name] for name in make_event() if name in asked} | {"callbackUrl": callback}
 
     async def post_to_n8n(self, event: Any, **headers: str) -> httpx.Response:
-        """Calls the webhook directly, with the right key."""
-        url = self.n8n.webhook("v2")
-        return await self.http.post(url, json=event, headers={"X-API-Key": WEBHOOK_KEY, **headers})
+        """Calls the webhook directly, with the right key and signature."""
+        body = json.dumps(event, ensure_ascii=False).encode()
+        return await self.send_to_n8n(body, {**signed(body), **headers})
+
+    async def send_to_n8n(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        """Calls the webhook directly, with the right key and these headers."""
+        usual = {"X-API-Key": WEBHOOK_KEY, "Content-Type": "application/json"}
+        return await self.http.post(self.n8n.webhook("v2"), content=body, headers={**usual, **headers})
 
 
 Opened = Callable[..., Awaitable[Theatre]]

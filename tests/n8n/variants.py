@@ -38,6 +38,7 @@ def variants(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         webhook["webhookId"] += f"-{name}"
         if name == "bug":
             nodes["Read the decision"]["parameters"]["jsCode"] = "return [{ json: nobody.knows.this }];"
+            workflow["connections"]["Granted?"]["main"][0] = workflow["connections"]["Granted?"]["main"][1]
         nodes["Settings"]["parameters"]["jsonOutput"] = json.dumps({"settings": {**settings, **change}})
         yield workflow | {"id": f"{workflow['id']}-{name}", "name": f"{workflow['name']}-{name}"}
     yield earlier_version(BEFORE, settings)

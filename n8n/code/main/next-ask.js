@@ -1,7 +1,6 @@
-// The question whether this execution may start the paid work, and what became of the questions before it.
+// The question once more, and what became of the questions before it.
 // N8N's Retry continues with the data of another execution: its grant is not ours, so this execution asks anew.
-const { requestId, correlationId, callbackUrl, passOn } = $('Check the event').first().json;
-const { settings } = $('Settings').first().json;
+const { requestId, correlationId, url, headers, quietFor } = $('Check the event').first().json;
 const SILENT_MAX = 120_000; // milliseconds without an answer
 const WAITING_MAX = 600_000; // while another execution holds the grant
 const earlier = $input.first().json.ask;
@@ -19,8 +18,5 @@ function giveUp(why) {
 if (now - (ask.silentSince ?? now) > SILENT_MAX) giveUp('the bridge did not say within 2 minutes whether to go on');
 if (now - (ask.waitingSince ?? now) > WAITING_MAX) giveUp('another execution has been at it for 10 minutes');
 
-const body = { correlationId, executionId: $execution.id, askKey: ask.askKey, ...ask.flags };
-// A synchronous call says nothing until it ends: the grant's 60 s, the call, and the download of the image.
-if (settings.aiMode !== 'queue') body.quietFor = settings.aiTimeoutSeconds + 120;
-const url = callbackUrl.replace('/ai-image-callback', `/ai-image-requests/${requestId}/generation`);
-return [{ json: { ask, body, url, headers: passOn } }];
+const body = JSON.stringify({ correlationId, executionId: $execution.id, askKey: ask.askKey, quietFor, ...ask.flags });
+return [{ json: { ask, url, headers, body } }];

@@ -1,7 +1,7 @@
 // What operations need to finish this by hand: the result without its image, the image beside it, and the story.
 const { json, binary } = $('Write the result').first();
 const { attempt, answer } = $('Read the bridge answer').first().json;
-const { settings } = $('Settings').first().json;
+const { settings } = $('Check the event').first().json;
 const { imageData, imageUrl, ...result } = JSON.parse(json.event);
 const report = {
   workflow: $workflow.name,

@@ -1,6 +1,6 @@
 // Whether the image is still wanted. Without an answer the execution goes on: the job is paid for.
 const { statusCode, body, data } = $input.first().json;
-const { job, word, next, isHeldBack, waitSeconds } = $('Sign the progress').first().json;
+const { job, word, next, isHeldBack, waitSeconds, told } = $('Sign the word').first().json;
 
 function parsed(found) {
   if (typeof found !== 'string') return found;
@@ -21,4 +21,5 @@ if (!job.statusUrl || !job.responseUrl) {
 }
 const isNamed = job.isNamed || isTaken;
 const route = isHeldBack && !isNamed ? 'look' : next;
-return [{ json: { route, waitSeconds, job: { ...job, isNamed } } }];
+const known = isTaken && word === 'progress' ? { told, toldAt: Date.now() } : {};
+return [{ json: { route, waitSeconds, job: { ...job, isNamed, ...known } } }];

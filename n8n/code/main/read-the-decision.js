@@ -1,18 +1,19 @@
-// What the bridge decided: submit, go on with a known job, ask again later, or end. Nothing is submitted without a grant.
-const { statusCode, body } = $input.first().json;
-const { ask } = $('Next ask').first().json;
-const { settings } = $('Settings').first().json;
+// What the bridge decided if it did not say "start": go on with a known job, ask again later, or end.
+const answer = $input.first().json;
+const { ask } = $('The question').first().json;
+const { settings } = $('Check the event').first().json;
 const NO_ANSWER_WAIT = 5; // seconds
+const { statusCode } = answer;
 
-function parsed(text) {
+function parsed(found) {
+  if (typeof found !== 'string') return found;
   try {
-    return JSON.parse(text) ?? {};
+    return JSON.parse(found) ?? {};
   } catch {
     return {};
   }
 }
 
-const answered = { ...ask, askKey: undefined, flags: undefined, silentSince: undefined, waitingSince: undefined };
 const again = (waitSeconds, next) => [{ json: { route: 'ask', waitSeconds, ask: next } }];
 const failed = ({ code, message }) => [{ json: { route: 'failed', code, message } }];
 
@@ -33,19 +34,20 @@ function goOnWith(found) {
 // The bridge takes no further submission, but the request is open: the person gets the AI service's last words.
 const isRefused = ({ status }) => ask.refusal !== undefined && ['queued', 'dispatched'].includes(status);
 
-const said = parsed(body);
+const text = answer.body ?? answer.data ?? '';
+const said = parsed(text);
 if (ask.executionId !== $execution.id) return again(0, ask);
 if (statusCode === 404 && said.code === 'request_unknown') return [{ json: { route: 'unknown' } }];
-const isPage = /^\s*</.test(body); // of a proxy, while the bridge restarts: no answer
+const isPage = typeof text === 'string' && /^\s*</.test(text); // of a proxy, while the bridge restarts: no answer
 if (statusCode === 404 && !isPage) return [{ json: { route: 'older' } }];
 if (statusCode === 409 || statusCode === 422) {
   throw new Error(`The bridge refused the question whether to go on, with ${statusCode}: ${said.detail} [seen to]`);
 }
 const ways = {
-  start: () => [{ json: { route: 'submit', ask: answered, validUntil: ask.askedAt + (said.validFor ?? 60) * 1000 } }],
   resume: () => goOnWith(said.providerJob),
   wait: () => {
     const waitSeconds = Math.min(Math.max(1, said.retryAfter ?? 5), 60); // N8N keeps longer waits in its database
+    const answered = { ...ask, askKey: undefined, flags: undefined, silentSince: undefined };
     return again(waitSeconds, { ...answered, waitingSince: ask.waitingSince ?? Date.now() });
   },
   stop: () => (isRefused(said) ? failed(ask.refusal) : [{ json: { route: 'stop' } }]),

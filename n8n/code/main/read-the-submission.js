@@ -1,16 +1,17 @@
 // What became of the submission: a job, an answer, a sure refusal, or nothing that is sure. What is not sure is never
 // repeated, because it may have been paid for.
 const answer = $input.first().json;
-const { ask, isOlder } = $('What the bridge said').first(0).json;
-const { requestId } = $('Check the event').first().json;
-const { settings } = $('Settings').first().json;
+const { ask } = $('The question').first().json;
+const { isOlder } = $('Granted?').first().json.body;
+const { requestId, correlationId, settings, url, passOn } = $('Check the event').first().json;
 const RETRIES = 2;
 const RETRY_WAIT = 5; // seconds
 const BUSY = [429, 503, 504]; // what fal documents as worth another try
 
-function parsed(text) {
+function parsed(found) {
+  if (typeof found !== 'string') return found;
   try {
-    return JSON.parse(text) ?? {};
+    return JSON.parse(found) ?? {};
   } catch {
     return {};
   }
@@ -18,13 +19,13 @@ function parsed(text) {
 
 const askAgain = (waitSeconds, next) => [{ json: { route: 'ask', waitSeconds, ask: next } }];
 const failed = (code, message) => [{ json: { route: 'failed', code, message } }];
-const originOf = (url) => /^https?:\/\/[\w.-]+(:\d+)?(?=\/|$)/i.exec(url ?? '')?.[0].toLowerCase();
-const isOurs = (url) => originOf(url) !== undefined && originOf(url) === originOf(settings.aiUrl);
+const originOf = (address) => /^https?:\/\/[\w.-]+(:\d+)?(?=\/|$)/i.exec(address ?? '')?.[0].toLowerCase();
+const isOurs = (address) => originOf(address) !== undefined && originOf(address) === originOf(settings.aiUrl);
 
 function refused(code, message) {
   if (ask.refusals >= RETRIES) return failed(code, message);
-  const refusals = ask.refusals + 1;
-  return askAgain(RETRY_WAIT, { ...ask, refusals, refusal: { code, message }, flags: { noJob: true } });
+  const anew = { askKey: undefined, silentSince: undefined, waitingSince: undefined, flags: { noJob: true } };
+  return askAgain(RETRY_WAIT, { ...ask, ...anew, refusals: ask.refusals + 1, refusal: { code, message } });
 }
 
 // Only a bridge that grants submissions looks after silent executions; with an older one, the person is told.
@@ -44,7 +45,7 @@ function unsent(why) {
 
 function unanswered({ error }) {
   const words = `${error.code ?? error.cause?.code ?? ''} ${error.message ?? error}`;
-  if (/no-valid-grant/.test(words)) return askAgain(0, { ...ask, askKey: $('Next ask').first().json.ask.askKey });
+  if (/no-valid-grant/.test(words)) return askAgain(0, ask); // with the same key
   if (/Invalid URL|URL parameter|credential/i.test(words)) return unsent(words.trim());
   if (/ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(words)) {
     return refused('ai_unreachable', 'The AI service could not be reached.');
@@ -54,18 +55,27 @@ function unanswered({ error }) {
     : unsure('ai_unreachable', 'The connection to the AI service was lost.');
 }
 
+// The bridge learns the job at once, signed over the exact text.
 function submitted(output) {
   const [statusUrl, responseUrl, cancelUrl] = ['status_url', 'response_url', 'cancel_url']
     .map((name) => output[name])
-    .map((url) => (isOurs(url) ? url : undefined));
+    .map((address) => (isOurs(address) ? address : undefined));
   const named = { provider: 'fal', jobId: output.request_id, statusUrl, responseUrl, cancelUrl };
-  const job = { ...named, isNamed: false, isOlder, since: Date.now(), looks: 0 };
-  return [{ json: { route: 'job', statusCode: answer.statusCode, body: answer.body, job } }];
+  const now = Date.now();
+  const job = { ...named, executionId: $execution.id, isNamed: false, isOlder, since: now, looks: 0 };
+  if (isOlder) return [{ json: { route: 'look', waitSeconds: 0, job } }];
+  const body = JSON.stringify({ correlationId, executionId: $execution.id, ...named });
+  const id = `msg_job_${requestId}_${$execution.id}_0`;
+  const timestamp = Math.floor(now / 1000).toString();
+  const headers = { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': 'v1,<signature>', ...passOn };
+  const isInReach = statusUrl !== undefined && responseUrl !== undefined;
+  const tell = { word: 'job', isNew: isInReach, url: `${url}/job`, body, headers: JSON.stringify(headers) };
+  return [{ json: { route: 'job', next: 'look', isHeldBack: true, waitSeconds: 1, job, ...tell, signed: `${id}.${timestamp}.${body}` } }];
 }
 
 if (answer.error) return unanswered(answer);
 const status = answer.statusCode;
-const output = parsed(answer.body);
+const output = parsed(answer.body ?? answer.data ?? '');
 const isSuccess = status >= 200 && status < 300;
 const hasItsShape = output.detail !== undefined; // both of fal's shapes have it; a proxy's page has not
 if (isSuccess && typeof output.request_id === 'string' && !output.images) return submitted(output);
@@ -76,4 +86,4 @@ if (BUSY.includes(status) && hasItsShape && (status === 429 || output.error_type
 }
 const isSure = isSuccess ? settings.aiMode !== 'queue' || output.images : hasItsShape || (status < 500 && status !== 408);
 if (!isSure) return unsure(`ai_http_${status}`, `The AI service answered ${status} in a shape that is not its own.`);
-return [{ json: { route: 'answer', isSubmission: true, statusCode: status, body: answer.body } }];
+return [{ json: { route: 'answer', isSubmission: true, statusCode: status, body: output } }];

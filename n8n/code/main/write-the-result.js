@@ -1,44 +1,85 @@
 // EVT-AIG-002 or EVT-AIG-003 as the exact text that is signed and sent. Every way through the workflow ends here.
-const VERSION = '1.2.0'; // of this workflow; docs/n8n.md, "Versions", says when it changes
+const VERSION = '1.3.0'; // of this workflow; docs/n8n.md, "Versions", says when it changes
 const found = $input.first().json;
-const { requestId, correlationId, callbackUrl, order } = $('Check the event').first().json;
-const { settings } = $('Settings').first().json;
+const { requestId, correlationId, callbackUrl, order, settings, passOn } = $('Check the event').first().json;
+const FORMATS = { 'image/png': 'png', 'image/jpeg': 'jpeg', 'image/webp': 'webp' };
 const style = settings.callbackStyle;
-
 const head = { requestId, correlationId, executionId: $execution.id, payloadVersion: '1.1', workflowVersion: VERSION };
 
-function failed() {
-  return { ...head, status: 'failed', errorCode: found.code, errorMessage: found.message };
+// What was said about the file counts when it is complete and what was ordered; else the file's bytes are read.
+function metadataOf(file, { width, height }) {
+  if (found.metadata || style === 'v1') return found.metadata;
+  const format = FORMATS[file.mimeType];
+  const isAsOrdered = width === order.width && height === order.height && format === settings.outputFormat;
+  return isAsOrdered && file.bytes > 0 ? { format, size: file.bytes, width, height } : undefined;
 }
 
 // How it was made, for people who wonder about the image. The bridge ignores fields that it does not know.
-function generation(answer) {
-  const said = { seed: answer.seed, provider: answer.provider, jobId: answer.jobId };
-  if (order.lora) said.lora = order.lora.path;
-  if (order.negativePrompt) {
-    said.negativePrompt = settings.negativePrompt === 'fold' ? 'folded into the prompt' : 'not supported by the model';
-  }
-  return said;
+function generation({ seed, timings, has_nsfw_concepts: hasNsfwConcepts }) {
+  const jobOf = (node) => (node.isExecuted ? node.first().json.job : undefined);
+  const looked = jobOf($('Read the status'));
+  const submitted = jobOf($('Read the submission'));
+  const job = submitted?.since > (looked?.since ?? 0) ? submitted : looked;
+  return {
+    provider: 'fal',
+    model: /^https?:\/\/[^/]+\/(?:queue\/)?(.+?)\/*$/.exec(settings.aiUrl)?.[1],
+    jobId: found.isSubmission ? undefined : job?.jobId,
+    seed,
+    seconds: timings?.inference,
+    hasNsfwConcepts,
+    lora: order.lora,
+    negativePrompt: order.negativePrompt ? (settings.negativePrompt === 'fold' ? 'folded' : 'ignored') : undefined,
+  };
 }
 
-function completed(look, answer) {
-  const event = { ...head, status: 'completed', imageMetadata: look.metadata, hashValue: found.sha256 };
-  if (style === 'v1') event.imageData = look.base64;
-  if (style === 'v1-url') event.imageUrl = answer.url;
-  return { ...event, generation: generation(answer) };
+// By the price of the settings; the AI service does not say what it bills.
+function cost() {
+  const { amount, currency, per } = settings.price ?? {};
+  const units = per === 'megapixel' ? (order.width * order.height) / 1e6 : 1;
+  const total = Number(amount) * units;
+  if (!(total >= 0)) return undefined;
+  return { amount: total.toFixed(9).replace(/\.?0+$/, ''), currency, basis: 'estimated', units, unit: per };
+}
+
+// What the AI service answered, whether or not it came to an image.
+function made() {
+  if (found.body === undefined) return {};
+  return { generation: generation(found.body), cost: found.body.images?.length ? cost() : undefined };
+}
+
+function completed() {
+  const event = { ...head, status: 'completed', imageMetadata: metadata, hashValue: found.sha256 };
+  if (style === 'v1') event.imageData = found.base64;
+  if (style === 'v1-url') event.imageUrl = found.body.images[0].url;
+  return event;
+}
+
+function failed() {
+  return { ...head, status: 'failed', errorCode: found.code, errorMessage: found.message };
 }
 
 // A text that was cut in the middle of an emoji holds half a character, which no program has to accept.
 const wellFormed = (_name, value) => (typeof value === 'string' ? (value.toWellFormed?.() ?? value) : value);
 
 const isImage = found.sha256 !== undefined;
-const look = isImage ? $('Look at the image').first() : null;
-const event = isImage ? completed(look.json, $('Read the AI answer').first().json) : failed();
+const file = isImage ? $('Fetch the image').first().binary.image : undefined;
+const metadata = isImage ? metadataOf(file, found.body.images[0]) : undefined;
+if (isImage && !metadata) return [{ json: { way: 'look' }, binary: { image: file } }];
+
+const event = { ...(isImage ? completed() : failed()), ...made() };
+const messageId = `msg_${requestId}_${$execution.id}`; // the same in every try
+const headers = { 'webhook-id': messageId, 'webhook-timestamp': '<timestamp>', 'webhook-signature': 'v1,<signature>' };
 const json = {
-  event: JSON.stringify(event, wellFormed),
-  url: style === 'v2' ? callbackUrl.replace('/api/v1/', '/api/v2/') : callbackUrl,
-  way: style !== 'v2' ? 'version 1' : isImage ? 'event and image' : 'event alone',
-  messageId: `msg_${requestId}_${$execution.id}`, // the same in every try
+  attempt: 1,
+  timestamp: Math.floor(Date.now() / 1000).toString(),
   executionId: $execution.id,
+  isLooked: found.metadata !== undefined,
+  way: style !== 'v2' ? 'version 1' : isImage ? 'event and image' : 'event alone',
+  url: style === 'v2' ? callbackUrl.replace('/api/v1/', '/api/v2/') : callbackUrl,
+  headers: JSON.stringify({ ...headers, ...passOn }),
+  messageId,
+  event: JSON.stringify(event, wellFormed),
 };
-return [isImage ? { json, binary: look.binary } : { json }];
+if (!isImage) return [{ json }];
+const { format } = metadata;
+return [{ json, binary: { image: { ...file, mimeType: `image/${format}`, fileName: `image.${format}` } } }];

@@ -73,6 +73,12 @@ def n8n(
     ] = True,
     ai_mode: Annotated[AiMode, typer.Option(help="How the AI service is called.")] = "queue",
     signing_secret: Annotated[str | None, typer.Option(help="whsec_…: sign callbacks.")] = None,
+    webhook_signing_secret: Annotated[
+        str | None, typer.Option(help="whsec_…: refuse requests that the bridge has not signed with it (401).")
+    ] = None,
+    repeat_progress: Annotated[
+        float, typer.Option(help="Seconds after which unchanged progress is reported again.", min=0)
+    ] = 10.0,
     ack_seconds: Annotated[float, typer.Option(help="How long the acknowledgement takes.", min=0)] = 0.15,
     starting_seconds: Annotated[
         float, typer.Option(help="At startup: seconds of N8N's start page (200) on every path.", min=0)
@@ -110,6 +116,8 @@ def n8n(
         speaks=speaks,
         ai_mode=ai_mode,
         signing_secret=signing_secret,
+        webhook_signing_secret=webhook_signing_secret,
+        repeat_progress=repeat_progress,
         ack_seconds=ack_seconds,
         starting_seconds=starting_seconds,
         no_webhook_seconds=no_webhook_seconds,

@@ -10,6 +10,8 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +22,22 @@ import httpx
 
 from aigen_bridge.sim.bridge_process import BridgeProcess, bridge
 from aigen_bridge.sim.chain import Chain, simulators
+from aigen_bridge.sim.flux_contract import Ending
+from aigen_bridge.sim.flux_jobs import Stage
+from aigen_bridge.sim.n8n_signatures import new_secret
 
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
+STATUSES = {
+    "queued": "The bridge sends the request to N8N",
+    "dispatched": "N8N has the request",
+    "received": "The bridge fetches the image",
+    "completed": "The bridge delivers the image to Odoo",
+    "failed": "The request failed",
+    "cancelled": "The request was cancelled",
+}
 ENDED = frozenset({"completed", "failed", "cancelled"})
+OTHERS, OTHERS_SECONDS = 2, 0.4
+"""Jobs that are before the demo's own one in the AI service's queue, and the duration of each."""
 PATIENCE = 90
 """Seconds after which a request that has not ended counts as lost."""
 
@@ -107,11 +122,12 @@ async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.
     home.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=home.resolve()))
     keys = {name: secrets.token_urlsafe(24) for name in ("odoo", "n8n", "ops")}
+    secrets_of_n8n: dict[str, Any] = {"signing_secret": new_secret(), "webhook_signing_secret": new_secret()}
     try:
-        view.step("Starting simulators of Flux, N8N and Odoo")
-        async with simulators(callback_key=keys["n8n"]) as chain:
+        view.step("Starting simulators of the AI service, N8N and Odoo")
+        async with simulators(callback_key=keys["n8n"], flux_runners=1, **secrets_of_n8n) as chain:
             view.step("Starting the bridge with an embedded PostgreSQL")
-            async with bridge(scratch, {"clients": _clients(keys), **chain.bridge}) as running:
+            async with bridge(scratch, {"clients": _clients(keys, chain), **chain.bridge}) as running:
                 view.done(await _deliver(wish, home, view, chain, running, keys["odoo"]))
                 if keep:
                     view.keeps_running(running.url, chain, keys)
@@ -120,9 +136,11 @@ async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _clients(keys: dict[str, str]) -> dict[str, Any]:
+def _clients(keys: dict[str, str], chain: Chain) -> dict[str, Any]:
     scopes = {"odoo": ["requests"], "n8n": ["callbacks"], "ops": ["ops", "requests"]}
-    return {name: {"keys": [key], "scopes": scopes[name]} for name, key in keys.items()}
+    clients: dict[str, Any] = {name: {"keys": [key], "scopes": scopes[name]} for name, key in keys.items()}
+    clients["n8n"] |= {"signing_secrets": [chain.n8n.settings.signing_secret], "signature_required": True}
+    return clients
 
 
 async def _deliver(wish: Wish, home: Path, view: View, chain: Chain, running: BridgeProcess, key: str) -> Proof:
@@ -133,7 +151,8 @@ async def _deliver(wish: Wish, home: Path, view: View, chain: Chain, running: Br
         accepted_at = time.time()
         if answer.status_code != httpx.codes.ACCEPTED:
             raise DemoFailedError(f"The bridge answered {answer.status_code}: {answer.text}")
-        request = await _follow(api, answer.json()["requestId"], view)
+        async with _busy(chain):
+            request = await _follow(api, answer.json()["requestId"], view)
         told = (await api.get(f"{REQUESTS}/{request['requestId']}/timeline")).json()
         image = await _verified(api, request, chain, home)
     webhook = chain.n8n.calls.to("webhook")[0]
@@ -143,7 +162,7 @@ async def _deliver(wish: Wish, home: Path, view: View, chain: Chain, running: Br
 
 
 async def _follow(api: httpx.AsyncClient, request_id: str, view: View) -> dict[str, Any]:
-    """Polls the request, as the addon's refresh button does, until its result was delivered to Odoo."""
+    """Polls the request, as an open form in Odoo does, until its result was delivered to Odoo."""
     shown = None
     for _ in range(int(PATIENCE / 0.05)):
         request: dict[str, Any] = (await api.get(f"{REQUESTS}/{request_id}")).json()
@@ -156,12 +175,47 @@ async def _follow(api: httpx.AsyncClient, request_id: str, view: View) -> dict[s
     raise DemoFailedError(f"Request {request_id} has not arrived after {PATIENCE} s.")
 
 
+@asynccontextmanager
+async def _busy(chain: Chain) -> AsyncIterator[None]:
+    """Fills the AI service's queue with other jobs. They run once the demo's own job waits behind them."""
+
+    async def generate() -> Ending:
+        await asyncio.sleep(OTHERS_SECONDS)
+        return Ending(200, {})
+
+    async def go_on() -> None:
+        await jobs.reached(Stage.IN_QUEUE, OTHERS + 1, seconds=PATIENCE)
+        await asyncio.sleep(OTHERS_SECONDS)  # for people to see its position
+        jobs.release(Stage.IN_QUEUE)
+
+    jobs = chain.flux.jobs
+    jobs.hold(Stage.IN_QUEUE)
+    for _ in range(OTHERS):
+        jobs.submit(None, generate)
+    going_on = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        going_on.cancel()
+
+
 def _news(request: dict[str, Any]) -> str:
-    """Says how far a request is."""
-    job, progress = request["generation"], request["progress"]
-    if request["status"] in ENDED or not (job and progress):
-        return f"The request is {request['status']}"
-    return f"Job {job['jobId']} at {job['provider']}: {progress['stage']}"
+    """Says for people how far a request is."""
+    status, progress = request["status"], request["progress"]
+    if status == "dispatched" and progress:
+        return _progress(progress)
+    return STATUSES[status]
+
+
+def _progress(progress: dict[str, Any]) -> str:
+    percent, before = progress["percent"], progress["queuePosition"]
+    if progress["stage"] == "generating":
+        return "Being made" if percent is None else f"Being made, {percent:g} %"
+    if progress["stage"] == "finishing":
+        return "Almost there"
+    if before is None:
+        return "In the queue"
+    return f"Number {before + 1} in the queue" if before else "Next in the queue"
 
 
 async def _verified(api: httpx.AsyncClient, request: dict[str, Any], chain: Chain, home: Path) -> Path:

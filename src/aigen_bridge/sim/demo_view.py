@@ -1,7 +1,9 @@
 """The demo's output on the console."""
 
 import time
+from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -54,6 +56,8 @@ class ConsoleView:
             f"Image    {_quoted(str(proof.image))}  ({image['width']}x{image['height']} {image['format']})"
         )
         self._console.print(f"SHA-256  {image['sha256']}  (the same in Odoo)", highlight=False)
+        for name, fact in _facts(proof.request):
+            self._console.print(f"{name:<8} {_quoted(fact)}", highlight=False)
         self._console.print("[bold green]delivered[/]")
 
     def keeps_running(self, url: str, chain: Chain, keys: dict[str, str]) -> None:
@@ -63,6 +67,21 @@ class ConsoleView:
         for name, key in keys.items():
             self._console.print(f"Key of {name}: {key}", highlight=False)
         self._console.print("Stop with Ctrl-C.")
+
+
+def _facts(request: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields what is known about how the image was made, by name."""
+    made, cost = request["generation"] or {}, request.get("cost")
+    if made.get("provider"):
+        yield "Made by", " at ".join(filter(None, (made.get("model"), made["provider"])))
+    if made.get("jobId"):
+        yield "Job", made["jobId"]
+    if made.get("seed") is not None:
+        yield "Seed", f"{made['seed']} (the same prompt with this seed gives the same image)"
+    if made.get("seconds") is not None:
+        yield "Took", f"{made['seconds']:.1f} s at the AI service"
+    if cost:
+        yield "Cost", f"{cost['amount']} {cost['currency']} ({cost['basis']})"
 
 
 def _timeline(proof: Proof) -> Table:

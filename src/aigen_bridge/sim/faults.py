@@ -33,6 +33,8 @@ class FaultKind(StrEnum):
 
     NO_IMAGE = "no_image"
     """Flux, `generate`: a successful response with an empty list of images."""
+    NSFW = "nsfw"
+    """Flux, `generate`: the safety checker finds the image unsafe (`has_nsfw_concepts`)."""
     FAIL_JOB = "fail_job"
     """Flux, `generate`: the job is accepted, runs and ends with `status`, `name` and `detail`: an infrastructure error
     (429, 500, 502, 503, 504; not billed) or an error of the model (any other status; billed)."""

@@ -26,7 +26,14 @@ from aigen_bridge.sim.temporary import TemporaryFiles
 MODEL = "/fal-ai/flux-lora"
 QUEUE = f"/queue{MODEL}"
 JOB_KINDS = frozenset(
-    {FaultKind.NO_IMAGE, FaultKind.WRONG_SIZE, FaultKind.WRONG_DIMENSIONS, FaultKind.FAIL_JOB, FaultKind.SLOW_JOB}
+    {
+        FaultKind.NO_IMAGE,
+        FaultKind.NSFW,
+        FaultKind.WRONG_SIZE,
+        FaultKind.WRONG_DIMENSIONS,
+        FaultKind.FAIL_JOB,
+        FaultKind.SLOW_JOB,
+    }
 )
 
 
@@ -123,21 +130,21 @@ class FluxSimulator(Simulator):
             wanted = FluxInput.model_validate(received.json)
         except ValidationError as error:
             return Ending(422, model_errors(error), billed=False)
+        started = time.perf_counter()
         fault = self.faults.take("generate", JOB_KINDS)
         await asyncio.sleep(self.settings.seconds + (fault.delay if fault else 0))
         if fault is not None and fault.kind is FaultKind.FAIL_JOB:
             return failure(fault.status, fault.name, fault.detail)
-        return Ending(200, await self._output(wanted, self._base(received.request), fault))
+        output = await self._output(wanted, self._base(received.request), fault)
+        return Ending(200, output | {"timings": {"inference": round(time.perf_counter() - started, 4)}})
 
     async def _output(self, wanted: FluxInput, base: str, fault: Fault | None) -> dict[str, Any]:
-        started = time.perf_counter()
         seed = self._random.randrange(SEEDS) if wanted.seed is None else wanted.seed
         images = [await self._image(wanted, seed + offset, base) for offset in range(wanted.num_images)]
         return {
             "images": _distorted(images, fault),
-            "timings": {"inference": round(self.settings.seconds + time.perf_counter() - started, 4)},
             "seed": seed,
-            "has_nsfw_concepts": [False] * wanted.num_images,
+            "has_nsfw_concepts": [_is(fault, FaultKind.NSFW)] * wanted.num_images,
             "prompt": wanted.prompt,
         }
 
@@ -168,6 +175,10 @@ class FluxSimulator(Simulator):
 
 def _correlation_id(received: Received) -> str | None:
     return received.request.headers.get("x-correlation-id")
+
+
+def _is(fault: Fault | None, kind: FaultKind) -> bool:
+    return fault is not None and fault.kind is kind
 
 
 def _distorted(images: list[dict[str, Any]], fault: Fault | None) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from aigen_bridge.sim.n8n_order import Start
 from aigen_bridge.sim.n8n_paid_work import PaidWork
 from aigen_bridge.sim.n8n_pictures import PictureMaker
 from aigen_bridge.sim.n8n_settings import CallbackStyle, N8nSettings
+from aigen_bridge.sim.n8n_signatures import is_signed
 from aigen_bridge.sim.n8n_startup import WEBHOOK, Restart, Startup, no_route, not_registered
 from aigen_bridge.sim.serving import DropConnection
 from aigen_bridge.sim.simulator import Clock, Received, Simulator, retry_after
@@ -199,6 +200,8 @@ class N8nSimulator(Simulator):
         if not self._is_key(received.request.headers.get("x-api-key", "")):
             refused = {"WWW-Authenticate": 'Basic realm="Webhook"'}
             return PlainTextResponse("Authorization data is wrong!", 403, refused)
+        if not self._is_signed(received):
+            return Response(status_code=401)
         return await self._acknowledge(_start(received))
 
     async def _acknowledge(self, start: Start) -> Response:
@@ -232,6 +235,11 @@ class N8nSimulator(Simulator):
 
     def _is_key(self, key: str) -> bool:
         return secrets.compare_digest(key.encode(), self.settings.key.encode())
+
+    def _is_signed(self, received: Received) -> bool:
+        """Returns whether the bridge has signed the request, when the workflow has a secret to check it with."""
+        secret = self.settings.webhook_signing_secret
+        return secret is None or is_signed(secret, received.request.headers, received.raw, self.clock())
 
     async def _elsewhere(self, request: Request) -> Response:
         await self._awake.wait()

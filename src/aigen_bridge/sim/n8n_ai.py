@@ -1,7 +1,7 @@
 """The workflow's calls to the AI service: the synchronous one, and those of the queue."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,11 +26,13 @@ GONE = frozenset({403, 404, 410})
 class GenerationError(Exception):
     """The AI service made no image. The failed callback carries `code` and the message.
 
-    `transient`: a retry may help. `sure`: the service surely did not take the submission.
+    `transient`: a retry may help. `sure`: the service surely did not take the submission. `made`: what is known about
+    the generation, if there was one.
     """
 
     def __init__(self, code: str, message: str, *, transient: bool = False, sure: bool = True) -> None:
         super().__init__(message)
+        self.made: Made | None = None
         self.code = code
         self.transient = transient
         self.sure = sure
@@ -64,6 +66,26 @@ class Job:
         """Returns the fields that name the job to the bridge."""
         urls = {"statusUrl": self.status_url, "responseUrl": self.response_url, "cancelUrl": self.cancel_url}
         return {"provider": self.provider, "jobId": self.job_id, **urls}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A generation: its job (None after a synchronous call), and the AI service's output, empty without one."""
+
+    job: Job | None
+    output: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the fields of `generation` that the AI service has told."""
+        told = {
+            "provider": PROVIDER,
+            "jobId": self.job.job_id if self.job else None,
+            "model": MODEL.strip("/"),
+            "seed": self.output.get("seed"),
+            "seconds": (self.output.get("timings") or {}).get("inference"),
+            "hasNsfwConcepts": self.output.get("has_nsfw_concepts"),
+        }
+        return {name: value for name, value in told.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -186,14 +208,14 @@ def lora_of(order: Order, settings: N8nSettings) -> dict[str, Any] | None:
     return None if row is None else {"path": row["path"], "scale": row.get("scale", 1)}
 
 
-def image_of(output: dict[str, Any]) -> tuple[str, int | None]:
-    """Returns the URL of the output's image and its seed. Raises `GenerationError` when there is no image."""
+def image_of(output: Mapping[str, Any]) -> str:
+    """Returns the URL of the output's image. Raises `GenerationError` when there is no image."""
     images = output.get("images") or []
     if not images:
         raise GenerationError("ai_no_image", "The AI service answered without an image")
     if (output.get("has_nsfw_concepts") or [False])[0]:
         raise GenerationError("nsfw_content", "The AI service's safety checker withheld the image")
-    return str(images[0]["url"]), output.get("seed")
+    return str(images[0]["url"])
 
 
 def _prompt(order: Order, settings: N8nSettings) -> str:

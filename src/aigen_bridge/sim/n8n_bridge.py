@@ -9,10 +9,11 @@ from uuid import uuid4
 import httpx
 
 from aigen_bridge.sim.n8n_answers import is_problem, is_receipt, json_object
-from aigen_bridge.sim.n8n_callbacks import Credentials, Undelivered, signed_headers
+from aigen_bridge.sim.n8n_callbacks import Undelivered
 from aigen_bridge.sim.n8n_order import Order, StoppedError
 from aigen_bridge.sim.n8n_results import WORKFLOW_VERSION
 from aigen_bridge.sim.n8n_settings import N8nSettings
+from aigen_bridge.sim.n8n_signatures import Credentials, signed_headers
 from aigen_bridge.sim.simulator import Clock
 
 WANTED = "/api/v1/influencegen/ai-image-requests/{request_id}/wanted"

@@ -2,19 +2,17 @@
 
 import asyncio
 import email.utils
-import hashlib
-import hmac
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import pybase64
 
 from aigen_bridge.sim.n8n_answers import is_problem, is_receipt
 from aigen_bridge.sim.n8n_nodes import Node, Reach, once_sent
 from aigen_bridge.sim.n8n_results import Callback
 from aigen_bridge.sim.n8n_settings import N8nSettings
+from aigen_bridge.sim.n8n_signatures import Credentials, signed_headers
 from aigen_bridge.sim.simulator import Clock
 
 QUARANTINED_STATUSES = frozenset({404, 409, 422})
@@ -23,14 +21,6 @@ RETRY_AFTER_MAX = 300.0
 """Longest `Retry-After` that is respected, in seconds."""
 RETRIED_CLIENT_ERRORS = frozenset({408, 425, 429})
 FIRST_CLIENT_ERROR, FIRST_SERVER_ERROR = 400, 500
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """The API key and the signing secret of a callback."""
-
-    key: str = field(repr=False)
-    secret: str | None = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -53,24 +43,6 @@ class Undelivered:
     last: Attempt
     kept: bool = False
     """The bridge has refused it for good and has quarantined it."""
-
-
-def signature(secret: str, message_id: str, timestamp: int, content: bytes) -> str:
-    """Returns the `webhook-signature` of `content`; `secret` is `whsec_<base64>`."""
-    key = pybase64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    signed = f"{message_id}.{timestamp}.".encode() + content
-    return "v1," + pybase64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-
-
-def signed_headers(credentials: Credentials, message_id: str, now: float, content: bytes) -> dict[str, str]:
-    """Returns the headers that sign `content`; none without a secret."""
-    if credentials.secret is None:
-        return {}
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(int(now)),
-        "webhook-signature": signature(credentials.secret, message_id, int(now), content),
-    }
 
 
 class CallbackSender:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from aigen_bridge.sim.faults import Fault, FaultKind, Faults
 from aigen_bridge.sim.n8n_ai import GenerationError
 from aigen_bridge.sim.n8n_bridge import BridgeClient, WorkflowCrashedError
-from aigen_bridge.sim.n8n_callbacks import CallbackSender, Credentials, Undelivered
+from aigen_bridge.sim.n8n_callbacks import CallbackSender, Undelivered
 from aigen_bridge.sim.n8n_generation import SilentEndError
 from aigen_bridge.sim.n8n_nodes import Node, Reach
 from aigen_bridge.sim.n8n_order import Order, Start, checked
@@ -14,6 +14,7 @@ from aigen_bridge.sim.n8n_paid_work import PaidWork, Work
 from aigen_bridge.sim.n8n_pictures import distorted
 from aigen_bridge.sim.n8n_results import Callback, completed, failed, refused
 from aigen_bridge.sim.n8n_settings import N8nSettings
+from aigen_bridge.sim.n8n_signatures import Credentials
 
 CALLBACK_KINDS = frozenset(
     {
@@ -100,7 +101,7 @@ class Workflow:
         try:
             picture = await self._work.picture(Work(order, start, reach))
         except GenerationError as error:
-            return failed(order, error.code, str(error), self._settings, start)
+            return failed(order, error.code, str(error), self._settings, start, error.made)
         return completed(order, distorted(picture, fault), self._settings, start)
 
     async def _deliver_with(self, fault: Fault | None, callback: Callback) -> None:

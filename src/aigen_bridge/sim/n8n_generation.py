@@ -12,9 +12,9 @@ import httpx
 
 from aigen_bridge.sim.n8n_ai import Job, JobStatus
 from aigen_bridge.sim.n8n_answers import is_problem, json_object
-from aigen_bridge.sim.n8n_callbacks import Credentials, signed_headers
 from aigen_bridge.sim.n8n_order import Order, Start, StoppedError
 from aigen_bridge.sim.n8n_settings import N8nSettings
+from aigen_bridge.sim.n8n_signatures import Credentials, signed_headers
 from aigen_bridge.sim.simulator import Clock
 
 GENERATION = "/api/v1/influencegen/ai-image-requests/{request_id}/generation"

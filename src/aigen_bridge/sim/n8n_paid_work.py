@@ -6,13 +6,14 @@
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
 from uuid import uuid4
 
-from aigen_bridge.sim.n8n_ai import STAGES, AiService, DownloadError, GenerationError, Job, JobStatus
+from aigen_bridge.sim.n8n_ai import STAGES, AiService, DownloadError, GenerationError, Job, JobStatus, Made
 from aigen_bridge.sim.n8n_bridge import BridgeClient
 from aigen_bridge.sim.n8n_generation import Decision, GenerationClient, OlderBridgeError, Reply, SilentEndError
 from aigen_bridge.sim.n8n_nodes import Node, once_sent
@@ -45,6 +46,23 @@ class Grant:
     key: str
     until: float
     job: Job | None
+
+
+class Told:
+    """The progress that the bridge was told last. It is told again when it has changed, and every `repeat` seconds."""
+
+    def __init__(self, repeat: float) -> None:
+        self._repeat = repeat
+        self._status: JobStatus | None = None
+        self._at = -math.inf
+
+    def is_due(self, status: JobStatus | None, now: float) -> bool:
+        """Returns whether to report at `now`. `status` is None when the AI service gave no news."""
+        return now - self._at >= self._repeat or (status is not None and status != self._status)
+
+    def now(self, status: JobStatus, at: float) -> None:
+        """Records what was reported and when."""
+        self._status, self._at = status, at
 
 
 class UnbilledError(Exception):
@@ -167,6 +185,7 @@ class PaidWork:
         try:
             output = await self._output(work, job, is_named=is_named, is_resumed=is_resumed, is_told=is_told)
         except GenerationError as error:
+            error.made = Made(job)
             if error.transient and is_told:
                 unnamed = {} if is_named else {"noJob": True}  # the bridge may or may not have heard the name
                 raise UnbilledError(error, {"endedJob": job.job_id, **unnamed}) from error
@@ -179,19 +198,19 @@ class PaidWork:
             raise
 
     async def _output(self, work: Work, job: Job, *, is_named: bool, is_resumed: bool, is_told: bool) -> dict[str, Any]:
-        """Polls a job until it has an output. Each poll tells the bridge the progress, or the name if it failed."""
+        """Polls a job until it has an output. Tells the bridge its name until it is known, then the progress."""
         now = asyncio.get_running_loop().time
         silent_until, named_until = now() + self._settings.poll_for, now() + self._settings.name_for
-        last = JobStatus(STAGES["IN_QUEUE"])
-        for wait in chain(
-            [0.0] if is_resumed else [], self._settings.poll_waits, repeat(self._settings.poll_waits[-1])
-        ):
+        last, told = JobStatus(STAGES["IN_QUEUE"]), Told(self._settings.repeat_progress)
+        for wait in chain(self._settings.poll_waits, repeat(self._settings.poll_waits[-1])):
             await asyncio.sleep(wait)
             await work.reach(Node.WHILE_POLLING)
             status = await self._status(job, is_resumed=is_resumed)
             last = status or JobStatus(last.stage)
-            if is_told:
-                is_named = await self._tell(work, job, last, is_named=is_named)
+            if is_told and not is_named:
+                is_named = await self._name(work, job)
+            elif is_told and told.is_due(status, now()):
+                await self._report(work, job, last, told)
             is_due = status is not None and status.is_completed and (is_named or now() >= named_until)
             output = await self._result(work, job, last) if is_due else None
             if output is not None:
@@ -217,12 +236,12 @@ class PaidWork:
         await work.reach(Node.BEFORE_FETCHING)
         return await self._ai.output(job, has_failed=status.has_failed)
 
-    async def _tell(self, work: Work, job: Job, status: JobStatus, *, is_named: bool) -> bool:
-        """Reports progress of a named job, or names it. Returns whether the bridge knows the job."""
-        if not is_named:
-            return await self._name(work, job)
-        await self._end_unless_wanted(await self._bridge.report(work.order, work.start, status), job)
-        return True
+    async def _report(self, work: Work, job: Job, status: JobStatus, told: Told) -> None:
+        """Reports the progress of a named job. What the bridge did not answer to is not told."""
+        reply = await self._bridge.report(work.order, work.start, status)
+        await self._end_unless_wanted(reply, job)
+        if reply is not Reply.NONE:
+            told.now(status, asyncio.get_running_loop().time())
 
     async def _end_unless_wanted(self, reply: Reply, job: Job) -> None:
         """Cancels a job that nobody wants, and ends."""

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from aigen_bridge.sim.drawing import draw
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.sim.n8n_ai import AiService, GenerationError, Job, image_of
+from aigen_bridge.sim.n8n_ai import AiService, GenerationError, Job, Made, image_of
 from aigen_bridge.sim.n8n_order import Order
 from aigen_bridge.sim.n8n_settings import N8nSettings
 from aigen_bridge.sim.temporary import TemporaryFiles
@@ -28,7 +28,9 @@ class Picture:
     height: int
     sha256: str
     seed: int | None = None
-    job: Job | None = None
+    """The seed of an image that the simulator drew itself."""
+    made: Made | None = None
+    """The generation of an image that the AI service made."""
 
 
 class PictureMaker:
@@ -52,8 +54,13 @@ class PictureMaker:
 
     async def fetch(self, output: dict[str, Any], job: Job | None = None) -> Picture:
         """Fetches the image of the AI service's output. Raises `GenerationError`."""
-        url, seed = image_of(output)
-        return replace(_inspected(await self._ai.download(url), url), seed=seed, job=job)
+        made = Made(job, output)
+        try:
+            url = image_of(output)
+            return replace(_inspected(await self._ai.download(url), url), made=made)
+        except GenerationError as error:
+            error.made = made
+            raise
 
 
 def distorted(picture: Picture, fault: Fault | None) -> Picture:

@@ -1,18 +1,20 @@
 """The workflow's result messages: EVT-AIG-002 and EVT-AIG-003, in one of three styles."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pybase64
 
-from aigen_bridge.sim.n8n_ai import lora_of
+from aigen_bridge.sim.n8n_ai import Made, lora_of
 from aigen_bridge.sim.n8n_order import Order, Refusal, ReturnAddress, Start
 from aigen_bridge.sim.n8n_pictures import Picture
 from aigen_bridge.sim.n8n_settings import N8nSettings
 
-PAYLOAD_VERSION, WORKFLOW_VERSION = "1.1", "1.2.0"
+PAYLOAD_VERSION, WORKFLOW_VERSION = "1.1", "1.3.0"
 """The versions of the events and of the simulated workflow in n8n/."""
+SMALLEST_AMOUNT = Decimal("1e-9")
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,32 @@ def completed(order: Order, picture: Picture, settings: N8nSettings, start: Star
         event["imageUrl"] = picture.url
     elif settings.callback_style == "v1":
         event["imageData"] = pybase64.b64encode(picture.content).decode()
-    event["generation"] = _generation(order, picture, settings)
+    told = picture.made.as_json() if picture.made else {"seed": picture.seed}
+    event["generation"] = {**told, **_ordered(order, settings)}
+    event |= _cost(order, settings)
     return _callback(order.callback_url, event, settings, start, picture.content)
 
 
-def failed(to: Order | ReturnAddress, code: str, message: str, settings: N8nSettings, start: Start) -> Callback:
-    """Builds EVT-AIG-003."""
-    event = {**_head(to, "failed", settings, start), "errorCode": code, "errorMessage": message}
-    return _callback(to.callback_url, event, settings, start)
+def failed(
+    order: Order, code: str, message: str, settings: N8nSettings, start: Start, made: Made | None = None
+) -> Callback:
+    """Builds EVT-AIG-003. `made` is the generation, if there was one."""
+    event = _failed(order, code, message, settings, start)
+    if made:
+        event["generation"] = {**made.as_json(), **_ordered(order, settings)}
+    if made and made.output.get("images"):
+        event |= _cost(order, settings)
+    return _callback(order.callback_url, event, settings, start)
 
 
 def refused(refusal: Refusal, settings: N8nSettings, start: Start) -> Callback:
     """Builds EVT-AIG-003 for an invalid event."""
-    return failed(refusal.to, refusal.code, refusal.message, settings, start)
+    event = _failed(refusal.to, refusal.code, refusal.message, settings, start)
+    return _callback(refusal.to.callback_url, event, settings, start)
+
+
+def _failed(to: Order | ReturnAddress, code: str, message: str, settings: N8nSettings, start: Start) -> dict[str, Any]:
+    return {**_head(to, "failed", settings, start), "errorCode": code, "errorMessage": message}
 
 
 def _callback(
@@ -59,17 +74,26 @@ def _callback(
     return Callback(url, event, start.trace, image)
 
 
-def _generation(order: Order, picture: Picture, settings: N8nSettings) -> dict[str, Any]:
-    """Describes how the image was generated."""
-    facts: dict[str, Any] = {} if picture.seed is None else {"seed": picture.seed}
-    if picture.job:
-        facts |= {"provider": picture.job.provider, "jobId": picture.job.job_id}
-    if lora := lora_of(order, settings):
-        facts["lora"] = lora["path"]
+def _ordered(order: Order, settings: N8nSettings) -> dict[str, Any]:
+    """Returns the fields of `generation` that say what became of the order."""
+    fields: dict[str, Any] = {}
     if order.negative_prompt:
-        folded = settings.negative_prompt == "fold"
-        facts["negativePrompt"] = "folded into the prompt" if folded else "not supported by the model"
-    return facts
+        fields["negativePrompt"] = "folded" if settings.negative_prompt == "fold" else "ignored"
+    if lora := lora_of(order, settings):
+        fields["lora"] = lora["path"]
+    return fields
+
+
+def _cost(order: Order, settings: N8nSettings) -> dict[str, Any]:
+    """Returns the estimated cost of one image, as the field `cost`; nothing without a price."""
+    price = settings.price
+    if price is None:
+        return {}
+    width, height = order.size
+    units = Decimal(width * height) / 1_000_000 if price.per == "megapixel" else Decimal(1)
+    amount = f"{(Decimal(price.amount) * units).quantize(SMALLEST_AMOUNT).normalize():f}"
+    cost = {"amount": amount, "currency": price.currency, "basis": "estimated"}
+    return {"cost": cost | {"units": float(units), "unit": price.per}}
 
 
 def _head(to: Order | ReturnAddress, status: str, settings: N8nSettings, start: Start) -> dict[str, Any]:

@@ -6,14 +6,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aigen_bridge.sim.drawing import ImageFormat
+from aigen_bridge.sim.n8n_signatures import key_of
 
 CallbackStyle = Literal["v1", "v1-url", "v2"]
 AiMode = Literal["queue", "sync"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Price:
+    """The AI service's price, as in the workflow's settings."""
+
+    amount: str
+    """A decimal."""
+    currency: str
+    per: Literal["image", "megapixel"] = "image"
+
+
+@dataclass(frozen=True, kw_only=True)
 class N8nSettings:
-    """Behaviour of the simulated N8N and its workflow. Raises ValueError for a flux_url without flux_key."""
+    """Behaviour of the simulated N8N and its workflow.
+
+    Raises ValueError for a flux_url without flux_key, and for a malformed signing secret.
+    """
 
     key: str = field(repr=False)
     """Key that callers of the webhook send as `X-API-Key`."""
@@ -21,6 +35,9 @@ class N8nSettings:
     """Key that the workflow sends to the callback as `X-API-Key`."""
     signing_secret: str | None = field(default=None, repr=False)
     """`whsec_<base64>`: secret of the callbacks' Standard Webhooks signature; None: callbacks are not signed."""
+    webhook_signing_secret: str | None = field(default=None, repr=False)
+    """`whsec_<base64>`: secret with which the bridge signs its requests; anything else is refused with 401. None: the
+    webhook checks the key only."""
     flux_url: str | None = None
     """Base URL of the AI service; None: the simulator draws the images itself."""
     flux_key: str | None = field(default=None, repr=False)
@@ -42,6 +59,8 @@ class N8nSettings:
     negative_prompt: Literal["report", "fold"] = "report"
     """Treatment of the negative prompt, which the model does not support: omitted and reported, or folded into the
     prompt."""
+    price: Price | None = None
+    """What an image costs; sent as an estimated `cost`. None: no cost is sent."""
     image_format: ImageFormat = "png"
     """The format that is requested from the AI service."""
     seconds: float = 0.0
@@ -79,8 +98,10 @@ class N8nSettings:
     """Seconds for which a finished job waits for its name to be taken."""
     wait_for: float = 600.0
     """Seconds for which the workflow asks again while the bridge answers `wait`."""
-    poll_waits: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0)
+    poll_waits: tuple[float, ...] = (0.0, 0.5, 1.0, 1.0, 2.0, 2.0, 3.0, 4.0, 5.0)
     """Seconds before each poll of a job; the last value is repeated."""
+    repeat_progress: float = 10.0
+    """Seconds after which progress that has not changed is reported again; 0: at every poll."""
     poll_for: float = 120.0
     """Seconds for which the workflow polls an AI service that does not answer. Then it ends without a callback."""
     callback_timeout: float = 60.0
@@ -99,3 +120,5 @@ class N8nSettings:
     def __post_init__(self) -> None:
         if self.flux_url is not None and self.flux_key is None:
             raise ValueError("a flux_url needs a flux_key")
+        for secret in filter(None, (self.signing_secret, self.webhook_signing_secret)):
+            key_of(secret)

@@ -22,6 +22,29 @@ METADATA = {
     "required": ["format", "size", "width", "height"],
 }
 VERSIONS = {name: {"type": "string"} for name in ("payloadVersion", "workflowVersion")}
+GENERATION = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "string"} for name in ("provider", "jobId", "model", "lora")},
+        "seed": {"type": "integer", "minimum": 0},
+        "seconds": {"type": "number", "minimum": 0},
+        "negativePrompt": {"enum": ["used", "folded", "ignored"]},
+        "hasNsfwConcepts": {"type": "array", "items": {"type": "boolean"}},
+    },
+    "additionalProperties": False,
+}
+COST = {
+    "type": "object",
+    "properties": {
+        "amount": {"type": "string", "pattern": r"^\d{1,12}(\.\d{1,9})?$"},
+        "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+        "basis": {"enum": ["billed", "estimated"]},
+        "units": {"type": "number"},
+        "unit": {"type": "string"},
+    },
+    "required": ["amount", "currency", "basis"],
+    "additionalProperties": False,
+}
 COMPLETED = {
     "type": "object",
     "properties": {
@@ -34,7 +57,8 @@ COMPLETED = {
         "imageUrl": {"type": "string", "format": "uri"},
         "imageMetadata": METADATA,
         "hashValue": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-        "generation": {"type": "object"},
+        "generation": GENERATION,
+        "cost": COST,
     },
     "required": ["requestId", "correlationId", "status", "imageMetadata", "hashValue"],
     "additionalProperties": False,
@@ -49,6 +73,8 @@ FAILED = {
         "status": {"const": "failed"},
         "errorCode": {"type": "string"},
         "errorMessage": {"type": "string"},
+        "generation": GENERATION,
+        "cost": COST,
     },
     "required": ["requestId", "correlationId", "status", "errorMessage"],
     "additionalProperties": False,

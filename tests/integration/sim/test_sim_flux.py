@@ -92,8 +92,27 @@ async def test_several_images_come_from_neighbouring_seeds(client):
     assert len(contents) == 2
 
 
-async def test_a_seed_is_chosen_when_none_is_given(client):
-    assert (await generate(client))["seed"] != (await generate(client))["seed"]
+async def test_a_seed_is_chosen_when_none_is_given_and_it_is_the_one_that_was_used(client):
+    answers = [await generate(client, output_format="png") for _ in range(8)]
+    assert len({answer["seed"] for answer in answers}) == 8
+    assert max(answer["seed"] for answer in answers) > 2**31
+    again = await generate(client, output_format="png", seed=answers[0]["seed"])
+    first, second = [(await client.get(answer["images"][0]["url"])).content for answer in (answers[0], again)]
+    assert first == second
+
+
+async def test_the_timing_is_that_of_the_whole_inference(flux, client):
+    flux.faults.add(Fault(kind=FaultKind.SLOW_JOB, delay=0.2))
+    slow, quick = [(await generate(client))["timings"] for _ in range(2)]
+    assert set(slow) == {"inference"}
+    assert slow["inference"] >= 0.2
+    assert quick["inference"] > 0
+
+
+async def test_an_image_can_be_found_unsafe(flux, client):
+    flux.faults.add(Fault(kind=FaultKind.NSFW))
+    unsafe, safe = [(await generate(client, num_images=2))["has_nsfw_concepts"] for _ in range(2)]
+    assert (unsafe, safe) == ([True, True], [False, False])
 
 
 async def test_sync_mode_gives_a_data_uri(client):

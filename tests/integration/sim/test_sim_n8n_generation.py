@@ -59,7 +59,7 @@ async def ended(n8n, flux, bridge):
 
 async def test_it_asks_submits_names_its_job_reports_progress_and_calls_back(send, bridge, flux):
     flux.jobs.hold(Stage.IN_QUEUE)
-    n8n = await send(signing_secret=SECRET)
+    n8n = await send(signing_secret=SECRET, repeat_progress=0)
     await bridge.until("progress", 2)
     flux.jobs.release(Stage.IN_QUEUE)
     [callback] = await bridge.until("callback")
@@ -249,9 +249,38 @@ async def test_a_finished_job_whose_name_is_not_taken_in_time_is_fetched_neverth
 
 async def test_the_bridge_hears_from_an_execution_whose_ai_service_is_away(send, bridge, flux):
     flux.faults.add(Fault(kind=FaultKind.STATUS, route="status", status=503, times=3))
-    await send()
+    await send(repeat_progress=0)
     await bridge.until("callback")
     assert len(bridge.of("progress")) >= 4
+
+
+async def test_progress_is_reported_when_it_has_changed(send, bridge, flux):
+    flux.jobs.hold(Stage.IN_QUEUE)
+    flux.jobs.hold(Stage.IN_PROGRESS)
+    others = [flux.jobs.submit(None, asyncio.Event().wait) for _ in range(2)]
+    await send()
+    for reported in range(1, 5):
+        await bridge.until("progress", reported)
+        await flux.calls.seen(len(flux.calls.to("status")) + 3, "status")  # polls without any news
+        if others:
+            flux.jobs.cancel(others.pop())
+        else:
+            flux.jobs.release(Stage.IN_QUEUE if reported == 3 else Stage.IN_PROGRESS)
+    await bridge.until("callback")
+    told = [(progress["stage"], progress.get("queuePosition")) for progress in bridge.of("progress")]
+    assert told == [("queued", 2), ("queued", 1), ("queued", 0), ("generating", None), ("finishing", None)]
+
+
+async def test_progress_that_has_not_changed_or_was_not_heard_is_reported_again(send, bridge, flux):
+    flux.jobs.hold(Stage.IN_PROGRESS)
+    bridge.answers["progress"] = [AWAY]
+    await send(repeat_progress=0.2)
+    polls = []
+    for reported in range(1, 4):
+        await bridge.until("progress", reported)
+        polls.append(len(flux.calls.to("status")))
+    assert [progress["stage"] for progress in bridge.of("progress")] == ["generating"] * 3
+    assert polls[1] - polls[0] <= 2 < polls[2] - polls[1]
 
 
 async def test_a_job_is_polled_only_where_the_ai_service_is(send, bridge, flux):

@@ -17,7 +17,8 @@ SETTINGS = json.loads((CODE.parent / "settings.json").read_text()) | {"bridgeUrl
 def run(code: str, *inputs: dict[str, Any], **shared: Any) -> list[Any]:
     """What one Code node makes of each of these inputs: its first item (None: it has none), or its error as a text.
 
-    An input has `json` and `file` (the bytes of an image); `nodes` says what other nodes have made, `execution` its id.
+    An input has `json`, `file` (the bytes of an image) and `meta` (what N8N says of it); `nodes` says what other nodes
+    have made, `execution` its id.
     """
     runs = [{"code": str(CODE / f"{code}.js"), "input": _wire(one), **_shared(shared)} for one in inputs]
     node = _node()

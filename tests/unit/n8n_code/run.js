@@ -5,15 +5,20 @@ const fs = require('node:fs');
 const readline = require('node:readline');
 const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor;
 
-const item = ({ json = {}, file } = {}) => (file ? { json, binary: { image: { mimeType: 'x', data: file } } } : { json });
+// What N8N knows of a file without reading it: `meta` adds to it.
+const binary = (file, meta) => ({ image: { mimeType: 'x', data: file, ...meta } });
+const item = ({ json = {}, file, meta } = {}) => (file ? { json, binary: binary(file, meta) } : { json });
 
 async function run({ code, input, nodes = {}, execution = '7' }) {
   const given = item(input);
   const self = { helpers: { getBinaryDataBuffer: async (_, name) => Buffer.from(given.binary[name].data, 'base64') } };
-  const node = (name) => {
-    if (!(name in nodes)) throw new Error(`The node ${name} has not run.`);
-    return { first: () => item(nodes[name]) };
-  };
+  const node = (name) => ({
+    isExecuted: name in nodes,
+    first: () => {
+      if (!(name in nodes)) throw new Error(`The node ${name} has not run.`);
+      return item(nodes[name]);
+    },
+  });
   const scope = {
     $input: { first: () => given },
     $: node,

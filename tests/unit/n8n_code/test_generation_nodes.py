@@ -12,7 +12,8 @@ from aigen_bridge.contracts import examples
 REQUESTS = f"{SETTINGS['bridgeUrl']}/api/v1/influencegen/ai-image-requests"
 REQUEST, CORRELATION = examples.REQUESTED["requestId"], examples.REQUESTED["correlationId"]
 CALLBACK = f"{SETTINGS['bridgeUrl']}/api/v1/influencegen/ai-image-callback"
-EVENT = {"json": {"requestId": REQUEST, "correlationId": CORRELATION, "callbackUrl": CALLBACK, "passOn": {}}}
+URL = f"{REQUESTS}/{REQUEST}/generation"
+EVENT = {"requestId": REQUEST, "correlationId": CORRELATION, "callbackUrl": CALLBACK, "url": URL, "passOn": {}}
 QUEUE = "https://queue.fal.run/fal-ai/flux-lora"
 URLS = {"status_url": f"{QUEUE}/requests/j1/status", "response_url": f"{QUEUE}/requests/j1", "cancel_url": f"{QUEUE}/c"}
 JOB = {"provider": "fal", "jobId": "j1", "statusUrl": URLS["status_url"], "responseUrl": URLS["response_url"]}
@@ -32,47 +33,52 @@ def answer(status: int, body: Any) -> dict[str, Any]:
 
 def first(code: str, json_: dict[str, Any], nodes: dict[str, Any]) -> Any:
     """The JSON that a node makes, or the text of its error."""
-    [made] = run(code, {"json": json_}, nodes={"Check the event": EVENT, **nodes}, execution=EXECUTION)
+    [made] = run(code, {"json": json_}, nodes={"Check the event": event(), **nodes}, execution=EXECUTION)
     return made if isinstance(made, str) else made["json"]
 
 
-def next_ask(ask: dict[str, Any] | None = None, **changes: Any) -> Any:
-    return first("main/next-ask", {} if ask is None else {"ask": ask}, {"Settings": settings(**changes)})
+def event(**changes: Any) -> dict[str, Any]:
+    """What the node "Check the event" has made."""
+    return {"json": {**EVENT, **settings(**changes)["json"]}}
+
+
+def next_ask(ask: dict[str, Any] | None = None) -> Any:
+    made = first("main/next-ask", {} if ask is None else {"ask": ask}, {})
+    return made if isinstance(made, str) else made | {"body": json.loads(made["body"])}
 
 
 def asked(**changes: Any) -> dict[str, Any]:
-    """What the node "Next ask" keeps of a question that was just asked."""
+    """What the node "The question" keeps of a question that was just asked."""
     known = {"executionId": EXECUTION, "askKey": "k", "askedAt": now(), "refusals": 0, "endedJobs": 0}
     return {"json": {"ask": known | changes}}
 
 
 def decided(status: int, body: Any, **ask: Any) -> Any:
-    return first("main/read-the-decision", answer(status, body), {"Next ask": asked(**ask)})
+    return first("main/read-the-decision", answer(status, body), {"The question": asked(**ask)})
 
 
 def submitted(
     said: dict[str, Any], *, is_older: bool = False, ask: dict[str, Any] | None = None, **changes: Any
 ) -> Any:
-    known = asked(**(ask or {}))
-    granted = {"json": {"route": "submit", "isOlder": is_older, "ask": known["json"]["ask"] | {"askKey": None}}}
-    nodes = {"Next ask": known, "What the bridge said": granted, "Settings": settings(**changes)}
+    granted = {"json": {"body": {"decision": "start", "isOlder": is_older}}}
+    nodes = {"The question": asked(**(ask or {})), "Granted?": granted, "Check the event": event(**changes)}
     return first("main/read-the-submission", said, nodes)
 
 
 def looked(said: dict[str, Any], **changes: Any) -> Any:
     known = {"executionId": EXECUTION, "isNamed": True, "since": now(), "looks": 0}
-    return first("main/read-the-status", said, {"Wait 2 to 5 s": {"json": {"job": JOB | known | changes}}})
+    return first("main/read-the-status", said, {"Wait before the next look": {"json": {"job": JOB | known | changes}}})
 
 
 def resulted(said: dict[str, Any], *, ask: dict[str, Any] | None = None, **job: Any) -> Any:
-    status = {"json": {"job": JOB | {"executionId": EXECUTION, "isNamed": True} | job}}
-    return first("main/read-the-ai-answer", said, {"Read the status": status, "Next ask": asked(**(ask or {}))})
+    status = {"json": {"job": JOB | {"executionId": EXECUTION, "isNamed": True, "since": now()} | job}}
+    return first("main/read-the-ai-answer", said, {"Read the status": status, "The question": asked(**(ask or {}))})
 
 
 def test_each_question_has_a_key_of_its_own_and_keeps_it_until_it_is_answered() -> None:
     one, other = next_ask(), next_ask()
     again = next_ask(one["ask"])
-    assert one["url"] == f"{REQUESTS}/{REQUEST}/generation"
+    assert one["url"] == URL
     assert one["body"] == {"correlationId": CORRELATION, "executionId": EXECUTION, "askKey": one["ask"]["askKey"]}
     assert again["body"] == one["body"] != other["body"]
 
@@ -83,11 +89,6 @@ def test_a_retry_by_n8n_asks_anew_and_forgets_what_the_first_execution_did() -> 
     assert "noJob" not in next_ask(earlier)["body"]
 
 
-def test_a_synchronous_call_tells_how_long_it_is_silent() -> None:
-    assert next_ask(aiMode="sync", aiTimeoutSeconds=60)["body"]["quietFor"] == 180
-    assert "quietFor" not in next_ask()["body"]
-
-
 def test_without_an_answer_it_asks_for_two_minutes_and_then_ends_without_submitting() -> None:
     for said in (
         answer(503, ""),
@@ -96,7 +97,7 @@ def test_without_an_answer_it_asks_for_two_minutes_and_then_ends_without_submitt
         answer(404, "<title>Not found</title>"),  # a proxy while the bridge restarts
         {"error": {"message": "x"}},
     ):
-        made = first("main/read-the-decision", said, {"Next ask": asked()})
+        made = first("main/read-the-decision", said, {"The question": asked()})
         assert (made["route"], made["waitSeconds"], made["ask"]["askKey"]) == ("ask", 5, "k")
     early, late = next_ask(made["ask"]), next_ask(made["ask"] | {"silentSince": now() - 3 * MINUTE})
     assert early["body"]["askKey"] == "k"
@@ -104,12 +105,8 @@ def test_without_an_answer_it_asks_for_two_minutes_and_then_ends_without_submitt
     assert "[seen to]" in late
 
 
-def test_a_grant_is_valid_from_the_question_on_and_for_its_own_execution_only() -> None:
-    start = {"decision": "start", "validFor": 60, "status": "dispatched"}
-    asked_at = now() - 20_000
-    granted = decided(200, start, askedAt=asked_at)
-    assert (granted["route"], granted["validUntil"]) == ("submit", asked_at + MINUTE)
-    assert decided(200, start, executionId="6")["route"] == "ask"
+def test_an_answer_to_the_question_of_another_execution_grants_nothing() -> None:
+    assert decided(200, {"decision": "start", "validFor": 60}, executionId="6")["route"] == "ask"
 
 
 def test_the_bridges_other_decisions() -> None:
@@ -158,19 +155,20 @@ def test_the_key_of_the_ai_service_goes_nowhere_but_to_the_origin_of_the_setting
     own = submitted(answer(200, {"request_id": "j1", **URLS, "status_url": address}))
     assert (resumed["route"], resumed["code"]) == ("failed", "job_out_of_reach")
     assert (own["route"], own["job"].get("statusUrl"), own["job"]["responseUrl"]) == ("job", None, URLS["response_url"])
+    assert own["isNew"] is False
 
 
 def test_an_older_bridge_is_asked_whether_the_image_is_wanted() -> None:
     problem = {"headers": {"content-type": "application/problem+json"}}
     answers = {
-        "submit": [answer(200, {"wanted": True}), answer(404, {"code": "http_404"}) | problem],
+        "start": [answer(200, {"wanted": True}), answer(404, {"code": "http_404"}) | problem],
         "stop": [answer(200, {"wanted": False, "status": "cancelled"})],
         "unknown": [answer(404, {"code": "request_unknown"}) | problem],
         "ask": [answer(404, "<title>Not found</title>"), answer(503, ""), {"error": {"message": "x"}}],
     }
     for route, given in answers.items():
         for said in given:
-            assert first("main/read-whether-it-is-wanted", said, {"Next ask": asked()})["route"] == route
+            assert first("main/read-whether-it-is-wanted", said, {"The question": asked()})["route"] == route
 
 
 def test_only_a_sure_refusal_is_submitted_again_and_only_twice() -> None:
@@ -235,26 +233,50 @@ def test_every_other_answer_is_an_answer() -> None:
 
 
 def test_a_job_is_named_at_once_and_signed_over_the_exact_text() -> None:
-    job = submitted(answer(200, {"request_id": "j1", "status": "IN_QUEUE", "queue_position": 2, **URLS}))
-    made = first("main/read-the-status", job, {})
-    assert (made["route"], made["next"], made["waitSeconds"]) == ("tell", "look", 2)
-    assert made["url"] == f"{REQUESTS}/{REQUEST}/generation/job"
+    made = submitted(answer(200, {"request_id": "j1", "status": "IN_QUEUE", "queue_position": 2, **URLS}))
+    assert (made["route"], made["next"], made["isNew"]) == ("job", "look", True)
+    assert made["url"] == f"{URL}/job"
     named = {"correlationId": CORRELATION, "executionId": EXECUTION, **JOB, "cancelUrl": URLS["cancel_url"]}
     assert json.loads(made["body"]) == named
-    headers = made["headers"]
+    headers = json.loads(made["headers"])
     assert made["signed"] == f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{made['body']}"
+    assert headers["webhook-signature"] == "v1,<signature>"
+
+
+def test_an_older_bridge_is_not_told_of_the_job() -> None:
+    made = submitted(answer(200, {"request_id": "j1", **URLS}), is_older=True)
+    assert (made["route"], made["job"]["isOlder"]) == ("look", True)
 
 
 def test_the_looks_come_less_often_and_report_progress() -> None:
     queued = looked(answer(202, {"status": "IN_QUEUE", "queue_position": 3}))
-    waits = [looked(answer(202, {"status": "IN_PROGRESS"}), looks=looks)["waitSeconds"] for looks in range(6)]
+    waits = [looked(answer(202, {"status": "IN_PROGRESS"}), looks=looks)["waitSeconds"] for looks in range(8)]
     done = looked(answer(200, {"status": "COMPLETED"}))
     failed = looked(answer(200, {"status": "COMPLETED", "error": "Gone", "error_type": "runner_disconnected"}))
     assert json.loads(queued["body"]).items() >= {"stage": "queued", "queuePosition": 3}.items()
-    assert waits == [2, 3, 4, 5, 5, 5]
-    assert (done["route"], done["next"], json.loads(done["body"])["stage"]) == ("tell", "result", "finishing")
-    assert (done["job"]["hasFailed"], failed["job"]["hasFailed"], failed["next"]) == (False, True, "result")
+    assert waits == [1, 1, 2, 2, 3, 4, 5, 5]
+    assert done["route"] == failed["route"] == "result"
+    assert (done["job"]["hasFailed"], failed["job"]["hasFailed"]) == (False, True)
     assert looked(answer(200, {"status": "COMPLETED"}), isOlder=True)["route"] == "result"
+
+
+def test_progress_is_reported_when_it_changed_and_every_10_seconds() -> None:
+    running = answer(202, {"status": "IN_PROGRESS"})
+    first_look = looked(running)
+    known = {"told": first_look["told"], "toldAt": now()}
+    moved = looked(answer(202, {"status": "IN_QUEUE", "queue_position": 2}), **known)
+    assert (first_look["route"], looked(running, **known)["route"], moved["route"]) == ("tell", "look", "tell")
+    assert looked(running, **known | {"toldAt": now() - 11_000})["route"] == "tell"
+    assert looked(running, **known | {"toldAt": now() - 6_000, "looks": 20})["route"] == "tell"  # else 11 s of silence
+    taken = told(answer(200, {"wanted": True}), told="this")
+    lost = told(answer(503, ""), told="this")
+    assert (taken["job"]["told"], "told" in lost["job"]) == ("this", False)
+
+
+def test_a_finished_job_whose_result_is_out_of_reach_is_not_silent() -> None:
+    done = answer(200, {"status": "COMPLETED"})
+    late = looked(done, since=now() - 20_000)
+    assert (late["route"], late["next"], json.loads(late["body"])["stage"]) == ("tell", "result", "finishing")
 
 
 def test_a_service_that_says_nothing_of_the_job_for_two_minutes_ends_the_execution_without_a_result() -> None:
@@ -267,15 +289,13 @@ def test_a_service_that_says_nothing_of_the_job_for_two_minutes_ends_the_executi
 
 def test_with_an_older_bridge_that_resumes_nothing_the_person_is_told_that_the_job_is_out_of_reach() -> None:
     silent: dict[str, Any] = {"silentSince": now() - 3 * MINUTE, "isOlder": True}
-    image = {"Read the AI answer": {"json": {"jobId": "j1", "isOlder": True}}}
+    image = {"An image?": {"json": {}}, "Read the submission": {"json": {"job": JOB | {"isOlder": True}}}}
     unfetched = first("main/look-at-the-image", {"details": {"httpCode": "502"}}, image)
     assert [made["code"] for made in (looked(answer(502, "<html>"), **silent), unfetched)] == [
         "ai_unreachable",
         "image_download_failed",
     ]
     assert resulted(answer(502, "<html>"), **silent)["code"] == "ai_unreachable"
-    made = resulted(answer(200, {"images": [{"url": "https://x/y.png"}]}), isOlder=True)
-    assert (made["route"], made["isOlder"]) == ("image", True)
 
 
 def test_only_a_resumed_job_that_the_service_does_not_know_is_expired() -> None:
@@ -287,7 +307,7 @@ def test_only_a_resumed_job_that_the_service_does_not_know_is_expired() -> None:
 
 def told(said: dict[str, Any], **changes: Any) -> Any:
     sent = {"job": JOB | {"isNamed": True}, "word": "progress", "next": "look", "isHeldBack": False, "waitSeconds": 2}
-    return first("main/read-the-answer-to-the-progress", said, {"Sign the progress": {"json": sent | changes}})
+    return first("main/read-the-answer-to-the-progress", said, {"Sign the word": {"json": sent | changes}})
 
 
 def test_a_job_that_is_not_wanted_any_more_or_not_the_first_is_cancelled() -> None:
@@ -335,11 +355,6 @@ def test_the_ai_services_own_words_are_kept() -> None:
     assert withheld["code"] == "nsfw_content"
 
 
-def test_an_image_is_known_by_its_job() -> None:
-    made = resulted(answer(200, {"images": [{"url": "https://x/y.png"}], "seed": 3}))
-    assert made == {"route": "image", "url": "https://x/y.png", "seed": 3, "provider": "fal", "jobId": "j1"}
-
-
 def test_a_job_that_ended_unbilled_is_submitted_again_twice() -> None:
     made = resulted(answer(503, BUSY), hasFailed=True)
     assert (made["route"], made["ask"]["flags"], made["ask"]["endedJobs"]) == ("ask", {"endedJob": "j1"}, 1)
@@ -361,9 +376,23 @@ def test_a_result_that_cannot_be_fetched_is_fetched_again_or_left_to_the_next_ex
     assert resulted(answer(400, MODEL_ERROR))["code"] == "content_policy_violation"
 
 
+def test_a_job_that_is_not_done_when_its_result_is_asked_for_at_once_is_looked_at_soon() -> None:
+    submission = {"json": {"job": JOB | {"since": now(), "isNamed": False, "executionId": EXECUTION, "looks": 0}}}
+    earlier = {"json": {"job": JOB | {"jobId": "j0", "since": now() - MINUTE, "isNamed": True}}}
+    for looked_before in ({}, {"Read the status": earlier}):
+        nodes = {"Read the submission": submission, "The question": asked(), **looked_before}
+        for said in (answer(400, {"detail": "Request is still in progress"}), answer(404, {"detail": "x"})):
+            made = first("main/read-the-ai-answer", said, nodes)
+            assert (made["route"], made["waitSeconds"]) == ("look", 0.5)
+            assert (made["job"]["jobId"], made["job"]["isNamed"]) == ("j1", True)
+        assert first("main/read-the-ai-answer", answer(422, MODEL_ERROR), nodes)["code"] == "content_policy_violation"
+
+
 def test_an_image_that_its_job_still_has_is_not_given_up() -> None:
-    nodes = {"Read the AI answer": {"json": {"jobId": "j1"}}}
+    nodes = {"An image?": {"json": {}}, "Read the submission": {"json": {"job": JOB}}}
     lost = first("main/look-at-the-image", {"details": {"httpCode": "502"}}, nodes)
     gone = first("main/look-at-the-image", {"details": {"httpCode": "404"}}, nodes)
     assert "[seen to]" in lost
-    assert gone["code"] == "image_download_failed"
+    synchronous = nodes | {"An image?": {"json": {"isSubmission": True}}}
+    unpaired = first("main/look-at-the-image", {"details": {"httpCode": "502"}}, synchronous)
+    assert gone["code"] == unpaired["code"] == "image_download_failed"

@@ -4,6 +4,7 @@ import json
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from code_nodes import CODE, NODE
@@ -67,6 +68,27 @@ def test_settings_of_an_earlier_version_stay_synchronous(keys: Path, given: dict
     node = next(node for node in workflow["nodes"] if node["name"] == "Settings")
     assert json.loads(node["parameters"]["jsonOutput"])["settings"]["aiMode"] == mode
     assert ("no aiMode" in done.stderr) == (mode == "sync")
+
+
+def prepared(keys: Path) -> tuple[dict[str, Any], str]:
+    """The settings of the main workflow, and the secret of the bridge as N8N gets it."""
+    workflow = json.loads((keys.parent / "out/workflows/aigen-main.json").read_text())
+    node = next(node for node in workflow["nodes"] if node["name"] == "Settings")
+    credentials = {one["id"]: one["data"] for one in json.loads((keys.parent / "out/credentials.json").read_text())}
+    return json.loads(node["parameters"]["jsonOutput"])["settings"], credentials["aigen-bridge-secret"]["hmacSecret"]
+
+
+def test_the_webhook_checks_signatures_exactly_when_there_is_a_secret_of_the_bridge(keys: Path) -> None:
+    without = prepare(keys, '{"verifySignature": true}')
+    settings, unknown = prepared(keys)
+    assert (without.returncode, settings["verifySignature"], len(unknown)) == (0, False, 64)
+    assert "does not check" in without.stderr
+    secret = new_secret()
+    (keys / "AIGEN_N8N__SIGNING_SECRET").write_text(secret)
+    with_secret = prepare(keys, '{"verifySignature": false}')
+    settings, known = prepared(keys)
+    assert (with_secret.stderr, settings["verifySignature"]) == ("", True)
+    assert known == secret_bytes(secret).decode()
 
 
 def test_a_missing_secret_is_named(keys: Path) -> None:
