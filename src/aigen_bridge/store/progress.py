@@ -44,16 +44,17 @@ _DISPATCHED = ImageRequest(
 """A request in the usual case. Its ids, event, version and times decide nothing."""
 
 # Locks the request first, like every writer of a generation, but does not wait for one that is locked: the other
-# reports would wait, too. `quiet` is by the number of resumes; it has no value for a number that is not usual.
+# reports would wait, too. `quiet` is by the number of resumes; it has no value for a number that is not usual. The lock
+# has no condition on the status, so that requests are found by their ids and not by an index of the status.
 _EXTEND = text(f"""
     WITH wanted AS (
         SELECT * FROM json_to_recordset(CAST(:wanted AS json)) AS wanted (
             request_id uuid, correlation_id uuid, progress jsonb, quiet float8[]
         )
     ), locked AS (
-        SELECT r.request_id, r.correlation_id FROM requests AS r
-        WHERE r.request_id = ANY (CAST(:request_id AS uuid[])) AND r.status = '{Status.DISPATCHED}'
-            AND r.image IS NULL AND r.awaited IS NULL AND r.failed_by IS NULL
+        SELECT r.request_id, r.correlation_id, r.status = '{Status.DISPATCHED}' AND r.image IS NULL
+            AND r.awaited IS NULL AND r.failed_by IS NULL AS is_usual
+        FROM requests AS r WHERE r.request_id = ANY (CAST(:request_id AS uuid[]))
         FOR NO KEY UPDATE SKIP LOCKED
     )
     UPDATE generations AS g SET
@@ -61,7 +62,7 @@ _EXTEND = text(f"""
         progress_at = now(),
         quiet_until = {N8N_NOW} + make_interval(secs => w.quiet[g.resumes + 1])
     FROM wanted AS w JOIN locked USING (request_id, correlation_id)
-    WHERE g.request_id = w.request_id AND g.request_id = ANY (CAST(:request_id AS uuid[]))
+    WHERE locked.is_usual AND g.request_id = w.request_id AND g.request_id = ANY (CAST(:request_id AS uuid[]))
         AND g.state = '{State.RUNNING}' AND NOT g.is_resuming AND w.quiet[g.resumes + 1] IS NOT NULL
     RETURNING g.request_id, w.correlation_id
 """)  # noqa: S608 - constants of this package
