@@ -105,7 +105,7 @@ def _payload(request: ImageRequest) -> dict[str, Any]:
 
 
 def _facts(claim: Claim) -> dict[str, Any]:
-    """Returns how the image was generated and what it cost, without what is not known. Only then are they there."""
+    """Returns `generation` and `cost` of the payload, as far as they are known."""
     facts = claim.request.facts
     known = {
         "generation": GenerationState.of(facts.generation, claim.job),
