@@ -751,6 +751,10 @@ class TestAsk(AigenCase):
         self.apply(payload(other, generation={"seed": 2**63 - 1}))
         with self.assertRaisesRegex(UserError, "9223372036854775807.*2147483647"):
             other.action_same_seed()
+        zero = self.underway(seed=7)
+        self.apply(payload(zero, generation={"seed": 0}))  # here, 0 stands for a new seed
+        with self.assertRaisesRegex(UserError, "seed 0 "):
+            zero.action_same_seed()
 
     @mute_logger("odoo.sql_db")
     def test_wishes_outside_their_limits_are_refused_in_words(self):
