@@ -1,6 +1,5 @@
 """How a picture is being made, and how it was made, as the bridge tells. A wrong value is left out, never refused."""
 
-import math
 import re
 
 __all__ = ["read_made", "read_progress", "read_resent"]
@@ -12,6 +11,8 @@ MAX_NAME = 200
 MAX_INTEGER = 2**31 - 1
 """The largest number that a whole field of Odoo takes."""
 MAX_SEED = 2**63 - 1
+MAX_SECONDS = 1e15
+"""The bridge tells no larger number, and a column of floats takes no whole number of any size."""
 AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 CURRENCY = re.compile(r"[A-Z]{3}")
 
@@ -46,7 +47,7 @@ def read_made(payload):
 
 
 def _facts(told):
-    seed, seconds = _whole(told.get("seed"), MAX_SEED), _number(told.get("seconds"), math.inf)
+    seed, seconds = _whole(told.get("seed"), MAX_SEED), _number(told.get("seconds"), MAX_SECONDS)
     concepts = told.get("hasNsfwConcepts")
     return {
         "provider": _name(told.get("provider")),
@@ -81,13 +82,16 @@ def _matches(pattern, value):
 
 
 def _name(value):
-    return isinstance(value, str) and value.replace("\0", "").strip()[:MAX_NAME]
+    """Return the text without what PostgreSQL does not take: null characters and halves of surrogate pairs."""
+    if not isinstance(value, str):
+        return False
+    return value.replace("\0", "").encode(errors="ignore").decode().strip()[:MAX_NAME]
 
 
 def _number(value, maximum):
     """Return the number from 0 to the maximum, or None."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and 0 <= value <= maximum and value < math.inf else None
+    return value if is_number and 0 <= value <= maximum else None
 
 
 def _whole(value, maximum):

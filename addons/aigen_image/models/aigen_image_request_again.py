@@ -118,11 +118,11 @@ class AigenImageRequest(models.Model):
     def action_same_seed(self):
         """The same settings and the seed that gave the picture, to see what other words do to it."""
         seed = int(self.seed_used or self.seed)
-        if seed > SEED_MAX:
+        if not 0 < seed <= SEED_MAX:  # 0 would draw a new one
             raise UserError(
                 self.env._(
-                    "The AI service used the seed %(seed)s for this picture. Odoo can ask for seeds up to %(limit)s "
-                    "only. “Vary” keeps the other settings.",
+                    "The AI service used the seed %(seed)s for this picture. Odoo can ask for seeds from 1 to "
+                    "%(limit)s only. “Vary” keeps the other settings.",
                     seed=seed,
                     limit=SEED_MAX,
                 )

@@ -214,35 +214,40 @@ class AigenImageRequest(models.Model):
         """Ask about all with one call, and about those that the answer lacks one by one, at most `singly`.
 
         A bridge that is too old for the question refuses it, or ignores it and answers with any requests. One that was
-        restored does not know some. Raises `Unreachable`.
+        restored does not know some. What still waits to be sent is not asked about by itself: it is sent again anyway.
+        Raises `Unreachable`.
         """
-        bridge, ids = self._apart("_identify", patient=patient)
+        bridge, ids, waiting = self._apart("_identify", patient=patient)
         resources = _ask_about(bridge, ids) if ids else {}
-        for record in self.filtered(lambda record: record.id in ids.keys() - resources.keys())[:singly]:
+        for record in self.filtered(lambda record: record.id in ids.keys() - resources.keys() - waiting)[:singly]:
             if resource := record._ask(bridge, f"{REQUESTS}/{ids[record.id]}"):
                 resources[record.id] = resource
-        news = self._apart("_find_news", resources)
-        for record in self.filtered(lambda record: record.id in resources):
-            with_log = news.get(record.id, False) or record.id in log_ids
-            if with_log or record.id in news:
-                record._take(bridge, f"{REQUESTS}/{ids[record.id]}", resources[record.id], with_log=with_log)
+        for record_id, with_log in self._apart("_find_news", resources, log_ids).items():
+            path = f"{REQUESTS}/{ids[record_id]}"
+            self.browse(record_id)._take(bridge, path, resources[record_id], with_log=with_log)
 
     def _identify(self, *, patient):
-        """The bridge, and what it knows those of the records by that are still there: record id → request id."""
-        return self._bridge(patient=patient), {record.id: record.request_id for record in self.exists()}
+        """Return the bridge, request ids by record id, and which records wait to be sent. Deleted ones are left out."""
+        records = self.exists()
+        waiting = set(records.filtered(lambda record: record.status == "waiting").ids)
+        return self._bridge(patient=patient), {record.id: record.request_id for record in records}, waiting
 
-    def _find_news(self, resources):
-        """Return which records differ from what the bridge says: record id → whether the request moved on."""
+    def _find_news(self, resources, log_ids):
+        """Return which records to update from what the bridge says: record id → whether to read the log, too.
+
+        The log is read if it is looked at, and when the request moved on.
+        """
         news = {}
         for record in self.browse(resources).exists():
             try:
                 state = read_state(resources[record.id])
-            except WrongResult as error:  # of one: the others are none the worse for it
+            except WrongResult as error:  # one wrong answer does not hinder the others
                 _logger.warning("The bridge's answer about request %s is not used: %s", record.request_id, error)
                 continue
-            moved = (state.version, state.status) != (record.version, record.status)
-            if moved or record._changes(state):
-                news[record.id] = moved
+            is_missing = state.status == "completed" and not record.attachment_id
+            with_log = state.version > record.version or is_missing or record.id in log_ids
+            if with_log or record._changes(state):
+                news[record.id] = with_log
         return news
 
     def _refresh_all(self):
@@ -339,10 +344,15 @@ class AigenImageRequest(models.Model):
 
 
 def _ask_about(bridge, ids):
-    """Return how these requests stand, by record id; without those that the answer lacks. Raises `Unreachable`."""
+    """Return how these requests stand, by record id; without those that the answer lacks. Raises `Unreachable`.
+
+    An older bridge answers 422. With any other error, such as 429 or 503, it would not answer about single ones either.
+    """
     answer = bridge.get(f"{REQUESTS}?ids={','.join(ids.values())}")
     if not answer.is_bridge:
         raise Unreachable("stranger")
+    if answer.status not in {200, 422}:
+        raise Unreachable(f"http_{answer.status}")
     items = answer.body.get("items") if answer.status == 200 else None
     items = items if isinstance(items, list) else ()
     found = {str(item.get("requestId")): item for item in items if isinstance(item, dict)}

@@ -48,7 +48,7 @@ class FakeBridge(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers = {}
+        self.answers = {("GET", client.REQUESTS): (422, {}, {"X-Correlation-ID": CORRELATION})}  # as an older bridge
         self.calls = []
         Thread(target=self.serve_forever, daemon=True).start()
 

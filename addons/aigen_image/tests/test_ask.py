@@ -229,8 +229,9 @@ class TestAsk(AigenCase):
     def test_one_call_asks_about_all_pictures_of_a_view(self):
         records = [self.underway() for _ in range(24)]
         self.follow(*records)
-        with patch.object(type(records[0]), "_lock", side_effect=AssertionError("nothing changed")):
+        with patch.object(type(records[0]), "_lock") as lock:
             self.assertEqual(self.follow(*records), [client.REQUESTS])
+        lock.assert_not_called()
         [query] = self.bridge.sent("GET")
         self.assertEqual(query, {"ids": ",".join(record.request_id for record in records)})
         self.assertEqual({record.status for record in records}, {"dispatched"})
@@ -271,6 +272,32 @@ class TestAsk(AigenCase):
             self.assertEqual(records.mapped("version"), [version] * 10 + [1] * 2)
             self.assertNotIn("failed", records.mapped("status"))
 
+    def test_a_bridge_that_refuses_the_question_is_not_asked_about_each_picture(self):
+        records = self.env["aigen.image.request"].union(*(self.underway() for _ in range(3)))
+        for status in (401, 429, 500, 503):
+            self.bridge.say("GET", client.REQUESTS, status)
+            self.bridge.calls.clear()
+            records.action_follow()
+            self.commit()
+            self.assertEqual(len(self.bridge.calls), 1, status)
+
+    def test_what_waits_to_be_sent_is_not_asked_about_by_itself(self):
+        record, lost = self.underway(), self.underway()
+        (record + lost).sudo().write({"status": "waiting", "version": 0})
+        self.follow(record)
+        self.assertEqual(record.status, "dispatched", "the bridge has it: the answer to an earlier try was lost")
+        self.bridge.holds()
+        self.bridge.calls.clear()
+        lost.action_follow()
+        self.commit()
+        self.assertEqual([path for _, path, _, _ in self.bridge.calls], [client.REQUESTS])
+
+    def test_a_restored_bridge_that_is_behind_changes_nothing_and_costs_no_further_call(self):
+        record = self.underway()
+        self.follow(record, version=5)
+        self.assertEqual(self.follow(record, status="queued", version=2), [client.REQUESTS])
+        self.assertEqual((record.status, record.version), ("dispatched", 5))
+
     def test_what_the_answer_lacks_is_sent_again_only_if_the_bridge_does_not_know_it_by_itself(self):
         known, forgotten = self.underway(), self.underway()
         told = {"requestId": known.request_id, "status": "dispatched", "version": 2}
@@ -293,7 +320,7 @@ class TestAsk(AigenCase):
         good = {"requestId": second.request_id, "status": "dispatched", "version": 2}
         self.bridge.holds({"requestId": first.request_id, "status": "done"}, good)
         with self.assertLogs(SENDING, "WARNING"):
-            (first + second).action_follow()
+            (first + second).action_follow(log_ids=first.ids)
             self.commit()
         self.assertEqual((first.status, second.status), ("queued", "dispatched"))
 
@@ -724,6 +751,10 @@ class TestAsk(AigenCase):
         self.apply(payload(other, generation={"seed": 2**63 - 1}))
         with self.assertRaisesRegex(UserError, "9223372036854775807.*2147483647"):
             other.action_same_seed()
+        zero = self.underway(seed=7)
+        self.apply(payload(zero, generation={"seed": 0}))  # here, 0 stands for a new seed
+        with self.assertRaisesRegex(UserError, "seed 0 "):
+            zero.action_same_seed()
 
     @mute_logger("odoo.sql_db")
     def test_wishes_outside_their_limits_are_refused_in_words(self):

@@ -66,7 +66,7 @@ class TestResult(AigenCase):
         self.assertEqual(record.with_context(lang="de_DE").cost, "0,035 USD")
 
     def test_facts_that_are_not_as_agreed_are_left_out_and_the_picture_is_kept(self):
-        wrong = {"seed": [-1, True, "7", 1.5, 2**63, {}], "seconds": [-1, "3", True, 1e400, []]}
+        wrong = {"seed": [-1, True, "7", 1.5, 2**63, {}], "seconds": [-1, "3", True, 1e400, 10**400, []]}
         wrong |= {
             "provider": [7, [], {}, True],
             "negativePrompt": ["perhaps", [], 7],
@@ -86,6 +86,11 @@ class TestResult(AigenCase):
             record = self.underway()
             self.apply(payload(record, cost=COST | change))
             self.assertEqual((record.status, record.cost_amount), ("completed", False), change)
+
+    def test_names_are_kept_without_characters_that_no_database_takes(self):
+        record = self.underway()
+        self.apply(payload(record, generation={"provider": "f\0a\ud800l"}))
+        self.assertEqual((record.status, record.provider), ("completed", "fal"))
 
     def test_facts_stay_when_a_later_answer_does_not_have_them_and_are_corrected_when_it_has_others(self):
         record = self.underway()

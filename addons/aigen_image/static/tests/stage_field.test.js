@@ -89,6 +89,7 @@ test("while the image service is away, it says so and since when, and nothing pr
     await mount(6);
     expect(".o_aigen_headline").toHaveText("The image service is away since 14:03.");
     expect(".o_aigen_detail").toHaveText("Your picture will come.");
+    expect(".o_aigen_detail > span").toHaveAttribute("aria-hidden", "true"); // it is said by the status
     expect(".o_aigen_words [role=status]").toHaveText(
         "The image service is away since 14:03. Your picture will come."
     );
