@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class RateLimits:
-    """The rate limits of requests, reading, callbacks and generations. Raises `WrongSettingsError` for an unusable storage."""
+    """The rate limit of each kind of call. Raises `WrongSettingsError` for an unusable storage."""
 
     def __init__(self, settings: Settings) -> None:
         try:

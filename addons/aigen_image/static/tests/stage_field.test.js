@@ -36,6 +36,7 @@ class Request extends models.Model {
     resolution = fields.Char();
     explanation = fields.Char();
     refused = fields.Boolean();
+    replayable = fields.Boolean();
     version = fields.Integer();
     held_since = fields.Datetime();
     progress = fields.Json();

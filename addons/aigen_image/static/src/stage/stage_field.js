@@ -129,6 +129,7 @@ export const stageField = {
         { name: "image_sha256", type: "char" },
         { name: "image_format", type: "char" },
         { name: "refused", type: "boolean" },
+        { name: "replayable", type: "boolean" },
         { name: "name", type: "char" },
         { name: "resolution", type: "char" },
         { name: "shape", type: "selection" },
