@@ -56,7 +56,8 @@ e2e-observe: setup ## Faults on purpose: which alert fires when, which mail arri
 	PYTHONPATH=tests $(RUN) python -m alarm $(ARGS)
 
 bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BENCH=accept for one figure)
-	$(RUN) python -m benchmarks $(BENCH) $(ARGS)
+	$(if $(filter n8n,$(BENCH)),tests/n8n/install.sh)
+	PYTHONPATH=tests:tests/n8n $(RUN) python -m benchmarks $(BENCH) $(ARGS)
 
 check: lint ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks
 	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py tests/contract/test_monitoring.py

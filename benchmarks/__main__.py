@@ -18,7 +18,12 @@ from rich.table import Table
 from benchmarks.figure import Figure
 from benchmarks.ground import prepared
 
-NAMES = ("accept", "failed", "completed", "latency", "drain", "growth", "memory", "slow_webhook", "slow_odoo")
+NAMES = (
+    *("accept", "failed", "completed", "latency", "drain", "growth", "memory", "slow_webhook", "slow_odoo"),
+    "progress",
+)
+ON_DEMAND = ("n8n",)
+"""Measured only if named: they need more than this repository installs by itself."""
 WHOLE = 10
 """Numbers from this value on are printed without decimals."""
 RESULTS = Path(".aigen/bench.json")
@@ -48,13 +53,13 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description="What the bridge costs.")
-    parser.add_argument("names", nargs="*", help="which figures; all if none is named")
+    parser.add_argument("names", nargs="*", help=f"which figures; if none is named, all but {', '.join(ON_DEMAND)}")
     parser.add_argument("--repetitions", type=int, default=3, help="of each side of a ratio")
     parser.add_argument("--seconds", type=float, default=3, help="of one run under load")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file that is written")
     given = parser.parse_args()
-    if unknown := set(given.names) - set(NAMES):
-        parser.error(f"There is no {', '.join(unknown)}; there are {', '.join(NAMES)}.")
+    if unknown := set(given.names) - {*NAMES, *ON_DEMAND}:
+        parser.error(f"There is no {', '.join(unknown)}; there are {', '.join((*NAMES, *ON_DEMAND))}.")
     return given
 
 

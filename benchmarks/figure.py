@@ -28,7 +28,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One of the nine figures. `facts` are absolute numbers of this machine, with the unit in the name."""
+    """One of the figures. `facts` are absolute numbers of this machine, with the unit in the name."""
 
     number: int
     name: str

@@ -105,6 +105,14 @@ class Ground:
             yield Running(pid, f"http://127.0.0.1:{port}")
 
     @asynccontextmanager
+    async def flux(self, key: str) -> AsyncIterator[Running]:
+        """Runs `benchmarks.flux`: the simulated AI service without its drawing."""
+        port = _free_port()
+        async with self._started("benchmarks.flux", str(port), key, environment={}) as pid:
+            await _answers(f"http://127.0.0.1:{port}/_sim/calls")
+            yield Running(pid, f"http://127.0.0.1:{port}")
+
+    @asynccontextmanager
     async def _started(self, *arguments: str, environment: Mapping[str, str]) -> AsyncIterator[int]:
         path = self.folder / f"process-{next(_numbers)}.log"
         with path.open("wb") as log:  # a file, as in production; reading a pipe would use CPU here

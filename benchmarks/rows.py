@@ -14,6 +14,12 @@ _DISPATCHED = """
         now(), now() + interval '1 hour'
     FROM unnest(CAST(%(ids)s AS uuid[])) AS id
 """
+_RUNNING = """
+    INSERT INTO generations (request_id, state, execution_id, job, quiet_until)
+    SELECT id, 'running', %(execution_id)s, jsonb_build_object('provider', 'fal', 'job_id', id),
+        now() + interval '1 hour'
+    FROM unnest(CAST(%(ids)s AS uuid[])) AS id
+"""
 _QUEUED = """
     WITH created AS (
         INSERT INTO requests (request_id, correlation_id, event)
@@ -29,13 +35,19 @@ async def dispatched(url: str, ids: Sequence[str]) -> None:
     await _write(url, _DISPATCHED, ids)
 
 
+async def running(url: str, ids: Sequence[str], execution_id: str) -> None:
+    """Inserts requests whose job at the provider is known to be running."""
+    await dispatched(url, ids)
+    await _write(url, _RUNNING, ids, execution_id=execution_id)
+
+
 async def queued(url: str, ids: Sequence[str]) -> None:
     """Inserts newly accepted requests in one commit and wakes the workers."""
     await _write(url, _QUEUED, ids)
 
 
-async def _write(url: str, statement: str, ids: Sequence[str]) -> None:
-    values = {"ids": list(ids), "correlation_id": CORRELATION_ID, "event": json.dumps(REQUESTED)}
+async def _write(url: str, statement: str, ids: Sequence[str], **more: str) -> None:
+    values = {"ids": list(ids), "correlation_id": CORRELATION_ID, "event": json.dumps(REQUESTED), **more}
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(statement, values)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from old_workflow import old_workflow
+from versions import earlier_version, path_of
 
 from aigen_bridge.sim.flux import MODEL, QUEUE
 from real_n8n import ROOT, WEBHOOK
@@ -22,7 +23,9 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 OLD = "old"
 """Not a variant of the shipped workflow, but an older workflow."""
-PATHS = {name: f"{WEBHOOK}/{name}" for name in (*CHANGES, OLD)}
+BEFORE = "1.2.0"
+"""The released version before the shipped one."""
+PATHS = {name: f"{WEBHOOK}/{name}" for name in (*CHANGES, OLD)} | {BEFORE: path_of(BEFORE)}
 
 
 def variants(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -38,6 +41,7 @@ def variants(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             workflow["connections"]["Granted?"]["main"][0] = workflow["connections"]["Granted?"]["main"][1]
         nodes["Settings"]["parameters"]["jsonOutput"] = json.dumps({"settings": {**settings, **change}})
         yield workflow | {"id": f"{workflow['id']}-{name}", "name": f"{workflow['name']}-{name}"}
+    yield earlier_version(BEFORE, settings)
     shipped = {node["name"]: node for node in _shipped()["nodes"]}
     named = {"webhook": "A request arrives", "ai": "Ask the AI service", "bridge": "Ask the bridge"}
     credentials = {use: shipped[name]["credentials"] for use, name in named.items()}

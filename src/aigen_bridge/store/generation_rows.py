@@ -159,19 +159,21 @@ def to_job(stored: Mapping[str, Any] | None) -> ProviderJob | None:
     return ProviderJob(**{name: stored.get(name) for name in _JOB_FIELDS})  # type: ignore[arg-type]
 
 
+def from_progress(progress: Progress) -> dict[str, Any]:
+    """Returns the progress as its column has it. `progress_at` has the time."""
+    return {name: value for name, value in asdict(progress).items() if name != "reported_at"}
+
+
 def _row(
     request_id: UUID, before: Generation, outcome: Outcome, progress: Progress | None, *, is_silent: bool
 ) -> dict[str, Any]:
     after = outcome.generation
     is_told = outcome.note != (outcome.transition.note if outcome.transition else None)  # else the transition tells it
     is_doubt = after.doubts > before.doubts
-    told = None
-    if progress:
-        told = {name: value for name, value in asdict(progress).items() if name != "reported_at"}
     return asdict(after) | {
         "request_id": request_id,
         "before": before.state,
-        "progress": told,
+        "progress": from_progress(progress) if progress else None,
         "quiet": outcome.quiet.total_seconds() if outcome.quiet is not None else None,
         "extends_only": outcome.extends_only,
         "is_silent": is_silent,

@@ -2,7 +2,8 @@
 
 Each event is one transaction. It locks the request first, like every writer of a request, so the rules of
 `domain/generation.py` decide on what is committed. The row of a generation is written only by who has locked its
-request. Lock order: requests, generations, outbox entries, incidents.
+request. Usual progress reports share one statement that does the same (`store/progress.py`). Lock order: requests,
+generations, outbox entries, incidents.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -33,9 +34,11 @@ from aigen_bridge.domain.generation import (
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.request import ImageRequest, Status, Transition
 from aigen_bridge.store import executions, incidents, transitions
+from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database, after_commit
 from aigen_bridge.store.executions import RESEND_COUNT
 from aigen_bridge.store.generation_rows import N8N_NOW, LockedGeneration, read, to_job, write
+from aigen_bridge.store.progress import REPORTS_MAX, UsualReports
 from aigen_bridge.store.transitions import Deadlines, LockedRequests
 
 BATCH = 100
@@ -94,6 +97,8 @@ class Generations:
         self._database = database
         self._deadlines = deadlines
         self._policy = policy
+        usual = UsualReports(database, policy)
+        self._usual_reports = Batcher(usual.write, limit=REPORTS_MAX, timeout=database.timeout)
 
     async def ask(self, request_id: UUID, asked: Ask) -> GenerationAnswer:
         """Decides whether an execution may start the paid work, and records which request it works on."""
@@ -119,7 +124,11 @@ class Generations:
 
     async def report_progress(self, request_id: UUID, report: ProgressReport) -> GenerationAnswer:
         """Records how far the job is. A final request stays as it is."""
+        if answer := await self._usual_reports((request_id, report)):
+            return answer
+        return await self._report_locked(request_id, report)
 
+    async def _report_locked(self, request_id: UUID, report: ProgressReport) -> GenerationAnswer:
         async def decide(_: AsyncConnection, found: LockedGeneration) -> Outcome:
             return rules.report_progress(found.generation, found.request, report, self._policy)
 
