@@ -50,6 +50,7 @@ done
 printf 'postgresql://aigen:%s@postgres/aigen' "$(cat postgres_aigen_password)" | keep AIGEN_DATABASE_URL
 signing_secret | keep signing_secret_n8n
 signing_secret | keep AIGEN_N8N__SIGNING_SECRET
+keep AIGEN_N8N__SIGNING_SECRETS </dev/null # holds the old secret while it is being replaced
 clients | keep AIGEN_CLIENTS
 keep AIGEN_ODOO__API_KEY </dev/null
 keep ai_service_key </dev/null

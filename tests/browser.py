@@ -54,14 +54,23 @@ class Person:
         context.set_default_timeout(WAIT)
         context.add_cookies([{"name": "color_scheme", "value": "dark" if dark else "light", "url": url}])
         person = cls(context.new_page(), url)
-        person.page.on("pageerror", lambda error: person.errors.append(str(error)))
-        person.page.on("console", person._hear)
+        person._listen()
         person.page.goto(f"{url}/web/login")
         person.page.fill("#login", login)
         person.page.fill("#password", login)
         person.page.click("button[type=submit]")
         person.page.wait_for_selector(".o_main_navbar")
         return person
+
+    def new_tab(self) -> "Person":
+        """The same person in another tab, which complains of errors in the same place."""
+        tab = Person(self.page.context.new_page(), self.url, self.errors)
+        tab._listen()
+        return tab
+
+    def _listen(self) -> None:
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._hear)
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -73,10 +82,11 @@ class Person:
         self.page.wait_for_selector(until)
 
     def wish(self, prompt: str, shape: str = "Square (1:1)") -> None:
-        """Open a new request and say what it should show."""
+        """Open a new request and say what it should show. `shape` is a label; without one, the shape stays as it is."""
         self.open("ai-images/new", "[name=prompt] textarea")
         self.page.fill("[name=prompt] textarea", prompt)
-        self.page.select_option("[name=shape] select", label=shape)
+        if shape:
+            self.page.select_option("[name=shape] select", label=shape)
 
     def generate(self) -> None:
         """Press the button and wait until it says that it is under way."""

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aigen_bridge.contracts.facts import SEED_MAX, ReportedCost, ReportedGeneration, read_facts
+from aigen_bridge.contracts.resources import CostState, GenerationState
 from aigen_bridge.contracts.wire import shows_nothing
 
 ADDONS = Path(__file__).parents[2] / "addons"
@@ -20,6 +22,8 @@ VIEW_ROOTS = {"form", "kanban", "list", "search", "xpath", "field", "filter"}
 INHERITED_FIELDS = {"id", "display_name", "create_date", "write_date", "create_uid", "write_uid"}
 DATA_TAGS = {"record", "menuitem"}
 ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
+
+REFERENCE = re.compile(r"model(_terms)?:[\w.]+,\w+:\w+\.[^ :]+|.*:0")
 
 addon = pytest.mark.parametrize("name", NAMES)
 
@@ -128,6 +132,14 @@ def test_every_text_is_translated(name, language):
             assert re.findall(r"%s|%\(\w+\)s", source) == re.findall(r"%s|%\(\w+\)s", translated), source
 
 
+@addon
+def test_odoo_finds_what_a_translation_is_of(name):
+    """Odoo takes what follows the last colon of a reference for a line, also in `…__shape__1:1`: that needs `:0`."""
+    for path in (ADDONS / name / "i18n").glob("*.po*"):
+        references = re.findall(r"^#: (model.*)$", path.read_text(), re.MULTILINE)
+        assert [found for found in references if not REFERENCE.fullmatch(found)] == [], path
+
+
 def texts(path) -> dict[str, str]:
     """Source texts and translations of a PO file."""
     pairs = ENTRY.findall(path.read_text())
@@ -138,9 +150,43 @@ def joined(quoted) -> str:
     return "".join(ast.literal_eval(line) for line in quoted.strip().splitlines())
 
 
-OF_THE_ADDON = runpy.run_path(str(ADDONS / "aigen_image" / "bridge" / "text.py"))
+BRIDGE_IN_THE_ADDON = ADDONS / "aigen_image" / "bridge"
+OF_THE_ADDON = runpy.run_path(str(BRIDGE_IN_THE_ADDON / "text.py"))
+FACTS_IN_THE_ADDON = runpy.run_path(str(BRIDGE_IN_THE_ADDON / "facts.py"))
 
 
 @given(st.text(alphabet=st.characters()) | st.text(alphabet="\u200b\ufe0f\u2800\u3164\u0301\x07 \U000e0100"))
 def test_the_addon_and_the_bridge_agree_on_which_texts_show_nothing(text):
     assert OF_THE_ADDON["shows_nothing"](text) == shows_nothing(text)
+
+
+def told_to_odoo(generation, cost):
+    """What the bridge tells Odoo of the facts in a callback."""
+    facts, wrong = read_facts(ReportedGeneration.model_validate(generation), ReportedCost.model_validate(cost))
+    assert facts.cost
+    assert wrong == []
+    known = {"generation": GenerationState.of(facts.generation, None), "cost": CostState.of(facts.cost)}
+    return {name: state.model_dump(mode="json", by_alias=True) for name, state in known.items()}
+
+
+@given(
+    seed=st.integers(0, SEED_MAX),
+    amount=st.decimals(0, 10**12 - 1, places=9, allow_nan=False).map(lambda amount: f"{amount:f}"),
+    use=st.sampled_from(["used", "folded", "ignored", "folded into the prompt"]),
+)
+def test_the_addon_keeps_the_facts_that_the_bridge_tells(seed, amount, use):
+    generation = {"provider": "fal", "jobId": "7f21", "model": "fal-ai/flux-lora", "seconds": 3.1}
+    generation |= {"seed": seed, "negativePrompt": use, "hasNsfwConcepts": [False, True]}
+    told = told_to_odoo(generation, {"amount": amount, "currency": "USD", "basis": "billed"})
+    assert FACTS_IN_THE_ADDON["read_made"](told) == {
+        "provider": "fal",
+        "provider_model": "fal-ai/flux-lora",
+        "provider_job": "7f21",
+        "seed_used": str(seed),
+        "made_in": 3.1,
+        "negative_prompt_use": use.split()[0],
+        "is_nsfw": True,
+        "cost_amount": told["cost"]["amount"],
+        "cost_currency": "USD",
+        "cost_basis": "billed",
+    }

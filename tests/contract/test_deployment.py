@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 import aigen_bridge
 from aigen_bridge.api.auth import Keyring
+from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 
@@ -39,6 +40,7 @@ IN_QUEUE_MODE: dict[str, dict[str, Any]] = _compose(QUEUE_MODE)["services"]
 N8N_PROCESSES = ["n8n", "n8n-webhook", "n8n-worker"]
 SECRET_NAME = re.compile(r"KEY|PASSWORD|SECRET|TOKEN")
 BY_HAND = ("AIGEN_ODOO__API_KEY", "ai_service_key")
+FILLED_IN_A_ROTATION = "AIGEN_N8N__SIGNING_SECRETS"
 APPLICATIONS = ["aigen", "odoo", "n8n"]
 
 every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
@@ -327,7 +329,7 @@ def test_every_secret_file_that_compose_mounts_is_made(secrets: Path):
 
 
 def test_the_secrets_are_long_and_all_different(secrets: Path):
-    values = [file.read_text() for file in secrets.iterdir() if file.name not in BY_HAND]
+    values = [file.read_text() for file in secrets.iterdir() if file.name not in {*BY_HAND, FILLED_IN_A_ROTATION}]
     assert min(map(len, values)) >= 64
     assert len(set(values)) == len(values)
 
@@ -367,6 +369,16 @@ def test_the_settings_load_from_compose_and_the_secrets(compose_environment: Pat
     settings = load(Settings)
     assert settings.odoo.api_key.get_secret_value() == "0123456789abcdef"
     assert settings.n8n.api_key.get_secret_value() == (compose_environment / "AIGEN_N8N__API_KEY").read_text()
+
+
+def test_a_second_signing_secret_in_its_file_signs_as_well(compose_environment: Path):
+    _fill_in(compose_environment)
+    first = (compose_environment / "AIGEN_N8N__SIGNING_SECRET").read_text()
+    assert [secret.get_secret_value() for secret in load(Settings).n8n.all_signing_secrets] == [first]
+    assert FILLED_IN_A_ROTATION in SERVICES["worker"]["secrets"]
+    old = new_secret()
+    (compose_environment / FILLED_IN_A_ROTATION).write_text(f"{old}\n")
+    assert [secret.get_secret_value() for secret in load(Settings).n8n.all_signing_secrets] == [first, old]
 
 
 def test_what_was_not_filled_in_stops_the_service_with_its_name(compose_environment: Path):

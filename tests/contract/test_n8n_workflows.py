@@ -224,6 +224,12 @@ def test_the_webhook_says_that_the_workflow_speaks_the_protocol() -> None:
     assert json.loads(acknowledged["responseBody"]) == {"speaks": ["generation"]}
 
 
+def test_the_raw_body_that_is_verified_comes_from_the_item_because_n8ns_binary_variable_has_no_bytes() -> None:
+    value = working("aigen-main")["Sign as the bridge does"]["parameters"]["value"]
+    assert "$input.first().binary.data.data.base64Decode()" in value
+    assert not any("$binary." in (N8N / f"{name}.json").read_text() for name in NAMES)
+
+
 def test_nothing_is_submitted_without_a_grant_of_this_execution_that_is_still_valid() -> None:
     url = working("aigen-main")["Ask the AI service"]["parameters"]["url"]
     ask = "$('The question').first().json.ask"

@@ -3,7 +3,10 @@
 from uuid import uuid4
 
 import httpx
+import pytest
 
+from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.store.generations import Generations
 from stage import REQUESTS, Stage
 
 
@@ -38,3 +41,16 @@ async def test_wrong_ids_and_other_parameters_beside_them_are_refused_by_name(id
     ):
         answer = await read(idle_stage, **parameters)
         assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, [field])
+
+
+async def test_a_cancel_is_confirmed_although_the_database_goes_away_right_after_it(
+    idle_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StoreUnavailableError("The database is away.")
+
+    asked = await idle_stage.ask()
+    monkeypatch.setattr(Generations, "find", away)
+    path = f"{REQUESTS}/{asked['requestId']}/cancel"
+    answer = await idle_stage.api.post(path, headers=idle_stage.as_client("odoo"))
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")

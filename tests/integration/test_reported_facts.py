@@ -136,6 +136,27 @@ async def test_without_facts_the_known_job_is_shown_and_delivered(
     assert "cost" not in payloads[-1]
 
 
+async def test_every_delivery_of_a_version_says_the_same_whatever_comes_later(
+    idle_stage: Stage, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payloads, records = {}, idle_stage.chain.odoo.records
+    apply = records.apply
+    monkeypatch.setattr(
+        records, "apply", lambda payload: payloads.update({payload["requestId"]: payload}) or apply(payload)
+    )
+    ended, cancelled = await idle_stage.ask(), await idle_stage.ask()
+    await report(idle_stage, completed(ended, png))
+    await name_job(idle_stage, ended)
+    await idle_stage.api.post(f"{REQUESTS}/{cancelled['requestId']}/cancel", headers=idle_stage.as_client("odoo"))
+    await report(idle_stage, completed(cancelled, png) | FACTS)
+    async with working(idle_stage.settings):
+        for asked in (ended, cancelled):
+            await idle_stage.until_delivered(asked["requestId"])
+
+    for asked in (ended, cancelled):
+        assert not {"generation", "cost"} & payloads[asked["requestId"]].keys()
+
+
 async def test_a_request_that_is_replayed_keeps_its_cost_but_not_how_the_lost_image_was_made(
     idle_stage: Stage, database: Database
 ) -> None:

@@ -1,6 +1,6 @@
 """A bridge that runs in a thread of its own, between the real Odoo and the simulated N8N."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,17 +20,22 @@ class Bridge:
 
 
 @contextmanager
-def running_bridge(database_url: str, odoo: RealOdoo, **behaviour: Any) -> Iterator[Bridge]:
-    """Runs API, worker, N8N and Flux."""
-    with loop_thread() as loop, loop.open(_bridge(database_url, odoo, behaviour)) as bridge:
+def running_bridge(
+    database_url: str, odoo: RealOdoo, *, settings: Mapping[str, Any] | None = None, **behaviour: Any
+) -> Iterator[Bridge]:
+    """Runs API, worker, N8N and Flux. `settings` are sections of the bridge's; that of `n8n` is added to the usual."""
+    with loop_thread() as loop, loop.open(_bridge(database_url, odoo, settings or {}, behaviour)) as bridge:
         yield bridge
 
 
 @asynccontextmanager
-async def _bridge(database_url: str, odoo: RealOdoo, behaviour: dict[str, Any]) -> AsyncIterator[Bridge]:
+async def _bridge(
+    database_url: str, odoo: RealOdoo, given: Mapping[str, Any], behaviour: dict[str, Any]
+) -> AsyncIterator[Bridge]:
     async with simulators(callback_key=KEYS["n8n"], **behaviour) as chain:
         free = _FreePort()
-        sections = {**chain.bridge, "odoo": odoo.connection, "public_url": free.url}
+        n8n = chain.bridge["n8n"] | given.get("n8n", {})
+        sections = {**given, "n8n": n8n, "odoo": odoo.connection, "public_url": free.url}
         settings = make_settings(database_url, **sections)
         async with serve_api(settings, port=free.port), working(settings):
             yield Bridge(free.url, chain)

@@ -102,7 +102,8 @@ def test_while_n8n_is_away_a_person_reads_so_and_the_picture_comes_by_itself(bri
     dan = Person.log_in(browser, real_odoo.url, "dan")
     dan.wish("A heron in the reeds at first light", "Landscape (4:3)")
     dan.generate()
-    dan.page.wait_for_selector("[role=status]:has-text('The image service is away'):has-text('comes by itself')")
+    dan.page.wait_for_selector(".o_aigen_headline:has-text('The image service is away since')")
+    dan.page.wait_for_selector(".o_aigen_detail:has-text('Your picture will come')")
     dan.page.wait_for_selector(".o_aigen_now:has-text('In the queue')")
     assert dan.page.locator(".o_aigen_stage .progress").count() == 0
     dan.snap("odoo-desktop-held")

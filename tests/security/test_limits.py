@@ -134,6 +134,14 @@ async def test_one_call_too_many_is_a_429_that_says_when_to_come_back(database_u
     assert of_another_client.status_code == 200
 
 
+async def test_a_client_that_reads_too_often_may_still_ask(database_url: str) -> None:
+    async with serve_api(make_settings(database_url, requests={"rate_limit": "2/minute"})) as api:
+        read = [await api.get(REQUESTS, headers=_key("odoo")) for _ in range(3)]
+        asked = await api.post(REQUESTS, json=make_event(), headers=_key("odoo"))
+
+    assert [answer.status_code for answer in (*read, asked)] == [200, 200, 429, 202]
+
+
 async def test_a_storage_for_limits_that_is_away_does_not_stop_the_service(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,7 @@ def test_the_addresses_of_containers_and_of_one_machine_are_fine() -> None:
         ({"n8n": {"api_key": "sha256:" + "0" * 64}}, "wrong", "hash of a key", "the key itself"),
         ({"n8n": {"api_key": "key-of-odoo"}}, "warning", "also client 'odoo'", "keys new"),
         ({"clients": CLIENTS | {"ops": {"keys": ["odo-"], "scopes": ["ops"]}}}, "warning", "client 'ops' has", "new"),
-        ({"n8n": {"signing_secret": SHORT}}, "warning", "SIGNING_SECRETS has a signing secret of fewer", "two secrets"),
+        ({"n8n": {"signing_secret": SHORT}}, "warning", "SIGNING_SECRETS has a signing secret", "the old and the new"),
         ({"clients": CLIENTS | {"n8n": CLIENTS["n8n"] | {"signing_secrets": [SHORT]}}}, "warning", "'n8n'", "Replace"),
         ({"alerts": {"urls": []}}, "warning", "AIGEN_ALERTS__URLS is not set", "mailto://"),
         ({"callback": {"deadline": "20s"}}, "wrong", "not longer than the timeout of one webhook call", "5 min"),

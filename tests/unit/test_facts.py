@@ -105,7 +105,7 @@ def test_a_wrong_object_is_ignored_as_a_whole(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, {}, {"provider": None, "amount": ""}, {"unknown": 1}])
-def test_what_says_nothing_is_nothing_wrong(nothing: Any) -> None:
+def test_absent_and_empty_values_are_not_named_as_wrong(nothing: Any) -> None:
     told = parse(generation=nothing, cost=nothing)
     assert (told.ignored, told.facts) == ((), Facts())
 

@@ -22,6 +22,8 @@ REQUESTS = "/api/v1/influencegen/ai-image-requests"
 OPS = "/api/v1/ops"
 
 _silent_until = {}
+_away = set()
+"""Addresses of which the last call got no answer."""
 
 
 class Unreachable(Exception):  # noqa: N818 - a state of the world
@@ -59,6 +61,11 @@ class BridgeClient:
     def __repr__(self):
         return f"BridgeClient({self._url!r})"  # never the key
 
+    @property
+    def is_away(self):
+        """Whether the last call of this process got no answer."""
+        return self._url in _away
+
     def get(self, path):
         """Read something. Raises `Unreachable`."""
         return self._call("GET", path)
@@ -79,10 +86,12 @@ class BridgeClient:
             answer = _answer(method, url + path, body, headers)
         except (requests.RequestException, LocationParseError) as error:  # the latter for hosts such as a..b
             reason = _reason(error)
+            _away.add(self._url)
             if reason == "timeout":
                 _silent_until[url] = time.monotonic() + PAUSE_SECONDS
             raise Unreachable(reason) from None  # its text would show the address with all that is in it
         _silent_until.pop(url, None)
+        _away.discard(self._url)
         return answer
 
     def _checked(self):

@@ -9,6 +9,8 @@ from datetime import datetime
 from dateutil.parser import isoparse
 from dateutil.tz import UTC
 
+from .facts import read_made, read_progress, read_resent
+
 __all__ = ["MAX_BYTES", "Image", "Result", "WrongResult", "read_image", "read_result", "read_state"]
 
 STATUSES = frozenset({"queued", "dispatched", "received", "completed", "failed", "cancelled"})
@@ -54,6 +56,11 @@ class Result:
     """Whether the bridge can send the request again. None if the bridge is too old to say."""
     held_since: datetime | None = None
     """UTC, without a zone, as Odoo keeps it. Since when the bridge holds the request because N8N is away."""
+    progress: dict | None = None
+    """How far the picture is, as the AI service says: `{stage, queuePosition?, percent?}`."""
+    resent: int = 0
+    made: dict = field(default_factory=dict)
+    """How the picture was made and what it cost, by the names of the record's fields. Empty where nothing is known."""
 
 
 def read_result(payload, max_image_bytes=MAX_BYTES):
@@ -79,8 +86,18 @@ def read_state(payload):
         raise WrongResult(f"Unknown status: {status!r}.")
     code, message = _text(payload, "errorCode"), _text(payload, "errorMessage")
     replayable = payload.get("replayable") if isinstance(payload.get("replayable"), bool) else None
-    held_since = _held_since(payload.get("held"))
-    return Result(request_id, version, status, code, message, replayable=replayable, held_since=held_since)
+    return Result(
+        request_id,
+        version,
+        status,
+        code,
+        message,
+        replayable=replayable,
+        held_since=_held_since(payload.get("held")),
+        progress=read_progress(payload.get("progress")),
+        resent=read_resent(payload.get("generation")),
+        made=read_made(payload),
+    )
 
 
 def _held_since(held):

@@ -3,6 +3,7 @@ from statistics import median
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.tools import get_lang
 
 from ..bridge.sizes import resolution
 from ..bridge.text import shows_nothing
@@ -33,6 +34,12 @@ SHAPES = [
     ("9:16", "Story (9:16)"),
 ]
 DETAILS = [("preview", "Quick preview"), ("standard", "Standard"), ("large", "Large")]
+NEGATIVE_PROMPT_USES = [
+    ("used", "Used"),
+    ("folded", "Said as part of the prompt"),
+    ("ignored", "Not used: the model does not know it"),
+]
+COST_BASES = [("billed", "Billed"), ("estimated", "Estimated")]
 
 PARAMETERS = frozenset({"prompt", "negative_prompt", "model_id", "shape", "detail", "seed", "steps", "cfg"})
 """What a person decides, as long as the request is new."""
@@ -116,6 +123,10 @@ class AigenImageRequest(models.Model):
     """When it last entered the queue or went on after a hold: progress is counted from here."""
     held_since = fields.Datetime("Waiting for the image service since", readonly=True, copy=False)
     """Set while the bridge holds the request because N8N is away. The status stays what it was."""
+    progress = fields.Json(readonly=True, copy=False)
+    """How far the AI service is: `{stage, queuePosition?, percent?}`. Set only while the status is "Being made"."""
+    resent = fields.Integer("Sent to N8N again", readonly=True, copy=False)
+    """How often the bridge sent it again because N8N had lost it, since the request was made or a person sent it."""
     finished_at = fields.Datetime("Finished", readonly=True, copy=False)
     elapsed = fields.Float("Seconds so far", digits=(8, 1), compute="_compute_elapsed")
     expected = fields.Float("Usual seconds", compute="_compute_expected")
@@ -123,6 +134,21 @@ class AigenImageRequest(models.Model):
     image_sha256 = fields.Char("SHA-256", readonly=True, copy=False)
     image_size = fields.Integer("Bytes", readonly=True, copy=False)
     image_format = fields.Char("Format", readonly=True, copy=False)
+
+    # What the AI service told about how the picture was made. Empty where it does not say.
+    provider = fields.Char("AI service", readonly=True, copy=False)
+    provider_model = fields.Char("Model used", readonly=True, copy=False)
+    provider_job = fields.Char("Job", readonly=True, copy=False)
+    seed_used = fields.Char("Seed used", readonly=True, copy=False, help="The seed that gave this picture.")
+    """A text: seeds of AI services have up to 63 bits, and browsers round such numbers."""
+    made_in = fields.Float("Made in, seconds", readonly=True, copy=False)
+    negative_prompt_use = fields.Selection(NEGATIVE_PROMPT_USES, "What must not be in it", readonly=True, copy=False)
+    is_nsfw = fields.Boolean("Marked as not safe for work", readonly=True, copy=False)
+    cost_amount = fields.Char(readonly=True, copy=False)
+    """A decimal text, as exact as the bill."""
+    cost_currency = fields.Char(readonly=True, copy=False)
+    cost_basis = fields.Selection(COST_BASES, readonly=True, copy=False)
+    cost = fields.Char(compute="_compute_cost")
 
     _sql_constraints = [
         ("request_id_unique", "UNIQUE (request_id)", "This request is known already."),
@@ -167,11 +193,21 @@ class AigenImageRequest(models.Model):
 
     @api.depends("model_id")
     def _compute_expected(self):
-        for record in self:
+        for model, records in self.grouped("model_id").items():
             done = self.sudo().search(
-                [("model_id", "=", record.model_id.id), ("status", "=", "completed")], order="id desc", limit=20
+                [("model_id", "=", model.id), ("status", "=", "completed")], order="id desc", limit=20
             )
-            record.expected = median(one.elapsed for one in done) if done else USUAL_SECONDS
+            records.expected = median(one.elapsed for one in done) if done else USUAL_SECONDS
+
+    @api.depends("cost_amount", "cost_currency", "cost_basis")
+    @api.depends_context("lang")
+    def _compute_cost(self):
+        point = get_lang(self.env).decimal_point
+        for record in self:
+            amount = (record.cost_amount or "").replace(".", point)
+            cost = amount and f"{amount} {record.cost_currency}"
+            is_estimated = cost and record.cost_basis == "estimated"
+            record.cost = self.env._("%s (estimated)", cost) if is_estimated else cost or False
 
     @api.constrains("prompt", "negative_prompt")
     def _check_texts(self):
@@ -198,7 +234,7 @@ class AigenImageRequest(models.Model):
         return super(AigenImageRequest, self.with_context(context)).create(vals_list)  # pylint: disable=context-overridden
 
     def write(self, vals):
-        """Refuses fields that people may not write. A new status ends a hold, because the request has moved on."""
+        """Refuses fields that people may not write. A new status ends a hold and the progress: the request moved on."""
         if not self.env.su:
             self._refuse_protected(vals)
             if vals.keys() & self._editable_fields() and any(record.status != "draft" for record in self):
@@ -207,7 +243,7 @@ class AigenImageRequest(models.Model):
                 )
         if "status" not in vals:
             return super().write(vals)
-        result = super().write({"held_since": False} | vals)
+        result = super().write({"held_since": False, "progress": False} | vals)
         for record in self:
             record._show_news()
         return result

@@ -7,7 +7,7 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
 from ..bridge.client import OPS, Unreachable
-from .aigen_image_request import OPEN
+from .aigen_image_request import OPEN, SEED_MAX
 
 PAGES = 5
 """Pages of dead letters that are looked through for one request, at a bridge that cannot replay by its id."""
@@ -70,7 +70,7 @@ class AigenImageRequest(models.Model):
     def _plain_words(self):
         """Why it is not ready, for a person; empty where the message of the bridge says it best."""
         if self.held_since:
-            return self.env._("The image service is away. The picture comes by itself as soon as the service is back.")
+            return self.env._("The image service is away. Your picture will come.")
         if self.status == "waiting":
             return self._why_waiting()
         if (self.error_code or "").startswith("bridge_"):
@@ -116,8 +116,18 @@ class AigenImageRequest(models.Model):
         return self.action_vary()
 
     def action_same_seed(self):
-        """The same settings and the same seed, to see what other words do to the picture."""
-        return self._another({"seed": self.seed}, generate=False)
+        """The same settings and the seed that gave the picture, to see what other words do to it."""
+        seed = int(self.seed_used or self.seed)
+        if not 0 < seed <= SEED_MAX:  # 0 would draw a new one
+            raise UserError(
+                self.env._(
+                    "The AI service used the seed %(seed)s for this picture. Odoo can ask for seeds from 1 to "
+                    "%(limit)s only. “Vary” keeps the other settings.",
+                    seed=seed,
+                    limit=SEED_MAX,
+                )
+            )
+        return self._another({"seed": seed}, generate=False)
 
     def _another(self, changes, *, generate):
         self.ensure_one()

@@ -7,11 +7,15 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..bridge.client import REQUESTS, Unreachable
+from ..bridge.result import WrongResult, read_state
 from .aigen_image_request import OPEN, UNDERWAY, WIRE_NAMES
 
 _logger = logging.getLogger(__name__)
 
 BATCH = 100
+"""Also the most requests that the bridge is asked about with one call."""
+SINGLY = 10
+"""Pictures about which a view has an older bridge asked: one call each."""
 RETRY_AFTER = timedelta(minutes=1)
 OLD = timedelta(hours=1)
 """An open request that was not heard of for so long is asked about by the daily cron."""
@@ -54,10 +58,16 @@ class AigenImageRequest(models.Model):
             raise UserError(self.env._("A new picture has nothing to refresh. “Generate” asks for it."))
         asked.with_context(aigen_asked_by=self.env.uid)._after_commit("_refresh_all")
 
-    def action_follow(self):
-        """The same for a form that is being looked at, which asks now and then: no news is no trouble."""
-        self.check_access("read")
-        self.filtered(lambda record: record.status != "draft")._after_commit("_pull_all")
+    def action_follow(self, log_ids=()):
+        """Ask how these stand, for views that are being looked at. What changed comes as news; no news is no trouble.
+
+        `log_ids`: those whose log is being looked at. Returns whether the bridge could be reached the last time.
+        """
+        records = self.exists()
+        records.check_access("read")
+        records = records.filtered(lambda record: record.status != "draft")
+        records._after_commit("_pull_all", singly=SINGLY, log_ids=log_ids)
+        return not self.sudo()._bridge().is_away
 
     @api.model
     def _cron_push(self):
@@ -192,14 +202,53 @@ class AigenImageRequest(models.Model):
         """The bridge, and where this request is there."""
         return self._bridge(patient=patient, ops=ops), f"{REQUESTS}/{self.request_id}"
 
-    def _pull_all(self, *, patient=False):
-        for record in self:
-            bridge, path = record._apart("_place", patient=patient)
+    def _pull_all(self, *, patient=False, singly=BATCH, log_ids=()):
+        """Ask how they stand, about a hundred with each call. Without an answer all stays as it is."""
+        try:
+            for start in range(0, len(self), BATCH):
+                self[start : start + BATCH]._pull_many(patient=patient, singly=singly, log_ids=log_ids)
+        except Unreachable as error:
+            _logger.debug("The bridge was not asked about all of %s: %s", self, error.reason)
+
+    def _pull_many(self, *, patient, singly, log_ids):
+        """Ask about all with one call, and about those that the answer lacks one by one, at most `singly`.
+
+        A bridge that is too old for the question refuses it, or ignores it and answers with any requests. One that was
+        restored does not know some. What still waits to be sent is not asked about by itself: it is sent again anyway.
+        Raises `Unreachable`.
+        """
+        bridge, ids, waiting = self._apart("_identify", patient=patient)
+        resources = _ask_about(bridge, ids) if ids else {}
+        for record in self.filtered(lambda record: record.id in ids.keys() - resources.keys() - waiting)[:singly]:
+            if resource := record._ask(bridge, f"{REQUESTS}/{ids[record.id]}"):
+                resources[record.id] = resource
+        for record_id, with_log in self._apart("_find_news", resources, log_ids).items():
+            path = f"{REQUESTS}/{ids[record_id]}"
+            self.browse(record_id)._take(bridge, path, resources[record_id], with_log=with_log)
+
+    def _identify(self, *, patient):
+        """Return the bridge, request ids by record id, and which records wait to be sent. Deleted ones are left out."""
+        records = self.exists()
+        waiting = set(records.filtered(lambda record: record.status == "waiting").ids)
+        return self._bridge(patient=patient), {record.id: record.request_id for record in records}, waiting
+
+    def _find_news(self, resources, log_ids):
+        """Return which records to update from what the bridge says: record id → whether to read the log, too.
+
+        The log is read if it is looked at, and when the request moved on.
+        """
+        news = {}
+        for record in self.browse(resources).exists():
             try:
-                record._pull(bridge, path)
-            except Unreachable as error:
-                record._apart("_say_unreachable", error.reason)
-                return
+                state = read_state(resources[record.id])
+            except WrongResult as error:  # one wrong answer does not hinder the others
+                _logger.warning("The bridge's answer about request %s is not used: %s", record.request_id, error)
+                continue
+            is_missing = state.status == "completed" and not record.attachment_id
+            with_log = state.version > record.version or is_missing or record.id in log_ids
+            if with_log or record._changes(state):
+                news[record.id] = with_log
+        return news
 
     def _refresh_all(self):
         for record in self:
@@ -236,33 +285,50 @@ class AigenImageRequest(models.Model):
         return f"{words}. {self.explanation}" if self.explanation else words
 
     def _pull(self, bridge, path):
-        """Ask how it stands; fetch the picture if it is ready and not here. Raises `Unreachable`."""
+        """Ask how it stands, and take what the bridge says. Raises `Unreachable`."""
+        if resource := self._ask(bridge, path):
+            self._take(bridge, path, resource, with_log=True)
+
+    def _ask(self, bridge, path):
+        """Return how it stands; {} if the bridge does not say, or does not know it. Raises `Unreachable`."""
         answer = bridge.get(path)
         if not answer.is_bridge:
             raise Unreachable("stranger")
-        image = b""
-        if answer.status == 200 and answer.body.get("status") == "completed" and self._apart("_lacks_picture"):
+        if answer.status == 404:
+            self._apart("_settle_unknown")
+        return answer.body if answer.status == 200 else {}
+
+    def _take(self, bridge, path, resource, *, with_log):
+        """Write down how it stands, with the picture if it is ready and not here. Raises `Unreachable`."""
+        image, entries = b"", None
+        if resource.get("status") == "completed" and self._apart("_lacks_picture"):
             image = bridge.get(f"{path}/image").content
-        timeline = bridge.get(f"{path}/timeline")
-        self._apart("_settle_pull", answer, image, timeline.body.get("entries"))
+        if with_log:
+            entries = bridge.get(f"{path}/timeline").body.get("entries")
+        self._apart("_settle_pull", resource, image, entries)
 
     def _lacks_picture(self):
         return bool(self.exists()) and not self.attachment_id
 
-    def _settle_pull(self, answer, image, entries):
+    def _settle_pull(self, resource, image, entries):
         record = self._lock()
         if not record:
             return
-        if answer.status == 200:
-            record._apply_resource(answer.body, image)
-        elif answer.status == 404 and record.status in UNDERWAY and record.attachment_id:
-            record._end("completed", version=0)  # it is paid for: not asked for again
-        elif answer.status == 404 and record.status in UNDERWAY:
-            # Restored from an older backup: send it again. The bridge counts versions from 1 again.
-            record.write({"status": "waiting", "version": 0, "error_code": "forgotten"})
-            self.env.ref("aigen_image.cron_push")._trigger()
+        before = record.status
+        record._apply_resource(resource, image)
         if entries is not None and entries != record.log:
             record.log = entries
+            if record.status == before and before in UNDERWAY:
+                record._show_news()
+
+    def _settle_unknown(self):
+        """The bridge was restored from an older backup. It counts versions from 1 again."""
+        record = self._lock()
+        if record.status in UNDERWAY and record.attachment_id:
+            record._end("completed", version=0)  # it is paid for: not asked for again
+        elif record.status in UNDERWAY:
+            record.write({"status": "waiting", "version": 0, "error_code": "forgotten"})
+            self.env.ref("aigen_image.cron_push")._trigger()
 
     def _say_unreachable(self, reason):
         """To whoever pressed Refresh; nobody is told by the cron."""
@@ -275,3 +341,19 @@ class AigenImageRequest(models.Model):
         """Raise before a person waits for nothing."""
         if not self.env["ir.config_parameter"].sudo().get_param("aigen_image.bridge_url"):
             raise UserError(self.env._("AI images are not set up yet. An administrator enters the bridge's address."))
+
+
+def _ask_about(bridge, ids):
+    """Return how these requests stand, by record id; without those that the answer lacks. Raises `Unreachable`.
+
+    An older bridge answers 422. With any other error, such as 429 or 503, it would not answer about single ones either.
+    """
+    answer = bridge.get(f"{REQUESTS}?ids={','.join(ids.values())}")
+    if not answer.is_bridge:
+        raise Unreachable("stranger")
+    if answer.status not in {200, 422}:
+        raise Unreachable(f"http_{answer.status}")
+    items = answer.body.get("items") if answer.status == 200 else None
+    items = items if isinstance(items, list) else ()
+    found = {str(item.get("requestId")): item for item in items if isinstance(item, dict)}
+    return {record_id: found[request_id] for record_id, request_id in ids.items() if request_id in found}

@@ -33,6 +33,8 @@ class AigenImageRequest(models.Model):
         if not record:
             raise UserError(self.env._("There is no image request %s in this database.", result.request_id[:80]))
         applied = not record._is_withdrawn(result) and record._apply(result)
+        if applied:
+            record._note(result)
         return {
             "applied": applied,
             "recordId": record.id,
@@ -71,13 +73,11 @@ class AigenImageRequest(models.Model):
             return False
         if self._is_known(result):
             self.version = result.version
-            self._note_replayable(result)
             return True
         if result.image:
             self._keep_picture(result.image)
         if result.status in ENDED:
             self._end(result.status, code=result.error_code, message=result.error_message, version=result.version)
-            self._note_replayable(result)
         else:
             self._advance(result.status, result.version)
         return True
@@ -177,15 +177,15 @@ class AigenImageRequest(models.Model):
         return "-".join(words).lower()[:48].strip("-") or "picture"
 
     def _apply_resource(self, resource, content=b""):
-        """Write what the bridge answered when it was asked: news, a picture that is missing, whether it is held."""
+        """Write what the bridge answered when it was asked: news, a picture that is missing, how far it is."""
         record, state = self._locked(self.request_id), read_state(resource)
         before = record.status
         if state.status != "completed" or record._keep_missing(resource, content):
             record._apply(state)
             if content and record.status == before:
                 record._show_news()  # known, but its file was missing
-        record._note_hold(state)
-        record._note_replayable(state)
+        if record._note(state) and record.status == before and before in UNDERWAY:
+            record._show_news()
 
     def _keep_missing(self, resource, content):
         """Store the picture if it is missing here. False: it is known, or the bridge will bring it."""
@@ -199,18 +199,33 @@ class AigenImageRequest(models.Model):
             return False  # most likely the bridge keeps the picture no longer, and said so instead of sending it
         return True
 
-    def _note_hold(self, state):
-        """Write since when the bridge holds the request, if that changed. A hold brings no new version."""
-        if state.version < self.version:
-            return  # an answer that was overtaken
-        underway = self.status in UNDERWAY and self.status == state.status
-        since = (state.held_since if underway else None) or False
-        if since != self.held_since:
-            self.write({"held_since": since} if since else {"held_since": False, "started_at": fields.Datetime.now()})
-            self._show_news()
+    def _note(self, state):
+        """Write what the bridge tells without a new version, where it differs. Returns whether it did."""
+        changes = self._changes(state)
+        if changes:
+            self.write(changes)
+        return bool(changes)
 
-    def _note_replayable(self, state):
-        """Write whether the bridge can send it again, if it says so and that is news."""
-        known = state.version == self.version and state.status == self.status
-        if known and state.replayable not in {None, self.replayable}:
-            self.replayable = state.replayable
+    def _changes(self, state):
+        """Return what the bridge tells without a new version, and is not known here yet: field → value."""
+        if state.version < self.version:
+            return {}  # an answer that was overtaken
+        told = self._told_underway(state)
+        if (state.version, state.status) == (self.version, self.status):
+            told |= state.made if state.replayable is None else state.made | {"replayable": state.replayable}
+        changes = {name: value for name, value in told.items() if value != self[name]}
+        if changes.get("held_since", True) is False:
+            changes["started_at"] = fields.Datetime.now()  # the hold is over
+        if changes.get("resent", 0) > self.resent:
+            changes["started_at"] = fields.Datetime.now()  # it was in the queue again, seen or not
+        return changes
+
+    def _told_underway(self, state):
+        """Return hold, progress and resends. They end where the bridge says another status than is known here."""
+        is_underway = self.status in UNDERWAY and self.status == state.status
+        is_being_made = is_underway and self.status == "dispatched"
+        return {
+            "held_since": (is_underway and state.held_since) or False,
+            "progress": (is_being_made and state.progress) or False,
+            "resent": state.resent if is_underway else self.resent,
+        }

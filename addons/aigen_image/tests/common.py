@@ -7,6 +7,7 @@ import json
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from urllib.parse import parse_qsl
 
 from PIL import Image
 
@@ -47,7 +48,7 @@ class FakeBridge(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers = {}
+        self.answers = {("GET", client.REQUESTS): (422, {}, {"X-Correlation-ID": CORRELATION})}  # as an older bridge
         self.calls = []
         Thread(target=self.serve_forever, daemon=True).start()
 
@@ -70,7 +71,17 @@ class FakeBridge(ThreadingHTTPServer):
 
         self.say("POST", client.REQUESTS, status, accept)
 
+    def holds(self, *resources):
+        """Know these requests, and answer when it is asked about many with one call."""
+        by_id = {resource["requestId"]: resource for resource in resources}
+
+        def page(query):
+            return {"items": [by_id[one] for one in query["ids"].split(",") if one in by_id], "nextCursor": None}
+
+        self.say("GET", client.REQUESTS, 200, page)
+
     def sent(self, method="POST", path=client.REQUESTS):
+        """The bodies of these calls, or their queries."""
         return [body for verb, where, body, _headers in self.calls if (verb, where) == (method, path)]
 
 
@@ -78,7 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self):
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
+        body = body or dict(parse_qsl(query))
         self.server.calls.append((self.command, path, body, dict(self.headers)))
         missing = (404, {"code": "unknown_request"}, {"X-Correlation-ID": CORRELATION})
         status, told, headers = self.server.answers.get((self.command, path), missing)

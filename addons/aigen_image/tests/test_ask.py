@@ -217,6 +217,179 @@ class TestAsk(AigenCase):
         record.action_follow()
         self.commit()
 
+    def follow(self, *records, log_ids=(), **resource):
+        """Ask a bridge of today about them all, as a view does. Returns the paths of the calls."""
+        told = {"status": "dispatched", "version": 2} | resource
+        self.bridge.holds(*({"requestId": record.request_id} | told for record in records))
+        self.bridge.calls.clear()
+        self.env["aigen.image.request"].union(*records).action_follow(log_ids=log_ids)
+        self.commit()
+        return [path for _, path, _, _ in self.bridge.calls]
+
+    def test_one_call_asks_about_all_pictures_of_a_view(self):
+        records = [self.underway() for _ in range(24)]
+        self.follow(*records)
+        with patch.object(type(records[0]), "_lock") as lock:
+            self.assertEqual(self.follow(*records), [client.REQUESTS])
+        lock.assert_not_called()
+        [query] = self.bridge.sent("GET")
+        self.assertEqual(query, {"ids": ",".join(record.request_id for record in records)})
+        self.assertEqual({record.status for record in records}, {"dispatched"})
+
+    def test_more_than_a_hundred_are_asked_about_with_several_calls(self):
+        values = {"prompt": "x", "model_id": self.model.id, "status": "queued"}
+        records = self.env["aigen.image.request"].sudo().create([values] * 101)
+        self.bridge.holds(*({"requestId": one.request_id, "status": "queued", "version": 1} for one in records))
+        records.version = 1
+        records.action_follow()
+        self.commit()
+        self.assertEqual([len(query["ids"].split(",")) for query in self.bridge.sent("GET")], [100, 1])
+
+    def test_the_log_is_read_when_it_is_looked_at_and_when_the_status_changed(self):
+        record, other = self.underway(), self.underway()
+        timelines = [f"{client.REQUESTS}/{one.request_id}/timeline" for one in (record, other)]
+        self.assertEqual(self.follow(record, other), [client.REQUESTS, *timelines])
+        self.assertEqual(self.follow(record, other), [client.REQUESTS])
+        self.assertEqual(self.follow(record, other, log_ids=other.ids), [client.REQUESTS, timelines[1]])
+        self.assertEqual(self.follow(record, progress={"stage": "queued"}), [client.REQUESTS])
+
+    def test_a_picture_that_is_ready_is_fetched(self):
+        record, content = self.underway(), picture("navy")
+        self.bridge.say("GET", f"{client.REQUESTS}/{record.request_id}/image", 200, content)
+        self.follow(record, status="completed", version=3, image=described(content))
+        self.assertEqual((record.status, record.attachment_id.raw), ("completed", content))
+
+    def test_an_older_bridge_is_asked_one_by_one_about_ten_at_most(self):
+        records = self.env["aigen.image.request"].union(*(self.underway() for _ in range(12)))
+        others = {"items": [{"requestId": str(number), "status": "failed", "version": 9} for number in range(50)]}
+        for version, answer in enumerate(((422, {"code": "invalid_request"}), (200, others)), start=2):
+            self.bridge.say("GET", client.REQUESTS, *answer)
+            for one in records:
+                told = {"requestId": one.request_id, "status": "dispatched", "version": version}
+                self.bridge.say("GET", f"{client.REQUESTS}/{one.request_id}", 200, told)
+            records.action_follow()
+            self.commit()
+            self.assertEqual(records.mapped("version"), [version] * 10 + [1] * 2)
+            self.assertNotIn("failed", records.mapped("status"))
+
+    def test_a_bridge_that_refuses_the_question_is_not_asked_about_each_picture(self):
+        records = self.env["aigen.image.request"].union(*(self.underway() for _ in range(3)))
+        for status in (401, 429, 500, 503):
+            self.bridge.say("GET", client.REQUESTS, status)
+            self.bridge.calls.clear()
+            records.action_follow()
+            self.commit()
+            self.assertEqual(len(self.bridge.calls), 1, status)
+
+    def test_what_waits_to_be_sent_is_not_asked_about_by_itself(self):
+        record, lost = self.underway(), self.underway()
+        (record + lost).sudo().write({"status": "waiting", "version": 0})
+        self.follow(record)
+        self.assertEqual(record.status, "dispatched", "the bridge has it: the answer to an earlier try was lost")
+        self.bridge.holds()
+        self.bridge.calls.clear()
+        lost.action_follow()
+        self.commit()
+        self.assertEqual([path for _, path, _, _ in self.bridge.calls], [client.REQUESTS])
+
+    def test_a_restored_bridge_that_is_behind_changes_nothing_and_costs_no_further_call(self):
+        record = self.underway()
+        self.follow(record, version=5)
+        self.assertEqual(self.follow(record, status="queued", version=2), [client.REQUESTS])
+        self.assertEqual((record.status, record.version), ("dispatched", 5))
+
+    def test_what_the_answer_lacks_is_sent_again_only_if_the_bridge_does_not_know_it_by_itself(self):
+        known, forgotten = self.underway(), self.underway()
+        told = {"requestId": known.request_id, "status": "dispatched", "version": 2}
+        self.bridge.say("GET", f"{client.REQUESTS}/{known.request_id}", 200, told)
+        self.bridge.say("GET", client.REQUESTS, 200, {"items": []})
+        (known + forgotten).action_follow()
+        self.commit()
+        self.assertEqual((known.status, forgotten.status), ("dispatched", "waiting"))
+
+    def test_an_answer_that_is_not_as_agreed_hinders_no_other(self):
+        for wrong in (7, [], {"items": 7}, {"items": [7, {}, {"requestId": []}, {"requestId": "x"}]}):
+            record = self.underway()
+            self.bridge.say("GET", client.REQUESTS, 200, wrong)
+            self.bridge.say("GET", f"{client.REQUESTS}/{record.request_id}", 503)
+            with self.assertNoLogs("odoo.addons.aigen_image", "WARNING"):
+                record.action_follow()
+                self.commit()
+            self.assertEqual(record.status, "queued", wrong)
+        first, second = self.underway(), self.underway()
+        good = {"requestId": second.request_id, "status": "dispatched", "version": 2}
+        self.bridge.holds({"requestId": first.request_id, "status": "done"}, good)
+        with self.assertLogs(SENDING, "WARNING"):
+            (first + second).action_follow(log_ids=first.ids)
+            self.commit()
+        self.assertEqual((first.status, second.status), ("queued", "dispatched"))
+
+    def test_a_view_learns_that_the_bridge_was_away_when_it_last_asked(self):
+        record, parameters = self.underway(), self.env["ir.config_parameter"]
+        self.assertTrue(record.action_follow())
+        parameters.set_param("aigen_image.bridge_url", "http://127.0.0.1:9")
+        record.action_follow()
+        self.commit()
+        self.assertFalse(record.action_follow())
+        parameters.set_param("aigen_image.bridge_url", self.bridge.url)
+        self.assertTrue(record.action_follow())
+
+    def test_what_was_deleted_meanwhile_is_not_asked_about(self):
+        kept, gone = self.underway(), self.underway()
+        self.env.cr.execute("DELETE FROM aigen_image_request WHERE id = %s", [gone.id])
+        self.env.invalidate_all()
+        self.bridge.holds({"requestId": kept.request_id, "status": "dispatched", "version": 2})
+        (gone + kept).action_follow()
+        self.commit()
+        self.assertEqual(kept.status, "dispatched")
+
+    def test_progress_is_kept_and_shown_when_it_changes_and_ends_with_the_making(self):
+        record = self.underway()
+        self.follow(record)
+        queue = {"stage": "queued", "queuePosition": 3, "percent": None, "message": None}
+        with self.assertBus(record) as sent:
+            for second in range(3):
+                self.follow(record, progress=queue | {"reportedAt": f"2026-01-31T18:00:0{second}Z"})
+            self.assertEqual((record.progress, len(sent)), ({"stage": "queued", "queuePosition": 3}, 1))
+            self.follow(record, progress={"stage": "generating", "percent": 42.7})
+            self.assertEqual((record.progress, len(sent)), ({"stage": "generating", "percent": 42}, 2))
+        self.assertEqual((record.version, len(record.message_ids)), (2, 1))
+        self.follow(record, status="received", version=3, progress={"stage": "finishing"})
+        self.assertFalse(record.progress)
+
+    def test_a_request_that_goes_back_to_the_queue_has_no_progress(self):
+        record, progress = self.underway(), {"stage": "generating", "percent": 90}
+        self.follow(record, progress=progress)
+        self.assertTrue(record.progress)
+        self.follow(record, status="queued", version=3, progress=progress)
+        self.assertFalse(record.progress)
+
+    def test_a_result_ends_the_progress(self):
+        record = self.underway()
+        self.follow(record, progress={"stage": "finishing"})
+        self.apply(payload(record))
+        self.assertFalse(record.progress)
+
+    def test_it_is_known_how_often_n8n_lost_it(self):
+        record = self.underway()
+        self.follow(record, generation={"resent": 1})
+        self.assertEqual(record.resent, 1)
+        self.follow(record, generation=None)
+        self.assertEqual(record.resent, 0, "a person sent it again")
+
+    def test_progress_that_is_not_as_agreed_is_left_out(self):
+        record = self.underway()
+        wrong = [7, [], "queued", {}, {"stage": "done"}, {"stage": ["queued"]}, {"stage": None, "percent": 5}]
+        for progress in wrong:
+            self.follow(record, progress=progress, generation=[])
+            self.assertEqual((record.status, record.progress), ("dispatched", False), progress)
+        for number in (-1, True, "4", 1.5, 1e300, [], 2**31):
+            self.follow(record, progress={"stage": "queued", "queuePosition": number})
+            self.assertEqual(record.progress, {"stage": "queued"}, number)
+        for number in (-1, True, "4", 100.5, []):
+            self.follow(record, progress={"stage": "generating", "percent": number})
+            self.assertEqual(record.progress, {"stage": "generating"}, number)
+
     def test_a_hold_is_shown_without_a_new_version_and_ends_without_one(self):
         record = self.underway()
         self.pull(record, held=held("2026-01-31T18:00:00.123456+02:00"))
@@ -568,6 +741,20 @@ class TestAsk(AigenCase):
         self.assertEqual(same.seed, 7)
         self.assertNotEqual(vary.seed, 7)
         self.assertEqual(len({one.request_id for one in record + again + same + vary}), 4)
+
+    def test_the_same_seed_is_the_one_that_gave_the_picture(self):
+        record = self.underway(seed=7)
+        self.apply(payload(record, generation={"seed": 8}))
+        same = self.env["aigen.image.request"].browse(record.action_same_seed()["res_id"])
+        self.assertEqual((same.seed, same.seed_used, same.status), (8, False, "draft"))
+        other = self.underway(seed=7)
+        self.apply(payload(other, generation={"seed": 2**63 - 1}))
+        with self.assertRaisesRegex(UserError, "9223372036854775807.*2147483647"):
+            other.action_same_seed()
+        zero = self.underway(seed=7)
+        self.apply(payload(zero, generation={"seed": 0}))  # here, 0 stands for a new seed
+        with self.assertRaisesRegex(UserError, "seed 0 "):
+            zero.action_same_seed()
 
     @mute_logger("odoo.sql_db")
     def test_wishes_outside_their_limits_are_refused_in_words(self):

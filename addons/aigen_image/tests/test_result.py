@@ -6,6 +6,8 @@ from odoo.tests import tagged
 
 from .common import AigenCase, payload, picture
 
+COST = {"amount": "0.035", "currency": "USD", "basis": "billed"}
+
 
 @tagged("post_install", "-at_install")
 class TestResult(AigenCase):
@@ -32,6 +34,74 @@ class TestResult(AigenCase):
         self.assertEqual(
             self.env["ir.attachment"].search_count([("res_id", "=", record.id), ("res_model", "=", record._name)]), 1
         )
+
+    def test_how_the_picture_was_made_and_what_it_cost_is_kept(self):
+        record = self.underway()
+        generation = {
+            "provider": "fal",
+            "model": "fal-ai/flux-lora",
+            "jobId": "7f21",
+            "seed": 2**63 - 1,
+            "seconds": 3.14159,
+            "negativePrompt": "folded",
+            "hasNsfwConcepts": [False, True],
+        }
+        self.apply(payload(record, generation=generation, cost=COST))
+        self.assertEqual(
+            (record.provider, record.provider_model, record.provider_job), ("fal", "fal-ai/flux-lora", "7f21")
+        )
+        self.assertEqual((record.seed_used, record.made_in), ("9223372036854775807", 3.14))
+        self.assertEqual((record.negative_prompt_use, record.is_nsfw), ("folded", True))
+        self.assertEqual((record.cost_amount, record.cost_currency, record.cost), ("0.035", "USD", "0.035 USD"))
+
+    def test_a_failed_picture_may_have_cost_something_too(self):
+        record = self.underway()
+        self.apply(payload(record, 2, "failed", errorCode="nsfw", cost=COST | {"basis": "estimated"}))
+        self.assertEqual((record.status, record.cost), ("failed", "0.035 USD (estimated)"))
+
+    def test_amounts_are_written_as_in_the_language(self):
+        record = self.underway()
+        self.apply(payload(record, cost=COST))
+        self.env["res.lang"]._activate_lang("de_DE")
+        self.assertEqual(record.with_context(lang="de_DE").cost, "0,035 USD")
+
+    def test_facts_that_are_not_as_agreed_are_left_out_and_the_picture_is_kept(self):
+        wrong = {"seed": [-1, True, "7", 1.5, 2**63, {}], "seconds": [-1, "3", True, 1e400, 10**400, []]}
+        wrong |= {
+            "provider": [7, [], {}, True],
+            "negativePrompt": ["perhaps", [], 7],
+            "hasNsfwConcepts": [True, "x", [1]],
+        }
+        for name, values in wrong.items():
+            for value in values:
+                record = self.underway()
+                self.apply(payload(record, generation={"jobId": "7f21", name: value}))
+                known = record.provider_job, record.seed_used, record.made_in, record.provider, record.is_nsfw
+                self.assertEqual(known, ("7f21", False, 0, False, False), (name, value))
+        for generation in (7, [], "x", {}, {"seed": -1}):
+            record = self.underway()
+            self.apply(payload(record, generation=generation, cost=generation))
+            self.assertEqual((record.status, record.provider_job, record.cost), ("completed", False, False))
+        for change in ({"amount": "-1"}, {"amount": "1e3"}, {"amount": 0.5}, {"currency": "usd"}, {"currency": None}):
+            record = self.underway()
+            self.apply(payload(record, cost=COST | change))
+            self.assertEqual((record.status, record.cost_amount), ("completed", False), change)
+
+    def test_names_are_kept_without_characters_that_no_database_takes(self):
+        record = self.underway()
+        self.apply(payload(record, generation={"provider": "f\0a\ud800l"}))
+        self.assertEqual((record.status, record.provider), ("completed", "fal"))
+
+    def test_facts_stay_when_a_later_answer_does_not_have_them_and_are_corrected_when_it_has_others(self):
+        record = self.underway()
+        self.apply(payload(record, generation={"jobId": "7f21", "seed": 7}))
+        for version, generation, seed in (
+            (4, None, "7"),
+            (5, {"jobId": "7f21", "seed": 8}, "8"),
+            (5, {"seed": 9}, "8"),
+        ):
+            self.apply(payload(record, version, generation=generation))
+            self.assertEqual(record.seed_used, seed)
 
     def test_a_failure_says_why_and_a_later_picture_wins(self):
         record = self.underway()

@@ -68,8 +68,9 @@ function firstAsk(url) {
   const askKey = Array.from({ length: 4 }, () => Math.random().toString(36).slice(2, 10)).join('');
   const ask = { executionId: $execution.id, askKey, askedAt: Date.now(), refusals: 0, endedJobs: 0 };
   const told = { correlationId: event.correlationId, executionId: $execution.id, askKey };
-  // A synchronous call says nothing until it ends: the grant's 60 s, the call, and the download of the image.
-  const quietFor = settings.aiMode === 'queue' ? undefined : settings.aiTimeoutSeconds + 120;
+  // A synchronous call says nothing until its result is taken: the grant's 60 s, the call, the download of the image in two
+  // tries, and four tries at the callback, of 60 s each. If the bridge took it for dead before, it would pay once more.
+  const quietFor = settings.aiMode === 'queue' ? undefined : settings.aiTimeoutSeconds + 430;
   return { ask, quietFor, url, body: JSON.stringify({ ...told, quietFor }) };
 }
 

@@ -1,6 +1,6 @@
 // The execution fails here, so that N8N shows it and offers "Retry". A retry is an execution of its own: it comes back to
-// this node, sees that, and sends the result once more.
-const { executionId } = $('Write the result').first().json;
+// this node, sees that the tries so far were another's, and sends the result once more. Then it fails here, too.
+const { executionId } = $('Sign the result').first().json;
 if (executionId !== $execution.id) return [{ json: { attempt: 0 } }];
 
 const { requestId } = $('Check the event').first().json;

@@ -4,7 +4,7 @@ const answer = $input.first().json;
 const { attempt, isLooked } = $('Sign the result').first().json;
 const { binary } = $('Write the result').first();
 const WAITS = [1, 2, 4];
-const ASKED_MAX = 300; // seconds; the bridge's deadline is 10 minutes
+const ASKED_MAX = 60; // seconds; a silence that is much longer makes the bridge send the request again
 const KEPT = [404, 409, 422]; // the bridge has put the callback aside for operations itself
 const status = answer.statusCode;
 

@@ -107,7 +107,8 @@ def check_signature(caller: Caller, request: Request, signed: bytes, *, may_be_u
 
 
 MAY_ASK = Depends(require("requests", Scope.REQUESTS))
-MAY_READ = Depends(require("requests", Scope.REQUESTS, Scope.OPS))
+MAY_READ = Depends(require("reading", Scope.REQUESTS, Scope.OPS))  # pages that follow their pictures never stop an ask
+MAY_CANCEL = Depends(require("requests", Scope.REQUESTS, Scope.OPS))
 MAY_REPORT = Depends(require("callback", Scope.CALLBACKS))
 MAY_GENERATE = Depends(require("generation", Scope.CALLBACKS))
 MAY_OPERATE = Depends(require("requests", Scope.OPS))

@@ -15,7 +15,7 @@ from aigen_bridge.api.callbacks import body_limits
 from aigen_bridge.api.describe import image_body, json_body, problems
 from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
 from aigen_bridge.api.errors import UnsupportedMediaTypeError
-from aigen_bridge.api.v1.requests import RequestId, described
+from aigen_bridge.api.v1.requests import RequestId, described_after
 from aigen_bridge.contracts.messages import parse_body
 from aigen_bridge.contracts.resources import (
     BulkReplay,
@@ -146,7 +146,7 @@ async def replay_request(request_id: RequestId, caller: Operator, parts: Parts) 
     N8N reported is final: the response is 409.
     """
     replayed = await parts.replays.replay_request(request_id, OperatorAction(caller.name))
-    return json_answer(await described(parts, replayed))
+    return json_answer(await described_after(parts, replayed))
 
 
 @router.post(
@@ -170,7 +170,7 @@ async def complete_request(request: Request, request_id: RequestId, caller: Oper
             raise UnsupportedMediaTypeError(describe(content), f"an image: {', '.join(MEDIA_TYPES.values())}")
     image = await parts.examine.check.as_found(content)
     completed = await parts.replays.complete(request_id, image, OperatorAction(caller.name))
-    return json_answer(await described(parts, completed))
+    return json_answer(await described_after(parts, completed))
 
 
 async def _read(request: Request, model: type[M]) -> M:

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class RateLimits:
-    """The rate limits of requests, callbacks and generations. Raises `WrongSettingsError` for an unusable storage."""
+    """The rate limit of each kind of call. Raises `WrongSettingsError` for an unusable storage."""
 
     def __init__(self, settings: Settings) -> None:
         try:
@@ -29,6 +29,7 @@ class RateLimits:
         self._strategy = SlidingWindowCounterRateLimiter(storage)
         self._limits = {
             "requests": limits.parse(settings.requests.rate_limit),
+            "reading": limits.parse(settings.requests.rate_limit),
             "callback": limits.parse(settings.callback.rate_limit),
             "generation": limits.parse(settings.generation.rate_limit),
         }

@@ -89,7 +89,7 @@ def _print_generation(generation: GenerationState) -> None:
         "inference": f"{generation.seconds:g} s" if generation.seconds is not None else None,
         "negative": f"prompt {generation.negative_prompt}" if generation.negative_prompt else None,
         "flagged": "as not safe for work" if any(generation.has_nsfw_concepts or ()) else None,
-        "resent": f"{generation.resent} times" if generation.resent else None,
+        "resends": generation.resent or None,
     }
     parts = [f"{name} {value}" for name, value in told.items() if value is not None]
     if parts:

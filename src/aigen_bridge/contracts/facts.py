@@ -80,7 +80,7 @@ def read_facts(generation: Any, cost: Any) -> tuple[Facts, list[str]]:
 def _cost(reported: Any) -> tuple[Cost | None, list[str]]:
     told, wrong = _read("cost", reported, ReportedCost, _COST)
     if not told or told["amount"] is None or told["currency"] is None:
-        is_named = wrong or not any(told.values())  # nothing was said, or what is wrong is said already
+        is_named = wrong or not any(told.values())  # no value was sent, or the wrong ones are named already
         return None, wrong if is_named else ["cost"]
     return Cost(**told | {"basis": told["basis"] or CostBasis.ESTIMATED}), wrong
 
@@ -98,7 +98,7 @@ def _read(
 
 
 _NOTHING = (None, "")
-"""Values that say nothing."""
+"""Values that count as absent."""
 
 
 def _text(most: int) -> Parse:

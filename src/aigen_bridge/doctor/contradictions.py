@@ -104,7 +104,11 @@ def _keys_are_long_enough(settings: Settings) -> Iterator[Finding]:
 
 def _signing_secrets_are_long_enough(settings: Settings) -> Iterator[Finding]:
     for remark in short_secrets(settings.n8n, settings.clients):
-        yield warning("settings", remark, "Replace it: both sides take two secrets meanwhile (docs/n8n.md).")
+        yield warning(
+            "settings",
+            remark,
+            "Replace it. The bridge takes the old and the new one until both sides have changed (docs/n8n.md).",
+        )
 
 
 def _timeouts_are_long_enough(settings: Settings) -> Iterator[Finding]:

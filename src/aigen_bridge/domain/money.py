@@ -21,7 +21,7 @@ def parse_amount(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = str(value).strip()
-    if not _DECIMAL.fullmatch(text):  # nor are "nan" and negative numbers
+    if not _DECIMAL.fullmatch(text):  # also refuses "nan" and negative numbers
         return None
     amount = Decimal(text)
     if amount >= _LIMIT:

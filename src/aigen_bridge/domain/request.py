@@ -113,7 +113,8 @@ class ImageRequest:
     that is still to be fetched. `finished_at` is when the request reached its terminal state (`completedAt` on the
     wire); `delivered_at` is when Odoo acknowledged this `version`. `image_purged_at` and `attempts_purged_at` are when
     the image's bytes and the earlier attempts were deleted past their retention. `traceparent` is the request's trace.
-    `client` is who asked; None for requests older than this field. `facts` are those of the last result.
+    `client` is who asked; None for requests older than this field. `facts` are those of the last result; the
+    cost also stays when the request is sent again.
     """
 
     request_id: UUID

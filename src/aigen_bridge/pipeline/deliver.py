@@ -58,7 +58,7 @@ class Deliver:
         request = claim.request
         if request.event.get("deliver") is False:
             return Delivered(request.version)
-        payload = _payload(request) | _facts(claim)
+        payload = _payload(request) | _facts(request)
         if request.status is Status.COMPLETED:
             payload["image"] = await self._image(request)
         try:
@@ -104,11 +104,16 @@ def _payload(request: ImageRequest) -> dict[str, Any]:
     return {name: value for name, value in payload.items() if value is not None}
 
 
-def _facts(claim: Claim) -> dict[str, Any]:
-    """Returns how the image was generated and what it cost, without what is not known. Only then are they there."""
-    facts = claim.request.facts
+def _facts(request: ImageRequest) -> dict[str, Any]:
+    """Returns `generation` and `cost` of the payload, as far as they were known when the request ended.
+
+    A cancelled request has none: an image that is kept after the cancellation changes its facts, but not its version.
+    """
+    if request.status is Status.CANCELLED:
+        return {}
+    facts = request.facts
     known = {
-        "generation": GenerationState.of(facts.generation, claim.job),
+        "generation": GenerationState.of(facts.generation, None) if facts.generation else None,
         "cost": CostState.of(facts.cost) if facts.cost else None,
     }
     shown = {

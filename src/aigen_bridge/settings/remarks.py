@@ -33,8 +33,8 @@ def short_secrets(n8n: N8nSettings, clients: Mapping[str, Client]) -> list[str]:
     owners = {"AIGEN_N8N__SIGNING_SECRET or …__SIGNING_SECRETS": n8n.all_signing_secrets}
     owners |= {f"AIGEN_CLIENTS (client {name!r})": client.signing_secrets for name, client in clients.items()}
     return [
-        f"{owner} has a signing secret of fewer than {SECRET_SAFE} bytes, which is short for Standard Webhooks; "
-        "'aigen-bridge keys new --signing' makes a longer one."
+        f"{owner} has a signing secret of fewer than {SECRET_SAFE} bytes, the least that Standard Webhooks asks for; "
+        "'aigen-bridge keys new --client n8n --scope callbacks --signing' makes a longer one."
         for owner, secrets in owners.items()
         if any(is_short(secret.get_secret_value()) for secret in secrets)
     ]

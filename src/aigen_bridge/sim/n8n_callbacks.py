@@ -17,7 +17,7 @@ from aigen_bridge.sim.simulator import Clock
 
 QUARANTINED_STATUSES = frozenset({404, 409, 422})
 """Problems with these statuses mean that the bridge has quarantined the callback."""
-RETRY_AFTER_MAX = 300.0
+RETRY_AFTER_MAX = 60.0
 """Longest `Retry-After` that is respected, in seconds."""
 RETRIED_CLIENT_ERRORS = frozenset({408, 425, 429})
 FIRST_CLIENT_ERROR, FIRST_SERVER_ERROR = 400, 500

@@ -22,8 +22,9 @@ from aigen_bridge.sim.n8n_pictures import Picture, PictureMaker
 from aigen_bridge.sim.n8n_settings import N8nSettings
 from aigen_bridge.sim.simulator import Clock
 
-SYNC_QUIET = 120
-"""Seconds beside the call's timeout for which a synchronous execution may be silent: its grant and the download."""
+SYNC_QUIET = 430
+"""Seconds beside the call's timeout for which a synchronous execution may be silent: its grant, the download, and the
+callback's tries."""
 
 
 @dataclass(frozen=True)

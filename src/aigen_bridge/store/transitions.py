@@ -41,6 +41,8 @@ from aigen_bridge.store.wakeup import CHANNEL
 #   step before it inserts the new one. Only one entry of a step may be pending.
 # - Lock order: requests by id, destinations by name, entries, incidents. Every writer keeps this order, which prevents
 #   deadlocks. A writer that locks entries without their requests skips entries that are locked.
+# - Facts: without any, the job that is known when a request ends is kept as they are. Odoo must get the same payload in
+#   every delivery of a version, and another job may be named later.
 # - Planner: the repeated `= ANY (:request_id)` lets it use the indexes. A join with `requested` alone does not.
 _APPLY = text(f"""
     WITH requested AS (
@@ -62,7 +64,11 @@ _APPLY = text(f"""
             error_message = t.error_message,
             image = coalesce(t.image, r.image),
             awaited = CASE WHEN t.after <> 'completed' THEN coalesce(t.awaited, r.awaited) END,
-            generation_facts = CASE WHEN t.after <> 'queued' THEN coalesce(t.generation_facts, r.generation_facts) END,
+            generation_facts = CASE
+                WHEN t.after IN ('completed', 'failed') THEN coalesce(t.generation_facts, r.generation_facts, (
+                    SELECT jsonb_build_object('provider', g.job -> 'provider', 'job_id', g.job -> 'job_id')
+                    FROM generations AS g WHERE g.request_id = r.request_id AND g.job IS NOT NULL))
+                WHEN t.after <> 'queued' THEN coalesce(t.generation_facts, r.generation_facts) END,
             cost = coalesce(t.cost, r.cost),
             dispatched_at = CASE t.after WHEN 'dispatched' THEN now() ELSE r.dispatched_at END,
             completed_at = CASE WHEN t.after IN ('completed', 'failed', 'cancelled') THEN now() END,

@@ -315,7 +315,7 @@ async def test_a_service_without_a_queue_is_called_under_the_same_grant(send, br
     await send(ai_mode="sync", ai_timeout=30)
     await bridge.until("callback")
     assert bridge.kinds == ["ask", "callback"]
-    assert [(ask["quietFor"], ask.get("noJob")) for ask in bridge.of("ask")] == [(150, None), (150, True)]
+    assert [(ask["quietFor"], ask.get("noJob")) for ask in bridge.of("ask")] == [(460, None), (460, True)]
     assert [job.queued for job in flux.jobs] == [False]
 
 

@@ -42,7 +42,7 @@ def test_the_first_question_to_the_bridge_has_a_key_of_its_own() -> None:
 
 def test_a_synchronous_call_tells_how_long_it_is_silent() -> None:
     [synchronous], [queued] = checked(EVENT, aiMode="sync", aiTimeoutSeconds=60), checked(EVENT)
-    assert (json.loads(synchronous["body"])["quietFor"], synchronous["aiTimeout"]) == (180, 60_000)
+    assert (json.loads(synchronous["body"])["quietFor"], synchronous["aiTimeout"]) == (490, 60_000)
     assert ("quietFor" in json.loads(queued["body"]), queued["aiTimeout"]) == (False, 30_000)
 
 
@@ -305,7 +305,7 @@ def test_the_callback_is_tried_again_after_1_2_and_4_seconds_and_only_if_that_ca
     assert [made.get("waitSeconds") for made in bridge(1, asks, silent)] == [9, 1]
     far_off = ("9" * 20, "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT", "-5", "soon")
     asks = [answer(429, "") | {"headers": {"retry-after": value}} for value in far_off]
-    assert [made.get("waitSeconds") for made in bridge(1, *asks)] == [300, 300, 300, 1, 1]
+    assert [made.get("waitSeconds") for made in bridge(1, *asks)] == [60, 60, 60, 1, 1]
     routes = [made["route"] for made in bridge(1, *(answer(code, "") for code in (408, 425, 400, 401, 413)))]
     assert routes == ["again", "again", *["undeliverable"] * 3]
 
@@ -336,16 +336,20 @@ def test_an_image_about_which_something_wrong_was_said_is_read_and_sent_again_on
     assert (first["json"]["route"], "image" in first["binary"], second["json"]["route"]) == ("look", True, "kept")
 
 
-def test_a_failed_execution_starts_over_when_a_person_retries_it() -> None:
+def test_a_retry_by_a_person_sends_the_result_once_more_and_then_fails_too() -> None:
     nodes = {
-        "Write the result": {"json": {"executionId": "7"}},
+        "Write the result": {"json": {"executionId": "7", "event": "{}"}},
+        "Sign the result": {"json": {"executionId": "7", "event": "{}"}},
         "Check the event": {"json": KNOWN},
         "Read the bridge answer": {"json": {"route": "undeliverable", "attempt": 4, "answer": "503"}},
     }
     [failed] = run("main/give-up", {"json": {}}, nodes=nodes, execution="7")
     [again] = run("main/give-up", {"json": {}}, nodes=nodes, execution="8")
+    [nodes["Sign the result"]] = run("main/next-try-at-the-callback", again, nodes=nodes, execution="8")
+    [failed_too] = run("main/give-up", {"json": {}}, nodes=nodes, execution="8")
     assert "handed over" in failed
-    assert again["json"] == {"attempt": 0}
+    assert (again["json"], nodes["Sign the result"]["json"]["attempt"]) == ({"attempt": 0}, 1)
+    assert failed_too == failed
 
 
 def test_the_dead_letters_pass_over_what_is_seen_to() -> None:

@@ -36,8 +36,11 @@ class Request extends models.Model {
     resolution = fields.Char();
     explanation = fields.Char();
     refused = fields.Boolean();
+    replayable = fields.Boolean();
     version = fields.Integer();
     held_since = fields.Datetime();
+    progress = fields.Json();
+    resent = fields.Integer();
     elapsed = fields.Float();
     expected = fields.Float();
     attachment_id = fields.Many2one({ relation: "ir.attachment" });
@@ -82,38 +85,55 @@ test("while the image service is away, it says so and since when, and nothing pr
     mockDate("2026-01-31 14:20:00");
     onRpc("aigen.image.request", "action_follow", () => {
         expect.step("ask");
-        return false;
+        return true;
     });
     await mount(6);
+    expect(".o_aigen_headline").toHaveText("The image service is away since 14:03.");
+    expect(".o_aigen_detail").toHaveText("Your picture will come.");
+    expect(".o_aigen_detail > span").toHaveAttribute("aria-hidden", "true"); // it is said by the status
     expect(".o_aigen_words [role=status]").toHaveText(
-        /The image service is away\s+.*comes by itself.*\s+waiting since 14:03 ·/
+        "The image service is away since 14:03. Your picture will come."
     );
     expect(".o_aigen_now").toHaveText("In the queue");
     expect(".progress, .o_aigen_clock").toHaveCount(0);
     expect(".o_aigen_stage").toHaveAttribute("data-held");
-    await advanceTime(2000);
+    await advanceTime(0);
     expect.verifySteps(["ask"]);
 });
 
 test("a hold that began on another day says on which", async () => {
     mockTimeZone(+1);
     mockDate("2026-02-01 08:00:00");
-    onRpc("aigen.image.request", "action_follow", () => false);
+    onRpc("aigen.image.request", "action_follow", () => true);
     await mount(6);
-    expect(".o_aigen_words [role=status]").toHaveText(/waiting since 01\/31\/2026 14:03/);
+    expect(".o_aigen_headline").toHaveText("The image service is away since 01/31/2026 14:03.");
 });
 
-test("when the hold is over, clock and progress are there again", async () => {
+test("without news, a form reads itself again after five seconds", async () => {
     onRpc("aigen.image.request", "action_follow", () => {
         MockServer.env["aigen.image.request"].write([6], { held_since: false, status: "dispatched", version: 2, elapsed: 65 });
-        return false;
+        return true;
     });
     await mount(6);
-    await advanceTime(2000);
+    for (let second = 0; second < 7; second++) {
+        await advanceTime(1000);
+    }
     expect(".o_aigen_now").toHaveText("Being made");
-    expect(".o_aigen_clock").toHaveText(/^1:0\d$/);
+    expect(".o_aigen_clock").toHaveText(/^1:\d\d$/);
     expect(".progress").toHaveCount(1);
     expect(".o_aigen_stage").not.toHaveAttribute("data-held");
+});
+
+test("a changed percent is shown, and not said aloud", async () => {
+    onRpc("aigen.image.request", "action_follow", () => true);
+    onRpc("aigen.image.request", "web_read", () => [
+        { id: 2, status: "dispatched", shape: "16:9", elapsed: 5, expected: 60, progress: { stage: "generating", percent: 42 } },
+    ]); // the mock keeps no JSON
+    await mount(2);
+    expect(".o_aigen_headline").toHaveText(/Being made · 42\s%/);
+    expect(".o_aigen_headline").toHaveAttribute("aria-hidden", "true");
+    expect(".o_aigen_words [role=status]").toHaveText("Being made");
+    expect(".o_aigen_words [role=progressbar]").toHaveAttribute("aria-valuenow", "42");
 });
 
 test("what was sent again is in the queue again", async () => {
@@ -121,20 +141,6 @@ test("what was sent again is in the queue again", async () => {
     await mount(7);
     expect(".o_aigen_now").toHaveText("In the queue again");
     expect(".o_aigen_done").toHaveCount(1);
-});
-
-test("the bridge is asked at growing distances", async () => {
-    onRpc("aigen.image.request", "action_follow", () => {
-        expect.step("ask");
-        return false;
-    });
-    await mount(2);
-    await advanceTime(2000);
-    expect.verifySteps(["ask"]);
-    await advanceTime(2000);
-    expect.verifySteps([]);
-    await advanceTime(3000);
-    expect.verifySteps(["ask"]);
 });
 
 test("news of the server shows the picture without being asked for", async () => {
@@ -175,7 +181,7 @@ test("what waits says why, and a removed file is not an empty frame", async () =
     onRpc("aigen.image.request", "action_follow", () => false);
     await mount(4);
     expect(".o_aigen_words").toHaveText(/The bridge is away/);
-    expect(".o_aigen_words").toHaveText(/sent by itself/);
+    expect(".o_aigen_detail").toHaveText(/sent by itself/);
 });
 
 test("a picture whose file was removed says how to get it back", async () => {

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aigen_bridge import tracing
 from aigen_bridge.api import correlation
-from aigen_bridge.api.auth import MAY_ASK, MAY_READ, Caller
+from aigen_bridge.api.auth import MAY_ASK, MAY_CANCEL, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
@@ -31,7 +31,12 @@ from aigen_bridge.contracts.views import (
     wrong_cursor,
 )
 from aigen_bridge.contracts.wire import FieldError, Rfc3339DateTime
-from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, UnknownRequestError
+from aigen_bridge.domain.errors import (
+    ImageMissingError,
+    ImagePurgedError,
+    StoreUnavailableError,
+    UnknownRequestError,
+)
 from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.pipeline.accept import accept
@@ -182,9 +187,20 @@ async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
     response_model=RequestResource,
     responses=problems(401, 403, 404, 409, 422, 429, 503),
 )
-async def cancel_request(request_id: RequestId, caller: Annotated[Caller, MAY_READ], parts: Parts) -> Response:
+async def cancel_request(request_id: RequestId, caller: Annotated[Caller, MAY_CANCEL], parts: Parts) -> Response:
     """Possible until the request has ended. An image that arrives later is stored but not delivered."""
-    return json_answer(await described(parts, await cancel(parts.requests, request_id, by=caller.name)))
+    return json_answer(await described_after(parts, await cancel(parts.requests, request_id, by=caller.name)))
+
+
+async def described_after(parts: ApiParts, changed: ImageRequest) -> RequestResource:
+    """Returns the resource of a request whose change is committed.
+
+    When the database is away by now, hold and generation are null: a 503 would deny the change.
+    """
+    try:
+        return await described(parts, changed)
+    except StoreUnavailableError:
+        return resource(changed)
 
 
 async def described(parts: ApiParts, request: ImageRequest) -> RequestResource:

@@ -4,6 +4,9 @@ import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 import { useService } from "@web/core/utils/hooks";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
+import { useFollower } from "../follower/follower_service";
+import { useSeconds } from "../follower/seconds";
+import { describe, isOpen } from "../words";
 
 const { DateTime } = luxon;
 
@@ -29,22 +32,31 @@ const OUTCOMES = {
     lost: { words: _t("interrupted"), look: "text-bg-secondary" },
 };
 
-/** What the bridge wrote down about a request, for people. Opening it asks the bridge. */
+/** What the bridge wrote down about a request, for people. While it is open, the bridge is asked for it. */
 export class LogField extends Component {
     static template = "aigen_image.Log";
     static props = { ...standardFieldProps };
 
     setup() {
         this.orm = useService("orm");
-        onMounted(() => this.refresh());
+        this.clock = useSeconds(1000);
+        useFollower({ log: true });
+        onMounted(() => isOpen(this.props.record.data) || this.refresh());
     }
 
     get entries() {
-        return (this.props.record.data[this.props.name] || []).map((entry, index) => ({
+        const told = (this.props.record.data[this.props.name] || []).map((entry, index) => ({
             key: index,
             at: this.time(entry.at),
             ...(entry.kind === "state" ? this.change(entry, index) : this.attempt(entry)),
         }));
+        return isOpen(this.props.record.data) ? [...told, this.moment()] : told;
+    }
+
+    /** What happens at the moment, below what has happened. */
+    moment() {
+        const { headline, detail, usual } = describe(this.props.record.data, this.clock.seconds);
+        return { key: "now", at: _t("now"), icon: "fa-clock-o", words: headline, note: usual ? "" : detail };
     }
 
     change({ status, note }, index) {
@@ -73,7 +85,9 @@ export class LogField extends Component {
     async refresh() {
         const { record } = this.props;
         if (record.resId) {
-            await this.orm.silent.call("aigen.image.request", "action_follow", [[record.resId]]);
+            await this.orm.silent.call("aigen.image.request", "action_follow", [[record.resId]], {
+                log_ids: [record.resId],
+            });
             if (!(await record.isDirty())) {
                 await record.load();
             }

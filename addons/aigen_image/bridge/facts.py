@@ -1,0 +1,100 @@
+"""How a picture is being made, and how it was made, as the bridge tells. A wrong value is left out, never refused."""
+
+import re
+
+__all__ = ["read_made", "read_progress", "read_resent"]
+
+STAGES = frozenset({"queued", "generating", "finishing"})
+NEGATIVE_PROMPT_USES = frozenset({"used", "folded", "ignored"})
+COST_BASES = frozenset({"billed", "estimated"})
+MAX_NAME = 200
+MAX_INTEGER = 2**31 - 1
+"""The largest number that a whole field of Odoo takes."""
+MAX_SEED = 2**63 - 1
+MAX_SECONDS = 1e15
+"""The bridge tells no larger number, and a column of floats takes no whole number of any size."""
+AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+CURRENCY = re.compile(r"[A-Z]{3}")
+
+
+def read_progress(told):
+    """Return `{stage, queuePosition?, percent?}`, or None if the stage is not known. The percent is a whole number."""
+    told = _object(told)
+    stage = _one_of(told.get("stage"), STAGES)
+    if not stage:
+        return None
+    percent = _number(told.get("percent"), 100)
+    numbers = {
+        "queuePosition": _whole(told.get("queuePosition"), MAX_INTEGER) if stage == "queued" else None,
+        "percent": None if percent is None else int(percent),
+    }
+    return {"stage": stage} | {name: number for name, number in numbers.items() if number is not None}
+
+
+def read_resent(generation):
+    """Return how often the bridge sent the request to N8N again because its execution was lost."""
+    return _whole(_object(generation).get("resent"), MAX_INTEGER) or 0
+
+
+def read_made(payload):
+    """Return what is known of how the picture was made and what it cost: field of the record → value.
+
+    The values of `generation` come all or none: one that is not known is False. Those of `cost` likewise.
+    """
+    generation = _facts(_object(payload.get("generation")))
+    cost = _cost(_object(payload.get("cost")))
+    return (generation if any(generation.values()) else {}) | cost
+
+
+def _facts(told):
+    seed, seconds = _whole(told.get("seed"), MAX_SEED), _number(told.get("seconds"), MAX_SECONDS)
+    concepts = told.get("hasNsfwConcepts")
+    return {
+        "provider": _name(told.get("provider")),
+        "provider_model": _name(told.get("model")),
+        "provider_job": _name(told.get("jobId")),
+        "seed_used": False if seed is None else str(seed),
+        "made_in": round(seconds or 0, 2),
+        "negative_prompt_use": _one_of(told.get("negativePrompt"), NEGATIVE_PROMPT_USES),
+        "is_nsfw": isinstance(concepts, list) and any(concept is True for concept in concepts),
+    }
+
+
+def _cost(told):
+    """Return amount, currency and basis; {} without a valid amount and currency."""
+    amount, currency = told.get("amount"), told.get("currency")
+    if not (_matches(AMOUNT, amount) and _matches(CURRENCY, currency)):
+        return {}
+    basis = _one_of(told.get("basis"), COST_BASES) or "estimated"
+    return {"cost_amount": amount, "cost_currency": currency, "cost_basis": basis}
+
+
+def _object(told):
+    return told if isinstance(told, dict) else {}
+
+
+def _one_of(value, known):
+    return value if isinstance(value, str) and value in known else False
+
+
+def _matches(pattern, value):
+    return isinstance(value, str) and bool(pattern.fullmatch(value))
+
+
+def _name(value):
+    """Return the text without what PostgreSQL does not take: null characters and halves of surrogate pairs."""
+    if not isinstance(value, str):
+        return False
+    return value.replace("\0", "").encode(errors="ignore").decode().strip()[:MAX_NAME]
+
+
+def _number(value, maximum):
+    """Return the number from 0 to the maximum, or None."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and 0 <= value <= maximum else None
+
+
+def _whole(value, maximum):
+    """Return the whole number from 0 to the maximum, or None."""
+    number = _number(value, maximum)
+    return int(number) if number is not None and number == int(number) else None
