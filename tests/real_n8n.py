@@ -49,6 +49,7 @@ COMMANDS = {MAIN: ("start",), WEBHOOKS: ("webhook",)} | dict.fromkeys(WORKERS, (
 """What each process of queue mode is started with."""
 QUEUE_MODE = {
     "DB_TYPE": "postgresdb",
+    "DB_POSTGRESDB_POOL_SIZE": "10",
     "EXECUTIONS_MODE": "queue",
     "OFFLOAD_MANUAL_EXECUTIONS_TO_WORKERS": "true",
     "QUEUE_HEALTH_CHECK_ACTIVE": "true",
