@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tempfile
 
 import pytest
 
@@ -14,15 +15,15 @@ WIDGETS = ("--test-tags=/web:WebSuite.test_unit_desktop[@aigen_image]",)
 
 
 def run_tests(odoo: RealOdoo, options: tuple[str, ...]) -> str:
-    """What Odoo says while it runs these tests in the copy of the database."""
-    done = subprocess.run(
-        [*odoo_command(), *odoo.copy, *options, "--stop-after-init", "--http-port=0", "--workers=0"],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    said = done.stdout + done.stderr
+    """Returns what Odoo says while it runs these tests in the copy of the database.
+
+    It goes to a file: a browser that Odoo leaves behind would keep a pipe open.
+    """
+    command = [*odoo_command(), *odoo.copy, *options, "--stop-after-init", "--http-port=0", "--workers=0"]
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, timeout=SECONDS, check=False)
+        output.seek(0)
+        said = output.read()
     assert done.returncode == 0, said[-8000:]
     return said
 
