@@ -41,7 +41,7 @@ if (statusCode === 404 && said.code === 'request_unknown') return [{ json: { rou
 const isPage = typeof text === 'string' && /^\s*</.test(text); // of a proxy, while the bridge restarts: no answer
 if (statusCode === 404 && !isPage) return [{ json: { route: 'older' } }];
 if (statusCode === 409 || statusCode === 422) {
-  throw new Error(`Request ${requestId}: the bridge refused the question whether to start with ${statusCode}, so nothing was submitted. ${said.detail} [seen to]`);
+  throw new Error(`Request ${requestId}: the bridge refused the question whether to start, with ${statusCode}: ${said.detail} [seen to]`);
 }
 const ways = {
   resume: () => goOnWith(said.providerJob),
