@@ -60,7 +60,7 @@ class Storm:
 
     @asynccontextmanager
     async def blowing(self) -> AsyncIterator[None]:
-        """Reports meanwhile. Raises `RuntimeError` if a report was refused."""
+        """Sends the reports while the block runs. Raises `RuntimeError` if one was refused."""
         self.folder.write_text("\n".join(random.sample(self.ids, len(self.ids))))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks.reporting", self.api.url, str(self.folder)),

@@ -48,7 +48,7 @@ function plain(value) {
   if (!value.startsWith('whsec_')) return value;
   const text = Buffer.from(value.slice('whsec_'.length), 'base64').toString('latin1');
   if (/^[\x21-\x7e]+$/.test(text)) return text;
-  return fail('N8N takes a signing secret as text, and this one is none. Make one with: aigen-bridge keys new --signing');
+  return fail('N8N takes a signing secret as text, and this one is not printable. Make one with: aigen-bridge keys new --client n8n --scope callbacks --signing');
 }
 
 // Each workflow's node "Settings" takes those of the settings that it has a line for.
@@ -73,7 +73,7 @@ if (settings.aiUrl && !settings.aiMode) {
 }
 settings.verifySignature = Boolean(given(BRIDGE_SECRET));
 if (!settings.verifySignature) {
-  console.error(`There is no secret ${BRIDGE_SECRET}, so the webhook does not check who signed what it gets.`);
+  console.error(`There is no secret ${BRIDGE_SECRET}, so the webhook does not verify the bridge's signature.`);
 }
 const template = fs.readFileSync(path.join(__dirname, 'credentials.json'), 'utf8');
 const credentials = JSON.parse(template, (_, value) =>

@@ -82,7 +82,7 @@ def _forgeries(theatre: Theatre) -> Iterator[tuple[str, Mapping[str, str], dict[
 
 
 def _with_signatures(body: bytes, *, foreign: int) -> dict[str, str]:
-    """Returns headers with so many foreign signatures before the right one."""
+    """Returns headers with this many foreign signatures before the right one."""
     right = signed(body)
     return right | {SIGNATURE: " ".join([*["v1,Zm9yZWlnbg=="] * foreign, right[SIGNATURE]])}
 
@@ -128,7 +128,7 @@ async def test_what_json_can_say_in_two_ways_is_verified_as_it_was_sent(open_the
 
 
 async def _until_asked(theatre: Theatre, event: dict[str, Any], times: int = 1) -> None:
-    """Waits until executions have asked the bridge about this event so often."""
+    """Waits until executions have asked the bridge about this event this many times."""
 
     async def asked() -> bool | None:
         return len(theatre.calls("ask", event)) >= times or None

@@ -83,7 +83,7 @@ def handed_over(bridge: Bridge, prompt: str) -> list[dict[str, Any]]:
 
 
 def execution(bridge: Bridge, prompt: str, *, number: int = 1) -> Execution:
-    """Waits until N8N has taken the request for this prompt so often, and returns that execution."""
+    """Waits until N8N has taken the request for this prompt this many times, and returns the last execution."""
     deadline = time.monotonic() + SECONDS
     while len(events := handed_over(bridge, prompt)) < number:
         assert time.monotonic() < deadline, (

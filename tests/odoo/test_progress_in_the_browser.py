@@ -244,7 +244,7 @@ def test_twenty_four_tiles_cost_the_bridge_one_call_each_time(bridge, real_odoo,
 
 
 def count(bridge, tabs, seconds, record_property, capsys, person):
-    """Watches the calls that so many open tabs cost."""
+    """Counts the calls to the bridge while this many tabs are open, and checks that they are few."""
     routes = {"of all": REQUESTS, "of one": f"{REQUESTS}/{{requestId}}", "log": f"{REQUESTS}/{{requestId}}/timeline"}
     before, started = {name: answered(bridge, route) for name, route in routes.items()}, time.monotonic()
     person.page.wait_for_timeout(seconds * 1000)

@@ -1,4 +1,4 @@
-"""How a picture is being made, and how it was made, as the bridge tells. A wrong value is left out, never refused."""
+"""How a picture is being made, and how it was made, as the bridge reports. A wrong value is left out, never refused."""
 
 import re
 

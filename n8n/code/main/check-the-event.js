@@ -1,11 +1,11 @@
-// Is this signed by the bridge, is it EVT-AIG-001, and may it be answered? Everything behind this node works with what this
-// node makes, never with the raw event: the first question to the bridge, and the text of the call of the AI service.
+// Checks that the bridge signed this, that it is EVT-AIG-001, and that the result goes to the bridge of the settings. Later
+// nodes use what this node writes, never the raw event: the first question to the bridge, and the text of the AI service's call.
 const { settings, body, headers } = $('Settings').first().json;
 const event = body !== null && typeof body === 'object' && !Array.isArray(body) ? body : {};
 const AGE_MAX = 300; // seconds
 const SIGNATURES_MAX = 10;
 
-// Looks at every character, so that the time it takes says nothing about the right signature.
+// Compares every character, so that the time it takes reveals nothing about the right signature.
 function isSame(given, wanted) {
   let different = given.length ^ wanted.length;
   for (let at = 0; at < wanted.length; at += 1) different |= given.charCodeAt(at) ^ wanted.charCodeAt(at);
@@ -68,8 +68,8 @@ function firstAsk(url) {
   const askKey = Array.from({ length: 4 }, () => Math.random().toString(36).slice(2, 10)).join('');
   const ask = { executionId: $execution.id, askKey, askedAt: Date.now(), refusals: 0, endedJobs: 0 };
   const told = { correlationId: event.correlationId, executionId: $execution.id, askKey };
-  // A synchronous call says nothing until its result is taken: the grant's 60 s, the call, the download of the image in two
-  // tries, and four tries at the callback, of 60 s each. If the bridge took it for dead before, it would pay once more.
+  // During a synchronous call the bridge hears nothing until it has the result: after the grant's 60 s, the call, two tries at
+  // the download, and four at the callback, of 60 s each. If it took the execution for dead before, it would pay once more.
   const quietFor = settings.aiMode === 'queue' ? undefined : settings.aiTimeoutSeconds + 430;
   return { ask, quietFor, url, body: JSON.stringify({ ...told, quietFor }) };
 }
@@ -88,10 +88,10 @@ function checked() {
   const refuse = (code, message) => ({ route: 'refuse', ...known, code, message });
 
   if (!isAbsent(event.callbackUrl) && event.callbackUrl !== callbackUrl) {
-    return stop('The event wants its result somewhere else than at the bridge of the settings. Nobody was told.');
+    return stop('The event wants its result somewhere else than at bridgeUrl of the settings, so nothing was made. Compare bridgeUrl with AIGEN_PUBLIC_URL of the bridge.');
   }
   if (!isUuid(requestId) || !isUuid(correlationId)) {
-    return stop('The event has no usable requestId and correlationId, so its sender cannot be told.');
+    return stop('The event has no usable requestId and correlationId, so nothing was made and no result was sent.');
   }
   const wrong = Object.entries(RULES).filter(([field, [isGood]]) => !isGood(event[field]));
   if (wrong.length > 0) {

@@ -1,5 +1,5 @@
-// What the file is by its own bytes. It is asked only when what was said about the file is incomplete, is not what was
-// ordered, or was wrong, and for the base64 of version 1: every byte costs N8N time.
+// Reads format and size from the file's bytes, and for version 1 its base64. This is done only when what was said about the
+// file is incomplete, is not what was ordered, or was wrong: reading the bytes is the most expensive step in N8N.
 const { settings } = $('Check the event').first().json;
 
 function png(b) {
@@ -45,7 +45,7 @@ if (!file) {
 }
 const bytes = await this.helpers.getBinaryDataBuffer(0, 'image');
 const found = png(bytes) ?? jpeg(bytes) ?? webp(bytes);
-if (!found) return failed('image_unreadable', 'What the AI service made is no PNG, JPEG or WebP image.');
+if (!found) return failed('image_unreadable', 'The file that the AI service made is not a PNG, JPEG or WebP image.');
 
 const json = { ...$('Hash the image').first().json, metadata: { ...found, size: bytes.length } };
 if (settings.callbackStyle === 'v1') json.base64 = bytes.toString('base64');

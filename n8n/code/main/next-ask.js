@@ -1,4 +1,4 @@
-// The question once more, and what became of the questions before it.
+// Writes the next ask, or ends when there were too many.
 // N8N's Retry continues with the data of another execution: its grant is not ours, so this execution asks anew.
 const { requestId, correlationId, url, headers, quietFor } = $('Check the event').first().json;
 const SILENT_MAX = 120_000; // milliseconds without an answer
@@ -16,7 +16,7 @@ function giveUp(why) {
   throw new Error(`Request ${requestId}: ${why}. Nothing was submitted, and the bridge sends the request again [seen to].`);
 }
 if (now - (ask.silentSince ?? now) > SILENT_MAX) giveUp('the bridge did not say within 2 minutes whether to go on');
-if (now - (ask.waitingSince ?? now) > WAITING_MAX) giveUp('another execution has been at it for 10 minutes');
+if (now - (ask.waitingSince ?? now) > WAITING_MAX) giveUp('another execution has held the grant for 10 minutes');
 
 const body = JSON.stringify({ correlationId, executionId: $execution.id, askKey: ask.askKey, quietFor, ...ask.flags });
 return [{ json: { ask, url, headers, body } }];

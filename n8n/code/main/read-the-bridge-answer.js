@@ -1,5 +1,5 @@
-// Not delivered, as far as "Delivered?" can tell: once more, or given up. Waits: 1, 2 and 4 s, or longer when the bridge asks
-// for it.
+// Decides what follows a try that "Delivered?" did not recognise as delivered: another try, or giving up. Waits: 1, 2 and
+// 4 s, or longer when the bridge asks for it.
 const answer = $input.first().json;
 const { attempt, isLooked } = $('Sign the result').first().json;
 const { binary } = $('Write the result').first();

@@ -1,7 +1,7 @@
 // What the bridge decided if it did not say "start": go on with a known job, ask again later, or end.
 const answer = $input.first().json;
 const { ask } = $('The question').first().json;
-const { settings } = $('Check the event').first().json;
+const { requestId, settings } = $('Check the event').first().json;
 const NO_ANSWER_WAIT = 5; // seconds
 const { statusCode } = answer;
 
@@ -41,7 +41,7 @@ if (statusCode === 404 && said.code === 'request_unknown') return [{ json: { rou
 const isPage = typeof text === 'string' && /^\s*</.test(text); // of a proxy, while the bridge restarts: no answer
 if (statusCode === 404 && !isPage) return [{ json: { route: 'older' } }];
 if (statusCode === 409 || statusCode === 422) {
-  throw new Error(`The bridge refused the question whether to go on, with ${statusCode}: ${said.detail} [seen to]`);
+  throw new Error(`Request ${requestId}: the bridge refused the question whether to start, with ${statusCode}: ${said.detail} [seen to]`);
 }
 const ways = {
   resume: () => goOnWith(said.providerJob),

@@ -1,5 +1,5 @@
-// How far the job is, and what the bridge is told about it: first that the job exists, until that worked, then its progress
-// when it has changed, and at least every 10 seconds.
+// Reads how far the job is, and decides what the bridge is told: first the job itself, until the bridge has accepted it, then
+// its progress, when it has changed and at least every 10 seconds.
 const answer = $input.first().json;
 const { requestId, correlationId, passOn, url } = $('Check the event').first().json;
 const SILENT_MAX = 120_000; // milliseconds in which the AI service says nothing useful

@@ -1,5 +1,5 @@
-// What became of the submission: a job, an answer, a sure refusal, or nothing that is sure. What is not sure is never
-// repeated, because it may have been paid for.
+// Reads what became of the submission: a job, an answer, a sure refusal, or nothing sure. An unsure one is never repeated,
+// because it may have been paid for.
 const answer = $input.first().json;
 const { ask } = $('The question').first().json;
 const { isOlder } = $('Granted?').first().json.body;

@@ -1,4 +1,4 @@
-// EVT-AIG-002 or EVT-AIG-003 as the exact text that is signed and sent. Every way through the workflow ends here.
+// Writes EVT-AIG-002 or EVT-AIG-003 as the exact text that is signed and sent.
 const VERSION = '1.3.0'; // of this workflow; docs/n8n.md, "Versions", says when it changes
 const found = $input.first().json;
 const { requestId, correlationId, callbackUrl, order, settings, passOn } = $('Check the event').first().json;
@@ -14,7 +14,7 @@ function metadataOf(file, { width, height }) {
   return isAsOrdered && file.bytes > 0 ? { format, size: file.bytes, width, height } : undefined;
 }
 
-// How it was made, for people who wonder about the image. The bridge ignores fields that it does not know.
+// How the image was made. An older bridge ignores fields that it does not know.
 function generation({ seed, timings, has_nsfw_concepts: hasNsfwConcepts }) {
   const jobOf = (node) => (node.isExecuted ? node.first().json.job : undefined);
   const looked = jobOf($('Read the status'));
@@ -32,7 +32,7 @@ function generation({ seed, timings, has_nsfw_concepts: hasNsfwConcepts }) {
   };
 }
 
-// By the price of the settings; the AI service does not say what it bills.
+// Estimated from the price in the settings, because the AI service does not say what it bills.
 function cost() {
   const { amount, currency, per } = settings.price ?? {};
   const units = per === 'megapixel' ? (order.width * order.height) / 1e6 : 1;
@@ -41,7 +41,7 @@ function cost() {
   return { amount: total.toFixed(9).replace(/\.?0+$/, ''), currency, basis: 'estimated', units, unit: per };
 }
 
-// What the AI service answered, whether or not it came to an image.
+// What the AI service reported, with or without an image.
 function made() {
   if (found.body === undefined) return {};
   return { generation: generation(found.body), cost: found.body.images?.length ? cost() : undefined };

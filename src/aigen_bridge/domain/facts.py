@@ -29,7 +29,7 @@ class CostBasis(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationFacts:
-    """How the image was generated, as far as the provider told.
+    """How the image was generated, as far as the provider reported.
 
     `model` is the provider's name of the model, `seed` the one that was really used, `seconds` how long the inference
     took, and `has_nsfw_concepts` the provider's flag for each image.

@@ -1,4 +1,4 @@
-"""Amounts of money: read from what other systems write, and shown as decimals in strings."""
+"""Amounts of money: parsed from other systems' values, and formatted as decimals in strings."""
 
 import re
 from decimal import Decimal
@@ -16,7 +16,7 @@ _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 def parse_amount(value: object) -> Decimal | None:
     """Returns the amount that a text or a number stands for. None for anything else, and for what has too many digits.
 
-    A float is rounded to `PLACES`: its further digits are not what was meant (0.1 + 0.2).
+    A float is rounded to `PLACES`, because its further digits are an error of representation (0.1 + 0.2).
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None

@@ -150,7 +150,8 @@ def _signing_secret(value: SecretStr) -> SecretStr:
     try:
         secret_bytes(value.get_secret_value())
     except ValueError as error:
-        raise ValueError(f"must be another: {error} ('aigen-bridge keys new --signing' makes one)") from None
+        hint = "'aigen-bridge keys new --client n8n --scope callbacks --signing' makes one"
+        raise ValueError(f"must be another: {error} ({hint})") from None
     return value
 
 

@@ -1,8 +1,8 @@
 """Records progress reports in the usual case: one statement for all reports that arrive at once.
 
 In the usual case the request is dispatched and its job is running, and a report only extends the quiet time.
-`domain/generation.py` decides that; the statement writes only rows in which what it decided on is true. All other
-reports, and those that meet another writer, are left to the caller.
+`domain/generation.py` decides that; the statement writes only rows that are still in this state. The caller handles all
+other reports, and those whose row another writer has locked.
 """
 
 import json
@@ -69,7 +69,7 @@ _EXTEND = text(f"""
 
 
 class UsualReports:
-    """Writes the reports for which this is the usual case. `policy`: as for all generations."""
+    """Writes the usual reports, by the `policy` of all generations."""
 
     def __init__(self, database: Database, policy: GenerationPolicy) -> None:
         self._database = database
@@ -78,7 +78,7 @@ class UsualReports:
         self._running = [Generation(state=State.RUNNING, job=job, resumes=n) for n in range(policy.resumes + 1)]
 
     async def write(self, reports: Sequence[tuple[UUID, ProgressReport]]) -> list[GenerationAnswer | None]:
-        """Writes these reports, the last one of each request. Returns None for those that are not the usual case."""
+        """Writes the last report of each request. Returns the answers, None where it is not the usual case."""
         keys = [(request_id, report.correlation_id) for request_id, report in reports]
         last = dict(zip(keys, (report for _, report in reports), strict=True))
         parameters = {
@@ -98,7 +98,7 @@ class UsualReports:
         }
 
     def _quiet(self, running: Generation, report: ProgressReport) -> float | None:
-        """Returns the quiet time in seconds; None if the report does anything else than to begin one."""
+        """Returns the quiet time in seconds; None if the report changes anything else."""
         outcome = rules.report_progress(running, _DISPATCHED, report, self._policy)
         if outcome.quiet is None or outcome != Outcome(generation=running, quiet=outcome.quiet):
             return None
