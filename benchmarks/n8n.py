@@ -183,15 +183,16 @@ class Workflow:
 
     async def __call__(self) -> Measured:
         """Measures the workflow with 8 and with 20 callers, and with twenty requests at once."""
-        assert self.n8n.process
-        before, images = cpu_seconds(self.n8n.process.pid), AT_ONCE
+        assert self.n8n.main.running
+        pid = self.n8n.main.running.pid
+        before, images = cpu_seconds(pid), AT_ONCE
         per_second, acknowledged = {}, {}
         async with httpx.AsyncClient(headers={"X-API-Key": WEBHOOK_KEY}, timeout=PATIENCE, trust_env=False) as client:
             for callers in CALLERS:
                 per_second[callers], acknowledged[callers] = await self._by(client, callers)
                 images += len(acknowledged[callers])
             at_once = await self._at_once(client)
-        cpu = cpu_seconds(self.n8n.process.pid) - before
+        cpu = cpu_seconds(pid) - before
         return Measured(per_second, acknowledged, at_once, cpu / images * 1000)
 
     async def _by(self, client: httpx.AsyncClient, callers: int) -> tuple[float, list[float]]:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from aigen_bridge.contracts.examples import CORRELATION_ID
+from benchmarks.waiting import PATIENCE
 
 PATH = "/api/v1/influencegen/ai-image-requests"
 KEY = "benchmark-key-of-n8n"
@@ -41,12 +42,13 @@ class Reporter:
             self._free.put_nowait(await asyncio.open_connection(self._address.hostname, self._address.port))
 
     async def report(self, request_id: str, number: int) -> None:
-        """Sends one report. Raises `RuntimeError` if the answer is not a 200."""
+        """Sends one report. Raises `RuntimeError` if the answer is not a 200, `TimeoutError` if there is none."""
         began = time.monotonic()
         reader, writer = connection = await self._free.get()
         writer.write(self._call(request_id, percent=number % 100))
-        head = await reader.readuntil(b"\r\n\r\n")
-        answer = await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
+        async with asyncio.timeout(PATIENCE):
+            head = await reader.readuntil(b"\r\n\r\n")
+            answer = await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
         if not head.startswith(b"HTTP/1.1 200 "):
             raise RuntimeError(f"A progress report was refused:\n{head.decode()}{answer.decode()}")
         self.times.append(time.monotonic() - began)

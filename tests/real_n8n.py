@@ -204,11 +204,6 @@ class RealN8n:
         return self.processes[MAIN]
 
     @property
-    def process(self) -> subprocess.Popen[bytes] | None:
-        """The running main process."""
-        return self.main.running
-
-    @property
     def takes_calls(self) -> Process:
         """The process that takes the bridge's calls."""
         return self.processes.get(WEBHOOKS, self.main)

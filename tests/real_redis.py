@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -61,11 +60,6 @@ class RealRedis:
         if self.process:
             self.process.kill()
             self.process.wait()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to Redis, such as SIGSTOP."""
-        assert self.process
-        self.process.send_signal(number)
 
     def _answers(self) -> bool:
         """Asks with the wrong password first: a Redis that lets everybody in is not ready for anything."""

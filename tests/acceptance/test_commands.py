@@ -81,7 +81,13 @@ def test_the_demo_delivers_and_leaves_the_image_and_nothing_running(tmp_path: Pa
     images = list((tmp_path / ".aigen").iterdir())
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip().endswith("delivered")
-    for said in ("Number 3 in the queue", "Being made", "fal-ai/flux-lora at fal", "Seed     7 "):
+    for said in (
+        "Number 3 in the queue",
+        "Being made",
+        "fal-ai/flux-lora at fal",
+        "Seed     7 ",
+        "Cost     0.00043008 USD",
+    ):
         assert said in done.stdout
     assert [image.suffix for image in images] == [".png"]
     assert not mentioning(str(tmp_path))

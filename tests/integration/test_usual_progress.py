@@ -10,12 +10,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.domain.generation import GenerationAnswer, GenerationPolicy, Progress, ProgressReport, Stage
 from aigen_bridge.domain.request import Status
 from aigen_bridge.pipeline.cancel import cancel
-from aigen_bridge.store import transitions
+from aigen_bridge.store import progress, transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import PostgresImages
@@ -198,3 +199,26 @@ async def test_a_report_that_meets_a_cancel_or_a_sweep_comes_after_it(
     )
     assert (answer.wanted, is_resuming) == (wanted, False)
     assert status == (Status.DISPATCHED if wanted else Status.CANCELLED)
+
+
+@pytest.mark.parametrize("other", [cancelling, falling_silent])
+async def test_a_statement_that_began_before_the_commit_of_a_cancel_or_a_sweep_writes_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch, other: Callable[[Database, UUID], Awaitable[None]]
+) -> None:
+    """The statement waits for the test after it has taken its snapshot, and before it locks the request."""
+    locks, waits = "FROM requests AS r WHERE", "(SELECT pg_advisory_xact_lock_shared(17)) IS NOT NULL AND"
+    waiting_statement = str(progress._EXTEND).replace(locks, f"{locks} {waits}")
+    assert waits in waiting_statement
+    monkeypatch.setattr(progress, "_EXTEND", text(waiting_statement))
+    await generations(database).beat()
+    await write(database, "UPDATE api_beats SET since = now() - interval '1 hour'")
+    request_id = await running(database)
+    async with asyncio.timeout(20):
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(17)"))
+            writing = asyncio.create_task(UsualReports(database, POLICY).write([(request_id, report())]))
+            assert await waits_or_is_through(database, writing)
+            await other(database, request_id)
+        assert await writing == [None]
+
+    assert await rows(database, "SELECT progress FROM generations") == [(None,)]

@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 from players import RealPlayer
 from rest_service import PATH
 
-from real_n8n import ROOT, WEBHOOK, RealN8n
+from real_n8n import ROOT, WEBHOOK
 
 KEY = "key-of-the-rest-service"
 CREDENTIAL = {
@@ -112,17 +112,13 @@ def _with_settings(workflow: dict[str, Any], settings: Mapping[str, Any]) -> dic
 class OwnPlayer(RealPlayer):
     """A real N8N, whose variants are those of the example."""
 
-    def __init__(self, n8n: RealN8n) -> None:
-        super().__init__(n8n)
-        self._own = n8n
-
     def webhook(self, variant: str) -> str:
-        return self._own.url + PATHS.get(variant, WEBHOOK)
+        return self._n8n.url + PATHS.get(variant, WEBHOOK)
 
     def launch(self) -> None:
         """Starts N8N and waits for the webhooks of the example."""
-        self._own.start(*PATHS.values())
+        self._n8n.start(*PATHS.values())
 
     def retry_last(self, variant: str) -> None:
         """Retries the newest failed execution of a variant; returns at its end."""
-        self._own.retry_last_failed(f"aigen-{variant}")
+        self._n8n.retry_last_failed(f"aigen-{variant}")

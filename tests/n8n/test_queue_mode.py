@@ -150,12 +150,14 @@ async def test_while_redis_is_away_requests_wait_and_then_go_on_by_themselves(
     theatre = await open_theatre(generation=GENERATION)
     under_way = await generating(theatre, 2)
     player.redis.kill()
-    theatre.flux.jobs.release(Stage.IN_PROGRESS)
-    meanwhile = []
-    for _ in range(int(AWAY) // 2):
-        meanwhile.append(await theatre.ask())
-        await asyncio.sleep(2)
-    player.redis.start()
+    try:
+        theatre.flux.jobs.release(Stage.IN_PROGRESS)
+        meanwhile = []
+        for _ in range(int(AWAY) // 2):
+            meanwhile.append(await theatre.ask())
+            await asyncio.sleep(2)
+    finally:
+        player.redis.start()  # without it, N8N would not be ready for the next test either
     await player.start()  # as the restart policy of compose does with the processes that gave up
 
     await all_arrive_paid_once(theatre, [*under_way, *meanwhile], seconds=300)

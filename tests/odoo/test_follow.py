@@ -1,5 +1,6 @@
 """A view of Odoo asks the real bridge how its pictures stand."""
 
+import time
 from collections import Counter
 
 import httpx
@@ -10,7 +11,7 @@ from scrape import read
 from stage import REQUESTS
 
 MODEL = "aigen.image.request"
-TILES = 24
+TILES, SECONDS = 24, 120
 
 
 @pytest.fixture
@@ -36,7 +37,9 @@ def test_twenty_four_open_tiles_cost_the_bridge_one_request_and_show_their_progr
     [model] = real_odoo.as_person("ann", "aigen.image.model", "search", [], 0, 1)
     tiles = ann("create", [{"prompt": f"Tile {number}", "model_id": model} for number in range(TILES)])
     ann("action_generate", tiles)
-    while not all(tile["progress"] for tile in ann("read", tiles, ["progress"])):  # the test's timeout ends it
+    deadline = time.monotonic() + SECONDS
+    while not all(tile["progress"] for tile in ann("read", tiles, ["progress"])):
+        assert time.monotonic() < deadline, f"not every tile had progress after {SECONDS} s"
         ann("action_follow", tiles)
     before = calls(bridge)
     assert ann("action_follow", tiles) is True

@@ -24,6 +24,7 @@ from aigen_bridge.sim.bridge_process import BridgeProcess, bridge
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sim.flux_contract import Ending
 from aigen_bridge.sim.flux_jobs import Stage
+from aigen_bridge.sim.n8n_settings import Price
 from aigen_bridge.sim.n8n_signatures import new_secret
 
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
@@ -38,6 +39,7 @@ STATUSES = {
 ENDED = frozenset({"completed", "failed", "cancelled"})
 OTHERS, OTHERS_SECONDS = 2, 0.4
 """Jobs that are before the demo's own one in the AI service's queue, and the duration of each."""
+PRICE = Price(amount="0.035", currency="USD", per="megapixel")
 PATIENCE = 90
 """Seconds after which a request that has not ended counts as lost."""
 
@@ -125,7 +127,7 @@ async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.
     secrets_of_n8n: dict[str, Any] = {"signing_secret": new_secret(), "webhook_signing_secret": new_secret()}
     try:
         view.step("Starting simulators of the AI service, N8N and Odoo")
-        async with simulators(callback_key=keys["n8n"], flux_runners=1, **secrets_of_n8n) as chain:
+        async with simulators(callback_key=keys["n8n"], flux_runners=1, price=PRICE, **secrets_of_n8n) as chain:
             view.step("Starting the bridge with an embedded PostgreSQL")
             async with bridge(scratch, {"clients": _clients(keys, chain), **chain.bridge}) as running:
                 view.done(await _deliver(wish, home, view, chain, running, keys["odoo"]))

@@ -61,7 +61,7 @@ class Told:
         """Returns whether to report at `now`. `status` is None when the AI service gave no news."""
         return now - self._at >= self._repeat or (status is not None and status != self._status)
 
-    def now(self, status: JobStatus, at: float) -> None:
+    def record(self, status: JobStatus, at: float) -> None:
         """Records what was reported and when."""
         self._status, self._at = status, at
 
@@ -242,7 +242,7 @@ class PaidWork:
         reply = await self._bridge.report(work.order, work.start, status)
         await self._end_unless_wanted(reply, job)
         if reply is not Reply.NONE:
-            told.now(status, asyncio.get_running_loop().time())
+            told.record(status, asyncio.get_running_loop().time())
 
     async def _end_unless_wanted(self, reply: Reply, job: Job) -> None:
         """Cancels a job that nobody wants, and ends."""
