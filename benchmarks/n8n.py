@@ -1,17 +1,19 @@
 """Figure 11: the shipped workflow on a real N8N, beside earlier versions of it on the same N8N.
 
 N8N is measured, not the bridge: callers post to the webhook themselves, with requests that are stored already, and
-the real bridge answers N8N's questions, takes the images and delivers them. The AI service answers at once.
+the real bridge answers N8N's questions, takes the images and delivers them. The AI service answers at once. The shipped
+workflow verifies signatures, as it does with compose; the earlier ones cannot.
 """
 
 import asyncio
+import json
 import statistics
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +22,7 @@ import psycopg
 from versions import EARLIER, earlier_version, path_of
 
 from aigen_bridge.contracts.examples import REQUESTED
+from aigen_bridge.domain.signature import secret_bytes, sign
 from benchmarks import rows
 from benchmarks.figure import Check, Figure
 from benchmarks.flux import PICTURE
@@ -35,7 +38,11 @@ IMAGES = 60
 """Images of one rate: a number and not a time, because on a busy machine hardly any image ends in a short time."""
 BEFORE, SHIPPED = EARLIER[0], "shipped"
 WEBHOOK_KEY, N8N_KEY, FLUX_KEY = "key-of-the-webhook", "key-of-n8n", "key-of-the-service"
-SIGNING_SECRET = f"whsec_{b64encode(b'of-this-benchmark-and-nobody-else').decode()}"
+SIGNING_SECRET, SECRET_OF_THE_BRIDGE = (
+    f"whsec_{b64encode(text).decode()}"
+    for text in (b"of-this-benchmark-and-nobody-else", b"of-the-bridge-in-this-benchmark!!")
+)
+JSON = {"Content-Type": "application/json"}
 CLIENTS = {
     "all": {"keys": [KEY], "scopes": ["requests", "ops"]},
     "n8n": {
@@ -47,6 +54,7 @@ CLIENTS = {
 }
 SECRETS = {
     "AIGEN_N8N__API_KEY": WEBHOOK_KEY,
+    "AIGEN_N8N__SIGNING_SECRET": SECRET_OF_THE_BRIDGE,
     "client_key_n8n": N8N_KEY,
     "ai_service_key": FLUX_KEY,
     "signing_secret_n8n": SIGNING_SECRET,
@@ -221,11 +229,13 @@ class Workflow:
         return statistics.median(await asyncio.gather(*map(call, ids)))
 
     async def _post(self, client: httpx.AsyncClient, request_id: str) -> float:
-        """Posts a request to N8N. Returns the milliseconds until its acknowledgement."""
+        """Posts a signed request to N8N. Returns the milliseconds until its acknowledgement."""
         callback = {"callbackUrl": f"{self.bridge_url}/api/v1/influencegen/ai-image-callback"}
         wanted = {"requestId": request_id, "resolution": f"{PICTURE.width}x{PICTURE.height}"}
+        body = json.dumps(REQUESTED | callback | wanted).encode()
+        signed = sign([secret_bytes(SECRET_OF_THE_BRIDGE)], request_id, datetime.now(UTC), body)
         began = time.monotonic()
-        (await client.post(self.url, json=REQUESTED | callback | wanted)).raise_for_status()
+        (await client.post(self.url, content=body, headers=JSON | signed)).raise_for_status()
         return (time.monotonic() - began) * 1000
 
     async def _requests(self, many: int) -> list[str]:

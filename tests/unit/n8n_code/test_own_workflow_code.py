@@ -93,7 +93,7 @@ def test_a_wrong_address_or_key_in_n8n_fails_the_execution(code: dict[str, str])
 def test_a_file_that_is_no_png_stays_in_the_execution(code: dict[str, str]) -> None:
     image = {"created": 1, "data": [{"b64_json": "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"}]}
     [told] = read(code, answer(200, image))
-    assert "no PNG" in told
+    assert "not a PNG" in told
 
 
 def test_an_image_becomes_a_completed_event(code: dict[str, str]) -> None:
