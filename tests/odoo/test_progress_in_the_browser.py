@@ -269,7 +269,7 @@ def test_while_n8n_is_away_a_person_reads_since_when_and_then_it_goes_on(bridge,
     until_shown(ann, DETAIL, "Your picture will come.")
     until_shown(ann, LOG, away, "Your picture will come.")
     until_shown(gallery, CARD, prompt, away, "Your picture will come.")
-    [held] = held_in(bridge)
+    [held] = held_in(bridge, prompt)
     since = ann.page.evaluate("since => new Date(since).toTimeString().slice(0, 5)", held["since"])
     assert f"since {since}." in ann.page.inner_text(HEADLINE)
     bridge.chain.n8n.faults.clear()
@@ -286,9 +286,10 @@ def test_while_n8n_is_away_a_person_reads_since_when_and_then_it_goes_on(bridge,
     assert ann.errors == []
 
 
-def held_in(bridge):
+def held_in(bridge, prompt):
+    """Returns what holds the requests with this prompt."""
     answer = httpx.get(f"{bridge.url}{REQUESTS}", headers={"X-API-Key": KEYS["ops"]}, timeout=30)
-    return [item["held"] for item in answer.json()["items"] if item["held"]]
+    return [item["held"] for item in answer.json()["items"] if item["held"] and item["prompt"] == prompt]
 
 
 def test_a_request_that_n8n_lost_says_so_and_goes_on(bridge, real_odoo, browser, own_database):

@@ -29,13 +29,24 @@ export function useNews(callback) {
 
 /**
  * A view of many reads itself again when a picture moved on, also one that it does not show yet. Before its first records
- * are there that would replace the first reading, and while somebody has selected records it would undo that.
+ * are there, and while it reads others (somebody has just changed the filter), that would replace what it is reading; while
+ * somebody has selected records, it would undo that.
  */
 export function useLiveReload(model) {
     let timer;
     let readAt = 0;
+    let latest; // of several readings, only the latest one ends
+    const load = model.load.bind(model);
+    model.load = async (...params) => {
+        const own = (latest = {});
+        try {
+            return await load(...params);
+        } finally {
+            latest = latest === own ? undefined : latest;
+        }
+    };
     const reload = () => {
-        const mustWait = !model.root || model.root.selection?.length;
+        const mustWait = !model.root || latest || model.root.selection?.length;
         timer = mustWait ? browser.setTimeout(reload, LATER) : undefined;
         if (!mustWait) {
             readAt = Date.now();
