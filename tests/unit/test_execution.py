@@ -41,6 +41,7 @@ def request(status: Status, failed_by: FailedBy | None = None) -> ImageRequest:
         (None, "Node crashed, possible out-of-memory issue", True),
         (None, "job stalled more than maxStalledCount", True),
         ("NodeOperationError", "Task request timed out", True),
+        ("Error", "timeout exceeded when trying to connect", True),
         ("TypeError", "x is not a function", False),
         (None, "The execution failed without a word.", False),
         (None, "The event wants its result somewhere else than at the bridge of the settings.", False),

@@ -35,6 +35,7 @@ LOST_WORDS = (
     "failed to be processed too many times",
     "job stalled",
     "Task request timed out",
+    "timeout exceeded when trying to connect",  # N8N waited too long for its own database
 )
 """Messages of these errors, for dead-letter workflows that do not report the class."""
 
