@@ -12,20 +12,20 @@ MAX_INTEGER = 2**31 - 1
 """The largest number that a whole field of Odoo takes."""
 MAX_SEED = 2**63 - 1
 MAX_SECONDS = 1e15
-"""The bridge tells no larger number, and a column of floats takes no whole number of any size."""
+"""The bridge sends no larger number, and a float column cannot hold a whole number of any size."""
 AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 CURRENCY = re.compile(r"[A-Z]{3}")
 
 
-def read_progress(told):
+def read_progress(reported):
     """Return `{stage, queuePosition?, percent?}`, or None if the stage is not known. The percent is a whole number."""
-    told = _object(told)
-    stage = _one_of(told.get("stage"), STAGES)
+    reported = _object(reported)
+    stage = _one_of(reported.get("stage"), STAGES)
     if not stage:
         return None
-    percent = _number(told.get("percent"), 100)
+    percent = _number(reported.get("percent"), 100)
     numbers = {
-        "queuePosition": _whole(told.get("queuePosition"), MAX_INTEGER) if stage == "queued" else None,
+        "queuePosition": _whole(reported.get("queuePosition"), MAX_INTEGER) if stage == "queued" else None,
         "percent": None if percent is None else int(percent),
     }
     return {"stage": stage} | {name: number for name, number in numbers.items() if number is not None}
@@ -46,31 +46,31 @@ def read_made(payload):
     return (generation if any(generation.values()) else {}) | cost
 
 
-def _facts(told):
-    seed, seconds = _whole(told.get("seed"), MAX_SEED), _number(told.get("seconds"), MAX_SECONDS)
-    concepts = told.get("hasNsfwConcepts")
+def _facts(reported):
+    seed, seconds = _whole(reported.get("seed"), MAX_SEED), _number(reported.get("seconds"), MAX_SECONDS)
+    concepts = reported.get("hasNsfwConcepts")
     return {
-        "provider": _name(told.get("provider")),
-        "provider_model": _name(told.get("model")),
-        "provider_job": _name(told.get("jobId")),
+        "provider": _name(reported.get("provider")),
+        "provider_model": _name(reported.get("model")),
+        "provider_job": _name(reported.get("jobId")),
         "seed_used": False if seed is None else str(seed),
         "made_in": round(seconds or 0, 2),
-        "negative_prompt_use": _one_of(told.get("negativePrompt"), NEGATIVE_PROMPT_USES),
+        "negative_prompt_use": _one_of(reported.get("negativePrompt"), NEGATIVE_PROMPT_USES),
         "is_nsfw": isinstance(concepts, list) and any(concept is True for concept in concepts),
     }
 
 
-def _cost(told):
+def _cost(reported):
     """Return amount, currency and basis; {} without a valid amount and currency."""
-    amount, currency = told.get("amount"), told.get("currency")
+    amount, currency = reported.get("amount"), reported.get("currency")
     if not (_matches(AMOUNT, amount) and _matches(CURRENCY, currency)):
         return {}
-    basis = _one_of(told.get("basis"), COST_BASES) or "estimated"
+    basis = _one_of(reported.get("basis"), COST_BASES) or "estimated"
     return {"cost_amount": amount, "cost_currency": currency, "cost_basis": basis}
 
 
-def _object(told):
-    return told if isinstance(told, dict) else {}
+def _object(reported):
+    return reported if isinstance(reported, dict) else {}
 
 
 def _one_of(value, known):

@@ -84,14 +84,14 @@ def _print_state(request: RequestResource) -> None:
 def _print_generation(generation: GenerationState) -> None:
     if generation.job_id:
         _print_line("job", " ".join(filter(None, (generation.job_id, "at", generation.provider, generation.model))))
-    told = {
+    facts = {
         "seed": generation.seed,
         "inference": f"{generation.seconds:g} s" if generation.seconds is not None else None,
         "negative": f"prompt {generation.negative_prompt}" if generation.negative_prompt else None,
         "flagged": "as not safe for work" if any(generation.has_nsfw_concepts or ()) else None,
         "resends": generation.resent or None,
     }
-    parts = [f"{name} {value}" for name, value in told.items() if value is not None]
+    parts = [f"{name} {value}" for name, value in facts.items() if value is not None]
     if parts:
         _print_line("generation", ", ".join(parts))
 

@@ -71,18 +71,18 @@ MaybeCost = Annotated[ReportedCost | Any, Field(union_mode="left_to_right")]
 
 def read_facts(generation: Any, cost: Any) -> tuple[Facts, list[str]]:
     """Returns the facts in the fields `generation` and `cost` of a callback, and the names of the ignored values."""
-    told, wrong = _read("generation", generation, ReportedGeneration, _GENERATION)
-    known = {name: value for name, value in told.items() if value is not None}
+    values, wrong = _read("generation", generation, ReportedGeneration, _GENERATION)
+    known = {name: value for name, value in values.items() if value is not None}
     cost_found, wrong_cost = _cost(cost)
     return Facts(generation=GenerationFacts(**known) if known else None, cost=cost_found), wrong + wrong_cost
 
 
 def _cost(reported: Any) -> tuple[Cost | None, list[str]]:
-    told, wrong = _read("cost", reported, ReportedCost, _COST)
-    if not told or told["amount"] is None or told["currency"] is None:
-        is_named = wrong or not any(told.values())  # no value was sent, or the wrong ones are named already
+    values, wrong = _read("cost", reported, ReportedCost, _COST)
+    if not values or values["amount"] is None or values["currency"] is None:
+        is_named = wrong or not any(values.values())  # no value was sent, or the wrong ones are named already
         return None, wrong if is_named else ["cost"]
-    return Cost(**told | {"basis": told["basis"] or CostBasis.ESTIMATED}), wrong
+    return Cost(**values | {"basis": values["basis"] or CostBasis.ESTIMATED}), wrong
 
 
 def _read(
@@ -92,9 +92,9 @@ def _read(
     if not isinstance(reported, kind):
         return {}, [] if reported is None else [field]
     sent = {name: getattr(reported, name) for name in parsers}
-    told = {name: None if value in _NOTHING else parsers[name](value) for name, value in sent.items()}
-    wrong = [name for name, value in told.items() if value is None and sent[name] not in _NOTHING]
-    return told, [f"{field}.{kind.model_fields[name].alias}" for name in wrong]
+    values = {name: None if value in _NOTHING else parsers[name](value) for name, value in sent.items()}
+    wrong = [name for name, value in values.items() if value is None and sent[name] not in _NOTHING]
+    return values, [f"{field}.{kind.model_fields[name].alias}" for name in wrong]
 
 
 _NOTHING = (None, "")
