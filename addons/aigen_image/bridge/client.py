@@ -63,7 +63,7 @@ class BridgeClient:
 
     @property
     def is_away(self):
-        """Whether the last call of this process got no answer."""
+        """Whether the last call from this process got no response."""
         return self._url in _away
 
     def get(self, path):

@@ -9,7 +9,7 @@ NEGATIVE_PROMPT_USES = frozenset({"used", "folded", "ignored"})
 COST_BASES = frozenset({"billed", "estimated"})
 MAX_NAME = 200
 MAX_INTEGER = 2**31 - 1
-"""The largest number that a whole field of Odoo takes."""
+"""The largest value of an Odoo Integer field."""
 MAX_SEED = 2**63 - 1
 MAX_SECONDS = 1e15
 """The bridge sends no larger number, and a float column cannot hold a whole number of any size."""

@@ -135,7 +135,7 @@ class AigenImageRequest(models.Model):
     image_size = fields.Integer("Bytes", readonly=True, copy=False)
     image_format = fields.Char("Format", readonly=True, copy=False)
 
-    # What the AI service told about how the picture was made. Empty where it does not say.
+    # How the picture was made, as the AI service reported. Empty where it reported nothing.
     provider = fields.Char("AI service", readonly=True, copy=False)
     provider_model = fields.Char("Model used", readonly=True, copy=False)
     provider_job = fields.Char("Job", readonly=True, copy=False)

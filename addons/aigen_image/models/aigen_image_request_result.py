@@ -207,20 +207,20 @@ class AigenImageRequest(models.Model):
         return bool(changes)
 
     def _changes(self, state):
-        """Return what the bridge tells without a new version, and is not known here yet: field → value."""
+        """Return what changed without a new version: field → value."""
         if state.version < self.version:
             return {}  # an answer that was overtaken
-        told = self._told_underway(state)
+        reported = self._reported_underway(state)
         if (state.version, state.status) == (self.version, self.status):
-            told |= state.made if state.replayable is None else state.made | {"replayable": state.replayable}
-        changes = {name: value for name, value in told.items() if value != self[name]}
+            reported |= state.made if state.replayable is None else state.made | {"replayable": state.replayable}
+        changes = {name: value for name, value in reported.items() if value != self[name]}
         if changes.get("held_since", True) is False:
             changes["started_at"] = fields.Datetime.now()  # the hold is over
         if changes.get("resent", 0) > self.resent:
             changes["started_at"] = fields.Datetime.now()  # it was in the queue again, seen or not
         return changes
 
-    def _told_underway(self, state):
+    def _reported_underway(self, state):
         """Return hold, progress and resends. They end where the bridge says another status than is known here."""
         is_underway = self.status in UNDERWAY and self.status == state.status
         is_being_made = is_underway and self.status == "dispatched"
