@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from aigen_bridge import metrics
 from aigen_bridge.api.errors import ForbiddenError, UnauthorizedError
+from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.domain.signature import SignatureError, is_signed, secret_bytes, verify
 from aigen_bridge.settings import Client, Scope
 from aigen_bridge.settings.values import key_digest
@@ -18,10 +19,15 @@ from aigen_bridge.settings.values import key_digest
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated client, and the keys that verify its signatures."""
+    """An authenticated client, and the keys that verify its signatures.
+
+    `odoo` is the Odoo that it speaks for. `sees_all`: it sees the requests of every Odoo; otherwise those of `odoo`.
+    """
 
     name: str
     scopes: frozenset[Scope]
+    odoo: str = DEFAULT_ODOO
+    sees_all: bool = False
     signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
     signature_required: bool = False
 
@@ -46,7 +52,9 @@ class Keyring:
 
 def _caller(name: str, client: Client) -> Caller:
     secrets = tuple(secret_bytes(secret.get_secret_value()) for secret in client.signing_secrets)
-    return Caller(name, client.scopes, secrets, client.signature_required)
+    sees_all = Scope.OPS in client.scopes and client.odoo is None
+    odoo = client.odoo or DEFAULT_ODOO
+    return Caller(name, client.scopes, odoo, sees_all, secrets, client.signature_required)
 
 
 def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:

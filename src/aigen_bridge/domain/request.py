@@ -10,6 +10,9 @@ from uuid import UUID
 from aigen_bridge.domain.facts import NO_FACTS, Facts
 from aigen_bridge.domain.image import StoredImage
 
+DEFAULT_ODOO = "default"
+"""The name of the Odoo in `AIGEN_ODOO__…`. Requests that are older than the names of Odoos belong to it."""
+
 
 class Status(StrEnum):
     """The state of a request."""
@@ -113,7 +116,8 @@ class ImageRequest:
     that is still to be fetched. `finished_at` is when the request reached its terminal state (`completedAt` on the
     wire); `delivered_at` is when Odoo acknowledged this `version`. `image_purged_at` and `attempts_purged_at` are when
     the image's bytes and the earlier attempts were deleted past their retention. `traceparent` is the request's trace.
-    `client` is who asked; None for requests older than this field. `facts` are those of the last result; the
+    `client` is who asked; None for requests older than this field. `odoo` is the name of the Odoo that gets the result,
+    as in `AIGEN_ODOOS`. `facts` are those of the last result; the
     cost also stays when the request is sent again.
     """
 
@@ -136,6 +140,7 @@ class ImageRequest:
     attempts_purged_at: datetime | None = None
     traceparent: str | None = None
     client: str | None = None
+    odoo: str = DEFAULT_ODOO
     facts: Facts = NO_FACTS
 
     @property
@@ -146,13 +151,14 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A request to be stored. `event` as in `ImageRequest`; `client` is who asked, as in `AIGEN_CLIENTS`."""
+    """A request to be stored. `event` and `odoo` as in `ImageRequest`; `client` is who asked, as in `AIGEN_CLIENTS`."""
 
     request_id: UUID
     correlation_id: UUID
     event: Mapping[str, Any]
     traceparent: str | None = None
     client: str | None = None
+    odoo: str = DEFAULT_ODOO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,15 +14,18 @@ class Store(Protocol):
 
 
 async def accept(
-    store: Store, event: ImageRequested, *, client: str, traceparent: str | None = None
+    store: Store, event: ImageRequested, *, client: str, odoo: str, traceparent: str | None = None
 ) -> tuple[ImageRequest, bool]:
     """Stores a request with its `dispatch` entry. Returns it after the commit, and whether it is new.
 
-    `client` is who asked, `traceparent` the trace of everything done for the request. Raises `ContradictionError` if
-    the id is known with other content, and `StoreUnavailableError` if nothing was stored.
+    `client` is who asked, `odoo` the Odoo that gets the result, `traceparent` the trace of everything done for the
+    request. Raises `ContradictionError` if the id is known with other content or from another Odoo, and
+    `StoreUnavailableError` if nothing was stored.
     """
-    new = NewRequest(event.request_id, event.correlation_id, event.stored_form(), traceparent, client)
+    new = NewRequest(event.request_id, event.correlation_id, event.stored_form(), traceparent, client, odoo)
     request, created = await store.accept(new)
+    if request.odoo != odoo:
+        raise ContradictionError("request_id_taken", f"The requestId {request.request_id} is in use. Choose another.")
     if not created and request.event != new.event:
         raise ContradictionError(
             "request_contradicts",

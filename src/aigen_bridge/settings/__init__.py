@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.settings.load import WrongSettingsError, load
 from aigen_bridge.settings.sections import (
     AlertsSettings,
@@ -40,7 +41,7 @@ from aigen_bridge.settings.sections import (
     TlsSettings,
     WorkerSettings,
 )
-from aigen_bridge.settings.values import DatabaseUrl, HttpUrl, key_digest, strict_json
+from aigen_bridge.settings.values import DatabaseUrl, HttpUrl, OdooName, key_digest, strict_json
 
 __all__ = [
     "Client",
@@ -121,6 +122,7 @@ class Settings(PurgeSettings):
     public_url: HttpUrl
     n8n: N8nSettings
     odoo: OdooSettings
+    odoos: dict[OdooName, OdooSettings] = {}
     clients: dict[str, Client] = Field(min_length=1)
     callback: CallbackSettings = CallbackSettings()
     generation: GenerationSettings = GenerationSettings()
@@ -135,13 +137,29 @@ class Settings(PurgeSettings):
 
     @model_validator(mode="after")
     def _lease_outlasts_every_call(self) -> "Settings":
-        longest = max(self.n8n.timeout, self.odoo.timeout, self.image_urls.timeout)
+        longest = max(self.n8n.timeout, self.image_urls.timeout, *(odoo.timeout for odoo in self.all_odoos.values()))
         if self.worker.lease <= longest:
             raise PydanticCustomError(
                 "short_lease",
                 "AIGEN_WORKER__LEASE must be longer than every call may take, which is {seconds} s",
                 {"seconds": longest.total_seconds()},
             )
+        return self
+
+    @model_validator(mode="after")
+    def _the_default_odoo_has_its_own_settings(self) -> "Settings":
+        if DEFAULT_ODOO in self.odoos:
+            text = f"AIGEN_ODOOS must not contain {DEFAULT_ODOO!r}: its settings are AIGEN_ODOO__…"
+            raise PydanticCustomError("two_defaults", "{text}", {"text": text})
+        return self
+
+    @model_validator(mode="after")
+    def _every_client_speaks_for_a_known_odoo(self) -> "Settings":
+        for name, client in self.clients.items():
+            if client.odoo is not None and client.odoo not in self.all_odoos:
+                known = ", ".join(self.all_odoos)
+                text = f"AIGEN_CLIENTS has client {name!r} for Odoo {client.odoo!r}, which is none of: {known}"
+                raise PydanticCustomError("unknown_odoo", "{text}", {"text": text})
         return self
 
     @model_validator(mode="after")
@@ -156,6 +174,11 @@ class Settings(PurgeSettings):
                 raise PydanticCustomError("shared_key", "{text}", {"text": f"AIGEN_CLIENTS gives {given}; {advice}"})
             owners[digest] = name
         return self
+
+    @cached_property
+    def all_odoos(self) -> dict[str, OdooSettings]:
+        """Every Odoo by name, the default one first."""
+        return {DEFAULT_ODOO: self.odoo, **self.odoos}
 
     @cached_property
     def callback_url(self) -> str:

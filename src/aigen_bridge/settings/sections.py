@@ -19,6 +19,7 @@ from aigen_bridge.settings.values import (
     KeptFor,
     Key,
     Networks,
+    OdooName,
     OriginUrl,
     Password,
     RateLimit,
@@ -50,6 +51,9 @@ class Client(Section):
     scopes: frozenset[Scope] = Field(min_length=1)
     signing_secrets: tuple[SigningSecret, ...] = ()
     signature_required: bool = Field(default=False, description="refuse callbacks that are not signed")
+    odoo: OdooName | None = Field(
+        None, description="the Odoo that the client speaks for, as in AIGEN_ODOOS; with scope ops: sees only this one"
+    )
 
     @model_validator(mode="after")
     def _a_required_signature_needs_a_secret(self) -> "Client":
@@ -95,8 +99,21 @@ class N8nSettings(Section):
         return tuple(dict.fromkeys((*single, *self.signing_secrets)))
 
 
+class Transport(StrEnum):
+    """How the bridge calls Odoo."""
+
+    AUTO = "auto"
+    """JSON-2 from Odoo 19 on, otherwise JSON-RPC. Odoo is asked for its version."""
+
+    JSONRPC = "jsonrpc"
+    """`/jsonrpc`, with odoorpc. Odoo 19 still has it and logs a warning for each call."""
+
+    JSON2 = "json2"
+    """`/json/2`, which Odoo has since 19."""
+
+
 class OdooSettings(Section):
-    """The Odoo database that receives results."""
+    """An Odoo database that sends requests and receives their results."""
 
     url: OriginUrl
     database: Text
@@ -105,6 +122,7 @@ class OdooSettings(Section):
     api_key_expires: AwareDatetime | None = Field(
         None, description="when that key expires in Odoo; alerts are sent before"
     )
+    transport: Transport = Transport.AUTO
     timeout: Timeout = timedelta(seconds=45)
     concurrency: int = Field(2, ge=1, le=64, description="maximum calls in flight over all workers")
     slow_after: Duration = Field(timedelta(seconds=2), description="a slower response halves the calls in flight")

@@ -14,6 +14,7 @@ from pydantic_settings import NoDecode
 
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.errors import PermanentError
+from aigen_bridge.domain.queues import ODOO_NAME
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.logs import muted
 from aigen_bridge.store.url import parse as database_parameters
@@ -249,6 +250,12 @@ def _instead(text: str) -> str:
     return "a host, such as fal.media or *.fal.media"
 
 
+def _odoo_name(value: str) -> str:
+    if not re.fullmatch(ODOO_NAME, value):
+        raise ValueError("must be a name of lower-case letters, digits and hyphens that begins with a letter")
+    return value
+
+
 def _rate_limit(value: str) -> str:
     try:
         found = limits.parse_many(value)
@@ -278,6 +285,7 @@ Storage = Annotated[SecretStr, _Stripped]
 File = Annotated[FilePath, _Stripped]
 Password = Annotated[SecretStr, _Stripped, AfterValidator(_password)]
 SigningSecret = Annotated[SecretStr, _Stripped, AfterValidator(_signing_secret)]
+OdooName = Annotated[str, AfterValidator(_odoo_name)]
 SigningSecrets = Annotated[tuple[SigningSecret, ...], NoDecode, BeforeValidator(_listed)]
 Text = Annotated[str, _Stripped, Field(min_length=1)]
 _Positive = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]

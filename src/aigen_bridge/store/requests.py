@@ -43,18 +43,18 @@ RIGHTS_SECONDS = 10.0
 
 _ACCEPT = text(f"""
     WITH created AS (
-        INSERT INTO requests (request_id, correlation_id, event, traceparent, client)
-        SELECT request_id, correlation_id, CAST(event AS jsonb), traceparent, client
+        INSERT INTO requests (request_id, correlation_id, event, traceparent, client, odoo)
+        SELECT request_id, correlation_id, CAST(event AS jsonb), traceparent, client, odoo
         FROM unnest(
             CAST(:request_id AS uuid[]), CAST(:correlation_id AS uuid[]), CAST(:event AS text[]),
-            CAST(:traceparent AS text[]), CAST(:client AS text[])
-        ) AS wanted (request_id, correlation_id, event, traceparent, client)
+            CAST(:traceparent AS text[]), CAST(:client AS text[]), CAST(:odoo AS text[])
+        ) AS wanted (request_id, correlation_id, event, traceparent, client, odoo)
         ON CONFLICT (request_id) DO NOTHING
         RETURNING request_id, created_at
     ), enqueued AS (
-        INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created
+        INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created RETURNING request_id, step
     )
-    SELECT request_id, created_at, pg_notify('{CHANNEL}', 'dispatch') FROM created
+    SELECT request_id, created_at, pg_notify('{CHANNEL}', step) FROM created JOIN enqueued USING (request_id)
 """)  # noqa: S608 - a constant of this package
 
 _FIND = text(f"SELECT {COLUMNS} FROM requests AS r WHERE r.request_id = ANY (CAST(:request_id AS uuid[]))")  # noqa: S608 - columns of the schema
@@ -241,6 +241,7 @@ def _accepted(new: NewRequest, at: datetime) -> ImageRequest:
         updated_at=at,
         traceparent=new.traceparent,
         client=new.client,
+        odoo=new.odoo,
     )
 
 
@@ -260,6 +261,7 @@ def _columns(wanted: Sequence[NewRequest]) -> dict[str, list[Any]]:
         "event": [json.dumps(new.event) for new in wanted],
         "traceparent": [new.traceparent for new in wanted],
         "client": [new.client for new in wanted],
+        "odoo": [new.odoo for new in wanted],
     }
 
 

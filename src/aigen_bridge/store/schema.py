@@ -23,13 +23,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from aigen_bridge.domain.generation import State
-from aigen_bridge.domain.request import FINAL, FailedBy, Status, Step
+from aigen_bridge.domain.queues import ODOO_NAME, PER_ODOO
+from aigen_bridge.domain.request import DEFAULT_ODOO, FINAL, FailedBy, Status, Step
 from aigen_bridge.store.columns import metadata, one_of, timestamptz
 
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
 GENERATION_STATES = tuple(state for state in State if state is not State.DONE)
-OPERATIONS = ("replay", "discard", "complete", "purge", "restored")
+OPERATIONS = ("replay", "discard", "complete", "purge", "restored", "confirm")
 QUARANTINE_STATES = ("open", "replayed", "discarded")
+QUEUES = f"{one_of('step', Step)} OR step ~ '^({'|'.join(PER_ODOO)}):{ODOO_NAME}$'"
 ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
 
 IMAGE_IS_KEPT = "delivered_at IS NOT NULL AND image IS NOT NULL AND image_purged_at IS NULL"
@@ -49,6 +51,7 @@ requests = Table(
     Column("error_message", Text),
     Column("failed_by", Text),
     Column("image", JSONB(none_as_null=True)),
+    Column("odoo", Text, nullable=False, server_default=DEFAULT_ODOO),  # its name in AIGEN_ODOOS; never changes
     Column("client", Text),  # the client, as in AIGEN_CLIENTS; NULL in rows older than this column
     Column("traceparent", Text),  # of the span that accepted the request, or as the caller sent it
     Column("awaited", JSONB(none_as_null=True)),  # an image that is still to be fetched from N8N's URL
@@ -79,6 +82,7 @@ requests = Table(
     Index("requests_image_kept_idx", "delivered_at", postgresql_where=text(IMAGE_IS_KEPT)),
     Index("requests_attempts_kept_idx", "delivered_at", postgresql_where=text(ATTEMPTS_ARE_KEPT)),
     Index("requests_newest_idx", text("created_at DESC"), text("request_id DESC")),
+    Index("requests_odoo_idx", "odoo", text("created_at DESC"), text("request_id DESC")),
     Index("requests_status_idx", "status", text("created_at DESC"), text("request_id DESC")),
 )
 
@@ -114,6 +118,14 @@ destinations = Table(
     timestamptz("probe_at"),  # the next probe while it is open
     Column("out_seconds", Double, nullable=False, server_default="0"),  # of all outages that have ended
     CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
+)
+
+odoos = Table(
+    "odoos",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("database_uuid", Text, nullable=False),  # as Odoo told it; a copy that Odoo itself makes gets another
+    timestamptz("since", required=True),
 )
 
 incidents = Table(
@@ -152,7 +164,7 @@ outbox = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE")),
     Column("incident_id", BigInteger, ForeignKey(incidents.c.id, ondelete="CASCADE")),
-    Column("step", Text, nullable=False),
+    Column("step", Text, nullable=False),  # the queue: a trigger chooses that of the request's Odoo (domain/queues.py)
     Column("state", Text, nullable=False, server_default="pending"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("fence", BigInteger, nullable=False, server_default="0"),
@@ -164,7 +176,7 @@ outbox = Table(
     timestamptz("due_at", required=True),  # for a leased entry: when the lease ends
     timestamptz("give_up_at"),  # no attempt after this time, whatever the schedule says
     timestamptz("finished_at"),
-    CheckConstraint(one_of("step", Step), name="step"),
+    CheckConstraint(QUEUES, name="step"),
     CheckConstraint(one_of("state", ENTRY_STATES), name="state"),
     CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished"),
     CheckConstraint("lease_owner IS NULL OR state = 'pending'", name="lease"),
@@ -180,6 +192,12 @@ outbox = Table(
         postgresql_where=text("state = 'pending' AND incident_id IS NOT NULL"),
     ),
     Index("outbox_delivering_idx", "due_at", postgresql_where=text("step = 'deliver' AND lease_owner IS NOT NULL")),
+    Index(
+        "outbox_delivering_elsewhere_idx",
+        "step",
+        "due_at",
+        postgresql_where=text("step LIKE 'deliver:%' AND lease_owner IS NOT NULL"),
+    ),
     Index("outbox_incident_idx", "incident_id", postgresql_where=text("incident_id IS NOT NULL")),
     Index("outbox_request_idx", "request_id"),
 )

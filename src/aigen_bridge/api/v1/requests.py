@@ -77,7 +77,9 @@ async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], p
     with tracing.span("accept", "server", request.headers.get("traceparent")) as span:
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
         traceparent = tracing.traceparent()
-        stored, created = await accept(parts.requests, event, client=caller.name, traceparent=traceparent)
+        stored, created = await accept(
+            parts.requests, event, client=caller.name, odoo=caller.odoo, traceparent=traceparent
+        )
     headers = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
     return json_answer(
         resource(stored) if created else await described(parts, stored), 202 if created else 200, headers
