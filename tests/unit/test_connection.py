@@ -12,12 +12,11 @@ from aigen_bridge.domain.errors import UnsuitableDatabaseError
 from aigen_bridge.store.connection import (
     TIMEOUT,
     connect_arguments,
-    connecting_seconds,
-    first,
     secrets_hidden,
     session,
 )
 from aigen_bridge.store.cut import Cut
+from aigen_bridge.store.hosts import connecting_seconds
 
 
 def arguments(place: str, timeout: timedelta = TIMEOUT) -> dict[str, Any]:
@@ -58,22 +57,18 @@ def test_every_host_is_tried_within_the_timeout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "port", "hosts", "ports"),
+    ("place", "attributes"),
     [
-        ("h1,h2,h3/db?target_session_attrs=read-write", 5432, "h2,h1,h3", "5432,5432,5432"),
-        ("h1:1,h2:2,h3:3/db?target_session_attrs=primary", 2, "h2,h1,h3", "2,1,3"),
-        ("h1:1,h2/db?target_session_attrs=primary", 5432, "h2,h1", "5432,1"),
+        ("h1,h2/db", "primary"),
+        ("h1,h2/db?target_session_attrs=any", "any"),
+        ("h1,h2/db?target_session_attrs=read-write", "read-write"),
+        ("h1/db", None),
     ],
 )
-def test_the_host_that_was_right_last_is_tried_first(place: str, port: int, hosts: str, ports: str) -> None:
-    assert first(arguments(place), "h2", port) == {"host": hosts, "port": ports}
-
-
-@pytest.mark.parametrize(
-    "place", ["h1,h2/db", "h1/db?target_session_attrs=read-write", "h1,h2/db?target_session_attrs=any"]
-)
-def test_an_order_that_means_something_stays(place: str) -> None:
-    assert first(arguments(place), "h2", 5432) == {}
+def test_of_several_hosts_the_primary_is_taken_unless_the_url_says_otherwise(
+    place: str, attributes: str | None
+) -> None:
+    assert arguments(place).get("target_session_attrs") == attributes
 
 
 def test_options_of_the_url_stay_except_what_our_statements_rely_on() -> None:

@@ -1,13 +1,16 @@
 """Parameters in AIGEN_DATABASE_URL either work or are refused in words, before anything connects."""
 
+from pathlib import Path
+
 import pytest
 
 from aigen_bridge.doctor.database import look_at_database
 from aigen_bridge.doctor.examine import Check, examine
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import UnsuitableDatabaseError
-from aigen_bridge.store.connection import TIMEOUT, connect_arguments
+from aigen_bridge.store.connection import TIMEOUT, connect_arguments, session
 from aigen_bridge.store.database import open_engine
+from aigen_bridge.store.hosts import connecting_seconds
 from aigen_bridge.store.migrations import check, migrate
 from stage import make_settings
 
@@ -46,6 +49,50 @@ def test_the_place_may_come_from_the_environment(environment: dict[str, str], mo
     connect_arguments("postgresql+psycopg:///db?sslmode=prefer", name="test", timeout=TIMEOUT, settings={})
 
 
+SERVICE = "[bridge]\nhost=h1,h2\nport=5431,5432\noptions=-csearch_path=bridge\nconnect_timeout=7\nuser=u\n"
+
+
+@pytest.fixture
+def service_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    path = tmp_path / "pg_service.conf"
+    path.write_text(SERVICE)
+    monkeypatch.setenv("PGSERVICEFILE", str(path))
+    return path
+
+
+def test_a_service_file_names_hosts_options_and_timeouts(service_file: Path) -> None:
+    for url in ("postgresql://u2@/db?service=bridge&port=9", "service=bridge dbname=db port=9 user=u2"):
+        found = connect_arguments(url, name="test", timeout=TIMEOUT, settings=session(TIMEOUT))
+        assert (found["host"], found["port"], found["dbname"], found["user"]) == ("h1,h2", "9", "db", "u2")
+        assert (found["connect_timeout"], found["target_session_attrs"]) == ("7", "primary")
+        assert found["options"].startswith("-csearch_path=bridge -c DateStyle=ISO")
+        assert connecting_seconds(found, TIMEOUT) == 15
+
+
+def test_options_of_the_environment_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-csearch_path=bridge")
+    found = connect_arguments("postgresql://h/db", name="test", timeout=TIMEOUT, settings=session(TIMEOUT))
+    assert found["options"].startswith("-csearch_path=bridge -c DateStyle=ISO")
+
+
+@pytest.mark.parametrize(
+    ("service", "line", "words"),
+    [
+        ("other", "", 'definition of service "other" not found'),
+        ("bridge", "sslmod=x", "syntax error in service file"),
+        ("bridge", "target_session_attrs=standby", "service file .* 'standby', but the bridge writes"),
+        ("bridge", "replication=database", "service file .* sets replication"),
+        ("bridge", "hostaddr=::1\nport=1,2,3", "3 ports for 2 hosts"),
+    ],
+)
+def test_what_cannot_work_in_a_service_file_is_refused_in_words(
+    service_file: Path, service: str, line: str, words: str
+) -> None:
+    service_file.write_text(SERVICE.replace("port=5431,5432\n", "") + line + "\n")
+    with pytest.raises(UnsuitableDatabaseError, match=words):
+        connect_arguments(f"postgresql:///db?service={service}", name="test", timeout=TIMEOUT, settings={})
+
+
 @pytest.mark.parametrize(
     ("parameter", "detail", "advice"),
     [
@@ -57,14 +104,15 @@ def test_the_place_may_come_from_the_environment(environment: dict[str, str], mo
         ("replication=database", "sets replication", "Remove"),
         ("sslmod=require", "'sslmod'", "Did you mean sslmode?"),
         ("targetsessionattrs=any", "'targetsessionattrs'", "Did you mean target_session_attrs?"),
-        ("pgbouncer=true", "'pgbouncer'", "session pool"),
-        ("prepared_statement_cache_size=0", "'prepared_statement_cache_size'", "session pool"),
+        ("pgbouncer=true", "'pgbouncer'", "AIGEN_DATABASE__PREPARED_STATEMENTS"),
+        ("prepared_statement_cache_size=0", "'prepared_statement_cache_size'", "AIGEN_DATABASE__PREPARED_STATEMENTS"),
         ("pool_size=5", "'pool_size'", "another driver"),
         ("schema=public", "'schema'", "another driver"),
         ("connect_timeout=abc", "'abc', which is not a number", "whole numbers"),
         ("connect_timeout=1.5", "'1.5', which is not a number", "whole numbers"),
         ("keepalives_idle=5s", "'5s', which is not a number", "whole numbers"),
         ("client_encoding=LATIN1", "'LATIN1'", "Remove"),
+        ("target_session_attrs=prefer-standby", "'prefer-standby', but the bridge writes", "read-write"),
         ("sslmode=bogus", 'invalid sslmode value: "bogus"', "Correct"),
         ("target_session_attrs=writer", 'invalid target_session_attrs value: "writer"', "Correct"),
         ("sslnegotiation=direct&sslmode=prefer", "weak sslmode", "Correct"),

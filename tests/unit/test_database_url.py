@@ -9,14 +9,15 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.settings import DatabaseSettings, WrongSettingsError, load
-from aigen_bridge.store.connection import TIMEOUT, connect_arguments, connecting_seconds
+from aigen_bridge.store.connection import TIMEOUT, connect_arguments
 from aigen_bridge.store.database import open_engine
+from aigen_bridge.store.hosts import connecting_seconds
 from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.store.url import parse
 from aigen_bridge.store.wakeup import listen
@@ -34,6 +35,83 @@ def test_any_user_password_and_database_reach_psycopg_as_they_are(
     read = conninfo_to_dict(make_conninfo(**arguments))
 
     assert (read["user"], read["password"], read["dbname"]) == (user, password, name)
+
+
+HOSTS = st.one_of(
+    st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True),
+    st.sampled_from(["[::1]", "[fe80::1%25eth0]", "10.0.0.1", "%2Frun%2Fpostgresql", "%40abstract"]),
+)
+PLACES = st.lists(st.tuples(HOSTS, st.none() | st.integers(1, 65535)), min_size=1, max_size=4)
+VALUES = {
+    "target_session_attrs": st.sampled_from(["any", "read-write", "primary"]),
+    "sslmode": st.sampled_from(["disable", "require", "verify-full"]),
+    "sslrootcert": TEXT,
+    "sslcert": TEXT,
+    "sslkey": TEXT,
+    "options": TEXT,
+    "service": TEXT,
+    "passfile": TEXT,
+    "connect_timeout": st.integers(0, 99).map(str),
+    "hostaddr": st.sampled_from(["10.0.0.1", "::1"]),
+}
+PARAMETERS = st.dictionaries(st.sampled_from(sorted(VALUES)), st.none(), max_size=4).flatmap(
+    lambda chosen: st.fixed_dictionaries({name: VALUES[name] for name in chosen})
+)
+
+
+@settings(max_examples=50)
+@given(
+    scheme=st.sampled_from(["postgresql", "postgres"]),
+    user=st.none() | TEXT,
+    password=st.none() | TEXT,
+    places=PLACES,
+    name=st.none() | TEXT,
+    parameters=PARAMETERS,
+)
+def test_an_encoded_url_is_read_as_libpq_reads_it(
+    scheme: str,
+    user: str | None,
+    password: str | None,
+    places: list[tuple[str, int | None]],
+    name: str | None,
+    parameters: dict[str, str],
+) -> None:
+    credentials = quote(user or "", safe="") + (f":{quote(password, safe='')}" if password else "")
+    hosts = ",".join(host if port is None else f"{host}:{port}" for host, port in places)
+    query = "&".join(f"{key}={quote(value, safe='')}" for key, value in parameters.items())
+    url = f"{scheme}://{credentials}{'@' if credentials else ''}{hosts}/{quote(name or '', safe='')}?{query}"
+    libpq = {key: value for key, value in conninfo_to_dict(url).items() if value and value.strip(",")}
+
+    assert parse(url) == libpq
+
+
+@settings(max_examples=50)
+@given(
+    places=st.lists(
+        st.tuples(st.sampled_from(["h1", "::1", "/run/pg"]), st.integers(1, 65535)), min_size=1, max_size=3
+    ),
+    password=TEXT,
+    parameters=PARAMETERS,
+)
+def test_keywords_and_values_are_read_as_libpq_reads_them(
+    places: list[tuple[str, int]], password: str, parameters: dict[str, str]
+) -> None:
+    hosts = {"host": ",".join(host for host, _ in places), "port": ",".join(str(port) for _, port in places)}
+    given = {**hosts, "password": password, **parameters}
+
+    assert parse(make_conninfo("", **given)) == given
+    assert (
+        parse(load(DatabaseSettings, database_url=make_conninfo("", **given)).database_url.get_secret_value()) == given
+    )
+
+
+@given(text=st.text("ab=:/?#@%,&+[]'\\ 1", max_size=25))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for url in (text, f"postgresql://{text}", f"host={text}"):
+        with suppress(ValueError):
+            for name, value in parse(url).items():
+                assert name
+                assert value
 
 
 @given(password=st.text("ab1@:/?#%&=+,[]", min_size=1, max_size=12))
@@ -110,6 +188,9 @@ def test_every_way_to_write_a_url_is_read(url: str, read: dict[str, str]) -> Non
         ("postgresql://u:SECRET%FF@h/d", "not UTF-8"),
         ("postgresql://u:SECRET\udcff@h/d", "not UTF-8"),
         ("postgresql://u:SECRET%00@h/d", "NUL"),
+        ("host=h password=my SECRET", "libpq cannot read"),
+        ("host=h password=SECRET sslmod=require", "libpq cannot read"),
+        ("host=h1,h2 port=1,2,3 password=SECRET", "3 ports for 2 hosts"),
     ],
 )
 def test_a_url_that_cannot_be_meant_is_refused_at_the_start_with_words_and_without_the_password(

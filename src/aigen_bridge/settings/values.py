@@ -17,6 +17,7 @@ from aigen_bridge.domain.errors import PermanentError
 from aigen_bridge.domain.queues import ODOO_NAME
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.logs import muted
+from aigen_bridge.store.url import has_keywords
 from aigen_bridge.store.url import parse as database_parameters
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -112,7 +113,7 @@ def _origin(value: str) -> str:
 def _database_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()
     database_parameters(text)
-    return SecretStr(f"postgresql+psycopg://{text.partition('://')[2]}")
+    return SecretStr(text if has_keywords(text) else f"postgresql+psycopg://{text.partition('://')[2]}")
 
 
 def _key(value: SecretStr) -> SecretStr:

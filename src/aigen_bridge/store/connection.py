@@ -5,7 +5,6 @@ timeouts detect a connection that died silently: TCP keepalives in the kernel, a
 """
 
 import asyncio
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +15,8 @@ from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, Inva
 from psycopg.pq import TransactionStatus
 
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
-from aigen_bridge.store.parameters import refuse_parameters
+from aigen_bridge.store.hosts import Place, each_address, number_of_hosts, seconds_for_one
+from aigen_bridge.store.parameters import completed
 from aigen_bridge.store.session import (
     APPLY,
     COMPARE,
@@ -32,8 +32,6 @@ from aigen_bridge.store.url import parse
 TIMEOUT = timedelta(seconds=10)
 PATIENCE = 3
 """Factor on the timeout of statements that carry images or delete many rows."""
-HOST_SECONDS_MIN, HOST_SECONDS_MAX = 2, 5.0
-"""Bounds of the connect timeout for one host. libpq raises anything below 2 s to 2 s."""
 SCHEME = "postgresql+psycopg://"
 
 MEANING: dict[str, str] = {
@@ -75,32 +73,24 @@ def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Sess
     """Returns the arguments for psycopg's `connect`. Connection parameters in the URL override the defaults.
 
     `settings` are the session settings. `name` is the application name in PostgreSQL. Several hosts are tried one after
-    the other, all within the timeout. Raises `UnsuitableDatabaseError` if the URL has other parameters.
+    the other, all within the timeout, until one is the primary. Raises `UnsuitableDatabaseError` if the URL has other
+    parameters.
     """
-    from_url = _parameters(url)
-    refuse_parameters(from_url)
-    seconds, hosts = timeout.total_seconds(), _hosts(from_url)
+    from_url = completed(_parameters(url))
+    seconds, hosts = timeout.total_seconds(), number_of_hosts(from_url)
     defaults = {
-        "connect_timeout": str(max(HOST_SECONDS_MIN, int(min(HOST_SECONDS_MAX, seconds / (hosts + 1))))),
+        "connect_timeout": str(seconds_for_one(timeout, hosts)),
         "keepalives": "1",
         "keepalives_idle": str(max(1, round(seconds / 2))),
         "keepalives_interval": str(max(1, round(seconds / 5))),
         "keepalives_count": "3",
         "tcp_user_timeout": str(_milliseconds(timeout)),
     }
+    if hosts > 1:
+        defaults["target_session_attrs"] = "primary"
     session_options = " ".join(f"-c {key}={_escaped(value)}" for key, value in settings.items())
     options = f"{from_url.get('options', '')} {session_options}".strip()  # the last one wins
     return defaults | from_url | {"options": options, "client_encoding": "UTF8", "application_name": name}
-
-
-def connecting_seconds(arguments: Mapping[str, Any], timeout: timedelta) -> float:
-    """Returns how long connecting may take: the timeout, or longer if trying every host takes longer."""
-    return max(timeout.total_seconds(), int(arguments["connect_timeout"]) * _hosts(arguments) + 1.0)
-
-
-def _hosts(arguments: Mapping[str, Any]) -> int:
-    """Returns how many hosts are tried. libpq takes them from PGHOST when the URL names none."""
-    return len(str(arguments.get("host") or os.environ.get("PGHOST", "")).split(","))
 
 
 @contextmanager
@@ -159,28 +149,26 @@ be a startup option. Stricter values of the first are left to the administrator.
 
 
 class Connector:
-    """Opens connections with these arguments, and refuses an unsuitable database.
-
-    Of several hosts, the one that was used last is tried first, so an unresponsive host costs time only once.
-    """
+    """Opens connections with these arguments, and refuses an unsuitable database."""
 
     def __init__(self, arguments: Mapping[str, Any], settings: Session) -> None:
         self._arguments = dict(arguments)
         self._asked = asked(settings)
+        self._last: Place | None = None
         self._session_pools: set[tuple[str, int]] = set()
         self._proving = asyncio.Lock()
 
     async def __call__(self, conninfo: str = "", **more: Any) -> psycopg.AsyncConnection[Any]:
         """Opens a connection. `more` are further arguments for psycopg."""
         with refusals_explained(self._arguments), secrets_hidden(self._arguments):
-            arguments = self._arguments | more
+            arguments = self._arguments | await each_address(self._arguments, self._last) | more
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
             try:
                 await self._settle(connection)
             except BaseException:  # nobody else has this connection, not even when the caller is cancelled
                 connection.pgconn.finish()
                 raise
-        self._arguments |= first(self._arguments, connection.info.host, connection.info.port)
+        self._last = connection.info.host, connection.info.hostaddr, str(connection.info.port)
         return connection
 
     async def _settle(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -209,22 +197,6 @@ class Connector:
                 self._session_pools.add(pooler)
         await connection.execute(APPLY, self._asked)
         connection.prepare_threshold = None
-
-
-def first(arguments: Mapping[str, Any], host: str, port: int) -> dict[str, str]:
-    """Returns the arguments `host` and `port` with the given host first.
-
-    They are empty unless `target_session_attrs` selects the server by its role.
-    """
-    if arguments.get("target_session_attrs", "any") == "any" or "hostaddr" in arguments:
-        return {}
-    hosts = str(arguments.get("host", "")).split(",")
-    ports = [port or "5432" for port in str(arguments.get("port", "")).split(",")]
-    if len(hosts) == 1 or len(ports) not in {1, len(hosts)}:
-        return {}
-    addresses = list(zip(hosts, ports * (len(hosts) // len(ports)), strict=True))
-    addresses.sort(key=lambda address: address != (host, str(port)))  # stable: the others keep their order
-    return {"host": ",".join(name for name, _ in addresses), "port": ",".join(number for _, number in addresses)}
 
 
 def reason(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
 
-from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTable
+from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction, UndefinedColumn, UndefinedTable
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
@@ -22,12 +22,12 @@ from aigen_bridge.store.connection import (
     TIMEOUT,
     Connector,
     connect_arguments,
-    connecting_seconds,
     reason,
     session,
     unavailable,
 )
 from aigen_bridge.store.cut import Cut, cut_after
+from aigen_bridge.store.hosts import connecting_seconds
 
 LISTENER = "aigen-bridge listen"
 """Application name of the connection on which a worker listens for new entries. It is open while the worker runs."""
@@ -64,8 +64,12 @@ def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIM
 
 
 def _drop_when_stale(context: ExceptionContext) -> None:
-    """Replaces all connections of the pool: a statement that is stale in one is stale in all."""
-    if isinstance(context.original_exception, STALE):
+    """Replaces all connections of the pool: a statement that is stale in one is stale in all.
+
+    A connection that takes no writes is replaced too. It leads to a standby, such as a former primary to which the
+    host's name still led after a failover, and it would stay open when the name leads to the new primary.
+    """
+    if isinstance(context.original_exception, (*STALE, ReadOnlySqlTransaction)):
         context.is_disconnect = True
 
 

@@ -1,16 +1,21 @@
 """Reads the database's URL, once and in one way for everything that connects: the pool, LISTEN, migrations, the doctor.
 
-It is libpq's form, `postgresql://user:password@host1:port,host2/database?parameter=value`, and takes what SQLAlchemy
-wrote, too: a driver after the scheme, several `host` parameters, and special characters of the password as they are.
+It has one of libpq's two forms: `postgresql://user:password@host1:port,host2/database?parameter=value`, or keywords
+and values (`host=host1,host2 dbname=database`). A URL may also have what SQLAlchemy wrote: a driver after the scheme,
+several `host` parameters, and special characters of the password as they are.
 """
 
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 FORM = "must look like postgresql://user:password@host/database"
 PORT_MAX = 65535
 
+_KEYWORDS = re.compile(r"\s*[a-z_]+\s*=", re.IGNORECASE)
 _SCHEME = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
 _HOST = r"(?:\[[^\[\]@/?]*\]|[^\[\]:/?@,]*)(?::[0-9]*)?"
 _PARAMETER = r"[^=&#@?]*=[^&#@]*"
@@ -30,6 +35,8 @@ def parse(url: str) -> dict[str, str]:
     Raises `ValueError`, which says what is wrong without quoting the URL, because it may hold a password.
     """
     text = url.strip()
+    if has_keywords(text):
+        return _keywords(text)
     scheme = _SCHEME.match(text)
     parts = _REST.fullmatch(text[scheme.end() :]) if scheme else None
     if parts is None:
@@ -38,10 +45,27 @@ def parse(url: str) -> dict[str, str]:
         raise ValueError("has blanks or control characters in it; write them percent-encoded, such as %20")
     named = {name: _decoded(parts[name] or "") for name in ("user", "password")}
     found = named | {"dbname": _decoded(parts["database"] or "")} | _addresses(parts["hosts"].split(","))
-    return _checked({name: value for name, value in (found | _parameters(parts["query"] or "")).items() if value})
+    return checked({name: value for name, value in (found | _parameters(parts["query"] or "")).items() if value})
 
 
-def _checked(parameters: dict[str, str]) -> dict[str, str]:
+def has_keywords(text: str) -> bool:
+    """Returns whether the text has libpq's form `keyword=value keyword=value` and is no URL."""
+    return _KEYWORDS.match(text) is not None
+
+
+def _keywords(text: str) -> dict[str, str]:
+    try:
+        found = conninfo_to_dict(text)
+    except (ProgrammingError, UnicodeError):  # libpq's message may quote a part of the password
+        raise ValueError(
+            "has keywords and values that libpq cannot read; write them as host=… dbname=… user=… with the names of "
+            "libpq's parameters, and quote a value that has blanks: password='…'"
+        ) from None
+    return checked({name: str(value) for name, value in found.items() if value})
+
+
+def checked(parameters: dict[str, str]) -> dict[str, str]:
+    """Returns the parameters. Raises `ValueError` if hosts and ports do not fit together."""
     hosts, ports = parameters.get("host", "").split(","), parameters.get("port", "").split(",")
     if len(hosts) > 1 and "" in hosts:
         raise ValueError("has an empty host; is there a comma too many?")

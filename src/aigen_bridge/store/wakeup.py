@@ -16,12 +16,12 @@ from aigen_bridge.store.connection import (
     TIMEOUT,
     Connector,
     connect_arguments,
-    connecting_seconds,
     reason,
     session,
 )
 from aigen_bridge.store.cut import cut_after
 from aigen_bridge.store.database import LISTENER
+from aigen_bridge.store.hosts import connecting_seconds
 
 CHANNEL = "aigen_outbox"
 """The channel of the notifications. The payload is the step."""

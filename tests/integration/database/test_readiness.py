@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import structlog
 
+from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.fresh import Fresh
 from callbacks import failed, report
@@ -171,11 +172,21 @@ async def test_the_log_says_why_the_database_refuses_and_the_caller_does_not_hea
 
 @pytest.mark.parametrize("parameter", ["options=-cunheard_of%3D1", "options=-cstatement_timeout%3Dsoon"])
 async def test_a_parameter_that_the_server_refuses_is_named(database_url: str, parameter: str) -> None:
-    from aigen_bridge.domain.errors import StoreUnavailableError  # noqa: PLC0415
-
     url = f"{sqlalchemy_url(database_url)}{'&' if '?' in database_url else '?'}{parameter}"
     other = Database(open_engine(url, pool_size=1, name="test"))
     with pytest.raises(StoreUnavailableError) as raised:
         await rows(other, "SELECT 1")
     await other.close()
     assert "parameter" in raised.value.reason
+
+
+async def test_connections_that_take_no_writes_are_replaced(database_url: str, database: Database) -> None:
+    """As after a failover while the host's name still leads to the former primary."""
+    name = urlsplit(database_url).path[1:]
+    await write(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    bridge = Database(open_engine(sqlalchemy_url(database_url), pool_size=2, name="test"))
+    with pytest.raises(StoreUnavailableError, match="ReadOnlySqlTransaction"):
+        await write(bridge, "CREATE TABLE a ()")
+    await write(database, f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await write(bridge, "CREATE TABLE a ()")
+    await bridge.close()

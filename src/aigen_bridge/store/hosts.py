@@ -1,0 +1,67 @@
+"""The servers that the database's URL names: their addresses, and the order and time in which they are tried."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from itertools import chain
+from typing import Any
+
+SECONDS_MIN, SECONDS_MAX = 2, 5.0
+"""Bounds of the connect timeout for one server. libpq raises anything below 2 s to 2 s."""
+USUAL_PORT = "5432"
+
+Place = tuple[str, str, str]
+"""Host, address (empty for a Unix socket) and port of one server."""
+
+
+def number_of_hosts(arguments: Mapping[str, Any]) -> int:
+    """Returns how many hosts the arguments name; 1 if it is left to libpq's default."""
+    return len(str(arguments.get("host") or arguments.get("hostaddr") or "").split(","))
+
+
+def seconds_for_one(timeout: timedelta, hosts: int) -> int:
+    """Returns the connect timeout with which so many hosts are tried within the timeout."""
+    return max(SECONDS_MIN, int(min(SECONDS_MAX, timeout.total_seconds() / (hosts + 1))))
+
+
+def connecting_seconds(arguments: Mapping[str, Any], timeout: timedelta) -> float:
+    """Returns how long connecting may take: the timeout, or longer if trying every host takes longer."""
+    return max(timeout.total_seconds(), int(arguments["connect_timeout"]) * number_of_hosts(arguments) + 1.0)
+
+
+async def each_address(arguments: Mapping[str, Any], last: Place | None) -> dict[str, Any]:
+    """Returns the arguments `host`, `hostaddr`, `port` and `connect_timeout` for each address of each host.
+
+    The addresses of one name share its time. Of several servers of which any may be the primary, and of several
+    addresses of one host, the one that was used last is tried first, so an unresponsive one costs time only once. Empty
+    if there is nothing to look up, or nothing was found: libpq then says so.
+    """
+    hosts = str(arguments.get("host") or "").split(",")
+    if hosts == [""] or arguments.get("hostaddr"):
+        return {}
+    ports = str(arguments.get("port") or "").split(",")
+    pairs = zip(hosts, ports * (len(hosts) // len(ports)), strict=True)
+    places = list(chain(*await asyncio.gather(*(_places(host, port or USUAL_PORT) for host, port in pairs))))
+    if not places:
+        return {}
+    if len(hosts) == 1 or arguments.get("target_session_attrs", "any") != "any":
+        places.sort(key=lambda place: place != last)  # stable: the others keep their order
+    names, addresses, numbers = zip(*places, strict=True)
+    joined = {"host": ",".join(names), "hostaddr": ",".join(addresses), "port": ",".join(numbers)}
+    seconds = int(arguments["connect_timeout"])
+    if len(places) <= len(hosts) or seconds <= 0:  # libpq waits without end for 0
+        return joined
+    return joined | {"connect_timeout": str(max(SECONDS_MIN, seconds * len(hosts) // len(places)))}
+
+
+async def _places(host: str, port: str) -> list[Place]:
+    if host.startswith(("/", "@")):
+        return [(host, "", port)]
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )
+    except OSError:  # another host may have an address
+        return []
+    return [(host, str(address[0]), port) for *_, address in found]

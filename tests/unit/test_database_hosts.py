@@ -1,0 +1,67 @@
+"""The servers that a URL names: every address is tried within the deadline, the last one that was right first."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from aigen_bridge.store.connection import TIMEOUT, connect_arguments
+from aigen_bridge.store.hosts import Place, connecting_seconds, each_address
+
+NAMES = {"one": ["10.0.0.1"], "two": ["fd00::1", "10.0.0.2"], "many": [f"10.0.1.{n}" for n in range(1, 5)]}
+
+
+@pytest.fixture(autouse=True)
+def _names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names without a name server."""
+
+    async def found(_loop: Any, host: str, port: str, **_hints: Any) -> list[Any]:
+        if host not in NAMES and not host[0].isdecimal():
+            raise socket.gaierror("Name or service not known")
+        return [(0, 0, 0, "", (address, int(port))) for address in NAMES.get(host, [host])]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", found)
+
+
+def arguments(place: str) -> dict[str, Any]:
+    return connect_arguments(f"postgresql://u@{place}", name="test", timeout=TIMEOUT, settings={})
+
+
+@pytest.mark.parametrize(
+    ("place", "last", "addresses", "ports"),
+    [
+        ("10.0.0.1,10.0.0.2/db", ("10.0.0.2", "10.0.0.2", "5432"), "10.0.0.2,10.0.0.1", "5432,5432"),
+        ("10.0.0.1:1,10.0.0.2/db", ("10.0.0.2", "10.0.0.2", "5432"), "10.0.0.2,10.0.0.1", "5432,1"),
+        (
+            "10.0.0.1,10.0.0.2:2/db?target_session_attrs=any",
+            ("10.0.0.2", "10.0.0.2", "2"),
+            "10.0.0.1,10.0.0.2",
+            "5432,2",
+        ),
+        ("one,two:2/db", None, "10.0.0.1,fd00::1,10.0.0.2", "5432,2,2"),
+        ("two/db", None, "fd00::1,10.0.0.2", "5432,5432"),
+        ("two/db", ("two", "10.0.0.2", "5432"), "10.0.0.2,fd00::1", "5432,5432"),
+        ("one,none/db", None, "10.0.0.1", "5432"),
+        ("one,%2Frun%2Fpg/db", None, "10.0.0.1,", "5432,5432"),
+    ],
+)
+async def test_every_address_of_every_host_is_tried_the_last_one_that_was_right_first(
+    place: str, last: Place | None, addresses: str, ports: str
+) -> None:
+    found = await each_address(arguments(place), last)
+    assert (found["hostaddr"], found["port"]) == (addresses, ports)
+    assert len(found["host"].split(",")) == len(addresses.split(","))
+
+
+@pytest.mark.parametrize("place", ["none/db", "one/db?hostaddr=10.0.0.9", "/db"])
+async def test_where_nothing_is_to_be_looked_up_or_found_libpq_decides(place: str) -> None:
+    assert await each_address(arguments(place), None) == {}
+
+
+@pytest.mark.parametrize("place", ["one/db", "two/db", "many/db", "two,two/db", "one,two,one/db"])
+async def test_all_addresses_together_take_no_longer_than_connecting_may(place: str) -> None:
+    asked = arguments(place)
+    tried = asked | await each_address(asked, None)
+    seconds = int(tried["connect_timeout"]) * len(tried["hostaddr"].split(","))
+    assert seconds < connecting_seconds(asked, TIMEOUT) <= TIMEOUT.total_seconds()
