@@ -35,6 +35,7 @@ from aigen_bridge.store.destinations import Destinations
 from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
+from aigen_bridge.store.migrations import check
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.quarantine import Quarantine
@@ -87,6 +88,16 @@ class WorkerParts:
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
 
+def verify_database(settings: DatabaseSettings) -> None:
+    """Raises `UnsuitableDatabaseError`, or `StoreUnavailableError` if the database does not answer."""
+    check(
+        settings.database_url.get_secret_value(),
+        settings.database.timeout,
+        prepared_statements=settings.database.prepared_statements,
+        listener_url=settings.listener_url,
+    )
+
+
 @asynccontextmanager
 async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
     """Opens the components of one API process. Connections open when they are first needed."""
@@ -133,7 +144,6 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
             Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
             Deliver(odoo, images, settings.odoo.concurrency),
         )
-        url = settings.database_url.get_secret_value()
         yield WorkerParts(
             settings=settings,
             outbox=Outbox(database, deadlines, images, _breakers(settings), generation_policy(settings)),
@@ -143,7 +153,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
             retention=Retention(database, images),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
-            listen=partial(listen, url, patience=settings.database.timeout),
+            listen=partial(listen, settings.listener_url, patience=settings.database.timeout),
         )
 
 
@@ -191,8 +201,15 @@ def _breakers(settings: Settings) -> dict[str, BreakerConfig]:
 
 @asynccontextmanager
 async def _database(settings: DatabaseSettings, connections: int, name: str) -> AsyncIterator[Database]:
-    url, timeout = settings.database_url.get_secret_value(), settings.database.timeout
-    database = Database(open_engine(url, pool_size=connections, name=name, timeout=timeout), timeout)
+    timeout = settings.database.timeout
+    engine = open_engine(
+        settings.database_url.get_secret_value(),
+        pool_size=connections,
+        name=name,
+        timeout=timeout,
+        prepared_statements=settings.database.prepared_statements,
+    )
+    database = Database(engine, timeout)
     try:
         yield database
     finally:

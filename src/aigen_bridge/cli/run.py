@@ -119,5 +119,5 @@ def migrate() -> None:
 
     configure_logs()
     settings = load(DatabaseSettings)
-    migrations.migrate(settings.database_url.get_secret_value(), timeout=settings.database.timeout)
+    migrations.migrate(settings.migration_url, timeout=settings.database.timeout)
     say(f"The database is at revision {migrations.head()}.")

@@ -40,10 +40,10 @@ def complete_settings() -> Settings:
 def check_database(settings: Settings) -> None:
     """Raises `UnsuitableDatabaseError` for an unsuitable database. Only logs one that is away: it may come back."""
     from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
-    from aigen_bridge.store.migrations import check
+    from aigen_bridge.wiring import verify_database
 
     try:
-        check(settings.database_url.get_secret_value(), settings.database.timeout)
+        verify_database(settings)
     except UnsuitableDatabaseError:
         raise
     except StoreUnavailableError as error:

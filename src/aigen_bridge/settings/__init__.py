@@ -108,6 +108,19 @@ class DatabaseSettings(LoggingSettings):
     database_url: DatabaseUrl
     database: DatabaseSection = DatabaseSection()
 
+    @cached_property
+    def listener_url(self) -> str | None:
+        """The URL for LISTEN. None if a pooler in transaction mode is between and no other URL is set."""
+        if self.database.listen_url is not None:
+            return self.database.listen_url.get_secret_value()
+        return self.database_url.get_secret_value() if self.database.prepared_statements else None
+
+    @cached_property
+    def migration_url(self) -> str:
+        """The URL for migrations, which need a session: past a pooler in transaction mode, if there is such a URL."""
+        url = self.database_url.get_secret_value()
+        return url if self.database.prepared_statements else self.listener_url or url
+
 
 class PurgeSettings(DatabaseSettings):
     """Settings of `purge`."""

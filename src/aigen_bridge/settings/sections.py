@@ -13,6 +13,7 @@ from aigen_bridge.settings.values import (
     AllowedHosts,
     ClientKey,
     DatabaseTimeout,
+    DatabaseUrl,
     Duration,
     File,
     HttpUrl,
@@ -67,6 +68,10 @@ class DatabaseSection(Section):
 
     timeout: DatabaseTimeout = Field(
         timedelta(seconds=10), description="for a statement, a transaction or a connection"
+    )
+    prepared_statements: bool = Field(default=True, description="false behind a pooler in transaction mode")
+    listen_url: DatabaseUrl | None = Field(
+        None, description="leads to the same database past the pooler, for LISTEN and 'migrate'"
     )
 
 

@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store.hosts import Place, each_address, number_of_hosts, seconds_for_one
 from aigen_bridge.store.parameters import completed
+from aigen_bridge.store.pooled import pooled_cursor
 from aigen_bridge.store.session import (
     APPLY,
     COMPARE,
@@ -25,6 +26,7 @@ from aigen_bridge.store.session import (
     refusals_explained,
     refuse_differences,
     refuse_encoding,
+    refuse_lost,
     refuse_transaction_mode,
 )
 from aigen_bridge.store.url import parse
@@ -69,12 +71,14 @@ def session(timeout: timedelta) -> Session:
     }
 
 
-def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Session) -> dict[str, Any]:
+def connect_arguments(
+    url: str, *, name: str, timeout: timedelta, settings: Session, prepared_statements: bool = True
+) -> dict[str, Any]:
     """Returns the arguments for psycopg's `connect`. Connection parameters in the URL override the defaults.
 
     `settings` are the session settings. `name` is the application name in PostgreSQL. Several hosts are tried one after
-    the other, all within the timeout, until one is the primary. Raises `UnsuitableDatabaseError` if the URL has other
-    parameters.
+    the other, all within the timeout, until one is the primary. Without prepared statements, transactions set the
+    session settings. Raises `UnsuitableDatabaseError` if the URL has other parameters.
     """
     from_url = completed(_parameters(url))
     seconds, hosts = timeout.total_seconds(), number_of_hosts(from_url)
@@ -88,8 +92,12 @@ def connect_arguments(url: str, *, name: str, timeout: timedelta, settings: Sess
     }
     if hosts > 1:
         defaults["target_session_attrs"] = "primary"
-    session_options = " ".join(f"-c {key}={_escaped(value)}" for key, value in settings.items())
-    options = f"{from_url.get('options', '')} {session_options}".strip()  # the last one wins
+    if prepared_statements:
+        session_options = " ".join(f"-c {key}={_escaped(value)}" for key, value in settings.items())
+        options = f"{from_url.get('options', '')} {session_options}".strip()  # the last one wins
+    else:
+        _refuse_options(from_url)
+        options = ""
     return defaults | from_url | {"options": options, "client_encoding": "UTF8", "application_name": name}
 
 
@@ -104,6 +112,15 @@ def secrets_hidden(arguments: Mapping[str, Any]) -> Iterator[None]:
             message = message.replace(str(secret), "***") if secret else message
         error.args = (message,)
         raise
+
+
+def _refuse_options(parameters: Mapping[str, str]) -> None:
+    if options := parameters.get("options"):
+        raise UnsuitableDatabaseError(
+            f"AIGEN_DATABASE_URL sets options to {options!r}, which a pooler in transaction mode refuses or drops "
+            "(AIGEN_DATABASE__PREPARED_STATEMENTS is false).",
+            "Remove options from it, and give the role these settings: ALTER ROLE … SET search_path = … and the like.",
+        )
 
 
 def _escaped(value: str) -> str:
@@ -149,10 +166,15 @@ be a startup option. Stricter values of the first are left to the administrator.
 
 
 class Connector:
-    """Opens connections with these arguments, and refuses an unsuitable database."""
+    """Opens connections with these arguments, and refuses an unsuitable database.
 
-    def __init__(self, arguments: Mapping[str, Any], settings: Session) -> None:
+    Without prepared statements, each transaction of a connection begins with the settings.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], settings: Session, *, prepared_statements: bool = True) -> None:
         self._arguments = dict(arguments)
+        self._prepared_statements = prepared_statements
+        self._cursor = Cursor if prepared_statements else pooled_cursor(settings)
         self._asked = asked(settings)
         self._last: Place | None = None
         self._session_pools: set[tuple[str, int]] = set()
@@ -162,7 +184,7 @@ class Connector:
         """Opens a connection. `more` are further arguments for psycopg."""
         with refusals_explained(self._arguments), secrets_hidden(self._arguments):
             arguments = self._arguments | await each_address(self._arguments, self._last) | more
-            connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
+            connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=self._cursor, **arguments)
             try:
                 await self._settle(connection)
             except BaseException:  # nobody else has this connection, not even when the caller is cancelled
@@ -176,6 +198,11 @@ class Connector:
         refuse_encoding(connection)
         cursor = await connection.execute(COMPARE, self._asked)
         pid, differences = await cursor.fetchone() or (0, [])
+        if not self._prepared_statements:
+            refuse_lost(differences)
+            await connection.rollback()
+            connection.prepare_threshold = None
+            return
         if is_pooled(connection, pid):
             await connection.rollback()  # releases the pooler's connection
             await self._settle_behind_pooler(connection)

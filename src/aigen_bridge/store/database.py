@@ -42,10 +42,15 @@ def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
     connection.info[_AFTER_COMMIT].append(act)
 
 
-def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIMEOUT) -> AsyncEngine:
+def open_engine(
+    url: str, *, pool_size: int, name: str, timeout: timedelta = TIMEOUT, prepared_statements: bool = True
+) -> AsyncEngine:
     """Opens a pool of at most `pool_size` connections. `name` is their application name in PostgreSQL."""
     settings = session(timeout)
-    arguments = connect_arguments(url, name=name, timeout=timeout, settings=settings)
+    arguments = connect_arguments(
+        url, name=name, timeout=timeout, settings=settings, prepared_statements=prepared_statements
+    )
+    connector = Connector(arguments, settings, prepared_statements=prepared_statements)
     engine = create_async_engine(
         SCHEME,
         json_deserializer=readable.parse_json,
@@ -55,7 +60,7 @@ def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIM
         pool_use_lifo=True,  # reuses the same few connections, which have their statements prepared
         isolation_level="AUTOCOMMIT",  # most calls are a single statement
         hide_parameters=True,  # keeps prompts and images out of error messages
-        connect_args={"async_creator_fn": Connector(arguments, settings), "prepare_threshold": PREPARE_AFTER},
+        connect_args={"async_creator_fn": connector, "prepare_threshold": PREPARE_AFTER},
         execution_options={"connecting_seconds": connecting_seconds(arguments, timeout)},
     )
     event.listen(engine.sync_engine, "connect", lambda opened, _: readable.register(opened.driver_connection))

@@ -38,6 +38,8 @@ from aigen_bridge.store.connection import (
 )
 from aigen_bridge.store.cut import cut_in_thread_after
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.listening import WHICH, naming_listen_url, refuse_another_database
+from aigen_bridge.store.pooled import set_local
 from aigen_bridge.store.rights import MISSING, NEEDED_TO_MIGRATE, refuse_lacking
 from aigen_bridge.store.session import (
     APPLY,
@@ -47,6 +49,7 @@ from aigen_bridge.store.session import (
     refusals_explained,
     refuse_differences,
     refuse_encoding,
+    refuse_lost,
     refuse_transaction_mode,
 )
 from aigen_bridge.store.waiting import Blockers, watching
@@ -143,38 +146,58 @@ def _advice(engine: Engine, error: DBAPIError, blockers: Blockers) -> str:
     return f"Correct that. {again}"
 
 
-def check(url: str, timeout: timedelta = TIMEOUT) -> None:
-    """Checks the session and the rights that `serve` and `worker` will have.
+def check(
+    url: str, timeout: timedelta = TIMEOUT, *, prepared_statements: bool = True, listener_url: str | None = None
+) -> None:
+    """Checks the session and the rights that `serve` and `worker` will have, and where the listener's URL leads.
 
     Raises `UnsuitableDatabaseError`, or `StoreUnavailableError` if the database does not answer.
     """
+    lacking, found = _ask(url, timeout, MISSING, WHICH, prepared_statements=prepared_statements)
+    refuse_lacking(lacking)
+    if listener_url not in {None, url}:
+        with naming_listen_url():
+            [listener] = _ask(listener_url, timeout, WHICH)
+            refuse_another_database(found, listener)
+
+
+def _ask(url: str, timeout: timedelta, *statements: str, prepared_statements: bool = True) -> list[list[Any]]:
+    """Returns the rows of each statement, over a connection whose session is verified."""
     settings = session(timeout)
-    arguments = connect_arguments(url, name="aigen-bridge start", timeout=timeout, settings=settings)
+    arguments = connect_arguments(
+        url, name="aigen-bridge start", timeout=timeout, settings=settings, prepared_statements=prepared_statements
+    )
     try:
         with (
-            closing(_opened(arguments, settings, timeout)) as connection,
+            closing(_opened(arguments, settings, timeout, prepared_statements=prepared_statements)) as connection,
             cut_in_thread_after(timeout.total_seconds(), connection),
         ):
-            lacking = connection.execute(MISSING).fetchall()
+            return [connection.execute(statement).fetchall() for statement in statements]
     except psycopg.Error as error:
         raise unavailable(error) from error
-    refuse_lacking(lacking)
 
 
-def _opened(arguments: Mapping[str, Any], settings: Session, timeout: timedelta) -> psycopg.Connection[Any]:
+def _opened(
+    arguments: Mapping[str, Any], settings: Session, timeout: timedelta, *, prepared_statements: bool = True
+) -> psycopg.Connection[Any]:
     try:
-        return _connect(arguments, settings, timeout)
+        return _connect(arguments, settings, timeout, prepared_statements=prepared_statements)
     except psycopg.Error as error:
         raise StoreUnavailableError(f"Could not connect to the database: {reason(error)}", reason(error)) from error
 
 
-def _connect(arguments: Mapping[str, Any], settings: Session, timeout: timedelta) -> psycopg.Connection[Any]:
+def _connect(
+    arguments: Mapping[str, Any], settings: Session, timeout: timedelta, *, prepared_statements: bool = True
+) -> psycopg.Connection[Any]:
     """Opens a connection and verifies its session within the timeout, as `Connector` does."""
     with refusals_explained(arguments), secrets_hidden(arguments):
         connection = psycopg.connect(**arguments)
         try:
             with cut_in_thread_after(timeout.total_seconds(), connection):
-                _settle(connection, arguments, settings)
+                if prepared_statements:
+                    _settle(connection, arguments, settings)
+                else:
+                    _settle_transactions(connection, settings)
         except BaseException:
             connection.close()
             raise
@@ -192,6 +215,15 @@ def _settle(connection: psycopg.Connection[Any], arguments: Mapping[str, Any], s
         connection.prepare_threshold = None
     else:
         refuse_differences(differences)
+
+
+def _settle_transactions(connection: psycopg.Connection[Any], settings: Session) -> None:
+    refuse_encoding(connection)
+    connection.execute(set_local(settings))
+    _, differences = connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
+    connection.rollback()
+    connection.prepare_threshold = None
+    refuse_lost(differences)
 
 
 def head() -> str:

@@ -38,13 +38,15 @@ APPLY = (
 
 _POOLER_ADVICE = (
     "Name PostgreSQL itself in AIGEN_DATABASE_URL, or a pool in session mode (PgBouncer: pool_mode=session and "
-    "ignore_startup_parameters=options)."
+    "ignore_startup_parameters=options). With AIGEN_DATABASE__PREPARED_STATEMENTS=false, a pool in transaction mode "
+    "works for all but 'migrate' and the listener, which use AIGEN_DATABASE__LISTEN_URL then."
 )
 _CONNECT_ADVICE = 'As the owner of the database: GRANT CONNECT ON DATABASE "{dbname}" TO "{user}";'
 _TRANSACTION_MODE = (
     "The connection goes through a pooler in transaction mode (such as PgBouncer with pool_mode=transaction), which "
     "loses session settings, prepared statements and notifications."
 )
+_STATEMENT_MODE = "The connection goes through a pooler in statement mode, which permits no transactions."
 _POOL_FULL = (
     f"the pooler did not give three connections within {POOLER_SECONDS:g} s; if that happens at every start, its pool "
     "is too small (PgBouncer: default_pool_size)"
@@ -52,7 +54,7 @@ _POOL_FULL = (
 _REFUSALS = {  # PgBouncer and RDS Proxy; the text of PostgreSQL in English
     "startup parameter": ("A pooler refuses the session settings: {message}", _POOLER_ADVICE),
     "command-line options": ("A pooler refuses the session settings: {message}", _POOLER_ADVICE),
-    "statement pooling mode": (_TRANSACTION_MODE, _POOLER_ADVICE),
+    "statement pooling mode": (_STATEMENT_MODE, _POOLER_ADVICE),
     "permission denied for database": ("{message}", _CONNECT_ADVICE),
 }
 """Parts of the messages with which a server or pooler refuses a connection until somebody changes something."""
@@ -89,6 +91,16 @@ def refuse_differences(differences: Sequence[str]) -> None:
             f"The session has {', '.join(differences)}. Most likely a pooler such as PgBouncer is between the bridge "
             "and PostgreSQL and ignores the startup parameter 'options'.",
             f"{_POOLER_ADVICE} PGDATESTYLE, PGTZ and PGCLIENTENCODING in the environment have the same effect.",
+        )
+
+
+def refuse_lost(differences: Sequence[str]) -> None:
+    """Raises `UnsuitableDatabaseError` if a transaction lost the settings with which it began."""
+    if differences:
+        raise UnsuitableDatabaseError(
+            f"A transaction has {', '.join(differences)} although it began by setting that. Most likely a pooler or "
+            "load balancer runs each statement on another server process.",
+            "Name PostgreSQL itself in AIGEN_DATABASE_URL, or a pool in session or transaction mode.",
         )
 
 

@@ -37,8 +37,16 @@ _NOTIFY = text("SELECT pg_notify(:channel, :step)")
 log = structlog.get_logger(__name__)
 
 
-async def listen(url: str, wake: Callable[[str], None], patience: timedelta = TIMEOUT) -> None:
-    """Calls `wake` with the step of each new entry, and with `EVERYTHING` after each (re)connection. Never returns."""
+async def listen(url: str | None, wake: Callable[[str], None], patience: timedelta = TIMEOUT) -> None:
+    """Calls `wake` with the step of each new entry, and with `EVERYTHING` after each (re)connection. Never returns.
+
+    Without a URL it returns at once: behind a pooler in transaction mode, only polling finds new entries.
+    """
+    if url is None:
+        log.warning(
+            "outbox.polling", reason="AIGEN_DATABASE__LISTEN_URL is not set, and a pooler passes no notifications"
+        )
+        return
     settings = session(patience)
     arguments = connect_arguments(url, name=LISTENER, timeout=patience, settings=settings)
     connect, connecting = Connector(arguments, settings), connecting_seconds(arguments, patience)

@@ -57,8 +57,9 @@ async def test_pgbouncer_works_in_session_mode_and_is_refused_in_transaction_mod
     with pgbouncer(database_url, tmp_path, "session", "transaction", "statement") as urls:
         for mode in ("transaction", "statement"):
             for start in (check, migrate):
-                with pytest.raises(UnsuitableDatabaseError, match="transaction mode"):
+                with pytest.raises(UnsuitableDatabaseError, match=f"{mode} mode") as refused:
                     await asyncio.to_thread(start, sqlalchemy_url(urls[mode]))
+                assert "AIGEN_DATABASE__PREPARED_STATEMENTS=false" in refused.value.advice
         line = await looked_at(urls["transaction"])
         assert (line.mark, "transaction mode" in line.found) == ("wrong", True)
         assert await asked_for(urls["transaction"]) == 503
@@ -66,7 +67,8 @@ async def test_pgbouncer_works_in_session_mode_and_is_refused_in_transaction_mod
         for start in (check, migrate):
             await asyncio.to_thread(start, sqlalchemy_url(urls["session"]))
         async with staged(urls["session"]) as stage, working(stage.settings):
-            await stage.until_delivered((await stage.ask())["requestId"])
+            for event in await asyncio.gather(*(stage.ask() for _ in range(20))):
+                await stage.until_delivered(event["requestId"])
         settings = Database(open_engine(sqlalchemy_url(urls["session"]), pool_size=1, name="test"))
         assert await rows(settings, "SELECT current_setting('lock_timeout')") == [("5s",)]
         assert await _prepares_after(settings) is None
