@@ -2,7 +2,8 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -39,7 +40,8 @@ async def test_a_database_that_is_away_is_one_wrong_line_and_the_rest_is_still_l
     assert found.wrong() == {"database", "N8N", "Odoo", "callback URL"}, found.text()
     assert (
         found.worst("the rest").found
-        == "Not checked: tables, clock, worker, outbox, rows, dead letters, generations, breakers, N8N key."
+        == "Not checked: replication, pooler, tables, clock, worker, outbox, rows, dead letters, generations, "
+        "breakers, N8N key."
     )
     assert "pw-very-secret" not in found.text()
 
@@ -241,3 +243,31 @@ class TestAnyCheck:
 
         assert (marks["settings"], marks["Odoo"], marks["the rest"]) == ("wrong", "ok", "warning")
         assert {"N8N", "database", "callback URL"}.isdisjoint(marks)
+
+
+async def test_standbys_and_silent_servers_are_named(database_url: str, tmp_path: Path) -> None:
+    with psycopg.connect(database_url) as connection:
+        info = connection.info
+        place = f"{quote(info.host, safe='')}:{info.port}"
+        url = f"postgresql://{info.user}@127.0.0.1:9,{place}/{info.dbname}"
+        [programs] = connection.execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'").fetchone() or ("",)
+    alone = await examined(make_settings(database_url))
+    assert alone.worst("replication").found == "No standby is connected."
+    assert alone.worst("pooler").found == "None is in between."
+
+    receiving = [f"{programs}/pg_receivewal", "-D", str(tmp_path), "-d", database_url, "--no-loop"]
+    receiver = await asyncio.create_subprocess_exec(*receiving)
+    try:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            while not connection.execute("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'").fetchone():
+                assert receiver.returncode is None
+                await asyncio.sleep(0.05)
+        found = await examined(make_settings(url))
+    finally:
+        receiver.kill()
+        await receiver.wait()
+    assert "asynchronous (synchronous_standby_names is empty)" in found.worst("replication").found
+    assert "pg_receivewal" in found.worst("replication").found
+    servers = found.worst("servers")
+    assert servers.mark is Mark.WARNING
+    assert servers.found.startswith(f"Primary: {unquote(place)}. Standbys: none. 127.0.0.1:9 cannot be asked: ")

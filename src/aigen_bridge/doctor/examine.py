@@ -17,6 +17,7 @@ from aigen_bridge.doctor.generations import look_at_generations
 from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
 from aigen_bridge.doctor.odoo import look_at_odoo
 from aigen_bridge.doctor.outbox import look_at_dead_letters, look_at_outbox, look_at_processes, look_at_rows
+from aigen_bridge.doctor.replication import look_at_pooler, look_at_replication
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store.inspection import inspection
@@ -38,6 +39,8 @@ class Check:
 CHECKS = (  # in the order of the report
     Check("settings", look_at_settings),
     Check("database", look_at_database),
+    Check("replication", look_at_replication),
+    Check("pooler", look_at_pooler),
     Check("tables", look_at_tables),
     Check("clock", look_at_clock),
     Check("worker", look_at_processes),
@@ -74,8 +77,9 @@ async def _with_database(subject: Subject) -> AsyncIterator[Subject]:
         return
     async with AsyncExitStack() as stack:
         try:
-            url, timeout = subject.database_url.get_secret_value(), subject.database.timeout
-            opened = replace(subject, inspection=await stack.enter_async_context(inspection(url, timeout)))
+            url, database = subject.database_url.get_secret_value(), subject.database
+            opening = inspection(url, database.timeout, prepared_statements=database.prepared_statements)
+            opened = replace(subject, inspection=await stack.enter_async_context(opening))
         except UnsuitableDatabaseError as error:
             opened = replace(subject, unsuitable=error)
         yield opened

@@ -15,6 +15,8 @@ async def look_at_processes(subject: Subject) -> list[Finding]:
     running = await subject.opened.processes()
     if running.workers:
         findings = [ok("worker", f"{_count(running.workers, 'worker')} connected.")]
+    elif subject.listener_url is None:
+        findings = [ok("worker", "Workers poll, so they cannot be counted; the outbox shows whether they work.")]
     else:
         due = sum(backlog.count for backlog in await subject.opened.waiting())
         waiting = f"; {_count(due, 'entry')} due" if due else ""

@@ -63,6 +63,11 @@ class Subject:
             raise NotLookedAtError
         return self.inspection
 
+    @property
+    def listener_url(self) -> SecretStr | None:
+        """The URL for LISTEN; None if workers poll."""
+        return None if self.database_url is None else self.database.listener_url(self.database_url)
+
     @classmethod
     def of(cls, settings: Settings) -> "Subject":
         """Creates the subject from complete settings."""
@@ -103,14 +108,16 @@ class Subject:
         return sorted((text for text in texts if len(text) >= SECRET_MIN), key=len, reverse=True)
 
     def _passwords(self) -> set[str]:
-        """Returns the database's password as it is, and the credentials as they are written in its URL."""
-        if self.database_url is None:
-            return set()
-        url = self.database_url.get_secret_value()
-        parameters = parse(url)
-        passwords = {value for name in ("password", "sslpassword") if (value := parameters.get(name))}
-        credentials = url.partition("://")[2].rpartition("@")[0]
-        return passwords | {credentials, credentials.partition(":")[2]} if passwords else set()
+        urls = filter(None, (self.database_url, self.database.listen_url))
+        return {text for url in urls for text in _passwords(url.get_secret_value())}
+
+
+def _passwords(url: str) -> set[str]:
+    """Returns the database's password as it is, and the credentials as they are written in its URL."""
+    parameters = parse(url)
+    passwords = {value for name in ("password", "sslpassword") if (value := parameters.get(name))}
+    credentials = url.partition("://")[2].rpartition("@")[0]
+    return passwords | {credentials, credentials.partition(":")[2]} if passwords else set()
 
 
 def _part(kind: type[P]) -> P | None:

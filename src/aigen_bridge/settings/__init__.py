@@ -110,10 +110,9 @@ class DatabaseSettings(LoggingSettings):
 
     @cached_property
     def listener_url(self) -> str | None:
-        """The URL for LISTEN. None if a pooler in transaction mode is between and no other URL is set."""
-        if self.database.listen_url is not None:
-            return self.database.listen_url.get_secret_value()
-        return self.database_url.get_secret_value() if self.database.prepared_statements else None
+        """The URL for LISTEN. None if a pooler in transaction mode is in between and no other URL is set."""
+        url = self.database.listener_url(self.database_url)
+        return None if url is None else url.get_secret_value()
 
     @cached_property
     def migration_url(self) -> str:

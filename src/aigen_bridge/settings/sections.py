@@ -74,6 +74,10 @@ class DatabaseSection(Section):
         None, description="leads to the same database past the pooler, for LISTEN and 'migrate'"
     )
 
+    def listener_url(self, database_url: SecretStr) -> SecretStr | None:
+        """Returns the URL for LISTEN. None if a pooler in transaction mode is in between and no other URL is set."""
+        return self.listen_url or (database_url if self.prepared_statements else None)
+
 
 class BreakerSettings(Section):
     """A destination's breaker. While it is open, entries are held, and probes check whether the destination is back."""

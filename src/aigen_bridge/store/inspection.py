@@ -14,13 +14,16 @@ from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.request import FailureCode, Status
 from aigen_bridge.store import migrations
+from aigen_bridge.store import replication as replicas
 from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
 from aigen_bridge.store.readable import out_of_range, since
+from aigen_bridge.store.replication import Replication, replication
 from aigen_bridge.store.rights import refuse_missing_rights
 from aigen_bridge.store.rows import COLUMNS, from_row, to_request
 from aigen_bridge.store.schema import requests
+from aigen_bridge.store.session import PID, is_pooled
 
 CONNECTIONS = 6
 RECENT_ATTEMPTS = 1000
@@ -153,14 +156,37 @@ class KeyTrial:
 class Inspection:
     """The checks. Each raises `StoreUnavailableError` if the database does not answer or has no tables."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, url: str, *, prepared_statements: bool) -> None:
         self._database = database
+        self._url = url
+        self._prepared_statements = prepared_statements
 
     async def server(self) -> Server:
         """Returns the properties of the server."""
         async with self._database.reading() as connection:
             row = (await connection.execute(_SERVER)).one()
         return from_row(Server, row)
+
+    async def replication(self) -> Replication:
+        """Returns what the primary knows of its standbys."""
+        return await replication(self._database)
+
+    async def servers(self) -> list[replicas.Server]:
+        """Asks each address of the URL for its role."""
+        return await replicas.servers(self._url, self._database.timeout)
+
+    async def is_pooled(self) -> bool:
+        """Returns whether a pooler is in between."""
+        async with self._database.reading() as connection:
+            pid = await connection.scalar(text(PID))
+            opened: Any = (await connection.get_raw_connection()).driver_connection
+            return is_pooled(opened, pid)
+
+    def check_listener(self, url: str) -> None:
+        """Raises `UnsuitableDatabaseError` unless this URL leads to the database, to a session of its own. Blocks."""
+        migrations.check(
+            self._url, self._database.timeout, prepared_statements=self._prepared_statements, listener_url=url
+        )
 
     async def revision(self) -> str | None:
         """Returns the migration revision of the database; None if it was never migrated."""
@@ -260,11 +286,19 @@ def _why_unreadable(row: Row[Any]) -> str | None:
 
 
 @asynccontextmanager
-async def inspection(url: str, patience: timedelta = TIMEOUT) -> AsyncIterator[Inspection]:
+async def inspection(
+    url: str, patience: timedelta = TIMEOUT, *, prepared_statements: bool = True
+) -> AsyncIterator[Inspection]:
     """Opens the database for inspection. Connects on the first check."""
-    engine = open_engine(url, pool_size=CONNECTIONS, name="aigen-bridge doctor", timeout=patience)
+    engine = open_engine(
+        url,
+        pool_size=CONNECTIONS,
+        name="aigen-bridge doctor",
+        timeout=patience,
+        prepared_statements=prepared_statements,
+    )
     database = Database(engine, patience)
     try:
-        yield Inspection(database)
+        yield Inspection(database, url, prepared_statements=prepared_statements)
     finally:
         await database.close()

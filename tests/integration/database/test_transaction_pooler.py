@@ -10,12 +10,14 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from aigen_bridge.doctor.finding import Mark
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.settings import Settings
 from aigen_bridge.store.connection import TIMEOUT, session
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.wiring import verify_database
+from examination import examined
 from outages import rows, write
 from poolers import pgbouncer
 from stage import make_settings, sqlalchemy_url, staged, working
@@ -142,3 +144,21 @@ async def test_a_pooler_in_statement_mode_is_refused(database_url: str, tmp_path
         async with opened(urls["statement"]) as database:
             with pytest.raises(StoreUnavailableError, match="statement mode"):
                 await rows(database, "SELECT 1")
+
+
+async def test_the_doctor_names_pooler_and_listener(
+    database_url: str, pooled_url: str, empty_database_url: str
+) -> None:
+    polling = await examined(behind_pooler(pooled_url))
+    assert polling.worst("pooler").found.startswith("One is in between")
+    assert polling.worst("listener").mark is Mark.WARNING
+    assert "they poll, and begin up to 5 s late" in polling.worst("listener").found
+    assert polling.worst("worker").mark is Mark.OK
+
+    marks = {}
+    for name, url in {"past": database_url, "other": empty_database_url, "away": "postgresql://127.0.0.1:9/d"}.items():
+        marks[name] = (await examined(behind_pooler(pooled_url, listen_url=url))).worst("listener").mark
+    assert marks == {"past": Mark.OK, "other": Mark.WRONG, "away": Mark.WARNING}
+
+    without = await examined(behind_pooler(database_url))
+    assert without.worst("pooler").mark is Mark.WARNING
