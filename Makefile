@@ -55,6 +55,10 @@ chaos: setup ## Kill everything at random for four minutes, then balance the led
 e2e-observe: setup ## Faults on purpose: which alert fires when, which mail arrives where (needs Debian's prometheus, prometheus-alertmanager)
 	PYTHONPATH=tests $(RUN) python -m alarm $(ARGS)
 
+e2e-ha: setup ## PostgreSQL fails over under load: three nodes under Patroni, each fault twice (root; Debian's etcd-server)
+	UV_PROJECT_ENVIRONMENT=.tools/ha $(UV) sync --frozen --quiet --only-group ha
+	PYTHONPATH=tests $(RUN) python -m ha $(ARGS)
+
 bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BENCH=accept for one figure)
 	$(if $(filter n8n,$(BENCH)),tests/n8n/install.sh)
 	PYTHONPATH=tests:tests/n8n $(RUN) python -m benchmarks $(BENCH) $(ARGS)
@@ -86,4 +90,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-observe check lint openapi format image clean
+.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-observe e2e-ha check lint openapi format image clean
