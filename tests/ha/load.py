@@ -5,7 +5,7 @@ import json
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count, pairwise
@@ -19,7 +19,16 @@ from processes import Running, started
 from stage import CLIENTS, KEYS, REQUESTS, make_event
 
 PER_SECOND = 20
-ENDED_SECONDS = 240.0
+ENDED_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The accepted requests that the bridge or Odoo does not know, that took effect twice, or that are on their way."""
+
+    lost: frozenset[str]
+    doubled: frozenset[str]
+    waiting: frozenset[str]
 
 
 @dataclass
@@ -32,6 +41,7 @@ class Load:
     url: str
     accepted: dict[str, float] = field(default_factory=dict)
     """When each request was accepted."""
+    correlations: dict[str, str] = field(default_factory=dict)
     asked: int = 0
     answers: Counter[int] = field(default_factory=Counter)
 
@@ -46,6 +56,7 @@ class Load:
 
     async def _until_accepted(self) -> None:
         event = make_event()
+        self.correlations[event["requestId"]] = event["correlationId"]
         while True:
             answer = await self.api.post(REQUESTS, json=event, headers={"X-API-Key": KEYS["odoo"]})
             self.answers[answer.status_code] += 1
@@ -59,22 +70,31 @@ class Load:
         moments = sorted(at for at in self.accepted.values() if at >= since)
         return max(after - before for before, after in pairwise([since, *moments, time.monotonic()]))
 
-    async def until_all_delivered(self) -> int:
-        """Waits until everything accepted is delivered. Returns how many were lost."""
-        query = "SELECT CAST(request_id AS text) FROM requests WHERE delivered_at IS NOT NULL"
+    async def balance(self) -> Ledger:
+        """Waits until everything accepted is delivered, or for long enough, and compares."""
         until = time.monotonic() + ENDED_SECONDS
         while True:
-            async with await psycopg.AsyncConnection.connect(self.url, target_session_attrs="primary") as connection:
-                delivered = {row[0] for row in await (await connection.execute(query)).fetchall()}
-            lost = self.accepted.keys() - delivered
-            if not lost or time.monotonic() > until:
-                return len(lost)
-            await asyncio.sleep(0.5)
+            delivered = await self._delivered()
+            waiting = {name for name, is_delivered in delivered.items() if not is_delivered} & self.accepted.keys()
+            if not waiting or time.monotonic() > until:
+                break
+            await asyncio.sleep(1)
+        records = self.chain.odoo.records
+        lost = {name for name in self.accepted.keys() - waiting if name not in delivered or records.get(name) is None}
+        return Ledger(frozenset(lost), frozenset(self._doubled()), frozenset(waiting))
 
-    def doubled(self) -> int:
-        """Returns how many results took effect in Odoo more than once, or were paid for more than once."""
+    async def _delivered(self) -> dict[str, bool]:
+        query = "SELECT CAST(request_id AS text), delivered_at IS NOT NULL FROM requests"
+        async with await psycopg.AsyncConnection.connect(self.url, target_session_attrs="primary") as connection:
+            return dict(await (await connection.execute(query)).fetchall())
+
+    def _doubled(self) -> Iterator[str]:
+        """Yields requests whose result took effect in Odoo more than once, or that were paid for more than once."""
         paid = Counter(job.correlation_id for job in self.chain.flux.jobs if job.billed)
-        return sum(record.applied > 1 for record in self.chain.odoo.records) + sum(each > 1 for each in paid.values())
+        for name, correlation in self.correlations.items():
+            record = self.chain.odoo.records.get(name)
+            if paid[correlation] > 1 or (record and record.applied > 1):
+                yield name
 
     def ended_processes(self) -> list[int]:
         """Returns the ids of processes that are no longer the ones that were started."""
