@@ -3,6 +3,7 @@ import uuid
 from functools import wraps
 
 from odoo import SUPERUSER_ID, api, models
+from odoo.modules import module
 from odoo.service.model import retrying
 
 from ..bridge.client import BridgeClient
@@ -18,7 +19,7 @@ def apart(method):
 
     @wraps(method)
     def run(self, *args, **how):
-        if self.env.registry.in_test_mode() or _has_written(self.env):  # tests have one transaction
+        if module.current_test or _has_written(self.env):  # tests have one transaction
             return method(self, *args, **how)
         return _run_apart(self, self.env.uid, method, *args, **how)
 
@@ -43,7 +44,7 @@ def _run_apart(records, uid, method, *args, **how):
         env = api.Environment(cr, uid, records.env.context)
 
         def run():
-            if not env.registry.in_test_mode():
+            if not module.current_test:
                 cr.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             return method(records.with_env(env), *args, **how)
 

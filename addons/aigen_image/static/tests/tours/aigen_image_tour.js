@@ -1,11 +1,10 @@
 import { registry } from "@web/core/registry";
-import { stepUtils } from "@web_tour/tour_service/tour_utils";
 
 /** A person's whole way: ask, watch, see, read the log, vary, find it again in the gallery and in the list. */
 registry.category("web_tour.tours").add("aigen_image_tour", {
     url: "/odoo",
     steps: () => [
-        stepUtils.showAppsMenuItem(),
+        { trigger: ".o_navbar_apps_menu button:enabled", run: "click" },
         { trigger: ".o_app[data-menu-xmlid='aigen_image.menu_root']", run: "click" },
         { trigger: ".o_nocontent_help:contains('Ask for your first picture')" },
         { trigger: ".o-kanban-button-new", run: "click" },
