@@ -10,7 +10,10 @@ registry.category("web_tour.tours").add("aigen_image_tour", {
         { trigger: ".o-kanban-button-new", run: "click" },
         { trigger: ".o_aigen_stage:contains('Your picture appears here')" },
         { trigger: "[name=prompt] textarea", run: "edit A lighthouse at dusk" },
-        { trigger: "[name=shape] select", run: "select \"16:9\"" },
+        // Odoo 18 has a select element, 19 a menu of its own.
+        { isActive: ["[name=shape] select"], trigger: "[name=shape] select", run: "select \"16:9\"" },
+        { isActive: ["[name=shape] input"], trigger: "[name=shape] input", run: "click" },
+        { isActive: ["[name=shape] input"], trigger: ".o_select_menu_item:contains('Wide')", run: "click" },
         { trigger: "[name=resolution]:contains('1344x768')" },
         { trigger: ".o_aigen_details summary", run: "click" },
         { trigger: "[name=steps] input:value(28)" },
