@@ -52,10 +52,9 @@ def http(status: str, body: bytes = b"", headers: str = "") -> bytes:
 
 
 async def failed(*answers: bytes) -> StepError:
-    async with answering(*answers) as (url, sent):
-        async with transport(url) as odoo:
-            with pytest.raises(StepError) as caught:
-                await odoo.version()
+    async with answering(*answers) as (url, sent), transport(url) as odoo:
+        with pytest.raises(StepError) as caught:
+            await odoo.version()
     assert len(sent) == 1
     return caught.value
 
@@ -136,9 +135,8 @@ async def test_an_answer_that_breaks_off_or_is_no_http_is_none(answer: bytes) ->
     ],
 )
 async def test_odoos_answer_is_read_however_it_is_sent(answer: bytes) -> None:
-    async with answering(answer) as (url, _):
-        async with transport(url) as odoo:
-            assert await odoo.version() == "18.0"
+    async with answering(answer) as (url, _), transport(url) as odoo:
+        assert await odoo.version() == "18.0"
 
 
 async def test_retry_after_is_read_and_one_that_is_too_large_is_no_shorter_wait() -> None:
@@ -163,29 +161,26 @@ async def test_a_server_that_repeats_what_it_was_sent_does_not_get_the_key_into_
         lambda: http("200 OK", json.dumps({"error": {"data": {"name": "x", "message": "-" * 490 + KEY}}}).encode()),
     ]
     for echo in echoes:
-        async with answering(login(7), login({}), echo()) as (url, _):
-            async with transport(url) as odoo:
-                with pytest.raises(StepError) as caught:
-                    await OdooClient(odoo).apply_result({})
+        async with answering(login(7), login({}), echo()) as (url, _), transport(url) as odoo:
+            with pytest.raises(StepError) as caught:
+                await OdooClient(odoo).apply_result({})
         assert KEY[:6] not in f"{caught.value} {caught.value.code}"
         assert KEY[-6:] not in f"{caught.value} {caught.value.code}"
 
 
 async def test_a_login_that_is_answered_with_the_key_does_not_get_it_into_the_error() -> None:
     echo = http("200 OK", json.dumps({"result": f"-------------------------------- {KEY}"}).encode())
-    async with answering(echo, http("200 OK", b'{"result": {}}')) as (url, _):
-        async with transport(url) as odoo:
-            with pytest.raises(TransientError, match="odoo_answer_unreadable") as caught:
-                await odoo.login()
+    async with answering(echo, http("200 OK", b'{"result": {}}')) as (url, _), transport(url) as odoo:
+        with pytest.raises(TransientError, match="odoo_answer_unreadable") as caught:
+            await odoo.login()
     assert KEY[:6] not in str(caught.value)
 
 
 async def test_an_ipv6_address_has_brackets_in_the_url_the_host_header_and_the_log() -> None:
     odoo = OdooSimulator(OdooSettings(api_key=KEY, login="bridge"))
-    async with serving(odoo.app, host="::1") as url:
-        async with transport(url) as client:
-            with capture_logs() as lines:
-                assert await client.call(*LIMITS)
+    async with serving(odoo.app, host="::1") as url, transport(url) as client:
+        with capture_logs() as lines:
+            assert await client.call(*LIMITS)
 
     authority = url.removeprefix("http://")
     assert authority.startswith("[::1]:")

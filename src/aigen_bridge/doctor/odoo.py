@@ -1,4 +1,4 @@
-"""Checks that each Odoo is reachable, has the right version, accepts the login, has the addon, and lets it be called."""
+"""Checks that each Odoo is reachable, has the right version, accepts the login, and lets the addon be called."""
 
 import asyncio
 from contextlib import aclosing
