@@ -48,7 +48,7 @@ def _entries() -> Select[Any]:
     columns = outbox.c
     return select(
         func.concat("entry-", columns.id).label("id"),
-        columns.step.label("kind"),
+        func.split_part(columns.step, ":", 1).label("kind"),
         columns.request_id,
         columns.error_code,
         columns.error_detail.label("detail"),
