@@ -141,8 +141,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         images, breakers = image_store(database), _breakers(settings)
         metrics.create_series(settings.all_odoos)
         runners: dict[str, StepRunner[Claim]] = {
-            Step.DISPATCH: Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, dispatch_policy),
-            Step.FETCH: Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
+            Step.DISPATCH.value: Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, dispatch_policy),
+            Step.FETCH.value: Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
         }
         for name, odoo in settings.all_odoos.items():
             client = _odoo(odoo)
