@@ -97,25 +97,15 @@ class OdooAuto:
 
 def odoo_transport(odoo: Access, destination: str = ODOO.name) -> OdooTransport:
     """Returns the transport that the settings of an Odoo name. `destination` names the Odoo in logs and metrics."""
-    timeout = odoo.timeout.total_seconds()
-    ask = min(ASK_SECONDS, timeout / 4) if odoo.transport == "auto" else 0.0
-    json2 = OdooJson2(
-        odoo.url,
-        database=odoo.database,
-        api_key=odoo.api_key.get_secret_value(),
-        timeout=timeout - ask,
-        concurrency=odoo.concurrency,
-        destination=destination,
-    )
+    ask = min(ASK_SECONDS, odoo.timeout.total_seconds() / 4) if odoo.transport == "auto" else 0.0
+    shared: dict[str, Any] = {
+        "database": odoo.database,
+        "api_key": odoo.api_key.get_secret_value(),
+        "timeout": odoo.timeout.total_seconds() - ask,
+        "concurrency": odoo.concurrency,
+        "destination": destination,
+    }
     if odoo.transport == "json2":
-        return json2
-    jsonrpc = OdooJsonRpc(
-        odoo.url,
-        database=odoo.database,
-        login=odoo.login,
-        api_key=odoo.api_key.get_secret_value(),
-        timeout=timeout - ask,
-        concurrency=odoo.concurrency,
-        destination=destination,
-    )
-    return OdooAuto(jsonrpc, json2, ask_seconds=ask) if odoo.transport == "auto" else jsonrpc
+        return OdooJson2(odoo.url, **shared)
+    jsonrpc = OdooJsonRpc(odoo.url, login=odoo.login, **shared)
+    return OdooAuto(jsonrpc, OdooJson2(odoo.url, **shared), ask_seconds=ask) if ask else jsonrpc
