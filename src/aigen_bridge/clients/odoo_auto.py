@@ -47,9 +47,17 @@ class OdooAuto:
     else answered in its place: an upgrade looks like that.
     """
 
-    def __init__(self, jsonrpc: OdooJsonRpc, json2: OdooJson2, *, ask_seconds: float) -> None:
+    def __init__(
+        self,
+        jsonrpc: OdooJsonRpc,
+        json2: OdooJson2,
+        *,
+        ask_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._jsonrpc, self._json2 = jsonrpc, json2
         self._ask_seconds = ask_seconds
+        self._clock = clock
         self._chosen: OdooTransport = jsonrpc
         self._ask_at = 0.0
 
@@ -76,7 +84,7 @@ class OdooAuto:
         await self._json2.aclose()
 
     async def _through(self, use: Callable[[OdooTransport], Awaitable[T]]) -> T:
-        if time.monotonic() >= self._ask_at:
+        if self._clock() >= self._ask_at:
             await self._choose()
         try:
             return await use(self._chosen)
@@ -92,7 +100,7 @@ class OdooAuto:
             self._chosen, self._ask_at = self._jsonrpc, 0.0
         else:
             self._chosen = self._json2 if version >= SINCE else self._jsonrpc
-            self._ask_at = time.monotonic() + ASK_AGAIN.total_seconds()
+            self._ask_at = self._clock() + ASK_AGAIN.total_seconds()
 
 
 def odoo_transport(odoo: Access, destination: str = ODOO.name) -> OdooTransport:
