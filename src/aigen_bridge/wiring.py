@@ -12,7 +12,7 @@ from aigen_bridge.clients.images import ImageFetcher
 from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.notify import Notifier
 from aigen_bridge.clients.odoo import OdooClient
-from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
+from aigen_bridge.clients.odoo_auto import odoo_transport
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.destination import N8N, BreakerConfig, Destination, every_destination, odoo_destination
 from aigen_bridge.domain.generation import GenerationPolicy
@@ -30,7 +30,7 @@ from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings
-from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings, OdooSettings
+from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.alerts import Alerts
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
@@ -145,8 +145,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
             Step.FETCH.value: Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
         }
         for name, odoo in settings.all_odoos.items():
-            client = _odoo(odoo)
-            opened.callback(client.close)
+            client = OdooClient(odoo_transport(odoo, odoo_destination(name).name))
+            opened.push_async_callback(client.aclose)
             runners[queue_of(Step.DELIVER, name)] = Deliver(client, images, odoo.concurrency, name=name)
         url = settings.database_url.get_secret_value()
         yield WorkerParts(
@@ -240,15 +240,3 @@ def _n8n(n8n: N8nSettings) -> N8nWebhook:
         concurrency=n8n.concurrency,
         signing_keys=[secret_bytes(secret.get_secret_value()) for secret in n8n.all_signing_secrets],
     )
-
-
-def _odoo(odoo: OdooSettings) -> OdooClient:
-    transport = OdooJsonRpc(
-        odoo.url,
-        database=odoo.database,
-        login=odoo.login,
-        api_key=odoo.api_key.get_secret_value(),
-        timeout=odoo.timeout.total_seconds(),
-        concurrency=odoo.concurrency,
-    )
-    return OdooClient(transport)
