@@ -22,7 +22,8 @@ ALLOWED = "the uuid and the percent-encoded name of one database, such as 9b2f1b
 FRESH_SECONDS = 5.0
 """The time for which known uuids are reused."""
 
-_UUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+_UUID = r"[A-Za-z0-9._-]{1,64}"
+"""Odoo makes a UUID, but `database.uuid` is a system parameter that people may set."""
 PATTERN = rf"^{_UUID}; (?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{{2}})+$"
 """The form that the addon sends. Other characters of a name and blanks around the semicolon are accepted, too."""
 _FORM = re.compile(rf"({_UUID})[ \t]*;[ \t]*((?:[^\s;%]|%[0-9A-Fa-f]{{2}})+)")
