@@ -23,6 +23,7 @@ PHONE: dict[str, Any] = {
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
+    "--ignore-certificate-errors",  # for shared workers, too, which an option of Playwright's does not reach
 )  # fmt: skip
 PICTURE = ".o_aigen_picture.o_aigen_loaded"
 

@@ -173,6 +173,7 @@ class Server:
     options: tuple[str, ...]
     port: int
     process: subprocess.Popen[bytes] | None = None
+    mode: tuple[str, ...] = ("--workers=0",)
 
     @property
     def url(self) -> str:
@@ -181,7 +182,7 @@ class Server:
 
     def start(self) -> None:
         """Starts Odoo and waits until it serves."""
-        own = ("--http-interface=127.0.0.1", f"--http-port={self.port}", "--workers=0", "--max-cron-threads=1")
+        own = ("--http-interface=127.0.0.1", f"--http-port={self.port}", *self.mode, "--max-cron-threads=1")
         with LOG.open("a") as log:
             self.process = subprocess.Popen([*odoo_command(), *self.options, *own], stdout=log, stderr=log)
         try:
