@@ -11,7 +11,7 @@ from bridge_thread import running_bridge
 
 from aigen_bridge.sockets import bind
 from proxy import Nginx, nginx, odoo_behind_nginx
-from real_odoo import LOG, RealOdoo, Server
+from real_odoo import RealOdoo, Server
 
 pytest.importorskip("playwright", reason="Playwright is not installed here (make e2e-odoo does that)")
 
@@ -27,7 +27,8 @@ def workers(real_odoo: RealOdoo) -> Iterator[Server]:
     nginx()
     with bind("127.0.0.1", 0) as http, bind("127.0.0.1", 0) as websocket:
         port, evented = http.getsockname()[1], websocket.getsockname()[1]
-    server = Server(real_odoo.options, port, mode=("--workers=2", "--proxy-mode", f"--gevent-port={evented}"))
+    mode = ("--workers=2", "--proxy-mode", f"--gevent-port={evented}")
+    server = Server(real_odoo.options, port, real_odoo.version, mode=mode)
     server.start()
     yield server
     server.stop()
@@ -35,7 +36,7 @@ def workers(real_odoo: RealOdoo) -> Iterator[Server]:
 
 @contextmanager
 def proxied(workers: Server, folder: Path, *, routed: bool = True) -> Iterator[Nginx]:
-    """nginx before these workers. With `routed=False` websockets go where the pages go."""
+    """Runs nginx before these workers. With `routed=False` websockets go where the pages go."""
     evented = int(workers.mode[-1].rpartition("=")[2])
     with odoo_behind_nginx(folder, http_port=workers.port, websocket_port=evented if routed else workers.port) as nginx:
         yield nginx
@@ -69,13 +70,13 @@ def test_form_and_toast_reach_the_browser_through_nginx(bridge, workers, browser
 
 
 def test_without_the_route_the_form_still_shows_the_picture_and_nobody_is_notified(bridge, workers, browser, tmp_path):
-    before, prompt = LOG.stat().st_size, "A ferry in the fog"
+    before, prompt = workers.log.stat().st_size, "A ferry in the fog"
     with proxied(workers, tmp_path, routed=False) as nginx:
         ann, elsewhere = ask_in_two_tabs(browser, nginx.url, prompt)
         ann.page.wait_for_selector(PICTURE)
         assert elsewhere.page.locator(".o_notification").count() == 0
         ann.page.context.close()
-    assert UNROUTED in LOG.read_bytes()[before:].decode()
+    assert UNROUTED in workers.log.read_bytes()[before:].decode()
 
 
 def test_a_delivery_of_32_mib_gets_through(workers, tmp_path):

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
@@ -12,7 +12,7 @@ import pytest
 
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
-from real_odoo import DATABASE, RealOdoo
+from real_odoo import DATABASE, RealOdoo, odoo_versions
 
 LOGIN = "aigen-bridge"
 KEY = "key-of-the-bot-user"
@@ -43,6 +43,7 @@ class Side:
     url: str
     key: str
     records: Records
+    version: int = 18
 
     async def rpc(self, service: str, method: str, *args: Any) -> dict[str, Any]:
         """A JSON-RPC call; returns the whole answer."""
@@ -131,12 +132,12 @@ class RealRecords:
         }
 
 
-@pytest.fixture(params=["simulator", "addon"])
-async def side(request: pytest.FixtureRequest) -> AsyncIterator[Side]:
-    """The tests of this folder hold for both."""
-    if request.param == "addon":
-        odoo: RealOdoo = request.getfixturevalue("real_odoo")
-        yield Side(odoo.url, odoo.key, RealRecords(odoo))
+@pytest.fixture(params=["simulator", *odoo_versions()])
+async def side(request: pytest.FixtureRequest, odoo_of: Callable[[str], RealOdoo]) -> AsyncIterator[Side]:
+    """The tests of this folder hold for the simulator and for the addon in each version of Odoo."""
+    if request.param != "simulator":
+        odoo = odoo_of(request.param)
+        yield Side(odoo.url, odoo.key, RealRecords(odoo), version=int(odoo.version))
         return
     simulator = OdooSimulator(OdooSettings(api_key=KEY, database=DATABASE, create_missing=False))
     async with serving(simulator.app) as url:
