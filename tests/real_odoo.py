@@ -54,7 +54,7 @@ print("KEY=" + key)
 
 
 def odoo_versions() -> list[str]:
-    """Returns the versions that are tested: those whose command is set, else 18, so that its tests say what is missing."""
+    """Returns the versions that are tested: those whose command is set, or 18, whose tests then skip with a reason."""
     return [version for version, name in COMMANDS.items() if os.environ.get(name)] or ["18"]
 
 
@@ -223,7 +223,8 @@ class Server:
     def _until_healthy(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            assert self.process and self.process.poll() is None, self.log.read_text()[-4000:]
+            assert self.process
+            assert self.process.poll() is None, self.log.read_text()[-4000:]
             with suppress(OSError), urllib.request.urlopen(f"{self.url}/web/health", timeout=5) as answer:  # noqa: S310
                 if answer.status == 200:
                     return

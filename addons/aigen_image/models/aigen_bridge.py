@@ -111,8 +111,9 @@ class AigenBridge(models.AbstractModel):
             "silent": self.env._("The bridge did not answer in time a moment ago."),
             "tls": self.env._("The connection to the bridge is not secure: its certificate is not accepted."),
             WRONG_DATABASE: self.env._(
-                "The bridge serves another database: this one is a copy of it, or was moved. After a move, the bridge's "
-                "operator confirms it with “aigen-bridge odoos confirm”. A copy is neutralized with “odoo-bin neutralize”."
+                "The bridge serves another database: this one is a copy of it, or was moved. After a move, the "
+                "operator of the bridge confirms it with “aigen-bridge odoos confirm”. A copy is neutralized with "
+                "“odoo-bin neutralize”."
             ),
             "too_large": self.env._("What answered at the bridge's address sent more than the bridge ever does."),
         }

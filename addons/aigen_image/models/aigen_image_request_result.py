@@ -19,10 +19,13 @@ class AigenImageRequest(models.Model):
         """Take news of the bridge: `{requestId, version, status, databaseUuid?, errorCode?, errorMessage?, image?}`.
 
         Only for the bridge's user. Old or known news answer `applied: False` with the same ids. The answer also has
-        `version`, `status` and `errorCode` of the record: a bridge restored from a backup sees what it forgot. News
-        with the `databaseUuid` of another database, of which this one is a copy, change nothing and answer with the
-        one of this. Raises `AccessError` for everybody else, `ValidationError` for a payload that is not as agreed, `UserError` for a
-        request that is not in this database.
+        `version`, `status` and `errorCode` of the record: a bridge restored from a backup sees what it forgot.
+
+        News with the `databaseUuid` of another database change nothing, because this one is a copy of it; the answer
+        has the UUID of this one.
+
+        Raises `AccessError` for everybody else, `ValidationError` for a payload that is not as agreed, `UserError` for
+        a request that is not in this database.
         """
         if not self.env.user.has_group("aigen_image.group_bridge"):
             raise AccessError(self.env._("Only the bridge reports results."))
@@ -55,7 +58,7 @@ class AigenImageRequest(models.Model):
 
     @api.model
     def bridge_limits(self):
-        """Tell the bridge what is taken, and where: `{imageBytes, databaseUuid}`. Only for the bridge's user, like `bridge_apply_result`."""
+        """Tell the bridge what is taken, and by which database: `{imageBytes, databaseUuid}`. Only for its user."""
         if not self.env.user.has_group("aigen_image.group_bridge"):
             raise AccessError(self.env._("Only the bridge reports results."))
         return {"imageBytes": self._max_image_bytes(), "databaseUuid": self._database_uuid()}

@@ -39,13 +39,15 @@ log = structlog.get_logger(__name__)
 class Arrival:
     """An authenticated callback or report of N8N: its sender, the endpoint's version, and its contents.
 
-    `whole` is the body itself, if the event and the part `image` are not all of it.
+    `whole` is the body itself, if the event and the part `image` are not all of it. `odoo` is the only Odoo on whose
+    requests the sender may report; None if it may report on all.
     """
 
     client: str
     version: str
     envelope: Envelope
     whole: bytes | None = None
+    odoo: str | None = None
 
 
 def body_limits(parts: ApiParts) -> Limits:
@@ -73,7 +75,7 @@ async def receive(request: Request, parts: ApiParts, caller: Caller, version: st
     except BridgeError as error:
         await quarantine(request, parts, Arrival(caller.name, version, envelope, body), error)
         raise
-    return Arrival(caller.name, version, envelope, None if is_all else body)
+    return Arrival(caller.name, version, envelope, None if is_all else body, caller.reports_on)
 
 
 async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
@@ -83,7 +85,7 @@ async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
             callback = parse_callback(arrival.envelope)
             _count(request, arrival, callback)
             traceparent = request.headers.get("traceparent")
-            receipt = await take_callback(parts.requests, parts.examine, callback, traceparent)
+            receipt = await take_callback(parts.requests, parts.examine, callback, traceparent, odoo=arrival.odoo)
     except StoreUnavailableError:
         raise  # nothing can be stored now; N8N sends the callback again
     except BridgeError as error:

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.generation import GenerationPolicy, State
+from aigen_bridge.domain.queues import step_of
 from aigen_bridge.domain.request import Status, Step
 from aigen_bridge.domain.timeline import (
     AttemptRecord,
@@ -75,7 +76,7 @@ class Timelines:
             rows = (await connection.execute(_PENDING, key | registry_columns())).all()
             deadline = await connection.scalar(_DEADLINE, key)
             generation = await self._pending_generation(connection, request_id)
-        entries = tuple(from_row(PendingEntry, row, step=Step(row.step)) for row in rows)
+        entries = tuple(from_row(PendingEntry, row, step=step_of(row.step)) for row in rows)
         return PendingWork(entries, deadline, generation)
 
     async def _pending_generation(self, connection: AsyncConnection, request_id: UUID) -> PendingGeneration | None:

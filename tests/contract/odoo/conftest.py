@@ -76,7 +76,7 @@ class Side:
 def named(answer: dict[str, Any]) -> tuple[str, str]:
     """Class and message of a fault."""
     data = answer["error"]["data"]
-    assert answer["error"]["code"] == 200
+    assert answer["error"]["code"] in {200, 0}  # Odoo 18, 19
     return data["name"], data["message"]
 
 

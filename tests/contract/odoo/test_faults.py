@@ -19,7 +19,7 @@ EXCEPTIONS = "odoo.exceptions."
 
 
 def name_of(answer):
-    assert answer["error"]["code"] == 200
+    assert answer["error"]["code"] in {200, 0}  # Odoo 18, 19
     return answer["error"]["data"]["name"]
 
 
@@ -57,7 +57,11 @@ async def test_the_class_of_a_fault_says_what_is_wrong(side, model, method, argu
 
 @pytest.mark.parametrize("model", ["aigen.image.request", "res.users", "res.partner", "ir.attachment"])
 async def test_the_bridges_user_may_do_nothing_else(side, model):
-    assert name_of(await side.call(model, "search_read", [], ["id"])) == EXCEPTIONS + "AccessError"
+    answer = await side.call(model, "search_read", [], ["id"])
+    if (side.version, model) == (19, "ir.attachment"):
+        assert answer["result"] == []  # the search is allowed and finds nothing
+    else:
+        assert name_of(answer) == EXCEPTIONS + "AccessError"
 
 
 async def test_the_bridges_user_knows_who_it_is(side):
@@ -66,8 +70,9 @@ async def test_the_bridges_user_knows_who_it_is(side):
     assert {"lang", "tz"} <= answer["result"].keys()
 
 
-async def test_too_few_arguments_are_an_index_error(side):
-    assert name_of(await side.rpc("object", "execute_kw", DATABASE)) == "builtins.IndexError"
+async def test_too_few_arguments_are_an_error_of_python(side):
+    name = "builtins.IndexError" if side.version == 18 else "builtins.ValueError"
+    assert name_of(await side.rpc("object", "execute_kw", DATABASE)) == name
 
 
 async def test_an_unknown_service_method_is_a_name_error(side):
@@ -119,4 +124,5 @@ async def test_the_bridges_user_has_no_access_to_records_and_doctor_finds_that_w
     found = await look_at_odoo(Subject(odoo=odoo))
 
     assert await side.call(MODEL, "has_access", [], "write") == {"jsonrpc": "2.0", "id": 1, "result": False}
-    assert [finding.mark for finding in found] == [Mark.OK] * 3, found
+    assert [finding.mark for finding in found[1:]] == [Mark.OK] * 2, found
+    assert found[0].mark is (Mark.OK if side.version == 18 else Mark.WARNING), found
