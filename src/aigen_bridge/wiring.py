@@ -11,7 +11,7 @@ from aigen_bridge.clients.images import ImageFetcher
 from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.notify import Notifier
 from aigen_bridge.clients.odoo import OdooClient
-from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
+from aigen_bridge.clients.odoo_auto import odoo_transport
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
 from aigen_bridge.domain.generation import GenerationPolicy
@@ -123,7 +123,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name))
         webhook, odoo, fetcher = _n8n(settings.n8n), _odoo(settings.odoo), _fetcher(settings)
         opened.push_async_callback(webhook.close)
-        opened.callback(odoo.close)
+        opened.push_async_callback(odoo.aclose)
         check = opened.enter_context(closing(ImageCheck()))
         deadlines = _deadlines(settings)
         dispatch_policy = replace(DISPATCH_POLICY, jitter=settings.n8n.retry_jitter)
@@ -225,12 +225,4 @@ def _n8n(n8n: N8nSettings) -> N8nWebhook:
 
 
 def _odoo(odoo: OdooSettings) -> OdooClient:
-    transport = OdooJsonRpc(
-        odoo.url,
-        database=odoo.database,
-        login=odoo.login,
-        api_key=odoo.api_key.get_secret_value(),
-        timeout=odoo.timeout.total_seconds(),
-        concurrency=odoo.concurrency,
-    )
-    return OdooClient(transport)
+    return OdooClient(odoo_transport(odoo))

@@ -236,7 +236,7 @@ class TestAnyCheck:
 
     async def test_of_one_part_does_not_need_the_settings_of_another(self, stage: Stage) -> None:
         settings = stage.settings
-        lines = await examine(Subject(odoo=settings.odoo, complaints=("AIGEN_N8N__API_KEY is missing.",)))
+        lines = await examine(Subject(odoos={"default": settings.odoo}, complaints=("AIGEN_N8N__API_KEY is missing.",)))
         marks = {line.about: line.mark for line in lines}
 
         assert (marks["settings"], marks["Odoo"], marks["the rest"]) == ("wrong", "ok", "warning")

@@ -1,7 +1,8 @@
 """The protocol of the addon in Odoo, on any transport: delivers results, and probes whether Odoo would accept one."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 from uuid import uuid4
@@ -13,6 +14,7 @@ from aigen_bridge.domain.errors import PermanentError
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
 LIMITS_METHOD = "bridge_limits"
 MODEL_METHOD = f"{MODEL}.{METHOD}"
+METHOD_MISSING = "odoo_attributeerror"
 IMAGE_MAX = 32 * 2**20
 """Bytes. The largest image that an addon takes that has no `bridge_limits` yet."""
 
@@ -27,8 +29,12 @@ class OdooTransport(Protocol):
     taken effect.
     """
 
-    async def call(self, model: str, method: str, arguments: Sequence[Any]) -> Any:
-        """Calls `method` with positional `arguments`, after a login if one is needed; returns Odoo's answer."""
+    @property
+    def protocol(self) -> str:
+        """How Odoo is called: `JSON-RPC` or `JSON-2`. It may change when Odoo is upgraded."""
+
+    async def call(self, model: str, method: str, arguments: Mapping[str, Any]) -> Any:
+        """Calls `method` with `arguments` by name, after a login if one is needed; returns Odoo's answer."""
 
     async def version(self) -> str:
         """Odoo's version, such as `18.0`. Needs no login."""
@@ -36,7 +42,7 @@ class OdooTransport(Protocol):
     async def login(self) -> None:
         """Logs in as `call` does."""
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Starts no more calls."""
 
 
@@ -48,7 +54,7 @@ class OdooClient:
 
     async def apply_result(self, payload: Mapping[str, Any]) -> OdooAnswer:
         """Reports the state of a request. Idempotent by `(requestId, version)`; raises as `OdooTransport.call` does."""
-        answer = await self._transport.call(MODEL, METHOD, [dict(payload)])
+        answer = await self._transport.call(MODEL, METHOD, {"payload": dict(payload)})
         if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
             raise PermanentError(
                 "odoo_answer_unexpected",
@@ -58,9 +64,9 @@ class OdooClient:
             )
         return read_answer(answer)
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Closes the transport."""
-        self._transport.close()
+        await self._transport.aclose()
 
 
 def read_answer(answer: Mapping[str, Any]) -> OdooAnswer:
@@ -72,11 +78,24 @@ def read_answer(answer: Mapping[str, Any]) -> OdooAnswer:
     return OdooAnswer(applied, has_picture, version, status, answer.get("errorCode") or None)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the addon tells: the size of the largest image in bytes, and the uuid of its database in lower case."""
+
+    image_bytes: int
+    database_uuid: str | None
+
+
 class OdooProbe:
     """Asks Odoo whether it would accept a result, without sending one. Raises as `OdooTransport` does."""
 
     def __init__(self, transport: OdooTransport) -> None:
         self._transport = transport
+
+    @property
+    def protocol(self) -> str:
+        """How Odoo was called the last time: `JSON-RPC` or `JSON-2`."""
+        return self._transport.protocol
 
     async def version(self) -> tuple[str, timedelta]:
         """Odoo's version, such as `18.0`, and how long the answer took. Needs no login."""
@@ -104,21 +123,29 @@ class OdooProbe:
             "errorMessage": "-",
         }
         try:
-            await self._transport.call(MODEL, METHOD, [result])
+            await self._transport.call(MODEL, METHOD, {"payload": result})
         except PermanentError as error:
             if error.code == "odoo_usererror" and MODEL in error.detail and request_id not in error.detail:
                 raise PermanentError("odoo_model_missing", error.detail) from error
             raise
 
-    async def image_limit(self) -> int:
-        """Returns the size of the largest image that the addon takes, in bytes."""
+    async def limits(self) -> Limits:
+        """Returns what the addon tells about itself. An addon without the method tells nothing."""
         try:
-            limits = await self._transport.call(MODEL, LIMITS_METHOD, [])
-        except PermanentError:
-            return IMAGE_MAX
-        limit = limits.get("imageBytes") if isinstance(limits, dict) else None
-        return limit if isinstance(limit, int) else IMAGE_MAX
+            told = await self._transport.call(MODEL, LIMITS_METHOD, {})
+        except PermanentError as error:
+            if error.code != METHOD_MISSING:
+                raise
+            told = None
+        limit, uuid = (told.get("imageBytes"), told.get("databaseUuid")) if isinstance(told, dict) else (None, None)
+        return Limits(
+            limit if isinstance(limit, int) else IMAGE_MAX, uuid.lower() if isinstance(uuid, str) and uuid else None
+        )
 
-    def close(self) -> None:
+    async def database_uuid(self) -> str | None:
+        """Returns the uuid of Odoo's database, or None if the addon is too old to tell it."""
+        return (await self.limits()).database_uuid
+
+    async def aclose(self) -> None:
         """Closes the transport."""
-        self._transport.close()
+        await self._transport.aclose()

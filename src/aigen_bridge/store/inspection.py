@@ -192,6 +192,12 @@ class Inspection:
         """Returns the breakers of the destinations."""
         return await Destinations(self._database).states()
 
+    async def database_uuids(self) -> dict[str, str]:
+        """Returns the known uuid of the database of each Odoo, by the Odoo's name."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(text("SELECT name, database_uuid FROM odoos"))
+            return {row.name: row.database_uuid for row in rows}
+
     async def dead(self) -> list[Backlog]:
         """Returns the open dead letters by step; those in quarantine as `callback`."""
         return await self._backlogs(_DEAD, {})
