@@ -332,7 +332,9 @@ def test_every_secret_file_that_compose_mounts_is_made(secrets: Path):
 
 
 def test_the_secrets_are_long_and_all_different(secrets: Path):
-    values = [file.read_text() for file in secrets.iterdir() if file.name not in {*BY_HAND, FILLED_IN_A_ROTATION, MORE_ODOOS}]
+    values = [
+        file.read_text() for file in secrets.iterdir() if file.name not in {*BY_HAND, FILLED_IN_A_ROTATION, MORE_ODOOS}
+    ]
     assert min(map(len, values)) >= 64
     assert len(set(values)) == len(values)
 

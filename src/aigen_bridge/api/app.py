@@ -24,7 +24,6 @@ from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
 from aigen_bridge.settings import Settings, load
 from aigen_bridge.store.fresh import Fresh
-from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.odoos import Odoos
 from aigen_bridge.store.readiness import prove_writable
 from aigen_bridge.wiring import open_api
@@ -157,7 +156,7 @@ def _lifespan(settings: Settings) -> Any:
             app.state.databases = KnownDatabases(Odoos(parts.database).known)
             app.state.proof = Fresh(proof, fresh=PROOF_SECONDS, patience=HEALTH_PATIENCE_SECONDS)
             app.state.destinations = Fresh(parts.destinations.states, fresh=0, patience=HEALTH_PATIENCE_SECONDS)
-            app.state.gauges = Fresh(GaugeReader(parts.database).read, fresh=GAUGES_SECONDS, patience=GAUGES_SECONDS)
+            app.state.gauges = Fresh(parts.gauges.read, fresh=GAUGES_SECONDS, patience=GAUGES_SECONDS)
             beating = asyncio.create_task(beat(parts.generations))
             try:
                 yield

@@ -1,5 +1,6 @@
 """The protocol of the addon in Odoo, on any transport: delivers results, and probes whether Odoo would accept one."""
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
 LIMITS_METHOD = "bridge_limits"
 MODEL_METHOD = f"{MODEL}.{METHOD}"
 METHOD_MISSING = "odoo_attributeerror"
+DATABASE_UUID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+"""Odoo's `database.uuid`. It is a UUID unless somebody has changed it."""
 IMAGE_MAX = 32 * 2**20
 """Bytes. The largest image that an addon takes that has no `bridge_limits` yet."""
 
@@ -72,10 +75,16 @@ class OdooClient:
 def read_answer(answer: Mapping[str, Any]) -> OdooAnswer:
     """Reads the addon's answer. The state of its record counts only as a whole; an older addon does not send it."""
     applied, has_picture = answer["applied"], bool(answer.get("attachmentId"))
-    version, status = answer.get("version"), answer.get("status")
+    version, status, uuid = answer.get("version"), answer.get("status"), _uuid(answer)
     if type(version) is not int or not 0 <= version < VERSION_MAX or not isinstance(status, str):
-        return OdooAnswer(applied, has_picture)
-    return OdooAnswer(applied, has_picture, version, status, answer.get("errorCode") or None)
+        return OdooAnswer(applied, has_picture, database_uuid=uuid)
+    return OdooAnswer(applied, has_picture, version, status, answer.get("errorCode") or None, uuid)
+
+
+def _uuid(answer: Mapping[str, Any]) -> str | None:
+    """Returns `databaseUuid`; None if it is missing, or nothing that could be stored or shown."""
+    uuid = answer.get("databaseUuid")
+    return uuid.lower() if isinstance(uuid, str) and DATABASE_UUID.fullmatch(uuid) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,9 @@ class ImageResource(WireModel):
 class Held(WireModel):
     """The request waits because the destination of its next step is away. It continues when the destination is back."""
 
-    destination: str = Field(description=" or ".join(f"`{known.name}`" for known in with_breaker()))
+    destination: str = Field(
+        description=f"{', '.join(f'`{known.name}`' for known in with_breaker())}, or `odoo:<name>` for another Odoo"
+    )
     since: datetime = Field(description="the time since which the request has waited")
     until: datetime = Field(description="the time at which the bridge gives up if the destination is still away")
 

@@ -14,6 +14,7 @@ _CODES = {
     "connection": "connection",
     "odoo_unreachable": "connection",
     "odoo_login_refused": "fault",
+    "wrong_database": "fault",
 }
 
 

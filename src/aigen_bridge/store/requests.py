@@ -115,7 +115,9 @@ class Requests:
         ordered = sorted(wanted, key=lambda new: new.request_id)  # the same lock order in all processes
         async with self._database.writing() as connection:
             created = await insert_requests(connection, ordered)
-        metrics.TRANSITIONS.labels(Status.QUEUED.value).inc(len(created))
+        for new in ordered:
+            if new.request_id in created:
+                metrics.TRANSITIONS.labels(Status.QUEUED.value, new.odoo).inc()
         known = await self._known([new for new in wanted if new.request_id not in created])
         accepted = []
         for new in wanted:
