@@ -30,7 +30,7 @@ from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings
-from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings, OdooSettings
+from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.alerts import Alerts
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
@@ -141,11 +141,11 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         images, breakers = image_store(database), _breakers(settings)
         metrics.create_series(settings.all_odoos)
         runners: dict[str, StepRunner[Claim]] = {
-            Step.DISPATCH: Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, dispatch_policy),
-            Step.FETCH: Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
+            Step.DISPATCH.value: Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, dispatch_policy),
+            Step.FETCH.value: Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
         }
         for name, odoo in settings.all_odoos.items():
-            client = _odoo(name, odoo)
+            client = OdooClient(odoo_transport(odoo, odoo_destination(name).name))
             opened.push_async_callback(client.aclose)
             runners[queue_of(Step.DELIVER, name)] = Deliver(client, images, odoo.concurrency, name=name)
         url = settings.database_url.get_secret_value()
@@ -240,7 +240,3 @@ def _n8n(n8n: N8nSettings) -> N8nWebhook:
         concurrency=n8n.concurrency,
         signing_keys=[secret_bytes(secret.get_secret_value()) for secret in n8n.all_signing_secrets],
     )
-
-
-def _odoo(name: str, odoo: OdooSettings) -> OdooClient:
-    return OdooClient(odoo_transport(odoo, odoo_destination(name).name))

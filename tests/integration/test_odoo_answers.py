@@ -1,11 +1,9 @@
 """What the Odoo client makes of the bytes that a server sends: redirects, broken bodies, and odd HTTP."""
 
-import asyncio
 import gzip
 import json
-import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import aclosing
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,39 +14,15 @@ from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
+from raw_server import BOMB, JSON, answering, http
 
 KEY = "key-of-the-bot-user"
 LIMITS = ("aigen.image.request", "bridge_limits", {})
 VERSION = b'{"jsonrpc": "2.0", "id": null, "result": {"server_version": "18.0"}}'
-JSON = "Content-Type: application/json\r\n"
-BOMB = gzip.compress(b" " * 100 * 2**20, 9)
-
-
-@asynccontextmanager
-async def answering(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that sends these bytes to its first, second, … caller. Yields its URL and what it was sent."""
-    sent: list[bytes] = []
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"content-length: ([0-9]+)", head.lower())
-        sent.append(head + await reader.readexactly(int(length[1]) if length else 0))
-        with suppress(ConnectionError):  # the caller may have read enough
-            writer.write(answers[min(len(sent), len(answers)) - 1])
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", sent
 
 
 def transport(url: str) -> aclosing[OdooJsonRpc]:
     return aclosing(OdooJsonRpc(url, database="odoo", login="bridge", api_key=KEY, timeout=10, concurrency=1))
-
-
-def http(status: str, body: bytes = b"", headers: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
 async def failed(*answers: bytes) -> StepError:

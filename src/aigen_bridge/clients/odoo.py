@@ -82,7 +82,7 @@ def read_answer(answer: Mapping[str, Any]) -> OdooAnswer:
 
 
 def _uuid(answer: Mapping[str, Any]) -> str | None:
-    """Returns `databaseUuid`; None if it is missing, or nothing that could be stored or shown."""
+    """Returns `databaseUuid` in lower case; None if it is missing, or nothing that could be stored or shown."""
     uuid = answer.get("databaseUuid")
     return uuid.lower() if isinstance(uuid, str) and DATABASE_UUID.fullmatch(uuid) else None
 
@@ -146,10 +146,9 @@ class OdooProbe:
             if error.code != METHOD_MISSING:
                 raise
             told = None
-        limit, uuid = (told.get("imageBytes"), told.get("databaseUuid")) if isinstance(told, dict) else (None, None)
-        return Limits(
-            limit if isinstance(limit, int) else IMAGE_MAX, uuid.lower() if isinstance(uuid, str) and uuid else None
-        )
+        answer = told if isinstance(told, dict) else {}
+        limit = answer.get("imageBytes")
+        return Limits(limit if isinstance(limit, int) else IMAGE_MAX, _uuid(answer))
 
     async def database_uuid(self) -> str | None:
         """Returns the uuid of Odoo's database, or None if the addon is too old to tell it."""

@@ -47,9 +47,17 @@ class OdooAuto:
     else answered in its place: an upgrade looks like that.
     """
 
-    def __init__(self, jsonrpc: OdooJsonRpc, json2: OdooJson2, *, ask_seconds: float) -> None:
+    def __init__(
+        self,
+        jsonrpc: OdooJsonRpc,
+        json2: OdooJson2,
+        *,
+        ask_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._jsonrpc, self._json2 = jsonrpc, json2
         self._ask_seconds = ask_seconds
+        self._clock = clock
         self._chosen: OdooTransport = jsonrpc
         self._ask_at = 0.0
 
@@ -76,7 +84,7 @@ class OdooAuto:
         await self._json2.aclose()
 
     async def _through(self, use: Callable[[OdooTransport], Awaitable[T]]) -> T:
-        if time.monotonic() >= self._ask_at:
+        if self._clock() >= self._ask_at:
             await self._choose()
         try:
             return await use(self._chosen)
@@ -92,30 +100,20 @@ class OdooAuto:
             self._chosen, self._ask_at = self._jsonrpc, 0.0
         else:
             self._chosen = self._json2 if version >= SINCE else self._jsonrpc
-            self._ask_at = time.monotonic() + ASK_AGAIN.total_seconds()
+            self._ask_at = self._clock() + ASK_AGAIN.total_seconds()
 
 
 def odoo_transport(odoo: Access, destination: str = ODOO.name) -> OdooTransport:
     """Returns the transport that the settings of an Odoo name. `destination` names the Odoo in logs and metrics."""
-    timeout = odoo.timeout.total_seconds()
-    ask = min(ASK_SECONDS, timeout / 4) if odoo.transport == "auto" else 0.0
-    json2 = OdooJson2(
-        odoo.url,
-        database=odoo.database,
-        api_key=odoo.api_key.get_secret_value(),
-        timeout=timeout - ask,
-        concurrency=odoo.concurrency,
-        destination=destination,
-    )
+    ask = min(ASK_SECONDS, odoo.timeout.total_seconds() / 4) if odoo.transport == "auto" else 0.0
+    shared: dict[str, Any] = {
+        "database": odoo.database,
+        "api_key": odoo.api_key.get_secret_value(),
+        "timeout": odoo.timeout.total_seconds() - ask,
+        "concurrency": odoo.concurrency,
+        "destination": destination,
+    }
     if odoo.transport == "json2":
-        return json2
-    jsonrpc = OdooJsonRpc(
-        odoo.url,
-        database=odoo.database,
-        login=odoo.login,
-        api_key=odoo.api_key.get_secret_value(),
-        timeout=timeout - ask,
-        concurrency=odoo.concurrency,
-        destination=destination,
-    )
-    return OdooAuto(jsonrpc, json2, ask_seconds=ask) if odoo.transport == "auto" else jsonrpc
+        return OdooJson2(odoo.url, **shared)
+    jsonrpc = OdooJsonRpc(odoo.url, login=odoo.login, **shared)
+    return OdooAuto(jsonrpc, OdooJson2(odoo.url, **shared), ask_seconds=ask) if ask else jsonrpc

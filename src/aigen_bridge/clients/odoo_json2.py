@@ -48,7 +48,14 @@ class OdooJson2:
     protocol = "JSON-2"
 
     def __init__(
-        self, url: str, *, database: str, api_key: str, timeout: float, concurrency: int, destination: str = ODOO.name
+        self,
+        url: str,
+        *,
+        database: str,
+        api_key: str,
+        timeout: float,
+        concurrency: int,
+        destination: str = ODOO.name,
     ) -> None:
         self._url, self._version_url = endpoint(url, PATH), endpoint(url, VERSION_PATH)
         self._destination = destination

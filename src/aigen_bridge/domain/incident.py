@@ -72,7 +72,7 @@ def read_key(key: str) -> tuple[Cause, str]:
 
 def every_key(odoos: Iterable[str]) -> set[str]:
     """Returns the names of all incidents that an installation with these Odoos can have."""
-    others = {incident_key(cause, odoo) for cause in PER_ODOO for odoo in odoos}
+    others = {incident_key(cause, odoo) for odoo in odoos for cause in PER_ODOO}
     return {cause.value for cause in Cause} | others
 
 

@@ -5,7 +5,7 @@ bridge. The label `odoo` is empty for alerts, which belong to no Odoo.
 Series that alerts count exist from the start, at zero, so the first error is counted, too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from itertools import product
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
@@ -126,7 +126,7 @@ REFUSALS = ("key_missing", "key_unknown", "scope_missing", "wrong_database", "si
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add an unused second series to each metric
 
 
-def create_series(odoos: Iterable[str]) -> None:
+def create_series(odoos: Collection[str]) -> None:
     """Creates the series of the Odoos in the settings, at zero."""
     for odoo in odoos:
         for status in Status:

@@ -27,6 +27,8 @@ MODEL = "aigen.image.request"
 METHOD = "bridge_apply_result"
 LIMITS = "bridge_limits"
 MODELS = frozenset({MODEL, "res.users", "res.partner", "ir.attachment"})
+TOO_FEW = ("builtins.IndexError", "list index out of range")
+TOO_FEW_19 = ("builtins.ValueError", "not enough values to unpack (expected 5, got 1)")
 METHODS_OF_EVERY_MODEL = frozenset({"create", "read", "search", "search_read", "unlink", "write"})
 """Methods that exist but that the bridge's user may not call, because its group permits only `METHOD`."""
 
@@ -167,7 +169,7 @@ class OdooSimulator(Simulator):
             case "common", "login" | "authenticate", [database, login, key, *_]:
                 return self._login(database, login, key)
             case "common", "login" | "authenticate", _:
-                raise RpcFault("builtins.IndexError", "list index out of range")
+                raise RpcFault(*TOO_FEW)
             case "common", _, _:
                 raise RpcFault("builtins.Exception", f"Method not found: {call.method}")
             case "object", _, _:
@@ -204,7 +206,7 @@ class OdooSimulator(Simulator):
 
     async def _object(self, call: rpc.Call) -> Any:
         if len(call.args) < 5:  # noqa: PLR2004 - database, uid, key, model, method
-            raise RpcFault("builtins.IndexError", "list index out of range")
+            raise RpcFault(*(TOO_FEW_19 if self._has_json2 else TOO_FEW))
         database, uid, key, model, method, *rest = call.args
         self._check_database(database)
         self._check_access(uid, key)
@@ -307,7 +309,7 @@ def _payload(arguments: list[Any], keywords: dict[str, Any]) -> Any:
     match arguments, keywords:
         case [payload], _:
             return payload
-        case [], {"payload": payload}:
+        case [], {"payload": payload, **rest} if not rest.keys() - {"context"}:
             return payload
     raise RpcFault("builtins.TypeError", f"{METHOD}() takes exactly one argument: 'payload'")
 
