@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import text
 
 from aigen_bridge.domain.dead_letter import OperatorAction
-from aigen_bridge.domain.destination import ODOO
+from aigen_bridge.domain.destination import odoo_destination
 from aigen_bridge.domain.queues import queue_of
-from aigen_bridge.domain.request import DEFAULT_ODOO, Step
+from aigen_bridge.domain.request import Step
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.operations import record
 from aigen_bridge.store.rows import from_row
@@ -57,7 +57,7 @@ class Odoos:
         """Returns what is known of these Odoos, in their order."""
         columns = {
             "name": list(names),
-            "destination": [_destination(name) for name in names],
+            "destination": [odoo_destination(name).name for name in names],
             "queue": [queue_of(Step.DELIVER, name) for name in names],
         }
         async with self._database.reading() as connection:
@@ -68,7 +68,3 @@ class Odoos:
         async with self._database.transaction() as connection:
             await connection.execute(_REPLACE if uuid else _FORGET, {"name": name, "uuid": uuid})
             await record(connection, action, "confirm", f"odoo:{name}", None)
-
-
-def _destination(odoo: str) -> str:
-    return ODOO.name if odoo == DEFAULT_ODOO else f"{ODOO.name}:{odoo}"

@@ -115,9 +115,6 @@ class Requests:
         ordered = sorted(wanted, key=lambda new: new.request_id)  # the same lock order in all processes
         async with self._database.writing() as connection:
             created = await insert_requests(connection, ordered)
-        for new in ordered:
-            if new.request_id in created:
-                metrics.TRANSITIONS.labels(Status.QUEUED.value, new.odoo).inc()
         known = await self._known([new for new in wanted if new.request_id not in created])
         accepted = []
         for new in wanted:
@@ -128,6 +125,7 @@ class Requests:
                 )
             if first:
                 known[new.request_id] = _accepted(new, created[new.request_id])
+                metrics.TRANSITIONS.labels(Status.QUEUED.value, new.odoo).inc()
             accepted.append((known[new.request_id], first))
         return accepted
 
