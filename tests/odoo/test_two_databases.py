@@ -1,5 +1,6 @@
 """Two databases on one real Odoo server (dbfilter), one bridge: nothing crosses, and neither waits for the other."""
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -8,14 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 from bridge_thread import Bridge, running_bridge
+from execution import ACKNOWLEDGES, execution
 from psycopg import sql
 
 from aigen_bridge.sockets import bind
+from processes import run
 from real_odoo import COPY, DATABASE, PEOPLE, ROLE, RealOdoo, Server
 from stage import CLIENTS, KEYS, REQUESTS
 
@@ -34,6 +38,7 @@ OWN = "SELECT request_id::text, image->>'sha256' FROM requests"
 TWICE = """
 SELECT request_id FROM attempts WHERE step = 'deliver' AND outcome = 'done' GROUP BY request_id HAVING count(*) <> 1
 """
+WRONG = "SELECT DISTINCT error_code FROM attempts WHERE step = 'deliver' AND outcome <> 'done'"
 DEAD = "SELECT request_id, step FROM outbox WHERE state = 'dead'"
 
 
@@ -73,7 +78,7 @@ def _second_database(odoo: RealOdoo) -> Iterator[RealOdoo]:
     names = {"new": sql.Identifier(NORTH), "owner": sql.Identifier(ROLE), "of": sql.Identifier(COPY)}
     with closing(psycopg.connect(odoo.database_url, autocommit=True)) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {new} OWNER {owner} TEMPLATE {of}").format(**names))
-        north = replace(odoo, options=options, database=NORTH, database_url=_url_of(odoo, NORTH))
+        north = replace(odoo, options=options, database=NORTH, database_url=_url_of(odoo, NORTH), uids={})
         yield replace(north, key=north.shell(OWN_UUID + PEOPLE).partition("KEY=")[2].split()[0])
         connection.execute(sql.SQL("DROP DATABASE {new} WITH (FORCE)").format(**names))
     shutil.rmtree(data / "filestore" / NORTH)
@@ -104,8 +109,8 @@ def odoos(real_odoo: RealOdoo) -> Iterator[dict[str, RealOdoo]]:
 
 
 @pytest.fixture
-def bridge(database_url: str, odoos: dict[str, RealOdoo]) -> Iterator[Bridge]:
-    """A bridge for both. N8N makes two pictures at a time, so that there is a middle of the work."""
+def settings(odoos: dict[str, RealOdoo]) -> dict[str, Any]:
+    """The sections of the settings of a bridge for both."""
     clients: dict[str, Any] = dict(CLIENTS)
     for database, (key, ops_key) in KEYS_OF.items():
         name = ROLES[database]
@@ -115,7 +120,19 @@ def bridge(database_url: str, odoos: dict[str, RealOdoo]) -> Iterator[Bridge]:
         }
     del clients["odoo"]
     quick = {"breaker": {"probe_every": "0.5s", "failures": 2}}
-    settings = {"odoos": {NORTH: odoos[NORTH].connection | quick}, "clients": clients, "worker": {"poll": "0.2s"}}
+    return {"odoos": {NORTH: odoos[NORTH].connection | quick}, "clients": clients, "worker": {"poll": "0.2s"}}
+
+
+@pytest.fixture
+def configured(configured: dict[str, str], settings: dict[str, Any], odoos: dict[str, RealOdoo]) -> dict[str, str]:
+    """The same settings for a command, as environment variables."""
+    sections = settings | {"odoo": odoos[DATABASE].connection}
+    return configured | {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()}
+
+
+@pytest.fixture
+def bridge(database_url: str, odoos: dict[str, RealOdoo], settings: dict[str, Any]) -> Iterator[Bridge]:
+    """A bridge for both. N8N makes two pictures at a time, so that there is a middle of the work."""
     with running_bridge(database_url, odoos[DATABASE], settings=settings, flux_seconds=0.6, flux_runners=2) as bridge:
         for database, odoo in odoos.items():
             odoo.configure(bridge.url, *KEYS_OF[database])
@@ -229,3 +246,32 @@ def test_a_database_neither_sees_nor_cancels_the_requests_of_the_other(bridge, c
             assert other.post(f"{path}/cancel").status_code in {403, 404}
             assert "A secret garden" not in other.get(REQUESTS).text
     assert north.call("search_count", [["request_id", "=", request["request_id"]]]) == 0
+
+
+def test_a_database_with_another_uuid_neither_asks_nor_gets_until_it_is_confirmed(bridge, companies, books, configured):
+    _, north = companies
+    taught, waits, refused = north.new("A harbour", 3)
+    north.call("action_generate", [taught])
+    until(lambda: books.delivered(NORTH) == 1, "the picture that teaches the uuid")
+    bridge.chain.n8n.faults.add(ACKNOWLEDGES)
+    north.call("action_generate", [waits])
+    n8n = execution(bridge, "A harbour 1")
+    n8n.ask()
+    north.odoo.as_person("admin", "ir.config_parameter", "set_param", "database.uuid", str(uuid4()))
+    n8n.name_job()
+    n8n.deliver()
+    until(lambda: ("odoo:north",) in books.all(OUT), "the breaker of north")
+    assert books.all(WRONG) == [("wrong_database",)]
+    north.call("action_generate", [refused])
+    assert statuses(north, waits, refused) == ["dispatched", "waiting"]
+
+    done = run("odoos", "confirm", NORTH, "--yes", environment=configured)
+    assert done.returncode == 0, done.stderr
+    until(lambda: books.delivered(NORTH) == 2, "the picture that was held")
+    until(lambda: north.call("action_refresh", [refused]) and statuses(north, refused) == ["dispatched"], "the request")
+    assert statuses(north, waits) == ["completed"]
+
+
+def statuses(company: Company, *records: int) -> list[str]:
+    found = {each["id"]: each["status"] for each in company.call("read", list(records), ["status"])}
+    return [found[record] for record in records]
