@@ -143,11 +143,28 @@ async def test_known_uuids_are_read_once_for_many_calls_and_once_more_before_a_r
         reads += 1
         return {"default": UUID}
 
-    known = KnownDatabases(read)
+    known = KnownDatabases(read, patience=1)
     assert not any(await asyncio.gather(*(known.is_other("default", UUID) for _ in range(20))))
     assert reads == 1
     assert await known.is_other("default", OTHER)
     assert reads == 2
+
+
+async def test_many_calls_share_one_query_that_does_not_return() -> None:
+    reads = 0
+
+    async def hang() -> dict[str, str]:
+        nonlocal reads
+        reads += 1
+        return await asyncio.get_running_loop().create_future()
+
+    known = KnownDatabases(hang, patience=0.05)
+    calls = (known.is_other("default", UUID) for _ in range(20))
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    await known.close()
+    assert {type(answer) for answer in answers} == {StoreUnavailableError}
+    assert reads == 1
 
 
 async def test_a_database_that_is_away_is_a_503_and_nothing_remembers_it(

@@ -153,7 +153,8 @@ def _lifespan(settings: Settings) -> Any:
         async with open_api(settings) as parts:
             app.state.parts = parts
             proof = partial(prove_writable, parts.database)
-            app.state.databases = KnownDatabases(Odoos(parts.database).known)
+            patience = parts.database.timeout.total_seconds()
+            app.state.databases = KnownDatabases(Odoos(parts.database).known, patience=patience)
             app.state.proof = Fresh(proof, fresh=PROOF_SECONDS, patience=HEALTH_PATIENCE_SECONDS)
             app.state.destinations = Fresh(parts.destinations.states, fresh=0, patience=HEALTH_PATIENCE_SECONDS)
             app.state.gauges = Fresh(parts.gauges.read, fresh=GAUGES_SECONDS, patience=GAUGES_SECONDS)
@@ -163,7 +164,7 @@ def _lifespan(settings: Settings) -> Any:
             finally:
                 beating.cancel()
                 await asyncio.wait({beating})  # it may hold a connection
-                for answer in (app.state.proof, app.state.destinations, app.state.gauges):
+                for answer in (app.state.proof, app.state.destinations, app.state.gauges, app.state.databases):
                     await answer.close()
         tracing.stop()
 

@@ -4,7 +4,6 @@ The addon sends `<uuid>; <name>` with every call, the name percent-encoded. A co
 uuid and another name. A raw copy under the same name cannot be told from the original.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +15,7 @@ from aigen_bridge import metrics
 from aigen_bridge.api.errors import WrongDatabaseError
 from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.contracts.wire import FieldError
+from aigen_bridge.store.fresh import Fresh
 
 HEADER = "X-Odoo-Database"
 ALLOWED = "the uuid and the percent-encoded name of one database, such as 9b2f1b0e-2d64-4c0e-8a39-6d1f0e4b7c55; odoo"
@@ -29,11 +29,14 @@ _FORM = re.compile(rf"({_UUID})[ \t]*;[ \t]*((?:[^\s;%]|%[0-9A-Fa-f]{{2}})+)")
 
 
 class KnownDatabases:
-    """The uuid of each Odoo's database, as far as Odoo has told it. `read` reads them from the store."""
+    """The uuid of each Odoo's database, as far as Odoo has told it.
 
-    def __init__(self, read: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
+    `read` reads them from the store, once for all calls that wait. A call waits for it at most `patience` seconds.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[Mapping[str, str]]], *, patience: float) -> None:
         self._read = read
-        self._reading = asyncio.Lock()
+        self._shared = Fresh(self._read_now, fresh=0, patience=patience)
         self._known: Mapping[str, str] = {}
         self._read_at = float("-inf")
 
@@ -51,12 +54,18 @@ class KnownDatabases:
     def _differs(self, odoo: str, uuid: str) -> bool:
         return self._known.get(odoo, uuid).lower() != uuid.lower()
 
+    async def close(self) -> None:
+        """Cancels the running query."""
+        await self._shared.close()
+
     async def _refresh(self, earliest: float) -> None:
-        """Reads the uuids, unless they were read after `earliest`."""
-        async with self._reading:
-            if self._read_at <= earliest:
-                began_at = time.monotonic()
-                self._known, self._read_at = await self._read(), began_at
+        """Reads the uuids, unless they were read after `earliest`. A query that began before that does not count."""
+        while self._read_at <= earliest:
+            await self._shared.get()
+
+    async def _read_now(self) -> None:
+        began_at = time.monotonic()
+        self._known, self._read_at = await self._read(), began_at
 
 
 async def check_database(request: Request, *, client: str, odoo: str) -> None:
