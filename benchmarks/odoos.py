@@ -19,8 +19,8 @@ from benchmarks.wrk import new_ids
 
 DEFAULT, NORTH, SOUTH = "default", "north", "south"
 FLOOD, SINGLES, RESULTS, SHORTER = 10_000, 9, 50, 3
-"""Requests of the Odoo that floods the bridge, single requests beside them, and results of each Odoo in one run. Runs are
-short and `SHORTER` times as many: turns that are close together differ least."""
+"""Requests of the Odoo that floods the bridge, single requests beside them, and results of each Odoo in one run. Runs
+are short and `SHORTER` times as many: turns that are close together differ least."""
 HANGS = 3600.0
 """Seconds: longer than any call may take."""
 OF_THE_FLOOD, LEAST = 0.1, 0.9
