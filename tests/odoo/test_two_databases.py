@@ -257,19 +257,28 @@ def test_a_database_with_another_uuid_neither_asks_nor_gets_until_it_is_confirme
     north.call("action_generate", [waits])
     n8n = execution(bridge, "A harbour 1")
     n8n.ask()
-    north.odoo.as_person("admin", "ir.config_parameter", "set_param", "database.uuid", str(uuid4()))
+    other = str(uuid4())
+    north.odoo.as_person("admin", "ir.config_parameter", "set_param", "database.uuid", other)
     n8n.name_job()
     n8n.deliver()
     until(lambda: ("odoo:north",) in books.all(OUT), "the breaker of north")
     assert books.all(WRONG) == [("wrong_database",)]
+    until(lambda: status_for(bridge, other) == 403, "the API, which reads the known uuids every 5 s")
     north.call("action_generate", [refused])
-    assert statuses(north, waits, refused) == ["dispatched", "waiting"]
+    assert statuses(north, waits, refused) == ["queued", "waiting"]
 
     done = run("odoos", "confirm", NORTH, "--yes", environment=configured)
     assert done.returncode == 0, done.stderr
     until(lambda: books.delivered(NORTH) == 2, "the picture that was held")
-    until(lambda: north.call("action_refresh", [refused]) and statuses(north, refused) == ["dispatched"], "the request")
+    north.call("action_refresh", [refused])
+    until(lambda: statuses(north, refused) != ["waiting"], "the request that was refused before")
     assert statuses(north, waits) == ["completed"]
+
+
+def status_for(bridge: Bridge, uuid: str) -> int:
+    """Returns the HTTP status for a call of north from a database with this uuid."""
+    headers = {"X-API-Key": KEYS_OF[NORTH][0], "X-Odoo-Database": f"{uuid}; {NORTH}"}
+    return httpx.get(bridge.url + REQUESTS, headers=headers, timeout=30).status_code
 
 
 def statuses(company: Company, *records: int) -> list[str]:
