@@ -163,3 +163,8 @@ async def test_requests_and_dead_letters_show_their_odoo(run: Run, database: Dat
     assert f"request {theirs} of Odoo north" in letters
     assert f"request {mine} " in letters
     assert "Odoo         north, not delivered yet" in (await run("requests", "show", theirs)).stdout
+
+
+def test_a_new_key_names_the_odoo_that_its_client_speaks_for() -> None:
+    made = CliRunner().invoke(app, ["keys", "new", "--client", "north", "--scope", "requests", "--odoo", "north"])
+    assert '"scopes": ["requests"], "odoo": "north"' in made.stdout

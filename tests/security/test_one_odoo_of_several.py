@@ -219,7 +219,7 @@ def test_the_walk_leaves_no_operation_out() -> None:
 async def test_every_operation_answers_for_another_odoos_request_as_for_none(
     scene: Scene, own: str, other: str
 ) -> None:
-    before = await state(scene, scene.owned[other])
+    before, letters = await state(scene, scene.owned[other]), await letters_of(scene, other)
     calls = [*((key, *row) for key, row in WALK.items()), *((key, "ops", call) for key, call in OTHER_WAYS.items())]
     for (method, path), scope, call in calls:
         caller = f"{scope} of {own}"
@@ -231,6 +231,11 @@ async def test_every_operation_answers_for_another_odoos_request_as_for_none(
             assert expected[0] == 404 or path in {REQUESTS, f"{OPS}/n8n-failures"}, (method, path, expected)
 
     assert await state(scene, scene.owned[other]) == before
+    assert await letters_of(scene, other) == letters
+
+
+async def letters_of(scene: Scene, odoo: str) -> Any:
+    return (await scene.api.get(LETTERS, headers=scene.as_client(f"ops of {odoo}"))).json()
 
 
 async def test_every_operation_finds_the_requests_of_the_callers_own_odoo(scene: Scene) -> None:

@@ -18,7 +18,13 @@ from aigen_bridge.contracts.messages import Callback, parse_callback
 from aigen_bridge.contracts.refusal import MalformedMultipartError
 from aigen_bridge.contracts.resources import CallbackReceipt
 from aigen_bridge.domain.dead_letter import CONTENT_TYPE, RefusedCallback
-from aigen_bridge.domain.errors import BridgeError, ImageRejectedError, StoreUnavailableError, storable
+from aigen_bridge.domain.errors import (
+    BridgeError,
+    ImageRejectedError,
+    StoreUnavailableError,
+    UnreadableRequestError,
+    storable,
+)
 from aigen_bridge.domain.signature import SIGNATURE
 from aigen_bridge.pipeline.callback import take_callback
 from aigen_bridge.wiring import ApiParts
@@ -130,10 +136,11 @@ def _slot(parts: ApiParts, envelope: Envelope) -> AbstractAsyncContextManager[ob
 async def quarantine(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:
     """Stores a refused callback or report complete, as a dead letter."""
     event = arrival.envelope.event
+    declared = getattr(request.state, "request_id", None) or declared_request_id(event or b"")
     refused = RefusedCallback(
         client=arrival.client,
         version=arrival.version,
-        request_id=getattr(request.state, "request_id", None) or declared_request_id(event or b""),
+        request_id=await reported_request(parts, declared, arrival.odoo),
         error_code=error.code,
         error_detail=storable(error.detail)[:2000],
         headers=_stored_headers(request),
@@ -143,6 +150,20 @@ async def quarantine(request: Request, parts: ApiParts, arrival: Arrival, error:
     number = await parts.quarantine.keep(refused)
     metrics.QUARANTINED.labels(error.code).inc()
     log.critical("callback.quarantined", dead_letter=f"callback-{number}", code=error.code, detail=error.detail)
+
+
+async def reported_request(parts: ApiParts, request_id: UUID | None, odoo: str | None) -> UUID | None:
+    """Returns the request that a report belongs to: none if its sender may report on `odoo` only, and it is not of it.
+
+    The operators of another Odoo must not see the report among theirs.
+    """
+    if request_id is None or odoo is None:
+        return request_id
+    try:
+        is_own = await parts.requests.get(request_id, odoo) is not None
+    except UnreadableRequestError:
+        is_own = True
+    return request_id if is_own else None
 
 
 def _content_type(request: Request) -> str:
