@@ -34,9 +34,10 @@ group = env.ref("aigen_image.group_user")
 for login, name, lang in (
     ("lea", "Lea Beispiel", "de_DE"), ("eva", "Eva Ejemplo", "es_ES"), ("tom", "Tom Example", "en_US"),
 ):
-    env["res.users"].with_context(no_reset_password=True).create({{
-        "name": name, "login": login, "password": login, "lang": lang, "groups_id": [(4, group.id)],
+    user = env["res.users"].with_context(no_reset_password=True).create({{
+        "name": name, "login": login, "password": login, "lang": lang,
     }})
+    group._aigen_add_users(user.ids)
 env.cr.commit()
 """
 REPORTS = (
