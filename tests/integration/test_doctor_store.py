@@ -222,8 +222,8 @@ class TestAnyCheck:
             return []
 
         async def tells(subject: Subject) -> list[Finding]:
-            assert subject.odoo
-            return [wrong("third", f"it said {subject.odoo.api_key.get_secret_value()}!", "")]
+            [odoo] = subject.odoos.values()
+            return [wrong("third", f"it said {odoo.api_key.get_secret_value()}!", "")]
 
         checks = [Check("first", breaks), Check("second", hangs), Check("third", tells)]
         lines = await examine(Subject.of(idle_stage.settings), checks, seconds=0.2)

@@ -112,7 +112,7 @@ async def test_an_odoo_that_has_no_json2_any_more_costs_one_call(odoo: OdooSimul
     async with opened(url) as transport:
         await transport.call(*LIMITS)
         odoo.settings = replace(odoo.settings, series="18.0")
-        with pytest.raises(TransientError, match="odoo_http_404"):
+        with pytest.raises(TransientError, match="odoo_http_303"):
             await transport.call(*LIMITS)
         assert await transport.call(*LIMITS)
 

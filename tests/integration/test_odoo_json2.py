@@ -100,6 +100,7 @@ async def test_a_fault_is_the_same_error_as_over_jsonrpc_with_its_status(
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 5000\r\n\r\ntruncated", "odoo_http_404", True),
         (http("404 Not Found", b"<p>No database is selected and ...</p>"), "odoo_operationalerror", True),
         (fault("404 Not Found", name="werkzeug.exceptions.NotFound", message="Did you mean"), "odoo_notfound", False),
+        (http("303 See Other", headers="Location: /web/login?redirect=%2Fjson%2F2\r\n"), "odoo_http_303", True),
         (http("405 Not Allowed"), "odoo_http_405", True),
         (http("502 Bad Gateway", b"<h1>502</h1>"), "odoo_http_502", True),
         (http("503 Service Unavailable", b'{"name": "x"}', JSON), "odoo_http_503", True),

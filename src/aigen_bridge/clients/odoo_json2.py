@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
-from aigen_bridge.clients.http_errors import EXCERPT_SECONDS, on_one_line
+from aigen_bridge.clients.http_errors import EXCERPT_SECONDS, named, on_one_line
 from aigen_bridge.clients.odoo_errors import fault, refused, result_of, unreadable, version_in
 from aigen_bridge.clients.odoo_exchange import answer_of, answering, connecting, endpoint, phases, posting
 from aigen_bridge.clients.odoo_login import LoginPause
@@ -28,8 +29,10 @@ IDLE_SECONDS = 2.0
 """How long an idle connection is kept. Shorter than any usual server keeps it, so that no call meets its end."""
 NO_DATABASE = b"No database is selected"
 """In the page (404) by which Odoo answers a call for a database that it does not have or cannot reach."""
+LOGIN_PAGE = "/web/login"
+"""Where Odoo 18 sends a browser that asks for `/json/…`."""
 FAULT_KEYS = frozenset({"name", "message", "arguments"})
-"""Keys of every fault. A 404 without them is not Odoo's, or comes from an Odoo that is older than 19."""
+"""Keys of every fault. An error without them is that of another program, such as a proxy."""
 JSONRPC_NAMES = (
     ("werkzeug.exceptions.NotFound", re.compile("^the model .* does not exist"), "odoo.exceptions.UserError"),
     ("werkzeug.exceptions.NotFound", re.compile("^The method .* does not exist"), "builtins.AttributeError"),
@@ -140,6 +143,9 @@ def _error_of(response: httpx.Response, body: bytes, url: str) -> StepError:
             "AIGEN_ODOOS), Odoo's option --db-filter, and whether its own PostgreSQL runs."
         )
         return TransientError("odoo_operationalerror", detail, http_status=status, away=True)
+    if response.is_redirect and urlsplit(response.headers.get("location", "")).path == LOGIN_PAGE:
+        detail = f"Odoo answered {named(response)} and points to its login page. Before {SINCE}, it has no JSON-2."
+        return TransientError(f"odoo_http_{status}", detail, http_status=status, away=True)
     data = _fault_in(body)
     if data is None:
         return refused(response, url)

@@ -1,7 +1,7 @@
 """Checks that each Odoo is reachable, has the right version, accepts the login, and lets the addon be called."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -29,8 +29,9 @@ Odoo's rights on records say nothing here: the bridge's group has none, and the 
 """
 TIMEOUT = timedelta(seconds=8)
 """For each call."""
-ODOO_SECONDS = 18.0
-"""For all calls to one Odoo, less than a check may take: an Odoo that hangs must not hide the others."""
+KNOWN_SECONDS, ODOO_SECONDS = 1.5, 18.0
+"""For reading the known uuids, and for all calls to one Odoo. Together less than a check may take: what hangs must not
+hide the others."""
 AWAY = "Results are held and retried for 24 hours."
 
 
@@ -38,10 +39,10 @@ async def look_at_odoos(subject: Subject) -> list[Finding]:
     """Each Odoo would accept a result. They are asked at the same time."""
     if not subject.odoos:
         raise NotLookedAtError
-    try:
-        known = await subject.opened.database_uuids()
-    except (NotLookedAtError, StoreUnavailableError):
-        known = {}
+    known: dict[str, str] = {}
+    with suppress(NotLookedAtError, StoreUnavailableError, TimeoutError):  # another check reports it
+        async with asyncio.timeout(KNOWN_SECONDS):
+            known = await subject.opened.database_uuids()
     image_max = subject.settings.callback.max_bytes if subject.settings else 0
     found = (look_at_odoo(name, odoo, known.get(name), image_max) for name, odoo in subject.odoos.items())
     return [finding for findings in await asyncio.gather(*found) for finding in findings]

@@ -140,9 +140,9 @@ class OdooSimulator(Simulator):
         """Answers in the order of the real one: the database, the key, the model, the method, the arguments."""
         headers, path = received.request.headers, received.request.path_params
         if not self._has_json2:
-            return json2.page(json2.ELSEWHERE)
+            return json2.to_login(received.request.url.path)
         if headers.get("X-Odoo-Database", self.settings.database) != self.settings.database:
-            return json2.page(json2.NO_DATABASE)
+            return json2.no_database()
         try:
             return json2.result(await self._call_json2(received, path["model"], path["method"]))
         except RpcFault as error:

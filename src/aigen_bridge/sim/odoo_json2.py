@@ -1,6 +1,7 @@
 """Odoo 19's JSON-2: results are the whole body, faults have real HTTP statuses. Measured on 19.0."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
@@ -28,8 +29,6 @@ NO_DATABASE = """\
 
 <!-- Alternatively, use the X-Odoo-Database header. -->
 """
-ELSEWHERE = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
-"""The page of an Odoo that has no such path: 18 has no `/json/2`."""
 
 
 def result(value: Any) -> Response:
@@ -52,9 +51,15 @@ def fault(error: RpcFault) -> Response:
     return JSONResponse(body, status, headers)
 
 
-def page(text: str) -> Response:
-    """Returns an HTML page with status 404."""
-    return HTMLResponse(text, 404, CLOSE)
+def no_database() -> Response:
+    """Returns the page for a database that Odoo does not have."""
+    return HTMLResponse(NO_DATABASE, 404, CLOSE)
+
+
+def to_login(path: str) -> Response:
+    """Returns what Odoo 18, which has no JSON-2, answers: it sends a browser to its login page."""
+    where = f"/web/login?{urlencode({'redirect': path})}"
+    return HTMLResponse("<h1>Redirecting...</h1>", 303, CLOSE | {"Location": where})
 
 
 def key_in(header: str) -> str:

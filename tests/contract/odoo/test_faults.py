@@ -9,6 +9,7 @@ from aigen_bridge.clients.odoo_auto import odoo_transport
 from aigen_bridge.doctor.finding import Mark
 from aigen_bridge.doctor.odoo import look_at_odoo
 from aigen_bridge.domain.errors import PermanentError, TransientError
+from real_odoo import DATABASE
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
 
@@ -72,6 +73,8 @@ async def test_the_version_decides_how_odoo_is_called(place, version, protocol):
 async def test_the_bridges_user_has_no_access_to_records_and_doctor_finds_that_well(side):
     found = await look_at_odoo("default", side.place.settings(side.transport_name))
 
-    assert await side.call(MODEL, "has_access", ids=[], operation="write") is False
-    will_go = side.place.version >= 19 and side.protocol == "JSON-RPC"
+    place, may_write = side.place, (MODEL, "has_access", [[], "write"])
+    answer = await place.rpc("object", "execute_kw", DATABASE, await place.uid(), place.key, *may_write)
+    assert answer["result"] is False
+    will_go = place.version >= 19 and side.protocol == "JSON-RPC"
     assert [finding.mark for finding in found] == [Mark.WARNING if will_go else Mark.OK, Mark.OK, Mark.OK], found

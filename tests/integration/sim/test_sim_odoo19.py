@@ -116,7 +116,7 @@ async def test_odoo_18_has_no_json2_and_19_keeps_jsonrpc(url):
         missing = await http.post(f"{old}/json/2/{MODEL}/{METHOD}", json={}, headers=HEADERS)
         versions = [await http.post(f"{each}/web/webclient/version_info", json={"id": 3}) for each in (old, url)]
         call = await rpc(http, url, "object", "execute_kw", "odoo", 7, KEY, "no.model", "read", [])
-    assert (missing.status_code, missing.headers["content-type"][:9]) == (404, "text/html")
+    assert (missing.status_code, missing.headers["location"][:20]) == (303, "/web/login?redirect=")
     told = [(answer.json()["id"], answer.json()["result"]["server_version"]) for answer in versions]
     assert told == [(3, "18.0"), (3, "19.0")]
     assert call.json()["error"]["code"] == 0
