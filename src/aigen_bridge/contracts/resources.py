@@ -99,6 +99,7 @@ class RequestResource(WireModel):
 
     request_id: UUID
     correlation_id: UUID
+    odoo: str = Field(description="the name of the Odoo that gets the result")
     status: Status
     version: int = Field(description="increases with every change of the status")
     created_at: datetime
@@ -186,6 +187,7 @@ class Timeline(WireModel):
 
     request_id: UUID
     correlation_id: UUID
+    odoo: str = Field(description="the name of the Odoo that gets the result")
     status: Status
     attempts_purged_at: datetime | None = Field(
         None, description="attempts before this time have been deleted; state changes are always kept"
@@ -220,6 +222,7 @@ class DeadLetterResource(WireModel):
     id: str = Field(description="`entry-7` or `callback-7`")
     kind: str = Field(description="the failed step, `callback`, or `n8n`")
     request_id: UUID | None = Field(None, description="the request, if known")
+    odoo: str | None = Field(None, description="the name of the request's Odoo; null if it belongs to no known request")
     error_code: str
     detail: str
     times: int = Field(description="the number of attempts, or of times the callback arrived")

@@ -34,7 +34,9 @@ HTTP_SECONDS = Histogram(
     buckets=CALL_BUCKETS,
 )
 AUTHENTICATION_FAILURES = Counter(
-    "aigen_authentication_failures_total", "Calls refused because of their key, scope or signature", ["reason"]
+    "aigen_authentication_failures_total",
+    "Calls refused because of their key, scope, database or signature",
+    ["reason"],
 )
 RATE_LIMITED = Counter(
     "aigen_rate_limited_total", "Calls refused because the client exceeded its rate limit", ["client"]
@@ -118,7 +120,7 @@ ODOO_KEY_EXPIRY = Gauge(
     multiprocess_mode="mostrecent",
 )
 
-REFUSALS = ("key_missing", "key_unknown", "scope_missing", "signature_invalid")
+REFUSALS = ("key_missing", "key_unknown", "scope_missing", "wrong_database", "signature_invalid")
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add an unused second series to each metric
