@@ -78,6 +78,7 @@ class RealOdoo:
     """Options for a copy of the database that is not served; the addon's own tests run on it."""
     database_url: str
     server: "Server" = field(repr=False)
+    database: str = DATABASE
     uids: dict[str, int] = field(default_factory=dict, repr=False)
     """The ids of the people who logged in."""
 
@@ -94,7 +95,7 @@ class RealOdoo:
     @property
     def connection(self) -> dict[str, str]:
         """The section `odoo` of the settings of a bridge."""
-        return {"url": self.url, "database": DATABASE, "login": BRIDGE_LOGIN, "api_key": self.key}
+        return {"url": self.url, "database": self.database, "login": BRIDGE_LOGIN, "api_key": self.key}
 
     def configure(self, url: str, key: str = KEYS["odoo"], ops_key: str = KEYS["ops"]) -> None:
         """Tells the addon where the bridge is, as an administrator does in the settings."""
@@ -116,9 +117,9 @@ class RealOdoo:
     def as_person(self, login: str, model: str, method: str, *args: Any) -> Any:
         """Returns the result of a method for a person whose password equals the login."""
         if login not in self.uids:  # a login by password costs Odoo 0.6 s
-            self.uids[login] = self.rpc("common", "login", DATABASE, login, login)["result"]
+            self.uids[login] = self.rpc("common", "login", self.database, login, login)["result"]
         uid = self.uids[login]
-        answer = self.rpc("object", "execute_kw", DATABASE, uid, login, model, method, list(args))
+        answer = self.rpc("object", "execute_kw", self.database, uid, login, model, method, list(args))
         assert "error" not in answer, answer
         return answer.get("result")
 
@@ -200,6 +201,7 @@ class Server:
     port: int
     version: str = "18"
     process: subprocess.Popen[bytes] | None = None
+    mode: tuple[str, ...] = ("--workers=0",)
 
     @property
     def url(self) -> str:
@@ -213,7 +215,7 @@ class Server:
 
     def start(self) -> None:
         """Starts Odoo and waits until it serves."""
-        own = ("--http-interface=127.0.0.1", f"--http-port={self.port}", "--workers=0", "--max-cron-threads=1")
+        own = ("--http-interface=127.0.0.1", f"--http-port={self.port}", "--max-cron-threads=1", *self.mode)
         with self.log.open("a") as log:
             self.process = subprocess.Popen([*odoo_command(self.version), *self.options, *own], stdout=log, stderr=log)
         try:

@@ -272,7 +272,13 @@ async def test_restoring_counts_and_ends_what_concerns_every_odoo(
 
 
 async def test_only_an_entry_that_is_missing_is_repaired(requests: Requests, database: Database) -> None:
-    whole, orphan = await deliverable(requests, "north"), await deliverable(requests, "north")
+    whole, orphan, discarded = [await deliverable(requests, "north") for _ in range(3)]
+    await write(
+        database,
+        "UPDATE outbox SET state = 'cancelled', finished_at = now(), created_at = now() + interval '1 second'"
+        " WHERE request_id = :discarded AND state = 'pending'",
+        discarded=discarded,
+    )
     await write(database, "UPDATE requests SET completed_at = now() - interval '1 hour', updated_at = now()")
     sweeps = Sweeps(database, DEADLINES)
     first = await sweeps.reconcile()
@@ -333,8 +339,9 @@ async def test_the_uuid_of_a_database_is_learned_from_its_first_answer_and_kept(
 
 async def test_the_limit_of_calls_in_flight_is_that_of_each_odoo(requests: Requests, outbox: Outbox) -> None:
     for _ in range(6):
-        await deliverable(requests, "north")
-        await deliverable(requests, "default")
+        for odoo in ODOOS:
+            await deliverable(requests, odoo)
+    lanes = ("deliver:north", "deliver:south", "deliver", "deliver:north")
 
-    assert [len(await claim(outbox, lane)) for lane in ("deliver:north", "deliver", "deliver:north")] == [4, 4, 0]
+    assert [len(await claim(outbox, lane)) for lane in lanes] == [4, 4, 4, 0]
     assert (await outbox.next_due("deliver:north")).is_blocked

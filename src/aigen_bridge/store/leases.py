@@ -32,20 +32,25 @@ _DUE = f"""
 """  # noqa: S608 - a constant of this module
 
 # Takes turns: an entry's turn is its place in its queue, after those of the queue that are in progress. Each queue has
-# its own index scan, so a long queue costs no more than a short one. Locks only what is claimed, and looks at the
-# entry again then, as others may have claimed it.
+# an index scan of its own, so a long queue costs no more than a short one. `o` locks one entry after the other until
+# there are enough, and looks at each again then, because others may have claimed it. As a join instead of a subquery,
+# PostgreSQL might read all entries for it.
 _DUE_IN_TURN = f"""
     SELECT o.id, o.lease_owner, o.due_at
-    FROM unnest(CAST(:queues AS text[]), CAST(:in_progress AS int[])) AS q (queue, in_progress),
+    FROM (
+        SELECT f.id FROM unnest(CAST(:queues AS text[]), CAST(:in_progress AS int[])) AS q (queue, in_progress),
+            LATERAL (
+                SELECT first.id, first.due_at, row_number() OVER (ORDER BY first.due_at) AS place
+                FROM (
+                    SELECT id, due_at FROM outbox WHERE step = q.queue AND {_IS_DUE} ORDER BY due_at LIMIT :limit
+                ) AS first
+            ) AS f
+        ORDER BY q.in_progress + f.place, f.due_at
+    ) AS turn,
         LATERAL (
-            SELECT first.id, first.due_at, row_number() OVER (ORDER BY first.due_at) AS place
-            FROM (
-                SELECT id, due_at FROM outbox WHERE step = q.queue AND {_IS_DUE} ORDER BY due_at LIMIT :limit
-            ) AS first
-        ) AS f
-        JOIN outbox AS o ON o.id = f.id AND o.state = 'pending' AND o.due_at <= now()
-    ORDER BY q.in_progress + f.place, f.due_at LIMIT :limit
-    FOR UPDATE OF o SKIP LOCKED
+            SELECT id, lease_owner, due_at FROM outbox WHERE id = turn.id AND {_IS_DUE} FOR UPDATE SKIP LOCKED
+        ) AS o
+    LIMIT :limit
 """  # noqa: S608 - a constant of this module
 
 _CLAIM = """
