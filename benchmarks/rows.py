@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import psycopg
 
 from aigen_bridge.contracts.examples import CORRELATION_ID, REQUESTED
+from aigen_bridge.domain.queues import queue_of
+from aigen_bridge.domain.request import DEFAULT_ODOO, Step
 
 _DISPATCHED = """
     INSERT INTO requests
@@ -22,11 +24,21 @@ _RUNNING = """
 """
 _QUEUED = """
     WITH created AS (
-        INSERT INTO requests (request_id, correlation_id, event)
-        SELECT id, %(correlation_id)s, CAST(%(event)s AS jsonb) || jsonb_build_object('requestId', id)
+        INSERT INTO requests (request_id, correlation_id, event, odoo)
+        SELECT id, %(correlation_id)s, CAST(%(event)s AS jsonb) || jsonb_build_object('requestId', id), %(odoo)s
         FROM unnest(CAST(%(ids)s AS uuid[])) AS id RETURNING request_id
     ), entries AS (INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created)
-    SELECT pg_notify('aigen_outbox', 'dispatch')
+    SELECT pg_notify('aigen_outbox', %(queue)s)
+"""
+_ENDED = """
+    WITH ended AS (
+        INSERT INTO requests (request_id, correlation_id, event, odoo, status, version, error_code, error_message,
+            failed_by, dispatched_at, completed_at)
+        SELECT id, %(correlation_id)s, CAST(%(event)s AS jsonb) || jsonb_build_object('requestId', id), %(odoo)s,
+            'failed', 3, 'ai_service_error', 'x', 'n8n', now(), now()
+        FROM unnest(CAST(%(ids)s AS uuid[])) AS id RETURNING request_id
+    ), entries AS (INSERT INTO outbox (request_id, step) SELECT request_id, 'deliver' FROM ended)
+    SELECT pg_notify('aigen_outbox', %(queue)s)
 """
 
 
@@ -41,9 +53,14 @@ async def running(url: str, ids: Sequence[str], execution_id: str) -> None:
     await _write(url, _RUNNING, ids, execution_id=execution_id)
 
 
-async def queued(url: str, ids: Sequence[str]) -> None:
+async def queued(url: str, ids: Sequence[str], odoo: str = DEFAULT_ODOO) -> None:
     """Inserts newly accepted requests in one commit and wakes the workers."""
-    await _write(url, _QUEUED, ids)
+    await _write(url, _QUEUED, ids, odoo=odoo, queue=queue_of(Step.DISPATCH, odoo))
+
+
+async def ended(url: str, ids: Sequence[str], odoo: str) -> None:
+    """Inserts failed requests whose results are still to be delivered, in one commit, and wakes the workers."""
+    await _write(url, _ENDED, ids, odoo=odoo, queue=queue_of(Step.DELIVER, odoo))
 
 
 async def _write(url: str, statement: str, ids: Sequence[str], **more: str) -> None:

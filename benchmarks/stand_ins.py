@@ -13,6 +13,7 @@ from typing import cast
 
 TAKEN = b'{"taken": true}'
 KNOWN = {"applied": True, "recordId": 1, "attachmentId": 1}
+VERSION = {"server_version": "18.0", "server_version_info": [18, 0, 0, "final", 0, ""]}
 
 
 @dataclass
@@ -55,6 +56,8 @@ class Connection(asyncio.Protocol):
             self._seen.delay = float(path.partition("?")[2])
             self._seen.most_in_flight = 0
             self._answer(b"{}")
+        elif path == "/web/webclient/version_info":
+            self._answer(_result(body, VERSION))
         else:
             self._take(body)
 
@@ -84,9 +87,12 @@ def _length(head: bytes) -> int:
 
 def _odoo(body: bytes) -> bytes:
     """Builds the JSON-RPC response: a user id for a login, the addon's result for everything else."""
-    call = json.loads(body)
-    result = 2 if call["params"].get("service") == "common" else KNOWN
-    return json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": result}).encode()
+    is_login = json.loads(body)["params"].get("service") == "common"
+    return _result(body, 2 if is_login else KNOWN)
+
+
+def _result(body: bytes, result: object) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": json.loads(body).get("id"), "result": result}).encode()
 
 
 async def main(kind: str, port: int) -> None:

@@ -53,6 +53,7 @@ signing_secret | keep AIGEN_N8N__SIGNING_SECRET
 keep AIGEN_N8N__SIGNING_SECRETS </dev/null # holds the old secret while it is being replaced
 clients | keep AIGEN_CLIENTS
 keep AIGEN_ODOO__API_KEY </dev/null
+echo '{}' | keep AIGEN_ODOOS # more Odoo databases, with their API keys: docs/several-odoos.md
 keep ai_service_key </dev/null
 
 # by_hand NAME WORDS: says what is still missing.

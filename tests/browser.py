@@ -23,6 +23,7 @@ PHONE: dict[str, Any] = {
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
+    "--ignore-certificate-errors",  # for shared workers, too, which an option of Playwright's does not reach
 )  # fmt: skip
 PICTURE = ".o_aigen_picture.o_aigen_loaded"
 
@@ -86,7 +87,15 @@ class Person:
         self.open("ai-images/new", "[name=prompt] textarea")
         self.page.fill("[name=prompt] textarea", prompt)
         if shape:
-            self.page.select_option("[name=shape] select", label=shape)
+            self._choose_shape(shape)
+
+    def _choose_shape(self, label: str) -> None:
+        """Odoo 18 has a select element, 19 a menu of its own."""
+        if self.page.locator("[name=shape] select").count():
+            self.page.select_option("[name=shape] select", label=label)
+        else:
+            self.page.click("[name=shape] input")
+            self.page.locator(".o_select_menu_item").get_by_text(label, exact=True).click()
 
     def generate(self) -> None:
         """Press the button and wait until it says that it is under way."""
@@ -94,10 +103,11 @@ class Person:
         self.page.wait_for_selector(".o_aigen_steps, .o_aigen_picture")
 
     def menu(self, name: str) -> Locator:
-        """The button of the form's header, which a phone keeps behind the gear."""
+        """The button of the form's header, which a phone keeps behind the gear (Odoo 18) or behind "More" (19)."""
         button = self.page.locator(f"button[name={name}]")
         if not button.is_visible():
-            self.page.locator(".o_cp_action_menus button, .o_statusbar_buttons .dropdown-toggle").first.click()
+            more = self.page.locator(".o_statusbar_buttons button[title=More]")
+            (more if more.count() else self.page.locator(".o_cp_action_menus button")).first.click()
         return button
 
     def seconds_until(self, selector: str) -> float:

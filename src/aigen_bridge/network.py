@@ -16,6 +16,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -59,9 +60,14 @@ def shown(proxy: str) -> str:
 
 def tls_context(environment: Environment = os.environ) -> ssl.SSLContext:
     """Returns the context of the bridge's own TLS connections. The authorities of the machine are always trusted."""
+    return _tls_context(_value("SSL_CERT_FILE", environment), _value("SSL_CERT_DIR", environment))
+
+
+@cache
+def _tls_context(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Returns one context for all clients, because reading the authorities takes 0.1 s."""
     import httpx  # noqa: PLC0415 - takes long, and not every command calls others
 
-    file, folder = _value("SSL_CERT_FILE", environment), _value("SSL_CERT_DIR", environment)
     if file or folder:
         context = ssl.create_default_context(cafile=file, capath=folder)
     else:

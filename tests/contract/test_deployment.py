@@ -1,5 +1,6 @@
 """docker-compose.yml, the Dockerfile and the deploy scripts, against what the service really reads and needs."""
 
+import json
 import re
 import shutil
 import stat
@@ -41,6 +42,7 @@ N8N_PROCESSES = ["n8n", "n8n-webhook", "n8n-worker"]
 SECRET_NAME = re.compile(r"KEY|PASSWORD|SECRET|TOKEN")
 BY_HAND = ("AIGEN_ODOO__API_KEY", "ai_service_key")
 FILLED_IN_A_ROTATION = "AIGEN_N8N__SIGNING_SECRETS"
+MORE_ODOOS = "AIGEN_ODOOS"
 APPLICATIONS = ["aigen", "odoo", "n8n"]
 
 every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
@@ -74,9 +76,10 @@ def _tool(name: str) -> str | None:
 # ---- the bridge's settings
 
 
-def test_every_variable_that_the_deployment_names_is_a_setting_that_exists():
+def test_every_variable_that_deployment_and_docs_name_is_a_setting_that_exists():
     known = {*_variables(Settings), "AIGEN_SECRETS_DIR"}
-    files = [ROOT / "docker-compose.yml", ROOT / "Dockerfile", ROOT / "docs/deployment.md"]
+    known |= {name[: name.rindex("__") + 2] for name in known if "__" in name}  # of a section, as in `AIGEN_X__…`
+    files = [ROOT / "docker-compose.yml", ROOT / "Dockerfile", ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     files += [path for path in (ROOT / "deploy").rglob("*") if path.suffix in {".sh", ".yml", ".conf"}]
     named = {(name, path.name) for path in files for name in re.findall(r"AIGEN_[A-Z0-9_]+", path.read_text())}
     assert {(name, file) for name, file in named if name not in known} == set()
@@ -329,7 +332,9 @@ def test_every_secret_file_that_compose_mounts_is_made(secrets: Path):
 
 
 def test_the_secrets_are_long_and_all_different(secrets: Path):
-    values = [file.read_text() for file in secrets.iterdir() if file.name not in {*BY_HAND, FILLED_IN_A_ROTATION}]
+    values = [
+        file.read_text() for file in secrets.iterdir() if file.name not in {*BY_HAND, FILLED_IN_A_ROTATION, MORE_ODOOS}
+    ]
     assert min(map(len, values)) >= 64
     assert len(set(values)) == len(values)
 
@@ -379,6 +384,15 @@ def test_a_second_signing_secret_in_its_file_signs_as_well(compose_environment: 
     old = new_secret()
     (compose_environment / FILLED_IN_A_ROTATION).write_text(f"{old}\n")
     assert [secret.get_secret_value() for secret in load(Settings).n8n.all_signing_secrets] == [first, old]
+
+
+def test_an_odoo_in_its_file_is_one_more(compose_environment: Path):
+    _fill_in(compose_environment)
+    assert list(load(Settings).all_odoos) == ["default"]
+    north = {"url": "https://north.example", "database": "north", "login": "aigen-bridge", "api_key": "k"}
+    (compose_environment / MORE_ODOOS).write_text(json.dumps({"north": north}))
+    assert list(load(Settings).all_odoos) == ["default", "north"]
+    assert {name for name in ("api", "worker") if MORE_ODOOS in SERVICES[name]["secrets"]} == {"api", "worker"}
 
 
 def test_what_was_not_filled_in_stops_the_service_with_its_name(compose_environment: Path):

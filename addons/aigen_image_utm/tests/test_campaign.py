@@ -19,6 +19,10 @@ class TestCampaign(AigenCase):
         self.assertEqual(second["campaignId"], campaign.aigen_uuid)
         self.assertNotIn("campaignId", without)
 
+    def test_the_database_keeps_the_uuids_of_campaigns_apart(self):
+        self.env.cr.execute("SELECT FROM pg_constraint WHERE conname = 'utm_campaign_aigen_uuid_unique'")
+        self.assertEqual(self.env.cr.rowcount, 1)
+
     def test_a_refused_campaign_is_told_at_its_field(self):
         errors = [{"field": "campaignId", "message": "is unknown"}]
         self.bridge.say("POST", client.REQUESTS, 422, {"detail": "Not valid.", "errors": errors})

@@ -15,10 +15,11 @@ from aigen_bridge.doctor.disk import look_at_disk
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, warning, wrong
 from aigen_bridge.doctor.generations import look_at_generations
 from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
-from aigen_bridge.doctor.odoo import look_at_odoo
+from aigen_bridge.doctor.odoo import look_at_odoos
 from aigen_bridge.doctor.outbox import look_at_dead_letters, look_at_outbox, look_at_processes, look_at_rows
 from aigen_bridge.doctor.replication import look_at_pooler, look_at_replication
 from aigen_bridge.doctor.subject import Subject
+from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store.inspection import inspection
 
@@ -51,7 +52,7 @@ CHECKS = (  # in the order of the report
     Check("breakers", look_at_destinations),
     Check("N8N", look_at_webhook),
     Check("N8N key", look_at_n8n_key),
-    Check("Odoo", look_at_odoo),
+    Check("Odoo", look_at_odoos),
     Check("callback URL", look_at_callback_url),
     Check("disk", look_at_disk),
 )
@@ -78,8 +79,13 @@ async def _with_database(subject: Subject) -> AsyncIterator[Subject]:
     async with AsyncExitStack() as stack:
         try:
             url, database = subject.database_url.get_secret_value(), subject.database
-            opening = inspection(url, database.timeout, prepared_statements=database.prepared_statements)
-            opened = replace(subject, inspection=await stack.enter_async_context(opening))
+            inspecting = inspection(
+                url,
+                database.timeout,
+                with_breaker(subject.odoos),
+                prepared_statements=database.prepared_statements,
+            )
+            opened = replace(subject, inspection=await stack.enter_async_context(inspecting))
         except UnsuitableDatabaseError as error:
             opened = replace(subject, unsuitable=error)
         yield opened

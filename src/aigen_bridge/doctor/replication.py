@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
-from aigen_bridge.doctor.finding import Finding, ok, size, spoken, warning, wrong
+from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, size, spoken, warning, wrong
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
-from aigen_bridge.store.replication import Replication, Server, Standby
+from aigen_bridge.store.migrations import check
+from aigen_bridge.store.replication import Replication, Server, Standby, servers
 
 LATE = timedelta(minutes=1)
 """The lag of a standby that takes over too late, or serves reports that are too old."""
@@ -19,18 +20,25 @@ SYNCHRONOUS_ADVICE = (
 
 async def look_at_replication(subject: Subject) -> list[Finding]:
     """There is one primary, its standbys follow it, and commits wait for one of them."""
-    servers, found = await asyncio.gather(subject.opened.servers(), subject.opened.replication())
-    return [*_named_servers(servers), *_standbys(found, is_expected=len(servers) > 1)]
+    found = await subject.opened.replication()
+    named = await servers(_url(subject), subject.database.timeout)
+    return [*_named_servers(named), *_standbys(found, is_expected=len(named) > 1)]
 
 
-def _named_servers(servers: Sequence[Server]) -> list[Finding]:
-    if len(servers) == 1:
+def _url(subject: Subject) -> str:
+    if subject.database_url is None:
+        raise NotLookedAtError
+    return subject.database_url.get_secret_value()
+
+
+def _named_servers(found: Sequence[Server]) -> list[Finding]:
+    if len(found) == 1:
         return []
-    primaries = [server for server in servers if not (server.is_standby or server.error)]
-    silent = [f"{server.name} cannot be asked: {server.error}" for server in servers if server.error]
+    primaries = [server for server in found if not (server.is_standby or server.error)]
+    silent = [f"{server.name} cannot be asked: {server.error}" for server in found if server.error]
     front = max((primary.position for primary in primaries), default=0)
     standbys = [
-        f"{server.name} ({size(max(0, front - server.position))} behind)" for server in servers if server.is_standby
+        f"{server.name} ({size(max(0, front - server.position))} behind)" for server in found if server.is_standby
     ]
     named = f"Primary: {_listed([primary.name for primary in primaries])}. Standbys: {_listed(standbys)}."
     if len(primaries) > 1:
@@ -101,7 +109,13 @@ async def _listener(subject: Subject) -> list[Finding]:
     if subject.database.listen_url is None:
         return []
     try:
-        await asyncio.to_thread(subject.opened.check_listener, subject.listener_url.get_secret_value())
+        await asyncio.to_thread(
+            check,
+            _url(subject),
+            subject.database.timeout,
+            prepared_statements=subject.database.prepared_statements,
+            listener_url=subject.listener_url.get_secret_value(),
+        )
     except UnsuitableDatabaseError as error:
         return [wrong("listener", error.detail, error.advice)]
     except StoreUnavailableError as error:

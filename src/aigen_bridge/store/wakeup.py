@@ -24,7 +24,7 @@ from aigen_bridge.store.database import LISTENER
 from aigen_bridge.store.hosts import connecting_seconds
 
 CHANNEL = "aigen_outbox"
-"""The channel of the notifications. The payload is the step."""
+"""The channel of the notifications. The payload is the queue."""
 EVERYTHING = ""
 """The payload that wakes every lane, including those whose destination accepts no more calls."""
 
@@ -32,13 +32,13 @@ RECONNECT_AFTER = 1.0
 CHECK_EVERY = 10.0
 """Seconds between checks of the connection. A connection that only listens does not detect that it is dead."""
 
-_NOTIFY = text("SELECT pg_notify(:channel, :step)")
+_NOTIFY = text("SELECT pg_notify(:channel, :queue)")
 
 log = structlog.get_logger(__name__)
 
 
 async def listen(url: str | None, wake: Callable[[str], None], patience: timedelta = TIMEOUT) -> None:
-    """Calls `wake` with the step of each new entry, and with `EVERYTHING` after each (re)connection. Never returns.
+    """Calls `wake` with the queue of each new entry, and with `EVERYTHING` after each (re)connection. Never returns.
 
     Without a URL it returns at once: behind a pooler in transaction mode, only polling finds new entries.
     """
@@ -64,9 +64,9 @@ async def listen(url: str | None, wake: Callable[[str], None], patience: timedel
         await asyncio.sleep(RECONNECT_AFTER)
 
 
-async def notify(connection: AsyncConnection, step: str) -> None:
-    """Wakes the workers of a step when this transaction commits."""
-    await connection.execute(_NOTIFY, {"channel": CHANNEL, "step": str(step)})
+async def notify(connection: AsyncConnection, queue: str) -> None:
+    """Wakes the workers of a queue when this transaction commits."""
+    await connection.execute(_NOTIFY, {"channel": CHANNEL, "queue": str(queue)})
 
 
 async def _listen_on(opened: psycopg.AsyncConnection[Any], wake: Callable[[str], None], seconds: float) -> None:

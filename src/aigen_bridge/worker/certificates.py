@@ -1,4 +1,4 @@
-"""Publishes expiry times as metrics: those of the TLS certificates of the endpoints, and of the API key for Odoo."""
+"""Publishes expiry times as metrics: those of the TLS certificates of the endpoints, and of the API keys for Odoo."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import structlog
 
 from aigen_bridge import metrics
 from aigen_bridge.clients.certificates import certificate_ends
+from aigen_bridge.domain.destination import odoo_destination
 from aigen_bridge.domain.errors import TransientError
 from aigen_bridge.settings import Settings
 
@@ -18,9 +19,11 @@ log = structlog.get_logger(__name__)
 
 async def watch_expiry(settings: Settings, stop: asyncio.Event) -> None:
     """Checks now and every hour until `stop` is set."""
-    if settings.odoo.api_key_expires:
-        metrics.ODOO_KEY_EXPIRY.labels(settings.odoo.login).set(settings.odoo.api_key_expires.timestamp())
-    addresses = {"public": settings.public_url, "n8n": settings.n8n.webhook_url, "odoo": settings.odoo.url}
+    addresses = {"public": settings.public_url, "n8n": settings.n8n.webhook_url}
+    for name, odoo in settings.all_odoos.items():
+        addresses[odoo_destination(name).name] = odoo.url
+        if odoo.api_key_expires:
+            metrics.ODOO_KEY_EXPIRY.labels(odoo.login, name).set(odoo.api_key_expires.timestamp())
     while not stop.is_set():
         for endpoint, url in addresses.items():
             await _check_certificate(endpoint, url)

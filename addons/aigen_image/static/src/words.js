@@ -119,8 +119,9 @@ function usual({ expected }) {
 }
 
 function timeOf(since) {
+    const time = localization.timeFormat.replace(/[^\w\s]?ss/, ""); // Odoo 19 knows no format without seconds
     const today = since.hasSame(DateTime.now(), "day");
-    return formatDateTime(since, today ? { format: localization.shortTimeFormat } : { showSeconds: false });
+    return formatDateTime(since, { format: today ? time : `${localization.dateFormat} ${time}` });
 }
 
 /** The percent that the AI service says, if it does. */

@@ -1,0 +1,96 @@
+"""The configurations in deploy/proxy, as the real nginx reads them. Skipped where nginx is not installed."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+
+from proxy import Nginx, odoo_behind_nginx, refused
+
+MEBIBYTE = 2**20
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """An Odoo that answers with the port at which it was asked and the headers that it got."""
+
+    def do_GET(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        while length:
+            length -= len(self.rfile.read(min(length, MEBIBYTE)))
+        content = json.dumps({"port": self.server.server_port, "headers": dict(self.headers)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Set-Cookie", "session_id=s; Path=/; HttpOnly")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_args: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def _echo() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Nginx, int, int]]:
+    """nginx, and the ports of pages and websockets behind it."""
+    with ExitStack() as running:
+        pages, websockets = running.enter_context(_echo()), running.enter_context(_echo())
+        folder = tmp_path_factory.mktemp("nginx")
+        nginx = running.enter_context(odoo_behind_nginx(folder, http_port=pages, websocket_port=websockets))
+        yield nginx, pages, websockets
+
+
+def test_nginx_accepts_the_files_for_the_bridge_and_for_odoo_together(tmp_path: Path):
+    assert refused(tmp_path, "nginx.conf", "odoo.conf") == ""
+
+
+@pytest.mark.parametrize("path", ["/odoo", "/websocket?version=18", "/json/2/x"])
+def test_only_websockets_go_to_the_evented_port_and_all_carry_the_browsers_host(
+    proxied: tuple[Nginx, int, int], path: str
+):
+    nginx, pages, websockets = proxied
+    evented = path.startswith("/websocket")
+    got = httpx.get(nginx.url + path, headers=UPGRADE if evented else {}, verify=nginx.trust).json()
+    host = nginx.url.removeprefix("https://")
+    assert got["port"] == (websockets if evented else pages)
+    told = {name: got["headers"].get(name) for name in ("Host", "X-Forwarded-Host", "X-Forwarded-Proto", "Upgrade")}
+    assert told == {
+        "Host": host,
+        "X-Forwarded-Host": host,
+        "X-Forwarded-Proto": "https",
+        "Upgrade": "websocket" if evented else None,
+    }
+
+
+def test_what_a_browser_says_about_itself_is_not_believed(proxied: tuple[Nginx, int, int]):
+    nginx, *_ = proxied
+    forged = {"X-Forwarded-For": "10.9.8.7", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.example"}
+    told = httpx.get(nginx.url, headers=forged, verify=nginx.trust).json()["headers"]
+    assert (told["X-Forwarded-For"], told["X-Forwarded-Proto"]) == ("127.0.0.1", "https")
+    assert told["X-Forwarded-Host"] == nginx.url.removeprefix("https://")
+
+
+def test_an_image_of_32_mib_as_base64_gets_through_and_the_session_travels_by_tls_only(
+    proxied: tuple[Nginx, int, int],
+):
+    nginx, *_ = proxied
+    answer = httpx.post(f"{nginx.url}/jsonrpc", content=bytes(43 * MEBIBYTE), verify=nginx.trust, timeout=30)
+    assert answer.status_code == 200
+    assert {"secure", "samesite=lax"} <= {part.strip().lower() for part in answer.headers["Set-Cookie"].split(";")}
