@@ -150,8 +150,7 @@ def cluster() -> Iterator[Cluster]:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="aigen-ha-", dir=_memory())))
         folder.chmod(0o755)
         programs = _programs(folder)
-        undo.callback(_remove_network)
-        _make_network()
+        _make_network(undo)
         _start_etcd(folder, undo)
         made = Cluster([Node(number, folder / f"node-{number}") for number in (1, 2, 3)])
         for node in made.nodes:
@@ -181,8 +180,13 @@ def _programs(folder: Path) -> Path:
     return Path(row[0])
 
 
-def _make_network() -> None:
-    _remove_network()
+def _make_network(undo: ExitStack) -> None:
+    if Path(f"/sys/class/net/{TAG}").exists():
+        raise CannotRunError(
+            f"the network {TAG} exists: another run is going on, or one was killed. In that case end the processes in "
+            f"its namespaces ('ip netns pids {TAG}1' and so on), and remove them ('ip netns del', 'ip link del {TAG}')"
+        )
+    undo.callback(_remove_network)
     run("ip", "link", "add", TAG, "type", "bridge")
     run("ip", "addr", "add", f"{HERE}/24", "dev", TAG)
     run("ip", "link", "set", TAG, "up")

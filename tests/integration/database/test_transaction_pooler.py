@@ -60,7 +60,8 @@ async def opened(url: str, size: int = 1) -> AsyncIterator[Database]:
 @pytest.mark.parametrize("listens", [True, False])
 async def test_requests_are_carried_under_load(database_url: str, pooled_url: str, listens: bool) -> None:  # noqa: FBT001
     database = {"prepared_statements": False} | ({"listen_url": database_url} if listens else {})
-    async with staged(pooled_url, database=database, worker={"poll": "200ms"}) as stage, working(stage.settings):
+    poll = "60s" if listens else "200ms"
+    async with staged(pooled_url, database=database, worker={"poll": poll}) as stage, working(stage.settings):
         asked = await asyncio.gather(*(stage.ask() for _ in range(12)))
         for event in asked:
             await stage.until_delivered(event["requestId"])
