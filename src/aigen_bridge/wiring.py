@@ -12,10 +12,12 @@ from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.notify import Notifier
 from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
+from aigen_bridge.clients.renewed import RenewedOdoo, RenewedWebhook
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
 from aigen_bridge.domain.generation import GenerationPolicy
 from aigen_bridge.domain.outbox import AlertClaim, Claim
+from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.pipeline.alert import Alert
 from aigen_bridge.pipeline.callback import Examination, RefuseUrl
@@ -26,7 +28,8 @@ from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.pipeline.step import StepRunner
-from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings
+from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings, fingerprints
+from aigen_bridge.settings.rotation import Part, Rotation
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings, OdooSettings
 from aigen_bridge.store.alerts import Alerts
 from aigen_bridge.store.database import Database, open_engine
@@ -37,6 +40,7 @@ from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
@@ -57,6 +61,7 @@ class ApiParts:
     """The components of the API. `in_hand` and `large_in_hand` limit the memory that callbacks take."""
 
     settings: Settings
+    rotation: Rotation
     database: Database
     requests: Requests
     timelines: Timelines
@@ -88,10 +93,15 @@ class WorkerParts:
 
 
 @asynccontextmanager
-async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
-    """Opens the components of one API process. Connections open when they are first needed."""
+async def open_api(settings: Settings, rotation: Rotation | None = None) -> AsyncIterator[ApiParts]:
+    """Opens the components of one API process. Connections open when they are first needed.
+
+    `rotation` tells them of new secrets.
+    """
+    rotation = rotation or Rotation(settings)
+    passwords = _passwords(rotation)
     name = f"aigen-bridge api {os.getpid()}"  # the pid distinguishes the processes in pg_stat_activity
-    async with _database(settings, API_CONNECTIONS, name) as database:
+    async with _database(settings, API_CONNECTIONS, name, passwords) as database:
         deadlines, images = _deadlines(settings), image_store(database)
         requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
@@ -99,6 +109,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
             examine = Examination(check, _refuse_url(settings.image_urls))
             yield ApiParts(
                 settings=settings,
+                rotation=rotation,
                 database=database,
                 requests=requests,
                 timelines=Timelines(database, generation_policy(settings)),
@@ -116,14 +127,16 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
-    """Opens the components of one worker process."""
+async def open_worker(settings: Settings, rotation: Rotation | None = None) -> AsyncIterator[WorkerParts]:
+    """Opens the components of one worker process. `rotation` tells them of new secrets."""
+    rotation = rotation or Rotation(settings)
     async with AsyncExitStack() as opened:
-        name = "aigen-bridge worker"
-        database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name))
-        webhook, odoo, fetcher = _n8n(settings.n8n), _odoo(settings.odoo), _fetcher(settings)
+        name, passwords = "aigen-bridge worker", _passwords(rotation)
+        database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name, passwords))
+        webhook, odoo = _renewed_n8n(rotation), _renewed_odoo(rotation, DEFAULT_ODOO)
+        fetcher = _renewed_fetcher(rotation)
         opened.push_async_callback(webhook.close)
-        opened.callback(odoo.close)
+        opened.push_async_callback(odoo.close)
         check = opened.enter_context(closing(ImageCheck()))
         deadlines = _deadlines(settings)
         dispatch_policy = replace(DISPATCH_POLICY, jitter=settings.n8n.retry_jitter)
@@ -143,7 +156,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
             retention=Retention(database, images),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
-            listen=partial(listen, url, patience=settings.database.timeout),
+            listen=partial(listen, url, patience=settings.database.timeout, passwords=passwords),
         )
 
 
@@ -190,9 +203,12 @@ def _breakers(settings: Settings) -> dict[str, BreakerConfig]:
 
 
 @asynccontextmanager
-async def _database(settings: DatabaseSettings, connections: int, name: str) -> AsyncIterator[Database]:
+async def _database(
+    settings: DatabaseSettings, connections: int, name: str, passwords: Passwords | None = None
+) -> AsyncIterator[Database]:
     url, timeout = settings.database_url.get_secret_value(), settings.database.timeout
-    database = Database(open_engine(url, pool_size=connections, name=name, timeout=timeout), timeout)
+    engine = open_engine(url, pool_size=connections, name=name, timeout=timeout, passwords=passwords)
+    database = Database(engine, timeout)
     try:
         yield database
     finally:
@@ -201,6 +217,43 @@ async def _database(settings: DatabaseSettings, connections: int, name: str) -> 
 
 def _refuse_url(image_urls: ImageUrlSettings) -> RefuseUrl:
     return partial(checked_url, allow_http=image_urls.allow_http, allowed_hosts=image_urls.allowed_hosts)
+
+
+def _passwords(rotation: Rotation) -> Passwords:
+    passwords = Passwords(rotation.settings.database_url.get_secret_value())
+
+    async def use(settings: Settings) -> None:
+        passwords.replace(settings.database_url.get_secret_value())
+
+    rotation.add(Part(fingerprints.of_database, use))
+    return passwords
+
+
+def _renewed_n8n(rotation: Rotation) -> RenewedWebhook:
+    webhook = RenewedWebhook(_n8n(rotation.settings.n8n))
+    rotation.add(Part(fingerprints.of_n8n, lambda settings: webhook.renew(_n8n(settings.n8n))))
+    return webhook
+
+
+def _renewed_odoo(rotation: Rotation, name: str) -> RenewedOdoo:
+    odoo = RenewedOdoo(_odoo(rotation.settings.all_odoos[name]))
+    renew = partial(_renew_odoo, odoo, name)
+    rotation.add(Part(partial(fingerprints.of_odoo, name), renew))
+    return odoo
+
+
+async def _renew_odoo(odoo: RenewedOdoo, name: str, settings: Settings) -> None:
+    await odoo.renew(_odoo(settings.all_odoos[name]))
+
+
+def _renewed_fetcher(rotation: Rotation) -> ImageFetcher:
+    fetcher = _fetcher(rotation.settings)
+
+    async def use(_settings: Settings) -> None:
+        fetcher.renew_trust()
+
+    rotation.add(Part(fingerprints.of_authorities, use))
+    return fetcher
 
 
 def _fetcher(settings: Settings) -> ImageFetcher:

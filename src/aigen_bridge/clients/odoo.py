@@ -58,6 +58,10 @@ class OdooClient:
             )
         return read_answer(answer)
 
+    async def login(self) -> None:
+        """Logs in, unless it is logged in. Raises as `OdooTransport.login` does."""
+        await self._transport.login()
+
     def close(self) -> None:
         """Closes the transport."""
         self._transport.close()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self
 
 import psycopg
@@ -17,6 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store.parameters import refuse_parameters
+from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.session import (
     APPLY,
     COMPARE,
@@ -162,19 +164,27 @@ class Connector:
     """Opens connections with these arguments, and refuses an unsuitable database.
 
     Of several hosts, the one that was used last is tried first, so an unresponsive host costs time only once.
+    `passwords` replace the one in the arguments.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], settings: Session) -> None:
+    def __init__(self, arguments: Mapping[str, Any], settings: Session, passwords: Passwords | None = None) -> None:
         self._arguments = dict(arguments)
+        self._passwords = passwords
         self._asked = asked(settings)
         self._session_pools: set[tuple[str, int]] = set()
         self._proving = asyncio.Lock()
 
     async def __call__(self, conninfo: str = "", **more: Any) -> psycopg.AsyncConnection[Any]:
         """Opens a connection. `more` are further arguments for psycopg."""
-        with refusals_explained(self._arguments), secrets_hidden(self._arguments):
-            arguments = self._arguments | more
+        opening = partial(self._open, conninfo, **more)
+        return await (self._passwords.connect(opening) if self._passwords else opening())
+
+    async def _open(self, conninfo: str, **more: Any) -> psycopg.AsyncConnection[Any]:
+        arguments = self._arguments | more
+        with refusals_explained(arguments), secrets_hidden(arguments):
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=Cursor, **arguments)
+            if "password" in arguments:  # the accepted one, for the connections that prove a pooler's mode
+                self._arguments["password"] = arguments["password"]
             try:
                 await self._settle(connection)
             except BaseException:  # nobody else has this connection, not even when the caller is cancelled

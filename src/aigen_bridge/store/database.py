@@ -28,6 +28,7 @@ from aigen_bridge.store.connection import (
     unavailable,
 )
 from aigen_bridge.store.cut import Cut, cut_after
+from aigen_bridge.store.passwords import Passwords
 
 LISTENER = "aigen-bridge listen"
 """Application name of the connection on which a worker listens for new entries. It is open while the worker runs."""
@@ -42,10 +43,16 @@ def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
     connection.info[_AFTER_COMMIT].append(act)
 
 
-def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIMEOUT) -> AsyncEngine:
-    """Opens a pool of at most `pool_size` connections. `name` is their application name in PostgreSQL."""
+def open_engine(
+    url: str, *, pool_size: int, name: str, timeout: timedelta = TIMEOUT, passwords: Passwords | None = None
+) -> AsyncEngine:
+    """Opens a pool of at most `pool_size` connections. `name` is their application name in PostgreSQL.
+
+    `passwords` replace the one in the URL.
+    """
     settings = session(timeout)
     arguments = connect_arguments(url, name=name, timeout=timeout, settings=settings)
+    connector = Connector(arguments, settings, passwords)
     engine = create_async_engine(
         SCHEME,
         json_deserializer=readable.parse_json,
@@ -55,7 +62,7 @@ def open_engine(url: str, *, pool_size: int, name: str, timeout: timedelta = TIM
         pool_use_lifo=True,  # reuses the same few connections, which have their statements prepared
         isolation_level="AUTOCOMMIT",  # most calls are a single statement
         hide_parameters=True,  # keeps prompts and images out of error messages
-        connect_args={"async_creator_fn": Connector(arguments, settings), "prepare_threshold": PREPARE_AFTER},
+        connect_args={"async_creator_fn": connector, "prepare_threshold": PREPARE_AFTER},
         execution_options={"connecting_seconds": connecting_seconds(arguments, timeout)},
     )
     event.listen(engine.sync_engine, "connect", lambda opened, _: readable.register(opened.driver_connection))

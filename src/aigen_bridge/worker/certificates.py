@@ -8,7 +8,7 @@ import structlog
 from aigen_bridge import metrics
 from aigen_bridge.clients.certificates import certificate_ends
 from aigen_bridge.domain.errors import TransientError
-from aigen_bridge.settings import Settings
+from aigen_bridge.settings.rotation import Rotation
 
 EVERY = 3600.0
 """Seconds between checks. Certificates are renewed weeks before they expire."""
@@ -16,12 +16,14 @@ EVERY = 3600.0
 log = structlog.get_logger(__name__)
 
 
-async def watch_expiry(settings: Settings, stop: asyncio.Event) -> None:
+async def watch_expiry(rotation: Rotation, stop: asyncio.Event) -> None:
     """Checks now and every hour until `stop` is set."""
-    if settings.odoo.api_key_expires:
-        metrics.ODOO_KEY_EXPIRY.labels(settings.odoo.login).set(settings.odoo.api_key_expires.timestamp())
+    settings = rotation.settings
     addresses = {"public": settings.public_url, "n8n": settings.n8n.webhook_url, "odoo": settings.odoo.url}
     while not stop.is_set():
+        odoo = rotation.settings.odoo  # has the current key
+        if odoo.api_key_expires:
+            metrics.ODOO_KEY_EXPIRY.labels(odoo.login).set(odoo.api_key_expires.timestamp())
         for endpoint, url in addresses.items():
             await _check_certificate(endpoint, url)
         with contextlib.suppress(TimeoutError):
