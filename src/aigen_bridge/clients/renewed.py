@@ -60,16 +60,23 @@ class RenewedWebhook:
     async def send(self, event: Mapping[str, Any], *, correlation_id: UUID, message_id: str) -> frozenset[str]:
         """Sends as `N8nWebhook.send` does."""
         newest, accepted = self._newest, self._accepted
-        async with newest.call() as first, accepted.call() as second:
-            try:
-                speaks = await first.send(event, correlation_id=correlation_id, message_id=message_id)
-            except StepError as error:
-                if newest is accepted or error.http_status not in REFUSED:
-                    raise
-                log.warning("n8n.new_secrets_refused", action="the ones before are sent; change them in N8N, too")
-                return await second.send(event, correlation_id=correlation_id, message_id=message_id)
-            await self._accept(newest)
-            return speaks
+        async with newest.call() as new, accepted.call() as old:
+            if newest is accepted:
+                return await new.send(event, correlation_id=correlation_id, message_id=message_id)
+            for webhook in (new, old):
+                try:
+                    speaks = await webhook.send(event, correlation_id=correlation_id, message_id=message_id)
+                except StepError as error:
+                    if error.http_status not in REFUSED:
+                        raise
+                    continue
+                if webhook is new:
+                    await self._accept(newest)
+                else:
+                    log.warning("n8n.new_secrets_refused", action="those before were sent; change them in N8N, too")
+                return speaks
+            # N8N may have changed its secrets between the two calls
+            return await new.send(event, correlation_id=correlation_id, message_id=message_id)
 
     async def renew(self, webhook: N8nWebhook) -> None:
         """Sends with this one from now on."""
