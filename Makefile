@@ -42,8 +42,9 @@ e2e-n8n: setup ## The whole chain on a real N8N, in both modes (MODE=queue for o
 	        $(RUN) $(SCENARIOS) -m n8n tests/n8n --timeout 600 $(ARGS) || failed=1; \
 	done; exit $$failed
 
-e2e-odoo: setup ## The addon in a real Odoo 18, with a browser (ODOO_BIN=/path/to/odoo-bin)
-	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser $(SCENARIOS) tests/contract/odoo tests/odoo $(ARGS)
+e2e-odoo: setup ## The addon in real Odoos, with a browser (ODOO_BIN=/path/to/18/odoo-bin ODOO_BIN_19=/path/to/19/odoo-bin)
+	ODOO_BIN="$(ODOO_BIN)" ODOO_BIN_19="$(ODOO_BIN_19)" \
+	    $(RUN) --group browser $(SCENARIOS) tests/contract/odoo tests/odoo $(ARGS)
 
 e2e-chain: setup ## Two people, real Odoo, real N8N; each program fails in turn, then the books (ODOO_BIN=/path/to/odoo-bin)
 	tests/n8n/install.sh

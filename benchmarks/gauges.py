@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from test_gauges_cost import FILL, ROWS
 
 from aigen_bridge.embedded import postgres
-from aigen_bridge.store.gauges import STATEMENT
+from aigen_bridge.store.gauges import statement
 from aigen_bridge.store.migrations import migrate
 
 
@@ -31,7 +31,7 @@ def measure(rows: int) -> float:
             took = []
             for _ in range(20):
                 started = time.perf_counter()
-                connection.execute(STATEMENT).fetchall()
+                connection.execute(statement()).fetchall()
                 took.append((time.perf_counter() - started) * 1000)
     return statistics.median(took)
 

@@ -55,7 +55,7 @@ async def _claims(small: str, large: str) -> dict[str, tuple[float, float]]:
         await rows.queued(url, new_ids(DUE))
         deadlines = Deadlines(callback=HOUR, image_url=HOUR)
         config = BreakerConfig(failures=20, probe_every=timedelta(seconds=5), hold=HOUR)
-        sides.append(_claim(Outbox(database, deadlines, PostgresImages(database), {N8N.name: config})))
+        sides.append(_claim(Outbox(database, deadlines, PostgresImages(database), {N8N: config})))
     found = await _in_turns(*sides)
     for database in databases:
         await database.close()

@@ -86,7 +86,15 @@ class Person:
         self.open("ai-images/new", "[name=prompt] textarea")
         self.page.fill("[name=prompt] textarea", prompt)
         if shape:
-            self.page.select_option("[name=shape] select", label=shape)
+            self._choose_shape(shape)
+
+    def _choose_shape(self, label: str) -> None:
+        """Odoo 18 has a select element, 19 a menu of its own."""
+        if self.page.locator("[name=shape] select").count():
+            self.page.select_option("[name=shape] select", label=label)
+        else:
+            self.page.click("[name=shape] input")
+            self.page.locator(".o_select_menu_item").get_by_text(label, exact=True).click()
 
     def generate(self) -> None:
         """Press the button and wait until it says that it is under way."""

@@ -67,11 +67,14 @@ async def with_url(stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
     """A request that N8N says nothing about, and the callback with a URL of a picture that Flux made."""
     stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
     asked = await stage.ask()
+    return asked, await picture_of(stage, asked)
+
+
+async def picture_of(stage: Stage, asked: dict[str, Any]) -> dict[str, Any]:
+    """The callback for this request with a URL of a picture that Flux made."""
     made = await _picture(stage)
     metadata = {name: made[name] for name in ("format", "size", "width", "height")}
-    return asked, completed(
-        asked, b"", imageData=None, imageUrl=made["url"], imageMetadata=metadata, hashValue=made["sha256"]
-    )
+    return completed(asked, b"", imageData=None, imageUrl=made["url"], imageMetadata=metadata, hashValue=made["sha256"])
 
 
 async def _picture(stage: Stage) -> dict[str, Any]:

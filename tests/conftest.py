@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from shutil import disk_usage
@@ -17,7 +18,7 @@ from psycopg import sql
 from aigen_bridge.embedded import postgres
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.migrations import migrate
-from real_odoo import RealOdoo, odoo_command, running_odoo
+from real_odoo import RealOdoo, odoo_command, odoo_versions, running_odoo
 from stage import CLIENTS, UNREACHABLE, Stage, make_settings, sqlalchemy_url, staged, working
 
 for name in set(os.environ) - {"PGPASSWORD", "PGPASSFILE"}:
@@ -43,6 +44,12 @@ def postgres_url() -> Iterator[str]:
     if given := os.environ.get("AIGEN_TEST_DATABASE_URL"):
         yield given
         return
+    with _embedded_postgres() as url:
+        yield url
+
+
+@contextmanager
+def _embedded_postgres() -> Iterator[str]:
     # Outside pytest's own folders: a later session deletes those of an earlier session that is still running.
     with TemporaryDirectory(prefix="aigen-postgres-", dir=_memory()) as folder, postgres(Path(folder) / "data") as url:
         _admin(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
@@ -55,11 +62,27 @@ def _memory() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def real_odoo(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealOdoo]:
-    """A real Odoo with the addon. Skips the test where Odoo is not installed."""
-    odoo_command()
-    with running_odoo(postgres_url, tmp_path_factory.mktemp("odoo")) as odoo:
-        yield odoo
+def odoo_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RealOdoo]]:
+    """A function that returns the real Odoo of a version, started when it is first asked for.
+
+    Each has a PostgreSQL server of its own, so that the databases have the same name. Skips the test where that version
+    is not installed.
+    """
+    with ExitStack() as running:
+
+        @cache
+        def started(version: str) -> RealOdoo:
+            odoo_command(version)
+            url = running.enter_context(_embedded_postgres())
+            return running.enter_context(running_odoo(url, tmp_path_factory.mktemp(f"odoo{version}"), version))
+
+        yield started
+
+
+@pytest.fixture(scope="session", params=odoo_versions())
+def real_odoo(request: pytest.FixtureRequest, odoo_of: Callable[[str], RealOdoo]) -> RealOdoo:
+    """A real Odoo with the addon, of each version that is installed."""
+    return odoo_of(request.param)
 
 
 @pytest.fixture(scope="session")

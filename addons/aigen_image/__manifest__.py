@@ -2,7 +2,7 @@
 {
     "name": "AI Images",
     "summary": "Ask for a picture, keep working, see it arrive",
-    "version": "18.0.1.3.0",
+    "version": "1.4.0",
     "category": "Marketing",
     "author": "InfluenceGen",
     "license": "LGPL-3",

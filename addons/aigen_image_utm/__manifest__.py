@@ -2,7 +2,7 @@
 {
     "name": "AI Images for campaigns",
     "summary": "Say which campaign a picture is for",
-    "version": "18.0.1.0.0",
+    "version": "1.1.0",
     "category": "Marketing",
     "author": "InfluenceGen",
     "license": "LGPL-3",

@@ -2,22 +2,24 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from functools import partial
 
+from aigen_bridge import metrics
 from aigen_bridge.clients.images import ImageFetcher
 from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.notify import Notifier
 from aigen_bridge.clients.odoo import OdooClient
-from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
+from aigen_bridge.clients.odoo_auto import odoo_transport
 from aigen_bridge.clients.renewed import RenewedOdoo, RenewedWebhook
 from aigen_bridge.domain.address import checked_url
-from aigen_bridge.domain.destination import N8N, ODOO, BreakerConfig
+from aigen_bridge.domain.destination import N8N, BreakerConfig, Destination, every_destination, odoo_destination
 from aigen_bridge.domain.generation import GenerationPolicy
 from aigen_bridge.domain.outbox import AlertClaim, Claim
-from aigen_bridge.domain.request import DEFAULT_ODOO
+from aigen_bridge.domain.queues import queue_of
+from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.pipeline.alert import Alert
 from aigen_bridge.pipeline.callback import Examination, RefuseUrl
@@ -30,14 +32,16 @@ from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings, fingerprints
 from aigen_bridge.settings.rotation import Part, Rotation
-from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings, OdooSettings
+from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.alerts import Alerts
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.destinations import Destinations
 from aigen_bridge.store.executions import Executions
+from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
+from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.passwords import Passwords
@@ -69,6 +73,7 @@ class ApiParts:
     executions: Executions
     generations: Generations
     destinations: Destinations
+    gauges: GaugeReader
     dead_letters: DeadLetters
     replays: Replays
     images: ImageStore
@@ -79,7 +84,10 @@ class ApiParts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """The components of a worker. `listen` calls its argument for every new outbox entry, until cancelled."""
+    """The components of a worker. `runners` are by lane.
+
+    `listen` calls its argument with the queue of every new outbox entry, until cancelled.
+    """
 
     settings: Settings
     outbox: Outbox
@@ -87,7 +95,8 @@ class WorkerParts:
     generations: Generations
     alerts: Alerts
     retention: Retention
-    runners: Sequence[StepRunner[Claim]]
+    inspection: Inspection
+    runners: Mapping[str, StepRunner[Claim]]
     alert: StepRunner[AlertClaim]
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
@@ -102,7 +111,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
     passwords = _passwords(rotation)
     name = f"aigen-bridge api {os.getpid()}"  # the pid distinguishes the processes in pg_stat_activity
     async with _database(settings, API_CONNECTIONS, name, passwords) as database:
-        deadlines, images = _deadlines(settings), image_store(database)
+        deadlines, images, breakers = _deadlines(settings), image_store(database), _breakers(settings)
+        metrics.create_series(settings.all_odoos)
         requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
         with closing(ImageCheck()) as check:
@@ -112,11 +122,12 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 rotation=rotation,
                 database=database,
                 requests=requests,
-                timelines=Timelines(database, generation_policy(settings)),
+                timelines=Timelines(database, generation_policy(settings), breakers),
                 quarantine=quarantine,
                 executions=Executions(database, deadlines),
                 generations=Generations(database, deadlines, generation_policy(settings)),
-                destinations=Destinations(database, _breakers(settings)),
+                destinations=Destinations(database, breakers),
+                gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
                 replays=Replays(operations, quarantine, dead_letters, requests, examine),
                 images=images,
@@ -133,27 +144,30 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
     async with AsyncExitStack() as opened:
         name, passwords = "aigen-bridge worker", _passwords(rotation)
         database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name, passwords))
-        webhook, odoo = _renewed_n8n(rotation), _renewed_odoo(rotation, DEFAULT_ODOO)
-        fetcher = _renewed_fetcher(rotation)
+        webhook, fetcher = _renewed_n8n(rotation), _renewed_fetcher(rotation)
         opened.push_async_callback(webhook.close)
-        opened.push_async_callback(odoo.close)
         check = opened.enter_context(closing(ImageCheck()))
         deadlines = _deadlines(settings)
         dispatch_policy = replace(DISPATCH_POLICY, jitter=settings.n8n.retry_jitter)
-        images = image_store(database)
-        runners = (
-            Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, dispatch_policy),
-            Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
-            Deliver(odoo, images, settings.odoo.concurrency),
-        )
+        images, breakers = image_store(database), _breakers(settings)
+        metrics.create_series(settings.all_odoos)
+        runners: dict[str, StepRunner[Claim]] = {
+            Step.DISPATCH.value: Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, dispatch_policy),
+            Step.FETCH.value: Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
+        }
+        for name, odoo in settings.all_odoos.items():
+            client = _renewed_odoo(rotation, name)
+            opened.push_async_callback(client.close)
+            runners[queue_of(Step.DELIVER, name)] = Deliver(client, images, odoo.concurrency, name=name)
         url = settings.database_url.get_secret_value()
         yield WorkerParts(
             settings=settings,
-            outbox=Outbox(database, deadlines, images, _breakers(settings), generation_policy(settings)),
+            outbox=Outbox(database, deadlines, images, breakers, generation_policy(settings)),
             sweeps=Sweeps(database, deadlines),
             generations=Generations(database, deadlines, generation_policy(settings)),
-            alerts=Alerts(database, settings.alerts.window),
+            alerts=Alerts(database, settings.alerts.window, breakers),
             retention=Retention(database, images),
+            inspection=Inspection(database, breakers),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
             listen=partial(listen, url, patience=settings.database.timeout, passwords=passwords),
@@ -171,7 +185,7 @@ async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
 async def open_restoration(settings: Settings) -> AsyncIterator[Restoration]:
     """Opens the restoration component alone, for the command `restored`."""
     async with _database(settings, 1, "aigen-bridge restored") as database:
-        yield Restoration(database, _deadlines(settings))
+        yield Restoration(database, _deadlines(settings), settings.all_odoos)
 
 
 def image_store(database: Database) -> ImageStore:
@@ -193,13 +207,15 @@ def generation_policy(settings: Settings) -> GenerationPolicy:
     return GenerationPolicy(generation.silence, generation.resumes, generation.when_maybe_paid)
 
 
-def _breakers(settings: Settings) -> dict[str, BreakerConfig]:
+def _breakers(settings: Settings) -> dict[Destination, BreakerConfig]:
     """Returns the breaker settings of each destination that has a breaker."""
-    odoo = settings.odoo
-    return {
-        N8N.name: BreakerConfig(**dict(settings.n8n.breaker)),
-        ODOO.name: BreakerConfig(**dict(odoo.breaker), concurrency_limit=odoo.concurrency, slow_after=odoo.slow_after),
-    }
+    n8n = every_destination(settings.all_odoos)[N8N.name]
+    breakers = {n8n: BreakerConfig(**dict(settings.n8n.breaker))}
+    for name, odoo in settings.all_odoos.items():
+        breakers[odoo_destination(name)] = BreakerConfig(
+            **dict(odoo.breaker), concurrency_limit=odoo.concurrency, slow_after=odoo.slow_after
+        )
+    return breakers
 
 
 @asynccontextmanager
@@ -236,14 +252,13 @@ def _renewed_n8n(rotation: Rotation) -> RenewedWebhook:
 
 
 def _renewed_odoo(rotation: Rotation, name: str) -> RenewedOdoo:
-    odoo = RenewedOdoo(_odoo(rotation.settings.all_odoos[name]))
-    renew = partial(_renew_odoo, odoo, name)
-    rotation.add(Part(partial(fingerprints.of_odoo, name), renew))
+    odoo = RenewedOdoo(_odoo(name, rotation.settings))
+    rotation.add(Part(partial(fingerprints.of_odoo, name), lambda settings: odoo.renew(_odoo(name, settings))))
     return odoo
 
 
-async def _renew_odoo(odoo: RenewedOdoo, name: str, settings: Settings) -> None:
-    await odoo.renew(_odoo(settings.all_odoos[name]))
+def _odoo(name: str, settings: Settings) -> OdooClient:
+    return OdooClient(odoo_transport(settings.all_odoos[name], odoo_destination(name).name))
 
 
 def _renewed_fetcher(rotation: Rotation) -> ImageFetcher:
@@ -275,15 +290,3 @@ def _n8n(n8n: N8nSettings) -> N8nWebhook:
         concurrency=n8n.concurrency,
         signing_keys=[secret_bytes(secret.get_secret_value()) for secret in n8n.all_signing_secrets],
     )
-
-
-def _odoo(odoo: OdooSettings) -> OdooClient:
-    transport = OdooJsonRpc(
-        odoo.url,
-        database=odoo.database,
-        login=odoo.login,
-        api_key=odoo.api_key.get_secret_value(),
-        timeout=odoo.timeout.total_seconds(),
-        concurrency=odoo.concurrency,
-    )
-    return OdooClient(transport)

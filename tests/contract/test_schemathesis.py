@@ -20,6 +20,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import allow_header_conformance, positive_data_acceptance, unsupported_method
 
 from aigen_bridge.api.app import create_app, describe
+from aigen_bridge.api.odoo_database import HEADER, PATTERN
 from aigen_bridge.sim.serving import serving
 from callbacks import CALLBACK_V2, completed, failed
 from stage import CALLBACK, REQUESTS, make_event, make_settings
@@ -35,6 +36,8 @@ NOT_CHECKED = [
     allow_header_conformance,  # the framework names the methods of the first route of a path, not of all
 ]
 QUARANTINED = 6
+DATABASE = "5f0c6a7e-6f7b-4a64-9f2b-0b8f4f5f2d11; odoo"
+"""The database that the settings name. Its uuid is not known."""
 
 schema = schemathesis.openapi.from_dict(describe(), config=SchemathesisConfig.from_dict({"generation": GENERATION}))
 
@@ -97,6 +100,8 @@ def _aim(case: schemathesis.Case, service: Service) -> None:
     if case.operation.path == REQUESTS:
         request = {"requestId": str(UUID(int=seed)), "correlationId": request["correlationId"]}
     letter = {"id": f"callback-{1 + seed % QUARANTINED}"}
+    if seed % 8 and re.fullmatch(PATTERN, str((case.headers or {}).get(HEADER))):
+        case.headers[HEADER] = DATABASE
     event = case.body.get("event", case.body) if isinstance(case.body, dict) else None
     for fields in (case.path_parameters, event):
         if isinstance(fields, dict) and seed % 8:  # the others stay unknown

@@ -31,7 +31,7 @@ ATTEMPTS = "SELECT attempts FROM outbox WHERE step = 'dispatch' ORDER BY id"
 @pytest.fixture
 def workers(database: Database) -> list[Outbox]:
     """The outbox as several workers have it."""
-    return [Outbox(database, DEADLINES, PostgresImages(database), {N8N.name: CONFIG}) for _ in range(6)]
+    return [Outbox(database, DEADLINES, PostgresImages(database), {N8N: CONFIG}) for _ in range(6)]
 
 
 async def accept(database: Database, count: int) -> None:

@@ -1,6 +1,7 @@
 """Bridge → Odoo: Odoo being away, faults inside HTTP 200, and one effect for each result."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,20 @@ async def test_a_cut_connection_to_odoo_leads_to_one_effect(stage: Stage, kind: 
 
     assert ended["status"] == "completed"
     assert stage.chain.odoo.records[asked["requestId"]].applied == 1
+
+
+async def test_odoo_can_be_upgraded_while_the_bridge_runs(stage: Stage) -> None:
+    odoo, asked = stage.chain.odoo, []
+    asked.append((await stage.ask())["requestId"])
+    await stage.until_delivered(asked[0])
+    odoo.faults.add(Fault(kind=FaultKind.STATUS, status=502))
+    asked.append((await stage.ask())["requestId"])
+    assert await _until_tried(stage, asked[1], 1) == ["retry"]
+    odoo.settings = replace(odoo.settings, series="19.0")
+    await stage.until_delivered(asked[1])
+
+    assert [odoo.records[request_id].applied for request_id in asked] == [1, 1]
+    assert [call.fields["requestId"] for call in odoo.calls.to("json2")] == [asked[1]]
 
 
 @pytest.mark.parametrize(

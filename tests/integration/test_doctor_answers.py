@@ -38,7 +38,7 @@ async def test_odoo(fault: Fault, found: str, advice: str) -> None:
     odoo.faults.add(fault)
     async with serving(odoo.app) as url:
         settings = Settings(url=url, database="odoo", login="aigen-bridge", api_key=SecretStr(KEY))
-        line = (await look_at_odoo(subject(odoo=settings)))[-1]
+        line = (await look_at_odoo("default", settings))[-1]
 
     assert_wrong(line, found, advice)
 
@@ -47,8 +47,8 @@ async def test_an_odoo_that_ignores_logins_for_a_while() -> None:
     odoo = OdooSimulator(OdooSettings(api_key=KEY, cooldown_after=1))
     async with serving(odoo.app) as url:
         settings = Settings(url=url, database="odoo", login="aigen-bridge", api_key=SecretStr("wrong-key"))
-        await look_at_odoo(subject(odoo=settings))
-        line = (await look_at_odoo(subject(odoo=settings.model_copy(update={"api_key": SecretStr(KEY)}))))[-1]
+        await look_at_odoo("default", settings)
+        line = (await look_at_odoo("default", settings.model_copy(update={"api_key": SecretStr(KEY)})))[-1]
 
     assert_wrong(line, "refuses the login", "'Login attempt ignored'")
 

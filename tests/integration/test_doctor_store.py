@@ -222,8 +222,8 @@ class TestAnyCheck:
             return []
 
         async def tells(subject: Subject) -> list[Finding]:
-            assert subject.odoo
-            return [wrong("third", f"it said {subject.odoo.api_key.get_secret_value()}!", "")]
+            [odoo] = subject.odoos.values()
+            return [wrong("third", f"it said {odoo.api_key.get_secret_value()}!", "")]
 
         checks = [Check("first", breaks), Check("second", hangs), Check("third", tells)]
         lines = await examine(Subject.of(idle_stage.settings), checks, seconds=0.2)
@@ -236,7 +236,7 @@ class TestAnyCheck:
 
     async def test_of_one_part_does_not_need_the_settings_of_another(self, stage: Stage) -> None:
         settings = stage.settings
-        lines = await examine(Subject(odoo=settings.odoo, complaints=("AIGEN_N8N__API_KEY is missing.",)))
+        lines = await examine(Subject(odoos={"default": settings.odoo}, complaints=("AIGEN_N8N__API_KEY is missing.",)))
         marks = {line.about: line.mark for line in lines}
 
         assert (marks["settings"], marks["Odoo"], marks["the rest"]) == ("wrong", "ok", "warning")

@@ -48,7 +48,7 @@ from stage import KEYS, REQUESTS, make_event, make_settings, serve_api
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
 ARCHIVE = Destination("archive", "the picture archive", Step.FETCH, outage=Cause.IMAGE_FETCH_FAILED)
 BREAKER = BreakerConfig(failures=3, probe_every=timedelta(minutes=1), hold=timedelta(minutes=10))
-BREAKERS = {ARCHIVE.name: BREAKER}
+BREAKERS = {ARCHIVE: BREAKER}
 POLICY = Policy(waits=(timedelta(milliseconds=50),) * 20)
 PROBE_DUE = "UPDATE destinations SET probe_at = now() WHERE name = 'archive'"
 CLOSE = "UPDATE destinations SET failures = 0, opened_at = NULL, probe_at = NULL"
@@ -129,7 +129,7 @@ async def received(database: Database, count: int) -> list[UUID]:
 
 
 async def state(database: Database) -> DestinationState:
-    return next(s for s in await Destinations(database).states() if s.destination is ARCHIVE)
+    return next(s for s in await Destinations(database).states() if s.destination == ARCHIVE)
 
 
 async def due_fetches(database: Database) -> int:
@@ -206,7 +206,7 @@ async def test_the_gauges_read_its_breaker(outage: Outage, database: Database) -
 async def test_the_api_shows_it_in_readiness_in_metrics_and_at_the_request(
     outage: Outage, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wiring, "_breakers", lambda _: BREAKERS)
+    monkeypatch.setattr(wiring, "_breakers", lambda _: dict.fromkeys(with_breaker(), BREAKER))
     key = {"X-API-Key": KEYS["ops"]}
     async with serve_api(make_settings(database_url)) as api:
         ready = (await api.get("/health/ready")).json()["destinations"]
@@ -254,7 +254,7 @@ async def test_other_destinations_are_called_while_it_is_away(outage: Outage, da
 
 @pytest.mark.usefixtures("registered")
 async def test_its_limit_of_calls_in_flight_holds_over_all_workers(database: Database) -> None:
-    limited = {ARCHIVE.name: BreakerConfig(concurrency_limit=3)}
+    limited = {ARCHIVE: BreakerConfig(concurrency_limit=3)}
     workers = [Outbox(database, DEADLINES, PostgresImages(database), limited) for _ in range(3)]
     await received(database, 10)
     lease = timedelta(minutes=1)
@@ -271,7 +271,7 @@ async def test_one_that_is_no_longer_registered_holds_nothing(
     monkeypatch.delitem(DESTINATIONS, ARCHIVE.name)
 
     assert [s.destination.name for s in await Destinations(database).states()] == ["n8n", "odoo"]
-    assert await Destinations(database, BREAKERS).held(outage.requests) == {}
+    assert await Destinations(database, {}).held(outage.requests) == {}
     assert await due_fetches(database) == len(outage.requests)
     assert (await GaugeReader(database).read()).open_breakers == {}
 
@@ -306,5 +306,5 @@ def test_every_registered_destination_has_its_series_at_zero_from_the_start() ->
 def test_every_destination_with_an_outage_has_a_breaker_and_a_step_of_its_own() -> None:
     settings = make_settings("postgresql://nobody@127.0.0.1:9/none")
 
-    assert wiring._breakers(settings).keys() == {destination.name for destination in with_breaker()}
+    assert wiring._breakers(settings).keys() == set(with_breaker())
     assert len({destination.step for destination in DESTINATIONS.values()}) == len(DESTINATIONS)

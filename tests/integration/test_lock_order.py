@@ -187,7 +187,7 @@ async def test_who_ends_an_entry_has_locked_its_request_before_as_a_callback_has
 async def test_two_workers_that_find_both_destinations_away_do_not_block_each_other(
     database: Database, requests: Requests
 ) -> None:
-    breakers = {N8N.name: FRAGILE, ODOO.name: FRAGILE}
+    breakers = {N8N: FRAGILE, ODOO: FRAGILE}
     here, there = (Outbox(database, DEADLINES, PostgresImages(database), breakers) for _ in range(2))
     ids = await accept(requests, 3)
     for request_id in ids[1:]:

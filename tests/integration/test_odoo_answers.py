@@ -1,58 +1,33 @@
 """What the Odoo client makes of the bytes that a server sends: redirects, broken bodies, and odd HTTP."""
 
-import asyncio
 import gzip
 import json
-import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import Callable
+from contextlib import aclosing
 
 import pytest
 from structlog.testing import capture_logs
 
 from aigen_bridge.clients.odoo import OdooClient
-from aigen_bridge.clients.odoo_jsonrpc import ANSWER_MAX, OdooJsonRpc
+from aigen_bridge.clients.odoo_exchange import ANSWER_MAX
+from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
+from raw_server import BOMB, JSON, answering, http
 
 KEY = "key-of-the-bot-user"
-LIMITS = ("aigen.image.request", "bridge_limits", [])
+LIMITS = ("aigen.image.request", "bridge_limits", {})
 VERSION = b'{"jsonrpc": "2.0", "id": null, "result": {"server_version": "18.0"}}'
-JSON = "Content-Type: application/json\r\n"
-BOMB = gzip.compress(b" " * 100 * 2**20, 9)
 
 
-@asynccontextmanager
-async def answering(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that sends these bytes to its first, second, … caller. Yields its URL and what it was sent."""
-    sent: list[bytes] = []
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"content-length: ([0-9]+)", head.lower())
-        sent.append(head + await reader.readexactly(int(length[1]) if length else 0))
-        with suppress(ConnectionError):  # the caller may have read enough
-            writer.write(answers[min(len(sent), len(answers)) - 1])
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", sent
-
-
-def transport(url: str) -> closing[OdooJsonRpc]:
-    return closing(OdooJsonRpc(url, database="odoo", login="bridge", api_key=KEY, timeout=10, concurrency=1))
-
-
-def http(status: str, body: bytes = b"", headers: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
+def transport(url: str) -> aclosing[OdooJsonRpc]:
+    return aclosing(OdooJsonRpc(url, database="odoo", login="bridge", api_key=KEY, timeout=10, concurrency=1))
 
 
 async def failed(*answers: bytes) -> StepError:
-    async with answering(*answers) as (url, sent):
-        with transport(url) as odoo, pytest.raises(StepError) as caught:
+    async with answering(*answers) as (url, sent), transport(url) as odoo:
+        with pytest.raises(StepError) as caught:
             await odoo.version()
     assert len(sent) == 1
     return caught.value
@@ -134,9 +109,8 @@ async def test_an_answer_that_breaks_off_or_is_no_http_is_none(answer: bytes) ->
     ],
 )
 async def test_odoos_answer_is_read_however_it_is_sent(answer: bytes) -> None:
-    async with answering(answer) as (url, _):
-        with transport(url) as odoo:
-            assert await odoo.version() == "18.0"
+    async with answering(answer) as (url, _), transport(url) as odoo:
+        assert await odoo.version() == "18.0"
 
 
 async def test_retry_after_is_read_and_one_that_is_too_large_is_no_shorter_wait() -> None:
@@ -161,8 +135,8 @@ async def test_a_server_that_repeats_what_it_was_sent_does_not_get_the_key_into_
         lambda: http("200 OK", json.dumps({"error": {"data": {"name": "x", "message": "-" * 490 + KEY}}}).encode()),
     ]
     for echo in echoes:
-        async with answering(login(7), login({}), echo()) as (url, _):
-            with transport(url) as odoo, pytest.raises(StepError) as caught:
+        async with answering(login(7), login({}), echo()) as (url, _), transport(url) as odoo:
+            with pytest.raises(StepError) as caught:
                 await OdooClient(odoo).apply_result({})
         assert KEY[:6] not in f"{caught.value} {caught.value.code}"
         assert KEY[-6:] not in f"{caught.value} {caught.value.code}"
@@ -170,16 +144,16 @@ async def test_a_server_that_repeats_what_it_was_sent_does_not_get_the_key_into_
 
 async def test_a_login_that_is_answered_with_the_key_does_not_get_it_into_the_error() -> None:
     echo = http("200 OK", json.dumps({"result": f"-------------------------------- {KEY}"}).encode())
-    async with answering(echo, http("200 OK", b'{"result": {}}')) as (url, _):
-        with transport(url) as odoo, pytest.raises(TransientError, match="odoo_answer_unreadable") as caught:
+    async with answering(echo, http("200 OK", b'{"result": {}}')) as (url, _), transport(url) as odoo:
+        with pytest.raises(TransientError, match="odoo_answer_unreadable") as caught:
             await odoo.login()
     assert KEY[:6] not in str(caught.value)
 
 
 async def test_an_ipv6_address_has_brackets_in_the_url_the_host_header_and_the_log() -> None:
     odoo = OdooSimulator(OdooSettings(api_key=KEY, login="bridge"))
-    async with serving(odoo.app, host="::1") as url:
-        with transport(url) as client, capture_logs() as lines:
+    async with serving(odoo.app, host="::1") as url, transport(url) as client:
+        with capture_logs() as lines:
             assert await client.call(*LIMITS)
 
     authority = url.removeprefix("http://")
@@ -189,7 +163,7 @@ async def test_an_ipv6_address_has_brackets_in_the_url_the_host_header_and_the_l
 
 
 async def test_only_the_host_of_the_address_counts_and_its_default_port_is_not_named() -> None:
-    with (
+    async with (
         transport("https://odoo.test:443/odoo?db=x") as tls,
         transport("http://user:secret@[2001:db8::1]:8069/web/") as ipv6,
     ):

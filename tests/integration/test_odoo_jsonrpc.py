@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from aigen_bridge.clients import odoo_jsonrpc
+from aigen_bridge.clients import odoo_exchange, odoo_login
 from aigen_bridge.clients.odoo_errors import COOLDOWN
 from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
+from aigen_bridge.clients.odoo_login import LoginPause
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
 
 KEY = "key-of-the-bot-user"
-NO_ACCESS = ("res.partner", "read", [[1]])
-LIMITS = ("aigen.image.request", "bridge_limits", [])
+NO_ACCESS = ("res.partner", "search_read", {"domain": []})
+LIMITS = ("aigen.image.request", "bridge_limits", {})
 
 
 @pytest.fixture
@@ -37,7 +38,9 @@ async def url(odoo: OdooSimulator) -> AsyncIterator[str]:
 
 
 def opened(url: str, *, timeout: float = 10, key: str = KEY) -> Any:
-    return closing(OdooJsonRpc(url, database="odoo", login="aigen-bridge", api_key=key, timeout=timeout, concurrency=2))
+    return aclosing(
+        OdooJsonRpc(url, database="odoo", login="aigen-bridge", api_key=key, timeout=timeout, concurrency=2)
+    )
 
 
 def logins(odoo: OdooSimulator) -> int:
@@ -45,7 +48,7 @@ def logins(odoo: OdooSimulator) -> int:
 
 
 async def test_calls_share_one_login_and_faults_and_timeouts_do_not_end_it(odoo: OdooSimulator, url: str) -> None:
-    with opened(url, timeout=0.5) as transport:
+    async with opened(url, timeout=0.5) as transport:
         await transport.login()
         assert all([await transport.call(*LIMITS) for _ in range(2)])
         with pytest.raises(PermanentError) as refused:
@@ -65,7 +68,7 @@ async def test_a_session_that_odoo_denies_is_replaced_within_the_same_call(
     odoo: OdooSimulator, url: str, name: str
 ) -> None:
     """As after a restore, in which the user has another id."""
-    with opened(url) as transport:
+    async with opened(url) as transport:
         await transport.login()
         odoo.settings = replace(odoo.settings, uid=8)
         assert await transport.call(*LIMITS)
@@ -79,7 +82,7 @@ async def test_a_wrong_key_is_refused_for_good_once_and_then_not_tried_for_a_whi
     odoo: OdooSimulator, url: str
 ) -> None:
     odoo.settings = replace(odoo.settings, api_key="another-key")
-    with opened(url) as transport:
+    async with opened(url) as transport:
         with pytest.raises(PermanentError, match="odoo_login_refused"):
             await transport.call(*LIMITS)
         for _ in range(5):
@@ -92,7 +95,7 @@ async def test_a_wrong_key_is_refused_for_good_once_and_then_not_tried_for_a_whi
 
 
 async def test_the_pause_between_refused_logins_doubles_up_to_a_quarter_of_an_hour_and_ends_with_a_good_one() -> None:
-    pause = odoo_jsonrpc._LoginPause()
+    pause = LoginPause()
     lengths = [pause.refused().total_seconds() for _ in range(6)]
     with pytest.raises(TransientError):
         pause.check()
@@ -105,7 +108,7 @@ async def test_the_pause_between_refused_logins_doubles_up_to_a_quarter_of_an_ho
 
 async def test_a_key_that_worked_before_may_work_again_after_odoos_cooldown(odoo: OdooSimulator, url: str) -> None:
     """Somebody behind the same proxy failed to log in. Odoo answers `false` to a login, whatever the key."""
-    with opened(url) as transport, opened(url, key="wrong-key") as somebody:
+    async with opened(url) as transport, opened(url, key="wrong-key") as somebody:
         await transport.login()
         odoo.settings = replace(odoo.settings, cooldown_after=1, uid=8)
         with pytest.raises(PermanentError):
@@ -120,7 +123,7 @@ async def test_a_key_that_worked_before_may_work_again_after_odoos_cooldown(odoo
             await transport.call(*LIMITS)
 
     assert (ignored.value.retry_after, ignored.value.tries) == (COOLDOWN, None)
-    assert (refused.value.retry_after, refused.value.tries) == (COOLDOWN, odoo_jsonrpc.LOGIN_TRIES)
+    assert (refused.value.retry_after, refused.value.tries) == (COOLDOWN, odoo_login.TRIES)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ async def test_a_database_that_is_being_restored_breaks_the_login_only_for_now(
     odoo: OdooSimulator, url: str, name: str, message: str, *, away: bool
 ) -> None:
     odoo.faults.add(Fault(kind=FaultKind.ODOO_ERROR, name=name, detail=message))
-    with opened(url) as transport:
+    async with opened(url) as transport:
         with pytest.raises(TransientError) as caught:
             await transport.call(*LIMITS)
         assert (caught.value.tries, caught.value.away) == (None, away)
@@ -148,12 +151,13 @@ async def test_a_login_that_answers_no_user_is_unreadable(
 ) -> None:
     for result in (uid, context):
         odoo.faults.add(Fault(kind=FaultKind.BODY, status=200, detail=f'{{"jsonrpc": "2.0", "result": {result}}}'))
-    with opened(url) as transport, pytest.raises(TransientError, match="odoo_answer_unreadable"):
-        await transport.login()
+    async with opened(url) as transport:
+        with pytest.raises(TransientError, match="odoo_answer_unreadable"):
+            await transport.login()
 
 
 async def test_the_version_needs_no_login(odoo: OdooSimulator, url: str) -> None:
-    with opened(url) as transport:
+    async with opened(url) as transport:
         assert await transport.version() == "18.0"
 
     assert logins(odoo) == 0
@@ -162,8 +166,9 @@ async def test_the_version_needs_no_login(odoo: OdooSimulator, url: str) -> None
 async def test_the_timeout_covers_the_login_and_the_call_together(odoo: OdooSimulator, url: str) -> None:
     """Each of the three exchanges is quicker than the timeout, and together they are slower."""
     odoo.faults.add(Fault(kind=FaultKind.DELAY, delay=0.3, times=None))
-    with opened(url, timeout=0.5) as transport, pytest.raises(TransientError) as caught:
-        await transport.call(*LIMITS)
+    async with opened(url, timeout=0.5) as transport:
+        with pytest.raises(TransientError) as caught:
+            await transport.call(*LIMITS)
 
     assert (caught.value.code, caught.value.away) == ("odoo_timeout", False)
 
@@ -172,7 +177,7 @@ async def test_an_odoo_that_answers_again_is_reached_after_any_number_of_timeout
     odoo: OdooSimulator, url: str
 ) -> None:
     """More calls than threads, which end at the same moment."""
-    with opened(url, timeout=0.3) as transport:
+    async with opened(url, timeout=0.3) as transport:
         for _ in range(5):
             odoo.faults.add(Fault(kind=FaultKind.DELAY, delay=30, times=None))
             errors = await asyncio.gather(*(transport.version() for _ in range(10)), return_exceptions=True)
@@ -182,12 +187,13 @@ async def test_an_odoo_that_answers_again_is_reached_after_any_number_of_timeout
 
 
 async def test_each_call_of_a_model_is_one_line_in_the_log_with_the_bytes_of_its_exchange(url: str) -> None:
-    with opened(url) as transport, capture_logs() as lines:
-        await transport.login()
-        await transport.version()
-        await transport.call(*LIMITS)
-        with pytest.raises(PermanentError):
-            await transport.call(*NO_ACCESS)
+    async with opened(url) as transport:
+        with capture_logs() as lines:
+            await transport.login()
+            await transport.version()
+            await transport.call(*LIMITS)
+            with pytest.raises(PermanentError):
+                await transport.call(*NO_ACCESS)
 
     answered, refused = [line for line in lines if line["event"] == "odoo.answered"]
     assert (answered["status"], answered["log_level"]) == (200, "info")
@@ -198,8 +204,9 @@ async def test_each_call_of_a_model_is_one_line_in_the_log_with_the_bytes_of_its
 
 async def test_the_status_of_a_proxy_that_cannot_reach_odoo_is_recorded(odoo: OdooSimulator, url: str) -> None:
     odoo.faults.add(Fault(kind=FaultKind.STATUS, status=503))
-    with opened(url) as transport, capture_logs() as lines, pytest.raises(TransientError) as caught:
-        await transport.call(*LIMITS)
+    async with opened(url) as transport:
+        with capture_logs() as lines, pytest.raises(TransientError) as caught:
+            await transport.call(*LIMITS)
 
     [answered] = [line for line in lines if line["event"] == "odoo.answered"]
     assert (answered["status"], answered["code"]) == (503, "odoo_http_503")
@@ -211,17 +218,18 @@ class TestRefused:
 
     async def test_a_refused_connection_is_tried_once_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with listening_later() as server:
-            monkeypatch.setattr(odoo_jsonrpc, "wait_fixed", lambda _seconds: _activate(server))
-            with opened(f"http://127.0.0.1:{server.server_port}") as transport:
+            monkeypatch.setattr(odoo_exchange, "wait_fixed", lambda _seconds: _activate(server))
+            async with opened(f"http://127.0.0.1:{server.server_port}") as transport:
                 assert await transport.version() == "18.0"
 
     async def test_two_refused_connections_are_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         refusals: list[Any] = []
-        monkeypatch.setattr(odoo_jsonrpc, "wait_fixed", lambda _seconds: lambda state: refusals.append(state) or 0)
-        with listening_later() as server, opened(f"http://127.0.0.1:{server.server_port}") as transport:
-            call = transport.call(*LIMITS)
-            with pytest.raises(TransientError) as caught:
-                await call
+        monkeypatch.setattr(odoo_exchange, "wait_fixed", lambda _seconds: lambda state: refusals.append(state) or 0)
+        with listening_later() as server:
+            async with opened(f"http://127.0.0.1:{server.server_port}") as transport:
+                call = transport.call(*LIMITS)
+                with pytest.raises(TransientError) as caught:
+                    await call
 
         assert (caught.value.code, caught.value.away, len(refusals)) == ("odoo_unreachable", True, 2)
 

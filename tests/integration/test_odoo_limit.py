@@ -29,7 +29,7 @@ QUICK, SLOW = timedelta(milliseconds=50), timedelta(seconds=3)
 @pytest.fixture
 def workers(database: Database) -> list[Outbox]:
     """The outbox as several workers have it."""
-    return [Outbox(database, DEADLINES, PostgresImages(database), {ODOO.name: CONFIG}) for _ in range(4)]
+    return [Outbox(database, DEADLINES, PostgresImages(database), {ODOO: CONFIG}) for _ in range(4)]
 
 
 async def enqueue_deliveries(database: Database, count: int) -> None:
@@ -135,6 +135,6 @@ async def test_failures_shrink_it_for_all_workers(database: Database, workers: l
 
 async def test_a_smaller_limit_in_the_settings_counts_at_once(database: Database, workers: list[Outbox]) -> None:
     await enqueue_deliveries(database, 8)
-    modest = Outbox(database, DEADLINES, PostgresImages(database), {ODOO.name: BreakerConfig(concurrency_limit=1)})
+    modest = Outbox(database, DEADLINES, PostgresImages(database), {ODOO: BreakerConfig(concurrency_limit=1)})
     assert len(await claim(modest)) == 1
     assert len(await claim(workers[0])) == 3  # during a rolling change, each keeps to its own

@@ -101,7 +101,7 @@ async def test_a_paid_picture_is_seen_though_the_database_is_older_than_what_odo
         assert odoo[unaided["requestId"]].versions == (3, 4)
         assert (mended["status"], mended["version"]) == ("completed", 4)
         assert "restored from a backup" in notes[-2] + notes[-1]
-        assert 'aigen_incidents_open{cause="database_set_back"} 1' in incidents
+        assert 'aigen_incidents_open{cause="database_set_back",odoo="default"} 1' in incidents
 
         settings = make_settings(restored_url, **chain.bridge)
         sections = {"CLIENTS": CLIENTS, "N8N": chain.bridge["n8n"], "ODOO": chain.bridge["odoo"]}

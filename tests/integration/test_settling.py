@@ -178,7 +178,7 @@ async def test_a_settlement_that_waits_for_the_claim_of_another_worker_records_n
     late = await claim(outbox)
     await make_due(database)
     async with database.transaction() as connection:
-        parameters = claim_parameters(Step.DISPATCH, 10, timedelta(seconds=60), "other")
+        parameters = claim_parameters((Step.DISPATCH,), 10, timedelta(seconds=60), "other")
         await connection.execute(text(f"{CLAIM} SELECT {CLAIMED} FROM claimed AS c"), parameters)  # noqa: S608 - constants
         settling = asyncio.create_task(settle(outbox, (late, TAKEN)))
         await somebody_waits(database)

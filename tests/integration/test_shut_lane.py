@@ -35,7 +35,7 @@ class Watched(Outbox):
 
     def __init__(self, database: Database) -> None:
         breaker = BreakerConfig(failures=5, probe_every=FAR_AWAY, hold=timedelta(hours=1))
-        super().__init__(database, DEADLINES, PostgresImages(database), {N8N.name: breaker})
+        super().__init__(database, DEADLINES, PostgresImages(database), {N8N: breaker})
         self.looked = asyncio.Event()
 
     async def next_due(self, step: Step) -> Due:

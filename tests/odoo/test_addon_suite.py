@@ -19,7 +19,7 @@ def run_tests(odoo: RealOdoo, options: tuple[str, ...]) -> str:
 
     It goes to a file: a browser that Odoo leaves behind would keep a pipe open.
     """
-    command = [*odoo_command(), *odoo.copy, *options, "--stop-after-init", "--http-port=0", "--workers=0"]
+    command = [*odoo_command(odoo.version), *odoo.copy, *options, "--stop-after-init", "--http-port=0", "--workers=0"]
     with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, timeout=SECONDS, check=False)
         output.seek(0)

@@ -11,7 +11,7 @@ from threading import Thread
 
 import httpx
 
-from real_odoo import DATABASE, LOG
+from real_odoo import DATABASE
 
 ROUNDS = 12
 MODEL = "aigen.image.request"
@@ -75,13 +75,13 @@ def test_a_form_that_asks_and_a_delivery_meet_without_a_conflict(real_odoo, conf
     with restless_bridge() as url, ThreadPoolExecutor(4) as people:
         configure(url)
         deliver()
-        before = LOG.stat().st_size
+        before = real_odoo.log.stat().st_size
         meetings = [
             people.submit(each) for _ in range(ROUNDS) for each in (lambda: call("action_follow", [record]), deliver)
         ]
         answers = [meeting.result(120) for meeting in meetings]
 
-    said = LOG.read_bytes()[before:].decode()
+    said = real_odoo.log.read_bytes()[before:].decode()
     assert [answer for answer in answers if "error" in answer] == []
     conflicts = re.findall(r"bad query: (.*)\nERROR: could not serialize", said)
     assert [query for query in conflicts if "aigen" in query] == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ GOOD: dict[str, Any] = {
     "image_urls": {},
     "alerts": {"urls": ["json://127.0.0.1:9/"]},
 }
+NORTH = GOOD["odoo"] | {"url": "https://north.example.com"}
 
 
 def look(**changes: Any) -> list[Finding]:
@@ -65,6 +67,9 @@ def test_the_addresses_of_containers_and_of_one_machine_are_fine() -> None:
         ({"callback": {"deadline": "2m"}}, "warning", "shorter than N8N's own retries", "5 min"),
         ({"callback": {"max_bytes": 200 * 2**20}}, "warning", "larger than Odoo accepts", "Lower it"),
         ({"odoo": {"timeout": "20s"}}, "warning", "may still be repeating", "above 30 s"),
+        ({"odoos": {"north": NORTH | {"url": "http://8.8.8.8"}}}, "warning", "url of 'north' in", "https://"),
+        ({"odoos": {"north": NORTH | {"timeout": "20s"}}}, "warning", "timeout of 'north' in AIGEN_ODOOS (20", "30 s"),
+        ({"odoos": {"north": GOOD["odoo"]}}, "warning", "'default' and Odoo 'north' are the same database", "Keep one"),
         ({"image_urls": {"allow_http": True}}, "warning", "as for development", "Remove them"),
         ({"clients": {"odoo": CLIENTS["odoo"], "ops": CLIENTS["ops"]}}, "wrong", "N8N cannot", "--scope callbacks"),
         ({"clients": {"n8n": CLIENTS["n8n"], "odoo": CLIENTS["odoo"]}}, "warning", "dead letters", "--scope ops"),
@@ -98,13 +103,15 @@ def test_each_missing_setting_is_a_line(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AIGEN_DATABASE_URL", "postgresql://u:pw-very-secret@h/d")
     monkeypatch.setenv("AIGEN_N8N__WEBHOOK_URL", "n8n")
+    monkeypatch.setenv("AIGEN_ODOOS", json.dumps({"north": NORTH | {"api_key": "key-of-the-north"}}))
     subject = Subject.here()
     found = [line.found for line in asyncio.run(look_at_settings(subject))]
 
     assert "AIGEN_PUBLIC_URL is missing." in found
     assert "AIGEN_N8N__WEBHOOK_URL is wrong: it must be an http:// or https:// address." in found
     assert (subject.settings, subject.n8n, subject.database_url is not None) == (None, None, True)
-    assert "pw-very-secret" in subject.secrets()
+    assert {"pw-very-secret", "key-of-the-north"} <= set(subject.secrets())
+    assert list(subject.odoos) == ["north"]
 
 
 @pytest.mark.parametrize(("free", "mark"), [(50, "ok"), (5, "warning"), (1, "wrong")])

@@ -193,7 +193,7 @@ async def test_every_client_goes_through_the_proxy_and_no_error_shows_its_passwo
         errors.append(str(caught.value))
     answer = await ask("GET", "http://bridge.test/x", who="http://bridge.test")
     await webhook.close()
-    odoo.close()
+    await odoo.aclose()
 
     assert "through the proxy http://user:***@127.0.0.1:" in errors[0]
     assert "SECRET" not in "".join(errors)

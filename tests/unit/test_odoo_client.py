@@ -1,6 +1,6 @@
 """The addon's protocol works on any transport: the client and the probe, on a fake one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -12,19 +12,21 @@ MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
 APPLIED = {"applied": True, "recordId": 1, "attachmentId": False}
 PAYLOAD = {"requestId": "2b1f", "version": 3, "status": "failed", "errorCode": "nsfw"}
 
-Answer = Callable[[Sequence[Any]], Any]
+Answer = Callable[[Mapping[str, Any]], Any]
 
 
 class FakeTransport:
     """An `OdooTransport` that records its calls. `answer` gets the arguments of a call, and returns or raises."""
 
+    protocol = "JSON-RPC"
+
     def __init__(self, answer: Answer = lambda _: APPLIED) -> None:
-        self.calls: list[tuple[str, str, Sequence[Any]]] = []
+        self.calls: list[tuple[str, str, Mapping[str, Any]]] = []
         self.logins = 0
         self.closed = False
         self._answer = answer
 
-    async def call(self, model: str, method: str, arguments: Sequence[Any]) -> Any:
+    async def call(self, model: str, method: str, arguments: Mapping[str, Any]) -> Any:
         self.calls.append((model, method, arguments))
         return self._answer(arguments)
 
@@ -34,12 +36,12 @@ class FakeTransport:
     async def login(self) -> None:
         self.logins += 1
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         self.closed = True
 
 
 def raising(error: Exception) -> Answer:
-    def answer(_arguments: Sequence[Any]) -> Any:
+    def answer(_arguments: Mapping[str, Any]) -> Any:
         raise error
 
     return answer
@@ -48,18 +50,18 @@ def raising(error: Exception) -> Answer:
 def user_error_about(template: str) -> Answer:
     """Refuses with Odoo's UserError; `{}` in the text becomes the request's id."""
 
-    def answer(arguments: Sequence[Any]) -> Any:
-        detail = "Odoo answered odoo.exceptions.UserError: " + template.format(arguments[0]["requestId"])
+    def answer(arguments: Mapping[str, Any]) -> Any:
+        detail = "Odoo answered odoo.exceptions.UserError: " + template.format(arguments["payload"]["requestId"])
         raise PermanentError("odoo_usererror", detail, http_status=200)
 
     return answer
 
 
-async def test_a_result_reaches_the_transport_as_the_one_argument_of_the_addons_method() -> None:
+async def test_a_result_reaches_the_transport_as_the_payload_of_the_addons_method() -> None:
     transport = FakeTransport()
     await OdooClient(transport).apply_result(PAYLOAD)
 
-    assert transport.calls == [(MODEL, METHOD, [PAYLOAD])]
+    assert transport.calls == [(MODEL, METHOD, {"payload": PAYLOAD})]
 
 
 async def test_an_answer_that_the_result_is_known_already_is_a_success() -> None:
@@ -91,7 +93,7 @@ async def test_the_probe_offers_a_result_that_cannot_apply() -> None:
     for _ in range(2):
         await OdooProbe(transport).offer_nothing()
 
-    offered = [arguments[0] for *_, arguments in transport.calls]
+    offered = [arguments["payload"] for *_, arguments in transport.calls]
     assert [call[:2] for call in transport.calls] == [(MODEL, METHOD)] * 2
     assert [(result["version"], result["status"]) for result in offered] == [(0, "failed")] * 2
     assert offered[0]["requestId"] != offered[1]["requestId"]
@@ -124,8 +126,8 @@ async def test_the_probe_asks_for_version_and_login_without_a_call_of_a_model() 
 
 
 @pytest.mark.parametrize("user", [OdooClient, OdooProbe])
-def test_closing_the_client_or_the_probe_closes_its_transport(user: type[OdooClient | OdooProbe]) -> None:
+async def test_closing_the_client_or_the_probe_closes_its_transport(user: type[OdooClient | OdooProbe]) -> None:
     transport = FakeTransport()
-    user(transport).close()
+    await user(transport).aclose()
 
     assert transport.closed

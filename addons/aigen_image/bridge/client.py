@@ -3,13 +3,14 @@
 import json
 import time
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 import requests
 from urllib3.exceptions import LocationParseError
 
 from .address import WrongAddress, checked_url
 
-__all__ = ["Answer", "BridgeClient", "Unreachable"]
+__all__ = ["Answer", "BridgeClient", "Unreachable", "database_header"]
 
 CONNECT_SECONDS, READ_SECONDS = 2, 5
 """A person waits for these. The bridge stores and answers, it does not work meanwhile: milliseconds are usual."""
@@ -18,6 +19,8 @@ MAX_BYTES = 96 * 2**20
 PAUSE_SECONDS = 30
 """For so long nobody waits again for a bridge that did not answer in time; the cron tries meanwhile."""
 
+WRONG_DATABASE = "wrong_database"
+"""The bridge's code for a key that belongs to another database: this one is a copy, or was moved."""
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
 OPS = "/api/v1/ops"
 
@@ -27,9 +30,10 @@ _away = set()
 
 
 class Unreachable(Exception):  # noqa: N818 - a state of the world
-    """The bridge gave no answer. Whether it took the message is unknown, so the same is sent again.
+    """The bridge gave no answer, or does not serve this database. What was to be sent is sent again later.
 
-    `reason` is a stable name: not_configured, address, refused, timeout, tls, silent, too_large or connection.
+    `reason` is a stable name: not_configured, address, refused, timeout, tls, silent, too_large, connection or
+    wrong_database. Whether the bridge took the message is unknown, except for wrong_database: it did not.
     """
 
     def __init__(self, reason):
@@ -51,11 +55,15 @@ class Answer:
 
 
 class BridgeClient:
-    """Calls the bridge. `patient` callers wait for a bridge that was silent just now, others do not."""
+    """Calls the bridge. `patient` callers wait for a bridge that was silent just now, others do not.
 
-    def __init__(self, url, key, *, patient=False):
+    `database` is what `database_header` returns: the bridge refuses a copy of the database that it serves.
+    """
+
+    def __init__(self, url, key, *, database, patient=False):
         self._url = url
         self._key = key
+        self._database = database
         self._patient = patient
 
     def __repr__(self):
@@ -79,7 +87,7 @@ class BridgeClient:
         if not self._patient and time.monotonic() < _silent_until.get(url, 0):
             raise Unreachable("silent")
         key = self._key.encode("latin-1", "replace")  # a character that no header carries makes it an unknown key
-        headers = {"X-API-Key": key, "Accept": "application/json"}
+        headers = {"X-API-Key": key, "Accept": "application/json", "X-Odoo-Database": self._database}
         if correlation_id:
             headers["X-Correlation-ID"] = correlation_id
         try:
@@ -92,6 +100,8 @@ class BridgeClient:
             raise Unreachable(reason) from None  # its text would show the address with all that is in it
         _silent_until.pop(url, None)
         _away.discard(self._url)
+        if answer.is_bridge and answer.status == 403 and answer.body.get("code") == WRONG_DATABASE:
+            raise Unreachable(WRONG_DATABASE)
         return answer
 
     def _checked(self):
@@ -101,6 +111,11 @@ class BridgeClient:
             return checked_url(self._url)
         except WrongAddress:
             raise Unreachable("address") from None
+
+
+def database_header(uuid, name):
+    """Return the value of X-Odoo-Database. The name is percent-encoded: it may have any character."""
+    return f"{uuid}; {quote(name, safe='')}"
 
 
 def _answer(method, url, body, headers):

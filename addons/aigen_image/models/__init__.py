@@ -1,3 +1,4 @@
+from . import series
 from . import aigen_bridge
 from . import res_users
 from . import aigen_image_model

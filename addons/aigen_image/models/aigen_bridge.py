@@ -3,9 +3,10 @@ import uuid
 from functools import wraps
 
 from odoo import SUPERUSER_ID, api, models
+from odoo.modules import module
 from odoo.service.model import retrying
 
-from ..bridge.client import BridgeClient
+from ..bridge.client import WRONG_DATABASE, BridgeClient, database_header
 
 _logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ def apart(method):
 
     @wraps(method)
     def run(self, *args, **how):
-        if self.env.registry.in_test_mode() or _has_written(self.env):  # tests have one transaction
+        if module.current_test or _has_written(self.env):  # tests have one transaction
             return method(self, *args, **how)
         return _run_apart(self, self.env.uid, method, *args, **how)
 
@@ -43,7 +44,7 @@ def _run_apart(records, uid, method, *args, **how):
         env = api.Environment(cr, uid, records.env.context)
 
         def run():
-            if not env.registry.in_test_mode():
+            if not module.current_test:
                 cr.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             return method(records.with_env(env), *args, **how)
 
@@ -63,7 +64,16 @@ class AigenBridge(models.AbstractModel):
         url, key = (parameters.get_param(f"aigen_image.bridge_{name}") or "" for name in ("url", "key"))
         if ops:
             key = parameters.get_param("aigen_image.bridge_ops_key") or key
-        return BridgeClient(url, key, patient=patient)
+        return BridgeClient(url, key, database=self._database_header(), patient=patient)
+
+    @api.model
+    def _database_header(self):
+        """Return how each call names this database to the bridge."""
+        return database_header(self._database_uuid(), self.env.cr.dbname)
+
+    @api.model
+    def _database_uuid(self):
+        return self.env["ir.config_parameter"].sudo().get_param("database.uuid") or ""
 
     def _after_commit(self, errand, **how):
         """Run a method of these records once what was written is safe; an error there undoes nothing."""
@@ -100,6 +110,11 @@ class AigenBridge(models.AbstractModel):
             "timeout": self.env._("The bridge did not answer in time."),
             "silent": self.env._("The bridge did not answer in time a moment ago."),
             "tls": self.env._("The connection to the bridge is not secure: its certificate is not accepted."),
+            WRONG_DATABASE: self.env._(
+                "The bridge serves another database: this one is a copy of it, or was moved. After a move, the "
+                "operator of the bridge confirms it with “aigen-bridge odoos confirm”. A copy is neutralized with "
+                "“odoo-bin neutralize”."
+            ),
             "too_large": self.env._("What answered at the bridge's address sent more than the bridge ever does."),
         }
         if reason in {"http_401", "http_403"}:

@@ -4,6 +4,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from .aigen_bridge import new_uuid
+from .series import Constraint
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
@@ -23,11 +24,9 @@ class AigenImageModel(models.Model):
     preview = fields.Image(max_width=512, max_height=512)
     company_ids = fields.Many2many("res.company", string="Companies", help="Empty: all companies may use it.")
 
-    _sql_constraints = [
-        ("uuid_unique", "UNIQUE (uuid)", "Another model has this UUID already."),
-        ("steps_range", "CHECK (steps BETWEEN 0 AND 100)", "Steps are a whole number from 0 to 100."),
-        ("cfg_range", "CHECK (cfg BETWEEN 0 AND 35)", "Guidance is a number from 0 to 35."),
-    ]
+    _uuid_unique = Constraint("UNIQUE (uuid)", "Another model has this UUID already.")
+    _steps_range = Constraint("CHECK (steps BETWEEN 0 AND 100)", "Steps are a whole number from 0 to 100.")
+    _cfg_range = Constraint("CHECK (cfg BETWEEN 0 AND 35)", "Guidance is a number from 0 to 35.")
 
     @api.constrains("uuid")
     def _check_uuid(self):

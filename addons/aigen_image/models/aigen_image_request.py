@@ -8,6 +8,7 @@ from odoo.tools import get_lang
 from ..bridge.sizes import resolution
 from ..bridge.text import shows_nothing
 from .aigen_bridge import new_uuid
+from .series import Constraint
 
 STATUSES = [
     ("draft", "New"),
@@ -150,12 +151,10 @@ class AigenImageRequest(models.Model):
     cost_basis = fields.Selection(COST_BASES, readonly=True, copy=False)
     cost = fields.Char(compute="_compute_cost")
 
-    _sql_constraints = [
-        ("request_id_unique", "UNIQUE (request_id)", "This request is known already."),
-        ("seed_natural", "CHECK (seed >= 0)", "A seed is a whole number from 0."),
-        ("steps_range", "CHECK (steps BETWEEN 0 AND 100)", "Steps are a whole number from 0 to 100."),
-        ("cfg_range", "CHECK (cfg BETWEEN 0 AND 35)", "Guidance is a number from 0 to 35."),
-    ]
+    _request_id_unique = Constraint("UNIQUE (request_id)", "This request is known already.")
+    _seed_natural = Constraint("CHECK (seed >= 0)", "A seed is a whole number from 0.")
+    _steps_range = Constraint("CHECK (steps BETWEEN 0 AND 100)", "Steps are a whole number from 0 to 100.")
+    _cfg_range = Constraint("CHECK (cfg BETWEEN 0 AND 35)", "Guidance is a number from 0 to 35.")
 
     @api.model
     def _default_model(self):

@@ -16,15 +16,26 @@ class AigenImageRequest(models.Model):
     @api.model
     @apart
     def bridge_apply_result(self, payload):
-        """Take news of the bridge: `{requestId, version, status, errorCode?, errorMessage?, image?}`.
+        """Take news of the bridge: `{requestId, version, status, databaseUuid?, errorCode?, errorMessage?, image?}`.
 
         Only for the bridge's user. Old or known news answer `applied: False` with the same ids. The answer also has
-        `version`, `status` and `errorCode` of the record: a bridge restored from a backup sees what it forgot. Raises
-        `AccessError` for everybody else, `ValidationError` for a payload that is not as agreed, `UserError` for a
-        request that is not in this database.
+        `version`, `status` and `errorCode` of the record: a bridge restored from a backup sees what it forgot.
+
+        News with the `databaseUuid` of another database change nothing, because this one is a copy of it; the answer
+        has the UUID of this one.
+
+        Raises `AccessError` for everybody else, `ValidationError` for a payload that is not as agreed, `UserError` for
+        a request that is not in this database.
         """
         if not self.env.user.has_group("aigen_image.group_bridge"):
             raise AccessError(self.env._("Only the bridge reports results."))
+        if self._is_for_another_database(payload):
+            return {
+                "applied": False,
+                "recordId": 0,
+                "attachmentId": False,
+                "databaseUuid": self._database_uuid(),
+            }
         try:
             result = read_result(payload, self._max_image_bytes())
         except WrongResult as error:
@@ -42,14 +53,20 @@ class AigenImageRequest(models.Model):
             "version": record.version,
             "status": record.status,
             "errorCode": record.error_code,
+            "databaseUuid": self._database_uuid(),
         }
 
     @api.model
     def bridge_limits(self):
-        """Tell the bridge what is taken: `{imageBytes}`. Only for the bridge's user, like `bridge_apply_result`."""
+        """Tell the bridge what is taken, and by which database: `{imageBytes, databaseUuid}`. Only for its user."""
         if not self.env.user.has_group("aigen_image.group_bridge"):
             raise AccessError(self.env._("Only the bridge reports results."))
-        return {"imageBytes": self._max_image_bytes()}
+        return {"imageBytes": self._max_image_bytes(), "databaseUuid": self._database_uuid()}
+
+    def _is_for_another_database(self, payload):
+        """Whether the bridge knows its database by another UUID than this one has."""
+        known = payload.get("databaseUuid") if isinstance(payload, dict) else None
+        return isinstance(known, str) and known.lower() != self._database_uuid().lower()
 
     def _max_image_bytes(self):
         """Return the largest image that is taken, as a system parameter says."""

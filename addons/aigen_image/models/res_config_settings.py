@@ -85,7 +85,11 @@ class ResConfigSettings(models.TransientModel):
         }
         check = self.env["aigen.bridge.check"].create({"is_unsaved": tried != known})
         check._after_commit(
-            "_try_all", url=tried["bridge_url"], key=tried["bridge_key"], ops_key=tried["bridge_ops_key"]
+            "_try_all",
+            url=tried["bridge_url"],
+            key=tried["bridge_key"],
+            ops_key=tried["bridge_ops_key"],
+            database=check._database_header(),
         )
         return {
             "type": "ir.actions.act_window",

@@ -1,6 +1,7 @@
 from odoo import fields, models
 
 from .aigen_bridge import new_uuid
+from .series import Constraint
 
 
 class ResUsers(models.Model):
@@ -9,7 +10,7 @@ class ResUsers(models.Model):
     aigen_uuid = fields.Char("UUID for AI images", copy=False, readonly=True, groups="base.group_system")
     """What the bridge knows a person by. Stored, so that it stays the same when the database is restored."""
 
-    _sql_constraints = [("aigen_uuid_unique", "UNIQUE (aigen_uuid)", "Another user has this UUID already.")]
+    _aigen_uuid_unique = Constraint("UNIQUE (aigen_uuid)", "Another user has this UUID already.")
 
     def _get_aigen_uuid(self):
         """Return the person's UUID, made when it is first needed: most users never ask for an image."""

@@ -1,3 +1,5 @@
+from . import test_series
+from . import test_database
 from . import test_access
 from . import test_ask
 from . import test_result

@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class OneTimeout:
-    """For test cases: since May 2025 Odoo 18 expects the timeout of an HTTP call to be a number; ours is a pair."""
+    """For test cases: since May 2025 Odoo expects the timeout of an HTTP call to be a number; ours is a pair."""
 
     @classmethod
     def _request_handler(cls, session, request, /, **how):
@@ -137,8 +137,15 @@ class AigenCase(OneTimeout, TransactionCase):
         parameters = self.env["ir.config_parameter"]
         parameters.set_param("aigen_image.bridge_url", self.bridge.url)
         parameters.set_param("aigen_image.bridge_key", "key-of-odoo")
-        self.registry.enter_test_mode(self.cr)  # so that other cursors see this transaction
-        self.addCleanup(self.registry.leave_test_mode)
+        self._share_transaction()
+
+    def _share_transaction(self):
+        """Let other cursors see the transaction of the test."""
+        if hasattr(self, "registry_enter_test_mode"):  # since Odoo 19
+            self.registry_enter_test_mode()
+        else:
+            self.registry.enter_test_mode(self.cr)
+            self.addCleanup(self.registry.leave_test_mode)
 
     def draft(self, user=None, **values):
         """A new request of that person."""

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 from odoo import Command
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
@@ -97,7 +99,7 @@ class TestAccess(AigenCase):
 
     def test_the_bridges_user_may_do_nothing_else(self):
         record = self.underway()
-        for name in ("aigen.image.request", "aigen.image.model", "res.partner", "ir.config_parameter", "ir.attachment"):
+        for name in ("aigen.image.request", "aigen.image.model", "res.partner", "ir.config_parameter"):
             with self.assertRaises(AccessError, msg=name):
                 self.env[name].with_user(self.robot).search([]).read(["display_name"])
         with self.assertRaises(AccessError):
@@ -105,6 +107,23 @@ class TestAccess(AigenCase):
         self.assertFalse(self.robot.has_group("base.group_user"))
         self.env.cr.execute("SELECT password FROM res_users WHERE id = %s", [self.robot.id])
         self.assertFalse(self.env.cr.fetchone()[0])
+
+    @mute_logger("odoo.addons.base.models.ir_model")
+    def test_the_bridges_user_reads_no_file(self):
+        """Odoo 18 refuses the search, 19 finds nothing."""
+        record = self.underway()
+        self.apply(payload(record))
+        files = self.env["ir.attachment"].with_user(self.robot)
+        own = files.sudo().create({"name": "own.txt", "raw": b"x"})
+        public = self.env["ir.attachment"].create({"name": "public.txt", "raw": b"x", "public": True})
+        for file in (record.attachment_id, own, public):
+            with self.assertRaises(AccessError):
+                file.with_user(self.robot).read(["datas"])
+        for domain in ([], [("id", "in", (record.attachment_id + own + public).ids)], [("public", "=", True)]):
+            with suppress(AccessError):
+                self.assertFalse(files.search(domain), domain)
+            with suppress(AccessError):
+                self.assertFalse(files.search_count(domain), domain)
 
     def test_people_read_neither_keys_nor_uuids_of_others(self):
         with self.assertRaises(AccessError):

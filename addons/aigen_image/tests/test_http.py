@@ -1,5 +1,6 @@
 import json
 
+from odoo import release
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
@@ -38,6 +39,22 @@ class TestHttp(HttpCase):
         self.env.invalidate_all()
         self.assertEqual(answer["attachmentId"], self.record.attachment_id.id)
         self.assertIs(answer["applied"], True)
+
+    def json2(self, key, method, **arguments):
+        headers = {"Content-Type": "application/json", "Authorization": f"bearer {key}"}
+        path = f"/json/2/aigen.image.request/{method}"
+        return self.url_open(path, data=json.dumps(arguments), headers=headers)
+
+    @mute_logger("odoo.http", "odoo.addons.rpc.controllers.json2")
+    def test_the_bridge_reports_a_picture_over_json_2(self):
+        if release.version_info[0] < 19:
+            self.skipTest("Odoo 18 has no /json/2")
+        answer = self.json2(self.key, "bridge_apply_result", payload=payload(self.record))
+        self.env.invalidate_all()
+        self.assertEqual((answer.status_code, self.record.status), (200, "completed"))
+        self.assertEqual(answer.json()["attachmentId"], self.record.attachment_id.id)
+        self.assertEqual(self.json2(self.key, "bridge_limits").json()["imageBytes"], 32 * 2**20)
+        self.assertEqual(self.json2("wrong", "bridge_limits").status_code, 401)
 
     @mute_logger("odoo.http", "odoo.addons.base.models.res_users", "odoo.addons.base.models.ir_model")
     def test_without_the_key_nobody_gets_in_and_with_it_only_one_method_is_open(self):

@@ -125,9 +125,9 @@ class TestResult(AigenCase):
     def test_how_large_a_picture_may_be_is_a_system_parameter_and_told_to_the_bridge(self):
         record, parameters = self.underway(), self.env["ir.config_parameter"].sudo()
         requests = self.env["aigen.image.request"].with_user(self.robot)
-        self.assertEqual(requests.bridge_limits(), {"imageBytes": 32 * 2**20})
+        self.assertEqual(requests.bridge_limits()["imageBytes"], 32 * 2**20)
         parameters.set_param("aigen_image.max_image_bytes", "20")
-        self.assertEqual(requests.bridge_limits(), {"imageBytes": 20})
+        self.assertEqual(requests.bridge_limits()["imageBytes"], 20)
         with self.assertRaisesRegex(ValidationError, "larger than 20 bytes.*max_image_bytes"):
             self.apply(payload(record))
         parameters.set_param("aigen_image.max_image_bytes", "a lot")
@@ -229,7 +229,8 @@ class TestResult(AigenCase):
     def answer(self, record, *, applied):
         """What the bridge is answered."""
         found = {"recordId": record.id, "attachmentId": record.attachment_id.id, "version": record.version}
-        return found | {"applied": applied, "status": record.status, "errorCode": record.error_code}
+        found |= {"applied": applied, "status": record.status, "errorCode": record.error_code}
+        return found | {"databaseUuid": self.env["ir.config_parameter"].get_param("database.uuid")}
 
 
 def payload_of(content):

@@ -1,6 +1,6 @@
 from odoo import fields, models
 
-from ..bridge.client import OPS, REQUESTS, BridgeClient, Unreachable
+from ..bridge.client import OPS, REQUESTS, WRONG_DATABASE, BridgeClient, Unreachable
 
 STATES = [("open", "Not tried"), ("good", "Good"), ("bad", "Wrong")]
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -21,16 +21,17 @@ class AigenBridgeCheck(models.TransientModel):
     is_unsaved = fields.Boolean("Tried with values that are not saved", readonly=True)
     words = fields.Text(readonly=True)
 
-    def _try_all(self, *, url, key, ops_key):
+    def _try_all(self, *, url, key, ops_key, database):
         """After the commit, with no transaction open: nobody else waits for the bridge."""
-        bridge = BridgeClient(url, key, patient=True)
+        bridge = BridgeClient(url, key, database=database, patient=True)
         try:
             health = bridge.get("/health/ready")
             answer = bridge.get(f"{REQUESTS}/{NOBODY}")
-            letters = BridgeClient(url, ops_key or key, patient=True).get(f"{OPS}/dead-letters?limit=1")
+            letters = BridgeClient(url, ops_key or key, database=database, patient=True).get(
+                f"{OPS}/dead-letters?limit=1"
+            )
         except Unreachable as error:
-            tried = error.reason != "not_configured"
-            self._apart("_write_down", {"reachable": "bad" if tried else "open"}, error.reason)
+            self._apart("_write_down", _findings_without_answer(error.reason), error.reason)
             return
         self._apart("_write_down", *_findings(health, answer, letters, has_ops_key=bool(ops_key)))
 
@@ -60,6 +61,13 @@ class AigenBridgeCheck(models.TransientModel):
             "no_key": self.env._("The bridge's user has no API key, so that results cannot come back. Make one below."),
         }
         return words.get(problem) or self._describe_unreachable(problem)
+
+
+def _findings_without_answer(reason):
+    """What a call that was not answered means: states by field."""
+    if reason == WRONG_DATABASE:
+        return {"reachable": "good", "accepted": "bad"}
+    return {"reachable": "open" if reason == "not_configured" else "bad"}
 
 
 def _findings(health, answer, letters, *, has_ops_key):

@@ -16,6 +16,7 @@ from aigen_bridge.api.beat import beat
 from aigen_bridge.api.correlation import CorrelationMiddleware
 from aigen_bridge.api.describe import complete, json_body
 from aigen_bridge.api.middleware import AccessMiddleware, DeprecationMiddleware, HeadMiddleware, begin_at_zero
+from aigen_bridge.api.odoo_database import KnownDatabases
 from aigen_bridge.api.rate_limit import RateLimits
 from aigen_bridge.api.tls import SERVED
 from aigen_bridge.api.v1 import callback, generation, requests
@@ -26,7 +27,7 @@ from aigen_bridge.settings import Settings, fingerprints, load
 from aigen_bridge.settings.report import rotating
 from aigen_bridge.settings.rotation import Part, Rotation, read_from_settings
 from aigen_bridge.store.fresh import Fresh
-from aigen_bridge.store.gauges import GaugeReader
+from aigen_bridge.store.odoos import Odoos
 from aigen_bridge.store.readiness import prove_writable
 from aigen_bridge.wiring import open_api
 
@@ -42,6 +43,11 @@ and every party learns the outcome.
   come from the server and carry no id: a bare 400 for input that is not HTTP, and a problem document for a connection
   that exceeds its limits (408 for a request head that is too slow, 431 for one that is too large, 503 when all
   connections are busy).
+- A client speaks for one Odoo (`odoo` in `AIGEN_CLIENTS`; otherwise `default`). It sees the requests of this Odoo, and
+  those of others do not exist for it. A client with scope `ops` and without `odoo` sees all. N8N (scope `callbacks`)
+  serves every Odoo.
+- `X-Odoo-Database: <uuid>; <name>`, the name percent-encoded, says which Odoo database calls. A copy of the database is
+  refused with 403 and `wrong_database`. Calls without this header are served.
 - When a call carries both headers, the bearer token counts. Blanks around a key are no part of it.
 - Bodies are JSON in UTF-8, with or without a byte order mark, and not compressed.
 - Errors are `application/problem+json` (RFC 9457). They state what happened, to which request, and what to do next.
@@ -167,16 +173,18 @@ def _lifespan(settings: Settings, rotation: Rotation) -> Any:
         async with open_api(settings, rotation) as parts, rotating(rotation, "api"):
             app.state.parts = parts
             proof = partial(prove_writable, parts.database)
+            patience = parts.database.timeout.total_seconds()
+            app.state.databases = KnownDatabases(Odoos(parts.database).known, patience=patience)
             app.state.proof = Fresh(proof, fresh=PROOF_SECONDS, patience=HEALTH_PATIENCE_SECONDS)
             app.state.destinations = Fresh(parts.destinations.states, fresh=0, patience=HEALTH_PATIENCE_SECONDS)
-            app.state.gauges = Fresh(GaugeReader(parts.database).read, fresh=GAUGES_SECONDS, patience=GAUGES_SECONDS)
+            app.state.gauges = Fresh(parts.gauges.read, fresh=GAUGES_SECONDS, patience=GAUGES_SECONDS)
             beating = asyncio.create_task(beat(parts.generations))
             try:
                 yield
             finally:
                 beating.cancel()
                 await asyncio.wait({beating})  # it may hold a connection
-                for answer in (app.state.proof, app.state.destinations, app.state.gauges):
+                for answer in (app.state.proof, app.state.destinations, app.state.gauges, app.state.databases):
                     await answer.close()
         tracing.stop()
 

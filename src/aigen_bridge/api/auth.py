@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from aigen_bridge import metrics
 from aigen_bridge.api.errors import ForbiddenError, UnauthorizedError
+from aigen_bridge.api.odoo_database import check_database
 from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.domain.signature import SignatureError, is_signed, secret_bytes, verify
 from aigen_bridge.settings import Client, Scope
@@ -22,6 +23,7 @@ class Caller:
     """An authenticated client, and the keys that verify its signatures.
 
     `odoo` is the Odoo that it speaks for. `sees_all`: it sees the requests of every Odoo; otherwise those of `odoo`.
+    N8N serves every Odoo, so `reports_on` limits reports to one Odoo only if the client's settings name it.
     """
 
     name: str
@@ -30,6 +32,12 @@ class Caller:
     sees_all: bool = False
     signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
     signature_required: bool = False
+    reports_on: str | None = None
+
+    @property
+    def sees_only(self) -> str | None:
+        """The only Odoo whose requests it sees; None if it sees all."""
+        return None if self.sees_all else self.odoo
 
 
 class Keyring:
@@ -54,11 +62,13 @@ def _caller(name: str, client: Client) -> Caller:
     secrets = tuple(secret_bytes(secret.get_secret_value()) for secret in client.signing_secrets)
     sees_all = Scope.OPS in client.scopes and client.odoo is None
     odoo = client.odoo or DEFAULT_ODOO
-    return Caller(name, client.scopes, odoo, sees_all, secrets, client.signature_required)
+    return Caller(name, client.scopes, odoo, sees_all, secrets, client.signature_required, client.odoo)
 
 
 def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:
     """Returns a dependency: the caller, which has at least one of these scopes and is within its rate limit.
+
+    A call that only N8N makes (scope `callbacks`) has no Odoo database. The others come from that of the caller's Odoo.
 
     `kind` names the rate limit that counts the call. The dependency reads the key itself: FastAPI's two security
     classes, as dependencies of their own, cost more than the rest of it. `describe` adds them to the document.
@@ -72,6 +82,8 @@ def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:
             raise ForbiddenError("scope_missing", f"Client {found.name!r} does not have the scope {needed}.")
         structlog.contextvars.bind_contextvars(client=found.name)
         await request.app.state.rate_limits.count(kind, found.name)
+        if Scope.CALLBACKS not in scopes:
+            await check_database(request, client=found.name, odoo=found.odoo)
         return found
 
     return caller

@@ -18,7 +18,13 @@ from aigen_bridge.contracts.messages import Callback, parse_callback
 from aigen_bridge.contracts.refusal import MalformedMultipartError
 from aigen_bridge.contracts.resources import CallbackReceipt
 from aigen_bridge.domain.dead_letter import CONTENT_TYPE, RefusedCallback
-from aigen_bridge.domain.errors import BridgeError, ImageRejectedError, StoreUnavailableError, storable
+from aigen_bridge.domain.errors import (
+    BridgeError,
+    ImageRejectedError,
+    StoreUnavailableError,
+    UnreadableRequestError,
+    storable,
+)
 from aigen_bridge.domain.signature import SIGNATURE
 from aigen_bridge.pipeline.callback import take_callback
 from aigen_bridge.wiring import ApiParts
@@ -39,13 +45,15 @@ log = structlog.get_logger(__name__)
 class Arrival:
     """An authenticated callback or report of N8N: its sender, the endpoint's version, and its contents.
 
-    `whole` is the body itself, if the event and the part `image` are not all of it.
+    `whole` is the body itself, if the event and the part `image` are not all of it. `odoo` is the only Odoo on whose
+    requests the sender may report; None if it may report on all.
     """
 
     client: str
     version: str
     envelope: Envelope
     whole: bytes | None = None
+    odoo: str | None = None
 
 
 def body_limits(parts: ApiParts) -> Limits:
@@ -73,7 +81,7 @@ async def receive(request: Request, parts: ApiParts, caller: Caller, version: st
     except BridgeError as error:
         await quarantine(request, parts, Arrival(caller.name, version, envelope, body), error)
         raise
-    return Arrival(caller.name, version, envelope, None if is_all else body)
+    return Arrival(caller.name, version, envelope, None if is_all else body, caller.reports_on)
 
 
 async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
@@ -83,7 +91,7 @@ async def take(request: Request, parts: ApiParts, arrival: Arrival) -> Response:
             callback = parse_callback(arrival.envelope)
             _count(request, arrival, callback)
             traceparent = request.headers.get("traceparent")
-            receipt = await take_callback(parts.requests, parts.examine, callback, traceparent)
+            receipt = await take_callback(parts.requests, parts.examine, callback, traceparent, odoo=arrival.odoo)
     except StoreUnavailableError:
         raise  # nothing can be stored now; N8N sends the callback again
     except BridgeError as error:
@@ -128,10 +136,11 @@ def _slot(parts: ApiParts, envelope: Envelope) -> AbstractAsyncContextManager[ob
 async def quarantine(request: Request, parts: ApiParts, arrival: Arrival, error: BridgeError) -> None:
     """Stores a refused callback or report complete, as a dead letter."""
     event = arrival.envelope.event
+    declared = getattr(request.state, "request_id", None) or declared_request_id(event or b"")
     refused = RefusedCallback(
         client=arrival.client,
         version=arrival.version,
-        request_id=getattr(request.state, "request_id", None) or declared_request_id(event or b""),
+        request_id=await reported_request(parts, declared, arrival.odoo),
         error_code=error.code,
         error_detail=storable(error.detail)[:2000],
         headers=_stored_headers(request),
@@ -141,6 +150,20 @@ async def quarantine(request: Request, parts: ApiParts, arrival: Arrival, error:
     number = await parts.quarantine.keep(refused)
     metrics.QUARANTINED.labels(error.code).inc()
     log.critical("callback.quarantined", dead_letter=f"callback-{number}", code=error.code, detail=error.detail)
+
+
+async def reported_request(parts: ApiParts, request_id: UUID | None, odoo: str | None) -> UUID | None:
+    """Returns the request that a report belongs to: none if its sender may report on `odoo` only, and it is not of it.
+
+    The operators of another Odoo must not see the report among theirs.
+    """
+    if request_id is None or odoo is None:
+        return request_id
+    try:
+        is_own = await parts.requests.get(request_id, odoo) is not None
+    except UnreadableRequestError:
+        is_own = True
+    return request_id if is_own else None
 
 
 def _content_type(request: Request) -> str:

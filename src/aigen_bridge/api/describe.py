@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from aigen_bridge.api.odoo_database import HEADER, PATTERN
 from aigen_bridge.contracts.generation import GenerationAsk, GenerationJob, GenerationProgress, JobProblem
 from aigen_bridge.contracts.n8n_failure import N8nFailure
 from aigen_bridge.contracts.resources import BulkReplay, Discard, NextStep
@@ -44,7 +45,7 @@ _CREATED = frozenset({"200", "201", "202"})
 _MEANING = {
     400: "Not JSON, or malformed multipart/form-data",
     401: "No key, an unknown key, or an invalid signature",
-    403: "The key's client does not have the scope",
+    403: "The key's client does not have the scope, or the call comes from another database than that of its Odoo",
     404: "No such request, image or dead letter",
     408: "The body did not arrive in time",
     409: "It conflicts with what is known",
@@ -159,6 +160,16 @@ def _secure(document: dict[str, Any]) -> None:
                 operation["security"] = [{"HTTPBearer": []}, {"APIKeyHeader": []}]
 
 
+def _describe_database(paths: dict[str, Any]) -> None:
+    """Adds `X-Odoo-Database` to the operations that Odoo calls."""
+    description = "the Odoo database that calls: its uuid and its percent-encoded name. Without it, nothing is checked"
+    schema = {"type": "string", "pattern": PATTERN}
+    header = {"name": HEADER, "in": "header", "required": False, "description": description, "schema": schema}
+    for operation in (operation for item in paths.values() for operation in item.values()):
+        if {"requests", "operations"} & set(operation["tags"]):
+            operation.setdefault("parameters", []).append(header)
+
+
 def _use_published_name(document: dict[str, Any], model: type[BaseModel]) -> None:
     """Names a schema after its title: callers generate code from the name that was published first."""
     schemas, refs = document["components"]["schemas"], REF.format(model=model.__name__)
@@ -175,6 +186,7 @@ def complete(document: dict[str, Any]) -> None:
     components["schemas"] |= message_schemas()
     _use_published_name(document, NextStep)
     _secure(document)
+    _describe_database(paths)
     components["headers"] = {
         header: {"description": description, "schema": schema} for header, (description, schema) in _HEADERS.items()
     }

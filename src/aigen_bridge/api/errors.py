@@ -14,6 +14,10 @@ class ForbiddenError(BridgeError):
     """The key is valid, but its client does not have the scope."""
 
 
+class WrongDatabaseError(BridgeError):
+    """The call comes from another Odoo database than that of the client's Odoo, such as a copy of it."""
+
+
 class BodyTooLargeError(BridgeError):
     """The body is larger than allowed. `setting` names the limit, if it is one that operators can raise."""
 

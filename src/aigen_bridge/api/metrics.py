@@ -11,6 +11,8 @@ from prometheus_client.metrics_core import Metric
 from aigen_bridge import __version__, metrics
 from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.incident import PER_ODOO, read_key
+from aigen_bridge.domain.queues import odoo_of, step_of
 from aigen_bridge.metrics.port import may_scrape
 from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.gauges import Gauges
@@ -51,21 +53,37 @@ def _families(gauges: Gauges | None) -> Iterator[Metric]:
 
 
 def _from_database(gauges: Gauges) -> Iterator[Metric]:
-    yield _gauge("aigen_outbox_pending", "Outbox entries that have not ended (10000: or more)", "step", gauges.pending)
-    yield _gauge("aigen_outbox_late_seconds", "How long the oldest due entry has been due", "step", gauges.late)
+    pending, late = _by_step(gauges.pending), _by_step(gauges.late)
+    yield _per_odoo("aigen_outbox_pending", "Outbox entries that have not ended (10000: or more)", "step", pending)
+    yield _per_odoo("aigen_outbox_late_seconds", "How long the oldest due entry has been due", "step", late)
     yield _gauge("aigen_requests_open", "Requests that have not ended (10000: or more)", "status", gauges.open)
     yield _gauge("aigen_requests_waiting_seconds", "Age of the oldest open request", "status", gauges.waiting)
     yield _gauge("aigen_dead_letters_open", "Dead letters (10000: or more)", "kind", gauges.dead)
     is_open = {name: float(name in gauges.open_breakers) for name in gauges.failures}
     yield _gauge("aigen_breaker_open", "1 while the breaker of a destination is open", "destination", is_open)
     yield _gauge("aigen_destination_failures", "Failed calls in a row", "destination", gauges.failures)
-    yield _gauge("aigen_incidents_open", "Occurrences per open incident", "cause", gauges.incidents)
+    incidents = {read_key(key): number for key, number in gauges.incidents.items()}
+    by_cause = {(cause.value, odoo if cause in PER_ODOO else None): each for (cause, odoo), each in incidents.items()}
+    yield _per_odoo("aigen_incidents_open", "Occurrences per open incident", "cause", by_cause)
     yield GaugeMetricFamily("aigen_requests_kept_seconds", "Age of the oldest request that is kept", value=gauges.kept)
     yield _gauge("aigen_table_bytes", "Size of a table with its indexes", "table", gauges.bytes)
+
+
+def _by_step(values: Mapping[str, float]) -> dict[tuple[str, str | None], float]:
+    """Returns the values of queues by step and Odoo."""
+    return {(step_of(queue).value, odoo_of(queue)): number for queue, number in values.items()}
 
 
 def _gauge(name: str, description: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(name, description, labels=[label])
     for value, number in values.items():
         family.add_metric([value], number)
+    return family
+
+
+def _per_odoo(name: str, description: str, label: str, values: Mapping[tuple[str, str | None], float]) -> Metric:
+    """Returns a gauge with a label for the Odoo, which is empty where the Odoos have no values of their own."""
+    family = GaugeMetricFamily(name, description, labels=[label, "odoo"])
+    for (value, odoo), number in values.items():
+        family.add_metric([value, odoo or ""], number)
     return family

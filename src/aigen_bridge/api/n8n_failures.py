@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Annotated, Any
+from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Request
@@ -11,7 +12,7 @@ from aigen_bridge import metrics
 from aigen_bridge.api import correlation
 from aigen_bridge.api.auth import MAY_REPORT, Caller
 from aigen_bridge.api.body import JSON, MULTIPART
-from aigen_bridge.api.callbacks import Arrival, quarantine, receive
+from aigen_bridge.api.callbacks import Arrival, quarantine, receive, reported_request
 from aigen_bridge.api.describe import failure_body, problems
 from aigen_bridge.api.endpoint import Parts, json_answer
 from aigen_bridge.contracts import examples
@@ -58,14 +59,16 @@ async def take_failure(request: Request, caller: Annotated[Caller, MAY_REPORT], 
         raise
     if failure.correlation_id:
         correlation.adopt(request, failure.correlation_id)
-    kept = await _store(parts, failure, _letter(arrival, failure, image))
+    kept = await _store(parts, failure, _letter(arrival, failure, image), arrival.odoo)
     answer = N8nFailureReceipt(id=f"callback-{kept.letter}", request_id=kept.request_id)
     return json_answer(answer, 202)
 
 
-async def _store(parts: ApiParts, failure: N8nFailure, letter: RefusedCallback) -> Reported:
+async def _store(parts: ApiParts, failure: N8nFailure, letter: RefusedCallback, odoo: str | None) -> Reported:
     execution_id = usable_id(failure.execution_id)
-    if failure.result is None and execution_id:
+    if odoo is not None and not await _reports_on(parts, letter.request_id, execution_id, odoo):
+        kept = Reported(await parts.quarantine.keep(replace(letter, request_id=None)), letter.request_id, is_open=True)
+    elif failure.result is None and execution_id:
         failed = FailedExecution(execution_id, failure.error_message, failure.error_name)
         kept = await take_failed_execution(parts.executions, failed, letter)
     else:
@@ -74,6 +77,13 @@ async def _store(parts: ApiParts, failure: N8nFailure, letter: RefusedCallback) 
         kept = Reported(await parts.quarantine.keep(letter), letter.request_id, is_open=True)
     _log_report(letter, kept)
     return kept
+
+
+async def _reports_on(parts: ApiParts, request_id: UUID | None, execution_id: str | None, odoo: str) -> bool:
+    """Returns whether a report is about a request of this Odoo, which it names itself or by its execution."""
+    known = await parts.executions.request_of(execution_id) if execution_id else None
+    named = [each for each in (request_id, known) if each is not None]
+    return all([await reported_request(parts, each, odoo) for each in named])
 
 
 def _log_report(letter: RefusedCallback, kept: Reported) -> None:

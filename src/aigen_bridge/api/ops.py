@@ -47,12 +47,13 @@ Name = Annotated[str, Path(alias="id", pattern=DeadLetterName.PATTERN, descripti
 
 @router.get(
     "/dead-letters",
-    dependencies=[MAY_OPERATE, KNOWN_PARAMETERS],
+    dependencies=[KNOWN_PARAMETERS],
     summary="List dead letters, newest first",
     response_model=DeadLetterPage,
     responses=problems(401, 403, 422, 429, 503),
 )
 async def list_dead_letters(
+    caller: Operator,
     parts: Parts,
     kind: Annotated[DeadLetterKind | None, Query()] = None,
     since: Annotated[Rfc3339DateTime | None, Query(description="at or after this time")] = None,
@@ -61,22 +62,25 @@ async def list_dead_letters(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
-    """Lists failed outbox entries, quarantined callbacks, and failures reported by N8N."""
+    """Lists failed outbox entries, quarantined callbacks, and failures reported by N8N.
+
+    A client with an Odoo sees those of its requests. Dead letters of no known request, such as alerts, are for clients
+    without one.
+    """
     code = storable(error_code) if error_code else None
-    wanted = DeadLetterFilter(kind, since, until, code, from_cursor(cursor))
+    wanted = DeadLetterFilter(kind, since, until, code, from_cursor(cursor), caller.sees_only)
     return json_answer(dead_letter_page(await parts.dead_letters.page(wanted, limit + 1), limit))
 
 
 @router.get(
     "/dead-letters/{id}",
-    dependencies=[MAY_OPERATE],
     summary="Read a dead letter",
     response_model=DeadLetterResource,
     responses=problems(401, 403, 404, 422, 429, 503),
 )
-async def read_dead_letter(name: Name, parts: Parts) -> Response:
+async def read_dead_letter(name: Name, caller: Operator, parts: Parts) -> Response:
     """Returns the last error, the number of attempts and the request."""
-    letter = await parts.dead_letters.get(name)
+    letter = await parts.dead_letters.get(name, caller.sees_only)
     if letter is None:
         raise UnknownDeadLetterError(name)
     return json_answer(DeadLetterResource(**asdict(letter)))
@@ -93,7 +97,7 @@ async def replay_many(request: Request, caller: Operator, parts: Parts) -> Respo
     """Replays all that match, oldest first. At most `maxPerSecond` become due per second. `dryRun` changes nothing."""
     body = await _read(request, BulkReplay)
     wanted = DeadLetterFilter(body.kind, body.since, body.until, body.error_code)
-    action = OperatorAction(caller.name)
+    action = _action(caller)
     result = await parts.replays.replay_all(wanted, action, per_second=body.max_per_second, dry_run=body.dry_run)
     return json_answer(BulkReplayed(dry_run=body.dry_run, **asdict(result)))
 
@@ -109,10 +113,10 @@ async def replay_one(request: Request, name: Name, caller: Operator, parts: Part
 
     When a callback fails again, the response states the reason and the callback remains a dead letter.
     """
-    letter = await parts.dead_letters.get(name)
+    letter = await parts.dead_letters.get(name, caller.sees_only)
     if letter and letter.request_id:  # a refusal names the request
         correlation.bind_request(request, letter.request_id)
-    handled = await parts.replays.replay(DeadLetterName.parse(name), OperatorAction(caller.name))
+    handled = await parts.replays.replay(DeadLetterName.parse(name), _action(caller))
     return json_answer(
         DeadLetterHandled(id=name, action="replayed", request_id=handled.request_id, status=handled.status)
     )
@@ -128,7 +132,7 @@ async def replay_one(request: Request, name: Name, caller: Operator, parts: Part
 async def discard_one(request: Request, name: Name, caller: Operator, parts: Parts) -> Response:
     """Removes the dead letter from the list. The reason and the client are recorded."""
     body = await _read(request, Discard)
-    handled = await parts.replays.discard(DeadLetterName.parse(name), OperatorAction(caller.name, body.reason))
+    handled = await parts.replays.discard(DeadLetterName.parse(name), _action(caller, body.reason))
     return json_answer(DeadLetterHandled(id=name, action="discarded", request_id=handled.request_id))
 
 
@@ -145,7 +149,7 @@ async def replay_request(request_id: RequestId, caller: Operator, parts: Parts) 
     fetched is fetched again while its URL may work. A result that Odoo did not take is delivered again. A failure that
     N8N reported is final: the response is 409.
     """
-    replayed = await parts.replays.replay_request(request_id, OperatorAction(caller.name))
+    replayed = await parts.replays.replay_request(request_id, _action(caller))
     return json_answer(await described_after(parts, replayed))
 
 
@@ -169,8 +173,12 @@ async def complete_request(request: Request, request_id: RequestId, caller: Oper
         if is_text_type(request.headers.get("content-type", "").strip().lower()):
             raise UnsupportedMediaTypeError(describe(content), f"an image: {', '.join(MEDIA_TYPES.values())}")
     image = await parts.examine.check.as_found(content)
-    completed = await parts.replays.complete(request_id, image, OperatorAction(caller.name))
+    completed = await parts.replays.complete(request_id, image, _action(caller))
     return json_answer(await described_after(parts, completed))
+
+
+def _action(caller: Caller, note: str | None = None) -> OperatorAction:
+    return OperatorAction(caller.name, note, caller.sees_only)
 
 
 async def _read(request: Request, model: type[M]) -> M:

@@ -26,6 +26,7 @@ from aigen_bridge.api.errors import (
     UnauthorizedError,
     UnsupportedEncodingError,
     UnsupportedMediaTypeError,
+    WrongDatabaseError,
 )
 from aigen_bridge.contracts.generation import JobProblem, KnownJob
 from aigen_bridge.contracts.refusal import InvalidMessageError, MalformedMultipartError, NotJsonError, parameter_errors
@@ -38,6 +39,7 @@ from aigen_bridge.domain.errors import (
     ImageRejectedError,
     NothingToReplayError,
     NotReplayableError,
+    RequestIdTakenError,
     StoreUnavailableError,
     UnknownDeadLetterError,
     UnknownRequestError,
@@ -71,6 +73,13 @@ KINDS: Mapping[type[BridgeError], Kind] = {
         401, "Not authenticated", "Send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
     ),
     ForbiddenError: Kind(403, "Not allowed", "Use a key of a client that has this scope in AIGEN_CLIENTS."),
+    WrongDatabaseError: Kind(
+        403,
+        "Wrong database",
+        "Neutralize a copy of a database, or give it a client of its own. If this database replaces the other one, ask "
+        "operations to correct the database's name in AIGEN_ODOO__DATABASE or AIGEN_ODOOS, and to run "
+        "'aigen-bridge odoos confirm' with the name of the Odoo.",
+    ),
     UnknownRequestError: Kind(404, "Unknown request", "Check the requestId; it is the one that Odoo sent."),
     UnreadableRequestError: Kind(
         500,
@@ -79,6 +88,7 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ),
     ImageMissingError: Kind(404, "No image", "Read the request: its status shows whether an image is still expected."),
     ImagePurgedError: Kind(410, "Image deleted", "Do not try again. Odoo has the image if it was delivered."),
+    RequestIdTakenError: Kind(409, "requestId in use", "Send the request again with another requestId."),
     ContradictionError: Kind(409, "Contradiction", "Read the request. Do not send this again."),
     OtherJobError: Kind(409, "Another job is known", "Cancel the job that you named at the provider, and end."),
     NotReplayableError: Kind(409, "Cannot be sent again", "Do what is said above instead."),

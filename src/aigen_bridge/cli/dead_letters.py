@@ -24,6 +24,7 @@ from aigen_bridge.domain.dead_letter import (
     OperatorAction,
 )
 from aigen_bridge.domain.errors import UnknownDeadLetterError, storable
+from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.quoting import one_line
 
 DEAD_LETTERS = "/api/v1/ops/dead-letters"
@@ -79,7 +80,8 @@ def _print_list(page: DeadLetterPage, wanted: DeadLetterFilter) -> None:
 def _facts(letter: DeadLetterResource) -> Text:
     """Returns what failed and how often, the request, and the beginning of the last error, on lines of their own."""
     lines = [f"{letter.kind}, {_times(letter.times)}: {letter.error_code}"]
-    lines += [f"request {letter.request_id}"] if letter.request_id else []
+    of = f" of Odoo {letter.odoo}" if letter.odoo not in {None, DEFAULT_ODOO} else ""
+    lines += [f"request {letter.request_id}{of}"] if letter.request_id else []
     return Text("\n".join([*map(one_line, lines), beginning(letter.detail)]))
 
 

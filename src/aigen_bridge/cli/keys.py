@@ -66,12 +66,15 @@ def _name(report: Report) -> str:
 def new(
     client: Annotated[str, typer.Option(help="The name of the client, such as odoo, n8n or ops.")],
     scope: Annotated[list[Scope], typer.Option(help="A scope of the client. May be given several times.")],
+    odoo: Annotated[str | None, typer.Option(help="The Odoo that it speaks for, as in AIGEN_ODOOS.")] = None,
     signing: Annotated[bool, typer.Option("--signing", help="Generate a signing secret, too.")] = False,
 ) -> None:
     """Generate a key. It is shown once; the service needs only its hash."""
     key = secrets.token_urlsafe(32)
     hashed = "sha256:" + hashlib.sha256(key.encode()).hexdigest()
     entry: dict[str, object] = {"keys": [hashed], "scopes": sorted(scope)}
+    if odoo:
+        entry["odoo"] = odoo
     say(f"Key for {client} (give it to the client; it is not stored anywhere):\n  {key}\n")
     if signing:
         secret = new_secret()

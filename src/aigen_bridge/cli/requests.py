@@ -14,7 +14,7 @@ from aigen_bridge.cli.terminal import beginning, person, say, say_json, say_tabl
 from aigen_bridge.cli.times import FORMS, check_period, parse_time
 from aigen_bridge.contracts.resources import RequestPage, RequestResource
 from aigen_bridge.domain.dead_letter import OperatorAction
-from aigen_bridge.domain.request import Status
+from aigen_bridge.domain.request import DEFAULT_ODOO, Status
 
 app = typer.Typer(help="List, show and replay requests.", no_args_is_help=True)
 
@@ -54,6 +54,7 @@ def list_requests(
     status: Annotated[Status | None, typer.Option(help="Only requests in this state.")] = None,
     since: Since = None,
     until: Until = None,
+    odoo: Annotated[str | None, typer.Option(help="Only requests of this Odoo, such as default.")] = None,
     limit: Annotated[int, typer.Option(help="The most to list.", min=1, max=200)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -67,7 +68,8 @@ def list_requests(
         from aigen_bridge.store.requests import RequestFilter
 
         async with operating() as parts:
-            found = await parts.requests.page(RequestFilter(Status.FAILED if failed else status, since, until), limit)
+            wanted = RequestFilter(Status.FAILED if failed else status, since, until, odoo=odoo)
+            found = await parts.requests.page(wanted, limit)
             ids = [request.request_id for request in found.items]
             holds, generations = await parts.destinations.held(ids), await parts.generations.find(ids)
             page = request_page(found.items, holds, generations, found.end)
@@ -90,7 +92,8 @@ def _print(page: RequestPage) -> None:
 
 
 def _outcome(request: RequestResource) -> Text:
-    """Returns the status, whether Odoo knows, and the error on a line of its own."""
+    """Returns the status, whether Odoo knows, and the error on a line of its own. The default Odoo is not named."""
     delivered = "delivered" if request.delivered_at else "not delivered"
+    delivered += "" if request.odoo == DEFAULT_ODOO else f" to Odoo {request.odoo}"
     error = ": ".join(text for text in (request.error_code, request.error_message) if text)
     return Text.assemble(status_text(request.status), f", {delivered}", f"\n{beginning(error)}" if error else "")

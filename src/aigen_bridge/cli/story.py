@@ -20,6 +20,7 @@ from aigen_bridge.contracts.resources import (
 )
 from aigen_bridge.doctor.finding import spoken
 from aigen_bridge.domain.errors import UnknownRequestError
+from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.quoting import one_line
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _print_state(request: RequestResource) -> None:
         _print_line("progress", _progress(progress))
     _print_line("took", _durations(request))
     delivered = f"delivered at {_at(request.delivered_at)}" if request.delivered_at else "not delivered yet"
-    _print_line("Odoo", delivered)
+    _print_line("Odoo", delivered if request.odoo == DEFAULT_ODOO else f"{request.odoo}, {delivered}")
 
 
 def _print_generation(generation: GenerationState) -> None:

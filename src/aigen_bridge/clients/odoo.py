@@ -1,7 +1,9 @@
 """The protocol of the addon in Odoo, on any transport: delivers results, and probes whether Odoo would accept one."""
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 from uuid import uuid4
@@ -13,6 +15,9 @@ from aigen_bridge.domain.errors import PermanentError
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
 LIMITS_METHOD = "bridge_limits"
 MODEL_METHOD = f"{MODEL}.{METHOD}"
+METHOD_MISSING = "odoo_attributeerror"
+DATABASE_UUID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+"""Odoo's `database.uuid`. It is a UUID unless somebody has changed it."""
 IMAGE_MAX = 32 * 2**20
 """Bytes. The largest image that an addon takes that has no `bridge_limits` yet."""
 
@@ -27,8 +32,12 @@ class OdooTransport(Protocol):
     taken effect.
     """
 
-    async def call(self, model: str, method: str, arguments: Sequence[Any]) -> Any:
-        """Calls `method` with positional `arguments`, after a login if one is needed; returns Odoo's answer."""
+    @property
+    def protocol(self) -> str:
+        """How Odoo is called: `JSON-RPC` or `JSON-2`. It may change when Odoo is upgraded."""
+
+    async def call(self, model: str, method: str, arguments: Mapping[str, Any]) -> Any:
+        """Calls `method` with `arguments` by name, after a login if one is needed; returns Odoo's answer."""
 
     async def version(self) -> str:
         """Odoo's version, such as `18.0`. Needs no login."""
@@ -36,7 +45,7 @@ class OdooTransport(Protocol):
     async def login(self) -> None:
         """Logs in as `call` does."""
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Starts no more calls."""
 
 
@@ -48,7 +57,7 @@ class OdooClient:
 
     async def apply_result(self, payload: Mapping[str, Any]) -> OdooAnswer:
         """Reports the state of a request. Idempotent by `(requestId, version)`; raises as `OdooTransport.call` does."""
-        answer = await self._transport.call(MODEL, METHOD, [dict(payload)])
+        answer = await self._transport.call(MODEL, METHOD, {"payload": dict(payload)})
         if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
             raise PermanentError(
                 "odoo_answer_unexpected",
@@ -62,18 +71,32 @@ class OdooClient:
         """Logs in, unless it is logged in. Raises as `OdooTransport.login` does."""
         await self._transport.login()
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Closes the transport."""
-        self._transport.close()
+        await self._transport.aclose()
 
 
 def read_answer(answer: Mapping[str, Any]) -> OdooAnswer:
     """Reads the addon's answer. The state of its record counts only as a whole; an older addon does not send it."""
     applied, has_picture = answer["applied"], bool(answer.get("attachmentId"))
-    version, status = answer.get("version"), answer.get("status")
+    version, status, uuid = answer.get("version"), answer.get("status"), _uuid(answer)
     if type(version) is not int or not 0 <= version < VERSION_MAX or not isinstance(status, str):
-        return OdooAnswer(applied, has_picture)
-    return OdooAnswer(applied, has_picture, version, status, answer.get("errorCode") or None)
+        return OdooAnswer(applied, has_picture, database_uuid=uuid)
+    return OdooAnswer(applied, has_picture, version, status, answer.get("errorCode") or None, uuid)
+
+
+def _uuid(answer: Mapping[str, Any]) -> str | None:
+    """Returns `databaseUuid` in lower case; None if it is missing, or nothing that could be stored or shown."""
+    uuid = answer.get("databaseUuid")
+    return uuid.lower() if isinstance(uuid, str) and DATABASE_UUID.fullmatch(uuid) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the addon tells: the size of the largest image in bytes, and the uuid of its database in lower case."""
+
+    image_bytes: int
+    database_uuid: str | None
 
 
 class OdooProbe:
@@ -81,6 +104,11 @@ class OdooProbe:
 
     def __init__(self, transport: OdooTransport) -> None:
         self._transport = transport
+
+    @property
+    def protocol(self) -> str:
+        """How Odoo was called the last time: `JSON-RPC` or `JSON-2`."""
+        return self._transport.protocol
 
     async def version(self) -> tuple[str, timedelta]:
         """Odoo's version, such as `18.0`, and how long the answer took. Needs no login."""
@@ -108,21 +136,28 @@ class OdooProbe:
             "errorMessage": "-",
         }
         try:
-            await self._transport.call(MODEL, METHOD, [result])
+            await self._transport.call(MODEL, METHOD, {"payload": result})
         except PermanentError as error:
             if error.code == "odoo_usererror" and MODEL in error.detail and request_id not in error.detail:
                 raise PermanentError("odoo_model_missing", error.detail) from error
             raise
 
-    async def image_limit(self) -> int:
-        """Returns the size of the largest image that the addon takes, in bytes."""
+    async def limits(self) -> Limits:
+        """Returns what the addon tells about itself. An addon without the method tells nothing."""
         try:
-            limits = await self._transport.call(MODEL, LIMITS_METHOD, [])
-        except PermanentError:
-            return IMAGE_MAX
-        limit = limits.get("imageBytes") if isinstance(limits, dict) else None
-        return limit if isinstance(limit, int) else IMAGE_MAX
+            told = await self._transport.call(MODEL, LIMITS_METHOD, {})
+        except PermanentError as error:
+            if error.code != METHOD_MISSING:
+                raise
+            told = None
+        answer = told if isinstance(told, dict) else {}
+        limit = answer.get("imageBytes")
+        return Limits(limit if isinstance(limit, int) else IMAGE_MAX, _uuid(answer))
 
-    def close(self) -> None:
+    async def database_uuid(self) -> str | None:
+        """Returns the uuid of Odoo's database, or None if the addon is too old to tell it."""
+        return (await self.limits()).database_uuid
+
+    async def aclose(self) -> None:
         """Closes the transport."""
-        self._transport.close()
+        await self._transport.aclose()

@@ -1,4 +1,8 @@
-"""Decides which of Odoo's answers may pass by themselves. Its faults arrive inside HTTP 200, as `error.data.name`."""
+"""Decides which of Odoo's answers may pass by themselves.
+
+JSON-RPC sends faults inside HTTP 200 (`error.data`), JSON-2 as the body of an HTTP error. In both, `name` is the class
+of the fault. The errors have the same codes.
+"""
 
 import builtins
 import json
@@ -8,6 +12,7 @@ from datetime import timedelta
 from enum import Enum
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -41,7 +46,7 @@ AWAY_STATUSES = frozenset(
     }
 )
 """Answers of another program in Odoo's place, such as a proxy while Odoo restarts, or its maintenance page (web servers
-answer 405 to a POST to a file). Odoo 18 and 19 always have `/jsonrpc` and accept POST there."""
+answer 405 to a POST to a file). Odoo 18 and 19 always have `/jsonrpc` and accept POST there, and 19 has `/json/2`."""
 
 
 class Kind(Enum):
@@ -81,6 +86,7 @@ PASSING_NAME = re.compile(r"(Timeout|TimeoutError|ConnectionError|OperationalErr
 REGISTRY_MISSING = re.compile(r"'?(res|ir)\.[a-z_.]+'?")
 """The whole message of the KeyError of an Odoo whose database is being restored or created: a model of its core."""
 LOGINS_IGNORED = re.compile(r"too many login failures", re.IGNORECASE)
+VERSION = re.compile("[0-9]+")
 SESSION_ENDED = frozenset({"odoo_accessdenied", "odoo_sessionexpiredexception"})
 """Codes of the faults that another login may cure."""
 
@@ -100,7 +106,8 @@ def refused(response: httpx.Response, url: str) -> StepError:
         where = location(url, response.headers.get("location", ""))
         detail = (
             f"Odoo's web server answered {named(response)} and points to {where}. A result is not sent to another "
-            "address. If this is where Odoo is now, set AIGEN_ODOO__URL to it; if not, let the proxy pass /jsonrpc."
+            "address. If this is where Odoo is now, set its URL to it (AIGEN_ODOO__URL, or in AIGEN_ODOOS); if not, "
+            f"let the proxy pass {urlsplit(url).path}."
         )
     away = status in AWAY_STATUSES
     if not (away or is_transient(status)):
@@ -128,12 +135,26 @@ def result_of(response: httpx.Response, body: bytes, number: int | None) -> Any:
     return answer.get("result")
 
 
+def version_in(answer: Any) -> str:
+    """Returns the version in Odoo's answer to a question for it, such as `18.0`, `19.0-20251227` or `saas~18.3`."""
+    version = answer.get("server_version") if isinstance(answer, dict) else None
+    if not isinstance(version, str) or not VERSION.search(version):
+        raise PermanentError("odoo_answer_unexpected", "The answer has no version in it, so it is not Odoo's.")
+    return printable(version)[:SHOWN_MAX]
+
+
+def major(version: str) -> int:
+    """Returns the main number of a version that `version_in` returned, such as 19."""
+    found = VERSION.search(version)
+    return int(found[0]) if found else 0
+
+
 def unreadable(response: httpx.Response, seen: str) -> TransientError:
     """Returns the error for an answer of another program in Odoo's place."""
     media_type = printable(response.headers.get("content-type", "no media type"))[:SHOWN_MAX]
     detail = (
         f"The answer ({response.status_code}, {media_type}) is not Odoo's: {seen[:MESSAGE_MAX]}. Check what answers at "
-        "AIGEN_ODOO__URL, such as a proxy or a maintenance page."
+        "the URL of this Odoo (AIGEN_ODOO__URL, or in AIGEN_ODOOS), such as a proxy or a maintenance page."
     )
     return TransientError("odoo_answer_unreadable", detail, http_status=response.status_code, away=True)
 
@@ -167,19 +188,19 @@ def _fault_of(response: httpx.Response, error: Any) -> StepError:
     return TransientError("odoo_answer_unreadable", detail, http_status=response.status_code, tries=BUG_TRIES)
 
 
-def fault(data: Mapping[str, Any]) -> StepError:
-    """Returns the error for a fault; `data` is its `error.data`. Odoo's traceback (`debug`) is dropped."""
+def fault(data: Mapping[str, Any], status: int = HTTPStatus.OK) -> StepError:
+    """Returns the error for a fault that came with this HTTP status. Odoo's traceback (`debug`) is dropped."""
     name, message = str(data["name"]), printable(str(data.get("message", "")))[:MESSAGE_MAX]
     detail = f"Odoo answered {printable(name)[:NAME_MAX]}: {message}"
     code = "odoo_" + (re.sub("[^a-z0-9_]", "", name.rpartition(".")[2].lower())[:NAME_MAX] or "unknown")
     if name == "odoo.exceptions.AccessDenied" and LOGINS_IGNORED.search(message):
-        return TransientError("odoo_login_cooldown", detail, http_status=HTTPStatus.OK, retry_after=COOLDOWN)
+        return TransientError("odoo_login_cooldown", detail, http_status=status, retry_after=COOLDOWN)
     kind = kind_of(name, message)
     if kind is Kind.CALLER:
-        return PermanentError(code, detail, http_status=HTTPStatus.OK)
+        return PermanentError(code, detail, http_status=status)
     tries = BUG_TRIES if kind is Kind.UNKNOWN else None
     away = kind is Kind.DATABASE_AWAY
-    return TransientError(code, detail, http_status=HTTPStatus.OK, tries=tries, away=away)
+    return TransientError(code, detail, http_status=status, tries=tries, away=away)
 
 
 def kind_of(name: str, message: str = "") -> Kind:

@@ -99,7 +99,7 @@ class RenewedOdoo:
     """A client of Odoo's addon. A new key is used once Odoo has accepted it."""
 
     def __init__(self, client: OdooClient) -> None:
-        self._current = _in_use(client)
+        self._current = _InUse(client, client.aclose)
 
     async def apply_result(self, payload: Mapping[str, Any]) -> OdooAnswer:
         """Delivers as `OdooClient.apply_result` does."""
@@ -111,18 +111,11 @@ class RenewedOdoo:
         try:
             await client.login()
         except BaseException:
-            client.close()
+            await client.aclose()
             raise
-        before, self._current = self._current, _in_use(client)
+        before, self._current = self._current, _InUse(client, client.aclose)
         await before.retire()
 
     async def close(self) -> None:
         """Starts no more calls."""
-        self._current.client.close()
-
-
-def _in_use(client: OdooClient) -> _InUse[OdooClient]:
-    async def close() -> None:
-        client.close()
-
-    return _InUse(client, close)
+        await self._current.client.aclose()

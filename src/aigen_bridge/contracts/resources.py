@@ -35,7 +35,9 @@ class ImageResource(WireModel):
 class Held(WireModel):
     """The request waits because the destination of its next step is away. It continues when the destination is back."""
 
-    destination: str = Field(description=" or ".join(f"`{known.name}`" for known in with_breaker()))
+    destination: str = Field(
+        description=f"{', '.join(f'`{known.name}`' for known in with_breaker())}, or `odoo:<name>` for another Odoo"
+    )
     since: datetime = Field(description="the time since which the request has waited")
     until: datetime = Field(description="the time at which the bridge gives up if the destination is still away")
 
@@ -97,6 +99,7 @@ class RequestResource(WireModel):
 
     request_id: UUID
     correlation_id: UUID
+    odoo: str = Field(description="the name of the Odoo that gets the result")
     status: Status
     version: int = Field(description="increases with every change of the status")
     created_at: datetime
@@ -184,6 +187,7 @@ class Timeline(WireModel):
 
     request_id: UUID
     correlation_id: UUID
+    odoo: str = Field(description="the name of the Odoo that gets the result")
     status: Status
     attempts_purged_at: datetime | None = Field(
         None, description="attempts before this time have been deleted; state changes are always kept"
@@ -218,6 +222,7 @@ class DeadLetterResource(WireModel):
     id: str = Field(description="`entry-7` or `callback-7`")
     kind: str = Field(description="the failed step, `callback`, or `n8n`")
     request_id: UUID | None = Field(None, description="the request, if known")
+    odoo: str | None = Field(None, description="the name of the request's Odoo; null if it belongs to no known request")
     error_code: str
     detail: str
     times: int = Field(description="the number of attempts, or of times the callback arrived")

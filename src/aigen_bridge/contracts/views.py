@@ -81,6 +81,7 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
     return RequestResource.model_validate(
         dict(request.event)
         | {
+            "odoo": request.odoo,
             "status": request.status,
             "version": request.version,
             "createdAt": request.created_at,
@@ -121,6 +122,7 @@ def timeline(request: ImageRequest, entries: Sequence[Record], pending: PendingW
     return Timeline(
         request_id=request.request_id,
         correlation_id=request.correlation_id,
+        odoo=request.odoo,
         status=request.status,
         attempts_purged_at=request.attempts_purged_at,
         entries=[accepted, *(_entry(entry) for entry in entries if not isinstance(entry, GenerationRecord))],

@@ -9,7 +9,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from aigen_bridge.doctor.finding import Finding, ok, spoken, warning, wrong
-from aigen_bridge.doctor.subject import Subject
+from aigen_bridge.doctor.subject import Subject, odoo_setting
 from aigen_bridge.domain.image import ODOO_IMAGE_MAX
 from aigen_bridge.settings import Scope, Settings
 from aigen_bridge.settings.remarks import remarks, short_secrets
@@ -60,7 +60,7 @@ def _public_addresses_use_https(settings: Settings) -> Iterator[Finding]:
     addresses = {
         "AIGEN_PUBLIC_URL": settings.public_url,
         "AIGEN_N8N__WEBHOOK_URL": settings.n8n.webhook_url,
-        "AIGEN_ODOO__URL": settings.odoo.url,
+        **{odoo_setting(name, "url"): odoo.url for name, odoo in settings.all_odoos.items()},
     }
     for name, url in addresses.items():
         if urlsplit(url).scheme == "http" and not _is_private(_host(url)):
@@ -112,7 +112,7 @@ def _signing_secrets_are_long_enough(settings: Settings) -> Iterator[Finding]:
 
 
 def _timeouts_are_long_enough(settings: Settings) -> Iterator[Finding]:
-    deadline, odoo = settings.callback.deadline, settings.odoo.timeout
+    deadline = settings.callback.deadline
     if deadline <= settings.n8n.timeout:
         found = f"AIGEN_CALLBACK__DEADLINE ({spoken(deadline)}) is not longer than the timeout of one webhook call."
         yield wrong("settings", found, f"Raise it to {spoken(N8N_MAY_TAKE)} or more: generating an image takes time.")
@@ -121,9 +121,20 @@ def _timeouts_are_long_enough(settings: Settings) -> Iterator[Finding]:
         yield warning(
             "settings", found, f"Raise it to {spoken(N8N_MAY_TAKE)} or more. Until then, late results still win."
         )
-    if odoo <= ODOO_MAY_REPEAT:
-        found = f"AIGEN_ODOO__TIMEOUT ({spoken(odoo)}) ends calls that Odoo may still be repeating internally."
-        yield warning("settings", found, "Raise it above 30 s.")
+    for name, odoo in settings.all_odoos.items():
+        if odoo.timeout <= ODOO_MAY_REPEAT:
+            setting = odoo_setting(name, "timeout")
+            found = f"{setting} ({spoken(odoo.timeout)}) ends calls that Odoo may still be repeating internally."
+            yield warning("settings", found, "Raise it above 30 s.")
+
+
+def _odoos_are_different(settings: Settings) -> Iterator[Finding]:
+    named: dict[tuple[str, str], str] = {}
+    for name, odoo in settings.all_odoos.items():
+        other = named.setdefault((odoo.url.lower().rstrip("/"), odoo.database), name)
+        if other != name:
+            found = f"Odoo {other!r} and Odoo {name!r} are the same database, {odoo.database!r} at {odoo.url}."
+            yield warning("settings", found, "Keep one of them in AIGEN_ODOOS, and let all its clients name that one.")
 
 
 def _odoo_accepts_images_of_any_allowed_size(settings: Settings) -> Iterator[Finding]:
@@ -161,6 +172,7 @@ RULES: tuple[Rule, ...] = (
     _keys_are_long_enough,
     _signing_secrets_are_long_enough,
     _timeouts_are_long_enough,
+    _odoos_are_different,
     _odoo_accepts_images_of_any_allowed_size,
     _no_development_settings,
     _alerts_have_a_channel,

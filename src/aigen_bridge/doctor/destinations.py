@@ -2,14 +2,13 @@
 
 from aigen_bridge.doctor.finding import Finding, ok, warning
 from aigen_bridge.doctor.subject import Subject
-from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.store.destinations import DestinationState
 
 
 async def look_at_destinations(subject: Subject) -> list[Finding]:
     """No breaker is open."""
     states = await subject.opened.destinations()
-    called = ", ".join(destination.label for destination in with_breaker())
+    called = ", ".join(state.destination.label for state in states)
     return [_away(state) for state in states if state.opened_at] or [ok("breakers", f"All closed: {called}.")]
 
 

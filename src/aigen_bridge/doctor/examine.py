@@ -15,9 +15,10 @@ from aigen_bridge.doctor.disk import look_at_disk
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, warning, wrong
 from aigen_bridge.doctor.generations import look_at_generations
 from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
-from aigen_bridge.doctor.odoo import look_at_odoo
+from aigen_bridge.doctor.odoo import look_at_odoos
 from aigen_bridge.doctor.outbox import look_at_dead_letters, look_at_outbox, look_at_processes, look_at_rows
 from aigen_bridge.doctor.subject import Subject
+from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store.inspection import inspection
 
@@ -48,7 +49,7 @@ CHECKS = (  # in the order of the report
     Check("breakers", look_at_destinations),
     Check("N8N", look_at_webhook),
     Check("N8N key", look_at_n8n_key),
-    Check("Odoo", look_at_odoo),
+    Check("Odoo", look_at_odoos),
     Check("callback URL", look_at_callback_url),
     Check("disk", look_at_disk),
 )
@@ -75,7 +76,8 @@ async def _with_database(subject: Subject) -> AsyncIterator[Subject]:
     async with AsyncExitStack() as stack:
         try:
             url, timeout = subject.database_url.get_secret_value(), subject.database.timeout
-            opened = replace(subject, inspection=await stack.enter_async_context(inspection(url, timeout)))
+            inspecting = inspection(url, timeout, with_breaker(subject.odoos))
+            opened = replace(subject, inspection=await stack.enter_async_context(inspecting))
         except UnsuitableDatabaseError as error:
             opened = replace(subject, unsuitable=error)
         yield opened

@@ -43,6 +43,8 @@ async def look_at_outbox(subject: Subject) -> list[Finding]:
         findings.append(
             wrong("outbox", found, "The workers' sweep should have failed them. Start a worker and read its log.")
         )
+    if subject.settings:  # otherwise its names may be wrong
+        findings += [_unclaimed(backlog) for backlog in await subject.opened.unknown_odoos()]
     if findings:
         return findings
     due = sum(backlog.count for backlog in waiting)
@@ -53,6 +55,13 @@ def _late(backlog: Backlog) -> Finding:
     found = f"{backlog.kind}: {_count(backlog.count, 'entry')} due, the oldest for {spoken(backlog.oldest_age)}."
     advice = "Check that workers run (above), and read their log. They may be busy with a slow N8N or Odoo."
     return (wrong if backlog.oldest_age >= STUCK else warning)("outbox", found, advice)
+
+
+def _unclaimed(backlog: Backlog) -> Finding:
+    found = (
+        f"{_count(backlog.count, 'entry')} for the Odoo {backlog.kind!r}, which is not in AIGEN_ODOOS; none is sent."
+    )
+    return wrong("outbox", found, "Add it to AIGEN_ODOOS again until they are sent, or cancel their requests.")
 
 
 async def look_at_rows(subject: Subject) -> list[Finding]:

@@ -1,17 +1,18 @@
 """The subject of the checks: the settings, as far as they can be loaded, and their database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from aigen_bridge.doctor.finding import NotLookedAtError
 from aigen_bridge.domain.errors import UnsuitableDatabaseError
+from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.settings import DatabaseSettings, LoggingSettings, Settings, WrongSettingsError, load
 from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings
-from aigen_bridge.settings.values import HttpUrl
+from aigen_bridge.settings.values import HttpUrl, OdooName
 from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.url import parse
 
@@ -31,6 +32,11 @@ class _Odoo(LoggingSettings):
     odoo: OdooSettings
 
 
+class _OtherOdoos(LoggingSettings):
+    calls_out: ClassVar[bool] = True
+    odoos: dict[OdooName, OdooSettings] = Field(default_factory=dict)
+
+
 class _PublicUrl(LoggingSettings):
     calls_out: ClassVar[bool] = True
     public_url: HttpUrl
@@ -44,7 +50,7 @@ class Subject:
     database_url: SecretStr | None = None
     database: DatabaseSection = field(default_factory=DatabaseSection)
     n8n: N8nSettings | None = None
-    odoo: OdooSettings | None = None
+    odoos: Mapping[str, OdooSettings] = field(default_factory=dict)
     public_url: str | None = None
     complaints: tuple[str, ...] = ()
     inspection: Inspection | None = None
@@ -71,7 +77,7 @@ class Subject:
             database_url=settings.database_url,
             database=settings.database,
             n8n=settings.n8n,
-            odoo=settings.odoo,
+            odoos=settings.all_odoos,
             public_url=settings.public_url,
         )
 
@@ -82,12 +88,13 @@ class Subject:
             return cls.of(load(Settings))
         except WrongSettingsError as error:
             complaints = tuple(error.lines)
-        database, n8n, odoo, public = _part(DatabaseSettings), _part(_N8n), _part(_Odoo), _part(_PublicUrl)
+        database, n8n, public = _part(DatabaseSettings), _part(_N8n), _part(_PublicUrl)
+        odoo, others = _part(_Odoo), _part(_OtherOdoos)
         return cls(
             database_url=database.database_url if database else None,
             database=database.database if database else DatabaseSection(),
             n8n=n8n.n8n if n8n else None,
-            odoo=odoo.odoo if odoo else None,
+            odoos=({DEFAULT_ODOO: odoo.odoo} if odoo else {}) | (others.odoos if others else {}),
             public_url=public.public_url if public else None,
             complaints=complaints,
         )
@@ -95,7 +102,7 @@ class Subject:
     def secrets(self) -> list[str]:
         """Returns all secrets, the longest first. No finding may show them."""
         known = [self.n8n.api_key, *self.n8n.all_signing_secrets] if self.n8n else []
-        known += [self.odoo.api_key] if self.odoo else []
+        known += [odoo.api_key for odoo in self.odoos.values()]
         known += [self.settings.rate_limit.storage, *self.settings.alerts.urls] if self.settings else []
         for client in self.settings.clients.values() if self.settings else ():
             known += [*client.keys, *client.signing_secrets]
@@ -111,6 +118,11 @@ class Subject:
         passwords = {value for name in ("password", "sslpassword") if (value := parameters.get(name))}
         credentials = url.partition("://")[2].rpartition("@")[0]
         return passwords | {credentials, credentials.partition(":")[2]} if passwords else set()
+
+
+def odoo_setting(odoo: str, field_name: str) -> str:
+    """Names a setting of an Odoo in a sentence: `AIGEN_ODOO__URL`, or for another Odoo `url of 'north' in …`."""
+    return f"AIGEN_ODOO__{field_name.upper()}" if odoo == DEFAULT_ODOO else f"{field_name} of {odoo!r} in AIGEN_ODOOS"
 
 
 def _part(kind: type[P]) -> P | None:

@@ -49,25 +49,31 @@ class DeadLetterName:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Selects dead letters. `before` is the last one on the previous page: its time and id."""
+    """Selects dead letters. `before` is the last one on the previous page: its time and id.
+
+    With `odoo`, only those of requests of this Odoo.
+    """
 
     kind: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     error_code: str | None = None
     before: tuple[datetime, str] | None = None
+    odoo: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A dead letter in the list. `id` is its name; `at` is when it became one.
 
-    `times` is the number of attempts, or how often the callback arrived.
+    `times` is the number of attempts, or how often the callback arrived. `odoo` is that of its request; None if it
+    belongs to no known request.
     """
 
     id: str
     kind: str
     request_id: UUID | None
+    odoo: str | None
     error_code: str
     detail: str
     times: int
@@ -105,10 +111,14 @@ class QuarantinedCallback(RefusedCallback):
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """The operator who acts on a dead letter or a request, and the reason. A discard requires a `note`."""
+    """The operator who acts on a dead letter or a request, and the reason. A discard requires a `note`.
+
+    An operator with `odoo` acts on the requests of this Odoo only. Others do not exist for this operator.
+    """
 
     by: str
     note: str | None = None
+    odoo: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ class OdooAnswer:
     """Odoo's answer to a delivery: whether it applied the result, and the state of its record afterwards.
 
     `version` is None if the addon is older than this field; then `status` and `error_code` are unknown, too. `status`
-    may be one that only Odoo has, such as `waiting`.
+    may be one that only Odoo has, such as `waiting`. `database_uuid` is that of Odoo's database; None if the addon is
+    older than this field.
     """
 
     applied: bool
@@ -27,6 +28,7 @@ class OdooAnswer:
     version: int | None = None
     status: str | None = None
     error_code: str | None = None
+    database_uuid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +53,23 @@ def version_floor(at: datetime) -> int:
     return max(0, int((at - VERSIONS_SINCE).total_seconds()))
 
 
+def is_wrong_database(claim: Claim, answer: OdooAnswer) -> bool:
+    """Returns whether another database answered than the known one of this Odoo: a copy, or one that was moved."""
+    known, told = claim.database_uuid, answer.database_uuid
+    return known is not None and told is not None and known.lower() != told.lower()
+
+
 def judge_answer(claim: Claim, answer: OdooAnswer) -> Delivered | SetBack | EndedInOdoo:
     """Decides what the answer means for the request, which has not moved since it was claimed."""
-    request = claim.request
+    request, learned = claim.request, None if claim.database_uuid else answer.database_uuid
     if answer.applied:
-        return Delivered(request.version)
+        return Delivered(request.version, learned)
     if request.status not in FINAL and answer.status in {Status.COMPLETED, Status.CANCELLED}:
         return EndedInOdoo(f"it is {answer.status} in Odoo already")
     if not _knows_later(request, answer):
-        return Delivered(request.version)
+        return Delivered(request.version, learned)
     above = version_floor(claim.claimed_at) if answer.version is None else answer.version
-    return SetBack(request.version, above, _describe(request, answer))
+    return SetBack(request.version, above, _describe(request, answer), learned)
 
 
 def _knows_later(request: ImageRequest, answer: OdooAnswer) -> bool:

@@ -1,20 +1,21 @@
 """The systems that the bridge calls, and the rules of their breakers.
 
-`DESTINATIONS` is the registry: SQL, doctor, metrics, gauges and health derive from it. docs/adding-a-step.md describes
-how to add a destination.
+`every_destination` is the registry: SQL, doctor, metrics, gauges and health derive from it. It depends on the Odoos of
+the settings, because each is a destination of its own. docs/adding-a-step.md describes how to add a destination.
 
 Everything here is pure. The store keeps one `BreakerState` per destination, which all workers share. `next_state`
 returns its next value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from aigen_bridge.domain.errors import InternalError, TransientError
 from aigen_bridge.domain.incident import Cause
 from aigen_bridge.domain.outbox import Dead, Done, Outcome, Retry
-from aigen_bridge.domain.request import Step
+from aigen_bridge.domain.queues import queue_of
+from aigen_bridge.domain.request import DEFAULT_ODOO, Step
 
 TRIES = 4
 """The specified attempts: the first one and three retries."""
@@ -29,7 +30,7 @@ class Destination:
     `name` is used in settings, metrics and the database, `label` in sentences. `outage` is the cause of the incident
     while the breaker is open; a destination without one has no breaker. `lasting` maps error codes to the incidents
     that they cause when they last for `LASTS`. All these incidents end when the breaker closes; others end after a
-    quiet time.
+    quiet time. `odoos` are those for whose requests it is called.
     """
 
     name: str
@@ -37,11 +38,22 @@ class Destination:
     step: Step
     outage: Cause | None = None
     lasting: Mapping[str, Cause] = field(default_factory=dict, hash=False)
+    odoos: tuple[str, ...] = (DEFAULT_ODOO,)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues whose entries are sent to it."""
+        return tuple(dict.fromkeys(queue_of(self.step, odoo) for odoo in self.odoos))
 
     @property
     def causes(self) -> tuple[Cause, ...]:
         """The causes of the incidents that end when the breaker closes."""
         return (*((self.outage,) if self.outage else ()), *self.lasting.values())
+
+    @property
+    def odoo(self) -> str:
+        """The Odoo whose incidents those are: itself, or the default one for what is no Odoo."""
+        return self.odoos[0]
 
 
 N8N = Destination("n8n", "N8N", Step.DISPATCH, Cause.N8N_DOWN, {"http_404": Cause.WEBHOOK_NOT_FOUND})
@@ -49,12 +61,26 @@ ODOO = Destination("odoo", "Odoo", Step.DELIVER, Cause.ODOO_DOWN)
 IMAGE_HOSTS = Destination("image", "image hosts", Step.FETCH)
 
 DESTINATIONS: dict[str, Destination] = {destination.name: destination for destination in (N8N, ODOO, IMAGE_HOSTS)}
-"""Every destination, by name."""
+"""The destinations of every installation, by name."""
 
 
-def with_breaker() -> list[Destination]:
-    """Returns the destinations that have a breaker."""
-    return [destination for destination in DESTINATIONS.values() if destination.outage]
+def odoo_destination(odoo: str) -> Destination:
+    """Returns the destination of an Odoo, by its name in the settings: `odoo` for the default one, or `odoo:north`."""
+    if odoo == DEFAULT_ODOO:
+        return ODOO
+    return replace(ODOO, name=f"{ODOO.name}:{odoo}", label=f"{ODOO.label} {odoo}", odoos=(odoo,))
+
+
+def every_destination(odoos: Iterable[str] = ()) -> dict[str, Destination]:
+    """Returns every destination by name, for an installation with these Odoos beside the default one."""
+    others = tuple(odoo for odoo in odoos if odoo != DEFAULT_ODOO)
+    shared = {name: replace(each, odoos=(DEFAULT_ODOO, *others)) for name, each in DESTINATIONS.items() if each != ODOO}
+    return DESTINATIONS | shared | {each.name: each for each in map(odoo_destination, others)}
+
+
+def with_breaker(odoos: Iterable[str] = ()) -> list[Destination]:
+    """Returns the destinations that have a breaker, as `every_destination` does."""
+    return [destination for destination in every_destination(odoos).values() if destination.outage]
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,13 @@ class ContradictionError(BridgeError):
     """A message contradicts what is already known."""
 
 
+class RequestIdTakenError(ContradictionError):
+    """Another Odoo has sent a request with this id. The caller must not learn more about it."""
+
+    def __init__(self, request_id: object) -> None:
+        super().__init__("request_id_taken", f"The requestId {request_id} is in use. Choose another.")
+
+
 class NotReplayableError(ContradictionError):
     """The request cannot be sent again: N8N has settled it, a person cancelled it, or it is on its way."""
 

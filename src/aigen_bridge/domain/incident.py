@@ -1,12 +1,12 @@
 """Incidents: causes that operators must be notified of, once however often they occur."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from aigen_bridge.domain.request import FailedBy, Transition
+from aigen_bridge.domain.request import DEFAULT_ODOO, FailedBy, Transition
 
 
 class Cause(StrEnum):
@@ -53,6 +53,27 @@ class Cause(StrEnum):
 
     REQUEST_ORPHANED = "request_forgotten"
     """The reconciliation found a request that would never have moved again: a bug of the bridge."""
+
+
+PER_ODOO = (Cause.ODOO_DOWN, Cause.DELIVERY_FAILED, Cause.SET_BACK)
+"""The causes for which each Odoo has an incident of its own."""
+
+
+def incident_key(cause: Cause, odoo: str) -> str:
+    """Returns the name under which an incident is stored: the cause; `odoo_down:north` for another Odoo."""
+    return cause.value if odoo == DEFAULT_ODOO else f"{cause}:{odoo}"
+
+
+def read_key(key: str) -> tuple[Cause, str]:
+    """Returns the cause and the Odoo of a stored incident. Raises `ValueError` for an unknown cause."""
+    cause, _, odoo = key.partition(":")
+    return Cause(cause), odoo or DEFAULT_ODOO
+
+
+def every_key(odoos: Iterable[str]) -> set[str]:
+    """Returns the names of all incidents that an installation with these Odoos can have."""
+    others = {incident_key(cause, odoo) for odoo in odoos for cause in PER_ODOO}
+    return {cause.value for cause in Cause} | others
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +147,12 @@ ADVICE: Mapping[Cause, Advice] = {
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """One occurrence of a cause; `request_id` if it belongs to a known request."""
+    """One occurrence of a cause; `request_id` if it belongs to a known request, `odoo` for a cause `PER_ODOO`."""
 
     cause: Cause
     detail: str
     request_id: UUID | None = None
+    odoo: str = DEFAULT_ODOO
 
 
 def failures_of(transitions: Sequence[Transition]) -> list[Occurrence]:
@@ -156,11 +178,12 @@ class Incident:
     """One cause while it lasts.
 
     `times` counts its occurrences, `notified_times` those that people were notified of. `latest` holds the most recent
-    ones, newest first.
+    ones, newest first. `odoo` as in `Occurrence`.
     """
 
     id: int
     cause: Cause
+    odoo: str = DEFAULT_ODOO
     times: int
     notified_times: int
     opened_at: datetime

@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.generation import ProviderJob
 from aigen_bridge.domain.image import CheckedImage
-from aigen_bridge.domain.incident import Cause, Incident, Occurrence
+from aigen_bridge.domain.incident import Cause, Incident, Occurrence, incident_key
+from aigen_bridge.domain.queues import queue_of
 from aigen_bridge.domain.request import FailedBy, FailureCode, ImageRequest, Status, Step, Transition
 
 
@@ -44,21 +45,26 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Odoo acknowledged this version of the request."""
+    """Odoo acknowledged this version of the request.
+
+    `database_uuid` is that of its database, if Odoo told it and none was known.
+    """
 
     version: int
+    database_uuid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SetBack:
     """Odoo ignored this version, because it knows a later and different one: the bridge was restored from a backup.
 
-    The request is delivered again with a version above `above`.
+    The request is delivered again with a version above `above`. `database_uuid` as in `Delivered`.
     """
 
     version: int
     above: int
     detail: str
+    database_uuid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,11 @@ class Lease:
     unreadable: str | None = None
 
     @property
+    def queue(self) -> str:
+        """The queue of the entry."""
+        return self.step.value
+
+    @property
     def about(self) -> dict[str, str]:
         """The ids that log lines and spans carry."""
         return {}
@@ -159,17 +170,24 @@ class Claim(Lease):
     """A lease on an entry of a request, with the request as it was when the entry was claimed.
 
     `held_too_long`: its destination has been away for longer than an entry may be held. It is given up untried. `job`
-    is the provider's job, if one is known.
+    is the provider's job, if one is known. `database_uuid` is that of the request's Odoo, as far as it is known.
     """
 
     request: ImageRequest
     job: ProviderJob | None = None
     held_too_long: bool = False
+    database_uuid: str | None = None
+
+    @property
+    def queue(self) -> str:
+        """The queue of the entry, which is that of the request's Odoo."""
+        return queue_of(self.step, self.request.odoo)
 
     @property
     def about(self) -> dict[str, str]:
-        """The request's two ids."""
-        return {"request_id": str(self.request.request_id), "correlation_id": str(self.request.correlation_id)}
+        """The request's two ids and its Odoo."""
+        ids = {"request_id": str(self.request.request_id), "correlation_id": str(self.request.correlation_id)}
+        return ids | {"odoo": self.request.odoo}
 
     @property
     def traceparent(self) -> str | None:
@@ -186,7 +204,7 @@ class AlertClaim(Lease):
     @property
     def about(self) -> dict[str, str]:
         """The incident's id, and its cause if it could be read."""
-        cause = {} if self.unreadable else {"cause": self.incident.cause.value}
+        cause = {} if self.unreadable else {"cause": incident_key(self.incident.cause, self.incident.odoo)}
         return {"incident_id": str(self.incident.id)} | cause
 
 
@@ -209,7 +227,7 @@ class Settlement(Generic[L]):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The time until the next entry of a step is due. It is negative if the entry is overdue, None if there is none.
+    """The time until the next entry of a lane is due. It is negative if the entry is overdue, None if there is none.
 
     `is_blocked`: the destination accepts no more calls now, so new entries need not wake the lane.
     """
@@ -230,7 +248,7 @@ def transitions_of(settlements: Sequence[Settlement[Claim]]) -> list[Transition]
 def delivery_failures(settlements: Sequence[Settlement[Claim]]) -> list[Occurrence]:
     """Returns the occurrences for deliveries that were given up: Odoo does not know how those requests ended."""
     return [
-        Occurrence(Cause.DELIVERY_FAILED, settlement.outcome.error.detail, settlement.claim.request.request_id)
+        _occurrence(Cause.DELIVERY_FAILED, settlement.outcome.error.detail, settlement.claim.request)
         for settlement in settlements
         if settlement.claim.step is Step.DELIVER and isinstance(settlement.outcome, Dead)
     ]
@@ -239,10 +257,14 @@ def delivery_failures(settlements: Sequence[Settlement[Claim]]) -> list[Occurren
 def set_backs(settlements: Sequence[Settlement[Claim]]) -> list[Occurrence]:
     """Returns the occurrences for requests of which Odoo knew later news than the bridge."""
     return [
-        Occurrence(Cause.SET_BACK, settlement.effect.detail, settlement.claim.request.request_id)
+        _occurrence(Cause.SET_BACK, settlement.effect.detail, settlement.claim.request)
         for settlement in settlements
         if isinstance(settlement.effect, SetBack)
     ]
+
+
+def _occurrence(cause: Cause, detail: str, request: ImageRequest) -> Occurrence:
+    return Occurrence(cause, detail, request.request_id, request.odoo)
 
 
 def _transition(request: ImageRequest, effect: Advance | Complete | Fail | EndedInOdoo) -> Transition:

@@ -25,3 +25,13 @@ def queue_of(step: Step, odoo: str) -> str:
 def step_of(queue: str) -> Step:
     """Returns the step that the entries of a queue belong to."""
     return Step(queue.partition(":")[0])
+
+
+def odoo_of(queue: str) -> str | None:
+    """Returns the Odoo whose entries are in a queue; None if those of all Odoos are."""
+    return (queue.partition(":")[2] or DEFAULT_ODOO) if step_of(queue) in PER_ODOO else None
+
+
+def lane_of(queue: str) -> str:
+    """Returns the lane that claims the entries of a queue. Dispatching has one lane for all its queues."""
+    return Step.DISPATCH.value if queue.startswith(f"{Step.DISPATCH}:") else queue

@@ -1,20 +1,22 @@
 """The metrics of this process, and their exposition to Prometheus.
 
-Labels never contain values that a caller can choose: routes are templates, causes and clients come from the bridge.
+Labels never contain values that a caller can choose: routes are templates, causes, clients and Odoos come from the
+bridge. The label `odoo` is empty for alerts, which belong to no Odoo.
 Series that alerts count exist from the start, at zero, so the first error is counted, too.
 """
 
+from collections.abc import Collection
 from itertools import product
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
-from aigen_bridge.domain.destination import DESTINATIONS
+from aigen_bridge.domain.destination import every_destination
 from aigen_bridge.domain.generation import Decision
-from aigen_bridge.domain.request import FINAL, Status, Step
+from aigen_bridge.domain.request import DEFAULT_ODOO, FINAL, Status, Step
 from aigen_bridge.metrics.classes import CLASSES, error_class
 from aigen_bridge.metrics.expose import MEDIA_TYPE, as_text, shared_between_processes
 
-__all__ = ["CLASSES", "MEDIA_TYPE", "as_text", "error_class", "shared_between_processes"]
+__all__ = ["CLASSES", "MEDIA_TYPE", "as_text", "create_series", "error_class", "shared_between_processes"]
 
 CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Seconds. 0.5 and 1 are the limits for webhook and callback: average and p95."""
@@ -32,7 +34,9 @@ HTTP_SECONDS = Histogram(
     buckets=CALL_BUCKETS,
 )
 AUTHENTICATION_FAILURES = Counter(
-    "aigen_authentication_failures_total", "Calls refused because of their key, scope or signature", ["reason"]
+    "aigen_authentication_failures_total",
+    "Calls refused because of their key, scope, database or signature",
+    ["reason"],
 )
 RATE_LIMITED = Counter(
     "aigen_rate_limited_total", "Calls refused because the client exceeded its rate limit", ["client"]
@@ -59,7 +63,7 @@ OUTBOUND_SECONDS = Histogram(
 )
 
 # The worker.
-ATTEMPTS = Counter("aigen_attempts_total", "Attempts at outbox entries", ["step", "outcome", "error_class"])
+ATTEMPTS = Counter("aigen_attempts_total", "Attempts at outbox entries", ["step", "odoo", "outcome", "error_class"])
 ATTEMPT_SECONDS = Histogram("aigen_attempt_seconds", "Duration of attempts", ["step"], buckets=CALL_BUCKETS)
 LOOPS = Gauge(
     "aigen_worker_loop_timestamp_seconds",
@@ -88,17 +92,17 @@ OTHER_JOBS = Counter(
 )
 
 # The life of requests.
-TRANSITIONS = Counter("aigen_requests_moved_total", "Requests that entered a state", ["status"])
+TRANSITIONS = Counter("aigen_requests_moved_total", "Requests that entered a state", ["status", "odoo"])
 END_TO_END = Histogram(
     "aigen_end_to_end_seconds",
     "Time from acceptance to delivery to Odoo, by final state",
-    ["status"],
+    ["status", "odoo"],
     buckets=STAGE_BUCKETS,
 )
 STAGES = Histogram(
     "aigen_stage_seconds",
     "Stages of a request: to_n8n (until N8N accepts it), at_n8n (until the result), to_odoo (until delivery to Odoo)",
-    ["stage"],
+    ["stage", "odoo"],
     buckets=STAGE_BUCKETS,
 )
 
@@ -112,35 +116,43 @@ CERTIFICATE_EXPIRY = Gauge(
 ODOO_KEY_EXPIRY = Gauge(
     "aigen_odoo_api_key_expiry_timestamp_seconds",
     "Expiry of the API key for Odoo, from the settings",
-    ["login"],
+    ["login", "odoo"],
     multiprocess_mode="mostrecent",
 )
 
-REFUSALS = ("key_missing", "key_unknown", "scope_missing", "signature_invalid")
+REFUSALS = ("key_missing", "key_unknown", "scope_missing", "wrong_database", "signature_invalid")
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add an unused second series to each metric
 
 
+def create_series(odoos: Collection[str]) -> None:
+    """Creates the series of the Odoos in the settings, at zero."""
+    for odoo in odoos:
+        for status in Status:
+            TRANSITIONS.labels(status.value, odoo)
+        for final in sorted(FINAL):
+            END_TO_END.labels(final.value, odoo)
+        for step in (Step.DISPATCH, Step.FETCH, Step.DELIVER):
+            ATTEMPTS.labels(step.value, odoo, "done", "none")
+    for destination in every_destination(odoos):
+        OUTBOUND_SECONDS.labels(destination)
+        OUTBOUND_CALLS.labels(destination, "ok", "none")
+        for kind in CLASSES[1:]:
+            OUTBOUND_CALLS.labels(destination, "error", kind)
+
+
 def _create_series() -> None:
-    for status in Status:
-        TRANSITIONS.labels(status.value)
-    for final in sorted(FINAL):
-        END_TO_END.labels(final.value)
     for outcome, duplicate in product(("completed", "received", "failed"), ("no", "yes")):
         CALLBACKS_TAKEN.labels(outcome, duplicate)
     for decision in Decision:
         GENERATIONS_ASKED.labels(decision.value)
     for reason in REFUSALS:
         AUTHENTICATION_FAILURES.labels(reason)
-    for destination in DESTINATIONS:
-        OUTBOUND_SECONDS.labels(destination)
-        OUTBOUND_CALLS.labels(destination, "ok", "none")
-        for kind in CLASSES[1:]:
-            OUTBOUND_CALLS.labels(destination, "error", kind)
     for step in Step:
         ATTEMPT_SECONDS.labels(step.value)
-        ATTEMPTS.labels(step.value, "done", "none")
+    ATTEMPTS.labels(Step.ALERT.value, "", "done", "none")
 
 
 _create_series()
+create_series((DEFAULT_ODOO,))

@@ -5,8 +5,9 @@ import http
 from aigen_bridge.domain.errors import InternalError, StepError
 
 CLASSES = ("none", "timeout", "connection", "http_429", "http_4xx", "http_5xx", "fault", "internal", "other")
-"""`fault`: an exception inside HTTP 200, as Odoo reports them, or a 2xx that is no acknowledgement. `internal`: an
-error in the bridge. `other`: refused before or after the call, such as an image that failed its checks."""
+"""`fault`: an exception inside HTTP 200, as Odoo reports them over JSON-RPC, or a 2xx that is no acknowledgement.
+`internal`: an error in the bridge. `other`: refused before or after the call, such as an image that failed its checks.
+"""
 
 _CODES = {
     "timeout": "timeout",
@@ -14,6 +15,7 @@ _CODES = {
     "connection": "connection",
     "odoo_unreachable": "connection",
     "odoo_login_refused": "fault",
+    "wrong_database": "fault",
 }
 
 

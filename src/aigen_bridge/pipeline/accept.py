@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from aigen_bridge.contracts.v1 import ImageRequested
-from aigen_bridge.domain.errors import ContradictionError
+from aigen_bridge.domain.errors import ContradictionError, RequestIdTakenError
 from aigen_bridge.domain.request import ImageRequest, NewRequest
 
 
@@ -19,13 +19,13 @@ async def accept(
     """Stores a request with its `dispatch` entry. Returns it after the commit, and whether it is new.
 
     `client` is who asked, `odoo` the Odoo that gets the result, `traceparent` the trace of everything done for the
-    request. Raises `ContradictionError` if the id is known with other content or from another Odoo, and
-    `StoreUnavailableError` if nothing was stored.
+    request. Raises `RequestIdTakenError` if the id is known from another Odoo, `ContradictionError` if it is known with
+    other content, and `StoreUnavailableError` if nothing was stored.
     """
     new = NewRequest(event.request_id, event.correlation_id, event.stored_form(), traceparent, client, odoo)
     request, created = await store.accept(new)
     if request.odoo != odoo:
-        raise ContradictionError("request_id_taken", f"The requestId {request.request_id} is in use. Choose another.")
+        raise RequestIdTakenError(request.request_id)
     if not created and request.event != new.event:
         raise ContradictionError(
             "request_contradicts",

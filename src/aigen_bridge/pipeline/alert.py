@@ -7,7 +7,7 @@ from typing import Protocol
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.incident import ADVICE, Incident, OccurrenceRecord
 from aigen_bridge.domain.outbox import AlertClaim, Effect, Notified
-from aigen_bridge.domain.request import Step
+from aigen_bridge.domain.request import DEFAULT_ODOO, Step
 from aigen_bridge.domain.retry import Policy, exponential
 from aigen_bridge.quoting import one_line
 
@@ -66,7 +66,8 @@ def title(incident: Incident) -> str:
 def body(incident: Incident, home: str) -> str:
     """Returns what happened, to which requests, and what to do."""
     advice = ADVICE[incident.cause]
-    lines = [f"{_headline(incident)}.", "", f"cause:      {incident.cause}", f"happened:   {_period(incident)}"]
+    odoo = [f"Odoo:       {incident.odoo}"] if incident.odoo != DEFAULT_ODOO else []
+    lines = [f"{_headline(incident)}.", "", f"cause:      {incident.cause}", *odoo, f"happened:   {_period(incident)}"]
     if incident.recovered_at:
         lines.append(f"over:       no occurrence since {_at(incident.seen_at)}")
     if not (incident.recovered_at and advice.over):
@@ -79,7 +80,8 @@ def body(incident: Incident, home: str) -> str:
 
 def _headline(incident: Incident) -> str:
     advice = ADVICE[incident.cause]
-    return advice.over if incident.recovered_at and advice.over else advice.title
+    headline = advice.over if incident.recovered_at and advice.over else advice.title
+    return headline if incident.odoo == DEFAULT_ODOO else f"{headline} (Odoo {incident.odoo})"
 
 
 def _count(incident: Incident) -> str:

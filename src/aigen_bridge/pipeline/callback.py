@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 class Store(Protocol):
     """The requests, and the generation of each."""
 
+    async def get(self, request_id: UUID, odoo: str | None = None) -> ImageRequest | None: ...
+
     async def get_batched(self, request_id: UUID) -> ImageRequest | None: ...
 
     async def generation_of(self, request_id: UUID) -> Generation | None: ...
@@ -70,16 +72,21 @@ class Receipt:
 
 
 async def take_callback(
-    store: Store, examination: Examination, callback: Callback, traceparent: str | None = None
+    store: Store,
+    examination: Examination,
+    callback: Callback,
+    traceparent: str | None = None,
+    *,
+    odoo: str | None = None,
 ) -> Receipt:
     """Checks and stores a result.
 
-    `traceparent` is N8N's span, which becomes the parent span if it belongs to the trace of the request. Raises
-    `UnknownRequestError`, `ContradictionError`, `ImageRejectedError` or `StoreUnavailableError`, and then leaves the
-    request unchanged.
+    `traceparent` is N8N's span, which becomes the parent span if it belongs to the trace of the request. With `odoo`,
+    a request of another Odoo is unknown. Raises `UnknownRequestError`, `ContradictionError`, `ImageRejectedError` or
+    `StoreUnavailableError`, and then leaves the request unchanged.
     """
     event = callback.event
-    request = await _get_request(store, event.request_id)  # before any work on the image
+    request = await _get_request(store, event.request_id, odoo)  # before any work on the image
     with tracing.span("callback", "server", _parent(request, traceparent)) as span:
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
         result, image = await _examine(event, callback.image, examination)
@@ -89,12 +96,12 @@ async def take_callback(
                 span.note(aigen__status=receipt.status.value, aigen__duplicate=receipt.duplicate)
                 _count(receipt, image)
                 return receipt
-            request = await _get_request(store, event.request_id)
+            request = await _get_request(store, event.request_id, odoo)
     raise StoreUnavailableError(f"Request {event.request_id} is being changed by another call. Retry.")
 
 
-async def _get_request(store: Store, request_id: UUID) -> ImageRequest:
-    request = await store.get_batched(request_id)
+async def _get_request(store: Store, request_id: UUID, odoo: str | None) -> ImageRequest:
+    request = await (store.get_batched(request_id) if odoo is None else store.get(request_id, odoo))
     if request is None:
         raise UnknownRequestError(request_id)
     return request

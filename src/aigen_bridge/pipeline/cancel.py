@@ -10,16 +10,19 @@ from aigen_bridge.domain.request import FINAL, ImageRequest, Status, Transition
 class Store(Protocol):
     """The requests."""
 
-    async def get(self, request_id: UUID) -> ImageRequest | None: ...
+    async def get(self, request_id: UUID, odoo: str | None = None) -> ImageRequest | None: ...
 
     async def apply(self, transition: Transition) -> bool: ...
 
 
-async def cancel(store: Store, request_id: UUID, *, by: str) -> ImageRequest:
+async def cancel(store: Store, request_id: UUID, *, by: str, odoo: str | None = None) -> ImageRequest:
     """Cancels a request and returns it. `by` is the client who asked for it.
 
-    Raises `UnknownRequestError`, and `ContradictionError` if the request has already ended.
+    With `odoo`, a request of another Odoo is unknown. Raises `UnknownRequestError`, and `ContradictionError` if the
+    request has already ended.
     """
+    if odoo is not None and await store.get(request_id, odoo) is None:  # before the write
+        raise UnknownRequestError(request_id)
     open_states = frozenset(Status) - FINAL
     transition = Transition(
         request_id=request_id, before=open_states, after=Status.CANCELLED, note=f"cancelled by {by}"

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import pybase64
 
 from aigen_bridge.contracts.resources import CostState, GenerationState
-from aigen_bridge.domain.delivery import OdooAnswer, judge_answer
-from aigen_bridge.domain.errors import PermanentError, StepError
+from aigen_bridge.domain.delivery import OdooAnswer, is_wrong_database, judge_answer
+from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 from aigen_bridge.domain.image import ODOO_IMAGE_MAX, ImageRef, StoredImage
 from aigen_bridge.domain.outbox import Claim, Delivered, Effect
-from aigen_bridge.domain.request import ImageRequest, Status, Step
+from aigen_bridge.domain.request import DEFAULT_ODOO, ImageRequest, Status, Step
 from aigen_bridge.domain.retry import Policy, exponential
 
 POLICY = Policy(
@@ -42,13 +42,14 @@ class Images(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """The `deliver` step."""
+    """The `deliver` step for one Odoo. `name` is its name in the settings."""
 
     odoo: Odoo
     images: Images
     concurrency: int
     policy: Policy = POLICY
     step: Step = Step.DELIVER
+    name: str = DEFAULT_ODOO
 
     async def run(self, claim: Claim) -> Effect:
         """Reports the state with one idempotent call. Odoo ignores what it knows, and says what it knows.
@@ -56,9 +57,17 @@ class Deliver:
         Does nothing for a trial (`deliver: false`): no record in Odoo waits for its result.
         """
         request = claim.request
+        if request.odoo != self.name:
+            raise PermanentError(
+                "wrong_odoo",
+                f"The delivery of request {request.request_id} is in the queue of Odoo {self.name}, but the request "
+                f"belongs to Odoo {request.odoo}. Replay this dead letter, which puts it into the right queue.",
+            )
         if request.event.get("deliver") is False:
             return Delivered(request.version)
         payload = _payload(request) | _facts(request)
+        if claim.database_uuid:
+            payload["databaseUuid"] = claim.database_uuid
         if request.status is Status.COMPLETED:
             payload["image"] = await self._image(request)
         try:
@@ -68,7 +77,16 @@ class Deliver:
                 detail = f"{error.detail} {_too_large(request.image)}"
                 raise PermanentError(error.code, detail, http_status=TOO_LARGE) from error
             raise
+        if is_wrong_database(claim, answer):
+            raise TransientError("wrong_database", self._describe_wrong(claim, answer), away=True)
         return judge_answer(claim, answer)
+
+    def _describe_wrong(self, claim: Claim, answer: OdooAnswer) -> str:
+        return (
+            f"Another database answered for Odoo {self.name}: its uuid is {answer.database_uuid}, the known one is "
+            f"{claim.database_uuid}. Its results are held. If that is a copy, correct the address or the database in "
+            f"the settings; if the database was moved or replaced, run 'aigen-bridge odoos confirm {self.name}'."
+        )
 
     async def _image(self, request: ImageRequest) -> dict[str, Any]:
         described = request.image

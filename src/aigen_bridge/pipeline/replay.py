@@ -67,6 +67,8 @@ class Quarantine(Protocol):
 class DeadLetters(Protocol):
     """The list of dead letters."""
 
+    async def get(self, name: str, odoo: str | None = None) -> DeadLetter | None: ...
+
     async def page(self, wanted: DeadLetterFilter, limit: int) -> list[DeadLetter]: ...
 
 
@@ -82,7 +84,10 @@ class BulkResult:
 
 @dataclass(frozen=True, slots=True)
 class Replays:
-    """The operator actions on dead letters. `requests` and `examine` handle a replayed callback like a new one."""
+    """The operator actions on dead letters. `requests` and `examine` handle a replayed callback like a new one.
+
+    For an operator of one Odoo, dead letters and requests of others are unknown, and nothing is written.
+    """
 
     operations: Operations
     quarantine: Quarantine
@@ -96,12 +101,16 @@ class Replays:
         Raises `UnknownDeadLetterError` if it is not open, and what `take_callback` raises. In both cases, the dead
         letter does not change.
         """
+        await self._check_letter(name, action)
+        return await self._replay(name, action, delay)
+
+    async def _replay(self, name: DeadLetterName, action: OperatorAction, delay: timedelta) -> Handled:
         if name.kind == "entry":
             return _open(name, await self.operations.replay_entry(name.number, action, delay=delay))
         kept = await self._open_callback(name)
         if (kept.version, kept.error_code) == (N8N_REPORT, EXECUTION_FAILED):
             return await self._send_again(name, kept, action, delay)
-        receipt = await take_callback(self.requests, self.examine, _read(name, kept))
+        receipt = await take_callback(self.requests, self.examine, _read(name, kept), odoo=action.odoo)
         await self.operations.close_callback(name.number, "replayed", action)
         return Handled(receipt.request_id, receipt.status)
 
@@ -110,6 +119,7 @@ class Replays:
 
         A result that Odoo did not take is delivered again. Raises `UnknownRequestError` and `NotReplayableError`.
         """
+        await self._check_request(request_id, action)
         return await self.operations.replay_request(request_id, action)
 
     async def replay_all(
@@ -119,7 +129,8 @@ class Replays:
 
         They become due at a rate of at most `per_second`. `dry_run` lists them and changes nothing.
         """
-        found = await self.dead_letters.page(wanted, BULK_MAX + 1)
+        own = wanted if action.odoo is None else replace(wanted, odoo=action.odoo)
+        found = await self.dead_letters.page(own, BULK_MAX + 1)
         letters = found[:BULK_MAX][::-1]
         result = BulkResult(len(letters), more=len(found) > BULK_MAX)
         if dry_run:
@@ -130,6 +141,7 @@ class Replays:
 
     async def discard(self, name: DeadLetterName, action: OperatorAction) -> Handled:
         """Closes a dead letter for good. Raises `UnknownDeadLetterError` if it is not open."""
+        await self._check_letter(name, action)
         if name.kind == "entry":
             return _open(name, await self.operations.discard_entry(name.number, action))
         kept = await self._open_callback(name)
@@ -142,6 +154,7 @@ class Replays:
 
         Raises `UnknownRequestError`, and `ContradictionError` if the request has ended for good.
         """
+        await self._check_request(request_id, action)
         for _ in range(callback.ROUNDS):
             request = await self.requests.get_batched(request_id)
             if request is None:
@@ -156,7 +169,7 @@ class Replays:
         for letter in letters:
             delay = timedelta(seconds=min(len(result.replayed) / per_second, DELAY_MAX.total_seconds()))
             try:
-                await self.replay(DeadLetterName.parse(letter.id), action, delay=delay)
+                await self._replay(DeadLetterName.parse(letter.id), action, delay)
             except StoreUnavailableError:
                 raise
             except BridgeError as error:
@@ -174,6 +187,14 @@ class Replays:
         if request is None:
             raise UnknownDeadLetterError(str(name))
         return Handled(request.request_id, request.status)
+
+    async def _check_letter(self, name: DeadLetterName, action: OperatorAction) -> None:
+        if action.odoo is not None and await self.dead_letters.get(str(name), action.odoo) is None:
+            raise UnknownDeadLetterError(str(name))
+
+    async def _check_request(self, request_id: UUID, action: OperatorAction) -> None:
+        if action.odoo is not None and await self.requests.get(request_id, action.odoo) is None:
+            raise UnknownRequestError(request_id)
 
     async def _open_callback(self, name: DeadLetterName) -> QuarantinedCallback:
         kept = await self.quarantine.get(name.number)

@@ -182,7 +182,7 @@ class Settings(PurgeSettings):
             owners[digest] = name
         return self
 
-    @cached_property
+    @property
     def all_odoos(self) -> dict[str, OdooSettings]:
         """Every Odoo by name, the default one first."""
         return {DEFAULT_ODOO: self.odoo, **self.odoos}

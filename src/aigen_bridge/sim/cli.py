@@ -1,7 +1,7 @@
 """`aigen-bridge sim …`: runs one simulator, for experiments by hand."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -136,9 +136,19 @@ def odoo(
     login: Annotated[str, typer.Option(help="Login of the bridge's user.")] = "aigen-bridge",
     seconds: Annotated[float, typer.Option(help="How long a call takes.", min=0)] = 0.03,
     state: Annotated[Path | None, typer.Option(help="Folder that stores the applied results.")] = None,
+    series: Annotated[Literal["18.0", "19.0"], typer.Option(help="18.0, or 19.0 with /json/2.")] = "18.0",
+    database_uuid: Annotated[str, typer.Option(help="UUID of the database; one is made when it is empty.")] = "",
 ) -> None:
-    """Simulates Odoo 18's /jsonrpc with the addon's one method."""
+    """Simulates /jsonrpc (and /json/2 in Odoo 19) with the addon's methods."""
     from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 
-    settings = OdooSettings(api_key=api_key, database=database, login=login, seconds=seconds, state_path=state)
+    settings = OdooSettings(
+        api_key=api_key,
+        database=database,
+        login=login,
+        seconds=seconds,
+        state_path=state,
+        series=series,
+        database_uuid=database_uuid,
+    )
     _run(OdooSimulator(settings), host, port)

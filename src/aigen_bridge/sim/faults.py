@@ -78,7 +78,7 @@ class FaultKind(StrEnum):
     0, until `POST /_sim/wake`."""
 
     ODOO_ERROR = "odoo_error"
-    """Odoo, `jsonrpc`: an exception of class `name` with message `detail`, inside HTTP 200."""
+    """Odoo, `jsonrpc` and `json2`: an exception of class `name` with message `detail`, as Odoo sends it there."""
 
 
 COMMON_KINDS = frozenset(
@@ -148,10 +148,21 @@ class Faults:
         """Appends faults to the queue."""
         self._queue.extend(faults)
 
-    def take(self, route: str, kinds: Collection[FaultKind] = COMMON_KINDS, request_id: object = None) -> Fault | None:
-        """Takes the oldest fault that is one of `kinds`, may occur at `route` and passes its `chance`; None if none."""
+    def take(
+        self,
+        route: str,
+        kinds: Collection[FaultKind] = COMMON_KINDS,
+        request_id: object = None,
+        *,
+        if_named: bool = False,
+    ) -> Fault | None:
+        """Takes the oldest fault that is one of `kinds`, may occur at `route` and passes its `chance`; None if none.
+
+        `if_named`: only faults that name the route.
+        """
+        routes = (route,) if if_named else (None, route)
         for fault in self._queue:
-            fits = fault.kind in kinds and fault.route in (None, route) and fault.request_id in (None, request_id)
+            fits = fault.kind in kinds and fault.route in routes and fault.request_id in (None, request_id)
             if fits and self._random.random() < fault.chance:
                 self._use(fault)
                 self.taken[f"{route}:{fault.kind}"] += 1

@@ -1,4 +1,4 @@
-"""Odoo 18's JSON-RPC envelope. Both results and faults are sent inside HTTP 200."""
+"""Odoo's JSON-RPC envelope, in 18 and 19. Both results and faults are sent inside HTTP 200."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,21 +9,30 @@ CLOSE = {"Connection": "close"}
 """Odoo's own server speaks HTTP/1.0: every response ends the connection."""
 TRACEBACK = 'Traceback (most recent call last):\n  File "/opt/odoo/odoo/http.py", line 1788, in _serve_db\n'
 LOGINS_IGNORED = "Too many login failures, please wait a bit before trying again."
-VERSION = {
-    "server_version": "18.0",
-    "server_version_info": [18, 0, 0, "final", 0, ""],
-    "server_serie": "18.0",
-    "protocol_version": 1,
-}
+
+
+def version(series: str) -> dict[str, Any]:
+    """Returns what an Odoo of this series, such as `18.0`, tells about itself."""
+    major, _, minor = series.partition(".")
+    return {
+        "server_version": series,
+        "server_version_info": [int(major), int(minor), 0, "final", 0, ""],
+        "server_serie": series,
+        "protocol_version": 1,
+    }
 
 
 class RpcFault(Exception):  # noqa: N818 - the protocol's term
-    """A Python exception in Odoo; `name` is its class as in `error.data.name`."""
+    """A Python exception in Odoo; `name` is its class as in `error.data.name`.
 
-    def __init__(self, name: str, message: str) -> None:
+    `over_json2` has the class and the message over JSON-2, where they differ.
+    """
+
+    def __init__(self, name: str, message: str, *, over_json2: tuple[str, str] | None = None) -> None:
         super().__init__(message)
         self.name = name
         self.message = message
+        self.over_json2 = over_json2
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,8 @@ def result(call_id: Any, value: Any) -> Response:
     return JSONResponse(answer if value is None else {**answer, "result": value}, headers=CLOSE)
 
 
-def fault(call_id: Any, error: RpcFault) -> Response:
-    """Wraps an exception."""
+def fault(call_id: Any, error: RpcFault, code: int = 200) -> Response:
+    """Wraps an exception. Odoo 18 sends the code 200, 19 the code 0."""
     details = {
         "name": error.name,
         "debug": f"{TRACEBACK}{error.name}: {error.message}\n",
@@ -59,7 +68,7 @@ def fault(call_id: Any, error: RpcFault) -> Response:
         "arguments": [error.message],
         "context": {},
     }
-    body = {"code": 200, "message": "Odoo Server Error", "data": details}
+    body = {"code": code, "message": "Odoo Server Error", "data": details}
     return JSONResponse({"jsonrpc": "2.0", "id": call_id, "error": body}, headers=CLOSE)
 
 

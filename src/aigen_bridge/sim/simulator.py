@@ -78,8 +78,13 @@ class Simulator:
     async def close(self) -> None:
         """Runs after the last request."""
 
-    def at(self, path: str, place: str, handler: Handler, method: str = "POST") -> Route:
-        """Makes an endpoint that records its calls under the name `place` and injects the faults for it."""
+    def at(
+        self, path: str, place: str, handler: Handler, method: str = "POST", *, faults_if_named: bool = False
+    ) -> Route:
+        """Makes an endpoint that records its calls under the name `place` and injects the faults for it.
+
+        `faults_if_named`: only those whose route is this place.
+        """
 
         async def endpoint(request: Request) -> Response:
             received = await _receive(request)
@@ -91,7 +96,9 @@ class Simulator:
                 headers=request.headers,
                 fields=self.summary(received),
             )
-            response = self.unready(request) or await self._respond(self.faults.take(place), received, handler)
+            response = self.unready(request) or await self._respond(
+                self.faults.take(place, if_named=faults_if_named), received, handler
+            )
             self.calls.answered(call, 0 if isinstance(response, DropConnection) else response.status_code)
             return response
 

@@ -1,15 +1,15 @@
 """Claims and settles alerts, the outbox entries of incidents."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
 
-from aigen_bridge.domain.destination import with_breaker
-from aigen_bridge.domain.incident import Cause, Incident, OccurrenceRecord
-from aigen_bridge.domain.outbox import AlertClaim, Notified, Outcome, Settlement
+from aigen_bridge.domain.destination import Destination, with_breaker
+from aigen_bridge.domain.incident import Cause, Incident, OccurrenceRecord, every_key, incident_key, read_key
+from aigen_bridge.domain.outbox import AlertClaim, Lease, Notified, Outcome, Settlement
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.batching import Batcher
@@ -57,19 +57,33 @@ _ENQUEUE_NEXT = text("""
 
 
 class Alerts(LeaseStore):
-    """Alerts in PostgreSQL. Occurrences of one cause within `alert_window` are reported together."""
+    """Alerts in PostgreSQL. Occurrences of one cause within `alert_window` are reported together.
 
-    def __init__(self, database: Database, alert_window: timedelta) -> None:
+    `destinations` are those with a breaker.
+    """
+
+    def __init__(
+        self, database: Database, alert_window: timedelta, destinations: Collection[Destination] | None = None
+    ) -> None:
         super().__init__(database)
         self._alert_window = alert_window
+        self._destinations = with_breaker() if destinations is None else destinations
         self._settlements = Batcher(self.settle_all, limit=SETTLE_MAX, timeout=database.timeout * PATIENCE)
 
-    async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[AlertClaim]:
+    async def claim(
+        self,
+        lane: str,
+        *,
+        limit: int,
+        lease: timedelta,
+        owner: str,
+        in_progress: Collection[Lease] = (),  # noqa: ARG002 - there is one queue of alerts
+    ) -> list[AlertClaim]:
         """Leases up to `limit` due alerts to `owner`."""
-        wanted = claim_parameters(step, limit, lease, owner)
+        wanted = claim_parameters((lane,), limit, lease, owner)
         async with self._database.transaction(prepared=True) as connection:
             rows = (await connection.execute(_CLAIM, wanted | {"latest": LATEST})).all()
-        return [_claim(row, step) for row in rows]
+        return [_claim(row, Step.ALERT) for row in rows]
 
     async def settle(self, settlement: Settlement[AlertClaim]) -> Outcome | None:
         """Records how the attempt ended. Returns after the commit; None if the lease was lost."""
@@ -96,9 +110,10 @@ class Alerts(LeaseStore):
 
         Incidents of an outage end when its breaker closes.
         """
-        causes = sorted(set(Cause) - {cause for destination in with_breaker() for cause in destination.causes})
+        outages = {incident_key(cause, each.odoo) for each in self._destinations for cause in each.causes}
+        quiet = every_key(odoo for each in self._destinations for odoo in each.odoos) - outages
         async with self._database.transaction() as connection:
-            await incidents.recover(connection, *causes, quiet=self._alert_window)
+            await incidents.recover(connection, *quiet, quiet=self._alert_window)
 
 
 def _columns(notified: dict[int, Notified]) -> dict[str, Any]:
@@ -139,10 +154,5 @@ def _incident(row: Row[Any]) -> Incident:
         )
         for each in row.latest or ()
     ]
-    return from_row(
-        Incident,
-        row,
-        id=row.incident_id,
-        cause=Cause(row.cause),
-        latest=tuple(latest),
-    )
+    cause, odoo = read_key(row.cause)
+    return from_row(Incident, row, id=row.incident_id, cause=cause, odoo=odoo, latest=tuple(latest))

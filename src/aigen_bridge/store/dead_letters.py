@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Select, case, func, select, tuple_, union_all
+from sqlalchemy import Select, Subquery, case, func, select, tuple_, union_all
 
 from aigen_bridge.domain.dead_letter import CALLBACK_KIND, N8N_KIND, N8N_REPORT, DeadLetter, DeadLetterFilter
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.rows import from_row
-from aigen_bridge.store.schema import outbox, quarantine
+from aigen_bridge.store.schema import outbox, quarantine, requests
 
 
 class DeadLetters:
@@ -22,17 +22,25 @@ class DeadLetters:
             rows = await connection.execute(_page(wanted, limit))
             return [from_row(DeadLetter, row) for row in rows]
 
-    async def get(self, name: str) -> DeadLetter | None:
-        """Returns the open dead letter with this id, or None."""
-        both = union_all(_entries(), _callbacks()).subquery()
+    async def get(self, name: str, odoo: str | None = None) -> DeadLetter | None:
+        """Returns the open dead letter with this id, or None. With `odoo`, only that of a request of this Odoo."""
+        query, letters = _letters(odoo)
         async with self._database.reading() as connection:
-            row = (await connection.execute(select(both).where(both.c.id == name))).one_or_none()
+            row = (await connection.execute(query.where(letters.c.id == name))).one_or_none()
         return from_row(DeadLetter, row) if row else None
 
 
-def _page(wanted: DeadLetterFilter, limit: int) -> Select[Any]:
+def _letters(odoo: str | None) -> tuple[Select[Any], Subquery]:
+    """Returns the query for the open dead letters, with the Odoo of each, and their columns without it."""
     both = union_all(_entries(), _callbacks()).subquery()
-    query = select(both).order_by(both.c.at.desc(), both.c.id.desc()).limit(limit)
+    joined = both.outerjoin(requests, requests.c.request_id == both.c.request_id)
+    query = select(both, requests.c.odoo).select_from(joined)
+    return (query.where(requests.c.odoo == odoo) if odoo else query), both
+
+
+def _page(wanted: DeadLetterFilter, limit: int) -> Select[Any]:
+    query, both = _letters(wanted.odoo)
+    query = query.order_by(both.c.at.desc(), both.c.id.desc()).limit(limit)
     if wanted.kind:
         query = query.where(both.c.kind == wanted.kind)
     if wanted.since:
@@ -48,7 +56,7 @@ def _entries() -> Select[Any]:
     columns = outbox.c
     return select(
         func.concat("entry-", columns.id).label("id"),
-        columns.step.label("kind"),
+        func.split_part(columns.step, ":", 1).label("kind"),
         columns.request_id,
         columns.error_code,
         columns.error_detail.label("detail"),

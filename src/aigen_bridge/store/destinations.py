@@ -1,6 +1,6 @@
 """The breakers of the destinations, which all workers share: admission, concurrency limits and held entries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,6 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.destination import (
-    DESTINATIONS,
     LASTS,
     AttemptResult,
     BreakerConfig,
@@ -24,8 +23,9 @@ from aigen_bridge.domain.destination import (
     with_breaker,
 )
 from aigen_bridge.domain.errors import StepError
-from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.incident import Cause, Occurrence, incident_key
 from aigen_bridge.domain.outbox import Claim, Dead, Done, Held, Settlement
+from aigen_bridge.domain.queues import PER_ODOO
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
@@ -39,8 +39,8 @@ RECENT_ATTEMPTS = 500
 FULL_PAUSE = timedelta(seconds=0.5)
 """The poll interval of a worker while others use up the concurrency limit. It polls because they may die."""
 
-REGISTRY = "unnest(CAST(:destination AS text[]), CAST(:step AS text[])) AS registry (destination, step)"
-"""SQL for the destinations with a breaker. Its parameters are those of `registry_columns`."""
+REGISTRY = "unnest(CAST(:destination AS text[]), CAST(:queue AS text[])) AS registry (destination, queue)"
+"""SQL for the queues of the destinations with a breaker. Its parameters are those of `registry_columns`."""
 
 _REGISTER = text("INSERT INTO destinations (name) VALUES (:name) ON CONFLICT DO NOTHING")
 _HAS_FAILURES = text("SELECT FROM destinations WHERE name = :name AND (failures > 0 OR opened_at IS NOT NULL)")
@@ -54,12 +54,15 @@ _PAUSE = text("""
         allowance AS concurrency_limit
     FROM destinations WHERE name = :name
 """)
-_IN_FLIGHT = {  # the step is a literal, because the partial index on leased deliveries needs one
-    step: text(
-        f"SELECT count(*) FROM outbox WHERE step = '{step}' AND state = 'pending' "  # noqa: S608 - values of an enum
-        "AND lease_owner IS NOT NULL AND due_at > now()"
-    )
+_IS_IN_FLIGHT = "state = 'pending' AND lease_owner IS NOT NULL AND due_at > now()"
+# The partial indexes on leased deliveries need the literals.
+_IN_FLIGHT = {
+    step.value: text(f"SELECT count(*) FROM outbox WHERE step = '{step}' AND {_IS_IN_FLIGHT}")  # noqa: S608 - values of an enum
     for step in Step
+}
+_IN_FLIGHT_ELSEWHERE = {
+    step: text(f"SELECT count(*) FROM outbox WHERE step LIKE '{step}:%' AND step = :queue AND {_IS_IN_FLIGHT}")  # noqa: S608 - values of an enum
+    for step in PER_ODOO
 }
 PROBED_WITHIN = "15 seconds"
 """An outage counts until this long after its next probe was due: without probes, nobody knows whether it lasts."""
@@ -84,10 +87,12 @@ _WRITE = text(f"""
 """)  # noqa: S608 - a constant of this module
 _WORKED_SINCE = text(f"""
     SELECT EXISTS (
-        SELECT FROM (SELECT step, outcome, finished_at FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}) AS recent
+        SELECT FROM (
+            SELECT entry_id, step, outcome, finished_at FROM attempts ORDER BY id DESC LIMIT {RECENT_ATTEMPTS}
+        ) AS recent
         WHERE step = :step AND outcome = 'done' AND finished_at > (
             SELECT max(started_at) FROM attempts WHERE entry_id = :entry_id AND number = 1
-        )
+        ) AND EXISTS (SELECT FROM outbox AS o WHERE o.id = recent.entry_id AND o.step = ANY (CAST(:queues AS text[])))
     )
 """)  # noqa: S608 - a constant of this module
 _IS_KNOWN = text("SELECT FROM incidents WHERE cause = :cause AND recovered_at IS NULL")
@@ -95,16 +100,17 @@ _HELD = text(f"""
     SELECT o.request_id, d.name, greatest(d.opened_at, o.created_at) AS since, o.created_at AS began_at
     FROM {REGISTRY}
     JOIN destinations AS d ON d.name = registry.destination AND d.opened_at IS NOT NULL
-    JOIN outbox AS o ON o.step = registry.step AND o.state = 'pending'
+    JOIN outbox AS o ON o.step = registry.queue AND o.state = 'pending'
     WHERE o.request_id = ANY (CAST(:request_id AS uuid[]))
 """)  # noqa: S608 - a constant of this module
 _STATES = text(f"""
     SELECT registry.destination, d.opened_at, d.probe_at, coalesce(d.failures, 0) AS failures,
         d.allowance AS concurrency_limit, d.error_code, d.error_detail,
         CASE WHEN d.opened_at IS NULL THEN 0 ELSE (
-            SELECT count(*) FROM outbox AS o WHERE o.state = 'pending' AND o.step = registry.step
+            SELECT count(*) FROM outbox AS o WHERE o.state = 'pending' AND o.step = ANY (array_agg(registry.queue))
         ) END AS held
-    FROM {REGISTRY} LEFT JOIN destinations AS d ON d.name = registry.destination ORDER BY registry.destination
+    FROM {REGISTRY} LEFT JOIN destinations AS d ON d.name = registry.destination
+    GROUP BY registry.destination, d.name ORDER BY registry.destination
 """)  # noqa: S608 - a constant of this module
 
 
@@ -137,66 +143,67 @@ class DestinationState:
 class Destinations:
     """Reads the breakers. `breakers` holds their configuration, which limits how long requests are held."""
 
-    def __init__(self, database: Database, breakers: Mapping[str, BreakerConfig] | None = None) -> None:
+    def __init__(self, database: Database, breakers: Mapping[Destination, BreakerConfig] | None = None) -> None:
         self._database = database
-        self._breakers = breakers or {}
+        self._destinations = {each.name: each for each in (with_breaker() if breakers is None else breakers)}
+        self._holds = {each.name: config.hold for each, config in (breakers or {}).items()}
 
     async def states(self) -> list[DestinationState]:
         """Returns every destination with a breaker, ordered by name."""
         async with self._database.reading() as connection:
-            rows = (await connection.execute(_STATES, registry_columns())).all()
-        return [from_row(DestinationState, row, destination=DESTINATIONS[row.destination]) for row in rows]
+            rows = (await connection.execute(_STATES, registry_columns(self._destinations.values()))).all()
+        return [from_row(DestinationState, row, destination=self._destinations[row.destination]) for row in rows]
 
     async def held(self, request_ids: Sequence[UUID]) -> dict[UUID, Hold]:
         """Returns those of the requests that are held because a destination is away."""
         async with self._database.reading() as connection:
-            parameters = registry_columns() | {"request_id": list(request_ids)}
+            parameters = registry_columns(self._destinations.values()) | {"request_id": list(request_ids)}
             rows = (await connection.execute(_HELD, parameters)).all()
         return {
-            row.request_id: Hold(row.name, row.since, _end(row.began_at, self._breakers[row.name].hold))
+            row.request_id: Hold(row.name, row.since, _end(row.began_at, self._holds[row.name]))
             for row in rows
-            if row.name in self._breakers
+            if row.name in self._holds
         }
 
 
-def registry_columns() -> dict[str, list[str]]:
-    """Returns the parameters of `REGISTRY`."""
-    registered = with_breaker()
-    return {"destination": [d.name for d in registered], "step": [d.step.value for d in registered]}
+def registry_columns(destinations: Collection[Destination]) -> dict[str, list[str]]:
+    """Returns the parameters of `REGISTRY` for these destinations."""
+    queues = [(destination.name, queue) for destination in destinations for queue in destination.queues]
+    return {"destination": [name for name, _ in queues], "queue": [queue for _, queue in queues]}
 
 
-async def admit(connection: AsyncConnection, name: str, config: BreakerConfig, wanted: int) -> Admission:
+async def admit(connection: AsyncConnection, destination: Destination, config: BreakerConfig, wanted: int) -> Admission:
     """Returns how many entries of a destination may be claimed now.
 
     With a concurrency limit or an open breaker, it locks the destination until the end of the transaction.
     """
-    if config.concurrency_limit is None and not await _has_failures(connection, name):
+    if config.concurrency_limit is None and not await _has_failures(connection, destination.name):
         return Admission(wanted)
-    found = await _locked(connection, name)
+    found = await _locked(connection, destination.name)
     if found.is_open:
         due, stale = found.probe_overdue >= timedelta(0), found.probe_overdue > 2 * config.probe_every
         return Admission(1 if due else 0, is_open=True, is_stale=stale)
     if config.concurrency_limit is None:
         return Admission(wanted)
-    free = int(_breaker_state(found, config).concurrency_limit) - await _in_flight(connection, name)
+    free = int(_breaker_state(found, config).concurrency_limit) - await _in_flight(connection, destination)
     return Admission(max(0, min(wanted, free)))
 
 
-async def record_probe(connection: AsyncConnection, name: str, config: BreakerConfig) -> None:
+async def record_probe(connection: AsyncConnection, destination: Destination, config: BreakerConfig) -> None:
     """Records that a probe was claimed. The next one is due after `probe_every`."""
-    await connection.execute(_RECORD_PROBE, {"name": name, "seconds": config.probe_every.total_seconds()})
+    await connection.execute(_RECORD_PROBE, {"name": destination.name, "seconds": config.probe_every.total_seconds()})
 
 
-async def pause(connection: AsyncConnection, name: str, config: BreakerConfig) -> timedelta:
+async def pause(connection: AsyncConnection, destination: Destination, config: BreakerConfig) -> timedelta:
     """Returns how long a worker waits before the next claim when entries are due but none may be claimed."""
-    row = (await connection.execute(_PAUSE, {"name": name})).one_or_none()
+    row = (await connection.execute(_PAUSE, {"name": destination.name})).one_or_none()
     if row is None:
         return timedelta(0)
     if row.seconds is not None:
         return timedelta(seconds=max(0.0, float(row.seconds)))
     if config.concurrency_limit is None:
         return timedelta(0)
-    is_free = await _in_flight(connection, name) < int(_breaker_state(row, config).concurrency_limit)
+    is_free = await _in_flight(connection, destination) < int(_breaker_state(row, config).concurrency_limit)
     return timedelta(0) if is_free else FULL_PAUSE
 
 
@@ -204,12 +211,12 @@ async def pause(connection: AsyncConnection, name: str, config: BreakerConfig) -
 class BreakerUpdate:
     """The incidents of a destination that attempts caused or ended.
 
-    `settlements` are the attempts, with `Held` for those that are held.
+    `settlements` are the attempts, with `Held` for those that are held. `recovered` are keys of incidents.
     """
 
     settlements: Sequence[Settlement[Claim]]
     occurrences: Sequence[Occurrence] = ()
-    recovered: Sequence[Cause] = ()
+    recovered: Sequence[str] = ()
 
     async def record(self, connection: AsyncConnection, alert_window: timedelta) -> None:
         """Records the incidents. Called last in a transaction, because others that record one wait for its end."""
@@ -220,7 +227,10 @@ class BreakerUpdate:
 
 
 async def update_breaker(
-    connection: AsyncConnection, name: str, config: BreakerConfig, settlements: Sequence[Settlement[Claim]]
+    connection: AsyncConnection,
+    destination: Destination,
+    config: BreakerConfig,
+    settlements: Sequence[Settlement[Claim]],
 ) -> BreakerUpdate:
     """Updates the breaker after these attempts. `BreakerUpdate.record` records the incidents.
 
@@ -228,11 +238,11 @@ async def update_breaker(
     the destination away in all specified attempts and is young enough to be held.
     """
     failed = [s for s in settlements if is_outage(s.outcome)]
+    name = destination.name
     if config.concurrency_limit is None and not failed and not await _has_failures(connection, name):
         return BreakerUpdate(settlements)
-    destination = DESTINATIONS[name]
     before = _breaker_state(await _locked(connection, name), config)
-    results = [await _attempt_result(connection, s, settlements) for s in settlements]
+    results = [await _attempt_result(connection, destination, s, settlements) for s in settlements]
     updated = next_state(before, results, config)
     lasts = False
     if updated != before or (updated.is_open and failed):
@@ -243,8 +253,9 @@ async def update_breaker(
         _held(s) if before.is_open and s in failed else _held_if_away(s, each, config)
         for s, each in zip(settlements, results, strict=True)
     ]
-    recovered = destination.causes if before.is_open and not updated.is_open else ()
-    return BreakerUpdate(judged, [_occurrence(cause, failed[0]) for cause in causes], recovered)
+    ended = destination.causes if before.is_open and not updated.is_open else ()
+    occurrences = [_occurrence(cause, destination.odoo, failed[0]) for cause in causes]
+    return BreakerUpdate(judged, occurrences, [incident_key(cause, destination.odoo) for cause in ended])
 
 
 def _held_if_away(settlement: Settlement[Claim], result: AttemptResult, config: BreakerConfig) -> Settlement[Claim]:
@@ -258,15 +269,18 @@ def _held_if_away(settlement: Settlement[Claim], result: AttemptResult, config: 
 
 
 async def _attempt_result(
-    connection: AsyncConnection, settlement: Settlement[Claim], batch: Sequence[Settlement[Claim]]
+    connection: AsyncConnection,
+    destination: Destination,
+    settlement: Settlement[Claim],
+    batch: Sequence[Settlement[Claim]],
 ) -> AttemptResult:
     result = AttemptResult(settlement.outcome, settlement.took, settlement.claim.attempt)
     if not found_it_away(result):
         return result
     worked = any(isinstance(s.outcome, Done) for s in batch)
     if not worked:
-        entry = {"step": settlement.claim.step.value, "entry_id": settlement.claim.entry_id}
-        worked = bool(await connection.scalar(_WORKED_SINCE, entry))
+        others = {"step": destination.step.value, "queues": list(destination.queues)}
+        worked = bool(await connection.scalar(_WORKED_SINCE, others | {"entry_id": settlement.claim.entry_id}))
     return replace(result, others_worked=worked)
 
 
@@ -275,13 +289,16 @@ async def _lasting_cause(
 ) -> list[Cause]:
     """Returns the cause of an error that has lasted, unless its incident is open already."""
     cause = destination.lasting.get(_error(failed[0]).code) if failed else None
-    if cause is None or (await connection.execute(_IS_KNOWN, {"cause": cause.value})).first() is not None:
+    if cause is None:
+        return []
+    known = {"cause": incident_key(cause, destination.odoo)}
+    if (await connection.execute(_IS_KNOWN, known)).first() is not None:
         return []
     return [cause]
 
 
-def _occurrence(cause: Cause, settlement: Settlement[Claim]) -> Occurrence:
-    return Occurrence(cause, _error(settlement).detail, settlement.claim.request.request_id)
+def _occurrence(cause: Cause, odoo: str, settlement: Settlement[Claim]) -> Occurrence:
+    return Occurrence(cause, _error(settlement).detail, settlement.claim.request.request_id, odoo)
 
 
 async def _has_failures(connection: AsyncConnection, name: str) -> bool:
@@ -297,8 +314,14 @@ async def _locked(connection: AsyncConnection, name: str) -> Row[Any]:
     return row
 
 
-async def _in_flight(connection: AsyncConnection, name: str) -> int:
-    return await connection.scalar(_IN_FLIGHT[DESTINATIONS[name].step]) or 0
+async def _in_flight(connection: AsyncConnection, destination: Destination) -> int:
+    number = 0
+    for queue in destination.queues:
+        statement = _IN_FLIGHT.get(queue)
+        if statement is None:
+            statement = _IN_FLIGHT_ELSEWHERE[destination.step]
+        number += await connection.scalar(statement, {"queue": queue}) or 0
+    return number
 
 
 async def _write(

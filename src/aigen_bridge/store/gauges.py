@@ -4,14 +4,14 @@ Each count stops at `MOST`, so a value of `MOST` means "at least that many". Eac
 and the ORDER BY clauses make PostgreSQL use that index.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
 
 from aigen_bridge.domain.dead_letter import EXECUTION_FAILED, UNDELIVERED
-from aigen_bridge.domain.destination import with_breaker
-from aigen_bridge.domain.incident import Cause
+from aigen_bridge.domain.destination import Destination, with_breaker
+from aigen_bridge.domain.incident import every_key
 from aigen_bridge.domain.request import Status, Step
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.readable import since
@@ -34,13 +34,13 @@ def _each(values: Sequence[str]) -> str:
 _IN_ORDER = "status BETWEEN name AND name ORDER BY status DESC, created_at, request_id"
 """With `status = name`, PostgreSQL may scan all requests by age until it finds one with the status."""
 
-STATEMENT = f"""
+_STATEMENT = f"""
     SELECT 'pending' AS what, name, counted, NULL::float8 AS seconds
-    FROM {_each([s.value for s in Step])}, LATERAL (SELECT count(*) AS counted FROM (
+    FROM {{queues}}, LATERAL (SELECT count(*) AS counted FROM (
         SELECT FROM outbox WHERE state = 'pending' AND step = name ORDER BY due_at LIMIT {MOST}) AS few) AS few_counted
     UNION ALL
     SELECT 'late', name, 0, extract(epoch FROM {since("due_at")})
-    FROM {_each([s.value for s in Step])}, LATERAL (
+    FROM {{queues}}, LATERAL (
         SELECT due_at FROM outbox WHERE state = 'pending' AND step = name ORDER BY due_at LIMIT 1) AS first
     UNION ALL
     SELECT 'open', name, counted, NULL
@@ -51,8 +51,8 @@ STATEMENT = f"""
     FROM {_each([s.value for s in OPEN])}, LATERAL (
         SELECT created_at FROM requests WHERE {_IN_ORDER} LIMIT 1) AS first
     UNION ALL
-    SELECT 'dead', step, count(*), NULL
-    FROM (SELECT step FROM outbox WHERE state = 'dead' ORDER BY finished_at DESC LIMIT {MOST}) AS few GROUP BY step
+    SELECT 'dead', split_part(step, ':', 1), count(*), NULL
+    FROM (SELECT step FROM outbox WHERE state = 'dead' ORDER BY finished_at DESC LIMIT {MOST}) AS few GROUP BY 2
     UNION ALL
     SELECT 'dead', CASE WHEN error_code IN {N8N_REPORTS} THEN error_code ELSE 'callback' END, count(*), NULL
     FROM (SELECT error_code FROM quarantine WHERE state = 'open' ORDER BY created_at DESC LIMIT {MOST}) AS few
@@ -68,15 +68,19 @@ STATEMENT = f"""
     UNION ALL
     SELECT 'bytes', name, pg_total_relation_size(name::regclass), NULL FROM {_each(TABLES)}
 """  # noqa: S608 - constants of this package
-_STATEMENT = text(STATEMENT.replace("::", "\\:\\:"))
+
+
+def statement(queues: Iterable[str] = ()) -> str:
+    """Returns the statement for these queues, beside those of every installation."""
+    return _STATEMENT.format(queues=_each(list(dict.fromkeys([*(step.value for step in Step), *queues]))))
 
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
     """The current counts and ages. Counts stop at `MOST`. Ages are those of the oldest item in seconds, or 0.
 
-    `late` is how long the oldest due entry of a step has been due. `open_breakers` is how long each breaker has been
-    open.
+    `pending` and `late` are by queue; `late` is how long its oldest due entry has been due. `open_breakers` is how long
+    each breaker has been open. `incidents` are by `incident_key`.
     """
 
     pending: dict[str, int]
@@ -92,35 +96,39 @@ class Gauges:
 
 
 class GaugeReader:
-    """Reads the gauges."""
+    """Reads the gauges. `destinations` are those with a breaker."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, destinations: Collection[Destination] | None = None) -> None:
         self._database = database
+        self._destinations = with_breaker() if destinations is None else destinations
+        self._queues = list(dict.fromkeys(queue for each in self._destinations for queue in each.queues))
+        self._statement = text(statement(self._queues).replace("::", "\\:\\:"))
 
     async def read(self) -> Gauges:
         """Reads all gauges with one statement. Raises `StoreUnavailableError`."""
         async with self._database.reading() as connection:
-            rows = (await connection.execute(_STATEMENT)).all()
+            rows = (await connection.execute(self._statement)).all()
         counts = {(row.what, row.name): int(row.counted) for row in rows}
         ages = {(row.what, row.name): float(row.seconds) for row in rows if row.seconds is not None}
 
-        def number(what: str, names: Sequence[str]) -> dict[str, int]:
+        def number(what: str, names: Iterable[str]) -> dict[str, int]:
             return {name: counts.get((what, name), 0) for name in names}
 
-        def age(what: str, names: Sequence[str]) -> dict[str, float]:
+        def age(what: str, names: Iterable[str]) -> dict[str, float]:
             return {name: max(0.0, ages.get((what, name), 0.0)) for name in names}
 
-        steps, states = [s.value for s in Step], [s.value for s in OPEN]
-        destinations = [d.name for d in with_breaker()]
+        queues, states = dict.fromkeys([*(s.value for s in Step), *self._queues]), [s.value for s in OPEN]
+        destinations = [d.name for d in self._destinations]
+        odoos = {odoo for each in self._destinations for odoo in each.odoos}
         return Gauges(
-            pending=number("pending", steps),
-            late=age("late", steps),
+            pending=number("pending", queues),
+            late=age("late", queues),
             open=number("open", states),
             waiting=age("waiting", states),
             dead=number("dead", GAUGE_KINDS),
             failures=number("breaker", destinations),
             open_breakers={name: ages[key] for name in destinations if (key := ("breaker", name)) in ages},
-            incidents=number("incident", [c.value for c in Cause]),
+            incidents=number("incident", sorted(every_key(odoos))),
             kept=age("kept", ["requests"])["requests"],
             bytes=number("bytes", TABLES),
         )

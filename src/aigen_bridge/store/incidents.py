@@ -1,4 +1,6 @@
-"""Records incidents, one per cause, in the transaction that causes them.
+"""Records incidents, one per cause, in the transaction that causes them. Some causes have one for each Odoo.
+
+The column `cause` holds `incident_key`.
 
 An alert is an outbox entry and is retried like every other. The first alert of an incident is due at once. Later
 occurrences are reported together, once per alert window.
@@ -10,7 +12,7 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.incident import Occurrence, incident_key
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store.leases import DETAIL_MAX
 from aigen_bridge.store.wakeup import notify
@@ -79,7 +81,7 @@ async def record(connection: AsyncConnection, occurrences: Sequence[Occurrence],
     if not occurrences:
         return
     await lock(connection)
-    causes, seconds = [o.cause.value for o in occurrences], alert_window.total_seconds()
+    causes, seconds = [incident_key(o.cause, o.odoo) for o in occurrences], alert_window.total_seconds()
     await connection.execute(_REOPEN, {"cause": causes, "alert_window": seconds})
     await connection.execute(_COUNT, {"cause": causes})
     details = [o.detail[:DETAIL_MAX] for o in occurrences]
@@ -89,9 +91,9 @@ async def record(connection: AsyncConnection, occurrences: Sequence[Occurrence],
     await notify(connection, Step.ALERT)
 
 
-async def recover(connection: AsyncConnection, *causes: Cause, quiet: timedelta = timedelta(0)) -> None:
-    """Ends the incidents of these causes that have not occurred for `quiet`; reports the end of reported ones."""
+async def recover(connection: AsyncConnection, *keys: str, quiet: timedelta = timedelta(0)) -> None:
+    """Ends the incidents with these keys that have not occurred for `quiet`; reports the end of reported ones."""
     await lock(connection)
-    ended = {"cause": [c.value for c in causes], "quiet": quiet.total_seconds()}
+    ended = {"cause": sorted(keys), "quiet": quiet.total_seconds()}
     if (await connection.execute(_RECOVER, ended)).first() is not None:
         await notify(connection, Step.ALERT)

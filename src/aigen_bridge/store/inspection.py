@@ -1,6 +1,6 @@
 """Read-only checks of the database and its contents, for `doctor`."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, TextClause, text
 
-from aigen_bridge.domain.destination import N8N
+from aigen_bridge.domain.destination import N8N, BreakerConfig, Destination, with_breaker
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.request import FailureCode, Status
@@ -40,13 +40,21 @@ _INVALID_INDEXES = text("""
     ORDER BY 1
 """)
 
+_IS_UNKNOWN = "o.step LIKE '%:%' AND o.step <> ALL (CAST(:queue AS text[]))"
+"""SQL: no worker claims `outbox AS o`, because its Odoo is not in the settings."""
+
 _WAITING = text(f"""
     SELECT o.step AS kind, count(*) AS number, {since("min(o.due_at)")} AS oldest_age FROM outbox AS o
-    WHERE o.state = 'pending' AND o.due_at <= now() AND NOT EXISTS (
+    WHERE o.state = 'pending' AND o.due_at <= now() AND NOT ({_IS_UNKNOWN}) AND NOT EXISTS (
         SELECT FROM {REGISTRY} JOIN destinations AS d ON d.name = registry.destination
-        WHERE d.opened_at IS NOT NULL AND registry.step = o.step
+        WHERE d.opened_at IS NOT NULL AND registry.queue = o.step
     ) GROUP BY o.step ORDER BY o.step
 """)  # noqa: S608 - a constant of this package
+
+_UNKNOWN = text(f"""
+    SELECT split_part(o.step, ':', 2) AS kind, count(*) AS number, {since("min(o.created_at)")} AS oldest_age
+    FROM outbox AS o WHERE o.state = 'pending' AND {_IS_UNKNOWN} GROUP BY 1 ORDER BY 1
+""")  # noqa: S608 - constants of this module
 
 _DEAD = text(f"""
     SELECT step AS kind, count(*) AS number, {since("min(finished_at)")} AS oldest_age FROM outbox
@@ -151,10 +159,14 @@ class KeyTrial:
 
 
 class Inspection:
-    """The checks. Each raises `StoreUnavailableError` if the database does not answer or has no tables."""
+    """The checks. Each raises `StoreUnavailableError` if the database does not answer or has no tables.
 
-    def __init__(self, database: Database) -> None:
+    `destinations` are those with a breaker.
+    """
+
+    def __init__(self, database: Database, destinations: Collection[Destination] | None = None) -> None:
         self._database = database
+        self._destinations = with_breaker() if destinations is None else destinations
 
     async def server(self) -> Server:
         """Returns the properties of the server."""
@@ -185,15 +197,25 @@ class Inspection:
         return database_now - before - (after - before) / 2, (after - before) / 2
 
     async def waiting(self) -> list[Backlog]:
-        """Returns the backlog of due outbox entries by step, without those held because a destination is away."""
-        return await self._backlogs(_WAITING, registry_columns())
+        """Returns the backlog of due outbox entries by queue, without those held because a destination is away."""
+        return await self._backlogs(_WAITING, registry_columns(self._destinations))
+
+    async def unknown_odoos(self) -> list[Backlog]:
+        """Returns the entries that no worker claims, by the name of their Odoo, which is not in the settings."""
+        return await self._backlogs(_UNKNOWN, {"queue": registry_columns(self._destinations)["queue"]})
 
     async def destinations(self) -> list[DestinationState]:
         """Returns the breakers of the destinations."""
-        return await Destinations(self._database).states()
+        return await Destinations(self._database, dict.fromkeys(self._destinations, BreakerConfig())).states()
+
+    async def database_uuids(self) -> dict[str, str]:
+        """Returns the known uuid of the database of each Odoo, by the Odoo's name."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(text("SELECT name, database_uuid FROM odoos"))
+            return {row.name: row.database_uuid for row in rows}
 
     async def dead(self) -> list[Backlog]:
-        """Returns the open dead letters by step; those in quarantine as `callback`."""
+        """Returns the open dead letters by queue; those in quarantine as `callback`."""
         return await self._backlogs(_DEAD, {})
 
     async def overdue(self) -> Backlog:
@@ -260,11 +282,13 @@ def _why_unreadable(row: Row[Any]) -> str | None:
 
 
 @asynccontextmanager
-async def inspection(url: str, patience: timedelta = TIMEOUT) -> AsyncIterator[Inspection]:
+async def inspection(
+    url: str, patience: timedelta = TIMEOUT, destinations: Collection[Destination] | None = None
+) -> AsyncIterator[Inspection]:
     """Opens the database for inspection. Connects on the first check."""
     engine = open_engine(url, pool_size=CONNECTIONS, name="aigen-bridge doctor", timeout=patience)
     database = Database(engine, patience)
     try:
-        yield Inspection(database)
+        yield Inspection(database, destinations)
     finally:
         await database.close()

@@ -3,7 +3,8 @@
 A claim is a lease. Its fence, which only increases, keeps a worker from settling an entry after losing its lease.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.outbox import Dead, Done, Due, Held, L, Lease, Retry, Settlement
+from aigen_bridge.domain.queues import step_of
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.readable import out_of_range
@@ -18,13 +20,37 @@ from aigen_bridge.store.readable import out_of_range
 DETAIL_MAX = 1000
 """Error details are truncated to this number of characters."""
 
-CLAIM = """
+_IS_DUE = """
+    state = 'pending' AND due_at <= now()
+        AND (CAST(:older_than AS float8) IS NULL OR created_at <= now() - make_interval(secs => :older_than))
+"""
+
+_DUE = f"""
+    SELECT id, lease_owner, due_at FROM outbox WHERE step = :queue AND {_IS_DUE}
+    ORDER BY due_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 - a constant of this module
+
+# Takes turns: an entry's turn is its place in its queue, after those of the queue that are in progress. Each queue has
+# its own index scan, so a long queue costs no more than a short one. Locks only what is claimed, and looks at the
+# entry again then, as others may have claimed it.
+_DUE_IN_TURN = f"""
+    SELECT o.id, o.lease_owner, o.due_at
+    FROM unnest(CAST(:queues AS text[]), CAST(:in_progress AS int[])) AS q (queue, in_progress),
+        LATERAL (
+            SELECT first.id, first.due_at, row_number() OVER (ORDER BY first.due_at) AS place
+            FROM (
+                SELECT id, due_at FROM outbox WHERE step = q.queue AND {_IS_DUE} ORDER BY due_at LIMIT :limit
+            ) AS first
+        ) AS f
+        JOIN outbox AS o ON o.id = f.id AND o.state = 'pending' AND o.due_at <= now()
+    ORDER BY q.in_progress + f.place, f.due_at LIMIT :limit
+    FOR UPDATE OF o SKIP LOCKED
+"""  # noqa: S608 - a constant of this module
+
+_CLAIM = """
     WITH due AS (
-        SELECT id, lease_owner, due_at FROM outbox
-        WHERE state = 'pending' AND step = :step AND due_at <= now()
-            AND (CAST(:older_than AS float8) IS NULL OR created_at <= now() - make_interval(secs => :older_than))
-        ORDER BY due_at LIMIT :limit
-        FOR UPDATE SKIP LOCKED
+        {due}
     ), claimed AS (
         UPDATE outbox AS o SET
             due_at = now() + make_interval(secs => :lease),
@@ -44,7 +70,9 @@ CLAIM = """
         ON CONFLICT (entry_id, fence) DO NOTHING
     )
 """
-"""Leases due entries, the longest due first. A SELECT on `claimed` has to follow.
+CLAIM, CLAIM_IN_TURN = _CLAIM.format(due=_DUE), _CLAIM.format(due=_DUE_IN_TURN)
+"""Leases due entries: of one queue, the longest due first, or of several queues in turn. A SELECT on `claimed` has to
+follow.
 
 `due_at` of a leased entry is when its lease ends, so an entry whose worker died becomes due again. `SKIP LOCKED` keeps
 workers from waiting for each other.
@@ -54,8 +82,10 @@ CLAIMED = "c.entry_id, c.attempt, c.fence, c.began_at, c.claimed_at, c.give_up_a
 
 _NEXT_DUE = text("""
     SELECT extract(epoch FROM least(greatest(due_at, now() - interval '1 day'), now() + interval '1 day') - now())
-    FROM (SELECT min(due_at) AS due_at FROM outbox WHERE state = 'pending' AND step = :step) AS next
+    FROM unnest(CAST(:queues AS text[])) AS q (queue),
+        LATERAL (SELECT min(due_at) AS due_at FROM outbox WHERE state = 'pending' AND step = q.queue) AS next
     WHERE due_at IS NOT NULL  -- greatest() ignores NULL: without a pending entry, one would seem to be overdue
+    ORDER BY due_at LIMIT 1
 """)
 
 # Settles attempts whose fence is still that of the entry. `entries` locks the entries in order. An attempt is recorded
@@ -88,8 +118,8 @@ _SETTLE = text("""
     ), recorded AS (
         INSERT INTO attempts
             (entry_id, fence, request_id, step, number, outcome, http_status, error_code, detail, started_at)
-        SELECT e.id, e.fence, e.request_id, e.step, s.number, s.outcome, s.http_status, s.error_code, s.detail,
-            now() - make_interval(secs => s.seconds)
+        SELECT e.id, e.fence, e.request_id, split_part(e.step, ':', 1), s.number, s.outcome, s.http_status,
+            s.error_code, s.detail, now() - make_interval(secs => s.seconds)
         FROM entries AS e JOIN settled AS s USING (id, fence)
         ON CONFLICT (entry_id, fence) DO NOTHING
     )
@@ -125,10 +155,14 @@ class LeaseStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def next_due(self, step: Step) -> Due:
-        """Returns when the next entry of the step is due."""
+    def queues(self, lane: str) -> tuple[str, ...]:
+        """Returns the queues from which a lane claims."""
+        return (lane,)
+
+    async def next_due(self, lane: str) -> Due:
+        """Returns when the next entry of the lane is due."""
         async with self._database.reading() as connection:
-            seconds = await connection.scalar(_NEXT_DUE, {"step": step.value})
+            seconds = await connection.scalar(_NEXT_DUE, {"queues": list(self.queues(lane))})
         return Due(None if seconds is None else timedelta(seconds=float(seconds)))
 
     async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None:
@@ -142,15 +176,24 @@ class LeaseStore:
             await connection.execute(_RELEASE, _keys(claims))
 
 
-def claim_parameters(step: Step, limit: int, lease: timedelta, owner: str) -> dict[str, Any]:
-    """Returns the parameters of `CLAIM`. `older_than`, the minimum age in seconds, is not set."""
-    return {
-        "step": step.value,
+def claim_parameters(
+    queues: Sequence[str], limit: int, lease: timedelta, owner: str, in_progress: Collection[Lease] = ()
+) -> dict[str, Any]:
+    """Returns the parameters of `CLAIM` for one queue, or of `CLAIM_IN_TURN` for several.
+
+    `older_than`, the minimum age in seconds, is not set.
+    """
+    wanted = {
+        "step": step_of(queues[0]).value,
         "limit": limit,
         "lease": lease.total_seconds(),
         "owner": owner,
         "older_than": None,
     }
+    if len(queues) == 1:
+        return wanted | {"queue": queues[0]}
+    busy = Counter(lease.queue for lease in in_progress)
+    return wanted | {"queues": list(queues), "in_progress": [busy[queue] for queue in queues]}
 
 
 def lease_fields(row: Row[Any], step: Step) -> dict[str, Any]:

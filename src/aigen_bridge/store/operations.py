@@ -18,6 +18,7 @@ from aigen_bridge.domain.dead_letter import (
 )
 from aigen_bridge.domain.errors import ContradictionError, UnknownRequestError
 from aigen_bridge.domain.image import CheckedImage, ImageRef
+from aigen_bridge.domain.queues import step_of
 from aigen_bridge.domain.request import ImageRequest, Status, Step, Transition, VersionedTransition
 from aigen_bridge.store import generation_rows, transitions
 from aigen_bridge.store.database import Database
@@ -31,7 +32,7 @@ _DELIVER_AGAIN = text(f"""
     INSERT INTO outbox (request_id, step, created_at, due_at)
     SELECT :request_id, 'deliver', at, at FROM CAST(now() + make_interval(secs => :delay) AS timestamptz) AS due (at)
     ON CONFLICT DO NOTHING
-    RETURNING pg_notify('{CHANNEL}', 'deliver')
+    RETURNING pg_notify('{CHANNEL}', step)
 """)  # noqa: S608 - a constant of this package
 
 _ALERT_AGAIN = text(f"""
@@ -147,7 +148,7 @@ class Operations:
             return None
         locked = await transitions.lock(connection, [row.request_id] if row.request_id else [])
         ended = await connection.execute(outbox.update().where(*dead).values(state=state))
-        return (Step(row.step), locked) if ended.rowcount else None
+        return (step_of(row.step), locked) if ended.rowcount else None
 
     async def _enqueue_again(
         self, connection: AsyncConnection, locked: LockedRequests, transition: Transition | None, delay: timedelta
@@ -193,7 +194,8 @@ async def _close_failed_executions(connection: AsyncConnection, request_id: UUID
 
 async def _end_dead_delivery(connection: AsyncConnection, request_id: UUID) -> bool:
     """Ends a request's dead delivery. Returns whether there was one."""
-    is_dead = (outbox.c.request_id == request_id, outbox.c.step == Step.DELIVER, outbox.c.state == "dead")
+    is_delivery = func.split_part(outbox.c.step, ":", 1) == Step.DELIVER
+    is_dead = (outbox.c.request_id == request_id, is_delivery, outbox.c.state == "dead")
     return bool((await connection.execute(outbox.update().where(*is_dead).values(state="superseded"))).rowcount)
 
 

@@ -1,6 +1,6 @@
 """Claims outbox entries of requests, and settles them together with the transitions that they cause."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.delivery import SET_BACK, Lift
-from aigen_bridge.domain.destination import DESTINATIONS, BreakerConfig
+from aigen_bridge.domain.destination import BreakerConfig, Destination
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.generation import GenerationPolicy, acknowledge
 from aigen_bridge.domain.image import ImageRef
@@ -19,6 +19,7 @@ from aigen_bridge.domain.outbox import (
     Complete,
     Delivered,
     Due,
+    Lease,
     Outcome,
     SetBack,
     Settlement,
@@ -33,7 +34,15 @@ from aigen_bridge.store.connection import PATIENCE
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.generation_rows import to_job
 from aigen_bridge.store.images import ImageStore, is_transactional
-from aigen_bridge.store.leases import CLAIM, CLAIMED, LeaseStore, claim_parameters, lease_fields, settle_entries
+from aigen_bridge.store.leases import (
+    CLAIM,
+    CLAIM_IN_TURN,
+    CLAIMED,
+    LeaseStore,
+    claim_parameters,
+    lease_fields,
+    settle_entries,
+)
 from aigen_bridge.store.rows import COLUMNS, only_ids, to_request
 from aigen_bridge.store.schema import images as images_table
 from aigen_bridge.store.transitions import Deadlines, LockedRequests
@@ -41,13 +50,14 @@ from aigen_bridge.store.transitions import Deadlines, LockedRequests
 SETTLE_MAX = 200
 """The most claims settled in one transaction."""
 
-_CLAIM = text(f"""
-    {CLAIM}
-    SELECT {CLAIMED}, {COLUMNS}, g.job FROM claimed AS c
+_READ_CLAIMED = f"""
+    SELECT {CLAIMED}, {COLUMNS}, g.job, d.database_uuid FROM claimed AS c
     JOIN requests AS r ON r.request_id = c.request_id
     LEFT JOIN generations AS g ON g.request_id = c.request_id
+    LEFT JOIN odoos AS d ON d.name = r.odoo
     ORDER BY c.entry_id
-""")  # noqa: S608 - a constant of this package
+"""  # noqa: S608 - a constant of this package
+_CLAIM, _CLAIM_IN_TURN = text(CLAIM + _READ_CLAIMED), text(CLAIM_IN_TURN + _READ_CLAIMED)
 
 _DELIVERED = text("""
     UPDATE requests AS r SET delivered_at = now()
@@ -55,56 +65,76 @@ _DELIVERED = text("""
     WHERE r.request_id = d.request_id AND r.version = d.version
 """)
 
+_LEARN_UUIDS = text("""
+    INSERT INTO odoos (name, database_uuid)
+    SELECT DISTINCT ON (name) name, database_uuid
+    FROM unnest(CAST(:name AS text[]), CAST(:database_uuid AS text[])) AS told (name, database_uuid) ORDER BY name
+    ON CONFLICT (name) DO NOTHING
+""")
+
 
 class Outbox(LeaseStore):
-    """The outbox entries of requests. `breakers` maps the name of a destination to the limits of its calls."""
+    """The outbox entries of requests. `breakers` maps destinations to the limits of their calls."""
 
     def __init__(
         self,
         database: Database,
         deadlines: Deadlines,
         images: ImageStore,
-        breakers: Mapping[str, BreakerConfig] | None = None,
+        breakers: Mapping[Destination, BreakerConfig] | None = None,
         generations: GenerationPolicy | None = None,
     ) -> None:
         super().__init__(database)
         self._generations = generations or GenerationPolicy()
         self._deadlines = deadlines
         self._images = images
-        self._breakers = {DESTINATIONS[name].step: (name, config) for name, config in (breakers or {}).items()}
-        if len(self._breakers) < len(breakers or {}):
-            raise ValueError("two breakers are for destinations of the same step")
+        self._breakers = {
+            queue: (destination, config)
+            for destination, config in (breakers or {}).items()
+            for queue in destination.queues
+        }
+        if len(self._breakers) < sum(len(destination.queues) for destination in breakers or {}):
+            raise ValueError("two breakers are for destinations of the same queue")
         timeout = database.timeout * PATIENCE  # a settlement may carry an image
         self._settlements = Batcher(self.settle_all, limit=SETTLE_MAX, timeout=timeout)
 
-    async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> list[Claim]:
-        """Leases up to `limit` due entries of a step to `owner`, the longest due first, as the breaker allows."""
-        wanted = claim_parameters(step, limit, lease, owner)
+    def queues(self, lane: str) -> tuple[str, ...]:
+        """Returns the queues from which a lane claims: those of its destination."""
+        return self._breakers[lane][0].queues if lane in self._breakers else (lane,)
+
+    async def claim(
+        self, lane: str, *, limit: int, lease: timedelta, owner: str, in_progress: Collection[Lease] = ()
+    ) -> list[Claim]:
+        """Leases up to `limit` due entries of a lane to `owner`, as the breaker allows.
+
+        The longest due come first. Several queues take turns: `in_progress` are the leases that the lane has already.
+        """
+        wanted = claim_parameters(self.queues(lane), limit, lease, owner, in_progress)
         async with self._database.transaction(prepared=True) as connection:
-            if step not in self._breakers:
-                return await _claim(connection, step, wanted)
-            name, breaker = self._breakers[step]
-            admission = await destinations.admit(connection, name, breaker, limit)
+            if lane not in self._breakers:
+                return await _claim(connection, wanted)
+            destination, breaker = self._breakers[lane]
+            admission = await destinations.admit(connection, destination, breaker, limit)
             if not admission.is_open:
-                return await _claim(connection, step, wanted | {"limit": admission.limit})
+                return await _claim(connection, wanted | {"limit": admission.limit})
             if not admission.limit:
                 return []  # held entries are claimed only when a probe is due
             if not admission.is_stale:
                 overdue = wanted | {"older_than": breaker.hold.total_seconds()}
-                if given_up := await _claim(connection, step, overdue, held_too_long=True):
+                if given_up := await _claim(connection, overdue, held_too_long=True):
                     return given_up
-            probe = await _claim(connection, step, wanted | {"limit": admission.limit})
+            probe = await _claim(connection, wanted | {"limit": admission.limit})
             if probe:
-                await destinations.record_probe(connection, name, breaker)
+                await destinations.record_probe(connection, destination, breaker)
             return probe
 
-    async def next_due(self, step: Step) -> Due:
+    async def next_due(self, lane: str) -> Due:
         """Returns when the next entry is due, or when its destination may be called again."""
-        due = await super().next_due(step)
-        if step not in self._breakers or due.after is None or due.after > timedelta(0):
+        due = await super().next_due(lane)
+        if lane not in self._breakers or due.after is None or due.after > timedelta(0):
             return due
         async with self._database.reading() as connection:
-            pause = await destinations.pause(connection, *self._breakers[step])
+            pause = await destinations.pause(connection, *self._breakers[lane])
         return Due(pause, is_blocked=pause > timedelta(0))
 
     async def settle(self, settlement: Settlement[Claim]) -> Outcome | None:
@@ -149,11 +179,15 @@ class Outbox(LeaseStore):
     ) -> tuple[dict[tuple[int, int], Settlement[Claim]], list[destinations.BreakerUpdate]]:
         judged = {s.claim.key: s for s in settlements}
         updates = []
-        for step, (name, breaker) in sorted(self._breakers.items(), key=lambda each: each[1][0]):
-            concerned = [s for s in settlements if s.claim.step is step]
-            if concerned:
-                updates.append(await destinations.update_breaker(connection, name, breaker, concerned))
-                judged |= {s.claim.key: s for s in updates[-1].settlements}
+        concerned: dict[str, list[Settlement[Claim]]] = {}
+        for settlement in settlements:
+            if settlement.claim.queue in self._breakers:
+                destination, _ = self._breakers[settlement.claim.queue]
+                concerned.setdefault(destination.name, []).append(settlement)
+        for _, each in sorted(concerned.items()):
+            breaker = self._breakers[each[0].claim.queue]
+            updates.append(await destinations.update_breaker(connection, *breaker, each))
+            judged |= {s.claim.key: s for s in updates[-1].settlements}
         return judged, updates
 
     async def _apply(
@@ -179,6 +213,7 @@ class Outbox(LeaseStore):
         if delivered:
             ids, versions = zip(*delivered, strict=True)
             await connection.execute(_DELIVERED, {"request_id": list(ids), "version": list(versions)})
+        await _learn_uuids(connection, settled)
         occurrences = [*delivery_failures(settled), *set_backs(settled)]
         await incidents.record(connection, occurrences, self._deadlines.alert_window)
 
@@ -207,6 +242,18 @@ class Outbox(LeaseStore):
         return await locked.lift(lifts, self._deadlines, always=True, unless=f"{SET_BACK}%")
 
 
+async def _learn_uuids(connection: AsyncConnection, settled: Sequence[Settlement[Claim]]) -> None:
+    """Stores the uuids of databases that were not known."""
+    told = [
+        (s.claim.request.odoo, s.effect.database_uuid)
+        for s in settled
+        if isinstance(s.effect, Delivered | SetBack) and s.effect.database_uuid
+    ]
+    if told:
+        names, uuids = zip(*told, strict=True)
+        await connection.execute(_LEARN_UUIDS, {"name": list(names), "database_uuid": list(uuids)})
+
+
 def _first_of_each(settlements: Sequence[Settlement[Claim]]) -> list[Settlement[Claim]]:
     first: dict[tuple[int, int], Settlement[Claim]] = {}
     for settlement in settlements:
@@ -214,17 +261,23 @@ def _first_of_each(settlements: Sequence[Settlement[Claim]]) -> list[Settlement[
     return list(first.values())
 
 
-async def _claim(
-    connection: AsyncConnection, step: Step, wanted: Mapping[str, Any], *, held_too_long: bool = False
-) -> list[Claim]:
-    rows = (await connection.execute(_CLAIM, wanted)).all() if wanted["limit"] else ()
-    return [_read(row, step, held_too_long=held_too_long) for row in rows]
+async def _claim(connection: AsyncConnection, wanted: Mapping[str, Any], *, held_too_long: bool = False) -> list[Claim]:
+    if not wanted["limit"]:
+        return []
+    rows = (await connection.execute(_CLAIM if "queue" in wanted else _CLAIM_IN_TURN, wanted)).all()
+    return [_read(row, Step(wanted["step"]), held_too_long=held_too_long) for row in rows]
 
 
 def _read(row: Row[Any], step: Step, *, held_too_long: bool) -> Claim:
     """Returns the claim. An entry whose request cannot be read is claimed too: the worker makes it a dead letter."""
     fields = lease_fields(row, step)
     try:
-        return Claim(**fields, request=to_request(row), job=to_job(row.job), held_too_long=held_too_long)
+        return Claim(
+            **fields,
+            request=to_request(row),
+            job=to_job(row.job),
+            held_too_long=held_too_long,
+            database_uuid=row.database_uuid,
+        )
     except UnreadableRequestError as error:
         return Claim(**fields | {"unreadable": error.detail}, request=only_ids(row))

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, case, func, or_, select, text, tuple_
+from sqlalchemy import Row, Select, case, func, or_, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,7 +31,7 @@ from aigen_bridge.store.database import Database
 from aigen_bridge.store.generation_rows import find_generation, note_once
 from aigen_bridge.store.images import ImageStore, put_unless_transactional
 from aigen_bridge.store.rights import refuse_missing_rights
-from aigen_bridge.store.rows import COLUMNS, facts_columns, if_readable, to_request
+from aigen_bridge.store.rows import COLUMNS, facts_columns, if_readable, only_ids, to_request
 from aigen_bridge.store.schema import images as images_table
 from aigen_bridge.store.schema import requests
 from aigen_bridge.store.transitions import Deadlines
@@ -57,18 +57,25 @@ _ACCEPT = text(f"""
     SELECT request_id, created_at, pg_notify('{CHANNEL}', step) FROM created JOIN enqueued USING (request_id)
 """)  # noqa: S608 - a constant of this package
 
-_FIND = text(f"SELECT {COLUMNS} FROM requests AS r WHERE r.request_id = ANY (CAST(:request_id AS uuid[]))")  # noqa: S608 - columns of the schema
+_FIND = text(f"""
+    SELECT {COLUMNS} FROM requests AS r
+    WHERE r.request_id = ANY (CAST(:request_id AS uuid[])) AND r.odoo = coalesce(CAST(:odoo AS text), r.odoo)
+""")  # noqa: S608 - columns of the schema
 """An array takes any number of ids, so the statement stays prepared. `IN` is a different statement for each number."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFilter:
-    """Selects requests. `before` is the last one on the previous page: its `created_at` and id."""
+    """Selects requests, of every Odoo if `odoo` is None.
+
+    `before` is the last one on the previous page: its `created_at` and id.
+    """
 
     status: Status | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     before: tuple[datetime, UUID] | None = None
+    odoo: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,11 @@ class Page:
 
 
 class Requests:
-    """Requests in PostgreSQL. Every method raises `StoreUnavailableError` if the database does not answer."""
+    """Requests in PostgreSQL. Every method raises `StoreUnavailableError` if the database does not answer.
+
+    With `odoo`, a request of another Odoo counts as one that does not exist. It is not even parsed: an unreadable row
+    would raise an error that gives it away.
+    """
 
     def __init__(self, database: Database, deadlines: Deadlines, images: ImageStore) -> None:
         self._database = database
@@ -104,8 +115,7 @@ class Requests:
         ordered = sorted(wanted, key=lambda new: new.request_id)  # the same lock order in all processes
         async with self._database.writing() as connection:
             created = await insert_requests(connection, ordered)
-        metrics.TRANSITIONS.labels(Status.QUEUED.value).inc(len(created))
-        known = await self._find([new.request_id for new in wanted if new.request_id not in created])
+        known = await self._known([new for new in wanted if new.request_id not in created])
         accepted = []
         for new in wanted:
             first = new.request_id not in known  # if an id occurs more than once in this call, the first was inserted
@@ -115,6 +125,7 @@ class Requests:
                 )
             if first:
                 known[new.request_id] = _accepted(new, created[new.request_id])
+                metrics.TRANSITIONS.labels(Status.QUEUED.value, new.odoo).inc()
             accepted.append((known[new.request_id], first))
         return accepted
 
@@ -124,9 +135,9 @@ class Requests:
             await refuse_missing_rights(self._database)
             self._rights_checked_at = time.monotonic()
 
-    async def get(self, request_id: UUID) -> ImageRequest | None:
+    async def get(self, request_id: UUID, odoo: str | None = None) -> ImageRequest | None:
         """Returns the request, or None."""
-        return (await self._get_each([request_id]))[0]
+        return (await self._find([request_id], odoo)).get(request_id)
 
     async def generation_of(self, request_id: UUID) -> Generation | None:
         """Returns the generation of the request, if it has one."""
@@ -150,10 +161,9 @@ class Requests:
         items = [request for row in rows[:limit] if (request := if_readable(row))]
         return Page(items, (last.created_at, last.request_id) if last else None)
 
-    async def page_of(self, request_ids: Sequence[UUID]) -> Page:
+    async def page_of(self, request_ids: Sequence[UUID], odoo: str | None = None) -> Page:
         """Returns those of these requests that exist, newest first, without those that cannot be read."""
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(_FIND, {"request_id": list(request_ids)})).all()
+        rows = await self._rows(request_ids, odoo)
         newest = sorted(rows, key=lambda row: (row.created_at, row.request_id), reverse=True)
         return Page([request for row in newest if (request := if_readable(row))], None)
 
@@ -203,12 +213,20 @@ class Requests:
                 await connection.execute(insert(images_table).values(row).on_conflict_do_nothing())
         return bool(kept.rowcount)
 
-    async def _find(self, request_ids: Sequence[UUID]) -> dict[UUID, ImageRequest]:
-        if not request_ids:
+    async def _known(self, wanted: Sequence[NewRequest]) -> dict[UUID, ImageRequest]:
+        """Returns the known requests with these ids. Of another Odoo's request, only ids and Odoo are valid."""
+        if not wanted:
             return {}
+        own = {(new.request_id, new.odoo) for new in wanted}
+        rows = await self._rows([new.request_id for new in wanted])
+        return {row.request_id: to_request(row) if (row.request_id, row.odoo) in own else only_ids(row) for row in rows}
+
+    async def _find(self, request_ids: Sequence[UUID], odoo: str | None = None) -> dict[UUID, ImageRequest]:
+        return {row.request_id: to_request(row) for row in await self._rows(request_ids, odoo)}
+
+    async def _rows(self, request_ids: Sequence[UUID], odoo: str | None = None) -> Sequence[Row[Any]]:
         async with self._database.reading() as connection:
-            rows = await connection.execute(_FIND, {"request_id": list(request_ids)})
-            return {row.request_id: to_request(row) for row in rows}
+            return (await connection.execute(_FIND, {"request_id": list(request_ids), "odoo": odoo})).all()
 
     async def _get_each(self, request_ids: Sequence[UUID]) -> list[ImageRequest | None]:
         found = await self._find(request_ids)
@@ -267,7 +285,10 @@ def _columns(wanted: Sequence[NewRequest]) -> dict[str, list[Any]]:
 
 def _page(wanted: RequestFilter) -> Select[Any]:
     columns = requests.c
-    query = select(requests).order_by(columns.created_at.desc(), columns.request_id.desc())
+    query = select(requests)
+    if wanted.odoo:  # with `=`, PostgreSQL may scan the requests of all Odoos by age; this order has one index
+        query = query.where(columns.odoo.between(wanted.odoo, wanted.odoo)).order_by(columns.odoo)
+    query = query.order_by(columns.created_at.desc(), columns.request_id.desc())
     if wanted.status:
         query = query.where(columns.status == wanted.status.value)
     if wanted.created_after:

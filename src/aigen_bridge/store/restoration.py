@@ -5,7 +5,7 @@ may have been told differently. A run that is killed has done whole batches. Ano
 harmless: Odoo writes only the new versions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -17,8 +17,8 @@ from aigen_bridge.domain.callback import is_wanted
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.delivery import Lift, version_floor
 from aigen_bridge.domain.generation import doubt_after_restore
-from aigen_bridge.domain.incident import Cause
-from aigen_bridge.domain.request import FINAL, Status
+from aigen_bridge.domain.incident import Cause, incident_key
+from aigen_bridge.domain.request import DEFAULT_ODOO, FINAL, Status
 from aigen_bridge.store import generation_rows, incidents, transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.operations import record
@@ -37,7 +37,7 @@ _COUNT = text("""
         count(*) FILTER (WHERE failed_by = 'bridge') AS failed,
         (
             SELECT count(DISTINCT o.request_id) FROM outbox AS o JOIN requests AS r ON r.request_id = o.request_id
-            WHERE o.step = 'deliver' AND o.state IN ('pending', 'dead')
+            WHERE split_part(o.step, ':', 1) = 'deliver' AND o.state IN ('pending', 'dead')
                 AND r.completed_at IS NOT NULL AND r.failed_by IS DISTINCT FROM 'bridge'
         ) AS undelivered
     FROM requests
@@ -56,7 +56,7 @@ _PLAN_EACH_BATCH = text("SET LOCAL plan_cache_mode = force_custom_plan")
 # The breaker gives up held requests by the age of their entries. The time in which the database was away is no hold.
 _START_DISPATCH_AGAIN = text("""
     UPDATE outbox SET created_at = now()
-    WHERE request_id = ANY (CAST(:request_id AS uuid[])) AND step = 'dispatch' AND state = 'pending'
+    WHERE request_id = ANY (CAST(:request_id AS uuid[])) AND split_part(step, ':', 1) = 'dispatch' AND state = 'pending'
 """)
 
 
@@ -73,11 +73,15 @@ class LiftedBatch:
 
 
 class Restoration:
-    """Lifts the versions of all requests. Safe while API and workers run, and safe to run again."""
+    """Lifts the versions of all requests. Safe while API and workers run, and safe to run again.
 
-    def __init__(self, database: Database, deadlines: Deadlines) -> None:
+    `odoos` are those whose incidents end with it.
+    """
+
+    def __init__(self, database: Database, deadlines: Deadlines, odoos: Iterable[str] = (DEFAULT_ODOO,)) -> None:
         self._database = database
         self._deadlines = deadlines
+        self._ended = [incident_key(Cause.SET_BACK, odoo) for odoo in odoos]
 
     async def count(self) -> Mapping[str, int]:
         """Returns the number of requests, and of those that would be delivered again and why.
@@ -90,13 +94,13 @@ class Restoration:
     async def begin(self, action: OperatorAction) -> int:
         """Records who began it, and returns the version above which all versions are to be raised.
 
-        Ends the incident that Odoo knows later news. Raises `StoreUnavailableError` for tables of an older version.
+        Ends the incidents that an Odoo knows later news. Raises `StoreUnavailableError` for tables of an older version.
         """
         await prove_writable(self._database)
         async with self._database.transaction() as connection:
             floor = version_floor((await connection.execute(_NOW)).scalar_one())
             await record(connection, action, "restored", "requests", None)
-            await incidents.recover(connection, Cause.SET_BACK)
+            await incidents.recover(connection, *self._ended)
         return floor
 
     async def lift(

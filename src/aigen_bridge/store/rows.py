@@ -42,7 +42,7 @@ def to_request(row: Row[Any]) -> ImageRequest:
 
 
 def only_ids(row: Row[Any]) -> ImageRequest:
-    """Returns a placeholder for a request that cannot be read. Only its ids are valid."""
+    """Returns a placeholder for a request that cannot be read. Only its ids and its Odoo are valid."""
     return ImageRequest(
         request_id=row.request_id,
         correlation_id=row.correlation_id,
@@ -51,6 +51,7 @@ def only_ids(row: Row[Any]) -> ImageRequest:
         version=0,
         created_at=FAR_PAST,
         updated_at=FAR_PAST,
+        odoo=row.odoo,
     )
 
 

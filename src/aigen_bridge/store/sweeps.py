@@ -9,6 +9,7 @@ from sqlalchemy import Row, text
 
 from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.queues import step_of
 from aigen_bridge.domain.request import Transition
 from aigen_bridge.store import incidents, transitions
 from aigen_bridge.store.database import Database
@@ -81,7 +82,7 @@ _MISSING = f"""
     ) AS f
     WHERE NOT EXISTS (
         SELECT FROM outbox AS o
-        WHERE o.request_id = f.request_id AND o.step = f.step AND (
+        WHERE o.request_id = f.request_id AND split_part(o.step, ':', 1) = f.step AND (
             o.state IN ('pending', 'dead')
             OR (o.state = 'cancelled' AND o.created_at >= f.moved_at)  -- discarded since the request last moved
         )
@@ -182,7 +183,7 @@ class Sweeps:
                 enqueued += (await connection.execute(_ENQUEUE_MISSING, missing)).all()
             enqueued += [row for row in await connection.execute(_NEVER_DUE) if row.request_id]
             without_deadline = await connection.execute(_WITHOUT_DEADLINE, {"seconds": seconds})
-            repairs = [Repair(row.request_id, row.step) for row in enqueued]
+            repairs = [Repair(row.request_id, step_of(row.step).value) for row in enqueued]
             repairs += [Repair(request_id, "deadline") for request_id in without_deadline.scalars()]
             orphaned = [Occurrence(Cause.REQUEST_ORPHANED, f"Its {r.what} was missing.", r.request_id) for r in repairs]
             await incidents.record(connection, orphaned, self._deadlines.alert_window)

@@ -1,12 +1,14 @@
 """Reads the history of a request (its transitions and attempts, in order) and its pending work."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aigen_bridge.domain.destination import N8N
+from aigen_bridge.domain.destination import N8N, Destination, with_breaker
 from aigen_bridge.domain.generation import GenerationPolicy, State
+from aigen_bridge.domain.queues import step_of
 from aigen_bridge.domain.request import Status, Step
 from aigen_bridge.domain.timeline import (
     AttemptRecord,
@@ -35,7 +37,7 @@ _PENDING = text(f"""
     SELECT o.id, o.step, o.state = 'dead' AS is_dead, o.attempts, o.error_code, o.lease_owner IS NOT NULL AS is_leased,
         o.due_at, d.opened_at IS NOT NULL AS destination_is_away, d.probe_at
     FROM outbox AS o
-    LEFT JOIN {REGISTRY} ON registry.step = o.step
+    LEFT JOIN {REGISTRY} ON registry.queue = o.step
     LEFT JOIN destinations AS d ON d.name = registry.destination
     WHERE o.request_id = :request_id AND o.state IN ('pending', 'dead') ORDER BY o.id DESC
 """)  # noqa: S608 - a constant of this package
@@ -48,11 +50,17 @@ _SILENT = text(f"""
 
 
 class Timelines:
-    """Reads the history of a request. `policy` is that of its generation."""
+    """Reads the history of a request. `policy` is that of its generation, `destinations` are those with a breaker."""
 
-    def __init__(self, database: Database, policy: GenerationPolicy | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        policy: GenerationPolicy | None = None,
+        destinations: Collection[Destination] | None = None,
+    ) -> None:
         self._database = database
         self._policy = policy or GenerationPolicy()
+        self._registry = registry_columns(with_breaker() if destinations is None else destinations)
 
     async def read(self, request_id: UUID) -> list[Record]:
         """Returns everything after the accept, in order. An attempt precedes the transition that it caused."""
@@ -72,10 +80,10 @@ class Timelines:
         """Returns the entries of the request that have not ended, its callback deadline, and its generation."""
         key = {"request_id": request_id}
         async with self._database.reading() as connection:
-            rows = (await connection.execute(_PENDING, key | registry_columns())).all()
+            rows = (await connection.execute(_PENDING, key | self._registry)).all()
             deadline = await connection.scalar(_DEADLINE, key)
             generation = await self._pending_generation(connection, request_id)
-        entries = tuple(from_row(PendingEntry, row, step=Step(row.step)) for row in rows)
+        entries = tuple(from_row(PendingEntry, row, step=step_of(row.step)) for row in rows)
         return PendingWork(entries, deadline, generation)
 
     async def _pending_generation(self, connection: AsyncConnection, request_id: UUID) -> PendingGeneration | None:

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aigen_bridge import metrics
 from aigen_bridge.domain.delivery import VERSION_MAX, Lift
 from aigen_bridge.domain.incident import failures_of
-from aigen_bridge.domain.request import Status, Transition, VersionedTransition
+from aigen_bridge.domain.request import Transition, VersionedTransition
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import after_commit
 from aigen_bridge.store.rows import facts_columns
@@ -81,7 +81,7 @@ _APPLY = text(f"""
             AND r.status = ANY (t.before)
             AND (t.version IS NULL OR (r.version = t.version AND r.xmin = locked.written_by))
             AND (r.status <> 'failed' OR r.failed_by = 'bridge')
-        RETURNING r.request_id, r.version, r.status, t.note, t.step, t.delay, t.url_expires_at
+        RETURNING r.request_id, r.version, r.status, r.odoo, t.note, t.step, t.delay, t.url_expires_at
     ), recorded AS (
         INSERT INTO request_changes (request_id, version, status, note)
         SELECT request_id, version, status, note FROM moved
@@ -107,9 +107,9 @@ _APPLY = text(f"""
         WHERE step IS NOT NULL AND (SELECT count(*) FROM ended_entries) >= 0
         RETURNING step
     ), woken AS (
-        SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM enqueued) AS steps
+        SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM enqueued) AS queues
     )
-    SELECT request_id, (SELECT count(*) FROM woken) AS woken FROM moved
+    SELECT request_id, status, odoo, (SELECT count(*) FROM woken) AS woken FROM moved
 """)  # noqa: S608 - a constant of this package
 
 _TOLD_AGAIN = "(CAST(:always AS boolean) OR r.completed_at IS NULL OR r.failed_by = 'bridge')"
@@ -144,7 +144,7 @@ _LIFT = text(f"""
         UPDATE outbox AS o SET state = 'superseded', finished_at = now(), lease_owner = NULL
         FROM lifted AS l
         WHERE o.request_id = l.request_id AND o.request_id = ANY (CAST(:request_id AS uuid[]))
-            AND o.step = 'deliver' AND o.state IN ('pending', 'dead')
+            AND split_part(o.step, ':', 1) = 'deliver' AND o.state IN ('pending', 'dead')
         RETURNING o.request_id
     ), enqueued AS (
         INSERT INTO outbox (request_id, step, created_at, due_at)
@@ -154,9 +154,9 @@ _LIFT = text(f"""
             WHERE (SELECT count(*) FROM ended_entries) >= 0  -- ends the old entries first
                 AND (is_told_again OR request_id IN (SELECT request_id FROM ended_entries))
         ) AS l, CAST(now() + make_interval(secs => l.delay) AS timestamptz) AS due (at)
-        RETURNING request_id
+        RETURNING request_id, step
     ), woken AS (
-        SELECT pg_notify('{CHANNEL}', 'deliver') WHERE EXISTS (SELECT FROM enqueued)
+        SELECT pg_notify('{CHANNEL}', step) FROM (SELECT DISTINCT step FROM enqueued) AS queues
     )
     SELECT request_id, request_id IN (SELECT request_id FROM enqueued) AS is_delivered_again,
         (SELECT count(*) FROM woken) AS woken
@@ -307,14 +307,14 @@ async def _apply(
         "callback_deadline": deadlines.callback.total_seconds(),
         "url_lifetime": deadlines.image_url.total_seconds(),
     }
-    moved = {row.request_id for row in await connection.execute(_APPLY, parameters)}
-    after_commit(connection, partial(_count, [t.after for t in transitions if t.request_id in moved]))
-    return moved
+    moved = [(row.request_id, row.status, row.odoo) for row in await connection.execute(_APPLY, parameters)]
+    after_commit(connection, partial(_count, [(status, odoo) for _, status, odoo in moved]))
+    return {request_id for request_id, _, _ in moved}
 
 
-def _count(states: Sequence[Status]) -> None:
-    for state in states:
-        metrics.TRANSITIONS.labels(state.value).inc()
+def _count(moved: Sequence[tuple[str, str]]) -> None:
+    for status, odoo in moved:
+        metrics.TRANSITIONS.labels(status, odoo).inc()
 
 
 def _row(transition: Transition) -> dict[str, Any]:

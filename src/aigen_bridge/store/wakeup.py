@@ -25,7 +25,7 @@ from aigen_bridge.store.database import LISTENER
 from aigen_bridge.store.passwords import Passwords
 
 CHANNEL = "aigen_outbox"
-"""The channel of the notifications. The payload is the step."""
+"""The channel of the notifications. The payload is the queue."""
 EVERYTHING = ""
 """The payload that wakes every lane, including those whose destination accepts no more calls."""
 
@@ -33,7 +33,7 @@ RECONNECT_AFTER = 1.0
 CHECK_EVERY = 10.0
 """Seconds between checks of the connection. A connection that only listens does not detect that it is dead."""
 
-_NOTIFY = text("SELECT pg_notify(:channel, :step)")
+_NOTIFY = text("SELECT pg_notify(:channel, :queue)")
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 async def listen(
     url: str, wake: Callable[[str], None], patience: timedelta = TIMEOUT, passwords: Passwords | None = None
 ) -> None:
-    """Calls `wake` with the step of each new entry, and with `EVERYTHING` after each (re)connection. Never returns."""
+    """Calls `wake` with the queue of each new entry, and with `EVERYTHING` after each (re)connection. Never returns."""
     settings = session(patience)
     arguments = connect_arguments(url, name=LISTENER, timeout=patience, settings=settings)
     connect, connecting = Connector(arguments, settings, passwords), connecting_seconds(arguments, patience)
@@ -59,9 +59,9 @@ async def listen(
         await asyncio.sleep(RECONNECT_AFTER)
 
 
-async def notify(connection: AsyncConnection, step: str) -> None:
-    """Wakes the workers of a step when this transaction commits."""
-    await connection.execute(_NOTIFY, {"channel": CHANNEL, "step": str(step)})
+async def notify(connection: AsyncConnection, queue: str) -> None:
+    """Wakes the workers of a queue when this transaction commits."""
+    await connection.execute(_NOTIFY, {"channel": CHANNEL, "queue": str(queue)})
 
 
 async def _listen_on(opened: psycopg.AsyncConnection[Any], wake: Callable[[str], None], seconds: float) -> None:

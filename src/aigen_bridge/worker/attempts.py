@@ -33,7 +33,8 @@ def record_attempt(settlement: Settlement[L], outcome: Outcome | None) -> None:
     if outcome is None:
         return
     error = None if isinstance(outcome, Done) else outcome.error
-    metrics.ATTEMPTS.labels(claim.step.value, _name(outcome), metrics.error_class(error)).inc()
+    odoo = claim.request.odoo if isinstance(claim, Claim) else ""
+    metrics.ATTEMPTS.labels(claim.step.value, odoo, _name(outcome), metrics.error_class(error)).inc()
     metrics.ATTEMPT_SECONDS.labels(claim.step.value).observe(took.total_seconds())
     if isinstance(claim, Claim) and isinstance(outcome, Done):
         if isinstance(outcome.effect, Complete):
@@ -52,10 +53,11 @@ def describe(span: Span, claim: Lease, outcome: Outcome) -> None:
 
 def _measure(request: ImageRequest, delivered_at: datetime) -> None:
     """Observes the total duration of a delivered request and that of its stages, by the database's clock."""
-    _stage(metrics.END_TO_END.labels(request.status.value), request.created_at, delivered_at)
-    _stage(metrics.STAGES.labels("to_n8n"), request.created_at, request.dispatched_at)
-    _stage(metrics.STAGES.labels("at_n8n"), request.dispatched_at, request.finished_at)
-    _stage(metrics.STAGES.labels("to_odoo"), request.finished_at, delivered_at)
+    odoo = request.odoo
+    _stage(metrics.END_TO_END.labels(request.status.value, odoo), request.created_at, delivered_at)
+    _stage(metrics.STAGES.labels("to_n8n", odoo), request.created_at, request.dispatched_at)
+    _stage(metrics.STAGES.labels("at_n8n", odoo), request.dispatched_at, request.finished_at)
+    _stage(metrics.STAGES.labels("to_odoo", odoo), request.finished_at, delivered_at)
 
 
 def _stage(histogram: Histogram, since: datetime | None, until: datetime | None) -> None:

@@ -1,4 +1,4 @@
-"""Publishes expiry times as metrics: those of the TLS certificates of the endpoints, and of the API key for Odoo."""
+"""Publishes expiry times as metrics: those of the TLS certificates of the endpoints, and of the API keys for Odoo."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import structlog
 
 from aigen_bridge import metrics
 from aigen_bridge.clients.certificates import certificate_ends
+from aigen_bridge.domain.destination import odoo_destination
 from aigen_bridge.domain.errors import TransientError
 from aigen_bridge.settings.rotation import Rotation
 
@@ -19,11 +20,12 @@ log = structlog.get_logger(__name__)
 async def watch_expiry(rotation: Rotation, stop: asyncio.Event) -> None:
     """Checks now and every hour until `stop` is set."""
     settings = rotation.settings
-    addresses = {"public": settings.public_url, "n8n": settings.n8n.webhook_url, "odoo": settings.odoo.url}
+    addresses = {"public": settings.public_url, "n8n": settings.n8n.webhook_url}
+    addresses |= {odoo_destination(name).name: odoo.url for name, odoo in settings.all_odoos.items()}
     while not stop.is_set():
-        odoo = rotation.settings.odoo  # has the current key
-        if odoo.api_key_expires:
-            metrics.ODOO_KEY_EXPIRY.labels(odoo.login).set(odoo.api_key_expires.timestamp())
+        for name, odoo in rotation.settings.all_odoos.items():  # with the current keys
+            if odoo.api_key_expires:
+                metrics.ODOO_KEY_EXPIRY.labels(odoo.login, name).set(odoo.api_key_expires.timestamp())
         for endpoint, url in addresses.items():
             await _check_certificate(endpoint, url)
         with contextlib.suppress(TimeoutError):

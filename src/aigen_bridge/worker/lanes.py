@@ -1,4 +1,7 @@
-"""The loop of one step: claim, run, settle. Each step has its own lane, so a slow Odoo does not delay dispatching."""
+"""The loop of one lane: claim, run, settle.
+
+Each step has a lane of its own, so a slow Odoo does not delay dispatching. `deliver` has one for each Odoo.
+"""
 
 import asyncio
 import contextlib
@@ -6,7 +9,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Generic, Protocol
 
@@ -15,7 +18,6 @@ import structlog
 from aigen_bridge import metrics, tracing
 from aigen_bridge.domain.errors import InternalError, PermanentError, StepError, StoreUnavailableError
 from aigen_bridge.domain.outbox import Claim, Dead, Done, Due, L, Lease, Outcome, Retry, Settlement
-from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import RetryAt, decide
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import WorkerSettings
@@ -38,23 +40,30 @@ log = structlog.get_logger(__name__)
 class Queue(Protocol[L]):
     """The store of a lane's entries."""
 
-    async def claim(self, step: Step, *, limit: int, lease: timedelta, owner: str) -> Sequence[L]: ...
-    async def next_due(self, step: Step) -> Due: ...
+    async def claim(
+        self, lane: str, *, limit: int, lease: timedelta, owner: str, in_progress: Collection[Lease] = ()
+    ) -> Sequence[L]: ...
+    async def next_due(self, lane: str) -> Due: ...
     async def settle(self, settlement: Settlement[L]) -> Outcome | None: ...
     async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None: ...
     async def release(self, claims: Sequence[Lease]) -> None: ...
 
 
 class Lane(Generic[L]):
-    """The loop of one step. Sleeps until the next entry is due, a notification arrives, or the poll interval ends."""
+    """The loop of one lane. Sleeps until the next entry is due, a notification arrives, or the poll interval ends.
+
+    `name` is the lane's (`lane_of`), by default that of the default Odoo.
+    """
 
     def __init__(
         self,
         runner: StepRunner[L],
         queue: Queue[L],
         settings: WorkerSettings,
+        name: str | None = None,
     ) -> None:
         self.wake = asyncio.Event()
+        self._name = name or runner.step.value
         self._runner = runner
         self._queue = queue
         self._settings = settings
@@ -75,7 +84,7 @@ class Lane(Generic[L]):
             while not stop.is_set():
                 self.wake.clear()
                 self._is_blocked = False
-                metrics.LOOPS.labels(self._runner.step.value).set_to_current_time()
+                metrics.LOOPS.labels(self._name).set_to_current_time()
                 pause = await self._claim()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.wake.wait(), pause)
@@ -91,7 +100,7 @@ class Lane(Generic[L]):
                 try:
                     await self._queue.extend(list(self._in_progress.values()), self._settings.lease)
                 except StoreUnavailableError as error:
-                    log.warning("store.unavailable", step=self._runner.step.value, reason=error.reason)
+                    log.warning("store.unavailable", step=self._name, reason=error.reason)
 
     async def _claim(self) -> float:
         """Claims due entries and starts their steps. Returns the number of seconds to sleep."""
@@ -102,19 +111,23 @@ class Lane(Generic[L]):
         requested_at = time.monotonic()  # before the database's `claimed_at`, so no wait is too short
         try:
             claims = await self._queue.claim(
-                self._runner.step, limit=limit, lease=self._settings.lease, owner=self._owner
+                self._name,
+                limit=limit,
+                lease=self._settings.lease,
+                owner=self._owner,
+                in_progress=self._in_progress.values(),
             )
             for claim in claims:
                 self._start(claim, requested_at)
             if len(claims) == limit:
                 return 0
-            due = await self._queue.next_due(self._runner.step)
+            due = await self._queue.next_due(self._name)
             self._is_blocked = due.is_blocked
         except StoreUnavailableError as error:
-            log.warning("store.unavailable", step=self._runner.step.value, reason=error.reason)
+            log.warning("store.unavailable", step=self._name, reason=error.reason)
             return STORE_PAUSE
         except Exception:  # a bug or missing privileges must not end this lane or the others
-            log.exception("worker.claim_failed", step=self._runner.step.value)
+            log.exception("worker.claim_failed", step=self._name)
             return STORE_PAUSE
         return poll if due.after is None else min(poll, max(due.after.total_seconds(), CONTENDED_PAUSE))
 
@@ -193,8 +206,8 @@ class Lane(Generic[L]):
         await asyncio.gather(*unfinished, return_exceptions=True)
         claims = [self._in_progress.pop(task) for task in unfinished if task in self._in_progress]
         if claims:
-            log.info("lease.released", step=self._runner.step.value, entries=len(claims))
+            log.info("lease.released", step=self._name, entries=len(claims))
             try:
                 await self._queue.release(claims)
             except StoreUnavailableError as error:  # the leases expire by themselves
-                log.warning("store.unavailable", step=self._runner.step.value, reason=error.reason)
+                log.warning("store.unavailable", step=self._name, reason=error.reason)

@@ -1,4 +1,4 @@
-"""Runs a worker: a lane per step, the sweeps, the purge and the expiry checks."""
+"""Runs a worker: its lanes, the sweeps, the purge and the expiry checks."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.queues import lane_of
 from aigen_bridge.settings import Settings
 from aigen_bridge.settings.report import rotating
 from aigen_bridge.settings.rotation import Rotation
@@ -28,8 +30,9 @@ async def run_worker(settings: Settings, stop: asyncio.Event, rotation: Rotation
     async with open_worker(settings, rotation) as parts, rotating(rotation, "worker"):
         lanes = _lanes(parts)
         background = [
-            asyncio.create_task(parts.listen(lambda step: _wake(lanes, step))),
+            asyncio.create_task(parts.listen(lambda queue: _wake(lanes, queue))),
             asyncio.create_task(_wake_at_stop(lanes, stop)),
+            asyncio.create_task(_warn_of_unknown_odoos(parts)),
         ]
         log.info("worker.started", steps=list(lanes))
         try:
@@ -45,16 +48,27 @@ async def run_worker(settings: Settings, stop: asyncio.Event, rotation: Rotation
 
 def _lanes(parts: WorkerParts) -> dict[str, Lane[Any]]:
     worker = parts.settings.worker
-    lanes: dict[str, Lane[Any]] = {r.step.value: Lane(r, parts.outbox, worker) for r in parts.runners}
+    lanes: dict[str, Lane[Any]] = {
+        name: Lane(runner, parts.outbox, worker, name) for name, runner in parts.runners.items()
+    }
     return lanes | {parts.alert.step.value: Lane(parts.alert, parts.alerts, worker)}
 
 
-def _wake(lanes: Mapping[str, Lane[Any]], step: str) -> None:
-    if step in lanes:
-        lanes[step].on_new_entry()
-        return
-    for lane in lanes.values():
-        lane.wake.set()
+def _wake(lanes: Mapping[str, Lane[Any]], queue: str) -> None:
+    if lane := lanes.get(lane_of(queue)):
+        lane.on_new_entry()
+    elif queue == EVERYTHING:
+        for each in lanes.values():
+            each.wake.set()
+
+
+async def _warn_of_unknown_odoos(parts: WorkerParts) -> None:
+    """Logs how many entries wait for an Odoo that is not in the settings: no worker with these settings claims them."""
+    try:
+        for backlog in await parts.inspection.unknown_odoos():
+            log.warning("odoo.unknown", odoo=backlog.kind, entries=backlog.count, setting="AIGEN_ODOOS")
+    except StoreUnavailableError as error:
+        log.warning("store.unavailable", step="start", reason=error.reason)
 
 
 async def _wake_at_stop(lanes: Mapping[str, Lane[Any]], stop: asyncio.Event) -> None:

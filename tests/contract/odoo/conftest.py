@@ -1,8 +1,9 @@
-"""Both sides of one contract: the simulated Odoo, and the addon in a real one."""
+"""Both sides of one contract: the simulated Odoo, and the addon in a real one; over JSON-RPC and over JSON-2."""
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
@@ -10,9 +11,13 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from aigen_bridge.clients.odoo import OdooTransport
+from aigen_bridge.clients.odoo_auto import odoo_transport
+from aigen_bridge.domain.errors import PermanentError
+from aigen_bridge.settings.sections import OdooSettings as Settings
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
-from real_odoo import DATABASE, RealOdoo
+from real_odoo import DATABASE, RealOdoo, odoo_versions
 
 LOGIN = "aigen-bridge"
 KEY = "key-of-the-bot-user"
@@ -37,15 +42,21 @@ class Records(Protocol):
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two, as the bridge calls it."""
+class Place:
+    """An Odoo, simulated or real, and raw calls to it."""
 
     url: str
     key: str
     records: Records
+    version: int
+
+    def settings(self, transport: str, **changes: Any) -> Settings:
+        """The section `odoo` of the settings of a bridge that uses it."""
+        given = {"url": self.url, "database": DATABASE, "login": LOGIN, "api_key": self.key, "concurrency": 4}
+        return Settings(**(given | {"transport": transport} | changes))
 
     async def rpc(self, service: str, method: str, *args: Any) -> dict[str, Any]:
-        """A JSON-RPC call; returns the whole answer."""
+        """A call over JSON-RPC; returns the whole answer."""
         params = {"service": service, "method": method, "args": args}
         async with httpx.AsyncClient(timeout=SECONDS) as http:
             body = {"jsonrpc": "2.0", "method": "call", "params": params, "id": 1}
@@ -57,26 +68,47 @@ class Side:
         """The id of the bridge's user."""
         return int((await self.rpc("common", "login", DATABASE, LOGIN, self.key))["result"])
 
-    async def call(self, model: str, method: str, *args: Any) -> dict[str, Any]:
-        """Call a method as the bridge's user."""
-        return await self.rpc("object", "execute_kw", DATABASE, await self.uid(), self.key, model, method, list(args))
+    async def json2(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        """A call over JSON-2; `path` is the model and the method."""
+        sent = {"Authorization": f"bearer {self.key}", "X-Odoo-Database": DATABASE}
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with httpx.AsyncClient(timeout=SECONDS) as http:
+            return await http.post(f"{self.url}/json/2/{path}", json=body, headers=sent | given)
+
+
+@dataclass(frozen=True)
+class Side:
+    """An Odoo as the bridge calls it, over one transport."""
+
+    place: Place
+    transport_name: str
+    transport: OdooTransport
+
+    @property
+    def records(self) -> Records:
+        return self.place.records
+
+    @property
+    def protocol(self) -> str:
+        return self.transport.protocol
+
+    @property
+    def is_real(self) -> bool:
+        return isinstance(self.records, RealRecords)
+
+    async def call(self, model: str, method: str, **arguments: Any) -> Any:
+        """Calls a method as the bridge's user."""
+        return await self.transport.call(model, method, arguments)
 
     async def apply(self, payload: Any) -> dict[str, Any]:
-        """Report a result; returns what the method answered."""
-        answer = await self.call("aigen.image.request", "bridge_apply_result", payload)
-        assert "error" not in answer, answer["error"]["data"]["message"]
-        return dict(answer["result"])
+        """Reports a result; returns what the method answered."""
+        return dict(await self.call("aigen.image.request", "bridge_apply_result", payload=payload))
 
-    async def fault(self, *call: Any) -> tuple[str, str]:
-        """Class and message of the fault that a call ends in."""
-        return named(await self.call(*call))
-
-
-def named(answer: dict[str, Any]) -> tuple[str, str]:
-    """Class and message of a fault."""
-    data = answer["error"]["data"]
-    assert answer["error"]["code"] == 200
-    return data["name"], data["message"]
+    async def fault(self, model: str, method: str, **arguments: Any) -> tuple[str, str]:
+        """Code and message of the permanent error that a call ends in."""
+        with pytest.raises(PermanentError) as caught:
+            await self.call(model, method, **arguments)
+        return caught.value.code, caught.value.detail
 
 
 @dataclass(frozen=True)
@@ -131,13 +163,49 @@ class RealRecords:
         }
 
 
-@pytest.fixture(params=["simulator", "addon"])
-async def side(request: pytest.FixtureRequest) -> AsyncIterator[Side]:
-    """The tests of this folder hold for both."""
-    if request.param == "addon":
-        odoo: RealOdoo = request.getfixturevalue("real_odoo")
-        yield Side(odoo.url, odoo.key, RealRecords(odoo))
+SIMULATED = {"simulator 18": "18.0", "simulator 19": "19.0"}
+PLACES = [*SIMULATED, *odoo_versions()]
+HAVE_JSON2 = [place for place in PLACES if place.endswith("19")]
+
+
+@asynccontextmanager
+async def placed(name: str, odoo_of: Callable[[str], RealOdoo]) -> AsyncIterator[Place]:
+    """An Odoo by its name in `PLACES`."""
+    if name not in SIMULATED:
+        odoo = odoo_of(name)
+        yield Place(odoo.url, odoo.key, RealRecords(odoo), int(odoo.version))
         return
-    simulator = OdooSimulator(OdooSettings(api_key=KEY, database=DATABASE, create_missing=False))
+    series = SIMULATED[name]
+    simulator = OdooSimulator(OdooSettings(api_key=KEY, database=DATABASE, create_missing=False, series=series))
     async with serving(simulator.app) as url:
-        yield Side(url, KEY, SimulatedRecords(simulator))
+        yield Place(url, KEY, SimulatedRecords(simulator), int(series[:2]))
+
+
+@pytest.fixture(params=PLACES)
+async def place(request: pytest.FixtureRequest, odoo_of: Callable[[str], RealOdoo]) -> AsyncIterator[Place]:
+    """Each Odoo."""
+    async with placed(request.param, odoo_of) as place:
+        yield place
+
+
+@pytest.fixture(params=HAVE_JSON2)
+async def place19(request: pytest.FixtureRequest, odoo_of: Callable[[str], RealOdoo]) -> AsyncIterator[Place]:
+    """Each Odoo with JSON-2."""
+    async with placed(request.param, odoo_of) as place:
+        yield place
+
+
+@pytest.fixture(
+    params=[
+        *(pytest.param((place, "jsonrpc"), id=f"{place} jsonrpc") for place in PLACES if place != "simulator 19"),
+        *(pytest.param((place, "json2"), id=f"{place} json2") for place in HAVE_JSON2),
+    ]
+)
+async def side(request: pytest.FixtureRequest, odoo_of: Callable[[str], RealOdoo]) -> AsyncIterator[Side]:
+    """Each Odoo over each transport that it has."""
+    name, transport = request.param
+    async with (
+        placed(name, odoo_of) as place,
+        aclosing(odoo_transport(place.settings(transport))) as opened,
+    ):
+        yield Side(place, transport, opened)

@@ -3,14 +3,12 @@
 import asyncio
 import base64
 import hashlib
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from aigen_bridge.clients.odoo import OdooClient
-from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
+from aigen_bridge.clients.odoo import OdooClient, OdooProbe
 from aigen_bridge.sim.drawing import draw
-from real_odoo import DATABASE
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
 PICTURE = draw("A lighthouse", seed=1, width=64, height=48)
@@ -36,7 +34,7 @@ def result(request_id, version=2, status="completed", content=PICTURE, size=(64,
 async def test_a_result_takes_effect_and_its_bytes_stay_the_same(side):
     name = await side.records.create()
     answer = await side.apply(result(name))
-    assert set(answer) == {"applied", "recordId", "attachmentId", "version", "status", "errorCode"}
+    assert set(answer) == {"applied", "recordId", "attachmentId", "version", "status", "errorCode", "databaseUuid"}
     assert answer["applied"] is True
     assert (answer["version"], answer["status"], answer["errorCode"]) == (2, "completed", False)
     assert type(answer["recordId"]) is type(answer["attachmentId"]) is int
@@ -133,8 +131,8 @@ async def test_four_at_once_have_one_effect(side):
 
 async def test_an_unknown_request_is_a_user_error(side):
     name = str(uuid4())
-    kind, message = await side.fault(MODEL, METHOD, result(name))
-    assert kind == "odoo.exceptions.UserError"
+    code, message = await side.fault(MODEL, METHOD, payload=result(name))
+    assert code == "odoo_usererror"
     assert f"no image request {name}" in message
 
 
@@ -164,31 +162,33 @@ async def test_an_unknown_request_is_a_user_error(side):
 )
 async def test_what_is_not_as_agreed_is_a_validation_error_without_effect(side, spoil):
     name = await side.records.create()
-    kind, message = await side.fault(MODEL, METHOD, spoil(result(name)))
-    assert (kind, bool(message)) == ("odoo.exceptions.ValidationError", True)
+    code, message = await side.fault(MODEL, METHOD, payload=spoil(result(name)))
+    assert (code, bool(message)) == ("odoo_validationerror", True)
     assert (await side.records.read(name))["version"] == 0
 
 
 async def test_an_oversized_image_is_a_validation_error_that_says_what_to_do(side):
     name, content = await side.records.create(), b"\x89PNG\r\n\x1a\n" + bytes(32 * 2**20)
-    kind, message = await side.fault(MODEL, METHOD, result(name, content=content))
-    assert (kind, "larger than" in message) == ("odoo.exceptions.ValidationError", True)
+    code, message = await side.fault(MODEL, METHOD, payload=result(name, content=content))
+    assert (code, "larger than" in message) == ("odoo_validationerror", True)
     assert "Raise Odoo's system parameter aigen_image.max_image_bytes, then replay" in message
 
 
-async def test_the_limit_of_an_image_is_told(side):
-    assert (await side.call(MODEL, "bridge_limits"))["result"] == {"imageBytes": 32 * 2**20}
+async def test_the_limit_of_an_image_and_the_uuid_of_the_database_are_told(side):
+    limits = await OdooProbe(side.transport).limits()
+    assert limits.image_bytes == 32 * 2**20
+    assert str(UUID(limits.database_uuid)) == limits.database_uuid
+
+
+async def test_a_result_for_another_database_changes_nothing_and_is_told_which_one_this_is(side):
+    name, own = await side.records.create(), await OdooProbe(side.transport).database_uuid()
+    told = await side.apply(result(name) | {"databaseUuid": str(uuid4())})
+    assert told == {"applied": False, "recordId": 0, "attachmentId": False, "databaseUuid": own}
+    assert (await side.records.read(name))["version"] == 0
+    assert (await side.apply(result(name) | {"databaseUuid": own.upper()}))["applied"] is True
 
 
 async def test_the_services_own_client_delivers(side):
-    name = await side.records.create()
-    transport = OdooJsonRpc(
-        side.url, database=DATABASE, login="aigen-bridge", api_key=side.key, timeout=60, concurrency=1
-    )
-    client = OdooClient(transport)
-    try:
-        await client.apply_result(result(name))
-        await client.apply_result(result(name))
-    finally:
-        client.close()
+    name, client = await side.records.create(), OdooClient(side.transport)
+    assert [(await client.apply_result(result(name))).applied for _ in range(2)] == [True, False]
     assert (await side.records.read(name))["content"] == PICTURE

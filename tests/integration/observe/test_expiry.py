@@ -51,7 +51,7 @@ async def test_the_end_of_a_certificate_and_of_the_key_are_told(authority: trust
         await watching
     told = read(as_text().decode())
     assert told.value("aigen_certificate_expiry_timestamp_seconds", endpoint="odoo") == ENDS.timestamp()
-    assert told.value("aigen_odoo_api_key_expiry_timestamp_seconds", login="expiring") == 1893553445
+    assert told.value("aigen_odoo_api_key_expiry_timestamp_seconds", login="expiring", odoo="default") == 1893553445
 
 
 async def test_an_address_without_tls_has_no_certificate() -> None:

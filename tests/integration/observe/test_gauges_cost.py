@@ -6,8 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from aigen_bridge.store.gauges import MOST, STATEMENT
+from aigen_bridge.store.gauges import MOST, statement
 
+QUEUES = ["dispatch", "dispatch:north", "deliver", "deliver:north"]
 ROWS = 60_000
 """Enough that a plan which reads a table would be seen; `benchmarks/gauges.py` runs the same with a million."""
 
@@ -30,7 +31,7 @@ FILL = f"""
 def plan(database_url: str) -> dict[str, Any]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(FILL)
-        found = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {STATEMENT}").fetchone()
+        found = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement(QUEUES)}").fetchone()
     assert found
     top = found[0] if isinstance(found[0], list) else json.loads(found[0])
     return dict(top[0]["Plan"])

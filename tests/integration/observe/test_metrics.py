@@ -80,12 +80,12 @@ async def test_the_gauges_tell_what_waits_and_what_needs_a_person(database_url: 
     async with serve_api(stage.settings) as fresh:
         then = await scrape(fresh)
 
-    assert seen.value("aigen_outbox_pending", step="dispatch") == 2
-    assert seen.value("aigen_outbox_late_seconds", step="dispatch") > 0
+    assert seen.value("aigen_outbox_pending", step="dispatch", odoo="default") == 2
+    assert seen.value("aigen_outbox_late_seconds", step="dispatch", odoo="default") > 0
     assert seen.value("aigen_requests_open", status="queued") == 2
     assert seen.value("aigen_requests_waiting_seconds", status="queued") > 0
     assert seen.value("aigen_dead_letters_open", kind="callback") == 1
-    assert seen.value("aigen_incidents_open", cause="callback_quarantined") == 1
+    assert seen.value("aigen_incidents_open", cause="callback_quarantined", odoo="") == 1
     assert seen.value("aigen_breaker_open", destination="n8n") == 0
     assert then.value("aigen_dead_letters_open", kind="dispatch") >= 1
     assert then.value("aigen_database_up") == 1

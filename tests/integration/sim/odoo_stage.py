@@ -9,6 +9,7 @@ import pybase64
 from aigen_bridge.sim.drawing import draw
 
 KEY = "key-of-the-bot-user"
+UUID = "0d3f1b9c-1c1f-4a6e-9d3c-6a0f5b1c2d3e"
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
 PICTURE = draw("A lighthouse", seed=1, width=64, height=48)
 

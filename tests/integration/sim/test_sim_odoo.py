@@ -8,7 +8,7 @@ from http.client import RemoteDisconnected
 
 import odoorpc
 import pytest
-from odoo_stage import KEY, METHOD, MODEL, PICTURE, Client, name_of, result, rpc
+from odoo_stage import KEY, METHOD, MODEL, PICTURE, UUID, Client, name_of, result, rpc
 
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
@@ -17,7 +17,7 @@ from aigen_bridge.sim.serving import serving
 
 @pytest.fixture
 def odoo():
-    return OdooSimulator(OdooSettings(api_key=KEY))
+    return OdooSimulator(OdooSettings(api_key=KEY, database_uuid=UUID))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def client(url):
 
 def state(version, status, *, error_code=False):
     """How the record stands, as each answer says."""
-    return {"version": version, "status": status, "errorCode": error_code}
+    return {"version": version, "status": status, "errorCode": error_code, "databaseUuid": UUID}
 
 
 @pytest.mark.parametrize("version", ["18.0", None])

@@ -56,17 +56,18 @@ async def take_result(request: Request, caller: Annotated[Caller, MAY_REPORT], p
 
 @router.get(
     "/ai-image-requests/{requestId}/wanted",
-    dependencies=[MAY_REPORT],
     summary="Ask whether an image is still wanted",
     response_model=Wanted,
     responses=problems(401, 403, 404, 422, 429, 503),
 )
-async def read_wanted(request_id: RequestId, parts: Parts, execution_id: ExecutionId = None) -> Response:
+async def read_wanted(
+    request_id: RequestId, caller: Annotated[Caller, MAY_REPORT], parts: Parts, execution_id: ExecutionId = None
+) -> Response:
     """N8N asks this before it pays for an image. `wanted` is false once the request is cancelled or has its result.
 
     The response contains no other details of the request, so N8N's key cannot read what users asked for.
     """
-    found = await parts.requests.get(request_id)
+    found = await parts.requests.get(request_id, caller.reports_on)
     if found is None:
         raise UnknownRequestError(request_id)
     await note_execution(parts.executions, request_id, execution_id)

@@ -16,7 +16,7 @@ from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.endpoint import Parts, json_answer
 from aigen_bridge.api.errors import OtherJobError
-from aigen_bridge.api.v1.requests import RequestId
+from aigen_bridge.api.v1.requests import RequestId, check_reports_on
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.generation import (
     GenerationAsk,
@@ -51,6 +51,7 @@ async def ask(request: Request, request_id: RequestId, caller: Executor, parts: 
     """
     asked = parse_body(await _read(request, caller, may_be_unsigned=True), GenerationAsk)
     with _working("ask", request, request_id, asked.correlation_id):
+        await check_reports_on(parts, caller, request_id)
         answer = await parts.generations.ask(request_id, asked.to_domain())
     return json_answer(GenerationDecision.of(answer), leaves_out_none=True)
 
@@ -77,6 +78,7 @@ async def name_job(request: Request, request_id: RequestId, caller: Executor, pa
     """
     named = parse_body(await _read(request, caller), GenerationJob)
     with _working("name_job", request, request_id, named.correlation_id):
+        await check_reports_on(parts, caller, request_id)
         answer = await parts.generations.name_job(request_id, named.to_domain())
     if answer.is_other_job and answer.job:
         raise OtherJobError(request_id, named.job_id, answer.job)
@@ -97,6 +99,7 @@ async def report_progress(request: Request, request_id: RequestId, caller: Execu
     """
     report = parse_body(await _read(request, caller, may_be_unsigned=True), GenerationProgress)
     with _working("progress", request, request_id, report.correlation_id):
+        await check_reports_on(parts, caller, request_id)
         answer = await parts.generations.report_progress(request_id, report.to_domain())
     return json_answer(_wanted(answer))
 

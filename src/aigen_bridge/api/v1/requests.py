@@ -53,6 +53,7 @@ IDS_ALLOWED = f"1 to {IDS_MAX} UUIDs, separated by commas"
 _uuid: TypeAdapter[UUID] = TypeAdapter(Uuid)
 
 router = APIRouter(prefix=PREFIX, tags=["requests"])
+Reader = Annotated[Caller, MAY_READ]
 RequestId = Annotated[UUID, Path(alias="requestId", description="the id created by Odoo")]
 
 
@@ -88,13 +89,14 @@ async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], p
 
 @router.get(
     "/ai-image-requests",
-    dependencies=[MAY_READ, KNOWN_PARAMETERS],
+    dependencies=[KNOWN_PARAMETERS],
     summary="List requests, newest first",
     response_model=RequestPage,
     responses=problems(401, 403, 422, 429, 503),
 )
 async def list_requests(
     request: Request,
+    caller: Reader,
     parts: Parts,
     ids: Annotated[
         str | None,
@@ -112,12 +114,13 @@ async def list_requests(
 ) -> Response:
     """Pages with a cursor: pass `nextCursor` as `cursor`, with the same filters.
 
-    With `ids`, returns those of these requests that exist, on one page.
+    With `ids`, returns those of these requests that exist, on one page. Only a client with scope `ops` and without an
+    Odoo sees the requests of other Odoos.
     """
     if ids is not None:
-        found = await parts.requests.page_of(_ids(request, ids))
+        found = await parts.requests.page_of(_ids(request, ids), caller.sees_only)
     else:
-        wanted = RequestFilter(status, created_after, created_before, _place(cursor))
+        wanted = RequestFilter(status, created_after, created_before, _place(cursor), caller.sees_only)
         found = await parts.requests.page(wanted, limit)
     listed = [each.request_id for each in found.items]
     holds, generations = await parts.destinations.held(listed), await parts.generations.find(listed)
@@ -126,19 +129,17 @@ async def list_requests(
 
 @router.get(
     "/ai-image-requests/{requestId}",
-    dependencies=[MAY_READ],
     summary="Read one request",
     response_model=RequestResource,
     responses=problems(401, 403, 404, 422, 429, 503),
 )
-async def read_request(request_id: RequestId, parts: Parts) -> Response:
+async def read_request(request_id: RequestId, caller: Reader, parts: Parts) -> Response:
     """Returns the state of the request and its parameters."""
-    return json_answer(await described(parts, await _found(parts, request_id)))
+    return json_answer(await described(parts, await _found(parts, request_id, caller)))
 
 
 @router.get(
     "/ai-image-requests/{requestId}/image",
-    dependencies=[MAY_READ],
     summary="Fetch the image",
     responses=problems(401, 403, 404, 410, 412, 422, 429, 503)
     | {
@@ -147,12 +148,12 @@ async def read_request(request_id: RequestId, parts: Parts) -> Response:
     },
     response_class=Response,
 )
-async def read_image(request: Request, request_id: RequestId, parts: Parts) -> Response:
+async def read_image(request: Request, request_id: RequestId, caller: Reader, parts: Parts) -> Response:
     """Returns the bytes as N8N sent them; `ETag` is their SHA-256.
 
     Once the bytes are deleted past their retention, the response is 410.
     """
-    found = await _found(parts, request_id)
+    found = await _found(parts, request_id, caller)
     if found.image is None:
         raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
     if found.image_purged_at is not None:
@@ -171,14 +172,13 @@ async def read_image(request: Request, request_id: RequestId, parts: Parts) -> R
 
 @router.get(
     "/ai-image-requests/{requestId}/timeline",
-    dependencies=[MAY_READ],
     summary="Read the timeline of a request",
     response_model=Timeline,
     responses=problems(401, 403, 404, 422, 429, 503),
 )
-async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
+async def read_timeline(request_id: RequestId, caller: Reader, parts: Parts) -> Response:
     """Lists every state change and attempt, and the next step. Attempts before `attemptsPurgedAt` have been deleted."""
-    found = await _found(parts, request_id)
+    found = await _found(parts, request_id, caller)
     entries, pending = await parts.timelines.read(request_id), await parts.timelines.pending_work(request_id)
     return json_answer(timeline(found, entries, pending))
 
@@ -191,7 +191,8 @@ async def read_timeline(request_id: RequestId, parts: Parts) -> Response:
 )
 async def cancel_request(request_id: RequestId, caller: Annotated[Caller, MAY_CANCEL], parts: Parts) -> Response:
     """Possible until the request has ended. An image that arrives later is stored but not delivered."""
-    return json_answer(await described_after(parts, await cancel(parts.requests, request_id, by=caller.name)))
+    cancelled = await cancel(parts.requests, request_id, by=caller.name, odoo=caller.sees_only)
+    return json_answer(await described_after(parts, cancelled))
 
 
 async def described_after(parts: ApiParts, changed: ImageRequest) -> RequestResource:
@@ -236,8 +237,14 @@ def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
         raise wrong_cursor(cursor or "") from None
 
 
-async def _found(parts: Parts, request_id: UUID) -> ImageRequest:
-    found = await parts.requests.get(request_id)
+async def check_reports_on(parts: ApiParts, caller: Caller, request_id: UUID) -> None:
+    """Raises `UnknownRequestError` if N8N's client may report on one Odoo only, and the request is not of this Odoo."""
+    if caller.reports_on is not None and await parts.requests.get(request_id, caller.reports_on) is None:
+        raise UnknownRequestError(request_id)
+
+
+async def _found(parts: Parts, request_id: UUID, caller: Caller) -> ImageRequest:
+    found = await parts.requests.get(request_id, caller.sees_only)
     if found is None:
         raise UnknownRequestError(request_id)
     return found

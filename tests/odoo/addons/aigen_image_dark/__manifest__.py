@@ -1,7 +1,7 @@
 {
     "name": "Dark colours for the tests of AI Images",
     "summary": "Odoo Community has the switch for dark mode (the cookie color_scheme), but no dark colours of its own",
-    "version": "18.0.1.0.0",
+    "version": "1.0.0",
     "category": "Hidden",
     "author": "InfluenceGen",
     "license": "LGPL-3",

@@ -72,7 +72,8 @@ export class StageField extends Component {
     }
 
     get attachmentId() {
-        return this.data.attachment_id && this.data.attachment_id[0];
+        const attachment = this.data.attachment_id; // {id} in Odoo 19, [id, name] in 18
+        return attachment && (attachment.id ?? attachment[0]);
     }
 
     get source() {

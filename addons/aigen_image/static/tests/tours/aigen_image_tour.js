@@ -1,17 +1,19 @@
 import { registry } from "@web/core/registry";
-import { stepUtils } from "@web_tour/tour_service/tour_utils";
 
 /** A person's whole way: ask, watch, see, read the log, vary, find it again in the gallery and in the list. */
 registry.category("web_tour.tours").add("aigen_image_tour", {
     url: "/odoo",
     steps: () => [
-        stepUtils.showAppsMenuItem(),
+        { trigger: ".o_navbar_apps_menu button:enabled", run: "click" },
         { trigger: ".o_app[data-menu-xmlid='aigen_image.menu_root']", run: "click" },
         { trigger: ".o_nocontent_help:contains('Ask for your first picture')" },
         { trigger: ".o-kanban-button-new", run: "click" },
         { trigger: ".o_aigen_stage:contains('Your picture appears here')" },
         { trigger: "[name=prompt] textarea", run: "edit A lighthouse at dusk" },
-        { trigger: "[name=shape] select", run: "select \"16:9\"" },
+        // Odoo 18 has a select element, 19 a menu of its own.
+        { isActive: ["[name=shape] select"], trigger: "[name=shape] select", run: "select \"16:9\"" },
+        { isActive: ["[name=shape] input"], trigger: "[name=shape] input", run: "click" },
+        { isActive: ["[name=shape] input"], trigger: ".o_select_menu_item:contains('Wide')", run: "click" },
         { trigger: "[name=resolution]:contains('1344x768')" },
         { trigger: ".o_aigen_details summary", run: "click" },
         { trigger: "[name=steps] input:value(28)" },
