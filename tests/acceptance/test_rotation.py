@@ -22,6 +22,7 @@ import pytest
 
 from aigen_bridge.settings.report import SHOWN, reports
 from aigen_bridge.sim.chain import Chain, simulators
+from aigen_bridge.store.database import LISTENER
 from processes import run, started
 from stage import CLIENTS, KEYS, REQUESTS, make_event
 
@@ -127,10 +128,14 @@ class Role:
     def url(self, password: str) -> str:
         return f"{self.owner_url}{'&' if '?' in self.owner_url else '?'}user={self.name}&password={password}"
 
-    def disconnect(self) -> None:
-        """Ends the connections that are idle, so that others are opened."""
-        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND usename = "
-        self.as_owner(f"{query}'{self.name}'")
+    async def reconnect(self) -> None:
+        """Ends the connection on which the worker listens, and waits until it has opened another."""
+        listening = f"FROM pg_stat_activity WHERE usename = '{self.name}' AND application_name = '{LISTENER}'"
+        before = self.as_owner(f"SELECT pid, pg_terminate_backend(pid) {listening}")
+        assert before
+        async with asyncio.timeout(20):
+            while not {pid for (pid,) in self.as_owner(f"SELECT pid {listening}")} - {pid for pid, _ in before}:
+                await asyncio.sleep(0.1)
 
     def as_owner(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.owner_url, autocommit=True) as connection:
@@ -237,10 +242,11 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
         )
         scene.keys["odoo"] = "new-key-of-odoo"  # at once: a process that does not know it yet looks at the files
         await scene.until_used(database="new-password", N8N=new_n8n, Odoo=new_odoo, metrics="new-token")
+        await scene.role.reconnect()
         await scene.until_more()  # N8N and PostgreSQL do not know the new ones yet
 
         scene.role.as_owner(f"ALTER ROLE {scene.role.name} PASSWORD 'new-password'")
-        scene.role.disconnect()
+        await scene.role.reconnect()
         _let_n8n_send(scene.chain, "new-key-of-n8n")
         accepts["n8n"], accepts["odoo"] = {new_n8n}, {new_odoo}
         await scene.until_more()

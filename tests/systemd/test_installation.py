@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -102,7 +103,8 @@ async def test_the_page_leads_to_a_bridge_that_is_ready(empty_database_url: str,
 
     server.migrate()
     api = server.command("aigen-bridge-api.service")
-    port = "18231"
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = str(sock.getsockname()[1])
     api[api.index("--port") + 1] = port
     running = [
         await asyncio.create_subprocess_exec(*command, env=server.settings(), cwd=tmp_path)
