@@ -50,6 +50,9 @@ e2e-chain: setup ## Two people, real Odoo, real N8N; each program fails in turn,
 	tests/n8n/install.sh
 	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser $(SCENARIOS) -m chain tests/chain $(ARGS)
 
+e2e-systemd: setup ## The installation without containers, as docs/systemd.md says, in a folder that stands for /
+	$(RUN) $(SCENARIOS) -m systemd tests/systemd $(ARGS)
+
 chaos: setup ## Kill everything at random for four minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
 
@@ -64,8 +67,9 @@ bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BE
 	$(if $(filter n8n,$(BENCH)),tests/n8n/install.sh)
 	PYTHONPATH=tests:tests/n8n $(RUN) python -m benchmarks $(BENCH) $(ARGS)
 
-check: lint ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks
-	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py tests/contract/test_monitoring.py
+check: lint ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx
+	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py tests/contract/test_monitoring.py \
+	    tests/contract/test_deployment.py tests/contract/test_systemd.py
 
 lint: setup ## What `make check` checks without the tests in it
 	$(RUN) ruff format --check .
@@ -91,4 +95,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-observe e2e-ha check lint openapi format image clean
+.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-systemd e2e-observe e2e-ha check lint openapi format image clean

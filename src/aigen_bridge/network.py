@@ -16,7 +16,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -60,12 +60,23 @@ def shown(proxy: str) -> str:
 
 def tls_context(environment: Environment = os.environ) -> ssl.SSLContext:
     """Returns the context of the bridge's own TLS connections. The authorities of the machine are always trusted."""
-    return _tls_context(_value("SSL_CERT_FILE", environment), _value("SSL_CERT_DIR", environment))
+    file, folder = _value("SSL_CERT_FILE", environment), _value("SSL_CERT_DIR", environment)
+    return _tls_context(file, folder, (_changed_at(file), _changed_at(folder)))
 
 
-@cache
-def _tls_context(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """Returns one context for all clients, because reading the authorities takes 0.1 s."""
+def _changed_at(path: str | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+@lru_cache(maxsize=2)
+def _tls_context(file: str | None, folder: str | None, _changed: tuple[object, ...]) -> ssl.SSLContext:
+    """Returns one context for all clients, because reading the authorities takes 0.1 s, until they change."""
     import httpx  # noqa: PLC0415 - takes long, and not every command calls others
 
     if file or folder:

@@ -13,6 +13,7 @@ from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.notify import Notifier
 from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.clients.odoo_auto import odoo_transport
+from aigen_bridge.clients.renewed import RenewedOdoo, RenewedWebhook
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.destination import N8N, BreakerConfig, Destination, every_destination, odoo_destination
 from aigen_bridge.domain.generation import GenerationPolicy
@@ -29,7 +30,8 @@ from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.pipeline.step import StepRunner
-from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings
+from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings, fingerprints
+from aigen_bridge.settings.rotation import Part, Rotation
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.alerts import Alerts
 from aigen_bridge.store.database import Database, open_engine
@@ -43,6 +45,7 @@ from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.migrations import check
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
@@ -63,6 +66,7 @@ class ApiParts:
     """The components of the API. `in_hand` and `large_in_hand` limit the memory that callbacks take."""
 
     settings: Settings
+    rotation: Rotation
     database: Database
     requests: Requests
     timelines: Timelines
@@ -109,10 +113,15 @@ def verify_database(settings: DatabaseSettings) -> None:
 
 
 @asynccontextmanager
-async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
-    """Opens the components of one API process. Connections open when they are first needed."""
+async def open_api(settings: Settings, rotation: Rotation | None = None) -> AsyncIterator[ApiParts]:
+    """Opens the components of one API process. Connections open when they are first needed.
+
+    `rotation` tells them of new secrets.
+    """
+    rotation = rotation or Rotation(settings)
+    passwords = _passwords(rotation)
     name = f"aigen-bridge api {os.getpid()}"  # the pid distinguishes the processes in pg_stat_activity
-    async with _database(settings, API_CONNECTIONS, name) as database:
+    async with _database(settings, API_CONNECTIONS, name, passwords) as database:
         deadlines, images, breakers = _deadlines(settings), image_store(database), _breakers(settings)
         metrics.create_series(settings.all_odoos)
         requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
@@ -121,6 +130,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
             examine = Examination(check, _refuse_url(settings.image_urls))
             yield ApiParts(
                 settings=settings,
+                rotation=rotation,
                 database=database,
                 requests=requests,
                 timelines=Timelines(database, generation_policy(settings), breakers),
@@ -139,12 +149,13 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
-    """Opens the components of one worker process."""
+async def open_worker(settings: Settings, rotation: Rotation | None = None) -> AsyncIterator[WorkerParts]:
+    """Opens the components of one worker process. `rotation` tells them of new secrets."""
+    rotation = rotation or Rotation(settings)
     async with AsyncExitStack() as opened:
-        name = "aigen-bridge worker"
-        database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name))
-        webhook, fetcher = _n8n(settings.n8n), _fetcher(settings)
+        name, passwords = "aigen-bridge worker", _passwords(rotation)
+        database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name, passwords))
+        webhook, fetcher = _renewed_n8n(rotation), _renewed_fetcher(rotation)
         opened.push_async_callback(webhook.close)
         check = opened.enter_context(closing(ImageCheck()))
         deadlines = _deadlines(settings)
@@ -156,8 +167,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
             Step.FETCH.value: Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
         }
         for name, odoo in settings.all_odoos.items():
-            client = OdooClient(odoo_transport(odoo, odoo_destination(name).name))
-            opened.push_async_callback(client.aclose)
+            client = _renewed_odoo(rotation, name)
+            opened.push_async_callback(client.close)
             runners[queue_of(Step.DELIVER, name)] = Deliver(client, images, odoo.concurrency, name=name)
         yield WorkerParts(
             settings=settings,
@@ -169,7 +180,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
             inspection=Inspection(database, breakers),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
-            listen=partial(listen, settings.listener_url, patience=settings.database.timeout),
+            listen=partial(listen, settings.listener_url, patience=settings.database.timeout, passwords=passwords),
         )
 
 
@@ -218,7 +229,9 @@ def _breakers(settings: Settings) -> dict[Destination, BreakerConfig]:
 
 
 @asynccontextmanager
-async def _database(settings: DatabaseSettings, connections: int, name: str) -> AsyncIterator[Database]:
+async def _database(
+    settings: DatabaseSettings, connections: int, name: str, passwords: Passwords | None = None
+) -> AsyncIterator[Database]:
     timeout = settings.database.timeout
     engine = open_engine(
         settings.database_url.get_secret_value(),
@@ -226,6 +239,7 @@ async def _database(settings: DatabaseSettings, connections: int, name: str) -> 
         name=name,
         timeout=timeout,
         prepared_statements=settings.database.prepared_statements,
+        passwords=passwords,
     )
     database = Database(engine, timeout)
     try:
@@ -236,6 +250,42 @@ async def _database(settings: DatabaseSettings, connections: int, name: str) -> 
 
 def _refuse_url(image_urls: ImageUrlSettings) -> RefuseUrl:
     return partial(checked_url, allow_http=image_urls.allow_http, allowed_hosts=image_urls.allowed_hosts)
+
+
+def _passwords(rotation: Rotation) -> Passwords:
+    passwords = Passwords(rotation.settings.database_url.get_secret_value())
+
+    async def use(settings: Settings) -> None:
+        passwords.replace(settings.database_url.get_secret_value())
+
+    rotation.add(Part(fingerprints.of_database, use))
+    return passwords
+
+
+def _renewed_n8n(rotation: Rotation) -> RenewedWebhook:
+    webhook = RenewedWebhook(_n8n(rotation.settings.n8n))
+    rotation.add(Part(fingerprints.of_n8n, lambda settings: webhook.renew(_n8n(settings.n8n))))
+    return webhook
+
+
+def _renewed_odoo(rotation: Rotation, name: str) -> RenewedOdoo:
+    odoo = RenewedOdoo(_odoo(name, rotation.settings))
+    rotation.add(Part(partial(fingerprints.of_odoo, name), lambda settings: odoo.renew(_odoo(name, settings))))
+    return odoo
+
+
+def _odoo(name: str, settings: Settings) -> OdooClient:
+    return OdooClient(odoo_transport(settings.all_odoos[name], odoo_destination(name).name))
+
+
+def _renewed_fetcher(rotation: Rotation) -> ImageFetcher:
+    fetcher = _fetcher(rotation.settings)
+
+    async def use(_settings: Settings) -> None:
+        fetcher.renew_trust()
+
+    rotation.add(Part(fingerprints.of_authorities, use))
+    return fetcher
 
 
 def _fetcher(settings: Settings) -> ImageFetcher:

@@ -1,6 +1,8 @@
 """`serve` ends TLS itself and asks for client certificates: none, or one by another CA, does not get in."""
 
+import asyncio
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import httpx
 import pytest
 import trustme
 
+from aigen_bridge.settings import rotation
 from processes import run, started
 
 
@@ -71,6 +74,51 @@ async def test_plain_http_does_not_get_in(url: str) -> None:
     async with httpx.AsyncClient() as client:
         with pytest.raises(httpx.TransportError):
             await client.get(url.replace("https", "http") + "/health/live")
+
+
+async def test_new_certificates_are_used_without_a_restart_and_no_handshake_fails(
+    url: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """A certificate without its key changes nothing."""
+    renewed = trustme.CA()
+    both = trusting(authority, *written(tmp_path, "n8n", authority.issue_cert("n8n.test")))
+    renewed.configure_trust(both)
+    stop, served = asyncio.Event(), Counter[int]()
+
+    async def call_on_and_on() -> None:
+        while not stop.is_set():
+            async with httpx.AsyncClient(verify=both) as client:
+                served[(await client.get(f"{url}/health/live")).status_code] += 1
+
+    calling = [asyncio.create_task(call_on_and_on()) for _ in range(2)]
+    before = await serial_number(url, both)
+    certificate = renewed.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "server.pem"))
+    await asyncio.sleep(2 * rotation.EVERY)
+    assert await serial_number(url, both) == before  # its key is missing
+
+    written(tmp_path, "server", certificate)
+    (tmp_path / "ca.pem").write_bytes(authority.cert_pem.bytes() + renewed.cert_pem.bytes())
+    async with asyncio.timeout(20):
+        while await serial_number(url, both) == before:
+            await asyncio.sleep(0.1)
+    stop.set()
+    await asyncio.gather(*calling)
+    assert set(served) == {200}
+
+    own = written(tmp_path, "new", renewed.issue_cert("n8n.test"))
+    async with httpx.AsyncClient(verify=trusting(renewed, *own)) as client:
+        assert (await client.get(f"{url}/health/live")).status_code == 200
+
+
+async def serial_number(url: str, context: ssl.SSLContext) -> object:
+    """The serial number of the certificate that a new connection is shown."""
+    _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]), ssl=context)
+    try:
+        return writer.get_extra_info("peercert")["serialNumber"]
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.mark.parametrize(

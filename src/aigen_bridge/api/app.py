@@ -18,11 +18,14 @@ from aigen_bridge.api.describe import complete, json_body
 from aigen_bridge.api.middleware import AccessMiddleware, DeprecationMiddleware, HeadMiddleware, begin_at_zero
 from aigen_bridge.api.odoo_database import KnownDatabases
 from aigen_bridge.api.rate_limit import RateLimits
+from aigen_bridge.api.tls import SERVED
 from aigen_bridge.api.v1 import callback, generation, requests
 from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
-from aigen_bridge.settings import Settings, load
+from aigen_bridge.settings import Settings, fingerprints, load
+from aigen_bridge.settings.report import rotating
+from aigen_bridge.settings.rotation import Part, Rotation, read_from_settings
 from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.odoos import Odoos
 from aigen_bridge.store.readiness import prove_writable
@@ -98,16 +101,33 @@ async def requested() -> None:
     """
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Creates the application for these settings."""
-    app = _assemble(_lifespan(settings))
+def create_app(settings: Settings, rotation: Rotation | None = None) -> FastAPI:
+    """Creates the application for these settings. Without a `rotation`, its secrets never change."""
+    rotation = rotation or Rotation(settings)
+    app = _assemble(_lifespan(settings, rotation))
     if settings.deprecated:
         app.add_middleware(DeprecationMiddleware, deprecated=settings.deprecated)
     app.add_middleware(AccessMiddleware)
     begin_at_zero(ROUTERS)
-    app.state.keyring = Keyring(settings.clients)
+    app.state.rotation = rotation
+    _use_secrets(app, rotation)
     app.state.rate_limits = RateLimits(settings)
     return app
+
+
+def _use_secrets(app: FastAPI, rotation: Rotation) -> None:
+    app.state.keyring = Keyring(rotation.settings.clients)
+
+    async def use_keys(settings: Settings) -> None:
+        app.state.keyring = Keyring(settings.clients)
+
+    async def use_certificate(_settings: Settings) -> None:
+        SERVED.renew()
+
+    rotation.add(Part(fingerprints.of_clients, use_keys))
+    rotation.add(Part(fingerprints.of_metrics, read_from_settings))
+    rotation.add(Part(fingerprints.of_tls, use_certificate))
+    SERVED.renew()  # uvicorn has read the files before, and they may have changed since
 
 
 def from_environment() -> FastAPI:
@@ -115,7 +135,7 @@ def from_environment() -> FastAPI:
     settings = load(Settings)
     logs.configure(settings.log.level, settings.log.format)
     tracing.start()
-    app = create_app(settings)
+    app = create_app(settings, Rotation(settings, partial(load, Settings)))
     memory.prepare()
     return app
 
@@ -147,10 +167,10 @@ def _assemble(lifespan: Any) -> FastAPI:
     return app
 
 
-def _lifespan(settings: Settings) -> Any:
+def _lifespan(settings: Settings, rotation: Rotation) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_api(settings) as parts:
+        async with open_api(settings, rotation) as parts, rotating(rotation, "api"):
             app.state.parts = parts
             proof = partial(prove_writable, parts.database)
             patience = parts.database.timeout.total_seconds()

@@ -75,7 +75,7 @@ def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:
     """
 
     async def caller(request: Request) -> Caller:
-        found = _authenticated(request)
+        found = await _authenticated(request)
         if not found.scopes & set(scopes):
             metrics.AUTHENTICATION_FAILURES.labels("scope_missing").inc()
             needed = " or ".join(scopes)
@@ -89,7 +89,7 @@ def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
-def _authenticated(request: Request) -> Caller:
+async def _authenticated(request: Request) -> Caller:
     """Returns the owner of the key. A bearer token precedes `X-API-Key`; blanks around a key are no part of it."""
     bearer, plain = _bearer(request.headers.get("authorization", "")), request.headers.get("x-api-key", "").strip()
     if not (key := bearer or plain):
@@ -97,6 +97,9 @@ def _authenticated(request: Request) -> Caller:
         other = " Its 'Authorization' is not of the form 'Bearer KEY'." if "authorization" in request.headers else ""
         raise UnauthorizedError("key_missing", f"The call carries no key.{other}")
     found: Caller | None = request.app.state.keyring.find(key)
+    if found is None:  # it may be in the files already
+        await request.app.state.rotation.check()
+        found = request.app.state.keyring.find(key)
     if found is None:
         metrics.AUTHENTICATION_FAILURES.labels("key_unknown").inc()
         both = (

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 @router.get("/metrics")
 async def scrape(request: Request, parts: Parts) -> Response:
     """Serves Prometheus. Needs no key unless `AIGEN_METRICS__TOKEN` is set; off with `AIGEN_METRICS__ENABLED`."""
-    wanted = parts.settings.metrics
+    wanted = parts.rotation.settings.metrics
     if not wanted.enabled:
         return Response("Metrics are switched off (AIGEN_METRICS__ENABLED).\n", 404, media_type="text/plain")
     token = wanted.token.get_secret_value() if wanted.token else None

@@ -1,22 +1,65 @@
-"""`aigen-bridge keys`: generates keys and signing secrets."""
+"""`aigen-bridge keys`: shows the secrets that are in use, and generates keys and signing secrets."""
 
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from aigen_bridge.cli.terminal import say
+from aigen_bridge.cli.terminal import say, say_table
 from aigen_bridge.domain.signature import new_secret, secret_bytes
+from aigen_bridge.quoting import one_line
 from aigen_bridge.settings import Scope
+from aigen_bridge.settings.report import Report, folder, reports
 
-app = typer.Typer(help="Generate keys for clients.", no_args_is_help=True)
+app = typer.Typer(help="Show the secrets in use, or generate keys for clients.")
 
 
-@app.callback()
-def keys() -> None:
-    """Generate keys for clients."""
+@app.callback(invoke_without_command=True)
+def keys(context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show which secrets the running processes use: names, fingerprints, since when; never a secret itself.
+
+    Asks the processes of this user on this machine (or in this container). The exit status is 1 if none runs, or one
+    refuses a new value.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    found = reports()
+    if as_json:
+        say(json.dumps([asdict(report) for report in found], indent=2))
+    elif found:
+        _print(found)
+    else:
+        say(f"No process of the bridge runs here: there is no report in {folder()}.")
+    if not found or any(report.problems for report in found):
+        raise typer.Exit(1)
+
+
+def _print(found: Sequence[Report]) -> None:
+    say_table(("secret", "fingerprint", "since (UTC)", "used by"), _rows(found))
+    for report in found:
+        for problem in report.problems:
+            say(f"{_name(report)} keeps the values before: {one_line(problem)}")
+        if report.waiting:
+            say(f"{_name(report)} has to be restarted to use {', '.join(report.waiting)}.")
+
+
+def _rows(found: Sequence[Report]) -> Iterator[tuple[str, str, str, str]]:
+    """Yields one row for each value of a secret. Two rows with one name: the processes differ, or are just changing."""
+    used: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for report in found:
+        for secret in report.secrets:
+            used.setdefault((secret.name, secret.fingerprint), []).append((secret.since, _name(report)))
+    for (name, fingerprint), by in sorted(used.items()):
+        since = max(since for since, _ in by).partition(".")[0].replace("T", " ")
+        yield name, fingerprint, since, ", ".join(process for _, process in by)
+
+
+def _name(report: Report) -> str:
+    return f"{report.process} {report.pid}"
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Annotated, Any
 
 import structlog
@@ -23,7 +24,8 @@ from aigen_bridge.cli.running import (
 from aigen_bridge.cli.terminal import say
 from aigen_bridge.metrics import shared_between_processes
 from aigen_bridge.metrics.port import metrics_port
-from aigen_bridge.settings import Settings, TlsSettings, load
+from aigen_bridge.settings import Settings, TlsSettings, fingerprints, load
+from aigen_bridge.settings.rotation import Part, Rotation, read_from_settings
 from aigen_bridge.sockets import bind, unbracketed
 
 app = typer.Typer()
@@ -76,9 +78,12 @@ def serve(
 
 def _tls(tls: TlsSettings) -> dict[str, Any]:
     """Returns uvicorn's TLS options. With `client_ca`, callers need a certificate of their own."""
+    from aigen_bridge.api.tls import served_context
+
     if tls.certificate is None:
         return {}
     files: dict[str, Any] = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+    files["ssl_context_factory"] = served_context
     if tls.client_ca:
         files |= {"ssl_ca_certs": str(tls.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
     return files
@@ -94,18 +99,25 @@ def worker() -> None:
     check_database(settings)
     tracing.start()
     memory.prepare()
-    with _metrics_port(settings):
-        until_stopped(lambda stop: run_worker(settings, stop))
+    rotation = Rotation(settings, partial(load, Settings))
+    with _metrics_port(rotation):
+        until_stopped(lambda stop: run_worker(settings, stop, rotation))
     tracing.stop()
 
 
 @contextmanager
-def _metrics_port(settings: Settings) -> Iterator[None]:
+def _metrics_port(rotation: Rotation) -> Iterator[None]:
     """Serves the worker's port for Prometheus, if it is configured."""
+    settings = rotation.settings
     if settings.worker.metrics_port is None or not settings.metrics.enabled:
         yield
         return
-    token = settings.metrics.token.get_secret_value() if settings.metrics.token else None
+
+    def token() -> str | None:
+        current = rotation.settings.metrics.token
+        return current.get_secret_value() if current else None
+
+    rotation.add(Part(fingerprints.of_metrics, read_from_settings))
     with metrics_port(settings.worker.metrics_host, settings.worker.metrics_port, token) as url:
         log.info("metrics.ready", url=url)
         yield

@@ -64,6 +64,10 @@ class ImageFetcher:
         self._guard = partial(GuardedNetwork, resolver, trusted_networks, network or httpcore.AnyIOBackend())
         self._tls = tls_context()
 
+    def renew_trust(self) -> None:
+        """Reads the trusted authorities again."""
+        self._tls = tls_context()
+
     async def fetch(self, url: str, *, correlation_id: UUID) -> bytes:  # noqa: ARG002 - see _headers
         """Returns the bytes at the URL. Does not check whether they are an image.
 

@@ -67,6 +67,10 @@ class OdooClient:
             )
         return read_answer(answer)
 
+    async def login(self) -> None:
+        """Logs in, unless it is logged in. Raises as `OdooTransport.login` does."""
+        await self._transport.login()
+
     async def aclose(self) -> None:
         """Closes the transport."""
         await self._transport.aclose()

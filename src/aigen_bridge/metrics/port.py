@@ -3,7 +3,7 @@
 import hmac
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore, Thread, Timer
@@ -32,8 +32,10 @@ def may_scrape(token: str | None, authorization: str | None) -> bool:
 
 
 @contextmanager
-def metrics_port(host: str, port: int, token: str | None) -> Iterator[str]:
+def metrics_port(host: str, port: int, token: Callable[[], str | None]) -> Iterator[str]:
     """Serves `GET /metrics` and `/health/ready` during the block. Yields the address.
+
+    `token` returns the one that scrapes need at the time.
 
     Raises OSError when the port is taken.
     """
@@ -99,7 +101,7 @@ def _disconnect(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _handler(token: str | None) -> type[BaseHTTPRequestHandler]:
+def _handler(token: Callable[[], str | None]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version, sys_version = "aigen-bridge", ""
 
@@ -110,7 +112,7 @@ def _handler(token: str | None) -> type[BaseHTTPRequestHandler]:
                 self._respond(200 if ready else 503, b"ok\n" if ready else b"The database does not answer.\n")
             elif path != "/metrics":
                 self._respond(404, b"There are only /metrics and /health/ready here.\n")
-            elif not may_scrape(token, self.headers.get("Authorization")):
+            elif not may_scrape(token(), self.headers.get("Authorization")):
                 self._respond(401, b"The bearer token of AIGEN_METRICS__TOKEN is missing or wrong.\n")
             else:
                 self._respond(200, as_text())

@@ -1,4 +1,6 @@
-"""All settings, typed and frozen. They are loaded once at the start and passed in; nothing else reads the environment.
+"""All settings, typed and frozen. They are loaded at the start and passed in; nothing else reads the environment.
+
+`rotation` loads them again when secret files change.
 
 Sources in order of precedence: environment, `.env`, a directory of secret files (`AIGEN_SECRETS_DIR`, by default
 `/run/secrets`; a file has the name of the variable, case-insensitive).
@@ -56,9 +58,15 @@ __all__ = [
     "WorkerSettings",
     "WrongSettingsError",
     "load",
+    "secrets_directory",
 ]
 
 CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
+
+
+def secrets_directory() -> Path:
+    """Returns the directory of the secret files."""
+    return Path(os.environ.get("AIGEN_SECRETS_DIR", "/run/secrets"))
 
 
 def _decoded(_: str, field: FieldInfo, value: str) -> Any:
@@ -95,8 +103,7 @@ class LoggingSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Adds secret files, which may hold nested settings, too (`AIGEN_N8N__API_KEY`)."""
-        directory = Path(os.environ.get("AIGEN_SECRETS_DIR", "/run/secrets"))
-        files = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=directory)
+        files = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=secrets_directory())
         for source in (env_settings, dotenv_settings, files):
             source.decode_complex_value = _decoded  # type: ignore[method-assign,assignment]
         return init_settings, env_settings, dotenv_settings, files

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self
 
 import psycopg
@@ -17,6 +18,7 @@ from psycopg.pq import TransactionStatus
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.store.hosts import Place, each_address, number_of_hosts, seconds_for_one
 from aigen_bridge.store.parameters import completed
+from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.pooled import pooled_cursor
 from aigen_bridge.store.session import (
     APPLY,
@@ -168,11 +170,20 @@ be a startup option. Stricter values of the first are left to the administrator.
 class Connector:
     """Opens connections with these arguments, and refuses an unsuitable database.
 
-    Without prepared statements, each transaction of a connection begins with the settings.
+    Without prepared statements, each transaction of a connection begins with the settings. `passwords` replace the one
+    in the arguments.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], settings: Session, *, prepared_statements: bool = True) -> None:
+    def __init__(
+        self,
+        arguments: Mapping[str, Any],
+        settings: Session,
+        passwords: Passwords | None = None,
+        *,
+        prepared_statements: bool = True,
+    ) -> None:
         self._arguments = dict(arguments)
+        self._passwords = passwords
         self._prepared_statements = prepared_statements
         self._cursor = Cursor if prepared_statements else pooled_cursor(settings)
         self._asked = asked(settings)
@@ -182,9 +193,16 @@ class Connector:
 
     async def __call__(self, conninfo: str = "", **more: Any) -> psycopg.AsyncConnection[Any]:
         """Opens a connection. `more` are further arguments for psycopg."""
-        with refusals_explained(self._arguments), secrets_hidden(self._arguments):
-            arguments = self._arguments | await each_address(self._arguments, self._last) | more
+        opening = partial(self._open, conninfo, **more)
+        return await (self._passwords.connect(opening) if self._passwords else opening())
+
+    async def _open(self, conninfo: str, **more: Any) -> psycopg.AsyncConnection[Any]:
+        arguments = self._arguments | more
+        with refusals_explained(arguments), secrets_hidden(arguments):
+            arguments |= await each_address(arguments, self._last)
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=self._cursor, **arguments)
+            if "password" in arguments:  # the accepted one, for the connections that prove a pooler's mode
+                self._arguments["password"] = arguments["password"]
             try:
                 await self._settle(connection)
             except BaseException:  # nobody else has this connection, not even when the caller is cancelled

@@ -28,6 +28,7 @@ from aigen_bridge.store.connection import (
 )
 from aigen_bridge.store.cut import Cut, cut_after
 from aigen_bridge.store.hosts import connecting_seconds
+from aigen_bridge.store.passwords import Passwords
 
 LISTENER = "aigen-bridge listen"
 """Application name of the connection on which a worker listens for new entries. It is open while the worker runs."""
@@ -43,14 +44,23 @@ def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
 
 
 def open_engine(
-    url: str, *, pool_size: int, name: str, timeout: timedelta = TIMEOUT, prepared_statements: bool = True
+    url: str,
+    *,
+    pool_size: int,
+    name: str,
+    timeout: timedelta = TIMEOUT,
+    prepared_statements: bool = True,
+    passwords: Passwords | None = None,
 ) -> AsyncEngine:
-    """Opens a pool of at most `pool_size` connections. `name` is their application name in PostgreSQL."""
+    """Opens a pool of at most `pool_size` connections. `name` is their application name in PostgreSQL.
+
+    `passwords` replace the one in the URL.
+    """
     settings = session(timeout)
     arguments = connect_arguments(
         url, name=name, timeout=timeout, settings=settings, prepared_statements=prepared_statements
     )
-    connector = Connector(arguments, settings, prepared_statements=prepared_statements)
+    connector = Connector(arguments, settings, passwords, prepared_statements=prepared_statements)
     engine = create_async_engine(
         SCHEME,
         json_deserializer=readable.parse_json,

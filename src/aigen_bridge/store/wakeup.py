@@ -22,6 +22,7 @@ from aigen_bridge.store.connection import (
 from aigen_bridge.store.cut import cut_after
 from aigen_bridge.store.database import LISTENER
 from aigen_bridge.store.hosts import connecting_seconds
+from aigen_bridge.store.passwords import Passwords
 
 CHANNEL = "aigen_outbox"
 """The channel of the notifications. The payload is the queue."""
@@ -37,7 +38,9 @@ _NOTIFY = text("SELECT pg_notify(:channel, :queue)")
 log = structlog.get_logger(__name__)
 
 
-async def listen(url: str | None, wake: Callable[[str], None], patience: timedelta = TIMEOUT) -> None:
+async def listen(
+    url: str | None, wake: Callable[[str], None], patience: timedelta = TIMEOUT, passwords: Passwords | None = None
+) -> None:
     """Calls `wake` with the queue of each new entry, and with `EVERYTHING` after each (re)connection. Never returns.
 
     Without a URL it returns at once: behind a pooler in transaction mode, only polling finds new entries.
@@ -49,7 +52,7 @@ async def listen(url: str | None, wake: Callable[[str], None], patience: timedel
         return
     settings = session(patience)
     arguments = connect_arguments(url, name=LISTENER, timeout=patience, settings=settings)
-    connect, connecting = Connector(arguments, settings), connecting_seconds(arguments, patience)
+    connect, connecting = Connector(arguments, settings, passwords), connecting_seconds(arguments, patience)
     while True:
         try:
             async with asyncio.timeout(connecting):

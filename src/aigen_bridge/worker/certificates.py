@@ -9,7 +9,7 @@ from aigen_bridge import metrics
 from aigen_bridge.clients.certificates import certificate_ends
 from aigen_bridge.domain.destination import odoo_destination
 from aigen_bridge.domain.errors import TransientError
-from aigen_bridge.settings import Settings
+from aigen_bridge.settings.rotation import Rotation
 
 EVERY = 3600.0
 """Seconds between checks. Certificates are renewed weeks before they expire."""
@@ -17,14 +17,15 @@ EVERY = 3600.0
 log = structlog.get_logger(__name__)
 
 
-async def watch_expiry(settings: Settings, stop: asyncio.Event) -> None:
+async def watch_expiry(rotation: Rotation, stop: asyncio.Event) -> None:
     """Checks now and every hour until `stop` is set."""
+    settings = rotation.settings
     addresses = {"public": settings.public_url, "n8n": settings.n8n.webhook_url}
-    for name, odoo in settings.all_odoos.items():
-        addresses[odoo_destination(name).name] = odoo.url
-        if odoo.api_key_expires:
-            metrics.ODOO_KEY_EXPIRY.labels(odoo.login, name).set(odoo.api_key_expires.timestamp())
+    addresses |= {odoo_destination(name).name: odoo.url for name, odoo in settings.all_odoos.items()}
     while not stop.is_set():
+        for name, odoo in rotation.settings.all_odoos.items():  # with the current keys
+            if odoo.api_key_expires:
+                metrics.ODOO_KEY_EXPIRY.labels(odoo.login, name).set(odoo.api_key_expires.timestamp())
         for endpoint, url in addresses.items():
             await _check_certificate(endpoint, url)
         with contextlib.suppress(TimeoutError):

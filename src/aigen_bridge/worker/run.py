@@ -9,6 +9,8 @@ import structlog
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.queues import lane_of
 from aigen_bridge.settings import Settings
+from aigen_bridge.settings.report import rotating
+from aigen_bridge.settings.rotation import Rotation
 from aigen_bridge.store.wakeup import EVERYTHING
 from aigen_bridge.wiring import WorkerParts, open_worker
 from aigen_bridge.worker.certificates import watch_expiry
@@ -19,9 +21,13 @@ from aigen_bridge.worker.sweeps import sweep
 log = structlog.get_logger(__name__)
 
 
-async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
-    """Works until `stop` is set, then finishes the claims in progress within the grace time and releases the rest."""
-    async with open_worker(settings) as parts:
+async def run_worker(settings: Settings, stop: asyncio.Event, rotation: Rotation | None = None) -> None:
+    """Works until `stop` is set, then finishes the claims in progress within the grace time and releases the rest.
+
+    Without a `rotation`, its secrets never change.
+    """
+    rotation = rotation or Rotation(settings)
+    async with open_worker(settings, rotation) as parts, rotating(rotation, "worker"):
         lanes = _lanes(parts)
         background = [
             asyncio.create_task(parts.listen(lambda queue: _wake(lanes, queue))),
@@ -32,7 +38,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         try:
             sweeping = sweep(parts, stop)
             purging = purge_regularly(parts.retention, settings.retention, stop)
-            watching = watch_expiry(settings, stop)
+            watching = watch_expiry(rotation, stop)
             await asyncio.gather(sweeping, purging, watching, *(lane.run(stop) for lane in lanes.values()))
         finally:
             for task in background:

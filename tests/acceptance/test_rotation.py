@@ -1,0 +1,298 @@
+"""Every secret is replaced while real processes work under load. No request fails, and nothing is restarted.
+
+The certificates are in tests/security/test_tls.py.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+
+from aigen_bridge.settings.report import SHOWN, reports
+from aigen_bridge.sim.chain import Chain, simulators
+from aigen_bridge.store.database import LISTENER
+from processes import run, started
+from stage import CLIENTS, KEYS, REQUESTS, make_event
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class Folder:
+    """A folder of secret files, as Kubernetes mounts it: the names are links through a link that is swapped."""
+
+    def __init__(self, path: Path, **secrets: str) -> None:
+        self.path = path
+        self._number = 0
+        self._secrets = secrets
+        self.write()
+
+    def write(self, **secrets: str) -> None:
+        """Replaces secrets all at once."""
+        self._secrets |= secrets
+        self._number += 1
+        new = self.path / f"..{self._number}"
+        new.mkdir(parents=True)
+        for name, value in self._secrets.items():
+            (new / name).write_text(value)
+        (self.path / "..new").symlink_to(new.name)
+        (self.path / "..new").rename(self.path / "..data")
+        for name in self._secrets:
+            if not (self.path / name).is_symlink():
+                (self.path / name).symlink_to(f"..data/{name}")
+
+
+@dataclass
+class Scene:
+    """Two API processes and a worker, whose secrets are in `folder`."""
+
+    chain: Chain
+    folder: Folder
+    api: httpx.AsyncClient
+    environment: Mapping[str, str]
+    metrics_port: int
+    role: "Role"
+    keys: dict[str, str] = field(default_factory=lambda: dict(KEYS))
+    accepted: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[None]:
+        """Asks on and on from four sides; each call has the client's key of the time, and a connection of its own."""
+        tasks = [asyncio.create_task(self._ask()) for _ in range(4)]
+        try:
+            yield
+            assert not any(task.done() for task in tasks), [task.exception() for task in tasks if task.done()]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self) -> None:
+        while True:
+            headers = {"X-API-Key": self.keys["odoo"], "Connection": "close"}
+            event = make_event()
+            answer = await self.api.post(REQUESTS, json=event, headers=headers)
+            assert answer.status_code == 202, answer.text
+            self.accepted.append(event["requestId"])
+            await asyncio.sleep(0.1)
+
+    async def until_more(self, count: int = 10) -> None:
+        """Until so many more are accepted."""
+        wanted = len(self.accepted) + count
+        async with asyncio.timeout(30):
+            while len(self.accepted) < wanted:
+                await asyncio.sleep(0.02)
+
+    async def until_used(self, **secrets: str) -> None:
+        """Until all processes that have these secrets use these values."""
+        async with asyncio.timeout(30):
+            while {name: _values(name) for name in secrets} != {
+                name: {hashlib.sha256(value.encode()).hexdigest()[:SHOWN]} for name, value in secrets.items()
+            }:
+                await asyncio.sleep(0.1)
+
+    async def all_delivered(self) -> None:
+        """Every accepted request is completed, and delivered to Odoo once."""
+        query = (
+            "SELECT request_id, status, error_code FROM requests WHERE delivered_at IS NULL OR status <> 'completed'"
+        )
+        deadline = time.monotonic() + 60
+        while (left := self.role.as_owner(query)) and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        assert not left, [self.role.as_owner("SELECT * FROM attempts WHERE outcome <> 'done'"), left]
+        assert {self.chain.odoo.records[request_id].applied for request_id in self.accepted} == {1}
+
+
+def _values(name: str) -> set[str]:
+    return {secret.fingerprint for report in reports() for secret in report.secrets if name in secret.name}
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role of PostgreSQL that logs in with a password, unlike the owner."""
+
+    name: str
+    owner_url: str
+
+    def url(self, password: str) -> str:
+        return f"{self.owner_url}{'&' if '?' in self.owner_url else '?'}user={self.name}&password={password}"
+
+    async def reconnect(self) -> None:
+        """Ends the connection on which the worker listens, and waits until it has opened another."""
+        listening = f"FROM pg_stat_activity WHERE usename = '{self.name}' AND application_name = '{LISTENER}'"
+        before = self.as_owner(f"SELECT pid, pg_terminate_backend(pid) {listening}")
+        assert before
+        async with asyncio.timeout(20):
+            while not {pid for (pid,) in self.as_owner(f"SELECT pid {listening}")} - {pid for pid, _ in before}:
+                await asyncio.sleep(0.1)
+
+    def as_owner(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.owner_url, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def role(database_url: str) -> Iterator[Role]:
+    role = Role(f"{urlsplit(database_url).path[1:]}_role", database_url)
+    role.as_owner(f"CREATE ROLE {role.name} LOGIN PASSWORD 'old-password'")
+    role.as_owner(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role.name}")
+    with _asking_for_a_password(role):
+        yield role
+    role.as_owner(f"DROP OWNED BY {role.name} CASCADE")
+    role.as_owner(f"DROP ROLE {role.name}")
+
+
+class _asking_for_a_password:  # noqa: N801 - used as a function
+    """Lets PostgreSQL ask this role for its password."""
+
+    def __init__(self, role: Role) -> None:
+        self._role = role
+        self._path = Path(role.as_owner("SHOW hba_file")[0][0])
+
+    def __enter__(self) -> None:
+        if not os.access(self._path, os.W_OK):
+            pytest.skip("the server's pg_hba.conf cannot be written")
+        self._before = self._path.read_text()
+        rules = "".join(f"{kind} scram-sha-256\n" for kind in self._kinds())
+        self._path.write_text(rules + self._before)
+        self._role.as_owner("SELECT pg_reload_conf()")
+
+    def __exit__(self, *_: object) -> None:
+        self._path.write_text(self._before)
+        self._role.as_owner("SELECT pg_reload_conf()")
+
+    def _kinds(self) -> list[str]:
+        who = f"all {self._role.name}"
+        return [f"local {who}", f"host {who} 127.0.0.1/32", f"host {who} ::1/128"]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture
+async def scene(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    api_port, metrics_port = free_port(), free_port()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    async with simulators(callback_key=KEYS["n8n"], flux_seconds=0) as chain:
+        sections = {name: dict(section) for name, section in chain.bridge.items()}
+        folder = Folder(
+            tmp_path / "secrets",
+            AIGEN_CLIENTS=json.dumps(CLIENTS),
+            AIGEN_DATABASE_URL=role.url("old-password"),
+            AIGEN_N8N__API_KEY=sections["n8n"].pop("api_key"),
+            AIGEN_ODOO__API_KEY=sections["odoo"].pop("api_key"),
+            AIGEN_METRICS__TOKEN="old-token",
+        )
+        del sections["n8n"]["signing_secret"]
+        environment = {
+            **{f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()},
+            "AIGEN_REQUESTS__RATE_LIMIT": "1000/second",
+            "AIGEN_PUBLIC_URL": f"http://127.0.0.1:{api_port}",
+            "AIGEN_SECRETS_DIR": str(folder.path),
+            "AIGEN_WORKER__METRICS_PORT": str(metrics_port),
+        }
+        serve = ("serve", "--port", str(api_port), "--processes", "2")
+        async with (
+            started(*serve, environment=environment, cwd=tmp_path, ready="Application startup"),
+            started("worker", environment=environment, cwd=tmp_path, ready=r"worker\.started"),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{api_port}", timeout=30) as api,
+        ):
+            scene = Scene(chain, folder, api, environment, metrics_port, role)
+            async with asyncio.timeout(30):
+                while len(reports()) < 3:
+                    await asyncio.sleep(0.1)
+            yield scene
+
+
+async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: Scene) -> None:
+    pids = {report.pid for report in reports()}
+    old_n8n, new_n8n = scene.chain.n8n.settings.key, "new-key-for-n8n"
+    old_odoo, new_odoo = scene.chain.odoo.settings.api_key, "new-key-for-odoo"
+    accepts = _keys_of(scene.chain, n8n={old_n8n}, odoo={old_odoo, new_odoo})
+    both = {name: client | {"keys": [*client["keys"], f"new-{KEYS[name]}"]} for name, client in CLIENTS.items()}
+    only_new = {name: client | {"keys": [f"new-{KEYS[name]}"]} for name, client in CLIENTS.items()}
+
+    async with scene.asking():
+        await scene.until_more()
+        scene.folder.write(AIGEN_CLIENTS=json.dumps(both)[:-5], AIGEN_METRICS__TOKEN="")  # half written, and empty
+        await _until_problems("AIGEN_CLIENTS is wrong")
+        shown = await asyncio.to_thread(run, "keys", environment=scene.environment)
+        await scene.until_more()
+
+        scene.folder.write(
+            AIGEN_CLIENTS=json.dumps(both),
+            AIGEN_DATABASE_URL=scene.role.url("new-password"),
+            AIGEN_N8N__API_KEY=new_n8n,
+            AIGEN_ODOO__API_KEY=new_odoo,
+            AIGEN_METRICS__TOKEN="new-token",
+        )
+        scene.keys["odoo"] = "new-key-of-odoo"  # at once: a process that does not know it yet looks at the files
+        await scene.until_used(database="new-password", N8N=new_n8n, Odoo=new_odoo, metrics="new-token")
+        await scene.role.reconnect()
+        await scene.until_more()  # N8N and PostgreSQL do not know the new ones yet
+
+        scene.role.as_owner(f"ALTER ROLE {scene.role.name} PASSWORD 'new-password'")
+        await scene.role.reconnect()
+        _let_n8n_send(scene.chain, "new-key-of-n8n")
+        accepts["n8n"], accepts["odoo"] = {new_n8n}, {new_odoo}
+        await scene.until_more()
+
+        scene.folder.write(AIGEN_CLIENTS=json.dumps(only_new))
+        await scene.until_used(**{"client odoo": "new-key-of-odoo", "client n8n": "new-key-of-n8n"})
+        await scene.until_more()
+
+    await scene.all_delivered()
+    assert {report.pid for report in reports()} == pids
+    assert [report.problems for report in reports()] == [(), (), ()]
+    assert (shown.returncode, shown.stdout.count("keeps the values before: AIGEN_CLIENTS is wrong")) == (1, 3)
+    assert not [secret for secret in (*KEYS.values(), old_n8n, old_odoo, "old-password") if secret in shown.stdout]
+    refused = await scene.api.get(f"{REQUESTS}/{scene.accepted[0]}", headers={"X-API-Key": KEYS["odoo"]})
+    assert refused.status_code == 401
+    for url in (str(scene.api.base_url), f"http://127.0.0.1:{scene.metrics_port}"):
+        assert await _scrape(url, "new-token") == 200
+        assert await _scrape(url, "old-token") == 401
+
+
+def _keys_of(chain: Chain, **accepted: set[str]) -> dict[str, set[str]]:
+    """Lets the simulators accept these keys, which the test may change."""
+    for name, simulator in (("n8n", chain.n8n), ("odoo", chain.odoo)):
+        is_key: Callable[[str], bool] = lambda key, name=name: key in accepted[name]  # noqa: E731
+        simulator._is_key = is_key  # type: ignore[method-assign,assignment]
+    return accepted
+
+
+def _let_n8n_send(chain: Chain, key: str) -> None:
+    """N8N calls the bridge with this key from now on, also in executions that run already."""
+
+    async def replace_key(request: httpx.Request) -> None:
+        if "X-API-Key" in request.headers:
+            request.headers["X-API-Key"] = key
+
+    hooks = chain.n8n._http.event_hooks
+    chain.n8n._http.event_hooks = {**hooks, "request": [*hooks["request"], replace_key]}
+
+
+async def _until_problems(text: str) -> None:
+    """Until every process shows a problem with this text."""
+    async with asyncio.timeout(30):
+        while not all(text in " ".join(report.problems) for report in reports()):
+            await asyncio.sleep(0.1)
+
+
+async def _scrape(url: str, token: str) -> int:
+    async with httpx.AsyncClient() as client:
+        return (await client.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"})).status_code

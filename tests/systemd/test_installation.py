@@ -1,0 +1,159 @@
+"""docs/systemd.md, followed block by block in a folder that stands for `/`, as far as that goes without systemd.
+
+systemd's own programs are replaced by ones that record what they are told. The units' commands are then run with the
+settings and secrets that the page has put in place.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/systemd.md").read_text()
+BLOCKS = [
+    (found[1], found[2]) for found in re.finditer(r"^## ([^\n]+)$|```sh\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
+]
+RECORDED = ("systemctl", "systemd-sysusers", "chgrp", "nginx")
+ABSOLUTE = re.compile(r"(?<![\w./-])/(?=opt/|etc/|usr/local/)")
+
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(900)]
+
+
+def blocks(title: str) -> list[str]:
+    """The commands of one section of the page."""
+    sections: dict[str, list[str]] = {}
+    for heading, commands in BLOCKS:
+        if heading:
+            current = sections.setdefault(heading, [])
+        else:
+            current.append(commands)
+    return sections[title]
+
+
+class Server:
+    """A folder that stands for the server's `/`, with a copy of the repository."""
+
+    def __init__(self, root: Path, database_url: str) -> None:
+        self.root = root
+        self.database_url = database_url
+        self.repository = root / "repository"
+        ignored = shutil.ignore_patterns(".*", "dist", "node_modules", "__pycache__")
+        shutil.copytree(ROOT, self.repository, ignore=ignored)
+        programs = root / "programs"
+        programs.mkdir()
+        for name in RECORDED:
+            (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {root}/recorded\n')
+            (programs / name).chmod(0o755)
+        (root / "etc/systemd/system").mkdir(parents=True)
+        (root / "etc/nginx/conf.d").mkdir(parents=True)
+        (root / "usr/local/bin").mkdir(parents=True)
+        self._path = f"{programs}:{os.environ['PATH']}"
+
+    def follow(self, title: str) -> None:
+        """Runs the commands of a section, with `/` moved into the folder."""
+        for commands in blocks(title):
+            text = ABSOLUTE.sub(f"{self.root}/", commands)
+            subprocess.run(
+                ["/bin/bash", "-eu", "-c", text], cwd=self.repository, env=os.environ | {"PATH": self._path}, check=True
+            )
+
+    @property
+    def recorded(self) -> str:
+        return (self.root / "recorded").read_text()
+
+    def settings(self) -> dict[str, str]:
+        """What systemd gives the units: bridge.env, and the folder of the secrets."""
+        lines = (self.root / "etc/aigen-bridge/bridge.env").read_text().splitlines()
+        given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+        places = {
+            "AIGEN_SECRETS_DIR": str(self.root / "etc/aigen-bridge/secrets"),
+            "RUNTIME_DIRECTORY": str(self.root / "run"),
+        }
+        return {"PATH": os.environ["PATH"], **given, **places}
+
+    def migrate(self) -> None:
+        """Runs the command of the unit that migrates the database."""
+        command = self.command("aigen-bridge-migrate.service")
+        subprocess.run(command, env=self.settings(), check=True, cwd=self.root)
+
+    def command(self, unit: str) -> list[str]:
+        """The command of a unit that is installed."""
+        text = (self.root / "etc/systemd/system" / unit).read_text()
+        found = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)
+        assert found
+        return ABSOLUTE.sub(f"{self.root}/", found[1]).split()
+
+
+async def test_the_page_leads_to_a_bridge_that_is_ready(empty_database_url: str, tmp_path: Path) -> None:
+    server = Server(tmp_path, empty_database_url)
+    for title in ("Install", "Settings and secrets"):
+        server.follow(title)
+    secrets = tmp_path / "etc/aigen-bridge/secrets"
+    (secrets / "AIGEN_DATABASE_URL").write_text(empty_database_url)
+    (secrets / "AIGEN_ODOO__API_KEY").write_text("key-of-the-bot-user")
+    for title in ("Start", "nginx in front"):
+        server.follow(title)
+
+    server.migrate()
+    api = server.command("aigen-bridge-api.service")
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = str(sock.getsockname()[1])
+    api[api.index("--port") + 1] = port
+    running = [
+        await asyncio.create_subprocess_exec(*command, env=server.settings(), cwd=tmp_path)
+        for command in (api, server.command("aigen-bridge-worker@.service"))
+    ]
+    try:
+        await _until_ready(f"http://127.0.0.1:{port}/health/ready")
+        shown = await _until_two_kinds([api[0], "keys"], server.settings())
+    finally:
+        for process in running:
+            process.terminate()
+        assert [await process.wait() for process in running] == [0, 0]
+    assert "Odoo default: key" in shown
+
+    server.follow("New secrets")
+    assert (secrets / "AIGEN_CLIENTS").stat().st_mode & 0o777 == 0o640
+    server.follow("Upgrade")
+    server.migrate()
+    for told in ("systemd-sysusers", "systemctl enable --now aigen-bridge-migrate.service", "nginx -t", "chgrp"):
+        assert told in server.recorded
+    assert {path.name for path in (tmp_path / "etc/systemd/system").iterdir()} == {
+        "aigen-bridge-.service.d",
+        "aigen-bridge-api.service",
+        "aigen-bridge-migrate.service",
+        "aigen-bridge-worker@.service",
+    }
+
+
+async def _until_ready(url: str) -> None:
+    async with asyncio.timeout(60), httpx.AsyncClient() as client:
+        while True:
+            try:
+                if (await client.get(url)).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.2)
+
+
+async def _until_two_kinds(command: list[str], environment: dict[str, str]) -> str:
+    """Until `keys` shows the API and the worker."""
+    async with asyncio.timeout(60):
+        while True:
+            done = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True)
+            if "api " in done.stdout and "worker " in done.stdout:
+                return done.stdout
+            await asyncio.sleep(0.5)
+
+
+def test_every_block_of_the_page_is_followed() -> None:
+    titles = [heading for heading, _ in BLOCKS if heading]
+    assert titles == ["Install", "Settings and secrets", "Start", "nginx in front", "New secrets", "Upgrade"]
