@@ -39,6 +39,7 @@ for login, name, lang in (
     }})
     group._aigen_add_users(user.ids)
 env.cr.commit()
+env.registry.signal_changes()  # the server may have cached which languages there are
 """
 REPORTS = (
     {"stage": "queued", "queuePosition": 3},
