@@ -22,7 +22,12 @@ ENCRYPTION_REQUESTS = (80877103, 80877104)
 
 @contextmanager
 def pgbouncer(
-    url: str, folder: Path, *modes: str, ignored: str = "options", size: int = 20
+    url: str,
+    folder: Path,
+    *modes: str,
+    ignored: str = "options",
+    size: int = 20,
+    authentication: str = "auth_type = any",
 ) -> Iterator[dict[str, str]]:
     """Runs PgBouncer and yields a URL of the database for each pool mode. Skips where it is not installed."""
     if not (program := shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")):
@@ -35,7 +40,7 @@ def pgbouncer(
     databases = "\n".join(f"{mode} = {target} pool_mode={mode}" for mode in modes)
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n{databases}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = any\nignore_startup_parameters = {ignored}\ndefault_pool_size = {size}\n"
+        f"{authentication}\nignore_startup_parameters = {ignored}\ndefault_pool_size = {size}\n"
     )
     socket_folder = Path(str(server.get("host", "")))
     user = socket_folder.owner() if socket_folder.is_absolute() else "nobody"

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from functools import partial
 
+from pydantic import SecretStr
+
 from aigen_bridge import metrics
 from aigen_bridge.clients.images import ImageFetcher
 from aigen_bridge.clients.n8n import N8nWebhook
@@ -31,7 +33,7 @@ from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings, fingerprints
-from aigen_bridge.settings.rotation import Part, Rotation
+from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.alerts import Alerts
 from aigen_bridge.store.database import Database, open_engine
@@ -53,6 +55,7 @@ from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
 from aigen_bridge.store.transitions import Deadlines
+from aigen_bridge.store.url import password_in
 from aigen_bridge.store.wakeup import listen
 
 CALLBACKS_IN_HAND, LARGE_CALLBACKS_IN_HAND = 4, 2
@@ -119,9 +122,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
     `rotation` tells them of new secrets.
     """
     rotation = rotation or Rotation(settings)
-    passwords = _passwords(rotation)
     name = f"aigen-bridge api {os.getpid()}"  # the pid distinguishes the processes in pg_stat_activity
-    async with _database(settings, API_CONNECTIONS, name, passwords) as database:
+    async with _database(settings, API_CONNECTIONS, name, _database_passwords(rotation)) as database:
         deadlines, images, breakers = _deadlines(settings), image_store(database), _breakers(settings)
         metrics.create_series(settings.all_odoos)
         requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
@@ -153,7 +155,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
     """Opens the components of one worker process. `rotation` tells them of new secrets."""
     rotation = rotation or Rotation(settings)
     async with AsyncExitStack() as opened:
-        name, passwords = "aigen-bridge worker", _passwords(rotation)
+        name, passwords = "aigen-bridge worker", _database_passwords(rotation)
         database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name, passwords))
         webhook, fetcher = _renewed_n8n(rotation), _renewed_fetcher(rotation)
         opened.push_async_callback(webhook.close)
@@ -180,7 +182,12 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             inspection=Inspection(database, breakers),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
-            listen=partial(listen, settings.listener_url, patience=settings.database.timeout, passwords=passwords),
+            listen=partial(
+                listen,
+                settings.listener_url,
+                patience=settings.database.timeout,
+                passwords=_listener_passwords(rotation) if settings.database.listen_url else passwords,
+            ),
         )
 
 
@@ -252,14 +259,27 @@ def _refuse_url(image_urls: ImageUrlSettings) -> RefuseUrl:
     return partial(checked_url, allow_http=image_urls.allow_http, allowed_hosts=image_urls.allowed_hosts)
 
 
-def _passwords(rotation: Rotation) -> Passwords:
-    passwords = Passwords(rotation.settings.database_url.get_secret_value())
+def _passwords(
+    rotation: Rotation, fingerprints_of: Callable[[Settings], Fingerprints], url_of: Callable[[Settings], SecretStr]
+) -> Passwords:
+    passwords = Passwords(password_in(url_of(rotation.settings).get_secret_value()))
 
     async def use(settings: Settings) -> None:
-        passwords.replace(settings.database_url.get_secret_value())
+        passwords.replace(password_in(url_of(settings).get_secret_value()))
 
-    rotation.add(Part(fingerprints.of_database, use))
+    rotation.add(Part(fingerprints_of, use))
     return passwords
+
+
+def _database_passwords(rotation: Rotation) -> Passwords:
+    return _passwords(rotation, fingerprints.of_database, lambda settings: settings.database_url)
+
+
+def _listener_passwords(rotation: Rotation) -> Passwords:
+    """Returns the passwords of AIGEN_DATABASE__LISTEN_URL, which may name another role."""
+    return _passwords(
+        rotation, fingerprints.of_listener, lambda settings: settings.database.listen_url or settings.database_url
+    )
 
 
 def _renewed_n8n(rotation: Rotation) -> RenewedWebhook:

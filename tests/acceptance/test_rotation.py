@@ -6,24 +6,21 @@ The certificates are in tests/security/test_tls.py.
 import asyncio
 import hashlib
 import json
-import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
-import psycopg
 import pytest
 
 from aigen_bridge.settings.report import SHOWN, reports
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.store.database import LISTENER
 from processes import run, started
+from roles import Role, role_with_password
 from stage import CLIENTS, KEYS, REQUESTS, make_event
 
 pytestmark = pytest.mark.timeout(180)
@@ -62,7 +59,8 @@ class Scene:
     api: httpx.AsyncClient
     environment: Mapping[str, str]
     metrics_port: int
-    role: "Role"
+    role: Role
+    listener: Role
     keys: dict[str, str] = field(default_factory=lambda: dict(KEYS))
     accepted: list[str] = field(default_factory=list)
 
@@ -118,64 +116,26 @@ def _values(name: str) -> set[str]:
     return {secret.fingerprint for report in reports() for secret in report.secrets if name in secret.name}
 
 
-@dataclass(frozen=True)
-class Role:
-    """A role of PostgreSQL that logs in with a password, unlike the owner."""
-
-    name: str
-    owner_url: str
-
-    def url(self, password: str) -> str:
-        return f"{self.owner_url}{'&' if '?' in self.owner_url else '?'}user={self.name}&password={password}"
-
-    async def reconnect(self) -> None:
-        """Ends the connection on which the worker listens, and waits until it has opened another."""
-        listening = f"FROM pg_stat_activity WHERE usename = '{self.name}' AND application_name = '{LISTENER}'"
-        before = self.as_owner(f"SELECT pid, pg_terminate_backend(pid) {listening}")
-        assert before
-        async with asyncio.timeout(20):
-            while not {pid for (pid,) in self.as_owner(f"SELECT pid {listening}")} - {pid for pid, _ in before}:
-                await asyncio.sleep(0.1)
-
-    def as_owner(self, statement: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.owner_url, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode())
-            return cursor.fetchall() if cursor.description else []
+async def reconnect(role: Role) -> None:
+    """Ends the connection on which the worker listens, and waits until it has opened another."""
+    listening = f"FROM pg_stat_activity WHERE usename = '{role.name}' AND application_name = '{LISTENER}'"
+    async with asyncio.timeout(20):
+        while not (before := role.as_owner(f"SELECT pid, pg_terminate_backend(pid) {listening}")):
+            await asyncio.sleep(0.1)
+        while not {pid for (pid,) in role.as_owner(f"SELECT pid {listening}")} - {pid for pid, _ in before}:
+            await asyncio.sleep(0.1)
 
 
 @pytest.fixture
 def role(database_url: str) -> Iterator[Role]:
-    role = Role(f"{urlsplit(database_url).path[1:]}_role", database_url)
-    role.as_owner(f"CREATE ROLE {role.name} LOGIN PASSWORD 'old-password'")
-    role.as_owner(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role.name}")
-    with _asking_for_a_password(role):
+    with role_with_password(database_url, "old-password") as role:
         yield role
-    role.as_owner(f"DROP OWNED BY {role.name} CASCADE")
-    role.as_owner(f"DROP ROLE {role.name}")
 
 
-class _asking_for_a_password:  # noqa: N801 - used as a function
-    """Lets PostgreSQL ask this role for its password."""
-
-    def __init__(self, role: Role) -> None:
-        self._role = role
-        self._path = Path(role.as_owner("SHOW hba_file")[0][0])
-
-    def __enter__(self) -> None:
-        if not os.access(self._path, os.W_OK):
-            pytest.skip("the server's pg_hba.conf cannot be written")
-        self._before = self._path.read_text()
-        rules = "".join(f"{kind} scram-sha-256\n" for kind in self._kinds())
-        self._path.write_text(rules + self._before)
-        self._role.as_owner("SELECT pg_reload_conf()")
-
-    def __exit__(self, *_: object) -> None:
-        self._path.write_text(self._before)
-        self._role.as_owner("SELECT pg_reload_conf()")
-
-    def _kinds(self) -> list[str]:
-        who = f"all {self._role.name}"
-        return [f"local {who}", f"host {who} 127.0.0.1/32", f"host {who} ::1/128"]
+@pytest.fixture
+def listener(database_url: str) -> Iterator[Role]:
+    with role_with_password(database_url, "old-listener", "listener") as role:
+        yield role
 
 
 def free_port() -> int:
@@ -184,7 +144,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-async def scene(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def scene(role: Role, listener: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     api_port, metrics_port = free_port(), free_port()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
     async with simulators(callback_key=KEYS["n8n"], flux_seconds=0) as chain:
@@ -193,6 +153,7 @@ async def scene(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             tmp_path / "secrets",
             AIGEN_CLIENTS=json.dumps(CLIENTS),
             AIGEN_DATABASE_URL=role.url("old-password"),
+            AIGEN_DATABASE__LISTEN_URL=listener.url("old-listener"),
             AIGEN_N8N__API_KEY=sections["n8n"].pop("api_key"),
             AIGEN_ODOO__API_KEY=sections["odoo"].pop("api_key"),
             AIGEN_METRICS__TOKEN="old-token",
@@ -211,7 +172,7 @@ async def scene(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             started("worker", environment=environment, cwd=tmp_path, ready=r"worker\.started"),
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{api_port}", timeout=30) as api,
         ):
-            scene = Scene(chain, folder, api, environment, metrics_port, role)
+            scene = Scene(chain, folder, api, environment, metrics_port, role, listener)
             async with asyncio.timeout(30):
                 while len(reports()) < 3:
                     await asyncio.sleep(0.1)
@@ -236,17 +197,24 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
         scene.folder.write(
             AIGEN_CLIENTS=json.dumps(both),
             AIGEN_DATABASE_URL=scene.role.url("new-password"),
+            AIGEN_DATABASE__LISTEN_URL=scene.listener.url("new-listener"),
             AIGEN_N8N__API_KEY=new_n8n,
             AIGEN_ODOO__API_KEY=new_odoo,
             AIGEN_METRICS__TOKEN="new-token",
         )
         scene.keys["odoo"] = "new-key-of-odoo"  # at once: a process that does not know it yet looks at the files
-        await scene.until_used(database="new-password", N8N=new_n8n, Odoo=new_odoo, metrics="new-token")
-        await scene.role.reconnect()
+        await scene.until_used(
+            **{"database: password": "new-password", "listener": "new-listener"},
+            N8N=new_n8n,
+            Odoo=new_odoo,
+            metrics="new-token",
+        )
+        await reconnect(scene.listener)
         await scene.until_more()  # N8N and PostgreSQL do not know the new ones yet
 
-        scene.role.as_owner(f"ALTER ROLE {scene.role.name} PASSWORD 'new-password'")
-        await scene.role.reconnect()
+        scene.role.set_password("new-password")
+        scene.listener.set_password("new-listener")
+        await reconnect(scene.listener)
         _let_n8n_send(scene.chain, "new-key-of-n8n")
         accepts["n8n"], accepts["odoo"] = {new_n8n}, {new_odoo}
         await scene.until_more()
@@ -259,7 +227,8 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
     assert {report.pid for report in reports()} == pids
     assert [report.problems for report in reports()] == [(), (), ()]
     assert (shown.returncode, shown.stdout.count("keeps the values before: AIGEN_CLIENTS is wrong")) == (1, 3)
-    assert not [secret for secret in (*KEYS.values(), old_n8n, old_odoo, "old-password") if secret in shown.stdout]
+    secrets = (*KEYS.values(), old_n8n, old_odoo, "old-password", "old-listener")
+    assert not [secret for secret in secrets if secret in shown.stdout]
     refused = await scene.api.get(f"{REQUESTS}/{scene.accepted[0]}", headers={"X-API-Key": KEYS["odoo"]})
     assert refused.status_code == 401
     for url in (str(scene.api.base_url), f"http://127.0.0.1:{scene.metrics_port}"):

@@ -7,11 +7,9 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 import trustme
 
@@ -25,7 +23,6 @@ from aigen_bridge.settings import Settings, fingerprints, load, rotation
 from aigen_bridge.settings.report import folder, reporting, reports
 from aigen_bridge.settings.rotation import Part, Rotation
 from aigen_bridge.sim.chain import Chain, simulators
-from aigen_bridge.store.passwords import Passwords
 from stage import CLIENTS, KEYS, UNREACHABLE
 
 
@@ -169,12 +166,34 @@ async def test_only_secrets_are_taken_and_the_rest_is_named(secrets: Path) -> No
     assert told.rotation.state.waiting == ["AIGEN_REQUESTS"]
 
 
-async def test_another_database_waits_for_a_restart(secrets: Path) -> None:
-    told = watched(secrets, fingerprints.of_database, lambda settings: settings.database_url)
-    (secrets / "AIGEN_DATABASE_URL").write_text("postgresql://bridge:new@other.test/aigen")
+@pytest.mark.parametrize(
+    ("name", "of", "waiting"),
+    [
+        ("AIGEN_DATABASE_URL", fingerprints.of_database, "AIGEN_DATABASE_URL"),
+        ("AIGEN_DATABASE__LISTEN_URL", fingerprints.of_listener, "AIGEN_DATABASE"),
+    ],
+)
+async def test_a_new_password_is_taken_and_another_database_waits_for_a_restart(
+    secrets: Path, name: str, of: Callable[[Settings], Any], waiting: str
+) -> None:
+    (secrets / name).write_text("postgresql://bridge:old@db.test/aigen")
+    told = watched(secrets, of, of)
+    (secrets / name).write_text("postgresql://bridge:new@db.test/aigen")
+    await told.rotation._look()
+    assert len(told.used) == 1
+
+    (secrets / name).write_text("postgresql://bridge:newer@other.test/aigen")
+    await told.rotation._look()
+    assert len(told.used) == 1
+    assert told.rotation.state.waiting == [waiting]
+
+
+async def test_a_listener_that_gets_a_url_of_its_own_waits_for_a_restart(secrets: Path) -> None:
+    told = watched(secrets, fingerprints.of_listener, lambda settings: settings.database)
+    (secrets / "AIGEN_DATABASE__LISTEN_URL").write_text("postgresql://bridge:old@db.test/aigen")
     await told.rotation._look()
     assert told.used == []
-    assert told.rotation.state.waiting == ["AIGEN_DATABASE_URL"]
+    assert told.rotation.state.waiting == ["AIGEN_DATABASE"]
 
 
 # ---- what was there before goes on until the new is accepted
@@ -251,27 +270,6 @@ async def test_a_call_that_runs_while_secrets_change_ends_well() -> None:
         await send(n8n)  # accepted, so the first one is closed when it is idle
         await running
         await n8n.close()
-
-
-async def test_postgresql_is_asked_with_the_password_before_until_it_accepts_the_new_one() -> None:
-    right, tried = "old", []
-
-    async def connect(password: str) -> str:
-        tried.append(password)
-        if password != right:
-            asked: Any = SimpleNamespace(used_password=True)
-            raise psycopg.OperationalError("password authentication failed", pgconn=asked)
-        return password
-
-    passwords = Passwords("postgresql://bridge:old@db.test/aigen")
-    passwords.replace("postgresql://bridge:new@db.test/aigen")
-    assert await passwords.connect(connect) == "old"
-    right = "new"
-    assert await passwords.connect(connect) == "new"
-    right = "old"
-    with pytest.raises(psycopg.OperationalError):
-        await passwords.connect(connect)
-    assert tried == ["new", "old", "new", "new"]
 
 
 async def test_outbound_calls_trust_a_new_authority(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

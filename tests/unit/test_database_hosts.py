@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aigen_bridge.store.connection import TIMEOUT, connect_arguments
-from aigen_bridge.store.hosts import Place, connecting_seconds, each_address
+from aigen_bridge.store.hosts import Place, connecting_seconds, each_server
 
 NAMES = {"one": ["10.0.0.1"], "two": ["fd00::1", "10.0.0.2"], "many": [f"10.0.1.{n}" for n in range(1, 5)]}
 
@@ -49,19 +49,40 @@ def arguments(place: str) -> dict[str, Any]:
 async def test_every_address_of_every_host_is_tried_the_last_one_that_was_right_first(
     place: str, last: Place | None, addresses: str, ports: str
 ) -> None:
-    found = await each_address(arguments(place), last)
-    assert (found["hostaddr"], found["port"]) == (addresses, ports)
-    assert len(found["host"].split(",")) == len(addresses.split(","))
+    found = await each_server(arguments(place), last)
+    assert ",".join(server["hostaddr"] for server in found) == addresses
+    assert ",".join(server["port"] for server in found) == ports
+    assert all(server["host"] for server in found)
 
 
-@pytest.mark.parametrize("place", ["none/db", "one/db?hostaddr=10.0.0.9", "/db"])
-async def test_where_nothing_is_to_be_looked_up_or_found_libpq_decides(place: str) -> None:
-    assert await each_address(arguments(place), None) == {}
+@pytest.mark.parametrize(
+    "place", ["none/db", "one/db?hostaddr=10.0.0.9,10.0.0.8", "one,two/db?hostaddr=10.0.0.9", "/db"]
+)
+async def test_where_nothing_is_found_or_addresses_do_not_fit_libpq_decides(place: str) -> None:
+    assert await each_server(arguments(place), None) == [{}]
+
+
+@pytest.mark.parametrize(
+    ("place", "servers"),
+    [
+        ("none/db?hostaddr=10.0.0.9", [("none", "10.0.0.9", "5432")]),
+        ("/db?hostaddr=10.0.0.9,10.0.0.8&port=2", [("", "10.0.0.9", "2"), ("", "10.0.0.8", "2")]),
+        ("one,two/db?hostaddr=10.0.0.9,10.0.0.8", [("one", "10.0.0.9", "5432"), ("two", "10.0.0.8", "5432")]),
+    ],
+)
+async def test_given_addresses_are_not_looked_up(place: str, servers: list[Place]) -> None:
+    found = await each_server(arguments(place), None)
+    assert [(server["host"], server["hostaddr"], server["port"]) for server in found] == servers
+
+
+async def test_a_load_balanced_url_begins_anywhere() -> None:
+    asked = arguments("one,two/db?load_balance_hosts=random")
+    first = {(await each_server(asked, None))[0]["hostaddr"] for _ in range(100)}
+    assert first == {"10.0.0.1", "fd00::1", "10.0.0.2"}
 
 
 @pytest.mark.parametrize("place", ["one/db", "two/db", "many/db", "two,two/db", "one,two,one/db"])
 async def test_all_addresses_together_take_no_longer_than_connecting_may(place: str) -> None:
     asked = arguments(place)
-    tried = asked | await each_address(asked, None)
-    seconds = int(tried["connect_timeout"]) * len(tried["hostaddr"].split(","))
+    seconds = sum(int(server["connect_timeout"]) for server in await each_server(asked, None))
     assert seconds < connecting_seconds(asked, TIMEOUT) <= TIMEOUT.total_seconds()

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from aigen_bridge.settings import Settings
 from aigen_bridge.settings.sections import Client
 from aigen_bridge.settings.values import key_digest
-from aigen_bridge.store.url import parse
+from aigen_bridge.store.url import password_in
 
 
 def of_clients(settings: Settings) -> dict[str, str]:
@@ -32,8 +32,12 @@ def of_odoo(name: str, settings: Settings) -> dict[str, str]:
 
 def of_database(settings: Settings) -> dict[str, str]:
     """The database's password. Empty if libpq takes it from elsewhere."""
-    password = parse(settings.database_url.get_secret_value()).get("password")
-    return {"database: password": _of(SecretStr(password))} if password else {}
+    return _of_password("database: password", settings.database_url)
+
+
+def of_listener(settings: Settings) -> dict[str, str]:
+    """The password in the listener's own URL, if it has one."""
+    return _of_password("listener: password", settings.database.listen_url)
 
 
 def of_metrics(settings: Settings) -> dict[str, str]:
@@ -62,6 +66,11 @@ def _of_client(name: str, client: Client) -> Iterator[tuple[str, str]]:
     yield from ((f"{about}: key {number}", key_digest(key).hex()) for number, key in enumerate(client.keys, 1))
     for number, secret in enumerate(client.signing_secrets, 1):
         yield f"{about}: signing secret {number}", _of(secret)
+
+
+def _of_password(name: str, url: SecretStr | None) -> dict[str, str]:
+    password = password_in(url.get_secret_value()) if url else None
+    return {name: _of(SecretStr(password))} if password else {}
 
 
 def _of(secret: SecretStr) -> str:

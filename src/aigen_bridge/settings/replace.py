@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.settings import Settings, WrongSettingsError
-from aigen_bridge.settings.sections import N8nSettings, OdooSettings
+from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings
 from aigen_bridge.store.url import parse
 
 RESTART = "restart API and workers to use it"
@@ -27,6 +27,7 @@ def with_new_secrets(current: Settings, new: Settings) -> tuple[Settings, list[s
         "odoos": odoos,
         "metrics": current.metrics.model_copy(update={"token": new.metrics.token}),
         "database_url": _database_url(current.database_url, new.database_url),
+        "database": _database(current.database, new.database),
     }
     fields = {name: getattr(current, name) for name in Settings.model_fields} | replaced
     waiting = [f"AIGEN_{name.upper()}" for name, value in fields.items() if getattr(new, name) != value]
@@ -64,6 +65,12 @@ def _n8n(current: N8nSettings, new: N8nSettings) -> N8nSettings:
 def _odoo(current: OdooSettings, new: OdooSettings) -> OdooSettings:
     names = ("api_key", "api_key_expires")
     return current.model_copy(update={name: getattr(new, name) for name in names})
+
+
+def _database(current: DatabaseSection, new: DatabaseSection) -> DatabaseSection:
+    if current.listen_url is None or new.listen_url is None:
+        return current
+    return current.model_copy(update={"listen_url": _database_url(current.listen_url, new.listen_url)})
 
 
 def _database_url(current: SecretStr, new: SecretStr) -> SecretStr:

@@ -16,7 +16,7 @@ from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, Inva
 from psycopg.pq import TransactionStatus
 
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
-from aigen_bridge.store.hosts import Place, each_address, number_of_hosts, seconds_for_one
+from aigen_bridge.store.hosts import Place, each_server, number_of_hosts, seconds_for_one
 from aigen_bridge.store.parameters import completed
 from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.pooled import pooled_cursor
@@ -183,7 +183,8 @@ class Connector:
         prepared_statements: bool = True,
     ) -> None:
         self._arguments = dict(arguments)
-        self._passwords = passwords
+        own = Passwords(self._arguments.pop("password", None))
+        self._passwords = passwords or own
         self._prepared_statements = prepared_statements
         self._cursor = Cursor if prepared_statements else pooled_cursor(settings)
         self._asked = asked(settings)
@@ -192,23 +193,34 @@ class Connector:
         self._proving = asyncio.Lock()
 
     async def __call__(self, conninfo: str = "", **more: Any) -> psycopg.AsyncConnection[Any]:
-        """Opens a connection. `more` are further arguments for psycopg."""
-        opening = partial(self._open, conninfo, **more)
-        return await (self._passwords.connect(opening) if self._passwords else opening())
+        """Opens a connection. `more` are further arguments for psycopg.
 
-    async def _open(self, conninfo: str, **more: Any) -> psycopg.AsyncConnection[Any]:
-        arguments = self._arguments | more
-        with refusals_explained(arguments), secrets_hidden(arguments):
-            arguments |= await each_address(arguments, self._last)
+        Each server is tried with each password before the next one, so an unresponsive server costs time only once.
+        """
+        errors: dict[str, psycopg.OperationalError] = {}
+        with refusals_explained(self._arguments):
+            for server in await each_server(self._arguments, self._last):
+                arguments = self._arguments | server | more
+                try:
+                    connection = await self._passwords.connect(partial(self._open, conninfo, arguments))
+                except psycopg.OperationalError as error:
+                    errors[f"{server.get('hostaddr') or server.get('host')}:{server.get('port')}"] = error
+                else:
+                    self._last = connection.info.host, connection.info.hostaddr, str(connection.info.port)
+                    return connection
+            raise _together(errors)
+
+    async def _open(
+        self, conninfo: str, arguments: Mapping[str, Any], password: str | None
+    ) -> psycopg.AsyncConnection[Any]:
+        arguments = {**arguments, **({"password": password} if password else {})}
+        with secrets_hidden(arguments):
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=self._cursor, **arguments)
-            if "password" in arguments:  # the accepted one, for the connections that prove a pooler's mode
-                self._arguments["password"] = arguments["password"]
             try:
                 await self._settle(connection)
             except BaseException:  # nobody else has this connection, not even when the caller is cancelled
                 connection.pgconn.finish()
                 raise
-        self._last = connection.info.host, connection.info.hostaddr, str(connection.info.port)
         return connection
 
     async def _settle(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -242,6 +254,12 @@ class Connector:
                 self._session_pools.add(pooler)
         await connection.execute(APPLY, self._asked)
         connection.prepare_threshold = None
+
+
+def _together(errors: Mapping[str, psycopg.OperationalError]) -> psycopg.OperationalError:
+    """Returns one error for those of several servers, of the last one's type."""
+    *_, last = errors.values()
+    return type(last)("; ".join(f"{server}: {error}" for server, error in errors.items())) if len(errors) > 1 else last
 
 
 def reason(error: BaseException) -> str:

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Mapping
 from datetime import timedelta
 from itertools import chain
+from random import shuffle
 from typing import Any
 
 SECONDS_MIN, SECONDS_MAX = 2, 5.0
@@ -30,34 +31,40 @@ def connecting_seconds(arguments: Mapping[str, Any], timeout: timedelta) -> floa
     return max(timeout.total_seconds(), int(arguments["connect_timeout"]) * number_of_hosts(arguments) + 1.0)
 
 
-async def each_address(arguments: Mapping[str, Any], last: Place | None) -> dict[str, Any]:
+async def each_server(arguments: Mapping[str, Any], last: Place | None) -> list[dict[str, Any]]:
     """Returns the arguments `host`, `hostaddr`, `port` and `connect_timeout` for each address of each host.
 
     The addresses of one name share its time. Of several servers of which any may be the primary, and of several
-    addresses of one host, the one that was used last is tried first, so an unresponsive one costs time only once. Empty
-    if there is nothing to look up, or nothing was found: libpq then says so.
+    addresses of one host, the one that was used last is tried first, so an unresponsive one costs time only once. One
+    empty dict if no host is named or no address was found, or if hosts and addresses do not fit: libpq then says so.
     """
-    hosts = str(arguments.get("host") or "").split(",")
-    if hosts == [""] or arguments.get("hostaddr"):
-        return {}
-    ports = str(arguments.get("port") or "").split(",")
-    pairs = zip(hosts, ports * (len(hosts) // len(ports)), strict=True)
-    places = list(chain(*await asyncio.gather(*(_places(host, port or USUAL_PORT) for host, port in pairs))))
-    if not places:
-        return {}
-    if len(hosts) == 1 or arguments.get("target_session_attrs", "any") != "any":
+    hosts, addresses, ports = (_each(arguments, name) for name in ("host", "hostaddr", "port"))
+    if hosts == addresses == [""] or len({len(hosts), len(addresses)}) > 1:
+        return [{}]
+    named = zip(hosts, addresses, ports, strict=True)
+    places = list(chain(*await asyncio.gather(*(_places(host, address, port) for host, address, port in named))))
+    if arguments.get("load_balance_hosts") == "random":
+        shuffle(places)
+    elif len(hosts) == 1 or arguments.get("target_session_attrs", "any") != "any":
         places.sort(key=lambda place: place != last)  # stable: the others keep their order
-    names, addresses, numbers = zip(*places, strict=True)
-    joined = {"host": ",".join(names), "hostaddr": ",".join(addresses), "port": ",".join(numbers)}
     seconds = int(arguments["connect_timeout"])
-    if len(places) <= len(hosts) or seconds <= 0:  # libpq waits without end for 0
-        return joined
-    return joined | {"connect_timeout": str(max(SECONDS_MIN, seconds * len(hosts) // len(places)))}
+    if len(places) > len(hosts) and seconds > 0:  # libpq waits without end for 0
+        seconds = max(SECONDS_MIN, seconds * len(hosts) // len(places))
+    shared = {"connect_timeout": str(seconds)}
+    return [{"host": host, "hostaddr": address, "port": port} | shared for host, address, port in places] or [{}]
 
 
-async def _places(host: str, port: str) -> list[Place]:
-    if host.startswith(("/", "@")):
-        return [(host, "", port)]
+def _each(arguments: Mapping[str, Any], name: str) -> list[str]:
+    """Returns one value for each host. A port may stand for all."""
+    values = str(arguments.get(name) or "").split(",")
+    is_shared = values == [""] or name == "port"
+    return values * (number_of_hosts(arguments) if is_shared and len(values) == 1 else 1)
+
+
+async def _places(host: str, address: str, port: str) -> list[Place]:
+    port = port or USUAL_PORT
+    if address or host.startswith(("/", "@")):
+        return [(host, address, port)]
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP

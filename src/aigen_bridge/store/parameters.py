@@ -27,6 +27,7 @@ OURS = {
 """Parameters of libpq and psycopg that the bridge sets itself, and why."""
 COMPLETED = INTEGERS | {
     "host", "hostaddr", "port", "dbname", "user", "options", "target_session_attrs", "replication",
+    "load_balance_hosts",
 }  # fmt: skip
 """Parameters that the bridge has to know wherever libpq takes them from. It adds to them or counts by them."""
 STANDBYS = frozenset(("read-only", "standby", "prefer-standby"))

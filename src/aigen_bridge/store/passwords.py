@@ -6,43 +6,43 @@ from typing import TypeVar
 import psycopg
 import structlog
 
-from aigen_bridge.store.url import parse
-
 C = TypeVar("C")
 log = structlog.get_logger(__name__)
 
 
 class Passwords:
-    """The password of a URL, and the one before it until PostgreSQL has accepted the new one.
+    """The password of a role, and those before it until PostgreSQL accepts it. So the role may change after the file.
 
-    So the file may change before the role does. Without a password in the URL, libpq takes it from elsewhere each time.
+    None leaves the password to libpq, which takes it from its own file, for example.
     """
 
-    def __init__(self, url: str) -> None:
-        self._known = [parse(url).get("password")]
+    def __init__(self, password: str | None) -> None:
+        self._known = [password]
 
-    def replace(self, url: str) -> None:
-        """Tries the URL's password first from now on."""
-        new = parse(url).get("password")
-        self._known = [new, *(password for password in self._known if password != new)]
+    def replace(self, password: str | None) -> None:
+        """Tries this password first from now on."""
+        self._known = [password, *(known for known in self._known if known != password)]
 
-    async def connect(self, connect: Callable[..., Awaitable[C]]) -> C:
-        """Calls `connect` with the newest `password` that PostgreSQL accepts, or without one if the URL has none."""
-        for password in self._known[:-1]:
+    async def connect(self, connect: Callable[[str | None], Awaitable[C]]) -> C:
+        """Calls `connect` with the newest password that PostgreSQL accepts."""
+        *newer, oldest = self._known
+        for password in newer:
             try:
-                connection = await connect(password=password)
+                connection = await connect(password)
             except psycopg.OperationalError as error:
                 if not _asked_for_a_password(error):
                     raise
-                log.warning("store.password_refused", action="the one before is tried; change the role's, or the file")
             else:
-                self._forget_after(password)
+                self._forget_before(password)
                 return connection
-        return await connect(**({"password": self._known[-1]} if self._known[-1] else {}))
+        connection = await connect(oldest)
+        if newer:
+            log.warning("store.password_refused", action="the one before is used; change the role's, or the file")
+        return connection
 
-    def _forget_after(self, password: str | None) -> None:
-        if password in self._known:
-            del self._known[self._known.index(password) + 1 :]
+    def _forget_before(self, accepted: str | None) -> None:
+        if accepted in self._known:
+            del self._known[self._known.index(accepted) + 1 :]
 
 
 def _asked_for_a_password(error: psycopg.OperationalError) -> bool:

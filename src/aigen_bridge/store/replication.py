@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from aigen_bridge.store.connection import connect_arguments, reason, secrets_hidden
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.hosts import each_address
+from aigen_bridge.store.hosts import USUAL_PORT, each_server
 from aigen_bridge.store.rows import from_row
 
 _ROLE = """
@@ -80,16 +80,12 @@ async def replication(database: Database) -> Replication:
 async def servers(url: str, patience: timedelta) -> list[Server]:
     """Asks each address of the URL for its role, all at once."""
     arguments = connect_arguments(url, name="aigen-bridge doctor", timeout=patience, settings={})
-    arguments |= {"target_session_attrs": "any"} | await each_address(arguments, None)
-    parts = {name: str(arguments.get(name, "")).split(",") for name in ("host", "hostaddr", "port")}
-    places = zip(parts["host"], parts["hostaddr"], parts["port"], strict=False)
-    return await asyncio.gather(
-        *(_ask(arguments | {"host": host, "hostaddr": address, "port": port}) for host, address, port in places)
-    )
+    arguments["target_session_attrs"] = "any"
+    return await asyncio.gather(*(_ask(arguments | server) for server in await each_server(arguments, None)))
 
 
 async def _ask(arguments: dict[str, Any]) -> Server:
-    name = f"{arguments['host'] or arguments['hostaddr']}:{arguments['port']}"
+    name = f"{arguments.get('host') or arguments.get('hostaddr', '')}:{arguments.get('port') or USUAL_PORT}"
     try:
         with secrets_hidden(arguments):
             async with (

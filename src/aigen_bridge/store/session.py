@@ -129,9 +129,12 @@ def refuse_transaction_mode(connection: Connection, arguments: Mapping[str, Any]
 
 
 def _address(connection: Connection) -> dict[str, str]:
-    """Returns the arguments that lead to the same server or pooler, whatever other hosts the URL names."""
+    """Returns the arguments that lead to the same server or pooler, whatever other hosts the URL names.
+
+    With the password that it accepted.
+    """
     info = connection.info
-    found = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port)}
+    found = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port), "password": info.password}
     return {name: value for name, value in found.items() if value}
 
 

@@ -48,6 +48,11 @@ def parse(url: str) -> dict[str, str]:
     return checked({name: value for name, value in (found | _parameters(parts["query"] or "")).items() if value})
 
 
+def password_in(url: str) -> str | None:
+    """Returns the URL's password, if it has one."""
+    return parse(url).get("password")
+
+
 def has_keywords(text: str) -> bool:
     """Returns whether the text has libpq's form `keyword=value keyword=value` and is no URL."""
     return _KEYWORDS.match(text) is not None
