@@ -21,7 +21,7 @@ from aigen_bridge.domain.errors import PermanentError, StepError
 from aigen_bridge.domain.signature import new_secret, secret_bytes
 from aigen_bridge.settings import Settings, fingerprints, load, rotation
 from aigen_bridge.settings.report import folder, reporting, reports
-from aigen_bridge.settings.rotation import Part, Rotation
+from aigen_bridge.settings.rotation import Part, Rotation, State
 from aigen_bridge.sim.chain import Chain, simulators
 from stage import CLIENTS, KEYS, UNREACHABLE
 
@@ -141,6 +141,49 @@ async def test_a_file_is_read_only_when_it_has_stopped_changing(
     await looking
 
     assert clients.used == [["odoo", "n8n", "ops", "more"]]
+
+
+async def test_callers_with_new_keys_wait_until_they_are_used_also_if_the_first_one_leaves(clients: Watched) -> None:
+    begun, may_end, used = asyncio.Event(), asyncio.Event(), []
+
+    async def use(settings: Settings) -> None:
+        begun.set()
+        await may_end.wait()
+        used.append(list(settings.clients))
+
+    clients.rotation.add(Part(fingerprints.of_clients, use))
+    await clients.rotation._look()
+    (clients.folder / "AIGEN_CLIENTS").write_text(json.dumps({"odoo": CLIENTS["odoo"]}))
+    first = asyncio.create_task(clients.rotation.check())
+    await begun.wait()
+    first.cancel()
+    second = asyncio.create_task(clients.rotation.check())
+    await asyncio.sleep(0)
+    may_end.set()
+    await second
+    assert used == [["odoo"]]
+
+
+async def test_neither_a_bug_nor_a_full_disk_ends_the_watching(clients: Watched) -> None:
+    looks = 0
+
+    def on_full_disk(_state: State) -> None:
+        nonlocal looks
+        looks += 1
+        raise OSError("No space left on device")
+
+    clients.fails_with = KeyError("a bug")
+    (clients.folder / "AIGEN_CLIENTS").write_text(json.dumps({"odoo": CLIENTS["odoo"]}))
+    watching = asyncio.create_task(clients.rotation.watch(on_full_disk))
+    async with asyncio.timeout(20):
+        while looks < 3:
+            await asyncio.sleep(0.01)
+        clients.fails_with = None
+        (clients.folder / "AIGEN_CLIENTS").write_text(json.dumps({"ops": CLIENTS["ops"]}))
+        while not clients.used:
+            await asyncio.sleep(0.01)
+    watching.cancel()
+    assert clients.used == [["ops"]]
 
 
 async def test_what_a_part_refuses_is_tried_again(clients: Watched) -> None:
@@ -318,8 +361,24 @@ async def test_the_report_has_fingerprints_and_ends_with_its_process(secrets: Pa
     assert reports() == []
 
 
-async def test_the_report_of_a_killed_process_is_deleted(secrets: Path) -> None:
+async def test_the_report_of_a_killed_process_is_deleted_and_a_new_one_is_left_alone(secrets: Path) -> None:
     folder().mkdir()
     (folder() / "api-1.json").write_text("{}")
+    (folder() / "api-2.json").touch()
     assert reports() == []
-    assert list(folder().iterdir()) == []
+    assert [path.name for path in folder().iterdir()] == ["api-2.json"]
+
+
+@pytest.mark.parametrize("foreign", [Path.symlink_to, lambda path, _: path.mkdir() or path.chmod(0o777)])
+async def test_a_folder_that_others_can_change_is_neither_used_nor_cleaned_up(
+    secrets: Path, foreign: Callable[[Path, Path], None]
+) -> None:
+    other = secrets.parent / "other"
+    other.mkdir()
+    foreign(folder(), other)
+    (folder() / "precious.json").write_text("{}")
+    with reporting("api") as reporter:
+        assert reporter is None
+    with pytest.raises(PermissionError, match="can be changed by others"):
+        reports()
+    assert [path.name for path in folder().iterdir()] == ["precious.json"]

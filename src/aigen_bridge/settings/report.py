@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import json
 import os
+import stat
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,7 +18,7 @@ import structlog
 from aigen_bridge.settings.rotation import Rotation, State
 
 SHOWN = 12
-"""Hex digits of a fingerprint that are kept: enough to compare, of no use for finding the value."""
+"""Hex digits of a fingerprint that are kept: enough to compare. A guess at a weak secret can be confirmed with them."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,10 +64,9 @@ class Reporter:
 def reporting(process: str) -> Iterator[Reporter | None]:
     """Reports as `process` (`api`, `worker`) during the block. Yields None where no file can be written."""
     try:
-        path = folder() / f"{process}-{os.getpid()}.json"
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_others(path.parent)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        reports()  # deletes those of processes that were killed
+        file, name = tempfile.mkstemp(prefix=f"{process}-{os.getpid()}-", suffix=".json", dir=folder())
     except OSError as error:
         log.warning("secrets.not_reported", reason=str(error), action="'aigen-bridge keys' does not show this process")
         yield None
@@ -75,7 +75,7 @@ def reporting(process: str) -> Iterator[Reporter | None]:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield Reporter(file, process)
     finally:
-        path.unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
         os.close(file)
 
 
@@ -92,7 +92,13 @@ async def rotating(rotation: Rotation, process: str) -> AsyncIterator[None]:
 
 
 def reports() -> list[Report]:
-    """Returns the reports of the running processes, and deletes those of processes that were killed."""
+    """Returns the reports of the running processes, and deletes those of processes that were killed.
+
+    Raises `PermissionError` for a folder that others can change: its files may be links to anything.
+    """
+    if not folder().exists():
+        return []
+    _refuse_others(folder())
     return [report for path in sorted(folder().glob("*.json")) if (report := _read(path)) is not None]
 
 
@@ -104,8 +110,8 @@ def folder() -> Path:
 
 def _refuse_others(path: Path) -> None:
     found = path.lstat()
-    if path.is_symlink() or found.st_uid not in {0, os.getuid()}:
-        raise PermissionError(f"{path} belongs to somebody else")
+    if path.is_symlink() or found.st_uid not in {0, os.getuid()} or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{path} can be changed by others: remove it, and restart the bridge.")
 
 
 def _content(process: str, state: State) -> dict[str, Any]:
@@ -118,13 +124,15 @@ def _content(process: str, state: State) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Report | None:
-    """Reads a report. None if its process has ended, or is just writing it for the first time."""
+    """Reads a report. None if its process has ended, or has not written it yet."""
     try:
-        with path.open("rb") as file:
+        with path.open() as file:
+            text = file.read()
             if _is_free(file.fileno()):
-                path.unlink(missing_ok=True)
+                if text:  # a new file is empty, and not locked yet
+                    path.unlink(missing_ok=True)
                 return None
-            found = json.loads(file.read())
+        found, _ = json.JSONDecoder().raw_decode(text)  # the end of a longer one before may follow
     except (OSError, ValueError):
         return None
     secrets = tuple(Secret(**secret) for secret in found.pop("secrets"))

@@ -75,9 +75,7 @@ class Rotation:
         self._load = load
         self._parts: list[tuple[Part, dict[str, str]]] = []
         self._wrong: list[str] = []
-        self._seen: object = (
-            None  # the first look reads the files: they may have changed since the settings were loaded
-        )
+        self._seen: object = None  # the first look reads the files, which may have changed since they were loaded
         self._lock = asyncio.Lock()
         self._retry_after, self._retry_at = RETRY_FIRST, 0.0
 
@@ -90,28 +88,36 @@ class Rotation:
     async def watch(self, on_change: Callable[[State], None] = lambda _: None) -> None:
         """Looks at the files every few seconds, until cancelled. Calls `on_change` now and after every look."""
         while True:
-            on_change(self.state)
-            await asyncio.sleep(EVERY)
             try:
-                await self._look()
-            except Exception:  # a bug must not stop the others, or the process
-                log.exception("secrets.bug")
+                on_change(self.state)
+            except OSError as error:  # such as a full disk
+                log.warning("secrets.not_reported", reason=str(error))
+            await asyncio.sleep(EVERY)
+            await self._look()
 
     async def check(self) -> None:
         """Looks at the files now if they have changed since the last look. Otherwise it costs next to nothing."""
         if self._seen is not None and self._seen != _signature(self.settings):
-            await self._look()
+            await asyncio.shield(self._look())  # a caller who is cancelled must not end it halfway
 
     async def _look(self) -> None:
         if self._load is None:
             return
-        async with self._lock:
-            if (seen := await self._settled()) != self._seen:
-                self._retry_after, self._retry_at = RETRY_FIRST, 0.0
-                await self._read(self._load)
+        try:
+            async with self._lock:
+                await self._look_at_files(self._load)
+        except Exception:  # a bug must stop neither the watching nor a call
+            log.exception("secrets.bug")
+
+    async def _look_at_files(self, load: Callable[[], Settings]) -> None:
+        if (seen := await self._settled()) != self._seen:
+            self._retry_after, self._retry_at = RETRY_FIRST, 0.0
+            try:
+                await self._read(load)
+                await self._use()
+            finally:  # not before: meanwhile, `check` waits
                 self._seen = seen
-            elif not self._is_retry_due():
-                return
+        elif self._is_retry_due():
             await self._use()
 
     def _is_retry_due(self) -> bool:
