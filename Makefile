@@ -50,6 +50,9 @@ e2e-chain: setup ## Two people, real Odoo, real N8N; each program fails in turn,
 	tests/n8n/install.sh
 	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser $(SCENARIOS) -m chain tests/chain $(ARGS)
 
+e2e-rotation: setup ## Every secret and certificate is replaced while real processes work under load
+	$(RUN) $(SCENARIOS) -m rotation tests/acceptance/test_rotation.py tests/security/test_tls.py $(ARGS)
+
 e2e-systemd: setup ## The installation without containers, as docs/systemd.md says, in a folder that stands for /
 	$(RUN) $(SCENARIOS) -m systemd tests/systemd $(ARGS)
 
@@ -95,4 +98,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-systemd e2e-observe e2e-ha check lint openapi format image clean
+.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-observe e2e-ha check lint openapi format image clean

@@ -1,6 +1,6 @@
 """Every secret is replaced while real processes work under load. No request fails, and nothing is restarted.
 
-The certificates are in tests/security/test_tls.py.
+Run by `make e2e-rotation`, with that of the certificates in tests/security/test_tls.py.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from processes import run, started
 from roles import Role, role_with_password
 from stage import CLIENTS, KEYS, REQUESTS, make_event
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.rotation, pytest.mark.timeout(180)]
 
 
 class Folder:

@@ -1,6 +1,7 @@
 """`serve` ends TLS itself and asks for client certificates: none, or one by another CA, does not get in."""
 
 import asyncio
+import contextlib
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ import httpx
 import pytest
 import trustme
 
+from aigen_bridge.api.tls import ServedTls
 from aigen_bridge.settings import rotation
 from processes import run, started
 
@@ -76,6 +78,43 @@ async def test_plain_http_does_not_get_in(url: str) -> None:
             await client.get(url.replace("https", "http") + "/health/live")
 
 
+def test_a_caller_whose_authority_is_gone_does_not_get_in_again(tmp_path: Path, authority: trustme.CA) -> None:
+    """Neither with a new connection, nor by resuming the session of one before."""
+    served, renewed = ServedTls(), trustme.CA()
+    certificate, key = written(tmp_path, "served", authority.issue_cert("127.0.0.1"))
+
+    def make() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(tmp_path / "authorities.pem")
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    authority.cert_pem.write_to_path(str(tmp_path / "authorities.pem"))
+    listening = served.open(make)
+    caller = trusting(authority, *written(tmp_path, "caller", authority.issue_cert("n8n.test")))
+    session = handshake(listening, caller)
+    renewed.cert_pem.write_to_path(str(tmp_path / "authorities.pem"))
+    served.renew()
+    for used in (None, session):
+        with pytest.raises(ssl.SSLError):
+            handshake(listening, caller, used)
+
+
+def handshake(listening: ssl.SSLContext, caller: ssl.SSLContext, session: object = None) -> object:
+    """Greets both ways, and returns the caller's session. Raises `SSLError` if one side refuses the other."""
+    to_server, to_caller = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = listening.wrap_bio(to_server, to_caller, server_side=True)
+    client = caller.wrap_bio(to_caller, to_server, server_hostname="127.0.0.1", session=session)
+    for step in (client.do_handshake, server.do_handshake, client.do_handshake, server.do_handshake):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            step()
+    server.write(b"hello")
+    assert client.read(5) == b"hello"
+    return client.session
+
+
+@pytest.mark.rotation
 async def test_new_certificates_are_used_without_a_restart_and_no_handshake_fails(
     url: str, authority: trustme.CA, tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ class ServedTls:
         """Returns the context to listen with. `make` reads the files."""
         context = make()
         context.sni_callback = self._choose
+        if context.verify_mode is ssl.CERT_REQUIRED:
+            context.num_tickets = 0  # a resumed session is not asked for a certificate, even if its authority is gone
         self._make, self._current = make, context
         return context
 
@@ -28,7 +30,7 @@ class ServedTls:
             self._current = self._make()
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        """Is called for every handshake, also if the caller names no host."""
+        """Chooses the context of each handshake. OpenSSL calls it also if the caller names no host."""
         assert self._current is not None  # noqa: S101 - `open` has set it
         connection.context = self._current
 
@@ -37,5 +39,5 @@ SERVED = ServedTls()
 
 
 def served_context(_config: Any, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """Is uvicorn's `ssl_context_factory`."""
+    """Returns the context to listen with, as uvicorn's `ssl_context_factory`."""
     return SERVED.open(make)
