@@ -4,9 +4,10 @@ import asyncio
 import socket
 from typing import Any
 
+import psycopg
 import pytest
 
-from aigen_bridge.store.connection import TIMEOUT, connect_arguments
+from aigen_bridge.store.connection import TIMEOUT, Connector, connect_arguments
 from aigen_bridge.store.hosts import Place, connecting_seconds, each_server
 
 NAMES = {"one": ["10.0.0.1"], "two": ["fd00::1", "10.0.0.2"], "many": [f"10.0.1.{n}" for n in range(1, 5)]}
@@ -40,6 +41,7 @@ def arguments(place: str) -> dict[str, Any]:
             "5432,2",
         ),
         ("one,two:2/db", None, "10.0.0.1,fd00::1,10.0.0.2", "5432,2,2"),
+        ("one,two/db", ("two", "fd00::1", "5432"), "fd00::1,10.0.0.2,10.0.0.1", "5432,5432,5432"),
         ("two/db", None, "fd00::1,10.0.0.2", "5432,5432"),
         ("two/db", ("two", "10.0.0.2", "5432"), "10.0.0.2,fd00::1", "5432,5432"),
         ("one,none/db", None, "10.0.0.1", "5432"),
@@ -86,3 +88,23 @@ async def test_all_addresses_together_take_no_longer_than_connecting_may(place: 
     asked = arguments(place)
     seconds = sum(int(server["connect_timeout"]) for server in await each_server(asked, None))
     assert seconds < connecting_seconds(asked, TIMEOUT) <= TIMEOUT.total_seconds()
+
+
+async def test_a_call_that_was_too_late_for_the_last_server_is_followed_by_one_that_begins_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+
+    async def connect(_conninfo: str, *, hostaddr: str, **_more: Any) -> None:
+        tried.append(hostaddr)
+        if len(tried) % 3 == 0:
+            await asyncio.Event().wait()
+        raise psycopg.OperationalError("nobody answers")
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", connect)
+    connector = Connector(arguments("many/db"), {})
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await connector()
+    assert [address[-1] for address in tried] == ["1", "2", "3", "3", "4", "1"]

@@ -203,6 +203,9 @@ class Connector:
                 arguments = self._arguments | server | more
                 try:
                     connection = await self._passwords.connect(partial(self._open, conninfo, arguments))
+                except asyncio.CancelledError:  # too late for the other servers: the next call goes on here
+                    self._last = server.get("host", ""), server.get("hostaddr", ""), server.get("port", "")
+                    raise
                 except psycopg.OperationalError as error:
                     errors[f"{server.get('hostaddr') or server.get('host')}:{server.get('port')}"] = error
                 else:

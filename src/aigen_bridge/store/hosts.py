@@ -35,8 +35,9 @@ async def each_server(arguments: Mapping[str, Any], last: Place | None) -> list[
     """Returns the arguments `host`, `hostaddr`, `port` and `connect_timeout` for each address of each host.
 
     The addresses of one name share its time. Of several servers of which any may be the primary, and of several
-    addresses of one host, the one that was used last is tried first, so an unresponsive one costs time only once. One
-    empty dict if no host is named or no address was found, or if hosts and addresses do not fit: libpq then says so.
+    addresses of one host, the `last` one is tried first and those before it at the end, so an unresponsive one costs
+    time only once. One empty dict if no host is named or no address was found, or if hosts and addresses do not fit:
+    libpq then says so.
     """
     hosts, addresses, ports = (_each(arguments, name) for name in ("host", "hostaddr", "port"))
     if hosts == addresses == [""] or len({len(hosts), len(addresses)}) > 1:
@@ -46,7 +47,8 @@ async def each_server(arguments: Mapping[str, Any], last: Place | None) -> list[
     if arguments.get("load_balance_hosts") == "random":
         shuffle(places)
     elif len(hosts) == 1 or arguments.get("target_session_attrs", "any") != "any":
-        places.sort(key=lambda place: place != last)  # stable: the others keep their order
+        start = places.index(last) if last in places else 0
+        places = [*places[start:], *places[:start]]
     seconds = int(arguments["connect_timeout"])
     if len(places) > len(hosts) and seconds > 0:  # libpq waits without end for 0
         seconds = max(SECONDS_MIN, seconds * len(hosts) // len(places))
