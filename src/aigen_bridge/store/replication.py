@@ -81,15 +81,17 @@ async def servers(url: str, patience: timedelta) -> list[Server]:
     """Asks each address of the URL for its role, all at once."""
     arguments = connect_arguments(url, name="aigen-bridge doctor", timeout=patience, settings={})
     arguments["target_session_attrs"] = "any"
-    return await asyncio.gather(*(_ask(arguments | server) for server in await each_server(arguments, None)))
+    asked = [_ask(arguments | server, patience) for server in await each_server(arguments, None)]
+    return await asyncio.gather(*asked)
 
 
-async def _ask(arguments: dict[str, Any]) -> Server:
-    name = f"{arguments.get('host') or arguments.get('hostaddr', '')}:{arguments.get('port') or USUAL_PORT}"
+async def _ask(arguments: dict[str, Any], patience: timedelta) -> Server:
+    host, address, port = (arguments.get(name) or "" for name in ("host", "hostaddr", "port"))
+    name = f"{host or address}:{port or USUAL_PORT}" + (f" ({address})" if host and address not in {"", host} else "")
     try:
         with secrets_hidden(arguments):
             async with (
-                asyncio.timeout(2 * int(arguments["connect_timeout"])),
+                asyncio.timeout(patience.total_seconds()),
                 await psycopg.AsyncConnection.connect(**arguments, autocommit=True) as connection,
             ):
                 is_standby, position = await (await connection.execute(_ROLE)).fetchone() or (False, 0)
