@@ -11,6 +11,7 @@ the hosts of images, because their addresses are checked where the connection is
 A proxy's variable in lower case wins, and an empty value is none.
 """
 
+import hashlib
 import os
 import re
 import ssl
@@ -60,23 +61,29 @@ def shown(proxy: str) -> str:
 
 def tls_context(environment: Environment = os.environ) -> ssl.SSLContext:
     """Returns the context of the bridge's own TLS connections. The authorities of the machine are always trusted."""
-    file, folder = _value("SSL_CERT_FILE", environment), _value("SSL_CERT_DIR", environment)
-    return _tls_context(file, folder, (_changed_at(file), _changed_at(folder)))
+    file, folders = _value("SSL_CERT_FILE", environment), _value("SSL_CERT_DIR", environment)
+    return _tls_context(file, folders, tuple(authorities(environment).values()))
 
 
-def _changed_at(path: str | None) -> tuple[int, int] | None:
-    if path is None:
-        return None
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
+def authorities(environment: Environment = os.environ) -> dict[str, str]:
+    """Returns the SHA-256 of the certificates that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Raises OSError."""
+    file, folders = _value("SSL_CERT_FILE", environment), _value("SSL_CERT_DIR", environment)
+    found = {"SSL_CERT_FILE": [Path(file)]} if file else {}
+    if folders:
+        found["SSL_CERT_DIR"] = [path for folder in folders.split(os.pathsep) for path in _certificates(Path(folder))]
+    return {
+        name: hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest() for name, paths in found.items()
+    }
+
+
+def _certificates(folder: Path) -> list[Path]:
+    """Returns the files in the folder that OpenSSL reads: those that are named by a hash."""
+    return sorted(folder.glob("*.[0-9]*"))
 
 
 @lru_cache(maxsize=2)
-def _tls_context(file: str | None, folder: str | None, _changed: tuple[object, ...]) -> ssl.SSLContext:
-    """Returns one context for all clients, because reading the authorities takes 0.1 s, until they change."""
+def _tls_context(file: str | None, folder: str | None, _authorities: tuple[str, ...]) -> ssl.SSLContext:
+    """Returns one context for all clients until the authorities change, because reading them takes 0.1 s."""
     import httpx  # noqa: PLC0415 - takes long, and not every command calls others
 
     if file or folder:

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import shutil
 import ssl
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -315,13 +317,19 @@ async def test_a_call_that_runs_while_secrets_change_ends_well() -> None:
         await n8n.close()
 
 
-async def test_outbound_calls_trust_a_new_authority(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+async def test_outbound_calls_trust_a_new_authority(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Of the same name, in the same file."""
     from aigen_bridge.wiring import _renewed_n8n  # noqa: PLC0415
 
-    first, second = trustme.CA(), trustme.CA()
-    bundle = secrets.parent / "authorities.pem"
+    first, second = (trustme.CA(organization_name="Authority", organization_unit_name="of N8N") for _ in range(2))
+    trusted = secrets.parent / "trusted"
+    trusted.mkdir()
+    bundle = trusted / f"{_subject_hash(first)}.0"
     first.cert_pem.write_to_path(str(bundle))
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.setenv(variable, str(bundle if variable == "SSL_CERT_FILE" else trusted))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     second.issue_cert("127.0.0.1").configure_cert(context)
     server = await asyncio.start_server(_acknowledge, "127.0.0.1", 0, ssl=context)
@@ -336,6 +344,16 @@ async def test_outbound_calls_trust_a_new_authority(secrets: Path, monkeypatch: 
         await rotation._look()
         await send(n8n)
     await n8n.close()
+
+
+def _subject_hash(authority: trustme.CA) -> str:
+    """Returns the name by which OpenSSL looks for a certificate in a folder."""
+    if not (openssl := shutil.which("openssl")):
+        pytest.skip("openssl is not installed")
+    command = [openssl, "x509", "-noout", "-subject_hash"]
+    return subprocess.run(command, input=authority.cert_pem.bytes(), capture_output=True, check=True).stdout.decode()[
+        :8
+    ]
 
 
 async def _acknowledge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,12 +1,12 @@
 """The secrets of the settings by name, each as the SHA-256 of its value or of its file."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from aigen_bridge.network import authorities
 from aigen_bridge.settings import Settings
 from aigen_bridge.settings.sections import Client
 from aigen_bridge.settings.values import key_digest
@@ -54,9 +54,7 @@ def of_tls(settings: Settings) -> dict[str, str]:
 
 def of_authorities(_settings: Settings) -> dict[str, str]:
     """The authorities that outbound calls trust besides the machine's own."""
-    bundle, folders = (os.environ.get(name, "").strip() for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    found = {"authorities: SSL_CERT_FILE": _of_file(Path(bundle))} if bundle else {}
-    return found | ({"authorities: SSL_CERT_DIR": _of_folders(folders)} if folders else {})
+    return {f"authorities: {name}": value for name, value in authorities().items()}
 
 
 def _of_client(name: str, client: Client) -> Iterator[tuple[str, str]]:
@@ -79,8 +77,3 @@ def _of(secret: SecretStr) -> str:
 
 def _of_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _of_folders(folders: str) -> str:
-    files = [path for folder in folders.split(os.pathsep) for path in sorted(Path(folder).glob("*.[0-9]*"))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
