@@ -69,6 +69,7 @@ async def test_where_nothing_is_found_or_addresses_do_not_fit_libpq_decides(plac
     [
         ("none/db?hostaddr=10.0.0.9", [("none", "10.0.0.9", "5432")]),
         ("/db?hostaddr=10.0.0.9,10.0.0.8&port=2", [("", "10.0.0.9", "2"), ("", "10.0.0.8", "2")]),
+        ("/db?hostaddr=10.0.0.9,10.0.0.8&port=2,3", [("", "10.0.0.9", "2"), ("", "10.0.0.8", "3")]),
         ("one,two/db?hostaddr=10.0.0.9,10.0.0.8", [("one", "10.0.0.9", "5432"), ("two", "10.0.0.8", "5432")]),
     ],
 )

@@ -200,16 +200,17 @@ class Connector:
         errors: dict[str, psycopg.OperationalError] = {}
         with refusals_explained(self._arguments):
             for server in await each_server(self._arguments, self._last):
+                host, address, port = place = tuple(server.get(name, "") for name in ("host", "hostaddr", "port"))
                 arguments = self._arguments | server | more
                 try:
                     connection = await self._passwords.connect(partial(self._open, conninfo, arguments))
-                except asyncio.CancelledError:  # too late for the other servers: the next call goes on here
-                    self._last = server.get("host", ""), server.get("hostaddr", ""), server.get("port", "")
-                    raise
                 except psycopg.OperationalError as error:
-                    errors[f"{server.get('hostaddr') or server.get('host')}:{server.get('port')}"] = error
+                    errors[f"{address or host}:{port}"] = error
+                except asyncio.CancelledError:  # too late for the other servers: the next call goes on here
+                    self._last = place
+                    raise
                 else:
-                    self._last = connection.info.host, connection.info.hostaddr, str(connection.info.port)
+                    self._last = place
                     return connection
             raise _together(errors)
 

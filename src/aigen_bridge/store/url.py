@@ -71,7 +71,8 @@ def _keywords(text: str) -> dict[str, str]:
 
 def checked(parameters: dict[str, str]) -> dict[str, str]:
     """Returns the parameters. Raises `ValueError` if hosts and ports do not fit together."""
-    hosts, ports = parameters.get("host", "").split(","), parameters.get("port", "").split(",")
+    hosts = (parameters.get("host") or parameters.get("hostaddr", "")).split(",")
+    ports = parameters.get("port", "").split(",")
     if len(hosts) > 1 and "" in hosts:
         raise ValueError("has an empty host; is there a comma too many?")
     if len(ports) not in {1, len(hosts)}:
