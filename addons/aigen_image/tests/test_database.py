@@ -1,5 +1,7 @@
 """A copy of the database neither sends to the bridge of the original, nor takes its pictures."""
 
+from uuid import UUID
+
 from odoo.modules.neutralize import get_neutralization_queries
 from odoo.tests import tagged
 
@@ -62,16 +64,29 @@ class TestDatabase(AigenCase):
         self.assertEqual(answer, {"applied": False, "recordId": 0, "attachmentId": False, "databaseUuid": self.uuid()})
         self.assertEqual((record.status, record.attachment_id.id), ("queued", False))
 
-    def test_a_neutralized_copy_sends_nothing_takes_nothing_and_asks_for_nothing_again(self):
-        self.env["res.users.apikeys"].with_user(self.robot).sudo()._generate("rpc", "test", None)
-        underway, draft = self.underway(), self.draft()
+    def neutralize(self):
         self.env.flush_all()
         for query in get_neutralization_queries(["aigen_image"]):
             self.env.cr.execute(query)
         self.env.invalidate_all()
         self.env.registry.clear_cache()
+
+    def test_a_neutralized_copy_sends_nothing_takes_nothing_and_asks_for_nothing_again(self):
+        self.env["res.users.apikeys"].with_user(self.robot).sudo()._generate("rpc", "test", None)
+        underway, draft = self.underway(), self.draft()
+        underway.sudo().write({"held_since": "2026-01-01 10:00:00", "progress": {"stage": "queued"}})
+        self.neutralize()
         parameters = self.env["ir.config_parameter"].search([("key", "like", "aigen_image.bridge_")])
         self.assertFalse(parameters)
         self.assertFalse(self.robot.api_key_ids)
         self.assertEqual((underway.status, draft.status), ("cancelled", "draft"))
         self.assertTrue(underway.finished_at)
+        self.assertFalse(underway.held_since or underway.progress or underway.explanation)
+
+    def test_a_draft_that_a_neutralized_copy_asks_for_is_another_request_than_that_of_the_original(self):
+        drafts = self.draft() + self.draft()
+        ids = [*drafts.mapped("request_id"), *drafts.mapped("correlation_id")]
+        self.neutralize()
+        new = [*drafts.mapped("request_id"), *drafts.mapped("correlation_id")]
+        self.assertEqual(len({*ids, *new}), 8)
+        self.assertEqual([str(UUID(each)) for each in new], new)
