@@ -28,14 +28,13 @@ class TestDatabase(AigenCase):
     def test_a_name_with_any_characters_fits_into_a_header(self):
         self.assertEqual(client.database_header("u", "größe; x\n"), "u; gr%C3%B6%C3%9Fe%3B%20x%0A")
 
-    def test_a_bridge_of_another_database_leaves_the_request_waiting_and_says_what_to_do(self):
+    def test_a_bridge_of_another_database_leaves_the_request_waiting_and_says_so(self):
         self.bridge.say("POST", client.REQUESTS, *COPY)
         record = self.draft()
         record.action_generate()
         self.commit()
         self.assertEqual((record.status, record.error_code), ("waiting", "wrong_database"))
-        self.assertIn("odoos confirm", record.explanation)
-        self.assertIn("odoo-bin neutralize", record.explanation)
+        self.assertIn("does not serve this database", record.explanation)
         self.bridge.takes_requests()  # the operator has confirmed the move
         self.env["aigen.image.request"]._cron_push()
         self.commit()
@@ -48,7 +47,7 @@ class TestDatabase(AigenCase):
         record.action_refresh()
         self.commit()
         self.assertEqual(record.status, "queued")
-        self.assertIn("odoos confirm", shown[0][1])
+        self.assertIn("does not serve this database", shown[0][1])
 
     def test_the_answer_to_a_result_names_the_database(self):
         record = self.underway()
