@@ -121,6 +121,23 @@ def test_the_index_on_attempts_is_built_without_blocking_writers(empty_database_
         assert reader.execute(valid).fetchone() == (True, True)
 
 
+def test_a_step_of_a_migration_locks_one_table(empty_database_url: str) -> None:
+    """Otherwise nobody could accept while the entries of the outbox are checked, and a claim could meet it halfway."""
+    url = sqlalchemy_url(empty_database_url)
+    migrations.migrate(url, "0016")
+    held = "SELECT relation::regclass::text FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'"
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'operations'::regclass"
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(empty_database_url) as holder:
+        holder.execute("SELECT count(*) FROM operations")
+        migrating = threads.submit(migrations.migrate, url)
+        with psycopg.connect(empty_database_url, autocommit=True) as watcher:
+            until(lambda: watcher.execute(waits).fetchone() == (1,))
+            locked = watcher.execute(held + " AND relation <> 'operations'::regclass").fetchall()
+        holder.rollback()
+        migrating.result(timeout=60)
+    assert locked == []
+
+
 def test_images_are_stored_without_compression(database_url: str) -> None:
     engine = create_engine(sqlalchemy_url(database_url))
     with engine.connect() as connection:
