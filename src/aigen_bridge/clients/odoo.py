@@ -47,7 +47,7 @@ class OdooTransport(Protocol):
         """Logs in as `call` does."""
 
     async def aclose(self) -> None:
-        """Starts no more calls."""
+        """Closes what is open. No call may begin afterwards."""
 
 
 class OdooClient:

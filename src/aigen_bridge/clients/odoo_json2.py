@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -68,11 +69,12 @@ class OdooJson2:
         self._headers = self._database | {"Authorization": f"bearer {_latin_1(api_key)}"}
         self._timeout = timeout
         self._places = asyncio.Semaphore(concurrency)
-        limits = httpx.Limits(
-            max_connections=None, max_keepalive_connections=concurrency, keepalive_expiry=IDLE_SECONDS
-        )
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # a session must not decide the database
-        self._http = httpx.AsyncClient(timeout=phases(timeout), limits=limits, cookies=no_cookies, **way_out(url))
+        limits = httpx.Limits(keepalive_expiry=IDLE_SECONDS)
+        self._open = partial(
+            httpx.AsyncClient, timeout=phases(timeout), limits=limits, cookies=no_cookies, **way_out(url)
+        )
+        self._free: list[httpx.AsyncClient] = []
         self._login_pause = LoginPause()
 
     async def call(self, model: str, method: str, arguments: Mapping[str, Any]) -> Any:
@@ -95,11 +97,27 @@ class OdooJson2:
         await self.call("res.users", "context_get", {})
 
     async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._http.aclose()
+        """Closes the connections that no call uses."""
+        for http in self._free:
+            await http.aclose()
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Yields a client that no other call uses, with the connection of an earlier call if it is still open.
+
+        After an exchange that failed or was cancelled, it is closed: a pool may never close that connection
+        (httpcore 1.0).
+        """
+        http = self._free.pop() if self._free else self._open()
+        try:
+            yield http
+        except BaseException:
+            await http.aclose()
+            raise
+        self._free.append(http)
 
     async def _post(self, url: str, body: bytes, record: Call) -> Any:
-        async with posting(self._http, url, body, record, self._headers) as response:
+        async with self._connection() as http, posting(http, url, body, record, self._headers) as response:
             if response.is_success:
                 return _result_of(response, await answer_of(response, record, self._key))
             answer = await self._answer_of_error(response, record)
@@ -119,7 +137,10 @@ class OdooJson2:
 
     async def _ask_version(self) -> str:
         record = Call()
-        async with posting(self._http, self._version_url, QUESTION, record, self._database) as response:
+        async with (
+            self._connection() as http,
+            posting(http, self._version_url, QUESTION, record, self._database) as response,
+        ):
             if not response.is_success:
                 raise refused(response, self._version_url)
             return version_in(result_of(response, await answer_of(response, record, self._key), NUMBER))
@@ -144,7 +165,10 @@ def _error_of(response: httpx.Response, body: bytes, url: str) -> StepError:
         )
         return TransientError("odoo_operationalerror", detail, http_status=status, away=True)
     if response.is_redirect and urlsplit(response.headers.get("location", "")).path == LOGIN_PAGE:
-        detail = f"Odoo answered {named(response)} and points to its login page. Before {SINCE}, it has no JSON-2."
+        detail = (
+            f"Odoo answered {named(response)} and points to its login page. Before {SINCE}, it has no JSON-2: set "
+            "AIGEN_ODOO__TRANSPORT (or transport of this Odoo in AIGEN_ODOOS) to auto, unless it is so already."
+        )
         return TransientError(f"odoo_http_{status}", detail, http_status=status, away=True)
     data = _fault_in(body)
     if data is None:
