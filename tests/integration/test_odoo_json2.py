@@ -139,6 +139,21 @@ async def test_an_answer_that_does_not_pass_is_permanent(answer: bytes, code: st
     assert error.http_status == int(answer[9:12])
 
 
+async def test_a_fault_whose_body_comes_late_is_still_read() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head, separator, body = fault("409 Conflict", name="odoo.exceptions.LockError").partition(b"\r\n\r\n")
+        writer.write(head + separator)
+        await asyncio.sleep(1.1)  # a packet was lost
+        writer.write(body)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as transport:
+        with pytest.raises(TransientError, match="odoo_lockerror"):
+            await transport.call(*LIMITS)
+
+
 async def test_a_method_that_returns_nothing_returns_none() -> None:
     async with answering(http("200 OK", b"null", JSON)) as (url, _), opened(url) as transport:
         assert await transport.call(*LIMITS) is None

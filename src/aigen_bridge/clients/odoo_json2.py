@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from aigen_bridge.clients.http_errors import EXCERPT_SECONDS, named, on_one_line
+from aigen_bridge.clients.http_errors import named, on_one_line
 from aigen_bridge.clients.odoo_errors import fault, refused, result_of, unreadable, version_in
 from aigen_bridge.clients.odoo_exchange import answer_of, answering, connecting, endpoint, phases, posting
 from aigen_bridge.clients.odoo_login import LoginPause
@@ -28,6 +28,8 @@ QUESTION, NUMBER = b'{"jsonrpc": "2.0", "method": "call", "params": {}, "id": 1}
 """The question for the version, in JSON-RPC, as all versions understand it."""
 IDLE_SECONDS = 2.0
 """How long an idle connection is kept. Shorter than any usual server keeps it, so that no call meets its end."""
+FAULT_SECONDS = 5.0
+"""How long to wait for the body of an error. A fault in it says more than the status: 409 is a conflict that passes."""
 NO_DATABASE = b"No database is selected"
 """In the page (404) by which Odoo answers a call for a database that it does not have or cannot reach."""
 LOGIN_PAGE = "/web/login"
@@ -129,9 +131,9 @@ class OdooJson2:
         raise error
 
     async def _answer_of_error(self, response: httpx.Response, record: Call) -> bytes:
-        """Returns the body of a non-2xx response; empty when it cannot be read. Its status decides as well."""
+        """Returns the body of a non-2xx response; empty when it cannot be read, so that the status decides."""
         with contextlib.suppress(httpx.HTTPError, TimeoutError, TransientError):
-            async with asyncio.timeout(EXCERPT_SECONDS):
+            async with asyncio.timeout(FAULT_SECONDS):
                 return await answer_of(response, record, self._key)
         return b""
 
