@@ -53,7 +53,7 @@ class Client(Section):
     signature_required: bool = Field(default=False, description="refuse callbacks that are not signed")
     odoo: OdooName | None = Field(
         None,
-        description="the Odoo that the client speaks for, as in AIGEN_ODOOS; with scope ops or callbacks: only this one",
+        description="the Odoo that it speaks for, as in AIGEN_ODOOS; with scope ops or callbacks: for this one only",
     )
 
     @model_validator(mode="after")
