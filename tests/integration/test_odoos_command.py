@@ -175,4 +175,4 @@ def test_no_key_is_made_for_a_name_that_no_odoo_can_have(name: str) -> None:
     """An empty name, such as that of an unset variable, would make a key for operators of every Odoo."""
     made = CliRunner().invoke(app, ["keys", "new", "--client", "north", "--scope", "ops", "--odoo", name])
     assert (made.exit_code, made.stdout) == (2, "")
-    assert "lower-case letters" in made.stderr
+    assert "Invalid value for '--odoo'" in made.stderr
