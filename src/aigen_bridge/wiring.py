@@ -119,7 +119,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiParts]:
                 destinations=Destinations(database, breakers),
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
-                replays=Replays(operations, quarantine, dead_letters, requests, examine),
+                replays=Replays(operations, quarantine, dead_letters, requests, examine, _reports_on(settings)),
                 images=images,
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
@@ -194,6 +194,11 @@ def generation_policy(settings: Settings) -> GenerationPolicy:
     """Returns the rules of generations."""
     generation = settings.generation
     return GenerationPolicy(generation.silence, generation.resumes, generation.when_maybe_paid)
+
+
+def _reports_on(settings: Settings) -> dict[str, str]:
+    """Returns the Odoo of each client that has one."""
+    return {name: client.odoo for name, client in settings.clients.items() if client.odoo is not None}
 
 
 def _breakers(settings: Settings) -> dict[Destination, BreakerConfig]:

@@ -10,6 +10,7 @@ import typer
 from aigen_bridge.cli.terminal import say
 from aigen_bridge.domain.signature import new_secret, secret_bytes
 from aigen_bridge.settings import Scope
+from aigen_bridge.settings.values import odoo_name
 
 app = typer.Typer(help="Generate keys for clients.", no_args_is_help=True)
 
@@ -19,11 +20,21 @@ def keys() -> None:
     """Generate keys for clients."""
 
 
+def _odoo_name(text: str) -> str:
+    try:
+        return odoo_name(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}") from None
+
+
 @app.command()
 def new(
     client: Annotated[str, typer.Option(help="The name of the client, such as odoo, n8n or ops.")],
     scope: Annotated[list[Scope], typer.Option(help="A scope of the client. May be given several times.")],
-    odoo: Annotated[str | None, typer.Option(help="The Odoo that it speaks for, as in AIGEN_ODOOS.")] = None,
+    odoo: Annotated[
+        str | None,
+        typer.Option(help="The Odoo that it speaks for, as in AIGEN_ODOOS.", parser=_odoo_name, metavar="NAME"),
+    ] = None,
     signing: Annotated[bool, typer.Option("--signing", help="Generate a signing secret, too.")] = False,
 ) -> None:
     """Generate a key. It is shown once; the service needs only its hash."""

@@ -10,15 +10,13 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from aigen_bridge.clients.odoo_errors import described
-from aigen_bridge.domain.delivery import VERSION_MAX, OdooAnswer
+from aigen_bridge.domain.delivery import DATABASE_UUID, VERSION_MAX, OdooAnswer
 from aigen_bridge.domain.errors import PermanentError, TransientError
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
 LIMITS_METHOD = "bridge_limits"
 MODEL_METHOD = f"{MODEL}.{METHOD}"
 METHOD_MISSING = "odoo_attributeerror"
-DATABASE_UUID = re.compile(r"[0-9A-Za-z._-]{1,64}")
-"""Odoo's `database.uuid`. It is a UUID unless somebody has changed it."""
 IMAGE_MAX = 32 * 2**20
 """Bytes. The largest image that an addon takes that has no `bridge_limits` yet."""
 
@@ -99,7 +97,7 @@ def read_answer(answer: Mapping[str, Any]) -> OdooAnswer:
 def _uuid(answer: Mapping[str, Any]) -> str | None:
     """Returns `databaseUuid` in lower case; None if it is missing, or nothing that could be stored or shown."""
     uuid = answer.get("databaseUuid")
-    return uuid.lower() if isinstance(uuid, str) and DATABASE_UUID.fullmatch(uuid) else None
+    return uuid.lower() if isinstance(uuid, str) and re.fullmatch(DATABASE_UUID, uuid) else None
 
 
 @dataclass(frozen=True, slots=True)
