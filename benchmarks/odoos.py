@@ -43,7 +43,10 @@ async def measure(ground: Ground) -> Figure:
 
 
 async def _singles(ground: Ground) -> tuple[list[float], list[float], float]:
-    """Returns the seconds until N8N had a single request, alone and beside the flood, and those of the whole flood."""
+    """Returns the seconds until N8N had a single request, alone and beside the flood, and those of the whole flood.
+
+    The last is extrapolated from what was done of the flood when the last single request arrived.
+    """
     async with ground.stand_in("webhook") as webhook, ground.database() as database:
         n8n = {"webhook_url": f"{webhook.url}/webhook", "api_key": "k"}
         async with ground.worker(database, n8n=n8n, odoos={NORTH: _odoo(AWAY)}):

@@ -2,11 +2,12 @@
 
 Revision: 0017, after 0016. A version before knows one Odoo, and all that it writes belongs to `default`. It may move
 the request of another Odoo, for example when it receives the callback. The trigger puts the entry that it enqueues into
-a queue that it does not claim, unless there is one: its reconciliation, which does not know that queue, enqueues
-nothing twice.
+a queue that it does not claim. Its reconciliation does not know that queue and would enqueue what is pending there, or
+was given up or discarded since the request last moved. The trigger skips such an entry.
 
-Tables may be large. A new constraint is first enforced for new rows and then validated, and the index is built
-concurrently. Neither blocks writers. An interrupted build leaves an invalid index, which the next run replaces.
+Tables may be large and in use, so each statement is a transaction of its own: it locks one table, and none for longer
+than a moment. A new constraint is first enforced for new rows and then validated, and indexes are built concurrently.
+Neither blocks writers. A run that was interrupted may be repeated; it replaces an index that is not complete.
 """
 
 import sqlalchemy as sa
@@ -21,59 +22,61 @@ ACTIONS = "'replay', 'discard', 'complete', 'purge', 'restored'"
 
 
 def upgrade() -> None:
-    op.add_column(
-        "requests", sa.Column("odoo", sa.Text(), nullable=False, server_default="default"), if_not_exists=True
-    )
-    op.create_table(
-        "odoos",
-        sa.Column("name", sa.Text(), primary_key=True),
-        sa.Column("database_uuid", sa.Text(), nullable=False),
-        sa.Column("since", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
-        if_not_exists=True,
-    )
-    _replace_check("outbox", "step", QUEUES)
-    _replace_check("operations", "action", f"action IN ({ACTIONS}, 'confirm')")
-    op.execute("""
-        CREATE OR REPLACE FUNCTION aigen_choose_queue() RETURNS trigger LANGUAGE plpgsql AS $$
-        DECLARE
-            owner text := (SELECT odoo FROM requests WHERE request_id = NEW.request_id);
-            queue text := NEW.step || ':' || owner;
-        BEGIN
-            IF owner = 'default' OR owner IS NULL THEN
-                RETURN NEW;
-            ELSIF EXISTS (
-                SELECT FROM outbox WHERE request_id = NEW.request_id AND step = queue AND state IN ('pending', 'dead')
-            ) THEN
-                RETURN NULL;
-            END IF;
-            NEW.step := queue;
-            RETURN NEW;
-        END
-        $$
-    """)
-    op.execute("DROP TRIGGER IF EXISTS outbox_choose_queue ON outbox")
-    op.execute("""
-        CREATE TRIGGER outbox_choose_queue BEFORE INSERT ON outbox FOR EACH ROW
-        WHEN (NEW.step IN ('dispatch', 'deliver')) EXECUTE FUNCTION aigen_choose_queue()
-    """)
     with op.get_context().autocommit_block():
-        for name, table, columns, where in (
-            ("requests_odoo_idx", "requests", ["odoo", "created_at DESC", "request_id DESC"], None),
-            (
-                "outbox_delivering_elsewhere_idx",
-                "outbox",
-                ["step", "due_at"],
-                "step LIKE 'deliver:%' AND lease_owner IS NOT NULL",
-            ),
-        ):
-            op.drop_index(name, table, postgresql_concurrently=True, if_exists=True)
-            op.create_index(
-                name,
-                table,
-                [sa.text(column) for column in columns],
-                postgresql_where=sa.text(where) if where else None,
-                postgresql_concurrently=True,
-            )
+        op.add_column(
+            "requests", sa.Column("odoo", sa.Text(), nullable=False, server_default="default"), if_not_exists=True
+        )
+        op.create_table(
+            "odoos",
+            sa.Column("name", sa.Text(), primary_key=True),
+            sa.Column("database_uuid", sa.Text(), nullable=False),
+            sa.Column("since", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+            if_not_exists=True,
+        )
+        _replace_check("outbox", "step", QUEUES)
+        _replace_check("operations", "action", f"action IN ({ACTIONS}, 'confirm')")
+        op.execute("""
+            CREATE OR REPLACE FUNCTION aigen_choose_queue() RETURNS trigger LANGUAGE plpgsql AS $$
+            DECLARE
+                owner text;
+                moved_at timestamptz;
+                queue text;
+            BEGIN
+                SELECT odoo, updated_at INTO owner, moved_at FROM requests WHERE request_id = NEW.request_id;
+                IF owner = 'default' OR owner IS NULL THEN
+                    RETURN NEW;
+                END IF;
+                queue := NEW.step || ':' || owner;
+                IF EXISTS (
+                    SELECT FROM outbox WHERE request_id = NEW.request_id AND step = queue
+                        AND (state = 'pending' OR (state IN ('dead', 'cancelled') AND finished_at > moved_at))
+                ) THEN
+                    RETURN NULL;
+                END IF;
+                NEW.step := queue;
+                RETURN NEW;
+            END
+            $$
+        """)
+        op.execute("""
+            CREATE OR REPLACE TRIGGER outbox_choose_queue BEFORE INSERT ON outbox FOR EACH ROW
+            WHEN (NEW.step IN ('dispatch', 'deliver')) EXECUTE FUNCTION aigen_choose_queue()
+        """)
+        op.drop_index("requests_odoo_idx", "requests", postgresql_concurrently=True, if_exists=True)
+        op.create_index(
+            "requests_odoo_idx",
+            "requests",
+            ["odoo", sa.text("created_at DESC"), sa.text("request_id DESC")],
+            postgresql_concurrently=True,
+        )
+        op.drop_index("outbox_delivering_elsewhere_idx", "outbox", postgresql_concurrently=True, if_exists=True)
+        op.create_index(
+            "outbox_delivering_elsewhere_idx",
+            "outbox",
+            ["step", "due_at"],
+            postgresql_where=sa.text("step LIKE 'deliver:%' AND lease_owner IS NOT NULL"),
+            postgresql_concurrently=True,
+        )
 
 
 def downgrade() -> None:
@@ -98,6 +101,8 @@ def downgrade() -> None:
 
 def _replace_check(table: str, name: str, condition: str) -> None:
     constraint = op.f(f"{table}_{name}_check")
-    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {constraint}")
-    op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {constraint} CHECK ({condition}) NOT VALID")
+    op.execute(
+        f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {constraint}, "
+        f"ADD CONSTRAINT {constraint} CHECK ({condition}) NOT VALID"
+    )
     op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")

@@ -130,6 +130,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
         with closing(ImageCheck()) as check:
             examine = Examination(check, _refuse_url(settings.image_urls))
+            reports_on = partial(_reports_on, rotation)
             yield ApiParts(
                 settings=settings,
                 rotation=rotation,
@@ -142,7 +143,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 destinations=Destinations(database, breakers),
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
-                replays=Replays(operations, quarantine, dead_letters, requests, examine),
+                replays=Replays(operations, quarantine, dead_letters, requests, examine, reports_on),
                 images=images,
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
@@ -222,6 +223,12 @@ def generation_policy(settings: Settings) -> GenerationPolicy:
     """Returns the rules of generations."""
     generation = settings.generation
     return GenerationPolicy(generation.silence, generation.resumes, generation.when_maybe_paid)
+
+
+def _reports_on(rotation: Rotation, name: str) -> str | None:
+    """Returns the Odoo of a current client, if it has one."""
+    client = rotation.settings.clients.get(name)
+    return client.odoo if client else None
 
 
 def _breakers(settings: Settings) -> dict[Destination, BreakerConfig]:

@@ -81,7 +81,7 @@ def test_a_migration_that_gives_up_says_how_far_it_came_and_who_was_in_the_way(
     migrations.migrate(url, "0009")
     with psycopg.connect(empty_database_url, application_name="report") as holder:
         for table, progress in (
-            ("requests", "Nothing was changed: it is at revision 0009."),
+            ("requests", "It is still at revision 0009."),
             ("destinations", "It was migrated from revision 0009 up to 0011."),
         ):
             holder.execute(f"LOCK TABLE {table} IN ACCESS SHARE MODE")
@@ -119,6 +119,23 @@ def test_the_index_on_attempts_is_built_without_blocking_writers(empty_database_
         migrating.result(timeout=60)
         valid = "SELECT indisvalid, indisunique FROM pg_index WHERE indexrelid = 'attempts_lease_idx'::regclass"
         assert reader.execute(valid).fetchone() == (True, True)
+
+
+def test_a_step_of_a_migration_locks_one_table(empty_database_url: str) -> None:
+    """Otherwise nobody could accept while the entries of the outbox are checked, and a claim could meet it halfway."""
+    url = sqlalchemy_url(empty_database_url)
+    migrations.migrate(url, "0016")
+    held = "SELECT relation::regclass::text FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'"
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'operations'::regclass"
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(empty_database_url) as holder:
+        holder.execute("SELECT count(*) FROM operations")
+        migrating = threads.submit(migrations.migrate, url)
+        with psycopg.connect(empty_database_url, autocommit=True) as watcher:
+            until(lambda: watcher.execute(waits).fetchone() == (1,))
+            locked = watcher.execute(held + " AND relation <> 'operations'::regclass").fetchall()
+        holder.rollback()
+        migrating.result(timeout=60)
+    assert locked == []
 
 
 def test_images_are_stored_without_compression(database_url: str) -> None:

@@ -78,8 +78,12 @@ async def test_it_warns_of_a_transport_or_a_version_that_does_not_fit(
 @pytest.mark.parametrize(
     ("changes", "found", "advice"),
     [
-        ({"api_key": SecretStr("a-key-that-odoo-never-saw")}, "refuses the login", "api_key of 'north' in AIGEN_ODOOS"),
-        ({"database": "other"}, "no such database", "database of 'north' in AIGEN_ODOOS"),
+        (
+            {"api_key": SecretStr("a-key-that-odoo-never-saw")},
+            "refuses the API key",
+            "api_key of 'north' in AIGEN_ODOOS",
+        ),
+        ({"database": "other"}, "no database 'other'", "database of 'north' in AIGEN_ODOOS"),
     ],
 )
 async def test_over_json2_a_wrong_key_or_database_is_named_with_the_setting_of_that_odoo(
@@ -102,6 +106,41 @@ async def test_over_json2_a_missing_addon_or_right_is_said(
     line = (await look_at_odoo("default", settings(url)))[-1]
 
     assert (line.mark, found in line.found) == (Mark.WRONG, True), line
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (403, "Correct AIGEN_ODOO__URL or the proxy, then replay"),
+        (404, "blocks its /jsonrpc (Odoo 19: /json/2). Results"),
+    ],
+)
+async def test_a_proxy_that_blocks_json2_is_named_and_so_is_what_happens_to_the_results(
+    odoo: OdooSimulator, url: str, status: int, expected: str
+) -> None:
+    odoo.faults.add(Fault(kind=FaultKind.STATUS, status=status, route="json2", times=None))
+    line = (await look_at_odoo("default", settings(url)))[-1]
+
+    assert (line.mark, expected in line.advice, "are held" in line.advice) == (Mark.WRONG, True, status == 404), line
+
+
+async def test_json2_that_the_settings_name_works_without_the_question_for_the_version(
+    odoo: OdooSimulator, url: str
+) -> None:
+    odoo.faults.add(NOT_ANSWERED)
+    found = await look_at_odoo("default", settings(url, transport="json2"))
+
+    assert marks(found) == [Mark.WARNING, Mark.OK, Mark.OK]
+    assert "does not tell its version" in found[0].found
+
+
+async def test_an_answer_to_the_offer_that_is_a_proxys_is_wrong(odoo: OdooSimulator, url: str) -> None:
+    maintenance = '{"status": "maintenance"}'
+    odoo.faults.add(Fault(kind=FaultKind.BODY, status=200, detail=maintenance, route="json2", times=None))
+    line = (await look_at_odoo("default", settings(url)))[-1]
+
+    assert (line.mark, "'maintenance'" in line.found) == (Mark.WRONG, True)
+    assert line.advice.startswith("Wait if Odoo is being updated")
 
 
 @pytest.mark.parametrize("known", [None, UUID, UUID.upper()])

@@ -1,7 +1,7 @@
 """Writers that meet on several rows at once: none waits in a circle, and none overlooks what another has just written.
 
-The order is: requests by id, then destinations by name, then entries, then incidents. Each test holds one lock of its
-own until both writers wait, so that they meet every time.
+The order is: requests by id, then destinations by name, then entries, then Odoos, then incidents. Each test holds one
+lock of its own until both writers wait, so that they meet every time.
 """
 
 import asyncio
@@ -182,6 +182,26 @@ async def test_who_ends_an_entry_has_locked_its_request_before_as_a_callback_has
 
     assert await ending
     assert await moving is False
+
+
+async def test_two_workers_that_learn_the_uuid_of_a_database_at_once_do_not_block_each_other(
+    database: Database, requests: Requests, outbox: Outbox
+) -> None:
+    ids = await accept(requests, 4)
+    for request_id in ids[1:]:
+        await fail(requests, request_id)
+    [dispatch] = await claim(outbox)
+    ours, theirs, refused = await claim(outbox, Step.DELIVER)
+    told = Done(Delivered(2, "uuid"))
+    async with locking(database, INCIDENTS):
+        first = asyncio.create_task(settle(outbox, (dispatch, replace(REFUSED, effect=GAVE_UP)), (ours, told)))
+        await waiters(database, 1)
+        second = asyncio.create_task(settle(outbox, (theirs, told), (refused, REFUSED)))
+        await waiters(database, 2)
+
+    await first
+    await second
+    assert await rows(database, "SELECT name, database_uuid FROM odoos") == [("default", "uuid")]
 
 
 async def test_two_workers_that_find_both_destinations_away_do_not_block_each_other(

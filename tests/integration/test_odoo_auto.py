@@ -1,5 +1,6 @@
 """The transport `auto`: Odoo's version decides, and an upgrade needs no change of settings."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -62,6 +63,16 @@ async def test_the_version_is_asked_for_once_and_decides(
             await transport.call(*LIMITS)
 
     assert (transport.protocol, asked(odoo)) == (protocol, 1)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+async def test_calls_at_the_same_time_ask_once(odoo: OdooSimulator, url: str, status: int) -> None:
+    fault = {"kind": FaultKind.DELAY} if status == 200 else {"kind": FaultKind.STATUS, "status": status}
+    odoo.faults.add(Fault(**fault, delay=0.1, route="version", times=None))
+    async with opened(url, concurrency=4) as transport:
+        assert all(await asyncio.gather(*(transport.call(*LIMITS) for _ in range(4))))
+
+    assert (asked(odoo), transport.protocol) == (1, "JSON-2" if status == 200 else "JSON-RPC")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -139,6 +139,21 @@ async def test_an_answer_that_does_not_pass_is_permanent(answer: bytes, code: st
     assert error.http_status == int(answer[9:12])
 
 
+async def test_a_fault_whose_body_comes_late_is_still_read() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head, separator, body = fault("409 Conflict", name="odoo.exceptions.LockError").partition(b"\r\n\r\n")
+        writer.write(head + separator)
+        await asyncio.sleep(1.1)  # a packet was lost
+        writer.write(body)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as transport:
+        with pytest.raises(TransientError, match="odoo_lockerror"):
+            await transport.call(*LIMITS)
+
+
 async def test_a_method_that_returns_nothing_returns_none() -> None:
     async with answering(http("200 OK", b"null", JSON)) as (url, _), opened(url) as transport:
         assert await transport.call(*LIMITS) is None
@@ -239,6 +254,31 @@ async def test_a_connection_is_kept_open_where_the_server_allows_it_and_no_sessi
 
     assert (connections, len(asked)) == (1, 2)
     assert b"cookie" not in asked[1].lower()
+
+
+async def test_a_call_that_is_cancelled_at_any_moment_leaves_no_connection_behind() -> None:
+    connections: set[asyncio.StreamWriter] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(http("200 OK", b"{}", f"{JSON}Connection: close\r\n"))
+            await reader.read()  # until the other side closes it, too
+        connections.discard(writer)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as transport:
+        for steps in range(100):
+            call = asyncio.create_task(transport.call(*LIMITS))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        async with asyncio.timeout(5):
+            while connections:
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(("database", "sent"), [("büro", b"b\xfcro"), ("北", b"?")])

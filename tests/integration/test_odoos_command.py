@@ -168,3 +168,11 @@ async def test_requests_and_dead_letters_show_their_odoo(run: Run, database: Dat
 def test_a_new_key_names_the_odoo_that_its_client_speaks_for() -> None:
     made = CliRunner().invoke(app, ["keys", "new", "--client", "north", "--scope", "requests", "--odoo", "north"])
     assert '"scopes": ["requests"], "odoo": "north"' in made.stdout
+
+
+@pytest.mark.parametrize("name", ["", "North", "north east"])
+def test_no_key_is_made_for_a_name_that_no_odoo_can_have(name: str) -> None:
+    """An empty name, such as that of an unset variable, would make a key for operators of every Odoo."""
+    made = CliRunner().invoke(app, ["keys", "new", "--client", "north", "--scope", "ops", "--odoo", name])
+    assert (made.exit_code, made.stdout) == (2, "")
+    assert "Invalid value for '--odoo'" in made.stderr

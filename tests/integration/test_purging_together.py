@@ -139,14 +139,14 @@ async def test_a_request_that_is_accepted_again_while_it_is_purged_is_asked_for_
     requests = Requests(database, Deadlines(YEAR, YEAR), PostgresImages(database))
     new = NewRequest(uuid4(), uuid4(), {"prompt": "x"})
     await requests.accept_all([new])
-    find = requests._find
+    find = requests._known
 
-    async def vanished(ids: list[UUID]) -> dict[UUID, object]:
+    async def vanished(wanted: list[NewRequest]) -> dict[UUID, object]:
         async with database.transaction() as connection:
             await connection.execute(text("DELETE FROM requests"))
-        return await find(ids)
+        return await find(wanted)
 
-    monkeypatch.setattr(requests, "_find", vanished)
+    monkeypatch.setattr(requests, "_known", vanished)
     with pytest.raises(StoreUnavailableError, match="was purged"):
         await requests.accept_all([new])
     monkeypatch.undo()

@@ -7,7 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from aigen_bridge.domain.request import NewRequest, Status, Step, Transition
+from aigen_bridge.domain.delivery import Lift
+from aigen_bridge.domain.request import FailedBy, FailureCode, NewRequest, Status, Step, Transition
+from aigen_bridge.store import transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.requests import Requests
@@ -54,17 +56,39 @@ async def test_a_request_is_dispatched_and_delivered_by_the_queues_of_its_odoo(
     assert await entries(database, request_id) == [(queues[0], "cancelled"), (queues[1], "pending")]
 
 
-@pytest.mark.parametrize("state", ["pending", "dead"])
-async def test_a_version_that_knows_one_odoo_enqueues_no_second_entry(
+@pytest.mark.parametrize("state", ["pending", "dead", "cancelled"])
+async def test_a_version_that_knows_one_odoo_enqueues_nothing_again(
     requests: Requests, database: Database, state: str
 ) -> None:
     request_id = await accept(requests, "north")
-    ended = text("UPDATE outbox SET state = 'dead', finished_at = now() WHERE :state = 'dead'")
+    ended = text("UPDATE outbox SET state = :state, finished_at = CASE WHEN :state <> 'pending' THEN now() END")
     await run(database, ended, state=state)
 
     await run(database, ENQUEUE, request_id=request_id, step=Step.DISPATCH.value)
 
     assert await entries(database, request_id) == [("dispatch:north", state)]
+
+
+@pytest.mark.parametrize(("odoo", "queue"), [("default", "deliver"), ("north", "deliver:north")])
+async def test_a_failure_is_delivered_though_earlier_news_could_not_be(
+    requests: Requests, database: Database, odoo: str, queue: str
+) -> None:
+    request_id = await accept(requests, odoo)
+    async with database.transaction() as connection:
+        locked = await transitions.lock(connection, [request_id])
+        await locked.lift([Lift(request_id, 100, "restored")], DEADLINES)
+    gave_up = text("UPDATE outbox SET state = 'dead', finished_at = now() WHERE step = :queue")
+    await run(database, gave_up, queue=queue)
+    failed = Transition(
+        request_id=request_id,
+        before=frozenset({Status.QUEUED}),
+        after=Status.FAILED,
+        failed_by=FailedBy.BRIDGE,
+        error_code=FailureCode.DISPATCH_FAILED,
+    )
+    assert await requests.apply(failed)
+
+    assert (await entries(database, request_id))[1:] == [(queue, "dead"), (queue, "pending")]
 
 
 async def test_an_entry_that_is_missing_is_enqueued_in_the_queue_of_its_odoo(

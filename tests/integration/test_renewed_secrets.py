@@ -241,6 +241,16 @@ async def test_a_listener_that_gets_a_url_of_its_own_waits_for_a_restart(secrets
     assert told.rotation.state.waiting == ["AIGEN_DATABASE"]
 
 
+async def test_a_new_client_reports_on_its_own_odoo_only(clients: Watched) -> None:
+    """Also when its callback is replayed."""
+    from aigen_bridge.wiring import _reports_on  # noqa: PLC0415
+
+    newcomer = {"keys": ["key-of-newcomer"], "scopes": ["callbacks"], "odoo": "default"}
+    (clients.folder / "AIGEN_CLIENTS").write_text(json.dumps(CLIENTS | {"newcomer": newcomer}))
+    await clients.rotation._look()
+    assert [_reports_on(clients.rotation, name) for name in ("newcomer", "n8n", "unknown")] == ["default", None, None]
+
+
 # ---- what was there before goes on until the new is accepted
 
 

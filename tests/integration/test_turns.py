@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from aigen_bridge.contracts.views import next_step
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.delivery import Lift
 from aigen_bridge.domain.destination import BreakerConfig, every_destination, odoo_destination
@@ -294,12 +295,14 @@ async def test_what_waits_for_an_odoo_that_is_not_configured_any_more_is_named(
     requests: Requests, outbox: Outbox, database: Database
 ) -> None:
     await accept(requests, "north", 2)
-    await deliverable(requests, "gone")
+    gone = await deliverable(requests, "gone")
     await write(database, "UPDATE outbox SET due_at = now() - interval '1 hour', created_at = due_at")
     inspection = Inspection(database, BREAKERS)
     [unknown] = await inspection.unknown_odoos()
+    waits = next_step(await requests.get(gone), await Timelines(database, destinations=BREAKERS).pending_work(gone))
 
     assert (unknown.kind, unknown.count, unknown.oldest_age > timedelta(0)) == ("gone", 1, True)
+    assert waits.what == "The deliver waits until Odoo gone is in the settings again (AIGEN_ODOOS)."
     assert [(found.kind, found.count) for found in await inspection.waiting()] == [("dispatch:north", 2)]
     assert await claim(outbox, "deliver") == []
 

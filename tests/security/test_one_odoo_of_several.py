@@ -363,6 +363,21 @@ async def test_a_report_about_an_execution_of_another_odoo_names_no_request(scen
     assert await state(scene, scene.owned["default"]) == before
 
 
+async def test_an_operator_who_replays_everything_does_not_apply_what_another_odoos_n8n_reported(scene: Scene) -> None:
+    theirs = scene.owned["default"][0]
+    for path in (CALLBACK, f"{OPS}/n8n-failures"):
+        report = failed(theirs.event())
+        body = report if path == CALLBACK else {"errorMessage": "No answer.", "result": report}
+        await scene.api.post(path, json=body, headers=scene.as_client("callbacks of north"))
+    before = await state(scene, scene.owned["default"])
+    letters = (await scene.api.get(f"{LETTERS}?limit=2", headers=scene.as_client("operators"))).json()["items"]
+    for letter in letters:
+        answer = await scene.api.post(f"{LETTERS}/{letter['id']}/replay", headers=scene.as_client("operators"))
+        assert (answer.status_code, answer.json()["code"]) == (404, "request_unknown"), letter
+
+    assert await state(scene, scene.owned["default"]) == before
+
+
 async def test_clients_without_an_odoo_see_and_do_what_they_did_before(scene: Scene) -> None:
     theirs = scene.owned["north"]
     for name in ("operators", "all in one"):

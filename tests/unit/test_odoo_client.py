@@ -68,12 +68,21 @@ async def test_an_answer_that_the_result_is_known_already_is_a_success() -> None
     await OdooClient(FakeTransport(lambda _: APPLIED | {"applied": False})).apply_result(PAYLOAD)
 
 
-@pytest.mark.parametrize("answer", [None, True, [], {}, {"applied": None}, {"applied": 1}, {"applied": "yes"}])
+@pytest.mark.parametrize("answer", [None, True, [], {"applied": None}, {"applied": 1}, {"applied": "yes"}])
 async def test_an_answer_that_is_not_the_addons_is_an_error(answer: Any) -> None:
     with pytest.raises(PermanentError) as caught:
         await OdooClient(FakeTransport(lambda _: answer)).apply_result(PAYLOAD)
 
     assert caught.value.code == "odoo_answer_unexpected"
+
+
+@pytest.mark.parametrize("answer", [{}, {"status": "maintenance"}, {"error": {"code": 503}}])
+async def test_an_object_that_does_not_say_what_was_applied_may_be_a_proxys_and_pass(answer: Any) -> None:
+    transport = FakeTransport(lambda _: answer)
+    for ask in (lambda: OdooClient(transport).apply_result(PAYLOAD), OdooProbe(transport).offer_nothing):
+        with pytest.raises(TransientError, match="odoo_answer_unreadable") as caught:
+            await ask()
+        assert (caught.value.away, caught.value.tries) == (True, None)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,77 @@ def test_secrets_may_come_from_files(complete: pytest.MonkeyPatch, tmp_path: Pat
     assert settings.clients["odoo"].keys[0].get_secret_value() == "client-secret"
 
 
+NORTH = {"url": "https://north.example.com", "database": "north", "login": "bridge", "api_key": "north-secret"}
+
+
+def test_another_odoo_may_be_given_as_one_value_in_variables_of_its_own_and_in_files(
+    complete: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    complete.setenv("AIGEN_ODOOS", json.dumps({"north": {**NORTH, "api_key": "replaced-secret"}}))
+    complete.setenv("AIGEN_ODOOS__NORTH__CONCURRENCY", "7")
+    for name, value in NORTH.items():
+        complete.setenv(f"AIGEN_ODOOS__SOUTH__{name.upper()}", value)
+    for name in ("NORTH", "SOUTH"):
+        (tmp_path / f"AIGEN_ODOOS__{name}__API_KEY").write_text("of-a-file-secret\n")
+    complete.delenv("AIGEN_ODOOS__SOUTH__API_KEY")
+    complete.setenv("AIGEN_SECRETS_DIR", str(tmp_path))
+
+    settings = load(Settings)
+    keys = {name: odoo.api_key.get_secret_value() for name, odoo in settings.all_odoos.items()}
+    assert keys == {"default": "odoo-secret", "north": "replaced-secret", "south": "of-a-file-secret"}
+    assert settings.odoos["north"].concurrency == 7
+    assert "-secret" not in repr(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AIGEN_ODOOS__NORTH__APIKEY", "secret", "AIGEN_ODOOS.north.apikey is wrong: it is not known."),
+        ("AIGEN_ODOOS__NORTH__BREAKER__HOLDS", "5", "AIGEN_ODOOS.north.breaker.holds is wrong: it is not known."),
+        ("AIGEN_ODOOS__NORTH__TIMEOUT", "secret", "AIGEN_ODOOS.north.timeout is wrong: it must be a duration"),
+        ("AIGEN_ODOOS__DEFAULT__LOGIN", "secret", "AIGEN_ODOOS.default.url is missing."),
+    ],
+)
+def test_what_is_wrong_with_a_variable_of_another_odoo_is_said_in_words(
+    complete: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    complete.setenv("AIGEN_ODOOS", json.dumps({"north": NORTH}))
+    complete.setenv(name, value)
+    lines = trouble()
+
+    assert lines[0].startswith(said)
+    assert "secret" not in "".join(lines)
+
+
+@pytest.mark.parametrize("name", ["North", "", "nörd", "1st", "north_east", "north\n", "n" * 64])
+def test_an_odoo_needs_a_name_that_queues_and_metrics_can_have(complete: pytest.MonkeyPatch, name: str) -> None:
+    complete.setenv("AIGEN_ODOOS", json.dumps({name: NORTH}))
+    [line] = trouble()
+
+    assert line.startswith(f"AIGEN_ODOOS.{name} is wrong: it must be at most 63 lower-case letters")
+
+
+@pytest.mark.parametrize(
+    ("odoo", "said"),
+    [
+        ("south", "AIGEN_CLIENTS has client 'addon' for Odoo 'south', which is none of: default, north."),
+        ("", "AIGEN_CLIENTS.addon.odoo is wrong: it must be at most 63 lower-case letters"),
+    ],
+)
+def test_a_client_of_an_unknown_odoo_is_refused_by_its_name(complete: pytest.MonkeyPatch, odoo: str, said: str) -> None:
+    complete.setenv("AIGEN_ODOOS", json.dumps({"north": NORTH}))
+    addon = {"keys": ["client-secret"], "scopes": ["ops"], "odoo": odoo}
+    complete.setenv("AIGEN_CLIENTS", json.dumps({"addon": addon}))
+    [line] = trouble()
+
+    assert line.startswith(said)
+
+
+def test_the_default_odoo_is_not_given_a_second_time(complete: pytest.MonkeyPatch) -> None:
+    complete.setenv("AIGEN_ODOOS", json.dumps({"default": NORTH}))
+    assert trouble() == ["AIGEN_ODOOS must not contain 'default': its settings are AIGEN_ODOO__…."]
+
+
 URLS = ("AIGEN_PUBLIC_URL", "AIGEN_N8N__WEBHOOK_URL", "AIGEN_ODOO__URL")
 
 
@@ -320,6 +391,9 @@ def test_networks_are_a_list(complete: pytest.MonkeyPatch, value: str) -> None:
         ("AIGEN_CLIENTS", '{"odoo": {}, "odoo": {}}', "has the name 'odoo' twice in one object"),
         ("AIGEN_CLIENTS", '["odoo"]', "must be an object"),
         ("AIGEN_CLIENTS", '{"odoo": 5}', "must be an object"),
+        ("AIGEN_ODOOS", '{"north": {"api_key": "secret"},}', "(a comma too many?)"),
+        ("AIGEN_ODOOS", '{"north": {}, "north": {}}', "has the name 'north' twice in one object"),
+        ("AIGEN_ODOOS", '{"north": "secret"}', ".north is wrong: it must be an object"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(complete: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:

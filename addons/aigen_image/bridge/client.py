@@ -87,7 +87,9 @@ class BridgeClient:
         if not self._patient and time.monotonic() < _silent_until.get(url, 0):
             raise Unreachable("silent")
         key = self._key.encode("latin-1", "replace")  # a character that no header carries makes it an unknown key
-        headers = {"X-API-Key": key, "Accept": "application/json", "X-Odoo-Database": self._database}
+        headers = {"X-API-Key": key, "Accept": "application/json"}
+        if self._database:
+            headers["X-Odoo-Database"] = self._database
         if correlation_id:
             headers["X-Correlation-ID"] = correlation_id
         try:
@@ -114,8 +116,11 @@ class BridgeClient:
 
 
 def database_header(uuid, name):
-    """Return the value of X-Odoo-Database. The name is percent-encoded: it may have any character."""
-    return f"{uuid}; {quote(name, safe='')}"
+    """Return the value of X-Odoo-Database, or None for a database without a uuid.
+
+    The name is percent-encoded: it may have any character.
+    """
+    return f"{uuid}; {quote(name, safe='')}" if uuid else None
 
 
 def _answer(method, url, body, headers):

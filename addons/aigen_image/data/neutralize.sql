@@ -6,5 +6,10 @@ DELETE FROM res_users_apikeys
 
 -- The original gets the pictures that are under way. A bridge of the copy would have them made and paid for again.
 UPDATE aigen_image_request
-   SET status = 'cancelled', finished_at = now() AT TIME ZONE 'UTC'
+   SET status = 'cancelled', finished_at = now() AT TIME ZONE 'UTC', held_since = NULL, progress = NULL
  WHERE status IN ('waiting', 'queued', 'dispatched', 'received');
+
+-- What is asked for here is another request than that of the original, also on one bridge.
+UPDATE aigen_image_request
+   SET request_id = md5(random()::text || id)::uuid::text, correlation_id = md5(random()::text || id)::uuid::text
+ WHERE status = 'draft';

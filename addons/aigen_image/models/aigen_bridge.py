@@ -110,11 +110,7 @@ class AigenBridge(models.AbstractModel):
             "timeout": self.env._("The bridge did not answer in time."),
             "silent": self.env._("The bridge did not answer in time a moment ago."),
             "tls": self.env._("The connection to the bridge is not secure: its certificate is not accepted."),
-            WRONG_DATABASE: self.env._(
-                "The bridge serves another database: this one is a copy of it, or was moved. After a move, the "
-                "operator of the bridge confirms it with “aigen-bridge odoos confirm”. A copy is neutralized with "
-                "“odoo-bin neutralize”."
-            ),
+            WRONG_DATABASE: self.env._("The bridge does not serve this database. Tell your administrator."),
             "too_large": self.env._("What answered at the bridge's address sent more than the bridge ever does."),
         }
         if reason in {"http_401", "http_403"}:

@@ -80,6 +80,7 @@ class TestSettings(AigenCase):
         found = self.check()
         self.assertEqual((found.reachable, found.accepted), ("good", "bad"))
         self.assertIn("odoos confirm", found.words)
+        self.assertIn("odoo-bin neutralize", found.words)
         self.bridge.say("GET", PROBE, 503)
         self.bridge.say("GET", "/health/ready", 503)
         self.assertIn("cannot take requests", self.check().words)
@@ -87,6 +88,14 @@ class TestSettings(AigenCase):
         found = self.check()
         self.assertEqual(found.reachable, "bad")
         self.assertIn("not the bridge", found.words)
+
+    def test_the_check_tells_a_key_of_operations_of_another_database_from_a_copy(self):
+        self.bridge.say("GET", "/health/ready", 200)
+        self.bridge.say("GET", LETTERS, 403, {"code": "wrong_database"})
+        self.env["ir.config_parameter"].set_param("aigen_image.bridge_ops_key", "key-of-the-operators")
+        found = self.check()
+        self.assertEqual((found.reachable, found.accepted, found.operates), ("good", "good", "bad"))
+        self.assertIn("key of operations is for another database", found.words)
 
     def test_the_check_tries_what_is_typed_and_saves_nothing(self):
         self.bridge.say("GET", "/health/ready", 200)

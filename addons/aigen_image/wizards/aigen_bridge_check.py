@@ -27,9 +27,7 @@ class AigenBridgeCheck(models.TransientModel):
         try:
             health = bridge.get("/health/ready")
             answer = bridge.get(f"{REQUESTS}/{NOBODY}")
-            letters = BridgeClient(url, ops_key or key, database=database, patient=True).get(
-                f"{OPS}/dead-letters?limit=1"
-            )
+            letters = _status_of_letters(BridgeClient(url, ops_key or key, database=database, patient=True))
         except Unreachable as error:
             self._apart("_write_down", _findings_without_answer(error.reason), error.reason)
             return
@@ -55,12 +53,30 @@ class AigenBridgeCheck(models.TransientModel):
             "ops_401": self.env._("The bridge does not know the key of operations."),
             "ops_403": self.env._("The bridge knows the key of operations, but its client lacks the scope “ops”."),
             "http_403": self.env._("The bridge knows the key, but its client lacks the scope “requests”."),
+            WRONG_DATABASE: self.env._(
+                "This key is for another database. If this database is a copy, neutralize it with “odoo-bin "
+                "neutralize”. If it was moved, the operator of the bridge corrects the settings and runs “aigen-bridge "
+                "odoos confirm”. Otherwise enter the key that was made for this database."
+            ),
+            f"ops_{WRONG_DATABASE}": self.env._(
+                "The key of operations is for another database. Enter one that was made for this database."
+            ),
             "no_ops_key": self.env._(
                 "The connection works. Nobody can re-trigger failed pictures, because no key of operations is set."
             ),
             "no_key": self.env._("The bridge's user has no API key, so that results cannot come back. Make one below."),
         }
         return words.get(problem) or self._describe_unreachable(problem)
+
+
+def _status_of_letters(operations):
+    """Return the HTTP status of a call with the key of operations, or `wrong_database`. Raises `Unreachable`."""
+    try:
+        return operations.get(f"{OPS}/dead-letters?limit=1").status
+    except Unreachable as error:
+        if error.reason != WRONG_DATABASE:
+            raise
+        return WRONG_DATABASE
 
 
 def _findings_without_answer(reason):
@@ -81,12 +97,12 @@ def _findings(health, answer, letters, *, has_ops_key):
         return findings, "not_ready"
     if answer.status != 404:  # nobody has this request; a bridge that says so has accepted the key
         return dict(findings, accepted="bad"), f"http_{answer.status}"
-    operates, problem = _operation(letters.status, has_ops_key=has_ops_key)
+    operates, problem = _operation(letters, has_ops_key=has_ops_key)
     return dict(findings, accepted="good", operates=operates), problem
 
 
 def _operation(status, *, has_ops_key):
     """What the answer to the key of operations (without one: to the usual key) means, and the problem ('' for none)."""
-    if status in {401, 403}:
+    if status in {401, 403, WRONG_DATABASE}:
         return ("bad", f"ops_{status}") if has_ops_key else ("open", "no_ops_key")
     return "good" if status == 200 else "open", ""

@@ -15,6 +15,7 @@ from aigen_bridge import metrics
 from aigen_bridge.api.errors import WrongDatabaseError
 from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.contracts.wire import FieldError
+from aigen_bridge.domain.delivery import DATABASE_UUID
 from aigen_bridge.store.fresh import Fresh
 
 HEADER = "X-Odoo-Database"
@@ -22,11 +23,9 @@ ALLOWED = "the uuid and the percent-encoded name of one database, such as 9b2f1b
 FRESH_SECONDS = 5.0
 """The time for which known uuids are reused."""
 
-_UUID = r"[A-Za-z0-9._-]{1,64}"
-"""Odoo makes a UUID, but `database.uuid` is a system parameter that people may set."""
-PATTERN = rf"^{_UUID}; (?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{{2}})+$"
+PATTERN = rf"^{DATABASE_UUID}; (?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{{2}})+$"
 """The form that the addon sends. Other characters of a name and blanks around the semicolon are accepted, too."""
-_FORM = re.compile(rf"({_UUID})[ \t]*;[ \t]*((?:[^\s;%]|%[0-9A-Fa-f]{{2}})+)")
+_FORM = re.compile(rf"({DATABASE_UUID})[ \t]*;[ \t]*((?:[^\s;%]|%[0-9A-Fa-f]{{2}})+)")
 
 
 class KnownDatabases:

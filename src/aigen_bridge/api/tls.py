@@ -20,7 +20,7 @@ class ServedTls:
         context = make()
         context.sni_callback = self._choose
         if context.verify_mode is ssl.CERT_REQUIRED:
-            context.num_tickets = 0  # a resumed session is not asked for a certificate, even if its authority is gone
+            context.num_tickets = 0  # who resumes a session of TLS 1.3 is not asked for a certificate again
         self._make, self._current = make, context
         return context
 

@@ -14,6 +14,7 @@ from aigen_bridge.domain.signature import new_secret, secret_bytes
 from aigen_bridge.quoting import one_line
 from aigen_bridge.settings import Scope
 from aigen_bridge.settings.report import Report, folder, reports
+from aigen_bridge.settings.values import odoo_name
 
 app = typer.Typer(help="Show the secrets in use, or generate keys for clients.")
 
@@ -22,7 +23,7 @@ app = typer.Typer(help="Show the secrets in use, or generate keys for clients.")
 def keys(context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show which secrets the running processes use: names, fingerprints, since when; never a secret itself.
 
-    Asks the processes of this user on this machine (or in this container). The exit status is 1 if none runs, or one
+    Reads what the processes of this user report on this machine (or in this container). The exit status is 1 if none runs, or one
     refuses a new value.
     """
     if context.invoked_subcommand is not None:
@@ -62,11 +63,21 @@ def _name(report: Report) -> str:
     return f"{report.process} {report.pid}"
 
 
+def _odoo_name(text: str) -> str:
+    try:
+        return odoo_name(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}") from None
+
+
 @app.command()
 def new(
     client: Annotated[str, typer.Option(help="The name of the client, such as odoo, n8n or ops.")],
     scope: Annotated[list[Scope], typer.Option(help="A scope of the client. May be given several times.")],
-    odoo: Annotated[str | None, typer.Option(help="The Odoo that it speaks for, as in AIGEN_ODOOS.")] = None,
+    odoo: Annotated[
+        str | None,
+        typer.Option(help="The Odoo that it speaks for, as in AIGEN_ODOOS.", parser=_odoo_name, metavar="NAME"),
+    ] = None,
     signing: Annotated[bool, typer.Option("--signing", help="Generate a signing secret, too.")] = False,
 ) -> None:
     """Generate a key. It is shown once; the service needs only its hash."""

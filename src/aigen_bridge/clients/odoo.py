@@ -5,19 +5,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Protocol
 from uuid import uuid4
 
 from aigen_bridge.clients.odoo_errors import described
-from aigen_bridge.domain.delivery import VERSION_MAX, OdooAnswer
-from aigen_bridge.domain.errors import PermanentError
+from aigen_bridge.domain.delivery import DATABASE_UUID, VERSION_MAX, OdooAnswer
+from aigen_bridge.domain.errors import PermanentError, TransientError
 
 MODEL, METHOD = "aigen.image.request", "bridge_apply_result"
 LIMITS_METHOD = "bridge_limits"
 MODEL_METHOD = f"{MODEL}.{METHOD}"
 METHOD_MISSING = "odoo_attributeerror"
-DATABASE_UUID = re.compile(r"[0-9A-Za-z._-]{1,64}")
-"""Odoo's `database.uuid`. It is a UUID unless somebody has changed it."""
 IMAGE_MAX = 32 * 2**20
 """Bytes. The largest image that an addon takes that has no `bridge_limits` yet."""
 
@@ -46,7 +45,7 @@ class OdooTransport(Protocol):
         """Logs in as `call` does."""
 
     async def aclose(self) -> None:
-        """Starts no more calls."""
+        """Closes what is open. No call may begin afterwards."""
 
 
 class OdooClient:
@@ -58,14 +57,7 @@ class OdooClient:
     async def apply_result(self, payload: Mapping[str, Any]) -> OdooAnswer:
         """Reports the state of a request. Idempotent by `(requestId, version)`; raises as `OdooTransport.call` does."""
         answer = await self._transport.call(MODEL, METHOD, {"payload": dict(payload)})
-        if not isinstance(answer, dict) or not isinstance(answer.get("applied"), bool):
-            raise PermanentError(
-                "odoo_answer_unexpected",
-                f"{MODEL_METHOD} returned {described(answer)} instead of whether the result was applied. Check that "
-                "the addon aigen_image is up to date and that no other module overrides its method, then replay the "
-                "delivery.",
-            )
-        return read_answer(answer)
+        return read_answer(_checked(answer))
 
     async def login(self) -> None:
         """Logs in, unless it is logged in. Raises as `OdooTransport.login` does."""
@@ -74,6 +66,27 @@ class OdooClient:
     async def aclose(self) -> None:
         """Closes the transport."""
         await self._transport.aclose()
+
+
+def _checked(answer: Any) -> Mapping[str, Any]:
+    """Returns an answer that says whether the result was applied. Raises `StepError` for any other.
+
+    An object without it may be the JSON of a proxy: over JSON-2, nothing around the answer shows that it is Odoo's.
+    """
+    if isinstance(answer, dict) and isinstance(answer.get("applied"), bool):
+        return answer
+    seen = f"{MODEL_METHOD} returned {described(answer)} instead of whether the result was applied."
+    if isinstance(answer, dict) and "applied" not in answer:
+        detail = (
+            f"{seen} Check what answers at the URL of this Odoo (AIGEN_ODOO__URL, or in AIGEN_ODOOS), such as a proxy "
+            "or a maintenance page, and that no other module overrides this method."
+        )
+        raise TransientError("odoo_answer_unreadable", detail, http_status=HTTPStatus.OK, away=True)
+    advice = (
+        "Check that the addon aigen_image is up to date and that no other module overrides its method, then replay the "
+        "delivery."
+    )
+    raise PermanentError("odoo_answer_unexpected", f"{seen} {advice}", http_status=HTTPStatus.OK)
 
 
 def read_answer(answer: Mapping[str, Any]) -> OdooAnswer:
@@ -88,7 +101,7 @@ def read_answer(answer: Mapping[str, Any]) -> OdooAnswer:
 def _uuid(answer: Mapping[str, Any]) -> str | None:
     """Returns `databaseUuid` in lower case; None if it is missing, or nothing that could be stored or shown."""
     uuid = answer.get("databaseUuid")
-    return uuid.lower() if isinstance(uuid, str) and DATABASE_UUID.fullmatch(uuid) else None
+    return uuid.lower() if isinstance(uuid, str) and re.fullmatch(DATABASE_UUID, uuid) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +149,7 @@ class OdooProbe:
             "errorMessage": "-",
         }
         try:
-            await self._transport.call(MODEL, METHOD, {"payload": result})
+            _checked(await self._transport.call(MODEL, METHOD, {"payload": result}))
         except PermanentError as error:
             if error.code == "odoo_usererror" and MODEL in error.detail and request_id not in error.detail:
                 raise PermanentError("odoo_model_missing", error.detail) from error

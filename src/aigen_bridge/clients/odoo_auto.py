@@ -1,5 +1,6 @@
 """Chooses how Odoo is called: JSON-2 from Odoo 19 on, otherwise JSON-RPC."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -60,6 +61,7 @@ class OdooAuto:
         self._clock = clock
         self._chosen: OdooTransport = jsonrpc
         self._ask_at = 0.0
+        self._asking, self._questions = asyncio.Lock(), 0
 
     @property
     def protocol(self) -> str:
@@ -84,16 +86,25 @@ class OdooAuto:
         await self._json2.aclose()
 
     async def _through(self, use: Callable[[OdooTransport], Awaitable[T]]) -> T:
-        if self._clock() >= self._ask_at:
-            await self._choose()
+        chosen = await self._choose()
         try:
-            return await use(self._chosen)
+            return await use(chosen)
         except TransientError as error:
             if error.away:
                 self._ask_at = 0.0
             raise
 
-    async def _choose(self) -> None:
+    async def _choose(self) -> OdooTransport:
+        """Returns the transport, and asks for the version before if it is time. Calls at the same time ask once."""
+        asked = self._questions
+        if self._clock() >= self._ask_at:
+            async with self._asking:
+                if self._questions == asked:
+                    await self._ask()
+                    self._questions += 1
+        return self._chosen
+
+    async def _ask(self) -> None:
         try:
             version = major(await self._json2.version(self._ask_seconds))
         except StepError:

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from aigen_bridge.clients.http_errors import EXCERPT_SECONDS, named, on_one_line
+from aigen_bridge.clients.http_errors import named, on_one_line
 from aigen_bridge.clients.odoo_errors import fault, refused, result_of, unreadable, version_in
 from aigen_bridge.clients.odoo_exchange import answer_of, answering, connecting, endpoint, phases, posting
 from aigen_bridge.clients.odoo_login import LoginPause
@@ -27,6 +28,8 @@ QUESTION, NUMBER = b'{"jsonrpc": "2.0", "method": "call", "params": {}, "id": 1}
 """The question for the version, in JSON-RPC, as all versions understand it."""
 IDLE_SECONDS = 2.0
 """How long an idle connection is kept. Shorter than any usual server keeps it, so that no call meets its end."""
+FAULT_SECONDS = 5.0
+"""How long to wait for the body of an error. A fault in it says more than the status: 409 is a conflict that passes."""
 NO_DATABASE = b"No database is selected"
 """In the page (404) by which Odoo answers a call for a database that it does not have or cannot reach."""
 LOGIN_PAGE = "/web/login"
@@ -68,11 +71,12 @@ class OdooJson2:
         self._headers = self._database | {"Authorization": f"bearer {_latin_1(api_key)}"}
         self._timeout = timeout
         self._places = asyncio.Semaphore(concurrency)
-        limits = httpx.Limits(
-            max_connections=None, max_keepalive_connections=concurrency, keepalive_expiry=IDLE_SECONDS
-        )
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # a session must not decide the database
-        self._http = httpx.AsyncClient(timeout=phases(timeout), limits=limits, cookies=no_cookies, **way_out(url))
+        limits = httpx.Limits(keepalive_expiry=IDLE_SECONDS)
+        self._open = partial(
+            httpx.AsyncClient, timeout=phases(timeout), limits=limits, cookies=no_cookies, **way_out(url)
+        )
+        self._free: list[httpx.AsyncClient] = []
         self._login_pause = LoginPause()
 
     async def call(self, model: str, method: str, arguments: Mapping[str, Any]) -> Any:
@@ -95,11 +99,27 @@ class OdooJson2:
         await self.call("res.users", "context_get", {})
 
     async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._http.aclose()
+        """Closes the connections that no call uses."""
+        for http in self._free:
+            await http.aclose()
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Yields a client that no other call uses, with the connection of an earlier call if it is still open.
+
+        After an exchange that failed or was cancelled, it is closed: a pool may never close that connection
+        (httpcore 1.0).
+        """
+        http = self._free.pop() if self._free else self._open()
+        try:
+            yield http
+        except BaseException:
+            await http.aclose()
+            raise
+        self._free.append(http)
 
     async def _post(self, url: str, body: bytes, record: Call) -> Any:
-        async with posting(self._http, url, body, record, self._headers) as response:
+        async with self._connection() as http, posting(http, url, body, record, self._headers) as response:
             if response.is_success:
                 return _result_of(response, await answer_of(response, record, self._key))
             answer = await self._answer_of_error(response, record)
@@ -111,15 +131,18 @@ class OdooJson2:
         raise error
 
     async def _answer_of_error(self, response: httpx.Response, record: Call) -> bytes:
-        """Returns the body of a non-2xx response; empty when it cannot be read. Its status decides as well."""
+        """Returns the body of a non-2xx response; empty when it cannot be read, so that the status decides."""
         with contextlib.suppress(httpx.HTTPError, TimeoutError, TransientError):
-            async with asyncio.timeout(EXCERPT_SECONDS):
+            async with asyncio.timeout(FAULT_SECONDS):
                 return await answer_of(response, record, self._key)
         return b""
 
     async def _ask_version(self) -> str:
         record = Call()
-        async with posting(self._http, self._version_url, QUESTION, record, self._database) as response:
+        async with (
+            self._connection() as http,
+            posting(http, self._version_url, QUESTION, record, self._database) as response,
+        ):
             if not response.is_success:
                 raise refused(response, self._version_url)
             return version_in(result_of(response, await answer_of(response, record, self._key), NUMBER))
@@ -144,7 +167,10 @@ def _error_of(response: httpx.Response, body: bytes, url: str) -> StepError:
         )
         return TransientError("odoo_operationalerror", detail, http_status=status, away=True)
     if response.is_redirect and urlsplit(response.headers.get("location", "")).path == LOGIN_PAGE:
-        detail = f"Odoo answered {named(response)} and points to its login page. Before {SINCE}, it has no JSON-2."
+        detail = (
+            f"Odoo answered {named(response)} and points to its login page. Before {SINCE}, it has no JSON-2: set "
+            "AIGEN_ODOO__TRANSPORT (or transport of this Odoo in AIGEN_ODOOS) to auto, unless it is so already."
+        )
         return TransientError(f"odoo_http_{status}", detail, http_status=status, away=True)
     data = _fault_in(body)
     if data is None:

@@ -156,7 +156,7 @@ def next_step(request: ImageRequest, pending: PendingWork) -> NextStep:
     """Returns the next step of a request as one sentence, and its time."""
     for entry in pending.entries:  # newest first; a pending one matters more than a dead one
         if not entry.is_dead:
-            return _pending_step(entry)
+            return _pending_step(entry, request.odoo)
     if request.status is Status.DISPATCHED:
         return _dispatched_step(request, pending)
     for entry in pending.entries:
@@ -202,7 +202,7 @@ def _expectation(generation: Generation) -> str:
     }.get(generation.state, "Waiting for N8N's result.")
 
 
-def _pending_step(entry: PendingEntry) -> NextStep:
+def _pending_step(entry: PendingEntry, odoo: str) -> NextStep:
     number = entry.attempts + 1
     if entry.is_leased:
         return NextStep(
@@ -214,6 +214,8 @@ def _pending_step(entry: PendingEntry) -> NextStep:
             what=f"The {entry.step} is held because its destination is away. The bridge retries until it is back.",
             at=entry.probe_at,
         )
+    if entry.odoo_is_unknown:
+        return NextStep(what=f"The {entry.step} waits until Odoo {odoo} is in the settings again (AIGEN_ODOOS).")
     return NextStep(what=f"Attempt {number} to {entry.step}.", at=entry.due_at)
 
 

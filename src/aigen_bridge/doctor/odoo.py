@@ -5,7 +5,7 @@ from contextlib import aclosing, suppress
 from datetime import timedelta
 from http import HTTPStatus
 
-from aigen_bridge.clients.odoo import MODEL_METHOD, OdooProbe
+from aigen_bridge.clients.odoo import METHOD_MISSING, MODEL_METHOD, OdooProbe
 from aigen_bridge.clients.odoo_auto import odoo_transport
 from aigen_bridge.clients.odoo_errors import major
 from aigen_bridge.clients.odoo_json2 import SINCE, OdooJson2
@@ -19,7 +19,6 @@ TESTED = (18, 19)
 """The versions of Odoo that the bridge is tested with."""
 JSON2 = OdooJson2.protocol
 ADDON_MISSING = frozenset({"odoo_keyerror", "odoo_model_missing"})
-TOO_OLD = frozenset({"odoo_attributeerror", "odoo_method_missing"})
 REFUSED_BY_ADDON = frozenset(
     {"odoo_usererror", "odoo_validationerror", "odoo_missingerror", "odoo_valueerror", "odoo_typeerror"}
 )
@@ -102,11 +101,16 @@ class _Look:
         try:
             version, took = await self._probe.version()
         except StepError as error:
-            raise _CheckFailed(error.detail, self._way_to_odoo(error)) from error
+            if self._odoo.transport is not Transport.JSON2 or error.http_status is None:
+                raise _CheckFailed(error.detail, self._way_to_odoo(error)) from error
+            advice = (
+                "Let the proxy before Odoo pass POST /web/webclient/version_info. Results are delivered without it."
+            )
+            return self._warn(f"It does not tell its version: {error.detail}", advice)
         protocol, number = self._probe.protocol, major(version)
         if protocol == JSON2 and number < SINCE:
             found = f"Odoo {version} has no {JSON2}, which came with Odoo {SINCE}."
-            raise _CheckFailed(found, f"Remove {self._setting('transport')}: the bridge then finds the way by itself.")
+            raise _CheckFailed(found, f"Remove {self._setting('transport')}: the bridge then uses JSON-RPC.")
         if protocol != JSON2 and number >= SINCE:
             found = f"Odoo {version} is called over {protocol}, which a later version of Odoo will not have."
             self._warn(found, self._way_to_json2())
@@ -117,6 +121,7 @@ class _Look:
             self._warn(f"It is Odoo {version}.", advice)
         elif not self.found:
             self._ok(f"Odoo {version} answers in {spoken(took)} and is called over {protocol}.")
+        return None
 
     def _way_to_odoo(self, error: StepError) -> str:
         """Says what to do when Odoo itself did not answer."""
@@ -124,7 +129,7 @@ class _Look:
         if not isinstance(error, TransientError):
             return f"Correct {url} or the proxy, then replay the dead letters of kind deliver."
         if error.http_status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-            return f"{url} must lead to Odoo itself, not to a proxy that blocks its /jsonrpc (Odoo 19: /json/2)."
+            return f"{url} must lead to Odoo itself, not to a proxy that blocks its /jsonrpc (Odoo 19: /json/2). {AWAY}"
         if error.http_status == HTTPStatus.OK:
             return f"Wait if Odoo is being updated, or correct {url}. {AWAY}"
         return f"Start Odoo, and check {url}. {AWAY}"
@@ -139,23 +144,33 @@ class _Look:
             await self._probe.login()
         except StepError as error:
             raise _CheckFailed(*self._no_login(error)) from error
-        whose = "API key" if self._probe.protocol == JSON2 else f"login of {self._odoo.login!r}"
-        self._ok(f"It accepts the {whose} on database {self._odoo.database!r}.")
+        self._ok(f"It accepts the {self._credential()} on database {self._odoo.database!r}.")
+
+    def _credential(self) -> str:
+        return "API key" if self._probe.protocol == JSON2 else f"login of {self._odoo.login!r}"
 
     def _no_login(self, error: StepError) -> tuple[str, str]:
         if error.code in {"odoo_login_refused", "odoo_accessdenied"}:
-            found = f"It refuses the login of {self._odoo.login!r} on database {self._odoo.database!r}."
+            found = f"It refuses the {self._credential()} on database {self._odoo.database!r}."
             return found, (
-                "Make a new API key for this user in Odoo (the old one may have expired or belong to another) and put "
-                f"it into {self._setting('api_key')}; then replay its dead letters: 'aigen-bridge dead-letters replay "
-                "--all --kind deliver'. If Odoo's log says 'Login attempt ignored', somebody failed to log in from the "
-                "same address (perhaps a proxy's): wait a minute and try again."
+                f"Make a new API key for user {self._odoo.login!r} in Odoo (the old one may have expired or belong to "
+                f"another) and put it into {self._setting('api_key')}; then replay its dead letters: 'aigen-bridge "
+                "dead-letters replay --all --kind deliver'. If Odoo's log says 'Login attempt ignored', somebody "
+                "failed to log in from the same address (perhaps a proxy's): wait a minute and try again."
             )
         if error.code == "odoo_operationalerror":
-            return error.detail, f"Check {self._setting('database')}, and whether Odoo's own PostgreSQL runs. {AWAY}"
-        if error.http_status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-            return error.detail, f"Let the proxy before Odoo pass /jsonrpc, and from Odoo 19 on /json/2. {AWAY}"
-        return error.detail, f"Read Odoo's log. {AWAY}"
+            found = f"It has no database {self._odoo.database!r}, or cannot reach it."
+            return error.detail if self._probe.protocol != JSON2 else found, (
+                f"Check {self._setting('database')}, Odoo's option --db-filter, and whether Odoo's own PostgreSQL "
+                f"runs. {AWAY}"
+            )
+        return error.detail, self._way_on(error)
+
+    def _way_on(self, error: StepError) -> str:
+        """Says what to do about an error that no check has its own words for."""
+        if error.code.startswith(("odoo_http_", "odoo_answer_unreadable")):
+            return self._way_to_odoo(error)
+        return f"Read Odoo's log. {AWAY}" if isinstance(error, TransientError) else "Read Odoo's log."
 
     async def _allowed(self) -> None:
         """Offers a result that cannot apply, and finds out who refuses it: Odoo, or the addon."""
@@ -170,14 +185,18 @@ class _Look:
         if error.code in ADDON_MISSING:
             found = f"The addon aigen_image is not installed in database {self._odoo.database!r}."
             return found, f"Install it there (odoo --init=aigen_image), or check {self._setting('database')}."
-        if error.code in TOO_OLD:
+        if error.code == METHOD_MISSING:
             found = f"It has no method {MODEL_METHOD}: the addon is too old, or another module overrides its model."
             return found, "Bring the addon up to date (odoo --update=aigen_image) and restart Odoo."
         if error.code == "odoo_accesserror":
-            found = f"User {self._odoo.login!r} has no right to call {MODEL_METHOD}."
-            advice = "Give this user the addon's group for the bridge (Settings, Users), then replay its dead letters."
+            whose = "whose API key this is" if self._probe.protocol == JSON2 else repr(self._odoo.login)
+            found = f"The user {whose} has no right to call {MODEL_METHOD}."
+            advice = (
+                f"Give user {self._odoo.login!r} the group 'AI Images: the bridge reports results' (Settings, Users), "
+                f"and check that {self._setting('api_key')} is a key of this user; then replay its dead letters."
+            )
             return found, advice
-        return error.detail, f"Read Odoo's log. {AWAY}"
+        return error.detail, self._way_on(error)
 
     async def _suitable(self, known_uuid: str | None, image_max: int) -> None:
         """The database is the one that the bridge knows, and the addon takes every image that the bridge takes."""

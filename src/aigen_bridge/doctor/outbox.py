@@ -63,7 +63,8 @@ def _unclaimed(backlog: Backlog) -> Finding:
     found = (
         f"{_count(backlog.count, 'entry')} for the Odoo {backlog.kind!r}, which is not in AIGEN_ODOOS; none is sent."
     )
-    return wrong("outbox", found, "Add it to AIGEN_ODOOS again until they are sent, or cancel their requests.")
+    advice = "Add it to AIGEN_ODOOS again until they are sent. Odoo has to be told of a cancelled request, too."
+    return wrong("outbox", found, advice)
 
 
 async def look_at_rows(subject: Subject) -> list[Finding]:

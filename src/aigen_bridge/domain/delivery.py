@@ -10,6 +10,8 @@ from aigen_bridge.domain.request import FINAL, ImageRequest, Status
 VERSION_MAX = 2**31 - 1
 """The largest version: `integer` in PostgreSQL and in Odoo."""
 VERSIONS_SINCE = datetime(2025, 1, 1, tzinfo=UTC)
+DATABASE_UUID = "[A-Za-z0-9._-]{1,64}"
+"""A regular expression for Odoo's `database.uuid`: a UUID, unless somebody has changed this system parameter."""
 SET_BACK = "Odoo has "
 """The beginning of `SetBack.detail`, which becomes the note of the change."""
 

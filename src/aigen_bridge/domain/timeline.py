@@ -48,7 +48,10 @@ Record = TransitionRecord | AttemptRecord | GenerationRecord
 
 @dataclass(frozen=True, slots=True)
 class PendingEntry:
-    """An outbox entry that is pending or dead. If it is leased, `due_at` is when the lease ends."""
+    """An outbox entry that is pending or dead. If it is leased, `due_at` is when the lease ends.
+
+    `odoo_is_unknown`: no worker claims it, because its Odoo is not in the settings.
+    """
 
     id: int
     step: Step
@@ -59,6 +62,7 @@ class PendingEntry:
     due_at: datetime
     destination_is_away: bool
     probe_at: datetime | None
+    odoo_is_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

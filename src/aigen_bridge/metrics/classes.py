@@ -5,7 +5,7 @@ import http
 from aigen_bridge.domain.errors import InternalError, StepError
 
 CLASSES = ("none", "timeout", "connection", "http_429", "http_4xx", "http_5xx", "fault", "internal", "other")
-"""`fault`: an exception inside HTTP 200, as Odoo reports them over JSON-RPC, or a 2xx that is no acknowledgement.
+"""`fault`: an exception in Odoo, whatever its HTTP status (200 over JSON-RPC), or a 2xx that is no acknowledgement.
 `internal`: an error in the bridge. `other`: refused before or after the call, such as an image that failed its checks.
 """
 
@@ -26,7 +26,8 @@ def error_class(error: StepError | None) -> str:
     if isinstance(error, InternalError):
         return "internal"
     if error.http_status is not None:
-        return _by_status(error.http_status)
+        is_fault = error.code.startswith("odoo_") and not error.code.startswith("odoo_http_")
+        return "fault" if is_fault else _by_status(error.http_status)
     return _CODES.get(error.code, "other")
 
 

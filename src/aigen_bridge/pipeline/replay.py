@@ -1,6 +1,6 @@
 """Replays and discards dead letters, and completes requests by hand, for operators."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
@@ -86,7 +86,8 @@ class BulkResult:
 class Replays:
     """The operator actions on dead letters. `requests` and `examine` handle a replayed callback like a new one.
 
-    For an operator of one Odoo, dead letters and requests of others are unknown, and nothing is written.
+    For an operator of one Odoo, dead letters and requests of others are unknown, and nothing is written. `reports_on`
+    returns the Odoo of a client that has one: what it reported about a request of another Odoo is not applied either.
     """
 
     operations: Operations
@@ -94,6 +95,7 @@ class Replays:
     dead_letters: DeadLetters
     requests: callback.Store
     examine: Examination
+    reports_on: Callable[[str], str | None] = lambda _: None
 
     async def replay(self, name: DeadLetterName, action: OperatorAction, *, delay: timedelta = timedelta(0)) -> Handled:
         """Replays a dead letter: an entry is due after `delay`, a callback is handled like a new one.
@@ -110,7 +112,8 @@ class Replays:
         kept = await self._open_callback(name)
         if (kept.version, kept.error_code) == (N8N_REPORT, EXECUTION_FAILED):
             return await self._send_again(name, kept, action, delay)
-        receipt = await take_callback(self.requests, self.examine, _read(name, kept), odoo=action.odoo)
+        odoo = action.odoo or self.reports_on(kept.client)
+        receipt = await take_callback(self.requests, self.examine, _read(name, kept), odoo=odoo)
         await self.operations.close_callback(name.number, "replayed", action)
         return Handled(receipt.request_id, receipt.status)
 

@@ -69,9 +69,12 @@ def secrets_directory() -> Path:
     return Path(os.environ.get("AIGEN_SECRETS_DIR", "/run/secrets"))
 
 
-def _decoded(_: str, field: FieldInfo, value: str) -> Any:
-    """Parses JSON as pydantic does, but refuses a name that is given twice, such as that of a client."""
-    return value if NoDecode in field.metadata else strict_json(value)
+def _decoded(_: str, field: FieldInfo | None, value: str) -> Any:
+    """Parses JSON as pydantic does, but refuses a name that is given twice, such as that of a client.
+
+    `field` is None for what no section has, such as `AIGEN_ODOOS__NORTH__APIKEY`.
+    """
+    return value if field is None or NoDecode in field.metadata else strict_json(value)
 
 
 class LoggingSettings(BaseSettings):

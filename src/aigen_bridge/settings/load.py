@@ -76,6 +76,7 @@ def _wrong(path: tuple[int | str, ...], what: str) -> str:
 
 def _variable(path: tuple[int | str, ...]) -> str:
     """Returns the variable of a setting. What is inside a JSON value follows after dots."""
+    path = tuple(part for part in path if part != "[key]")  # pydantic's mark of a name that is wrong itself
     names = [part for part in path if isinstance(part, str)]
     outer = 1 if path[0] in {"clients", "odoos"} else len(names)  # one variable holds all of them as JSON
     return "AIGEN_" + "__".join(names[:outer]).upper() + "".join(f".{part}" for part in path[outer:])

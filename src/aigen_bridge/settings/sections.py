@@ -53,7 +53,8 @@ class Client(Section):
     signing_secrets: tuple[SigningSecret, ...] = ()
     signature_required: bool = Field(default=False, description="refuse callbacks that are not signed")
     odoo: OdooName | None = Field(
-        None, description="the Odoo that the client speaks for, as in AIGEN_ODOOS; with scope ops: sees only this one"
+        None,
+        description="the Odoo that it speaks for, as in AIGEN_ODOOS; with scope ops or callbacks: for this one only",
     )
 
     @model_validator(mode="after")

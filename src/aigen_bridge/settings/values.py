@@ -251,9 +251,10 @@ def _instead(text: str) -> str:
     return "a host, such as fal.media or *.fal.media"
 
 
-def _odoo_name(value: str) -> str:
+def odoo_name(value: str) -> str:
+    """Returns the name of an Odoo. Raises `ValueError` if none may have it."""
     if not re.fullmatch(ODOO_NAME, value):
-        raise ValueError("must be a name of lower-case letters, digits and hyphens that begins with a letter")
+        raise ValueError("must be at most 63 lower-case letters, digits and hyphens, the first of them a letter")
     return value
 
 
@@ -286,7 +287,7 @@ Storage = Annotated[SecretStr, _Stripped]
 File = Annotated[FilePath, _Stripped]
 Password = Annotated[SecretStr, _Stripped, AfterValidator(_password)]
 SigningSecret = Annotated[SecretStr, _Stripped, AfterValidator(_signing_secret)]
-OdooName = Annotated[str, AfterValidator(_odoo_name)]
+OdooName = Annotated[str, AfterValidator(odoo_name)]
 SigningSecrets = Annotated[tuple[SigningSecret, ...], NoDecode, BeforeValidator(_listed)]
 Text = Annotated[str, _Stripped, Field(min_length=1)]
 _Positive = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]

@@ -129,7 +129,7 @@ def _progress(engine: Engine, error: DBAPIError, before: str | None) -> str:
         return f"It is at revision {found}; an unfinished index may be left, which the next run replaces"
     if before != found:
         return f"It was migrated from revision {before} up to {found}"
-    return f"Nothing was changed: it is at revision {found}" if found else "Nothing was changed"
+    return f"It is still at revision {found}" if found else "Nothing was changed"
 
 
 def _advice(engine: Engine, error: DBAPIError, blockers: Blockers) -> str:

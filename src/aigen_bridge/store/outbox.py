@@ -153,7 +153,7 @@ class Outbox(LeaseStore):
         settlements, wanted = _first_of_each(settlements), [s.claim.key for s in settlements]
         contents = self._to_write(settlements)
         async with self._database.transaction(prepared=True, patient=bool(contents)) as connection:
-            # Requests, destinations, entries, incidents: the lock order of every writer.
+            # Requests, destinations, entries, Odoos, incidents: the lock order of every writer.
             locked = await transitions.lock(connection, [s.claim.request.request_id for s in settlements])
             judged, updates = await self._update_breakers(connection, settlements)
             leased = await settle_entries(connection, list(judged.values()))
@@ -197,6 +197,7 @@ class Outbox(LeaseStore):
         settled: Sequence[Settlement[Claim]],
         contents: Mapping[tuple[int, int], bytes],
     ) -> None:
+        await _learn_uuids(connection, settled)
         moved = await locked.apply(transitions_of(settled), self._deadlines)
         await self._acknowledge(connection, [s for s in settled if s.claim.request.request_id in moved])
         for settlement in settled:
@@ -213,7 +214,6 @@ class Outbox(LeaseStore):
         if delivered:
             ids, versions = zip(*delivered, strict=True)
             await connection.execute(_DELIVERED, {"request_id": list(ids), "version": list(versions)})
-        await _learn_uuids(connection, settled)
         occurrences = [*delivery_failures(settled), *set_backs(settled)]
         await incidents.record(connection, occurrences, self._deadlines.alert_window)
 

@@ -35,7 +35,8 @@ _GENERATION = text("SELECT at, state, note FROM generation_changes WHERE request
 
 _PENDING = text(f"""
     SELECT o.id, o.step, o.state = 'dead' AS is_dead, o.attempts, o.error_code, o.lease_owner IS NOT NULL AS is_leased,
-        o.due_at, d.opened_at IS NOT NULL AS destination_is_away, d.probe_at
+        o.due_at, d.opened_at IS NOT NULL AS destination_is_away, d.probe_at,
+        o.step LIKE '%:%' AND registry.queue IS NULL AS odoo_is_unknown
     FROM outbox AS o
     LEFT JOIN {REGISTRY} ON registry.queue = o.step
     LEFT JOIN destinations AS d ON d.name = registry.destination

@@ -153,7 +153,7 @@ def test_migrate_names_what_its_role_lacks(stranger: Role) -> None:
     stranger.given("GRANT SELECT ON alembic_version TO {role}")
     found = refused(stranger)
     assert "must be owner of table requests" in found.detail
-    assert "Nothing was changed: it is at revision 0009" in found.detail
+    assert "It is still at revision 0009" in found.detail
     assert f"ALTER TABLE requests OWNER TO {role};" in found.advice
 
     stranger.given("ALTER ROLE {role} SET default_transaction_read_only = on")
