@@ -23,8 +23,8 @@ app = typer.Typer(help="Show the secrets in use, or generate keys for clients.")
 def keys(context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show which secrets the running processes use: names, fingerprints, since when; never a secret itself.
 
-    Reads what the processes of this user report on this machine (or in this container). The exit status is 1 if none runs, or one
-    refuses a new value.
+    Reads the reports of this user's processes on this machine (or in this container). The exit status is 1 if none
+    runs, or one refuses a new value.
     """
     if context.invoked_subcommand is not None:
         return
