@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from aigen_bridge.contracts.resources import CallbackReceipt, RequestResource
 from aigen_bridge.contracts.v1 import ImageRequested, callback_event
-from aigen_bridge.domain.request import Status
+from aigen_bridge.domain.request import DEFAULT_ODOO, Status
 
 app = FastAPI()
 _requested = TypeAdapter(ImageRequested)
@@ -24,7 +24,7 @@ async def accept(request: Request) -> Response:
     """Parses EVT-AIG-001 and responds with the resource."""
     event = _requested.validate_json(await request.body())
     now = datetime.now(UTC)
-    known = {"status": Status.QUEUED, "version": 1, "createdAt": now, "updatedAt": now}
+    known = {"status": Status.QUEUED, "version": 1, "createdAt": now, "updatedAt": now, "odoo": DEFAULT_ODOO}
     answer = RequestResource.model_validate(event.stored_form() | known, strict=False)
     return Response(answer.model_dump_json(by_alias=True), 202, media_type="application/json")
 

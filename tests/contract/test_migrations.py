@@ -46,6 +46,9 @@ def test_the_newest_revision_can_be_undone_and_done_again(empty_database_url: st
     migrations.migrate(url)
 
 
+LOCKS = "pg_locks JOIN pg_database AS d ON d.oid = database AND d.datname = current_database()"
+"""The locks in this database: other tests share the server."""
+WAITING = f"SELECT count(*) FROM {LOCKS} WHERE NOT granted AND relation = '{{}}'::regclass"  # noqa: S608 - a constant
 ACCEPT = "INSERT INTO requests (request_id, correlation_id, event) VALUES (gen_random_uuid(), gen_random_uuid(), '{}')"
 
 
@@ -62,7 +65,7 @@ def test_requests_are_accepted_while_a_migration_waits_for_an_open_transaction(e
         holder.execute("SELECT count(*) FROM requests")
         migrating = threads.submit(migrations.migrate, url)
         with psycopg.connect(empty_database_url, autocommit=True) as watcher:
-            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'requests'::regclass"
+            waits = WAITING.format("requests")
             watcher.execute("SET lock_timeout = '5s'")  # as the API
             until(lambda: watcher.execute(waits).fetchone() == (1,))
             watcher.execute(ACCEPT)
@@ -125,8 +128,8 @@ def test_a_step_of_a_migration_locks_one_table(empty_database_url: str) -> None:
     """Otherwise nobody could accept while the entries of the outbox are checked, and a claim could meet it halfway."""
     url = sqlalchemy_url(empty_database_url)
     migrations.migrate(url, "0016")
-    held = "SELECT relation::regclass::text FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'"
-    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'operations'::regclass"
+    held = f"SELECT relation::regclass::text FROM {LOCKS} WHERE granted AND mode = 'AccessExclusiveLock'"  # noqa: S608 - a constant
+    waits = WAITING.format("operations")
     with ThreadPoolExecutor(1) as threads, psycopg.connect(empty_database_url) as holder:
         holder.execute("SELECT count(*) FROM operations")
         migrating = threads.submit(migrations.migrate, url)

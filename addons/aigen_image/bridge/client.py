@@ -71,7 +71,7 @@ class BridgeClient:
 
     @property
     def is_away(self):
-        """Whether the last call from this process got no response."""
+        """Return whether the last call from this process got no response."""
         return self._url in _away
 
     def get(self, path):

@@ -64,7 +64,7 @@ class AigenImageRequest(models.Model):
         return {"imageBytes": self._max_image_bytes(), "databaseUuid": self._database_uuid()}
 
     def _is_for_another_database(self, payload):
-        """Whether the bridge knows its database by another UUID than this one has."""
+        """Return whether the bridge knows another UUID for its database than this database has."""
         known = payload.get("databaseUuid") if isinstance(payload, dict) else None
         return isinstance(known, str) and known.lower() != self._database_uuid().lower()
 

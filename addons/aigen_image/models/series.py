@@ -1,4 +1,4 @@
-"""What differs between Odoo 18 and 19. Everything else in the addons is the same for both."""
+"""The differences between Odoo 18 and 19. All other code in the addons runs on both."""
 
 from odoo import models
 

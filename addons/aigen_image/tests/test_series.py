@@ -14,7 +14,7 @@ CONSTRAINTS = {
 
 @tagged("post_install", "-at_install")
 class TestSeries(TransactionCase):
-    """What Odoo 18 and 19 declare in different ways is there in both."""
+    """Constraints and groups, which Odoo 18 and 19 declare differently, exist on both."""
 
     def test_the_database_has_every_constraint_with_its_words(self):
         self.env.cr.execute("SELECT conname FROM pg_constraint WHERE conname = ANY(%s)", [list(CONSTRAINTS)])

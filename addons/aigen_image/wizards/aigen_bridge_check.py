@@ -80,7 +80,7 @@ def _status_of_letters(operations):
 
 
 def _findings_without_answer(reason):
-    """What a call that was not answered means: states by field."""
+    """Return the state of each check after a call without an answer, by field."""
     if reason == WRONG_DATABASE:
         return {"reachable": "good", "accepted": "bad"}
     return {"reachable": "open" if reason == "not_configured" else "bad"}

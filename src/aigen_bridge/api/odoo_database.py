@@ -1,7 +1,7 @@
 """Checks `X-Odoo-Database`: a copy of an Odoo database must not act in the name of the original.
 
 The addon sends `<uuid>; <name>` with every call, the name percent-encoded. A copy that Odoo itself makes gets another
-uuid and another name. A raw copy under the same name cannot be told from the original.
+uuid and another name. A raw copy under the same name cannot be distinguished from the original.
 """
 
 import re

@@ -33,7 +33,7 @@ class OdooTransport(Protocol):
 
     @property
     def protocol(self) -> str:
-        """How Odoo is called: `JSON-RPC` or `JSON-2`. It may change when Odoo is upgraded."""
+        """The protocol in use, `JSON-RPC` or `JSON-2`. It may change when Odoo is upgraded."""
 
     async def call(self, model: str, method: str, arguments: Mapping[str, Any]) -> Any:
         """Calls `method` with `arguments` by name, after a login if one is needed; returns Odoo's answer."""
@@ -106,7 +106,7 @@ def _uuid(answer: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the addon tells: the size of the largest image in bytes, and the uuid of its database in lower case."""
+    """The addon's limits: the largest image in bytes, and the uuid of its database in lower case."""
 
     image_bytes: int
     database_uuid: str | None

@@ -169,7 +169,7 @@ def _error_of(response: httpx.Response, body: bytes, url: str) -> StepError:
     if response.is_redirect and urlsplit(response.headers.get("location", "")).path == LOGIN_PAGE:
         detail = (
             f"Odoo answered {named(response)} and points to its login page. Before {SINCE}, it has no JSON-2: set "
-            "AIGEN_ODOO__TRANSPORT (or transport of this Odoo in AIGEN_ODOOS) to auto, unless it is so already."
+            "AIGEN_ODOO__TRANSPORT (or transport of this Odoo in AIGEN_ODOOS) to auto, if it is not."
         )
         return TransientError(f"odoo_http_{status}", detail, http_status=status, away=True)
     data = _fault_in(body)
