@@ -1,7 +1,9 @@
 """Amounts of money: parsed from other systems' values, and formatted as decimals in strings."""
 
 import re
-from decimal import Decimal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
 
 WHOLE_DIGITS, PLACES = 12, 9
 """The most digits before and after the point."""
@@ -40,3 +42,32 @@ def amount_text(amount: Decimal) -> str:
     """Formats an amount with at least two places and no further trailing zeros: `2.50`, `0.035`."""
     whole, _, places = f"{amount:f}".partition(".")
     return f"{whole}.{places.rstrip('0').ljust(SHOWN_PLACES, '0')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in one currency. Amounts of different currencies are never added."""
+
+    amount: Decimal
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{amount_text(self.amount)} {self.currency}"
+
+
+Rates = Mapping[tuple[str, str], Decimal]
+"""The price of one unit of the first currency in the second."""
+
+
+def rate(rates: Rates, source: str, target: str) -> Decimal | None:
+    """Returns the price of one unit of `source` in `target`, also from the opposite rate; None if neither is known."""
+    if source == target:
+        return Decimal(1)
+    if (source, target) in rates:
+        return rates[source, target]
+    return 1 / rates[target, source] if (target, source) in rates else None
+
+
+def rounded(amount: Decimal) -> Decimal:
+    """Rounds to `PLACES`, half to even, as PostgreSQL's columns hold amounts."""
+    return amount.quantize(Decimal(1).scaleb(-PLACES), ROUND_HALF_EVEN)
