@@ -1,8 +1,8 @@
 """the catalogue of models, and money: budgets, their usage, and the ledger
 
-Revision: 0018, after 0017. A version before accepts without a model's entry and without reserving; what it does to a
-request that has an entry is settled all the same, because triggers note which requests are to be settled. Each statement
-is a transaction of its own, and may be repeated.
+Revision: 0018, after 0017. A version before accepts without a model's entry and without reserving. What it does to a
+request that has an entry is settled all the same, because triggers note which requests are to be settled. Each
+statement is a transaction of its own, and may be repeated.
 
 `aigen_budgets_unchanged` waits for a change of the budgets that is under way, then says whether the caller knows the
 current ones. It is VOLATILE, so its query sees what was committed while it waited; the snapshot of the calling

@@ -1,7 +1,7 @@
 """Budgets: which requests they count, and which requests may still be accepted.
 
-A budget counts what is spent and what is reserved by requests that were accepted in its period, in its own currency. A
-hard one is never reserved beyond its limit; what an image really costs may exceed it, and then nothing more is accepted.
+A budget counts what is spent and what is reserved by requests that were accepted in its period, in its own currency.
+A hard one is never reserved beyond its limit. What an image really costs may exceed it; then nothing more is accepted.
 """
 
 from collections.abc import Mapping, Sequence
