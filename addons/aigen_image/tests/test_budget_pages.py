@@ -71,8 +71,8 @@ class TestBudgetPages(AigenCase):
         self.env["ir.config_parameter"].set_param("aigen_image.bridge_ops_key", "key-of-ops")
         self.shown = []
 
-        def keep(_self, user, message, kind="info"):
-            self.shown.append(message)
+        def keep(_self, *told):
+            self.shown.append(told[1])
 
         self.patch(self.registry["aigen.budget"], "_tell_person", keep)
 

@@ -104,7 +104,7 @@ class TestOffer(AigenCase):
     def test_the_price_is_exact_and_follows_the_size(self):
         self.offer()
         record = self.draft(shape="16:9")
-        self.assertEqual(record.estimated_cost, "0.03612672 USD")  # 1344 × 768 / 1000000 × 0.035
+        self.assertEqual(record.estimated_cost, "0.03612672 USD")  # 1.032192 megapixels
         record.detail = "large"
         self.assertEqual(record.estimated_cost, "0.0731136 USD")
         self.offer(price={"amount": "2.5", "currency": "EUR", "per": "image"})

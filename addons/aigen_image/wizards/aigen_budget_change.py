@@ -29,7 +29,7 @@ class AigenBudgetChange(models.TransientModel):
     period = fields.Selection(PERIODS, required=True, default="month")
     kind = fields.Selection(KINDS, required=True, default="hard")
     user_id = fields.Many2one("res.users", "Person")
-    model_id = fields.Many2one("aigen.image.model", "Model")
+    model_id = fields.Many2one("aigen.image.model")
     odoo = fields.Char(help="Only pictures of this Odoo, by the name that it has in the bridge's settings.")
     other_match = fields.Json(readonly=True)
     """Parts of the match that are not of this database. They stay."""
