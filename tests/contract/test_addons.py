@@ -6,6 +6,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +57,7 @@ def classes(name) -> Iterator[tuple[str, str, set[str]]]:
                     yield kind, model.value, fields
 
 
+@cache
 def fields_of(model) -> set[str]:
     found = set(INHERITED_FIELDS)
     for name in NAMES:

@@ -7,7 +7,7 @@ from ..bridge.money import read_budget
 
 BUDGETS = f"{OPS}/budgets"
 PERIODS = [("day", "Each day"), ("month", "Each month"), ("total", "In total")]
-KINDS = [("hard", "Refuses what exceeds it"), ("soft", "Only tells")]
+KINDS = [("hard", "Hard"), ("soft", "Soft")]
 
 
 class AigenBudget(models.Model):
@@ -77,9 +77,8 @@ class AigenBudget(models.Model):
         self.ensure_one()
         return self.env["aigen.budget.change"]._open(self)
 
-    @api.model
     def action_new(self):
-        """Open a new budget."""
+        """Open a new budget, whatever is selected."""
         return self.env["aigen.budget.change"]._open(self.browse())
 
     # After the commit: no transaction is open, each `_apart` is one.

@@ -28,7 +28,7 @@ class AigenImageModel(models.Model):
     """What the bridge's catalogue says of it (`bridge/catalogue.py`). Empty: nothing, so that there are no rules."""
     is_withdrawn = fields.Boolean("No longer offered", readonly=True, copy=False)
     """Archived because the bridge does not offer it any more. One that a person archived stays archived."""
-    in_catalogue = fields.Boolean("In the bridge's catalogue", compute="_compute_offered")
+    in_catalogue = fields.Boolean("In the catalogue", compute="_compute_offered")
     takes_negative_prompt = fields.Boolean("What must not be in it", compute="_compute_offered")
     takes_seed = fields.Boolean("Seed", compute="_compute_offered")
     steps_offered = fields.Char("Steps", compute="_compute_offered")
@@ -66,7 +66,7 @@ class AigenImageModel(models.Model):
 
     def _price(self):
         """Return the price, or None."""
-        return read_price((self.offer or {}).get("price"))
+        return read_price((self[:1].offer or {}).get("price"))
 
     def _range(self, name):
         """Return the least and the most of steps (`steps`) or guidance (`cfg`), or False without a rule."""

@@ -16,7 +16,6 @@ ETAG = "aigen_image.catalogue_etag"
 class AigenImageModel(models.Model):
     _inherit = "aigen.image.model"
 
-    @api.model
     def action_synchronize(self):
         """Take over the bridge's catalogue, also what was changed here since, and say what came out."""
         self.check_access("write")

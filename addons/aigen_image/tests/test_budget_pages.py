@@ -32,7 +32,7 @@ def budget(name="marketing", **changes):
 class TestLeft(AigenCase):
     def ask(self, user=None):
         left = self.env["aigen.money.left"].with_user(user or self.ann)
-        found = left.browse(left.ask({"model_id": self.model.id, "campaign_id": False}))
+        found = left.browse(left.ask({"model_id": self.model.id, "campaign_id": False, "resolution": "1024x1024"}))
         self.commit()
         return found.read(["budgets", "is_known"])[0]
 
@@ -44,6 +44,11 @@ class TestLeft(AigenCase):
         tight = found["budgets"][0]
         self.assertEqual((tight["left"], tight["limit"], tight["currency"]), ("0.02", "100.00", "USD"))
         self.assertAlmostEqual(tight["used"], 99.98)
+        self.model.offer = {"name": "Photo", "price": {"amount": "0.03", "currency": "USD", "per": "image"}}
+        self.assertEqual([one["is_too_little"] for one in self.ask()["budgets"]], [True, False, False])
+        self.bridge.calls.clear()
+        self.model.offer = {"name": "Photo", "price": {"amount": "0.03", "currency": "EUR", "per": "image"}}
+        self.assertFalse(any(one["is_too_little"] for one in self.ask()["budgets"]))
         [query] = self.bridge.sent("GET", client.BUDGETS)
         self.assertEqual(query, {"userId": self.ann.aigen_uuid, "modelId": self.model.uuid})
 

@@ -1,3 +1,4 @@
+from decimal import Decimal
 from urllib.parse import urlencode
 
 from odoo import api, fields, models
@@ -20,11 +21,14 @@ class AigenMoneyLeft(models.TransientModel):
 
     @api.model
     def ask(self, wishes):
-        """Ask the bridge about a picture of this person with these wishes (`model_id`, …). Returns the id to read."""
+        """Ask the bridge about a picture of this person with these wishes. Returns the id to read.
+
+        `wishes` are `model_id`, `resolution`, and what else budgets count by.
+        """
         self.env["aigen.image.request"].check_access("create")
         question = self.sudo().create({})
         if self.env["ir.config_parameter"].sudo().get_param("aigen_image.bridge_url"):
-            question._after_commit("_ask", purpose=self._purpose(wishes))
+            question._after_commit("_ask", purpose=self._purpose(wishes), price=self._price(wishes))
         return question.id
 
     @api.model
@@ -35,7 +39,13 @@ class AigenMoneyLeft(models.TransientModel):
             purpose["modelId"] = model.uuid
         return purpose
 
-    def _ask(self, *, purpose):
+    @api.model
+    def _price(self, wishes):
+        """Return what the picture costs, as `(amount, currency)`, or None."""
+        price = self.env["aigen.image.model"].browse(wishes.get("model_id")).exists()._price()
+        return price and wishes.get("resolution") and (price.of(wishes["resolution"]), price.currency)
+
+    def _ask(self, *, purpose, price):
         """After the commit, with no transaction open."""
         bridge = self._apart("_bridge")
         try:
@@ -43,11 +53,21 @@ class AigenMoneyLeft(models.TransientModel):
         except Unreachable:
             return
         if answer.is_bridge and answer.status == 200:
-            self._apart("_keep", answer.body.get("items"))
+            self._apart("_keep", answer.body.get("items"), price)
 
-    def _keep(self, items):
+    def _keep(self, items, price):
         found = [read_budget(item) for item in items] if isinstance(items, list) else []
         found = sorted(filter(None, found), key=lambda budget: (budget.kind != "hard", float(budget.left)))
         names = ("name", "limit", "currency", "period", "kind", "left")
-        budgets = [{name: getattr(budget, name) for name in names} | {"used": budget.used_percent} for budget in found]
+        budgets = [
+            {name: getattr(budget, name) for name in names}
+            | {"used": budget.used_percent, "is_too_little": _is_too_little(budget, price)}
+            for budget in found
+        ]
         self.write({"budgets": budgets, "is_known": True})
+
+
+def _is_too_little(budget, price):
+    """Return whether a hard budget surely refuses the picture. One in another currency: the bridge knows the rate."""
+    amount, currency = price or (0, "")
+    return budget.kind == "hard" and currency == budget.currency and Decimal(budget.left) < amount

@@ -6,8 +6,8 @@ import { useRecordObserver } from "@web/model/relational_model/utils";
 import { standardWidgetProps } from "@web/views/widgets/standard_widget_props";
 import { showAmount } from "../amount";
 
-/** The fields of a request by which budgets count it. */
-export const WISHES = ["model_id", "campaign_id"];
+/** The fields of a request by which budgets count it. The campaign is there only with `aigen_image_utm`. */
+const WISHES = ["model_id", "campaign_id"];
 const PERIODS = { day: _t("Left today"), month: _t("Left this month"), total: _t("Left in total") };
 /** Budgets that are shown; the tightest come first. */
 const SHOWN = 3;
@@ -29,10 +29,10 @@ export class LeftWidget extends Component {
     /** Asks again when the wishes differ, and after a refusal. */
     follow({ data, resId }) {
         const wishes = Object.fromEntries(WISHES.map((name) => [name, idOf(data[name])]));
+        wishes.resolution = data.resolution;
         const asked = JSON.stringify([resId, wishes, data.status, data.error_code]);
         if (asked !== this.asked) {
             this.asked = asked;
-            this.state.budgets = [];
             if (data.status === "draft") {
                 this.ask(asked, wishes);
             }
@@ -49,10 +49,10 @@ export class LeftWidget extends Component {
     }
 }
 
-function describe({ name, limit, currency, period, left, used }) {
+function describe({ name, limit, currency, period, left, used, is_too_little }) {
     const colour = used >= NOTHING ? "bg-danger" : used >= LITTLE ? "bg-warning" : "bg-success";
     const amounts = _t("%(left)s of %(limit)s", { left: showAmount(left), limit: `${showAmount(limit)} ${currency}` });
-    return { name, label: PERIODS[period], amounts, colour, left: Math.max(0, 100 - used) };
+    return { name, label: PERIODS[period], amounts, colour, isTooLittle: is_too_little, left: Math.max(0, 100 - used) };
 }
 
 /** `{id, …}` in Odoo 19, `[id, name]` in 18. */
@@ -65,5 +65,6 @@ registry.category("view_widgets").add("aigen_left", {
     fieldDependencies: [
         { name: "status", type: "selection" },
         { name: "error_code", type: "char" },
+        { name: "resolution", type: "char" },
     ],
 });
