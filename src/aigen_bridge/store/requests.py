@@ -43,12 +43,12 @@ RIGHTS_SECONDS = 10.0
 
 _ACCEPT = text(f"""
     WITH created AS (
-        INSERT INTO requests (request_id, correlation_id, event, traceparent, client, odoo)
-        SELECT request_id, correlation_id, CAST(event AS jsonb), traceparent, client, odoo
+        INSERT INTO requests (request_id, correlation_id, event, traceparent, client, odoo, model)
+        SELECT request_id, correlation_id, CAST(event AS jsonb), traceparent, client, odoo, CAST(model AS jsonb)
         FROM unnest(
             CAST(:request_id AS uuid[]), CAST(:correlation_id AS uuid[]), CAST(:event AS text[]),
-            CAST(:traceparent AS text[]), CAST(:client AS text[]), CAST(:odoo AS text[])
-        ) AS wanted (request_id, correlation_id, event, traceparent, client, odoo)
+            CAST(:traceparent AS text[]), CAST(:client AS text[]), CAST(:odoo AS text[]), CAST(:model AS text[])
+        ) AS wanted (request_id, correlation_id, event, traceparent, client, odoo, model)
         ON CONFLICT (request_id) DO NOTHING
         RETURNING request_id, created_at
     ), enqueued AS (
@@ -260,6 +260,7 @@ def _accepted(new: NewRequest, at: datetime) -> ImageRequest:
         traceparent=new.traceparent,
         client=new.client,
         odoo=new.odoo,
+        model=new.model,
     )
 
 
@@ -280,6 +281,7 @@ def _columns(wanted: Sequence[NewRequest]) -> dict[str, list[Any]]:
         "traceparent": [new.traceparent for new in wanted],
         "client": [new.client for new in wanted],
         "odoo": [new.odoo for new in wanted],
+        "model": [None if new.model is None else json.dumps(new.model) for new in wanted],
     }
 
 
