@@ -44,6 +44,7 @@ from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
 from aigen_bridge.store.inspection import Inspection
+from aigen_bridge.store.ledger import Ledger
 from aigen_bridge.store.migrations import check
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
@@ -80,6 +81,7 @@ class ApiParts:
     gauges: GaugeReader
     dead_letters: DeadLetters
     replays: Replays
+    ledger: Ledger
     images: ImageStore
     examine: Examination
     in_hand: asyncio.Semaphore
@@ -98,6 +100,7 @@ class WorkerParts:
     sweeps: Sweeps
     generations: Generations
     alerts: Alerts
+    ledger: Ledger
     retention: Retention
     inspection: Inspection
     runners: Mapping[str, StepRunner[Claim]]
@@ -127,7 +130,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         deadlines, images, breakers = _deadlines(settings), image_store(database), _breakers(settings)
         metrics.create_series(settings.all_odoos)
         requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
-        dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
+        dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images, settings.money.rates)
         with closing(ImageCheck()) as check:
             examine = Examination(check, _refuse_url(settings.image_urls))
             reports_on = partial(_reports_on, rotation)
@@ -144,6 +147,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
                 replays=Replays(operations, quarantine, dead_letters, requests, examine, reports_on),
+                ledger=_ledger(database, settings),
                 images=images,
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
@@ -179,6 +183,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             sweeps=Sweeps(database, deadlines),
             generations=Generations(database, deadlines, generation_policy(settings)),
             alerts=Alerts(database, settings.alerts.window, breakers),
+            ledger=_ledger(database, settings),
             retention=Retention(database, images),
             inspection=Inspection(database, breakers),
             runners=runners,
@@ -209,6 +214,10 @@ async def open_restoration(settings: Settings) -> AsyncIterator[Restoration]:
 def image_store(database: Database) -> ImageStore:
     """Returns the image store. To keep images elsewhere, see docs/adding-a-step.md."""
     return PostgresImages(database)
+
+
+def _ledger(database: Database, settings: Settings) -> Ledger:
+    return Ledger(database, settings.money.rates, settings.alerts.window)
 
 
 def _deadlines(settings: Settings) -> Deadlines:

@@ -1,4 +1,4 @@
-"""The ledger of one request: whatever happens to it, in any order and however late it is settled, the sums are right."""
+"""The ledger of one request: whatever happens to it, and however late it is settled, the sums are right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -194,7 +194,8 @@ def test_what_a_later_report_corrects_is_estimated_or_billed_as_a_whole() -> Non
     ids=str,
 )
 def test_a_cost_of_more_than_a_hundred_times_the_estimate_is_booked_and_marked_once(
-    reported: Money, is_absurd: bool
+    reported: Money,
+    is_absurd: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     known = replace(OVER, has_image=True, jobs=[JOB], reported=reported, basis="billed")
     entries = settled(OPEN, known, known)

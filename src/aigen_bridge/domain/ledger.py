@@ -143,7 +143,7 @@ def may_be_paid(generation: Generation | None, *, was_dispatched: bool, is_made:
     """
     if is_made or generation is None:
         return is_made or was_dispatched
-    return generation.doubts > 0 or generation.state in {State.GRANTED, State.RUNNING, State.DOUBTFUL}
+    return generation.doubts > 0 or generation.state in {State.GRANTED, State.DOUBTFUL}
 
 
 def account(entries: Sequence[Entry]) -> Account:
