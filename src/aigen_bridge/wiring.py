@@ -24,6 +24,7 @@ from aigen_bridge.domain.queues import queue_of
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.pipeline.alert import Alert
+from aigen_bridge.pipeline.budgets import BudgetChanges
 from aigen_bridge.pipeline.callback import Examination, RefuseUrl
 from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.pipeline.deliver import Deliver
@@ -35,7 +36,9 @@ from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings, fingerprints
 from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
+from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.alerts import Alerts
+from aigen_bridge.store.budgets import Budgets
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.destinations import Destinations
@@ -80,6 +83,9 @@ class ApiParts:
     gauges: GaugeReader
     dead_letters: DeadLetters
     replays: Replays
+    addons: Addons
+    budgets: Budgets
+    budget_changes: BudgetChanges
     images: ImageStore
     examine: Examination
     in_hand: asyncio.Semaphore
@@ -98,6 +104,7 @@ class WorkerParts:
     sweeps: Sweeps
     generations: Generations
     alerts: Alerts
+    budgets: Budgets
     retention: Retention
     inspection: Inspection
     runners: Mapping[str, StepRunner[Claim]]
@@ -126,7 +133,9 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
     async with _database(settings, API_CONNECTIONS, name, _database_passwords(rotation)) as database:
         deadlines, images, breakers = _deadlines(settings), image_store(database), _breakers(settings)
         metrics.create_series(settings.all_odoos)
-        requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
+        rates, budgets, addons = settings.money.rates, Budgets(database, deadlines.alert_window), Addons(database)
+        requests = Requests(database, deadlines, images, rates)
+        quarantine = Quarantine(database, deadlines)
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
         with closing(ImageCheck()) as check:
             examine = Examination(check, _refuse_url(settings.image_urls))
@@ -144,6 +153,9 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
                 replays=Replays(operations, quarantine, dead_letters, requests, examine, reports_on),
+                addons=addons,
+                budgets=budgets,
+                budget_changes=BudgetChanges(budgets, models, addons, tuple(settings.all_odoos), rates),
                 images=images,
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
@@ -179,6 +191,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             sweeps=Sweeps(database, deadlines),
             generations=Generations(database, deadlines, generation_policy(settings)),
             alerts=Alerts(database, settings.alerts.window, breakers),
+            budgets=Budgets(database, settings.alerts.window),
             retention=Retention(database, images),
             inspection=Inspection(database, breakers),
             runners=runners,

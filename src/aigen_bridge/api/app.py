@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from aigen_bridge import __version__, logs, memory, tracing
-from aigen_bridge.api import health, metrics, n8n_failures, ops, problems
+from aigen_bridge.api import budgets, health, metrics, n8n_failures, ops, problems
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.beat import beat
 from aigen_bridge.api.correlation import CorrelationMiddleware
@@ -66,6 +66,7 @@ ROUTERS = (
     callback.router,
     callback_v2.router,
     n8n_failures.router,
+    budgets.router,
     ops.router,
     health.router,
     metrics.router,

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aigen_bridge.api.odoo_database import HEADER, PATTERN
+from aigen_bridge.contracts.budgets import BudgetProblem, BudgetTerms
 from aigen_bridge.contracts.generation import GenerationAsk, GenerationJob, GenerationProgress, JobProblem
 from aigen_bridge.contracts.n8n_failure import N8nFailure
 from aigen_bridge.contracts.resources import BulkReplay, Discard, NextStep
@@ -30,6 +31,7 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     Discard,
     BulkReplay,
     N8nFailure,
+    BudgetTerms,
 )
 
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -46,7 +48,7 @@ _MEANING = {
     400: "Not JSON, or malformed multipart/form-data",
     401: "No key, an unknown key, or an invalid signature",
     403: "The key's client does not have the scope, or the call comes from another database than that of its Odoo",
-    404: "No such request, image or dead letter",
+    404: "No such request, image, dead letter or budget",
     408: "The body did not arrive in time",
     409: "It conflicts with what is known",
     410: "The image has been deleted",
@@ -142,7 +144,7 @@ def name(model: type[BaseModel]) -> str:
 
 def message_schemas() -> dict[str, Any]:
     """Returns the component schemas that endpoints refer to by name."""
-    models = [(model, "validation") for model in (*MESSAGES, Problem, JobProblem)]
+    models = [(model, "validation") for model in (*MESSAGES, Problem, JobProblem, BudgetProblem)]
     _, document = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
     titles = {model.__name__: name(model) for model in MESSAGES}
     return {titles.get(key, key): schema for key, schema in document["$defs"].items()}
@@ -166,7 +168,7 @@ def _describe_database(paths: dict[str, Any]) -> None:
     schema = {"type": "string", "pattern": PATTERN}
     header = {"name": HEADER, "in": "header", "required": False, "description": description, "schema": schema}
     for operation in (operation for item in paths.values() for operation in item.values()):
-        if {"requests", "operations"} & set(operation["tags"]):
+        if {"requests", "operations", "budgets"} & set(operation["tags"]):
             operation.setdefault("parameters", []).append(header)
 
 

@@ -103,6 +103,16 @@ class Usage:
         return self.spent + self.reserved
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """A budget with its usage in the current period, which ends at `period_end`; None for the period `total`."""
+
+    budget: Budget
+    usage: Usage
+    period_end: datetime | None
+    updated_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A request that asks to be accepted, with its estimated cost; None for a model without a price."""

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from aigen_bridge.contracts.v1 import ImageRequested
+from aigen_bridge.domain.budget import BudgetExceededError, Exceeded, RateMissingError, Refusal, Unconvertible
 from aigen_bridge.domain.errors import ContradictionError, RequestIdTakenError
 from aigen_bridge.domain.request import ImageRequest, NewRequest
 
@@ -10,7 +11,7 @@ from aigen_bridge.domain.request import ImageRequest, NewRequest
 class Store(Protocol):
     """The requests."""
 
-    async def accept(self, new: NewRequest) -> tuple[ImageRequest, bool]: ...
+    async def accept(self, new: NewRequest) -> tuple[ImageRequest, bool] | Refusal: ...
 
 
 async def accept(
@@ -20,10 +21,16 @@ async def accept(
 
     `client` is who asked, `odoo` the Odoo that gets the result, `traceparent` the trace of everything done for the
     request. Raises `RequestIdTakenError` if the id is known from another Odoo, `ContradictionError` if it is known with
-    other content, and `StoreUnavailableError` if nothing was stored.
+    other content, `BudgetExceededError` and `RateMissingError` if a budget refuses it, and `StoreUnavailableError`. Then
+    nothing was stored.
     """
     new = NewRequest(event.request_id, event.correlation_id, event.stored_form(), traceparent, client, odoo)
-    request, created = await store.accept(new)
+    stored = await store.accept(new)
+    if isinstance(stored, Exceeded):
+        raise BudgetExceededError(stored)
+    if isinstance(stored, Unconvertible):
+        raise RateMissingError(stored)
+    request, created = stored
     if request.odoo != odoo:
         raise RequestIdTakenError(request.request_id)
     if not created and request.event != new.event:

@@ -5,7 +5,7 @@ it was. It raises the revision by which accepting processes notice it.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -15,6 +15,7 @@ from aigen_bridge.domain.budget import (
     Budget,
     BudgetIndex,
     BudgetNameTakenError,
+    BudgetState,
     Period,
     Purpose,
     UnknownBudgetError,
@@ -129,16 +130,6 @@ class KnownBudgets:
 
     revision: int
     index: BudgetIndex
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetState:
-    """A budget with its usage in the current period, which ends at `period_end`; None for the period `total`."""
-
-    budget: Budget
-    usage: Usage
-    period_end: datetime | None
-    updated_at: datetime
 
 
 async def load(connection: AsyncConnection) -> KnownBudgets:
