@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -36,6 +36,8 @@ from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings, fin
 from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.alerts import Alerts
+from aigen_bridge.store.catalogue import Models
+from aigen_bridge.store.catalogue_changes import CatalogueChanges
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.destinations import Destinations
@@ -80,6 +82,8 @@ class ApiParts:
     gauges: GaugeReader
     dead_letters: DeadLetters
     replays: Replays
+    models: Models
+    catalogue_changes: CatalogueChanges
     images: ImageStore
     examine: Examination
     in_hand: asyncio.Semaphore
@@ -128,7 +132,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         metrics.create_series(settings.all_odoos)
         requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
-        with closing(ImageCheck()) as check:
+        async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
+            check = opened.enter_context(closing(ImageCheck()))
             examine = Examination(check, _refuse_url(settings.image_urls))
             reports_on = partial(_reports_on, rotation)
             yield ApiParts(
@@ -144,6 +149,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
                 replays=Replays(operations, quarantine, dead_letters, requests, examine, reports_on),
+                models=models,
+                catalogue_changes=CatalogueChanges(database),
                 images=images,
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),

@@ -42,6 +42,7 @@ from aigen_bridge.domain.errors import (
     RequestIdTakenError,
     StoreUnavailableError,
     UnknownDeadLetterError,
+    UnknownModelError,
     UnknownRequestError,
     UnreadableRequestError,
 )
@@ -93,6 +94,7 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     OtherJobError: Kind(409, "Another job is known", "Cancel the job that you named at the provider, and end."),
     NotReplayableError: Kind(409, "Cannot be sent again", "Do what is said above instead."),
     BodyTooSlowError: Kind(408, "Too slow", "Send it again. Nothing was stored."),
+    UnknownModelError: Kind(404, "Unknown model", "List them: GET /api/v1/influencegen/models."),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
     NothingToReplayError: Kind(
         409,
