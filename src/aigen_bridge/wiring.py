@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -39,6 +39,8 @@ from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.alerts import Alerts
 from aigen_bridge.store.budgets import Budgets
+from aigen_bridge.store.catalogue import Models
+from aigen_bridge.store.catalogue_changes import CatalogueChanges
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.destinations import Destinations
@@ -83,6 +85,8 @@ class ApiParts:
     gauges: GaugeReader
     dead_letters: DeadLetters
     replays: Replays
+    models: Models
+    catalogue_changes: CatalogueChanges
     addons: Addons
     budgets: Budgets
     budget_changes: BudgetChanges
@@ -137,7 +141,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         requests = Requests(database, deadlines, images, rates)
         quarantine = Quarantine(database, deadlines)
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
-        with closing(ImageCheck()) as check:
+        async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
+            check = opened.enter_context(closing(ImageCheck()))
             examine = Examination(check, _refuse_url(settings.image_urls))
             reports_on = partial(_reports_on, rotation)
             yield ApiParts(
@@ -153,6 +158,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
                 replays=Replays(operations, quarantine, dead_letters, requests, examine, reports_on),
+                models=models,
+                catalogue_changes=CatalogueChanges(database),
                 addons=addons,
                 budgets=budgets,
                 budget_changes=BudgetChanges(budgets, models, addons, tuple(settings.all_odoos), rates),

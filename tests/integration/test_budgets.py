@@ -1,7 +1,5 @@
 """Budgets: what is accepted never reserves more than a hard budget has, and what is refused leaves no trace."""
 
-import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -68,7 +66,9 @@ async def reserved(database: Database, name: str = "marketing") -> tuple[Decimal
     """Returns what a budget has reserved, and what the ledger has."""
     async with database.reading() as connection:
         usage = await connection.scalar(
-            text("SELECT coalesce(sum(reserved), 0) FROM budget_usage JOIN budgets ON id = budget_id WHERE name = :name"),
+            text(
+                "SELECT coalesce(sum(reserved), 0) FROM budget_usage JOIN budgets ON id = budget_id WHERE name = :name"
+            ),
             {"name": name},
         )
         return usage, await connection.scalar(text("SELECT coalesce(sum(reserved), 0) FROM ledger"))
@@ -111,7 +111,9 @@ async def test_the_same_request_again_is_known_although_the_budget_is_spent(
     assert await reserved(database) == (Decimal("0.035"), Decimal("0.035"))
 
 
-async def test_a_repeat_inside_one_batch_reserves_once(database: Database, requests: Requests, budgets: Budgets) -> None:
+async def test_a_repeat_inside_one_batch_reserves_once(
+    database: Database, requests: Requests, budgets: Budgets
+) -> None:
     await budgets.put(budget(limit="0.07"), ACTION)
     first = new()
     found = await requests.accept_all([first, first, new(), first])

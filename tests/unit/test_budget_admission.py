@@ -63,7 +63,9 @@ wanted_lists = st.lists(
     ),
     max_size=15,
 )
-usages = st.lists(st.builds(Usage, period_start=st.just(START), spent=amounts, reserved=amounts), min_size=6, max_size=6)
+usages = st.lists(
+    st.builds(Usage, period_start=st.just(START), spent=amounts, reserved=amounts), min_size=6, max_size=6
+)
 
 
 def decided(wanted: Sequence[Wanted], budgets: Sequence[Budget], usage: Sequence[Usage]) -> Admission:
@@ -182,21 +184,25 @@ def test_the_recorded_rates_reach_every_currency_that_has_one() -> None:
 
 @pytest.mark.parametrize(
     ("used", "is_hard", "due"),
-    [("0", True, 0), ("49.99", True, 0), ("50", False, 50), ("80", True, 80), ("100", True, 100)]
-    + [("100.01", True, OVERRUN), ("100.01", False, 100)],
+    [
+        *(("0", True, 0), ("49.99", True, 0), ("50", False, 50), ("80", True, 80), ("100", True, 100)),
+        *(("100.01", True, OVERRUN), ("100.01", False, 100)),
+    ],
 )
 def test_a_notice_is_due_at_50_80_and_100_percent_and_when_a_hard_budget_is_exceeded(
-    used: str, is_hard: bool, due: int
+    *, used: str, is_hard: bool, due: int
 ) -> None:
     assert notice_due(replace(_budget(0, "100"), is_hard=is_hard), Decimal(used)) == due
 
 
 @pytest.mark.parametrize(
     ("version", "is_old"),
-    [("1.5.0", False), ("18.0.1.5.0", False), ("19.0.2.0.0", False), ("1.10.0", False)]
-    + [("1.4.0", True), ("18.0.1.4.9", True), (None, True), ("", True), ("unknown", True)],
+    [
+        *(("1.5.0", False), ("18.0.1.5.0", False), ("19.0.2.0.0", False), ("1.10.0", False)),
+        *(("1.4.0", True), ("18.0.1.4.9", True), (None, True), ("", True), ("unknown", True)),
+    ],
 )
-def test_an_addon_before_1_5_0_or_without_a_version_is_too_old(version: str | None, is_old: bool) -> None:
+def test_an_addon_before_1_5_0_or_without_a_version_is_too_old(version: str | None, *, is_old: bool) -> None:
     assert is_too_old(version) is is_old
 
 

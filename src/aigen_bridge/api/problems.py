@@ -45,6 +45,7 @@ from aigen_bridge.domain.errors import (
     RequestIdTakenError,
     StoreUnavailableError,
     UnknownDeadLetterError,
+    UnknownModelError,
     UnknownRequestError,
     UnreadableRequestError,
 )
@@ -95,6 +96,7 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     OtherJobError: Kind(409, "Another job is known", "Cancel the job that you named at the provider, and end."),
     NotReplayableError: Kind(409, "Cannot be sent again", "Do what is said above instead."),
     BodyTooSlowError: Kind(408, "Too slow", "Send it again. Nothing was stored."),
+    UnknownModelError: Kind(404, "Unknown model", "List them: GET /api/v1/influencegen/models."),
     BudgetExceededError: Kind(
         402, "Budget exceeded", "Ask the contact for a higher limit, or wait for the next period. Do not try again."
     ),

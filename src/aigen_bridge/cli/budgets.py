@@ -113,7 +113,9 @@ def _match(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         key, _, value = pair.partition("=")
         if key not in KEYS or not value or key in found:
-            fail(f"--match {pair} is wrong: use each of {', '.join(KEYS)} at most once, such as odoo=default.", status=2)
+            fail(
+                f"--match {pair} is wrong: use each of {', '.join(KEYS)} at most once, such as odoo=default.", status=2
+            )
         found[key] = value
     return found
 

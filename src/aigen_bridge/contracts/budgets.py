@@ -3,7 +3,6 @@
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -57,9 +56,7 @@ class BudgetMatch(WireModel):
 
     def purpose(self) -> Purpose:
         """Returns it in the form of the domain."""
-        return Purpose(
-            odoo=self.odoo, user_id=self.user_id, campaign_id=self.campaign_id, model_id=self.model_id
-        )
+        return Purpose(odoo=self.odoo, user_id=self.user_id, campaign_id=self.campaign_id, model_id=self.model_id)
 
 
 class BudgetTerms(WireModel):
@@ -199,5 +196,3 @@ def _values(state: BudgetState) -> dict[str, Any]:
         "left": amount_text(max(Decimal(0), budget.limit - usage.total)),
         "updated_at": state.updated_at,
     }
-
-

@@ -87,7 +87,9 @@ class BudgetChanges:
     async def _remarks(self, state: BudgetState, catalogue: Catalogue, odoo: str | None) -> list[str]:
         budget, remarks = state.budget, []
         if state.usage.total > budget.limit:
-            remarks.append(f"{Money(state.usage.total, budget.currency)} are used already, which is more than the limit.")
+            remarks.append(
+                f"{Money(state.usage.total, budget.currency)} are used already, which is more than the limit."
+            )
         if budget.purpose != Purpose() and not await self.store.is_used(budget.purpose):
             remarks.append("It has counted no request so far. Check the ids in match.")
         twins = [each.budget for each in await self.store.states(odoo) if _is_twin(each.budget, budget)]

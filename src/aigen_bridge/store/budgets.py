@@ -61,7 +61,7 @@ _LIST = text(f"""
     {_STATES}
     WHERE (CAST(:odoo AS text) IS NULL OR b.odoo = :odoo) AND (CAST(:name AS text) IS NULL OR b.name = :name)
     ORDER BY b.name
-""")  # noqa: S608 - constants of this module
+""")
 _COUNTING = text(f"""
     {_STATES}
     WHERE (b.odoo IS NULL OR b.odoo = :odoo)
@@ -69,7 +69,7 @@ _COUNTING = text(f"""
         AND (b.campaign_id IS NULL OR b.campaign_id = CAST(:campaign_id AS uuid))
         AND (b.model_id IS NULL OR b.model_id = CAST(:model_id AS uuid))
     ORDER BY b.name
-""")  # noqa: S608 - constants of this module
+""")
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('aigen-bridge budgets'))")
 _FIND = text(f"SELECT {_BUDGET} FROM budgets AS b WHERE b.name = :name")  # noqa: S608 - constants of this module
@@ -142,7 +142,7 @@ async def load(connection: AsyncConnection) -> KnownBudgets:
 
 
 class Budgets:
-    """The budgets in PostgreSQL. With `odoo`, a budget of another Odoo, or of all, counts as one that does not exist."""
+    """The budgets in PostgreSQL. With `odoo`, those that do not match this Odoo alone count as not existing."""
 
     def __init__(self, database: Database, alert_window: timedelta) -> None:
         self._database = database

@@ -77,8 +77,9 @@ async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], p
     """Takes EVT-AIG-001. A 2xx response confirms that the request is stored and will reach an end.
 
     Repeating the same event is safe and changes nothing. Different content under the same `requestId` is refused
-    with 409. What would exceed a hard budget is refused with 402, and nothing is stored; the same request again is 200
-    although the budget is spent.
+    with 409. While the catalogue of models is not empty, a model that it does not offer, or a parameter that the model
+    does not take, is refused with 422. What would exceed a hard budget is refused with 402, and nothing is stored. The
+    same request again is 200 although the model is not offered any more, or the budget is spent.
     """
     body = await read_json(request, EVENT_LIMITS)
     event = parse_requested(body, callback_url=parts.settings.callback_url)
@@ -88,7 +89,7 @@ async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], p
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
         traceparent = tracing.traceparent()
         stored, created = await accept(
-            parts.requests, event, client=caller.name, odoo=caller.odoo, traceparent=traceparent
+            parts.requests, parts.models, event, client=caller.name, odoo=caller.odoo, traceparent=traceparent
         )
     headers = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
     return json_answer(
