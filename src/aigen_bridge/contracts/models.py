@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from aigen_bridge.contracts.v1 import CFG_MAX, STEPS_MAX, NotBlank, Resolution, StorableText, Uuid
 from aigen_bridge.contracts.wire import ANYTHING, WireModel
 from aigen_bridge.domain.address import checked_url
-from aigen_bridge.domain.catalogue import Model, Price, PriceUnit, Range, estimate
+from aigen_bridge.domain.catalogue import Catalogue, Model, Price, PriceUnit, Range, estimate
 from aigen_bridge.domain.errors import PermanentError
 from aigen_bridge.domain.money import PLACES, Money, amount_text, parse_amount, parse_currency
 
@@ -231,19 +231,18 @@ class ModelList(WireModel):
     items: list[ModelResource]
 
 
-def read_entry(stored: Mapping[str, Any], *, is_active: bool) -> ModelEntry:
-    """Reads a stored entry. Ignores keys that a newer version may have added. Raises `ValueError`."""
-    values = dict(stored) | {"active": is_active}
-    return ModelEntry.model_validate(values, extra="ignore")
+def to_model(model_id: UUID, stored: Mapping[str, Any], *, is_active: bool, updated_at: datetime) -> Model:
+    """Returns the model of a stored entry. Raises `ValueError` for an entry that cannot be read.
 
-
-def to_model(model_id: UUID, entry: ModelEntry, stored: Mapping[str, Any]) -> Model:
-    """Returns the model as the rules know it."""
+    Keys that a newer version may have added are ignored, and sent to N8N.
+    """
+    entry = ModelEntry.model_validate(stored, extra="ignore")
     sent = {key: value for key, value in stored.items() if key not in NOT_SENT}
     return Model(
         model_id=model_id,
         name=entry.name,
-        is_active=entry.active,
+        description=entry.description,
+        is_active=is_active,
         supports_negative_prompt=entry.supports.negative_prompt,
         supports_seed=entry.supports.seed,
         steps=entry.steps.range() if entry.steps else None,
@@ -251,7 +250,21 @@ def to_model(model_id: UUID, entry: ModelEntry, stored: Mapping[str, Any]) -> Mo
         resolutions=tuple(entry.resolutions) if entry.resolutions else None,
         price=entry.price.price() if entry.price else None,
         entry=sent | {"modelId": str(model_id)},
+        updated_at=updated_at,
     )
+
+
+def model_resource(model: Model) -> ModelResource:
+    """Returns a model in the form of the API."""
+    values = dict(model.entry) | {"description": model.description, "active": model.is_active}
+    return ModelResource.model_validate(
+        values | {"modelId": model.model_id, "updatedAt": model.updated_at}, extra="ignore"
+    )
+
+
+def model_list(catalogue: Catalogue) -> ModelList:
+    """Returns the models that can be read, by name."""
+    return ModelList(items=[model_resource(model) for model in catalogue.by_name()])
 
 
 def estimated_cost(model: Mapping[str, Any] | None, event: Mapping[str, Any]) -> Money | None:

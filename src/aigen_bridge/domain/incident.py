@@ -51,6 +51,9 @@ class Cause(StrEnum):
     SET_BACK = "database_set_back"
     """Odoo knows later news of requests than the bridge, whose database was restored from a backup."""
 
+    BUDGET_NOTICE = "budget_notice"
+    """So much of a budget is used that people must know, or more than all of it."""
+
     COST_ABSURD = "cost_absurd"
     """N8N reported a cost of more than a hundred times the estimate. It is booked as reported."""
 
@@ -140,6 +143,10 @@ ADVICE: Mapping[Cause, Advice] = {
     Cause.SET_BACK: Advice(
         "Odoo knows later news than the bridge, whose database was restored from a backup",
         "aigen-bridge restored, once all workers are stopped; the requests named here are mended already",
+    ),
+    Cause.BUDGET_NOTICE: Advice(
+        "Much of a budget is used, or all of it",
+        "aigen-bridge budgets list, then aigen-bridge budgets put with another limit, or wait for the next period",
     ),
     Cause.COST_ABSURD: Advice(
         "Images cost more than a hundred times the estimate",

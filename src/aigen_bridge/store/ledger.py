@@ -34,10 +34,10 @@ BATCH = 100
 """Rows of `unsettled` that are settled in one transaction."""
 
 PERIOD_START = """
-    CASE {budget}.period WHEN 'total' THEN timestamptz '1970-01-01 00:00:00Z'
-        ELSE date_trunc({budget}.period, {at}, {budget}.time_zone) END
+    CASE b.period WHEN 'total' THEN timestamptz '1970-01-01 00:00:00Z'
+        ELSE date_trunc(b.period, CAST({at} AS timestamptz), b.time_zone) END
 """
-"""SQL: when the period of a budget begins in which a request was accepted."""
+"""SQL: the beginning of the period of `budgets AS b` that has the time `at`. `total` begins before every request."""
 
 _MATCHES = """
     (b.odoo IS NULL OR b.odoo = l.odoo) AND (b.user_id IS NULL OR b.user_id = l.user_id)
@@ -120,9 +120,9 @@ _COUNT = text(f"""
     INSERT INTO budget_usage AS u (budget_id, period_start, spent, reserved)
     SELECT b.id, p.start, {_ADDED}
     FROM ledger AS l JOIN budgets AS b ON {_MATCHES},
-        LATERAL (SELECT {PERIOD_START.format(budget="b", at="l.accepted_at")} AS start) AS p
+        LATERAL (SELECT {PERIOD_START.format(at="l.accepted_at")} AS start) AS p
     WHERE l.id = ANY (CAST(:id AS bigint[])) AND (l.spent <> 0 OR l.reserved <> 0) AND (
-        p.start >= {PERIOD_START.format(budget="b", at="now()")}
+        p.start >= {PERIOD_START.format(at="now()")}
         OR EXISTS (SELECT FROM budget_usage AS k WHERE k.budget_id = b.id AND k.period_start = p.start)
     )
     GROUP BY b.id, p.start ORDER BY b.id, p.start
@@ -133,14 +133,14 @@ _COUNT = text(f"""
 _FORGET_USAGE = text(f"""
     DELETE FROM budget_usage AS u USING budgets AS b
     WHERE b.id = u.budget_id AND b.id = ANY (CAST(:budget_id AS bigint[]))
-        AND u.period_start <> {PERIOD_START.format(budget="b", at="now()")}
+        AND u.period_start <> {PERIOD_START.format(at="now()")}
 """)  # noqa: S608 - constants of this module
 
 _RECOUNT = text(f"""
     INSERT INTO budget_usage (budget_id, period_start, spent, reserved)
     SELECT b.id, p.start, {_ADDED}
     FROM budgets AS b
-        CROSS JOIN LATERAL (SELECT {PERIOD_START.format(budget="b", at="now()")} AS start) AS p
+        CROSS JOIN LATERAL (SELECT {PERIOD_START.format(at="now()")} AS start) AS p
         LEFT JOIN ledger AS l ON l.accepted_at >= p.start AND {_MATCHES}
     WHERE b.id = ANY (CAST(:budget_id AS bigint[]))
     GROUP BY b.id, p.start ORDER BY b.id

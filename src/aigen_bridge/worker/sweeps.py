@@ -1,4 +1,4 @@
-"""The periodic sweeps of a worker: overdue, never started and orphaned requests, incidents, and the ledger."""
+"""The periodic sweeps of a worker: the ledger, overdue, never started and orphaned requests, budgets, incidents."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.execution import RESENDS_MAX, never_started
 from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.settings import Settings
+from aigen_bridge.store.budgets import Budgets
 from aigen_bridge.store.generations import BATCH, Generations
 from aigen_bridge.store.ledger import BATCH as SETTLED_AT_ONCE
 from aigen_bridge.store.ledger import Ledger
@@ -31,6 +32,7 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
             await _expire(parts.sweeps, parts.settings)
             await _send_again(parts.sweeps)
             await _reconcile(parts.sweeps)
+            await _notice(parts.budgets)
             await parts.alerts.end_quiet_incidents()
         except StoreUnavailableError as error:
             log.warning("store.unavailable", step="sweep", reason=error.reason)
@@ -89,3 +91,8 @@ async def _reconcile(sweeps: Sweeps) -> None:
     for repair in await sweeps.reconcile():
         metrics.REPAIRED.labels(repair.what).inc()
         log.critical("request.orphaned", request_id=str(repair.request_id), repaired=repair.what)
+
+
+async def _notice(budgets: Budgets) -> None:
+    for words in await budgets.notice():
+        log.warning("budget.notice", detail=words)

@@ -1,0 +1,257 @@
+"""Inserts accepted requests, and reserves what they are estimated to cost.
+
+Where no budget counts a request, one statement does everything. Otherwise one transaction locks the usage of the
+budgets, in the order of their ids, decides, and inserts what is admitted; what it reserves is the sum over the requests
+that were really created. Both hold the shared lock of `aigen_budgets_unchanged` until they end, so no budget changes
+meanwhile.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aigen_bridge.contracts.models import estimated_cost
+from aigen_bridge.domain.budget import BudgetIndex, Purpose, Refusal, Reservation, Usage, Wanted, admit
+from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.domain.money import Money, Rates, rates_from
+from aigen_bridge.domain.request import NewRequest
+from aigen_bridge.store.budgets import KnownBudgets, load
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.ledger import PERIOD_START
+from aigen_bridge.store.wakeup import CHANNEL
+
+NO_REVISION = -1
+"""A process that has not read the budgets yet."""
+
+_GUARD = """
+    guard AS MATERIALIZED (
+        SELECT CAST(:revision AS bigint) IS NULL OR aigen_budgets_unchanged(CAST(:revision AS bigint)) AS unchanged
+    )
+"""
+"""SQL: whether the caller knows the current budgets. It is evaluated before anything is written."""
+
+_ACCEPT = text(f"""
+    WITH {_GUARD}, created AS (
+        INSERT INTO requests (request_id, correlation_id, event, traceparent, client, odoo, model)
+        SELECT request_id, correlation_id, CAST(event AS jsonb), traceparent, client, odoo, CAST(model AS jsonb)
+        FROM unnest(
+            CAST(:request_id AS uuid[]), CAST(:correlation_id AS uuid[]), CAST(:event AS text[]),
+            CAST(:traceparent AS text[]), CAST(:client AS text[]), CAST(:odoo AS text[]), CAST(:model AS text[])
+        ) AS wanted (request_id, correlation_id, event, traceparent, client, odoo, model)
+        WHERE (SELECT unchanged FROM guard)
+        ON CONFLICT (request_id) DO NOTHING
+        RETURNING request_id, created_at
+    ), enqueued AS (
+        INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created RETURNING request_id, step
+    ), recorded AS (
+        INSERT INTO ledger (
+            request_id, odoo, user_id, campaign_id, model_id, accepted_at, kind, reserved, currency, rates
+        )
+        SELECT request_id, odoo, user_id, campaign_id, model_id, created_at, 'reserve', estimate, currency,
+            CAST(rates AS jsonb)
+        FROM unnest(
+            CAST(:priced AS uuid[]), CAST(:priced_odoo AS text[]), CAST(:priced_user AS uuid[]),
+            CAST(:priced_campaign AS uuid[]), CAST(:priced_model AS uuid[]), CAST(:estimate AS numeric[]),
+            CAST(:currency AS text[]), CAST(:rates AS text[])
+        ) AS priced (request_id, odoo, user_id, campaign_id, model_id, estimate, currency, rates)
+        JOIN created USING (request_id)
+    ), counted AS (
+        UPDATE budget_usage AS u SET reserved = u.reserved + r.amount
+        FROM (
+            SELECT budget_id, period_start, sum(amount) AS amount
+            FROM unnest(
+                CAST(:reserving AS uuid[]), CAST(:budget_id AS bigint[]), CAST(:period_start AS timestamptz[]),
+                CAST(:amount AS numeric[])
+            ) AS reserved (request_id, budget_id, period_start, amount)
+            JOIN created USING (request_id)
+            GROUP BY budget_id, period_start
+        ) AS r
+        WHERE u.budget_id = r.budget_id AND u.period_start = r.period_start
+    )
+    SELECT unchanged, request_id, created_at FROM guard LEFT JOIN (
+        SELECT request_id, created_at, pg_notify('{CHANNEL}', step) FROM created JOIN enqueued USING (request_id)
+    ) AS accepted ON true
+""")  # noqa: S608 - constants of this package
+
+_LOCK_USAGE = text(f"""
+    WITH {_GUARD}, locked AS (
+        INSERT INTO budget_usage AS u (budget_id, period_start)
+        SELECT b.id, {PERIOD_START.format(at="now()")} FROM budgets AS b
+        WHERE b.id = ANY (CAST(:budget_id AS bigint[])) AND (SELECT unchanged FROM guard)
+        ORDER BY b.id
+        ON CONFLICT (budget_id, period_start) DO UPDATE SET reserved = u.reserved
+        RETURNING budget_id, period_start, spent, reserved
+    )
+    SELECT unchanged, budget_id, period_start, spent, reserved,
+        ARRAY(SELECT request_id FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))) AS known
+    FROM guard LEFT JOIN locked ON true
+""")  # noqa: S608 - constants of this package
+"""The conflict returns the row as the last transaction that had it locked left it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """When each new request was created, and why others were refused. A request in neither was known before."""
+
+    at: Mapping[UUID, datetime]
+    refusals: Mapping[UUID, Refusal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What is written beside new requests, for those of them that are really created.
+
+    `revision` is that of the budgets by which they were admitted; None for a request that no budget counts. `rates` are
+    by the currency of an estimate, as the ledger records them. `usage` has the period of each budget.
+    """
+
+    revision: int | None = None
+    priced: Sequence[tuple[Wanted, Money]] = ()
+    rates: Mapping[str, str] = field(default_factory=dict)
+    reservations: Sequence[Reservation] = ()
+    usage: Mapping[int, Usage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """The usage by budget, as it stays until the transaction ends, and the ids that are known already."""
+
+    usage: Mapping[int, Usage]
+    known: frozenset[UUID]
+
+
+class Accepts:
+    """Inserts requests within the budgets, which one process knows until the guard says that they have changed."""
+
+    def __init__(self, database: Database, rates: Rates) -> None:
+        self._database = database
+        self._rates = rates
+        self._budgets = KnownBudgets(NO_REVISION, BudgetIndex())
+
+    async def create(self, new: Sequence[NewRequest]) -> Created:
+        """Inserts those of these requests that are new and admitted, in one commit. Each id occurs once."""
+        wanted = [_wanted(each) for each in new]
+        if not self._counting(wanted):
+            async with self._database.writing() as connection:
+                created = await insert_requests(connection, new, self._booking(wanted))
+            if created is not None:
+                return Created(created)
+        async with self._database.transaction(prepared=True) as connection:
+            return await self._create_within_budgets(connection, new, wanted)
+
+    async def _create_within_budgets(
+        self, connection: AsyncConnection, new: Sequence[NewRequest], wanted: Sequence[Wanted]
+    ) -> Created:
+        locked = await self._lock(connection, wanted)
+        if locked is None:  # the shared lock is held by now: what is read here stays true
+            self._budgets = await load(connection)
+            locked = await self._lock(connection, wanted)
+        if locked is None:
+            raise StoreUnavailableError("The table budget_changes has lost its row: run 'aigen-bridge migrate'.")
+        unknown = [each for each in wanted if each.request_id not in locked.known]
+        admission = admit(unknown, self._budgets.index, locked.usage, self._rates)
+        admitted = [each for each in new if each.request_id in admission.reservations]
+        if not admitted:
+            return Created({}, admission.refusals)
+        reservations = [one for each in admission.reservations.values() for one in each]
+        created = await insert_requests(connection, admitted, self._booking(wanted, reservations, locked.usage))
+        return Created(created or {}, admission.refusals)
+
+    def _booking(
+        self,
+        wanted: Sequence[Wanted],
+        reservations: Sequence[Reservation] = (),
+        usage: Mapping[int, Usage] = MappingProxyType({}),
+    ) -> Booking:
+        priced = [(each, each.estimate) for each in wanted if each.estimate is not None]
+        rates = {money.currency: json.dumps(rates_from(self._rates, money.currency)) for _, money in priced}
+        return Booking(self._budgets.revision, priced, rates, reservations, usage)
+
+    async def _lock(self, connection: AsyncConnection, wanted: Sequence[Wanted]) -> _Locked | None:
+        """Locks the usage of the budgets that count these requests. Returns None if the budgets have changed."""
+        parameters = {
+            "revision": self._budgets.revision,
+            "budget_id": self._counting(wanted),
+            "request_id": [each.request_id for each in wanted],
+        }
+        rows = (await connection.execute(_LOCK_USAGE, parameters)).all()
+        if not rows[0].unchanged:
+            return None
+        usage = {
+            row.budget_id: Usage(period_start=row.period_start, spent=row.spent, reserved=row.reserved)
+            for row in rows
+            if row.budget_id is not None
+        }
+        return _Locked(usage, frozenset(rows[0].known))
+
+    def _counting(self, wanted: Sequence[Wanted]) -> list[int]:
+        """Returns the ids of the budgets that count any of these requests."""
+        priced = (each.purpose for each in wanted if each.estimate is not None)
+        return sorted({budget.id for purpose in priced for budget in self._budgets.index.counting(purpose)})
+
+
+async def insert_requests(
+    connection: AsyncConnection, wanted: Sequence[NewRequest], booking: Booking
+) -> dict[UUID, datetime] | None:
+    """Inserts the new ones of these requests, each with its `dispatch` entry. Returns when each was created.
+
+    Returns None if the budgets have changed; then nothing is inserted.
+    """
+    ordered = sorted(wanted, key=lambda new: new.request_id)  # the same lock order in all processes
+    rows = (await connection.execute(_ACCEPT, _columns(ordered) | _booked_columns(booking))).all()
+    if not rows[0].unchanged:
+        return None
+    return {row.request_id: row.created_at for row in rows if row.request_id is not None}
+
+
+def _wanted(new: NewRequest) -> Wanted:
+    estimate = estimated_cost(new.model, new.event) if new.model else None
+    return Wanted(request_id=new.request_id, purpose=_purpose(new) if estimate else Purpose(), estimate=estimate)
+
+
+def _purpose(new: NewRequest) -> Purpose:
+    user, campaign, model = (new.event.get(name) for name in ("userId", "campaignId", "modelId"))
+    return Purpose(
+        odoo=new.odoo,
+        user_id=UUID(user) if user else None,
+        campaign_id=UUID(campaign) if campaign else None,
+        model_id=UUID(model) if model else None,
+    )
+
+
+def _columns(wanted: Sequence[NewRequest]) -> dict[str, list[Any]]:
+    return {
+        "request_id": [new.request_id for new in wanted],
+        "correlation_id": [new.correlation_id for new in wanted],
+        "event": [json.dumps(new.event) for new in wanted],
+        "traceparent": [new.traceparent for new in wanted],
+        "client": [new.client for new in wanted],
+        "odoo": [new.odoo for new in wanted],
+        "model": [None if new.model is None else json.dumps(new.model) for new in wanted],
+    }
+
+
+def _booked_columns(booking: Booking) -> dict[str, Any]:
+    priced, reservations = booking.priced, booking.reservations
+    return {
+        "revision": booking.revision,
+        "priced": [each.request_id for each, _ in priced],
+        "priced_odoo": [each.purpose.odoo for each, _ in priced],
+        "priced_user": [each.purpose.user_id for each, _ in priced],
+        "priced_campaign": [each.purpose.campaign_id for each, _ in priced],
+        "priced_model": [each.purpose.model_id for each, _ in priced],
+        "estimate": [money.amount for _, money in priced],
+        "currency": [money.currency for _, money in priced],
+        "rates": [booking.rates[money.currency] for _, money in priced],
+        "reserving": [one.request_id for one in reservations],
+        "budget_id": [one.budget_id for one in reservations],
+        "period_start": [booking.usage[one.budget_id].period_start for one in reservations],
+        "amount": [one.amount for one in reservations],
+    }
