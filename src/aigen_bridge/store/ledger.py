@@ -8,9 +8,7 @@ period, incidents.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
-from enum import StrEnum
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -27,6 +25,7 @@ from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.domain.ledger import ABSURD, Entry, EntryKind, Job, Known, account, may_be_paid, settle
 from aigen_bridge.domain.money import Money, Rates, parse_amount, parse_currency
 from aigen_bridge.domain.request import FINAL, FailedBy, FailureCode, Status
+from aigen_bridge.domain.usage import GroupBy, UsageFilter, Used
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database, after_commit
 
@@ -150,16 +149,6 @@ _RECOUNT = text(f"""
 log = structlog.get_logger(__name__)
 
 
-class GroupBy(StrEnum):
-    """By what usage is grouped."""
-
-    USER = "user"
-    CAMPAIGN = "campaign"
-    MODEL = "model"
-    DAY = "day"
-    ODOO = "odoo"
-
-
 _KEYS: Mapping[GroupBy | None, str] = {
     None: "CAST(NULL AS text)",
     GroupBy.USER: "user_id",
@@ -180,37 +169,6 @@ _USAGE = """
     ) AS used
     ORDER BY CAST(key AS text) COLLATE "C" NULLS LAST, currency COLLATE "C" NULLS LAST
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageFilter:
-    """Selects entries of requests that were accepted from `since` to before `until`, of every Odoo if `odoo` is None.
-
-    Days begin at midnight in `time_zone`.
-    """
-
-    since: datetime
-    until: datetime
-    group_by: GroupBy | None = None
-    odoo: str | None = None
-    time_zone: str = "UTC"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
-    """What was used in one currency. `estimated` is the part of `spent` that N8N did not report as billed.
-
-    `key` is what the usage is grouped by, None for requests without such a thing. `currency` is None for requests
-    without a price and a cost.
-    """
-
-    key: str | None
-    currency: str | None
-    spent: Decimal
-    estimated: Decimal
-    reserved: Decimal
-    images: int
-    failures: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
