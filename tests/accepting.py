@@ -1,7 +1,7 @@
 """Requests with a price, for tests that accept within budgets; as a process, it accepts many of them at once.
 
-`python -m accepting DATABASE_URL MANY` prints `ready`, waits for a line on its
-standard input, accepts, and prints how many it could.
+`python -m accepting DATABASE_URL PEOPLE EACH` prints `ready`, waits for a line on its standard input, accepts EACH
+requests at once of one person after the other, and prints how many it could.
 """
 
 import asyncio
@@ -55,17 +55,19 @@ def is_accepted(found: Any) -> bool:
     return not isinstance(found, Exceeded | Unconvertible)
 
 
-async def _accept(url: str, many: int) -> int:
+async def _accept(url: str, people: int, each: int) -> int:
     engine = open_engine(url, pool_size=4, name="aigen-bridge api test")
     database = Database(engine)
-    requests = requests_of(database)
+    requests, accepted = requests_of(database), 0
     await requests.get(uuid4())
     print("ready", flush=True)  # noqa: T201 - read by the test
     await asyncio.to_thread(sys.stdin.readline)
-    found = await asyncio.gather(*(requests.accept(new()) for _ in range(many)))
+    for number in range(people):
+        found = await asyncio.gather(*(requests.accept(new(userId=str(UUID(int=number)))) for _ in range(each)))
+        accepted += sum(map(is_accepted, found))
     await database.close()
-    return sum(map(is_accepted, found))
+    return accepted
 
 
 if __name__ == "__main__":
-    print(asyncio.run(_accept(sys.argv[1], int(sys.argv[2]))))  # noqa: T201 - its result
+    print(asyncio.run(_accept(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))  # noqa: T201 - its result
