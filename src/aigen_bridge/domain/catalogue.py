@@ -37,6 +37,11 @@ class Price:
     currency: str
     per: PriceUnit = PriceUnit.IMAGE
 
+    @property
+    def money(self) -> Money:
+        """The price of one unit."""
+        return Money(self.amount, self.currency)
+
     def of(self, width: int, height: int) -> Money:
         """Returns the price of an image of this size, rounded to the places of an amount."""
         units = Decimal(width * height) / MEGAPIXEL if self.per is PriceUnit.MEGAPIXEL else Decimal(1)
