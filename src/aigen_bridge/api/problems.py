@@ -94,7 +94,9 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     OtherJobError: Kind(409, "Another job is known", "Cancel the job that you named at the provider, and end."),
     NotReplayableError: Kind(409, "Cannot be sent again", "Do what is said above instead."),
     BodyTooSlowError: Kind(408, "Too slow", "Send it again. Nothing was stored."),
-    UnknownModelError: Kind(404, "Unknown model", "List them: GET /api/v1/influencegen/models."),
+    UnknownModelError: Kind(
+        404, "Unknown model", "List them: GET /api/v1/influencegen/models, or 'aigen-bridge models list'."
+    ),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
     NothingToReplayError: Kind(
         409,
