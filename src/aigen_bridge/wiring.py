@@ -49,6 +49,7 @@ from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
 from aigen_bridge.store.inspection import Inspection
+from aigen_bridge.store.ledger import Ledger
 from aigen_bridge.store.migrations import check
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
@@ -90,6 +91,7 @@ class ApiParts:
     addons: Addons
     budgets: Budgets
     budget_changes: BudgetChanges
+    ledger: Ledger
     images: ImageStore
     examine: Examination
     in_hand: asyncio.Semaphore
@@ -109,6 +111,7 @@ class WorkerParts:
     generations: Generations
     alerts: Alerts
     budgets: Budgets
+    ledger: Ledger
     retention: Retention
     inspection: Inspection
     runners: Mapping[str, StepRunner[Claim]]
@@ -140,7 +143,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         rates, budgets, addons = settings.money.rates, Budgets(database, deadlines.alert_window), Addons(database)
         requests = Requests(database, deadlines, images, rates)
         quarantine = Quarantine(database, deadlines)
-        dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
+        dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images, rates)
         async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
             check = opened.enter_context(closing(ImageCheck()))
             examine = Examination(check, _refuse_url(settings.image_urls))
@@ -163,6 +166,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 addons=addons,
                 budgets=budgets,
                 budget_changes=BudgetChanges(budgets, models, addons, tuple(settings.all_odoos), rates),
+                ledger=_ledger(database, settings),
                 images=images,
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
@@ -199,6 +203,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             generations=Generations(database, deadlines, generation_policy(settings)),
             alerts=Alerts(database, settings.alerts.window, breakers),
             budgets=Budgets(database, settings.alerts.window),
+            ledger=_ledger(database, settings),
             retention=Retention(database, images),
             inspection=Inspection(database, breakers),
             runners=runners,
@@ -229,6 +234,10 @@ async def open_restoration(settings: Settings) -> AsyncIterator[Restoration]:
 def image_store(database: Database) -> ImageStore:
     """Returns the image store. To keep images elsewhere, see docs/adding-a-step.md."""
     return PostgresImages(database)
+
+
+def _ledger(database: Database, settings: Settings) -> Ledger:
+    return Ledger(database, settings.money.rates, settings.alerts.window)
 
 
 def _deadlines(settings: Settings) -> Deadlines:

@@ -19,7 +19,7 @@ from aigen_bridge.api.middleware import AccessMiddleware, DeprecationMiddleware,
 from aigen_bridge.api.odoo_database import KnownDatabases
 from aigen_bridge.api.rate_limit import RateLimits
 from aigen_bridge.api.tls import SERVED
-from aigen_bridge.api.v1 import callback, generation, requests
+from aigen_bridge.api.v1 import callback, generation, requests, usage
 from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
@@ -68,6 +68,7 @@ ROUTERS = (
     n8n_failures.router,
     models.router,
     budgets.router,
+    usage.router,
     ops.router,
     health.router,
     metrics.router,

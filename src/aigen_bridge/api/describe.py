@@ -170,7 +170,7 @@ def _describe_database(paths: dict[str, Any]) -> None:
     schema = {"type": "string", "pattern": PATTERN}
     header = {"name": HEADER, "in": "header", "required": False, "description": description, "schema": schema}
     for operation in (operation for item in paths.values() for operation in item.values()):
-        if {"requests", "models", "budgets", "operations"} & set(operation["tags"]):
+        if {"requests", "models", "budgets", "usage", "operations"} & set(operation["tags"]):
             operation.setdefault("parameters", []).append(header)
 
 

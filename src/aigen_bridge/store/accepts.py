@@ -33,8 +33,9 @@ from aigen_bridge.domain.budget import (
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.money import Money, Rates, rates_from
 from aigen_bridge.domain.request import NewRequest
-from aigen_bridge.store.budgets import PERIOD_START, KnownBudgets, load
+from aigen_bridge.store.budgets import KnownBudgets, load
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.ledger import PERIOD_START
 from aigen_bridge.store.wakeup import CHANNEL
 
 NO_REVISION = -1

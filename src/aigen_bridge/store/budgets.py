@@ -29,14 +29,8 @@ from aigen_bridge.domain.errors import UnsuitableDatabaseError
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.ledger import recompute
+from aigen_bridge.store.ledger import PERIOD_START, recompute
 from aigen_bridge.store.operations import record
-
-PERIOD_START = """
-    CASE b.period WHEN 'total' THEN timestamptz '1970-01-01 00:00:00Z'
-        ELSE date_trunc(b.period, CAST({at} AS timestamptz), b.time_zone) END
-"""
-"""SQL: the beginning of the period of `budgets AS b` that has the time `at`. `total` begins before every request."""
 
 _PERIOD_END = """
     CASE WHEN b.period <> 'total' THEN (

@@ -50,6 +50,14 @@ _FIND = text(f"""
 """)  # noqa: S608 - columns of the schema
 """An array takes any number of ids, so the statement stays prepared. `IN` is a different statement for each number."""
 
+_KEEP_COST = text("""
+    UPDATE requests SET
+        cost = CAST(:cost AS jsonb) || jsonb_build_object('version', version),
+        generation_facts = coalesce(generation_facts, CAST(:generation_facts AS jsonb))
+    WHERE request_id = :request_id AND cost IS NULL AND status IN ('failed', 'cancelled')
+        AND coalesce(generation_facts ->> 'job_id' = CAST(:job_id AS text), true)
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class RequestFilter:
@@ -214,6 +222,17 @@ class Requests:
                 row = {"request_id": request_id, "content": content}
                 await connection.execute(insert(images_table).values(row).on_conflict_do_nothing())
         return bool(kept.rowcount)
+
+    async def keep_cost(self, request_id: UUID, facts: Facts) -> None:
+        """Stores what N8N says that a request cost which had ended without saying so. The first such report counts.
+
+        That of another job than the known one does not.
+        """
+        columns = {name: json.dumps(known) for name, known in facts_columns(facts).items()}
+        job_id = facts.generation.job_id if facts.generation else None
+        row = {"request_id": request_id, "generation_facts": None, "job_id": job_id} | columns
+        async with self._database.writing() as connection:
+            await connection.execute(_KEEP_COST, row)
 
     async def _known(self, wanted: Sequence[NewRequest]) -> dict[UUID, ImageRequest]:
         """Returns the known requests with these ids. Of another Odoo's request, only ids and Odoo are valid."""

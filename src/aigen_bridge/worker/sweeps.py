@@ -1,4 +1,4 @@
-"""The periodic sweeps of a worker: overdue, never started and orphaned requests, notices about budgets, incidents."""
+"""The periodic sweeps of a worker: the ledger, overdue, never started and orphaned requests, budgets, incidents."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,13 @@ from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.settings import Settings
 from aigen_bridge.store.budgets import Budgets
 from aigen_bridge.store.generations import BATCH, Generations
+from aigen_bridge.store.ledger import BATCH as SETTLED_AT_ONCE
+from aigen_bridge.store.ledger import Ledger
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.wiring import WorkerParts
+
+SETTLE_EVERY = 1.0
+"""Seconds between two looks for requests that are to be settled."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +40,29 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
             log.exception("sweep.bug")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), parts.settings.worker.poll.total_seconds())
+
+
+async def settle_regularly(ledger: Ledger, stop: asyncio.Event) -> None:
+    """Settles the requests that changed, now and every `SETTLE_EVERY` seconds, until `stop` is set."""
+    while not stop.is_set():
+        metrics.LOOPS.labels("settle").set_to_current_time()
+        try:
+            await _settle(ledger, stop)
+        except StoreUnavailableError as error:
+            log.warning("store.unavailable", step="settle", reason=error.reason)
+        except Exception:  # a bug must not end the worker
+            log.exception("settle.bug")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), SETTLE_EVERY)
+
+
+async def _settle(ledger: Ledger, stop: asyncio.Event) -> None:
+    last, number = 0, SETTLED_AT_ONCE
+    while number == SETTLED_AT_ONCE and not stop.is_set():
+        settled = await ledger.settle(last)
+        for occurrence in settled.absurd:
+            log.error("ledger.cost_absurd", request_id=str(occurrence.request_id), detail=occurrence.detail)
+        last, number = settled.last, settled.number
 
 
 async def _end_quiet(generations: Generations) -> None:
