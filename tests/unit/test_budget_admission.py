@@ -22,8 +22,10 @@ from aigen_bridge.domain.budget import (
     Usage,
     Wanted,
     admit,
+    claims,
     is_too_old,
     notice_due,
+    room,
 )
 from aigen_bridge.domain.money import MOST, Money, Rates, rate, rates_from, times
 
@@ -141,6 +143,21 @@ def test_what_arrives_later_does_not_change_what_was_decided(
 def test_without_hard_budgets_everything_is_admitted(wanted: list[Wanted], budgets: list[Budget]) -> None:
     soft = [replace(budget, is_hard=False) for budget in budgets]
     assert not decided(wanted, soft, [Usage(period_start=START)] * 6).refusals
+
+
+@settings(max_examples=50)
+@given(wanted_lists, budget_lists, usages)
+def test_if_the_sum_fits_every_budget_each_request_is_admitted_as_claimed(
+    wanted: list[Wanted], budgets: list[Budget], usage: list[Usage]
+) -> None:
+    """So one statement that compares the sums decides like `admit`."""
+    unique = list({each.request_id: each for each in wanted}.values())
+    admission, claimed = decided(unique, budgets, usage), claims(unique, BudgetIndex(budgets), RATES)
+    sums = {budget.id: sum(one.amount for one in claimed or () if one.budget_id == budget.id) for budget in budgets}
+    fits = all(more == 0 or usage[key].total + more <= room(budgets[key]) for key, more in sums.items())
+    if claimed is not None and fits:
+        assert not admission.refusals
+        assert [one for each in admission.reservations.values() for one in each] == claimed
 
 
 @settings(max_examples=50)

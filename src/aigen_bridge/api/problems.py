@@ -96,7 +96,9 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     OtherJobError: Kind(409, "Another job is known", "Cancel the job that you named at the provider, and end."),
     NotReplayableError: Kind(409, "Cannot be sent again", "Do what is said above instead."),
     BodyTooSlowError: Kind(408, "Too slow", "Send it again. Nothing was stored."),
-    UnknownModelError: Kind(404, "Unknown model", "List them: GET /api/v1/influencegen/models."),
+    UnknownModelError: Kind(
+        404, "Unknown model", "List them: GET /api/v1/influencegen/models, or 'aigen-bridge models list'."
+    ),
     BudgetExceededError: Kind(
         402, "Budget exceeded", "Ask the contact for a higher limit, or wait for the next period. Do not try again."
     ),
@@ -104,7 +106,9 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     OldAddonError: Kind(
         409, "Addon too old", "Upgrade the addon, or put the budget with '?force=true' ('--force' of the command)."
     ),
-    UnknownBudgetError: Kind(404, "Unknown budget", "List them: GET /api/v1/ops/budgets."),
+    UnknownBudgetError: Kind(
+        404, "Unknown budget", "List them: GET /api/v1/ops/budgets, or 'aigen-bridge budgets list'."
+    ),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
     NothingToReplayError: Kind(
         409,

@@ -46,7 +46,8 @@ def list_budgets(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
         if as_json:
             say_json(found)
         elif found.items:
-            say_table(("budget", "limit", "spent", "reserved", "left", "kind", "counts"), map(_row, found.items))
+            columns = ("budget", "limit", "spent", "reserved", "left", "kind", "counts")
+            say_table(columns, [_row(budget) for budget in found.items], least=len("campaignId=") + 36)
         else:
             say("There are no budgets.")
 

@@ -4,7 +4,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
 from aigen_bridge.contracts.v1 import NotBlank, Uuid
@@ -53,6 +60,10 @@ class BudgetMatch(WireModel):
             campaign_id=purpose.campaign_id,
             model_id=purpose.model_id,
         )
+
+    @model_serializer(mode="wrap")
+    def _given_only(self, serialize: SerializerFunctionWrapHandler) -> dict[str, str]:
+        return {key: value for key, value in serialize(self).items() if value is not None}
 
     def purpose(self) -> Purpose:
         """Returns it in the form of the domain."""

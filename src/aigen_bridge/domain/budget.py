@@ -72,8 +72,9 @@ class BudgetIndex:
     """All budgets. Finds those that count a request without a look at each: there may be one for every person."""
 
     def __init__(self, budgets: Iterable[Budget] = ()) -> None:
+        self._by_id = {budget.id: budget for budget in budgets}
         self._by_parts: dict[tuple[str | UUID | None, ...], list[Budget]] = {}
-        for budget in budgets:
+        for budget in self._by_id.values():
             self._by_parts.setdefault(budget.purpose.parts, []).append(budget)
         self._shapes = {tuple(part is not None for part in parts) for parts in self._by_parts}
 
@@ -87,6 +88,9 @@ class BudgetIndex:
         }
         found = [budget for key in keys for budget in self._by_parts.get(key, ())]
         return sorted(found, key=lambda budget: budget.id)
+
+    def __getitem__(self, budget_id: int) -> Budget:
+        return self._by_id[budget_id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,52 +164,77 @@ class Admission:
     refusals: Mapping[UUID, Refusal]
 
 
+def claims(wanted: Sequence[Wanted], budgets: BudgetIndex, rates: Rates) -> Sequence[Reservation] | None:
+    """Returns what these requests reserve if every budget can take all of them. Each id occurs once.
+
+    Returns None if one of them is refused whatever is used.
+    """
+    found: list[Reservation] = []
+    for each in wanted:
+        reservations = _claim(each, budgets, rates)
+        if isinstance(reservations, Unconvertible):
+            return None
+        found += (reservation for reservation, _ in reservations)
+    return found
+
+
+def room(budget: Budget) -> Decimal:
+    """Returns how much of a budget accepting may use: the limit, or of a soft one what its sum has digits for."""
+    return budget.limit if budget.is_hard else MOST
+
+
 def admit(wanted: Sequence[Wanted], budgets: BudgetIndex, usage: Mapping[int, Usage], rates: Rates) -> Admission:
     """Decides which of these requests are accepted, in order of arrival, and what they reserve of each budget.
 
     `usage` is by budget, as it is now. A request that one hard budget cannot take reserves nothing; of several such
     budgets, the refusal names the one with the least left. A soft budget counts and refuses nothing, except what its
-    sum has no digits for.
+    sum has no digits for. What is free is always admitted.
     """
     used = {budget_id: found.total for budget_id, found in usage.items()}
     reservations: dict[UUID, Sequence[Reservation]] = {}
     refusals: dict[UUID, Refusal] = {}
     for each in wanted:
-        if each.estimate is None or each.request_id in reservations:
-            reservations.setdefault(each.request_id, ())
+        if each.request_id in reservations:
             continue
-        found = _reserve(each.request_id, each.estimate, budgets.counting(each.purpose), used, usage, rates)
-        if isinstance(found, Exceeded | Unconvertible):
-            refusals[each.request_id] = found
-            continue
-        reservations[each.request_id] = found
-        for reservation in found:
-            used[reservation.budget_id] += reservation.amount
+        claimed = _claim(each, budgets, rates)
+        if isinstance(claimed, Unconvertible):
+            refusals[each.request_id] = claimed
+        elif refusal := _exceeded(claimed, used, usage):
+            refusals[each.request_id] = refusal
+        else:
+            reservations[each.request_id] = [reservation for reservation, _ in claimed]
+            for reservation, _ in claimed:
+                used[reservation.budget_id] += reservation.amount
     return Admission(reservations=reservations, refusals=refusals)
 
 
-def _reserve(
-    request_id: UUID,
-    estimate: Money,
-    budgets: Sequence[Budget],
-    used: Mapping[int, Decimal],
-    usage: Mapping[int, Usage],
-    rates: Rates,
-) -> list[Reservation] | Refusal:
-    reservations, exceeded = [], []
-    for budget in budgets:
-        price = rate(rates, estimate.currency, budget.currency)
-        if price is None:
-            if budget.is_hard:
-                return Unconvertible(budget=budget, currency=estimate.currency)
-            continue
-        amount, limit = times(estimate.amount, price), budget.limit if budget.is_hard else MOST
-        if amount > 0 and used[budget.id] + amount > limit:
-            exceeded.append((limit - used[budget.id], budget, amount))
-        reservations.append(Reservation(request_id=request_id, budget_id=budget.id, amount=amount))
-    if not exceeded:
-        return reservations
-    _, tightest, amount = min(exceeded, key=lambda found: found[0])
+def _claim(each: Wanted, budgets: BudgetIndex, rates: Rates) -> list[tuple[Reservation, Budget]] | Unconvertible:
+    """Returns what a request reserves of each budget that counts it."""
+    claimed: list[tuple[Reservation, Budget]] = []
+    if each.estimate is None:
+        return claimed
+    for budget in budgets.counting(each.purpose):
+        price = rate(rates, each.estimate.currency, budget.currency)
+        if price is not None:
+            amount = times(each.estimate.amount, price)
+            claimed.append((Reservation(request_id=each.request_id, budget_id=budget.id, amount=amount), budget))
+        elif budget.is_hard:
+            return Unconvertible(budget=budget, currency=each.estimate.currency)
+    return claimed
+
+
+def _exceeded(
+    claimed: Sequence[tuple[Reservation, Budget]], used: Mapping[int, Decimal], usage: Mapping[int, Usage]
+) -> Exceeded | None:
+    """Returns the refusal of the tightest budget that cannot take this much more."""
+    too_much = [
+        (room(budget) - used[budget.id], reservation.amount, budget)
+        for reservation, budget in claimed
+        if 0 < reservation.amount > room(budget) - used[budget.id]
+    ]
+    if not too_much:
+        return None
+    _, amount, tightest = min(too_much, key=lambda found: found[0])
     spent = usage[tightest.id].spent
     return Exceeded(budget=tightest, spent=spent, reserved=used[tightest.id] - spent, price=amount)
 

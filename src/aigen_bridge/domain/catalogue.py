@@ -37,6 +37,11 @@ class Price:
     currency: str
     per: PriceUnit = PriceUnit.IMAGE
 
+    @property
+    def money(self) -> Money:
+        """The price of one unit."""
+        return Money(self.amount, self.currency)
+
     def of(self, width: int, height: int) -> Money:
         """Returns the price of an image of this size, rounded to the places of an amount."""
         units = Decimal(width * height) / MEGAPIXEL if self.per is PriceUnit.MEGAPIXEL else Decimal(1)
@@ -99,15 +104,20 @@ class Catalogue:
         return sorted(self.models.values(), key=lambda model: (model.name.casefold(), model.model_id))
 
     def refusals(self, event: Mapping[str, Any]) -> list[Refused]:
-        """Returns what the catalogue refuses of an event."""
+        """Returns what the catalogue refuses of an event: its model, otherwise the parameters."""
         if self.is_empty:
             return []
         model_id = UUID(event["modelId"])
-        if model := self.models.get(model_id):
+        model = self.models.get(model_id)
+        if model and model.is_active:
             return refusals(model, event)
-        if model_id in self.unreadable:
-            return [Refused("modelId", "is a model whose entry in the catalogue cannot be read; ask operations")]
-        return [Refused("modelId", "is not in the catalogue of models", self._offered())]
+        if model:
+            message = f"is the model {model.name!r}, which is not offered any more"
+        elif model_id in self.unreadable:
+            message = "is a model whose entry in the catalogue cannot be read; ask operations to run the doctor"
+        else:
+            message = "is not in the catalogue of models; synchronize the models in Odoo, then choose another"
+        return [Refused("modelId", message, self._offered())]
 
     def _offered(self) -> str:
         named = [f"{model.model_id} ({model.name})" for model in self.by_name() if model.is_active]
@@ -117,19 +127,19 @@ class Catalogue:
 
 def refusals(model: Model, event: Mapping[str, Any]) -> list[Refused]:
     """Returns what this model does not take of an event. A seed that it does not support is ignored, not refused."""
-    found = []
-    if not model.is_active:
-        found.append(Refused("modelId", f"is the model {model.name!r}, which is not offered any more"))
+    found, of = [], f"of the model {model.name!r}"
     if event.get("negativePrompt") and not model.supports_negative_prompt:
-        found.append(Refused("negativePrompt", f"is not supported by the model {model.name!r}", "nothing"))
+        found.append(
+            Refused("negativePrompt", f"must be left out: the model {model.name!r} does not use it", "nothing")
+        )
     if model.resolutions is not None and event["resolution"] not in model.resolutions:
         offered = ", ".join(model.resolutions)
-        found.append(Refused("resolution", f"is not offered by the model {model.name!r}", offered))
+        found.append(Refused("resolution", f"must be one {of}: {offered}", offered))
     for name, allowed in (("inferenceSteps", model.steps), ("cfgScale", model.cfg_scale)):
         value = event.get(name)
         if allowed is not None and value is not None and not allowed.least <= value <= allowed.most:
             limits = f"{allowed.least:g} to {allowed.most:g}"
-            found.append(Refused(name, f"is outside the range of the model {model.name!r}", limits))
+            found.append(Refused(name, f"must be within the range {of}: {limits}", limits))
     return found
 
 

@@ -95,7 +95,7 @@ class BudgetChanges:
         twins = [each.budget for each in await self.store.states(odoo) if _is_twin(each.budget, budget)]
         if twins:
             names = ", ".join(sorted(twin.name for twin in twins))
-            remarks.append(f"{names} count the same requests in the same period; the tightest one decides.")
+            remarks.append(f"Other budgets count the same requests in the same period; the tightest decides: {names}.")
         counted = _counted(budget, catalogue)
         if unpriced := [model for model in counted if model.price is None]:
             remarks.append(f"{_named(unpriced)}: without a price, so no budget counts it.")

@@ -1,16 +1,16 @@
 """Inserts accepted requests, and reserves what they are estimated to cost.
 
-Where no budget counts a request, one statement does everything. Otherwise one transaction locks the usage of the
-budgets, in the order of their ids, decides, and inserts what is admitted; what it reserves is the sum over the requests
-that were really created. Both hold the shared lock of `aigen_budgets_unchanged` until they end, so no budget changes
-meanwhile.
+Usually one statement does everything: it locks the usage of the budgets that count the requests, in the order of their
+ids, and inserts the requests if all of them fit. Otherwise one transaction locks the usage, decides about each request
+in order of arrival, and inserts what is admitted. What is reserved is the sum over the requests that were really
+created. Both hold the shared lock of `aigen_budgets_unchanged` until they end, so no budget changes meanwhile.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.contracts.models import estimated_cost
-from aigen_bridge.domain.budget import BudgetIndex, Purpose, Refusal, Reservation, Usage, Wanted, admit
+from aigen_bridge.domain.budget import (
+    Budget,
+    BudgetIndex,
+    Purpose,
+    Refusal,
+    Reservation,
+    Usage,
+    Wanted,
+    admit,
+    claims,
+    room,
+)
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.money import Money, Rates, rates_from
 from aigen_bridge.domain.request import NewRequest
@@ -35,17 +46,33 @@ _GUARD = """
         SELECT CAST(:revision AS bigint) IS NULL OR aigen_budgets_unchanged(CAST(:revision AS bigint)) AS unchanged
     )
 """
-"""SQL: whether the caller knows the current budgets. It is evaluated before anything is written."""
+"""SQL: whether the caller knows the current budgets. What follows is evaluated after it, and only if it is true."""
 
+# A missing row of budget_usage (the first request of a period) counts as one that does not fit. `locked` reads each row
+# as the last transaction that had it locked left it, and so does the update.
 _ACCEPT = text(f"""
-    WITH {_GUARD}, created AS (
+    WITH {_GUARD}, locked AS MATERIALIZED (
+        SELECT u.budget_id, u.period_start, u.spent + u.reserved AS used
+        FROM budget_usage AS u JOIN budgets AS b ON b.id = u.budget_id
+        WHERE (SELECT unchanged FROM guard) AND b.id = ANY (CAST(:budget_id AS bigint[]))
+            AND u.period_start = {PERIOD_START.format(at="now()")}
+        ORDER BY u.budget_id
+        FOR NO KEY UPDATE OF u
+    ), room AS MATERIALIZED (
+        SELECT (SELECT unchanged FROM guard) AND coalesce(
+            bool_and(coalesce(amount = 0 OR used + amount <= most, false)), true
+        ) AS is_enough
+        FROM unnest(CAST(:budget_id AS bigint[]), CAST(:amount AS numeric[]), CAST(:most AS numeric[]))
+            AS wanted (budget_id, amount, most)
+        LEFT JOIN locked USING (budget_id)
+    ), created AS (
         INSERT INTO requests (request_id, correlation_id, event, traceparent, client, odoo, model)
         SELECT request_id, correlation_id, CAST(event AS jsonb), traceparent, client, odoo, CAST(model AS jsonb)
         FROM unnest(
             CAST(:request_id AS uuid[]), CAST(:correlation_id AS uuid[]), CAST(:event AS text[]),
             CAST(:traceparent AS text[]), CAST(:client AS text[]), CAST(:odoo AS text[]), CAST(:model AS text[])
         ) AS wanted (request_id, correlation_id, event, traceparent, client, odoo, model)
-        WHERE (SELECT unchanged FROM guard)
+        WHERE (SELECT is_enough FROM room)
         ON CONFLICT (request_id) DO NOTHING
         RETURNING request_id, created_at
     ), enqueued AS (
@@ -63,19 +90,17 @@ _ACCEPT = text(f"""
         ) AS priced (request_id, odoo, user_id, campaign_id, model_id, estimate, currency, rates)
         JOIN created USING (request_id)
     ), counted AS (
-        UPDATE budget_usage AS u SET reserved = u.reserved + r.amount
-        FROM (
-            SELECT budget_id, period_start, sum(amount) AS amount
-            FROM unnest(
-                CAST(:reserving AS uuid[]), CAST(:budget_id AS bigint[]), CAST(:period_start AS timestamptz[]),
-                CAST(:amount AS numeric[])
-            ) AS reserved (request_id, budget_id, period_start, amount)
+        UPDATE budget_usage AS u SET reserved = u.reserved + reserved.amount
+        FROM locked JOIN (
+            SELECT budget_id, sum(amount) AS amount
+            FROM unnest(CAST(:reserving AS uuid[]), CAST(:reserved_of AS bigint[]), CAST(:reserved AS numeric[]))
+                AS one (request_id, budget_id, amount)
             JOIN created USING (request_id)
-            GROUP BY budget_id, period_start
-        ) AS r
-        WHERE u.budget_id = r.budget_id AND u.period_start = r.period_start
+            GROUP BY budget_id
+        ) AS reserved USING (budget_id)
+        WHERE u.budget_id = locked.budget_id AND u.period_start = locked.period_start
     )
-    SELECT unchanged, request_id, created_at FROM guard LEFT JOIN (
+    SELECT is_enough, request_id, created_at FROM room LEFT JOIN (
         SELECT request_id, created_at, pg_notify('{CHANNEL}', step) FROM created JOIN enqueued USING (request_id)
     ) AS accepted ON true
 """)  # noqa: S608 - constants of this package
@@ -108,15 +133,15 @@ class Created:
 class Booking:
     """What is written beside new requests, for those of them that are really created.
 
-    `revision` is that of the budgets by which they were admitted; None for a request that no budget counts. `rates` are
-    by the currency of an estimate, as the ledger records them. `usage` has the period of each budget.
+    `revision` is that of the budgets by which they are counted; None for a request that no budget counts. `rates` are
+    by the currency of an estimate, as the ledger records them. `most` is by budget.
     """
 
     revision: int | None = None
     priced: Sequence[tuple[Wanted, Money]] = ()
     rates: Mapping[str, str] = field(default_factory=dict)
     reservations: Sequence[Reservation] = ()
-    usage: Mapping[int, Usage] = field(default_factory=dict)
+    most: Mapping[int, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +163,16 @@ class Accepts:
     async def create(self, new: Sequence[NewRequest]) -> Created:
         """Inserts those of these requests that are new and admitted, in one commit. Each id occurs once."""
         wanted = [_wanted(each) for each in new]
-        if not self._counting(wanted):
+        claimed = claims(wanted, self._budgets.index, self._rates)
+        if claimed is not None:
             async with self._database.writing() as connection:
-                created = await insert_requests(connection, new, self._booking(wanted))
+                created = await insert_requests(connection, new, self._booking(wanted, claimed))
             if created is not None:
                 return Created(created)
         async with self._database.transaction(prepared=True) as connection:
-            return await self._create_within_budgets(connection, new, wanted)
+            return await self._create_admitted(connection, new, wanted)
 
-    async def _create_within_budgets(
+    async def _create_admitted(
         self, connection: AsyncConnection, new: Sequence[NewRequest], wanted: Sequence[Wanted]
     ) -> Created:
         locked = await self._lock(connection, wanted)
@@ -154,31 +180,27 @@ class Accepts:
             self._budgets = await load(connection)
             locked = await self._lock(connection, wanted)
         if locked is None:
-            raise StoreUnavailableError("The table budget_changes has lost its row: run 'aigen-bridge migrate'.")
+            raise StoreUnavailableError("The table budget_changes has lost its row: run 'aigen-bridge doctor'.")
         unknown = [each for each in wanted if each.request_id not in locked.known]
         admission = admit(unknown, self._budgets.index, locked.usage, self._rates)
         admitted = [each for each in new if each.request_id in admission.reservations]
         if not admitted:
             return Created({}, admission.refusals)
         reservations = [one for each in admission.reservations.values() for one in each]
-        created = await insert_requests(connection, admitted, self._booking(wanted, reservations, locked.usage))
+        created = await insert_requests(connection, admitted, self._booking(wanted, reservations))
         return Created(created or {}, admission.refusals)
 
-    def _booking(
-        self,
-        wanted: Sequence[Wanted],
-        reservations: Sequence[Reservation] = (),
-        usage: Mapping[int, Usage] = MappingProxyType({}),
-    ) -> Booking:
+    def _booking(self, wanted: Sequence[Wanted], reservations: Sequence[Reservation]) -> Booking:
         priced = [(each, each.estimate) for each in wanted if each.estimate is not None]
         rates = {money.currency: json.dumps(rates_from(self._rates, money.currency)) for _, money in priced}
-        return Booking(self._budgets.revision, priced, rates, reservations, usage)
+        most = {one.budget_id: room(self._budgets.index[one.budget_id]) for one in reservations}
+        return Booking(self._budgets.revision, priced, rates, reservations, most)
 
     async def _lock(self, connection: AsyncConnection, wanted: Sequence[Wanted]) -> _Locked | None:
         """Locks the usage of the budgets that count these requests. Returns None if the budgets have changed."""
         parameters = {
             "revision": self._budgets.revision,
-            "budget_id": self._counting(wanted),
+            "budget_id": sorted({budget.id for each in wanted for budget in self._counting(each)}),
             "request_id": [each.request_id for each in wanted],
         }
         rows = (await connection.execute(_LOCK_USAGE, parameters)).all()
@@ -191,10 +213,8 @@ class Accepts:
         }
         return _Locked(usage, frozenset(rows[0].known))
 
-    def _counting(self, wanted: Sequence[Wanted]) -> list[int]:
-        """Returns the ids of the budgets that count any of these requests."""
-        priced = (each.purpose for each in wanted if each.estimate is not None)
-        return sorted({budget.id for purpose in priced for budget in self._budgets.index.counting(purpose)})
+    def _counting(self, each: Wanted) -> Sequence[Budget]:
+        return self._budgets.index.counting(each.purpose) if each.estimate else ()
 
 
 async def insert_requests(
@@ -202,11 +222,11 @@ async def insert_requests(
 ) -> dict[UUID, datetime] | None:
     """Inserts the new ones of these requests, each with its `dispatch` entry. Returns when each was created.
 
-    Returns None if the budgets have changed; then nothing is inserted.
+    Returns None if the budgets have changed, or cannot take all of them; then nothing is inserted.
     """
     ordered = sorted(wanted, key=lambda new: new.request_id)  # the same lock order in all processes
     rows = (await connection.execute(_ACCEPT, _columns(ordered) | _booked_columns(booking))).all()
-    if not rows[0].unchanged:
+    if not rows[0].is_enough:
         return None
     return {row.request_id: row.created_at for row in rows if row.request_id is not None}
 
@@ -240,6 +260,9 @@ def _columns(wanted: Sequence[NewRequest]) -> dict[str, list[Any]]:
 
 def _booked_columns(booking: Booking) -> dict[str, Any]:
     priced, reservations = booking.priced, booking.reservations
+    amounts = dict.fromkeys(booking.most, Decimal(0))
+    for one in reservations:
+        amounts[one.budget_id] += one.amount
     return {
         "revision": booking.revision,
         "priced": [each.request_id for each, _ in priced],
@@ -250,8 +273,10 @@ def _booked_columns(booking: Booking) -> dict[str, Any]:
         "estimate": [money.amount for _, money in priced],
         "currency": [money.currency for _, money in priced],
         "rates": [booking.rates[money.currency] for _, money in priced],
+        "budget_id": list(amounts),
+        "amount": list(amounts.values()),
+        "most": list(booking.most.values()),
         "reserving": [one.request_id for one in reservations],
-        "budget_id": [one.budget_id for one in reservations],
-        "period_start": [booking.usage[one.budget_id].period_start for one in reservations],
-        "amount": [one.amount for one in reservations],
+        "reserved_of": [one.budget_id for one in reservations],
+        "reserved": [one.amount for one in reservations],
     }
