@@ -19,6 +19,7 @@ down_revision = "0017"
 
 ACTIONS = "'replay', 'discard', 'complete', 'purge', 'restored', 'confirm'"
 AMOUNT = sa.Numeric(21, 9)
+SUM = sa.Numeric(38, 9)
 NOW = sa.text("now()")
 TIME = sa.DateTime(timezone=True)
 
@@ -66,8 +67,8 @@ def _create_tables() -> None:
         "budget_usage",
         sa.Column("budget_id", sa.BigInteger(), nullable=False),
         sa.Column("period_start", TIME, nullable=False),
-        sa.Column("spent", AMOUNT, nullable=False, server_default="0"),
-        sa.Column("reserved", AMOUNT, nullable=False, server_default="0"),
+        sa.Column("spent", SUM, nullable=False, server_default="0"),
+        sa.Column("reserved", SUM, nullable=False, server_default="0"),
         sa.Column("noticed_percent", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("budget_id", "period_start", name=op.f("budget_usage_pkey")),
         sa.ForeignKeyConstraint(
@@ -142,6 +143,16 @@ def _create_functions() -> None:
         END
         $$
     """)
+    op.execute("""
+        CREATE OR REPLACE FUNCTION aigen_job_unsettled() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO unsettled (request_id) SELECT r.request_id FROM requests AS r
+            WHERE r.request_id = NEW.request_id AND (r.model IS NOT NULL OR r.cost IS NOT NULL)
+                AND (NEW.is_other OR NEW.ended_at IS NOT NULL OR r.completed_at IS NOT NULL);
+            RETURN NULL;
+        END
+        $$
+    """)
 
 
 def _create_triggers() -> None:
@@ -154,13 +165,14 @@ def _create_triggers() -> None:
     """)
     op.execute("""
         CREATE OR REPLACE TRIGGER provider_jobs_unsettled AFTER INSERT OR UPDATE OF ended_at ON provider_jobs
-        FOR EACH ROW WHEN (NEW.is_other OR NEW.ended_at IS NOT NULL) EXECUTE FUNCTION aigen_unsettled()
+        FOR EACH ROW EXECUTE FUNCTION aigen_job_unsettled()
     """)
 
 
 def downgrade() -> None:
     op.execute("DROP TRIGGER provider_jobs_unsettled ON provider_jobs")
     op.execute("DROP TRIGGER requests_unsettled ON requests")
+    op.execute("DROP FUNCTION aigen_job_unsettled()")
     op.execute("DROP FUNCTION aigen_unsettled()")
     op.execute("DROP FUNCTION aigen_budgets_unchanged(bigint)")
     op.execute("DELETE FROM operations WHERE action IN ('put', 'remove')")

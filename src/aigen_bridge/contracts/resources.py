@@ -13,6 +13,7 @@ from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.facts import Cost, CostBasis, GenerationFacts, NegativePromptUse
 from aigen_bridge.domain.generation import ProviderJob, Stage, State
+from aigen_bridge.domain.money import Money, amount_text
 from aigen_bridge.domain.request import Status
 
 REASON_MAX = 1000
@@ -84,6 +85,18 @@ class CostState(WireModel):
         return cls(amount=cost.amount, currency=cost.currency, basis=cost.basis)
 
 
+class EstimatedCost(WireModel):
+    """What the generation costs by the price of the model when the request was accepted."""
+
+    amount: str = Field(description="a decimal, as in `cost`")
+    currency: str = Field(description="three upper-case letters (ISO 4217)")
+
+    @classmethod
+    def of(cls, money: Money) -> "EstimatedCost":
+        """Returns an amount in the form of the API."""
+        return cls(amount=amount_text(money.amount), currency=money.currency)
+
+
 class ProgressState(WireModel):
     """How far the generation is, as N8N last reported."""
 
@@ -121,6 +134,9 @@ class RequestResource(WireModel):
         None, description="how the image is generated; null while nothing is known of it"
     )
     cost: CostState | None = Field(None, description="what the generation cost; null unless N8N reported it")
+    estimated_cost: EstimatedCost | None = Field(
+        None, description="the price when the request was accepted; null without a price in the catalogue"
+    )
     user_id: UUID
     prompt: str
     negative_prompt: str | None = None

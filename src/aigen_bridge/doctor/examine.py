@@ -14,6 +14,7 @@ from aigen_bridge.doctor.destinations import look_at_destinations
 from aigen_bridge.doctor.disk import look_at_disk
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, warning, wrong
 from aigen_bridge.doctor.generations import look_at_generations
+from aigen_bridge.doctor.models import look_at_models
 from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
 from aigen_bridge.doctor.odoo import look_at_odoos
 from aigen_bridge.doctor.outbox import look_at_dead_letters, look_at_outbox, look_at_processes, look_at_rows
@@ -49,6 +50,7 @@ CHECKS = (  # in the order of the report
     Check("rows", look_at_rows),
     Check("dead letters", look_at_dead_letters),
     Check("generations", look_at_generations),
+    Check("models", look_at_models),
     Check("breakers", look_at_destinations),
     Check("N8N", look_at_webhook),
     Check("N8N key", look_at_n8n_key),

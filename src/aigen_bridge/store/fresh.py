@@ -35,6 +35,11 @@ class Fresh(Generic[T]):
             return asking.result()
         raise StoreUnavailableError(f"The database did not answer within {self._patience:g} s.")
 
+    def forget(self) -> None:
+        """Makes the next caller ask again, unless a query is under way."""
+        if self._asking is not None and self._asking.done():
+            self._asking = None
+
     async def close(self) -> None:
         """Cancels the running query."""
         if self._asking is not None:

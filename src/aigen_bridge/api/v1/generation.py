@@ -79,6 +79,9 @@ async def name_job(request: Request, request_id: RequestId, caller: Executor, pa
     named = parse_body(await _read(request, caller), GenerationJob)
     with _working("name_job", request, request_id, named.correlation_id):
         await check_reports_on(parts, caller, request_id)
+        known = await parts.requests.get_batched(request_id)
+        if known and known.model:
+            named.check_origin(known.model)
         answer = await parts.generations.name_job(request_id, named.to_domain())
     if answer.is_other_job and answer.job:
         raise OtherJobError(request_id, named.job_id, answer.job)
