@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx
 
+from aigen_bridge.contracts import examples
 from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.store.database import Database
 from callbacks import completed, failed, report, signed
@@ -78,6 +79,23 @@ async def test_another_job_is_a_409_with_the_known_one_until_that_one_has_ended(
     assert problem["providerJob"] == job()
     assert problem["action"] == "Cancel the job that you named at the provider, and end."
     assert after.json()["decision"] == "start"
+
+
+async def test_the_urls_of_a_job_have_the_origin_of_the_models_endpoint(idle_stage: Stage) -> None:
+    model_id = examples.REQUESTED["modelId"]
+    provider = {"kind": "fal", "endpoint": "https://queue.fal.run/fal-ai/flux-lora"}
+    entry = {"name": "Flux", "provider": provider, "supports": {"negativePrompt": True}}
+    headers = idle_stage.as_client("ops")
+    await idle_stage.api.put(f"/api/v1/ops/models/{model_id}", json=entry, headers=headers)
+    asked = await idle_stage.ask()
+
+    elsewhere = {"statusUrl": "https://fal.example/1/status", "responseUrl": "https://fal.example/1", "cancelUrl": None}
+    refused = await call(idle_stage, "job", asked, **elsewhere)
+    named = await call(idle_stage, "job", asked)
+
+    assert refused.status_code == 422
+    assert [error["field"] for error in refused.json()["errors"]] == ["statusUrl", "responseUrl"]
+    assert named.status_code == 200
 
 
 async def test_once_cancelled_nothing_is_started_and_a_running_job_is_not_wanted(idle_stage: Stage) -> None:

@@ -186,7 +186,9 @@ async def test_the_estimate_is_the_price_when_the_request_was_accepted(api: Api)
 
 async def test_n8n_gets_the_entry_with_which_the_request_was_accepted(stage: Stage) -> None:
     ops = stage.as_client("ops")
-    path, entry = f"{OPS_MODELS}/{MODEL_ID}", OF_THE_REQUEST | {"supports": {"negativePrompt": True}}
+    provider = {"kind": "fal", "endpoint": f"{stage.chain.flux_url}/queue/fal-ai/flux-lora"}
+    path = f"{OPS_MODELS}/{MODEL_ID}"
+    entry = OF_THE_REQUEST | {"provider": provider, "supports": {"negativePrompt": True}}
     await stage.api.put(path, json=entry, headers=ops)
     asked = await stage.ask()
     await stage.api.put(path, json=BARE, headers=ops)
