@@ -71,6 +71,8 @@ if (settings.aiUrl && !settings.aiMode) {
   settings.aiMode = 'sync';
   console.error(`${settingsFile} has an aiUrl and no aiMode, so the AI service is asked synchronously, as before.`);
 }
+const wrong = [settings.aiOrigins ?? []].flat().filter((origin) => !/^https?:\/\/[\w.-]+(:\d+)?\/?$/i.test(origin));
+if (wrong.length > 0) fail(`${settingsFile} has aiOrigins that are no origins such as "https://fal.run": ${wrong.join(', ')}`);
 settings.verifySignature = Boolean(given(BRIDGE_SECRET));
 if (!settings.verifySignature) {
   console.error(`There is no secret ${BRIDGE_SECRET}, so the webhook does not verify the bridge's signature.`);
