@@ -37,10 +37,13 @@ def read_resent(generation):
 def read_made(payload):
     """Return what is known of how the picture was made and what it cost: field of the record → value.
 
-    The values of `generation` come all or none: one that is not known is False. Those of `cost` likewise.
+    The values of `generation` come all or none: one that is not known is False. Those of the cost likewise. What the
+    bridge has booked (`charged`) counts more than what was reported: it knows what was paid twice, or without a report.
     """
     generation = _facts(_object(payload.get("generation")))
-    cost = _cost(_object(payload.get("cost")))
+    charged = payload.get("charged")
+    cost = _cost(_object(charged[0])) if isinstance(charged, list) and charged else {}
+    cost = cost or _cost(_object(payload.get("cost")))
     return (generation if any(generation.values()) else {}) | cost
 
 

@@ -55,8 +55,10 @@ class AigenImageModel(models.Model):
             model.price = price and model._describe_price(price)
 
     def _describe_range(self, name):
-        limits = self._range(name)
-        return limits and self.env._("%(least)s to %(most)s", least=f"{limits[0]:g}", most=f"{limits[1]:g}")
+        if not (limits := self._range(name)):
+            return False
+        least, most = (f"{limit:g}" for limit in limits)
+        return self.env._("%(least)s to %(most)s", least=least, most=most)
 
     def _describe_price(self, price):
         money = self._show_amount(amount_text(price.amount), price.currency)

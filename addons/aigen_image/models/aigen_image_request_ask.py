@@ -23,6 +23,8 @@ OF_ALL_REQUESTS = frozenset({401, 429})
 """After these, the next request would get the same answer. After any other client error the next one is tried."""
 BUGS = frozenset({400, 409, 413, 415})
 """Client errors that Odoo never should cause. Sending the request again would change nothing."""
+BOOKED_WITHIN = timedelta(days=2)
+"""For so long after its end, what was booked for a picture is read again: a late report corrects an estimate."""
 OLD = timedelta(hours=1)
 """An open request that was not heard of for so long is asked about by the daily cron."""
 
@@ -87,6 +89,17 @@ class AigenImageRequest(models.Model):
         before = fields.Datetime.now() - OLD
         lost = self.search([("status", "in", UNDERWAY), ("write_date", "<", before)], order="write_date", limit=BATCH)
         lost._after_commit("_pull_all", patient=True)
+
+    @api.model
+    def _cron_costs(self):
+        """Ask what was booked for pictures that ended lately: a result has what was reported only.
+
+        One whose file was removed is left out, because the answer would bring it again. Archived ones cost, too.
+        """
+        since = fields.Datetime.now() - BOOKED_WITHIN
+        has_ended = ["|", ("attachment_id", "!=", False), ("status", "in", ("failed", "cancelled"))]
+        domain = [("finished_at", ">=", since), ("version", ">", 0), *has_ended]
+        self.with_context(active_test=False).search(domain)._after_commit("_pull_all", patient=True, singly=0)
 
     # After the commit: no transaction is open, each `_apart` is one.
 
