@@ -9,8 +9,9 @@ import httpx
 import psycopg
 import pytest
 from bridge_thread import Bridge, running_bridge
+from execution import ACKNOWLEDGES, Execution, execution
 
-from stage import KEYS
+from stage import KEYS, REQUESTS
 
 pytest.importorskip("playwright", reason="Playwright is not installed here (make e2e-odoo does that)")
 
@@ -181,6 +182,33 @@ def test_the_sums_of_odoo_of_the_csv_and_of_the_ledger_are_the_same(catalogue, d
     in_odoo = cost_in_odoo(real_odoo) - before
     expected = PRICES["512x512"] + 2 * PRICES["672x384"]
     assert (in_odoo, in_csv, in_ledger) == (expected, expected, expected)
+
+
+def test_what_was_paid_twice_and_never_reported_counts_twice_in_odoo_too(catalogue, database_url, real_odoo):
+    catalogue.chain.n8n.faults.add(ACKNOWLEDGES)
+    before, prompt = cost_in_odoo(real_odoo), "A picture that two executions paid for"
+    [model] = real_odoo.as_person("admin", MODEL, "search", [["uuid", "=", WATERCOLOR]])
+    made = real_odoo.as_person("ann", REQUEST, "create", {"prompt": prompt, "model_id": model, "shape": "1:1"})
+    real_odoo.as_person("ann", REQUEST, "action_generate", [made])
+    first = execution(catalogue, prompt)
+    assert first.ask() == "start"
+    first.name_job("7f")
+    assert name_another_job(first, "8a").status_code == 409
+    first.deliver()
+    wait_for_pictures(real_odoo, [made])
+    wait_until_settled(database_url)
+    real_odoo.shell(f"env['{REQUEST}']._cron_costs()\nenv.cr.commit()\n")
+    [record] = real_odoo.as_person("ann", REQUEST, "read", [made], ["cost"])
+    assert record["cost"] == "0.01835008 USD (estimated)"
+    assert cost_in_odoo(real_odoo) - before == 2 * PRICES["512x512"]
+
+
+def name_another_job(first: Execution, job_id: str) -> httpx.Response:
+    """What a second execution says that has paid, too."""
+    ids = {name: first.event[name] for name in ("requestId", "correlationId")}
+    body = ids | {"executionId": "2", "provider": "fal", "jobId": job_id}
+    url = f"{first.bridge.url}{REQUESTS}/{first.request_id}/generation/job"
+    return httpx.put(url, json=body, headers={"X-API-Key": KEYS["n8n"]}, timeout=30)
 
 
 def cost_in_odoo(odoo: Any) -> Decimal:
