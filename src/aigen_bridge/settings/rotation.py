@@ -24,8 +24,9 @@ SETTLED = 1.0
 """Seconds for which the files must not have changed before they are read, because a value may be half written."""
 UNSETTLED_MAX = 10
 """Waits for files that change again and again. Then they are read all the same."""
-RETRY_FIRST, RETRY_MAX = 15.0, 60.0
-"""Seconds before a secret that was refused is tried again, at first and at most. Odoo locks out who fails often."""
+RETRY_FIRST, RETRY_MAX = 65.0, 900.0
+"""Seconds before a secret that was refused is tried again, at first and at most; at once if the files change. As for
+calls to Odoo (`LoginPause`): modules of Odoo lock out an address from which logins fail more often."""
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +98,7 @@ class Rotation:
 
     async def check(self) -> None:
         """Looks at the files now if they have changed since the last look. Otherwise it costs next to nothing."""
-        if self._seen is not None and self._seen != _signature(self.settings):
+        if self._load is not None and self._seen != _signature(self.settings):
             await asyncio.shield(self._look())  # a caller who is cancelled must not end it halfway
 
     async def _look(self) -> None:
