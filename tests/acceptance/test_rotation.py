@@ -6,6 +6,7 @@ Run by `make e2e-rotation`, with that of the certificates in tests/security/test
 import asyncio
 import hashlib
 import json
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -16,12 +17,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.settings.report import SHOWN, reports
 from aigen_bridge.sim.chain import Chain, simulators
+from aigen_bridge.sim.n8n import N8nSettings
 from aigen_bridge.store.database import LISTENER
+from callbacks import signed
 from processes import run, started
 from roles import Role, role_with_password
-from stage import CLIENTS, KEYS, REQUESTS, make_event
+from stage import CALLBACK, KEYS, REQUESTS, SCOPES, make_event
 
 pytestmark = [pytest.mark.rotation, pytest.mark.timeout(180)]
 
@@ -92,8 +96,8 @@ class Scene:
             while len(self.accepted) < wanted:
                 await asyncio.sleep(0.02)
 
-    async def until_used(self, **secrets: str) -> None:
-        """Until all processes that have these secrets use these values."""
+    async def until_used(self, secrets: Mapping[str, str]) -> None:
+        """Until all processes that have these secrets use these values. The names may be beginnings."""
         async with asyncio.timeout(30):
             while {name: _values(name) for name in secrets} != {
                 name: {hashlib.sha256(value.encode()).hexdigest()[:SHOWN]} for name, value in secrets.items()
@@ -113,7 +117,7 @@ class Scene:
 
 
 def _values(name: str) -> set[str]:
-    return {secret.fingerprint for report in reports() for secret in report.secrets if name in secret.name}
+    return {secret.fingerprint for report in reports() for secret in report.secrets if secret.name.startswith(name)}
 
 
 async def reconnect(role: Role) -> None:
@@ -147,18 +151,20 @@ def free_port() -> int:
 async def scene(role: Role, listener: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     api_port, metrics_port = free_port(), free_port()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
-    async with simulators(callback_key=KEYS["n8n"], flux_seconds=0) as chain:
+    signing = {"signing_secret": new_secret(), "webhook_signing_secret": new_secret()}
+    async with simulators(callback_key=KEYS["n8n"], flux_seconds=0, **signing) as chain:
         sections = {name: dict(section) for name, section in chain.bridge.items()}
         folder = Folder(
             tmp_path / "secrets",
-            AIGEN_CLIENTS=json.dumps(CLIENTS),
+            AIGEN_CLIENTS=clients(KEYS, signing_secrets=[signing["signing_secret"]]),
             AIGEN_DATABASE_URL=role.url("old-password"),
             AIGEN_DATABASE__LISTEN_URL=listener.url("old-listener"),
             AIGEN_N8N__API_KEY=sections["n8n"].pop("api_key"),
+            AIGEN_N8N__SIGNING_SECRET=sections["n8n"].pop("signing_secret"),
+            AIGEN_N8N__SIGNING_SECRETS="",
             AIGEN_ODOO__API_KEY=sections["odoo"].pop("api_key"),
             AIGEN_METRICS__TOKEN="old-token",
         )
-        del sections["n8n"]["signing_secret"]
         environment = {
             **{f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()},
             "AIGEN_REQUESTS__RATE_LIMIT": "1000/second",
@@ -181,59 +187,110 @@ async def scene(role: Role, listener: Role, tmp_path: Path, monkeypatch: pytest.
 
 async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: Scene) -> None:
     pids = {report.pid for report in reports()}
-    old_n8n, new_n8n = scene.chain.n8n.settings.key, "new-key-for-n8n"
-    old_odoo, new_odoo = scene.chain.odoo.settings.api_key, "new-key-for-odoo"
-    accepts = _keys_of(scene.chain, n8n={old_n8n}, odoo={old_odoo, new_odoo})
-    both = {name: client | {"keys": [*client["keys"], f"new-{KEYS[name]}"]} for name, client in CLIENTS.items()}
-    only_new = {name: client | {"keys": [f"new-{KEYS[name]}"]} for name, client in CLIENTS.items()}
+    n8n = scene.chain.n8n.settings
+    old_key, old_odoo, old_signing, old_callbacks = _secrets_of(scene.chain)
+    new_key, new_odoo, new_signing, new_callbacks = "new-key-for-n8n", "new-key-for-odoo", new_secret(), new_secret()
+    accepts = _keys_of(scene.chain, n8n={old_key}, odoo={old_odoo, new_odoo})
+    new_keys = {name: f"new-{key}" for name, key in KEYS.items()}
+    both = clients(KEYS, new_keys, signing_secrets=[old_callbacks, new_callbacks])
 
     async with scene.asking():
         await scene.until_more()
-        scene.folder.write(AIGEN_CLIENTS=json.dumps(both)[:-5], AIGEN_METRICS__TOKEN="")  # half written, and empty
+        scene.folder.write(AIGEN_CLIENTS=both[:-5], AIGEN_METRICS__TOKEN="")  # half written, and empty
         await _until_problems("AIGEN_CLIENTS is wrong")
         shown = await asyncio.to_thread(run, "keys", environment=scene.environment)
         await scene.until_more()
 
         scene.folder.write(
-            AIGEN_CLIENTS=json.dumps(both),
+            AIGEN_CLIENTS=both,
             AIGEN_DATABASE_URL=scene.role.url("new-password"),
             AIGEN_DATABASE__LISTEN_URL=scene.listener.url("new-listener"),
-            AIGEN_N8N__API_KEY=new_n8n,
+            AIGEN_N8N__API_KEY=new_key,
+            AIGEN_N8N__SIGNING_SECRET=new_signing,
+            AIGEN_N8N__SIGNING_SECRETS=old_signing,
             AIGEN_ODOO__API_KEY=new_odoo,
             AIGEN_METRICS__TOKEN="new-token",
         )
-        scene.keys["odoo"] = "new-key-of-odoo"  # at once: a process that does not know it yet looks at the files
+        scene.keys["odoo"] = new_keys["odoo"]  # at once: a process that does not know it yet looks at the files
+        _replace(n8n, callback_key=new_keys["n8n"], signing_secret=new_callbacks)
         await scene.until_used(
-            **{"database: password": "new-password", "listener": "new-listener"},
-            N8N=new_n8n,
-            Odoo=new_odoo,
-            metrics="new-token",
+            {
+                "database: password": "new-password",
+                "listener: password": "new-listener",
+                "N8N: key": new_key,
+                "N8N: signing secret 1": new_signing,
+                "N8N: signing secret 2": old_signing,
+                "Odoo default: key": new_odoo,
+                "metrics: token": "new-token",
+            }
         )
         await reconnect(scene.listener)
-        await scene.until_more()  # N8N and PostgreSQL do not know the new ones yet
+        await scene.until_more()  # N8N's webhook and PostgreSQL do not know the new ones yet
 
         scene.role.set_password("new-password")
         scene.listener.set_password("new-listener")
         await reconnect(scene.listener)
-        _let_n8n_send(scene.chain, "new-key-of-n8n")
-        accepts["n8n"], accepts["odoo"] = {new_n8n}, {new_odoo}
+        accepts["n8n"], accepts["odoo"] = {new_key}, {new_odoo}
+        _replace(n8n, webhook_signing_secret=new_signing)
         await scene.until_more()
 
-        scene.folder.write(AIGEN_CLIENTS=json.dumps(only_new))
-        await scene.until_used(**{"client odoo": "new-key-of-odoo", "client n8n": "new-key-of-n8n"})
+        scene.folder.write(
+            AIGEN_CLIENTS=clients(new_keys, signing_secrets=[new_callbacks]), AIGEN_N8N__SIGNING_SECRETS=""
+        )
+        await scene.until_used(
+            {
+                "client odoo (requests): key": new_keys["odoo"],
+                "client n8n (callbacks, signed): key": new_keys["n8n"],
+                "client n8n (callbacks, signed): signing secret": new_callbacks,
+                "N8N: signing secret": new_signing,
+            }
+        )
         await scene.until_more()
 
     await scene.all_delivered()
     assert {report.pid for report in reports()} == pids
     assert [report.problems for report in reports()] == [(), (), ()]
     assert (shown.returncode, shown.stdout.count("keeps the values before: AIGEN_CLIENTS is wrong")) == (1, 3)
-    secrets = (*KEYS.values(), old_n8n, old_odoo, "old-password", "old-listener")
+    secrets = (
+        *KEYS.values(),
+        *_secrets_of(scene.chain),
+        old_key,
+        old_signing,
+        old_callbacks,
+        "old-password",
+        "old-listener",
+    )
     assert not [secret for secret in secrets if secret in shown.stdout]
-    refused = await scene.api.get(f"{REQUESTS}/{scene.accepted[0]}", headers={"X-API-Key": KEYS["odoo"]})
-    assert refused.status_code == 401
+    metrics = (await _scrape(str(scene.api.base_url), "new-token")).text
+    assert not re.search(r"^aigen_authentication_failures_total.* [^0]", metrics, re.MULTILINE)
+    for key in (KEYS["odoo"], KEYS["n8n"], KEYS["ops"]):
+        refused = await scene.api.get(f"{REQUESTS}/{scene.accepted[0]}", headers={"X-API-Key": key})
+        assert refused.status_code == 401
+    headers = {"X-API-Key": new_keys["n8n"], "Content-Type": "application/json", **signed(b"{}", old_callbacks)}
+    refused = await scene.api.post(CALLBACK, content=b"{}", headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (401, "signature_invalid")
     for url in (str(scene.api.base_url), f"http://127.0.0.1:{scene.metrics_port}"):
-        assert await _scrape(url, "new-token") == 200
-        assert await _scrape(url, "old-token") == 401
+        assert (await _scrape(url, "new-token")).status_code == 200
+        assert (await _scrape(url, "old-token")).status_code == 401
+
+
+def clients(*keys: Mapping[str, str], signing_secrets: list[str]) -> str:
+    """AIGEN_CLIENTS, in which each client has its key of each of these, and N8N has to sign."""
+    n8n = {"signing_secrets": signing_secrets, "signature_required": True}
+    return json.dumps(
+        {
+            name: {"keys": [each[name] for each in keys], "scopes": scopes, **(n8n if name == "n8n" else {})}
+            for name, scopes in SCOPES.items()
+        }
+    )
+
+
+def _secrets_of(chain: Chain) -> tuple[str, str, str, str]:
+    """The secrets that N8N and Odoo know: both keys, what the bridge signs with, and what N8N signs with."""
+    n8n = chain.n8n.settings
+    assert n8n.webhook_signing_secret
+    assert n8n.signing_secret
+    return n8n.key, chain.odoo.settings.api_key, n8n.webhook_signing_secret, n8n.signing_secret
 
 
 def _keys_of(chain: Chain, **accepted: set[str]) -> dict[str, set[str]]:
@@ -244,15 +301,10 @@ def _keys_of(chain: Chain, **accepted: set[str]) -> dict[str, set[str]]:
     return accepted
 
 
-def _let_n8n_send(chain: Chain, key: str) -> None:
-    """N8N calls the bridge with this key from now on, also in executions that run already."""
-
-    async def replace_key(request: httpx.Request) -> None:
-        if "X-API-Key" in request.headers:
-            request.headers["X-API-Key"] = key
-
-    hooks = chain.n8n._http.event_hooks
-    chain.n8n._http.event_hooks = {**hooks, "request": [*hooks["request"], replace_key]}
+def _replace(settings: N8nSettings, **secrets: str) -> None:
+    """N8N uses these secrets from now on, also in executions that run already."""
+    for name, value in secrets.items():
+        object.__setattr__(settings, name, value)
 
 
 async def _until_problems(text: str) -> None:
@@ -262,6 +314,6 @@ async def _until_problems(text: str) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _scrape(url: str, token: str) -> int:
+async def _scrape(url: str, token: str) -> httpx.Response:
     async with httpx.AsyncClient() as client:
-        return (await client.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"})).status_code
+        return await client.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"})
