@@ -212,7 +212,7 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
             AIGEN_METRICS__TOKEN="new-token",
         )
         scene.keys["odoo"] = new_keys["odoo"]  # at once: a process that does not know it yet looks at the files
-        _replace(n8n, callback_key=new_keys["n8n"], signing_secret=new_callbacks)
+        _replace(n8n, signing_secret=new_callbacks)
         await scene.until_used(
             {
                 "database: password": "new-password",
@@ -231,7 +231,7 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
         scene.listener.set_password("new-listener")
         await reconnect(scene.listener)
         accepts["n8n"], accepts["odoo"] = {new_key}, {new_odoo}
-        _replace(n8n, webhook_signing_secret=new_signing)
+        _replace(n8n, webhook_signing_secret=new_signing, callback_key=new_keys["n8n"])
         await scene.until_more()
 
         scene.folder.write(
@@ -262,7 +262,7 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
     )
     assert not [secret for secret in secrets if secret in shown.stdout]
     metrics = (await _scrape(str(scene.api.base_url), "new-token")).text
-    assert not re.search(r"^aigen_authentication_failures_total.* [^0]", metrics, re.MULTILINE)
+    assert not re.findall(r"^aigen_authentication_failures_total.* [^0].*$", metrics, re.MULTILINE)
     for key in (KEYS["odoo"], KEYS["n8n"], KEYS["ops"]):
         refused = await scene.api.get(f"{REQUESTS}/{scene.accepted[0]}", headers={"X-API-Key": key})
         assert refused.status_code == 401
