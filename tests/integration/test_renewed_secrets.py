@@ -131,6 +131,19 @@ async def test_a_wrong_value_changes_nothing_and_is_shown(
     assert clients.problems == ""
 
 
+async def test_a_file_that_cannot_be_read_changes_nothing_and_is_shown(
+    clients: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_text(path: Path, **_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as unreadable:
+        unreadable.setattr(Path, "read_text", read_text)
+        await clients.rotation._look()
+    assert clients.problems.startswith("A secret file cannot be read: [Errno 13] Permission denied: ")
+    assert clients.used == []
+
+
 async def test_a_file_is_read_only_when_it_has_stopped_changing(
     clients: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
