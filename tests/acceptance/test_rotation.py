@@ -17,15 +17,21 @@ from pathlib import Path
 import httpx
 import pytest
 
+import stage
 from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.settings.report import SHOWN, reports
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sim.n8n import N8nSettings
+from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
+from aigen_bridge.sim.serving import serving
 from aigen_bridge.store.database import LISTENER
 from callbacks import signed
 from processes import run, started
 from roles import Role, role_with_password
-from stage import CALLBACK, KEYS, REQUESTS, SCOPES, make_event
+from stage import CALLBACK, REQUESTS, make_event
+
+KEYS = stage.KEYS | {"north": "key-of-north"}
+SCOPES = stage.SCOPES | {"north": ["requests"]}
 
 pytestmark = [pytest.mark.rotation, pytest.mark.timeout(180)]
 
@@ -36,20 +42,20 @@ class Folder:
     def __init__(self, path: Path, **secrets: str) -> None:
         self.path = path
         self._number = 0
-        self._secrets = secrets
+        self.secrets = secrets
         self.write()
 
     def write(self, **secrets: str) -> None:
         """Replaces secrets all at once."""
-        self._secrets |= secrets
+        self.secrets |= secrets
         self._number += 1
         new = self.path / f"..{self._number}"
         new.mkdir(parents=True)
-        for name, value in self._secrets.items():
+        for name, value in self.secrets.items():
             (new / name).write_text(value)
         (self.path / "..new").symlink_to(new.name)
         (self.path / "..new").rename(self.path / "..data")
-        for name in self._secrets:
+        for name in self.secrets:
             if not (self.path / name).is_symlink():
                 (self.path / name).symlink_to(f"..data/{name}")
 
@@ -59,6 +65,7 @@ class Scene:
     """Two API processes and a worker, whose secrets are in `folder`."""
 
     chain: Chain
+    north: OdooSimulator
     folder: Folder
     api: httpx.AsyncClient
     environment: Mapping[str, str]
@@ -66,12 +73,13 @@ class Scene:
     role: Role
     listener: Role
     keys: dict[str, str] = field(default_factory=lambda: dict(KEYS))
-    accepted: list[str] = field(default_factory=list)
+    accepted: dict[str, str] = field(default_factory=dict)
+    """The ids of the requests, and which client asked."""
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
         """Asks on and on from four sides; each call has the client's key of the time, and a connection of its own."""
-        tasks = [asyncio.create_task(self._ask()) for _ in range(4)]
+        tasks = [asyncio.create_task(self._ask(client)) for client in ("odoo", "odoo", "north", "north")]
         try:
             yield
             assert not any(task.done() for task in tasks), [task.exception() for task in tasks if task.done()]
@@ -80,13 +88,13 @@ class Scene:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self) -> None:
+    async def _ask(self, client: str) -> None:
         while True:
-            headers = {"X-API-Key": self.keys["odoo"], "Connection": "close"}
+            headers = {"X-API-Key": self.keys[client], "Connection": "close"}
             event = make_event()
             answer = await self.api.post(REQUESTS, json=event, headers=headers)
             assert answer.status_code == 202, answer.text
-            self.accepted.append(event["requestId"])
+            self.accepted[event["requestId"]] = client
             await asyncio.sleep(0.1)
 
     async def until_more(self, count: int = 10) -> None:
@@ -105,7 +113,7 @@ class Scene:
                 await asyncio.sleep(0.1)
 
     async def all_delivered(self) -> None:
-        """Every accepted request is completed, and delivered to Odoo once."""
+        """Every accepted request is completed, and delivered once to the Odoo that asked."""
         query = (
             "SELECT request_id, status, error_code FROM requests WHERE delivered_at IS NULL OR status <> 'completed'"
         )
@@ -113,7 +121,8 @@ class Scene:
         while (left := self.role.as_owner(query)) and time.monotonic() < deadline:
             await asyncio.sleep(0.2)
         assert not left, [self.role.as_owner("SELECT * FROM attempts WHERE outcome <> 'done'"), left]
-        assert {self.chain.odoo.records[request_id].applied for request_id in self.accepted} == {1}
+        odoos = {"odoo": self.chain.odoo, "north": self.north}
+        assert {odoos[client].records[request_id].applied for request_id, client in self.accepted.items()} == {1}
 
 
 def _values(name: str) -> set[str]:
@@ -152,7 +161,11 @@ async def scene(role: Role, listener: Role, tmp_path: Path, monkeypatch: pytest.
     api_port, metrics_port = free_port(), free_port()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
     signing = {"signing_secret": new_secret(), "webhook_signing_secret": new_secret()}
-    async with simulators(callback_key=KEYS["n8n"], flux_seconds=0, **signing) as chain:
+    north = OdooSimulator(OdooSettings(api_key="old-key-for-north", database="north", series="19.0"))
+    async with (
+        simulators(callback_key=KEYS["n8n"], flux_seconds=0, **signing) as chain,
+        serving(north.app) as north_url,
+    ):
         sections = {name: dict(section) for name, section in chain.bridge.items()}
         folder = Folder(
             tmp_path / "secrets",
@@ -163,6 +176,7 @@ async def scene(role: Role, listener: Role, tmp_path: Path, monkeypatch: pytest.
             AIGEN_N8N__SIGNING_SECRET=sections["n8n"].pop("signing_secret"),
             AIGEN_N8N__SIGNING_SECRETS="",
             AIGEN_ODOO__API_KEY=sections["odoo"].pop("api_key"),
+            AIGEN_ODOOS=odoos(north, north_url),
             AIGEN_METRICS__TOKEN="old-token",
         )
         environment = {
@@ -178,7 +192,7 @@ async def scene(role: Role, listener: Role, tmp_path: Path, monkeypatch: pytest.
             started("worker", environment=environment, cwd=tmp_path, ready=r"worker\.started"),
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{api_port}", timeout=30) as api,
         ):
-            scene = Scene(chain, folder, api, environment, metrics_port, role, listener)
+            scene = Scene(chain, north, folder, api, environment, metrics_port, role, listener)
             async with asyncio.timeout(30):
                 while len(reports()) < 3:
                     await asyncio.sleep(0.1)
@@ -190,7 +204,8 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
     n8n = scene.chain.n8n.settings
     old_key, old_odoo, old_signing, old_callbacks = _secrets_of(scene.chain)
     new_key, new_odoo, new_signing, new_callbacks = "new-key-for-n8n", "new-key-for-odoo", new_secret(), new_secret()
-    accepts = _keys_of(scene.chain, n8n={old_key}, odoo={old_odoo, new_odoo})
+    old_north, new_north, odoos = scene.north.settings.api_key, "new-key-for-north", scene.folder.secrets["AIGEN_ODOOS"]
+    accepts = _keys_of(scene, n8n={old_key}, odoo={old_odoo, new_odoo}, north={old_north, new_north})
     new_keys = {name: f"new-{key}" for name, key in KEYS.items()}
     both = clients(KEYS, new_keys, signing_secrets=[old_callbacks, new_callbacks])
 
@@ -209,9 +224,10 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
             AIGEN_N8N__SIGNING_SECRET=new_signing,
             AIGEN_N8N__SIGNING_SECRETS=old_signing,
             AIGEN_ODOO__API_KEY=new_odoo,
+            AIGEN_ODOOS=odoos.replace(old_north, new_north),
             AIGEN_METRICS__TOKEN="new-token",
         )
-        scene.keys["odoo"] = new_keys["odoo"]  # at once: a process that does not know it yet looks at the files
+        scene.keys = new_keys  # at once: a process that does not know it yet looks at the files
         _replace(n8n, signing_secret=new_callbacks)
         await scene.until_used(
             {
@@ -221,6 +237,7 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
                 "N8N: signing secret 1": new_signing,
                 "N8N: signing secret 2": old_signing,
                 "Odoo default: key": new_odoo,
+                "Odoo north: key": new_north,
                 "metrics: token": "new-token",
             }
         )
@@ -230,7 +247,7 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
         scene.role.set_password("new-password")
         scene.listener.set_password("new-listener")
         await reconnect(scene.listener)
-        accepts["n8n"], accepts["odoo"] = {new_key}, {new_odoo}
+        accepts["n8n"], accepts["odoo"], accepts["north"] = {new_key}, {new_odoo}, {new_north}
         _replace(n8n, webhook_signing_secret=new_signing, callback_key=new_keys["n8n"])
         await scene.until_more()
 
@@ -240,6 +257,7 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
         await scene.until_used(
             {
                 "client odoo (requests): key": new_keys["odoo"],
+                "client north (requests, Odoo north): key": new_keys["north"],
                 "client n8n (callbacks, signed): key": new_keys["n8n"],
                 "client n8n (callbacks, signed): signing secret": new_callbacks,
                 "N8N: signing secret": new_signing,
@@ -255,6 +273,7 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
         *KEYS.values(),
         *_secrets_of(scene.chain),
         old_key,
+        old_north,
         old_signing,
         old_callbacks,
         "old-password",
@@ -263,8 +282,8 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
     assert not [secret for secret in secrets if secret in shown.stdout]
     metrics = (await _scrape(str(scene.api.base_url), "new-token")).text
     assert not re.findall(r"^aigen_authentication_failures_total.* [^0].*$", metrics, re.MULTILINE)
-    for key in (KEYS["odoo"], KEYS["n8n"], KEYS["ops"]):
-        refused = await scene.api.get(f"{REQUESTS}/{scene.accepted[0]}", headers={"X-API-Key": key})
+    for key in KEYS.values():
+        refused = await scene.api.get(f"{REQUESTS}/{next(iter(scene.accepted))}", headers={"X-API-Key": key})
         assert refused.status_code == 401
     headers = {"X-API-Key": new_keys["n8n"], "Content-Type": "application/json", **signed(b"{}", old_callbacks)}
     refused = await scene.api.post(CALLBACK, content=b"{}", headers=headers)
@@ -276,12 +295,20 @@ async def test_every_secret_is_replaced_under_load_and_no_request_fails(scene: S
 
 def clients(*keys: Mapping[str, str], signing_secrets: list[str]) -> str:
     """AIGEN_CLIENTS, in which each client has its key of each of these, and N8N has to sign."""
-    n8n = {"signing_secrets": signing_secrets, "signature_required": True}
+    more = {"n8n": {"signing_secrets": signing_secrets, "signature_required": True}, "north": {"odoo": "north"}}
     return json.dumps(
         {
-            name: {"keys": [each[name] for each in keys], "scopes": scopes, **(n8n if name == "n8n" else {})}
+            name: {"keys": [each[name] for each in keys], "scopes": scopes, **more.get(name, {})}
             for name, scopes in SCOPES.items()
         }
+    )
+
+
+def odoos(north: OdooSimulator, url: str) -> str:
+    """AIGEN_ODOOS."""
+    known = north.settings
+    return json.dumps(
+        {"north": {"url": url, "database": known.database, "login": known.login, "api_key": known.api_key}}
     )
 
 
@@ -293,9 +320,9 @@ def _secrets_of(chain: Chain) -> tuple[str, str, str, str]:
     return n8n.key, chain.odoo.settings.api_key, n8n.webhook_signing_secret, n8n.signing_secret
 
 
-def _keys_of(chain: Chain, **accepted: set[str]) -> dict[str, set[str]]:
+def _keys_of(scene: Scene, **accepted: set[str]) -> dict[str, set[str]]:
     """Lets the simulators accept these keys, which the test may change."""
-    for name, simulator in (("n8n", chain.n8n), ("odoo", chain.odoo)):
+    for name, simulator in (("n8n", scene.chain.n8n), ("odoo", scene.chain.odoo), ("north", scene.north)):
         is_key: Callable[[str], bool] = lambda key, name=name: key in accepted[name]  # noqa: E731
         simulator._is_key = is_key  # type: ignore[method-assign,assignment]
     return accepted
