@@ -212,7 +212,7 @@ async def test_what_a_part_refuses_is_tried_again(clients: Watched) -> None:
     clients.fails_with = PermanentError("x", "Not now.")
     (clients.folder / "AIGEN_CLIENTS").write_text(json.dumps({"odoo": CLIENTS["odoo"]}))
     await clients.rotation._look()
-    assert clients.problems == "Not now."
+    assert clients.problems == "Not now. (client n8n (callbacks): key 1, client ops (ops): key 1)"
     assert len(clients.rotation.state.secrets) == len(CLIENTS)
 
     clients.fails_with = None

@@ -162,24 +162,28 @@ class Rotation:
 
     async def _renew(self, part: Part, known: dict[str, str]) -> str | None:
         """Returns why the part refused its secrets, or None if it uses them."""
-        settings = self.settings
+        settings, changed = self.settings, []
         try:
             new = dict(part.fingerprints(settings))
-            if new == known:
-                return None
-            await part.use(settings)
+            changed = sorted(name for name in known.keys() | new.keys() if known.get(name) != new.get(name))
+            if changed:
+                await part.use(settings)
         except (BridgeError, OSError, ValueError) as error:
             detail = error.detail if isinstance(error, BridgeError) else str(error)
-            log.error("secrets.refused", detail=detail, action="the values before stay in use; correct the file")  # noqa: TRY400
-            return detail
-        changed = sorted(name for name in known.keys() | new.keys() if known.get(name) != new.get(name))
-        log.info("secrets.rotated", secrets=changed)
+            action = "the values before stay in use; correct the file"
+            log.error("secrets.refused", detail=detail, secrets=changed, action=action)  # noqa: TRY400
+            return f"{detail} ({', '.join(changed)})" if changed else detail
+        if changed:
+            log.info("secrets.rotated", secrets=changed)
+            self._replace(known, new)
+        return None
+
+    def _replace(self, known: dict[str, str], new: Fingerprints) -> None:
         for name in known.keys() - new.keys():
             self.state.secrets.pop(name, None)
-        self._record({name: new[name] for name in changed if name in new})
+        self._record({name: value for name, value in new.items() if known.get(name) != value})
         known.clear()
         known.update(new)
-        return None
 
     def _record(self, fingerprints: Fingerprints) -> None:
         now = datetime.now(UTC)
