@@ -70,5 +70,5 @@ by_hand() { [ -s "$1" ] || printf '\n%s\n      is empty. %s\n' "$(pwd)/$1" "$2";
 if ! { [ -s AIGEN_ODOO__API_KEY ] && [ -s ai_service_key ]; }; then
     printf '\nStill to be done by hand (docs/deployment.md tells how):\n'
 fi
-by_hand AIGEN_ODOO__API_KEY "It takes the API key that the user 'aigen-bridge' has in Odoo, once Odoo runs."
+by_hand AIGEN_ODOO__API_KEY 'Once Odoo runs, deploy/odoo/bot-key.sh makes the key and writes it there.'
 by_hand ai_service_key 'It takes your key of the AI service, for N8N.'
