@@ -14,6 +14,10 @@ password() {
 
 PGPASSWORD=$(cat "$secrets/postgres_password")
 export PGPASSWORD
+psql --no-psqlrc --quiet --username=postgres --dbname=postgres --command= || {
+    echo "If PostgreSQL refuses the password: its volume was made with another secrets/postgres_password. Restore that file." >&2
+    exit 1
+}
 
 for name in aigen odoo n8n; do
     # In the environment of psql, which reads it itself, so that it is on no command line.
