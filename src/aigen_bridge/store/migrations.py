@@ -31,13 +31,16 @@ from aigen_bridge.store.connection import (
     TIMEOUT,
     Session,
     connect_arguments,
+    named,
     reason,
     secrets_hidden,
     session,
+    together,
     unavailable,
 )
 from aigen_bridge.store.cut import cut_in_thread_after
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.hosts import each_server_in_thread, seconds_for_answer
 from aigen_bridge.store.listening import WHICH, naming_listen_url, refuse_another_database
 from aigen_bridge.store.pooled import set_local
 from aigen_bridge.store.rights import MISSING, NEEDED_TO_MIGRATE, refuse_lacking
@@ -51,6 +54,7 @@ from aigen_bridge.store.session import (
     refuse_encoding,
     refuse_lost,
     refuse_transaction_mode,
+    unanswered,
 )
 from aigen_bridge.store.waiting import Blockers, watching
 
@@ -189,24 +193,36 @@ def _opened(
 def _connect(
     arguments: Mapping[str, Any], settings: Session, timeout: timedelta, *, prepared_statements: bool = True
 ) -> psycopg.Connection[Any]:
-    """Opens a connection and verifies its session within the timeout, as `Connector` does."""
+    """Opens a connection to the first server that answers, and verifies its session, as `Connector` does."""
+    errors: dict[str, psycopg.OperationalError] = {}
     with refusals_explained(arguments), secrets_hidden(arguments):
-        connection = psycopg.connect(**arguments)
-        try:
-            with cut_in_thread_after(timeout.total_seconds(), connection):
-                if prepared_statements:
-                    _settle(connection, arguments, settings)
-                else:
-                    _settle_transactions(connection, settings)
-        except BaseException:
-            connection.close()
-            raise
+        for server in each_server_in_thread(arguments):
+            try:
+                return _settled({**arguments, **server}, settings, timeout, prepared_statements=prepared_statements)
+            except psycopg.OperationalError as error:
+                errors[named(server)] = error
+        raise together(errors)
+
+
+def _settled(
+    arguments: Mapping[str, Any], settings: Session, timeout: timedelta, *, prepared_statements: bool
+) -> psycopg.Connection[Any]:
+    connection = psycopg.connect(**arguments)
+    try:
+        with cut_in_thread_after(timeout.total_seconds(), connection):
+            if prepared_statements:
+                _settle(connection, arguments, settings)
+            else:
+                _settle_transactions(connection, arguments, settings)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 def _settle(connection: psycopg.Connection[Any], arguments: Mapping[str, Any], settings: Session) -> None:
     refuse_encoding(connection)
-    pid, differences = connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
+    pid, differences = _compared(connection, arguments, settings)
     connection.rollback()
     if is_pooled(connection, pid):
         refuse_transaction_mode(connection, arguments)
@@ -217,13 +233,26 @@ def _settle(connection: psycopg.Connection[Any], arguments: Mapping[str, Any], s
         refuse_differences(differences)
 
 
-def _settle_transactions(connection: psycopg.Connection[Any], settings: Session) -> None:
+def _settle_transactions(connection: psycopg.Connection[Any], arguments: Mapping[str, Any], settings: Session) -> None:
     refuse_encoding(connection)
-    connection.execute(set_local(settings))
-    _, differences = connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
+    _, differences = _compared(connection, arguments, settings, set_local(settings))
     connection.rollback()
     connection.prepare_threshold = None
     refuse_lost(differences)
+
+
+def _compared(
+    connection: psycopg.Connection[Any], arguments: Mapping[str, Any], settings: Session, *before: str
+) -> tuple[int, list[str]]:
+    """Executes the statements `before`, and returns the result of `COMPARE`."""
+    seconds = seconds_for_answer(arguments)
+    with cut_in_thread_after(seconds, connection) as [cut]:
+        try:
+            for statement in before:
+                connection.execute(statement)
+            return connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
+        except psycopg.OperationalError as error:
+            raise unanswered(seconds) if cut.made else error from error
 
 
 def head() -> str:
