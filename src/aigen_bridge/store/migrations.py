@@ -157,16 +157,15 @@ def check(
 
     Raises `UnsuitableDatabaseError`, or `StoreUnavailableError` if the database does not answer.
     """
-    lacking, found = _ask(url, timeout, MISSING, WHICH, prepared_statements=prepared_statements)
-    refuse_lacking(lacking)
+    refuse_lacking(_ask(url, timeout, MISSING, prepared_statements=prepared_statements))
     if listener_url not in {None, url}:
+        expected = _ask(url, timeout, WHICH, prepared_statements=prepared_statements)
         with naming_listen_url():
-            [listener] = _ask(listener_url, timeout, WHICH)
-            refuse_another_database(found, listener)
+            refuse_another_database(expected, _ask(listener_url, timeout, WHICH))
 
 
-def _ask(url: str, timeout: timedelta, *statements: str, prepared_statements: bool = True) -> list[list[Any]]:
-    """Returns the rows of each statement, over a connection whose session is verified."""
+def _ask(url: str, timeout: timedelta, statement: str, *, prepared_statements: bool = True) -> list[Any]:
+    """Returns the rows of the statement, over a connection whose session is verified."""
     settings = session(timeout)
     arguments = connect_arguments(
         url, name="aigen-bridge start", timeout=timeout, settings=settings, prepared_statements=prepared_statements
@@ -176,7 +175,7 @@ def _ask(url: str, timeout: timedelta, *statements: str, prepared_statements: bo
             closing(_opened(arguments, settings, timeout, prepared_statements=prepared_statements)) as connection,
             cut_in_thread_after(timeout.total_seconds(), connection),
         ):
-            return [connection.execute(statement).fetchall() for statement in statements]
+            return connection.execute(statement).fetchall()
     except psycopg.Error as error:
         raise unavailable(error) from error
 
