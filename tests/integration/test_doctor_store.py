@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -18,6 +19,8 @@ from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.settings import CALLBACK_PATH
 from aigen_bridge.sim.serving import serving
 from examination import examined
+from poolers import dropping_options
+from silent_link import silent_link
 from stage import Stage, make_settings, serve_api
 
 
@@ -271,3 +274,28 @@ async def test_standbys_and_silent_servers_are_named(database_url: str, tmp_path
     servers = found.worst("servers")
     assert servers.mark is Mark.WARNING
     assert servers.found.startswith(f"Primary: {unquote(place)}. Standbys: none. 127.0.0.1:9 cannot be asked: ")
+
+
+async def test_two_ways_to_one_server_are_no_two_servers(database_url: str) -> None:
+    """Such as the IPv4 and IPv6 addresses of one name, or two poolers."""
+    async with silent_link(database_url) as link:
+        url = make_conninfo(database_url, **_beside(database_url, link.port))
+        found = await examined(make_settings(url))
+    assert found.about("servers") == []
+    assert found.worst("replication").found == "No standby is connected."
+
+
+async def test_a_server_that_answers_no_statement_is_named_although_the_database_is_away(database_url: str) -> None:
+    async with dropping_options(database_url, passes_statements=False) as hung:
+        places = {"host": "127.0.0.1,127.0.0.1", "port": f"{conninfo_to_dict(hung)['port']},9"}
+        settings = make_settings(make_conninfo(hung, **places), database={"timeout": "2s"})
+        found = await examined(settings)
+    servers = found.worst("servers")
+    assert (servers.mark, servers.found.count("cannot be asked")) == (Mark.WRONG, 2), servers
+    assert "no answer within 2 s" in servers.found
+
+
+def _beside(url: str, port: int) -> dict[str, str]:
+    """Returns the hosts and ports of the server at this URL, and of this port."""
+    with psycopg.connect(url) as connection:
+        return {"host": f"{connection.info.host},127.0.0.1", "port": f"{connection.info.port},{port}"}

@@ -20,9 +20,15 @@ SYNCHRONOUS_ADVICE = (
 
 async def look_at_replication(subject: Subject) -> list[Finding]:
     """There is one primary, its standbys follow it, and commits wait for one of them."""
-    found = await subject.opened.replication()
     named = await servers(_url(subject), subject.database.timeout)
-    return [*_named_servers(named), *_standbys(found, is_expected=len(named) > 1)]
+    findings = _named_servers(named)
+    try:
+        found = await subject.opened.replication()
+    except StoreUnavailableError:  # `look_at_database` says why
+        if not findings:
+            raise
+        return findings
+    return [*findings, *_standbys(found, is_expected=len(named) > 1)]
 
 
 def _url(subject: Subject) -> str:
@@ -41,12 +47,16 @@ def _named_servers(found: Sequence[Server]) -> list[Finding]:
         f"{server.name} ({size(max(0, front - server.position))} behind)" for server in found if server.is_standby
     ]
     named = f"Primary: {_listed([primary.name for primary in primaries])}. Standbys: {_listed(standbys)}."
+    unseen = "".join(f" {each}." for each in silent)
     if len(primaries) > 1:
         advice = "Stop all but the right one at once: what the others accept is lost. Then look at your failover."
         return [wrong("servers", f"Several servers accept writes. {named}", advice)]
+    if not primaries:
+        advice = "Start the primary, or see why your failover has not promoted a standby."
+        return [wrong("servers", f"No server accepts writes. {named}{unseen}", advice)]
     if silent:
         advice = "Start it, or remove it from AIGEN_DATABASE_URL. A failover needs a standby that runs."
-        return [warning("servers", f"{named} {'. '.join(silent)}.", advice)]
+        return [warning("servers", f"{named}{unseen}", advice)]
     return [ok("servers", named)]
 
 
