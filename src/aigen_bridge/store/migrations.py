@@ -157,11 +157,15 @@ def check(
 
     Raises `UnsuitableDatabaseError`, or `StoreUnavailableError` if the database does not answer.
     """
+    elsewhere = None if listener_url == url else listener_url
+    if elsewhere is not None:
+        with naming_listen_url():  # now, because the database may be away
+            connect_arguments(elsewhere, name="aigen-bridge start", timeout=timeout, settings={})
     refuse_lacking(_ask(url, timeout, MISSING, prepared_statements=prepared_statements))
-    if listener_url not in {None, url}:
+    if elsewhere is not None:
         expected = _ask(url, timeout, WHICH, prepared_statements=prepared_statements)
         with naming_listen_url():
-            refuse_another_database(expected, _ask(listener_url, timeout, WHICH))
+            refuse_another_database(expected, _ask(elsewhere, timeout, WHICH))
 
 
 def _ask(url: str, timeout: timedelta, statement: str, *, prepared_statements: bool = True) -> list[Any]:
