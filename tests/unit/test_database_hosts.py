@@ -82,6 +82,16 @@ async def test_given_addresses_are_not_looked_up(place: str, servers: list[Place
     assert [(server["host"], server["hostaddr"], server["port"]) for server in found] == servers
 
 
+@pytest.mark.parametrize(
+    ("place", "attributes"),
+    [("one/db", "any"), ("two/db", "primary"), ("two/db?target_session_attrs=any", "any"), ("one,one/db", "primary")],
+)
+async def test_of_several_addresses_the_primary_is_taken(place: str, attributes: str) -> None:
+    """Otherwise a name that leads to primary and standby would lead to the standby again and again."""
+    found = await each_server(arguments(place), None)
+    assert {server["target_session_attrs"] for server in found} == {attributes}
+
+
 async def test_a_load_balanced_url_begins_anywhere() -> None:
     asked = arguments("one,two/db?load_balance_hosts=random")
     first = {(await each_server(asked, None))[0]["hostaddr"] for _ in range(100)}

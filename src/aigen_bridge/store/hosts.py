@@ -48,7 +48,7 @@ def each_server_in_thread(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 async def each_server(arguments: Mapping[str, Any], last: Place | None) -> list[dict[str, Any]]:
-    """Returns the arguments `host`, `hostaddr`, `port` and `connect_timeout` for each address of each host.
+    """Returns the arguments for each address of each host: the place, `connect_timeout` and `target_session_attrs`.
 
     The addresses of one name share its time. Of several servers of which any may be the primary, and of several
     addresses of one host, the `last` one is tried first and those before it at the end, so an unresponsive one costs
@@ -58,22 +58,30 @@ async def each_server(arguments: Mapping[str, Any], last: Place | None) -> list[
     hosts, addresses, ports = (_each(arguments, name) for name in ("host", "hostaddr", "port"))
     if hosts == addresses == [""] or len({len(hosts), len(addresses)}) > 1:
         return [{}]
-    seconds = int(arguments["connect_timeout"])
-    patience = seconds if seconds > 0 and len(hosts) > 1 else None
+    patience = seconds_for_answer(arguments) if len(hosts) > 1 else None
     named = zip(hosts, addresses, ports, strict=True)
-    places = list(chain(*await asyncio.gather(*(_places(*each, patience) for each in named))))
+    found = chain(*await asyncio.gather(*(_places(*each, patience) for each in named)))
+    places = _in_turn(list(found), last, arguments)
+    shared = _shared(arguments, len(places))
+    return [{"host": host, "hostaddr": address, "port": port} | shared for host, address, port in places]
+
+
+def _in_turn(places: list[Place], last: Place | None, arguments: Mapping[str, Any]) -> list[Place]:
     if arguments.get("load_balance_hosts") == "random":
         shuffle(places)
-    elif len(hosts) == 1 or arguments.get("target_session_attrs", "any") != "any":
+    elif number_of_hosts(arguments) == 1 or arguments.get("target_session_attrs", "any") != "any":
         start = places.index(last) if last in places else 0
         places = [*places[start:], *places[:start]]
-    if len(places) > len(hosts) and seconds > 0:  # libpq waits without end for 0
-        seconds = max(SECONDS_MIN, seconds * len(hosts) // len(places))
-    shared = {"connect_timeout": str(seconds)}
-    return [
-        {"host": host, "hostaddr": address, "port": port} | shared
-        for host, address, port in sorted(places, key=_has_no_address)
-    ]
+    return sorted(places, key=_has_no_address)
+
+
+def _shared(arguments: Mapping[str, Any], places: int) -> dict[str, str]:
+    """Returns the arguments for each of so many places."""
+    seconds, hosts = int(arguments["connect_timeout"]), number_of_hosts(arguments)
+    if places > hosts and seconds > 0:  # libpq waits without end for 0
+        seconds = max(SECONDS_MIN, seconds * hosts // places)
+    wanted = arguments.get("target_session_attrs") or ("primary" if places > 1 else "any")
+    return {"connect_timeout": str(seconds), "target_session_attrs": wanted}
 
 
 def _each(arguments: Mapping[str, Any], name: str) -> list[str]:
