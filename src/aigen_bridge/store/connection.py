@@ -254,7 +254,9 @@ class Connector:
             try:
                 return await (await connection.execute(COMPARE, self._asked)).fetchone() or (0, [])
             except psycopg.OperationalError as error:
-                raise unanswered(seconds) if cut.made else error from error
+                if cut.made:
+                    raise unanswered(seconds) from error
+                raise
 
     async def _settle_behind_pooler(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Sets what the pooler dropped.

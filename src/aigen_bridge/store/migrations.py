@@ -255,7 +255,9 @@ def _compared(
                 connection.execute(statement)
             return connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
         except psycopg.OperationalError as error:
-            raise unanswered(seconds) if cut.made else error from error
+            if cut.made:
+                raise unanswered(seconds) from error
+            raise
 
 
 def head() -> str:
