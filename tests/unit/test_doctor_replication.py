@@ -20,7 +20,12 @@ HIDDEN = Standby("", None, None, None)
         (PAIR, Mark.OK, "Commits wait for a standby. Standbys: h2 at 10.0.0.2 (sync, 12 ms, 100 B behind)."),
         (replace(PAIR, standby_names=""), Mark.WARNING, "asynchronous (synchronous_standby_names is empty)"),
         (replace(PAIR, synchronous_commit="local"), Mark.WARNING, "asynchronous (synchronous_commit is local)"),
-        (replace(PAIR, standbys=[]), Mark.WRONG, "no standby is connected: commits wait"),
+        (replace(PAIR, standbys=[]), Mark.WRONG, "no such standby is connected: commits wait. 0 connected."),
+        (
+            replace(PAIR, standbys=[replace(STANDBY, sync_state="async")]),
+            Mark.WRONG,
+            "'ANY 1 (h2,h3)', but no such standby is connected: commits wait. Standbys: h2 at 10.0.0.2 (async",
+        ),
         (replace(PAIR, standby_names="", standbys=[]), Mark.WARNING, "names several servers, but no standby"),
         (replace(PAIR, standbys=[HIDDEN]), Mark.OK, 'GRANT pg_monitor TO "aigen"'),
         (replace(PAIR, standbys=[replace(STANDBY, lag=timedelta(minutes=3))]), Mark.WARNING, "more than 60 s behind"),

@@ -61,8 +61,10 @@ def _named_servers(found: Sequence[Server]) -> list[Finding]:
 
 
 def _standbys(found: Replication, *, is_expected: bool) -> list[Finding]:
+    if found.is_synchronous and all(standby.sync_state == "async" for standby in found.standbys):
+        return [_without_synchronous_standby(found)]
     if not found.standbys:
-        return [_without_standby(found, is_expected=is_expected)]
+        return [_without_standby(is_expected=is_expected)]
     if not found.is_synchronous:
         reason = "synchronous_commit is local" if found.standby_names else "synchronous_standby_names is empty"
         detail = f"Replication is asynchronous ({reason}), so a failover loses what was accepted last. {_named(found)}"
@@ -73,10 +75,13 @@ def _standbys(found: Replication, *, is_expected: bool) -> list[Finding]:
     return [ok("replication", f"Commits wait for a standby. {_named(found)}")]
 
 
-def _without_standby(found: Replication, *, is_expected: bool) -> Finding:
-    if found.is_synchronous:
-        detail = f"synchronous_standby_names is {found.standby_names!r}, but no standby is connected: commits wait."
-        return wrong("replication", detail, "Start the standby, or empty synchronous_standby_names until it runs.")
+def _without_synchronous_standby(found: Replication) -> Finding:
+    names = f"synchronous_standby_names is {found.standby_names!r}"
+    detail = f"{names}, but no such standby is connected: commits wait. {_named(found)}"
+    return wrong("replication", detail, "Start the standby, or empty synchronous_standby_names until it runs.")
+
+
+def _without_standby(*, is_expected: bool) -> Finding:
     if is_expected:
         detail = "AIGEN_DATABASE_URL names several servers, but no standby is connected to the primary."
         return warning("replication", detail, "Start the standbys. Until then, nothing can take over.")
@@ -84,6 +89,8 @@ def _without_standby(found: Replication, *, is_expected: bool) -> Finding:
 
 
 def _named(found: Replication) -> str:
+    if not found.standbys:
+        return "0 connected."
     visible = [_described(standby) for standby in found.standbys if standby.sync_state]
     if visible:
         return f"Standbys: {_listed(visible)}."
