@@ -42,6 +42,10 @@ class Engine:
     root: Path = Path("/")
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Short, for pytest's output."""
+        return f"<engine, {self.name}>"
+
     @property
     def own(self) -> bool:
         """Whether it was started for the purpose, and so has no registry of images."""

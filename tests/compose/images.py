@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,10 @@ def provide(engine: Engine, name: str) -> str | None:
     shutil.rmtree(context, ignore_errors=True)
     shutil.copytree(folder, context)
     if (folder / "prepare").exists():
-        prepared = subprocess.run([folder / "prepare", context], check=False, capture_output=True, text=True)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it finds the packages of this environment
+        prepared = subprocess.run(
+            [folder / "prepare", context], check=False, capture_output=True, text=True, env=os.environ | {"PATH": path}
+        )
         if prepared.returncode == CANNOT:
             return (prepared.stdout + prepared.stderr).strip().splitlines()[-1]
         assert prepared.returncode == 0, f"{folder / 'prepare'}: {prepared.stdout}{prepared.stderr}"

@@ -16,7 +16,7 @@ from stage import REQUESTS, make_event
 
 REPOSITORY = Path(__file__).parents[2]
 API = "http://127.0.0.1:8000"
-PATIENCE = 240.0
+PATIENCE = 150.0
 
 
 def until(met: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
@@ -35,6 +35,10 @@ class Project:
     engine: Engine
     folder: Path
 
+    def __repr__(self) -> str:
+        """Short, for pytest's output."""
+        return f"<{self.folder}>"
+
     @property
     def name(self) -> str:
         """Compose's name for the project."""
@@ -42,7 +46,9 @@ class Project:
 
     def run(self, command: str, timeout: float = 900) -> str:
         """Runs a command of the documentation in the clone. It must succeed."""
-        return self.engine.shell(command, self.folder, timeout)
+        done = self.engine.try_shell(command, self.folder, timeout)
+        assert done.status == 0, f"{command} ended with {done.status}:\n{done.output[-3000:]}\n{self._logs()}"
+        return done.output
 
     def path(self, name: str) -> Path:
         """Returns the path from here of a file in the clone."""
@@ -69,7 +75,7 @@ class Project:
     def until_well(self) -> None:
         """Waits until every container is healthy or has ended well."""
         deadline = time.monotonic() + PATIENCE
-        while ailing := self.ailing():
+        while ailing := self.ailing() or ([] if self.containers() else ["nothing runs"]):
             assert time.monotonic() < deadline, f"not healthy: {', '.join(ailing)}\n{self._logs()}"
             time.sleep(1)
 
