@@ -1,4 +1,4 @@
-"""One engine and one deployment for all cases, which are carried out in the order in which they stand (`make e2e-compose`)."""
+"""One engine and one deployment for all cases, in the order in which they stand (`make e2e-compose`)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

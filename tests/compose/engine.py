@@ -6,6 +6,7 @@
 import ctypes
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -94,14 +95,12 @@ def engine() -> Iterator[Engine]:
 
 
 def _answers() -> bool:
-    try:
-        return subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        return False
+    docker = shutil.which("docker")
+    return bool(docker) and subprocess.run([docker, "info"], check=False, capture_output=True).returncode == 0
 
 
 def _own(undo: ExitStack) -> Engine:
-    """Runs dockerd in a root folder and namespaces of its own. This thread, and those that it starts, use its network."""
+    """Runs dockerd in a root folder and namespaces of its own. This thread, and what it starts, use its network."""
     need("debootstrap", "slirp4netns")
     CACHE.mkdir(parents=True, exist_ok=True)
     lock = undo.enter_context((CACHE / "lock").open("w"))
@@ -116,12 +115,20 @@ def _own(undo: ExitStack) -> Engine:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     undo.callback(_stop, slirp)
-    clean = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
+    clean = [
+        "env",
+        "-i",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
+        "HOME=/root",
+        "LANG=C.UTF-8",
+    ]
     enter = ["nsenter", f"--target={first}", "--mount", "--net", "--pid", "--uts", "--ipc", "--", *clean]
     made = Engine("started for the purpose", Path("/srv"), tuple(enter), root)
     _wait_until_up(made, process)
-    made.shell("docker ps --all --quiet | xargs --no-run-if-empty docker rm --force; docker network prune --force;"
-               " docker volume prune --all --force")  # of a run that was killed
+    made.shell(
+        "docker ps --all --quiet | xargs --no-run-if-empty docker rm --force; docker network prune --force;"
+        " docker volume prune --all --force"
+    )  # of a run that was killed
     undo.enter_context(_network_of(first))
     return made
 

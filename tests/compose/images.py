@@ -5,12 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from compose.debian import CACHE, CERTIFICATES, base
+from compose.debian import CERTIFICATES, base
 from compose.engine import Engine
 
 HERE = Path(__file__).parent / "images"
@@ -73,6 +72,5 @@ def _import(engine: Engine, version: str) -> None:
 
 
 def _build(engine: Engine, image: str, context: Path) -> None:
-    print(f"Building a stand-in for {image} ...", flush=True)
     secret = f"--secret id=ca,src=/{CERTIFICATES}" if engine.own else ""
     engine.shell(f"docker build --network=host {secret} --tag {image} .", context, timeout=1800)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from compose.debian import run
 from compose.engine import Engine
 from stage import REQUESTS, make_event
 
@@ -62,6 +62,14 @@ class Project:
     def of(self, service: str) -> list[dict[str, Any]]:
         """Returns the running containers of a service."""
         return [found for found in self.containers() if found["Service"] == service and found["State"] == "running"]
+
+    def started(self) -> set[str]:
+        """Returns the bridge's containers, and when the process of each was started."""
+        return set(
+            self.run(
+                "docker inspect --format '{{.Name}} {{.State.StartedAt}}' $(docker compose ps --quiet api worker)"
+            ).splitlines()
+        )
 
     def ailing(self) -> list[str]:
         """Returns the containers that are neither healthy nor ended well, with their states."""
@@ -115,8 +123,9 @@ def clone(engine: Engine, name: str, umask: str = "022") -> Project:
     outside = engine.outside(source)
     for old in (outside, engine.outside(folder)):
         shutil.rmtree(old, ignore_errors=True)
-    subprocess.run(["git", "clone", "--quiet", "--bare", REPOSITORY, outside], check=True)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    branch = f"git -C {source} update-ref refs/heads/e2e {head.stdout.strip()} && git -C {source} symbolic-ref HEAD refs/heads/e2e"
-    engine.shell(f"chown -R $(id -u):$(id -g) {source}; {branch}; umask {umask}; git clone --quiet {source} {folder}")
+    run("git", "clone", "--quiet", "--bare", REPOSITORY, outside)
+    head = run("git", "-C", REPOSITORY, "rev-parse", "HEAD")
+    run("git", "-C", outside, "update-ref", "refs/heads/e2e", head)
+    run("git", "-C", outside, "symbolic-ref", "HEAD", "refs/heads/e2e")
+    engine.shell(f"umask {umask}; git clone --quiet {source} {folder}")
     return Project(engine, folder)
