@@ -96,7 +96,7 @@ def engine() -> Iterator[Engine]:
 
 def _answers() -> bool:
     docker = shutil.which("docker")
-    return bool(docker) and subprocess.run([docker, "info"], check=False, capture_output=True).returncode == 0
+    return docker is not None and subprocess.run([docker, "info"], check=False, capture_output=True).returncode == 0
 
 
 def _own(undo: ExitStack) -> Engine:
