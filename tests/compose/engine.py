@@ -112,12 +112,20 @@ def _own(undo: ExitStack) -> Engine:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     undo.callback(_stop, slirp)
-    clean = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
+    clean = [
+        "env",
+        "-i",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME=/root",
+        "LANG=C.UTF-8",
+    ]
     enter = ["nsenter", f"--target={first}", "--mount", "--net", "--pid", "--uts", "--ipc", "--", *clean]
     made = Engine("started for the purpose", Path("/srv"), tuple(enter), root)
     _wait_until_up(made, process)
-    made.shell("docker ps --all --quiet | xargs --no-run-if-empty docker rm --force; docker network prune --force;"
-               " docker volume prune --all --force")  # of a run that was killed
+    made.shell(
+        "docker ps --all --quiet | xargs --no-run-if-empty docker rm --force; docker network prune --force;"
+        " docker volume prune --all --force"
+    )  # of a run that was killed
     undo.enter_context(_network_of(first))
     return made
 

@@ -1,15 +1,16 @@
 """A person in Odoo who asks for pictures: over JSON-RPC, as a program does that has no browser."""
 
 import base64
-import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import httpx
 
+from compose.project import until
+
 URL = "http://127.0.0.1:8069"
-PATIENCE = 240.0
-"""Seconds until a picture must be there. After a fault it includes the bridge's silence and its tries."""
+REQUEST = "aigen.image.request"
 
 
 @dataclass(frozen=True)
@@ -26,56 +27,70 @@ class Odoo:
     """Odoo as `admin` sees it."""
 
     password: str = field(repr=False)
-    uid: int = 0
 
-    def log_in(self) -> None:
-        """Logs in, as everybody must do before anything else."""
-        self.uid = self._rpc("common", "login", "odoo", "admin", self.password)
-        assert self.uid, "Odoo does not accept the password in secrets/odoo_admin_password"
+    def serves(self) -> bool:
+        """Whether Odoo answers."""
+        try:
+            return bool(httpx.get(f"{URL}/web/health", timeout=10, trust_env=False).is_success)
+        except httpx.HTTPError:
+            return False
 
-    def call(self, model: str, method: str, *args: Any) -> Any:
-        """Returns the result of a method of a model."""
-        return self._rpc("object", "execute_kw", "odoo", self.uid, self.password, model, method, list(args))
-
-    def read(self, model: str, record: int, *names: str) -> dict[str, Any]:
-        """Returns these fields of a record."""
-        [found] = self.call(model, "read", [record], list(names))
-        return dict(found)
-
-    def settings(self, url: str, key: str, ops_key: str) -> None:
-        """Saves the bridge's address and keys, as the page *Settings > AI Images* does."""
+    def configure(self, url: str, key: str, ops_key: str) -> None:
+        """Does what remains to be done in Odoo's pages: the bridge's address and keys, and a model."""
         values = {"aigen_bridge_url": url, "aigen_bridge_key": key, "aigen_bridge_ops_key": ops_key}
-        page = self.call("res.config.settings", "create", values)
-        self.call("res.config.settings", "execute", [page])
+        page = self._call("res.config.settings", "create", values)
+        self._call("res.config.settings", "execute", [page])
+        self._call("aigen.image.model", "create", {"name": "Editorial photo"})
+
+    def connection_test(self) -> str:
+        """Presses *Test connection* and returns what it says."""
+        shown = self._call("res.config.settings", "aigen_check", "http://api:8000", "", "")
+        return str(self._read("aigen.bridge.check", shown["res_id"], "words")["words"])
 
     def ask(self, prompt: str) -> Asked:
         """Asks for a picture and presses *Generate*."""
-        record = self.call("aigen.image.request", "create", {"prompt": prompt, "shape": "4:3"})
-        self.call("aigen.image.request", "action_generate", [record])
-        names = self.read("aigen.image.request", record, "request_id", "correlation_id")
+        record = self._call(REQUEST, "create", {"prompt": prompt, "shape": "4:3"})
+        self._call(REQUEST, "action_generate", [record])
+        names = self._read(REQUEST, record, "request_id", "correlation_id")
         return Asked(record, names["request_id"], names["correlation_id"])
 
-    def until(self, asked: Asked, status: str, seconds: float = PATIENCE) -> None:
-        """Waits until the record has this status."""
-        deadline = time.monotonic() + seconds
-        while (found := self._status(asked))["status"] != status:
-            assert found["status"] != "failed", found
-            assert time.monotonic() < deadline, f"not {status} within {seconds:g} s, but {found}"
-            time.sleep(1)
+    def is_waiting(self, asked: Asked) -> bool:
+        """Whether the bridge does not have the request yet."""
+        return bool(self._read(REQUEST, asked.record, "status")["status"] == "waiting")
 
     def picture(self, asked: Asked) -> bytes:
-        """Waits for the picture and returns the file that is attached."""
-        self.until(asked, "completed")
-        attached = self.read("aigen.image.request", asked.record, "attachment_id")["attachment_id"]
+        """Waits until the picture is ready and returns the file that is attached to the record."""
+        until(lambda: self._is_completed(asked), f"{asked} is completed")
+        attached = self._read(REQUEST, asked.record, "attachment_id")["attachment_id"]
         assert attached, f"{asked} is completed and has no picture"
-        return base64.b64decode(self.read("ir.attachment", attached[0], "datas")["datas"])
+        return base64.b64decode(self._read("ir.attachment", attached[0], "datas")["datas"])
 
-    def _status(self, asked: Asked) -> dict[str, Any]:
-        return self.read("aigen.image.request", asked.record, "status", "error_code", "error_message")
+    def version_of_the_addon(self) -> str:
+        """Returns the version that the tables have."""
+        [addon] = self._call("ir.module.module", "search_read", [["name", "=", "aigen_image"]], ["latest_version"])
+        return str(addon["latest_version"])
+
+    def _is_completed(self, asked: Asked) -> bool:
+        found = self._read(REQUEST, asked.record, "status", "error_code", "error_message")
+        assert found["status"] not in {"failed", "cancelled"}, found
+        return bool(found["status"] == "completed")
+
+    def _read(self, model: str, record: int, *names: str) -> dict[str, Any]:
+        [found] = self._call(model, "read", [record], list(names))
+        return {name: found[name] for name in names}
+
+    @cached_property
+    def _uid(self) -> int:
+        uid = self._rpc("common", "login", "odoo", "admin", self.password)
+        assert uid, "Odoo does not accept the password in secrets/odoo_admin_password"
+        return int(uid)
+
+    def _call(self, model: str, method: str, *args: Any) -> Any:
+        return self._rpc("object", "execute_kw", "odoo", self._uid, self.password, model, method, list(args))
 
     def _rpc(self, service: str, method: str, *args: Any) -> Any:
         params = {"service": service, "method": method, "args": args}
         body = {"jsonrpc": "2.0", "method": "call", "params": params, "id": 1}
         answer = httpx.post(f"{URL}/jsonrpc", json=body, timeout=60, trust_env=False).raise_for_status().json()
         assert "error" not in answer, answer["error"]
-        return answer["result"]
+        return answer.get("result")
