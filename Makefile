@@ -72,7 +72,7 @@ bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BE
 
 check: lint ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx
 	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py tests/contract/test_monitoring.py \
-	    tests/contract/test_deployment.py tests/contract/test_systemd.py
+	    tests/contract/test_deployment.py tests/contract/test_systemd.py tests/contract/test_proxy.py
 
 lint: setup ## What `make check` checks without the tests in it
 	$(RUN) ruff format --check .

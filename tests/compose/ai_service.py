@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -14,15 +15,25 @@ URL = f"http://{NAME}:{PORT}/queue/fal-ai/flux-lora"
 HERE = f"http://127.0.0.1:{PORT}/_sim"
 
 
+@dataclass(frozen=True)
 class AiService:
-    """The running service and its books."""
+    """The service in the network in which N8N is, and its books."""
 
-    def serves(self) -> bool:
-        """Whether it answers."""
-        try:
-            return bool(httpx.get(f"{HERE}/jobs", trust_env=False).is_success)
-        except httpx.HTTPError:
-            return False
+    project: Project
+
+    def start(self) -> None:
+        """Starts it, with empty books, and waits until it answers."""
+        images = self.project.run("docker compose config --images").splitlines()
+        image = next(image for image in images if image.startswith("aigen-bridge"))
+        self.project.run(
+            f"docker run --detach --no-healthcheck --name {NAME} --network {self.project.name}_n8n"
+            f" --publish 127.0.0.1:{PORT}:{PORT} {image} sim flux --host 0.0.0.0 --port {PORT} --key {KEY} --seconds 1"
+        )
+        until(self._answers, "the AI service answers")
+
+    def stop(self) -> None:
+        """Stops it, if it runs."""
+        self.project.run(f"docker rm --force {NAME}")
 
     def jobs_of(self, correlation_id: str) -> list[dict[str, Any]]:
         """Returns every job that was submitted for a request, billed or not."""
@@ -38,19 +49,8 @@ class AiService:
         finally:
             httpx.delete(f"{HERE}/hold/IN_PROGRESS", trust_env=False).raise_for_status()
 
-
-@contextmanager
-def ai_service(project: Project) -> Iterator[AiService]:
-    """Runs the service in the network in which N8N is."""
-    images = project.run("docker compose config --images").splitlines()
-    image = next(image for image in images if image.startswith("aigen-bridge"))
-    project.run(
-        f"docker run --detach --name {NAME} --network {project.name}_n8n --publish 127.0.0.1:{PORT}:{PORT}"
-        f" {image} sim flux --host 0.0.0.0 --port {PORT} --key {KEY} --seconds 1"
-    )
-    service = AiService()
-    try:
-        until(service.serves, "the AI service answers")
-        yield service
-    finally:
-        project.run(f"docker rm --force {NAME}")
+    def _answers(self) -> bool:
+        try:
+            return bool(httpx.get(f"{HERE}/jobs", trust_env=False).is_success)
+        except httpx.HTTPError:
+            return False

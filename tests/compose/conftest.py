@@ -1,4 +1,4 @@
-"""One engine and one deployment for all cases, which are carried out in the order in which they stand (`make e2e-compose`)."""
+"""One engine and one deployment for all cases, in the order in which they stand (`make e2e-compose`)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,11 +8,12 @@ import pytest
 
 from compose.debian import CannotRunError
 from compose.engine import Engine, engine
-from compose.images import provide
+from compose.images import named, provide
 from compose.project import Project, clone
 
 NAME = "aigen-e2e"
 NEEDED = ("python", "postgres")
+_stand_ins: set[str] = set()
 _rows: list[tuple[str, str, float]] = []
 
 
@@ -28,6 +29,8 @@ class Images:
         for name in names:
             if name not in self.missing:
                 self.missing[name] = provide(self.engine, name)
+                if self.engine.own and not self.missing[name]:
+                    _stand_ins.add(name)
             if reason := self.missing[name]:
                 pytest.skip(reason)
 
@@ -75,3 +78,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     width = max((len(name) for name, _, _ in _rows), default=0)
     for name, outcome, seconds in _rows:
         terminalreporter.write_line(f"{name:<{width}}  {outcome:<7}  {seconds:6.1f} s")
+    if _stand_ins:
+        others = sorted(named().keys() - _stand_ins)
+        terminalreporter.write_line(f"Stand-ins of Debian's packages: {', '.join(sorted(_stand_ins))}.")
+        terminalreporter.write_line(f"Images that did not run: {', '.join(others) or 'none'}.")

@@ -48,7 +48,8 @@ def base(version: str) -> Path:
     if not archive.exists():
         folder = _made(version, CACHE / f"debian-{version}")
         run("tar", "--create", "--file", f"{archive}.new", "--directory", folder,
-            "--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./var/cache/apt/*.bin", ".")  # fmt: skip
+            "--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./var/cache/apt/*.bin", ".",
+        )  # fmt: skip
         Path(f"{archive}.new").rename(archive)
         shutil.rmtree(folder)
     return archive
@@ -74,7 +75,6 @@ def _made(version: str, folder: Path) -> Path:
     """Debian as debootstrap makes it, with this machine's sources of packages and certificates."""
     shutil.rmtree(folder, ignore_errors=True)
     release, source = RELEASES[version], _source()
-    print(f"Making a root folder of Debian {version} ...", flush=True)
     CACHE.mkdir(parents=True, exist_ok=True)
     run("debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", release, folder, source)
     (folder / "etc/apt/sources.list").write_text(f"deb {source} {release} main\ndeb {source} {release}-updates main\n")

@@ -6,6 +6,7 @@
 import ctypes
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -41,6 +42,10 @@ class Engine:
     enter: tuple[str, ...] = ()
     root: Path = Path("/")
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Short, for pytest's output."""
+        return f"<engine, {self.name}>"
 
     @property
     def own(self) -> bool:
@@ -90,14 +95,12 @@ def engine() -> Iterator[Engine]:
 
 
 def _answers() -> bool:
-    try:
-        return subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        return False
+    docker = shutil.which("docker")
+    return docker is not None and subprocess.run([docker, "info"], check=False, capture_output=True).returncode == 0
 
 
 def _own(undo: ExitStack) -> Engine:
-    """Runs dockerd in a root folder and namespaces of its own. This thread, and those that it starts, use its network."""
+    """Runs dockerd in a root folder and namespaces of its own. This thread, and what it starts, use its network."""
     need("debootstrap", "slirp4netns")
     CACHE.mkdir(parents=True, exist_ok=True)
     lock = undo.enter_context((CACHE / "lock").open("w"))
@@ -115,7 +118,7 @@ def _own(undo: ExitStack) -> Engine:
     clean = [
         "env",
         "-i",
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
         "HOME=/root",
         "LANG=C.UTF-8",
     ]

@@ -4,12 +4,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import yaml
 
-from compose.debian import CACHE, CERTIFICATES, base
+from compose.debian import CERTIFICATES, base
 from compose.engine import Engine
 
 HERE = Path(__file__).parent / "images"
@@ -41,7 +41,10 @@ def provide(engine: Engine, name: str) -> str | None:
     shutil.rmtree(context, ignore_errors=True)
     shutil.copytree(folder, context)
     if (folder / "prepare").exists():
-        prepared = subprocess.run([folder / "prepare", context], check=False, capture_output=True, text=True)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it finds the packages of this environment
+        prepared = subprocess.run(
+            [folder / "prepare", context], check=False, capture_output=True, text=True, env=os.environ | {"PATH": path}
+        )
         if prepared.returncode == CANNOT:
             return (prepared.stdout + prepared.stderr).strip().splitlines()[-1]
         assert prepared.returncode == 0, f"{folder / 'prepare'}: {prepared.stdout}{prepared.stderr}"
@@ -69,6 +72,5 @@ def _import(engine: Engine, version: str) -> None:
 
 
 def _build(engine: Engine, image: str, context: Path) -> None:
-    print(f"Building a stand-in for {image} ...", flush=True)
     secret = f"--secret id=ca,src=/{CERTIFICATES}" if engine.own else ""
     engine.shell(f"docker build --network=host {secret} --tag {image} .", context, timeout=1800)

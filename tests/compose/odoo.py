@@ -1,6 +1,7 @@
 """A person in Odoo who asks for pictures: over JSON-RPC, as a program does that has no browser."""
 
 import base64
+import http.client
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,7 +10,15 @@ import httpx
 
 from compose.project import until
 
-URL = "http://127.0.0.1:8069"
+HOST = "127.0.0.1:8069"
+URL = f"http://{HOST}"
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Origin": URL,
+    "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+    "Sec-WebSocket-Version": "13",
+}
 REQUEST = "aigen.image.request"
 
 
@@ -34,6 +43,15 @@ class Odoo:
             return bool(httpx.get(f"{URL}/web/health", timeout=10, trust_env=False).is_success)
         except httpx.HTTPError:
             return False
+
+    def opens_websocket(self) -> bool:
+        """Whether Odoo opens a websocket, as browsers ask for one."""
+        connection = http.client.HTTPConnection(HOST, timeout=10)
+        try:
+            connection.request("GET", "/websocket", headers=HANDSHAKE)
+            return connection.getresponse().status == httpx.codes.SWITCHING_PROTOCOLS
+        finally:
+            connection.close()
 
     def configure(self, url: str, key: str, ops_key: str) -> None:
         """Does what remains to be done in Odoo's pages: the bridge's address and keys, and a model."""

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from typing import Any
 
 import httpx
 
+from compose.debian import run
 from compose.engine import Engine
 from stage import REQUESTS, make_event
 
 REPOSITORY = Path(__file__).parents[2]
 API = "http://127.0.0.1:8000"
-PATIENCE = 240.0
+PATIENCE = 150.0
 
 
 def until(met: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
@@ -35,6 +35,10 @@ class Project:
     engine: Engine
     folder: Path
 
+    def __repr__(self) -> str:
+        """Short, for pytest's output."""
+        return f"<{self.folder}>"
+
     @property
     def name(self) -> str:
         """Compose's name for the project."""
@@ -42,11 +46,22 @@ class Project:
 
     def run(self, command: str, timeout: float = 900) -> str:
         """Runs a command of the documentation in the clone. It must succeed."""
-        return self.engine.shell(command, self.folder, timeout)
+        done = self.engine.try_shell(command, self.folder, timeout)
+        assert done.status == 0, f"{command} ended with {done.status}:\n{done.output[-3000:]}\n{self._logs()}"
+        return done.output
 
     def path(self, name: str) -> Path:
         """Returns the path from here of a file in the clone."""
         return self.engine.outside(self.folder) / name
+
+    def publish(self, change: str) -> None:
+        """Changes something in the repository that was cloned, with a shell command, as a developer does."""
+        developer = f"{self.folder}-developer"
+        person = "git -c user.name=e2e -c user.email=e2e@localhost"
+        self.run(
+            f"rm -rf {developer}; git clone --quiet {self.folder}.git {developer} && cd {developer} && {change}"
+            f" && {person} commit --quiet --all --message=changed && git push --quiet && rm -rf {developer}"
+        )
 
     def containers(self) -> list[dict[str, Any]]:
         """Returns what `docker compose ps` says of each container, those of all profiles included."""
@@ -56,6 +71,14 @@ class Project:
     def of(self, service: str) -> list[dict[str, Any]]:
         """Returns the running containers of a service."""
         return [found for found in self.containers() if found["Service"] == service and found["State"] == "running"]
+
+    def started(self) -> set[str]:
+        """Returns the bridge's containers, and when the process of each was started."""
+        return set(
+            self.run(
+                "docker inspect --format '{{.Name}} {{.State.StartedAt}}' $(docker compose ps --quiet api worker)"
+            ).splitlines()
+        )
 
     def ailing(self) -> list[str]:
         """Returns the containers that are neither healthy nor ended well, with their states."""
@@ -69,7 +92,7 @@ class Project:
     def until_well(self) -> None:
         """Waits until every container is healthy or has ended well."""
         deadline = time.monotonic() + PATIENCE
-        while ailing := self.ailing():
+        while ailing := self.ailing() or ([] if self.containers() else ["nothing runs"]):
             assert time.monotonic() < deadline, f"not healthy: {', '.join(ailing)}\n{self._logs()}"
             time.sleep(1)
 
@@ -109,8 +132,9 @@ def clone(engine: Engine, name: str, umask: str = "022") -> Project:
     outside = engine.outside(source)
     for old in (outside, engine.outside(folder)):
         shutil.rmtree(old, ignore_errors=True)
-    subprocess.run(["git", "clone", "--quiet", "--bare", REPOSITORY, outside], check=True)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    branch = f"git -C {source} update-ref refs/heads/e2e {head.stdout.strip()} && git -C {source} symbolic-ref HEAD refs/heads/e2e"
-    engine.shell(f"chown -R $(id -u):$(id -g) {source}; {branch}; umask {umask}; git clone --quiet {source} {folder}")
+    run("git", "clone", "--quiet", "--bare", REPOSITORY, outside)
+    head = run("git", "-C", REPOSITORY, "rev-parse", "HEAD")
+    run("git", "-C", outside, "update-ref", "refs/heads/e2e", head)
+    run("git", "-C", outside, "symbolic-ref", "HEAD", "refs/heads/e2e")
+    engine.shell(f"umask {umask}; git clone --quiet {source} {folder}")
     return Project(engine, folder)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from compose.ai_service import KEY, URL, AiService, ai_service
+from compose.ai_service import KEY, URL, AiService
 from compose.conftest import Images
 from compose.odoo import Asked, Odoo
-from compose.page import commands
+from compose.page import commands, spoken
 from compose.project import Project, until
 from stage import REQUESTS
 
@@ -29,6 +29,10 @@ class Chain:
     project: Project
     odoo: Odoo
     ai: AiService
+
+    def __repr__(self) -> str:
+        """Short, for pytest's output."""
+        return f"<chain in {self.project}>"
 
     def until_generated(self, *asked: Asked) -> None:
         """Waits until N8N has reported that the AI service generates the pictures. The bridge knows their jobs then."""
@@ -50,25 +54,21 @@ class Chain:
 @pytest.fixture(scope="module")
 def chain(project: Project, images: Images) -> Iterator[Chain]:
     """The chain, as far as the documented commands bring it, and what remains to be done in Odoo's pages."""
-    images.need("odoo", "n8n")
+    images.need("odoo", "n8n", "nginx")
     for command in commands("From nothing to running"):
         project.run(command)
         if command.startswith("deploy/secrets.sh"):
-            _prepare(project)
+            project.path("secrets/ai_service_key").write_text(KEY)
+            project.path("n8n/settings.local.json").write_text(json.dumps({"aiUrl": URL, "aiMode": "queue"}))
     secrets = {path.name: path.read_text() for path in project.path("secrets").iterdir()}
     odoo = Odoo(secrets["odoo_admin_password"])
     until(odoo.serves, "Odoo serves")
     odoo.configure("http://api:8000", secrets["client_key_odoo"], secrets["client_key_ops"])
     project.until_well()
-    with ai_service(project) as ai:
-        yield Chain(project, odoo, ai)
-
-
-def _prepare(project: Project) -> None:
-    """Writes what only the operator knows: the key and the address of the AI service."""
-    project.path("secrets/ai_service_key").write_text(KEY)
-    settings = project.path("n8n/settings.json")
-    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"aiUrl": URL}))
+    ai = AiService(project)
+    ai.start()
+    yield Chain(project, odoo, ai)
+    ai.stop()
 
 
 def test_the_first_picture_is_attached_in_odoo(chain: Chain) -> None:
@@ -78,6 +78,22 @@ def test_the_first_picture_is_attached_in_odoo(chain: Chain) -> None:
 def test_the_connection_test_in_odoo_and_the_doctor_find_nothing_wrong(chain: Chain) -> None:
     assert chain.odoo.connection_test() == "Everything is in order."
     chain.project.run("docker compose exec -T api aigen-bridge doctor")
+
+
+def test_websockets_reach_odoo_at_the_port_of_its_pages(chain: Chain) -> None:
+    assert chain.odoo.opens_websocket()
+
+
+def test_after_a_restart_of_postgresql_odoo_sends_what_it_could_not_send_before(chain: Chain) -> None:
+    """Odoo's cron does that. With threads (`workers = 0`) it would have ended, and nobody would have noticed."""
+    chain.project.run("docker compose stop api")
+    asked = chain.odoo.ask("A pier in the fog")
+    assert chain.odoo.is_waiting(asked)
+    chain.project.run("docker compose restart postgres")
+    chain.project.run("docker compose start api")
+    until(lambda: not chain.odoo.is_waiting(asked), "Odoo's cron sends the request", CRON_SECONDS)
+    chain.see_picture(asked)
+    chain.project.until_well()
 
 
 def test_three_pictures_that_are_generated_while_n8n_restarts_arrive_and_are_paid_for_once(chain: Chain) -> None:
@@ -99,24 +115,52 @@ def test_a_picture_that_is_ready_while_odoo_restarts_arrives(chain: Chain) -> No
     chain.see_picture(asked)
 
 
-def test_after_a_restart_of_postgresql_odoo_sends_what_it_could_not_send_before(chain: Chain) -> None:
-    """Odoo's cron does that. With threads (`workers = 0`) it would have ended, and nobody would have noticed."""
-    chain.project.run("docker compose stop api")
-    asked = chain.odoo.ask("A pier in the fog")
-    chain.project.run("docker compose restart postgres")
-    chain.project.run("docker compose start api")
-    until(lambda: not chain.odoo.is_waiting(asked), "Odoo's cron sends the request", CRON_SECONDS)
+def test_a_picture_that_is_generated_while_everything_restarts_as_documented_arrives(chain: Chain) -> None:
+    [restart] = [command for command in commands("Restarting and stopping") if " restart " in command]
+    with chain.ai.holding():
+        asked = chain.odoo.ask("A pilot boat")
+        chain.until_generated(asked)
+        chain.project.run(restart)
+    until(chain.odoo.serves, "Odoo serves")
     chain.see_picture(asked)
     chain.project.until_well()
 
 
-def test_an_upgrade_of_the_addon_as_documented_keeps_its_pictures(chain: Chain) -> None:
+def test_an_upgrade_as_documented_brings_the_new_addon_and_keeps_the_pictures(chain: Chain) -> None:
     asked = chain.odoo.ask("A lamp, before the upgrade")
     chain.see_picture(asked)
-    chain.project.run("""sed -i 's/"version": ".*"/"version": "1.99.0"/' addons/aigen_image/__manifest__.py""")
-    [upgrade] = [command for command in commands("Upgrading") if "--update=aigen_image" in command]
-    chain.project.run(upgrade)
-    until(chain.odoo.serves, "Odoo serves")
+    chain.project.publish("""sed -i 's/"version": ".*"/"version": "1.99.0"/' addons/aigen_image/__manifest__.py""")
+    for command in commands("Upgrading"):
+        chain.project.run(command)
+    chain.project.until_well()
     assert chain.odoo.version_of_the_addon().endswith("1.99.0")
     assert chain.odoo.picture(asked).startswith(PNG)
     chain.see_picture(chain.odoo.ask("A lamp, after the upgrade"))
+
+
+def test_pictures_are_in_odoo_again_after_a_restore_as_documented(chain: Chain) -> None:
+    asked = chain.odoo.ask("A bell buoy")
+    picture = chain.odoo.picture(asked)
+    for command in commands("Backup"):
+        chain.project.run(command)
+    chain.ai.stop()
+    chain.project.run("docker compose --profile '*' down --volumes")
+    for command in commands("Restoring"):
+        chain.project.run(command)
+    chain.project.until_well()
+    assert chain.odoo.picture(asked) == picture
+    chain.ai.start()
+    chain.see_picture(chain.odoo.ask("A bell buoy, after the restore"))
+
+
+def test_three_pictures_arrive_although_n8n_restarts_in_queue_mode(chain: Chain, images: Images) -> None:
+    images.need("redis")
+    for command in commands("N8N in queue mode"):
+        chain.project.run(command)
+    chain.project.until_well()
+    with chain.ai.holding():
+        asked = [chain.odoo.ask(f"Beacon {number} of three") for number in (1, 2, 3)]
+        chain.until_generated(*asked)
+        chain.project.run(spoken("N8N in queue mode", "docker compose restart n8n n8n-webhook"))
+    for one in asked:
+        chain.see_picture(one)

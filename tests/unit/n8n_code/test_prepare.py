@@ -70,6 +70,16 @@ def test_settings_of_an_earlier_version_stay_synchronous(keys: Path, given: dict
     assert ("no aiMode" in done.stderr) == (mode == "sync")
 
 
+def test_own_settings_win_over_the_shipped_ones_and_the_others_stay(keys: Path) -> None:
+    (keys.parent / "settings.local.json").write_text('{"aiUrl": "https://fal.run/own", "loras": {"own": null}}')
+    shipped = {"aiUrl": "https://queue.example.com", "aiMode": "queue", "callbackStyle": "v1", "loras": {"*": None}}
+    done = prepare(keys, json.dumps(shipped))
+    settings, _ = prepared(keys)
+    found = [settings[name] for name in ("aiUrl", "aiMode", "callbackStyle", "loras")]
+    assert found == ["https://fal.run/own", "sync", "v1", {"own": None}]
+    assert "settings.local.json has an aiUrl and no aiMode" in done.stderr
+
+
 def prepared(keys: Path) -> tuple[dict[str, Any], str]:
     """The settings of the main workflow, and the secret of the bridge as N8N gets it."""
     workflow = json.loads((keys.parent / "out/workflows/aigen-main.json").read_text())
