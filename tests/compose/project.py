@@ -54,6 +54,15 @@ class Project:
         """Returns the path from here of a file in the clone."""
         return self.engine.outside(self.folder) / name
 
+    def publish(self, change: str) -> None:
+        """Changes something in the repository that was cloned, with a shell command, as a developer does."""
+        developer = f"{self.folder}-developer"
+        person = "git -c user.name=e2e -c user.email=e2e@localhost"
+        self.run(
+            f"rm -rf {developer}; git clone --quiet {self.folder}.git {developer} && cd {developer} && {change}"
+            f" && {person} commit --quiet --all --message=changed && git push --quiet && rm -rf {developer}"
+        )
+
     def containers(self) -> list[dict[str, Any]]:
         """Returns what `docker compose ps` says of each container, those of all profiles included."""
         lines = self.run("docker compose --profile '*' ps --all --format json").splitlines()
