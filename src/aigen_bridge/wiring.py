@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -44,7 +44,8 @@ from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
 from aigen_bridge.store.inspection import Inspection
-from aigen_bridge.store.migrations import check
+from aigen_bridge.store.listening import naming_listen_url
+from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.passwords import Passwords
@@ -113,6 +114,14 @@ def verify_database(settings: DatabaseSettings) -> None:
         prepared_statements=settings.database.prepared_statements,
         listener_url=settings.listener_url,
     )
+
+
+def migrate_database(settings: DatabaseSettings) -> None:
+    """Migrates the database to this version. Raises as `migrate` does, and names the setting that leads there."""
+    url = settings.migration_url
+    is_other = url != settings.database_url.get_secret_value()
+    with naming_listen_url() if is_other else nullcontext():
+        migrate(url, timeout=settings.database.timeout)
 
 
 @asynccontextmanager
