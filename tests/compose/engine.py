@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,10 +104,14 @@ def _own(undo: ExitStack) -> Engine:
     need("debootstrap", "slirp4netns")
     CACHE.mkdir(parents=True, exist_ok=True)
     lock = undo.enter_context((CACHE / "lock").open("w"))
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CannotRunError(f"another run is going on with the engine in {CACHE} (AIGEN_COMPOSE_CACHE)") from None
     root = engine_root()
     namespaces = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child"]
     process = subprocess.Popen([*WITH_US, *namespaces, Path(__file__).with_name("own_engine.sh"), root])
+    undo.callback(_remove_cgroups)
     undo.callback(_stop, process)
     first = _child(process)
     slirp = subprocess.Popen(
@@ -166,6 +170,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _remove_cgroups() -> None:
+    """Removes the groups in which the containers were, unless another engine uses them."""
+    for group in Path("/sys/fs/cgroup").glob("*/aigen-compose"):
+        with suppress(OSError):
+            group.rmdir()
 
 
 @contextmanager

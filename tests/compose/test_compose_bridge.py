@@ -150,7 +150,9 @@ def test_a_restart_of_everything_as_documented_loses_nothing(project: Project) -
     assert project.knows(project.accept())
 
 
-def test_down_leaves_nothing_and_up_finds_everything(project: Project, docker: Engine) -> None:
+def test_down_leaves_nothing_and_up_finds_everything(project: Project, docker: Engine, images: Images) -> None:
+    images.need("redis")
+    project.run("docker compose --profile n8n-queue up --detach --wait redis")
     accepted, before = project.accept(), known(project)
     [down] = [command for command in commands("Restarting and stopping") if command.endswith(" down")]
     project.run(down)
