@@ -91,7 +91,7 @@ def engine() -> Iterator[Engine]:
         with ExitStack() as undo:
             yield _own(undo)
     else:
-        raise CannotRunError(f"ENGINE={wanted} does not answer")
+        raise RuntimeError(f"ENGINE={wanted}: no engine answers")
 
 
 def _answers() -> bool:
