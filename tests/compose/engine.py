@@ -131,7 +131,7 @@ def _own(undo: ExitStack) -> Engine:
     _wait_until_up(made, process)
     made.shell(
         "docker ps --all --quiet | xargs --no-run-if-empty docker rm --force; docker network prune --force;"
-        " docker volume prune --all --force"
+        " docker volume prune --all --force; docker image prune --force"
     )  # of a run that was killed
     undo.enter_context(_network_of(first))
     return made
