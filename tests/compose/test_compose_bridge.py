@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800)]
 BRIDGE = ("api", "worker", "proxy")
 UP = f"docker compose up --detach --wait {' '.join(BRIDGE)}"
 PER_SECOND = 20
+KILLED = "137"
+"""The exit code of a container that was killed because it did not end in time."""
 
 
 class Callers:
@@ -123,6 +125,14 @@ def test_a_restarted_service_becomes_healthy_again(project: Project, service: st
     project.until_well()
     assert project.knows(accepted)
     assert project.knows(project.accept())
+
+
+def test_a_worker_that_is_stopped_while_it_starts_ends_by_itself(project: Project) -> None:
+    project.run("docker compose up --detach --no-deps --force-recreate worker && docker compose stop worker")
+    ended = project.run("docker inspect --format '{{.State.ExitCode}}' $(docker compose ps --all --quiet worker)")
+    assert KILLED not in ended.split()
+    project.run("docker compose start worker")
+    project.until_well()
 
 
 def test_a_restart_of_postgresql_under_load_loses_and_doubles_nothing(project: Project) -> None:
