@@ -6,6 +6,7 @@ Real Odoo, real N8N, and a simulated AI service, in the order in which somebody 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -37,7 +38,7 @@ class Chain:
     def until_generated(self, *asked: Asked) -> None:
         """Waits until N8N has reported that the AI service generates the pictures. The bridge knows their jobs then."""
         for one in asked:
-            until(lambda one=one: self._stage(one) == "generating", f"the bridge knows that {one} is generated")
+            until(partial(self._is_generating, one), f"the bridge knows that {one} is generated")
 
     def see_picture(self, asked: Asked) -> None:
         """Waits for the picture in Odoo, and sees that it was paid for once."""
@@ -45,10 +46,10 @@ class Chain:
         jobs = self.ai.jobs_of(asked.correlation_id)
         assert [job["billed"] for job in jobs] == [True], f"{asked} was not paid for once: {jobs}"
 
-    def _stage(self, asked: Asked) -> str | None:
+    def _is_generating(self, asked: Asked) -> bool:
         with self.project.client() as api:
             found = api.get(f"{REQUESTS}/{asked.request_id}")
-        return (found.json().get("progress") or {}).get("stage") if found.is_success else None
+        return found.is_success and (found.json().get("progress") or {}).get("stage") == "generating"
 
 
 @pytest.fixture(scope="module")
