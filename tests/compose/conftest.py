@@ -67,13 +67,15 @@ def project(docker: Engine, images: Images) -> Iterator[Project]:
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Keeps a row of the table."""
-    if report.when == "call" or report.outcome != "passed":
+    if "compose/" in report.nodeid and (report.when == "call" or report.outcome != "passed"):
         name = report.nodeid.rpartition("::test_")[2].replace("_", " ")
         _rows.append((name, report.outcome, report.duration))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints the table."""
+    if not _rows:
+        return
     terminalreporter.section("docker-compose.yml, as docs/deployment.md says")
     width = max((len(name) for name, _, _ in _rows), default=0)
     for name, outcome, seconds in _rows:

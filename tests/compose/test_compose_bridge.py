@@ -88,6 +88,11 @@ def test_the_documented_commands_bring_the_bridge_up(project: Project, images: I
     assert project.knows(project.accept())
 
 
+def test_migrate_has_no_health_check_of_an_api(project: Project) -> None:
+    health = project.run("docker inspect --format '{{json .State.Health}}' $(docker compose ps --all --quiet migrate)")
+    assert health == "null"
+
+
 def test_the_image_is_built_once(project: Project) -> None:
     printed = project.run("docker compose --progress=plain build 2>&1")
     assert len(re.findall(r"naming to \S*aigen-bridge\S*", printed)) == 1, printed[-2000:]
