@@ -77,10 +77,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _rows:
         return
     terminalreporter.section("docker-compose.yml, as docs/deployment.md says")
-    width = max((len(name) for name, _, _ in _rows), default=0)
+    width = max((len(name) for name, _, _ in _rows)
     for name, outcome, seconds in _rows:
         terminalreporter.write_line(f"{name:<{width}}  {outcome:<7}  {seconds:6.1f} s")
     if _stand_ins:
         others = sorted(named().keys() - _stand_ins)
-        terminalreporter.write_line(f"Stand-ins of Debian's packages: {', '.join(sorted(_stand_ins))}.")
+        terminalreporter.write_line(f"Ran as stand-ins (images/README.md): {', '.join(sorted(_stand_ins))}.")
         terminalreporter.write_line(f"Images that did not run: {', '.join(others) or 'none'}.")
