@@ -77,7 +77,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _rows:
         return
     terminalreporter.section("docker-compose.yml, as docs/deployment.md says")
-    width = max((len(name) for name, _, _ in _rows)
+    width = max(len(name) for name, _, _ in _rows)
     for name, outcome, seconds in _rows:
         terminalreporter.write_line(f"{name:<{width}}  {outcome:<7}  {seconds:6.1f} s")
     if _stand_ins:
