@@ -174,9 +174,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _remove_cgroups() -> None:
     """Removes the groups in which the containers were, unless another engine uses them."""
-    for group in Path("/sys/fs/cgroup").glob("*/aigen-compose"):
-        with suppress(OSError):
-            group.rmdir()
+    for name in ("*/aigen-compose/buildkit", "*/aigen-compose"):
+        for group in Path("/sys/fs/cgroup").glob(name):
+            with suppress(OSError):
+                group.rmdir()
 
 
 @contextmanager
