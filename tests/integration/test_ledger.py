@@ -30,12 +30,12 @@ from outages import rows, write
 from stage import REQUESTS, Stage, make_settings, serve_api, staged, working
 
 PRICE = {"amount": "0.035", "currency": "USD", "per": "image"}
-MODEL = {"modelId": examples.REQUESTED["modelId"], "name": "Flux", "price": PRICE}
 COST = {"amount": "0.04", "currency": "USD", "basis": "billed"}
 ENTRY = {"name": "Flux", "provider": {"kind": "fal", "endpoint": "https://queue.fal.run/fal-ai/flux"}} | {
     "supports": {"negativePrompt": True},
     "price": PRICE,
 }
+MODEL = {"modelId": examples.REQUESTED["modelId"], **ENTRY}
 CATALOGUE = "INSERT INTO models (model_id, entry, is_active) VALUES (:model_id, CAST(:entry AS jsonb), true)"
 BUDGETS = """
     INSERT INTO budgets (name, most, currency, period, time_zone, is_hard, odoo, user_id, model_id) VALUES
