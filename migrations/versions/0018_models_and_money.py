@@ -8,6 +8,8 @@ statement is a transaction of its own, and may be repeated.
 current ones. It is VOLATILE, so its query sees what was committed while it waited; the snapshot of the calling
 statement is older. An accept holds the shared lock until its transaction ends, a change of the budgets the exclusive
 one.
+
+The triggers write with the rights of the owner: until rights on the new tables are granted, the version before goes on.
 """
 
 import sqlalchemy as sa
@@ -19,6 +21,7 @@ down_revision = "0017"
 
 ACTIONS = "'replay', 'discard', 'complete', 'purge', 'restored', 'confirm'"
 AMOUNT = sa.Numeric(21, 9)
+SUM = sa.Numeric(38, 9)
 NOW = sa.text("now()")
 TIME = sa.DateTime(timezone=True)
 
@@ -66,8 +69,8 @@ def _create_tables() -> None:
         "budget_usage",
         sa.Column("budget_id", sa.BigInteger(), nullable=False),
         sa.Column("period_start", TIME, nullable=False),
-        sa.Column("spent", AMOUNT, nullable=False, server_default="0"),
-        sa.Column("reserved", AMOUNT, nullable=False, server_default="0"),
+        sa.Column("spent", SUM, nullable=False, server_default="0"),
+        sa.Column("reserved", SUM, nullable=False, server_default="0"),
         sa.Column("noticed_percent", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("budget_id", "period_start", name=op.f("budget_usage_pkey")),
         sa.ForeignKeyConstraint(
@@ -135,9 +138,21 @@ def _create_functions() -> None:
         $$
     """)
     op.execute("""
-        CREATE OR REPLACE FUNCTION aigen_unsettled() RETURNS trigger LANGUAGE plpgsql AS $$
+        CREATE OR REPLACE FUNCTION aigen_unsettled() RETURNS trigger LANGUAGE plpgsql
+        SECURITY DEFINER SET search_path FROM CURRENT AS $$
         BEGIN
             INSERT INTO unsettled (request_id) VALUES (NEW.request_id);
+            RETURN NULL;
+        END
+        $$
+    """)
+    op.execute("""
+        CREATE OR REPLACE FUNCTION aigen_job_unsettled() RETURNS trigger LANGUAGE plpgsql
+        SECURITY DEFINER SET search_path FROM CURRENT AS $$
+        BEGIN
+            INSERT INTO unsettled (request_id) SELECT r.request_id FROM requests AS r
+            WHERE r.request_id = NEW.request_id AND (r.model IS NOT NULL OR r.cost IS NOT NULL)
+                AND (NEW.is_other OR NEW.ended_at IS NOT NULL OR r.completed_at IS NOT NULL);
             RETURN NULL;
         END
         $$
@@ -154,13 +169,14 @@ def _create_triggers() -> None:
     """)
     op.execute("""
         CREATE OR REPLACE TRIGGER provider_jobs_unsettled AFTER INSERT OR UPDATE OF ended_at ON provider_jobs
-        FOR EACH ROW WHEN (NEW.is_other OR NEW.ended_at IS NOT NULL) EXECUTE FUNCTION aigen_unsettled()
+        FOR EACH ROW EXECUTE FUNCTION aigen_job_unsettled()
     """)
 
 
 def downgrade() -> None:
     op.execute("DROP TRIGGER provider_jobs_unsettled ON provider_jobs")
     op.execute("DROP TRIGGER requests_unsettled ON requests")
+    op.execute("DROP FUNCTION aigen_job_unsettled()")
     op.execute("DROP FUNCTION aigen_unsettled()")
     op.execute("DROP FUNCTION aigen_budgets_unchanged(bigint)")
     op.execute("DELETE FROM operations WHERE action IN ('put', 'remove')")

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from aigen_bridge import __version__, logs, memory, tracing
-from aigen_bridge.api import health, metrics, models, n8n_failures, ops, problems
+from aigen_bridge.api import budgets, health, metrics, models, n8n_failures, ops, problems
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.beat import beat
 from aigen_bridge.api.correlation import CorrelationMiddleware
@@ -19,7 +19,7 @@ from aigen_bridge.api.middleware import AccessMiddleware, DeprecationMiddleware,
 from aigen_bridge.api.odoo_database import KnownDatabases
 from aigen_bridge.api.rate_limit import RateLimits
 from aigen_bridge.api.tls import SERVED
-from aigen_bridge.api.v1 import callback, generation, requests
+from aigen_bridge.api.v1 import callback, generation, requests, usage
 from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
@@ -67,6 +67,8 @@ ROUTERS = (
     callback_v2.router,
     n8n_failures.router,
     models.router,
+    budgets.router,
+    usage.router,
     ops.router,
     health.router,
     metrics.router,

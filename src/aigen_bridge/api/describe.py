@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aigen_bridge.api.odoo_database import HEADER, PATTERN
+from aigen_bridge.contracts.budgets import BudgetProblem, BudgetTerms
 from aigen_bridge.contracts.generation import GenerationAsk, GenerationJob, GenerationProgress, JobProblem
 from aigen_bridge.contracts.models import ModelEntry
 from aigen_bridge.contracts.n8n_failure import N8nFailure
@@ -32,6 +33,7 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     BulkReplay,
     N8nFailure,
     ModelEntry,
+    BudgetTerms,
 )
 
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -48,7 +50,7 @@ _MEANING = {
     400: "Not JSON, or malformed multipart/form-data",
     401: "No key, an unknown key, or an invalid signature",
     403: "The key's client does not have the scope, or the call comes from another database than that of its Odoo",
-    404: "No such request, image, model or dead letter",
+    404: "No such request, image, model, budget or dead letter",
     408: "The body did not arrive in time",
     409: "It conflicts with what is known",
     410: "The image has been deleted",
@@ -144,7 +146,7 @@ def name(model: type[BaseModel]) -> str:
 
 def message_schemas() -> dict[str, Any]:
     """Returns the component schemas that endpoints refer to by name."""
-    models = [(model, "validation") for model in (*MESSAGES, Problem, JobProblem)]
+    models = [(model, "validation") for model in (*MESSAGES, Problem, JobProblem, BudgetProblem)]
     _, document = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
     titles = {model.__name__: name(model) for model in MESSAGES}
     return {titles.get(key, key): schema for key, schema in document["$defs"].items()}
@@ -168,7 +170,7 @@ def _describe_database(paths: dict[str, Any]) -> None:
     schema = {"type": "string", "pattern": PATTERN}
     header = {"name": HEADER, "in": "header", "required": False, "description": description, "schema": schema}
     for operation in (operation for item in paths.values() for operation in item.values()):
-        if {"requests", "models", "operations"} & set(operation["tags"]):
+        if {"requests", "models", "budgets", "usage", "operations"} & set(operation["tags"]):
             operation.setdefault("parameters", []).append(header)
 
 

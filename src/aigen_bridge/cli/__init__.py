@@ -2,7 +2,20 @@
 
 import typer
 
-from aigen_bridge.cli import dead_letters, doctor, keys, models, odoos, purge, requests, restored, run, show
+from aigen_bridge.cli import (
+    budgets,
+    dead_letters,
+    doctor,
+    keys,
+    models,
+    odoos,
+    purge,
+    requests,
+    restored,
+    run,
+    show,
+    usage,
+)
 from aigen_bridge.cli.terminal import fail
 from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.embedded import EmbeddedPostgresMissingError
@@ -22,6 +35,8 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(requests.app, name="requests")
 app.add_typer(models.app, name="models")
 app.add_typer(odoos.app, name="odoos")
+app.add_typer(budgets.app, name="budgets")
+app.add_typer(usage.app)
 app.add_typer(purge.app)
 app.add_typer(restored.app)
 app.add_typer(keys.app, name="keys")

@@ -118,3 +118,12 @@ COMPLETED_URL: dict[str, Any] = (
 )
 COMPLETED_BESIDE: dict[str, Any] = {name: value for name, value in COMPLETED.items() if name != "imageData"} | FACTS
 """For v2, where the image is a separate part."""
+
+BUDGET: dict[str, Any] = {
+    "limit": "100.00",
+    "currency": "USD",
+    "period": "month",
+    "kind": "hard",
+    "match": {"campaignId": REQUESTED["campaignId"]},
+    "contact": "marketing@example.com",
+}

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from aigen_bridge.domain.money import Money, rounded
+from aigen_bridge.domain.money import Money, times
 
 MEGAPIXEL = 1_000_000
 """Pixels. N8N's workflow estimates by the same number."""
@@ -45,7 +45,7 @@ class Price:
     def of(self, width: int, height: int) -> Money:
         """Returns the price of an image of this size, rounded to the places of an amount."""
         units = Decimal(width * height) / MEGAPIXEL if self.per is PriceUnit.MEGAPIXEL else Decimal(1)
-        return Money(rounded(self.amount * units), self.currency)
+        return Money(times(self.amount, units), self.currency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

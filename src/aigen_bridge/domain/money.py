@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
+from types import MappingProxyType
 
 WHOLE_DIGITS, PLACES = 12, 9
 """The most digits before and after the point."""
@@ -11,6 +12,10 @@ SHOWN_PLACES = 2
 """The least digits after the point of an amount that is shown."""
 
 _LIMIT = 10**WHOLE_DIGITS
+MOST = _LIMIT - Decimal(1).scaleb(-PLACES)
+"""The greatest amount."""
+_EXACT = Context(prec=100, rounding=ROUND_HALF_UP)
+"""More digits than a product of two amounts has. The usual 28 would round twice."""
 _DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
@@ -57,6 +62,7 @@ class Money:
 
 Rates = Mapping[tuple[str, str], Decimal]
 """The price of one unit of the first currency in the second."""
+NO_RATES: Rates = MappingProxyType({})
 
 
 def rate(rates: Rates, source: str, target: str) -> Decimal | None:
@@ -69,5 +75,17 @@ def rate(rates: Rates, source: str, target: str) -> Decimal | None:
 
 
 def rounded(amount: Decimal) -> Decimal:
-    """Rounds to `PLACES`, half to even, as PostgreSQL's columns hold amounts."""
-    return amount.quantize(Decimal(1).scaleb(-PLACES), ROUND_HALF_EVEN)
+    """Rounds to `PLACES`, half away from zero, as PostgreSQL's columns do."""
+    return amount.quantize(Decimal(1).scaleb(-PLACES), context=_EXACT)
+
+
+def times(amount: Decimal, factor: Decimal) -> Decimal:
+    """Returns the exact product, rounded once to the places of an amount."""
+    return rounded(_EXACT.multiply(amount, factor))
+
+
+def rates_from(rates: Rates, source: str) -> dict[str, str]:
+    """Returns the rates from `source` to every currency that is known, as they are recorded in the ledger."""
+    currencies = {source} | {currency for pair in rates for currency in pair}
+    found = {currency: rate(rates, source, currency) for currency in sorted(currencies)}
+    return {currency: f"{price:f}" for currency, price in found.items() if price is not None}

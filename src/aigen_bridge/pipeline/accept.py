@@ -8,6 +8,7 @@ from uuid import UUID
 from aigen_bridge.contracts.refusal import InvalidMessageError, quoted
 from aigen_bridge.contracts.v1 import ImageRequested
 from aigen_bridge.contracts.wire import FieldError
+from aigen_bridge.domain.budget import BudgetExceededError, Exceeded, RateMissingError, Refusal, Unconvertible
 from aigen_bridge.domain.catalogue import Catalogue, Refused
 from aigen_bridge.domain.errors import ContradictionError, RequestIdTakenError
 from aigen_bridge.domain.request import ImageRequest, NewRequest
@@ -16,7 +17,7 @@ from aigen_bridge.domain.request import ImageRequest, NewRequest
 class Store(Protocol):
     """The requests."""
 
-    async def accept(self, new: NewRequest) -> tuple[ImageRequest, bool]: ...
+    async def accept(self, new: NewRequest) -> tuple[ImageRequest, bool] | Refusal: ...
 
     async def get(self, request_id: UUID, odoo: str | None = None) -> ImageRequest | None: ...
 
@@ -35,15 +36,16 @@ async def accept(
     """Stores a request with its `dispatch` entry. Returns it after the commit, and whether it is new.
 
     `client` is who asked, `odoo` the Odoo that gets the result, `traceparent` the trace of everything done for the
-    request. Raises `InvalidMessageError` if the catalogue refuses a new request, `RequestIdTakenError` if the id is
-    known from another Odoo, `ContradictionError` if it is known with other content, and `StoreUnavailableError` if
-    nothing was stored.
+    request. Raises `InvalidMessageError` if the catalogue refuses a new request, `BudgetExceededError` and
+    `RateMissingError` if a budget does, `RequestIdTakenError` if the id is known from another Odoo,
+    `ContradictionError` if it is known with other content, and `StoreUnavailableError`. Then nothing was stored.
     """
     new = NewRequest(event.request_id, event.correlation_id, event.stored_form(), traceparent, client, odoo)
     catalogue, refused = await _judge(models, new)
     if not refused:
         model = catalogue.models.get(event.model_id)
-        request, created = await store.accept(replace(new, model=model.entry if model else None))
+        stored = await store.accept(replace(new, model=model.entry if model else None))
+        request, created = _unless_refused(stored)
     elif known := await store.get(new.request_id, odoo):  # a request that is known stays accepted
         request, created = known, False
     else:
@@ -56,6 +58,16 @@ async def accept(
             f"Request {request.request_id} is known with other content: {_different_fields(request, new)} differ.",
         )
     return request, created
+
+
+def _unless_refused(stored: tuple[ImageRequest, bool] | Refusal) -> tuple[ImageRequest, bool]:
+    """Returns what was stored. Raises the error of a budget's refusal."""
+    match stored:
+        case Exceeded():
+            raise BudgetExceededError(stored)
+        case Unconvertible():
+            raise RateMissingError(stored)
+    return stored
 
 
 async def _judge(models: Models, new: NewRequest) -> tuple[Catalogue, list[Refused]]:

@@ -38,6 +38,7 @@ QUARANTINE_STATES = ("open", "replayed", "discarded")
 QUEUES = f"{one_of('step', Step)} OR step ~ '^({'|'.join(PER_ODOO)}):{ODOO_NAME}$'"
 ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
 AMOUNT = Numeric(21, 9)  # WHOLE_DIGITS and PLACES of domain/money.py
+SUM = Numeric(38, 9)  # costs that N8N reports are counted, however absurd
 
 IMAGE_IS_KEPT = "delivered_at IS NOT NULL AND image IS NOT NULL AND image_purged_at IS NULL"
 ATTEMPTS_ARE_KEPT = "delivered_at IS NOT NULL AND (attempts_purged_at IS NULL OR attempts_purged_at < delivered_at)"
@@ -334,8 +335,8 @@ budget_usage = Table(
     metadata,
     Column("budget_id", BigInteger, ForeignKey(budgets.c.id, ondelete="CASCADE"), primary_key=True),
     Column("period_start", DateTime(timezone=True), primary_key=True),
-    Column("spent", AMOUNT, nullable=False, server_default="0"),  # in the budget's currency
-    Column("reserved", AMOUNT, nullable=False, server_default="0"),
+    Column("spent", SUM, nullable=False, server_default="0"),  # in the budget's currency
+    Column("reserved", SUM, nullable=False, server_default="0"),
     Column("noticed_percent", Integer, nullable=False, server_default="0"),  # people were told of it
 )
 
