@@ -1,6 +1,6 @@
 """The event that starts the workflow, validated as in the workflow's first step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -12,6 +12,13 @@ from pydantic.alias_generators import to_camel
 def _uuid(text: str) -> str:
     UUID(text)
     return text
+
+
+def _entry(entry: dict[str, Any]) -> dict[str, Any]:
+    provider = entry.get("provider")
+    if not isinstance(provider, dict) or not all(isinstance(provider.get(key), str) for key in ("kind", "endpoint")):
+        raise ValueError("must have a provider with kind and endpoint")
+    return entry
 
 
 Identifier = Annotated[str, AfterValidator(_uuid)]
@@ -49,6 +56,8 @@ class Order(BaseModel):
     seed: int | None = None
     inference_steps: int | None = None
     cfg_scale: float | None = None
+    model: Annotated[dict[str, Any], AfterValidator(_entry)] | None = None
+    """The entry of the bridge's catalogue; None from an older bridge, or with an empty catalogue."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -56,10 +65,17 @@ class Order(BaseModel):
         width, height = self.resolution.split("x")
         return int(width), int(height)
 
+    provider_job: dict[str, Any] | None = None
+    """The job that an earlier execution has submitted."""
+
     @property
     def bridge(self) -> str:
         """Base URL of the bridge that takes the result."""
         return self.callback_url.removesuffix(CALLBACK_PATH)
+
+
+Objection = Callable[[Order], tuple[str, str] | None]
+"""Returns the error code and the message for an order whose model cannot be called."""
 
 
 class ReturnAddress(BaseModel):
@@ -82,15 +98,16 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Refusal:
-    """An event that is answered with a failed callback."""
+    """An event that is answered with a failed callback. `order`: the event, if only its model cannot be called."""
 
     to: ReturnAddress
     code: str
     message: str
+    order: Order | None = None
 
 
-def checked(event: Any, bridge_url: str | None, models: Mapping[str, Any]) -> Order | Refusal:
-    """Validates an event as the workflow's first step does.
+def checked(event: Any, bridge_url: str | None, object_to: Objection) -> Order | Refusal:
+    """Validates an event as the workflow's first step does. `object_to` says why its model cannot be called.
 
     Raises `StoppedError` when the event cannot or may not be answered.
     """
@@ -99,10 +116,8 @@ def checked(event: Any, bridge_url: str | None, models: Mapping[str, Any]) -> Or
         order = Order.model_validate(event)
     except ValidationError as error:
         return Refusal(_return_address(event), "invalid_event", f"The event is not valid: {_complaint(error)}.")
-    if order.model_id not in models and "*" not in models:
-        reason = f"The workflow's table of models has no row for {order.model_id}."
-        return Refusal(_return_address(event), "unknown_model", reason)
-    return order
+    found = object_to(order)
+    return Refusal(_return_address(event), *found, order) if found else order
 
 
 def _addressed(event: Any, bridge_url: str | None) -> Any:

@@ -1,18 +1,19 @@
 """The workflow's result messages: EVT-AIG-002 and EVT-AIG-003, in one of three styles."""
 
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 from uuid import uuid4
 
 import pybase64
 
-from aigen_bridge.sim.n8n_ai import Made, lora_of
+from aigen_bridge.sim.n8n_ai import GenerationError, use_of_negative_prompt
+from aigen_bridge.sim.n8n_model import model_of, price_of
 from aigen_bridge.sim.n8n_order import Order, Refusal, ReturnAddress, Start
 from aigen_bridge.sim.n8n_pictures import Picture
 from aigen_bridge.sim.n8n_settings import N8nSettings
 
-PAYLOAD_VERSION, WORKFLOW_VERSION = "1.1", "1.3.0"
+PAYLOAD_VERSION, WORKFLOW_VERSION = "1.1", "1.4.0"
 """The versions of the events and of the simulated workflow in n8n/."""
 SMALLEST_AMOUNT = Decimal("1e-9")
 
@@ -44,14 +45,14 @@ def completed(order: Order, picture: Picture, settings: N8nSettings, start: Star
     return _callback(order.callback_url, event, settings, start, picture.content)
 
 
-def failed(
-    order: Order, code: str, message: str, settings: N8nSettings, start: Start, made: Made | None = None
-) -> Callback:
-    """Builds EVT-AIG-003. `made` is the generation, if there was one."""
-    event = _failed(order, code, message, settings, start)
+def failed(order: Order, error: GenerationError, settings: N8nSettings, start: Start) -> Callback:
+    """Builds EVT-AIG-003 for an order without an image."""
+    event, made = _failed(order, error.code, str(error), settings, start), error.made
     if made:
         event["generation"] = {**made.as_json(), **_ordered(order, settings)}
-    if made and made.output.get("images"):
+    if error.unbilled:
+        event |= _no_cost(order, settings)
+    elif made and made.output.get("images"):
         event |= _cost(order, settings)
     return _callback(order.callback_url, event, settings, start)
 
@@ -59,6 +60,8 @@ def failed(
 def refused(refusal: Refusal, settings: N8nSettings, start: Start) -> Callback:
     """Builds EVT-AIG-003 for an invalid event."""
     event = _failed(refusal.to, refusal.code, refusal.message, settings, start)
+    if refusal.order and not refusal.order.provider_job:
+        event |= _no_cost(refusal.order, settings)
     return _callback(refusal.to.callback_url, event, settings, start)
 
 
@@ -77,23 +80,34 @@ def _callback(
 def _ordered(order: Order, settings: N8nSettings) -> dict[str, Any]:
     """Returns the fields of `generation` that say what became of the order."""
     fields: dict[str, Any] = {}
-    if order.negative_prompt:
-        fields["negativePrompt"] = "folded" if settings.negative_prompt == "fold" else "ignored"
-    if lora := lora_of(order, settings):
-        fields["lora"] = lora["path"]
+    if use := use_of_negative_prompt(order, settings):
+        fields["negativePrompt"] = use
+    if loras := model_of(order, settings).loras:
+        fields["lora"] = ", ".join(lora["path"] for lora in loras)
     return fields
 
 
 def _cost(order: Order, settings: N8nSettings) -> dict[str, Any]:
     """Returns the estimated cost of one image, as the field `cost`; nothing without a price."""
-    price = settings.price
+    price = price_of(order, settings)
     if price is None:
         return {}
     width, height = order.size
     units = Decimal(width * height) / 1_000_000 if price.per == "megapixel" else Decimal(1)
-    amount = f"{(Decimal(price.amount) * units).quantize(SMALLEST_AMOUNT).normalize():f}"
-    cost = {"amount": amount, "currency": price.currency, "basis": "estimated"}
+    cost = {"amount": _amount(Decimal(price.amount) * units), "currency": price.currency, "basis": "estimated"}
     return {"cost": cost | {"units": float(units), "unit": price.per}}
+
+
+def _no_cost(order: Order, settings: N8nSettings) -> dict[str, Any]:
+    """Returns the cost of what the AI service surely did not bill; nothing without a price, which has the currency."""
+    price = price_of(order, settings)
+    return {"cost": {"amount": "0.00", "currency": price.currency, "basis": "billed"}} if price else {}
+
+
+def _amount(exact: Decimal) -> str:
+    """Rounds half to even, and keeps at least two places."""
+    whole, _, places = f"{exact.quantize(SMALLEST_AMOUNT, ROUND_HALF_EVEN):f}".partition(".")
+    return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
 
 
 def _head(to: Order | ReturnAddress, status: str, settings: N8nSettings, start: Start) -> dict[str, Any]:

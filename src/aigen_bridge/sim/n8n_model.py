@@ -1,0 +1,116 @@
+"""How the model of an order is called: as its entry of the bridge's catalogue says, or else as the settings say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from aigen_bridge.sim.drawing import ImageFormat
+from aigen_bridge.sim.n8n_order import Order
+from aigen_bridge.sim.n8n_settings import N8nSettings, Price
+
+MODEL, QUEUE = "/fal-ai/flux-lora", "/queue/fal-ai/flux-lora"
+IS_QUEUED = {"fal": True, "fal-sync": False}
+"""The kinds of AI services that the workflow knows: whether they have a queue, or are called synchronously."""
+PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What the workflow uses of a model. `steps` and `cfg_scale` count if the request names none."""
+
+    url: str
+    is_queued: bool
+    image_format: ImageFormat
+    loras: tuple[Mapping[str, Any], ...] = ()
+    steps: int | None = None
+    cfg_scale: float | None = None
+    has_negative_prompt: bool = False
+    has_seed: bool = True
+
+    @property
+    def name(self) -> str:
+        """The provider's name of it, such as `fal-ai/flux-lora`."""
+        return urlsplit(self.url).path.strip("/").removeprefix("queue/")
+
+
+def model_of(order: Order, settings: N8nSettings) -> Model:
+    """Returns the model of an order that was checked."""
+    entry = _entry(order, settings)
+    return _of_catalogue(entry, settings) if entry else _of_settings(order.model_id, settings)
+
+
+def price_of(order: Order, settings: N8nSettings) -> Price | None:
+    """Returns what the model of an order costs; None if it has no price."""
+    entry = _entry(order, settings)
+    if entry is None:
+        return settings.price
+    price = entry.get("price")
+    return Price(amount=price["amount"], currency=price["currency"], per=price["per"]) if price else None
+
+
+def objection(order: Order, settings: N8nSettings) -> tuple[str, str] | None:
+    """Returns why the model of an order cannot be called: an error code and a message."""
+    entry = _entry(order, settings)
+    if entry is None:
+        is_known = order.model_id in settings.loras or "*" in settings.loras
+        reason = f"The workflow's table of models has no row for {order.model_id}."
+        return None if is_known else ("unknown_model", reason)
+    kind, endpoint = entry["provider"]["kind"], entry["provider"]["endpoint"]
+    if kind not in IS_QUEUED:
+        reason = f"The model has the provider.kind {kind}, of which this workflow knows only {' and '.join(IS_QUEUED)}."
+        return "unknown_provider", reason
+    allowed = (settings.flux_url, *settings.ai_origins)
+    if settings.flux_url is None or any(has_same_origin(endpoint, origin) for origin in allowed):
+        return None
+    return "endpoint_not_allowed", f"The model has its endpoint at {endpoint}, where the settings send no key."
+
+
+def has_same_origin(url: str, other: str | None) -> bool:
+    """Returns whether two URLs have the same origin. False for anything that is no URL."""
+    origin = _origin(url)
+    return origin is not None and origin == _origin(other or "")
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    try:
+        parts = urlsplit(url)
+        if parts.hostname is None or parts.username is not None or parts.scheme not in PORTS:
+            return None
+        return parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme]
+    except ValueError:
+        return None
+
+
+def _entry(order: Order, settings: N8nSettings) -> Mapping[str, Any] | None:
+    """Returns the entry of the catalogue. An older workflow ignores it."""
+    return order.model if settings.speaks else None
+
+
+def _of_settings(model_id: str, settings: N8nSettings) -> Model:
+    lora = settings.loras.get(model_id, settings.loras.get("*"))
+    is_queued = settings.speaks and settings.ai_mode == "queue"
+    return Model(
+        url=f"{settings.flux_url}{QUEUE if is_queued else MODEL}",
+        is_queued=is_queued,
+        image_format=settings.image_format,
+        loras=(_lora(lora),) if lora else (),
+    )
+
+
+def _of_catalogue(entry: Mapping[str, Any], settings: N8nSettings) -> Model:
+    supports = entry.get("supports") or {}
+    return Model(
+        url=entry["provider"]["endpoint"],
+        is_queued=IS_QUEUED[entry["provider"]["kind"]],
+        image_format=entry.get("format") or settings.image_format,
+        loras=tuple(map(_lora, entry.get("loras") or ())),
+        steps=(entry.get("steps") or {}).get("default"),
+        cfg_scale=(entry.get("cfgScale") or {}).get("default"),
+        has_negative_prompt=supports.get("negativePrompt", False),
+        has_seed=supports.get("seed", True),
+    )
+
+
+def _lora(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {"path": given["path"], "scale": given.get("scale", 1)}
