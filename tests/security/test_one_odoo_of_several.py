@@ -26,6 +26,13 @@ OPS = "/api/v1/ops"
 LETTERS = f"{OPS}/dead-letters"
 ODOOS = ("default", "north")
 HEALTH = {("get", "/health/live"), ("get", "/health/ready")}
+CATALOGUE = {
+    ("get", "/api/v1/influencegen/models"),
+    ("get", "/api/v1/influencegen/models/{modelId}"),
+    ("put", f"{OPS}/models/{{modelId}}"),
+    ("delete", f"{OPS}/models/{{modelId}}"),
+}
+"""The models belong to every Odoo. tests/integration/test_models.py proves that operators of one Odoo change none."""
 TABLES = ("requests", "outbox", "request_changes", "images", "generations", "provider_jobs", "executions")
 SAVED = "SELECT CAST(t AS text) FROM {name} AS t WHERE CAST(request_id AS text) = ANY (:ids)"
 FAIL = """UPDATE requests SET status = 'failed', failed_by = 'bridge', error_code = 'timed_out', version = version + 1,
@@ -212,7 +219,7 @@ async def state(scene: Scene, targets: list[Target]) -> list[Any]:
 
 def test_the_walk_leaves_no_operation_out() -> None:
     operations = {(method, path) for path, item in describe()["paths"].items() for method in item}
-    assert operations == set(WALK) | LISTS | ACCEPT | HEALTH
+    assert operations == set(WALK) | LISTS | ACCEPT | CATALOGUE | HEALTH
 
 
 @pytest.mark.parametrize(("own", "other"), [ODOOS, ODOOS[::-1]])
