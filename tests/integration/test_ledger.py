@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,12 +30,17 @@ from outages import rows, write
 from stage import REQUESTS, Stage, make_settings, serve_api, staged, working
 
 PRICE = {"amount": "0.035", "currency": "USD", "per": "image"}
-MODEL = {"modelId": examples.REQUESTED["modelId"], "name": "Flux", "price": PRICE}
 COST = {"amount": "0.04", "currency": "USD", "basis": "billed"}
+ENTRY = {"name": "Flux", "provider": {"kind": "fal", "endpoint": "https://queue.fal.run/fal-ai/flux"}} | {
+    "supports": {"negativePrompt": True},
+    "price": PRICE,
+}
+MODEL = {"modelId": examples.REQUESTED["modelId"], **ENTRY}
+CATALOGUE = "INSERT INTO models (model_id, entry, is_active) VALUES (:model_id, CAST(:entry AS jsonb), true)"
 BUDGETS = """
     INSERT INTO budgets (name, most, currency, period, time_zone, is_hard, odoo, user_id, model_id) VALUES
-        ('all', 100, 'USD', 'total', 'UTC', true, NULL, NULL, NULL),
-        ('month', 100, 'EUR', 'month', 'Europe/Berlin', true, 'default', NULL, NULL),
+        ('all', 100000, 'USD', 'total', 'UTC', true, NULL, NULL, NULL),
+        ('month', 100000, 'EUR', 'month', 'Europe/Berlin', true, 'default', NULL, NULL),
         ('day', 100, 'USD', 'day', 'Pacific/Apia', false, NULL, CAST(:user_id AS uuid), NULL),
         ('yen', 100, 'JPY', 'total', 'UTC', false, NULL, NULL, CAST(:model_id AS uuid)),
         ('north', 100, 'USD', 'total', 'UTC', true, 'north', NULL, NULL)
@@ -152,18 +158,26 @@ class Ground:
         url = f"/api/v1/ops/requests/{asked['requestId']}/replay"
         assert (await self.stage.api.post(url, headers=self.stage.as_client("ops"))).status_code == 200
 
+    async def try_to(self, asked: dict[str, Any], what: str) -> None:
+        """Cancels or replays a request, if it can be."""
+        path, client = {"cancel": (REQUESTS, "odoo"), "replay": ("/api/v1/ops/requests", "ops")}[what]
+        url = f"{path}/{asked['requestId']}/{what}"
+        answer = await self.stage.api.post(url, headers=self.stage.as_client(client))
+        assert answer.status_code in {200, 409}, answer.text
+
     async def time_out(self, asked: dict[str, Any]) -> None:
         """Fails a request as a version of the bridge does that knows no ledger."""
         await write(
             self.database,
             "UPDATE requests SET status = 'failed', version = version + 1, failed_by = 'bridge',"
-            " error_code = 'timed_out', dispatched_at = now(), completed_at = now() WHERE request_id = :id",
+            " error_code = 'timed_out', dispatched_at = now(), completed_at = now()"
+            " WHERE request_id = :id AND completed_at IS NULL",
             id=asked["requestId"],
         )
         await write(
             self.database,
             "INSERT INTO request_changes (request_id, version, status)"
-            " SELECT request_id, version, status FROM requests WHERE request_id = :id",
+            " SELECT request_id, version, status FROM requests WHERE request_id = :id ON CONFLICT DO NOTHING",
             id=asked["requestId"],
         )
 
@@ -342,6 +356,28 @@ async def test_what_an_older_version_does_is_settled_all_the_same(ground: Ground
     assert await ground.spent(asked) == {"unnamed:1": "0.035 USD estimated", "unnamed:2": "0.035 USD estimated"}
 
 
+async def test_an_older_version_whose_role_has_no_rights_on_the_new_tables_yet_goes_on_working(ground: Ground) -> None:
+    """Rights are granted after each migration, and the version before runs meanwhile."""
+    asked = await ground.ask()
+    await ground.permit(asked)
+    [[name]] = await rows(ground.database, "SELECT current_database() || '_older'")
+    await write(ground.database, f"CREATE ROLE {name}")
+    await write(ground.database, f"GRANT SELECT, INSERT, UPDATE ON requests, provider_jobs TO {name}")
+    try:
+        async with ground.database.transaction() as connection:
+            await connection.execute(text(f"SET LOCAL ROLE {name}"))
+            await connection.execute(
+                text("INSERT INTO provider_jobs (request_id, provider, job_id, execution_id, is_other)"
+                     " SELECT request_id, 'fal', '7f', '1', true FROM requests")
+            )  # fmt: skip
+            await connection.execute(text("UPDATE requests SET status = 'cancelled', completed_at = now()"))
+        await ground.settle()
+    finally:
+        await write(ground.database, f"DROP OWNED BY {name}")
+        await write(ground.database, f"DROP ROLE {name}")
+    assert (await ground.reserved(asked), await ground.spent(asked)) == (0, {"job:fal/7f": "0.035 USD estimated"})
+
+
 async def test_costs_in_another_currency_and_absurd_ones_are_booked_and_operators_are_told_once(
     ground: Ground, png: bytes
 ) -> None:
@@ -380,11 +416,89 @@ async def test_a_model_without_a_price_reserves_nothing_and_its_images_count(gro
     assert await rows(ground.database, "SELECT kind, currency, images, spent FROM ledger") == [("end", None, 1, 0)]
 
 
+async def test_an_image_that_a_person_uploads_costs_nothing_unless_n8n_may_have_paid_for_another(
+    ground: Ground, png: bytes
+) -> None:
+    free, granted = await ground.ask(), await ground.ask()
+    await ground.permit(granted)
+    for asked in (free, granted):
+        url = f"/api/v1/ops/requests/{asked['requestId']}/complete"
+        headers = ground.stage.as_client("ops") | {"Content-Type": "image/png"}
+        assert (await ground.stage.api.post(url, content=png, headers=headers)).status_code == 200
+    await ground.settle()
+    assert await ground.spent(free) == {}
+    assert await ground.spent(granted) == {"unnamed:1": "0.035 USD estimated"}
+    assert await rows(ground.database, "SELECT sum(images) FROM ledger") == [(2,)]
+
+
+async def test_fetching_an_image_again_is_no_second_payment(ground: Ground, png: bytes) -> None:
+    asked = await ground.ask()
+    url = "https://fal.media/1.png"
+    await report(ground.stage, completed(asked, png, imageData=None, imageUrl=url, cost=COST))
+    await ground.settle()
+    assert (await ground.reserved(asked), await ground.spent(asked)) == (0, {"unnamed:1": "0.04 USD billed"})
+
+    await ground.time_out(asked)
+    await write(ground.database, "UPDATE requests SET error_code = 'image_fetch_failed'")
+    await ground.settle()
+    await ground.replay(asked)
+    await ground.settle()
+    assert await rows(ground.database, "SELECT status FROM requests") == [("received",)]
+    assert (await ground.reserved(asked), await ground.spent(asked)) == (0, {"unnamed:1": "0.04 USD billed"})
+
+
+async def test_any_story_of_several_requests_leaves_sums_that_equal_the_rows(ground: Ground, png: bytes) -> None:
+    """Requests are accepted within budgets, which change meanwhile, and are settled now and then."""
+    chance = random.Random(20)
+    await write(ground.database, CATALOGUE, model_id=MODEL["modelId"], entry=json.dumps(ENTRY))
+    asked = [await ground.stage.ask() for _ in range(6)]
+
+    async def put_budget(_: dict[str, Any]) -> None:
+        match = chance.choice([{}, {"odoo": "default"}, {"modelId": MODEL["modelId"]}])
+        terms = {"limit": "9000", "currency": "EUR", "period": chance.choice(["day", "total"]), "kind": "hard"}
+        answer = await ground.stage.api.put(
+            "/api/v1/ops/budgets/story?force=true", json=terms | {"match": match}, headers=ground.stage.as_client("ops")
+        )
+        assert answer.status_code in {200, 201}, answer.text
+
+    async def ask(_: dict[str, Any]) -> None:
+        asked.append(await ground.stage.ask())
+
+    async def cost(one: dict[str, Any]) -> None:
+        amount = chance.choice(["0", "0.04", "70"])
+        await report(
+            ground.stage, chance.choice([completed(one, png), failed(one)]) | {"cost": COST | {"amount": amount}}
+        )
+
+    happenings = (
+        ground.permit,
+        lambda one: ground.name(one, chance.choice("abc"), execution=chance.choice("12")),
+        lambda one: ground.permit(one, execution="2", endedJob=chance.choice("abc"), askKey=chance.choice("xyz")),
+        lambda one: ground.try_to(one, "cancel"),
+        ground.time_out,
+        lambda one: ground.try_to(one, "replay"),
+        cost,
+        cost,
+        put_budget,
+        ask,
+    )
+    for _ in range(60):
+        await chance.choice(happenings)(chance.choice(asked))
+        if chance.random() < 0.2:
+            await ground.settle()
+    await ground.settle()
+    told = await rows(ground.database, "SELECT kind, count(*) FROM ledger GROUP BY 1 ORDER BY 1")
+    assert [kind for kind, _ in told] == ["charge", "correction", "end", "release", "reserve"]
+    outstanding = "SELECT request_id FROM ledger GROUP BY 1 HAVING sum(reserved) <> 0"
+    is_open = "SELECT request_id FROM requests WHERE completed_at IS NULL"
+    assert set(await rows(ground.database, outstanding)) == set(await rows(ground.database, is_open))
+
+
 async def test_two_workers_settle_each_request_once(ground: Ground, png: bytes) -> None:
-    asked = [await ground.ask() for _ in range(12)]
+    asked = [await ground.ask() for _ in range(6)]
     for each in asked:
         await report(ground.stage, completed(each, png, cost=COST))
-    again = "INSERT INTO unsettled (request_id) SELECT request_id FROM requests, generate_series(1, 20)"
+    again = "INSERT INTO unsettled (request_id) SELECT request_id FROM requests, generate_series(1, 40)"
     await write(ground.database, again)
     settled = [ground.ledger.settle() for _ in range(6)]
     assert sum(each.number for each in await asyncio.gather(*settled)) >= BATCH
@@ -489,8 +603,9 @@ async def test_the_ledger_outlives_requests_and_is_purged_after_a_period_of_its_
 
 async def test_a_worker_settles_within_seconds(database_url: str, database: Database, png: bytes) -> None:
     async with staged(database_url) as stage, working(stage.settings):
+        await write(database, CATALOGUE, model_id=MODEL["modelId"], entry=json.dumps(ENTRY))
         asked = await stage.ask()
-        await write(database, "UPDATE requests SET model = CAST(:model AS jsonb)", model=json.dumps(MODEL))
+        assert await rows(database, "SELECT kind, reserved FROM ledger") == [("reserve", Decimal("0.035"))]
         await report(stage, completed(asked, png, cost=COST))
         async with asyncio.timeout(10):
             while not await rows(database, "SELECT FROM ledger WHERE kind = 'charge'"):

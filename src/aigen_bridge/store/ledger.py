@@ -45,14 +45,13 @@ _MATCHES = """
 """
 """SQL: whether the budget `b` counts the entry `l`."""
 
-_RATE = "CASE l.currency WHEN b.currency THEN 1 ELSE CAST(l.rates ->> b.currency AS numeric) END"
-"""SQL: what one unit of the entry `l` is in the currency of the budget `b`. NULL if no rate was known."""
-
-_ADDED = f"""
-    coalesce(sum(round(l.spent * ({_RATE}), 9)), 0) AS spent,
-    coalesce(sum(round(l.reserved * ({_RATE}), 9)), 0) AS reserved
+_ADDED = """
+    coalesce(sum(CASE l.currency WHEN b.currency THEN l.spent
+        ELSE round(l.spent * CAST(l.rates ->> b.currency AS numeric), 9) END), 0) AS spent,
+    coalesce(sum(CASE l.currency WHEN b.currency THEN l.reserved
+        ELSE round(l.reserved * CAST(l.rates ->> b.currency AS numeric), 9) END), 0) AS reserved
 """
-"""SQL: what entries add to a budget. Each is rounded alone, so the sum does not depend on the order."""
+"""SQL: what entries `l` add to the budget `b`; nothing without a rate. Each is rounded alone, whatever their order."""
 
 _UNSETTLED = text("SELECT id, request_id FROM unsettled WHERE id > :after ORDER BY id LIMIT :batch")
 
@@ -140,7 +139,7 @@ _RECOUNT = text(f"""
     SELECT b.id, p.start, {_ADDED}
     FROM budgets AS b
         CROSS JOIN LATERAL (SELECT {PERIOD_START.format(at="now()")} AS start) AS p
-        LEFT JOIN ledger AS l ON l.accepted_at >= p.start AND {_MATCHES}
+        LEFT JOIN ledger AS l ON l.accepted_at >= p.start AND {_MATCHES} AND (l.spent <> 0 OR l.reserved <> 0)
     WHERE b.id = ANY (CAST(:budget_id AS bigint[]))
     GROUP BY b.id, p.start ORDER BY b.id
     ON CONFLICT (budget_id, period_start) DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved
@@ -164,7 +163,7 @@ _USAGE = """
         SELECT {key} AS key, currency, sum(spent) AS spent, sum(reserved) AS reserved, sum(images) AS images,
             coalesce(sum(spent) FILTER (WHERE basis = :estimated), 0) AS estimated, sum(failures) AS failures
         FROM ledger
-        WHERE accepted_at >= :since AND accepted_at < :until AND odoo = coalesce(CAST(:odoo AS text), odoo)
+        WHERE accepted_at >= :since AND accepted_at < :until {of_odoo}
         GROUP BY 1, 2
     ) AS used
     ORDER BY CAST(key AS text) COLLATE "C" NULLS LAST, currency COLLATE "C" NULLS LAST
@@ -223,7 +222,9 @@ class Ledger:
 
     async def usage(self, wanted: UsageFilter) -> list[Used]:
         """Returns what was used, sorted by key, then by currency."""
-        statement = text(_USAGE.format(key=_KEYS[wanted.group_by]))
+        # a condition that all rows meet would make PostgreSQL expect few, and sort them on disk
+        of_odoo = "AND odoo = :odoo" if wanted.odoo else ""
+        statement = text(_USAGE.format(key=_KEYS[wanted.group_by], of_odoo=of_odoo))
         parameters = {
             "since": wanted.since,
             "until": wanted.until,
