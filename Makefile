@@ -62,6 +62,10 @@ chaos: setup ## Kill everything at random for four minutes, then balance the led
 e2e-observe: setup ## Faults on purpose: which alert fires when, which mail arrives where (needs Debian's prometheus, prometheus-alertmanager)
 	PYTHONPATH=tests $(RUN) python -m alarm $(ARGS)
 
+e2e-compose: setup ## docs/deployment.md on a real Docker engine, or one of its own (root on Debian; ENGINE=own; ODOO_BIN=/path/to/18/odoo-bin)
+	tests/n8n/install.sh
+	ENGINE="$(ENGINE)" ODOO_BIN="$(ODOO_BIN)" $(RUN) $(SCENARIOS) -m compose tests/compose $(ARGS)
+
 e2e-ha: setup ## PostgreSQL fails over under load: three nodes under Patroni, each fault twice (root; Debian's etcd-server)
 	UV_PROJECT_ENVIRONMENT=.tools/ha $(UV) sync --frozen --quiet --only-group ha
 	PYTHONPATH=tests $(RUN) python -m ha $(ARGS)
@@ -72,7 +76,7 @@ bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BE
 
 check: lint ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx
 	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py tests/contract/test_monitoring.py \
-	    tests/contract/test_deployment.py tests/contract/test_systemd.py
+	    tests/contract/test_deployment.py tests/contract/test_systemd.py tests/contract/test_proxy.py
 
 lint: setup ## What `make check` checks without the tests in it
 	$(RUN) ruff format --check .
@@ -98,4 +102,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-observe e2e-ha check lint openapi format image clean
+.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-observe e2e-compose e2e-ha check lint openapi format image clean

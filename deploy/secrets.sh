@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes a random value for every secret, one file each, in ./secrets (or the folder given as the first argument).
-# Safe to run again: what is there is never changed. See docs/deployment.md.
+# Safe to run again: a value that is there is never changed. See docs/deployment.md.
 #
 # The folder opens for its owner only, and that is the protection. The files inside can be read by everyone, because
 # compose mounts them one by one with the owner and mode that they have here, and the services that must read them run
@@ -8,10 +8,17 @@
 set -eu
 umask 077
 
-folder=${1:-$(dirname "$0")/../secrets}
-mkdir -p "$folder"
-chmod 700 "$folder"
-cd "$folder"
+# Without an argument it is for compose, which mounts these as they are, too: a clone, a pull or a restored backup under
+# another umask than usual would make them unreadable for the services.
+if [ $# = 0 ]; then
+    cd "$(dirname "$0")/.."
+    find addons deploy n8n \( ! -perm -004 -o -type d ! -perm -001 \) -exec chmod go+rX {} +
+    [ ! -d secrets ] || { chmod 700 secrets && find secrets -type f ! -perm -004 -exec chmod 644 {} +; }
+    set -- secrets
+fi
+mkdir -p "$1"
+chmod o-rwx "$1"
+cd "$1"
 
 # keep NAME: what comes in becomes the file, unless there is one. It appears whole or not at all.
 keep() {
@@ -54,6 +61,7 @@ keep AIGEN_N8N__SIGNING_SECRETS </dev/null # holds the old secret while it is be
 clients | keep AIGEN_CLIENTS
 keep AIGEN_ODOO__API_KEY </dev/null
 echo '{}' | keep AIGEN_ODOOS # more Odoo databases, with their API keys: docs/several-odoos.md
+keep AIGEN_ALERTS__URLS </dev/null # who is told of outages: docs/deployment.md, "Outages and alerts"
 keep ai_service_key </dev/null
 
 # by_hand NAME WORDS: says what is still missing.
@@ -62,5 +70,5 @@ by_hand() { [ -s "$1" ] || printf '\n%s\n      is empty. %s\n' "$(pwd)/$1" "$2";
 if ! { [ -s AIGEN_ODOO__API_KEY ] && [ -s ai_service_key ]; }; then
     printf '\nStill to be done by hand (docs/deployment.md tells how):\n'
 fi
-by_hand AIGEN_ODOO__API_KEY "It takes the API key that the user 'aigen-bridge' has in Odoo, once Odoo runs."
+by_hand AIGEN_ODOO__API_KEY 'Once Odoo runs, deploy/odoo/bot-key.sh makes the key and writes it there.'
 by_hand ai_service_key 'It takes your key of the AI service, for N8N.'

@@ -4,7 +4,8 @@
 //
 //   node prepare.js OUT [SETTINGS [SECRETS]]
 //
-// SETTINGS: a JSON file like settings.json beside this script, which is the default. SECRETS: a folder with one file for
+// SETTINGS: a JSON file like settings.json beside this script, which is the default. A file beside it whose name ends in
+// .local.json (settings.local.json) has your own values, which win. SECRETS: a folder with one file for
 // each secret (../secrets by default, made by deploy/secrets.sh). A secret that has no file there is taken from the
 // environment variable of its name. OUT then holds keys in clear text: delete it after the import, as import.sh does.
 'use strict';
@@ -28,6 +29,16 @@ function readJson(file) {
   } catch (error) {
     return fail(`${file} cannot be read as JSON: ${error.message}`);
   }
+}
+
+function readSettings(file) {
+  const settings = readJson(file);
+  if (settings.aiUrl && !settings.aiMode) {
+    // Settings of an earlier version name the address of the synchronous service; the queue has another one.
+    settings.aiMode = 'sync';
+    console.error(`${file} has an aiUrl and no aiMode, so the AI service is asked synchronously, as before.`);
+  }
+  return settings;
 }
 
 function given(name) {
@@ -65,12 +76,8 @@ function write(file, content) {
 }
 
 if (!out) fail('usage: node prepare.js OUT [SETTINGS [SECRETS]]');
-const settings = readJson(settingsFile);
-if (settings.aiUrl && !settings.aiMode) {
-  // Settings of an earlier version name the address of the synchronous service; the queue has another one.
-  settings.aiMode = 'sync';
-  console.error(`${settingsFile} has an aiUrl and no aiMode, so the AI service is asked synchronously, as before.`);
-}
+const ownFile = settingsFile.replace(/\.json$/, '.local.json');
+const settings = { ...readSettings(settingsFile), ...(fs.existsSync(ownFile) ? readSettings(ownFile) : {}) };
 const wrong = [settings.aiOrigins ?? []].flat().filter((origin) => !/^https?:\/\/[\w.-]+(:\d+)?\/?$/i.test(origin));
 if (wrong.length > 0) fail(`${settingsFile} has aiOrigins that are no origins such as "https://fal.run": ${wrong.join(', ')}`);
 settings.verifySignature = Boolean(given(BRIDGE_SECRET));

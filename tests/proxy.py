@@ -57,19 +57,35 @@ def odoo_behind_nginx(folder: Path, *, http_port: int, websocket_port: int) -> I
     _certificate(folder, authority, "odoo")
     addresses = {":8069": f":{http_port}", ":8072": f":{websocket_port}", "listen 443": f"listen 127.0.0.1:{port}"}
     servers = rendered("odoo.conf", folder, addresses)
-    with _running(folder, servers, port):
+    with _running(_config(folder, servers), port):
         trust = ssl.create_default_context()
         authority.configure_trust(trust)
         yield Nginx(f"https://localhost:{port}", trust)
 
 
+@contextmanager
+def compose_proxy(folder: Path, ports: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Runs nginx as compose's service `proxy`, with these ports of loopback as `api:8000`, `odoo:8069` and `odoo:8072`.
+
+    Yields the addresses that this machine has for the bridge and for Odoo.
+    """
+    bridge, odoo, health = _free_port(), _free_port(), _free_port()
+    changes = {" /tmp/": f" {folder}/", "listen 127.0.0.1:8081": f"listen 127.0.0.1:{health}"}
+    changes |= {"listen 8000": f"listen 127.0.0.1:{bridge}", "listen 8069": f"listen 127.0.0.1:{odoo}"}
+    changes |= {f" {name};": f" 127.0.0.1:{port};" for name, port in ports.items()}
+    config = folder / "compose.conf"
+    config.write_text(("user root;" if os.geteuid() == 0 else "") + rendered("compose.conf", folder, changes))
+    with _running(str(config), odoo):
+        yield f"http://127.0.0.1:{bridge}", f"http://127.0.0.1:{odoo}"
+
+
 def rendered(name: str, folder: Path, changes: Mapping[str, str]) -> str:
     """Returns a shipped file with other addresses, and with its certificates in `folder`. Comments are left out."""
     text = re.sub(r"\s#.*", "", "\n" + (SHIPPED / name).read_text())
-    for before, after in {"/etc/nginx/tls": str(folder), **changes}.items():
+    for before, after in changes.items():
         assert before in text, f"deploy/proxy/{name} has no {before}"
         text = text.replace(before, after)
-    return text
+    return text.replace("/etc/nginx/tls", str(folder))
 
 
 def refused(folder: Path, *names: str) -> str:
@@ -97,8 +113,8 @@ def _config(folder: Path, servers: str) -> str:
 
 
 @contextmanager
-def _running(folder: Path, servers: str, port: int) -> Iterator[None]:
-    process = subprocess.Popen([nginx(), "-c", _config(folder, servers)], stderr=subprocess.DEVNULL)
+def _running(config: str, port: int) -> Iterator[None]:
+    process = subprocess.Popen([nginx(), "-c", config], stderr=subprocess.DEVNULL)
     try:
         _until_listening(process, port)
         yield

@@ -13,6 +13,7 @@ import httpx
 from aigen_bridge.api.app import create_app
 from aigen_bridge.contracts import examples
 from aigen_bridge.settings import Settings
+from aigen_bridge.settings.rotation import Rotation
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sim.serving import serving
 from aigen_bridge.worker.run import run_worker
@@ -100,10 +101,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def serve_api(settings: Settings, *, port: int = 0) -> AsyncIterator[httpx.AsyncClient]:
+async def serve_api(
+    settings: Settings, *, port: int = 0, rotation: Rotation | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
     """Serves the API on a real socket. Yields a client for it."""
     async with (
-        serving(create_app(settings), port=port) as url,
+        serving(create_app(settings, rotation), port=port) as url,
         httpx.AsyncClient(base_url=url, timeout=30, verify=False) as api,
     ):
         yield api

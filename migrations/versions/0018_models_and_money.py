@@ -8,6 +8,8 @@ statement is a transaction of its own, and may be repeated.
 current ones. It is VOLATILE, so its query sees what was committed while it waited; the snapshot of the calling
 statement is older. An accept holds the shared lock until its transaction ends, a change of the budgets the exclusive
 one.
+
+The triggers write with the rights of the owner: until rights on the new tables are granted, the version before goes on.
 """
 
 import sqlalchemy as sa
@@ -136,7 +138,8 @@ def _create_functions() -> None:
         $$
     """)
     op.execute("""
-        CREATE OR REPLACE FUNCTION aigen_unsettled() RETURNS trigger LANGUAGE plpgsql AS $$
+        CREATE OR REPLACE FUNCTION aigen_unsettled() RETURNS trigger LANGUAGE plpgsql
+        SECURITY DEFINER SET search_path FROM CURRENT AS $$
         BEGIN
             INSERT INTO unsettled (request_id) VALUES (NEW.request_id);
             RETURN NULL;
@@ -144,7 +147,8 @@ def _create_functions() -> None:
         $$
     """)
     op.execute("""
-        CREATE OR REPLACE FUNCTION aigen_job_unsettled() RETURNS trigger LANGUAGE plpgsql AS $$
+        CREATE OR REPLACE FUNCTION aigen_job_unsettled() RETURNS trigger LANGUAGE plpgsql
+        SECURITY DEFINER SET search_path FROM CURRENT AS $$
         BEGIN
             INSERT INTO unsettled (request_id) SELECT r.request_id FROM requests AS r
             WHERE r.request_id = NEW.request_id AND (r.model IS NOT NULL OR r.cost IS NOT NULL)

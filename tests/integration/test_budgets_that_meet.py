@@ -16,7 +16,7 @@ from sqlalchemy import text
 from accepting import PRICE, budget, is_accepted, new, requests_of
 from aigen_bridge.domain.budget import Period, Purpose
 from aigen_bridge.domain.dead_letter import OperatorAction
-from aigen_bridge.store.budgets import Budgets
+from aigen_bridge.store.budget_changes import ChangeableBudgets
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.ledger import recompute
 
@@ -30,7 +30,7 @@ async def test_several_processes_together_reserve_as_much_as_each_budget_has_and
     database: Database, database_url: str
 ) -> None:
     """They meet at the limit of one person after the other, and all of them in one budget that has room for all."""
-    budgets = Budgets(database, timedelta(minutes=15))
+    budgets = ChangeableBudgets(database, timedelta(minutes=15))
     await budgets.put(budget("all", limit="1000"), ACTION)
     for number in range(PEOPLE):
         of_person = Purpose(user_id=UUID(int=number))
@@ -66,7 +66,7 @@ async def _accepting(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
 async def test_an_accept_that_waits_for_another_one_counts_what_that_reserves(
     database: Database, others: str, *, is_taken: bool, reserved: str
 ) -> None:
-    budgets, requests = Budgets(database, timedelta(minutes=15)), requests_of(database)
+    budgets, requests = ChangeableBudgets(database, timedelta(minutes=15)), requests_of(database)
     await budgets.put(budget(limit="0.10"), ACTION)
     assert is_accepted(await requests.accept(new()))
     async with database.transaction() as other:
@@ -78,7 +78,7 @@ async def test_an_accept_that_waits_for_another_one_counts_what_that_reserves(
 
 
 async def test_an_accept_that_waits_for_a_change_of_the_budgets_obeys_it(database: Database) -> None:
-    budgets, requests = Budgets(database, timedelta(minutes=15)), requests_of(database)
+    budgets, requests = ChangeableBudgets(database, timedelta(minutes=15)), requests_of(database)
     await budgets.put(budget(limit="0.10"), ACTION)
     assert is_accepted(await requests.accept(new()))
     async with database.transaction() as other:
@@ -93,7 +93,7 @@ async def test_an_accept_that_waits_for_a_change_of_the_budgets_obeys_it(databas
 async def test_a_change_of_the_budgets_waits_for_the_accepts_that_are_under_way_and_counts_them(
     database: Database,
 ) -> None:
-    budgets, wanted = Budgets(database, timedelta(minutes=15)), new()
+    budgets, wanted = ChangeableBudgets(database, timedelta(minutes=15)), new()
     async with database.transaction() as accepting:
         await accepting.execute(text("SELECT aigen_budgets_unchanged(0)"))
         putting = asyncio.create_task(budgets.put(budget(limit="0.05"), ACTION))
@@ -124,7 +124,7 @@ async def _until_one_waits(database: Database) -> None:
 
 async def test_budgets_that_change_while_requests_are_accepted_hold_from_then_on(database: Database) -> None:
     """After each change, no more is reserved than the new limit, or than was reserved at that moment."""
-    random, budgets = Random(20), Budgets(database, timedelta(minutes=15))
+    random, budgets = Random(20), ChangeableBudgets(database, timedelta(minutes=15))
     stop, accepted = asyncio.Event(), [0]
     accepting = [asyncio.create_task(_accept_until(stop, database, number, accepted)) for number in range(4)]
     for _ in range(25):

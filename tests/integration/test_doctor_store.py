@@ -8,16 +8,21 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from aigen_bridge.doctor.examine import Check, examine
 from aigen_bridge.doctor.finding import Finding, Mark, wrong
+from aigen_bridge.doctor.replication import look_at_replication
 from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.settings import CALLBACK_PATH
 from aigen_bridge.sim.serving import serving
+from aigen_bridge.store.replication import servers
 from examination import examined
+from poolers import dropping_options
+from silent_link import silent_link
 from stage import Stage, make_settings, serve_api
 
 
@@ -268,6 +273,37 @@ async def test_standbys_and_silent_servers_are_named(database_url: str, tmp_path
         await receiver.wait()
     assert "asynchronous (synchronous_standby_names is empty)" in found.worst("replication").found
     assert "pg_receivewal" in found.worst("replication").found
-    servers = found.worst("servers")
-    assert servers.mark is Mark.WARNING
-    assert servers.found.startswith(f"Primary: {unquote(place)}. Standbys: none. 127.0.0.1:9 cannot be asked: ")
+    named = found.worst("servers")
+    assert named.mark is Mark.WARNING
+    assert named.found.startswith(f"Primary: {unquote(place)}. Standbys: none. 127.0.0.1:9 cannot be asked: ")
+
+
+async def test_two_ways_to_one_server_are_no_two_servers(database_url: str) -> None:
+    """Such as the IPv4 and IPv6 addresses of one name, or two poolers."""
+    async with silent_link(database_url) as link:
+        url = make_conninfo(database_url, **_beside(database_url, link.port))
+        found = await examined(make_settings(url))
+    assert found.about("servers") == []
+    assert found.worst("replication").found == "No standby is connected."
+
+
+async def test_a_server_that_answers_no_statement_is_named_beside_the_others(database_url: str) -> None:
+    async with dropping_options(database_url, passes_statements=False) as hung:
+        port = int(conninfo_to_dict(hung)["port"])
+        url = make_conninfo(database_url, **_beside(database_url, port))
+        right, silent = await servers(url, timedelta(seconds=1))
+    assert (right.error, silent.error) == ("", "no answer within 1 s")
+
+
+async def test_during_an_outage_the_servers_are_named() -> None:
+    settings = make_settings("postgresql://u@127.0.0.1:9,127.0.0.2:9/d")
+    [found] = await examine(Subject.of(settings), [Check("replication", look_at_replication)])
+    assert found.found.startswith(
+        "No server accepts writes. Primary: none. Standbys: none. 127.0.0.1:9 cannot be asked"
+    )
+
+
+def _beside(url: str, port: int) -> dict[str, str]:
+    """Returns the hosts and ports of the server at this URL, and of this port."""
+    with psycopg.connect(url) as connection:
+        return {"host": f"{connection.info.host},127.0.0.1", "port": f"{connection.info.port},{port}"}

@@ -30,12 +30,12 @@ from outages import rows, write
 from stage import REQUESTS, Stage, make_settings, serve_api, staged, working
 
 PRICE = {"amount": "0.035", "currency": "USD", "per": "image"}
-MODEL = {"modelId": examples.REQUESTED["modelId"], "name": "Flux", "price": PRICE}
 COST = {"amount": "0.04", "currency": "USD", "basis": "billed"}
 ENTRY = {"name": "Flux", "provider": {"kind": "fal", "endpoint": "https://queue.fal.run/fal-ai/flux"}} | {
     "supports": {"negativePrompt": True},
     "price": PRICE,
 }
+MODEL = {"modelId": examples.REQUESTED["modelId"], **ENTRY}
 CATALOGUE = "INSERT INTO models (model_id, entry, is_active) VALUES (:model_id, CAST(:entry AS jsonb), true)"
 BUDGETS = """
     INSERT INTO budgets (name, most, currency, period, time_zone, is_hard, odoo, user_id, model_id) VALUES
@@ -354,6 +354,28 @@ async def test_what_an_older_version_does_is_settled_all_the_same(ground: Ground
     await ground.time_out(asked)
     await ground.settle()
     assert await ground.spent(asked) == {"unnamed:1": "0.035 USD estimated", "unnamed:2": "0.035 USD estimated"}
+
+
+async def test_an_older_version_whose_role_has_no_rights_on_the_new_tables_yet_goes_on_working(ground: Ground) -> None:
+    """Rights are granted after each migration, and the version before runs meanwhile."""
+    asked = await ground.ask()
+    await ground.permit(asked)
+    [[name]] = await rows(ground.database, "SELECT current_database() || '_older'")
+    await write(ground.database, f"CREATE ROLE {name}")
+    await write(ground.database, f"GRANT SELECT, INSERT, UPDATE ON requests, provider_jobs TO {name}")
+    try:
+        async with ground.database.transaction() as connection:
+            await connection.execute(text(f"SET LOCAL ROLE {name}"))
+            await connection.execute(
+                text("INSERT INTO provider_jobs (request_id, provider, job_id, execution_id, is_other)"
+                     " SELECT request_id, 'fal', '7f', '1', true FROM requests")
+            )  # fmt: skip
+            await connection.execute(text("UPDATE requests SET status = 'cancelled', completed_at = now()"))
+        await ground.settle()
+    finally:
+        await write(ground.database, f"DROP OWNED BY {name}")
+        await write(ground.database, f"DROP ROLE {name}")
+    assert (await ground.reserved(asked), await ground.spent(asked)) == (0, {"job:fal/7f": "0.035 USD estimated"})
 
 
 async def test_costs_in_another_currency_and_absurd_ones_are_booked_and_operators_are_told_once(

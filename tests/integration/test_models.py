@@ -147,6 +147,16 @@ async def test_a_model_that_is_not_offered_is_refused_with_those_that_are(api: A
     assert (await api.ask()).status_code == 202
 
 
+async def test_a_process_refuses_nothing_because_it_has_not_read_a_change_yet(api: Api, database_url: str) -> None:
+    await api.put(OF_THE_REQUEST)
+    await api.put(BARE | {"active": False}, other := str(uuid4()))
+    assert (await api.ask()).status_code == 202  # this process has just read the catalogue
+    async with serve_api(make_settings(database_url)) as another_process:
+        await Api(another_process).put(BARE, other)
+
+    assert (await api.ask(modelId=other)).status_code == 202
+
+
 async def test_each_parameter_that_the_model_does_not_take_is_refused_with_what_is_allowed(api: Api) -> None:
     await api.put(OF_THE_REQUEST | {"supports": {"seed": False}})
 

@@ -2,19 +2,27 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from aigen_bridge.cli import app
+from aigen_bridge.domain.request import NewRequest
 from aigen_bridge.store.catalogue import Models
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.images import PostgresImages
+from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.transitions import Deadlines
 from outages import rows, write
+from stage import make_event
 
 EXAMPLE = str(Path(__file__).parents[2] / "docs" / "examples" / "models.yaml")
 ID = "0c9f4c1e-52a0-4d1f-8a3b-6f1f6e0e7a11"
+DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
 Run = Callable[..., Awaitable[Result]]
 
 
@@ -23,9 +31,9 @@ def run(configured: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in this process."""
     monkeypatch.setattr("aigen_bridge.logs.configure", lambda *_: None)  # the tests keep their own log
 
-    async def run(*arguments: str) -> Result:
+    async def run(*arguments: str, of: str = "models") -> Result:
         env = configured | {"COLUMNS": "200"}
-        return await asyncio.to_thread(CliRunner().invoke, app, ["models", *arguments], env=env)
+        return await asyncio.to_thread(CliRunner().invoke, app, [of, *arguments], env=env)
 
     return run
 
@@ -69,6 +77,17 @@ async def test_a_model_is_put_from_options(run: Run, database: Database) -> None
     assert (model.name, str(model.price and model.price.money)) == ("Ink", "0.05 USD")
     without_currency = await run("put", ID, *options[:-2])
     assert (without_currency.exit_code, "price.currency is missing" in without_currency.output) == (2, True)
+
+
+async def test_the_price_of_a_request_is_shown_until_its_cost_is_known(run: Run, database: Database) -> None:
+    event = make_event()
+    price = {"amount": "0.05", "currency": "USD", "per": "image"}
+    new = NewRequest(UUID(event["requestId"]), UUID(event["correlationId"]), event, model={"price": price})
+    await Requests(database, DEADLINES, PostgresImages(database)).accept(new)
+
+    shown = (await run("show", event["requestId"], of="requests")).output
+
+    assert [line.split() for line in shown.splitlines() if "price" in line] == [["price", "0.05", "USD"]]
 
 
 async def test_removing_the_last_model_says_that_every_model_is_accepted_again(run: Run, database: Database) -> None:

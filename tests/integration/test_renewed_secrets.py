@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 import trustme
 
+from aigen_bridge.clients import odoo_errors, odoo_login
 from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
@@ -130,6 +131,19 @@ async def test_a_wrong_value_changes_nothing_and_is_shown(
     assert clients.problems == ""
 
 
+async def test_a_file_that_cannot_be_read_changes_nothing_and_is_shown(
+    clients: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_text(path: Path, **_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as unreadable:
+        unreadable.setattr(Path, "read_text", read_text)
+        await clients.rotation._look()
+    assert clients.problems.startswith("A secret file cannot be read: [Errno 13] Permission denied: ")
+    assert clients.used == []
+
+
 async def test_a_file_is_read_only_when_it_has_stopped_changing(
     clients: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +180,12 @@ async def test_callers_with_new_keys_wait_until_they_are_used_also_if_the_first_
     assert used == [["odoo"]]
 
 
+async def test_a_key_that_is_newer_than_the_start_is_known_before_the_first_look(clients: Watched) -> None:
+    (clients.folder / "AIGEN_CLIENTS").write_text(json.dumps({"odoo": CLIENTS["odoo"]}))
+    await clients.rotation.check()
+    assert clients.used == [["odoo"]]
+
+
 async def test_neither_a_bug_nor_a_full_disk_ends_the_watching(clients: Watched) -> None:
     looks = 0
 
@@ -192,13 +212,19 @@ async def test_what_a_part_refuses_is_tried_again(clients: Watched) -> None:
     clients.fails_with = PermanentError("x", "Not now.")
     (clients.folder / "AIGEN_CLIENTS").write_text(json.dumps({"odoo": CLIENTS["odoo"]}))
     await clients.rotation._look()
-    assert clients.problems == "Not now."
+    assert clients.problems == "Not now. (client n8n (callbacks): key 1, client ops (ops): key 1)"
     assert len(clients.rotation.state.secrets) == len(CLIENTS)
 
     clients.fails_with = None
     await asyncio.sleep(0.02)
     await clients.rotation._look()
     assert (clients.problems, clients.used) == ("", [["odoo"]])
+
+
+def test_a_key_that_odoo_refuses_is_tried_as_rarely_as_by_calls() -> None:
+    """Otherwise a wrong key in a file would lock the bridge's address out of Odoo."""
+    paces = rotation.RETRY_FIRST, rotation.RETRY_MAX
+    assert paces == (odoo_errors.COOLDOWN.total_seconds(), odoo_login.PAUSE_MAX.total_seconds())
 
 
 async def test_only_secrets_are_taken_and_the_rest_is_named(secrets: Path) -> None:
@@ -231,6 +257,28 @@ async def test_a_new_password_is_taken_and_another_database_waits_for_a_restart(
     await told.rotation._look()
     assert len(told.used) == 1
     assert told.rotation.state.waiting == [waiting]
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [
+        ("n8n", {"webhook_url": "http://elsewhere.test/webhook"}),
+        ("odoo", {"url": "http://elsewhere.test"}),
+        ("odoo", {"database": "another"}),
+        ("odoo", {"login": "another"}),
+    ],
+)
+async def test_a_key_that_comes_with_another_address_is_not_sent_to_the_one_before(
+    secrets: Path, name: str, moved: dict[str, str]
+) -> None:
+    """It waits for a restart together with the address."""
+    of = fingerprints.of_n8n if name == "n8n" else partial(fingerprints.of_odoo, "default")
+    told = watched(secrets, of, of)
+    file = secrets / f"AIGEN_{name.upper()}"
+    file.write_text(json.dumps(UNREACHABLE[name] | moved | {"api_key": "key-of-elsewhere"}))
+    await told.rotation._look()
+    assert told.used == []
+    assert told.rotation.state.waiting == [file.name]
 
 
 async def test_a_listener_that_gets_a_url_of_its_own_waits_for_a_restart(secrets: Path) -> None:

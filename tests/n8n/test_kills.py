@@ -221,3 +221,26 @@ async def outcome(theatre: Theatre, stage: Stage, struck: Struck) -> Kill:
         was_reported=any(call.fields.get("executionId") in struck.executions for call in reports),
         seconds=max(0.0, delivered - struck.back_at) if delivered else LONGEST,
     )
+
+
+@pytest.mark.parametrize("ends", ["while N8N stops", "while N8N is away"])
+async def test_three_pictures_arrive_and_are_paid_for_once_although_n8n_is_restarted_and_their_job(
+    open_theatre: Opened, ends: str
+) -> None:
+    """As `docker compose restart n8n` does: SIGTERM, then time to finish, which N8N uses without its Code nodes."""
+    theatre = await open_theatre()
+    theatre.flux.jobs.hold(JobStage.IN_PROGRESS)
+    asked = [await theatre.ask() for _ in range(3)]
+    for one in asked:
+        await until(answered("progress", stage="generating"), theatre, one)
+    stopping = asyncio.create_task(theatre.n8n.stop())
+    await asyncio.wait({stopping}, timeout=3 if ends == "while N8N stops" else None)
+    theatre.flux.jobs.release(JobStage.IN_PROGRESS)
+    await stopping
+    await theatre.n8n.start()
+    ended = [await theatre.until_delivered(one["requestId"], seconds=LONGEST) for one in asked]
+
+    assert [one["status"] for one in ended] == ["completed"] * 3
+    assert [theatre.odoo.records[one["requestId"]].applied for one in asked] == [1] * 3
+    assert [len(theatre.flux.jobs.of(one["correlationId"])) for one in asked] == [1] * 3
+    assert await theatre.dead_letters_of(*asked) == []

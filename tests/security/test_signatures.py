@@ -9,9 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 from aigen_bridge.domain.signature import new_secret, secret_bytes, verify
+from aigen_bridge.settings import rotation
 from aigen_bridge.sim.faults import Fault, FaultKind
 from callbacks import completed, failed, report, report_v2, signed
-from stage import CALLBACK, CLIENTS, KEYS, Stage, staged, working
+from stage import CALLBACK, CLIENTS, KEYS, REQUESTS, Stage, make_event, make_settings, serve_api, staged, working
 
 OLD, NEW, OTHER = new_secret(), new_secret(), new_secret()
 
@@ -34,6 +35,23 @@ async def test_a_good_signature_by_either_secret_gets_in(strict: Stage) -> None:
         event = failed(asked)
         answer = await report(strict, event, **signed(json.dumps(event).encode(), secret))
         assert answer.status_code == 202
+
+
+async def test_a_secret_that_is_in_the_files_is_known_at_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a key is. The process need not have looked at the files since."""
+    monkeypatch.setattr(rotation, "SETTLED", 0.01)
+    before, after = (
+        make_settings(database_url, clients=clients(signing_secrets=secrets, signature_required=True))
+        for secrets in ([OLD], [OLD, NEW])
+    )
+    async with serve_api(before, rotation=rotation.Rotation(before, lambda: after)) as api:
+        asked = (await api.post(REQUESTS, json=make_event(), headers={"X-API-Key": KEYS["odoo"]})).json()
+        body = json.dumps(failed(asked)).encode()
+        for secret, status in ((OTHER, 401), (NEW, 202)):
+            headers = {"X-API-Key": KEYS["n8n"], "Content-Type": "application/json", **signed(body, secret)}
+            assert (await api.post(CALLBACK, content=body, headers=headers)).status_code == status
 
 
 async def test_no_signature_is_a_401_where_one_is_required(strict: Stage) -> None:

@@ -120,7 +120,8 @@ async def test_the_page_leads_to_a_bridge_that_is_ready(empty_database_url: str,
     assert "Odoo default: key" in shown
 
     server.follow("New secrets")
-    assert (secrets / "AIGEN_CLIENTS").stat().st_mode & 0o777 == 0o640
+    modes = {path.name[:6] == "AIGEN_": path.stat().st_mode & 0o777 for path in secrets.iterdir()}
+    assert modes == {True: 0o640, False: 0o600}
     server.follow("Upgrade")
     server.migrate()
     for told in ("systemd-sysusers", "systemctl enable --now aigen-bridge-migrate.service", "nginx -t", "chgrp"):

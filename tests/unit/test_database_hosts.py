@@ -18,9 +18,11 @@ def _names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names without a name server."""
 
     async def found(_loop: Any, host: str, port: str, **_hints: Any) -> list[Any]:
-        if host not in NAMES and not host[0].isdecimal():
+        if host == "slow":
+            await asyncio.Event().wait()
+        if host not in NAMES:  # nobody looks up an address
             raise socket.gaierror("Name or service not known")
-        return [(0, 0, 0, "", (address, int(port))) for address in NAMES.get(host, [host])]
+        return [(0, 0, 0, "", (address, int(port))) for address in NAMES[host]]
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", found)
 
@@ -44,7 +46,11 @@ def arguments(place: str) -> dict[str, Any]:
         ("one,two/db", ("two", "fd00::1", "5432"), "fd00::1,10.0.0.2,10.0.0.1", "5432,5432,5432"),
         ("two/db", None, "fd00::1,10.0.0.2", "5432,5432"),
         ("two/db", ("two", "10.0.0.2", "5432"), "10.0.0.2,fd00::1", "5432,5432"),
-        ("one,none/db", None, "10.0.0.1", "5432"),
+        ("none,one/db", None, "10.0.0.1,", "5432,5432"),  # libpq says what is wrong with the other
+        ("none/db", None, "", "5432"),
+        ("slow,one/db?connect_timeout=1", None, "10.0.0.1,", "5432,5432"),
+        ("[fe80::1%25eth0]/db", None, "fe80::1%eth0", "5432"),
+        ("10.0.0.7,[::7]:2/db", None, "10.0.0.7,::7", "5432,2"),
         ("one,%2Frun%2Fpg/db", None, "10.0.0.1,", "5432,5432"),
     ],
 )
@@ -57,10 +63,8 @@ async def test_every_address_of_every_host_is_tried_the_last_one_that_was_right_
     assert all(server["host"] for server in found)
 
 
-@pytest.mark.parametrize(
-    "place", ["none/db", "one/db?hostaddr=10.0.0.9,10.0.0.8", "one,two/db?hostaddr=10.0.0.9", "/db"]
-)
-async def test_where_nothing_is_found_or_addresses_do_not_fit_libpq_decides(place: str) -> None:
+@pytest.mark.parametrize("place", ["one/db?hostaddr=10.0.0.9,10.0.0.8", "one,two/db?hostaddr=10.0.0.9", "/db"])
+async def test_where_no_host_is_named_or_addresses_do_not_fit_libpq_decides(place: str) -> None:
     assert await each_server(arguments(place), None) == [{}]
 
 
@@ -76,6 +80,16 @@ async def test_where_nothing_is_found_or_addresses_do_not_fit_libpq_decides(plac
 async def test_given_addresses_are_not_looked_up(place: str, servers: list[Place]) -> None:
     found = await each_server(arguments(place), None)
     assert [(server["host"], server["hostaddr"], server["port"]) for server in found] == servers
+
+
+@pytest.mark.parametrize(
+    ("place", "attributes"),
+    [("one/db", "any"), ("two/db", "primary"), ("two/db?target_session_attrs=any", "any"), ("one,one/db", "primary")],
+)
+async def test_of_several_addresses_the_primary_is_taken(place: str, attributes: str) -> None:
+    """Otherwise a name that leads to primary and standby would lead to the standby again and again."""
+    found = await each_server(arguments(place), None)
+    assert {server["target_session_attrs"] for server in found} == {attributes}
 
 
 async def test_a_load_balanced_url_begins_anywhere() -> None:

@@ -56,6 +56,16 @@ def test_no_secret_is_shown(complete: pytest.MonkeyPatch) -> None:
             assert secret not in text
 
 
+def test_files_of_other_programs_in_the_folder_are_not_read(complete: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They may be unreadable for the bridge, and their secrets are not its business."""
+    complete.setenv("AIGEN_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "n8n_encryption_key").write_bytes(b"\xff")
+    (tmp_path / "aigen_metrics__token").write_text("token")
+    token = load(Settings).metrics.token
+    assert token
+    assert token.get_secret_value() == "token"
+
+
 def test_all_secrets_sign_what_goes_to_n8n(complete: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two settings, because the one holds a single secret in a file, and both hold them while one is replaced."""
     old, new = new_secret(), new_secret()

@@ -6,6 +6,13 @@ from fastapi import Request
 
 HEADER = "X-Aigen-Addon"
 PATTERN = r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,39}$"
+ADDON_PARAMETER = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "the version of the Odoo addon that calls. Budgets need to know it",
+    "schema": {"type": "string", "pattern": PATTERN},
+}
 
 
 def addon_version(request: Request) -> str | None:

@@ -71,7 +71,7 @@ async def receive(request: Request, parts: ApiParts, caller: Caller, version: st
     body = await read_whole(request, body_limits(parts))
     envelope = unpack(body, _content_type(request))
     if envelope.event is not None or caller.signature_required:
-        check_signature(caller, request, envelope.event or body)
+        await check_signature(caller, request, envelope.event or body)
     is_all = envelope.event is body or not (envelope.has_more or envelope.fault)
     try:
         check_media_type(request, *accepted)

@@ -128,8 +128,8 @@ def migrate() -> None:
     """Migrate the database to this version. Safe to run again."""
     from aigen_bridge.settings import DatabaseSettings
     from aigen_bridge.store import migrations
+    from aigen_bridge.wiring import migrate_database
 
     configure_logs()
-    settings = load(DatabaseSettings)
-    migrations.migrate(settings.migration_url, timeout=settings.database.timeout)
+    migrate_database(load(DatabaseSettings))
     say(f"The database is at revision {migrations.head()}.")

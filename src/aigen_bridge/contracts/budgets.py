@@ -23,6 +23,9 @@ from aigen_bridge.domain.queues import ODOO_NAME
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 CONTACT_MAX = 200
 AMOUNT = "a decimal in a text, such as `100.00`"
+CURRENCY = "three upper-case letters (ISO 4217), such as `USD`"
+PERIOD = "`day` or `month` of the calendar, or `total`; that of the acceptance counts"
+KIND = "`hard` refuses what would exceed the limit; `soft` only tells people that it is reached"
 
 Kind = Literal["hard", "soft"]
 
@@ -79,14 +82,10 @@ class BudgetTerms(WireModel):
         description=f"{AMOUNT}: from 0, with at most {WHOLE_DIGITS} digits before the point and {PLACES} after it"
     )
     currency: Annotated[str, AfterValidator(_currency)] = Field(
-        description="three upper-case letters (ISO 4217), such as `USD`. A budget counts in its own currency"
+        description=f"{CURRENCY}. A budget counts in its own currency"
     )
-    period: Period = Field(
-        strict=False, description="`day` or `month` of the calendar, or `total`; that of the acceptance counts"
-    )
-    kind: Kind = Field(
-        "hard", description="`hard` refuses what would exceed the limit; `soft` only tells people that it is reached"
-    )
+    period: Period = Field(strict=False, description=PERIOD)
+    kind: Kind = Field("hard", description=KIND)
     match: BudgetMatch = Field(
         BudgetMatch(), description="an object with any of odoo, userId, campaignId and modelId; empty: every request"
     )
@@ -114,13 +113,13 @@ class BudgetTerms(WireModel):
 class BudgetResource(WireModel):
     """A budget, and how much of it is used in the current period."""
 
-    name: str
+    name: str = Field(description="as in its path")
     limit: str = Field(description=AMOUNT)
-    currency: str
-    period: Period
-    kind: Kind
-    match: BudgetMatch
-    contact: str | None = None
+    currency: str = Field(description=CURRENCY)
+    period: Period = Field(description=PERIOD)
+    kind: Kind = Field(description=KIND)
+    match: BudgetMatch = Field(description="which requests it counts; empty: every request")
+    contact: str | None = Field(None, description="whom to ask; null if nobody is named")
     time_zone: str = Field(description="in which days and months begin; that of the settings when it was put")
     period_start: datetime | None = Field(None, description="when the current period began; null for `total`")
     period_end: datetime | None = Field(None, description="when the next period begins; null for `total`")
@@ -138,7 +137,7 @@ class BudgetResource(WireModel):
 class BudgetPut(BudgetResource):
     """A budget that was put. `remarks` say what is allowed, but may not be meant."""
 
-    remarks: list[str]
+    remarks: list[str] = Field(description="sentences for people; empty if there is nothing to say")
 
     @classmethod
     def made(cls, state: BudgetState, remarks: list[str]) -> "BudgetPut":
@@ -149,7 +148,7 @@ class BudgetPut(BudgetResource):
 class BudgetList(WireModel):
     """Budgets, by name."""
 
-    items: list[BudgetResource]
+    items: list[BudgetResource] = Field(description="sorted by name")
 
     @classmethod
     def of(cls, states: list[BudgetState]) -> "BudgetList":
@@ -161,12 +160,12 @@ class BudgetFacts(WireModel):
     """What a person needs to know about a refusal. The amounts are in the currency of the budget."""
 
     budget: str = Field(description="the name of the budget that refuses the request")
-    limit: str
-    spent: str
-    reserved: str
+    limit: str = Field(description="the most in each period")
+    spent: str = Field(description="what images cost so far")
+    reserved: str = Field(description="what the requests that have not ended are estimated to cost")
     price: str = Field(description="what this request is estimated to cost")
-    currency: str
-    period: Period
+    currency: str = Field(description=CURRENCY)
+    period: Period = Field(description=PERIOD)
     contact: str | None = Field(description="whom to ask; null if nobody is named")
 
     @classmethod

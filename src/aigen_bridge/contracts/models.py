@@ -71,7 +71,8 @@ class ModelProvider(Strict):
 
     kind: str = Field(
         pattern=r"^[a-z0-9][a-z0-9._-]{0,49}$",
-        description="how N8N's workflow calls it, such as `fal`: at most 50 lower-case letters, digits, '.', '_', '-'",
+        description="as N8N's workflow calls it, such as `fal` or `fal-sync`: at most 50 lower-case letters, digits, "
+        "'.', '_', '-'",
     )
     endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
         max_length=URL_MAX, description="an http or https URL without user, query and fragment"

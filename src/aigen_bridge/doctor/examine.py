@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from aigen_bridge.doctor.budgets import look_at_budgets
 from aigen_bridge.doctor.callback import look_at_callback_url
 from aigen_bridge.doctor.contradictions import look_at_settings
 from aigen_bridge.doctor.database import look_at_clock, look_at_database, look_at_tables
@@ -51,6 +52,7 @@ CHECKS = (  # in the order of the report
     Check("dead letters", look_at_dead_letters),
     Check("generations", look_at_generations),
     Check("models", look_at_models),
+    Check("budgets", look_at_budgets),
     Check("breakers", look_at_destinations),
     Check("N8N", look_at_webhook),
     Check("N8N key", look_at_n8n_key),

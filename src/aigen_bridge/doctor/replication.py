@@ -20,9 +20,15 @@ SYNCHRONOUS_ADVICE = (
 
 async def look_at_replication(subject: Subject) -> list[Finding]:
     """There is one primary, its standbys follow it, and commits wait for one of them."""
-    found = await subject.opened.replication()
     named = await servers(_url(subject), subject.database.timeout)
-    return [*_named_servers(named), *_standbys(found, is_expected=len(named) > 1)]
+    findings = _named_servers(named)
+    try:
+        found = await subject.opened.replication()
+    except StoreUnavailableError:  # `look_at_database` says why
+        if not findings:
+            raise
+        return findings
+    return [*findings, *_standbys(found, is_expected=len(named) > 1)]
 
 
 def _url(subject: Subject) -> str:
@@ -41,18 +47,24 @@ def _named_servers(found: Sequence[Server]) -> list[Finding]:
         f"{server.name} ({size(max(0, front - server.position))} behind)" for server in found if server.is_standby
     ]
     named = f"Primary: {_listed([primary.name for primary in primaries])}. Standbys: {_listed(standbys)}."
+    unseen = "".join(f" {each}." for each in silent)
     if len(primaries) > 1:
         advice = "Stop all but the right one at once: what the others accept is lost. Then look at your failover."
         return [wrong("servers", f"Several servers accept writes. {named}", advice)]
+    if not primaries:
+        advice = "Start the primary, or see why your failover has not promoted a standby."
+        return [wrong("servers", f"No server accepts writes. {named}{unseen}", advice)]
     if silent:
         advice = "Start it, or remove it from AIGEN_DATABASE_URL. A failover needs a standby that runs."
-        return [warning("servers", f"{named} {'. '.join(silent)}.", advice)]
+        return [warning("servers", f"{named}{unseen}", advice)]
     return [ok("servers", named)]
 
 
 def _standbys(found: Replication, *, is_expected: bool) -> list[Finding]:
+    if found.is_synchronous and all(standby.sync_state == "async" for standby in found.standbys):
+        return [_without_synchronous_standby(found)]
     if not found.standbys:
-        return [_without_standby(found, is_expected=is_expected)]
+        return [_without_standby(is_expected=is_expected)]
     if not found.is_synchronous:
         reason = "synchronous_commit is local" if found.standby_names else "synchronous_standby_names is empty"
         detail = f"Replication is asynchronous ({reason}), so a failover loses what was accepted last. {_named(found)}"
@@ -63,10 +75,13 @@ def _standbys(found: Replication, *, is_expected: bool) -> list[Finding]:
     return [ok("replication", f"Commits wait for a standby. {_named(found)}")]
 
 
-def _without_standby(found: Replication, *, is_expected: bool) -> Finding:
-    if found.is_synchronous:
-        detail = f"synchronous_standby_names is {found.standby_names!r}, but no standby is connected: commits wait."
-        return wrong("replication", detail, "Start the standby, or empty synchronous_standby_names until it runs.")
+def _without_synchronous_standby(found: Replication) -> Finding:
+    names = f"synchronous_standby_names is {found.standby_names!r}"
+    detail = f"{names}, but no such standby is connected: commits wait. {_named(found)}"
+    return wrong("replication", detail, "Start the standby, or empty synchronous_standby_names until it runs.")
+
+
+def _without_standby(*, is_expected: bool) -> Finding:
     if is_expected:
         detail = "AIGEN_DATABASE_URL names several servers, but no standby is connected to the primary."
         return warning("replication", detail, "Start the standbys. Until then, nothing can take over.")
@@ -74,6 +89,8 @@ def _without_standby(found: Replication, *, is_expected: bool) -> Finding:
 
 
 def _named(found: Replication) -> str:
+    if not found.standbys:
+        return "0 connected."
     visible = [_described(standby) for standby in found.standbys if standby.sync_state]
     if visible:
         return f"Standbys: {_listed(visible)}."

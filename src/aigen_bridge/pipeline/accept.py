@@ -73,9 +73,10 @@ def _unless_refused(stored: tuple[ImageRequest, bool] | Refusal) -> tuple[ImageR
 async def _judge(models: Models, new: NewRequest) -> tuple[Catalogue, list[Refused]]:
     """Returns the catalogue, and what it refuses of a request. An entry that was just put counts at once."""
     catalogue = await models.recent()
-    if catalogue.refusals(new.event):
+    if refused := catalogue.refusals(new.event):
         catalogue = await models.read()
-    return catalogue, catalogue.refusals(new.event)
+        refused = catalogue.refusals(new.event)
+    return catalogue, refused
 
 
 def _field_error(refused: Refused, event: Mapping[str, Any]) -> FieldError:

@@ -7,6 +7,7 @@ Sources in order of precedence: environment, `.env`, a directory of secret files
 """
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -24,6 +25,7 @@ from pydantic_settings import (
 
 from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.settings.load import WrongSettingsError, load
+from aigen_bridge.settings.remarks import PREFIX
 from aigen_bridge.settings.sections import (
     AlertsSettings,
     CallbackSettings,
@@ -78,11 +80,20 @@ def _decoded(_: str, field: FieldInfo | None, value: str) -> Any:
     return value if field is None or NoDecode in field.metadata else strict_json(value)
 
 
+class _SecretFiles(NestedSecretsSettingsSource):
+    """Reads the files that are named like settings. Others belong to other programs, and may be unreadable."""
+
+    @staticmethod
+    def _iter_secret_files(path: Path) -> Iterator[Path]:
+        files = NestedSecretsSettingsSource._iter_secret_files(path)  # noqa: SLF001 - there is no other way
+        return (file for file in files if file.name.upper().startswith(PREFIX))
+
+
 class LoggingSettings(BaseSettings):
     """Logging settings, which are needed first. Defines the sources of all settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix="AIGEN_",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         env_file=".env",
         env_file_encoding="utf-8-sig",
@@ -107,7 +118,7 @@ class LoggingSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Adds secret files, which may hold nested settings, too (`AIGEN_N8N__API_KEY`)."""
-        files = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=secrets_directory())
+        files = _SecretFiles(file_secret_settings, secrets_dir=secrets_directory())
         for source in (env_settings, dotenv_settings, files):
             source.decode_complex_value = _decoded  # type: ignore[method-assign,assignment]
         return init_settings, env_settings, dotenv_settings, files

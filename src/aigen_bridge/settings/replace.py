@@ -1,14 +1,16 @@
 """Replaces the secrets in the settings of a running process, and nothing else."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
 from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.settings import Settings, WrongSettingsError
-from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings
+from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings, Section
 from aigen_bridge.store.url import parse
 
+S = TypeVar("S", bound=Section)
 RESTART = "restart API and workers to use it"
 
 
@@ -58,13 +60,18 @@ def _refuse_unknown_odoos(current: Settings, new: Settings) -> None:
 
 
 def _n8n(current: N8nSettings, new: N8nSettings) -> N8nSettings:
-    names = ("api_key", "signing_secret", "signing_secrets")
-    return current.model_copy(update={name: getattr(new, name) for name in names})
+    return _of_same_place(current, new, ("webhook_url",), ("api_key", "signing_secret", "signing_secrets"))
 
 
 def _odoo(current: OdooSettings, new: OdooSettings) -> OdooSettings:
-    names = ("api_key", "api_key_expires")
-    return current.model_copy(update={name: getattr(new, name) for name in names})
+    return _of_same_place(current, new, ("url", "database", "login"), ("api_key", "api_key_expires"))
+
+
+def _of_same_place(current: S, new: S, place: Sequence[str], secrets: Sequence[str]) -> S:
+    """Returns the current settings with the new secrets, unless they are for another place."""
+    if any(getattr(current, name) != getattr(new, name) for name in place):
+        return current
+    return current.model_copy(update={name: getattr(new, name) for name in secrets})
 
 
 def _database(current: DatabaseSection, new: DatabaseSection) -> DatabaseSection:

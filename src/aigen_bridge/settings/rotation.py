@@ -24,8 +24,9 @@ SETTLED = 1.0
 """Seconds for which the files must not have changed before they are read, because a value may be half written."""
 UNSETTLED_MAX = 10
 """Waits for files that change again and again. Then they are read all the same."""
-RETRY_FIRST, RETRY_MAX = 15.0, 60.0
-"""Seconds before a secret that was refused is tried again, at first and at most. Odoo locks out who fails often."""
+RETRY_FIRST, RETRY_MAX = 65.0, 900.0
+"""Seconds before a secret that was refused is tried again, at first and at most; at once if the files change. As for
+calls to Odoo (`LoginPause`): modules of Odoo lock out an address from which logins fail more often."""
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +98,7 @@ class Rotation:
 
     async def check(self) -> None:
         """Looks at the files now if they have changed since the last look. Otherwise it costs next to nothing."""
-        if self._seen is not None and self._seen != _signature(self.settings):
+        if self._load is not None and self._seen != _signature(self.settings):
             await asyncio.shield(self._look())  # a caller who is cancelled must not end it halfway
 
     async def _look(self) -> None:
@@ -161,24 +162,28 @@ class Rotation:
 
     async def _renew(self, part: Part, known: dict[str, str]) -> str | None:
         """Returns why the part refused its secrets, or None if it uses them."""
-        settings = self.settings
+        settings, changed = self.settings, []
         try:
             new = dict(part.fingerprints(settings))
-            if new == known:
-                return None
-            await part.use(settings)
+            changed = sorted(name for name in known.keys() | new.keys() if known.get(name) != new.get(name))
+            if changed:
+                await part.use(settings)
         except (BridgeError, OSError, ValueError) as error:
             detail = error.detail if isinstance(error, BridgeError) else str(error)
-            log.error("secrets.refused", detail=detail, action="the values before stay in use; correct the file")  # noqa: TRY400
-            return detail
-        changed = sorted(name for name in known.keys() | new.keys() if known.get(name) != new.get(name))
-        log.info("secrets.rotated", secrets=changed)
+            action = "the values before stay in use; correct the file"
+            log.error("secrets.refused", detail=detail, secrets=changed, action=action)  # noqa: TRY400
+            return f"{detail} ({', '.join(changed)})" if changed else detail
+        if changed:
+            log.info("secrets.rotated", secrets=changed)
+            self._replace(known, new)
+        return None
+
+    def _replace(self, known: dict[str, str], new: Fingerprints) -> None:
         for name in known.keys() - new.keys():
             self.state.secrets.pop(name, None)
-        self._record({name: new[name] for name in changed if name in new})
+        self._record({name: value for name, value in new.items() if known.get(name) != value})
         known.clear()
         known.update(new)
-        return None
 
     def _record(self, fingerprints: Fingerprints) -> None:
         now = datetime.now(UTC)

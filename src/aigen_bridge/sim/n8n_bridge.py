@@ -36,7 +36,10 @@ class BridgeClient:
         self._settings = settings
         self._http = http
         self._clock = clock
-        self._credentials = Credentials(settings.callback_key, settings.signing_secret)
+
+    @property
+    def _credentials(self) -> Credentials:
+        return Credentials(self._settings.callback_key, self._settings.signing_secret)
 
     async def wants(self, order: Order, trace: Mapping[str, str], execution_id: str) -> bool:
         """Asks, before the image is paid for, whether it is still wanted. True when the bridge gives no clear answer.

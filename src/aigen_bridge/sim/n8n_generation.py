@@ -69,7 +69,10 @@ class GenerationClient:
         self._settings = settings
         self._http = http
         self._clock = clock
-        self._credentials = Credentials(settings.callback_key, settings.signing_secret)
+
+    @property
+    def _credentials(self) -> Credentials:
+        return Credentials(self._settings.callback_key, self._settings.signing_secret)
 
     async def ask(self, order: Order, start: Start, key: str, about: Mapping[str, Any]) -> Answer | None:
         """Asks whether the paid work may start. Returns None without a clear answer.

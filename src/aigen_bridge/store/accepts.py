@@ -48,6 +48,32 @@ _GUARD = """
 """
 """SQL: whether the caller knows the current budgets. What follows is evaluated after it, and only if it is true."""
 
+_CREATED = """
+    created AS (
+        INSERT INTO requests (request_id, correlation_id, event, traceparent, client, odoo, model)
+        SELECT request_id, correlation_id, CAST(event AS jsonb), traceparent, client, odoo, CAST(model AS jsonb)
+        FROM unnest(
+            CAST(:request_id AS uuid[]), CAST(:correlation_id AS uuid[]), CAST(:event AS text[]),
+            CAST(:traceparent AS text[]), CAST(:client AS text[]), CAST(:odoo AS text[]), CAST(:model AS text[])
+        ) AS wanted (request_id, correlation_id, event, traceparent, client, odoo, model)
+        WHERE (SELECT is_enough FROM room)
+        ON CONFLICT (request_id) DO NOTHING
+        RETURNING request_id, created_at
+    ), enqueued AS (
+        INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created RETURNING request_id, step
+    )
+"""
+_ACCEPTED = f"""
+    SELECT is_enough, request_id, created_at FROM room LEFT JOIN (
+        SELECT request_id, created_at, pg_notify('{CHANNEL}', step) FROM created JOIN enqueued USING (request_id)
+    ) AS accepted ON true
+"""  # noqa: S608 - a constant of this package
+
+_ACCEPT_UNPRICED = text(f"""
+    WITH {_GUARD}, room AS MATERIALIZED (SELECT unchanged AS is_enough FROM guard), {_CREATED} {_ACCEPTED}
+""")  # noqa: S608 - constants of this package
+"""For requests without an estimated cost: there is nothing to compare or to book."""
+
 # A missing row of budget_usage (the first request of a period) counts as one that does not fit. `locked` reads each row
 # as the last transaction that had it locked left it, and so does the update.
 _ACCEPT = text(f"""
@@ -65,19 +91,7 @@ _ACCEPT = text(f"""
         FROM unnest(CAST(:budget_id AS bigint[]), CAST(:amount AS numeric[]), CAST(:most AS numeric[]))
             AS wanted (budget_id, amount, most)
         LEFT JOIN locked USING (budget_id)
-    ), created AS (
-        INSERT INTO requests (request_id, correlation_id, event, traceparent, client, odoo, model)
-        SELECT request_id, correlation_id, CAST(event AS jsonb), traceparent, client, odoo, CAST(model AS jsonb)
-        FROM unnest(
-            CAST(:request_id AS uuid[]), CAST(:correlation_id AS uuid[]), CAST(:event AS text[]),
-            CAST(:traceparent AS text[]), CAST(:client AS text[]), CAST(:odoo AS text[]), CAST(:model AS text[])
-        ) AS wanted (request_id, correlation_id, event, traceparent, client, odoo, model)
-        WHERE (SELECT is_enough FROM room)
-        ON CONFLICT (request_id) DO NOTHING
-        RETURNING request_id, created_at
-    ), enqueued AS (
-        INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created RETURNING request_id, step
-    ), recorded AS (
+    ), {_CREATED}, recorded AS (
         INSERT INTO ledger (
             request_id, odoo, user_id, campaign_id, model_id, accepted_at, kind, reserved, currency, rates
         )
@@ -100,9 +114,7 @@ _ACCEPT = text(f"""
         ) AS reserved USING (budget_id)
         WHERE u.budget_id = locked.budget_id AND u.period_start = locked.period_start
     )
-    SELECT is_enough, request_id, created_at FROM room LEFT JOIN (
-        SELECT request_id, created_at, pg_notify('{CHANNEL}', step) FROM created JOIN enqueued USING (request_id)
-    ) AS accepted ON true
+    {_ACCEPTED}
 """)  # noqa: S608 - constants of this package
 
 _LOCK_USAGE = text(f"""
@@ -225,7 +237,11 @@ async def insert_requests(
     Returns None if the budgets have changed, or cannot take all of them; then nothing is inserted.
     """
     ordered = sorted(wanted, key=lambda new: new.request_id)  # the same lock order in all processes
-    rows = (await connection.execute(_ACCEPT, _columns(ordered) | _booked_columns(booking))).all()
+    columns = {"revision": booking.revision, **_columns(ordered)}
+    if booking.priced:
+        rows = (await connection.execute(_ACCEPT, columns | _booked_columns(booking))).all()
+    else:
+        rows = (await connection.execute(_ACCEPT_UNPRICED, columns)).all()
     if not rows[0].is_enough:
         return None
     return {row.request_id: row.created_at for row in rows if row.request_id is not None}
@@ -264,7 +280,6 @@ def _booked_columns(booking: Booking) -> dict[str, Any]:
     for one in reservations:
         amounts[one.budget_id] += one.amount
     return {
-        "revision": booking.revision,
         "priced": [each.request_id for each, _ in priced],
         "priced_odoo": [each.purpose.odoo for each, _ in priced],
         "priced_user": [each.purpose.user_id for each, _ in priced],

@@ -16,7 +16,8 @@ from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, Inva
 from psycopg.pq import TransactionStatus
 
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
-from aigen_bridge.store.hosts import Place, each_server, number_of_hosts, seconds_for_one
+from aigen_bridge.store.cut import cut_after
+from aigen_bridge.store.hosts import Place, each_server, number_of_hosts, seconds_for_answer, seconds_for_one
 from aigen_bridge.store.parameters import completed
 from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.pooled import pooled_cursor
@@ -30,6 +31,7 @@ from aigen_bridge.store.session import (
     refuse_encoding,
     refuse_lost,
     refuse_transaction_mode,
+    unanswered,
 )
 from aigen_bridge.store.url import parse
 
@@ -200,19 +202,19 @@ class Connector:
         errors: dict[str, psycopg.OperationalError] = {}
         with refusals_explained(self._arguments):
             for server in await each_server(self._arguments, self._last):
-                host, address, port = place = tuple(server.get(name, "") for name in ("host", "hostaddr", "port"))
+                place = tuple(server.get(name, "") for name in ("host", "hostaddr", "port"))
                 arguments = self._arguments | server | more
                 try:
                     connection = await self._passwords.connect(partial(self._open, conninfo, arguments))
                 except psycopg.OperationalError as error:
-                    errors[f"{address or host}:{port}"] = error
+                    errors[named(server)] = error
                 except asyncio.CancelledError:  # too late for the other servers: the next call goes on here
                     self._last = place
                     raise
                 else:
                     self._last = place
                     return connection
-            raise _together(errors)
+            raise together(errors)
 
     async def _open(
         self, conninfo: str, arguments: Mapping[str, Any], password: str | None
@@ -221,17 +223,16 @@ class Connector:
         with secrets_hidden(arguments):
             connection = await psycopg.AsyncConnection.connect(conninfo, cursor_factory=self._cursor, **arguments)
             try:
-                await self._settle(connection)
+                await self._settle(connection, seconds_for_answer(arguments))
             except BaseException:  # nobody else has this connection, not even when the caller is cancelled
                 connection.pgconn.finish()
                 raise
         return connection
 
-    async def _settle(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    async def _settle(self, connection: psycopg.AsyncConnection[Any], seconds: int) -> None:
         """Verifies the encoding and the session settings. A pooler in session mode keeps those that are set later."""
         refuse_encoding(connection)
-        cursor = await connection.execute(COMPARE, self._asked)
-        pid, differences = await cursor.fetchone() or (0, [])
+        pid, differences = await self._compared(connection, seconds)
         if not self._prepared_statements:
             refuse_lost(differences)
             await connection.rollback()
@@ -245,6 +246,17 @@ class Connector:
         await connection.execute(_DURABLE_SESSION)
         if not connection.autocommit:
             await connection.commit()
+
+    async def _compared(self, connection: psycopg.AsyncConnection[Any], seconds: int) -> tuple[int, list[str]]:
+        """Returns the result of `COMPARE`, or raises `ConnectionTimeout`, so that the next server has its turn."""
+        with cut_after(seconds) as cut:
+            cut.watch(connection)
+            try:
+                return await (await connection.execute(COMPARE, self._asked)).fetchone() or (0, [])
+            except psycopg.OperationalError as error:
+                if cut.made:
+                    raise unanswered(seconds) from error
+                raise
 
     async def _settle_behind_pooler(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Sets what the pooler dropped.
@@ -260,7 +272,12 @@ class Connector:
         connection.prepare_threshold = None
 
 
-def _together(errors: Mapping[str, psycopg.OperationalError]) -> psycopg.OperationalError:
+def named(server: Mapping[str, str]) -> str:
+    """Returns the server's address, or its host's name, and its port."""
+    return f"{server.get('hostaddr') or server.get('host', '')}:{server.get('port', '')}"
+
+
+def together(errors: Mapping[str, psycopg.OperationalError]) -> psycopg.OperationalError:
     """Returns one error for those of several servers, of the last one's type."""
     *_, last = errors.values()
     return type(last)("; ".join(f"{server}: {error}" for server, error in errors.items())) if len(errors) > 1 else last

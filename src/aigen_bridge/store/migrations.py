@@ -31,13 +31,16 @@ from aigen_bridge.store.connection import (
     TIMEOUT,
     Session,
     connect_arguments,
+    named,
     reason,
     secrets_hidden,
     session,
+    together,
     unavailable,
 )
 from aigen_bridge.store.cut import cut_in_thread_after
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.hosts import each_server_in_thread, seconds_for_answer
 from aigen_bridge.store.listening import WHICH, naming_listen_url, refuse_another_database
 from aigen_bridge.store.pooled import set_local
 from aigen_bridge.store.rights import MISSING, NEEDED_TO_MIGRATE, refuse_lacking
@@ -51,6 +54,7 @@ from aigen_bridge.store.session import (
     refuse_encoding,
     refuse_lost,
     refuse_transaction_mode,
+    unanswered,
 )
 from aigen_bridge.store.waiting import Blockers, watching
 
@@ -153,16 +157,19 @@ def check(
 
     Raises `UnsuitableDatabaseError`, or `StoreUnavailableError` if the database does not answer.
     """
-    lacking, found = _ask(url, timeout, MISSING, WHICH, prepared_statements=prepared_statements)
-    refuse_lacking(lacking)
-    if listener_url not in {None, url}:
+    elsewhere = None if listener_url == url else listener_url
+    if elsewhere is not None:
+        with naming_listen_url():  # now, because the database may be away
+            connect_arguments(elsewhere, name="aigen-bridge start", timeout=timeout, settings={})
+    refuse_lacking(_ask(url, timeout, MISSING, prepared_statements=prepared_statements))
+    if elsewhere is not None:
+        expected = _ask(url, timeout, WHICH, prepared_statements=prepared_statements)
         with naming_listen_url():
-            [listener] = _ask(listener_url, timeout, WHICH)
-            refuse_another_database(found, listener)
+            refuse_another_database(expected, _ask(elsewhere, timeout, WHICH))
 
 
-def _ask(url: str, timeout: timedelta, *statements: str, prepared_statements: bool = True) -> list[list[Any]]:
-    """Returns the rows of each statement, over a connection whose session is verified."""
+def _ask(url: str, timeout: timedelta, statement: str, *, prepared_statements: bool = True) -> list[Any]:
+    """Returns the rows of the statement, over a connection whose session is verified."""
     settings = session(timeout)
     arguments = connect_arguments(
         url, name="aigen-bridge start", timeout=timeout, settings=settings, prepared_statements=prepared_statements
@@ -172,7 +179,7 @@ def _ask(url: str, timeout: timedelta, *statements: str, prepared_statements: bo
             closing(_opened(arguments, settings, timeout, prepared_statements=prepared_statements)) as connection,
             cut_in_thread_after(timeout.total_seconds(), connection),
         ):
-            return [connection.execute(statement).fetchall() for statement in statements]
+            return connection.execute(statement).fetchall()
     except psycopg.Error as error:
         raise unavailable(error) from error
 
@@ -189,24 +196,36 @@ def _opened(
 def _connect(
     arguments: Mapping[str, Any], settings: Session, timeout: timedelta, *, prepared_statements: bool = True
 ) -> psycopg.Connection[Any]:
-    """Opens a connection and verifies its session within the timeout, as `Connector` does."""
+    """Opens a connection to the first server that answers, and verifies its session, as `Connector` does."""
+    errors: dict[str, psycopg.OperationalError] = {}
     with refusals_explained(arguments), secrets_hidden(arguments):
-        connection = psycopg.connect(**arguments)
-        try:
-            with cut_in_thread_after(timeout.total_seconds(), connection):
-                if prepared_statements:
-                    _settle(connection, arguments, settings)
-                else:
-                    _settle_transactions(connection, settings)
-        except BaseException:
-            connection.close()
-            raise
+        for server in each_server_in_thread(arguments):
+            try:
+                return _settled({**arguments, **server}, settings, timeout, prepared_statements=prepared_statements)
+            except psycopg.OperationalError as error:
+                errors[named(server)] = error
+        raise together(errors)
+
+
+def _settled(
+    arguments: Mapping[str, Any], settings: Session, timeout: timedelta, *, prepared_statements: bool
+) -> psycopg.Connection[Any]:
+    connection = psycopg.connect(**arguments)
+    try:
+        with cut_in_thread_after(timeout.total_seconds(), connection):
+            if prepared_statements:
+                _settle(connection, arguments, settings)
+            else:
+                _settle_transactions(connection, arguments, settings)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 def _settle(connection: psycopg.Connection[Any], arguments: Mapping[str, Any], settings: Session) -> None:
     refuse_encoding(connection)
-    pid, differences = connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
+    pid, differences = _compared(connection, arguments, settings)
     connection.rollback()
     if is_pooled(connection, pid):
         refuse_transaction_mode(connection, arguments)
@@ -217,13 +236,28 @@ def _settle(connection: psycopg.Connection[Any], arguments: Mapping[str, Any], s
         refuse_differences(differences)
 
 
-def _settle_transactions(connection: psycopg.Connection[Any], settings: Session) -> None:
+def _settle_transactions(connection: psycopg.Connection[Any], arguments: Mapping[str, Any], settings: Session) -> None:
     refuse_encoding(connection)
-    connection.execute(set_local(settings))
-    _, differences = connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
+    _, differences = _compared(connection, arguments, settings, set_local(settings))
     connection.rollback()
     connection.prepare_threshold = None
     refuse_lost(differences)
+
+
+def _compared(
+    connection: psycopg.Connection[Any], arguments: Mapping[str, Any], settings: Session, *before: str
+) -> tuple[int, list[str]]:
+    """Executes the statements `before`, and returns the result of `COMPARE`."""
+    seconds = seconds_for_answer(arguments)
+    with cut_in_thread_after(seconds, connection) as [cut]:
+        try:
+            for statement in before:
+                connection.execute(statement)
+            return connection.execute(COMPARE, asked(settings)).fetchone() or (0, [])
+        except psycopg.OperationalError as error:
+            if cut.made:
+                raise unanswered(seconds) from error
+            raise
 
 
 def head() -> str:

@@ -1,6 +1,6 @@
 """The database's password, which can change while the process runs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import psycopg
@@ -24,18 +24,27 @@ class Passwords:
         self._known = [password, *(known for known in self._known if known != password)]
 
     async def connect(self, connect: Callable[[str | None], Awaitable[C]]) -> C:
-        """Calls `connect` with the newest password that PostgreSQL accepts."""
+        """Calls `connect` with the newest password that PostgreSQL accepts.
+
+        Other refusals may follow an accepted password, such as by the role's connection limit, so the error names
+        all of them.
+        """
         *newer, oldest = self._known
+        errors: list[psycopg.OperationalError] = []
         for password in newer:
             try:
                 connection = await connect(password)
             except psycopg.OperationalError as error:
+                errors.append(error)
                 if not _asked_for_a_password(error):
-                    raise
+                    raise _together(errors) from None
             else:
                 self._forget_before(password)
                 return connection
-        connection = await connect(oldest)
+        try:
+            connection = await connect(oldest)
+        except psycopg.OperationalError as error:
+            raise _together([*errors, error]) from None
         if newer:
             log.warning("store.password_refused", action="the one before is used; change the role's, or the file")
         return connection
@@ -43,6 +52,12 @@ class Passwords:
     def _forget_before(self, accepted: str | None) -> None:
         if accepted in self._known:
             del self._known[self._known.index(accepted) + 1 :]
+
+
+def _together(errors: Sequence[psycopg.OperationalError]) -> psycopg.OperationalError:
+    """Returns one error for those of several passwords, the newest first, of the last one's type."""
+    messages, last = dict.fromkeys(map(str, errors)), errors[-1]
+    return type(last)("; with the password before: ".join(messages)) if len(messages) > 1 else last
 
 
 def _asked_for_a_password(error: psycopg.OperationalError) -> bool:

@@ -2,20 +2,22 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 from sqlalchemy import text
 
 from aigen_bridge.store.connection import connect_arguments, reason, secrets_hidden
+from aigen_bridge.store.cut import Cut, cut_after
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.hosts import USUAL_PORT, each_server
 from aigen_bridge.store.rows import from_row
 
 _ROLE = """
-    SELECT pg_is_in_recovery(), CAST(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+    SELECT pg_postmaster_start_time(), pg_is_in_recovery(),
+        CAST(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
         ELSE pg_current_wal_lsn() END - pg_lsn '0/0' AS bigint)
 """
 _STANDBYS = text("""
@@ -33,9 +35,15 @@ _SETTINGS = text("""
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One address of the URL. `position` is in its WAL, in bytes. `error` says why it cannot be asked."""
+    """One address of the URL. `position` is in its WAL, in bytes. `error` says why it cannot be asked.
+
+    `started` identifies the server, whatever addresses and poolers lead to it.
+    """
 
     name: str
+    host: str = ""
+    is_ipv6: bool = False
+    started: datetime | None = None
     is_standby: bool = False
     position: int = 0
     error: str = ""
@@ -78,23 +86,44 @@ async def replication(database: Database) -> Replication:
 
 
 async def servers(url: str, patience: timedelta) -> list[Server]:
-    """Asks each address of the URL for its role, all at once."""
+    """Asks each server of the URL for its role, all at once."""
     arguments = connect_arguments(url, name="aigen-bridge doctor", timeout=patience, settings={})
     arguments["target_session_attrs"] = "any"
-    asked = [_ask(arguments | server, patience) for server in await each_server(arguments, None)]
-    return await asyncio.gather(*asked)
+    asked = [_ask(arguments | server, patience.total_seconds()) for server in await each_server(arguments, None)]
+    return distinct(await asyncio.gather(*asked))
 
 
-async def _ask(arguments: dict[str, Any], patience: timedelta) -> Server:
+def distinct(found: Sequence[Server]) -> list[Server]:
+    """Leaves out further addresses of the same server.
+
+    An address that does not answer is left out if the name leads to a server by its other kind of addresses, IPv4 or
+    IPv6. Many servers listen on one kind.
+    """
+    answering: dict[datetime | None, Server] = {}
+    for server in found:
+        answering.setdefault(server.started, server)
+    reached = {(server.host, server.is_ipv6) for server in found if not server.error}
+    return [
+        server
+        for server in found
+        if ((server.host, not server.is_ipv6) not in reached if server.error else answering[server.started] is server)
+    ]
+
+
+async def _ask(arguments: dict[str, Any], seconds: float) -> Server:
     host, address, port = (arguments.get(name) or "" for name in ("host", "hostaddr", "port"))
     name = f"{host or address}:{port or USUAL_PORT}" + (f" ({address})" if host and address not in {"", host} else "")
-    try:
-        with secrets_hidden(arguments):
-            async with (
-                asyncio.timeout(patience.total_seconds()),
-                await psycopg.AsyncConnection.connect(**arguments, autocommit=True) as connection,
-            ):
-                is_standby, position = await (await connection.execute(_ROLE)).fetchone() or (False, 0)
-    except (psycopg.Error, OSError) as error:  # a TimeoutError is an OSError
-        return Server(name, error=reason(error))
-    return Server(name, is_standby, position or 0)
+    asked = Server(name, host, ":" in address)
+    with cut_after(seconds) as cut:
+        try:
+            started, is_standby, position = await _role(arguments, cut)
+        except (psycopg.Error, OSError) as error:
+            return replace(asked, error=f"no answer within {seconds:g} s" if cut.made else reason(error))
+    return replace(asked, started=started, is_standby=is_standby, position=position or 0)
+
+
+async def _role(arguments: dict[str, Any], cut: Cut) -> Any:
+    with secrets_hidden(arguments):
+        async with await psycopg.AsyncConnection.connect(**arguments, autocommit=True) as connection:
+            cut.watch(connection)
+            return await (await connection.execute(_ROLE)).fetchone()

@@ -66,6 +66,14 @@ def asked(settings: Mapping[str, str]) -> dict[str, list[str]]:
     return {"names": list(wanted), "values": list(wanted.values())}
 
 
+def unanswered(seconds: int) -> psycopg.errors.ConnectionTimeout:
+    """Returns the error for a server that accepts connections and answers no statement, such as a hung one.
+
+    A pooler does so, too, while its own server is away or its pool is full.
+    """
+    return psycopg.errors.ConnectionTimeout(f"connected, but no answer to the first statement within {seconds} s")
+
+
 def refuse_encoding(connection: Connection) -> None:
     """Raises `UnsuitableDatabaseError` unless the database can hold every text."""
     encoding = connection.info.parameter_status("server_encoding")

@@ -77,10 +77,25 @@ def checked(parameters: dict[str, str]) -> dict[str, str]:
         raise ValueError("has an empty host; is there a comma too many?")
     if len(ports) not in {1, len(hosts)}:
         raise ValueError(f"has {len(ports)} ports for {len(hosts)} hosts")
+    for host in parameters.get("host", "").split(","):
+        _refuse_unusable(host)
     for port in filter(None, ports):
         if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= PORT_MAX):
             raise ValueError(f"has a port that is not a number from 1 to {PORT_MAX}")
     return parameters
+
+
+def _refuse_unusable(host: str) -> None:
+    if host.startswith("/"):
+        return
+    if host.startswith("@"):
+        raise ValueError("has an abstract Unix socket, which psycopg cannot use; name the folder of a socket")
+    if any(character.isspace() for character in host):
+        raise ValueError("has a host with blanks; separate hosts by commas alone")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError("has a host that is no name, such as one with two dots in a row") from None
 
 
 def _decoded(text: str) -> str:

@@ -10,7 +10,7 @@ from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.execution import RESENDS_MAX, never_started
 from aigen_bridge.pipeline.expire import timed_out
 from aigen_bridge.settings import Settings
-from aigen_bridge.store.budgets import Budgets
+from aigen_bridge.store.budget_changes import ChangeableBudgets
 from aigen_bridge.store.generations import BATCH, Generations
 from aigen_bridge.store.ledger import BATCH as SETTLED_AT_ONCE
 from aigen_bridge.store.ledger import Ledger
@@ -93,6 +93,6 @@ async def _reconcile(sweeps: Sweeps) -> None:
         log.critical("request.orphaned", request_id=str(repair.request_id), repaired=repair.what)
 
 
-async def _notice(budgets: Budgets) -> None:
+async def _notice(budgets: ChangeableBudgets) -> None:
     for words in await budgets.notice():
         log.warning("budget.notice", detail=words)

@@ -56,6 +56,20 @@ async def test_the_password_before_is_used_until_postgresql_accepts_the_new_one(
     assert "password authentication failed" in refused.value.reason
 
 
+async def test_another_refusal_than_of_the_password_is_named_although_the_one_before_is_refused(role: Role) -> None:
+    passwords = Passwords("old")
+    passwords.replace("new")
+    role.set_password("new")
+    role.as_owner(f"ALTER ROLE {role.name} CONNECTION LIMIT 0")
+    with pytest.raises(StoreUnavailableError) as refused:
+        await connects(role.url("old"), passwords)
+    assert "too many connections for role" in refused.value.reason
+    role.as_owner(f"ALTER ROLE {role.name} CONNECTION LIMIT -1 VALID UNTIL '2001-01-01'")
+    with pytest.raises(StoreUnavailableError) as refused:
+        await connects(role.url("old"), passwords)
+    assert refused.value.reason.count("password authentication failed") == 1
+
+
 async def test_an_error_names_no_password(role: Role) -> None:
     passwords = Passwords("secret-before")
     passwords.replace("secret-after")

@@ -56,6 +56,16 @@ def stranger(empty_database_url: str) -> Iterator[Role]:
     yield from role_for(empty_database_url)
 
 
+def test_a_role_without_rights_on_the_functions_of_pg_control_may_start(role: Role) -> None:
+    """Managed and hardened servers take them away. Only AIGEN_DATABASE__LISTEN_URL needs one."""
+    control = "EXECUTE ON FUNCTION pg_control_system()"
+    role.given(f"REVOKE {control} FROM PUBLIC")
+    check(sqlalchemy_url(role.url))
+    role.given("REVOKE UPDATE ON outbox FROM {role}")
+    with pytest.raises(UnsuitableDatabaseError, match="UPDATE on outbox"):
+        check(sqlalchemy_url(role.url), listener_url=role.url)
+
+
 LACKING = [
     ("REVOKE UPDATE ON outbox FROM {role}", "UPDATE on outbox", "GRANT UPDATE ON outbox TO {role};"),
     ("REVOKE INSERT, DELETE ON images FROM {role}", "INSERT, DELETE on images", "GRANT INSERT, DELETE ON images"),

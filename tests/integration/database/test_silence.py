@@ -7,13 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import text
 
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database, open_engine
+from aigen_bridge.store.migrations import check
 from aigen_bridge.store.wakeup import CHANNEL, EVERYTHING, listen
 from outages import rows
+from poolers import dropping_options
 from silent_link import SilentLink, silent_link
 from stage import REQUESTS, Stage, make_event, sqlalchemy_url, staged, working
 
@@ -194,3 +197,18 @@ async def test_a_silent_host_is_passed_over_for_one_that_answers(link: SilentLin
             assert (await ask(stage, make_event()))[0] == 202
             assert time.monotonic() - began < 9
             assert (await stage.api.get("/health/ready")).status_code == 200
+
+
+HUNG = {"connect_timeout": "2", "target_session_attrs": "primary"}
+
+
+async def test_a_host_that_accepts_and_answers_no_statement_is_passed_over(database_url: str) -> None:
+    """Such as a pooler whose server is away. Every caller, and the commands, go on to the next host."""
+    async with dropping_options(database_url, passes_statements=False) as hung, silent_link(database_url) as link:
+        port = conninfo_to_dict(hung)["port"]
+        url = make_conninfo(hung, host="127.0.0.1,127.0.0.1", port=f"{port},{link.port}", **HUNG)
+        bridge = Database(open_engine(url, pool_size=2, name="test"))
+        began = time.monotonic()
+        read, _ = await asyncio.gather(rows(bridge, "SELECT 1"), asyncio.to_thread(check, url))
+        assert (read, time.monotonic() - began < 4) == ([(1,)], True)
+        await bridge.close()

@@ -1,7 +1,7 @@
 """Behind a pooler in transaction mode, with AIGEN_DATABASE__PREPARED_STATEMENTS=false, answers are right under load."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from aigen_bridge.settings import Settings
 from aigen_bridge.store.connection import TIMEOUT, session
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.migrations import check, migrate
-from aigen_bridge.wiring import verify_database
+from aigen_bridge.wiring import migrate_database, verify_database
 from examination import examined
 from outages import rows, write
 from poolers import pgbouncer
@@ -136,6 +136,15 @@ def test_a_listener_that_gets_no_notifications_is_refused_at_the_start(
             behind_pooler(pooled_url, listen_url=pooled_url.replace("/transaction", "/transaction?sslmode=disable"))
         )
     assert "AIGEN_DATABASE__LISTEN_URL" in refused.value.advice
+
+
+@pytest.mark.parametrize("start", [verify_database, migrate_database])
+def test_a_listener_url_that_cannot_work_is_refused_by_its_name_although_the_database_is_away(
+    start: Callable[[Settings], None],
+) -> None:
+    away = "postgresql://127.0.0.1:9/d"
+    with pytest.raises(UnsuitableDatabaseError, match="AIGEN_DATABASE__LISTEN_URL has the parameter 'pgbouncer'"):
+        start(behind_pooler(away, listen_url=f"{away}?pgbouncer=true"))
 
 
 async def test_a_pooler_in_statement_mode_is_refused(database_url: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import trustme
 from aigen_bridge.clients.certificates import certificate_ends
 from aigen_bridge.domain.errors import TransientError
 from aigen_bridge.metrics import as_text
+from aigen_bridge.settings.rotation import Rotation
 from aigen_bridge.worker.certificates import watch_expiry
 from scrape import read
 from stage import UNREACHABLE, make_settings
@@ -43,7 +44,7 @@ async def test_the_end_of_a_certificate_and_of_the_key_are_told(authority: trust
         odoo = UNREACHABLE["odoo"] | {"url": url, "login": "expiring", "api_key_expires": "2030-01-02T03:04:05Z"}
         settings = make_settings("postgresql://nowhere/x", odoo=odoo)
         stop = asyncio.Event()
-        watching = asyncio.create_task(watch_expiry(settings, stop))
+        watching = asyncio.create_task(watch_expiry(Rotation(settings), stop))
         async with asyncio.timeout(20):
             while "aigen_certificate_expiry_timestamp_seconds{" not in as_text().decode():
                 await asyncio.sleep(0.02)

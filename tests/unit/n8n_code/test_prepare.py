@@ -70,6 +70,16 @@ def test_settings_of_an_earlier_version_stay_synchronous(keys: Path, given: dict
     assert ("no aiMode" in done.stderr) == (mode == "sync")
 
 
+def test_own_settings_win_over_the_shipped_ones_and_the_others_stay(keys: Path) -> None:
+    (keys.parent / "settings.local.json").write_text('{"aiUrl": "https://fal.run/own", "loras": {"own": null}}')
+    shipped = {"aiUrl": "https://queue.example.com", "aiMode": "queue", "callbackStyle": "v1", "loras": {"*": None}}
+    done = prepare(keys, json.dumps(shipped))
+    settings, _ = prepared(keys)
+    found = [settings[name] for name in ("aiUrl", "aiMode", "callbackStyle", "loras")]
+    assert found == ["https://fal.run/own", "sync", "v1", {"own": None}]
+    assert "settings.local.json has an aiUrl and no aiMode" in done.stderr
+
+
 def test_the_origins_that_get_the_key_of_the_ai_service_are_checked(keys: Path) -> None:
     good = prepare(keys, '{"aiOrigins": ["https://fal.run", "http://10.0.0.7:8000/"]}')
     assert (good.returncode, prepared(keys)[0]["aiOrigins"]) == (0, ["https://fal.run", "http://10.0.0.7:8000/"])

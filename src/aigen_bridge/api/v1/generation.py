@@ -119,7 +119,7 @@ async def _check_origin(parts: ApiParts, request_id: UUID, named: GenerationJob)
 
 async def _read(request: Request, caller: Caller, *, may_be_unsigned: bool = False) -> bytes:
     body = await read_json(request, BODY_LIMITS)
-    check_signature(caller, request, body, may_be_unsigned=may_be_unsigned)
+    await check_signature(caller, request, body, may_be_unsigned=may_be_unsigned)
     return body
 
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aigen_bridge import tracing
 from aigen_bridge.api import correlation
-from aigen_bridge.api.addon import addon_version
+from aigen_bridge.api.addon import ADDON_PARAMETER, addon_version
 from aigen_bridge.api.auth import MAY_ASK, MAY_CANCEL, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
@@ -71,7 +71,8 @@ RequestId = Annotated[UUID, Path(alias="requestId", description="the id created 
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/BudgetProblem"}}},
         },
     },
-    openapi_extra=json_body({"EVT-AIG-001": {"value": examples.REQUESTED}}, ImageRequested),
+    openapi_extra=json_body({"EVT-AIG-001": {"value": examples.REQUESTED}}, ImageRequested)
+    | {"parameters": [ADDON_PARAMETER]},
 )
 async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], parts: Parts) -> Response:
     """Takes EVT-AIG-001. A 2xx response confirms that the request is stored and will reach an end.
