@@ -28,7 +28,7 @@ class AigenBudget(models.Model):
     spent = fields.Char(readonly=True)
     reserved = fields.Char(readonly=True)
     left = fields.Char("Exact rest", readonly=True)
-    used_percent = fields.Float("Used", readonly=True)
+    used_percent = fields.Float("Used so far", readonly=True)
     limit_shown = fields.Char("Limit", compute="_compute_shown")
     left_shown = fields.Char("Left", compute="_compute_shown")
     counts = fields.Char("Counts the pictures of", compute="_compute_shown")
