@@ -67,7 +67,7 @@ def known(project: Project) -> Counter[str]:
     """Returns how many entries that send it to N8N each request has. There is no N8N, so none has been sent."""
     printed = project.run(
         "docker compose exec -T postgres psql --username=postgres --dbname=aigen --no-align --tuples-only"
-        ' --command="SELECT request_id FROM outbox WHERE step = \'dispatch\'"'
+        " --command=\"SELECT request_id FROM outbox WHERE step = 'dispatch'\""
     )
     return Counter(printed.split())
 
