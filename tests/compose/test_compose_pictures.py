@@ -65,8 +65,9 @@ class Chain:
 
 @pytest.fixture(scope="module")
 def chain(project: Project, images: Images) -> Iterator[Chain]:
-    """The chain, as far as the documented commands bring it, and what remains to be done in Odoo's pages."""
+    """The chain from nothing: what the documented commands set up, and what remains to be done in Odoo's pages."""
     images.need("odoo", "n8n", "nginx")
+    project.remove()  # the requests of earlier cases would keep the AI service busy
     for command in commands("From nothing to running"):
         project.run(command)
         if command.startswith("deploy/secrets.sh"):
