@@ -9,7 +9,7 @@ import httpx
 
 from compose.project import Project, until
 
-NAME, PORT, KEY = "ai-service", 8190, "key-of-the-ai-service"
+NAME, PORT, KEY = "aigen-e2e-ai-service", 8190, "key-of-the-ai-service"
 URL = f"http://{NAME}:{PORT}/queue/fal-ai/flux-lora"
 """As N8N reaches it: `aiUrl` of its settings."""
 HERE = f"http://127.0.0.1:{PORT}/_sim"
@@ -23,6 +23,7 @@ class AiService:
 
     def start(self) -> None:
         """Starts it, with empty books, and waits until it answers."""
+        self.stop()  # that of a run that was killed
         images = self.project.run("docker compose config --images").splitlines()
         image = next(image for image in images if image.startswith("aigen-bridge"))
         self.project.run(

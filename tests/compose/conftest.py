@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import pytest
 
@@ -57,11 +56,10 @@ def images(docker: Engine) -> Images:
 def project(docker: Engine, images: Images) -> Iterator[Project]:
     """A clone in which nothing has been done. All of its containers, networks and volumes are removed at the end."""
     made = clone(docker, NAME)
-    remove = partial(docker.try_shell, "docker compose --profile '*' down --volumes --timeout 10", made.folder)
     try:
         yield made
     finally:
-        remove()
+        made.remove()
 
 
 @pytest.hookimpl(trylast=True)

@@ -20,8 +20,8 @@ from compose.debian import CACHE, CannotRunError, engine_root, need
 
 START_SECONDS, STOP_SECONDS = 60, 90
 CLONE_NEWNET = 0x40000000
-WITH_US = ("setpriv", "--pdeathsig=TERM")
-"""Ends what it starts when this process is killed."""
+WITH_US = ("setpriv", "--pdeathsig=KILL")
+"""Ends what it starts when this process is killed. Not TERM, which `unshare --fork` blocks."""
 
 
 @dataclass(frozen=True)
@@ -173,11 +173,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _remove_cgroups() -> None:
-    """Removes the groups in which the containers were, unless another engine uses them."""
-    for name in ("*/aigen-compose/buildkit", "*/aigen-compose"):
-        for group in Path("/sys/fs/cgroup").glob(name):
+    """Removes the groups in which the containers were, also those of a killed run, unless a process is in them."""
+    groups = Path("/sys/fs/cgroup")
+    for group in (*groups.glob("aigen-compose"), *groups.glob("*/aigen-compose")):
+        for folder, _, _ in os.walk(group, topdown=False):
             with suppress(OSError):
-                group.rmdir()
+                Path(folder).rmdir()
 
 
 @contextmanager

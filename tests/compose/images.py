@@ -66,6 +66,7 @@ def _import(engine: Engine, version: str) -> None:
         return
     archive = base(version)
     inside = engine.outside(Path("/srv")) / archive.name
+    inside.unlink(missing_ok=True)  # of a run that was killed
     os.link(archive, inside)
     engine.shell(f"docker import --change 'CMD [\"bash\"]' /srv/{archive.name} {tag}")
     inside.unlink()

@@ -63,6 +63,10 @@ class Project:
             f" && {person} commit --quiet --all --message=changed && git push --quiet && rm -rf {developer}"
         )
 
+    def remove(self) -> None:
+        """Removes all of its containers, networks and volumes."""
+        self.engine.try_shell("docker compose --profile '*' down --volumes --timeout 10", self.folder)
+
     def containers(self) -> list[dict[str, Any]]:
         """Returns what `docker compose ps` says of each container, those of all profiles included."""
         lines = self.run("docker compose --profile '*' ps --all --format json").splitlines()
@@ -127,7 +131,7 @@ class Project:
 
 
 def clone(engine: Engine, name: str, umask: str = "022") -> Project:
-    """Clones what is committed here into a new folder of the engine."""
+    """Clones what is committed here into a new folder of the engine, and removes what a killed run has left there."""
     source, folder = engine.folder / f"{name}.git", engine.folder / name
     outside = engine.outside(source)
     for old in (outside, engine.outside(folder)):
@@ -137,4 +141,6 @@ def clone(engine: Engine, name: str, umask: str = "022") -> Project:
     run("git", "-C", outside, "update-ref", "refs/heads/e2e", head)
     run("git", "-C", outside, "symbolic-ref", "HEAD", "refs/heads/e2e")
     engine.shell(f"umask {umask}; git clone --quiet {source} {folder}")
-    return Project(engine, folder)
+    made = Project(engine, folder)
+    made.remove()
+    return made

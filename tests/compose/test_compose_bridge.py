@@ -64,10 +64,10 @@ class Callers:
 
 
 def known(project: Project) -> Counter[str]:
-    """Returns how often each request is in the database."""
+    """Returns how many entries that send it to N8N each request has. There is no N8N, so none has been sent."""
     printed = project.run(
         "docker compose exec -T postgres psql --username=postgres --dbname=aigen --no-align --tuples-only"
-        " --command='SELECT request_id FROM requests'"
+        " --command=\"SELECT request_id FROM outbox WHERE step = 'dispatch'\""
     )
     return Counter(printed.split())
 
@@ -209,4 +209,30 @@ def test_a_clone_under_umask_077_works(project: Project, docker: Engine) -> None
         brought_up(strict, umask="077")
         assert strict.knows(strict.accept())
     finally:
-        docker.try_shell("docker compose --profile '*' down --volumes --timeout 10", strict.folder)
+        strict.remove()
+
+
+BEFORE_THE_PROXY = "33890b0"
+"""The last commit in which `api` and Odoo published their ports themselves, and compose made the image three times."""
+
+
+def test_an_upgrade_from_before_the_proxy_keeps_what_was_accepted(project: Project, docker: Engine) -> None:
+    project.run("docker compose --profile '*' down")
+    earlier = clone(docker, f"{NAME}-earlier")
+    try:
+        for command in (
+            f"git reset --quiet --hard {BEFORE_THE_PROXY}",
+            "deploy/secrets.sh",
+            "echo a-key >secrets/AIGEN_ODOO__API_KEY",
+            "docker compose up --build --detach --wait api worker",
+        ):
+            earlier.run(command)
+        accepted = earlier.accept()
+        for command in without_odoo_and_n8n("Upgrading", *BRIDGE):
+            earlier.run(command)
+        earlier.until_well()
+        assert earlier.of("proxy")
+        assert earlier.knows(accepted)
+        assert earlier.knows(earlier.accept())
+    finally:
+        earlier.remove()

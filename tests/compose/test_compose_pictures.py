@@ -38,13 +38,24 @@ class Chain:
     def until_generated(self, *asked: Asked) -> None:
         """Waits until N8N has reported that the AI service generates the pictures. The bridge knows their jobs then."""
         for one in asked:
-            until(partial(self._is_generating, one), f"the bridge knows that {one} is generated")
+            try:
+                until(partial(self._is_generating, one), f"the bridge knows that {one} is generated")
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{self._told(one)}") from None
 
     def see_picture(self, asked: Asked) -> None:
         """Waits for the picture in Odoo, and sees that it was paid for once."""
         assert self.odoo.picture(asked).startswith(PNG)
         jobs = self.ai.jobs_of(asked.correlation_id)
         assert [job["billed"] for job in jobs] == [True], f"{asked} was not paid for once: {jobs}"
+
+    def _told(self, asked: Asked) -> str:
+        """Returns what happened to the request, as far as the bridge and the logs tell."""
+        story = f"docker compose exec -T api aigen-bridge requests show {asked.request_id}"
+        logs = "docker compose logs --tail=60 worker n8n odoo"
+        return "\n".join(
+            self.project.engine.try_shell(command, self.project.folder).output for command in (story, logs)
+        )
 
     def _is_generating(self, asked: Asked) -> bool:
         with self.project.client() as api:
@@ -54,8 +65,9 @@ class Chain:
 
 @pytest.fixture(scope="module")
 def chain(project: Project, images: Images) -> Iterator[Chain]:
-    """The chain, as far as the documented commands bring it, and what remains to be done in Odoo's pages."""
+    """The chain from nothing: what the documented commands set up, and what remains to be done in Odoo's pages."""
     images.need("odoo", "n8n", "nginx")
+    project.remove()  # the requests of earlier cases would keep the AI service busy
     for command in commands("From nothing to running"):
         project.run(command)
         if command.startswith("deploy/secrets.sh"):
