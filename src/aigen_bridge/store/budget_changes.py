@@ -44,7 +44,6 @@ _PUT = text("""
     RETURNING b.id
 """)
 _REMOVE = text("DELETE FROM budgets WHERE name = :name")
-_FORGET_USAGE = text("DELETE FROM budget_usage WHERE budget_id = :budget_id")
 _KNOWN_TIME_ZONE = text("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = :time_zone)")
 
 # The time of day makes a revision differ from all that were known before a backup was restored.
@@ -95,7 +94,6 @@ class ChangeableBudgets(Budgets):
             await connection.execute(_RAISE_REVISION)
             after = replace(budget, id=budget_id)
             if before is None or _counted(before) != _counted(after):
-                await connection.execute(_FORGET_USAGE, {"budget_id": budget_id})
                 await recompute(connection, [budget_id])
             else:
                 await _notice_again(connection, after)

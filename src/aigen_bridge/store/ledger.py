@@ -128,21 +128,25 @@ _COUNT = text(f"""
         spent = u.spent + excluded.spent, reserved = u.reserved + excluded.reserved
 """)  # noqa: S608 - constants of this module
 
-_FORGET_USAGE = text(f"""
-    DELETE FROM budget_usage AS u USING budgets AS b
-    WHERE b.id = u.budget_id AND b.id = ANY (CAST(:budget_id AS bigint[]))
-        AND u.period_start <> {PERIOD_START.format(at="now()")}
-""")  # noqa: S608 - constants of this module
+_FORGET_USAGE = text("DELETE FROM budget_usage WHERE budget_id = ANY (CAST(:budget_id AS bigint[]))")
 
+ACCEPTING = "10 minutes"
+"""More than the longest time between the beginning of an accept, which decides its period, and its commit."""
+
+# Where a day has two midnights, it begins with the second, after its first hour.
 _RECOUNT = text(f"""
     INSERT INTO budget_usage (budget_id, period_start, spent, reserved)
     SELECT b.id, p.start, {_ADDED}
     FROM budgets AS b
-        CROSS JOIN LATERAL (SELECT {PERIOD_START.format(at="now()")} AS start) AS p
-        LEFT JOIN ledger AS l ON l.accepted_at >= p.start AND {_MATCHES} AND (l.spent <> 0 OR l.reserved <> 0)
+        CROSS JOIN LATERAL (
+            SELECT DISTINCT {PERIOD_START.format(at="t.at")} AS start
+            FROM (VALUES (clock_timestamp()), (clock_timestamp() - interval '{ACCEPTING}')) AS t (at)
+        ) AS p
+        LEFT JOIN ledger AS l ON l.accepted_at >= p.start - interval '1 day'
+            AND p.start = {PERIOD_START.format(at="l.accepted_at")}
+            AND {_MATCHES} AND (l.spent <> 0 OR l.reserved <> 0)
     WHERE b.id = ANY (CAST(:budget_id AS bigint[]))
-    GROUP BY b.id, p.start ORDER BY b.id
-    ON CONFLICT (budget_id, period_start) DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved
+    GROUP BY b.id, p.start
 """)  # noqa: S608 - constants of this module
 
 log = structlog.get_logger(__name__)
@@ -272,7 +276,8 @@ async def _add(connection: AsyncConnection, lines: Sequence[Mapping[str, Any]]) 
 async def recompute(connection: AsyncConnection, budget_ids: Sequence[int]) -> None:
     """Counts the usage of these budgets in their current periods anew from the ledger, and forgets earlier periods.
 
-    The caller holds the exclusive lock of the budgets.
+    The caller holds the exclusive lock of the budgets. While it waited for the lock, a period may have begun. An accept
+    that waits for it now may have begun in the period before, so that one is counted too, for a short time.
     """
     await connection.execute(_FORGET_USAGE, {"budget_id": list(budget_ids)})
     await connection.execute(_RECOUNT, {"budget_id": list(budget_ids)})
