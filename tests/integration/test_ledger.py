@@ -248,6 +248,17 @@ async def test_a_refused_submission_costs_nothing_and_a_granted_one_its_estimate
     assert await ground.spent(granted) == {"unnamed:1": "0.035 USD estimated"}
 
 
+async def test_a_refused_submission_does_not_speak_of_an_execution_that_fell_silent_before(ground: Ground) -> None:
+    asked = await ground.ask()
+    await ground.permit(asked)
+    await write(ground.database, "UPDATE generations SET state = 'none', doubts = 1, execution_id = NULL")
+    await ground.permit(asked, execution="2")
+    free = failed(asked, executionId="2", cost=COST | {"amount": "0.00"})
+    assert (await report(ground.stage, free)).status_code == 202
+    await ground.settle()
+    assert await ground.spent(asked) == {"unnamed:1": "0.035 USD estimated"}
+
+
 async def test_what_n8n_says_after_a_cancellation_corrects_the_estimate(ground: Ground) -> None:
     asked = await ground.ask()
     await ground.permit(asked)

@@ -295,12 +295,14 @@ async def _by_request(
 def _known(row: Row[Any], jobs: Sequence[Row[Any]]) -> Known:
     status = Status(row.status)
     reported, basis = _reported(row)
+    generation = _generation(row)
     return Known(
         sending=1 + row.replays,
         is_over=status in FINAL or status is Status.RECEIVED,
         has_image=row.has_image,
         is_failed=status is Status.FAILED,
-        may_be_paid=may_be_paid(_generation(row), was_dispatched=_was_dispatched(row), is_made=_is_made(row, status)),
+        may_be_paid=may_be_paid(generation, was_dispatched=_was_dispatched(row), is_made=_is_made(row, status)),
+        is_doubtful=generation is not None and generation.doubts > 0,
         estimate=estimated_cost(row.model, {"resolution": row.resolution}),
         jobs=[_job(each, row) for each in jobs],
         reported=reported,
