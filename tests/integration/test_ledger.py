@@ -612,6 +612,22 @@ async def test_the_ledger_outlives_requests_and_is_purged_after_a_period_of_its_
     assert "Lighthouse" not in str(await rows(ground.database, "SELECT * FROM ledger"))
 
 
+async def test_a_request_is_purged_only_after_it_was_settled(ground: Ground, png: bytes) -> None:
+    asked = await ground.ask()
+    await report(ground.stage, completed(asked, png, cost=COST))
+    await write(ground.database, "UPDATE outbox SET state = 'done', finished_at = now()")
+    long_ago = "created_at = now() - interval '2 years', delivered_at = now() - interval '2 years'"
+    await write(ground.database, f"UPDATE requests SET {long_ago}")  # noqa: S608 - a constant
+    purged = Retention(ground.database, PostgresImages(ground.database))
+    year = RetentionSettings(images="365d", attempts="365d", requests="365d")
+    assert (await purge(purged, year, asyncio.Event()))[RetentionClass.REQUESTS] == 0
+
+    await ground.ledger.settle()
+    assert (await purge(purged, year, asyncio.Event()))[RetentionClass.REQUESTS] == 1
+    assert await ground.spent(asked) == {"unnamed:1": "0.04 USD billed"}
+    assert await ground.reserved(asked) == 0
+
+
 async def test_a_worker_settles_within_seconds(database_url: str, database: Database, png: bytes) -> None:
     async with staged(database_url) as stage, working(stage.settings):
         await write(database, CATALOGUE, model_id=MODEL["modelId"], entry=json.dumps(ENTRY))

@@ -51,8 +51,10 @@ _DUE: Mapping[RetentionClass, str] = {
         WHERE {IMAGE_IS_KEPT} AND {_NOTHING_IS_PENDING} AND r.updated_at < {_LONG_AGO}""",
     RetentionClass.QUARANTINE: f"quarantine AS r WHERE r.state <> 'open' AND r.handled_at < {_LONG_AGO}",
     RetentionClass.ATTEMPTS: f"requests AS r WHERE {ATTEMPTS_ARE_KEPT} AND {_NOTHING_IS_PENDING}",
-    # The second condition follows from the first. It lets PostgreSQL find the oldest by `requests_newest_idx`.
-    RetentionClass.REQUESTS: f"requests AS r WHERE {_NOTHING_IS_PENDING} AND r.created_at < {_LONG_AGO}",
+    # The second condition follows from the first. It lets PostgreSQL find the oldest by `requests_newest_idx`. A request
+    # that is not settled yet would stay reserved for ever.
+    RetentionClass.REQUESTS: f"""requests AS r WHERE {_NOTHING_IS_PENDING} AND r.created_at < {_LONG_AGO}
+        AND NOT EXISTS (SELECT FROM unsettled AS u WHERE u.request_id = r.request_id)""",
     # What happens to a request that is still there is compared with all of its entries.
     RetentionClass.LEDGER: f"""ledger AS r WHERE r.accepted_at < {_LONG_AGO}
         AND NOT EXISTS (SELECT FROM requests AS q WHERE q.request_id = r.request_id)""",
