@@ -177,8 +177,9 @@ class Accepts:
         wanted = [_wanted(each) for each in new]
         claimed = claims(wanted, self._budgets.index, self._rates)
         if claimed is not None:
+            booking = self._booking(wanted, claimed)  # by the budgets of the claims: another call may load newer ones
             async with self._database.writing() as connection:
-                created = await insert_requests(connection, new, self._booking(wanted, claimed))
+                created = await insert_requests(connection, new, booking)
             if created is not None:
                 return Created(created)
         async with self._database.transaction(prepared=True) as connection:

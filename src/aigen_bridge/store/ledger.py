@@ -97,7 +97,8 @@ _ENTRIES = text("""
     WHERE request_id = ANY (CAST(:request_id AS uuid[])) ORDER BY id
 """)
 
-_HOLD_BUDGETS = text("SELECT pg_advisory_xact_lock_shared(hashtext('aigen-bridge budgets'))")
+HOLD_BUDGETS = text("SELECT pg_advisory_xact_lock_shared(hashtext('aigen-bridge budgets'))")
+"""Keeps the budgets from being changed until the transaction ends."""
 
 _ADD = text("""
     INSERT INTO ledger (
@@ -267,7 +268,7 @@ async def settle_locked(connection: AsyncConnection, request_ids: Iterable[UUID]
 
 async def _add(connection: AsyncConnection, lines: Sequence[Mapping[str, Any]]) -> None:
     """Adds entries, and counts them in the usage of the budgets."""
-    await connection.execute(_HOLD_BUDGETS)
+    await connection.execute(HOLD_BUDGETS)
     ids = list((await connection.execute(_ADD, {"entries": json.dumps(lines, default=str)})).scalars())
     await connection.execute(_COUNT, {"id": ids})
     after_commit(connection, partial(_count, [line["kind"] for line in lines]))
