@@ -274,6 +274,23 @@ async def test_what_n8n_says_after_a_cancellation_corrects_the_estimate(ground: 
     assert await ground.kinds(asked) == ["reserve", "release", "charge", "correction"]
 
 
+@pytest.mark.parametrize("is_fetched", [False, True])
+async def test_an_image_that_arrives_after_the_cancellation_is_counted_and_paid(
+    ground: Ground, png: bytes, *, is_fetched: bool
+) -> None:
+    asked = await ground.ask()
+    await ground.cancel(asked)
+    await ground.settle()
+    assert await ground.spent(asked) == {}
+
+    later = {"imageData": None, "imageUrl": "https://fal.media/1.png"} if is_fetched else {}
+    assert (await report(ground.stage, completed(asked, png, **later))).status_code == 202
+    await ground.settle()
+    assert await ground.spent(asked) == {"unnamed:1": "0.035 USD estimated"}
+    images = "SELECT coalesce(sum(images), 0) FROM ledger"
+    assert await rows(ground.database, images) == [(0 if is_fetched else 1,)]
+
+
 async def test_a_second_job_is_a_second_charge_and_the_reported_cost_is_that_of_the_job_that_made_the_image(
     ground: Ground, png: bytes
 ) -> None:
