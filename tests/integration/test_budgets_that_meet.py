@@ -16,6 +16,7 @@ from sqlalchemy import text
 from accepting import PRICE, budget, is_accepted, new, requests_of
 from aigen_bridge.domain.budget import Period, Purpose
 from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.store.accepts import Booking, insert_requests
 from aigen_bridge.store.budget_changes import ChangeableBudgets
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.ledger import recompute
@@ -75,6 +76,18 @@ async def test_an_accept_that_waits_for_another_one_counts_what_that_reserves(
         await _until_one_waits(database)
     assert is_accepted(await waiting) is is_taken
     assert (await budgets.state("marketing")).usage.reserved == Decimal(reserved)
+
+
+async def test_a_request_that_another_process_has_just_accepted_takes_no_room_from_the_next(database: Database) -> None:
+    budgets, requests, known = ChangeableBudgets(database, timedelta(minutes=15)), requests_of(database), new()
+    await budgets.put(budget(limit="0.07"), ACTION)
+    async with database.transaction() as other:
+        await insert_requests(other, [known], Booking())
+        await other.execute(text("UPDATE budget_usage SET reserved = 0.035"))
+        waiting = asyncio.create_task(requests.accept_all([known, new(), new(currency="CHF")]))
+        await _until_one_waits(database)
+    assert [is_accepted(each) for each in await waiting] == [True, True, False]
+    assert (await budgets.state("marketing")).usage.reserved == Decimal("0.07")
 
 
 async def test_an_accept_that_waits_for_a_change_of_the_budgets_obeys_it(database: Database) -> None:
