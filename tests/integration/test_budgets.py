@@ -263,7 +263,9 @@ async def test_the_usage_of_a_period_is_forgotten_two_days_after_its_end(
     days = "SELECT count(*) FROM budget_usage JOIN budgets ON id = budget_id WHERE name = 'day'"
     assert await value(database, kept) == ["day", "month", "total"]
     assert await value(database, days) == 3
-    assert await value(database, "SELECT count(*) FROM budget_usage WHERE period_start < now() - interval '2 months'") == 1
+    assert (
+        await value(database, "SELECT count(*) FROM budget_usage WHERE period_start < now() - interval '2 months'") == 1
+    )
 
 
 async def test_people_are_told_once_at_50_80_and_100_percent_and_when_a_budget_is_overrun(

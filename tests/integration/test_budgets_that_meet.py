@@ -133,7 +133,7 @@ async def _until(database: Database, condition: str) -> None:
 
 async def _until_one_waits(database: Database) -> None:
     waiting = "wait_event_type = 'Lock' AND datname = current_database() AND query LIKE '%budget%'"
-    await _until(database, f"EXISTS (SELECT FROM pg_stat_activity WHERE {waiting})")  # noqa: S608 - a constant
+    await _until(database, f"EXISTS (SELECT FROM pg_stat_activity WHERE {waiting})")
 
 
 CHANGE = """
