@@ -55,7 +55,8 @@ _DUE: Mapping[RetentionClass, str] = {
     RetentionClass.QUARANTINE: f"quarantine AS r WHERE r.state <> 'open' AND r.handled_at < {_LONG_AGO}",
     RetentionClass.ATTEMPTS: f"requests AS r WHERE {ATTEMPTS_ARE_KEPT} AND {_NOTHING_IS_PENDING}",
     # The last condition follows from the first. It lets PostgreSQL find the oldest by `requests_newest_idx`.
-    RetentionClass.REQUESTS: f"requests AS r WHERE {_NOTHING_IS_PENDING} AND {_IS_SETTLED} AND r.created_at < {_LONG_AGO}",
+    RetentionClass.REQUESTS: f"""requests AS r
+        WHERE {_NOTHING_IS_PENDING} AND {_IS_SETTLED} AND r.created_at < {_LONG_AGO}""",
     # What happens to a request that is still there is compared with all of its entries.
     RetentionClass.LEDGER: f"""ledger AS r WHERE r.accepted_at < {_LONG_AGO}
         AND NOT EXISTS (SELECT FROM requests AS q WHERE q.request_id = r.request_id)""",
