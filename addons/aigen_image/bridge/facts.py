@@ -1,6 +1,6 @@
 """How a picture is being made, and how it was made, as the bridge reports. A wrong value is left out, never refused."""
 
-import re
+from .money import AMOUNT, CURRENCY, matches
 
 __all__ = ["read_made", "read_progress", "read_resent"]
 
@@ -13,8 +13,6 @@ MAX_INTEGER = 2**31 - 1
 MAX_SEED = 2**63 - 1
 MAX_SECONDS = 1e15
 """The bridge sends no larger number, and a float column cannot hold a whole number of any size."""
-AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 def read_progress(reported):
@@ -39,10 +37,13 @@ def read_resent(generation):
 def read_made(payload):
     """Return what is known of how the picture was made and what it cost: field of the record → value.
 
-    The values of `generation` come all or none: one that is not known is False. Those of `cost` likewise.
+    The values of `generation` come all or none: one that is not known is False. Those of the cost likewise. What the
+    bridge has booked (`charged`) counts more than what was reported: it knows what was paid twice, or without a report.
     """
     generation = _facts(_object(payload.get("generation")))
-    cost = _cost(_object(payload.get("cost")))
+    charged = payload.get("charged")
+    cost = _cost(_object(charged[0])) if isinstance(charged, list) and charged else {}
+    cost = cost or _cost(_object(payload.get("cost")))
     return (generation if any(generation.values()) else {}) | cost
 
 
@@ -63,7 +64,7 @@ def _facts(reported):
 def _cost(reported):
     """Return amount, currency and basis; {} without a valid amount and currency."""
     amount, currency = reported.get("amount"), reported.get("currency")
-    if not (_matches(AMOUNT, amount) and _matches(CURRENCY, currency)):
+    if not (matches(AMOUNT, amount) and matches(CURRENCY, currency)):
         return {}
     basis = _one_of(reported.get("basis"), COST_BASES) or "estimated"
     return {"cost_amount": amount, "cost_currency": currency, "cost_basis": basis}
@@ -75,10 +76,6 @@ def _object(reported):
 
 def _one_of(value, known):
     return value if isinstance(value, str) and value in known else False
-
-
-def _matches(pattern, value):
-    return isinstance(value, str) and bool(pattern.fullmatch(value))
 
 
 def _name(value):

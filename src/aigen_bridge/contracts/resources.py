@@ -73,7 +73,7 @@ class GenerationState(WireModel):
 
 
 class CostState(WireModel):
-    """What the generation cost, as N8N reported it."""
+    """What was paid: as N8N reported it, or as the ledger has booked it."""
 
     amount: str = Field(description="a decimal with at least two places and no further trailing zeros, such as `0.035`")
     currency: str = Field(description="three upper-case letters (ISO 4217)")
@@ -134,6 +134,11 @@ class RequestResource(WireModel):
         None, description="how the image is generated; null while nothing is known of it"
     )
     cost: CostState | None = Field(None, description="what the generation cost; null unless N8N reported it")
+    charged: list[CostState] = Field(
+        default_factory=list,
+        description="what the ledger has booked for the request, by currency; a result paid twice counts twice. Empty "
+        "until something is booked, a few seconds after the request ended",
+    )
     estimated_cost: EstimatedCost | None = Field(
         None, description="the price when the request was accepted; null without a price in the catalogue"
     )

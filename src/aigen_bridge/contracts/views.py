@@ -100,6 +100,7 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
             "progress": ProgressState(**asdict(generation.progress)) if generation.progress else None,
             "generation": _generation(request, generation),
             "cost": CostState.of(request.facts.cost) if request.facts.cost else None,
+            "charged": [CostState.of(each) for each in generation.charged],
             "estimatedCost": EstimatedCost.of(estimate) if estimate else None,
         },
         strict=False,

@@ -1,0 +1,112 @@
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from ..bridge import client
+from .common import AigenCase
+
+EXCEEDED = {
+    "code": "budget_exceeded",
+    "detail": "The image would cost 0.035 USD, and the budget 'marketing' of 100.00 USD a month has 0.01 USD left.",
+    "action": "Ask the contact for a higher limit, or wait for the next period.",
+    "budget": "marketing",
+    "limit": "100.00",
+    "contact": "anna@example.com",
+}
+
+
+@tagged("post_install", "-at_install")
+class TestRefusal(AigenCase):
+    """Nothing that people ask for waits behind what the bridge refuses."""
+
+    def ask_for_two(self, status, body=None, **headers):
+        """Let the cron send two requests, of which the bridge answers the first so. Returns both."""
+        waiting = self.env["aigen.image.request"]
+        for _ in range(2):
+            record = self.draft()
+            record.sudo().status = "waiting"
+            waiting |= record
+        first, second = waiting
+
+        def answer(event, refused, accepted):
+            return refused if event["requestId"] == first.request_id else accepted
+
+        def told(event):
+            taken = {"requestId": event["requestId"], "status": "queued", "version": 1}
+            return answer(event, body or {}, taken)
+
+        self.bridge.say("POST", client.REQUESTS, lambda event: answer(event, status, 202), told, **headers)
+        waiting._cron_push()
+        self.commit()
+        return first, second
+
+    @mute_logger("odoo.addons.aigen_image.models.aigen_image_request_ask")
+    def test_a_client_error_does_not_stop_the_queue(self):
+        for status in (402, 403, 404, 408, 409, 410, 413, 422, 423, 451, 499):
+            with self.subTest(status=status):
+                self.assertEqual(self.ask_for_two(status)[1].status, "queued")
+
+    def test_nor_does_one_of_a_proxy_before_the_bridge(self):
+        self.bridge.answers["POST", client.REQUESTS] = (403, {}, {})
+        first, second = self.draft(), self.draft()
+        (first + second).action_generate()
+        self.commit()
+        self.assertEqual((first.status, first.error_code), ("waiting", "stranger"))
+        self.assertEqual(len(self.bridge.sent()), 2)
+
+    def test_a_key_or_a_load_that_every_request_meets_stops_the_queue(self):
+        for status in (401, 429, 503):
+            with self.subTest(status=status):
+                first, second = self.ask_for_two(status)
+                self.assertEqual((first.status, second.status), ("waiting", "waiting"))
+                self.assertEqual(first.error_code, f"http_{status}")
+                self.assertFalse(second.error_code)
+                (first + second).action_cancel()
+
+    def test_what_waits_and_was_tried_goes_behind_what_was_not(self):
+        requests, waiting = self.env["aigen.image.request"], []
+        for _ in range(2):
+            record = self.draft()
+            record.sudo().status = "waiting"
+            waiting.append(record)
+        first, second = waiting
+        self.env.flush_all()
+        self.env.cr.execute("UPDATE aigen_image_request SET write_date = write_date - interval '1 hour'")
+        self.env.invalidate_all()
+        self.bridge.say("POST", client.REQUESTS, 503)
+        for tried in (first, second):
+            requests._cron_push()
+            self.commit()
+            self.assertEqual(self.bridge.sent()[-1]["requestId"], tried.request_id)
+
+    def test_a_person_reads_the_budget_that_refuses_and_whom_to_ask_and_can_ask_again(self):
+        with self.assertBus(first := self.draft()) as sent:
+            self.bridge.say("POST", client.REQUESTS, 402, EXCEEDED)
+            first.action_generate()
+            self.commit()
+        self.assertEqual((first.status, first.error_code), ("draft", "budget_exceeded"))
+        for words in ("0.01 USD left", "Ask the contact", "Contact: anna@example.com"):
+            self.assertIn(words, first.explanation)
+        self.assertEqual(sent[-1]["status"], "draft")
+        self.bridge.takes_requests()
+        first.action_generate()
+        self.commit()
+        self.assertEqual((first.status, first.explanation), ("queued", False))
+        self.assertEqual({event["requestId"] for event in self.bridge.sent()}, {first.request_id})
+
+    def test_an_unknown_refusal_without_words_is_still_explained(self):
+        record = self.draft()
+        self.bridge.say("POST", client.REQUESTS, 451)
+        record.action_generate()
+        self.commit()
+        self.assertEqual((record.status, record.error_code), ("draft", "http_451"))
+        self.assertIn("without a reason", record.explanation)
+
+    def test_every_call_says_the_version_of_the_addon(self):
+        self.underway()
+        self.assertEqual({headers["X-Aigen-Addon"] for *_, headers in self.bridge.calls}, {client.ADDON})
+
+    def test_a_seed_is_sent_also_for_a_model_that_takes_none(self):
+        self.model.offer = {"name": "Photo", "negativePrompt": False, "seed": False}
+        record = self.underway(seed=0)
+        self.assertGreater(self.bridge.sent()[0]["seed"], 0)
+        self.assertFalse(record.takes_seed)
