@@ -56,9 +56,7 @@ class Operations:
     `rates` are the exchange rates that entries of the ledger record.
     """
 
-    def __init__(
-        self, database: Database, deadlines: Deadlines, images: ImageStore, rates: Rates = NO_RATES
-    ) -> None:
+    def __init__(self, database: Database, deadlines: Deadlines, images: ImageStore, rates: Rates = NO_RATES) -> None:
         self._database = database
         self._deadlines = deadlines
         self._images = images
