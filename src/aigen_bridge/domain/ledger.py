@@ -231,14 +231,21 @@ def _prices(booked: Account, known: Known, rates: Rates) -> dict[str, Price | No
     }
     if not known.is_over:
         return prices
-    is_free = known.reported is not None and not known.reported.amount  # then only an earlier execution may have paid
-    charged = [job for job in jobs.values() if not (is_free and job == paying)]
-    is_named = any(job == paying or (job.is_current and not job.is_unbilled) for job in charged)
-    is_owed = known.is_doubtful if is_free else known.may_be_paid
-    prices[unnamed] = estimate if is_owed and not is_named else None
-    if known.reported and (paying or not is_free):
+    prices[unnamed] = estimate if _is_unnamed_owed(known, paying, list(jobs.values())) else None
+    if known.reported and (paying or known.reported.amount):
         prices[paying.charge if paying else unnamed] = _reported_price(known.reported, known, rates)
     return prices
+
+
+def _is_unnamed_owed(known: Known, paying: Job | None, jobs: Sequence[Job]) -> bool:
+    """Returns whether the last sending has a charge that nobody named. `paying` is the job that made the result.
+
+    A result that cost nothing says so of its own execution only.
+    """
+    is_free = known.reported is not None and not known.reported.amount
+    charged = [job for job in jobs if not (is_free and job == paying)]
+    is_named = any(job == paying or (job.is_current and not job.is_unbilled) for job in charged)
+    return (known.is_doubtful if is_free else known.may_be_paid) and not is_named
 
 
 def _is_reserved_for(job: Job) -> bool:
