@@ -161,10 +161,13 @@ def _create_functions() -> None:
 
 def _create_triggers() -> None:
     op.execute("""
-        CREATE OR REPLACE TRIGGER requests_unsettled AFTER UPDATE OF status, cost ON requests FOR EACH ROW
+        CREATE OR REPLACE TRIGGER requests_unsettled AFTER UPDATE OF status, cost, image, awaited ON requests
+        FOR EACH ROW
         WHEN ((NEW.model IS NOT NULL OR NEW.cost IS NOT NULL)
             AND (NEW.cost IS DISTINCT FROM OLD.cost
-                OR (NEW.status <> OLD.status AND (NEW.completed_at IS NOT NULL OR OLD.completed_at IS NOT NULL))))
+                OR (NEW.status <> OLD.status AND (NEW.completed_at IS NOT NULL OR OLD.completed_at IS NOT NULL))
+                OR (NEW.completed_at IS NOT NULL AND ((NEW.image IS NULL) <> (OLD.image IS NULL)
+                    OR (NEW.awaited IS NULL) <> (OLD.awaited IS NULL)))))
         EXECUTE FUNCTION aigen_unsettled()
     """)
     op.execute("""

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import ModuleType
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aigen_bridge.contracts.facts import SEED_MAX, ReportedCost, ReportedGeneration, read_facts
@@ -224,6 +225,7 @@ def test_the_addon_tells_the_bridge_the_version_of_its_manifest():
     width=st.integers(64, 4096),
     height=st.integers(64, 4096),
 )
+@example(amount=Decimal("0.000000005"), per=PriceUnit.MEGAPIXEL, width=500, height=1000)
 def test_the_addon_and_the_bridge_calculate_the_same_price(amount, per, width, height):
     price = Price(amount=amount, currency="USD", per=per)
     told = {"amount": amount_text(amount), "currency": "USD", "per": per.value}

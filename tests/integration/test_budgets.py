@@ -245,6 +245,29 @@ async def test_a_new_period_begins_with_nothing_used(
     assert (await budgets.state("marketing")).usage.reserved == Decimal("0.035")
 
 
+async def test_the_usage_of_a_period_is_forgotten_two_days_after_its_end(
+    database: Database, requests: Requests, budgets: ChangeableBudgets
+) -> None:
+    for period in Period:
+        await budgets.put(budget(period.value, period=period), ACTION)
+    assert is_accepted(await requests.accept(new()))
+    await value(
+        database,
+        "INSERT INTO budget_usage (budget_id, period_start, spent)"
+        " SELECT budget_id, period_start - past, 1 FROM budget_usage,"
+        " unnest(ARRAY['1 day', '2 days', '3 days', '2 months']::interval[]) AS past"
+        " WHERE period_start > '1970-01-02' RETURNING 1",
+    )
+    await budgets.forget_ended()
+    kept = "SELECT array_agg(DISTINCT name ORDER BY name) FROM budget_usage JOIN budgets ON id = budget_id"
+    days = "SELECT count(*) FROM budget_usage JOIN budgets ON id = budget_id WHERE name = 'day'"
+    assert await value(database, kept) == ["day", "month", "total"]
+    assert await value(database, days) == 3
+    assert (
+        await value(database, "SELECT count(*) FROM budget_usage WHERE period_start < now() - interval '2 months'") == 1
+    )
+
+
 async def test_people_are_told_once_at_50_80_and_100_percent_and_when_a_budget_is_overrun(
     database: Database, requests: Requests, budgets: ChangeableBudgets
 ) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -16,6 +16,7 @@ from sqlalchemy import text
 from accepting import PRICE, budget, is_accepted, new, requests_of
 from aigen_bridge.domain.budget import Period, Purpose
 from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.store.accepts import Booking, insert_requests
 from aigen_bridge.store.budget_changes import ChangeableBudgets
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.ledger import recompute
@@ -77,6 +78,18 @@ async def test_an_accept_that_waits_for_another_one_counts_what_that_reserves(
     assert (await budgets.state("marketing")).usage.reserved == Decimal(reserved)
 
 
+async def test_a_request_that_another_process_has_just_accepted_takes_no_room_from_the_next(database: Database) -> None:
+    budgets, requests, known = ChangeableBudgets(database, timedelta(minutes=15)), requests_of(database), new()
+    await budgets.put(budget(limit="0.07"), ACTION)
+    async with database.transaction() as other:
+        await insert_requests(other, [known], Booking())
+        await other.execute(text("UPDATE budget_usage SET reserved = 0.035"))
+        waiting = asyncio.create_task(requests.accept_all([known, new(), new(currency="CHF")]))
+        await _until_one_waits(database)
+    assert [is_accepted(each) for each in await waiting] == [True, True, False]
+    assert (await budgets.state("marketing")).usage.reserved == Decimal("0.07")
+
+
 async def test_an_accept_that_waits_for_a_change_of_the_budgets_obeys_it(database: Database) -> None:
     budgets, requests = ChangeableBudgets(database, timedelta(minutes=15)), requests_of(database)
     await budgets.put(budget(limit="0.10"), ACTION)
@@ -109,17 +122,91 @@ async def test_a_change_of_the_budgets_waits_for_the_accepts_that_are_under_way_
     assert not is_accepted(await requests_of(database).accept(new()))
 
 
-async def _until_one_waits(database: Database) -> None:
-    query = text("""
-        SELECT count(*) FROM pg_stat_activity
-        WHERE wait_event_type = 'Lock' AND datname = current_database() AND query LIKE '%budget%'
-    """)
+async def _until(database: Database, condition: str) -> None:
     async with asyncio.timeout(20):
         while True:
             async with database.reading() as connection:
-                if await connection.scalar(query):
+                if await connection.scalar(text(f"SELECT {condition}")):
                     return
             await asyncio.sleep(0.01)
+
+
+async def _until_one_waits(database: Database) -> None:
+    waiting = "wait_event_type = 'Lock' AND datname = current_database() AND query LIKE '%budget%'"
+    await _until(database, f"EXISTS (SELECT FROM pg_stat_activity WHERE {waiting})")
+
+
+CHANGE = """
+    UPDATE budgets SET contact = 'somebody else'; UPDATE budget_changes SET revision = revision + 1;
+    SELECT pg_advisory_xact_lock(hashtext('aigen-bridge budgets'))
+"""
+
+
+async def _with_midnight_soon(database: Database) -> str:
+    """Puts a budget for one image each day, whose day ends in a second. Returns the condition that it has ended."""
+    budgets = ChangeableBudgets(database, timedelta(minutes=15))
+    await budgets.put(budget(limit="0.05", period=Period.DAY), ACTION)
+    midnight = datetime.now(UTC) + timedelta(seconds=1)
+    past = midnight - midnight.replace(hour=0, minute=0, second=0)
+    async with database.transaction() as connection:
+        zone = f"SOON+{past - timedelta(microseconds=past.microseconds)}"  # a zone of POSIX: so much is added for UTC
+        await connection.execute(text("UPDATE budgets SET time_zone = :zone"), {"zone": zone})
+        await connection.execute(text("UPDATE budget_changes SET revision = revision + 1"))
+    return f"clock_timestamp() > timestamptz '{midnight.isoformat()}'"
+
+
+async def test_a_change_of_a_budget_that_began_before_midnight_counts_what_was_accepted_since(
+    database: Database,
+) -> None:
+    is_midnight, requests = await _with_midnight_soon(database), requests_of(database)
+    async with database.transaction() as changing:
+        [budget_id] = await changing.scalars(text("SELECT id FROM budgets"))
+        await _until(database, is_midnight)
+        assert is_accepted(await requests.accept(new()))
+        for statement in CHANGE.split(";"):
+            await changing.execute(text(statement))
+        await recompute(changing, [budget_id])
+    assert not is_accepted(await requests.accept(new()))
+
+
+async def test_an_accept_that_waited_for_a_change_over_midnight_obeys_the_budget_of_the_day_when_it_began(
+    database: Database,
+) -> None:
+    is_midnight, requests = await _with_midnight_soon(database), requests_of(database)
+    assert is_accepted(await requests.accept(new()))
+    async with database.transaction() as changing:
+        for statement in CHANGE.split(";"):
+            await changing.execute(text(statement))
+        waiting = asyncio.create_task(requests.accept_all([new(), new(currency="CHF")]))  # in a transaction at once
+        await _until_one_waits(database)
+        await _until(database, is_midnight)
+        [budget_id] = await changing.scalars(text("SELECT id FROM budgets"))
+        await recompute(changing, [budget_id])
+    assert not any(map(is_accepted, await waiting))
+
+
+async def test_the_first_hour_of_a_day_that_has_two_midnights_is_counted_anew(database: Database) -> None:
+    """The clock goes back from 01:00 to 00:00 at the end of summer time, as in Havana."""
+    now = datetime.now(UTC)
+    today, begun = (f"J{int((now - timedelta(days=d)).replace(year=2026).strftime('%j'))}" for d in (0, 30))
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO budgets (name, most, currency, period, time_zone, is_hard)"
+                " VALUES ('twice', 1, 'USD', 'day', :zone, true)"
+            ),
+            {"zone": f"STD0DST-1,{begun}/0,{today}/1"},
+        )
+        await connection.execute(
+            text(
+                "INSERT INTO ledger (request_id, odoo, accepted_at, kind, reserved, currency) SELECT gen_random_uuid(),"
+                " 'default', date_trunc('day', now(), 'UTC') - make_interval(mins => m), 'reserve', 0.035, 'USD'"
+                " FROM unnest(ARRAY[30, 90]) AS m"
+            )
+        )
+        await recompute(connection, list(await connection.scalars(text("SELECT id FROM budgets"))))
+        found = await connection.scalars(text("SELECT reserved FROM budget_usage WHERE reserved > 0"))
+        assert list(found) == [Decimal("0.035")]
 
 
 async def test_budgets_that_change_while_requests_are_accepted_hold_from_then_on(database: Database) -> None:

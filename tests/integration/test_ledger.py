@@ -248,6 +248,17 @@ async def test_a_refused_submission_costs_nothing_and_a_granted_one_its_estimate
     assert await ground.spent(granted) == {"unnamed:1": "0.035 USD estimated"}
 
 
+async def test_a_refused_submission_does_not_speak_of_an_execution_that_fell_silent_before(ground: Ground) -> None:
+    asked = await ground.ask()
+    await ground.permit(asked)
+    await write(ground.database, "UPDATE generations SET state = 'none', doubts = 1, execution_id = NULL")
+    await ground.permit(asked, execution="2")
+    free = failed(asked, executionId="2", cost=COST | {"amount": "0.00"})
+    assert (await report(ground.stage, free)).status_code == 202
+    await ground.settle()
+    assert await ground.spent(asked) == {"unnamed:1": "0.035 USD estimated"}
+
+
 async def test_what_n8n_says_after_a_cancellation_corrects_the_estimate(ground: Ground) -> None:
     asked = await ground.ask()
     await ground.permit(asked)
@@ -261,6 +272,23 @@ async def test_what_n8n_says_after_a_cancellation_corrects_the_estimate(ground: 
     await ground.settle()
     assert await ground.spent(asked) == {}
     assert await ground.kinds(asked) == ["reserve", "release", "charge", "correction"]
+
+
+@pytest.mark.parametrize("is_fetched", [False, True])
+async def test_an_image_that_arrives_after_the_cancellation_is_counted_and_paid(
+    ground: Ground, png: bytes, *, is_fetched: bool
+) -> None:
+    asked = await ground.ask()
+    await ground.cancel(asked)
+    await ground.settle()
+    assert await ground.spent(asked) == {}
+
+    later = {"imageData": None, "imageUrl": "https://fal.media/1.png"} if is_fetched else {}
+    assert (await report(ground.stage, completed(asked, png, **later))).status_code == 202
+    await ground.settle()
+    assert await ground.spent(asked) == {"unnamed:1": "0.035 USD estimated"}
+    images = "SELECT coalesce(sum(images), 0) FROM ledger"
+    assert await rows(ground.database, images) == [(0 if is_fetched else 1,)]
 
 
 async def test_a_second_job_is_a_second_charge_and_the_reported_cost_is_that_of_the_job_that_made_the_image(
@@ -599,6 +627,22 @@ async def test_the_ledger_outlives_requests_and_is_purged_after_a_period_of_its_
     assert deleted[RetentionClass.LEDGER] == 4
     assert (len(await ground.kinds(kept)), await ground.kinds(gone)) == (4, [])
     assert "Lighthouse" not in str(await rows(ground.database, "SELECT * FROM ledger"))
+
+
+async def test_a_request_is_purged_only_after_it_was_settled(ground: Ground, png: bytes) -> None:
+    asked = await ground.ask()
+    await report(ground.stage, completed(asked, png, cost=COST))
+    await write(ground.database, "UPDATE outbox SET state = 'done', finished_at = now()")
+    long_ago = "created_at = now() - interval '2 years', delivered_at = now() - interval '2 years'"
+    await write(ground.database, f"UPDATE requests SET {long_ago}")  # noqa: S608 - a constant
+    purged = Retention(ground.database, PostgresImages(ground.database))
+    year = RetentionSettings(images="365d", attempts="365d", requests="365d")
+    assert (await purge(purged, year, asyncio.Event()))[RetentionClass.REQUESTS] == 0
+
+    await ground.ledger.settle()
+    assert (await purge(purged, year, asyncio.Event()))[RetentionClass.REQUESTS] == 1
+    assert await ground.spent(asked) == {"unnamed:1": "0.04 USD billed"}
+    assert await ground.reserved(asked) == 0
 
 
 async def test_a_worker_settles_within_seconds(database_url: str, database: Database, png: bytes) -> None:

@@ -178,6 +178,8 @@ def test_a_hard_budget_in_another_currency_without_a_rate_refuses_and_a_soft_one
     assert isinstance(refused.refusals[UUID(int=1)], Unconvertible)
     admitted = decided([_wanted("1")], [replace(hard, is_hard=False)], [Usage(period_start=START)])
     assert admitted.reservations == {UUID(int=1): []}
+    free = decided([_wanted("0")], [hard], [Usage(period_start=START)])
+    assert free.reservations == {UUID(int=1): []}
 
 
 def test_a_soft_budget_refuses_only_what_its_sum_has_no_digits_for() -> None:

@@ -112,6 +112,18 @@ def test_an_accepted_request_reserves_its_estimate_once() -> None:
             {"unnamed:1": "0.04 USD billed"},
         ),
         "nothing is billed": (replace(FAILED, may_be_paid=True, reported=usd("0")), {}),
+        "nothing is billed, but an earlier grant may be": (
+            replace(FAILED, may_be_paid=True, is_doubtful=True, reported=usd("0.00"), basis="billed"),
+            {"unnamed:1": "0.035 USD estimated"},
+        ),
+        "a job costs nothing, but an earlier grant may": (
+            replace(FAILED, jobs=[JOB], may_be_paid=True, is_doubtful=True, reported=usd("0"), basis="billed"),
+            {"unnamed:1": "0.035 USD estimated"},
+        ),
+        "a cost after an earlier grant": (
+            replace(FAILED, may_be_paid=True, is_doubtful=True, reported=usd("0.03"), basis="billed"),
+            {"unnamed:1": "0.03 USD billed"},
+        ),
         "a job costs nothing": (replace(FAILED, jobs=[JOB], reported=usd("0"), basis="billed"), {}),
         "the provider bills a failure": (
             replace(FAILED, may_be_paid=True, reported=usd("0.03"), basis="billed"),
@@ -219,6 +231,7 @@ class Story:
     sending: int = 1
     status: str = "open"
     granted: bool = False
+    doubtful: bool = False
     jobs: list[Job] = field(default_factory=list)
     reported: Money | None = None
     basis: str | None = None
@@ -230,7 +243,8 @@ class Story:
             is_over=self.status != "open",
             has_image=self.status == "completed",
             is_failed=self.status == "failed",
-            may_be_paid=self.granted or self.status == "completed",
+            may_be_paid=self.granted or self.doubtful or self.status == "completed",
+            is_doubtful=self.doubtful,
             estimate=PRICE,
             jobs=tuple(self.jobs),
             reported=self.reported,
@@ -240,6 +254,9 @@ class Story:
 
     def grant(self, _: int) -> None:
         self.granted = self.granted or self.status == "open"
+
+    def doubt(self, _: int) -> None:
+        self.doubtful, self.granted = self.doubtful or self.granted, False
 
     def refuse(self, _: int) -> None:
         self.granted = False
@@ -278,12 +295,13 @@ class Story:
 
     def replay(self, _: int) -> None:
         self.sending, self.status, self.granted = self.sending + 1, "open", False
+        self.doubtful = False
         self.reported = self.basis = self.reported_job = None
         live = [job for job in self.jobs if not job.is_unbilled and not job.is_other]
         self.jobs = [replace(job, is_current=job in live[-1:] and job.is_current) for job in self.jobs]
 
 
-EVENTS = ("grant", "refuse", "name", "end_unbilled", "fail", "cancel", "complete", "report", "replay")
+EVENTS = ("grant", "doubt", "refuse", "name", "end_unbilled", "fail", "cancel", "complete", "report", "replay")
 stories = st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 5), st.booleans(), st.booleans()), max_size=14)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 __all__ = [
     "AMOUNT",
@@ -40,7 +40,7 @@ class Price:
         """Return what so many images of a resolution (`1024x768`) cost. The bridge calculates the same for each."""
         width, height = map(int, resolution.split("x"))
         units = Decimal(width * height) / MEGAPIXEL if self.per == "megapixel" else Decimal(1)
-        return (self.amount * units).quantize(PLACES, ROUND_HALF_EVEN) * number
+        return (self.amount * units).quantize(PLACES, ROUND_HALF_UP) * number
 
 
 @dataclass(frozen=True)

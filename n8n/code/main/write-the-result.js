@@ -32,14 +32,12 @@ function generation({ seed, timings, has_nsfw_concepts: hasNsfwConcepts }) {
   };
 }
 
-// The exact product of a price (`0.035`) and a number of pixels in millions; rounded as the bridge does, half to even.
+// The exact product of a price (`0.035`) and a number of pixels in millions; rounded as the bridge does, half up.
 function priced(amount, pixels) {
   const [, whole, places = ''] = /^(\d{1,12})(?:\.(\d{0,9}))?$/.exec(amount) ?? [];
   if (whole === undefined) return undefined;
   const product = BigInt(whole + places.padEnd(9, '0')) * BigInt(pixels);
-  const [quotient, rest] = [product / 1_000_000n, product % 1_000_000n];
-  const isUp = rest > 500_000n || (rest === 500_000n && quotient % 2n === 1n);
-  const digits = String(quotient + (isUp ? 1n : 0n)).padStart(10, '0');
+  const digits = String((product + 500_000n) / 1_000_000n).padStart(10, '0');
   return `${digits.slice(0, -9)}.${digits.slice(-9).replace(/0{1,7}$/, '')}`;
 }
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from aigen_bridge.contracts.models import endpoint_of
 from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.contracts.v1 import ReportedText, Uuid
 from aigen_bridge.contracts.wire import ANYTHING, FieldError, Problem, WireModel
@@ -149,7 +150,9 @@ class GenerationJob(_FromExecution):
 
     def check_origin(self, model: Mapping[str, Any]) -> None:
         """Raises `InvalidMessageError` if a URL has another origin than the endpoint of this entry of the catalogue."""
-        endpoint = model["provider"]["endpoint"]
+        endpoint = endpoint_of(model)
+        if endpoint is None:  # the job is recorded all the same
+            return
         urls = {"statusUrl": self.status_url, "responseUrl": self.response_url, "cancelUrl": self.cancel_url}
         wrong = [name for name, url in urls.items() if url is not None and _origin(url) != _origin(endpoint)]
         if wrong:

@@ -275,3 +275,11 @@ def estimated_cost(model: Mapping[str, Any] | None, event: Mapping[str, Any]) ->
         return estimate(price, event["resolution"])
     except (LookupError, ValueError, TypeError, AttributeError, ValidationError):
         return None
+
+
+def endpoint_of(model: Mapping[str, Any]) -> str | None:
+    """Returns the endpoint of the entry with which a request was accepted. None if it has none that can be read."""
+    try:
+        return _endpoint(model["provider"]["endpoint"])
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return None

@@ -46,7 +46,8 @@ async def _old_addons(subject: Subject, settings: Settings) -> list[Finding]:
 
 
 async def _without_rate(subject: Subject, states: list[BudgetState], rates: Rates) -> list[Finding]:
-    priced = [model for model in (await subject.opened.catalogue()).by_name() if model.is_active and model.price]
+    models = (await subject.opened.catalogue()).by_name()
+    priced = [model for model in models if model.is_active and model.price and model.price.amount]
     pairs = sorted(
         {
             f"{model.price.currency}/{state.budget.currency}"

@@ -218,7 +218,7 @@ def _claim(each: Wanted, budgets: BudgetIndex, rates: Rates) -> list[tuple[Reser
         if price is not None:
             amount = times(each.estimate.amount, price)
             claimed.append((Reservation(request_id=each.request_id, budget_id=budget.id, amount=amount), budget))
-        elif budget.is_hard:
+        elif budget.is_hard and each.estimate.amount:
             return Unconvertible(budget=budget, currency=each.estimate.currency)
     return claimed
 

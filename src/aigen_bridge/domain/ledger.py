@@ -95,7 +95,8 @@ class Known:
 
     `sending` counts how often the request was sent to N8N: once, and again for each replay by an operator; resends
     after a silence do not count. `is_over`: nothing more will be paid for this sending. `may_be_paid`: something may
-    have been paid for it that nobody named. `reported` and `basis` are the cost that its result named, `reported_job`
+    have been paid for it that nobody named; `is_doubtful`: by an execution that fell silent, and not by the one that
+    reported last. `reported` and `basis` are the cost that its result named, `reported_job`
     the job that made it: provider (None if it is not known) and id.
     """
 
@@ -104,6 +105,7 @@ class Known:
     has_image: bool = False
     is_failed: bool = False
     may_be_paid: bool = False
+    is_doubtful: bool = False
     estimate: Money | None = None
     jobs: Sequence[Job] = ()
     reported: Money | None = None
@@ -229,11 +231,21 @@ def _prices(booked: Account, known: Known, rates: Rates) -> dict[str, Price | No
     }
     if not known.is_over:
         return prices
-    is_named = paying is not None or any(job.is_current and not job.is_unbilled for job in jobs.values())
-    prices[unnamed] = estimate if known.may_be_paid and not is_named else None
-    if known.reported:
+    prices[unnamed] = estimate if _is_unnamed_owed(known, paying, list(jobs.values())) else None
+    if known.reported and (paying or known.reported.amount):
         prices[paying.charge if paying else unnamed] = _reported_price(known.reported, known, rates)
     return prices
+
+
+def _is_unnamed_owed(known: Known, paying: Job | None, jobs: Sequence[Job]) -> bool:
+    """Returns whether the last sending has a charge that nobody named. `paying` is the job that made the result.
+
+    A result that cost nothing says so of its own execution only.
+    """
+    is_free = known.reported is not None and not known.reported.amount
+    charged = [job for job in jobs if not (is_free and job == paying)]
+    is_named = any(job == paying or (job.is_current and not job.is_unbilled) for job in charged)
+    return (known.is_doubtful if is_free else known.may_be_paid) and not is_named
 
 
 def _is_reserved_for(job: Job) -> bool:

@@ -33,9 +33,9 @@ def parse_amount(value: object) -> Decimal | None:
     amount = Decimal(text)
     if amount >= _LIMIT:
         return None
-    rounded = round(amount, PLACES)
-    is_exact = rounded == amount or isinstance(value, float)
-    return rounded if is_exact and rounded < _LIMIT else None
+    nearest = rounded(amount)
+    is_exact = nearest == amount or isinstance(value, float)
+    return nearest if is_exact and nearest < _LIMIT else None
 
 
 def parse_currency(value: object) -> str | None:

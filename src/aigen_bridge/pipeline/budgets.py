@@ -102,7 +102,8 @@ class BudgetChanges:
         return remarks
 
     def _can_count(self, budget: Budget, model: Model) -> bool:
-        return model.price is None or rate(self.rates, model.price.currency, budget.currency) is not None
+        price = model.price
+        return not (price and price.amount) or rate(self.rates, price.currency, budget.currency) is not None
 
 
 def _has(catalogue: Catalogue, model_id: UUID) -> bool:

@@ -1,7 +1,7 @@
 """The workflow's result messages: EVT-AIG-002 and EVT-AIG-003, in one of three styles."""
 
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -105,8 +105,8 @@ def _no_cost(order: Order, settings: N8nSettings) -> dict[str, Any]:
 
 
 def _amount(exact: Decimal) -> str:
-    """Rounds half to even, and keeps at least two places."""
-    whole, _, places = f"{exact.quantize(SMALLEST_AMOUNT, ROUND_HALF_EVEN):f}".partition(".")
+    """Rounds half up, and keeps at least two places."""
+    whole, _, places = f"{exact.quantize(SMALLEST_AMOUNT, ROUND_HALF_UP):f}".partition(".")
     return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
 
 

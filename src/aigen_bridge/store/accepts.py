@@ -126,11 +126,12 @@ _LOCK_USAGE = text(f"""
         ON CONFLICT (budget_id, period_start) DO UPDATE SET reserved = u.reserved
         RETURNING budget_id, period_start, spent, reserved
     )
-    SELECT unchanged, budget_id, period_start, spent, reserved,
-        ARRAY(SELECT request_id FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))) AS known
-    FROM guard LEFT JOIN locked ON true
+    SELECT unchanged, budget_id, period_start, spent, reserved FROM guard LEFT JOIN locked ON true
 """)  # noqa: S608 - constants of this package
 """The conflict returns the row as the last transaction that had it locked left it."""
+
+_KNOWN = text("SELECT request_id FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))")
+"""A statement of its own, after the lock: it sees what was accepted while the lock was waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +157,6 @@ class Booking:
     most: Mapping[int, Decimal] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Locked:
-    """The usage by budget, as it stays until the transaction ends, and the ids that are known already."""
-
-    usage: Mapping[int, Usage]
-    known: frozenset[UUID]
-
-
 class Accepts:
     """Inserts requests within the budgets, which one process knows until the guard says that they have changed."""
 
@@ -177,8 +170,9 @@ class Accepts:
         wanted = [_wanted(each) for each in new]
         claimed = claims(wanted, self._budgets.index, self._rates)
         if claimed is not None:
+            booking = self._booking(wanted, claimed)  # by the budgets of the claims: another call may load newer ones
             async with self._database.writing() as connection:
-                created = await insert_requests(connection, new, self._booking(wanted, claimed))
+                created = await insert_requests(connection, new, booking)
             if created is not None:
                 return Created(created)
         async with self._database.transaction(prepared=True) as connection:
@@ -187,14 +181,15 @@ class Accepts:
     async def _create_admitted(
         self, connection: AsyncConnection, new: Sequence[NewRequest], wanted: Sequence[Wanted]
     ) -> Created:
-        locked = await self._lock(connection, wanted)
-        if locked is None:  # the shared lock is held by now: what is read here stays true
+        usage = await self._lock(connection, wanted)
+        if usage is None:  # the shared lock is held by now: what is read here stays true
             self._budgets = await load(connection)
-            locked = await self._lock(connection, wanted)
-        if locked is None:
+            usage = await self._lock(connection, wanted)
+        if usage is None:
             raise StoreUnavailableError("The table budget_changes has lost its row: run 'aigen-bridge doctor'.")
-        unknown = [each for each in wanted if each.request_id not in locked.known]
-        admission = admit(unknown, self._budgets.index, locked.usage, self._rates)
+        known = set(await connection.scalars(_KNOWN, {"request_id": [each.request_id for each in wanted]}))
+        unknown = [each for each in wanted if each.request_id not in known]
+        admission = admit(unknown, self._budgets.index, usage, self._rates)
         admitted = [each for each in new if each.request_id in admission.reservations]
         if not admitted:
             return Created({}, admission.refusals)
@@ -208,22 +203,23 @@ class Accepts:
         most = {one.budget_id: room(self._budgets.index[one.budget_id]) for one in reservations}
         return Booking(self._budgets.revision, priced, rates, reservations, most)
 
-    async def _lock(self, connection: AsyncConnection, wanted: Sequence[Wanted]) -> _Locked | None:
-        """Locks the usage of the budgets that count these requests. Returns None if the budgets have changed."""
+    async def _lock(self, connection: AsyncConnection, wanted: Sequence[Wanted]) -> dict[int, Usage] | None:
+        """Locks the usage of the budgets that count these requests, and returns it as it stays until the commit.
+
+        Returns None if the budgets have changed.
+        """
         parameters = {
             "revision": self._budgets.revision,
             "budget_id": sorted({budget.id for each in wanted for budget in self._counting(each)}),
-            "request_id": [each.request_id for each in wanted],
         }
         rows = (await connection.execute(_LOCK_USAGE, parameters)).all()
         if not rows[0].unchanged:
             return None
-        usage = {
+        return {
             row.budget_id: Usage(period_start=row.period_start, spent=row.spent, reserved=row.reserved)
             for row in rows
             if row.budget_id is not None
         }
-        return _Locked(usage, frozenset(rows[0].known))
 
     def _counting(self, each: Wanted) -> Sequence[Budget]:
         return self._budgets.index.counting(each.purpose) if each.estimate else ()

@@ -25,7 +25,7 @@ from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.store import incidents
 from aigen_bridge.store.budgets import BUDGET, LIST, Budgets, purpose_columns, to_budget, to_usage
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.ledger import PERIOD_START, recompute
+from aigen_bridge.store.ledger import HOLD_BUDGETS, PERIOD_START, recompute
 from aigen_bridge.store.operations import record
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('aigen-bridge budgets'))")
@@ -44,7 +44,6 @@ _PUT = text("""
     RETURNING b.id
 """)
 _REMOVE = text("DELETE FROM budgets WHERE name = :name")
-_FORGET_USAGE = text("DELETE FROM budget_usage WHERE budget_id = :budget_id")
 _KNOWN_TIME_ZONE = text("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = :time_zone)")
 
 # The time of day makes a revision differ from all that were known before a backup was restored.
@@ -58,12 +57,22 @@ _NOTICE_AGAIN = text("""
 """)
 SETTLED_WITHIN = "2 days"
 """How long after its end a period is watched: costs are reported later than a request is accepted."""
+BATCH = 1000
+"""Usage of ended periods that is deleted at once."""
 _NOTEWORTHY = text(f"""
     SELECT {BUDGET}, u.period_start, u.spent, u.reserved, u.noticed_percent
     FROM budgets AS b JOIN budget_usage AS u ON u.budget_id = b.id
     WHERE u.period_start >= {PERIOD_START.format(at=f"now() - interval '{SETTLED_WITHIN}'")}
         AND u.spent + u.reserved > 0 AND (u.spent + u.reserved) * 2 >= b.most
     ORDER BY b.id, u.period_start
+""")  # noqa: S608 - constants of this module
+_FORGET_ENDED = text(f"""
+    DELETE FROM budget_usage WHERE (budget_id, period_start) IN (
+        SELECT u.budget_id, u.period_start FROM budget_usage AS u JOIN budgets AS b ON b.id = u.budget_id
+        WHERE u.period_start < {PERIOD_START.format(at=f"now() - interval '{SETTLED_WITHIN}'")}
+        LIMIT {BATCH}
+        FOR UPDATE OF u SKIP LOCKED
+    )
 """)  # noqa: S608 - constants of this module
 _NOTICE = text("""
     UPDATE budget_usage SET noticed_percent = :due
@@ -95,7 +104,6 @@ class ChangeableBudgets(Budgets):
             await connection.execute(_RAISE_REVISION)
             after = replace(budget, id=budget_id)
             if before is None or _counted(before) != _counted(after):
-                await connection.execute(_FORGET_USAGE, {"budget_id": budget_id})
                 await recompute(connection, [budget_id])
             else:
                 await _notice_again(connection, after)
@@ -121,10 +129,16 @@ class ChangeableBudgets(Budgets):
         if not due:
             return []
         async with self._database.transaction() as connection:
+            await connection.execute(HOLD_BUDGETS)
             texts = [text for budget, usage in due if (text := await _noticed(connection, budget, usage))]
             occurrences = [Occurrence(Cause.BUDGET_NOTICE, text) for text in texts]
             await incidents.record(connection, occurrences, self._alert_window)
         return texts
+
+    async def forget_ended(self) -> None:
+        """Deletes usage of periods that are not watched any more, at most `BATCH`. The ledger keeps everything."""
+        async with self._database.writing() as connection:
+            await connection.execute(_FORGET_ENDED)
 
 
 async def _noticed(connection: AsyncConnection, budget: Budget, usage: Usage) -> str | None:

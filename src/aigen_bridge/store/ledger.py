@@ -97,7 +97,8 @@ _ENTRIES = text("""
     WHERE request_id = ANY (CAST(:request_id AS uuid[])) ORDER BY id
 """)
 
-_HOLD_BUDGETS = text("SELECT pg_advisory_xact_lock_shared(hashtext('aigen-bridge budgets'))")
+HOLD_BUDGETS = text("SELECT pg_advisory_xact_lock_shared(hashtext('aigen-bridge budgets'))")
+"""Keeps the budgets from being changed until the transaction ends."""
 
 _ADD = text("""
     INSERT INTO ledger (
@@ -128,21 +129,25 @@ _COUNT = text(f"""
         spent = u.spent + excluded.spent, reserved = u.reserved + excluded.reserved
 """)  # noqa: S608 - constants of this module
 
-_FORGET_USAGE = text(f"""
-    DELETE FROM budget_usage AS u USING budgets AS b
-    WHERE b.id = u.budget_id AND b.id = ANY (CAST(:budget_id AS bigint[]))
-        AND u.period_start <> {PERIOD_START.format(at="now()")}
-""")  # noqa: S608 - constants of this module
+_FORGET_USAGE = text("DELETE FROM budget_usage WHERE budget_id = ANY (CAST(:budget_id AS bigint[]))")
 
+ACCEPTING = "10 minutes"
+"""More than the longest time between the beginning of an accept, which decides its period, and its commit."""
+
+# Where a day has two midnights, it begins with the second, after its first hour.
 _RECOUNT = text(f"""
     INSERT INTO budget_usage (budget_id, period_start, spent, reserved)
     SELECT b.id, p.start, {_ADDED}
     FROM budgets AS b
-        CROSS JOIN LATERAL (SELECT {PERIOD_START.format(at="now()")} AS start) AS p
-        LEFT JOIN ledger AS l ON l.accepted_at >= p.start AND {_MATCHES} AND (l.spent <> 0 OR l.reserved <> 0)
+        CROSS JOIN LATERAL (
+            SELECT DISTINCT {PERIOD_START.format(at="t.at")} AS start
+            FROM (VALUES (clock_timestamp()), (clock_timestamp() - interval '{ACCEPTING}')) AS t (at)
+        ) AS p
+        LEFT JOIN ledger AS l ON l.accepted_at >= p.start - interval '1 day'
+            AND p.start = {PERIOD_START.format(at="l.accepted_at")}
+            AND {_MATCHES} AND (l.spent <> 0 OR l.reserved <> 0)
     WHERE b.id = ANY (CAST(:budget_id AS bigint[]))
-    GROUP BY b.id, p.start ORDER BY b.id
-    ON CONFLICT (budget_id, period_start) DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved
+    GROUP BY b.id, p.start
 """)  # noqa: S608 - constants of this module
 
 log = structlog.get_logger(__name__)
@@ -263,7 +268,7 @@ async def settle_locked(connection: AsyncConnection, request_ids: Iterable[UUID]
 
 async def _add(connection: AsyncConnection, lines: Sequence[Mapping[str, Any]]) -> None:
     """Adds entries, and counts them in the usage of the budgets."""
-    await connection.execute(_HOLD_BUDGETS)
+    await connection.execute(HOLD_BUDGETS)
     ids = list((await connection.execute(_ADD, {"entries": json.dumps(lines, default=str)})).scalars())
     await connection.execute(_COUNT, {"id": ids})
     after_commit(connection, partial(_count, [line["kind"] for line in lines]))
@@ -272,7 +277,8 @@ async def _add(connection: AsyncConnection, lines: Sequence[Mapping[str, Any]]) 
 async def recompute(connection: AsyncConnection, budget_ids: Sequence[int]) -> None:
     """Counts the usage of these budgets in their current periods anew from the ledger, and forgets earlier periods.
 
-    The caller holds the exclusive lock of the budgets.
+    The caller holds the exclusive lock of the budgets. While it waited for the lock, a period may have begun. An accept
+    that waits for it now may have begun in the period before, so that one is counted too, for a short time.
     """
     await connection.execute(_FORGET_USAGE, {"budget_id": list(budget_ids)})
     await connection.execute(_RECOUNT, {"budget_id": list(budget_ids)})
@@ -290,12 +296,14 @@ async def _by_request(
 def _known(row: Row[Any], jobs: Sequence[Row[Any]]) -> Known:
     status = Status(row.status)
     reported, basis = _reported(row)
+    generation = _generation(row)
     return Known(
         sending=1 + row.replays,
         is_over=status in FINAL or status is Status.RECEIVED,
         has_image=row.has_image,
         is_failed=status is Status.FAILED,
-        may_be_paid=may_be_paid(_generation(row), was_dispatched=_was_dispatched(row), is_made=_is_made(row, status)),
+        may_be_paid=may_be_paid(generation, was_dispatched=_was_dispatched(row), is_made=_is_made(row, status)),
+        is_doubtful=generation is not None and generation.doubts > 0,
         estimate=estimated_cost(row.model, {"resolution": row.resolution}),
         jobs=[_job(each, row) for each in jobs],
         reported=reported,

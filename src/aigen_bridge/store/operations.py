@@ -5,7 +5,6 @@ its estimate again.
 """
 
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +22,7 @@ from aigen_bridge.domain.dead_letter import (
 )
 from aigen_bridge.domain.errors import ContradictionError, UnknownRequestError
 from aigen_bridge.domain.image import CheckedImage, ImageRef
-from aigen_bridge.domain.money import Rates
+from aigen_bridge.domain.money import NO_RATES, Rates
 from aigen_bridge.domain.queues import step_of
 from aigen_bridge.domain.request import ImageRequest, Status, Step, Transition, VersionedTransition
 from aigen_bridge.store import generation_rows, incidents, transitions
@@ -57,9 +56,7 @@ class Operations:
     `rates` are the exchange rates that entries of the ledger record.
     """
 
-    def __init__(
-        self, database: Database, deadlines: Deadlines, images: ImageStore, rates: Rates = MappingProxyType({})
-    ) -> None:
+    def __init__(self, database: Database, deadlines: Deadlines, images: ImageStore, rates: Rates = NO_RATES) -> None:
         self._database = database
         self._deadlines = deadlines
         self._images = images

@@ -45,14 +45,18 @@ _NOTHING_IS_PENDING = f"""
     AND NOT EXISTS (SELECT FROM quarantine AS q WHERE q.request_id = r.request_id AND q.state = 'open')
 """  # noqa: S608 - constants of this module
 
+_IS_SETTLED = "NOT EXISTS (SELECT FROM unsettled AS u WHERE u.request_id = r.request_id)"
+"""SQL: the ledger has everything of the request `r`. Otherwise its estimate could stay reserved for ever."""
+
 _DUE: Mapping[RetentionClass, str] = {
     # An image that came after a cancellation is younger than the delivery; `updated_at` is when it came.
     RetentionClass.IMAGES: f"""requests AS r
         WHERE {IMAGE_IS_KEPT} AND {_NOTHING_IS_PENDING} AND r.updated_at < {_LONG_AGO}""",
     RetentionClass.QUARANTINE: f"quarantine AS r WHERE r.state <> 'open' AND r.handled_at < {_LONG_AGO}",
     RetentionClass.ATTEMPTS: f"requests AS r WHERE {ATTEMPTS_ARE_KEPT} AND {_NOTHING_IS_PENDING}",
-    # The second condition follows from the first. It lets PostgreSQL find the oldest by `requests_newest_idx`.
-    RetentionClass.REQUESTS: f"requests AS r WHERE {_NOTHING_IS_PENDING} AND r.created_at < {_LONG_AGO}",
+    # The last condition follows from the first. It lets PostgreSQL find the oldest by `requests_newest_idx`.
+    RetentionClass.REQUESTS: f"""requests AS r
+        WHERE {_NOTHING_IS_PENDING} AND {_IS_SETTLED} AND r.created_at < {_LONG_AGO}""",
     # What happens to a request that is still there is compared with all of its entries.
     RetentionClass.LEDGER: f"""ledger AS r WHERE r.accepted_at < {_LONG_AGO}
         AND NOT EXISTS (SELECT FROM requests AS q WHERE q.request_id = r.request_id)""",

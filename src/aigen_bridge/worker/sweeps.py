@@ -33,6 +33,7 @@ async def sweep(parts: WorkerParts, stop: asyncio.Event) -> None:
             await _send_again(parts.sweeps)
             await _reconcile(parts.sweeps)
             await _notice(parts.budgets)
+            await parts.budgets.forget_ended()
             await parts.alerts.end_quiet_incidents()
         except StoreUnavailableError as error:
             log.warning("store.unavailable", step="sweep", reason=error.reason)
