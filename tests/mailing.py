@@ -1,7 +1,6 @@
 """A real mail server on a real socket, with the mails that it received."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -43,12 +42,6 @@ class Mailbox:
         async with asyncio.timeout(seconds):
             while len(self.mails) < count:
                 await asyncio.sleep(0.05)
-
-
-def free_port() -> int:
-    """Returns a port that is not in use."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def mail_url(port: int) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+
+from ports import free_port
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 START_SECONDS, STOP_SECONDS = 60, 20
@@ -23,12 +24,6 @@ def tool(*names: str) -> str:
         if found := shutil.which(name):
             return found
     pytest.skip(f"{names[0]} is not installed (Debian: apt-get install prometheus prometheus-alertmanager)")
-
-
-def free_port() -> int:
-    """Returns a port that is currently not in use."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """A primary and a synchronous standby in separate network namespaces. A node can vanish without closing sockets."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +104,7 @@ class Pair:
 def replicated(folder: Path) -> Iterator[Pair]:
     """Runs both nodes. Skips the test where namespaces cannot be created."""
     programs = _programs(folder)
+    _remove_leftovers()
     tag = f"aigen{os.getpid()}"
     with ExitStack() as undo:
         primary, standby = (_node(undo, f"{tag}-{n}", n, programs, folder) for n in (1, 2))
@@ -112,6 +115,17 @@ def replicated(folder: Path) -> Iterator[Pair]:
             run("ip", "-n", node.namespace, "link", "set", "between", "up")
         _fill(primary, standby, undo)
         yield Pair(primary, standby)
+
+
+def _remove_leftovers() -> None:
+    """Removes what tests that were killed have left: their addresses are those of this one."""
+    for line in run("ip", "netns", "list").splitlines():
+        found = re.match(r"aigen(\d+)-\d\b", line)
+        if found and not Path("/proc", found[1]).exists():
+            for process in run("ip", "netns", "pids", found[0]).split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(process), signal.SIGKILL)
+            run("ip", "netns", "del", found[0])
 
 
 def _programs(folder: Path) -> Path:

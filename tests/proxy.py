@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from ports import free_port
+
 SHIPPED = Path(__file__).parents[1] / "deploy" / "proxy"
 START_SECONDS = 10
 MAIN = """
@@ -52,7 +54,7 @@ def nginx() -> str:
 @contextmanager
 def odoo_behind_nginx(folder: Path, *, http_port: int, websocket_port: int) -> Iterator[Nginx]:
     """Runs nginx with `deploy/proxy/odoo.conf` before an Odoo at these ports of loopback."""
-    port = _free_port()
+    port = free_port()
     authority = trustme.CA()
     _certificate(folder, authority, "odoo")
     addresses = {":8069": f":{http_port}", ":8072": f":{websocket_port}", "listen 443": f"listen 127.0.0.1:{port}"}
@@ -69,7 +71,7 @@ def compose_proxy(folder: Path, ports: Mapping[str, int]) -> Iterator[tuple[str,
 
     Yields the addresses that this machine has for the bridge and for Odoo.
     """
-    bridge, odoo, health = _free_port(), _free_port(), _free_port()
+    bridge, odoo, health = free_port(), free_port(), free_port()
     changes = {" /tmp/": f" {folder}/", "listen 127.0.0.1:8081": f"listen 127.0.0.1:{health}"}
     changes |= {"listen 8000": f"listen 127.0.0.1:{bridge}", "listen 8069": f"listen 127.0.0.1:{odoo}"}
     changes |= {f" {name};": f" 127.0.0.1:{port};" for name, port in ports.items()}
@@ -131,8 +133,3 @@ def _until_listening(process: subprocess.Popen[bytes], port: int) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"nginx does not listen at port {port} after {START_SECONDS} s")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])

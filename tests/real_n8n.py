@@ -8,20 +8,19 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import httpx
 from psycopg.conninfo import conninfo_to_dict
 
 from aigen_bridge.sim.flux import MODEL, QUEUE
+from ports import free_port
 from real_redis import RealRedis
 
 ROOT = Path(__file__).parents[1]
@@ -70,13 +69,6 @@ def workflow_settings(bridge_url: str, flux_url: str) -> dict[str, Any]:
     shipped = json.loads((ROOT / "n8n/settings.json").read_text())
     path = QUEUE if "//queue." in shipped["aiUrl"] else MODEL
     return shipped | {"bridgeUrl": bridge_url, "aiUrl": flux_url + path}
-
-
-def free_port() -> int:
-    """Returns a port that is not in use, and that the system gives to nobody else before N8N listens there."""
-    while True:
-        with suppress(OSError), socket.create_server(("127.0.0.1", Random().randrange(10_000, 32_000))) as sock:
-            return int(sock.getsockname()[1])
 
 
 @dataclass

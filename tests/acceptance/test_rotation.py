@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 import json
 import re
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
 from aigen_bridge.store.database import LISTENER
 from callbacks import signed
+from ports import free_port
 from processes import run, started
 from roles import Role, role_with_password
 from stage import CALLBACK, REQUESTS, make_event
@@ -149,11 +149,6 @@ def role(database_url: str) -> Iterator[Role]:
 def listener(database_url: str) -> Iterator[Role]:
     with role_with_password(database_url, "old-listener", "listener") as role:
         yield role
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture

@@ -2,21 +2,16 @@
 
 import asyncio
 import re
-import socket
 from pathlib import Path
 
 import httpx
 import pytest
 
+from ports import free_port
 from processes import started
 from scrape import read
 from silent_link import silent_link
 from stage import REQUESTS
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 async def _get(url: str, **headers: str) -> httpx.Response:
@@ -26,7 +21,7 @@ async def _get(url: str, **headers: str) -> httpx.Response:
 
 
 async def test_whichever_process_answers_a_scrape_answers_for_all(configured: dict[str, str], tmp_path: Path) -> None:
-    url, calls = f"http://127.0.0.1:{(port := _free_port())}", 24
+    url, calls = f"http://127.0.0.1:{(port := free_port())}", 24
     arguments = ("serve", "--processes", "2", "--port", str(port))
     async with started(*arguments, environment=configured, cwd=tmp_path, ready=r"startup complete") as running:
         for _ in range(calls):
@@ -55,7 +50,7 @@ async def test_a_worker_is_ready_while_the_database_answers_and_not_when_it_fall
     configured: dict[str, str], database_url: str, tmp_path: Path
 ) -> None:
     async with silent_link(database_url) as link:
-        port = _free_port()
+        port = free_port()
         environment = configured | {
             "AIGEN_DATABASE_URL": link.url,
             "AIGEN_DATABASE__TIMEOUT": "2s",

@@ -13,9 +13,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from test_scraping import _free_port
 
 from aigen_bridge.sim.serving import serving
+from ports import free_port
 from processes import started
 from stage import KEYS, REQUESTS, make_event
 
@@ -51,7 +51,7 @@ async def test_a_worker_that_is_started_later_joins_the_trace(
 ) -> None:
     received, url = receiver
     environment = configured | {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-    port = _free_port()
+    port = free_port()
     api = environment | {"OTEL_SERVICE_NAME": "bridge-api"}
     async with started("serve", "--port", str(port), environment=api, cwd=tmp_path, ready="running on") as running:
         headers = {"X-API-Key": KEYS["odoo"], "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}

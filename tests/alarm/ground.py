@@ -17,7 +17,8 @@ from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.store.migrations import migrate
 from alarm import rendering
 from alarm.mailbox import Mailbox, mailbox
-from monitoring import Prometheus, alertmanager, free_port, prometheus
+from monitoring import Prometheus, alertmanager, prometheus
+from ports import free_port
 from processes import Running, started
 from stage import CLIENTS, KEYS, REQUESTS, make_event, sqlalchemy_url
 

@@ -14,8 +14,9 @@ from aigen_bridge.clients import notify
 from aigen_bridge.settings import Settings
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database
-from mailing import free_port, mail_server, mail_url, silent_server
+from mailing import mail_server, mail_url, silent_server
 from outages import impatient, rows, write
+from ports import free_port
 from stage import Stage, working
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # the mail server is a test

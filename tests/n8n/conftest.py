@@ -32,7 +32,8 @@ from variants import PATHS, variants
 from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
 from aigen_bridge.sim.odoo import OdooSettings, OdooSimulator
 from aigen_bridge.sim.serving import serving
-from real_n8n import ROOT, WEBHOOK, Queue, RealN8n, free_port, workflow_settings
+from ports import free_port
+from real_n8n import ROOT, WEBHOOK, Queue, RealN8n, workflow_settings
 from real_redis import RealRedis, redis_is_installed
 
 MODE = os.environ.get("N8N_MODE", "regular")

@@ -14,6 +14,7 @@ from aigen_bridge.sim.flux import QUEUE
 from aigen_bridge.sim.n8n import N8nSettings, N8nSimulator
 from aigen_bridge.sim.n8n_settings import CallbackStyle
 from aigen_bridge.sim.serving import serving
+from ports import free_port
 from real_n8n import WEBHOOK, RealN8n
 from real_redis import RealRedis
 
@@ -114,7 +115,7 @@ class SimulatedPlayer:
     async def start(self) -> None:
         """Starts the simulators, at the same addresses as before."""
         for name, simulator in self._simulators.items():
-            port = int(self._urls[name].rpartition(":")[2]) if name in self._urls else 0
+            port = int(self._urls[name].rpartition(":")[2]) if name in self._urls else free_port()
             self._urls[name] = await self._running.enter_async_context(serving(simulator.app, port=port))
 
 
