@@ -79,7 +79,7 @@ if (!out) fail('usage: node prepare.js OUT [SETTINGS [SECRETS]]');
 const ownFile = settingsFile.replace(/\.json$/, '.local.json');
 const settings = { ...readSettings(settingsFile), ...(fs.existsSync(ownFile) ? readSettings(ownFile) : {}) };
 const wrong = [settings.aiOrigins ?? []].flat().filter((origin) => !/^https?:\/\/[\w.-]+(:\d+)?\/?$/i.test(origin));
-if (wrong.length > 0) fail(`${settingsFile} has aiOrigins that are no origins such as "https://fal.run": ${wrong.join(', ')}`);
+if (wrong.length > 0) fail(`The settings have aiOrigins that are no origins such as "https://fal.run": ${wrong.join(', ')}`);
 settings.verifySignature = Boolean(given(BRIDGE_SECRET));
 if (!settings.verifySignature) {
   console.error(`There is no secret ${BRIDGE_SECRET}, so the webhook does not verify the bridge's signature.`);
