@@ -58,7 +58,7 @@ class Keyring:
         return found
 
     def signing_keys(self, client: str) -> tuple[bytes, ...]:
-        """Returns the keys that verify the signatures of a client; none if there is no such client."""
+        """Returns the keys that verify a client's signatures; empty for an unknown client."""
         return next((caller.signing_keys for _, caller in self._keys if caller.name == client), ())
 
 
