@@ -6,10 +6,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 COMMAND = (sys.executable, "-m", "aigen_bridge")
 
@@ -27,6 +28,19 @@ def run(
         timeout=seconds,
         check=False,
     )
+
+
+@asynccontextmanager
+async def going_on(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs work that never ends by itself during the block. Fails the test if one of it has ended or failed."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        yield
+        assert not any(task.done() for task in tasks), [task.exception() for task in tasks if task.done()]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def mentioning(text: str) -> list[str]:

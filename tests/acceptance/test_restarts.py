@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -16,7 +15,8 @@ import pytest
 
 from aigen_bridge.sim.chain import Chain, simulators
 from chaos.postgres import Postgres, postgres
-from processes import Running, started
+from ports import free_port
+from processes import Running, going_on, started
 from stage import CLIENTS, KEYS, REQUESTS, make_event
 
 pytestmark = pytest.mark.timeout(240)
@@ -42,14 +42,8 @@ class Scene:
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
         """Ask from four sides, and again with the same requestId until it is accepted, as the Odoo addon does."""
-        tasks = [asyncio.create_task(self._ask_on_and_on()) for _ in range(4)]
-        try:
+        async with going_on(*(self._ask_on_and_on() for _ in range(4))):
             yield
-            assert not any(task.done() for task in tasks), [task.exception() for task in tasks if task.done()]
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _ask_on_and_on(self) -> None:
         while True:
@@ -93,8 +87,7 @@ def database() -> Iterator[Postgres]:
 
 @pytest.fixture
 async def scene(database: Postgres, tmp_path: Path) -> AsyncIterator[Scene]:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     async with simulators(callback_key=KEYS["n8n"], flux_seconds=0) as chain:
         sections = chain.bridge | {"requests": {"rate_limit": "1000/second"}, "clients": CLIENTS}
         settings = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()}

@@ -26,7 +26,7 @@ from aigen_bridge.sim.serving import serving
 from aigen_bridge.store.database import LISTENER
 from callbacks import signed
 from ports import free_port
-from processes import run, started
+from processes import going_on, run, started
 from roles import Role, role_with_password
 from stage import CALLBACK, REQUESTS, make_event
 
@@ -79,14 +79,8 @@ class Scene:
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
         """Asks on and on from four sides; each call has the client's key of the time, and a connection of its own."""
-        tasks = [asyncio.create_task(self._ask(client)) for client in ("odoo", "odoo", "north", "north")]
-        try:
+        async with going_on(*(self._ask(client) for client in ("odoo", "odoo", "north", "north"))):
             yield
-            assert not any(task.done() for task in tasks), [task.exception() for task in tasks if task.done()]
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _ask(self, client: str) -> None:
         while True:

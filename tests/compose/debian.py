@@ -15,7 +15,7 @@ BASE = ("ca-certificates", "curl", "python3", "python3-venv")
 ENGINE = ("docker.io", "docker-cli", "docker-compose", "docker-buildx", "iptables", "iproute2", "git", "make")
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 NAME_SERVER = "10.0.2.3"
-"""Where slirp4netns answers."""
+"""The address at which slirp4netns answers."""
 
 
 class CannotRunError(Exception):
@@ -85,7 +85,7 @@ def _made(version: str, folder: Path) -> Path:
 
 
 def _source() -> str:
-    """Where this machine has its Debian packages from."""
+    """The files that name this machine's sources of Debian packages."""
     codename = platform.freedesktop_os_release()["VERSION_CODENAME"]
     lines = run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)").splitlines()
     return next(uri for name, uri in map(str.split, lines) if name == codename)

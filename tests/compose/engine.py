@@ -26,7 +26,7 @@ WITH_US = ("setpriv", "--pdeathsig=KILL")
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended, and what it printed to both outputs."""
+    """The exit status of a command, and its standard output and error."""
 
     command: str
     status: int
@@ -49,7 +49,7 @@ class Engine:
 
     @property
     def own(self) -> bool:
-        """Whether it was started for the purpose, and so has no registry of images."""
+        """True if it was started by the tests, and therefore reaches no registry of images."""
         return bool(self.enter)
 
     def try_shell(self, command: str, folder: Path | str = "/", timeout: float = 900, **environment: str) -> Done:

@@ -38,14 +38,14 @@ class Odoo:
     password: str = field(repr=False)
 
     def serves(self) -> bool:
-        """Whether Odoo answers."""
+        """Returns whether Odoo answers."""
         try:
             return bool(httpx.get(f"{URL}/web/health", timeout=10, trust_env=False).is_success)
         except httpx.HTTPError:
             return False
 
     def opens_websocket(self) -> bool:
-        """Whether Odoo opens a websocket, as browsers ask for one."""
+        """Returns whether Odoo opens a websocket for a browser."""
         connection = http.client.HTTPConnection(HOST, timeout=10)
         try:
             connection.request("GET", "/websocket", headers=HANDSHAKE)
@@ -73,7 +73,7 @@ class Odoo:
         return Asked(record, names["request_id"], names["correlation_id"])
 
     def is_waiting(self, asked: Asked) -> bool:
-        """Whether the bridge does not have the request yet."""
+        """Returns whether the request still has to be sent to the bridge."""
         return bool(self._read(REQUEST, asked.record, "status")["status"] == "waiting")
 
     def picture(self, asked: Asked) -> bytes:

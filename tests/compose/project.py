@@ -106,7 +106,7 @@ class Project:
         return httpx.Client(base_url=API, headers={"X-API-Key": key}, timeout=15, trust_env=False)
 
     def ready(self) -> bool:
-        """Whether the API accepts requests."""
+        """Returns whether the API accepts requests."""
         try:
             return httpx.get(f"{API}/health/ready", timeout=5, trust_env=False).status_code == httpx.codes.OK
         except httpx.HTTPError:
@@ -122,7 +122,7 @@ class Project:
         return str(event["requestId"])
 
     def knows(self, request: str) -> bool:
-        """Whether the bridge knows a request."""
+        """Returns whether the bridge knows a request."""
         with self.client() as api:
             return api.get(f"{REQUESTS}/{request}").status_code == httpx.codes.OK
 

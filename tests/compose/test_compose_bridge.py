@@ -25,7 +25,7 @@ KILLED = "137"
 
 
 class Callers:
-    """Who sends requests on and on, and sends again what was not accepted."""
+    """A caller that sends requests continuously, and repeats each until it is accepted."""
 
     def __init__(self, project: Project) -> None:
         self._project = project

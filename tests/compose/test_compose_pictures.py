@@ -1,4 +1,4 @@
-"""A picture that somebody asks for in Odoo arrives there and is paid for once, whatever is restarted meanwhile.
+"""A picture that somebody asks for in Odoo arrives there and is paid for once, even if something is restarted.
 
 Real Odoo, real N8N, and a simulated AI service, in the order in which somebody who runs them meets these things.
 """
@@ -98,7 +98,7 @@ def test_websockets_reach_odoo_at_the_port_of_its_pages(chain: Chain) -> None:
 
 
 def test_after_a_restart_of_postgresql_odoo_sends_what_it_could_not_send_before(chain: Chain) -> None:
-    """Odoo's cron does that. With threads (`workers = 0`) it would have ended, and nobody would have noticed."""
+    """Odoo's cron does that. With threads (`workers = 0`) it would have ended, unnoticed."""
     chain.project.run("docker compose stop api")
     asked = chain.odoo.ask("A pier in the fog")
     assert chain.odoo.is_waiting(asked)

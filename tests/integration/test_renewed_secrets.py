@@ -30,7 +30,7 @@ from stage import CLIENTS, KEYS, UNREACHABLE
 
 
 class Watched:
-    """A rotation whose secrets are files in a folder, and what its only part was told."""
+    """A rotation whose secrets are files in a folder, and the values that its only part received."""
 
     def __init__(self, folder: Path, of: Callable[[Settings], Any]) -> None:
         self.folder = folder
@@ -228,13 +228,13 @@ def test_a_key_that_odoo_refuses_is_tried_as_rarely_as_by_calls() -> None:
 
 
 async def test_only_secrets_are_taken_and_the_rest_is_named(secrets: Path) -> None:
-    told = watched(secrets, fingerprints.of_database, lambda settings: settings.database_url.get_secret_value())
+    observed = watched(secrets, fingerprints.of_database, lambda settings: settings.database_url.get_secret_value())
     (secrets / "AIGEN_DATABASE_URL").write_text("postgresql://bridge:new@db.test/aigen")
     (secrets / "AIGEN_REQUESTS__RATE_LIMIT").write_text("7/second")
-    await told.rotation._look()
-    assert told.used == ["postgresql+psycopg://bridge:new@db.test/aigen"]
-    assert told.rotation.settings.requests.rate_limit != "7/second"
-    assert told.rotation.state.waiting == ["AIGEN_REQUESTS"]
+    await observed.rotation._look()
+    assert observed.used == ["postgresql+psycopg://bridge:new@db.test/aigen"]
+    assert observed.rotation.settings.requests.rate_limit != "7/second"
+    assert observed.rotation.state.waiting == ["AIGEN_REQUESTS"]
 
 
 @pytest.mark.parametrize(
@@ -248,15 +248,15 @@ async def test_a_new_password_is_taken_and_another_database_waits_for_a_restart(
     secrets: Path, name: str, of: Callable[[Settings], Any], waiting: str
 ) -> None:
     (secrets / name).write_text("postgresql://bridge:old@db.test/aigen")
-    told = watched(secrets, of, of)
+    observed = watched(secrets, of, of)
     (secrets / name).write_text("postgresql://bridge:new@db.test/aigen")
-    await told.rotation._look()
-    assert len(told.used) == 1
+    await observed.rotation._look()
+    assert len(observed.used) == 1
 
     (secrets / name).write_text("postgresql://bridge:newer@other.test/aigen")
-    await told.rotation._look()
-    assert len(told.used) == 1
-    assert told.rotation.state.waiting == [waiting]
+    await observed.rotation._look()
+    assert len(observed.used) == 1
+    assert observed.rotation.state.waiting == [waiting]
 
 
 @pytest.mark.parametrize(
@@ -273,20 +273,20 @@ async def test_a_key_that_comes_with_another_address_is_not_sent_to_the_one_befo
 ) -> None:
     """It waits for a restart together with the address."""
     of = fingerprints.of_n8n if name == "n8n" else partial(fingerprints.of_odoo, "default")
-    told = watched(secrets, of, of)
+    observed = watched(secrets, of, of)
     file = secrets / f"AIGEN_{name.upper()}"
     file.write_text(json.dumps(UNREACHABLE[name] | moved | {"api_key": "key-of-elsewhere"}))
-    await told.rotation._look()
-    assert told.used == []
-    assert told.rotation.state.waiting == [file.name]
+    await observed.rotation._look()
+    assert observed.used == []
+    assert observed.rotation.state.waiting == [file.name]
 
 
 async def test_a_listener_that_gets_a_url_of_its_own_waits_for_a_restart(secrets: Path) -> None:
-    told = watched(secrets, fingerprints.of_listener, lambda settings: settings.database)
+    observed = watched(secrets, fingerprints.of_listener, lambda settings: settings.database)
     (secrets / "AIGEN_DATABASE__LISTEN_URL").write_text("postgresql://bridge:old@db.test/aigen")
-    await told.rotation._look()
-    assert told.used == []
-    assert told.rotation.state.waiting == ["AIGEN_DATABASE"]
+    await observed.rotation._look()
+    assert observed.used == []
+    assert observed.rotation.state.waiting == ["AIGEN_DATABASE"]
 
 
 async def test_a_new_client_reports_on_its_own_odoo_only(clients: Watched) -> None:
@@ -425,10 +425,10 @@ async def _acknowledge(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 async def test_the_report_has_fingerprints_and_ends_with_its_process(secrets: Path) -> None:
-    told = watched(secrets, fingerprints.of_clients, lambda _: None)
+    observed = watched(secrets, fingerprints.of_clients, lambda _: None)
     with reporting("worker") as reporter:
         assert reporter
-        reporter.write(told.rotation.state)
+        reporter.write(observed.rotation.state)
         [report] = reports()
         assert (report.process, report.pid) == ("worker", os.getpid())
         assert len(report.secrets) == len(CLIENTS)

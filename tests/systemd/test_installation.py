@@ -1,6 +1,6 @@
 """docs/systemd.md, followed block by block in a folder that stands for `/`, as far as that goes without systemd.
 
-systemd's own programs are replaced by ones that record what they are told. The units' commands are then run with the
+systemd's own programs are replaced by ones that record their arguments. The units' commands are then run with the
 settings and secrets that the page has put in place.
 """
 
@@ -8,12 +8,13 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
+
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/systemd.md").read_text()
@@ -69,7 +70,7 @@ class Server:
         return (self.root / "recorded").read_text()
 
     def settings(self) -> dict[str, str]:
-        """What systemd gives the units: bridge.env, and the folder of the secrets."""
+        """The environment that systemd gives the units: bridge.env, and the folder of the secrets."""
         lines = (self.root / "etc/aigen-bridge/bridge.env").read_text().splitlines()
         given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
         places = {
@@ -103,8 +104,7 @@ async def test_the_page_leads_to_a_bridge_that_is_ready(empty_database_url: str,
 
     server.migrate()
     api = server.command("aigen-bridge-api.service")
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = str(sock.getsockname()[1])
+    port = str(free_port())
     api[api.index("--port") + 1] = port
     running = [
         await asyncio.create_subprocess_exec(*command, env=server.settings(), cwd=tmp_path)
@@ -124,8 +124,8 @@ async def test_the_page_leads_to_a_bridge_that_is_ready(empty_database_url: str,
     assert modes == {True: 0o640, False: 0o600}
     server.follow("Upgrade")
     server.migrate()
-    for told in ("systemd-sysusers", "systemctl enable --now aigen-bridge-migrate.service", "nginx -t", "chgrp"):
-        assert told in server.recorded
+    for expected in ("systemd-sysusers", "systemctl enable --now aigen-bridge-migrate.service", "nginx -t", "chgrp"):
+        assert expected in server.recorded
     assert {path.name for path in (tmp_path / "etc/systemd/system").iterdir()} == {
         "aigen-bridge-.service.d",
         "aigen-bridge-api.service",

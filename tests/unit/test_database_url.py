@@ -185,7 +185,7 @@ def test_every_way_to_write_a_url_is_read(url: str, read: dict[str, str]) -> Non
         ("postgresql://u:SECRET@h1,/d", "empty host"),
         ("postgresql://u:SECRET@h1,%20h2/d", "host with blanks"),
         ("host='h1, h2' password=SECRET", "host with blanks"),
-        ("postgresql://u:SECRET@h1..example/d", "host that is no name"),
+        ("postgresql://u:SECRET@h1..example/d", "host that cannot be a name"),
         ("postgresql://u:SECRET@%40abstract/d", "abstract Unix socket"),
         ("postgresql://u:SECRET@/d?host=h1,h2,h3&port=1,2", "2 ports for 3 hosts"),
         ("postgresql://u:SECRET@/d?host=h1:1&port=2", "both beside the hosts and in"),

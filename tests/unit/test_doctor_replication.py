@@ -1,4 +1,4 @@
-"""What the doctor says of the primary and its standbys."""
+"""The doctor's findings about the primary and its standbys."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

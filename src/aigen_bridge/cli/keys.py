@@ -34,7 +34,7 @@ def keys(context: typer.Context, as_json: Annotated[bool, typer.Option("--json",
     elif found:
         _print(found)
     else:
-        say(f"No process of the bridge runs here: there is no report in {folder()}.")
+        say(f"No running API or worker was found: {folder()} has no report.")
     if not found or any(report.problems for report in found):
         raise typer.Exit(1)
 

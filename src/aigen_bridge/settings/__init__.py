@@ -85,7 +85,7 @@ class _SecretFiles(NestedSecretsSettingsSource):
 
     @staticmethod
     def _iter_secret_files(path: Path) -> Iterator[Path]:
-        files = NestedSecretsSettingsSource._iter_secret_files(path)  # noqa: SLF001 - there is no other way
+        files = NestedSecretsSettingsSource._iter_secret_files(path)  # noqa: SLF001 - it has no public method for this
         return (file for file in files if file.name.upper().startswith(PREFIX))
 
 

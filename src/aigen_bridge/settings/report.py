@@ -1,4 +1,4 @@
-"""What each running process uses, in files on this machine that `aigen-bridge keys` reads. They hold no secret."""
+"""Reports of the secrets in use: a file without secrets for each running process, which `aigen-bridge keys` reads."""
 
 import asyncio
 import fcntl
@@ -34,7 +34,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one running process uses, what it refused, and which new settings wait for its restart."""
+    """The report of one running process: secrets in use, refused values, and new settings that wait for its restart."""
 
     process: str
     pid: int

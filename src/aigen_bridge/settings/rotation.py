@@ -60,7 +60,7 @@ class Loaded:
 
 @dataclass(slots=True)
 class State:
-    """What a process uses. `problems` says what it refused, `waiting` which settings wait for a restart."""
+    """The secrets in use. `problems` lists refused values, `waiting` the settings that wait for a restart."""
 
     secrets: dict[str, Loaded] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)

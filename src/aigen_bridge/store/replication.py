@@ -37,7 +37,7 @@ _SETTINGS = text("""
 class Server:
     """One address of the URL. `position` is in its WAL, in bytes. `error` says why it cannot be asked.
 
-    `started` identifies the server, whatever addresses and poolers lead to it.
+    `started` identifies the server: it is the same through all of its addresses and poolers.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Replication:
 
     @property
     def is_synchronous(self) -> bool:
-        """Whether a commit waits for a standby."""
+        """True if a commit waits for a standby."""
         return bool(self.standby_names) and self.synchronous_commit != "local"
 
 

@@ -137,9 +137,9 @@ def refuse_transaction_mode(connection: Connection, arguments: Mapping[str, Any]
 
 
 def _address(connection: Connection) -> dict[str, str]:
-    """Returns the arguments that lead to the same server or pooler, whatever other hosts the URL names.
+    """Returns arguments that lead to the same server or pooler, with the password that it accepted.
 
-    With the password that it accepted.
+    Other hosts that the URL names are left out.
     """
     info = connection.info
     found = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port), "password": info.password}

@@ -95,7 +95,7 @@ def _refuse_unusable(host: str) -> None:
     try:
         host.encode("idna")
     except UnicodeError:
-        raise ValueError("has a host that is no name, such as one with two dots in a row") from None
+        raise ValueError("has a host that cannot be a name, such as one with two dots in a row") from None
 
 
 def _decoded(text: str) -> str:

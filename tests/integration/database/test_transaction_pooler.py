@@ -25,7 +25,7 @@ from stage import make_settings, sqlalchemy_url, staged, working
 SIZE = 3
 """Connections of the pool, many fewer than the bridge's."""
 OF_OTHERS = {"TimeZone": "Asia/Tokyo", "DateStyle": "German", "statement_timeout": "0", "synchronous_commit": "off"}
-"""What other clients of the pooler left behind in its connections."""
+"""Settings that other clients of the pooler left behind in its connections."""
 
 
 @pytest.fixture
