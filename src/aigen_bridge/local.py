@@ -101,7 +101,7 @@ async def local_settings(home: Path, url: str, say: Say) -> AsyncIterator[Settin
 async def _simulated(running: AsyncExitStack) -> tuple[Chain, dict[str, Any]]:
     """Starts the simulators. Also returns the client of the bridge that the simulated N8N is; it signs."""
     key, secret = secrets.token_urlsafe(32), new_secret()
-    simulated = simulators(callback_key=key, signing_secret=secret, webhook_signing_secret=new_secret())
+    simulated = simulators(callback_key=key, signing_secret=secret, webhook_signing_secret=new_secret(), stands_in=True)
     chain = await running.enter_async_context(simulated)
     signing = {"signing_secrets": [secret], "signature_required": True}
     return chain, {"keys": [key], "scopes": [Scope.CALLBACKS], **signing}

@@ -60,10 +60,13 @@ def objection(order: Order, settings: N8nSettings) -> tuple[str, str] | None:
     if kind not in IS_QUEUED:
         reason = f"The model has the provider.kind {kind}, of which this workflow knows only {' and '.join(IS_QUEUED)}."
         return "unknown_provider", reason
-    allowed = (settings.flux_url, *settings.ai_origins)
-    if settings.flux_url is None or any(has_same_origin(endpoint, origin) for origin in allowed):
+    if settings.flux_url is None or settings.stands_in or _is_allowed(endpoint, settings):
         return None
     return "endpoint_not_allowed", f"The model has its endpoint at {endpoint}, where the settings send no key."
+
+
+def _is_allowed(endpoint: str, settings: N8nSettings) -> bool:
+    return any(has_same_origin(endpoint, origin) for origin in (settings.flux_url, *settings.ai_origins))
 
 
 def has_same_origin(url: str, other: str | None) -> bool:
@@ -100,9 +103,12 @@ def _of_settings(model_id: str, settings: N8nSettings) -> Model:
 
 def _of_catalogue(entry: Mapping[str, Any], settings: N8nSettings) -> Model:
     supports = entry.get("supports") or {}
+    url, is_queued = entry["provider"]["endpoint"], IS_QUEUED[entry["provider"]["kind"]]
+    if settings.stands_in and not _is_allowed(url, settings):
+        url, is_queued = f"{settings.flux_url}{MODEL}", False
     return Model(
-        url=entry["provider"]["endpoint"],
-        is_queued=IS_QUEUED[entry["provider"]["kind"]],
+        url=url,
+        is_queued=is_queued,
         image_format=entry.get("format") or settings.image_format,
         loras=tuple(map(_lora, entry.get("loras") or ())),
         steps=(entry.get("steps") or {}).get("default"),

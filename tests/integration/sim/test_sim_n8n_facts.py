@@ -136,6 +136,12 @@ async def test_a_model_is_called_synchronously_if_its_kind_says_so(told, flux):
     assert [job.queued for job in flux.jobs] == [False]
 
 
+async def test_a_stand_in_for_every_ai_service_makes_the_images_of_models_elsewhere(told, flux):
+    entry = model(flux, provider={"kind": "fal", "endpoint": "https://queue.fal.run/fal-ai/flux-pro"})
+    checked(await told(event={"model": entry}, stands_in=True), COMPLETED)
+    assert [job.queued for job in flux.jobs] == [False], "the URLs of a job would have another origin than the endpoint"
+
+
 @pytest.mark.parametrize(
     ("provider", "code"),
     [
