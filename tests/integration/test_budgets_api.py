@@ -200,6 +200,10 @@ async def test_the_command_puts_lists_and_removes_budgets(database_url: str) -> 
     assert f"campaignId={campaign}" in (await run("list"))[1]
     assert (await run("put", "Marketing", *terms))[0] == 2
     assert (await run("put", "marketing", *terms, "--match", "user=me"))[0] == 2
-    assert (await run("put", "marketing", "--limit", "-1", *terms[2:]))[0] == 2
+    assert (await run("put", "marketing", "--limit", "-1", *terms[2:])) == (
+        2,
+        "limit must be a decimal from 0, with at most 12 digits before the point and 9 after it, such as 0.035. "
+        "Allowed: a decimal in a text, such as `100.00`: from 0, with at most 12 digits before the point and 9 after it.\n",
+    )
     assert (await run("remove", "marketing")) == (0, "The budget marketing is removed.\n")
     assert (await run("list"))[1] == "There are no budgets.\n"

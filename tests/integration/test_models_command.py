@@ -79,6 +79,23 @@ async def test_a_model_is_put_from_options(run: Run, database: Database) -> None
     assert (without_currency.exit_code, "price.currency is missing" in without_currency.output) == (2, True)
 
 
+async def test_options_beside_a_file_are_refused_instead_of_being_ignored(run: Run, database: Database) -> None:
+    result = await run("put", "--file", EXAMPLE, "--no-active", "--per", "megapixel")
+
+    assert (result.exit_code, result.output) == (2, "With --file, the file says everything. Leave out --per, --active.\n")
+    assert (await run("put", ID, "--file", EXAMPLE)).exit_code == 2
+    assert (await Models(database).read()).is_empty
+
+
+async def test_a_listed_catalogue_can_be_put_again(run: Run, database: Database, tmp_path: Path) -> None:
+    await run("put", "--file", EXAMPLE)
+    file = tmp_path / "models.json"
+    file.write_text((await run("list", "--json")).output)
+
+    assert (await run("put", "--file", str(file))).output.count("is unchanged.") == 3
+    assert await rows(database, "SELECT count(*) FROM models WHERE entry ?| '{modelId,updatedAt,active}'") == [(0,)]
+
+
 async def test_the_price_of_a_request_is_shown_until_its_cost_is_known(run: Run, database: Database) -> None:
     event = make_event()
     price = {"amount": "0.05", "currency": "USD", "per": "image"}

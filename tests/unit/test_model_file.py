@@ -1,7 +1,9 @@
 """The file of `models put --file`: what is wrong in it is named, and nothing of it is taken."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,10 +28,11 @@ def test_the_example_in_the_documentation_is_read() -> None:
     assert names == ["Flux", "Watercolor", "Flux Pro"]
 
 
-def test_a_list_of_the_api_can_be_put_again_as_json(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrap", [lambda items: items, lambda items: {"items": items}])
+def test_a_list_of_the_api_can_be_put_again_as_json(wrap: Callable[[Any], Any], tmp_path: Path) -> None:
     item = {"modelId": ID, "name": "Flux", "provider": {"kind": "fal", "endpoint": "https://fal.run/x"}}
     path = tmp_path / "models.json"
-    path.write_text(json.dumps([item | {"updatedAt": "2026-01-31T12:00:00Z"}], indent="\t"))
+    path.write_text(json.dumps(wrap([item | {"updatedAt": "2026-01-31T12:00:00Z"}]), indent="\t"))
 
     assert [entry.name for entry in read_file(path).values()] == ["Flux"]
 
@@ -42,7 +45,8 @@ def test_a_list_of_the_api_can_be_put_again_as_json(tmp_path: Path) -> None:
         ("- &a [*a]\n", ", line 1: the alias *a is not supported; write the value in its place."),
         ("- <<: {name: x}\n", ", line 1: a key must be a text."),
         ("- {1: x}\n", ", line 1: a key must be a text."),
-        ("- [x\n", ", line 2: expected ',' or ']', but got '<stream end>'."),
+        ("- [x\n", ", line 2: while parsing a flow sequence, expected ',' or ']', but got '<stream end>'."),
+        ("- x\n---\n- y\n", ", line 2: expected a single document in the stream, but found another document."),
         ("- !!python/object:os.system {}\n", ", line 1: could not determine a constructor for the tag"),
         ("[" * 400, " is nested too deep."),
         ("- !!bool maybe\n", " cannot be read: 'maybe'."),
@@ -71,7 +75,7 @@ def test_every_wrong_field_of_every_entry_is_named(tmp_path: Path) -> None:
     lines = [line.partition(", such as")[0].partition(". ")[0] for line in wrong(tmp_path, content)]
 
     assert lines == [
-        ", entry 1 (Flux): price.amount must be a decimal from 0 in quotation marks",
+        ", entry 1 (Flux): price.amount must be a decimal in quotation marks",
         ", entry 1 (Flux): price.currency is missing",
         ", entry 2 (Flux): modelId must be a UUID",
     ]

@@ -16,7 +16,8 @@ from aigen_bridge.cli import (
     show,
     usage,
 )
-from aigen_bridge.cli.terminal import fail
+from aigen_bridge.cli.terminal import complaints, fail
+from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.embedded import EmbeddedPostgresMissingError
 from aigen_bridge.settings import WrongSettingsError
@@ -59,6 +60,7 @@ def main() -> None:
         from aigen_bridge.api.problems import KINDS
 
         kind = KINDS.get(type(error))
-        fail(error.detail, *([kind.action] if kind else []))
+        advice = [kind.action] if kind and not isinstance(error, InvalidMessageError) else []  # its lines say it
+        fail(*complaints(error), *advice)
     except OSError as error:
         fail(str(error))

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from aigen_bridge.cli.operate import operating
-from aigen_bridge.cli.terminal import fail, person, say, say_json, say_table
+from aigen_bridge.cli.terminal import complaints, fail, person, say, say_json, say_table
 from aigen_bridge.contracts.budgets import NAME_PATTERN, BudgetList, BudgetMatch, BudgetResource, BudgetTerms
 from aigen_bridge.contracts.refusal import InvalidMessageError, field_errors
 from aigen_bridge.domain.budget import EVERY_PERIOD, Period
@@ -106,7 +106,7 @@ def _terms(values: dict[str, Any]) -> BudgetTerms:
     try:
         return BudgetTerms.model_validate(values)
     except ValidationError as error:
-        fail(InvalidMessageError("The budget", field_errors(error, BudgetTerms)).detail, status=2)
+        fail(*complaints(InvalidMessageError("The budget", field_errors(error, BudgetTerms))), status=2)
 
 
 def _match(pairs: list[str]) -> dict[str, str]:

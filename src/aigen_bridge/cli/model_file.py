@@ -11,9 +11,9 @@ from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode
 
+from aigen_bridge.cli.terminal import complaints
 from aigen_bridge.contracts.messages import parse_body
 from aigen_bridge.contracts.models import NamedModelEntry
-from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.domain.errors import BridgeError
 
 BYTES_MAX = 2**20
@@ -46,16 +46,6 @@ def read_file(path: Path) -> dict[UUID, NamedModelEntry]:
     return entries
 
 
-def complaints(error: BridgeError) -> list[str]:
-    """Returns what is wrong with an entry, one line for each field."""
-    if not isinstance(error, InvalidMessageError):
-        return [error.detail]
-    return [
-        f"{each.field or 'It'} {each.message}{f'. Allowed: {each.allowed}' if each.allowed else ''}."
-        for each in error.errors
-    ]
-
-
 def _name(value: Any) -> str:
     name = value.get("name") if isinstance(value, dict) else None
     return f" ({name[:50]})" if isinstance(name, str) else ""
@@ -70,11 +60,14 @@ def _read_list(path: Path) -> list[Any]:
         value = _parse(content.decode("utf-8-sig"), is_json=path.suffix.lower() == ".json")
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise WrongFileError(f"{path}{line}: {error.problem or error.context}.") from None
+        said = ", ".join(filter(None, (error.context, error.problem)))
+        raise WrongFileError(f"{path}{line}: {said}.") from None
     except RecursionError:
         raise WrongFileError(f"{path} is nested too deep.") from None
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:  # also of a tag like !!bool
         raise WrongFileError(f"{path} cannot be read: {' '.join(str(error).split()).rstrip('.')}.") from None
+    if isinstance(value, dict) and value.keys() == {"items"}:  # what the API and `models list --json` return
+        value = value["items"]
     if not isinstance(value, list) or not value:
         raise WrongFileError(
             f"{path} must be a list of models, each with its modelId, such as docs/examples/models.yaml."

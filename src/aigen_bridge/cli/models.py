@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from aigen_bridge.cli.operate import operating
-from aigen_bridge.cli.terminal import fail, person, say, say_json, say_table
+from aigen_bridge.cli.terminal import complaints, fail, person, say, say_json, say_table
 from aigen_bridge.domain.catalogue import Catalogue, Model, PriceUnit
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.errors import BridgeError
@@ -63,9 +63,10 @@ def _row(model: Model) -> tuple[str, ...]:
 
 @app.command()
 def put(
+    context: typer.Context,
     model_id: Annotated[UUID | None, typer.Argument(help="The UUID of the model; not with --file.")] = None,
     file: Annotated[
-        Path | None, typer.Option(help="A YAML or JSON file with a list of models, each with its modelId.", exists=True)
+        Path | None, typer.Option(help="A YAML or JSON file with a list of models, each with its modelId.", exists=True, dir_okay=False)
     ] = None,
     name: Annotated[str | None, typer.Option(help="The name that people see.")] = None,
     description: Annotated[str | None, typer.Option(help="What it is good for.")] = None,
@@ -91,10 +92,12 @@ def put(
 
     A file takes effect as a whole or not at all. Requests that were accepted keep the entry that they have.
     """
-    if (model_id is None) == (file is None):
+    if file is not None:
+        if ignored := _given(context, beside="file"):
+            fail(f"With --file, the file says everything. Leave out {', '.join(ignored)}.", status=2)
+        entries = _file_entries(file)
+    elif model_id is None:
         fail("Give either the UUID of a model or --file.", status=2)
-    if model_id is None or file is not None:
-        entries = _file_entries(Path(file or ""))
     else:
         wire = {
             "name": name,
@@ -113,6 +116,13 @@ def put(
     asyncio.run(_put(entries))
 
 
+def _given(context: typer.Context, *, beside: str) -> list[str]:
+    """Returns the options and arguments that the person gave beside one of them."""
+    named = {each.name: each.opts[0] for each in context.command.params if each.name and each.name != beside}
+    sources = {name: context.get_parameter_source(name) for name in named}
+    return [named[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+
+
 def _file_entries(file: Path) -> "Mapping[UUID, ModelEntry]":
     from aigen_bridge.cli.model_file import WrongFileError, read_file
 
@@ -123,7 +133,6 @@ def _file_entries(file: Path) -> "Mapping[UUID, ModelEntry]":
 
 
 def _entry(wire: Mapping[str, Any]) -> "ModelEntry":
-    from aigen_bridge.cli.model_file import complaints
     from aigen_bridge.contracts.messages import parse_body
     from aigen_bridge.contracts.models import ModelEntry
 

@@ -2,46 +2,24 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from aigen_bridge.contracts.amounts import CURRENCY, DIGITS, Amount, Currency
 from aigen_bridge.contracts.v1 import NotBlank, Uuid
 from aigen_bridge.contracts.wire import Problem, WireModel
 from aigen_bridge.domain.budget import Budget, BudgetState, Exceeded, Period, Purpose
-from aigen_bridge.domain.money import PLACES, WHOLE_DIGITS, amount_text, parse_amount, parse_currency
+from aigen_bridge.domain.money import amount_text, parse_amount
 from aigen_bridge.domain.queues import ODOO_NAME
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 CONTACT_MAX = 200
 AMOUNT = "a decimal in a text, such as `100.00`"
-CURRENCY = "three upper-case letters (ISO 4217), such as `USD`"
 PERIOD = "`day` or `month` of the calendar, or `total`; that of the acceptance counts"
 KIND = "`hard` refuses what would exceed the limit; `soft` only tells people that it is reached"
 
 Kind = Literal["hard", "soft"]
-
-
-def _limit(value: Any) -> str:
-    """Returns the amount in its usual form. A number is refused: as a float, it has lost digits before it is read."""
-    found = parse_amount(value) if isinstance(value, str) else None
-    if found is None:
-        raise PydanticCustomError("amount", 'must be a decimal from 0 in quotation marks, such as "100.00"')
-    return amount_text(found)
-
-
-def _currency(value: str) -> str:
-    if parse_currency(value) is None:
-        raise PydanticCustomError("currency", "must be three upper-case letters, such as USD")
-    return value
 
 
 class BudgetMatch(WireModel):
@@ -78,12 +56,8 @@ class BudgetTerms(WireModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[str, BeforeValidator(_limit)] = Field(
-        description=f"{AMOUNT}: from 0, with at most {WHOLE_DIGITS} digits before the point and {PLACES} after it"
-    )
-    currency: Annotated[str, AfterValidator(_currency)] = Field(
-        description=f"{CURRENCY}. A budget counts in its own currency"
-    )
+    limit: Amount = Field(description=f"{AMOUNT}: {DIGITS}")
+    currency: Currency = Field(description=f"{CURRENCY}. A budget counts in its own currency")
     period: Period = Field(strict=False, description=PERIOD)
     kind: Kind = Field("hard", description=KIND)
     match: BudgetMatch = Field(

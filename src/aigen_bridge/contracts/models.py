@@ -5,15 +5,16 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from aigen_bridge.contracts.amounts import CURRENCY, Amount, Currency
 from aigen_bridge.contracts.v1 import CFG_MAX, STEPS_MAX, NotBlank, Resolution, StorableText, Uuid
 from aigen_bridge.contracts.wire import ANYTHING, WireModel
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.catalogue import Catalogue, Model, Price, PriceUnit, Range, estimate
 from aigen_bridge.domain.errors import PermanentError
-from aigen_bridge.domain.money import PLACES, Money, amount_text, parse_amount, parse_currency
+from aigen_bridge.domain.money import PLACES, Money, parse_amount
 
 NAME_MAX, TEXT_MAX, URL_MAX = 200, 2000, 2000
 LORAS_MAX, RESOLUTIONS_MAX = 10, 100
@@ -37,20 +38,10 @@ def _endpoint(url: str) -> str:
     return url
 
 
-def _amount(value: Any) -> str:
-    """Returns the amount in its usual form. A number is refused: as a float, it has lost digits before it is read."""
-    found = parse_amount(value) if isinstance(value, str) else None
-    if found is None:
-        raise PydanticCustomError("amount", 'must be a decimal from 0 in quotation marks, such as "0.035"')
-    if found > PRICE_MAX:
+def _price(amount: str) -> str:
+    if (parse_amount(amount) or 0) > PRICE_MAX:
         raise PydanticCustomError("amount", "must not be above {most}", {"most": PRICE_MAX})
-    return amount_text(found)
-
-
-def _currency(value: str) -> str:
-    if parse_currency(value) is None:
-        raise PydanticCustomError("currency", "must be three upper-case letters, such as USD")
-    return value
+    return amount
 
 
 def _distinct(values: list[str]) -> list[str]:
@@ -97,8 +88,8 @@ class ModelLora(Strict):
 class ModelSupports(Strict):
     """The parameters that the model uses."""
 
-    negative_prompt: bool = Field(default=False, description="false: a request with a negative prompt is refused")
-    seed: bool = Field(default=True, description="false: the seed of a request is ignored")
+    negative_prompt: bool = Field(default=False, description="true or false; with false, a request with a negative prompt is refused")
+    seed: bool = Field(default=True, description="true or false; with false, the seed of a request is ignored")
 
 
 class _Range(Strict, Generic[N]):
@@ -155,13 +146,11 @@ class CfgScaleRange(_Range[float]):
 class ModelPrice(Strict):
     """What an image costs, before it is generated."""
 
-    amount: Annotated[str, BeforeValidator(_amount)] = Field(
+    amount: Annotated[Amount, AfterValidator(_price)] = Field(
         description=f"a decimal in a text, such as `0.035`: from 0 to {PRICE_MAX}, with at most {PLACES} digits after "
         "the point"
     )
-    currency: Annotated[str, AfterValidator(_currency)] = Field(
-        description="three upper-case letters (ISO 4217), such as `USD`"
-    )
+    currency: Currency = Field(description=CURRENCY)
     per: PriceUnit = Field(strict=False, description="`image`, or `megapixel` (a million pixels)")
 
     def price(self) -> Price:
@@ -205,11 +194,12 @@ class ModelEntry(Strict):
     price: ModelPrice | None = Field(
         None, description="an object with amount, currency and per; without it, budgets do not count the model"
     )
-    active: bool = Field(default=True, description="false: new requests for the model are refused")
+    active: bool = Field(default=True, description="true or false; with false, new requests for the model are refused")
 
     def stored(self) -> dict[str, Any]:
-        """Returns the entry as it is stored, without `active` and what is not given."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"active"})
+        """Returns the entry as it is stored, without what is not given and what has a column of its own."""
+        columns = {"active", "model_id", "updated_at"}
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=columns)
 
 
 class NamedModelEntry(ModelEntry):
