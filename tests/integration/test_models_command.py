@@ -82,7 +82,10 @@ async def test_a_model_is_put_from_options(run: Run, database: Database) -> None
 async def test_options_beside_a_file_are_refused_instead_of_being_ignored(run: Run, database: Database) -> None:
     result = await run("put", "--file", EXAMPLE, "--no-active", "--per", "megapixel")
 
-    assert (result.exit_code, result.output) == (2, "With --file, the file says everything. Leave out --per, --active.\n")
+    assert (result.exit_code, result.output) == (
+        2,
+        "With --file, the file says everything. Leave out --per, --active.\n",
+    )
     assert (await run("put", ID, "--file", EXAMPLE)).exit_code == 2
     assert (await Models(database).read()).is_empty
 

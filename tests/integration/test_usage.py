@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from aigen_bridge.cli import app
+from aigen_bridge.contracts import usage as contracts_usage
+from aigen_bridge.settings import values as settings_values
 from aigen_bridge.store.database import Database
 from outages import rows, write
 from stage import CLIENTS, make_settings, serve_api
@@ -122,6 +125,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ({"from": "2026-05-01"}, "to"),
     ({"groupBy": "prompt"}, "groupBy"),
     ({"by": "x"}, "by"),
+    ({"from": ""}, "from"),
 ]
 
 
@@ -130,6 +134,22 @@ async def test_a_wrong_call_is_refused_by_field_and_n8n_may_not_call(api: httpx.
         answer = await api.get(USAGE, params=SPRING | parameters, headers={"X-API-Key": "key-of-ops"})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
     assert (await api.get(USAGE, headers={"X-API-Key": "key-of-n8n"})).status_code == 403
+
+
+async def test_days_in_a_time_zone_that_postgresql_does_not_know_are_refused_with_what_to_do(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_values, "available_timezones", lambda: {"Mars/Olympus"})
+    monkeypatch.setattr(contracts_usage, "ZoneInfo", lambda _: UTC)
+    async with serve_api(make_settings(database_url, money={"time_zone": "Mars/Olympus"})) as served:
+        answers = [
+            await served.get(USAGE, params=parameters, headers={"X-API-Key": "key-of-ops"})
+            for parameters in (SPRING | {"groupBy": "day"}, SPRING)
+        ]
+    assert [answer.status_code for answer in answers] == [409, 200]
+    problem = answers[0].json()
+    assert problem["code"] == "time_zone_unknown"
+    assert "AIGEN_MONEY__TIME_ZONE" in problem["action"]
 
 
 async def test_the_command_prints_the_same(

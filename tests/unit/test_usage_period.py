@@ -41,6 +41,8 @@ def test_the_period_of_a_report(since: str | None, until: str | None, zone: str,
     [
         ("2026-02-30", None, "from"),
         ("yesterday", None, "from"),
+        ("", None, "from"),
+        (None, "", "to"),
         ("20260101", None, "from"),
         ("2026-01-01T00:00:00", None, "from"),
         (None, "1767225600", "to"),

@@ -33,7 +33,14 @@ from aigen_bridge.contracts.budgets import BudgetFacts
 from aigen_bridge.contracts.generation import provider_job
 from aigen_bridge.contracts.refusal import InvalidMessageError, MalformedMultipartError, NotJsonError, parameter_errors
 from aigen_bridge.contracts.wire import FieldError, Problem
-from aigen_bridge.domain.budget import BudgetExceededError, OldAddonError, RateMissingError, UnknownBudgetError
+from aigen_bridge.domain.budget import (
+    BudgetExceededError,
+    BudgetNameTakenError,
+    OldAddonError,
+    RateMissingError,
+    UnknownBudgetError,
+    UnknownTimeZoneError,
+)
 from aigen_bridge.domain.errors import (
     BridgeError,
     ContradictionError,
@@ -100,11 +107,19 @@ KINDS: Mapping[type[BridgeError], Kind] = {
         404, "Unknown model", "List them: GET /api/v1/influencegen/models, or 'aigen-bridge models list'."
     ),
     BudgetExceededError: Kind(
-        402, "Budget exceeded", "Ask the contact for a higher limit, or wait for the next period. Do not try again."
+        402,
+        "Budget exceeded",
+        "Ask for a higher limit, or wait for the next day or month if the budget is for one. Do not try again.",
     ),
     RateMissingError: Kind(422, "Exchange rate missing", "Ask operations to add the rate to AIGEN_MONEY__RATES."),
     OldAddonError: Kind(
         409, "Addon too old", "Upgrade the addon, or put the budget with '?force=true' ('--force' of the command)."
+    ),
+    BudgetNameTakenError: Kind(409, "Name in use", "Put the budget under another name."),
+    UnknownTimeZoneError: Kind(
+        409,
+        "Unknown time zone",
+        "Ask operations to set AIGEN_MONEY__TIME_ZONE to a name that is in pg_timezone_names, and to restart the API.",
     ),
     UnknownBudgetError: Kind(
         404, "Unknown budget", "List them: GET /api/v1/ops/budgets, or 'aigen-bridge budgets list'."

@@ -66,7 +66,10 @@ def put(
     context: typer.Context,
     model_id: Annotated[UUID | None, typer.Argument(help="The UUID of the model; not with --file.")] = None,
     file: Annotated[
-        Path | None, typer.Option(help="A YAML or JSON file with a list of models, each with its modelId.", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="A YAML or JSON file with a list of models, each with its modelId.", exists=True, dir_okay=False
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The name that people see.")] = None,
     description: Annotated[str | None, typer.Option(help="What it is good for.")] = None,

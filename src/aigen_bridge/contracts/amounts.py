@@ -5,9 +5,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from aigen_bridge.domain.money import PLACES, WHOLE_DIGITS, amount_text, parse_amount, parse_currency
+from aigen_bridge.domain.money import amount_text, parse_amount, parse_currency
 
-DIGITS = f"from 0, with at most {WHOLE_DIGITS} digits before the point and {PLACES} after it"
 CURRENCY = "three upper-case letters (ISO 4217), such as `USD`"
 
 
@@ -17,7 +16,7 @@ def _amount(value: Any) -> str:
         raise PydanticCustomError("amount", 'must be a decimal in quotation marks, such as "0.035"')
     found = parse_amount(value)
     if found is None:
-        raise PydanticCustomError("amount", "must be a decimal {digits}, such as 0.035", {"digits": DIGITS})
+        raise PydanticCustomError("amount", "must be a decimal from 0 without too many digits, such as 0.035")
     return amount_text(found)
 
 

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from aigen_bridge.contracts.amounts import CURRENCY, DIGITS, Amount, Currency
+from aigen_bridge.contracts.amounts import CURRENCY, Amount, Currency
 from aigen_bridge.contracts.v1 import NotBlank, Uuid
 from aigen_bridge.contracts.wire import Problem, WireModel
 from aigen_bridge.domain.budget import Budget, BudgetState, Exceeded, Period, Purpose
-from aigen_bridge.domain.money import amount_text, parse_amount
+from aigen_bridge.domain.money import PLACES, WHOLE_DIGITS, amount_text, parse_amount
 from aigen_bridge.domain.queues import ODOO_NAME
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -56,7 +56,9 @@ class BudgetTerms(WireModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Amount = Field(description=f"{AMOUNT}: {DIGITS}")
+    limit: Amount = Field(
+        description=f"{AMOUNT}: from 0, with at most {WHOLE_DIGITS} digits before the point and {PLACES} after it"
+    )
     currency: Currency = Field(description=f"{CURRENCY}. A budget counts in its own currency")
     period: Period = Field(strict=False, description=PERIOD)
     kind: Kind = Field("hard", description=KIND)

@@ -88,7 +88,9 @@ class ModelLora(Strict):
 class ModelSupports(Strict):
     """The parameters that the model uses."""
 
-    negative_prompt: bool = Field(default=False, description="true or false; with false, a request with a negative prompt is refused")
+    negative_prompt: bool = Field(
+        default=False, description="true or false; with false, a request with a negative prompt is refused"
+    )
     seed: bool = Field(default=True, description="true or false; with false, the seed of a request is ignored")
 
 

@@ -87,8 +87,11 @@ def usage_filter(
     """
     zone = ZoneInfo(time_zone)
     here = now.astimezone(zone)
-    beginning = _parse("from", since, zone) if since else None
-    end = _parse("to", until, zone) if until else to_utc(month_after(max(here, _local(beginning, zone) or here)))
+    beginning = _parse("from", since, zone) if since is not None else None
+    if until is not None:
+        end = _parse("to", until, zone)
+    else:
+        end = to_utc(month_after(max(here, _local(beginning, zone) or here)))
     if beginning is None:
         beginning = to_utc(month_of(here))
     if beginning >= end:

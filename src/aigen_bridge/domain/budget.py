@@ -293,12 +293,12 @@ class UnknownBudgetError(BridgeError):
 
 
 class UnknownTimeZoneError(ContradictionError):
-    """The database does not know a time zone, so it could not tell the period of a request."""
+    """The database does not know a time zone, so it cannot tell the day or month of a request."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
             "time_zone_unknown",
-            f"PostgreSQL does not know the time zone {name!r} of AIGEN_MONEY__TIME_ZONE, so nothing was changed.",
+            f"PostgreSQL does not know the time zone {name!r} of AIGEN_MONEY__TIME_ZONE.",
         )
 
 
@@ -306,7 +306,7 @@ class BudgetNameTakenError(ContradictionError):
     """Another Odoo, or all together, have a budget with this name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__("budget_name_taken", f"The name {name!r} is in use. Choose another.")
+        super().__init__("budget_name_taken", f"Another budget, which you may not see, has the name {name!r}.")
 
 
 class OldAddonError(ContradictionError):

@@ -15,7 +15,6 @@ from aigen_bridge.domain.budget import (
     Budget,
     BudgetNameTakenError,
     UnknownBudgetError,
-    UnknownTimeZoneError,
     Usage,
     notice,
     notice_due,
@@ -25,7 +24,7 @@ from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.store import incidents
 from aigen_bridge.store.budgets import BUDGET, LIST, Budgets, purpose_columns, to_budget, to_usage
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.ledger import HOLD_BUDGETS, PERIOD_START, recompute
+from aigen_bridge.store.ledger import HOLD_BUDGETS, PERIOD_START, check_time_zone, recompute
 from aigen_bridge.store.operations import record
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('aigen-bridge budgets'))")
@@ -44,7 +43,6 @@ _PUT = text("""
     RETURNING b.id
 """)
 _REMOVE = text("DELETE FROM budgets WHERE name = :name")
-_KNOWN_TIME_ZONE = text("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = :time_zone)")
 
 # The time of day makes a revision differ from all that were known before a backup was restored.
 _RAISE_REVISION = text("""
@@ -98,8 +96,7 @@ class ChangeableBudgets(Budgets):
             before = await _locked(connection, budget.name)
             if before and action.odoo not in {None, before.purpose.odoo}:
                 raise BudgetNameTakenError(budget.name)
-            if not await connection.scalar(_KNOWN_TIME_ZONE, {"time_zone": budget.time_zone}):
-                raise UnknownTimeZoneError(budget.time_zone)
+            await check_time_zone(connection, budget.time_zone)
             budget_id = (await connection.execute(_PUT, _columns(budget))).scalar_one()
             await connection.execute(_RAISE_REVISION)
             after = replace(budget, id=budget_id)

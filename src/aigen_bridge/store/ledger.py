@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
 from aigen_bridge.contracts.models import estimated_cost
+from aigen_bridge.domain.budget import UnknownTimeZoneError
 from aigen_bridge.domain.facts import CostBasis
 from aigen_bridge.domain.generation import Generation, State
 from aigen_bridge.domain.incident import Cause, Occurrence
@@ -162,6 +163,7 @@ _KEYS: Mapping[GroupBy | None, str] = {
     GroupBy.ODOO: "odoo",
 }
 
+_KNOWN_TIME_ZONE = text("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = :time_zone)")
 _USAGE = """
     SELECT CAST(key AS text) AS key, currency, spent, estimated, reserved, images, failures
     FROM (
@@ -226,9 +228,9 @@ class Ledger:
         return Settled(last=rows[-1].id, number=len(rows), absurd=booked.absurd)
 
     async def usage(self, wanted: UsageFilter) -> list[Used]:
-        """Returns what was used, sorted by key, then by currency."""
+        """Returns what was used, sorted by key, then by currency. Raises `UnknownTimeZoneError`."""
         # a condition that all rows meet would make PostgreSQL expect few, and sort them on disk
-        of_odoo = "AND odoo = :odoo" if wanted.odoo else ""
+        of_odoo = "AND odoo = :odoo" if wanted.odoo is not None else ""
         statement = text(_USAGE.format(key=_KEYS[wanted.group_by], of_odoo=of_odoo))
         parameters = {
             "since": wanted.since,
@@ -239,8 +241,16 @@ class Ledger:
         }
         named = {name: value for name, value in parameters.items() if f":{name}" in statement.text}
         async with self._database.reading(patient=True) as connection:
+            if "time_zone" in named:
+                await check_time_zone(connection, wanted.time_zone)
             rows = (await connection.execute(statement, named)).all()
         return [Used(**row._asdict()) for row in rows]
+
+
+async def check_time_zone(connection: AsyncConnection, time_zone: str) -> None:
+    """Raises `UnknownTimeZoneError` for a name that Python knows and PostgreSQL does not. Each has its own list."""
+    if not await connection.scalar(_KNOWN_TIME_ZONE, {"time_zone": time_zone}):
+        raise UnknownTimeZoneError(time_zone)
 
 
 async def settle_locked(connection: AsyncConnection, request_ids: Iterable[UUID], rates: Rates) -> Booked:

@@ -25,7 +25,7 @@ router = APIRouter(prefix=PREFIX, tags=["usage"])
     dependencies=[KNOWN_PARAMETERS],
     summary="Read what was spent",
     response_model=UsageReport,
-    responses=problems(401, 403, 422, 429, 503)
+    responses=problems(401, 403, 409, 422, 429, 503)
     | {
         200: {
             "description": f"The sums; with `Accept: {CSV}` as CSV, with the columns {', '.join(COLUMNS)}",
