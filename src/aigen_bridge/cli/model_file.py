@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -34,7 +35,10 @@ def read_file(path: Path) -> dict[UUID, NamedModelEntry]:
     for number, value in enumerate(_read_list(path), 1):
         where = f"{path}, entry {number}{_name(value)}"
         try:
-            entry = parse_body(json.dumps(value, default=str).encode(), NamedModelEntry)
+            entry = parse_body(json.dumps(value, default=_date_text).encode(), NamedModelEntry)
+        except (TypeError, ValueError) as error:  # a number with too many digits, or what is no value of JSON
+            problems.append(f"{where} cannot be read: {str(error).rstrip('.')}.")
+            continue
         except BridgeError as error:
             problems += [f"{where}: {line}" for line in complaints(error)]
             continue
@@ -44,6 +48,13 @@ def read_file(path: Path) -> dict[UUID, NamedModelEntry]:
     if problems:
         raise WrongFileError(*problems)
     return entries
+
+
+def _date_text(value: Any) -> str:
+    """Returns the text of what YAML takes for a date, such as the name 2026-01-31. Raises `TypeError` for others."""
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"a value of the type {type(value).__name__} is not supported")
 
 
 def _name(value: Any) -> str:
