@@ -160,6 +160,16 @@ async def test_while_an_odoo_has_an_older_addon_a_budget_is_put_only_by_force(
     assert (await api.put()).status_code == 200
 
 
+@pytest.mark.parametrize("path", [COUNTING, "/api/v1/influencegen/models"])
+async def test_an_upgraded_addon_is_known_once_it_reads_the_models_or_what_is_left(api: Api, path: str) -> None:
+    await api.ask(headers={"X-Aigen-Addon": "1.4.0"})
+    await api.call("GET", path, by="n8n", headers=NEW_ADDON)
+    assert (await api.put()).status_code == 409, "N8N is no Odoo"
+    await api.call("GET", path, by="odoo", headers=NEW_ADDON)
+    await api.call("GET", path, by="odoo")
+    assert (await api.put()).status_code == 200
+
+
 async def test_an_operator_of_one_odoo_changes_only_its_budgets(api: Api) -> None:
     await api.put("all")
     refused = await api.put("theirs", by="north-ops")

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
+from aigen_bridge.api.addon import ADDON_PARAMETER, note_addon
 from aigen_bridge.api.auth import MAY_OPERATE, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
@@ -33,8 +34,10 @@ Name = Annotated[str, Path(pattern=NAME_PATTERN, description="lower-case letters
     summary="List the budgets that would count a request",
     response_model=BudgetList,
     responses=problems(401, 403, 422, 429, 503),
+    openapi_extra={"parameters": [ADDON_PARAMETER]},
 )
 async def list_counting(
+    request: Request,
     caller: Annotated[Caller, MAY_READ],
     parts: Parts,
     user_id: Annotated[UUID | None, Query(alias="userId")] = None,
@@ -42,6 +45,7 @@ async def list_counting(
     model_id: Annotated[UUID | None, Query(alias="modelId")] = None,
 ) -> Response:
     """Returns what is left for a request of this user, campaign and model, of the caller's Odoo."""
+    await note_addon(request, caller, parts)
     purpose = Purpose(odoo=caller.odoo, user_id=user_id, campaign_id=campaign_id, model_id=model_id)
     return json_answer(BudgetList.of(await parts.budgets.counting(purpose)))
 

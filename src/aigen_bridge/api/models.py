@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from aigen_bridge.api.addon import ADDON_PARAMETER, note_addon
 from aigen_bridge.api.auth import MAY_OPERATE, MAY_READ_MODELS, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
@@ -39,9 +40,11 @@ Operator = Annotated[Caller, MAY_OPERATE]
     summary="List the models by name",
     response_model=ModelList,
     responses=problems(401, 403, 422, 429, 503) | NOT_MODIFIED,
+    openapi_extra={"parameters": [ADDON_PARAMETER]},
 )
-async def list_models(request: Request, _caller: Reader, parts: Parts) -> Response:
+async def list_models(request: Request, caller: Reader, parts: Parts) -> Response:
     """Returns the whole catalogue. If it is empty, requests for any model are accepted."""
+    await note_addon(request, caller, parts)
     return _tagged(request, model_list(await parts.models.read()))
 
 
