@@ -59,14 +59,24 @@ def objection(order: Order, settings: N8nSettings) -> tuple[str, str] | None:
         is_known = order.model_id in settings.loras or "*" in settings.loras
         reason = f"The workflow's table of models has no row for {order.model_id}."
         return None if is_known else ("unknown_model", reason)
+    name = f"The model {entry.get('name', order.model_id)}"
     kind, endpoint = entry["provider"]["kind"], entry["provider"]["endpoint"]
     if kind not in IS_QUEUED:
-        reason = f"The model has the provider.kind {kind}, of which this workflow knows only {' and '.join(IS_QUEUED)}."
-        return "unknown_provider", reason
+        known = " and ".join(IS_QUEUED)
+        reason = (
+            f"{name} has the provider.kind {kind}, of which this workflow knows only {known}. Nothing was submitted."
+        )
+        return "unknown_provider", f"{reason} Correct the model in the bridge's catalogue."
     allowed = (settings.flux_url, *settings.ai_origins)
     if settings.flux_url is None or any(has_same_origin(endpoint, origin) for origin in allowed):
         return None
-    return "endpoint_not_allowed", f"The model has its endpoint at {endpoint}, where the settings send no key."
+    reason = f"{name} has its endpoint at {_origin(endpoint) or endpoint}, where the workflow's settings send no key"
+    return "endpoint_not_allowed", f"{reason} of the AI service. Nothing was submitted. {_advice(_origin(endpoint))}"
+
+
+def _advice(origin: str | None) -> str:
+    add = f'Add "{origin}" to aiOrigins in n8n/settings.json and import the workflows again, or correct'
+    return f"{add if origin else 'Correct'} the model in the bridge's catalogue."
 
 
 def has_same_origin(url: str, other: str | None) -> bool:

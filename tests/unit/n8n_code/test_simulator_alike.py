@@ -101,6 +101,7 @@ def test_an_event_is_called_or_refused_alike(change: dict[str, Any]) -> None:
         assert json.loads(made["question"]) == generation_input(order, SIMULATED)
         return
     assert (made["route"], made["code"]) == ("refuse", order.code)
+    assert order.code == "invalid_event" or made["message"] == order.message
     [result] = run("main/write-the-result", {"json": made}, nodes={"Check the event": {"json": made}})
     sent = refused(order, SIMULATED, Start(event, BRIDGE, {})).event
     assert json.loads(result["json"]["event"]).get("cost") == sent.get("cost")
