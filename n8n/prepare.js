@@ -84,7 +84,7 @@ const { price } = settings;
 const isAmount = /^\d{1,12}(\.\d{0,9})?$/.test(typeof price?.amount === 'number' ? price.amount.toFixed(9) : price?.amount);
 const isPrice = isAmount && /^[A-Z]{3}$/.test(price.currency) && ['image', 'megapixel'].includes(price.per);
 if (price && !isPrice) {
-  console.error('The price in the settings is none such as {"amount": "0.035", "currency": "USD", "per": "image"}, so no cost is reported without a catalogue.');
+  console.error('The price in the settings has not the form {"amount": "0.035", "currency": "USD", "per": "image"}, so requests without a model of the catalogue report no cost.');
 }
 settings.verifySignature = Boolean(given(BRIDGE_SECRET));
 if (!settings.verifySignature) {

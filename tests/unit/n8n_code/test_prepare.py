@@ -88,7 +88,7 @@ def test_the_origins_that_get_the_key_of_the_ai_service_are_checked(keys: Path) 
     assert "https://fal.run/fal-ai, fal.run" in wrong.stderr
 
 
-def test_a_price_that_is_none_is_named_at_the_import(keys: Path) -> None:
+def test_a_wrong_price_is_named_at_the_import(keys: Path) -> None:
     good = '{"price": {"amount": "0.035", "currency": "USD", "per": "megapixel"}}'
     assert "price" not in prepare(keys, good).stderr
     for wrong in (
@@ -98,7 +98,7 @@ def test_a_price_that_is_none_is_named_at_the_import(keys: Path) -> None:
         '"1 USD"',
     ):
         done = prepare(keys, f'{{"price": {wrong}}}')
-        assert (done.returncode, "The price in the settings is none such as" in done.stderr) == (0, True)
+        assert (done.returncode, "The price in the settings has not the form" in done.stderr) == (0, True)
 
 
 def prepared(keys: Path) -> tuple[dict[str, Any], str]:
