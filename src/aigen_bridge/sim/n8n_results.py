@@ -108,7 +108,7 @@ def _no_cost(entry: Any, settings: N8nSettings) -> dict[str, Any]:
 
 
 def priced(amount: str, pixels: int) -> str | None:
-    """Returns the exact product of a price and a number of pixels in millions, rounded half up; None for a wrong price."""
+    """Returns a price times the number of megapixels, exact and rounded half up; None for a wrong price."""
     found = AMOUNT.fullmatch(str(amount))
     if found is None:
         return None
