@@ -103,7 +103,7 @@ function originOf(url) {
 }
 
 function isAllowed(url) {
-  const allowed = [settings.aiUrl, ...(settings.aiOrigins ?? [])].map(originOf);
+  const allowed = [settings.aiUrl, settings.aiOrigins].flat().map(originOf);
   return originOf(url) !== undefined && allowed.includes(originOf(url));
 }
 

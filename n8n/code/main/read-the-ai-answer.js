@@ -41,12 +41,14 @@ function refusal() {
   return { code: first?.type ?? `ai_http_${status}`, message };
 }
 
-// Whether this was surely not billed: an error of fal's infrastructure, a submission that was refused, a wrong input.
+// Whether this was surely not billed: an error of fal's servers, a submission that was refused, a wrong input.
 function isUnbilled() {
-  if (status >= 500) return output.detail !== undefined;
-  if (answer.isSubmission && (order.isQueued || NEVER_BEGUN.includes(status))) return true;
   const errors = Array.isArray(output.detail) ? output.detail : [];
-  return status === 429 || (status === 422 && errors.length > 0 && errors.every(({ type }) => INPUT_ERROR.test(type)));
+  // A text without a type may come from a proxy, behind which the submission was taken.
+  if (status >= 500) return !answer.isSubmission || output.error_type !== undefined || errors.length > 0;
+  if (answer.isSubmission && status !== 408 && (order.isQueued || NEVER_BEGUN.includes(status))) return true;
+  const isWrongInput = errors.length > 0 && errors.every((error) => INPUT_ERROR.test(error?.type));
+  return status === 429 || (status === 422 && isWrongInput);
 }
 
 function problem() {

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from aigen_bridge.sim.n8n_answers import json_object
-from aigen_bridge.sim.n8n_model import has_same_origin, model_of
+from aigen_bridge.sim.n8n_model import Model, has_same_origin, model_of
 from aigen_bridge.sim.n8n_order import Order
 from aigen_bridge.sim.n8n_settings import N8nSettings
 
@@ -156,7 +156,7 @@ class AiService:
         if not has_failed and (answer.status_code in TRANSIENT_AI_STATUSES or _is_infrastructure_error(answer)):
             return None
         if not answer.is_success:
-            raise _generation_error(answer, never_begun=False)
+            raise generation_error(answer)
         return json_object(answer)
 
     async def cancel(self, order: Order, job: Job) -> None:
@@ -199,7 +199,7 @@ class AiService:
         try:
             answer = await self._http.post(
                 model.url,
-                json=_generation_input(order, self._settings),
+                json=generation_input(order, self._settings),
                 headers=self._headers(order, trace),
                 timeout=seconds,
                 extensions=sent,
@@ -212,7 +212,7 @@ class AiService:
                 "ai_unreachable", "The AI service is away", transient=True, sure=refused, unbilled=refused
             ) from error
         if not answer.is_success:
-            raise _generation_error(answer, never_begun=model.is_queued or answer.status_code in NEVER_BEGUN)
+            raise generation_error(answer, submitted_to=model)
         return answer
 
     def _headers(self, order: Order, trace: Mapping[str, str]) -> dict[str, str]:
@@ -244,7 +244,8 @@ def _prompt(order: Order, settings: N8nSettings) -> str:
     return order.prompt
 
 
-def _generation_input(order: Order, settings: N8nSettings) -> dict[str, Any]:
+def generation_input(order: Order, settings: N8nSettings) -> dict[str, Any]:
+    """Returns what the AI service is asked for."""
     width, height = order.size
     model = model_of(order, settings)
     fields = {
@@ -276,19 +277,25 @@ def _is_unfinished(answer: httpx.Response) -> bool:
     return answer.status_code == HTTPStatus.BAD_REQUEST and isinstance(json_object(answer).get("detail"), str)
 
 
-def _is_unbilled(answer: httpx.Response, *, never_begun: bool) -> bool:
-    """Returns whether an error surely costs nothing. `never_begun`: it refuses a submission, if it is the caller's."""
+def _is_unbilled(answer: httpx.Response, submitted_to: Model | None) -> bool:
+    """Returns whether an error surely costs nothing. A proxy may have answered a 408, or a 5xx without a type."""
+    status, body = answer.status_code, json_object(answer)
+    errors = body["detail"] if isinstance(body.get("detail"), list) else []
     if answer.is_server_error:
-        return _is_its_own(answer)
-    detail = json_object(answer).get("detail")
-    errors = detail if isinstance(detail, list) and answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY else []
-    is_wrong_input = bool(errors) and all(INPUT_ERROR.fullmatch(error["type"]) for error in errors)
-    return never_begun or is_wrong_input or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
+        return submitted_to is None or "error_type" in body or bool(errors)
+    if submitted_to and status != HTTPStatus.REQUEST_TIMEOUT and (submitted_to.is_queued or status in NEVER_BEGUN):
+        return True
+    is_wrong_input = bool(errors) and all(map(_is_input_error, errors))
+    return status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.UNPROCESSABLE_ENTITY and is_wrong_input)
 
 
-def _generation_error(answer: httpx.Response, *, never_begun: bool) -> GenerationError:
-    """Translates fal's two error formats."""
-    unbilled = _is_unbilled(answer, never_begun=never_begun)
+def _is_input_error(error: Any) -> bool:
+    return isinstance(error, dict) and INPUT_ERROR.fullmatch(str(error.get("type"))) is not None
+
+
+def generation_error(answer: httpx.Response, *, submitted_to: Model | None = None) -> GenerationError:
+    """Translates fal's two error formats. `submitted_to`: the model whose submission was answered; None for a job."""
+    unbilled = _is_unbilled(answer, submitted_to)
     status, is_its_own = answer.status_code, _is_its_own(answer)
     sure = is_its_own or (answer.is_client_error and status != HTTPStatus.REQUEST_TIMEOUT)
     is_refusal = is_its_own and (status == HTTPStatus.TOO_MANY_REQUESTS or "error_type" in json_object(answer))

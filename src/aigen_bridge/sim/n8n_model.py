@@ -1,5 +1,6 @@
 """How the model of an order is called: as its entry of the bridge's catalogue says, or else as the settings say."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ from aigen_bridge.sim.n8n_settings import N8nSettings, Price
 MODEL, QUEUE = "/fal-ai/flux-lora", "/queue/fal-ai/flux-lora"
 IS_QUEUED = {"fal": True, "fal-sync": False}
 """The kinds of AI services that the workflow knows: whether they have a queue, or are called synchronously."""
-PORTS = {"http": 80, "https": 443}
+ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?(?=/|\Z)", re.IGNORECASE | re.ASCII)
+USUAL_PORT = re.compile(r"(https:.*):443|(http:.*):80")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +42,14 @@ def model_of(order: Order, settings: N8nSettings) -> Model:
     return _of_catalogue(entry, settings) if entry else _of_settings(order.model_id, settings)
 
 
-def price_of(order: Order, settings: N8nSettings) -> Price | None:
-    """Returns what the model of an order costs; None if it has no price."""
-    entry = _entry(order, settings)
-    if entry is None:
+def price_of(entry: Any, settings: N8nSettings) -> Price | None:
+    """Returns the price by the `model` of an event, which may be wrong, or without one by the settings."""
+    if entry is None or not settings.speaks:
         return settings.price
-    price = entry.get("price")
-    return Price(amount=price["amount"], currency=price["currency"], per=price["per"]) if price else None
+    price = entry.get("price") if isinstance(entry, dict) else None
+    if not isinstance(price, dict) or not price.get("currency"):
+        return None
+    return Price(amount=price.get("amount", ""), currency=price["currency"], per=price.get("per", "image"))
 
 
 def objection(order: Order, settings: N8nSettings) -> tuple[str, str] | None:
@@ -56,13 +59,23 @@ def objection(order: Order, settings: N8nSettings) -> tuple[str, str] | None:
         is_known = order.model_id in settings.loras or "*" in settings.loras
         reason = f"The workflow's table of models has no row for {order.model_id}."
         return None if is_known else ("unknown_model", reason)
+    name = f"The model {entry.get('name', order.model_id)}"
     kind, endpoint = entry["provider"]["kind"], entry["provider"]["endpoint"]
     if kind not in IS_QUEUED:
-        reason = f"The model has the provider.kind {kind}, of which this workflow knows only {' and '.join(IS_QUEUED)}."
-        return "unknown_provider", reason
+        known = " and ".join(IS_QUEUED)
+        reason = (
+            f"{name} has the provider.kind {kind}, of which this workflow knows only {known}. Nothing was submitted."
+        )
+        return "unknown_provider", f"{reason} Correct the model in the bridge's catalogue."
     if settings.flux_url is None or settings.stands_in or _is_allowed(endpoint, settings):
         return None
-    return "endpoint_not_allowed", f"The model has its endpoint at {endpoint}, where the settings send no key."
+    reason = f"{name} has its endpoint at {_origin(endpoint) or endpoint}, where the workflow's settings send no key"
+    return "endpoint_not_allowed", f"{reason} of the AI service. Nothing was submitted. {_advice(_origin(endpoint))}"
+
+
+def _advice(origin: str | None) -> str:
+    add = f'Add "{origin}" to aiOrigins in n8n/settings.json and import the workflows again, or correct'
+    return f"{add if origin else 'Correct'} the model in the bridge's catalogue."
 
 
 def _is_allowed(endpoint: str, settings: N8nSettings) -> bool:
@@ -75,14 +88,11 @@ def has_same_origin(url: str, other: str | None) -> bool:
     return origin is not None and origin == _origin(other or "")
 
 
-def _origin(url: str) -> tuple[str, str, int] | None:
-    try:
-        parts = urlsplit(url)
-        if parts.hostname is None or parts.username is not None or parts.scheme not in PORTS:
-            return None
-        return parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme]
-    except ValueError:
-        return None
+def _origin(url: str) -> str | None:
+    found = ORIGIN.match(url)
+    origin = found[0].lower() if found else ""
+    usual = USUAL_PORT.fullmatch(origin)
+    return (usual[1] or usual[2]) if usual else origin or None
 
 
 def _entry(order: Order, settings: N8nSettings) -> Mapping[str, Any] | None:
@@ -113,10 +123,11 @@ def _of_catalogue(entry: Mapping[str, Any], settings: N8nSettings) -> Model:
         loras=tuple(map(_lora, entry.get("loras") or ())),
         steps=(entry.get("steps") or {}).get("default"),
         cfg_scale=(entry.get("cfgScale") or {}).get("default"),
-        has_negative_prompt=supports.get("negativePrompt", False),
-        has_seed=supports.get("seed", True),
+        has_negative_prompt=supports.get("negativePrompt") is True,
+        has_seed=supports.get("seed") is not False,
     )
 
 
 def _lora(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {"path": given["path"], "scale": given.get("scale", 1)}
+    scale = given.get("scale")
+    return {"path": given["path"], "scale": 1 if scale is None else scale}

@@ -1,6 +1,6 @@
 """The event that starts the workflow, validated as in the workflow's first step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -18,7 +18,14 @@ def _entry(entry: dict[str, Any]) -> dict[str, Any]:
     provider = entry.get("provider")
     if not isinstance(provider, dict) or not all(isinstance(provider.get(key), str) for key in ("kind", "endpoint")):
         raise ValueError("must have a provider with kind and endpoint")
+    loras = entry.get("loras")
+    if loras is not None and not (isinstance(loras, list) and all(map(_is_lora, loras))):
+        raise ValueError("must have loras with paths")
     return entry
+
+
+def _is_lora(lora: Any) -> bool:
+    return isinstance(lora, dict) and isinstance(lora.get("path"), str)
 
 
 Identifier = Annotated[str, AfterValidator(_uuid)]
@@ -48,8 +55,8 @@ class Order(BaseModel):
     correlation_id: Identifier
     user_id: Identifier
     model_id: Identifier
-    prompt: Annotated[str, StringConstraints(min_length=1)]
-    resolution: Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")]
+    prompt: Annotated[str, StringConstraints(pattern=r"\S")]
+    resolution: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")]
     aspect_ratio: str
     callback_url: Address
     negative_prompt: str | None = None
@@ -59,14 +66,14 @@ class Order(BaseModel):
     model: Annotated[dict[str, Any], AfterValidator(_entry)] | None = None
     """The entry of the bridge's catalogue; None from an older bridge, or with an empty catalogue."""
 
+    provider_job: dict[str, Any] | None = None
+    """The job that an earlier execution has submitted."""
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         width, height = self.resolution.split("x")
         return int(width), int(height)
-
-    provider_job: dict[str, Any] | None = None
-    """The job that an earlier execution has submitted."""
 
     @property
     def bridge(self) -> str:
@@ -98,12 +105,12 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Refusal:
-    """An event that is answered with a failed callback. `order`: the event, if only its model cannot be called."""
+    """An event that is answered with a failed callback."""
 
     to: ReturnAddress
     code: str
     message: str
-    order: Order | None = None
+    event: Mapping[str, Any]
 
 
 def checked(event: Any, bridge_url: str | None, object_to: Objection) -> Order | Refusal:
@@ -115,9 +122,9 @@ def checked(event: Any, bridge_url: str | None, object_to: Objection) -> Order |
     try:
         order = Order.model_validate(event)
     except ValidationError as error:
-        return Refusal(_return_address(event), "invalid_event", f"The event is not valid: {_complaint(error)}.")
+        return Refusal(_return_address(event), "invalid_event", f"The event is not valid: {_complaint(error)}.", event)
     found = object_to(order)
-    return Refusal(_return_address(event), *found, order) if found else order
+    return Refusal(_return_address(event), *found, event) if found else order
 
 
 def _addressed(event: Any, bridge_url: str | None) -> Any:

@@ -1,7 +1,7 @@
 """The workflow's result messages: EVT-AIG-002 and EVT-AIG-003, in one of three styles."""
 
+import re
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +15,9 @@ from aigen_bridge.sim.n8n_settings import N8nSettings
 
 PAYLOAD_VERSION, WORKFLOW_VERSION = "1.1", "1.4.0"
 """The versions of the events and of the simulated workflow in n8n/."""
-SMALLEST_AMOUNT = Decimal("1e-9")
+AMOUNT = re.compile(r"([0-9]{1,12})(?:\.([0-9]{0,9}))?")
+MILLION = 1_000_000
+"""Pixels of a megapixel."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,17 @@ def failed(order: Order, error: GenerationError, settings: N8nSettings, start: S
     if made:
         event["generation"] = {**made.as_json(), **_ordered(order, settings)}
     if error.unbilled:
-        event |= _no_cost(order, settings)
+        event |= _no_cost(order.model, settings)
     elif made and made.output.get("images"):
         event |= _cost(order, settings)
     return _callback(order.callback_url, event, settings, start)
 
 
 def refused(refusal: Refusal, settings: N8nSettings, start: Start) -> Callback:
-    """Builds EVT-AIG-003 for an invalid event."""
+    """Builds EVT-AIG-003 for an event that is refused. It costs nothing, unless an earlier execution named a job."""
     event = _failed(refusal.to, refusal.code, refusal.message, settings, start)
-    if refusal.order and not refusal.order.provider_job:
-        event |= _no_cost(refusal.order, settings)
+    if refusal.event.get("providerJob") is None:
+        event |= _no_cost(refusal.event.get("model"), settings)
     return _callback(refusal.to.callback_url, event, settings, start)
 
 
@@ -89,25 +91,31 @@ def _ordered(order: Order, settings: N8nSettings) -> dict[str, Any]:
 
 def _cost(order: Order, settings: N8nSettings) -> dict[str, Any]:
     """Returns the estimated cost of one image, as the field `cost`; nothing without a price."""
-    price = price_of(order, settings)
-    if price is None:
-        return {}
+    price = price_of(order.model, settings)
     width, height = order.size
-    units = Decimal(width * height) / 1_000_000 if price.per == "megapixel" else Decimal(1)
-    cost = {"amount": _amount(Decimal(price.amount) * units), "currency": price.currency, "basis": "estimated"}
-    return {"cost": cost | {"units": float(units), "unit": price.per}}
+    pixels = width * height if price and price.per == "megapixel" else MILLION
+    amount = priced(price.amount, pixels) if price else None
+    if price is None or amount is None:
+        return {}
+    about = {"basis": "estimated", "units": pixels / MILLION, "unit": price.per}
+    return {"cost": {"amount": amount, "currency": price.currency, **about}}
 
 
-def _no_cost(order: Order, settings: N8nSettings) -> dict[str, Any]:
+def _no_cost(entry: Any, settings: N8nSettings) -> dict[str, Any]:
     """Returns the cost of what the AI service surely did not bill; nothing without a price, which has the currency."""
-    price = price_of(order, settings)
+    price = price_of(entry, settings)
     return {"cost": {"amount": "0.00", "currency": price.currency, "basis": "billed"}} if price else {}
 
 
-def _amount(exact: Decimal) -> str:
-    """Rounds half up, and keeps at least two places."""
-    whole, _, places = f"{exact.quantize(SMALLEST_AMOUNT, ROUND_HALF_UP):f}".partition(".")
-    return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
+def priced(amount: str, pixels: int) -> str | None:
+    """Returns a price times the number of megapixels, exact and rounded half up; None for a wrong price."""
+    found = AMOUNT.fullmatch(str(amount))
+    if found is None:
+        return None
+    whole, places = found.groups("")
+    product = int(whole + places.ljust(9, "0")) * pixels
+    digits = str((product + MILLION // 2) // MILLION).zfill(10)
+    return f"{digits[:-9]}.{digits[-9:].rstrip('0').ljust(2, '0')}"
 
 
 def _head(to: Order | ReturnAddress, status: str, settings: N8nSettings, start: Start) -> dict[str, Any]:

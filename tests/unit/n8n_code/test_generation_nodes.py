@@ -414,6 +414,19 @@ def test_a_submission_that_the_queue_refuses_is_unbilled_but_a_synchronous_call_
     assert "isUnbilled" not in submitted(answer(502, "<html>"), is_older=True)
 
 
+def test_a_submission_is_not_called_unbilled_if_its_answer_may_come_from_a_proxy() -> None:
+    unsure = [answer(status, {"detail": "Bad gateway"}) for status in (408, 500, 502, 503, 504)]
+    for said in unsure:
+        assert (failed(said, is_submission=True), failed(said, is_submission=True, isQueued=False)) == (False, False)
+    sure = [answer(500, {"detail": "x", "error_type": "runner_server_error"}), answer(500, MODEL_ERROR)]
+    assert all(failed(said, is_submission=True) for said in sure)
+
+
+@pytest.mark.parametrize("detail", [[None], ["text"], [{}], [{"type": 7}], [{"type": "missing"}, None]])
+def test_an_error_in_no_known_shape_may_be_billed(detail: Any) -> None:
+    assert failed(answer(422, {"detail": detail})) is False
+
+
 def test_a_result_that_cannot_be_fetched_is_fetched_again_or_left_to_the_next_execution() -> None:
     passing = [{"error": {"message": "x"}}, answer(502, "<html>"), answer(200, "<html>"), answer(401, {"detail": "x"})]
     unfinished = answer(400, {"detail": "Request is still in progress"})

@@ -231,6 +231,8 @@ def test_a_model_elsewhere_works_once_the_settings_have_its_origin() -> None:
     for origin in ("https://AI.example.com", "https://ai.example.com/", "https://ai.example.com:443/flux"):
         [made] = checked(EVENT | {"model": entry}, aiOrigins=[origin])
         assert (made["route"], made["order"]["url"]) == ("make", "https://ai.example.com:443/flux")
+        [made] = checked(EVENT | {"model": entry}, aiOrigins=origin)
+        assert (made["route"], made["order"]["url"]) == ("make", "https://ai.example.com:443/flux")
 
 
 @pytest.mark.parametrize(

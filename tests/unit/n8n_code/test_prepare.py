@@ -88,6 +88,19 @@ def test_the_origins_that_get_the_key_of_the_ai_service_are_checked(keys: Path) 
     assert "https://fal.run/fal-ai, fal.run" in wrong.stderr
 
 
+def test_a_wrong_price_is_named_at_the_import(keys: Path) -> None:
+    good = '{"price": {"amount": "0.035", "currency": "USD", "per": "megapixel"}}'
+    assert "price" not in prepare(keys, good).stderr
+    for wrong in (
+        '{"amount": "3.5e-2", "currency": "USD", "per": "image"}',
+        '{"amount": "1", "per": "image"}',
+        '{"amount": "1", "currency": "USD"}',
+        '"1 USD"',
+    ):
+        done = prepare(keys, f'{{"price": {wrong}}}')
+        assert (done.returncode, "The price in the settings has not the form" in done.stderr) == (0, True)
+
+
 def prepared(keys: Path) -> tuple[dict[str, Any], str]:
     """The settings of the main workflow, and the secret of the bridge as N8N gets it."""
     workflow = json.loads((keys.parent / "out/workflows/aigen-main.json").read_text())
