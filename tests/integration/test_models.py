@@ -93,6 +93,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"price": {"amount": "1000001", "currency": "USD", "per": "image"}}, "price.amount"),
     ({"price": {"amount": 0.035, "currency": "USD", "per": "image"}}, "price.amount"),
     ({"price": {"amount": "1", "currency": "dollar", "per": "image"}}, "price.currency"),
+    ({"price": {"amount": "1", "currency": "UDS", "per": "image"}}, "price.currency"),
     ({"price": {"amount": "1", "per": "image"}}, "price.currency"),
     ({"price": {"amount": "1", "currency": "USD"}}, "price.per"),
     ({"price": {"amount": "1", "currency": "USD", "per": "pixel"}}, "price.per"),

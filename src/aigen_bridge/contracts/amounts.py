@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from aigen_bridge.domain.money import amount_text, parse_amount, parse_currency
+from aigen_bridge.domain.money import CURRENCIES, amount_text, parse_amount
 
 CURRENCY = "three upper-case letters (ISO 4217), such as `USD`"
 
@@ -21,8 +21,8 @@ def _amount(value: Any) -> str:
 
 
 def _currency(value: str) -> str:
-    if parse_currency(value) is None:
-        raise PydanticCustomError("currency", "must be three upper-case letters, such as USD")
+    if value not in CURRENCIES:
+        raise PydanticCustomError("currency", "must be a currency of ISO 4217 in upper-case letters, such as USD")
     return value
 
 

@@ -18,6 +18,16 @@ _EXACT = Context(prec=100, rounding=ROUND_HALF_UP)
 """More digits than a product of two amounts has. The usual 28 would round twice."""
 _DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+_CODES = """
+    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY COP
+    CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR
+    IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU
+    MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG
+    SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST
+    XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
+"""
+CURRENCIES = frozenset(_CODES.split())
+"""The currencies in use (ISO 4217, 2025), with which prices, limits and rates are set."""
 
 
 def parse_amount(value: object) -> Decimal | None:
@@ -39,7 +49,7 @@ def parse_amount(value: object) -> Decimal | None:
 
 
 def parse_currency(value: object) -> str | None:
-    """Returns the currency code (ISO 4217). None for anything but three upper-case letters."""
+    """Returns what another system says is a currency code: three upper-case letters. None for anything else."""
     return value if isinstance(value, str) and _CURRENCY.fullmatch(value) else None
 
 

@@ -17,7 +17,7 @@ from pydantic_settings import NoDecode
 
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.errors import PermanentError
-from aigen_bridge.domain.money import parse_amount, parse_currency
+from aigen_bridge.domain.money import CURRENCIES, parse_amount
 from aigen_bridge.domain.queues import ODOO_NAME
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.logs import muted
@@ -282,8 +282,8 @@ def _exchange_rates(value: Any) -> Any:
 def _exchange_rate(pair: Any, amount: Any) -> tuple[tuple[str, str], Decimal]:
     source, _, target = str(pair).partition("/")
     found = parse_amount(amount) if isinstance(amount, str) else None
-    if not (parse_currency(source) and parse_currency(target)) or source == target:
-        raise ValueError(f"must have two currencies with a slash between them, such as EUR/USD, instead of {pair!r}")
+    if not {source, target} <= CURRENCIES or source == target:
+        raise ValueError(f"must have two currencies of ISO 4217 and a slash between them (EUR/USD), not {pair!r}")
     if not found:
         raise ValueError(f'must give the rate {pair} as a decimal above 0 in a text, such as "1.08"')
     return (source, target), found
