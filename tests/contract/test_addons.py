@@ -211,6 +211,7 @@ def test_the_addon_keeps_the_facts_that_the_bridge_tells(seed, amount, use):
         "cost_amount": told["cost"]["amount"],
         "cost_currency": "USD",
         "cost_basis": "billed",
+        "cost_further": False,
     }
 
 
@@ -262,6 +263,9 @@ def test_whatever_a_bridge_lists_the_addon_reads_it(body):
         ("1 000,5", ",", "1000.50"),
         ("0.035", ".", "0.035"),
         ("0.035", ",", "0.035"),
+        ("1.50", ",", "1.50"),
+        ("1.000", ",", None),
+        ("1.000", ".", "1.00"),
         ("1,000.00", ".", None),
         ("1e3", ".", None),
         ("-1", ".", None),

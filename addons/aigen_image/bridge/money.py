@@ -8,16 +8,20 @@ __all__ = [
     "AMOUNT",
     "CURRENCY",
     "Budget",
+    "Exceeded",
     "Price",
     "amount_text",
     "matches",
     "read_budget",
+    "read_exceeded",
     "read_price",
     "typed_amount",
 ]
 
 AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 CURRENCY = re.compile(r"[A-Z]{3}")
+GROUPED = re.compile(r"[1-9][0-9]{0,2}(\.[0-9]{3})+")
+"""A number with points between groups of three digits. `0.035` has none."""
 PLACES = Decimal("1e-9")
 """As exact as the bridge's amounts are."""
 MEGAPIXEL = 1_000_000
@@ -57,12 +61,26 @@ class Budget:
     spent: str
     reserved: str
     left: str
+    updated: str
+    """When it was last changed, as the bridge writes it. It names this version of the budget."""
 
     @property
     def used_percent(self):
         """Return how much is spent or reserved, in percent of the limit; of a limit of 0 all is used."""
         used, limit = Decimal(self.spent) + Decimal(self.reserved), Decimal(self.limit)
         return float(used * 100 / limit) if limit else 100.0
+
+
+@dataclass(frozen=True)
+class Exceeded:
+    """Why a budget refuses a picture. Amounts are texts, in the currency of the budget."""
+
+    budget: str
+    limit: str
+    left: str
+    price: str
+    currency: str
+    period: str
 
 
 def read_price(price):
@@ -87,8 +105,20 @@ def read_budget(item):
     if not is_known:
         return None
     match = {name: value for name in MATCHES if isinstance(value := _object(item.get("match")).get(name), str)}
-    contact = item.get("contact")
-    return Budget(**texts, **amounts, match=match, contact=contact[:MAX_TEXT] if isinstance(contact, str) else "")
+    others = {"contact": _text(item.get("contact")), "updated": _text(item.get("updatedAt"))}
+    return Budget(**texts, **amounts, match=match, **others)
+
+
+def read_exceeded(problem):
+    """Return why a budget refuses a picture, or None if the bridge's answer does not say it as agreed."""
+    names = ("limit", "spent", "reserved", "price")
+    budget, currency, period = (_text(problem.get(name)) for name in ("budget", "currency", "period"))
+    are_amounts = all(matches(AMOUNT, problem.get(name)) for name in names)
+    if not (are_amounts and budget and matches(CURRENCY, currency) and period in PERIODS):
+        return None
+    limit, spent, reserved, price = (Decimal(problem[name]) for name in names)
+    left = max(Decimal(0), limit - spent - reserved)
+    return Exceeded(budget, amount_text(limit), amount_text(left), amount_text(price), currency, period)
 
 
 def amount_text(amount):
@@ -98,14 +128,24 @@ def amount_text(amount):
 
 
 def typed_amount(text, decimal_point):
-    """Return the amount that a person typed, as the bridge takes it, or None. Both decimal points are understood."""
-    plain = "".join((text or "").split()).replace(decimal_point, ".")
+    """Return the amount that a person typed, as the bridge takes it, or None.
+
+    Both decimal points are understood, but where the comma is one, `1.000` is refused: people mean a thousand by it.
+    """
+    plain = "".join((text or "").split())
+    if decimal_point != "." and GROUPED.fullmatch(plain):
+        return None
+    plain = plain.replace(decimal_point, ".")
     return amount_text(Decimal(plain)) if AMOUNT.fullmatch(plain) else None
 
 
 def matches(pattern, value):
     """Return whether a value is a text of this form, as a whole."""
     return isinstance(value, str) and bool(pattern.fullmatch(value))
+
+
+def _text(value):
+    return value[:MAX_TEXT] if isinstance(value, str) else ""
 
 
 def _object(value):

@@ -101,9 +101,9 @@ class AigenBridge(models.AbstractModel):
         user._bus_send("simple_notification", {"type": kind, "message": message})
 
     @api.model
-    def _show_amount(self, amount, currency):
+    def _show_amount(self, amount, currency=""):
         """Return an amount of the bridge as it is written in the language."""
-        return f"{amount.replace('.', get_lang(self.env).decimal_point)} {currency}"
+        return f"{amount} {currency}".strip().replace(".", get_lang(self.env).decimal_point)
 
     def _describe_unreachable(self, reason):
         """Return words for people, for why the bridge gave no answer."""

@@ -29,6 +29,8 @@ class AigenBudget(models.Model):
     reserved = fields.Char(readonly=True)
     left = fields.Char("Exact rest", readonly=True)
     used_percent = fields.Float("Used so far", readonly=True)
+    updated = fields.Char(readonly=True)
+    """Names the version of the budget that was read."""
     limit_shown = fields.Char("Limit", compute="_compute_shown")
     left_shown = fields.Char("Left", compute="_compute_shown")
     counts = fields.Char("Counts the pictures of", compute="_compute_shown")
@@ -124,5 +126,5 @@ class AigenBudget(models.Model):
 
 
 def _values(budget):
-    names = ("name", "limit", "currency", "period", "kind", "match", "contact", "spent", "reserved", "left")
+    names = ("name", "limit", "currency", "period", "kind", "match", "contact", "spent", "reserved", "left", "updated")
     return {name: getattr(budget, name) for name in names} | {"used_percent": budget.used_percent}

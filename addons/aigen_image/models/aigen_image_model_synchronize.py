@@ -95,6 +95,9 @@ class AigenImageModel(models.Model):
         changes = {name: value for name, value in values.items() if self[name] != value}
         if changes:
             self.write(changes)
+        if "offer" in changes:
+            new = [("model_id", "=", self.id), ("status", "=", "draft")]
+            self.env["aigen.image.request"].with_context(active_test=False).search(new)._compute_resolution()
         return bool(changes)
 
     def _say_taken(self, numbers, unreadable):

@@ -159,6 +159,8 @@ class AigenImageRequest(models.Model):
     """A decimal text, as exact as the bill."""
     cost_currency = fields.Char("Currency", readonly=True, copy=False)
     cost_basis = fields.Selection(COST_BASES, readonly=True, copy=False)
+    cost_further = fields.Char(readonly=True, copy=False)
+    """What was booked in other currencies, such as `1.50 EUR + 2.00 GBP`. Sums have `cost_amount` only."""
     cost = fields.Char(compute="_compute_cost")
     cost_value = fields.Float(
         "Costs", digits=(16, 9), compute="_compute_cost_value", store=True, help="In the currency of each picture."
@@ -223,11 +225,13 @@ class AigenImageRequest(models.Model):
             )
             records.expected = median(one.elapsed for one in done) if done else USUAL_SECONDS
 
-    @api.depends("cost_amount", "cost_currency", "cost_basis")
+    @api.depends("cost_amount", "cost_currency", "cost_basis", "cost_further")
     @api.depends_context("lang")
     def _compute_cost(self):
         for record in self:
             cost = record.cost_amount and self._show_amount(record.cost_amount, record.cost_currency)
+            if record.cost_further:
+                cost += f" + {self._show_amount(record.cost_further)}"
             is_estimated = cost and record.cost_basis == "estimated"
             record.cost = self.env._("%s (estimated)", cost) if is_estimated else cost
 

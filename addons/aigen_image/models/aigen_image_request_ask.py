@@ -7,7 +7,9 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..bridge.client import REQUESTS, Unreachable
+from ..bridge.money import read_exceeded
 from ..bridge.result import WrongResult, read_state
+from ..bridge.text import refusal_words
 from .aigen_image_request import OPEN, UNDERWAY, WIRE_NAMES
 
 _logger = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class AigenImageRequest(models.Model):
         new = self.filtered(lambda record: record.status == "draft")
         for record in new.sudo():
             record.user_id._get_aigen_uuid()
+            record._compute_resolution()  # the model may offer other sizes since the shape was chosen
             record.write(
                 {
                     "status": "waiting",
@@ -104,8 +107,14 @@ class AigenImageRequest(models.Model):
     # After the commit: no transaction is open, each `_apart` is one.
 
     def _push_all(self, *, patient=False):
+        """Send these, one after another. One whose answer cannot be written down does not hinder the others."""
         for record in self:
-            if not record._push(patient=patient):
+            try:
+                goes_on = record._push(patient=patient)
+            except Exception:
+                _logger.exception("Sending %s failed; it is tried again later", record)
+                continue
+            if not goes_on:
                 return
 
     def _push(self, *, patient):
@@ -190,21 +199,39 @@ class AigenImageRequest(models.Model):
     def _show_refusal(self, answer):
         """Back to the person, with the bridge's words: at the fields that they are about, and in one message."""
         problem, names = answer.body, self._wire_names()
-        refusals = {}
-        for error in problem.get("errors") or []:
-            words, allowed = str(error.get("message") or ""), error.get("allowed")
-            refusals[names.get(error.get("field"), "prompt")] = f"{words} ({allowed})" if allowed else words
+        errors = problem.get("errors") or []
+        refusals = {names.get(error.get("field"), "prompt"): refusal_words(error) for error in errors}
         code = str(problem.get("code") or f"http_{answer.status}") if answer.status != 422 else "not_valid"
-        message = self._words_of(problem) if answer.status != 422 else str(problem.get("detail") or "")
+        message = self.with_context(lang=self.user_id.lang)._words_of(problem, refusals)
         self.write({"status": "draft", "error_code": code, "error_message": message, "refusals": refusals})
 
     @api.model
-    def _words_of(self, problem):
-        """Return what happened, what to do next, and whom to ask, as the bridge says it."""
-        words = [str(problem.get(name) or "") for name in ("detail", "action")]
+    def _words_of(self, problem, refusals):
+        """Return what happened, what to do next, and whom to ask: by field or by budget, else as the bridge says it."""
+        if refusals:
+            labels = {name: self._fields[name]._description_string(self.env) for name in refusals}
+            return " ".join(f"{labels[name]}: {words}." for name, words in refusals.items())
+        words = self._words_of_budget(problem) or [str(problem.get(name) or "") for name in ("detail", "action")]
         if problem.get("contact"):
             words.append(self.env._("Contact: %s", problem["contact"]))
         return " ".join(filter(None, words)) or self.env._("The bridge refused it without a reason.")
+
+    @api.model
+    def _words_of_budget(self, problem):
+        """Return in the person's language why a budget refuses the picture; [] if none does."""
+        if not (exceeded := read_exceeded(problem)):
+            return []
+        left, limit, price = (
+            self._show_amount(amount, exceeded.currency) for amount in (exceeded.left, exceeded.limit, exceeded.price)
+        )
+        facts = {"budget": exceeded.budget, "left": left, "limit": limit}
+        words = {
+            "day": self.env._("The budget “%(budget)s” has %(left)s of %(limit)s left today.", **facts),
+            "month": self.env._("The budget “%(budget)s” has %(left)s of %(limit)s left this month.", **facts),
+            "total": self.env._("The budget “%(budget)s” has %(left)s of %(limit)s left.", **facts),
+        }[exceeded.period]
+        price = self.env._("This picture costs about %s.", price)
+        return [words, price, self.env._("Press “Generate” again when there is more.")]
 
     @api.model
     def _wire_names(self):

@@ -142,6 +142,58 @@ class TestBudgetPages(AigenCase):
         self.assertEqual((sent["limit"], sent["currency"]), ("1000.50", "EUR"))
         self.assertEqual(sent["match"], {"modelId": self.model.uuid})
 
+    def test_an_amount_that_means_another_one_elsewhere_is_refused(self):
+        self.env["res.lang"]._activate_lang("de_DE")
+        for typed in ("1.000", "12.500", "1.000,5"):
+            change = self.change(limit=typed).with_context(lang="de_DE")
+            with self.assertRaises(ValidationError, msg=typed) as refused:
+                change.action_save()
+            self.assertIn("100,00", str(refused.exception))
+        with self.assertRaises(ValidationError):
+            self.change(limit="1,000").action_save()
+
+    def test_a_new_budget_does_not_replace_one_that_has_its_name(self):
+        self.bridge.say("GET", f"{BUDGETS}/new", 200, budget("new"))
+        change = self.save(self.change())
+        self.assertEqual((change.state, change.may_force), ("refused", False))
+        self.assertIn("name already", change.words)
+        self.assertEqual(self.bridge.sent("PUT", f"{BUDGETS}/new"), [])
+
+    def test_what_another_person_changed_meanwhile_is_not_overwritten(self):
+        [found] = self.open(budget())
+        change = self.change(found, limit="5")
+        newer = budget(limit="7.00", updatedAt="2026-01-02T00:00:00Z")
+        self.bridge.say("GET", f"{BUDGETS}/marketing", 200, newer)
+        self.bridge.say("GET", BUDGETS, 200, {"items": [newer]})
+        self.save(change)
+        change.action_remove()
+        self.commit()
+        self.assertEqual(change.state, "refused")
+        self.assertIn("changed meanwhile", change.words)
+        self.assertEqual({call[0] for call in self.bridge.calls}, {"GET"})
+        change = self.change(found, limit="9")
+        self.bridge.say("PUT", f"{BUDGETS}/marketing", 200, newer)
+        self.assertEqual(self.save(change).state, "done")
+
+    def test_a_budget_that_is_gone_already_is_removed(self):
+        [found] = self.open(budget())
+        change = self.change(found)
+        self.bridge.say("DELETE", f"{BUDGETS}/marketing", 404, {"code": "budget_unknown", "detail": "There is none."})
+        self.bridge.say("GET", BUDGETS, 200, {"items": []})
+        change.action_remove()
+        self.commit()
+        self.assertEqual((change.state, found.exists()), ("done", found.browse()))
+
+    def test_a_budget_of_a_model_of_another_company_can_be_changed(self):
+        self.model.company_ids = self.env["res.company"].create({"name": "Elsewhere"})
+        [found] = self.open(budget(match={"modelId": self.model.uuid}))
+        self.bridge.say("PUT", f"{BUDGETS}/marketing", 200, budget())
+        change = self.change(found, limit="5")
+        self.env.invalidate_all()
+        self.assertEqual(self.save(change).state, "done")
+        [sent] = self.bridge.sent("PUT", f"{BUDGETS}/marketing")
+        self.assertEqual(sent["match"], {"modelId": self.model.uuid})
+
     def test_nonsense_is_refused_before_the_bridge_is_asked(self):
         cases = {
             "name": ("Marketing team", "../ops", "", "ä", "a" * 64),

@@ -66,6 +66,15 @@ class TestCatalogueOfModels(AigenCase):
         self.assertEqual(model.price, "0.035 USD for a megapixel")
         self.assertTrue(model.active and model.in_catalogue)
 
+    def test_new_requests_follow_when_the_model_offers_other_sizes(self):
+        new, asked = self.draft(shape="4:3"), self.underway(shape="4:3")
+        self.synchronize(entry(self.model.uuid, resolutions=["1024x768"]))
+        self.assertEqual((new.resolution, asked.resolution), ("1024x768", "1152x864"))
+        self.model.offer = self.model.offer | {"resolutions": ["1280x960"]}  # since it was refused, for instance
+        new.action_generate()
+        self.commit()
+        self.assertEqual(self.bridge.sent()[-1]["resolution"], "1280x960")
+
     def test_a_model_of_before_is_found_by_its_uuid_and_keeps_its_name(self):
         words = self.synchronize(entry(self.model.uuid.upper()))
         self.assertIn("0 new, 1 changed, 0 archived", words)

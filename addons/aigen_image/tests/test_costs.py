@@ -63,6 +63,34 @@ class TestCosts(AigenCase):
         self.assertEqual(self.sums("cost_currency"), {("USD",): 0.1067})
         self.assertEqual(len(self.bridge.calls), 1)
 
+    def ask(self, *resources):
+        """Let the cron ask what was booked."""
+        self.bridge.holds(*resources)
+        self.env["aigen.image.request"]._cron_costs()
+        self.commit()
+
+    def test_what_was_booked_in_a_second_currency_is_shown_and_not_added(self):
+        record = self.pay("0.035")
+        charged = [
+            {"amount": "0.07", "currency": "USD", "basis": "billed"},
+            {"amount": "1.50", "currency": "EUR", "basis": "estimated"},
+            {"amount": "2.00", "currency": "GBP", "basis": "billed"},
+        ]
+        self.ask(self.ended(record, charged=charged))
+        self.assertEqual(record.cost, "0.07 USD + 1.50 EUR + 2.00 GBP (estimated)")
+        self.assertEqual(self.sums("cost_currency"), {("USD",): 0.07})
+        self.ask(self.ended(record, charged=charged[:1]))
+        self.assertEqual(record.cost, "0.07 USD")
+
+    def test_an_estimate_that_was_taken_back_costs_nothing_here_either(self):
+        record = self.underway()
+        self.apply(payload(record, 2, "failed", errorCode="timed_out"))
+        self.ask(self.ended(record, charged=[{"amount": "0.0367", "currency": "USD", "basis": "estimated"}]))
+        self.assertEqual(record.cost, "0.0367 USD (estimated)")
+        self.ask(self.ended(record, charged=[], cost=None))
+        self.assertEqual((record.cost, record.cost_currency), (False, False))
+        self.assertEqual(self.sums("cost_currency"), {})
+
     def test_a_bridge_that_books_nothing_leaves_what_was_reported_and_is_asked_once(self):
         record, removed = self.pay("0.035"), self.pay("0.035")
         removed.attachment_id.unlink()

@@ -93,6 +93,62 @@ class TestRefusal(AigenCase):
         self.assertEqual((first.status, first.explanation), ("queued", False))
         self.assertEqual({event["requestId"] for event in self.bridge.sent()}, {first.request_id})
 
+    def test_the_budget_that_refuses_is_told_in_the_language_of_the_person(self):
+        facts = {"budget": "team", "limit": "100.00", "spent": "99.955", "reserved": "0.035", "price": "0.035"}
+        problem = EXCEEDED | facts | {"currency": "USD"}
+        self.env["res.lang"]._activate_lang("de_DE")
+        words = {
+            "day": "The budget “team” has 0.01 USD of 100.00 USD left today.",
+            "month": "The budget “team” has 0.01 USD of 100.00 USD left this month.",
+            "total": "The budget “team” has 0.01 USD of 100.00 USD left.",
+        }
+        for period, told in words.items():
+            record = self.refuse(402, problem | {"period": period})
+            self.assertIn(f"{told} This picture costs about 0.035 USD.", record.explanation)
+            self.assertIn("Contact: anna@example.com", record.explanation)
+        self.ann.lang = "de_DE"
+        self.assertIn("0,01 USD", self.refuse(402, problem | {"period": "day"}).explanation)
+        for wrong in ({"period": "year"}, {"period": ["day"]}, {"spent": 7}, {"currency": None}, {"limit": "-1"}):
+            told = self.refuse(402, problem | {"period": "day"} | wrong).explanation
+            self.assertIn("'marketing' of 100.00 USD a month", told, wrong)
+
+    def refuse(self, status, problem):
+        """Return a request that the bridge refused so."""
+        record = self.draft()
+        self.bridge.say("POST", client.REQUESTS, status, problem)
+        record.action_generate()
+        self.commit()
+        self.assertEqual(record.status, "draft")
+        return record
+
+    def test_wrong_fields_are_named_as_in_the_form_and_nothing_is_said_twice(self):
+        errors = [
+            {"field": "inferenceSteps", "message": "must be within the range: 4 to 30", "allowed": "4 to 30"},
+            {"field": "modelId", "message": "is not in the catalogue", "allowed": "3f1a9d52-8c64-4e0b-b7a3 (Ink)"},
+        ]
+        record = self.refuse(422, {"detail": "EVT-AIG-001 is not valid.", "errors": errors})
+        self.assertEqual(record.steps_refusal, "must be within the range: 4 to 30")
+        self.assertEqual(record.model_id_refusal, "is not in the catalogue")
+        told = "Steps: must be within the range: 4 to 30. Model: is not in the catalogue."
+        self.assertEqual(record.explanation, told)
+
+    @mute_logger("odoo.addons.aigen_image.models.aigen_image_request_ask")
+    def test_an_answer_that_cannot_be_written_down_does_not_stop_the_queue(self):
+        def unreadable(event):
+            return {"requestId": event["requestId"], "status": "queued"}
+
+        first, second = self.draft(), self.draft()
+        for wrong in (unreadable, lambda _event: {"code": "budget_exceeded", "errors": ["odd"]}):
+            (first + second).sudo().status = "waiting"
+            bodies = iter((wrong, lambda event: unreadable(event) | {"version": 1}))
+            statuses = iter((202 if wrong is unreadable else 422, 202))
+            self.bridge.say(
+                "POST", client.REQUESTS, lambda _event, by=statuses: next(by), lambda event, by=bodies: next(by)(event)
+            )
+            (first + second)._after_commit("_push_all", patient=True)
+            self.commit()
+            self.assertEqual((first.status, second.status), ("waiting", "queued"))
+
     def test_an_unknown_refusal_without_words_is_still_explained(self):
         record = self.draft()
         self.bridge.say("POST", client.REQUESTS, 451)

@@ -6,11 +6,14 @@ from odoo.tools import get_lang
 
 from ..bridge.client import Unreachable
 from ..bridge.money import CURRENCY, typed_amount
+from ..bridge.text import refusal_words
 from ..models.aigen_budget import BUDGETS, KINDS, PERIODS
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MATCHED = {"userId": "user_id", "modelId": "model_id"}
 """Key of the bridge → field here."""
+UNKNOWN = "budget_unknown"
+"""The bridge's code for a budget that it does not have."""
 OLD_ADDON = "addon_too_old"
 """The bridge's code for an Odoo whose addon does not understand budgets."""
 
@@ -24,6 +27,8 @@ class AigenBudgetChange(models.TransientModel):
 
     name = fields.Char(required=True, help="Lower-case letters, digits and hyphens. People read it when it refuses.")
     is_new = fields.Boolean(readonly=True)
+    updated = fields.Char(readonly=True)
+    """The version of the budget that is changed. Another one at the bridge is not overwritten."""
     limit = fields.Char(required=True)
     currency = fields.Char(required=True, size=3, default="USD")
     period = fields.Selection(PERIODS, required=True, default="month")
@@ -64,7 +69,7 @@ class AigenBudgetChange(models.TransientModel):
 
     @api.model
     def _values_of(self, budget):
-        names = ("name", "currency", "period", "kind", "contact")
+        names = ("name", "currency", "period", "kind", "contact", "updated")
         values = {name: budget[name] for name in names} | self._values_of_match(budget.match or {})
         return values | {"limit": budget.limit.replace(".", get_lang(self.env).decimal_point)}
 
@@ -88,13 +93,13 @@ class AigenBudgetChange(models.TransientModel):
         """Have the bridge add or replace the budget. What it says is in `state` and `words` afterwards."""
         self._check_manager()
         self.ensure_one()
-        self._after_commit("_put", name=self.name, body=self._body(), force=force)
+        self._after_commit("_put", name=self.name, version=self.updated or "", body=self._body(), force=force)
 
     def action_remove(self):
         """Have the bridge remove the budget."""
         self._check_manager()
         self.ensure_one()
-        self._after_commit("_remove", name=self.name)
+        self._after_commit("_remove", name=self.name, version=self.updated or "")
 
     @api.model
     def _check_manager(self):
@@ -108,7 +113,8 @@ class AigenBudgetChange(models.TransientModel):
         if not NAME.fullmatch(self.name or ""):
             raise ValidationError(self.env._("A budget's name has lower-case letters, digits and hyphens only."))
         if limit is None:
-            raise ValidationError(self.env._("The limit is an amount such as 100.00."))
+            example = self._show_amount("100.00")
+            raise ValidationError(self.env._("The limit is an amount such as %s.", example))
         if not CURRENCY.fullmatch(currency):
             raise ValidationError(self.env._("A currency is three letters, such as USD."))
         body = {"limit": limit, "currency": currency, "period": self.period, "kind": self.kind, "match": self._match()}
@@ -120,55 +126,73 @@ class AigenBudgetChange(models.TransientModel):
         return (self.other_match or {}) | {key: value for key, value in match.items() if value}
 
     def _uuid_of(self, field):
-        record = self[field]
+        record = self[field].sudo()  # it may be of a company that the manager does not work in
         if not record:
             return None
         return record.uuid if "uuid" in record._fields else record._get_aigen_uuid()
 
     # After the commit: no transaction is open, each `_apart` is one.
 
-    def _put(self, *, name, body, force):
-        self._settle_with(lambda bridge: bridge.put(f"{BUDGETS}/{name}{'?force=true' if force else ''}", body))
+    def _put(self, *, name, version, body, force):
+        path = f"{BUDGETS}/{name}"
+        query = "?force=true" if force else ""
+        self._settle_with(path, version, lambda bridge: bridge.put(path + query, body))
 
-    def _remove(self, *, name):
-        self._settle_with(lambda bridge: bridge.delete(f"{BUDGETS}/{name}"))
+    def _remove(self, *, name, version):
+        path = f"{BUDGETS}/{name}"
+        self._settle_with(path, version, lambda bridge: bridge.delete(path))
 
-    def _settle_with(self, call):
-        """Call the bridge, write down what it says, and read its budgets again."""
+    def _settle_with(self, path, version, call):
+        """Call the bridge, write down what it says, and read its budgets again.
+
+        It is not called if the budget has another version there: another person, or the command line, was faster.
+        """
         bridge = self._apart("_operations")
         try:
-            answer = call(bridge)
+            found = bridge.get(path)
+            is_other = found.status == 200 and str(found.body.get("updatedAt") or "") != version
+            answer = None if is_other else call(bridge)
         except Unreachable as error:
-            self._apart("_refuse", error.reason)
+            self._apart("_refuse_unreachable", error.reason)
             return
-        self._apart("_settle", answer)
+        if is_other:
+            self._apart("_refuse_other", version)
+        else:
+            self._apart("_settle", answer)
         self.env["aigen.budget"]._read_again()
 
     def _operations(self):
         return self._bridge(patient=True, ops=True)
 
-    def _refuse(self, reason):
-        self.write({"state": "refused", "words": self._describe_unreachable(reason), "may_force": False})
+    def _refuse_unreachable(self, reason):
+        self._refuse(self._describe_unreachable(reason))
+
+    def _refuse_other(self, version):
+        if version:
+            self._refuse(self.env._("The budget was changed meanwhile. Discard this, and open it again."))
+        else:
+            self._refuse(self.env._("There is a budget with this name already. Discard this, and open that one."))
+
+    def _refuse(self, words, *, may_force=False):
+        self.write({"state": "refused", "words": words, "may_force": may_force})
 
     def _settle(self, answer):
         """Write down what the bridge said: remarks, or why not. A budget that is gone already is removed, too."""
+        code = answer.body.get("code")
         if not answer.is_bridge:
-            self._refuse("stranger")
-        elif answer.status < 300:
+            self._refuse_unreachable("stranger")
+        elif answer.status < 300 or code == UNKNOWN:
             remarks = answer.body.get("remarks") or ()
             self.write({"state": "done", "words": "\n".join(map(str, remarks)), "may_force": False})
         else:
-            code = answer.body.get("code")
-            self.write({"state": "refused", "words": self._words_of(answer), "may_force": code == OLD_ADDON})
+            self._refuse(self._words_of(answer), may_force=code == OLD_ADDON)
 
     def _words_of(self, answer):
         """Return why the bridge refused it: its sentence, and what it says of each field."""
         if answer.status in {401, 403}:
             return self.env._("Budgets need a key with the scope “ops”. An administrator enters it.")
-        if answer.status == 404 and not answer.body.get("code", "").endswith("unknown"):
+        if answer.status == 404:
             return self.env._("This bridge is too old for budgets.")
         lines = [str(answer.body.get("detail") or f"HTTP {answer.status}")]
-        for error in answer.body.get("errors") or ():
-            allowed = f" ({error['allowed']})" if error.get("allowed") else ""
-            lines.append(f"{error.get('field')} {error.get('message')}{allowed}")
+        lines += [f"{error.get('field')} {refusal_words(error)}" for error in answer.body.get("errors") or ()]
         return "\n".join(lines)

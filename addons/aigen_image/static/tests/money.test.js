@@ -111,6 +111,16 @@ test("nothing is shown where nothing is known, and nothing is asked about a pict
     expect.verifySteps([]);
 });
 
+test("a question that fails does not disturb the form", async () => {
+    onRpc("aigen.money.left", "ask", () => {
+        throw new Error("no right");
+    });
+    await mount(1, LEFT);
+    await animationFrame();
+    expect(".o_aigen_left").toHaveCount(0);
+    expect(".o_error_dialog").toHaveCount(0);
+});
+
 test("a choice has only what the model offers, and what is chosen already", async () => {
     onRpc("aigen.image.request", "web_read", () => [{ id: 1, shape: "1:1", shapes_offered: ["16:9"] }]); // the mock keeps no JSON
     const arch = `

@@ -40,12 +40,17 @@ export class LeftWidget extends Component {
     }
 
     async ask(asked, wishes) {
+        const budgets = await this.read(wishes).catch(() => []); // an error would cover the form with a dialog
+        if (asked === this.asked) {
+            this.state.budgets = budgets.slice(0, SHOWN).map(describe);
+        }
+    }
+
+    async read(wishes) {
         const orm = this.orm.silent;
         const id = await orm.call("aigen.money.left", "ask", [wishes]);
         const [{ budgets }] = await orm.read("aigen.money.left", [id], ["budgets"]);
-        if (asked === this.asked) {
-            this.state.budgets = (budgets || []).slice(0, SHOWN).map(describe);
-        }
+        return budgets || [];
     }
 }
 
