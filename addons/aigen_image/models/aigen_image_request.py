@@ -160,7 +160,7 @@ class AigenImageRequest(models.Model):
     cost_currency = fields.Char("Currency", readonly=True, copy=False)
     cost_basis = fields.Selection(COST_BASES, readonly=True, copy=False)
     cost_further = fields.Char(readonly=True, copy=False)
-    """What was booked in other currencies, such as `1.50 EUR + 2.00 GBP`. Sums have `cost_amount` only."""
+    """The amounts booked in other currencies, such as `1.50 EUR + 2.00 GBP`. Sums have `cost_amount` only."""
     cost = fields.Char(compute="_compute_cost")
     cost_value = fields.Float(
         "Costs", digits=(16, 9), compute="_compute_cost_value", store=True, help="In the currency of each picture."

@@ -45,7 +45,7 @@ class TestCosts(AigenCase):
         self.assertFalse(self.sums("model_id")[self.model,])
 
     def ended(self, record, **resource):
-        """What the bridge answers about a picture that ended."""
+        """Returns the bridge's answer about a picture that has ended."""
         return {"requestId": record.request_id, "status": record.status, "version": record.version} | resource
 
     def test_what_the_bridge_has_booked_counts_more_than_what_was_reported(self):
