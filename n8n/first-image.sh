@@ -3,6 +3,7 @@
 # request says `deliver: false`: the bridge does not try to deliver it.
 #
 #   n8n/first-image.sh [BRIDGE [KEYFILE]]     http://127.0.0.1:8000 and secrets/client_key_odoo, if not given
+#   MODEL_ID=… n8n/first-image.sh             a model of the bridge's catalogue, if that is not empty
 set -eu
 
 bridge=${1:-http://127.0.0.1:8000}
@@ -15,7 +16,7 @@ status() { call "$requests/$id" | sed -nE 's/.*"status":"([a-z]+)".*/\1/p'; }
 
 id=$(uuid)
 answer=$(call --header 'Content-Type: application/json' "$requests" --data "{
-  \"requestId\": \"$id\", \"correlationId\": \"$(uuid)\", \"userId\": \"$(uuid)\", \"modelId\": \"$(uuid)\",
+  \"requestId\": \"$id\", \"correlationId\": \"$(uuid)\", \"userId\": \"$(uuid)\", \"modelId\": \"${MODEL_ID:-$(uuid)}\",
   \"prompt\": \"A lighthouse above a stormy sea at dusk, oil painting\", \"resolution\": \"1024x768\", \"aspectRatio\": \"4:3\",
   \"deliver\": false}") || { echo "The bridge does not accept the request: $answer" >&2; exit 1; }
 echo "Request $id is accepted."

@@ -78,6 +78,14 @@ function write(file, content) {
 if (!out) fail('usage: node prepare.js OUT [SETTINGS [SECRETS]]');
 const ownFile = settingsFile.replace(/\.json$/, '.local.json');
 const settings = { ...readSettings(settingsFile), ...(fs.existsSync(ownFile) ? readSettings(ownFile) : {}) };
+const wrong = [settings.aiOrigins ?? []].flat().filter((origin) => !/^https?:\/\/[\w.-]+(:\d+)?\/?$/i.test(origin));
+if (wrong.length > 0) fail(`The settings have aiOrigins that are no origins such as "https://fal.run": ${wrong.join(', ')}`);
+const { price } = settings;
+const isAmount = /^\d{1,12}(\.\d{0,9})?$/.test(typeof price?.amount === 'number' ? price.amount.toFixed(9) : price?.amount);
+const isPrice = isAmount && /^[A-Z]{3}$/.test(price.currency) && ['image', 'megapixel'].includes(price.per);
+if (price && !isPrice) {
+  console.error('The price in the settings has not the form {"amount": "0.035", "currency": "USD", "per": "image"}, so requests without a model of the catalogue report no cost.');
+}
 settings.verifySignature = Boolean(given(BRIDGE_SECRET));
 if (!settings.verifySignature) {
   console.error(`There is no secret ${BRIDGE_SECRET}, so the webhook does not verify the bridge's signature.`);

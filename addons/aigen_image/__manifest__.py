@@ -2,7 +2,7 @@
 {
     "name": "AI Images",
     "summary": "Ask for a picture, keep working, see it arrive",
-    "version": "1.4.0",
+    "version": "1.5.0",
     "category": "Marketing",
     "author": "InfluenceGen",
     "license": "LGPL-3",
@@ -16,6 +16,7 @@
         "data/ir_cron.xml",
         "views/aigen_image_request_views.xml",
         "views/aigen_image_model_views.xml",
+        "views/aigen_budget_views.xml",
         "views/aigen_bridge_check_views.xml",
         "views/res_config_settings_views.xml",
         "views/menus.xml",

@@ -2,11 +2,11 @@
 {
     "name": "AI Images for campaigns",
     "summary": "Say which campaign a picture is for",
-    "version": "1.1.0",
+    "version": "1.2.0",
     "category": "Marketing",
     "author": "InfluenceGen",
     "license": "LGPL-3",
     "depends": ["aigen_image", "utm"],
-    "data": ["views/aigen_image_request_views.xml"],
+    "data": ["views/aigen_budget_views.xml", "views/aigen_image_request_views.xml"],
     "auto_install": True,
 }

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from aigen_bridge.api.app import from_environment
 from aigen_bridge.contracts.examples import CORRELATION_ID, REQUESTED
+from aigen_bridge.domain.catalogue import Catalogue
 from aigen_bridge.domain.request import ImageRequest, NewRequest, Status, VersionedTransition
 
 
@@ -22,7 +23,7 @@ def create() -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
         async with opening(app) as state:
-            app.state.parts = replace(app.state.parts, requests=_Requests())
+            app.state.parts = replace(app.state.parts, requests=_Requests(), models=_Models(), addons=_Addons())
             yield state
 
     app.router.lifespan_context = lifespan
@@ -38,6 +39,16 @@ class _Requests:
 
     async def apply_versioned(self, transition: VersionedTransition, image: object = None) -> bool:  # noqa: ARG002 - as in the store
         return True
+
+
+class _Models:
+    async def recent(self) -> Catalogue:
+        return Catalogue()
+
+
+class _Addons:
+    async def note(self, odoo: str, version: str | None) -> None:
+        pass
 
 
 def _request(request_id: UUID, correlation_id: UUID, event: Any, status: Status) -> ImageRequest:

@@ -30,6 +30,8 @@ SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
 """Longer than callers keep connections open; otherwise one could be closed during a call."""
 CLIENT_SCOPES = {"odoo": [Scope.REQUESTS], "n8n": [Scope.CALLBACKS], "ops": [Scope.OPS, Scope.REQUESTS]}
+ODOO_UUID = "5b1f1f5e-7c0a-4f0e-9d0c-0d6f5f3b7a11"
+"""The simulated Odoo's database is the same in every run: results for another one are held."""
 
 Say = Callable[[str], None]
 
@@ -101,10 +103,10 @@ async def local_settings(home: Path, url: str, say: Say) -> AsyncIterator[Settin
 async def _simulated(running: AsyncExitStack) -> tuple[Chain, dict[str, Any]]:
     """Starts the simulators. Also returns the client of the bridge that the simulated N8N is; it signs."""
     key, secret = secrets.token_urlsafe(32), new_secret()
-    simulated = simulators(callback_key=key, signing_secret=secret, webhook_signing_secret=new_secret())
+    signing: dict[str, Any] = {"signing_secret": secret, "webhook_signing_secret": new_secret()}
+    simulated = simulators(callback_key=key, odoo_uuid=ODOO_UUID, stands_in=True, **signing)
     chain = await running.enter_async_context(simulated)
-    signing = {"signing_secrets": [secret], "signature_required": True}
-    return chain, {"keys": [key], "scopes": [Scope.CALLBACKS], **signing}
+    return chain, {"keys": [key], "scopes": [Scope.CALLBACKS], "signing_secrets": [secret], "signature_required": True}
 
 
 def _missing_parts() -> frozenset[str]:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,6 +24,7 @@ from aigen_bridge.domain.queues import queue_of
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.pipeline.alert import Alert
+from aigen_bridge.pipeline.budgets import BudgetChanges
 from aigen_bridge.pipeline.callback import Examination, RefuseUrl
 from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.pipeline.deliver import Deliver
@@ -35,7 +36,11 @@ from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings, fingerprints
 from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
+from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.alerts import Alerts
+from aigen_bridge.store.budget_changes import ChangeableBudgets
+from aigen_bridge.store.catalogue import Models
+from aigen_bridge.store.catalogue_changes import CatalogueChanges
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.destinations import Destinations
@@ -44,6 +49,7 @@ from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
 from aigen_bridge.store.inspection import Inspection
+from aigen_bridge.store.ledger import Ledger
 from aigen_bridge.store.listening import naming_listen_url
 from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.store.operations import Operations
@@ -81,6 +87,12 @@ class ApiParts:
     gauges: GaugeReader
     dead_letters: DeadLetters
     replays: Replays
+    models: Models
+    catalogue_changes: CatalogueChanges
+    addons: Addons
+    budgets: ChangeableBudgets
+    budget_changes: BudgetChanges
+    ledger: Ledger
     images: ImageStore
     examine: Examination
     in_hand: asyncio.Semaphore
@@ -99,6 +111,8 @@ class WorkerParts:
     sweeps: Sweeps
     generations: Generations
     alerts: Alerts
+    budgets: ChangeableBudgets
+    ledger: Ledger
     retention: Retention
     inspection: Inspection
     runners: Mapping[str, StepRunner[Claim]]
@@ -135,9 +149,16 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
     async with _database(settings, API_CONNECTIONS, name, _database_passwords(rotation)) as database:
         deadlines, images, breakers = _deadlines(settings), image_store(database), _breakers(settings)
         metrics.create_series(settings.all_odoos)
-        requests, quarantine = Requests(database, deadlines, images), Quarantine(database, deadlines)
-        dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images)
-        with closing(ImageCheck()) as check:
+        rates, budgets, addons = (
+            settings.money.rates,
+            ChangeableBudgets(database, deadlines.alert_window),
+            Addons(database),
+        )
+        requests = Requests(database, deadlines, images, rates)
+        quarantine = Quarantine(database, deadlines)
+        dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images, rates)
+        async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
+            check = opened.enter_context(closing(ImageCheck()))
             examine = Examination(check, _refuse_url(settings.image_urls))
             reports_on = partial(_reports_on, rotation)
             yield ApiParts(
@@ -153,6 +174,12 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
                 replays=Replays(operations, quarantine, dead_letters, requests, examine, reports_on),
+                models=models,
+                catalogue_changes=CatalogueChanges(database),
+                addons=addons,
+                budgets=budgets,
+                budget_changes=BudgetChanges(budgets, models, addons, tuple(settings.all_odoos), rates),
+                ledger=_ledger(database, settings),
                 images=images,
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
@@ -188,6 +215,8 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             sweeps=Sweeps(database, deadlines),
             generations=Generations(database, deadlines, generation_policy(settings)),
             alerts=Alerts(database, settings.alerts.window, breakers),
+            budgets=ChangeableBudgets(database, settings.alerts.window),
+            ledger=_ledger(database, settings),
             retention=Retention(database, images),
             inspection=Inspection(database, breakers),
             runners=runners,
@@ -218,6 +247,10 @@ async def open_restoration(settings: Settings) -> AsyncIterator[Restoration]:
 def image_store(database: Database) -> ImageStore:
     """Returns the image store. To keep images elsewhere, see docs/adding-a-step.md."""
     return PostgresImages(database)
+
+
+def _ledger(database: Database, settings: Settings) -> Ledger:
+    return Ledger(database, settings.money.rates, settings.alerts.window)
 
 
 def _deadlines(settings: Settings) -> Deadlines:

@@ -2,27 +2,40 @@
 
 import ast
 import csv
+import importlib.util
 import re
-import runpy
+import sys
 from collections.abc import Iterator
+from decimal import Decimal
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aigen_bridge.contracts.facts import SEED_MAX, ReportedCost, ReportedGeneration, read_facts
 from aigen_bridge.contracts.resources import CostState, GenerationState
+from aigen_bridge.contracts.v1 import ASPECT_TOLERANCE
 from aigen_bridge.contracts.wire import shows_nothing
+from aigen_bridge.domain.catalogue import Price, PriceUnit
+from aigen_bridge.domain.money import amount_text
 
 ADDONS = Path(__file__).parents[2] / "addons"
 NAMES = sorted(path.parent.name for path in ADDONS.glob("*/__manifest__.py"))
-VIEW_ROOTS = {"form", "kanban", "list", "search", "xpath", "field", "filter"}
+VIEW_ROOTS = {"form", "graph", "kanban", "list", "pivot", "search", "xpath", "field", "filter"}
 INHERITED_FIELDS = {"id", "display_name", "create_date", "write_date", "create_uid", "write_uid"}
 DATA_TAGS = {"record", "menuitem", "function"}
 ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
 REFERENCE = re.compile(r"model(_terms)?:[\w.]+,\w+:\w+\.[^ :]+|.*:0")
 
 addon = pytest.mark.parametrize("name", NAMES)
@@ -45,6 +58,7 @@ def classes(name) -> Iterator[tuple[str, str, set[str]]]:
                     yield kind, model.value, fields
 
 
+@cache
 def fields_of(model) -> set[str]:
     found = set(INHERITED_FIELDS)
     for name in NAMES:
@@ -150,14 +164,22 @@ def joined(quoted) -> str:
     return "".join(ast.literal_eval(line) for line in quoted.strip().splitlines())
 
 
-BRIDGE_IN_THE_ADDON = ADDONS / "aigen_image" / "bridge"
-OF_THE_ADDON = runpy.run_path(str(BRIDGE_IN_THE_ADDON / "text.py"))
-FACTS_IN_THE_ADDON = runpy.run_path(str(BRIDGE_IN_THE_ADDON / "facts.py"))
+def part_of_the_addon(name) -> ModuleType:
+    """A module of the addon's folder `bridge`, which needs no Odoo."""
+    package, folder = "bridge_in_the_addon", ADDONS / "aigen_image" / "bridge"
+    if package not in sys.modules:
+        spec = importlib.util.spec_from_file_location(package, folder / "__init__.py")
+        assert spec is not None
+        sys.modules[package] = importlib.util.module_from_spec(spec)
+    return importlib.import_module(f"{package}.{name}")
+
+
+TEXT, FACTS, MONEY, SIZES, MODELS = map(part_of_the_addon, ("text", "facts", "money", "sizes", "catalogue"))
 
 
 @given(st.text(alphabet=st.characters()) | st.text(alphabet="\u200b\ufe0f\u2800\u3164\u0301\x07 \U000e0100"))
 def test_the_addon_and_the_bridge_agree_on_which_texts_show_nothing(text):
-    assert OF_THE_ADDON["shows_nothing"](text) == shows_nothing(text)
+    assert TEXT.shows_nothing(text) == shows_nothing(text)
 
 
 def told_to_odoo(generation, cost):
@@ -178,7 +200,7 @@ def test_the_addon_keeps_the_facts_that_the_bridge_tells(seed, amount, use):
     generation = {"provider": "fal", "jobId": "7f21", "model": "fal-ai/flux-lora", "seconds": 3.1}
     generation |= {"seed": seed, "negativePrompt": use, "hasNsfwConcepts": [False, True]}
     told = told_to_odoo(generation, {"amount": amount, "currency": "USD", "basis": "billed"})
-    assert FACTS_IN_THE_ADDON["read_made"](told) == {
+    assert FACTS.read_made(told) == {
         "provider": "fal",
         "provider_model": "fal-ai/flux-lora",
         "provider_job": "7f21",
@@ -189,4 +211,66 @@ def test_the_addon_keeps_the_facts_that_the_bridge_tells(seed, amount, use):
         "cost_amount": told["cost"]["amount"],
         "cost_currency": "USD",
         "cost_basis": "billed",
+        "cost_further": False,
     }
+
+
+def test_the_addon_tells_the_bridge_the_version_of_its_manifest():
+    source = (ADDONS / "aigen_image" / "bridge" / "client.py").read_text()
+    assert f'ADDON = "{manifest("aigen_image")["version"]}"' in source
+
+
+@given(
+    amount=st.decimals(0, 10**6, places=9, allow_nan=False),
+    per=st.sampled_from(list(PriceUnit)),
+    width=st.integers(64, 4096),
+    height=st.integers(64, 4096),
+)
+@example(amount=Decimal("0.000000005"), per=PriceUnit.MEGAPIXEL, width=500, height=1000)
+def test_the_addon_and_the_bridge_calculate_the_same_price(amount, per, width, height):
+    price = Price(amount=amount, currency="USD", per=per)
+    told = {"amount": amount_text(amount), "currency": "USD", "per": per.value}
+    mine = MONEY.read_price(told).of(f"{width}x{height}")
+    assert MONEY.amount_text(mine) == amount_text(price.of(width, height).amount)
+
+
+@given(st.lists(st.sampled_from(range(64, 2048, 64)), min_size=2, max_size=16))
+def test_a_form_offers_only_sizes_that_the_bridge_takes_with_their_shape(sides):
+    offered = [f"{width}x{height}" for width, height in pairwise(sides)]
+    for shape, details in SIZES.sizes(offered).items():
+        across, down = map(int, shape.split(":"))
+        for resolution in details.values():
+            width, height = map(int, resolution.split("x"))
+            assert resolution in offered
+            assert abs(width * down / (height * across) - 1) <= ASPECT_TOLERANCE
+
+
+def test_without_a_list_of_the_model_every_usual_size_is_offered():
+    assert SIZES.sizes() == SIZES.sizes([each for details in SIZES.SIZES.values() for each in details.values()])
+
+
+@given(st.dictionaries(st.text(), JSON) | st.builds(lambda item: {"items": [item]}, JSON))
+def test_whatever_a_bridge_lists_the_addon_reads_it(body):
+    catalogue = MODELS.read_catalogue(body)
+    assert catalogue is None or catalogue.offers == {}
+    assert MONEY.read_budget(body) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "point", "amount"),
+    [
+        ("100", ".", "100.00"),
+        ("1 000,5", ",", "1000.50"),
+        ("0.035", ".", "0.035"),
+        ("0.035", ",", "0.035"),
+        ("1.50", ",", "1.50"),
+        ("1.000", ",", None),
+        ("1.000", ".", "1.00"),
+        ("1,000.00", ".", None),
+        ("1e3", ".", None),
+        ("-1", ".", None),
+        ("", ".", None),
+    ],
+)
+def test_an_amount_is_understood_as_it_is_typed_or_not_at_all(typed, point, amount):
+    assert MONEY.typed_amount(typed, point) == amount

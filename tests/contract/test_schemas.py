@@ -173,7 +173,9 @@ class Recorder:
 def dispatched(event: ImageRequested) -> Mapping[str, Any]:
     """The event as the dispatch step sends it, after it was stored."""
     stored = json.loads(json.dumps(event.stored_form()))
-    request = SimpleNamespace(request_id=event.request_id, correlation_id=event.correlation_id, event=stored)
+    request = SimpleNamespace(
+        request_id=event.request_id, correlation_id=event.correlation_id, event=stored, model=None
+    )
     webhook = Recorder()
     step = Dispatch(webhook, CALLBACK_URL, concurrency=1)
     asyncio.run(step.run(cast("Claim", SimpleNamespace(entry_id=1, request=request, job=None))))

@@ -5,11 +5,13 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 
+from aigen_bridge.contracts import examples
 from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.store.database import Database
 from callbacks import completed, failed, report, signed
-from outages import rows
+from outages import rows, write
 from stage import CLIENTS, KEYS, REQUESTS, Stage, staged
 
 SECRET, OTHER = new_secret(), new_secret()
@@ -78,6 +80,32 @@ async def test_another_job_is_a_409_with_the_known_one_until_that_one_has_ended(
     assert problem["providerJob"] == job()
     assert problem["action"] == "Cancel the job that you named at the provider, and end."
     assert after.json()["decision"] == "start"
+
+
+async def test_the_urls_of_a_job_have_the_origin_of_the_models_endpoint(idle_stage: Stage) -> None:
+    model_id = examples.REQUESTED["modelId"]
+    provider = {"kind": "fal", "endpoint": "https://queue.fal.run/fal-ai/flux-lora"}
+    entry = {"name": "Flux", "provider": provider, "supports": {"negativePrompt": True}}
+    headers = idle_stage.as_client("ops")
+    await idle_stage.api.put(f"/api/v1/ops/models/{model_id}", json=entry, headers=headers)
+    asked = await idle_stage.ask()
+
+    elsewhere = {"statusUrl": "https://fal.example/1/status", "responseUrl": "https://fal.example/1", "cancelUrl": None}
+    refused = await call(idle_stage, "job", asked, **elsewhere)
+    named = await call(idle_stage, "job", asked)
+
+    assert refused.status_code == 422
+    assert [error["field"] for error in refused.json()["errors"]] == ["statusUrl", "responseUrl"]
+    assert named.status_code == 200
+
+
+@pytest.mark.parametrize("model", [{"price": {}}, {"provider": None}, {"provider": {"endpoint": "//fal"}}], ids=str)
+async def test_a_job_is_recorded_although_the_entry_of_its_model_has_no_endpoint(
+    idle_stage: Stage, database: Database, model: dict[str, Any]
+) -> None:
+    asked = await idle_stage.ask()
+    await write(database, "UPDATE requests SET model = CAST(:model AS jsonb)", model=json.dumps(model))
+    assert (await call(idle_stage, "job", asked)).status_code == 200
 
 
 async def test_once_cancelled_nothing_is_started_and_a_running_job_is_not_wanted(idle_stage: Stage) -> None:

@@ -43,7 +43,7 @@ async def test_every_example_in_the_openapi_document_is_accepted(api: httpx.Asyn
 async def _send(api: httpx.AsyncClient, method: str, path: str, media: str, body: Any) -> httpx.Response:
     of_n8n = any(word in path for word in ("callback", "n8n", "/generation"))
     client = "n8n" if of_n8n else "ops" if "/ops/" in path else "odoo"
-    url = path.replace("{requestId}", examples.REQUEST_ID).replace("{id}", "entry-7")
+    url = path.format(requestId=examples.REQUEST_ID, id="entry-7", modelId=uuid4(), name="marketing")
     key = {"X-API-Key": KEYS[client]}
     if media == "multipart/form-data":
         image = codecs.decode(examples.IMAGE_BASE64.encode(), "base64")

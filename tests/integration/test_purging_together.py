@@ -43,6 +43,7 @@ async def test_two_purgers_at_once_remove_everything_once(database: Database, mo
         RetentionClass.QUARANTINE: 60,
         RetentionClass.ATTEMPTS: 120,
         RetentionClass.REQUESTS: 60,
+        RetentionClass.LEDGER: 0,
         RetentionClass.INCIDENTS: 0,
     }
     assert await left(database) == 0

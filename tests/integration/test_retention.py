@@ -157,7 +157,7 @@ async def test_counting_changes_nothing_and_says_what_a_purge_would_do(
 
     assert before == after
     assert all(number for kept, number in counted.items() if kept is not RetentionClass.INCIDENTS)
-    assert counted == await purged(retention)
+    assert counted | {RetentionClass.LEDGER: 0} == await purged(retention)
 
 
 async def test_incidents_go_when_they_are_long_over_and_everybody_was_told(

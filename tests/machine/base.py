@@ -86,7 +86,9 @@ class Base(RuleBasedStateMachine):
 
     async def accept(self, number: int, prompt: str = "a lighthouse") -> tuple[Any, bool]:
         """Runs the accept step."""
-        return await accept(self.ground.requests, asked(number, prompt), client="odoo", odoo="default")
+        return await accept(
+            self.ground.requests, self.ground.models, asked(number, prompt), client="odoo", odoo="default"
+        )
 
     def chosen(self, which: int) -> int:
         """Returns the number of the selected request."""

@@ -11,6 +11,7 @@ from sqlalchemy import DateTime, text
 
 from aigen_bridge.domain.generation import GenerationPolicy
 from aigen_bridge.store import restoration, transitions
+from aigen_bridge.store.catalogue import Models
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.executions import Executions
@@ -77,6 +78,7 @@ class Ground:
         self.database = Database(open_engine(sqlalchemy_url(database_url), pool_size=2, name="machine"))
         self.images = PostgresImages(self.database)
         self.requests = Requests(self.database, DEADLINES, self.images)
+        self.models = Models(self.database)
         self.executions = Executions(self.database, DEADLINES)
         self.outbox = Outbox(self.database, DEADLINES, self.images, generations=POLICY)
         self.generations = Generations(self.database, DEADLINES, POLICY)

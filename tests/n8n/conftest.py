@@ -59,8 +59,9 @@ class Addresses:
     rest: int
 
     def settings(self) -> dict[str, Any]:
-        """Returns the settings of the workflows."""
-        return workflow_settings(f"http://127.0.0.1:{self.gate}", f"http://127.0.0.1:{self.flux}")
+        """Returns the settings of the workflows. The AI service's key may also go to the port `rest`."""
+        settings = workflow_settings(f"http://127.0.0.1:{self.gate}", f"http://127.0.0.1:{self.flux}")
+        return settings | {"aiOrigins": [f"http://127.0.0.1:{self.rest}"]}
 
     def own_workflows(self) -> Iterator[dict[str, Any]]:
         """Returns the example workflow and its variants."""

@@ -131,6 +131,7 @@ def _simulator(settings: Mapping[str, Any], variant: str) -> N8nSimulator:
             flux_url=chosen["aiUrl"].removesuffix(QUEUE),
             flux_key=FLUX_KEY,
             callback_style="v1" if variant == OLD else cast("CallbackStyle", chosen["callbackStyle"]),
+            ai_origins=tuple(chosen["aiOrigins"]),
             loras=chosen["loras"],
             negative_prompt=chosen["negativePrompt"],
             speaks=variant != OLD,

@@ -23,7 +23,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 OLD = "old"
 """Not a variant of the shipped workflow, but an older workflow."""
-BEFORE = "1.2.0"
+BEFORE = "1.3.0"
 """The released version before the shipped one."""
 PATHS = {name: f"{WEBHOOK}/{name}" for name in (*CHANGES, OLD)} | {BEFORE: path_of(BEFORE)}
 

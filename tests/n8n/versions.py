@@ -7,8 +7,9 @@ from typing import Any
 from aigen_bridge.sim.flux import MODEL, QUEUE
 from real_n8n import ROOT, WEBHOOK
 
-EARLIER = ("1.1.0", "1.2.0")
-"""1.1.0 asks only whether an image is still wanted; 1.2.0 asks before it pays, names its job and reports progress."""
+EARLIER = ("1.1.0", "1.2.0", "1.3.0")
+"""1.1.0 asks only whether an image is still wanted; 1.2.0 asks before it pays, names its job and reports progress;
+1.3.0 has fewer and cheaper nodes, but takes no model from the bridge's catalogue."""
 
 
 def path_of(version: str) -> str:

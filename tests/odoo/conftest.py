@@ -16,12 +16,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def headless() -> Iterator[Any]:
     """A headless Chromium."""
     from browser import chromium  # noqa: PLC0415 - Playwright is there only for these tests (make e2e-odoo)
 
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+def browser(headless: Any) -> Iterator[Any]:
+    """The same Chromium for each test. Closes what the test opened: an open page goes on asking for pictures."""
+    yield headless
+    for context in headless.contexts:
+        context.close()
 
 
 @pytest.fixture

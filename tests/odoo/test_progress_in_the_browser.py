@@ -109,14 +109,12 @@ def people(real_odoo):
 
 
 @pytest.fixture
-def bridge(database_url, real_odoo, configure, people, browser):
-    """A bridge before an N8N that does nothing. The tabs of a test are closed with it: they would go on asking."""
+def bridge(database_url, real_odoo, configure, people):
+    """A bridge before an N8N that does nothing."""
     with running_bridge(database_url, real_odoo, settings=SETTINGS) as bridge:
         bridge.chain.n8n.faults.add(ACKNOWLEDGES)
         configure(bridge.url)
         yield bridge
-        for context in browser.contexts:
-            context.close()
 
 
 @pytest.fixture

@@ -26,6 +26,22 @@ OPS = "/api/v1/ops"
 LETTERS = f"{OPS}/dead-letters"
 ODOOS = ("default", "north")
 HEALTH = {("get", "/health/live"), ("get", "/health/ready")}
+CATALOGUE = {
+    ("get", "/api/v1/influencegen/models"),
+    ("get", "/api/v1/influencegen/models/{modelId}"),
+    ("put", f"{OPS}/models/{{modelId}}"),
+    ("delete", f"{OPS}/models/{{modelId}}"),
+}
+"""The models belong to every Odoo. tests/integration/test_models.py proves that operators of one Odoo change none."""
+MONEY = {
+    ("get", "/api/v1/influencegen/usage"),
+    ("get", "/api/v1/influencegen/budgets"),
+    ("get", f"{OPS}/budgets"),
+    ("get", f"{OPS}/budgets/{{name}}"),
+    ("put", f"{OPS}/budgets/{{name}}"),
+    ("delete", f"{OPS}/budgets/{{name}}"),
+}
+"""Sums and budgets. tests/integration/test_usage.py and test_budgets_api.py prove which of them a caller sees."""
 TABLES = ("requests", "outbox", "request_changes", "images", "generations", "provider_jobs", "executions")
 SAVED = "SELECT CAST(t AS text) FROM {name} AS t WHERE CAST(request_id AS text) = ANY (:ids)"
 FAIL = """UPDATE requests SET status = 'failed', failed_by = 'bridge', error_code = 'timed_out', version = version + 1,
@@ -212,7 +228,7 @@ async def state(scene: Scene, targets: list[Target]) -> list[Any]:
 
 def test_the_walk_leaves_no_operation_out() -> None:
     operations = {(method, path) for path, item in describe()["paths"].items() for method in item}
-    assert operations == set(WALK) | LISTS | ACCEPT | HEALTH
+    assert operations == set(WALK) | LISTS | ACCEPT | CATALOGUE | MONEY | HEALTH
 
 
 @pytest.mark.parametrize(("own", "other"), [ODOOS, ODOOS[::-1]])

@@ -12,6 +12,9 @@ from .address import WrongAddress, checked_url
 
 __all__ = ["Answer", "BridgeClient", "Unreachable", "database_header"]
 
+ADDON = "1.5.0"
+"""The version of the addon, as in its manifest. By it the bridge knows whether this Odoo understands budgets."""
+
 CONNECT_SECONDS, READ_SECONDS = 2, 5
 """A person waits for these. The bridge stores and answers, it does not work meanwhile: milliseconds are usual."""
 MAX_BYTES = 96 * 2**20
@@ -22,6 +25,8 @@ PAUSE_SECONDS = 30
 WRONG_DATABASE = "wrong_database"
 """The bridge's code for a key that belongs to another database: this one is a copy, or was moved."""
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
+MODELS = "/api/v1/influencegen/models"
+BUDGETS = "/api/v1/influencegen/budgets"
 OPS = "/api/v1/ops"
 
 _silent_until = {}
@@ -52,6 +57,8 @@ class Answer:
     """Seconds, 0 when it does not say."""
     is_bridge: bool = False
     """Every answer of the bridge carries a correlation id."""
+    etag: str = ""
+    """Names this version of what was read."""
 
 
 class BridgeClient:
@@ -74,26 +81,28 @@ class BridgeClient:
         """Return whether the last call from this process got no response."""
         return self._url in _away
 
-    def get(self, path):
-        """Read something. Raises `Unreachable`."""
-        return self._call("GET", path)
+    def get(self, path, *, etag=""):
+        """Read something. 304 says that it is still what has this `etag`. Raises `Unreachable`."""
+        return self._call("GET", path, headers={"If-None-Match": etag})
 
     def post(self, path, body=None, *, correlation_id=""):
         """Send something. Raises `Unreachable`."""
-        return self._call("POST", path, body, correlation_id)
+        return self._call("POST", path, body, {"X-Correlation-ID": correlation_id})
 
-    def _call(self, method, path, body=None, correlation_id=""):
+    def put(self, path, body):
+        """Add or replace something. Raises `Unreachable`."""
+        return self._call("PUT", path, body)
+
+    def delete(self, path):
+        """Remove something. Raises `Unreachable`."""
+        return self._call("DELETE", path)
+
+    def _call(self, method, path, body=None, headers=None):
         url = self._checked()
         if not self._patient and time.monotonic() < _silent_until.get(url, 0):
             raise Unreachable("silent")
-        key = self._key.encode("latin-1", "replace")  # a character that no header carries makes it an unknown key
-        headers = {"X-API-Key": key, "Accept": "application/json"}
-        if self._database:
-            headers["X-Odoo-Database"] = self._database
-        if correlation_id:
-            headers["X-Correlation-ID"] = correlation_id
         try:
-            answer = _answer(method, url + path, body, headers)
+            answer = _answer(method, url + path, body, self._headers(headers or {}))
         except (requests.RequestException, LocationParseError) as error:  # the latter for hosts such as a..b
             reason = _reason(error)
             _away.add(self._url)
@@ -105,6 +114,16 @@ class BridgeClient:
         if answer.is_bridge and answer.status == 403 and answer.body.get("code") == WRONG_DATABASE:
             raise Unreachable(WRONG_DATABASE)
         return answer
+
+    def _headers(self, headers):
+        key = self._key.encode("latin-1", "replace")  # a character that no header carries makes it an unknown key
+        headers = headers | {
+            "X-API-Key": key,
+            "Accept": "application/json",
+            "X-Aigen-Addon": ADDON,
+            "X-Odoo-Database": self._database,
+        }
+        return {name: value for name, value in headers.items() if value}
 
     def _checked(self):
         if not self._url or not self._key:
@@ -142,6 +161,7 @@ def _answer(method, url, body, headers):
             content=content,
             retry_after=_seconds(response.headers.get("Retry-After", "")),
             is_bridge="X-Correlation-ID" in response.headers,
+            etag=response.headers.get("ETag", ""),
         )
 
 

@@ -1,20 +1,19 @@
 """How a picture is being made, and how it was made, as the bridge reports. A wrong value is left out, never refused."""
 
-import re
+from .money import AMOUNT, CURRENCY, matches
 
 __all__ = ["read_made", "read_progress", "read_resent"]
 
 STAGES = frozenset({"queued", "generating", "finishing"})
 NEGATIVE_PROMPT_USES = frozenset({"used", "folded", "ignored"})
 COST_BASES = frozenset({"billed", "estimated"})
+COST_FIELDS = ("cost_amount", "cost_currency", "cost_basis", "cost_further")
 MAX_NAME = 200
 MAX_INTEGER = 2**31 - 1
 """The largest value of an Odoo Integer field."""
 MAX_SEED = 2**63 - 1
 MAX_SECONDS = 1e15
 """The bridge sends no larger number, and a float column cannot hold a whole number of any size."""
-AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 def read_progress(reported):
@@ -39,11 +38,10 @@ def read_resent(generation):
 def read_made(payload):
     """Return what is known of how the picture was made and what it cost: field of the record → value.
 
-    The values of `generation` come all or none: one that is not known is False. Those of `cost` likewise.
+    The values of `generation` come all or none: one that is not known is False. Those of the cost likewise.
     """
     generation = _facts(_object(payload.get("generation")))
-    cost = _cost(_object(payload.get("cost")))
-    return (generation if any(generation.values()) else {}) | cost
+    return (generation if any(generation.values()) else {}) | _costs(payload)
 
 
 def _facts(reported):
@@ -60,10 +58,27 @@ def _facts(reported):
     }
 
 
+def _costs(payload):
+    """Return the fields of the cost, {} where the bridge says nothing.
+
+    What it has booked (`charged`, an amount for each currency) counts more than what was reported: it knows what was
+    paid twice, or without a report. If it has booked nothing, an estimate of before was taken back.
+    """
+    charged = payload.get("charged")
+    booked = list(filter(None, map(_cost, charged))) if isinstance(charged, list) else []
+    found = booked or list(filter(None, [_cost(payload.get("cost"))]))
+    if not found:
+        return dict.fromkeys(COST_FIELDS, False) if charged == [] else {}
+    further = " + ".join(f"{cost['cost_amount']} {cost['cost_currency']}" for cost in found[1:])
+    is_estimated = any(cost["cost_basis"] == "estimated" for cost in found)
+    return found[0] | {"cost_basis": "estimated" if is_estimated else "billed", "cost_further": further or False}
+
+
 def _cost(reported):
     """Return amount, currency and basis; {} without a valid amount and currency."""
+    reported = _object(reported)
     amount, currency = reported.get("amount"), reported.get("currency")
-    if not (_matches(AMOUNT, amount) and _matches(CURRENCY, currency)):
+    if not (matches(AMOUNT, amount) and matches(CURRENCY, currency)):
         return {}
     basis = _one_of(reported.get("basis"), COST_BASES) or "estimated"
     return {"cost_amount": amount, "cost_currency": currency, "cost_basis": basis}
@@ -75,10 +90,6 @@ def _object(reported):
 
 def _one_of(value, known):
     return value if isinstance(value, str) and value in known else False
-
-
-def _matches(pattern, value):
-    return isinstance(value, str) and bool(pattern.fullmatch(value))
 
 
 def _name(value):

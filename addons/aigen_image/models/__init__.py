@@ -2,8 +2,11 @@ from . import series
 from . import aigen_bridge
 from . import res_users
 from . import aigen_image_model
+from . import aigen_image_model_synchronize
 from . import aigen_image_request
 from . import aigen_image_request_ask
+from . import aigen_image_request_offer
 from . import aigen_image_request_result
 from . import aigen_image_request_again
+from . import aigen_budget
 from . import res_config_settings

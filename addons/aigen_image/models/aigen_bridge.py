@@ -5,6 +5,7 @@ from functools import wraps
 from odoo import SUPERUSER_ID, api, models
 from odoo.modules import module
 from odoo.service.model import retrying
+from odoo.tools import get_lang
 
 from ..bridge.client import WRONG_DATABASE, BridgeClient, database_header
 
@@ -77,8 +78,6 @@ class AigenBridge(models.AbstractModel):
 
     def _after_commit(self, errand, **how):
         """Run a method of these records once what was written is safe; an error there undoes nothing."""
-        if not self:
-            return
 
         @self.env.cr.postcommit.add
         def run():
@@ -100,6 +99,11 @@ class AigenBridge(models.AbstractModel):
     def _tell_person(self, user, message, kind="info"):
         """Show a message in the browser of that user. `kind`: info, success, warning or danger."""
         user._bus_send("simple_notification", {"type": kind, "message": message})
+
+    @api.model
+    def _show_amount(self, amount, currency=""):
+        """Return an amount of the bridge as it is written in the language."""
+        return f"{amount} {currency}".strip().replace(".", get_lang(self.env).decimal_point)
 
     def _describe_unreachable(self, reason):
         """Return words for people, for why the bridge gave no answer."""

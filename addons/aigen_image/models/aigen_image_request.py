@@ -3,9 +3,9 @@ from statistics import median
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tools import get_lang
+from odoo.tools import SQL
 
-from ..bridge.sizes import resolution
+from ..bridge.sizes import SIZES
 from ..bridge.text import shows_nothing
 from .aigen_bridge import new_uuid
 from .series import Constraint
@@ -63,6 +63,12 @@ USUAL_SECONDS = 15
 """How long a picture takes, as long as there is no experience with its model."""
 
 
+def one_of(offered, wanted, usual):
+    """Return what is wanted if it is offered, or what is usual, or the first that is offered."""
+    offered = list(offered or ())
+    return next((each for each in (wanted, usual) if each in offered), offered[0] if offered else wanted or usual)
+
+
 class AigenImageRequest(models.Model):
     """One picture that a person asked for: a mirror of what the bridge knows, for people to look at."""
 
@@ -87,8 +93,12 @@ class AigenImageRequest(models.Model):
     model_id = fields.Many2one(
         "aigen.image.model", required=True, ondelete="restrict", default=lambda self: self._default_model()
     )
-    shape = fields.Selection(SHAPES, required=True, default="1:1")
-    detail = fields.Selection(DETAILS, required=True, default="standard")
+    shape = fields.Selection(
+        SHAPES, required=True, compute="_compute_shape", store=True, readonly=False, precompute=True
+    )
+    detail = fields.Selection(
+        DETAILS, required=True, compute="_compute_detail", store=True, readonly=False, precompute=True
+    )
     resolution = fields.Char(compute="_compute_resolution", store=True)
     seed = fields.Integer(
         default=lambda self: self._new_seed(),
@@ -100,7 +110,7 @@ class AigenImageRequest(models.Model):
     )
     cfg = fields.Float(
         "Guidance",
-        digits=(4, 1),
+        digits=(4, 2),
         compute="_compute_defaults",
         store=True,
         readonly=False,
@@ -147,9 +157,15 @@ class AigenImageRequest(models.Model):
     is_nsfw = fields.Boolean("Marked as not safe for work", readonly=True, copy=False)
     cost_amount = fields.Char(readonly=True, copy=False)
     """A decimal text, as exact as the bill."""
-    cost_currency = fields.Char(readonly=True, copy=False)
+    cost_currency = fields.Char("Currency", readonly=True, copy=False)
     cost_basis = fields.Selection(COST_BASES, readonly=True, copy=False)
+    cost_further = fields.Char(readonly=True, copy=False)
+    """The amounts booked in other currencies, such as `1.50 EUR + 2.00 GBP`. Sums have `cost_amount` only."""
     cost = fields.Char(compute="_compute_cost")
+    cost_value = fields.Float(
+        "Costs", digits=(16, 9), compute="_compute_cost_value", store=True, help="In the currency of each picture."
+    )
+    """For sums. As exact as the bridge's amounts: a currency's rounding would lose parts of each picture."""
 
     _request_id_unique = Constraint("UNIQUE (request_id)", "This request is known already.")
     _seed_natural = Constraint("CHECK (seed >= 0)", "A seed is a whole number from 0.")
@@ -170,11 +186,22 @@ class AigenImageRequest(models.Model):
             words = " ".join((record.prompt or "").split())
             record.name = words if len(words) <= 60 else words[:59].rstrip() + "…"
 
-    @api.depends("shape", "detail")
+    @api.depends("model_id")
+    def _compute_shape(self):
+        """A shape that the model does not offer becomes one that it does."""
+        for record in self:
+            record.shape = one_of(record.model_id._sizes(), record.shape, "1:1")
+
+    @api.depends("model_id", "shape")
+    def _compute_detail(self):
+        for record in self:
+            record.detail = one_of(record.model_id._sizes().get(record.shape), record.detail, "standard")
+
+    @api.depends("model_id", "shape", "detail")
     def _compute_resolution(self):
         for record in self:
-            known = record.shape and record.detail
-            record.resolution = resolution(record.shape, record.detail) if known else False
+            of_model, of_any = (sizes.get(record.shape, {}) for sizes in (record.model_id._sizes(), SIZES))
+            record.resolution = of_model.get(record.detail) or of_any.get(record.detail, False)
 
     @api.depends("model_id")
     def _compute_defaults(self):
@@ -198,15 +225,28 @@ class AigenImageRequest(models.Model):
             )
             records.expected = median(one.elapsed for one in done) if done else USUAL_SECONDS
 
-    @api.depends("cost_amount", "cost_currency", "cost_basis")
+    @api.depends("cost_amount", "cost_currency", "cost_basis", "cost_further")
     @api.depends_context("lang")
     def _compute_cost(self):
-        point = get_lang(self.env).decimal_point
         for record in self:
-            amount = (record.cost_amount or "").replace(".", point)
-            cost = amount and f"{amount} {record.cost_currency}"
+            cost = record.cost_amount and self._show_amount(record.cost_amount, record.cost_currency)
+            if record.cost_further:
+                cost += f" + {self._show_amount(record.cost_further)}"
             is_estimated = cost and record.cost_basis == "estimated"
-            record.cost = self.env._("%s (estimated)", cost) if is_estimated else cost or False
+            record.cost = self.env._("%s (estimated)", cost) if is_estimated else cost
+
+    @api.depends("cost_amount")
+    def _compute_cost_value(self):
+        for record in self:
+            record.cost_value = float(record.cost_amount or 0)
+
+    def _read_group_select(self, aggregate_spec, query):
+        """Amounts of several currencies are never added: such a sum is empty."""
+        total = super()._read_group_select(aggregate_spec, query)
+        if aggregate_spec != "cost_value:sum":
+            return total
+        currency = self._field_to_sql(self._table, "cost_currency", query)
+        return SQL("CASE WHEN COUNT(DISTINCT %s) < 2 THEN %s END", currency, total)
 
     @api.constrains("prompt", "negative_prompt")
     def _check_texts(self):

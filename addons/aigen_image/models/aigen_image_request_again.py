@@ -130,9 +130,13 @@ class AigenImageRequest(models.Model):
         return self._another({"seed": seed}, generate=False)
 
     def _another(self, changes, *, generate):
+        """Open another one. It is not asked for if a setting is no longer offered: the person looks at it first."""
         self.ensure_one()
-        another = self.copy(changes)
-        if generate:
+        values, words = self._offered_instead()
+        another = self.copy(changes | values)
+        if words:
+            another.sudo().refusals = words
+        elif generate:
             another.action_generate()
         return {
             "type": "ir.actions.act_window",

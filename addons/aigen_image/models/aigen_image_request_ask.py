@@ -7,7 +7,9 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..bridge.client import REQUESTS, Unreachable
+from ..bridge.money import read_exceeded
 from ..bridge.result import WrongResult, read_state
+from ..bridge.text import refusal_words
 from .aigen_image_request import OPEN, UNDERWAY, WIRE_NAMES
 
 _logger = logging.getLogger(__name__)
@@ -17,6 +19,14 @@ BATCH = 100
 SINGLY = 10
 """Pictures about which a view has an older bridge asked: one call each."""
 RETRY_AFTER = timedelta(minutes=1)
+NOT_OF_ONE_REQUEST = frozenset({401, 403, 404, 408, 425, 429})
+"""Client errors that come from the key, the address or the load. The request waits, and is sent again as it is."""
+OF_ALL_REQUESTS = frozenset({401, 429})
+"""After these, the next request would get the same answer. After any other client error the next one is tried."""
+BUGS = frozenset({400, 409, 413, 415})
+"""Client errors that Odoo never should cause. Sending the request again would change nothing."""
+BOOKED_WITHIN = timedelta(days=2)
+"""For so long after its end, what was booked for a picture is read again: a late report corrects an estimate."""
 OLD = timedelta(hours=1)
 """An open request that was not heard of for so long is asked about by the daily cron."""
 
@@ -31,6 +41,7 @@ class AigenImageRequest(models.Model):
         new = self.filtered(lambda record: record.status == "draft")
         for record in new.sudo():
             record.user_id._get_aigen_uuid()
+            record._compute_resolution()  # the model may offer other sizes since the shape was chosen
             record.write(
                 {
                     "status": "waiting",
@@ -71,8 +82,8 @@ class AigenImageRequest(models.Model):
 
     @api.model
     def _cron_push(self):
-        """Send what is waiting to be sent, the oldest first, with the ids that it has had from the start."""
-        waiting = self.search([("status", "=", "waiting")], order="id", limit=BATCH)
+        """Send what is waiting to be sent, with the ids that it has had from the start. What was tried goes last."""
+        waiting = self.search([("status", "=", "waiting")], order="write_date, id", limit=BATCH)
         waiting._after_commit("_push_all", patient=True)
 
     @api.model
@@ -82,11 +93,28 @@ class AigenImageRequest(models.Model):
         lost = self.search([("status", "in", UNDERWAY), ("write_date", "<", before)], order="write_date", limit=BATCH)
         lost._after_commit("_pull_all", patient=True)
 
+    @api.model
+    def _cron_costs(self):
+        """Ask what was booked for pictures that ended lately: a result has what was reported only.
+
+        One whose file was removed is left out, because the answer would bring it again. Archived ones cost, too.
+        """
+        since = fields.Datetime.now() - BOOKED_WITHIN
+        has_ended = ["|", ("attachment_id", "!=", False), ("status", "in", ("failed", "cancelled"))]
+        domain = [("finished_at", ">=", since), ("version", ">", 0), *has_ended]
+        self.with_context(active_test=False).search(domain)._after_commit("_pull_all", patient=True, singly=0)
+
     # After the commit: no transaction is open, each `_apart` is one.
 
     def _push_all(self, *, patient=False):
+        """Send these, one after another. One whose answer cannot be written down does not hinder the others."""
         for record in self:
-            if not record._push(patient=patient):
+            try:
+                goes_on = record._push(patient=patient)
+            except Exception:
+                _logger.exception("Sending %s failed; it is tried again later", record)
+                continue
+            if not goes_on:
                 return
 
     def _push(self, *, patient):
@@ -120,7 +148,7 @@ class AigenImageRequest(models.Model):
             "correlationId": self.correlation_id,
             "userId": self.user_id._get_aigen_uuid(),
             "prompt": self.prompt,
-            "negativePrompt": self.negative_prompt or None,
+            "negativePrompt": (self.takes_negative_prompt and self.negative_prompt) or None,
             "modelId": self.model_id.uuid,
             "resolution": self.resolution,
             "aspectRatio": self.shape,
@@ -131,8 +159,11 @@ class AigenImageRequest(models.Model):
         return {name: value for name, value in event.items() if value is not None}
 
     def _settle_push(self, answer):
-        """Write down what the bridge said. False: it can take nothing at the moment."""
-        record = self._lock()
+        """Write down what the bridge said. False: it can take nothing at the moment.
+
+        A client error is about this request, or lasts: what was asked for later does not wait behind it.
+        """
+        record, is_refusal = self._lock(), 400 <= answer.status < 500
         if not record:
             return True
         match answer.status:
@@ -144,13 +175,13 @@ class AigenImageRequest(models.Model):
                     record._advance("received", 0)  # it is ready there, and its picture follows: not sent again
             case _ if record.status != "waiting":
                 pass  # withdrawn meanwhile
-            case 422 if answer.is_bridge:
-                record._show_refusal(answer.body)
-            case 400 | 409 | 413 | 415 if answer.is_bridge:
+            case status if answer.is_bridge and status in BUGS:
                 record._report_bug(answer)
-            case _:
-                record._keep_waiting(f"http_{answer.status}" if answer.is_bridge else "stranger", answer.retry_after)
-                return False
+            case status if answer.is_bridge and is_refusal and status not in NOT_OF_ONE_REQUEST:
+                record._show_refusal(answer)
+            case status:
+                record._keep_waiting(f"http_{status}" if answer.is_bridge else "stranger", answer.retry_after)
+                return is_refusal and status not in OF_ALL_REQUESTS
         return True
 
     def _keep_waiting(self, reason, retry_after):
@@ -158,21 +189,49 @@ class AigenImageRequest(models.Model):
         record = self._lock()
         if record.status != "waiting":
             return
-        if record.error_code != reason:
-            record.write({"error_code": reason, "error_message": False})
+        is_news = record.error_code != reason
+        record.write({"error_code": reason, "error_message": False})  # also the time, for the order of the cron
+        if is_news:
             record._show_news()
         delay = max(RETRY_AFTER, timedelta(seconds=retry_after))
         self.env.ref("aigen_image.cron_push")._trigger(fields.Datetime.now() + delay)
 
-    def _show_refusal(self, problem):
-        """Back to the person, with the bridge's words at the fields that they are about."""
-        names = self._wire_names()
-        refusals = {}
-        for error in problem.get("errors") or []:
-            words, allowed = str(error.get("message") or ""), error.get("allowed")
-            refusals[names.get(error.get("field"), "prompt")] = f"{words} ({allowed})" if allowed else words
-        message = str(problem.get("detail") or "")
-        self.write({"status": "draft", "error_code": "not_valid", "error_message": message, "refusals": refusals})
+    def _show_refusal(self, answer):
+        """Back to the person, with the bridge's words: at the fields that they are about, and in one message."""
+        problem, names = answer.body, self._wire_names()
+        errors = problem.get("errors") or []
+        refusals = {names.get(error.get("field"), "prompt"): refusal_words(error) for error in errors}
+        code = str(problem.get("code") or f"http_{answer.status}") if answer.status != 422 else "not_valid"
+        message = self.with_context(lang=self.user_id.lang)._words_of(problem, refusals)
+        self.write({"status": "draft", "error_code": code, "error_message": message, "refusals": refusals})
+
+    @api.model
+    def _words_of(self, problem, refusals):
+        """Return what happened, what to do next, and whom to ask: by field or by budget, else as the bridge says it."""
+        if refusals:
+            labels = {name: self._fields[name]._description_string(self.env) for name in refusals}
+            return " ".join(f"{labels[name]}: {words}." for name, words in refusals.items())
+        words = self._words_of_budget(problem) or [str(problem.get(name) or "") for name in ("detail", "action")]
+        if problem.get("contact"):
+            words.append(self.env._("Contact: %s", problem["contact"]))
+        return " ".join(filter(None, words)) or self.env._("The bridge refused it without a reason.")
+
+    @api.model
+    def _words_of_budget(self, problem):
+        """Return in the person's language why a budget refuses the picture; [] if none does."""
+        if not (exceeded := read_exceeded(problem)):
+            return []
+        left, limit, price = (
+            self._show_amount(amount, exceeded.currency) for amount in (exceeded.left, exceeded.limit, exceeded.price)
+        )
+        facts = {"budget": exceeded.budget, "left": left, "limit": limit}
+        words = {
+            "day": self.env._("The budget “%(budget)s” has %(left)s of %(limit)s left today.", **facts),
+            "month": self.env._("The budget “%(budget)s” has %(left)s of %(limit)s left this month.", **facts),
+            "total": self.env._("The budget “%(budget)s” has %(left)s of %(limit)s left.", **facts),
+        }[exceeded.period]
+        price = self.env._("This picture costs about %s.", price)
+        return [words, price, self.env._("Press “Generate” again when there is more.")]
 
     @api.model
     def _wire_names(self):

@@ -11,7 +11,7 @@ class ResConfigSettings(models.TransientModel):
 
     aigen_bridge_url = fields.Char("Bridge address", config_parameter="aigen_image.bridge_url")
     aigen_bridge_key = fields.Char("Key", help="Write one to set or replace it. It is never shown again.")
-    aigen_bridge_ops_key = fields.Char("Key of operations", help="Only for re-triggering; never shown again.")
+    aigen_bridge_ops_key = fields.Char("Key of operations", help="For re-triggering and budgets; never shown again.")
     aigen_key_is_set = fields.Boolean(readonly=True)
     aigen_ops_key_is_set = fields.Boolean(readonly=True)
     aigen_bridge_user_id = fields.Many2one("res.users", "Bridge's user", readonly=True)

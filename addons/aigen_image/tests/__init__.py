@@ -2,6 +2,11 @@ from . import test_series
 from . import test_database
 from . import test_access
 from . import test_ask
+from . import test_refusal
+from . import test_catalogue_of_models
+from . import test_offer
+from . import test_costs
+from . import test_budget_pages
 from . import test_result
 from . import test_settings
 from . import test_http

@@ -42,7 +42,10 @@ def payload(record, version=3, status="completed", content=None, **changes):
 
 
 class FakeBridge(ThreadingHTTPServer):
-    """Answers by `answers[(method, path)]` → (status, body, headers); keeps what it was asked."""
+    """Answers by `answers[(method, path)]` → (status, body, headers); keeps what it was asked.
+
+    Status and body may be functions of what was sent.
+    """
 
     daemon_threads = True
 
@@ -90,11 +93,11 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
         path, _, query = self.path.partition("?")
-        body = body or dict(parse_qsl(query))
+        body = dict(parse_qsl(query)) | (body or {})
         self.server.calls.append((self.command, path, body, dict(self.headers)))
         missing = (404, {"code": "unknown_request"}, {"X-Correlation-ID": CORRELATION})
         status, told, headers = self.server.answers.get((self.command, path), missing)
-        told = told(body) if callable(told) else told
+        status, told = (one(body) if callable(one) else one for one in (status, told))
         content = told if isinstance(told, bytes) else json.dumps(told).encode()
         self.send_response(status)
         kind = "application/octet-stream" if isinstance(told, bytes) else "application/json"
@@ -103,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = _answer  # noqa: N815 - so they are called
+    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - so they are called
 
     def log_message(self, *_args):
         """Quiet."""

@@ -1,1 +1,3 @@
 from . import aigen_bridge_check
+from . import aigen_budget_change
+from . import aigen_money_left

@@ -30,3 +30,16 @@ class TestCampaign(AigenCase):
         record.action_generate()
         self.commit()
         self.assertEqual(record.campaign_id_refusal, "is unknown")
+
+    def test_budgets_count_by_campaign(self):
+        campaign = self.env["utm.campaign"].create({"name": "Spring"})
+        self.env["aigen.money.left"].with_user(self.ann).ask({"campaign_id": campaign.id})
+        self.commit()
+        [query] = self.bridge.sent("GET", client.BUDGETS)
+        self.assertEqual(query["campaignId"], campaign.aigen_uuid)
+        values = {"name": "spring", "limit": "5", "campaign_id": campaign.id}
+        change = self.env["aigen.budget.change"].with_user(self.mia).create(values)
+        self.assertEqual(change._body()["match"], {"campaignId": campaign.aigen_uuid})
+        budget = self.env["aigen.budget"].create({"name": "spring", "match": {"campaignId": campaign.aigen_uuid}})
+        self.assertEqual(budget.counts, "Campaign: Spring")
+        self.assertEqual(change._values_of_match(budget.match)["campaign_id"], campaign.id)

@@ -1,13 +1,17 @@
 // The AI service answered without an image: a failure in its own words, or another try, of the result, or of the submission
 // when the job ended without being paid for.
 const answer = $input.first().json;
-const { requestId } = $('Check the event').first().json;
+const { requestId, order } = $('Check the event').first().json;
 const { ask } = $('The question').first().json;
 const RETRIES = 2;
 const SILENT_MAX = 120_000; // milliseconds
 const PASSING = [429, 503, 504]; // what fal documents as worth another try
 const NO_VERDICT = [401, 403, 408]; // about the question for the result, not about the job
 const FIRST_WAIT = 0.5; // seconds until the job is looked at, when it was not done at once
+const NEVER_BEGUN = [401, 402, 403, 404, 405, 413, 415, 429]; // of a synchronous call
+// The errors of an input that the model finds wrong before it begins. Others may come after, and are billed then.
+const INPUT_ERROR =
+  /^(missing|enum|one_of|literal_error|extra_forbidden|multiple_of|(greater|less)_than(_equal)?|((string|sequence)_)?too_(short|long)|(string|int|float|bool|list|dict|model)_(type|parsing))$/;
 const UNFINISHED = 400; // with a text: the queue has no result yet; the model's own errors are a list
 
 function parsed(found) {
@@ -37,8 +41,18 @@ function refusal() {
   return { code: first?.type ?? `ai_http_${status}`, message };
 }
 
+// Whether this was surely not billed: an error of fal's servers, a submission that was refused, a wrong input.
+function isUnbilled() {
+  const errors = Array.isArray(output.detail) ? output.detail : [];
+  // A text without a type may come from a proxy, behind which the submission was taken.
+  if (status >= 500) return !answer.isSubmission || output.error_type !== undefined || errors.length > 0;
+  if (answer.isSubmission && status !== 408 && (order.isQueued || NEVER_BEGUN.includes(status))) return true;
+  const isWrongInput = errors.length > 0 && errors.every((error) => INPUT_ERROR.test(error?.type));
+  return status === 429 || (status === 422 && isWrongInput);
+}
+
 function problem() {
-  if (status < 200 || status > 299) return refusal();
+  if (status < 200 || status > 299) return { ...refusal(), isUnbilled: isUnbilled() };
   if (output.has_nsfw_concepts?.[0] === true && output.images?.length) {
     return { code: 'nsfw_content', message: "The AI service's safety checker withheld the image." };
   }

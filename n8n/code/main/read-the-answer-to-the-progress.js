@@ -16,7 +16,7 @@ const isTaken = statusCode === 200 && said.wanted !== undefined;
 const isAnother = word === 'job' && statusCode === 409 && said.providerJob && said.providerJob.jobId !== job.jobId;
 if ((isTaken && said.wanted === false) || isAnother) return [{ json: { route: 'cancel', job } }];
 if (!job.statusUrl || !job.responseUrl) {
-  const message = 'The AI service gave the job addresses at another origin than that of aiUrl in the settings.';
+  const message = 'The AI service gave the job addresses at another origin than that of the model.';
   return [{ json: { route: 'failed', code: 'job_out_of_reach', message } }];
 }
 const isNamed = job.isNamed || isTaken;

@@ -1,7 +1,7 @@
 // What the bridge decided if it did not say "start": go on with a known job, ask again later, or end.
 const answer = $input.first().json;
 const { ask } = $('The question').first().json;
-const { requestId, settings } = $('Check the event').first().json;
+const { requestId, order } = $('Check the event').first().json;
 const NO_ANSWER_WAIT = 5; // seconds
 const { statusCode } = answer;
 
@@ -15,15 +15,18 @@ function parsed(found) {
 }
 
 const again = (waitSeconds, next) => [{ json: { route: 'ask', waitSeconds, ask: next } }];
-const failed = ({ code, message }) => [{ json: { route: 'failed', code, message } }];
+const failed = (why) => [{ json: { route: 'failed', ...why } }];
 
-// The key of the AI service goes to the origin of the settings only, whatever address a job has.
-const originOf = (url) => /^https?:\/\/[\w.-]+(:\d+)?(?=\/|$)/i.exec(url ?? '')?.[0].toLowerCase();
-const isOurs = (url) => originOf(url) !== undefined && originOf(url) === originOf(settings.aiUrl);
+// The key of the AI service goes to the origin of the model's endpoint only, whatever address a job has.
+function originOf(url) {
+  const origin = /^https?:\/\/[\w.-]+(:\d+)?(?=\/|$)/i.exec(url ?? '')?.[0].toLowerCase();
+  return origin?.replace(/^(https:.*):443$|^(http:.*):80$/, '$1$2');
+}
+const isOurs = (url) => originOf(url) !== undefined && originOf(url) === originOf(order.url);
 
 function goOnWith(found) {
   if (!isOurs(found?.statusUrl) || !isOurs(found.responseUrl)) {
-    const message = `The job ${found?.jobId} has no addresses at ${originOf(settings.aiUrl)}, which aiUrl in the settings names.`;
+    const message = `The job ${found?.jobId} has no addresses at ${originOf(order.url)}, the origin of its model.`;
     return failed({ code: 'job_out_of_reach', message });
   }
   const cancelUrl = isOurs(found.cancelUrl) ? found.cancelUrl : undefined;

@@ -3,7 +3,7 @@
 const answer = $input.first().json;
 const { ask } = $('The question').first().json;
 const { isOlder } = $('Granted?').first().json.body;
-const { requestId, correlationId, settings, url, passOn } = $('Check the event').first().json;
+const { requestId, correlationId, order, url, passOn } = $('Check the event').first().json;
 const RETRIES = 2;
 const RETRY_WAIT = 5; // seconds
 const BUSY = [429, 503, 504]; // what fal documents as worth another try
@@ -18,19 +18,24 @@ function parsed(found) {
 }
 
 const askAgain = (waitSeconds, next) => [{ json: { route: 'ask', waitSeconds, ask: next } }];
-const failed = (code, message) => [{ json: { route: 'failed', code, message } }];
-const originOf = (address) => /^https?:\/\/[\w.-]+(:\d+)?(?=\/|$)/i.exec(address ?? '')?.[0].toLowerCase();
-const isOurs = (address) => originOf(address) !== undefined && originOf(address) === originOf(settings.aiUrl);
+const failed = (why) => [{ json: { route: 'failed', ...why } }];
+// The key of the AI service goes to the origin of the model's endpoint only, whatever addresses a job gets.
+function originOf(address) {
+  const origin = /^https?:\/\/[\w.-]+(:\d+)?(?=\/|$)/i.exec(address ?? '')?.[0].toLowerCase();
+  return origin?.replace(/^(https:.*):443$|^(http:.*):80$/, '$1$2');
+}
+const isOurs = (address) => originOf(address) !== undefined && originOf(address) === originOf(order.url);
 
 function refused(code, message) {
-  if (ask.refusals >= RETRIES) return failed(code, message);
+  const refusal = { code, message, isUnbilled: true };
+  if (ask.refusals >= RETRIES) return failed(refusal);
   const anew = { askKey: undefined, silentSince: undefined, waitingSince: undefined, flags: { noJob: true } };
-  return askAgain(RETRY_WAIT, { ...ask, ...anew, refusals: ask.refusals + 1, refusal: { code, message } });
+  return askAgain(RETRY_WAIT, { ...ask, ...anew, refusals: ask.refusals + 1, refusal });
 }
 
 // Only a bridge that grants submissions looks after silent executions; with an older one, the person is told.
 function unsure(code, message) {
-  if (isOlder) return failed(code, message);
+  if (isOlder) return failed({ code, message });
   if (ask.executionId !== $execution.id) return askAgain(0, ask); // N8N's Retry
   throw new Error(
     `Request ${requestId}: ${message} A job may have been submitted, so it is not tried again here. The bridge decides [seen to].`,
@@ -84,6 +89,6 @@ if (BUSY.includes(status) && hasItsShape && (status === 429 || output.error_type
   const message = typeof output.detail === 'string' ? output.detail : `The AI service answered ${status}.`;
   return refused(output.error_type ?? `ai_http_${status}`, message);
 }
-const isSure = isSuccess ? settings.aiMode !== 'queue' || output.images : hasItsShape || (status < 500 && status !== 408);
+const isSure = isSuccess ? !order.isQueued || output.images : hasItsShape || (status < 500 && status !== 408);
 if (!isSure) return unsure(`ai_http_${status}`, `The AI service answered ${status} in a shape that is not its own.`);
 return [{ json: { route: 'answer', isSubmission: true, statusCode: status, body: output } }];

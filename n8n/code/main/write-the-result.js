@@ -1,5 +1,5 @@
 // Writes EVT-AIG-002 or EVT-AIG-003 as the exact text that is signed and sent.
-const VERSION = '1.3.0'; // of this workflow; docs/n8n.md, "Versions", says when it changes
+const VERSION = '1.4.0'; // of this workflow; docs/n8n.md, "Versions", says when it changes
 const found = $input.first().json;
 const { requestId, correlationId, callbackUrl, order, settings, passOn } = $('Check the event').first().json;
 const FORMATS = { 'image/png': 'png', 'image/jpeg': 'jpeg', 'image/webp': 'webp' };
@@ -10,7 +10,7 @@ const head = { requestId, correlationId, executionId: $execution.id, payloadVers
 function metadataOf(file, { width, height }) {
   if (found.metadata || style === 'v1') return found.metadata;
   const format = FORMATS[file.mimeType];
-  const isAsOrdered = width === order.width && height === order.height && format === settings.outputFormat;
+  const isAsOrdered = width === order.width && height === order.height && format === order.format;
   return isAsOrdered && file.bytes > 0 ? { format, size: file.bytes, width, height } : undefined;
 }
 
@@ -22,29 +22,40 @@ function generation({ seed, timings, has_nsfw_concepts: hasNsfwConcepts }) {
   const job = submitted?.since > (looked?.since ?? 0) ? submitted : looked;
   return {
     provider: 'fal',
-    model: /^https?:\/\/[^/]+\/(?:queue\/)?(.+?)\/*$/.exec(settings.aiUrl)?.[1],
+    model: /^https?:\/\/[^/]+\/(?:queue\/)?(.+?)\/*$/.exec(order.url)?.[1],
     jobId: found.isSubmission ? undefined : job?.jobId,
     seed,
     seconds: timings?.inference,
     hasNsfwConcepts,
     lora: order.lora,
-    negativePrompt: order.negativePrompt ? (settings.negativePrompt === 'fold' ? 'folded' : 'ignored') : undefined,
+    negativePrompt: order.negativePrompt,
   };
 }
 
-// Estimated from the price in the settings, because the AI service does not say what it bills.
-function cost() {
-  const { amount, currency, per } = settings.price ?? {};
-  const units = per === 'megapixel' ? (order.width * order.height) / 1e6 : 1;
-  const total = Number(amount) * units;
-  if (!(total >= 0)) return undefined;
-  return { amount: total.toFixed(9).replace(/\.?0+$/, ''), currency, basis: 'estimated', units, unit: per };
+// The exact product of a price (`0.035`) and a number of pixels in millions; rounded as the bridge does, half up.
+function priced(amount, pixels) {
+  const [, whole, places = ''] = /^(\d{1,12})(?:\.(\d{0,9}))?$/.exec(amount) ?? [];
+  if (whole === undefined) return undefined;
+  const product = BigInt(whole + places.padEnd(9, '0')) * BigInt(pixels);
+  const digits = String((product + 500_000n) / 1_000_000n).padStart(10, '0');
+  return `${digits.slice(0, -9)}.${digits.slice(-9).replace(/0{1,7}$/, '')}`;
 }
 
-// What the AI service reported, with or without an image.
+// Nothing, if the AI service surely billed nothing. An image is estimated from the price, because the service does not say
+// what it bills. Otherwise the bridge estimates.
+function cost() {
+  const { amount, currency, per } = order?.price ?? {};
+  if (found.isUnbilled && currency) return { amount: '0.00', currency, basis: 'billed' };
+  if (!found.body?.images?.length) return undefined;
+  const pixels = per === 'megapixel' ? order.width * order.height : 1_000_000;
+  const text = typeof amount === 'number' ? amount.toFixed(9) : amount;
+  const total = priced(text, pixels);
+  return total && { amount: total, currency, basis: 'estimated', units: pixels / 1e6, unit: per };
+}
+
+// What is known of the generation, with or without an image, and of its cost.
 function made() {
-  if (found.body === undefined) return {};
-  return { generation: generation(found.body), cost: found.body.images?.length ? cost() : undefined };
+  return { generation: found.body && generation(found.body), cost: cost() };
 }
 
 function completed() {

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from aigen_bridge import __version__, logs, memory, tracing
-from aigen_bridge.api import health, metrics, n8n_failures, ops, problems
+from aigen_bridge.api import budgets, health, metrics, models, n8n_failures, ops, problems
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.beat import beat
 from aigen_bridge.api.correlation import CorrelationMiddleware
@@ -19,7 +19,7 @@ from aigen_bridge.api.middleware import AccessMiddleware, DeprecationMiddleware,
 from aigen_bridge.api.odoo_database import KnownDatabases
 from aigen_bridge.api.rate_limit import RateLimits
 from aigen_bridge.api.tls import SERVED
-from aigen_bridge.api.v1 import callback, generation, requests
+from aigen_bridge.api.v1 import callback, generation, requests, usage
 from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
@@ -66,6 +66,9 @@ ROUTERS = (
     callback.router,
     callback_v2.router,
     n8n_failures.router,
+    models.router,
+    budgets.router,
+    usage.router,
     ops.router,
     health.router,
     metrics.router,
@@ -93,6 +96,9 @@ webhooks = APIRouter()
 )
 async def requested() -> None:
     """EVT-AIG-001, sent to `AIGEN_N8N__WEBHOOK_URL` with `X-API-Key` and `X-Correlation-ID`.
+
+    `model` is the catalogue's entry with which the request was accepted (see *models*), without `active` and
+    `description`. It is absent if the catalogue was empty.
 
     Delivered at least once: the same `requestId` may be sent again when an acknowledgement was lost, or when the
     execution fell silent. Once a job at the AI provider is known, the event has `providerJob` (`provider`, `jobId`,

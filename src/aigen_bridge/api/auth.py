@@ -72,7 +72,7 @@ def _caller(name: str, client: Client) -> Caller:
 def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:
     """Returns a dependency: the caller, which has at least one of these scopes and is within its rate limit.
 
-    A call that only N8N makes (scope `callbacks`) has no Odoo database. The others come from that of the caller's Odoo.
+    N8N (scope `callbacks`) has no Odoo database. The others call from that of the caller's Odoo.
 
     `kind` names the rate limit that counts the call. The dependency reads the key itself: FastAPI's two security
     classes, as dependencies of their own, cost more than the rest of it. `describe` adds them to the document.
@@ -86,7 +86,7 @@ def require(kind: str, *scopes: Scope) -> Callable[..., Awaitable[Caller]]:
             raise ForbiddenError("scope_missing", f"Client {found.name!r} does not have the scope {needed}.")
         structlog.contextvars.bind_contextvars(client=found.name)
         await request.app.state.rate_limits.count(kind, found.name)
-        if Scope.CALLBACKS not in scopes:
+        if found.scopes & (set(scopes) - {Scope.CALLBACKS}):
             await check_database(request, client=found.name, odoo=found.odoo)
         return found
 
@@ -146,6 +146,7 @@ async def _verify(caller: Caller, request: Request, signed: bytes) -> None:
 
 MAY_ASK = Depends(require("requests", Scope.REQUESTS))
 MAY_READ = Depends(require("reading", Scope.REQUESTS, Scope.OPS))  # pages that follow their pictures never stop an ask
+MAY_READ_MODELS = Depends(require("reading", Scope.REQUESTS, Scope.CALLBACKS, Scope.OPS))
 MAY_CANCEL = Depends(require("requests", Scope.REQUESTS, Scope.OPS))
 MAY_REPORT = Depends(require("callback", Scope.CALLBACKS))
 MAY_GENERATE = Depends(require("generation", Scope.CALLBACKS))

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aigen_bridge.api.odoo_database import HEADER, PATTERN
+from aigen_bridge.contracts.budgets import BudgetProblem, BudgetTerms
 from aigen_bridge.contracts.generation import GenerationAsk, GenerationJob, GenerationProgress, JobProblem
+from aigen_bridge.contracts.models import ModelEntry
 from aigen_bridge.contracts.n8n_failure import N8nFailure
 from aigen_bridge.contracts.resources import BulkReplay, Discard, NextStep
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
@@ -30,6 +32,8 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     Discard,
     BulkReplay,
     N8nFailure,
+    ModelEntry,
+    BudgetTerms,
 )
 
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -37,7 +41,7 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "Location": ("the path of the request", {"type": "string", "format": "uri-reference"}),
     "Retry-After": ("seconds to wait before the next attempt", {"type": "integer", "minimum": 0}),
     "WWW-Authenticate": ("how to authenticate", {"type": "string"}),
-    "ETag": ("the SHA-256 of the image, quoted", {"type": "string"}),
+    "ETag": ("a hash of the content, quoted", {"type": "string"}),
 }
 _HEADERS_OF_STATUS = {"304": ["ETag"], "401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}
 _CREATED = frozenset({"200", "201", "202"})
@@ -46,7 +50,7 @@ _MEANING = {
     400: "Not JSON, or malformed multipart/form-data",
     401: "No key, an unknown key, or an invalid signature",
     403: "The key's client does not have the scope, or the call comes from another database than that of its Odoo",
-    404: "No such request, image or dead letter",
+    404: "No such request, image, model, budget or dead letter",
     408: "The body did not arrive in time",
     409: "It conflicts with what is known",
     410: "The image has been deleted",
@@ -142,7 +146,7 @@ def name(model: type[BaseModel]) -> str:
 
 def message_schemas() -> dict[str, Any]:
     """Returns the component schemas that endpoints refer to by name."""
-    models = [(model, "validation") for model in (*MESSAGES, Problem, JobProblem)]
+    models = [(model, "validation") for model in (*MESSAGES, Problem, JobProblem, BudgetProblem)]
     _, document = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
     titles = {model.__name__: name(model) for model in MESSAGES}
     return {titles.get(key, key): schema for key, schema in document["$defs"].items()}
@@ -166,7 +170,7 @@ def _describe_database(paths: dict[str, Any]) -> None:
     schema = {"type": "string", "pattern": PATTERN}
     header = {"name": HEADER, "in": "header", "required": False, "description": description, "schema": schema}
     for operation in (operation for item in paths.values() for operation in item.values()):
-        if {"requests", "operations"} & set(operation["tags"]):
+        if {"requests", "models", "budgets", "usage", "operations"} & set(operation["tags"]):
             operation.setdefault("parameters", []).append(header)
 
 
@@ -197,10 +201,13 @@ def complete(document: dict[str, Any]) -> None:
             responses |= {str(status): response for status, response in problems(500).items()}
             for status, response in responses.items():
                 located = method == "post" and is_collection and status in _CREATED
-                names = ["X-Correlation-ID", *_headers_of(status, response), *(["Location"] if located else [])]
+                names = [
+                    "X-Correlation-ID",
+                    *_headers_of(status, "304" in responses),
+                    *(["Location"] if located else []),
+                ]
                 response["headers"] = {header: {"$ref": f"#/components/headers/{header}"} for header in names}
 
 
-def _headers_of(status: str, response: Mapping[str, Any]) -> list[str]:
-    is_image = any(media in MEDIA_TYPES.values() for media in response.get("content", ()))
-    return ["ETag"] if is_image else _HEADERS_OF_STATUS.get(status, [])
+def _headers_of(status: str, is_conditional: bool) -> list[str]:  # noqa: FBT001 - a pair of facts
+    return ["ETag"] if status == "200" and is_conditional else _HEADERS_OF_STATUS.get(status, [])

@@ -26,7 +26,7 @@ def _known_parameters(request: Request) -> None:
     """Raises `InvalidMessageError` for a query parameter that is unknown or repeated, so not applied."""
     known = [str(field.alias) for field in request.scope["route"].dependant.query_params]
     given = Counter(name for name, _ in request.query_params.multi_items())
-    allowed = "each of these once: " + ", ".join(known)
+    allowed = f"each of these once: {', '.join(known)}" if known else "no parameters"
     errors = [
         FieldError(field=name[:100], allowed=allowed, message="is repeated" if name in known else "is not known")
         for name, count in given.items()

@@ -65,6 +65,8 @@ def _from_database(gauges: Gauges) -> Iterator[Metric]:
     incidents = {read_key(key): number for key, number in gauges.incidents.items()}
     by_cause = {(cause.value, odoo if cause in PER_ODOO else None): each for (cause, odoo), each in incidents.items()}
     yield _per_odoo("aigen_incidents_open", "Occurrences per open incident", "cause", by_cause)
+    unsettled = "Changes of requests that are not in the ledger yet (10000: or more)"
+    yield GaugeMetricFamily("aigen_ledger_unsettled", unsettled, value=gauges.unsettled)
     yield GaugeMetricFamily("aigen_requests_kept_seconds", "Age of the oldest request that is kept", value=gauges.kept)
     yield _gauge("aigen_table_bytes", "Size of a table with its indexes", "table", gauges.bytes)
 

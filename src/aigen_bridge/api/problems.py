@@ -3,6 +3,7 @@
 `KINDS` is the one table from an error to its HTTP status.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,9 +29,18 @@ from aigen_bridge.api.errors import (
     UnsupportedMediaTypeError,
     WrongDatabaseError,
 )
-from aigen_bridge.contracts.generation import JobProblem, KnownJob
+from aigen_bridge.contracts.budgets import BudgetFacts
+from aigen_bridge.contracts.generation import provider_job
 from aigen_bridge.contracts.refusal import InvalidMessageError, MalformedMultipartError, NotJsonError, parameter_errors
-from aigen_bridge.contracts.wire import FieldError
+from aigen_bridge.contracts.wire import FieldError, Problem
+from aigen_bridge.domain.budget import (
+    BudgetExceededError,
+    BudgetNameTakenError,
+    OldAddonError,
+    RateMissingError,
+    UnknownBudgetError,
+    UnknownTimeZoneError,
+)
 from aigen_bridge.domain.errors import (
     BridgeError,
     ContradictionError,
@@ -42,10 +52,10 @@ from aigen_bridge.domain.errors import (
     RequestIdTakenError,
     StoreUnavailableError,
     UnknownDeadLetterError,
+    UnknownModelError,
     UnknownRequestError,
     UnreadableRequestError,
 )
-from aigen_bridge.domain.generation import ProviderJob
 from aigen_bridge.domain.signature import SignatureError
 
 MEDIA_TYPE = "application/problem+json"
@@ -93,6 +103,27 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     OtherJobError: Kind(409, "Another job is known", "Cancel the job that you named at the provider, and end."),
     NotReplayableError: Kind(409, "Cannot be sent again", "Do what is said above instead."),
     BodyTooSlowError: Kind(408, "Too slow", "Send it again. Nothing was stored."),
+    UnknownModelError: Kind(
+        404, "Unknown model", "List them: GET /api/v1/influencegen/models, or 'aigen-bridge models list'."
+    ),
+    BudgetExceededError: Kind(
+        402,
+        "Budget exceeded",
+        "Ask for a higher limit, or wait for the next day or month if the budget is for one. Do not try again.",
+    ),
+    RateMissingError: Kind(422, "Exchange rate missing", "Ask operations to add the rate to AIGEN_MONEY__RATES."),
+    OldAddonError: Kind(
+        409, "Addon too old", "Upgrade the addon, or put the budget with '?force=true' ('--force' of the command)."
+    ),
+    BudgetNameTakenError: Kind(409, "Name in use", "Put the budget under another name."),
+    UnknownTimeZoneError: Kind(
+        409,
+        "Unknown time zone",
+        "Ask operations to set AIGEN_MONEY__TIME_ZONE to a name that is in pg_timezone_names, and to restart the API.",
+    ),
+    UnknownBudgetError: Kind(
+        404, "Unknown budget", "List them: GET /api/v1/ops/budgets, or 'aigen-bridge budgets list'."
+    ),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
     NothingToReplayError: Kind(
         409,
@@ -143,9 +174,18 @@ async def _on_bridge_error(request: Request, error: Exception) -> Response:
     reason = {"reason": error.reason} if isinstance(error, StoreUnavailableError) else {}
     detail = error.detail[:500]
     log.warning("api.refused", status=kind.status, code=error.code, detail=detail, path=request.url.path, **reason)
-    job = error.job if isinstance(error, OtherJobError) else None
-    errors = _field_errors(error)
-    return answer(request, kind, code=error.code, detail=error.detail, errors=errors, headers=headers, job=job)
+    errors, more = _field_errors(error), _more(error)
+    return answer(request, kind, code=error.code, detail=error.detail, errors=errors, headers=headers, more=more)
+
+
+def _more(error: BridgeError) -> dict[str, Any]:
+    """Returns the members that a problem document has only for this error."""
+    match error:
+        case OtherJobError():
+            return {"providerJob": provider_job(error.job)}
+        case BudgetExceededError():
+            return BudgetFacts.of(error.exceeded).model_dump(mode="json", by_alias=True)
+    return {}
 
 
 def _headers(error: BridgeError) -> dict[str, str]:
@@ -221,11 +261,10 @@ def answer(
     detail: str,
     errors: list[FieldError] | None = None,
     headers: Mapping[str, str] | None = None,
-    job: ProviderJob | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Response:
-    """Returns the problem document as an HTTP response. `job`: the known job, which is added to it."""
-    problem = JobProblem(
-        provider_job=KnownJob.of(job) if job else None,
+    """Returns the problem document as an HTTP response. `more` are further members of it."""
+    problem = Problem(
         type=f"urn:aigen-bridge:problem:{code.replace('_', '-')}",
         title=kind.title,
         status=kind.status,
@@ -237,7 +276,8 @@ def answer(
         request_id=_request_id(request),
         errors=errors,
     )
-    body = problem.model_dump_json(by_alias=True, exclude_none=True)
+    members = problem.model_dump(mode="json", by_alias=True, exclude_none=True) | dict(more or {})
+    body = json.dumps(members, ensure_ascii=False)
     return Response(body, kind.status, headers, MEDIA_TYPE)
 
 

@@ -2,8 +2,22 @@
 
 import typer
 
-from aigen_bridge.cli import dead_letters, doctor, keys, odoos, purge, requests, restored, run, show
-from aigen_bridge.cli.terminal import fail
+from aigen_bridge.cli import (
+    budgets,
+    dead_letters,
+    doctor,
+    keys,
+    models,
+    odoos,
+    purge,
+    requests,
+    restored,
+    run,
+    show,
+    usage,
+)
+from aigen_bridge.cli.terminal import complaints, fail
+from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.embedded import EmbeddedPostgresMissingError
 from aigen_bridge.settings import WrongSettingsError
@@ -20,7 +34,10 @@ app.add_typer(show.app)
 app.add_typer(doctor.app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(requests.app, name="requests")
+app.add_typer(models.app, name="models")
 app.add_typer(odoos.app, name="odoos")
+app.add_typer(budgets.app, name="budgets")
+app.add_typer(usage.app)
 app.add_typer(purge.app)
 app.add_typer(restored.app)
 app.add_typer(keys.app, name="keys")
@@ -43,6 +60,7 @@ def main() -> None:
         from aigen_bridge.api.problems import KINDS
 
         kind = KINDS.get(type(error))
-        fail(error.detail, *([kind.action] if kind else []))
+        advice = [kind.action] if kind and not isinstance(error, InvalidMessageError) else []  # its lines say it
+        fail(*complaints(error), *advice)
     except OSError as error:
         fail(str(error))

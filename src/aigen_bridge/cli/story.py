@@ -75,6 +75,8 @@ def _print_state(request: RequestResource) -> None:
         _print_generation(generation)
     if cost := request.cost:
         _print_line("cost", f"{cost.amount} {cost.currency} ({cost.basis})")
+    elif price := request.estimated_cost:
+        _print_line("price", f"{price.amount} {price.currency}")
     if progress := request.progress:
         _print_line("progress", _progress(progress))
     _print_line("took", _durations(request))

@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aigen_bridge.contracts.refusal import InvalidMessageError
+from aigen_bridge.contracts.wire import FieldError
+from aigen_bridge.domain.errors import BridgeError
 from aigen_bridge.quoting import one_line
 
 BEGINNING = 200
@@ -56,6 +59,16 @@ def fail(*lines: str, status: int = 1) -> NoReturn:
     """Ends the command with these lines on stderr and an exit status of failure."""
     print("\n".join(map(one_line, lines)), file=sys.stderr)
     raise SystemExit(status)
+
+
+def complaints(error: BridgeError) -> list[str]:
+    """Returns what is wrong. For a message, that is one line for each field, with what is allowed."""
+    return [_complaint(each) for each in error.errors] if isinstance(error, InvalidMessageError) else [error.detail]
+
+
+def _complaint(wrong: FieldError) -> str:
+    allowed = f". Allowed: {wrong.allowed}" if wrong.allowed and wrong.allowed not in wrong.message else ""
+    return f"{wrong.field or 'It'} {wrong.message}{allowed}."
 
 
 def person() -> str:

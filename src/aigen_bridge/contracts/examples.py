@@ -19,6 +19,18 @@ REQUESTED: dict[str, Any] = {
     "cfgScale": 3.5,
     "campaignId": "7e4d2c1b-5a69-4f38-b7c6-1d0e9f8a2b34",
 }
+MODEL: dict[str, Any] = {
+    "name": "Watercolor",
+    "description": "Soft edges and visible paper.",
+    "provider": {"kind": "fal", "endpoint": "https://queue.fal.run/fal-ai/flux-lora"},
+    "loras": [{"path": "https://models.example.com/watercolor.safetensors", "scale": 0.9}],
+    "supports": {"negativePrompt": False, "seed": True},
+    "steps": {"min": 10, "max": 50, "default": 28},
+    "cfgScale": {"min": 1, "max": 20, "default": 3.5},
+    "resolutions": ["1024x1024", "1152x896", "896x1152"],
+    "price": {"amount": "0.035", "currency": "USD", "per": "megapixel"},
+    "active": True,
+}
 DISPATCHED: dict[str, Any] = REQUESTED | {
     "callbackUrl": "https://bridge.example.com/api/v1/influencegen/ai-image-callback"
 }
@@ -106,3 +118,12 @@ COMPLETED_URL: dict[str, Any] = (
 )
 COMPLETED_BESIDE: dict[str, Any] = {name: value for name, value in COMPLETED.items() if name != "imageData"} | FACTS
 """For v2, where the image is a separate part."""
+
+BUDGET: dict[str, Any] = {
+    "limit": "100.00",
+    "currency": "USD",
+    "period": "month",
+    "kind": "hard",
+    "match": {"campaignId": REQUESTED["campaignId"]},
+    "contact": "marketing@example.com",
+}

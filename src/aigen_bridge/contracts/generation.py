@@ -1,7 +1,7 @@
 """What an N8N execution asks and reports about the generation of an image, and the answers."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,8 +9,10 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from aigen_bridge.contracts.models import endpoint_of
+from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.contracts.v1 import ReportedText, Uuid
-from aigen_bridge.contracts.wire import ANYTHING, Problem, WireModel
+from aigen_bridge.contracts.wire import ANYTHING, FieldError, Problem, WireModel
 from aigen_bridge.domain.address import WebAddress, checked_url
 from aigen_bridge.domain.errors import PermanentError, storable
 from aigen_bridge.domain.generation import (
@@ -128,8 +130,7 @@ class GenerationAsk(_FromExecution):
 class GenerationJob(_FromExecution):
     """Names the job that this execution submitted to the AI provider.
 
-    There is no catalogue of models yet, so the origin of the model's endpoint is not known: the URLs must have one
-    common origin instead.
+    Its URLs have one origin, and if the request has an entry of the catalogue, the one of the model's endpoint.
     """
 
     provider: Id = Field(description="the AI service, such as `fal`")
@@ -146,6 +147,19 @@ class GenerationJob(_FromExecution):
             if value is not None and _origin(value) != _origin(other):
                 raise PydanticCustomError("other_origin", "has another origin than the job's other URLs")
         return value
+
+    def check_origin(self, model: Mapping[str, Any]) -> None:
+        """Raises `InvalidMessageError` if a URL has another origin than the endpoint of this entry of the catalogue."""
+        endpoint = endpoint_of(model)
+        if endpoint is None:  # the job is recorded all the same
+            return
+        urls = {"statusUrl": self.status_url, "responseUrl": self.response_url, "cancelUrl": self.cancel_url}
+        wrong = [name for name, url in urls.items() if url is not None and _origin(url) != _origin(endpoint)]
+        if wrong:
+            message, allowed = "has another origin than the model's endpoint", f"URLs with the origin of {endpoint}"
+            raise InvalidMessageError(
+                "The job", [FieldError(field=name, allowed=allowed, message=message) for name in wrong]
+            )
 
     def to_domain(self) -> NamedJob:
         """Returns the named job in the form of the domain."""

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from aigen_bridge.contracts.wire import FieldError
@@ -48,21 +49,21 @@ def field_errors(error: ValidationError, *models: type[BaseModel]) -> list[Field
 
 def parameter_errors(details: Sequence[Any]) -> list[FieldError]:
     """Returns one entry per wrong path or query parameter, as reported by FastAPI."""
-    return [FieldError(field=str(d["loc"][-1]), sent=_quote(d.get("input")), message=predicate(d)) for d in details]
+    return [FieldError(field=str(d["loc"][-1]), sent=quoted(d.get("input")), message=predicate(d)) for d in details]
 
 
 def _field_error(detail: ErrorDetails, models: tuple[type[BaseModel], ...]) -> FieldError:
     path = [str(part) for part in detail["loc"] if part not in _UNION_TAGS]
     field = ".".join(path)[:_SENT_MAX]
     if detail["type"] == "extra_forbidden":
-        allowed = "these fields: " + ", ".join(_names(models))
-        return FieldError(field=field, sent=_quote(detail["input"]), allowed=allowed, message="is not known")
+        allowed = "these fields: " + ", ".join(_names(_holding(path, models)))
+        return FieldError(field=field, sent=quoted(detail["input"]), allowed=allowed, message="is not known")
     if detail["type"] == "missing":
         message = "is missing"
         return FieldError(field=field, sent=None, allowed=_allowed(path, models), message=message)
     if detail["type"].startswith("union_tag"):
-        return FieldError(field="status", sent=_quote(_tag(detail)), allowed="completed or failed", message="is wrong")
-    sent = _quote(detail["input"]) if field else None
+        return FieldError(field="status", sent=quoted(_tag(detail)), allowed="completed or failed", message="is wrong")
+    sent = quoted(detail["input"]) if field else None
     return FieldError(field=field, sent=sent, allowed=_allowed(path, models), message=predicate(detail))
 
 
@@ -76,17 +77,34 @@ def _names(models: tuple[type[BaseModel], ...]) -> list[str]:
 
 def _allowed(path: list[str], models: tuple[type[BaseModel], ...]) -> str | None:
     """Returns the description of the field at `path`, found by its name on the wire."""
-    for model in models:
-        for name, field in model.model_fields.items():
-            if path and path[0] == (field.alias or name):
-                inner = field.annotation
-                if len(path) > 1 and isinstance(inner, type) and issubclass(inner, BaseModel):
-                    return _allowed(path[1:], (inner,))
-                return field.description
+    for field in (found for model in models if (found := _field(path, model))):
+        inner = _message_in(field.annotation)
+        rest = [part for part in path[1:] if not part.isdigit()]  # the places in a list have no names
+        return (_allowed(rest, (inner,)) if inner and rest else None) or field.description
     return None
 
 
-def _quote(value: Any) -> str:
+def _holding(path: list[str], models: tuple[type[BaseModel], ...]) -> tuple[type[BaseModel], ...]:
+    """Returns the messages that can have the last field of `path`."""
+    rest = [part for part in path[1:] if not part.isdigit()]
+    inner = [_message_in(field.annotation) for model in models if (field := _field(path, model))]
+    found = tuple(message for message in inner if message)
+    return _holding(rest, found) if rest and found else models
+
+
+def _field(path: list[str], model: type[BaseModel]) -> FieldInfo | None:
+    fields = model.model_fields.items()
+    return next((field for name, field in fields if path and path[0] == (field.alias or name)), None)
+
+
+def _message_in(annotation: Any) -> type[BaseModel] | None:
+    """Returns the message that a field holds, also as an item of a list or as an alternative to None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _message_in(part))), None)
+
+
+def quoted(value: Any) -> str:
     """Returns the beginning of a value as JSON. The rest, which may be megabytes, is not written."""
     text = ""
     for piece in _ENCODER.iterencode(value):

@@ -13,6 +13,7 @@ from aigen_bridge.domain.destination import with_breaker
 from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.facts import Cost, CostBasis, GenerationFacts, NegativePromptUse
 from aigen_bridge.domain.generation import ProviderJob, Stage, State
+from aigen_bridge.domain.money import Money, amount_text
 from aigen_bridge.domain.request import Status
 
 REASON_MAX = 1000
@@ -72,7 +73,7 @@ class GenerationState(WireModel):
 
 
 class CostState(WireModel):
-    """What the generation cost, as N8N reported it."""
+    """What was paid: as N8N reported it, or as the ledger has booked it."""
 
     amount: str = Field(description="a decimal with at least two places and no further trailing zeros, such as `0.035`")
     currency: str = Field(description="three upper-case letters (ISO 4217)")
@@ -82,6 +83,18 @@ class CostState(WireModel):
     def of(cls, cost: Cost) -> "CostState":
         """Returns a cost in the form of the API."""
         return cls(amount=cost.amount, currency=cost.currency, basis=cost.basis)
+
+
+class EstimatedCost(WireModel):
+    """What the generation costs by the price of the model when the request was accepted."""
+
+    amount: str = Field(description="a decimal, as in `cost`")
+    currency: str = Field(description="three upper-case letters (ISO 4217)")
+
+    @classmethod
+    def of(cls, money: Money) -> "EstimatedCost":
+        """Returns an amount in the form of the API."""
+        return cls(amount=amount_text(money.amount), currency=money.currency)
 
 
 class ProgressState(WireModel):
@@ -121,6 +134,14 @@ class RequestResource(WireModel):
         None, description="how the image is generated; null while nothing is known of it"
     )
     cost: CostState | None = Field(None, description="what the generation cost; null unless N8N reported it")
+    charged: list[CostState] = Field(
+        default_factory=list,
+        description="what the ledger has booked for the request, by currency; a result paid twice counts twice. Empty "
+        "until something is booked, a few seconds after the request ended",
+    )
+    estimated_cost: EstimatedCost | None = Field(
+        None, description="the price when the request was accepted; null without a price in the catalogue"
+    )
     user_id: UUID
     prompt: str
     negative_prompt: str | None = None

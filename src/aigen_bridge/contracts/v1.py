@@ -59,7 +59,23 @@ def _bare(text: str) -> str:
     return storable(text.replace("\0", "").strip())
 
 
+def _sides_within_limits(value: str) -> str:
+    if not all(SIDE_MIN <= side <= SIDE_MAX for side in _numbers(value, "x")):
+        raise PydanticCustomError(
+            "resolution_range", "must have sides from {least} to {most}", {"least": SIDE_MIN, "most": SIDE_MAX}
+        )
+    return value
+
+
+def _numbers(text: str, separator: str) -> tuple[int, int]:
+    first, second = text.split(separator)
+    return int(first), int(second)
+
+
 Uuid = Annotated[UUID, BeforeValidator(_canonical_uuid)]
+StorableText = Annotated[str, AfterValidator(_storable)]
+NotBlank = Annotated[str, AfterValidator(_not_blank)]
+Resolution = Annotated[str, Field(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$"), AfterValidator(_sides_within_limits)]
 ReportedText = Annotated[str, AfterValidator(storable)]
 BareText = Annotated[str, AfterValidator(_bare)]
 """A text in which NUL characters, and blanks and line breaks around it, mean nothing."""
@@ -73,15 +89,14 @@ class ImageRequested(WireModel):
     request_id: Uuid = Field(description="a UUID, created by Odoo, one for each requested image")
     correlation_id: Uuid = Field(description="a UUID that follows the request through every system")
     user_id: Uuid = Field(description="the UUID of the user who requests the image")
-    prompt: Annotated[str, AfterValidator(_not_blank)] = Field(
+    prompt: NotBlank = Field(
         min_length=1, max_length=PROMPT_MAX, description=f"a text of 1 to {PROMPT_MAX} characters, not blank"
     )
-    negative_prompt: Annotated[str, AfterValidator(_storable)] | None = Field(
+    negative_prompt: StorableText | None = Field(
         None, max_length=PROMPT_MAX, description=f"a text of at most {PROMPT_MAX} characters"
     )
     model_id: Uuid = Field(description="the UUID of the Flux LoRA model")
-    resolution: str = Field(
-        pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$",
+    resolution: Resolution = Field(
         description=f"WIDTHxHEIGHT in pixels, each side {SIDE_MIN} to {SIDE_MAX}, such as 1024x1024",
     )
     aspect_ratio: str = Field(
@@ -100,15 +115,6 @@ class ImageRequested(WireModel):
     deliver: bool | None = Field(
         None, description="false for a trial that Odoo did not ask for: its result is not delivered to Odoo"
     )
-
-    @field_validator("resolution")
-    @classmethod
-    def _sides_within_limits(cls, value: str) -> str:
-        if not all(SIDE_MIN <= side <= SIDE_MAX for side in _numbers(value, "x")):
-            raise PydanticCustomError(
-                "resolution_range", "must have sides from {least} to {most}", {"least": SIDE_MIN, "most": SIDE_MAX}
-            )
-        return value
 
     @field_validator("aspect_ratio")
     @classmethod
@@ -137,11 +143,6 @@ class ImageRequested(WireModel):
     def stored_form(self) -> dict[str, Any]:
         """Returns the event as it is stored and sent on, without absent fields and without the callback URL."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"callback_url"})
-
-
-def _numbers(text: str, separator: str) -> tuple[int, int]:
-    first, second = text.split(separator)
-    return int(first), int(second)
 
 
 class ReportedMetadata(WireModel):

@@ -10,12 +10,14 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
+from aigen_bridge.contracts.models import estimated_cost
 from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.contracts.resources import (
     AttemptMade,
     CostState,
     DeadLetterPage,
     DeadLetterResource,
+    EstimatedCost,
     GenerationChange,
     GenerationState,
     Held,
@@ -78,6 +80,7 @@ def resource(
 
 
 def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationView) -> RequestResource:
+    estimate = estimated_cost(request.model, request.event)
     return RequestResource.model_validate(
         dict(request.event)
         | {
@@ -97,6 +100,8 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
             "progress": ProgressState(**asdict(generation.progress)) if generation.progress else None,
             "generation": _generation(request, generation),
             "cost": CostState.of(request.facts.cost) if request.facts.cost else None,
+            "charged": [CostState.of(each) for each in generation.charged],
+            "estimatedCost": EstimatedCost.of(estimate) if estimate else None,
         },
         strict=False,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from aigen_bridge.doctor.budgets import look_at_budgets
 from aigen_bridge.doctor.callback import look_at_callback_url
 from aigen_bridge.doctor.contradictions import look_at_settings
 from aigen_bridge.doctor.database import look_at_clock, look_at_database, look_at_tables
@@ -14,6 +15,7 @@ from aigen_bridge.doctor.destinations import look_at_destinations
 from aigen_bridge.doctor.disk import look_at_disk
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, warning, wrong
 from aigen_bridge.doctor.generations import look_at_generations
+from aigen_bridge.doctor.models import look_at_models
 from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
 from aigen_bridge.doctor.odoo import look_at_odoos
 from aigen_bridge.doctor.outbox import look_at_dead_letters, look_at_outbox, look_at_processes, look_at_rows
@@ -49,6 +51,8 @@ CHECKS = (  # in the order of the report
     Check("rows", look_at_rows),
     Check("dead letters", look_at_dead_letters),
     Check("generations", look_at_generations),
+    Check("models", look_at_models),
+    Check("budgets", look_at_budgets),
     Check("breakers", look_at_destinations),
     Check("N8N", look_at_webhook),
     Check("N8N key", look_at_n8n_key),

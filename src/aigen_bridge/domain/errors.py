@@ -79,6 +79,13 @@ class UnreadableRequestError(BridgeError):
         super().__init__("request_unreadable", f"Request {request_id} is stored, but cannot be read: {reason}.")
 
 
+class UnknownModelError(BridgeError):
+    """The catalogue has no model with this id."""
+
+    def __init__(self, model_id: object) -> None:
+        super().__init__("model_unknown", f"The catalogue has no model with the id {model_id}.")
+
+
 class ContradictionError(BridgeError):
     """A message contradicts what is already known."""
 

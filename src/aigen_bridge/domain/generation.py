@@ -5,13 +5,14 @@ work, names the provider's job at once, and reports progress. When it falls sile
 with the known job. Everything here is pure; the store applies it with the request locked, by the database's clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from aigen_bridge.domain.callback import is_wanted
+from aigen_bridge.domain.facts import Cost
 from aigen_bridge.domain.request import FINAL, FailedBy, FailureCode, ImageRequest, Status, Transition
 
 GRANT_VALID = timedelta(seconds=60)
@@ -186,12 +187,13 @@ class GenerationView:
     """What callers see of a generation.
 
     `resent`: how often its request was sent again because N8N's execution had died or fallen silent, since the request
-    was accepted or, after a failure, replayed.
+    was accepted or, after a failure, replayed. `charged`: what the ledger has booked for its request, by currency.
     """
 
     job: ProviderJob | None = None
     progress: Progress | None = None
     resent: int = 0
+    charged: Sequence[Cost] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

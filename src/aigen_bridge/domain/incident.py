@@ -51,6 +51,12 @@ class Cause(StrEnum):
     SET_BACK = "database_set_back"
     """Odoo knows later news of requests than the bridge, whose database was restored from a backup."""
 
+    BUDGET_NOTICE = "budget_notice"
+    """So much of a budget is used that people must know, or more than all of it."""
+
+    COST_ABSURD = "cost_absurd"
+    """N8N reported a cost of more than a hundred times the estimate. It is booked as reported."""
+
     REQUEST_ORPHANED = "request_forgotten"
     """The reconciliation found a request that would never have moved again: a bug of the bridge."""
 
@@ -137,6 +143,14 @@ ADVICE: Mapping[Cause, Advice] = {
     Cause.SET_BACK: Advice(
         "Odoo knows later news than the bridge, whose database was restored from a backup",
         "aigen-bridge restored, once all workers are stopped; the requests named here are mended already",
+    ),
+    Cause.BUDGET_NOTICE: Advice(
+        "Much of a budget is used, or all of it",
+        "aigen-bridge budgets list, then aigen-bridge budgets put with another limit, or wait for the next period",
+    ),
+    Cause.COST_ABSURD: Advice(
+        "Images cost more than a hundred times the estimate",
+        "compare the AI service's invoice with aigen-bridge usage, and correct the model's price or the workflow",
     ),
     Cause.REQUEST_ORPHANED: Advice(
         "Orphaned requests were found and repaired: a bug of the bridge, please report it",

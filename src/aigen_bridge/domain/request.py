@@ -118,7 +118,8 @@ class ImageRequest:
     the image's bytes and the earlier attempts were deleted past their retention. `traceparent` is the request's trace.
     `client` is who asked; None for requests older than this field. `odoo` is the name of the Odoo that gets the result,
     as in `AIGEN_ODOOS`. `facts` are those of the last result; the
-    cost also stays when the request is sent again.
+    cost also stays when the request is sent again. `model` is the catalogue's entry with which it was accepted, as N8N
+    gets it; None if the catalogue was empty.
     """
 
     request_id: UUID
@@ -142,6 +143,7 @@ class ImageRequest:
     client: str | None = None
     odoo: str = DEFAULT_ODOO
     facts: Facts = NO_FACTS
+    model: Mapping[str, Any] | None = None
 
     @property
     def is_replayable(self) -> bool:
@@ -151,7 +153,7 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A request to be stored. `event` and `odoo` as in `ImageRequest`; `client` is who asked, as in `AIGEN_CLIENTS`."""
+    """A request to be stored. Its fields are as in `ImageRequest`; `client` is who asked, as in `AIGEN_CLIENTS`."""
 
     request_id: UUID
     correlation_id: UUID
@@ -159,6 +161,7 @@ class NewRequest:
     traceparent: str | None = None
     client: str | None = None
     odoo: str = DEFAULT_ODOO
+    model: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,5 +18,8 @@ class RetentionClass(StrEnum):
     REQUESTS = "requests"
     """Requests, with all rows that belong to them."""
 
+    LEDGER = "ledger"
+    """Entries of the ledger whose request was deleted before."""
+
     INCIDENTS = "incidents"
     """Incidents that have ended and whose end was reported."""

@@ -12,6 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from aigen_bridge.domain.destination import every_destination
 from aigen_bridge.domain.generation import Decision
+from aigen_bridge.domain.ledger import EntryKind
 from aigen_bridge.domain.request import DEFAULT_ODOO, FINAL, Status, Step
 from aigen_bridge.metrics.classes import CLASSES, error_class
 from aigen_bridge.metrics.expose import MEDIA_TYPE, as_text, shared_between_processes
@@ -91,6 +92,11 @@ OTHER_JOBS = Counter(
     "aigen_generations_other_jobs_total", "Jobs that were submitted while another was known, and are to be cancelled"
 )
 
+# Money.
+LEDGER_ENTRIES = Counter(
+    "aigen_ledger_entries_total", "Entries added to the ledger when requests were settled", ["kind"]
+)
+
 # The life of requests.
 TRANSITIONS = Counter("aigen_requests_moved_total", "Requests that entered a state", ["status", "odoo"])
 END_TO_END = Histogram(
@@ -149,6 +155,8 @@ def _create_series() -> None:
         GENERATIONS_ASKED.labels(decision.value)
     for reason in REFUSALS:
         AUTHENTICATION_FAILURES.labels(reason)
+    for kind in EntryKind:
+        LEDGER_ENTRIES.labels(kind.value)
     for step in Step:
         ATTEMPT_SECONDS.labels(step.value)
     ATTEMPTS.labels(Step.ALERT.value, "", "done", "none")

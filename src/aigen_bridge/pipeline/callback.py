@@ -29,6 +29,9 @@ ROUNDS = 5
 MESSAGE_MAX, CODE_MAX = 4000, 200
 """N8N's message and code of a failure are truncated to these numbers of characters."""
 
+_MAY_COST = {Status.FAILED, Status.CANCELLED}
+"""How a request can end before N8N says what it cost."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -48,6 +51,8 @@ class Store(Protocol):
     async def keep_image(self, request_id: UUID, image: CheckedImage, facts: Facts) -> bool: ...
 
     async def keep_awaited(self, request_id: UUID, awaited: AwaitedImage, facts: Facts) -> bool: ...
+
+    async def keep_cost(self, request_id: UUID, facts: Facts) -> None: ...
 
 
 RefuseUrl = Callable[[str], object]
@@ -158,6 +163,8 @@ async def _apply(
             if reason and generation:
                 log.warning("callback.not_counted", request_id=str(request.request_id), detail=reason)
                 await store.note_generation(request.request_id, generation, reason)
+            elif callback.facts.cost and request.facts.cost is None and request.status in _MAY_COST:
+                await store.keep_cost(request.request_id, callback.facts)
             return Receipt(request.request_id, request.status, duplicate=True)
         case Keep():
             kept = await _keep(store, result, image, callback.facts)

@@ -41,8 +41,10 @@ class Dispatch:
     step: Step = Step.DISPATCH
 
     async def run(self, claim: Claim) -> Effect:
-        """Sends EVT-AIG-001 with every field that was given, and with the provider's job if one is known."""
+        """Sends EVT-AIG-001 with every field that was given, with the model, and with the job if one is known."""
         event = {**claim.request.event, "callbackUrl": self.callback_url}
+        if claim.request.model is not None:
+            event["model"] = claim.request.model
         if claim.job:
             event["providerJob"] = provider_job(claim.job)
         message_id = f"msg_{claim.request.request_id}_{claim.entry_id}"  # the same in every attempt at this entry

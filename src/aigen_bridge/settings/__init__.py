@@ -36,6 +36,7 @@ from aigen_bridge.settings.sections import (
     ImageUrlSettings,
     LogSettings,
     MetricsSettings,
+    MoneySettings,
     N8nSettings,
     OdooSettings,
     RateLimitSettings,
@@ -167,6 +168,7 @@ class Settings(PurgeSettings):
     deprecated: dict[Literal["v1", "v2"], DeprecationSettings] = {}
     worker: WorkerSettings = WorkerSettings()
     metrics: MetricsSettings = MetricsSettings()
+    money: MoneySettings = MoneySettings()
 
     @model_validator(mode="after")
     def _lease_outlasts_every_call(self) -> "Settings":

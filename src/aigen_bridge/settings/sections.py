@@ -15,6 +15,7 @@ from aigen_bridge.settings.values import (
     DatabaseTimeout,
     DatabaseUrl,
     Duration,
+    ExchangeRates,
     File,
     HttpUrl,
     KeptFor,
@@ -29,6 +30,7 @@ from aigen_bridge.settings.values import (
     Storage,
     Text,
     Timeout,
+    TimeZoneName,
     Token,
 )
 
@@ -254,6 +256,7 @@ class RetentionSettings(Section):
         timedelta(days=90), description="attempts, after the outcome of their request was delivered to Odoo"
     )
     requests: KeptFor = Field(timedelta(days=365), description="requests, after their outcome was delivered to Odoo")
+    ledger: KeptFor = Field(None, description="entries of the ledger, after the request was accepted")
     every: Duration = Field(timedelta(minutes=10), description="interval between purges by a worker")
 
     @model_validator(mode="after")
@@ -264,6 +267,13 @@ class RetentionSettings(Section):
                 "requests must be kept at least as long as images and attempts, which are deleted with them"
             )
         return self
+
+
+class MoneySettings(Section):
+    """Exchange rates, and the time zone in which a budget's days and months begin."""
+
+    rates: ExchangeRates = Field({}, description='such as {"EUR/USD": "1.08"}: one euro costs 1.08 dollars')
+    time_zone: TimeZoneName = Field("UTC", description="an IANA name, such as Europe/Berlin")
 
 
 class LogSettings(Section):

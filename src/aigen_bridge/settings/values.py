@@ -3,10 +3,13 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from ipaddress import ip_address
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import available_timezones
 
 import limits
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, IPvAnyNetwork, SecretStr
@@ -14,6 +17,7 @@ from pydantic_settings import NoDecode
 
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.errors import PermanentError
+from aigen_bridge.domain.money import CURRENCIES, parse_amount
 from aigen_bridge.domain.queues import ODOO_NAME
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.logs import muted
@@ -268,6 +272,29 @@ def _rate_limit(value: str) -> str:
     return value.strip()
 
 
+def _exchange_rates(value: Any) -> Any:
+    """Returns the rates of `{"EUR/USD": "1.08"}` by both currencies."""
+    if not isinstance(value, dict):
+        raise ValueError('must be an object such as {"EUR/USD": "1.08"}')  # noqa: TRY004 - pydantic's errors
+    return dict(_exchange_rate(pair, amount) for pair, amount in value.items())
+
+
+def _exchange_rate(pair: Any, amount: Any) -> tuple[tuple[str, str], Decimal]:
+    source, _, target = str(pair).partition("/")
+    found = parse_amount(amount) if isinstance(amount, str) else None
+    if not {source, target} <= CURRENCIES or source == target:
+        raise ValueError(f"must have two currencies of ISO 4217 and a slash between them (EUR/USD), not {pair!r}")
+    if not found:
+        raise ValueError(f'must give the rate {pair} as a decimal above 0 in a text, such as "1.08"')
+    return (source, target), found
+
+
+def _time_zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin")
+    return value
+
+
 _Stripped = BeforeValidator(_stripped)
 AlertUrls = Annotated[
     tuple[Annotated[SecretStr, AfterValidator(_alert_url)], ...], NoDecode, BeforeValidator(_alert_urls)
@@ -290,6 +317,8 @@ SigningSecret = Annotated[SecretStr, _Stripped, AfterValidator(_signing_secret)]
 OdooName = Annotated[str, AfterValidator(odoo_name)]
 SigningSecrets = Annotated[tuple[SigningSecret, ...], NoDecode, BeforeValidator(_listed)]
 Text = Annotated[str, _Stripped, Field(min_length=1)]
+TimeZoneName = Annotated[str, _Stripped, AfterValidator(_time_zone)]
+ExchangeRates = Annotated[Mapping[tuple[str, str], Decimal], BeforeValidator(_exchange_rates)]
 _Positive = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Duration = Annotated[_Positive, Field(le=timedelta(days=365))]
 """At most a year: added to the current time, the result is within the range of PostgreSQL and Python."""

@@ -48,16 +48,21 @@ class Chain:
 
 @asynccontextmanager
 async def simulators(
-    *, callback_key: str, flux_seconds: float = 1.0, flux_runners: int = 10, **n8n_behaviour: Any
+    *,
+    callback_key: str,
+    flux_seconds: float = 1.0,
+    flux_runners: int = 10,
+    odoo_uuid: str = "",
+    **n8n_behaviour: Any,
 ) -> AsyncIterator[Chain]:
     """Runs Flux, N8N and Odoo on free ports. N8N authenticates its callbacks with `callback_key`.
 
-    `flux_seconds` is the duration of one generation, `flux_runners` the number of jobs that run at the same time;
-    `n8n_behaviour` are fields of `N8nSettings`.
+    `flux_seconds` is the duration of one generation, `flux_runners` the number of jobs that run at the same time,
+    `odoo_uuid` that of Odoo's database (empty: a new one); `n8n_behaviour` are fields of `N8nSettings`.
     """
     flux_key, webhook_key, odoo_key = (secrets.token_urlsafe(24) for _ in range(3))
     flux = FluxSimulator(FluxSettings(key=flux_key, seconds=flux_seconds, runners=flux_runners))
-    odoo = OdooSimulator(OdooSettings(api_key=odoo_key))
+    odoo = OdooSimulator(OdooSettings(api_key=odoo_key, database_uuid=odoo_uuid))
     async with serving(flux.app) as flux_url, serving(odoo.app) as odoo_url:
         keys: dict[str, Any] = {"key": webhook_key, "callback_key": callback_key, "flux_key": flux_key}
         n8n = N8nSimulator(N8nSettings(**keys, **(QUICK | {"flux_url": flux_url} | n8n_behaviour)))

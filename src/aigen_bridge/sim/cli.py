@@ -72,6 +72,10 @@ def n8n(
         bool, typer.Option(help="Ask before the paid work, name the job, report progress; or the older workflow.")
     ] = True,
     ai_mode: Annotated[AiMode, typer.Option(help="How the AI service is called.")] = "queue",
+    ai_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin beside --flux-url at which models of the catalogue may be called; several times."),
+    ] = None,
     signing_secret: Annotated[str | None, typer.Option(help="whsec_…: sign callbacks.")] = None,
     webhook_signing_secret: Annotated[
         str | None, typer.Option(help="whsec_…: refuse requests that the bridge has not signed with it (401).")
@@ -115,6 +119,7 @@ def n8n(
         bridge_url=bridge_url,
         speaks=speaks,
         ai_mode=ai_mode,
+        ai_origins=tuple(ai_origin or ()),
         signing_secret=signing_secret,
         webhook_signing_secret=webhook_signing_secret,
         repeat_progress=repeat_progress,

@@ -127,7 +127,8 @@ async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.
     secrets_of_n8n: dict[str, Any] = {"signing_secret": new_secret(), "webhook_signing_secret": new_secret()}
     try:
         view.step("Starting simulators of the AI service, N8N and Odoo")
-        async with simulators(callback_key=keys["n8n"], flux_runners=1, price=PRICE, **secrets_of_n8n) as chain:
+        behaviour: dict[str, Any] = {"price": PRICE, "stands_in": True} | secrets_of_n8n
+        async with simulators(callback_key=keys["n8n"], flux_runners=1, **behaviour) as chain:
             view.step("Starting the bridge with an embedded PostgreSQL")
             async with bridge(scratch, {"clients": _clients(keys, chain), **chain.bridge}) as running:
                 view.done(await _deliver(wish, home, view, chain, running, keys["odoo"]))

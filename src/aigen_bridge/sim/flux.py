@@ -1,4 +1,4 @@
-"""Simulates fal.ai's flux-lora: synchronous calls, the queue, and image URLs that expire."""
+"""Simulates models of fal.ai that take the input of flux-lora: synchronous calls, the queue, image URLs that expire."""
 
 import asyncio
 import random
@@ -25,6 +25,7 @@ from aigen_bridge.sim.temporary import TemporaryFiles
 
 MODEL = "/fal-ai/flux-lora"
 QUEUE = f"/queue{MODEL}"
+ANY_MODEL = "/fal-ai/{model}"
 JOB_KINDS = frozenset(
     {
         FaultKind.NO_IMAGE,
@@ -60,7 +61,9 @@ class FluxSettings:
 
 
 class FluxSimulator(Simulator):
-    """A fal.ai with one model. `jobs` are the accepted submissions and synchronous calls, for assertions.
+    """A fal.ai whose models all draw the same images.
+
+    `jobs` are the accepted submissions and synchronous calls, for assertions.
 
     Routes for faults: `generate` (synchronous and queued), `status`, `result`, `cancel` (queue), `image` (downloads).
     """
@@ -74,11 +77,12 @@ class FluxSimulator(Simulator):
         super().__init__(seed=settings.seed, clock=clock)
 
     def routes(self) -> list[Route]:
-        """Returns the endpoints of the model, the queue and the images."""
-        job = f"{QUEUE}/requests/{{id}}"
+        """Returns the endpoints of the models, their queues and the images."""
+        queue = f"/queue{ANY_MODEL}"
+        job = f"{queue}/requests/{{id}}"
         return [
-            self.at(MODEL, "generate", self._with_key(self._generate)),
-            self.at(QUEUE, "generate", self._with_key(self._submit)),
+            self.at(ANY_MODEL, "generate", self._with_key(self._generate)),
+            self.at(queue, "generate", self._with_key(self._submit)),
             self.at(f"{job}/status", "status", self._with_key(self._status), "GET"),
             self.at(f"{job}/cancel", "cancel", self._with_key(self._cancel), "PUT"),
             self.at(job, "result", self._with_key(self._result), "GET"),
@@ -170,7 +174,7 @@ class FluxSimulator(Simulator):
         return (self.settings.public_url or str(request.base_url)).rstrip("/")
 
     def _queue_url(self, received: Received) -> str:
-        return f"{self._base(received.request)}{QUEUE}"
+        return f"{self._base(received.request)}/queue/fal-ai/{received.request.path_params['model']}"
 
 
 def _correlation_id(received: Received) -> str | None:

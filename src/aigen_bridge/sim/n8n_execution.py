@@ -8,6 +8,7 @@ from aigen_bridge.sim.n8n_ai import GenerationError
 from aigen_bridge.sim.n8n_bridge import BridgeClient, WorkflowCrashedError
 from aigen_bridge.sim.n8n_callbacks import CallbackSender, Undelivered
 from aigen_bridge.sim.n8n_generation import SilentEndError
+from aigen_bridge.sim.n8n_model import objection
 from aigen_bridge.sim.n8n_nodes import Node, Reach
 from aigen_bridge.sim.n8n_order import Order, Start, checked
 from aigen_bridge.sim.n8n_paid_work import PaidWork, Work
@@ -89,7 +90,7 @@ class Workflow:
                 await self._bridge.report_undelivered(undelivered)
 
     async def _callback(self, start: Start, fault: Fault | None) -> Callback:
-        order = checked(start.event, self._settings.bridge_url, self._settings.loras)
+        order = checked(start.event, self._settings.bridge_url, lambda order: objection(order, self._settings))
         if not isinstance(order, Order):
             return refused(order, self._settings, start)
 
@@ -101,7 +102,7 @@ class Workflow:
         try:
             picture = await self._work.picture(Work(order, start, reach))
         except GenerationError as error:
-            return failed(order, error.code, str(error), self._settings, start, error.made)
+            return failed(order, error, self._settings, start)
         return completed(order, distorted(picture, fault), self._settings, start)
 
     async def _deliver_with(self, fault: Fault | None, callback: Callback) -> None:

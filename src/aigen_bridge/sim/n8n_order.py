@@ -1,6 +1,6 @@
 """The event that starts the workflow, validated as in the workflow's first step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -12,6 +12,20 @@ from pydantic.alias_generators import to_camel
 def _uuid(text: str) -> str:
     UUID(text)
     return text
+
+
+def _entry(entry: dict[str, Any]) -> dict[str, Any]:
+    provider = entry.get("provider")
+    if not isinstance(provider, dict) or not all(isinstance(provider.get(key), str) for key in ("kind", "endpoint")):
+        raise ValueError("must have a provider with kind and endpoint")
+    loras = entry.get("loras")
+    if loras is not None and not (isinstance(loras, list) and all(map(_is_lora, loras))):
+        raise ValueError("must have loras with paths")
+    return entry
+
+
+def _is_lora(lora: Any) -> bool:
+    return isinstance(lora, dict) and isinstance(lora.get("path"), str)
 
 
 Identifier = Annotated[str, AfterValidator(_uuid)]
@@ -41,14 +55,19 @@ class Order(BaseModel):
     correlation_id: Identifier
     user_id: Identifier
     model_id: Identifier
-    prompt: Annotated[str, StringConstraints(min_length=1)]
-    resolution: Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")]
+    prompt: Annotated[str, StringConstraints(pattern=r"\S")]
+    resolution: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")]
     aspect_ratio: str
     callback_url: Address
     negative_prompt: str | None = None
     seed: int | None = None
     inference_steps: int | None = None
     cfg_scale: float | None = None
+    model: Annotated[dict[str, Any], AfterValidator(_entry)] | None = None
+    """The entry of the bridge's catalogue; None from an older bridge, or with an empty catalogue."""
+
+    provider_job: dict[str, Any] | None = None
+    """The job that an earlier execution has submitted."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -60,6 +79,10 @@ class Order(BaseModel):
     def bridge(self) -> str:
         """Base URL of the bridge that takes the result."""
         return self.callback_url.removesuffix(CALLBACK_PATH)
+
+
+Objection = Callable[[Order], tuple[str, str] | None]
+"""Returns the error code and the message for an order whose model cannot be called."""
 
 
 class ReturnAddress(BaseModel):
@@ -87,10 +110,11 @@ class Refusal:
     to: ReturnAddress
     code: str
     message: str
+    event: Mapping[str, Any]
 
 
-def checked(event: Any, bridge_url: str | None, models: Mapping[str, Any]) -> Order | Refusal:
-    """Validates an event as the workflow's first step does.
+def checked(event: Any, bridge_url: str | None, object_to: Objection) -> Order | Refusal:
+    """Validates an event as the workflow's first step does. `object_to` says why its model cannot be called.
 
     Raises `StoppedError` when the event cannot or may not be answered.
     """
@@ -98,11 +122,9 @@ def checked(event: Any, bridge_url: str | None, models: Mapping[str, Any]) -> Or
     try:
         order = Order.model_validate(event)
     except ValidationError as error:
-        return Refusal(_return_address(event), "invalid_event", f"The event is not valid: {_complaint(error)}.")
-    if order.model_id not in models and "*" not in models:
-        reason = f"The workflow's table of models has no row for {order.model_id}."
-        return Refusal(_return_address(event), "unknown_model", reason)
-    return order
+        return Refusal(_return_address(event), "invalid_event", f"The event is not valid: {_complaint(error)}.", event)
+    found = object_to(order)
+    return Refusal(_return_address(event), *found, event) if found else order
 
 
 def _addressed(event: Any, bridge_url: str | None) -> Any:

@@ -16,6 +16,7 @@ from uuid import uuid4
 from aigen_bridge.sim.n8n_ai import STAGES, AiService, DownloadError, GenerationError, Job, JobStatus, Made
 from aigen_bridge.sim.n8n_bridge import BridgeClient
 from aigen_bridge.sim.n8n_generation import Decision, GenerationClient, OlderBridgeError, Reply, SilentEndError
+from aigen_bridge.sim.n8n_model import model_of
 from aigen_bridge.sim.n8n_nodes import Node, once_sent
 from aigen_bridge.sim.n8n_order import Order, Start
 from aigen_bridge.sim.n8n_pictures import Picture, PictureMaker
@@ -104,11 +105,10 @@ class PaidWork:
         try:
             return await self._with_retries(work)
         except OlderBridgeError:
-            return await self._untold(work, queued=self._is_queued)
+            return await self._untold(work, queued=self._is_queued(work.order))
 
-    @property
-    def _is_queued(self) -> bool:
-        return self._settings.ai_mode == "queue" and self._settings.flux_url is not None
+    def _is_queued(self, order: Order) -> bool:
+        return self._settings.flux_url is not None and model_of(order, self._settings).is_queued
 
     async def _with_retries(self, work: Work) -> Picture:
         """Asks again after each submission or job that cost nothing, until no retry is left."""
@@ -129,7 +129,7 @@ class PaidWork:
         if grant.job:
             return await self._follow(work, grant.job, is_named=True, is_resumed=True)
         try:
-            if not self._is_queued:
+            if not self._is_queued(work.order):
                 return await self._generate(work)
             job = await self._ai.submit(work.order, work.start.trace, work.sent(Node.WHILE_SUBMITTING))
         except GenerationError as error:
@@ -152,7 +152,7 @@ class PaidWork:
         """Asks until the bridge says start or resume. The same key is the same question, until it is answered."""
         now = asyncio.get_running_loop().time
         silent_until, waits_until = now() + self._settings.ask_for, now() + self._settings.wait_for
-        quiet = {} if self._is_queued else {"quietFor": self._settings.ai_timeout + SYNC_QUIET}
+        quiet = {} if self._is_queued(work.order) else {"quietFor": self._settings.ai_timeout + SYNC_QUIET}
         while now() < min(silent_until, waits_until):
             await work.reach(Node.BEFORE_ASK)
             asked_at = self._clock()
@@ -174,25 +174,25 @@ class PaidWork:
         await work.reach(Node.BEFORE_JOB)
         reply = await self._bridge.name(work.order, work.start, job)
         await work.reach(Node.AFTER_JOB)
-        await self._end_unless_wanted(reply, job)
+        await self._end_unless_wanted(work, reply, job)
         return reply is Reply.WANTED
 
     async def _follow(
         self, work: Work, job: Job, *, is_named: bool, is_resumed: bool = False, is_told: bool = True
     ) -> Picture:
         """Polls a job to its end and fetches its image. `is_told`: the bridge knows the protocol."""
-        if not (self._ai.is_ours(job.status_url) and self._ai.is_ours(job.response_url)):
+        if not all(self._ai.is_ours(work.order, url) for url in (job.status_url, job.response_url)):
             raise GenerationError("job_out_of_reach", f"The job {job.job_id} has no addresses at this AI service")
         try:
             output = await self._output(work, job, is_named=is_named, is_resumed=is_resumed, is_told=is_told)
         except GenerationError as error:
-            error.made = Made(job)
+            error.made = Made(model_of(work.order, self._settings).name, job)
             if error.transient and is_told:
                 unnamed = {} if is_named else {"noJob": True}  # the bridge may or may not have heard the name
                 raise UnbilledError(error, {"endedJob": job.job_id, **unnamed}) from error
             raise
         try:
-            return await self._pictures.fetch(output, job)
+            return await self._pictures.fetch(work.order, output, job)
         except DownloadError as error:
             if error.may_pass and is_told:
                 raise SilentEndError("the image could not be fetched for now") from error
@@ -240,14 +240,14 @@ class PaidWork:
     async def _report(self, work: Work, job: Job, status: JobStatus, told: Told) -> None:
         """Reports the progress of a named job. What the bridge did not answer to is not told."""
         reply = await self._bridge.report(work.order, work.start, status)
-        await self._end_unless_wanted(reply, job)
+        await self._end_unless_wanted(work, reply, job)
         if reply is not Reply.NONE:
             told.record(status, asyncio.get_running_loop().time())
 
-    async def _end_unless_wanted(self, reply: Reply, job: Job) -> None:
+    async def _end_unless_wanted(self, work: Work, reply: Reply, job: Job) -> None:
         """Cancels a job that nobody wants, and ends."""
         if reply in {Reply.UNWANTED, Reply.OTHER_JOB}:
-            await self._ai.cancel(job)
+            await self._ai.cancel(work.order, job)
             raise SilentEndError(f"the job {job.job_id} was cancelled: {reply}")
 
     async def _generate(self, work: Work) -> Picture:
@@ -258,7 +258,7 @@ class PaidWork:
         sent = work.sent(Node.WHILE_SUBMITTING)
         output = await self._ai.generate(work.order, work.start.trace, sent)
         await work.reach(Node.BEFORE_FETCHING)
-        return await self._pictures.fetch(output)
+        return await self._pictures.fetch(work.order, output)
 
     async def _untold(self, work: Work, *, queued: bool) -> Picture:
         """Works without grants: asks whether the image is wanted, and repeats what failed in passing.

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from aigen_bridge.sim.drawing import draw
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.n8n_ai import AiService, GenerationError, Job, Made, image_of
+from aigen_bridge.sim.n8n_model import model_of
 from aigen_bridge.sim.n8n_order import Order
 from aigen_bridge.sim.n8n_settings import N8nSettings
 from aigen_bridge.sim.temporary import TemporaryFiles
@@ -44,17 +45,18 @@ class PictureMaker:
     async def draw(self, order: Order, base_url: str) -> Picture:
         """Draws the image of an order. `base_url` is where it is served."""
         await asyncio.sleep(self._settings.seconds)
-        kind = self._settings.image_format
-        seed = self._settings.seed if order.seed is None else order.seed
+        model = model_of(order, self._settings)
+        kind = model.image_format
+        seed = order.seed if order.seed is not None and model.has_seed else self._settings.seed
         width, height = order.size
         content = await asyncio.to_thread(draw, order.prompt, seed=seed, width=width, height=height, image_format=kind)
         base = (self._settings.public_url or base_url).rstrip("/")
         url = f"{base}/files/{self._files.keep(content, f'image/{kind}')}"
         return replace(_inspected(content, url), seed=seed)
 
-    async def fetch(self, output: dict[str, Any], job: Job | None = None) -> Picture:
+    async def fetch(self, order: Order, output: dict[str, Any], job: Job | None = None) -> Picture:
         """Fetches the image of the AI service's output. Raises `GenerationError`."""
-        made = Made(job, output)
+        made = Made(model_of(order, self._settings).name, job, output)
         try:
             url = image_of(output)
             return replace(_inspected(await self._ai.download(url), url), made=made)

@@ -1,20 +1,23 @@
 """The workflow's result messages: EVT-AIG-002 and EVT-AIG-003, in one of three styles."""
 
+import re
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pybase64
 
-from aigen_bridge.sim.n8n_ai import Made, lora_of
+from aigen_bridge.sim.n8n_ai import GenerationError, use_of_negative_prompt
+from aigen_bridge.sim.n8n_model import model_of, price_of
 from aigen_bridge.sim.n8n_order import Order, Refusal, ReturnAddress, Start
 from aigen_bridge.sim.n8n_pictures import Picture
 from aigen_bridge.sim.n8n_settings import N8nSettings
 
-PAYLOAD_VERSION, WORKFLOW_VERSION = "1.1", "1.3.0"
+PAYLOAD_VERSION, WORKFLOW_VERSION = "1.1", "1.4.0"
 """The versions of the events and of the simulated workflow in n8n/."""
-SMALLEST_AMOUNT = Decimal("1e-9")
+AMOUNT = re.compile(r"([0-9]{1,12})(?:\.([0-9]{0,9}))?")
+MILLION = 1_000_000
+"""Pixels of a megapixel."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +47,23 @@ def completed(order: Order, picture: Picture, settings: N8nSettings, start: Star
     return _callback(order.callback_url, event, settings, start, picture.content)
 
 
-def failed(
-    order: Order, code: str, message: str, settings: N8nSettings, start: Start, made: Made | None = None
-) -> Callback:
-    """Builds EVT-AIG-003. `made` is the generation, if there was one."""
-    event = _failed(order, code, message, settings, start)
+def failed(order: Order, error: GenerationError, settings: N8nSettings, start: Start) -> Callback:
+    """Builds EVT-AIG-003 for an order without an image."""
+    event, made = _failed(order, error.code, str(error), settings, start), error.made
     if made:
         event["generation"] = {**made.as_json(), **_ordered(order, settings)}
-    if made and made.output.get("images"):
+    if error.unbilled:
+        event |= _no_cost(order.model, settings)
+    elif made and made.output.get("images"):
         event |= _cost(order, settings)
     return _callback(order.callback_url, event, settings, start)
 
 
 def refused(refusal: Refusal, settings: N8nSettings, start: Start) -> Callback:
-    """Builds EVT-AIG-003 for an invalid event."""
+    """Builds EVT-AIG-003 for an event that is refused. It costs nothing, unless an earlier execution named a job."""
     event = _failed(refusal.to, refusal.code, refusal.message, settings, start)
+    if refusal.event.get("providerJob") is None:
+        event |= _no_cost(refusal.event.get("model"), settings)
     return _callback(refusal.to.callback_url, event, settings, start)
 
 
@@ -77,23 +82,40 @@ def _callback(
 def _ordered(order: Order, settings: N8nSettings) -> dict[str, Any]:
     """Returns the fields of `generation` that say what became of the order."""
     fields: dict[str, Any] = {}
-    if order.negative_prompt:
-        fields["negativePrompt"] = "folded" if settings.negative_prompt == "fold" else "ignored"
-    if lora := lora_of(order, settings):
-        fields["lora"] = lora["path"]
+    if use := use_of_negative_prompt(order, settings):
+        fields["negativePrompt"] = use
+    if loras := model_of(order, settings).loras:
+        fields["lora"] = ", ".join(lora["path"] for lora in loras)
     return fields
 
 
 def _cost(order: Order, settings: N8nSettings) -> dict[str, Any]:
     """Returns the estimated cost of one image, as the field `cost`; nothing without a price."""
-    price = settings.price
-    if price is None:
-        return {}
+    price = price_of(order.model, settings)
     width, height = order.size
-    units = Decimal(width * height) / 1_000_000 if price.per == "megapixel" else Decimal(1)
-    amount = f"{(Decimal(price.amount) * units).quantize(SMALLEST_AMOUNT).normalize():f}"
-    cost = {"amount": amount, "currency": price.currency, "basis": "estimated"}
-    return {"cost": cost | {"units": float(units), "unit": price.per}}
+    pixels = width * height if price and price.per == "megapixel" else MILLION
+    amount = priced(price.amount, pixels) if price else None
+    if price is None or amount is None:
+        return {}
+    about = {"basis": "estimated", "units": pixels / MILLION, "unit": price.per}
+    return {"cost": {"amount": amount, "currency": price.currency, **about}}
+
+
+def _no_cost(entry: Any, settings: N8nSettings) -> dict[str, Any]:
+    """Returns the cost of what the AI service surely did not bill; nothing without a price, which has the currency."""
+    price = price_of(entry, settings)
+    return {"cost": {"amount": "0.00", "currency": price.currency, "basis": "billed"}} if price else {}
+
+
+def priced(amount: str, pixels: int) -> str | None:
+    """Returns a price times the number of megapixels, exact and rounded half up; None for a wrong price."""
+    found = AMOUNT.fullmatch(str(amount))
+    if found is None:
+        return None
+    whole, places = found.groups("")
+    product = int(whole + places.ljust(9, "0")) * pixels
+    digits = str((product + MILLION // 2) // MILLION).zfill(10)
+    return f"{digits[:-9]}.{digits[-9:].rstrip('0').ljust(2, '0')}"
 
 
 def _head(to: Order | ReturnAddress, status: str, settings: N8nSettings, start: Start) -> dict[str, Any]:

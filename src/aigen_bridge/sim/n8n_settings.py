@@ -54,8 +54,15 @@ class N8nSettings:
     ai_mode: AiMode = "queue"
     """How a workflow that `speaks` calls the AI service: `queue` submits a job and polls it, `sync` waits for the
     output. Images that the simulator draws itself are always synchronous."""
+    ai_origins: tuple[str, ...] = ()
+    """Origins beside that of `flux_url` at which the models of the bridge's catalogue may have their endpoints: the key
+    of the AI service is sent to no other."""
+    stands_in: bool = False
+    """The AI service at `flux_url` stands in for all others: models with endpoints elsewhere are called there,
+    synchronously, because the URLs of a job must have the origin of the model's endpoint."""
     loras: Mapping[str, Mapping[str, Any] | None] = field(default_factory=lambda: {"*": None})
-    """LoRAs by model id: `{"path", "scale"}`, or None for the base model. `*` stands for every other model id."""
+    """LoRAs by model id: `{"path", "scale"}`, or None for the base model. `*` stands for every other model id. An order
+    with an entry of the bridge's catalogue does not use them."""
     negative_prompt: Literal["report", "fold"] = "report"
     """Treatment of the negative prompt, which the model does not support: omitted and reported, or folded into the
     prompt."""

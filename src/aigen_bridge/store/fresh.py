@@ -30,10 +30,16 @@ class Fresh(Generic[T]):
         asking, age = self._asking, time.monotonic() - self._asked_at
         if asking is None or (asking.done() and age >= self._fresh):
             asking, age = self._begin(), 0.0
-        await asyncio.wait([asking], timeout=max(0.0, self._patience - age))
+        if not asking.done():
+            await asyncio.wait([asking], timeout=max(0.0, self._patience - age))
         if asking.done():
             return asking.result()
         raise StoreUnavailableError(f"The database did not answer within {self._patience:g} s.")
+
+    def forget(self) -> None:
+        """Makes the next caller ask again, unless a query is under way."""
+        if self._asking is not None and self._asking.done():
+            self._asking = None
 
     async def close(self) -> None:
         """Cancels the running query."""

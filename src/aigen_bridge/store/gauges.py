@@ -23,7 +23,7 @@ N8N_REPORTS = (UNDELIVERED, EXECUTION_FAILED)
 GAUGE_KINDS = (*(step.value for step in Step), "callback", *N8N_REPORTS)
 TABLES = (
     *("requests", "outbox", "attempts", "images", "quarantine", "request_changes", "occurrences"),
-    *("generations", "provider_jobs", "generation_changes"),
+    *("generations", "provider_jobs", "generation_changes", "ledger"),
 )
 
 
@@ -63,6 +63,8 @@ _STATEMENT = f"""
     UNION ALL
     SELECT 'incident', cause, times, NULL FROM incidents WHERE recovered_at IS NULL
     UNION ALL
+    SELECT 'unsettled', 'ledger', count(*), NULL FROM (SELECT FROM unsettled LIMIT {MOST}) AS few
+    UNION ALL
     SELECT 'kept', 'requests', 0, extract(epoch FROM {since("created_at")})
     FROM (SELECT created_at FROM requests ORDER BY created_at, request_id LIMIT 1) AS first
     UNION ALL
@@ -80,7 +82,7 @@ class Gauges:
     """The current counts and ages. Counts stop at `MOST`. Ages are those of the oldest item in seconds, or 0.
 
     `pending` and `late` are by queue; `late` is how long its oldest due entry has been due. `open_breakers` is how long
-    each breaker has been open. `incidents` are by `incident_key`.
+    each breaker has been open. `incidents` are by `incident_key`. `unsettled` counts changes that the ledger lacks.
     """
 
     pending: dict[str, int]
@@ -91,6 +93,7 @@ class Gauges:
     failures: dict[str, int]
     open_breakers: dict[str, float]
     incidents: dict[str, int]
+    unsettled: int
     kept: float
     bytes: dict[str, int]
 
@@ -129,6 +132,7 @@ class GaugeReader:
             failures=number("breaker", destinations),
             open_breakers={name: ages[key] for name in destinations if (key := ("breaker", name)) in ages},
             incidents=number("incident", sorted(every_key(odoos))),
+            unsettled=number("unsettled", ["ledger"])["ledger"],
             kept=age("kept", ["requests"])["requests"],
             bytes=number("bytes", TABLES),
         )

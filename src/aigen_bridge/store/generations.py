@@ -8,6 +8,7 @@ generations, outbox entries, incidents.
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from aigen_bridge import metrics
 from aigen_bridge.domain import generation as rules
 from aigen_bridge.domain.callback import is_wanted
 from aigen_bridge.domain.errors import ContradictionError, UnknownRequestError
+from aigen_bridge.domain.facts import Cost, CostBasis
 from aigen_bridge.domain.generation import (
     Ask,
     Decision,
@@ -32,6 +34,7 @@ from aigen_bridge.domain.generation import (
     Stage,
 )
 from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.money import amount_text
 from aigen_bridge.domain.request import ImageRequest, Status, Transition
 from aigen_bridge.store import executions, incidents, transitions
 from aigen_bridge.store.batching import Batcher
@@ -48,7 +51,14 @@ BEAT_SECONDS = 1.0
 BROKEN_AFTER = f"{BEAT_SECONDS * 3} seconds"
 """No beat for this time: API or database were away, and N8N could not be heard."""
 _FIND = text(f"""
-    SELECT r.request_id, g.job, g.progress, g.progress_at, {RESEND_COUNT} AS resent
+    SELECT r.request_id, g.job, g.progress, g.progress_at, {RESEND_COUNT} AS resent, ARRAY(
+        SELECT jsonb_build_object(
+            'amount', CAST(sum(l.spent) AS text), 'currency', l.currency,
+            'basis', CASE WHEN sum(l.spent) FILTER (WHERE l.basis = 'estimated') <> 0 THEN 'estimated' ELSE 'billed' END
+        )
+        FROM ledger AS l WHERE l.request_id = r.request_id AND l.spent <> 0
+        GROUP BY l.currency HAVING sum(l.spent) <> 0 ORDER BY l.currency
+    ) AS charged
     FROM requests AS r LEFT JOIN generations AS g ON g.request_id = r.request_id
     WHERE r.request_id = ANY (CAST(:request_id AS uuid[]))
 """)  # noqa: S608 - a constant of this package
@@ -167,7 +177,12 @@ class Generations:
         async with self._database.reading() as connection:
             rows = (await connection.execute(_FIND, {"request_id": list(request_ids)})).all()
         return {
-            row.request_id: GenerationView(job=to_job(row.job), progress=_progress(row), resent=row.resent)
+            row.request_id: GenerationView(
+                job=to_job(row.job),
+                progress=_progress(row),
+                resent=row.resent,
+                charged=[_cost(charged) for charged in row.charged],
+            )
             for row in rows
         }
 
@@ -247,6 +262,11 @@ def _answer(request: ImageRequest, outcome: Outcome) -> GenerationAnswer:
         job=outcome.generation.job if is_known_needed else None,
         is_other_job=outcome.is_other_job,
     )
+
+
+def _cost(charged: Mapping[str, str]) -> Cost:
+    amount, currency = amount_text(Decimal(charged["amount"])), charged["currency"]
+    return Cost(amount=amount, currency=currency, basis=CostBasis(charged["basis"]))
 
 
 def _progress(row: Row[Any]) -> Progress | None:

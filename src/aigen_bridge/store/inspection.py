@@ -9,11 +9,16 @@ from uuid import UUID
 
 from sqlalchemy import Row, TextClause, text
 
+from aigen_bridge.domain.budget import BudgetState
+from aigen_bridge.domain.catalogue import Catalogue
 from aigen_bridge.domain.destination import N8N, BreakerConfig, Destination, with_breaker
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.request import FailureCode, Status
 from aigen_bridge.store import migrations
+from aigen_bridge.store.addons import Addons
+from aigen_bridge.store.budgets import Budgets
+from aigen_bridge.store.catalogue import read_catalogue
 from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import LISTENER, Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
@@ -226,6 +231,24 @@ class Inspection:
         async with self._database.reading() as connection:
             rows = await connection.execute(text("SELECT name, database_uuid FROM odoos"))
             return {row.name: row.database_uuid for row in rows}
+
+    async def catalogue(self) -> Catalogue:
+        """Returns the catalogue of models."""
+        async with self._database.reading() as connection:
+            return await read_catalogue(connection)
+
+    async def has_budgets(self) -> bool:
+        """Returns whether there is a budget."""
+        async with self._database.reading() as connection:
+            return bool(await connection.scalar(text("SELECT EXISTS (SELECT FROM budgets)")))
+
+    async def budgets(self) -> list[BudgetState]:
+        """Returns the budgets with their usage."""
+        return await Budgets(self._database).states()
+
+    async def addons(self) -> dict[str, str | None]:
+        """Returns the version of the addon of each Odoo that has sent requests."""
+        return await Addons(self._database).known()
 
     async def dead(self) -> list[Backlog]:
         """Returns the open dead letters by queue; those in quarantine as `callback`."""

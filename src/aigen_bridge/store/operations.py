@@ -1,4 +1,8 @@
-"""Operator actions on dead letters and requests. Each action is recorded in its own transaction."""
+"""Operator actions on dead letters and requests. Each action is recorded in its own transaction.
+
+A request that is sent again is settled before, because what was known of it is lost then, and after, which reserves
+its estimate again.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -18,11 +22,13 @@ from aigen_bridge.domain.dead_letter import (
 )
 from aigen_bridge.domain.errors import ContradictionError, UnknownRequestError
 from aigen_bridge.domain.image import CheckedImage, ImageRef
+from aigen_bridge.domain.money import NO_RATES, Rates
 from aigen_bridge.domain.queues import step_of
 from aigen_bridge.domain.request import ImageRequest, Status, Step, Transition, VersionedTransition
-from aigen_bridge.store import generation_rows, transitions
+from aigen_bridge.store import generation_rows, incidents, transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import ImageStore, put_unless_transactional
+from aigen_bridge.store.ledger import settle_locked
 from aigen_bridge.store.rows import to_request
 from aigen_bridge.store.schema import operations, outbox, quarantine, requests
 from aigen_bridge.store.transitions import Deadlines, LockedRequests
@@ -45,12 +51,16 @@ _ALERT_AGAIN = text(f"""
 
 
 class Operations:
-    """The actions in PostgreSQL. They return False or None if the dead letter is not open, or not any more."""
+    """The actions in PostgreSQL. They return False or None if the dead letter is not open, or not any more.
 
-    def __init__(self, database: Database, deadlines: Deadlines, images: ImageStore) -> None:
+    `rates` are the exchange rates that entries of the ledger record.
+    """
+
+    def __init__(self, database: Database, deadlines: Deadlines, images: ImageStore, rates: Rates = NO_RATES) -> None:
         self._database = database
         self._deadlines = deadlines
         self._images = images
+        self._rates = rates
 
     async def replay_entry(
         self, number: int, action: OperatorAction, *, delay: timedelta = timedelta(0)
@@ -158,12 +168,20 @@ class Operations:
             await locked.touch()
             row = {"request_id": locked.request_ids[0], "delay": delay.total_seconds()}
             await connection.execute(_DELIVER_AGAIN, row)
-        elif not await locked.apply([transition], self._deadlines):
+        else:
+            await self._reopen(connection, locked, transition)
+
+    async def _reopen(self, connection: AsyncConnection, locked: LockedRequests, transition: Transition) -> None:
+        """Applies the transition of a replay, and settles the request before and after it."""
+        before = await settle_locked(connection, [transition.request_id], self._rates)
+        if not await locked.apply([transition], self._deadlines):
             raise ContradictionError("request_moved_on", f"Request {transition.request_id} has moved on.")
-        elif transition.after is Status.QUEUED:
+        if transition.after is Status.QUEUED:
             found = await generation_rows.read(connection, [transition.request_id])
             kept = {request_id: generation.replay(each.generation) for request_id, each in found.items()}
             await generation_rows.write(connection, found, kept)
+        await settle_locked(connection, [transition.request_id], self._rates)
+        await incidents.record(connection, before.absurd, self._deadlines.alert_window)
 
 
 async def _close(connection: AsyncConnection, number: int, state: str) -> Row[tuple[UUID | None]] | None:

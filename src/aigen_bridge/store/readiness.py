@@ -5,8 +5,8 @@ from uuid import uuid4
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.request import NewRequest
 from aigen_bridge.store import migrations
+from aigen_bridge.store.accepts import Booking, insert_requests
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.requests import insert_requests
 from aigen_bridge.store.rights import refuse_missing_rights
 
 PROBE = {"probe": "x" * 1000}
@@ -26,5 +26,5 @@ async def prove_writable(database: Database) -> None:
         )
     async with database.transaction() as connection:
         savepoint = await connection.begin_nested()
-        await insert_requests(connection, [NewRequest(uuid4(), uuid4(), PROBE)])
+        await insert_requests(connection, [NewRequest(uuid4(), uuid4(), PROBE)], Booking())
         await savepoint.rollback()

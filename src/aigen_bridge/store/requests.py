@@ -10,13 +10,14 @@ from uuid import UUID
 
 from sqlalchemy import Row, Select, case, func, or_, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
+from aigen_bridge.domain.budget import Refusal
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.facts import NO_FACTS, Facts
 from aigen_bridge.domain.generation import Generation
 from aigen_bridge.domain.image import CheckedImage, ImageRef
+from aigen_bridge.domain.money import NO_RATES, Rates
 from aigen_bridge.domain.request import (
     AwaitedImage,
     ImageRequest,
@@ -26,6 +27,7 @@ from aigen_bridge.domain.request import (
     VersionedTransition,
 )
 from aigen_bridge.store import transitions
+from aigen_bridge.store.accepts import Accepts, Created
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.generation_rows import find_generation, note_once
@@ -35,33 +37,26 @@ from aigen_bridge.store.rows import COLUMNS, facts_columns, if_readable, only_id
 from aigen_bridge.store.schema import images as images_table
 from aigen_bridge.store.schema import requests
 from aigen_bridge.store.transitions import Deadlines
-from aigen_bridge.store.wakeup import CHANNEL
 
+Accepted = tuple[ImageRequest, bool]
+"""A request that is stored, and whether this call created it."""
 BATCH_MAX = 100
 """The most requests in one statement."""
 RIGHTS_SECONDS = 10.0
-
-_ACCEPT = text(f"""
-    WITH created AS (
-        INSERT INTO requests (request_id, correlation_id, event, traceparent, client, odoo)
-        SELECT request_id, correlation_id, CAST(event AS jsonb), traceparent, client, odoo
-        FROM unnest(
-            CAST(:request_id AS uuid[]), CAST(:correlation_id AS uuid[]), CAST(:event AS text[]),
-            CAST(:traceparent AS text[]), CAST(:client AS text[]), CAST(:odoo AS text[])
-        ) AS wanted (request_id, correlation_id, event, traceparent, client, odoo)
-        ON CONFLICT (request_id) DO NOTHING
-        RETURNING request_id, created_at
-    ), enqueued AS (
-        INSERT INTO outbox (request_id, step) SELECT request_id, 'dispatch' FROM created RETURNING request_id, step
-    )
-    SELECT request_id, created_at, pg_notify('{CHANNEL}', step) FROM created JOIN enqueued USING (request_id)
-""")  # noqa: S608 - a constant of this package
 
 _FIND = text(f"""
     SELECT {COLUMNS} FROM requests AS r
     WHERE r.request_id = ANY (CAST(:request_id AS uuid[])) AND r.odoo = coalesce(CAST(:odoo AS text), r.odoo)
 """)  # noqa: S608 - columns of the schema
 """An array takes any number of ids, so the statement stays prepared. `IN` is a different statement for each number."""
+
+_KEEP_COST = text("""
+    UPDATE requests SET
+        cost = CAST(:cost AS jsonb) || jsonb_build_object('version', version),
+        generation_facts = coalesce(generation_facts, CAST(:generation_facts AS jsonb))
+    WHERE request_id = :request_id AND cost IS NULL AND status IN ('failed', 'cancelled')
+        AND coalesce(generation_facts ->> 'job_id' = CAST(:job_id AS text), true)
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +88,15 @@ class Requests:
     would raise an error that gives it away.
     """
 
-    def __init__(self, database: Database, deadlines: Deadlines, images: ImageStore) -> None:
+    def __init__(
+        self,
+        database: Database,
+        deadlines: Deadlines,
+        images: ImageStore,
+        rates: Rates = NO_RATES,
+    ) -> None:
         self._database = database
+        self._creating = Accepts(database, rates)
         self._deadlines = deadlines
         self._images = images
         self._rights_checked_at = float("-inf")
@@ -102,32 +104,40 @@ class Requests:
         self._reads = Batcher(self._get_each, limit=BATCH_MAX, timeout=database.timeout)
         self._versioned = Batcher(self._apply_each, limit=BATCH_MAX, timeout=database.timeout)
 
-    async def accept(self, new: NewRequest) -> tuple[ImageRequest, bool]:
-        """Inserts a request with its `dispatch` entry, unless its id is known. Returns after the commit.
+    async def accept(self, new: NewRequest) -> Accepted | Refusal:
+        """Inserts a request with its `dispatch` entry, unless its id is known or a budget refuses it.
 
-        Returns the current request, and whether this call created it.
+        Returns after the commit: the current request and whether this call created it, or why it is refused.
         """
         return await self._accepts(new)
 
-    async def accept_all(self, wanted: Sequence[NewRequest]) -> list[tuple[ImageRequest, bool]]:
-        """Does the same as `accept` for several requests in one commit."""
+    async def accept_all(self, wanted: Sequence[NewRequest]) -> list[Accepted | Refusal]:
+        """Does the same as `accept` for several requests, in order of arrival and in one commit."""
         await self._check_rights()
-        ordered = sorted(wanted, key=lambda new: new.request_id)  # the same lock order in all processes
-        async with self._database.writing() as connection:
-            created = await insert_requests(connection, ordered)
-        known = await self._known([new for new in wanted if new.request_id not in created])
-        accepted = []
+        first: dict[UUID, NewRequest] = {}
         for new in wanted:
-            first = new.request_id not in known  # if an id occurs more than once in this call, the first was inserted
-            if first and new.request_id not in created:
-                raise StoreUnavailableError(
-                    f"Request {new.request_id} existed, but was purged while it was being accepted. Retry."
-                )
-            if first:
-                known[new.request_id] = _accepted(new, created[new.request_id])
-                metrics.TRANSITIONS.labels(Status.QUEUED.value, new.odoo).inc()
-            accepted.append((known[new.request_id], first))
-        return accepted
+            first.setdefault(new.request_id, new)
+        created = await self._creating.create(list(first.values()))
+        known = await self._known([new for new in wanted if new.request_id not in created.at])
+        return [await self._accepted(new, created, known, is_first=first[new.request_id] is new) for new in wanted]
+
+    async def _accepted(
+        self, new: NewRequest, created: Created, known: dict[UUID, ImageRequest], *, is_first: bool
+    ) -> Accepted | Refusal:
+        """Returns what became of a request. Adds a created one to those that are known to later ones in this call."""
+        if new.request_id in known:
+            return known[new.request_id], False
+        if new.request_id in created.at:
+            known[new.request_id] = _new(new, created.at[new.request_id])
+            metrics.TRANSITIONS.labels(Status.QUEUED.value, new.odoo).inc()
+            return known[new.request_id], True
+        if not is_first:  # it may differ from the refused first one, in its content or its Odoo
+            return (await self.accept_all([new]))[0]
+        if new.request_id in created.refusals:
+            return created.refusals[new.request_id]
+        raise StoreUnavailableError(
+            f"Request {new.request_id} existed, but was purged while it was being accepted. Retry."
+        )
 
     async def _check_rights(self) -> None:
         """Checks the rights, at most every `RIGHTS_SECONDS`: INSERT alone would accept what no worker can dispatch."""
@@ -213,6 +223,17 @@ class Requests:
                 await connection.execute(insert(images_table).values(row).on_conflict_do_nothing())
         return bool(kept.rowcount)
 
+    async def keep_cost(self, request_id: UUID, facts: Facts) -> None:
+        """Stores what N8N says that a request cost which had ended without saying so. The first such report counts.
+
+        That of another job than the known one does not.
+        """
+        columns = {name: json.dumps(known) for name, known in facts_columns(facts).items()}
+        job_id = facts.generation.job_id if facts.generation else None
+        row = {"request_id": request_id, "generation_facts": None, "job_id": job_id} | columns
+        async with self._database.writing() as connection:
+            await connection.execute(_KEEP_COST, row)
+
     async def _known(self, wanted: Sequence[NewRequest]) -> dict[UUID, ImageRequest]:
         """Returns the known requests with these ids. Of another Odoo's request, only ids and Odoo are valid."""
         if not wanted:
@@ -242,13 +263,7 @@ class Requests:
         return [t.request_id in moved and first[t.request_id] is t for t in wanted]
 
 
-async def insert_requests(connection: AsyncConnection, wanted: Sequence[NewRequest]) -> dict[UUID, datetime]:
-    """Inserts the new ones of these requests, each with its `dispatch` entry. Returns when each was created."""
-    rows = await connection.execute(_ACCEPT, _columns(wanted))
-    return {row.request_id: row.created_at for row in rows}
-
-
-def _accepted(new: NewRequest, at: datetime) -> ImageRequest:
+def _new(new: NewRequest, at: datetime) -> ImageRequest:
     return ImageRequest(
         request_id=new.request_id,
         correlation_id=new.correlation_id,
@@ -260,6 +275,7 @@ def _accepted(new: NewRequest, at: datetime) -> ImageRequest:
         traceparent=new.traceparent,
         client=new.client,
         odoo=new.odoo,
+        model=new.model,
     )
 
 
@@ -270,17 +286,6 @@ def _if_delivered(at: Any) -> Any:
 
 def _ref(request_id: UUID, image: CheckedImage) -> ImageRef:
     return ImageRef(request_id, image.described.sha256)
-
-
-def _columns(wanted: Sequence[NewRequest]) -> dict[str, list[Any]]:
-    return {
-        "request_id": [new.request_id for new in wanted],
-        "correlation_id": [new.correlation_id for new in wanted],
-        "event": [json.dumps(new.event) for new in wanted],
-        "traceparent": [new.traceparent for new in wanted],
-        "client": [new.client for new in wanted],
-        "odoo": [new.odoo for new in wanted],
-    }
 
 
 def _page(wanted: RequestFilter) -> Select[Any]:

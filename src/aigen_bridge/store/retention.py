@@ -27,6 +27,7 @@ BATCH: Mapping[RetentionClass, int] = {
     RetentionClass.QUARANTINE: 50,
     RetentionClass.ATTEMPTS: 200,
     RetentionClass.REQUESTS: 200,
+    RetentionClass.LEDGER: 500,
     RetentionClass.INCIDENTS: 20,
 }
 """Rows deleted in one transaction. Images have small batches, because one takes up thousands of pages."""
@@ -44,14 +45,21 @@ _NOTHING_IS_PENDING = f"""
     AND NOT EXISTS (SELECT FROM quarantine AS q WHERE q.request_id = r.request_id AND q.state = 'open')
 """  # noqa: S608 - constants of this module
 
+_IS_SETTLED = "NOT EXISTS (SELECT FROM unsettled AS u WHERE u.request_id = r.request_id)"
+"""SQL: the ledger has everything of the request `r`. Otherwise its estimate could stay reserved for ever."""
+
 _DUE: Mapping[RetentionClass, str] = {
     # An image that came after a cancellation is younger than the delivery; `updated_at` is when it came.
     RetentionClass.IMAGES: f"""requests AS r
         WHERE {IMAGE_IS_KEPT} AND {_NOTHING_IS_PENDING} AND r.updated_at < {_LONG_AGO}""",
     RetentionClass.QUARANTINE: f"quarantine AS r WHERE r.state <> 'open' AND r.handled_at < {_LONG_AGO}",
     RetentionClass.ATTEMPTS: f"requests AS r WHERE {ATTEMPTS_ARE_KEPT} AND {_NOTHING_IS_PENDING}",
-    # The second condition follows from the first. It lets PostgreSQL find the oldest by `requests_newest_idx`.
-    RetentionClass.REQUESTS: f"requests AS r WHERE {_NOTHING_IS_PENDING} AND r.created_at < {_LONG_AGO}",
+    # The last condition follows from the first. It lets PostgreSQL find the oldest by `requests_newest_idx`.
+    RetentionClass.REQUESTS: f"""requests AS r
+        WHERE {_NOTHING_IS_PENDING} AND {_IS_SETTLED} AND r.created_at < {_LONG_AGO}""",
+    # What happens to a request that is still there is compared with all of its entries.
+    RetentionClass.LEDGER: f"""ledger AS r WHERE r.accepted_at < {_LONG_AGO}
+        AND NOT EXISTS (SELECT FROM requests AS q WHERE q.request_id = r.request_id)""",
     RetentionClass.INCIDENTS: f"""incidents AS r WHERE r.recovered_at < {_LONG_AGO} AND NOT EXISTS (
         SELECT FROM outbox AS o WHERE o.incident_id = r.id AND o.state IN ('pending', 'dead')
     )""",
@@ -62,6 +70,7 @@ _ORDER: Mapping[RetentionClass, tuple[str, str]] = {
     RetentionClass.QUARANTINE: ("id", "handled_at"),
     RetentionClass.ATTEMPTS: ("request_id", "delivered_at"),
     RetentionClass.REQUESTS: ("request_id", "created_at"),
+    RetentionClass.LEDGER: ("id", "accepted_at"),
     RetentionClass.INCIDENTS: ("id", "recovered_at"),
 }
 
@@ -77,6 +86,7 @@ _DELETE: Mapping[RetentionClass, str] = {
         ) DELETE FROM attempts WHERE request_id IN (SELECT request_id FROM due) RETURNING request_id, NULL AS sha256""",
     RetentionClass.REQUESTS: """DELETE FROM requests WHERE request_id IN ({due}) RETURNING request_id,
             CASE WHEN image_purged_at IS NULL THEN image ->> 'sha256' END AS sha256""",
+    RetentionClass.LEDGER: "DELETE FROM ledger WHERE id IN ({due}) RETURNING NULL AS request_id, NULL AS sha256",
     RetentionClass.INCIDENTS: "DELETE FROM incidents WHERE id IN ({due}) RETURNING NULL AS request_id, NULL AS sha256",
 }
 """Statements that delete what the SELECT `due` finds. They return a row per deleted row, with its image, if any."""

@@ -81,6 +81,7 @@ def _to_request(row: Row[Any]) -> ImageRequest:
         image=_image(row.image) if row.image is not None else None,
         awaited=_awaited(row.awaited) if row.awaited is not None else None,
         facts=_facts(row),
+        model=dict(row.model) if row.model is not None else None,
     )
 
 

@@ -9,12 +9,14 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    DateTime,
     Double,
     ForeignKey,
     Identity,
     Index,
     Integer,
     LargeBinary,
+    Numeric,
     Table,
     Text,
     Uuid,
@@ -22,17 +24,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from aigen_bridge.domain.budget import Period
 from aigen_bridge.domain.generation import State
+from aigen_bridge.domain.ledger import EntryKind
 from aigen_bridge.domain.queues import ODOO_NAME, PER_ODOO
 from aigen_bridge.domain.request import DEFAULT_ODOO, FINAL, FailedBy, Status, Step
 from aigen_bridge.store.columns import metadata, one_of, timestamptz
 
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
 GENERATION_STATES = tuple(state for state in State if state is not State.DONE)
-OPERATIONS = ("replay", "discard", "complete", "purge", "restored", "confirm")
+OPERATIONS = ("replay", "discard", "complete", "purge", "restored", "confirm", "put", "remove")
 QUARANTINE_STATES = ("open", "replayed", "discarded")
 QUEUES = f"{one_of('step', Step)} OR step ~ '^({'|'.join(PER_ODOO)}):{ODOO_NAME}$'"
 ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
+AMOUNT = Numeric(21, 9)  # WHOLE_DIGITS and PLACES of domain/money.py
+SUM = Numeric(38, 9)  # costs that N8N reports are counted, however absurd
 
 IMAGE_IS_KEPT = "delivered_at IS NOT NULL AND image IS NOT NULL AND image_purged_at IS NULL"
 ATTEMPTS_ARE_KEPT = "delivered_at IS NOT NULL AND (attempts_purged_at IS NULL OR attempts_purged_at < delivered_at)"
@@ -57,6 +63,7 @@ requests = Table(
     Column("awaited", JSONB(none_as_null=True)),  # an image that is still to be fetched from N8N's URL
     Column("generation_facts", JSONB(none_as_null=True)),  # how the image was generated, as N8N reported it
     Column("cost", JSONB(none_as_null=True)),  # as N8N reported it
+    Column("model", JSONB(none_as_null=True)),  # the catalogue's entry when it was accepted; never changes
     timestamptz("created_at", required=True),
     timestamptz("updated_at", required=True),
     timestamptz("dispatched_at"),
@@ -292,6 +299,95 @@ api_beats = Table(
     timestamptz("since", required=True),  # the beats have been unbroken since then
     timestamptz("at", required=True),
     CheckConstraint("id = 1", name="single"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("model_id", Uuid, primary_key=True),
+    Column("entry", JSONB, nullable=False),  # as PUT, without `active`
+    Column("is_active", Boolean, nullable=False),
+    timestamptz("updated_at", required=True),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("most", AMOUNT, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("time_zone", Text, nullable=False),  # in which days and months begin
+    Column("is_hard", Boolean, nullable=False),
+    Column("odoo", Text),  # NULL here and in the three below: any
+    Column("user_id", Uuid),
+    Column("campaign_id", Uuid),
+    Column("model_id", Uuid),
+    Column("contact", Text),
+    timestamptz("updated_at", required=True),
+    CheckConstraint(one_of("period", Period), name="period"),
+    CheckConstraint("most >= 0", name="most"),
+)
+
+budget_usage = Table(
+    "budget_usage",
+    metadata,
+    Column("budget_id", BigInteger, ForeignKey(budgets.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("period_start", DateTime(timezone=True), primary_key=True),
+    Column("spent", SUM, nullable=False, server_default="0"),  # in the budget's currency
+    Column("reserved", SUM, nullable=False, server_default="0"),
+    Column("noticed_percent", Integer, nullable=False, server_default="0"),  # people were told of it
+)
+
+budget_changes = Table(
+    "budget_changes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),  # increases with every change of a budget
+    CheckConstraint("id = 1", name="single"),
+)
+
+ledger = Table(  # append-only; outlives requests
+    "ledger",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("request_id", Uuid, nullable=False),
+    Column("odoo", Text, nullable=False),
+    Column("user_id", Uuid),
+    Column("campaign_id", Uuid),
+    Column("model_id", Uuid),
+    Column("accepted_at", DateTime(timezone=True), nullable=False),  # of the request: it decides the period
+    timestamptz("at", required=True),
+    Column("kind", Text, nullable=False),
+    Column("charge", Text),  # which payment: `job:PROVIDER/ID`, or `unnamed:N`
+    Column("reserved", AMOUNT, nullable=False, server_default="0"),  # changes of the sums, in `currency`
+    Column("spent", AMOUNT, nullable=False, server_default="0"),
+    Column("currency", Text),
+    Column("rates", JSONB, nullable=False, server_default="{}"),  # from `currency` to others, when it was written
+    Column("basis", Text),
+    Column("images", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("note", Text),
+    CheckConstraint(one_of("kind", EntryKind), name="kind"),
+    CheckConstraint("currency IS NOT NULL OR (spent = 0 AND reserved = 0)", name="currency"),
+    Index("ledger_request_idx", "request_id"),
+    Index("ledger_accepted_idx", "accepted_at"),
+)
+
+unsettled = Table(  # written by triggers: what happened to these requests is not in the ledger yet
+    "unsettled",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("request_id", Uuid, nullable=False),
+)
+
+addons = Table(
+    "addons",
+    metadata,
+    Column("odoo", Text, primary_key=True),
+    Column("version", Text),  # of the addon that last sent a request; NULL: it did not say
+    timestamptz("seen_at", required=True),
 )
 
 operations = Table(

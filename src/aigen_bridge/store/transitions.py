@@ -43,6 +43,7 @@ from aigen_bridge.store.wakeup import CHANNEL
 #   deadlocks. A writer that locks entries without their requests skips entries that are locked.
 # - Facts: without any, the job that is known when a request ends is kept as they are. Odoo must get the same payload in
 #   every delivery of a version, and another job may be named later.
+# - Cost: stays when the request is sent again. Its version tells which result it belongs to.
 # - Planner: the repeated `= ANY (:request_id)` lets it use the indexes. A join with `requested` alone does not.
 _APPLY = text(f"""
     WITH requested AS (
@@ -69,7 +70,7 @@ _APPLY = text(f"""
                     SELECT jsonb_build_object('provider', g.job -> 'provider', 'job_id', g.job -> 'job_id')
                     FROM generations AS g WHERE g.request_id = r.request_id AND g.job IS NOT NULL))
                 WHEN t.after <> 'queued' THEN coalesce(t.generation_facts, r.generation_facts) END,
-            cost = coalesce(t.cost, r.cost),
+            cost = coalesce(t.cost || jsonb_build_object('version', r.version + 1), r.cost),
             dispatched_at = CASE t.after WHEN 'dispatched' THEN now() ELSE r.dispatched_at END,
             completed_at = CASE WHEN t.after IN ('completed', 'failed', 'cancelled') THEN now() END,
             callback_deadline_at = CASE t.after

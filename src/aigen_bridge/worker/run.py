@@ -16,7 +16,7 @@ from aigen_bridge.wiring import WorkerParts, open_worker
 from aigen_bridge.worker.certificates import watch_expiry
 from aigen_bridge.worker.lanes import Lane
 from aigen_bridge.worker.purge import purge_regularly
-from aigen_bridge.worker.sweeps import sweep
+from aigen_bridge.worker.sweeps import settle_regularly, sweep
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,8 @@ async def run_worker(settings: Settings, stop: asyncio.Event, rotation: Rotation
             sweeping = sweep(parts, stop)
             purging = purge_regularly(parts.retention, settings.retention, stop)
             watching = watch_expiry(rotation, stop)
-            await asyncio.gather(sweeping, purging, watching, *(lane.run(stop) for lane in lanes.values()))
+            settling = settle_regularly(parts.ledger, stop)
+            await asyncio.gather(sweeping, purging, watching, settling, *(lane.run(stop) for lane in lanes.values()))
         finally:
             for task in background:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""What the workflow tells about a generation and its cost, as version 1.3 does."""
+"""What the workflow tells about a generation and its cost, as version 1.4 does."""
 
 import pytest
 from n8n_stage import COMPLETED, FAILED, FLUX_KEY, checked
@@ -7,6 +7,7 @@ from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.sim.n8n_settings import Price
 
 LORA = {"path": "https://models.example.com/lighthouses.safetensors"}
+NOTHING = {"amount": "0.00", "currency": "USD", "basis": "billed"}
 PER_MEGAPIXEL = Price(amount="0.035", currency="USD", per="megapixel")
 
 
@@ -38,7 +39,7 @@ async def test_the_facts_are_those_of_the_ai_service(told, flux):
         "hasNsfwConcepts": [False],
         "lora": LORA["path"],
     }
-    assert (event["workflowVersion"], "cost" in event) == ("1.3.0", False)
+    assert (event["workflowVersion"], "cost" in event) == ("1.4.0", False)
 
 
 async def test_a_synchronous_call_has_the_same_facts_but_no_job(told):
@@ -85,6 +86,88 @@ async def test_a_job_without_an_image_is_named_and_costs_nothing(told, flux):
     assert "cost" not in event
 
 
-async def test_a_submission_that_is_refused_has_no_facts(told):
+async def test_a_submission_that_is_refused_has_no_facts_and_costs_nothing(told):
     event = checked(await told(Fault(kind=FaultKind.STATUS, status=422), price=PER_MEGAPIXEL), FAILED)
-    assert not {"generation", "cost"} & event.keys()
+    assert ("generation" in event, event["cost"]) == (False, NOTHING)
+
+
+@pytest.mark.parametrize("ai_mode", ["queue", "sync"])
+@pytest.mark.parametrize(
+    ("fault", "is_free"),
+    [
+        (Fault(kind=FaultKind.FAIL_JOB, route="generate", status=503, times=3), True),
+        (Fault(kind=FaultKind.FAIL_JOB, route="generate", status=422, name="content_policy_violation"), False),
+        (Fault(kind=FaultKind.NO_IMAGE, route="generate"), False),
+        (Fault(kind=FaultKind.STATUS, route="generate", status=503, times=3), True),
+    ],
+    ids=["infrastructure", "verdict", "no image", "refused"],
+)
+async def test_a_failure_costs_nothing_only_if_the_ai_service_surely_billed_nothing(
+    told, flux, fault, is_free, ai_mode
+):
+    event = checked(await told(fault, price=PER_MEGAPIXEL, ai_mode=ai_mode), FAILED)
+    assert event.get("cost") == (NOTHING if is_free else None)
+    assert any(job.billed for job in flux.jobs) is not is_free
+
+
+async def test_a_job_with_a_wrong_input_costs_nothing(told, flux):
+    event = checked(await told(event={"inferenceSteps": 999}, price=PER_MEGAPIXEL), FAILED)
+    [job] = flux.jobs
+    assert (event["errorCode"], event["cost"], job.billed) == ("less_than_equal", NOTHING, False)
+
+
+async def test_the_entry_of_the_catalogue_says_how_the_model_is_called(told, flux):
+    price = {"amount": "2.50", "currency": "EUR", "per": "image"}
+    entry = model(flux, loras=[LORA, {"path": "b", "scale": 0.5}], format="jpeg", price=price)
+    entry |= {"supports": {"seed": False}, "steps": {"min": 1, "max": 50, "default": 9}}
+    event = checked(await told(event={"model": entry, "inferenceSteps": None}, price=PER_MEGAPIXEL), COMPLETED)
+    [call] = flux.calls.to("generate")
+    assert (call.path, call.fields["output_format"]) == ("/queue/fal-ai/krea", "jpeg")
+    assert (call.fields["num_inference_steps"], "seed" in call.fields) == (9, False)
+    assert call.fields["loras"] == [LORA | {"scale": 1}, {"path": "b", "scale": 0.5}]
+    generation = event["generation"]
+    assert (generation["model"], generation["lora"]) == ("fal-ai/krea", f"{LORA['path']}, b")
+    assert (event["imageMetadata"]["format"], event["cost"]["amount"]) == ("jpeg", "2.50")
+
+
+async def test_a_model_is_called_synchronously_if_its_kind_says_so(told, flux):
+    entry = model(flux, provider={"kind": "fal-sync", "endpoint": f"{flux.url}/fal-ai/krea"})
+    checked(await told(event={"model": entry}), COMPLETED)
+    assert [job.queued for job in flux.jobs] == [False]
+
+
+async def test_a_stand_in_for_every_ai_service_makes_the_images_of_models_elsewhere(told, flux):
+    entry = model(flux, provider={"kind": "fal", "endpoint": "https://queue.fal.run/fal-ai/flux-pro"})
+    checked(await told(event={"model": entry}, stands_in=True), COMPLETED)
+    assert [job.queued for job in flux.jobs] == [False], "the URLs of a job would have another origin than the endpoint"
+
+
+@pytest.mark.parametrize(
+    ("provider", "code"),
+    [
+        ({"kind": "fal", "endpoint": "https://evil.example.com/queue/fal-ai/flux-lora"}, "endpoint_not_allowed"),
+        ({"kind": "other", "endpoint": "http://127.0.0.1/"}, "unknown_provider"),
+        ({"kind": "fal"}, "invalid_event"),
+    ],
+)
+async def test_a_model_that_the_settings_do_not_allow_fails_before_anything_is_paid(told, flux, provider, code):
+    price = {"amount": "2.50", "currency": "EUR", "per": "image"}
+    event = checked(await told(event={"model": model(flux, provider=provider, price=price)}), FAILED)
+    assert (event["errorCode"], len(flux.jobs)) == (code, 0)
+    assert event["cost"] == NOTHING | {"currency": "EUR"}
+
+
+async def test_further_origins_of_the_settings_are_allowed(told, flux):
+    elsewhere = {"flux_url": "http://127.0.0.1:9", "ai_origins": (flux.url,)}
+    checked(await told(event={"model": model(flux)}, **elsewhere), COMPLETED)
+
+
+async def test_without_an_ai_service_the_model_is_drawn(told, flux):
+    entry = model(flux, provider={"kind": "fal", "endpoint": "https://queue.fal.run/fal-ai/flux-lora"}, format="webp")
+    event = checked(await told(event={"model": entry}, flux_url=None), COMPLETED)
+    assert event["imageMetadata"]["format"] == "webp"
+
+
+def model(flux, **changes):
+    provider = {"kind": "fal", "endpoint": f"{flux.url}/queue/fal-ai/krea"}
+    return {"modelId": "c2b7f0d4-11e5-4c7a-9d38-7a5e2f9b1c60", "name": "Krea", "provider": provider} | changes

@@ -13,8 +13,16 @@ REQUESTS = f"{SETTINGS['bridgeUrl']}/api/v1/influencegen/ai-image-requests"
 REQUEST, CORRELATION = examples.REQUESTED["requestId"], examples.REQUESTED["correlationId"]
 CALLBACK = f"{SETTINGS['bridgeUrl']}/api/v1/influencegen/ai-image-callback"
 URL = f"{REQUESTS}/{REQUEST}/generation"
-EVENT = {"requestId": REQUEST, "correlationId": CORRELATION, "callbackUrl": CALLBACK, "url": URL, "passOn": {}}
 QUEUE = "https://queue.fal.run/fal-ai/flux-lora"
+ORDER = {"url": QUEUE, "isQueued": True}
+EVENT = {
+    "requestId": REQUEST,
+    "correlationId": CORRELATION,
+    "callbackUrl": CALLBACK,
+    "url": URL,
+    "passOn": {},
+    "order": ORDER,
+}
 URLS = {"status_url": f"{QUEUE}/requests/j1/status", "response_url": f"{QUEUE}/requests/j1", "cancel_url": f"{QUEUE}/c"}
 JOB = {"provider": "fal", "jobId": "j1", "statusUrl": URLS["status_url"], "responseUrl": URLS["response_url"]}
 BUSY = {"detail": "No runner", "error_type": "runner_scheduling_failure"}
@@ -37,9 +45,9 @@ def first(code: str, json_: dict[str, Any], nodes: dict[str, Any]) -> Any:
     return made if isinstance(made, str) else made["json"]
 
 
-def event(**changes: Any) -> dict[str, Any]:
+def event(**order: Any) -> dict[str, Any]:
     """What the node "Check the event" has made."""
-    return {"json": {**EVENT, **settings(**changes)["json"]}}
+    return {"json": {**EVENT, **settings()["json"], "order": ORDER | order}}
 
 
 def next_ask(ask: dict[str, Any] | None = None) -> Any:
@@ -57,11 +65,9 @@ def decided(status: int, body: Any, **ask: Any) -> Any:
     return first("main/read-the-decision", answer(status, body), {"The question": asked(**ask)})
 
 
-def submitted(
-    said: dict[str, Any], *, is_older: bool = False, ask: dict[str, Any] | None = None, **changes: Any
-) -> Any:
+def submitted(said: dict[str, Any], *, is_older: bool = False, ask: dict[str, Any] | None = None, **order: Any) -> Any:
     granted = {"json": {"body": {"decision": "start", "isOlder": is_older}}}
-    nodes = {"The question": asked(**(ask or {})), "Granted?": granted, "Check the event": event(**changes)}
+    nodes = {"The question": asked(**(ask or {})), "Granted?": granted, "Check the event": event(**order)}
     return first("main/read-the-submission", said, nodes)
 
 
@@ -130,10 +136,11 @@ def test_it_does_not_wait_for_another_execution_for_ever() -> None:
 
 
 def test_when_the_bridge_permits_no_further_submission_the_person_gets_the_services_words() -> None:
-    refusal = {"code": "busy", "message": "All busy"}
+    refusal = {"code": "busy", "message": "All busy", "isUnbilled": True}
     made = decided(200, {"decision": "stop", "status": "dispatched"}, refusal=refusal)
     withdrawn = decided(200, {"decision": "stop", "status": "cancelled"}, refusal=refusal)
     assert (made["route"], made["code"], withdrawn["route"]) == ("failed", "busy", "stop")
+    assert made["isUnbilled"] is True
 
 
 @pytest.mark.parametrize(
@@ -149,13 +156,20 @@ def test_when_the_bridge_permits_no_further_submission_the_person_gets_the_servi
         None,
     ],
 )
-def test_the_key_of_the_ai_service_goes_nowhere_but_to_the_origin_of_the_settings(address: str | None) -> None:
+def test_the_key_of_the_ai_service_goes_nowhere_but_to_the_origin_of_the_model(address: str | None) -> None:
     foreign = JOB | {"statusUrl": address}
     resumed = decided(200, {"decision": "resume", "providerJob": foreign})
     own = submitted(answer(200, {"request_id": "j1", **URLS, "status_url": address}))
     assert (resumed["route"], resumed["code"]) == ("failed", "job_out_of_reach")
     assert (own["route"], own["job"].get("statusUrl"), own["job"]["responseUrl"]) == ("job", None, URLS["response_url"])
     assert own["isNew"] is False
+
+
+def test_a_job_has_the_origin_of_its_own_model_not_of_the_settings() -> None:
+    elsewhere = {name: url.replace("queue.fal.run", "other.example.com") for name, url in URLS.items()}
+    said = answer(200, {"request_id": "j1", **elsewhere})
+    assert submitted(said, url="https://other.example.com:443/a")["isNew"] is True
+    assert submitted(said)["isNew"] is False
 
 
 def test_an_older_bridge_is_asked_whether_the_image_is_wanted() -> None:
@@ -229,7 +243,7 @@ def test_every_other_answer_is_an_answer() -> None:
         answer(200, {"images": []}),
     ]
     assert [submitted(said)["route"] for said in answers] == ["answer"] * 5
-    assert submitted(answer(200, "odd"), aiMode="sync")["route"] == "answer"
+    assert submitted(answer(200, "odd"), isQueued=False)["route"] == "answer"
 
 
 def test_a_job_is_named_at_once_and_signed_over_the_exact_text() -> None:
@@ -364,6 +378,53 @@ def test_a_job_that_ended_unbilled_is_submitted_again_twice() -> None:
     }
     last = resulted(answer(503, BUSY), hasFailed=True, ask={"endedJobs": 2})
     assert (last["route"], last["code"]) == ("failed", "runner_scheduling_failure")
+
+
+def failed(said: dict[str, Any], *, is_submission: bool = False, **order: Any) -> bool | None:
+    """Returns whether a failure counts as not billed; None if nothing is said of it."""
+    job = {"json": {"job": JOB | {"executionId": EXECUTION, "isNamed": True, "since": now(), "hasFailed": True}}}
+    nodes = {"Read the status": job, "The question": asked(endedJobs=2), "Check the event": event(**order)}
+    made = first("main/read-the-ai-answer", said | {"isSubmission": is_submission}, nodes)
+    assert made["route"] == "failed"
+    return made.get("isUnbilled")
+
+
+WRONG_INPUT = {"detail": [{"type": "missing", "msg": "Field required"}, {"type": "int_parsing", "msg": "No."}]}
+
+
+def test_a_job_is_unbilled_if_the_infrastructure_failed_or_its_input_was_wrong() -> None:
+    cancelled = {"detail": "Cancelled", "error_type": "client_cancelled"}
+    mixed = {"detail": [*MODEL_ERROR["detail"], *WRONG_INPUT["detail"]]}
+    unbilled = [answer(503, BUSY), answer(504, BUSY), answer(500, {"detail": "x"}), answer(422, WRONG_INPUT)]
+    unsure = [answer(422, MODEL_ERROR), answer(422, mixed), answer(499, cancelled), answer(400, MODEL_ERROR)]
+    assert [failed(said) for said in unbilled] == [True] * 4
+    assert [failed(said) for said in unsure] == [False] * 4
+    assert failed(answer(200, {"images": []})) is None
+
+
+def test_a_submission_that_the_queue_refuses_is_unbilled_but_a_synchronous_call_may_have_begun() -> None:
+    refusals = [answer(403, "<html>"), answer(401, {"detail": "x"}), answer(422, WRONG_INPUT)]
+    unsure = [answer(422, MODEL_ERROR), answer(400, {"detail": "x"})]
+    for said in refusals:
+        assert failed(said, is_submission=True)
+        assert failed(said, is_submission=True, isQueued=False)
+    assert all(failed(said, is_submission=True) for said in unsure)
+    assert not any(failed(said, is_submission=True, isQueued=False) for said in unsure)
+    assert submitted(answer(503, BUSY), ask={"refusals": 2})["isUnbilled"] is True
+    assert "isUnbilled" not in submitted(answer(502, "<html>"), is_older=True)
+
+
+def test_a_submission_is_not_called_unbilled_if_its_answer_may_come_from_a_proxy() -> None:
+    unsure = [answer(status, {"detail": "Bad gateway"}) for status in (408, 500, 502, 503, 504)]
+    for said in unsure:
+        assert (failed(said, is_submission=True), failed(said, is_submission=True, isQueued=False)) == (False, False)
+    sure = [answer(500, {"detail": "x", "error_type": "runner_server_error"}), answer(500, MODEL_ERROR)]
+    assert all(failed(said, is_submission=True) for said in sure)
+
+
+@pytest.mark.parametrize("detail", [[None], ["text"], [{}], [{"type": 7}], [{"type": "missing"}, None]])
+def test_an_error_in_no_known_shape_may_be_billed(detail: Any) -> None:
+    assert failed(answer(422, {"detail": detail})) is False
 
 
 def test_a_result_that_cannot_be_fetched_is_fetched_again_or_left_to_the_next_execution() -> None:

@@ -10,11 +10,21 @@ from code_nodes import SETTINGS, run, settings
 from PIL import Image
 
 from aigen_bridge.contracts import examples
+from aigen_bridge.contracts.models import estimated_cost
+from aigen_bridge.domain.money import amount_text
 
 OURS = f"{SETTINGS['bridgeUrl']}/api/v1/influencegen/ai-image-callback"
 EVENT = examples.REQUESTED | {"callbackUrl": OURS}
 KNOWN = {"requestId": EVENT["requestId"], "correlationId": EVENT["correlationId"], "callbackUrl": OURS, "passOn": {}}
-ORDER = {"prompt": "A boat", "width": 64, "height": 48}
+QUEUE = "https://queue.fal.run/fal-ai/flux-lora"
+ORDER = {"url": QUEUE, "isQueued": True, "width": 64, "height": 48, "format": "png", "price": None}
+MODEL = {
+    "modelId": EVENT["modelId"],
+    "name": "Watercolor",
+    "provider": {"kind": "fal", "endpoint": "https://queue.fal.run/fal-ai/flux-krea-lora"},
+    "supports": {"negativePrompt": False, "seed": True},
+}
+"""An entry of the bridge's catalogue, with what it must have."""
 
 
 def checked(
@@ -136,6 +146,106 @@ def test_the_table_of_models_has_a_row_for_all_others_or_not() -> None:
     assert (own["order"]["lora"], other["code"], "lora" in rest["order"]) == (row["path"], "unknown_model", False)
 
 
+def test_the_entry_of_the_catalogue_decides_not_the_settings() -> None:
+    loras = [{"path": "https://models.example.com/a", "scale": 0.5}, {"path": "https://models.example.com/b"}]
+    price = {"amount": "0.035", "currency": "USD", "per": "image"}
+    entry = MODEL | {"loras": loras, "format": "jpeg", "price": price}
+    [made] = checked(EVENT | {"model": entry}, loras={}, price=price | {"currency": "EUR"})
+    asked = json.loads(made["question"])
+    assert (asked["loras"], asked["output_format"]) == ([loras[0], loras[1] | {"scale": 1}], "jpeg")
+    assert made["order"] == ORDER | {
+        "url": entry["provider"]["endpoint"],
+        "width": 1024,
+        "height": 1024,
+        "format": "jpeg",
+        "price": price,
+        "lora": f"{loras[0]['path']}, {loras[1]['path']}",
+        "negativePrompt": "ignored",
+    }
+
+
+def test_without_an_entry_the_settings_decide() -> None:
+    for absent in ({}, {"model": None}):
+        [made] = checked(EVENT | absent, price={"amount": "1"}, outputFormat="jpeg")
+        assert (made["order"]["url"], made["order"]["isQueued"]) == (SETTINGS["aiUrl"], True)
+        assert (made["order"]["price"], made["order"]["format"]) == ({"amount": "1"}, "jpeg")
+
+
+def test_what_the_request_leaves_out_is_the_default_of_the_entry() -> None:
+    ranges = {"steps": {"min": 1, "max": 50, "default": 30}, "cfgScale": {"min": 0, "max": 9, "default": 0}}
+    entry, absent = MODEL | ranges, dict.fromkeys(("inferenceSteps", "cfgScale"))
+    chosen = question({"model": entry, "inferenceSteps": 12, "cfgScale": 7.5})
+    default = question({"model": entry} | absent)
+    assert (chosen["num_inference_steps"], chosen["guidance_scale"]) == (12, 7.5)
+    assert (default["num_inference_steps"], default["guidance_scale"]) == (30, 0)
+    assert not {"num_inference_steps", "guidance_scale", "loras"} & set(question({"model": MODEL} | absent))
+
+
+def test_a_model_gets_only_what_it_supports() -> None:
+    person = {"prompt": "A boat", "seed": 7, "negativePrompt": "fog"}
+    both = question(person | {"model": MODEL | {"supports": {"negativePrompt": True, "seed": True}}})
+    neither = question(person | {"model": MODEL | {"supports": {"negativePrompt": False, "seed": False}}})
+    unsaid = question(person | {"model": {name: MODEL[name] for name in ("name", "provider")}})
+    folded = question(person | {"model": MODEL}, negativePrompt="fold")
+    assert (both["prompt"], both["negative_prompt"], both["seed"]) == ("A boat", "fog", 7)
+    assert not {"negative_prompt", "seed"} & set(neither)
+    assert ("negative_prompt" in unsaid, unsaid["seed"]) == (False, 7)
+    assert folded["prompt"] == "A boat\n\nWithout: fog"
+    [made] = checked(EVENT | {"model": MODEL | {"supports": {"negativePrompt": True}}}, negativePrompt="fold")
+    assert made["order"]["negativePrompt"] == "used"
+
+
+def test_the_kind_of_the_provider_says_how_the_model_is_called() -> None:
+    synchronous = MODEL | {"provider": {"kind": "fal-sync", "endpoint": "https://queue.fal.run/a"}}
+    [one], [other] = checked(EVENT | {"model": synchronous}), checked(EVENT | {"model": MODEL}, aiMode="sync")
+    assert (one["order"]["isQueued"], one["aiTimeout"], one["quietFor"]) == (False, 60_000, 490)
+    assert (other["order"]["isQueued"], other["aiTimeout"], "quietFor" in other) == (True, 30_000, False)
+    for kind in ("replicate", "toString", ""):
+        [made] = checked(EVENT | {"model": MODEL | {"provider": {"kind": kind, "endpoint": QUEUE}}})
+        assert (made["route"], made["code"]) == ("refuse", "unknown_provider")
+        assert "fal and fal-sync" in made["message"]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://evil.example.com/fal-ai/flux-lora",
+        "https://queue.fal.run.evil.example.com/",
+        "https://queue.fal.run@evil.example.com/",
+        "https://queue.fal.run:444/",
+        "http://queue.fal.run/",
+        "https://queue.fal.run\\@evil.example.com/",
+        "//queue.fal.run/",
+        "",
+    ],
+)
+def test_a_model_elsewhere_never_gets_the_key_of_the_ai_service(endpoint: str) -> None:
+    [made] = checked(EVENT | {"model": MODEL | {"provider": {"kind": "fal", "endpoint": endpoint}}})
+    assert (made["route"], made["code"], "question" in made) == ("refuse", "endpoint_not_allowed", False)
+
+
+def test_a_model_elsewhere_works_once_the_settings_have_its_origin() -> None:
+    entry = MODEL | {"provider": {"kind": "fal", "endpoint": "https://ai.example.com:443/flux"}}
+    [refused] = checked(EVENT | {"model": entry}, aiOrigins=["https://other.example.com"])
+    assert 'Add "https://ai.example.com" to aiOrigins in n8n/settings.json' in refused["message"]
+    for origin in ("https://AI.example.com", "https://ai.example.com/", "https://ai.example.com:443/flux"):
+        [made] = checked(EVENT | {"model": entry}, aiOrigins=[origin])
+        assert (made["route"], made["order"]["url"]) == ("make", "https://ai.example.com:443/flux")
+        [made] = checked(EVENT | {"model": entry}, aiOrigins=origin)
+        assert (made["route"], made["order"]["url"]) == ("make", "https://ai.example.com:443/flux")
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["text", [], {}, {"provider": None}, {"provider": {"kind": "fal"}}, MODEL | {"loras": {}}, MODEL | {"loras": [1]}],
+    ids=str,
+)
+def test_an_entry_that_is_none_is_refused(model: Any) -> None:
+    [made] = checked(EVENT | {"model": model})
+    assert (made["route"], made["code"]) == ("refuse", "invalid_event")
+    assert "model must be" in made["message"]
+
+
 def question(change: dict[str, Any], **changes: Any) -> dict[str, Any]:
     [made] = checked(EVENT | change, **changes)
     return dict(json.loads(made["question"]))
@@ -199,9 +309,9 @@ ANSWER = {
 
 
 def told(style: str, meta: dict[str, Any] | None = None, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What "Write the result" makes of an image, and the event in it; `changes` are settings, or what is known."""
+    """What "Write the result" makes of an image, and the event in it; `changes` are of the order, or what is known."""
     found = {name: changes.pop(name) for name in ("metadata", "base64", "body") if name in changes}
-    known = KNOWN | {"order": ORDER | {"negativePrompt": "fog"}} | settings(callbackStyle=style, **changes)["json"]
+    known = KNOWN | {"order": ORDER | changes} | settings(callbackStyle=style)["json"]
     nodes = {
         "Check the event": {"json": known},
         "Fetch the image": {"json": {}, "file": b"x", "meta": {"mimeType": "image/png", "bytes": 235} | (meta or {})},
@@ -248,12 +358,13 @@ def test_how_an_image_was_made_is_told() -> None:
         "hasNsfwConcepts": [False],
         "negativePrompt": "ignored",
     }
-    assert told("v2")[1]["generation"] == facts
-    assert told("v2", negativePrompt="fold")[1]["generation"]["negativePrompt"] == "folded"
+    assert told("v2", negativePrompt="ignored")[1]["generation"] == facts
+    other = told("v2", url="https://queue.fal.run/fal-ai/flux-krea-lora/", lora="a, b")[1]["generation"]
+    assert (other["model"], other["lora"]) == ("fal-ai/flux-krea-lora", "a, b")
     assert "cost" not in told("v2")[1]
 
 
-def test_the_cost_is_estimated_from_the_price_of_the_settings() -> None:
+def test_the_cost_is_estimated_from_the_price() -> None:
     per_image = told("v2", price={"amount": "0.035", "currency": "USD", "per": "image"})[1]["cost"]
     per_megapixel = told("v2", price={"amount": 0.5, "currency": "EUR", "per": "megapixel"})[1]["cost"]
     assert per_image == {"amount": "0.035", "currency": "USD", "basis": "estimated", "units": 1, "unit": "image"}
@@ -261,20 +372,56 @@ def test_the_cost_is_estimated_from_the_price_of_the_settings() -> None:
     assert "cost" not in told("v2", price={"amount": "free", "currency": "USD", "per": "image"})[1]
 
 
-def test_a_failure_says_how_it_came_about_and_what_an_image_cost_that_nobody_gets() -> None:
+@pytest.mark.parametrize("amount", ["0", "2.50", "0.035", "999999.999999999", "0.000000005", "1", "0.123456789"])
+@pytest.mark.parametrize(
+    "size", [(16, 16), (64, 48), (1000, 1000), (1024, 1024), (1344, 768), (500, 1000), (1001, 500)]
+)
+def test_the_cost_is_the_bridges_own_estimate_to_the_last_digit(amount: str, size: tuple[int, int]) -> None:
+    price = {"amount": amount, "currency": "USD", "per": "megapixel"}
+    width, height = size
+    cost = told("v2", metadata={"format": "png"}, price=price, width=width, height=height)[1]["cost"]
+    expected = estimated_cost({"price": price}, {"resolution": f"{width}x{height}"})
+    assert expected is not None
+    assert cost["amount"] == amount_text(expected.amount)
+
+
+def failure(**found: Any) -> dict[str, Any]:
+    """The event that "Write the result" makes of a failure, with a price."""
     price = {"amount": "0.035", "currency": "USD", "per": "image"}
-    known = KNOWN | {"order": ORDER} | settings(price=price)["json"]
+    known = KNOWN | {"order": ORDER | {"price": price}} | settings()["json"]
     nodes = {"Check the event": {"json": known}, "Read the submission": {"json": {"job": {"jobId": "j1", "since": 5}}}}
-    withheld = {"json": {"code": "nsfw_content", "message": "No.", "body": ANSWER}}
-    refused = {"json": {"code": "busy", "message": "No.", "body": {"detail": "No."}}}
-    early = {"json": {"code": "invalid_event", "message": "No."}}
-    events = [
-        json.loads(made["json"]["event"])
-        for made in run("main/write-the-result", withheld, refused, early, nodes=nodes)
-    ]
-    assert [one["generation"]["jobId"] for one in events[:2]] == ["j1", "j1"]
-    assert ["cost" in one for one in events] == [True, False, False]
-    assert "generation" not in events[2]
+    [made] = run("main/write-the-result", {"json": {"message": "No.", **found}}, nodes=nodes)
+    return dict(json.loads(made["json"]["event"]))
+
+
+def test_a_failure_says_how_it_came_about_and_what_an_image_cost_that_nobody_gets() -> None:
+    withheld = failure(code="nsfw_content", body=ANSWER)
+    refused = failure(code="content_policy_violation", body={"detail": "No."}, isUnbilled=False)
+    early = failure(code="job_expired")
+    assert [one["generation"]["jobId"] for one in (withheld, refused)] == ["j1", "j1"]
+    assert (withheld["cost"]["amount"], withheld["cost"]["basis"]) == ("0.035", "estimated")
+    assert not {"cost"} & (refused.keys() | early.keys())
+    assert "generation" not in early
+
+
+def test_a_failure_that_was_surely_not_billed_says_so() -> None:
+    nothing = {"amount": "0.00", "currency": "USD", "basis": "billed"}
+    assert failure(code="busy", isUnbilled=True)["cost"] == nothing
+    ended = failure(code="request_timeout", body={"detail": "No."}, isUnbilled=True)
+    assert (ended["cost"], ended["generation"]["jobId"]) == (nothing, "j1")
+
+
+def test_a_refused_event_costs_nothing_unless_a_job_is_known() -> None:
+    price = {"amount": "0.035", "currency": "EUR", "per": "image"}
+    wrong = EVENT | {"model": MODEL | {"price": price, "provider": {"kind": "other", "endpoint": QUEUE}}}
+    again = wrong | {"providerJob": {"provider": "fal", "jobId": "j1"}}
+    events = []
+    for made in checked(wrong, again):
+        [result] = run("main/write-the-result", {"json": made}, nodes={"Check the event": {"json": made}})
+        events.append(json.loads(result["json"]["event"]))
+    assert events[0]["cost"] == {"amount": "0.00", "currency": "EUR", "basis": "billed"}
+    assert [event["errorCode"] for event in events] == ["unknown_provider"] * 2
+    assert "cost" not in events[1]
 
 
 def test_no_half_of_an_emoji_leaves_a_workflow() -> None:

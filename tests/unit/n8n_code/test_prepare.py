@@ -80,6 +80,27 @@ def test_own_settings_win_over_the_shipped_ones_and_the_others_stay(keys: Path) 
     assert "settings.local.json has an aiUrl and no aiMode" in done.stderr
 
 
+def test_the_origins_that_get_the_key_of_the_ai_service_are_checked(keys: Path) -> None:
+    good = prepare(keys, '{"aiOrigins": ["https://fal.run", "http://10.0.0.7:8000/"]}')
+    assert (good.returncode, prepared(keys)[0]["aiOrigins"]) == (0, ["https://fal.run", "http://10.0.0.7:8000/"])
+    wrong = prepare(keys, '{"aiOrigins": ["https://fal.run/fal-ai", "fal.run"]}')
+    assert wrong.returncode == 1
+    assert "https://fal.run/fal-ai, fal.run" in wrong.stderr
+
+
+def test_a_wrong_price_is_named_at_the_import(keys: Path) -> None:
+    good = '{"price": {"amount": "0.035", "currency": "USD", "per": "megapixel"}}'
+    assert "price" not in prepare(keys, good).stderr
+    for wrong in (
+        '{"amount": "3.5e-2", "currency": "USD", "per": "image"}',
+        '{"amount": "1", "per": "image"}',
+        '{"amount": "1", "currency": "USD"}',
+        '"1 USD"',
+    ):
+        done = prepare(keys, f'{{"price": {wrong}}}')
+        assert (done.returncode, "The price in the settings has not the form" in done.stderr) == (0, True)
+
+
 def prepared(keys: Path) -> tuple[dict[str, Any], str]:
     """The settings of the main workflow, and the secret of the bridge as N8N gets it."""
     workflow = json.loads((keys.parent / "out/workflows/aigen-main.json").read_text())

@@ -27,7 +27,9 @@ from aigen_bridge.contracts.generation import (
 from aigen_bridge.contracts.messages import parse_body
 from aigen_bridge.contracts.resources import Wanted
 from aigen_bridge.contracts.views import PREFIX
+from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.generation import GenerationAnswer
+from aigen_bridge.wiring import ApiParts
 
 BODY_LIMITS = Limits(max_bytes=64 * 2**10, timeout=timedelta(seconds=10))
 STATUSES = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503)
@@ -79,6 +81,7 @@ async def name_job(request: Request, request_id: RequestId, caller: Executor, pa
     named = parse_body(await _read(request, caller), GenerationJob)
     with _working("name_job", request, request_id, named.correlation_id):
         await check_reports_on(parts, caller, request_id)
+        await _check_origin(parts, request_id, named)
         answer = await parts.generations.name_job(request_id, named.to_domain())
     if answer.is_other_job and answer.job:
         raise OtherJobError(request_id, named.job_id, answer.job)
@@ -102,6 +105,16 @@ async def report_progress(request: Request, request_id: RequestId, caller: Execu
         await check_reports_on(parts, caller, request_id)
         answer = await parts.generations.report_progress(request_id, report.to_domain())
     return json_answer(_wanted(answer))
+
+
+async def _check_origin(parts: ApiParts, request_id: UUID, named: GenerationJob) -> None:
+    """Raises `InvalidMessageError` if the job is at another origin than the endpoint of the request's model."""
+    try:
+        known = await parts.requests.get_batched(request_id)
+    except UnreadableRequestError:  # its job is recorded all the same
+        return
+    if known and known.model:
+        named.check_origin(known.model)
 
 
 async def _read(request: Request, caller: Caller, *, may_be_unsigned: bool = False) -> bytes:

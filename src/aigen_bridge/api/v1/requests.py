@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aigen_bridge import tracing
 from aigen_bridge.api import correlation
+from aigen_bridge.api.addon import ADDON_PARAMETER, addon_version
 from aigen_bridge.api.auth import MAY_ASK, MAY_CANCEL, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
@@ -63,23 +64,33 @@ RequestId = Annotated[UUID, Path(alias="requestId", description="the id created 
     summary="Request an image",
     response_model=RequestResource,
     responses=problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503)
-    | {200: {"model": RequestResource, "description": "Already known, with the same content"}},
-    openapi_extra=json_body({"EVT-AIG-001": {"value": examples.REQUESTED}}, ImageRequested),
+    | {
+        200: {"model": RequestResource, "description": "Already known, with the same content"},
+        402: {
+            "description": "It would exceed a hard budget (`budget_exceeded`)",
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/BudgetProblem"}}},
+        },
+    },
+    openapi_extra=json_body({"EVT-AIG-001": {"value": examples.REQUESTED}}, ImageRequested)
+    | {"parameters": [ADDON_PARAMETER]},
 )
 async def accept_request(request: Request, caller: Annotated[Caller, MAY_ASK], parts: Parts) -> Response:
     """Takes EVT-AIG-001. A 2xx response confirms that the request is stored and will reach an end.
 
     Repeating the same event is safe and changes nothing. Different content under the same `requestId` is refused
-    with 409.
+    with 409. While the catalogue of models is not empty, a model that it does not offer, or a parameter that the model
+    does not take, is refused with 422. What would exceed a hard budget is refused with 402, and nothing is stored. The
+    same request again is 200 although the model is not offered any more, or the budget is spent.
     """
     body = await read_json(request, EVENT_LIMITS)
     event = parse_requested(body, callback_url=parts.settings.callback_url)
     correlation.adopt(request, event.correlation_id, event.request_id)
+    await parts.addons.note(caller.odoo, addon_version(request))
     with tracing.span("accept", "server", request.headers.get("traceparent")) as span:
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
         traceparent = tracing.traceparent()
         stored, created = await accept(
-            parts.requests, event, client=caller.name, odoo=caller.odoo, traceparent=traceparent
+            parts.requests, parts.models, event, client=caller.name, odoo=caller.odoo, traceparent=traceparent
         )
     headers = {"Location": f"{REQUESTS_PATH}/{stored.request_id}"}
     return json_answer(

@@ -5,6 +5,7 @@ import { NEWS, watched } from "../news";
 const WORDS = {
     completed: { title: _t("Your picture is ready"), type: "success" },
     failed: { title: _t("There is no picture"), type: "warning" },
+    draft: { title: _t("Your picture was not accepted"), type: "warning" },
 };
 
 /**

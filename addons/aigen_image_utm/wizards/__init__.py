@@ -1,0 +1,2 @@
+from . import aigen_budget_change
+from . import aigen_money_left
