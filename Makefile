@@ -44,11 +44,11 @@ e2e-n8n: setup ## The whole chain on a real N8N, in both modes (MODE=queue for o
 
 e2e-odoo: setup ## The addon in real Odoos, with a browser (ODOO_BIN=/path/to/18/odoo-bin ODOO_BIN_19=/path/to/19/odoo-bin)
 	ODOO_BIN="$(ODOO_BIN)" ODOO_BIN_19="$(ODOO_BIN_19)" \
-	    $(RUN) --group browser $(SCENARIOS) tests/contract/odoo tests/odoo $(ARGS)
+	    $(RUN) $(SCENARIOS) tests/contract/odoo tests/odoo $(ARGS)
 
 e2e-chain: setup ## Two people, real Odoo, real N8N; each program fails in turn, then the books (ODOO_BIN=/path/to/odoo-bin)
 	tests/n8n/install.sh
-	ODOO_BIN="$(ODOO_BIN)" $(RUN) --group browser $(SCENARIOS) -m chain tests/chain $(ARGS)
+	ODOO_BIN="$(ODOO_BIN)" $(RUN) $(SCENARIOS) -m chain tests/chain $(ARGS)
 
 e2e-rotation: setup ## Every secret and certificate is replaced while real processes work under load
 	$(RUN) $(SCENARIOS) -m rotation tests/acceptance/test_rotation.py tests/security/test_tls.py $(ARGS)
