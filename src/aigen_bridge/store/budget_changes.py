@@ -21,6 +21,7 @@ from aigen_bridge.domain.budget import (
 )
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.seen import Seen
 from aigen_bridge.store import incidents
 from aigen_bridge.store.budgets import BUDGET, LIST, Budgets, purpose_columns, to_budget, to_usage
 from aigen_bridge.store.database import Database
@@ -29,6 +30,7 @@ from aigen_bridge.store.operations import record
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('aigen-bridge budgets'))")
 _FIND = text(f"SELECT {BUDGET} FROM budgets AS b WHERE b.name = :name")  # noqa: S608 - constants of this module
+_UPDATED_AT = text("SELECT updated_at FROM budgets WHERE name = :name")
 _PUT = text("""
     INSERT INTO budgets AS b (
         name, most, currency, period, time_zone, is_hard, odoo, user_id, campaign_id, model_id, contact
@@ -85,17 +87,18 @@ class ChangeableBudgets(Budgets):
         super().__init__(database)
         self._alert_window = alert_window
 
-    async def put(self, budget: Budget, action: OperatorAction) -> None:
+    async def put(self, budget: Budget, action: OperatorAction, seen: Seen | None = None) -> None:
         """Adds or changes the budget with this name; its `id` is ignored. It counts what was accepted in this period.
 
-        Raises `BudgetNameTakenError` if the operator may not see the budget that has the name, and
-        `UnknownTimeZoneError`.
+        Raises `BudgetNameTakenError` if the operator may not see the budget that has the name,
+        `UnknownTimeZoneError`, and `ChangedMeanwhileError` if the operator saw another state of it.
         """
         async with self._database.transaction(patient=True) as connection:
             await connection.execute(_LOCK)
             before = await _locked(connection, budget.name)
             if before and action.odoo not in {None, before.purpose.odoo}:
                 raise BudgetNameTakenError(budget.name)
+            await _check(connection, budget.name, seen)
             await check_time_zone(connection, budget.time_zone)
             budget_id = (await connection.execute(_PUT, _columns(budget))).scalar_one()
             await connection.execute(_RAISE_REVISION)
@@ -106,13 +109,14 @@ class ChangeableBudgets(Budgets):
                 await _notice_again(connection, after)
             await record(connection, action, "put", f"budget:{budget.name}", None)
 
-    async def remove(self, name: str, action: OperatorAction) -> None:
-        """Removes a budget and its usage. Raises `UnknownBudgetError`."""
+    async def remove(self, name: str, action: OperatorAction, seen: Seen | None = None) -> None:
+        """Removes a budget and its usage. Raises `UnknownBudgetError`, and `ChangedMeanwhileError` as `put` does."""
         async with self._database.transaction(patient=True) as connection:
             await connection.execute(_LOCK)
             before = await _locked(connection, name)
             if before is None or action.odoo not in {None, before.purpose.odoo}:
                 raise UnknownBudgetError(name)
+            await _check(connection, name, seen)
             await connection.execute(_REMOVE, {"name": name})
             await connection.execute(_RAISE_REVISION)
             await record(connection, action, "remove", f"budget:{name}", None)
@@ -156,6 +160,11 @@ async def _notice_again(connection: AsyncConnection, budget: Budget) -> None:
 async def _locked(connection: AsyncConnection, name: str) -> Budget | None:
     row = (await connection.execute(_FIND, {"name": name})).one_or_none()
     return to_budget(row) if row else None
+
+
+async def _check(connection: AsyncConnection, name: str, seen: Seen | None) -> None:
+    if seen is not None:
+        seen.check(await connection.scalar(_UPDATED_AT, {"name": name}), f"the budget {name!r}")
 
 
 def _counted(budget: Budget) -> tuple[Any, ...]:
