@@ -53,19 +53,19 @@ def original(model: Model | None) -> Original:
     return Original(model.updated_at, entry.stored() | {"active": entry.active})
 
 
-def opened(found: Original, model_id: UUID) -> Draft:
+def opened(found: Original, model_id: UUID, *, as_json: bool = False) -> Draft:
     """Returns the form as it is opened."""
     entry = found.entry or {"provider": {"kind": "fal"}, "supports": {"seed": True}, "active": True}
     texts = {name: _text(_at(entry, name)) for name in FIELDS}
     texts["price.per"] = texts["price.per"] or PriceUnit.IMAGE.value
     written = json.dumps(entry, indent=2, ensure_ascii=False)
-    return Draft(texts | {JSON: written, ID: str(model_id)}, found, _labels())
+    return Draft(texts | {JSON: written, ID: str(model_id)}, found, _labels(as_json=as_json))
 
 
-def sent(form: Form) -> Draft:
+def sent(form: Form, *, as_json: bool = False) -> Draft:
     """Returns the form as it was sent. Raises `WrongFormError`."""
     texts = {name: form.text(name).replace("\r\n", "\n") for name in (*FIELDS, JSON, ID)}
-    return Draft(texts, Original.sent(form), _labels())
+    return Draft(texts, Original.sent(form), _labels(as_json=as_json))
 
 
 def parse(draft: Draft, *, as_json: bool) -> ModelEntry:
@@ -151,5 +151,6 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _labels() -> dict[str, str]:
-    return {ID: "Model id", **FIELDS, JSON: "Entry"}
+def _labels(*, as_json: bool) -> dict[str, str]:
+    """Returns the labels of the fields that the form shows."""
+    return {ID: "Model id"} | ({JSON: "Entry"} if as_json else dict(FIELDS))

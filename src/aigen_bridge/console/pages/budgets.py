@@ -21,9 +21,9 @@ from aigen_bridge.domain.seen import ChangedMeanwhileError
 from aigen_bridge.wiring import ApiParts
 
 PATH = "/console/budgets"
-NEW = f"{PATH}/new"
-ONE = f"{PATH}/of/{{name}}"
-"""A budget may be called `new`."""
+NEW = f"{PATH}/_new"
+"""No budget can have this name."""
+ONE = f"{PATH}/{{name}}"
 SHOWN_MAX = 200
 """There may be a budget for every person."""
 WORDS_MAX = 200

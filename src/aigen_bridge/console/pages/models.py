@@ -42,7 +42,8 @@ async def new_page(request: Request, visitor: SignedIn) -> Response:
     if not visitor.may_act:
         raise ViewerError
     check_sees_all(visitor.name, visitor.odoo)
-    return _form_page(request, visitor, model_form.opened(Original(), uuid4()), None)
+    as_json = _as_json(request)
+    return _form_page(request, visitor, model_form.opened(Original(), uuid4(), as_json=as_json), None, as_json=as_json)
 
 
 @router.post(NEW)
@@ -58,8 +59,9 @@ async def model_page(request: Request, visitor: SignedIn, parts: Parts, model_id
     model = catalogue.models.get(model_id)
     if model is None and model_id not in catalogue.unreadable:
         raise UnknownModelError(model_id)
-    draft = model_form.opened(original(model), model_id)
-    return _form_page(request, visitor, draft, model_id, unreadable=catalogue.unreadable.get(model_id))
+    as_json, reason = _as_json(request), catalogue.unreadable.get(model_id)
+    draft = model_form.opened(original(model), model_id, as_json=as_json)
+    return _form_page(request, visitor, draft, model_id, as_json=as_json, unreadable=reason)
 
 
 @router.post(f"{PATH}/{{model_id}}")
@@ -93,7 +95,8 @@ async def remove(visitor: Operating, form: Sent, parts: Parts, model_id: UUID) -
 async def _save(request: Request, visitor: Visitor, form: Form, parts: ApiParts, model_id: UUID | None) -> Response:
     """Puts the entry of a form. What was typed stays in the form if the entry is refused."""
     check_sees_all(visitor.name, visitor.odoo)
-    draft, as_json = model_form.sent(form), form.text("as") == "json"
+    as_json = form.text("as") == "json"
+    draft = model_form.sent(form, as_json=as_json)
     try:
         entry = model_form.parse(draft, as_json=as_json)
         put_id = model_id or model_form.parse_id(draft)
@@ -145,12 +148,10 @@ def _form_page(
     draft: Draft,
     model_id: UUID | None,
     *,
+    as_json: bool,
     status: int = 200,
-    as_json: bool | None = None,
     unreadable: str | None = None,
 ) -> Response:
-    if as_json is None:
-        as_json = request.query_params.get("as") == "json"
     return render(
         request,
         "model.html",
@@ -164,6 +165,11 @@ def _form_page(
         currencies=[(each, each) for each in sorted(CURRENCIES)],
         units=[(each.value, each.value) for each in PriceUnit],
     )
+
+
+def _as_json(request: Request) -> bool:
+    """Returns whether the page shows the JSON of an entry instead of its fields."""
+    return request.query_params.get("as") == "json"
 
 
 def _may_change(visitor: Visitor) -> bool:
