@@ -139,8 +139,8 @@ class Issuer:
 
 
 @asynccontextmanager
-async def issuing() -> AsyncIterator[Issuer]:
-    """Serves a provider."""
+async def issuing(host: str = "127.0.0.1") -> AsyncIterator[Issuer]:
+    """Serves a provider. To a browser, `localhost` is another site than 127.0.0.1."""
     issuer = Issuer()
 
     def at(path: str, usual: Any, *methods: str) -> Route:
@@ -160,7 +160,7 @@ async def issuing() -> AsyncIterator[Issuer]:
         at("/leave", lambda _request: Response("You have left.")),
     ]
     async with serving(Starlette(routes=routes)) as url:
-        issuer.url = url
+        issuer.url = url.replace("127.0.0.1", host)
         yield issuer
 
 

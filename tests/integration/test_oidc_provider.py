@@ -10,6 +10,7 @@ import httpx
 import pytest
 import structlog
 from joserfc.jwk import OctKey, RSAKey
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -40,7 +41,7 @@ class Clock:
 
 def provider(issuer: Issuer, clock: Any = time.monotonic, **registration: Any) -> OidcProvider:
     registered = Registration(issuer.url, CLIENT_ID, REDIRECT_URI, **registration)
-    return OidcProvider(registered, lambda: CLIENT_SECRET, clock)
+    return OidcProvider(registered, lambda: SecretStr(CLIENT_SECRET), clock)
 
 
 async def sign_in(found: OidcProvider, attempt: SignInAttempt | None = None, **changed: str | None) -> Person:
@@ -305,7 +306,7 @@ async def test_the_secret_is_sent_as_the_provider_accepts_it(issuer: Issuer) -> 
 
 async def test_a_wrong_secret_is_an_error_that_says_what_to_compare(issuer: Issuer) -> None:
     registered = Registration(issuer.url, CLIENT_ID, REDIRECT_URI)
-    error = await refusal(OidcProvider(registered, lambda: "another"))
+    error = await refusal(OidcProvider(registered, lambda: SecretStr("another")))
     assert "AIGEN_CONSOLE__OIDC_CLIENT_ID" in error.detail
 
 

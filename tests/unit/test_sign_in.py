@@ -2,7 +2,8 @@
 
 import pytest
 
-from aigen_bridge.domain.sign_in import NoRoleError, Person, Role, SignInAttempt, role_of
+from aigen_bridge.domain.session import Role
+from aigen_bridge.domain.sign_in import NoRoleError, Person, SignInAttempt, role_of
 
 GROUPS = {"operators": ("bridge-operators",), "viewers": ("staff", "bridge-operators")}
 

@@ -13,6 +13,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_r
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.discovery import OpenIDProviderMetadata
 from joserfc.jwk import KeySet
+from pydantic import SecretStr
 
 from aigen_bridge.clients.http_errors import printable
 from aigen_bridge.clients.oidc_exchange import NAME, exchange
@@ -41,13 +42,16 @@ class Registration:
 
 
 class OidcProvider:
-    """The provider. `secret` returns the current client secret.
+    """The provider. `secret` returns the client's current secret there.
 
     Every method raises `TransientError` if the provider is away, and `PermanentError` if its answers are no good.
     """
 
     def __init__(
-        self, registration: Registration, secret: Callable[[], str], clock: Callable[[], float] = time.monotonic
+        self,
+        registration: Registration,
+        secret: Callable[[], SecretStr | None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registration = registration
         self._secret = secret
@@ -126,7 +130,9 @@ class OidcProvider:
             raise PermanentError("other_issuer", detail)
 
     async def _redeemed(self, known: OpenIDProviderMetadata, code: str, verifier: str) -> dict[str, Any]:
-        registered, secret, headers = self._registration, self._secret(), {}
+        registered, headers = self._registration, {}
+        current = self._secret()
+        secret = current.get_secret_value() if current else ""
         parameters = {"redirect_uri": registered.redirect_uri, "code": code, "code_verifier": verifier}
         methods = known.token_endpoint_auth_methods_supported
         if "client_secret_basic" not in methods and "client_secret_post" in methods:

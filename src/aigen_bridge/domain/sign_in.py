@@ -6,18 +6,11 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from aigen_bridge.domain.errors import BridgeError
+from aigen_bridge.domain.session import Role
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
-
-
-class Role(StrEnum):
-    """What a person may do in the console."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +69,7 @@ class Person:
     groups: frozenset[str] | None
 
 
-class SignInError(BridgeError):
-    """The sign-in failed. A new attempt may succeed; the detail says what is wrong."""
-
-
-class NoRoleError(SignInError):
+class NoRoleError(BridgeError):
     """The provider knows the person, but none of the person's groups gives a role in the console."""
 
     def __init__(self, person: Person, groups_claim: str) -> None:
@@ -90,7 +79,6 @@ class NoRoleError(SignInError):
             else "none of your groups gives you a role in the console"
         )
         super().__init__("no_role", f"You are {person.name}, but {reason}.")
-        self.person = person
 
 
 def role_of(person: Person, *, operators: Sequence[str], viewers: Sequence[str], groups_claim: str = "groups") -> Role:

@@ -66,6 +66,7 @@ __all__ = [
 ]
 
 CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
+OIDC_CALLBACK_PATH = "/console/sign-in/oidc/callback"
 
 
 def secrets_directory() -> Path:
