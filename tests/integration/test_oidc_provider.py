@@ -245,7 +245,19 @@ async def test_a_provider_that_calls_itself_something_else_is_refused(issuer: Is
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "end_session_endpoint"])
-@pytest.mark.parametrize("value", ["javascript:alert(1)", "//host/path", 7, "http://[", "http://a b/", "/relative"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "javascript:alert(1)",
+        "//host/path",
+        7,
+        "http://[",
+        "http://a b/",
+        "/relative",
+        "http://a:0x1/",
+        "http://\N{SNOWMAN}.\0/",
+    ],
+)
 async def test_an_endpoint_that_is_no_address_is_refused(issuer: Issuer, name: str, value: Any) -> None:
     issuer.metadata[name] = value
     assert name in (await refusal(provider(issuer))).detail
@@ -359,6 +371,7 @@ async def test_the_userinfo_of_another_person_is_refused(issuer: Issuer) -> None
         ({"email": 7}, "subject-1"),
         ({"email": "a\0\n\u202eb@example.com"}, "a\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}b@example.com"),
         ({"email": "x" * 10_000}, "x" * 200),
+        ({"email": None, "sub": "a\0b"}, "a\N{REPLACEMENT CHARACTER}b"),
     ],
 )
 async def test_an_email_address_names_a_person_only_if_it_is_verified(

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus, urlsplit, urlunsplit
 
+import httpx
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
@@ -173,9 +174,9 @@ def _check_endpoint(document: dict[str, Any], name: str, issuer: str) -> None:
     """Raises `PermanentError` unless this is an address; over TLS, unless the provider is on this machine."""
     url = document.get(name)
     try:
-        parts = urlsplit(url if isinstance(url, str) and url.isprintable() and " " not in url else "")
-        good = bool(parts.hostname) and parts.port != 0 and parts.scheme in {"https", urlsplit(issuer).scheme}
-    except ValueError:
+        parts = httpx.URL(urlunsplit(urlsplit(url if isinstance(url, str) and " " not in url else "")))
+        good = bool(parts.host) and parts.scheme in {"https", urlsplit(issuer).scheme}
+    except (ValueError, httpx.InvalidURL):
         good = False
     if not good:
         raise PermanentError("unexpected_answer", f"{NAME} names no {name} that is an https:// address.")
@@ -188,10 +189,13 @@ def _basic(client_id: str, secret: str) -> str:
 
 
 def _person(claims: dict[str, Any], registered: Registration) -> Person:
-    subject = claims["sub"]
-    name = claims.get(registered.name_claim) if registered.name_claim else _verified_email(claims)
-    shown = storable(printable(name))[:NAME_MAX] if isinstance(name, str) else ""
-    return Person(subject, shown or storable(printable(subject)), _groups(claims.get(registered.groups_claim)))
+    named = claims.get(registered.name_claim) if registered.name_claim else _verified_email(claims)
+    subject, name = _shown(claims["sub"]), _shown(named) if isinstance(named, str) else ""
+    return Person(subject, name or subject, _groups(claims.get(registered.groups_claim)))
+
+
+def _shown(text: str) -> str:
+    return storable(printable(text))[:NAME_MAX]
 
 
 def _verified_email(claims: dict[str, Any]) -> Any:

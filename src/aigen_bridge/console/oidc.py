@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from aigen_bridge import metrics
 from aigen_bridge.api.endpoint import Parts
+from aigen_bridge.clients.http_errors import printable
 from aigen_bridge.console.errors import SignInRefusedError, UnknownPageError
 from aigen_bridge.console.notices import SEE_OTHER
 from aigen_bridge.console.render import render
@@ -101,7 +102,9 @@ async def _person(request: Request, provider: "OidcProvider", attempt: SignInAtt
         raise SignInRefusedError("sign_in_unknown", text)
     if "error" in sent:
         said = ": ".join(filter(None, (sent["error"], sent.get("error_description"))))
-        raise SignInRefusedError("provider_refused", f"The provider did not sign you in. It says: {said[:TEXT_MAX]}")
+        raise SignInRefusedError(
+            "provider_refused", f"The provider did not sign you in. It says: {printable(said)[:TEXT_MAX]}"
+        )
     return await provider.person(attempt, sent.get("code", ""), sent.get("iss"))
 
 
