@@ -227,6 +227,12 @@ def test_what_the_provider_says_about_a_refusal_is_shown_as_text(
     assert "x" * 400 not in answer.text
 
 
+def test_an_answer_without_a_code_is_refused(known: Callable[..., Stage], browsing: Browsing) -> None:
+    browser = browsing(known())
+    answer = browser.return_with(browser.begin(), code="")
+    assert (answer.status_code, "without a code" in answer.text) == (403, True)
+
+
 @pytest.mark.parametrize("wanted", ["https://evil.example/", "//evil.example", "/console/../api", "/console\\evil", ""])
 def test_coming_back_leads_to_pages_of_the_console_only(
     known: Callable[..., Stage], browsing: Browsing, wanted: str

@@ -18,7 +18,12 @@ from aigen_bridge.clients import oidc_exchange
 from aigen_bridge.clients.oidc import FRESH_SECONDS, OidcProvider, Registration
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 from aigen_bridge.domain.sign_in import Person, SignInAttempt
+from aigen_bridge.settings import Settings
+from aigen_bridge.settings.replace import with_new_secrets
+from aigen_bridge.settings.rotation import Rotation
+from aigen_bridge.wiring import open_api
 from oidc_issuer import CLIENT_ID, CLIENT_SECRET, KEYS, REDIRECT_URI, Issuer, forged, issuing, unsigned
+from stage import make_settings
 
 DISCOVERY = "/.well-known/openid-configuration"
 
@@ -320,6 +325,20 @@ async def test_a_wrong_secret_is_an_error_that_says_what_to_compare(issuer: Issu
     registered = Registration(issuer.url, CLIENT_ID, REDIRECT_URI)
     error = await refusal(OidcProvider(registered, lambda: SecretStr("another")))
     assert "AIGEN_CONSOLE__OIDC_CLIENT_ID" in error.detail
+
+
+async def test_a_new_secret_counts_with_the_next_sign_in(issuer: Issuer, database_url: str) -> None:
+    def with_secret(secret: str) -> Settings:
+        console = {"oidc_issuer": issuer.url, "oidc_client_id": CLIENT_ID, "oidc_operators": ["staff"]}
+        return make_settings(database_url, console=console | {"oidc_client_secret": secret})
+
+    rotation = Rotation(with_secret("before"))
+    async with open_api(rotation.settings, rotation) as parts:
+        assert parts.oidc is not None
+        assert "invalid_client" in (await refusal(parts.oidc)).detail
+        rotation.settings, _ = with_new_secrets(rotation.settings, with_secret(CLIENT_SECRET))
+        assert (await sign_in(parts.oidc)).subject == "subject-1"
+    assert list(rotation.state.secrets).count("OpenID Connect: client secret") == 1
 
 
 async def test_neither_logs_nor_errors_show_a_secret(issuer: Issuer) -> None:

@@ -91,8 +91,8 @@ class OidcProvider:
         bearer = access_token if isinstance(access_token, str) else None
         expected = Expected(self._registration.issuer, self._registration.client_id, attempt.nonce, bearer)
         claims = await self._verified(known, id_token, expected)
-        if self._registration.groups_claim not in claims and bearer and "userinfo_endpoint" in known:
-            claims = await self._userinfo(known, bearer, claims["sub"]) | claims
+        if self._registration.groups_claim not in claims and bearer and known.get("userinfo_endpoint"):
+            claims |= await self._userinfo(known, bearer, claims["sub"])
         return _person(claims, self._registration)
 
     async def sign_out_url(self, back: str) -> str | None:
@@ -160,9 +160,8 @@ def _checked(document: dict[str, Any], issuer: str) -> OpenIDProviderMetadata:
         shown = printable(found)[:NAME_MAX] if isinstance(found, str) else "nothing"
         detail = f"AIGEN_CONSOLE__OIDC_ISSUER must be what the provider there calls itself: {shown}, not {issuer}."
         raise PermanentError("other_issuer", detail)
-    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-        _check_endpoint(document, name, issuer)
-    for name in {"userinfo_endpoint", "end_session_endpoint"} & document.keys():
+    optional = [name for name in ("userinfo_endpoint", "end_session_endpoint") if document.get(name)]
+    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", *optional):
         _check_endpoint(document, name, issuer)
     known = OpenIDProviderMetadata(document)
     if not isinstance(known.token_endpoint_auth_methods_supported, list):

@@ -105,7 +105,9 @@ async def _person(request: Request, provider: "OidcProvider", attempt: SignInAtt
         raise SignInRefusedError(
             "provider_refused", f"The provider did not sign you in. It says: {printable(said)[:TEXT_MAX]}"
         )
-    return await provider.person(attempt, sent.get("code", ""), sent.get("iss"))
+    if not sent.get("code"):
+        raise SignInRefusedError("code_missing", "The provider sent you back without a code. Sign in again.")
+    return await provider.person(attempt, sent["code"], sent.get("iss"))
 
 
 async def _role(parts: ApiParts, person: Person) -> Role:

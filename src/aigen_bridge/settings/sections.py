@@ -245,7 +245,7 @@ class ConsoleSettings(Section):
 
     enabled: bool = Field(default=True, description="serve it at /console")
     viewers_see_content: bool = Field(default=True, description="whether viewers see prompts and images")
-    url: HttpUrl | None = Field(None, description="where browsers find the bridge, if not at AIGEN_PUBLIC_URL")
+    url: OriginUrl | None = Field(None, description="where browsers find the bridge, if not at AIGEN_PUBLIC_URL")
     oidc_issuer: IssuerUrl | None = Field(None, description="as the provider names itself, character by character")
     oidc_client_id: Text | None = None
     oidc_client_secret: Password | None = Field(None, min_length=1)
