@@ -87,10 +87,10 @@ def test_an_operator_adds_a_budget_sees_what_is_left_changes_and_removes_it(
     operator.assert_accessible()
     operator.snap("budgets")
     page.get_by_role("link", name="Most used first").click()
-    assert [link.inner_text() for link in page.locator("td a.title").all()] == ["everything", "marketing", "tiny"]
+    assert [link.inner_text() for link in page.locator("td a.entry-name").all()] == ["everything", "marketing", "tiny"]
     page.get_by_label("Find budgets").fill("paper model")
     page.get_by_role("button", name="Find").click()
-    assert [link.inner_text() for link in page.locator("td a.title").all()] == ["marketing"]
+    assert [link.inner_text() for link in page.locator("td a.entry-name").all()] == ["marketing"]
     page.get_by_role("link", name="marketing").click()
     page.get_by_label("Limit").fill("0.035")
     page.get_by_role("button", name="Save").click()
@@ -167,7 +167,7 @@ def test_an_operator_of_one_odoo_sees_and_changes_only_its_budgets(staging: Stag
     call(stage, "PUT", f"{API}/all", json=TERMS)
     call(stage, "PUT", f"{API}/theirs", json=TERMS | {"match": {"odoo": "north"}})
     with signed_in(stage, NORTH_OPS) as console:
-        assert re.findall(r'class="title" href="[^"]*">([^<]+)<', console.get("/console/budgets").text) == ["theirs"]
+        assert re.findall(r'class="entry-name" href="[^"]*">([^<]+)<', console.get("/console/budgets").text) == ["theirs"]
         assert console.get("/console/budgets/all").status_code == 404
         form = FORM | {"csrf": csrf_of(console), "seen": Original().text()}
         page = console.get("/console/budgets/_new").text
