@@ -50,7 +50,7 @@ def as_viewer(stage: Stage, run: Callable[..., Any]) -> Iterator[httpx.Client]:
 
     async def open_session() -> str:
         async with opened(stage.settings.database_url.get_secret_value()) as database:
-            return await Sessions(database).open("oidc:eve", Role.VIEWER, odoo=None, key_digest=None, note="in a test")
+            return await Sessions(database).open("eve", Role.VIEWER, odoo=None, key_digest=None, note="in a test")
 
     with httpx.Client(base_url=str(stage.api.base_url), cookies={"aigen_console": run(open_session())}) as console:
         yield console

@@ -83,7 +83,7 @@ def test_an_operator_adds_a_budget_sees_what_is_left_changes_and_removes_it(
         "0.065 USD",
     ):
         expect(row).to_contain_text(shown)
-    expect(page.locator("tr", has_text="everything")).to_contain_text("88 % used")
+    expect(page.locator("tr", has_text="everything")).to_contain_text("87 % used")
     operator.assert_accessible()
     operator.snap("budgets")
     page.get_by_role("link", name="Most used first").click()
@@ -167,7 +167,9 @@ def test_an_operator_of_one_odoo_sees_and_changes_only_its_budgets(staging: Stag
     call(stage, "PUT", f"{API}/all", json=TERMS)
     call(stage, "PUT", f"{API}/theirs", json=TERMS | {"match": {"odoo": "north"}})
     with signed_in(stage, NORTH_OPS) as console:
-        assert re.findall(r'class="entry-name" href="[^"]*">([^<]+)<', console.get("/console/budgets").text) == ["theirs"]
+        assert re.findall(r'class="entry-name" href="[^"]*">([^<]+)<', console.get("/console/budgets").text) == [
+            "theirs"
+        ]
         assert console.get("/console/budgets/all").status_code == 404
         form = FORM | {"csrf": csrf_of(console), "seen": Original().text()}
         page = console.get("/console/budgets/_new").text

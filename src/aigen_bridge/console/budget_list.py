@@ -56,7 +56,7 @@ class BudgetRow:
             return "over the limit", "bad"
         if self.used_share >= WHOLE:
             return "nothing left", "bad" if self.state.budget.is_hard else "warn"
-        return (f"{self.used_share:.0f} % used", "warn") if self.used_share >= NEARLY else None
+        return (f"{int(self.used_share)} % used", "warn") if self.used_share >= NEARLY else None
 
     def has(self, words: Iterable[str]) -> bool:
         """Returns whether every word occurs in what the row shows."""

@@ -15,6 +15,7 @@ from aigen_bridge.console.usage_report import Asked, day_text, presets, tables
 from aigen_bridge.console.visitor import SignedIn
 from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.contracts.usage import UsageReport
+from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.usage import GroupBy, UsageFilter
 from aigen_bridge.wiring import ApiParts
 
@@ -29,7 +30,7 @@ async def _asked(
     group_by: Annotated[str, Query(alias="groupBy")] = "",
     odoo: str = "",
 ) -> Asked:
-    typed = (each.strip()[:TIME_MAX] for each in (since, until, group_by, odoo))
+    typed = (storable(each).strip()[:TIME_MAX] for each in (since, until, group_by, odoo))
     return Asked(*typed)
 
 
@@ -67,8 +68,9 @@ async def usage_csv(visitor: SignedIn, parts: Parts, asked: AskedFor) -> Respons
     """Returns the same as the API's CSV. Its cells are ids, dates, codes and amounts: none can begin a formula."""
     wanted = asked.filter(visitor.odoo, now=datetime.now(UTC), time_zone=parts.settings.money.time_zone)
     report = UsageReport.of(wanted, await parts.ledger.usage(wanted))
-    name = f"usage-{wanted.since:%Y%m%d}-{wanted.until:%Y%m%d}{f'-by-{wanted.group_by}' if wanted.group_by else ''}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    since, until = (day_text(at, wanted.time_zone)[:10] for at in (wanted.since, wanted.until))
+    name = "-".join(["usage", since, until, *(["by", wanted.group_by] if wanted.group_by else [])])
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
     return Response(report.csv(), headers=headers, media_type=CSV)
 
 
