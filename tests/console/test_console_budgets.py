@@ -113,6 +113,13 @@ def test_the_list_reads_well_on_a_phone_in_the_dark(staging: Staging, visiting: 
     operator.assert_accessible()
     operator.assert_nothing_sticks_out()
     operator.snap("budgets-phone-dark")
+    operator.page.get_by_role("link", name="marketing").click()
+    call(stage, "PUT", f"{API}/marketing", json=TERMS | {"limit": "50", "contact": HOSTILE})
+    operator.page.get_by_role("button", name="Save").click()
+    expect(operator.page.locator("#problem")).to_contain_text("Somebody changed it while you worked on it")
+    operator.assert_accessible()
+    operator.assert_nothing_sticks_out()
+    operator.snap("budget-stale-phone-dark")
 
 
 def test_while_an_odoo_has_an_older_addon_the_page_says_so_and_offers_to_save_all_the_same(

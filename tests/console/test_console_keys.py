@@ -128,6 +128,8 @@ def test_keys_and_sessions_are_shown_and_a_session_is_revoked(
             "not since", "expires soon", "AIGEN_ODOO__API_KEY_EXPIRES", "scopes callbacks · every Odoo · 2 keys",
         ):  # fmt: skip
             assert shown in text, shown
+        own = page.locator("tr", has_text=fp(key_of("ops")))
+        expect(own).not_to_contain_text("not since")
         html = page.content()
         for client in ("odoo", "n8n", "ops", "grafana"):
             assert key_of(client) not in html
@@ -163,7 +165,7 @@ def test_a_session_is_revoked_only_by_an_operator_who_sees_it_and_says_why(stagi
         own = str(min(map(int, numbers)) - 1)
         for console, number, reason, words in (
             (limited, own, "why not", "has ended already"),
-            (viewer, own, "why not", ""),
+            (viewer, own, "why not", "Open sessions"),
             (ops, own, "why not", "your own session"),
             (ops, numbers[0], "", "The reason is missing"),
             (ops, "999", "why not", "has ended already"),

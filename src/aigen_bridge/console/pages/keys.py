@@ -50,6 +50,7 @@ class OdooKey:
 @router.get(PATH)
 async def keys_page(request: Request, visitor: SignedIn, parts: Parts) -> Response:
     """Lists clients with their keys, the keys for Odoo, and the open sessions."""
+    await parts.key_uses.write()  # so that a key which was just tried here is shown as used
     settings, uses = parts.rotation.settings, await parts.key_uses.known()
     sessions = await parts.sessions.current(visitor.odoo)
     return render(
