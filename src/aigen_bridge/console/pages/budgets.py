@@ -15,7 +15,7 @@ from aigen_bridge.console.render import render
 from aigen_bridge.console.route import ConsoleRoute
 from aigen_bridge.console.visitor import Operating, Sent, SignedIn, Visitor
 from aigen_bridge.domain.budget import LEAST_ADDON, OldAddonError, UnknownBudgetError
-from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError
+from aigen_bridge.domain.errors import BridgeError
 from aigen_bridge.domain.money import CURRENCIES
 from aigen_bridge.domain.seen import ChangedMeanwhileError
 from aigen_bridge.wiring import ApiParts
@@ -97,8 +97,6 @@ async def _save(request: Request, visitor: Visitor, form: Form, parts: ApiParts,
         )
     except ChangedMeanwhileError as error:
         return await _stale_page(request, visitor, parts, draft, budget.name, error)
-    except StoreUnavailableError:
-        raise
     except BridgeError as error:
         may_force, status = isinstance(error, OldAddonError), kind_of(error).status
         return await _form_page(request, visitor, parts, draft.refused(error), name, status=status, may_force=may_force)

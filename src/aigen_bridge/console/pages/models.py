@@ -18,7 +18,7 @@ from aigen_bridge.console.route import ConsoleRoute
 from aigen_bridge.console.visitor import Operating, Sent, SignedIn, Visitor
 from aigen_bridge.contracts.models import ModelEntry
 from aigen_bridge.domain.catalogue import PriceUnit
-from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError, UnknownModelError
+from aigen_bridge.domain.errors import BridgeError, UnknownModelError
 from aigen_bridge.domain.money import CURRENCIES
 from aigen_bridge.domain.seen import ChangedMeanwhileError
 from aigen_bridge.wiring import ApiParts
@@ -105,8 +105,6 @@ async def _save(request: Request, visitor: Visitor, form: Form, parts: ApiParts,
         now = original((await parts.models.read()).models.get(put_id))
         draft = draft.stale(now, model_form.in_force(draft, as_json=as_json))
         return _form_page(request, visitor, draft, put_id if now.updated_at else None, status=409, as_json=as_json)
-    except StoreUnavailableError:
-        raise
     except BridgeError as error:
         status = kind_of(error).status
         return _form_page(request, visitor, draft.refused(error), model_id, status=status, as_json=as_json)
