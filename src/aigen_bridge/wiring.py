@@ -38,6 +38,7 @@ from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.alerts import Alerts
+from aigen_bridge.store.audit import Audit
 from aigen_bridge.store.budget_changes import ChangeableBudgets
 from aigen_bridge.store.catalogue import Models
 from aigen_bridge.store.catalogue_changes import CatalogueChanges
@@ -59,6 +60,7 @@ from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.retention import Retention
+from aigen_bridge.store.search import Search
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
 from aigen_bridge.store.transitions import Deadlines
@@ -97,6 +99,8 @@ class ApiParts:
     examine: Examination
     in_hand: asyncio.Semaphore
     large_in_hand: asyncio.Semaphore
+    search: Search
+    audit: Audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
+                search=Search(database),
+                audit=Audit(database),
             )
 
 
