@@ -14,6 +14,9 @@ from aigen_bridge import metrics
 from aigen_bridge.api.errors import TooManyCallsError
 from aigen_bridge.settings import Settings, WrongSettingsError
 
+SIGN_IN_LIMIT = "10/minute"
+"""Sign-ins to the console from one address. A key cannot be guessed; this limits what trying costs."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -32,10 +35,14 @@ class RateLimits:
             "reading": limits.parse(settings.requests.rate_limit),
             "callback": limits.parse(settings.callback.rate_limit),
             "generation": limits.parse(settings.generation.rate_limit),
+            "sign-in": limits.parse(SIGN_IN_LIMIT),
         }
 
-    async def count(self, kind: str, client: str) -> None:
-        """Counts a call. Raises `TooManyCallsError` when it exceeds the limit."""
+    async def count(self, kind: str, client: str, label: str | None = None) -> None:
+        """Counts a call. Raises `TooManyCallsError` when it exceeds the limit.
+
+        `label` stands in the metrics for clients that are no names of the settings, such as addresses.
+        """
         limit = self._limits[kind]
         try:
             within = await self._strategy.hit(limit, kind, client)
@@ -44,7 +51,7 @@ class RateLimits:
             log.warning("rate_limit.unavailable", reason=type(error).__name__)  # better no limit than no service
             return
         if not within:
-            metrics.RATE_LIMITED.labels(client).inc()
+            metrics.RATE_LIMITED.labels(label or client).inc()
             raise TooManyCallsError(client, limit, max(1, math.ceil(reset_at - time.time())))
 
 

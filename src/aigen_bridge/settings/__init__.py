@@ -30,6 +30,7 @@ from aigen_bridge.settings.sections import (
     AlertsSettings,
     CallbackSettings,
     Client,
+    ConsoleSettings,
     DatabaseSection,
     DeprecationSettings,
     GenerationSettings,
@@ -65,6 +66,7 @@ __all__ = [
 ]
 
 CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
+OIDC_CALLBACK_PATH = "/console/sign-in/oidc/callback"
 
 
 def secrets_directory() -> Path:
@@ -169,6 +171,7 @@ class Settings(PurgeSettings):
     worker: WorkerSettings = WorkerSettings()
     metrics: MetricsSettings = MetricsSettings()
     money: MoneySettings = MoneySettings()
+    console: ConsoleSettings = ConsoleSettings()
 
     @model_validator(mode="after")
     def _lease_outlasts_every_call(self) -> "Settings":
@@ -219,3 +222,8 @@ class Settings(PurgeSettings):
     def callback_url(self) -> str:
         """The URL at which N8N reports results."""
         return self.public_url + CALLBACK_PATH
+
+    @property
+    def console_url(self) -> str:
+        """The URL at which browsers find the bridge, without the path of the console."""
+        return self.console.url or self.public_url
