@@ -161,13 +161,13 @@ async def test_each_word_is_found_however_it_is_written(search: Search) -> None:
     for word in WORDS:
         for q in (word.upper(), f"  {word} ", f"!{word}&|"):
             wanted = RequestSearch(q=q)
-            assert await pages(search, wanted, 1000) == expected(wanted), q
+            assert await pages(search, wanted, 900) == expected(wanted), q
 
 
 async def test_hostile_words_match_what_they_say_or_nothing(search: Search) -> None:
     for q in HOSTILE:
         wanted = RequestSearch(q=q)
-        assert await pages(search, wanted, 1000) == (expected(wanted) if words_of(q) else []), q
+        assert await pages(search, wanted, 900) == (expected(wanted) if words_of(q) else []), q
 
 
 async def test_the_cursor_is_stable_while_requests_arrive(search: Search, connection: psycopg.Connection) -> None:

@@ -22,8 +22,8 @@ from aigen_bridge.store.requests import Page
 from aigen_bridge.store.rows import COLUMNS, if_readable
 from aigen_bridge.store.schema import DELIVERED, PROMPT_WORDS, SEARCH_TERMS, WORDS
 
-SCANNED = 2_000
-"""The newest requests that are read in order. What is in one of forty requests fills a page of 50."""
+SCANNED = 1_000
+"""The newest requests that are read in order. What is in one of twenty requests fills a page of 50."""
 
 Place = tuple[datetime, UUID]
 
