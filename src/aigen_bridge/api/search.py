@@ -117,7 +117,7 @@ async def list_operations(
         request_id=request_id,
         since=since,
         until=until,
-        before=_operation_before(cursor),
+        before=operation_before(cursor),
         odoo=caller.sees_only,
     )
     return json_answer(operation_page(await parts.audit.page(wanted, limit + 1), limit))
@@ -135,7 +135,8 @@ def _resource(operation: Operation) -> OperationResource:
     return OperationResource(**fields | {"reason": fields.pop("note")})
 
 
-def _operation_before(cursor: str | None) -> int | None:
+def operation_before(cursor: str | None) -> int | None:
+    """Decodes the cursor of the list of operations. Raises `InvalidMessageError` for anything else."""
     place = from_cursor(cursor)
     if place is None:
         return None

@@ -96,10 +96,12 @@ class RequestSearch:
     """Selects requests that have all of these, of every Odoo if `odoo` is None.
 
     `q` is the beginning of an id, a whole correlation id, or words of the prompt in any order. A text without letters
-    and digits matches nothing. `before` is the last request on the previous page: its `created_at` and id.
+    and digits matches nothing. With `ids_only`, words match nothing. `before` is the last request on the previous page:
+    its `created_at` and id.
     """
 
     q: str | None = None
+    ids_only: bool = False
     statuses: tuple[Status, ...] = ()
     error_code: str | None = None
     user_id: UUID | None = None
@@ -148,9 +150,9 @@ async def _places(connection: AsyncConnection, wanted: RequestSearch, limit: int
 
 
 def _parameters(wanted: RequestSearch, q: str, words: str | None) -> dict[str, Any]:
-    low, high = _id_range(q)
+    low, high = id_range(q) or (None, None)
     whole_id = low if low == high else None
-    words = None if whole_id else words
+    words = None if whole_id or wanted.ids_only else words
     return {
         **_named(wanted),
         **_end(wanted),
@@ -196,11 +198,11 @@ def _end(wanted: RequestSearch) -> dict[str, Any]:
     return {"at": at.isoformat(), "id": request_id}
 
 
-def _id_range(q: str) -> tuple[UUID, UUID] | tuple[None, None]:
-    """Returns the first and the last id that begin with this text, with or without hyphens."""
+def id_range(q: str) -> tuple[UUID, UUID] | None:
+    """Returns the first and the last id that begin with this text, with or without hyphens. None if no id does."""
     digits = q.replace("-", "").lower()
     if not _HEX.fullmatch(digits) or q.lower().removesuffix("-") not in {digits, _hyphenated(digits)}:
-        return None, None
+        return None
     return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
 
 
