@@ -39,6 +39,7 @@ from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation, read_fr
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.alerts import Alerts
+from aigen_bridge.store.audit import Audit
 from aigen_bridge.store.budget_changes import ChangeableBudgets
 from aigen_bridge.store.catalogue import Models
 from aigen_bridge.store.catalogue_changes import CatalogueChanges
@@ -61,6 +62,7 @@ from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.retention import Retention
+from aigen_bridge.store.search import Search
 from aigen_bridge.store.sessions import Sessions
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
@@ -106,6 +108,8 @@ class ApiParts:
     examine: Examination
     in_hand: asyncio.Semaphore
     large_in_hand: asyncio.Semaphore
+    search: Search
+    audit: Audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +200,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
+                search=Search(database),
+                audit=Audit(database),
             )
 
 

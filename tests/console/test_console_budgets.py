@@ -120,6 +120,8 @@ def test_the_list_reads_well_on_a_phone_in_the_dark(staging: Staging, visiting: 
     operator.assert_accessible()
     operator.assert_nothing_sticks_out()
     operator.snap("budget-stale-phone-dark")
+    operator.page.get_by_role("link", name="Who did what", exact=True).last.click()
+    expect(operator.page.locator(".changes", has_text="100.00").first).to_contain_text("50.00")
 
 
 def test_while_an_odoo_has_an_older_addon_the_page_says_so_and_offers_to_save_all_the_same(

@@ -85,7 +85,10 @@ def test_sums_are_shown_for_each_currency_with_bars_and_a_csv(
     assert waiting.value.path().read_bytes() == expected.content
     page.get_by_label("One line for each").select_option("model")
     page.get_by_role("button", name="Show").click()
-    expect(page.get_by_role("link", name=f"Paper {HOSTILE}").first).to_be_visible()
+    page.get_by_role("link", name=f"Paper {HOSTILE}").first.click()
+    page.wait_for_url(f"**/console/requests?modelId={MODEL_ID}&createdAfter=*")
+    assert page.locator(".notice.problem:visible").count() == 0
+    page.go_back()
     page.get_by_role("link", name="Last month").click()
     page.wait_for_url("**groupBy=model**")
     expect(page.get_by_role("link", name="Last month")).to_have_attribute("aria-current", "true")
@@ -116,7 +119,7 @@ def test_queries_that_are_none_are_words_on_the_page_and_keep_what_was_typed(
         for query in (
             {"from": "0001-01-01", "to": "9999-12-31"},
             {"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"},
-            {"from": " 2026-04-01 ", "to": "", "odoo": "\0"},
+            {"from": " 2026-04-01 ", "odoo": "\0"},
             {"from": "2026-04-01T00:00:00+02:00", "to": "2026-05-01", "odoo": "south"},
         ):
             assert console.get(PATH, params=query).status_code in {200, 422}, query
@@ -131,10 +134,10 @@ def test_an_operator_of_one_odoo_sees_what_it_used_and_a_viewer_sees_all(
     query = {"from": "2026-03-01", "to": "2026-05-01", "groupBy": "odoo"}
     with signed_in(stage, NORTH_OPS) as limited, as_viewer(stage, run) as viewer:
         page = limited.get(PATH, params=query | {"odoo": "default"}).text
-        assert ("<strong>north</strong>" in page, "<strong>default</strong>" in page) == (True, False)
+        assert (">north</span>" in page, ">default</span>" in page) == (True, False)
         lines = list(csv.DictReader(io.StringIO(limited.get(f"{PATH}.csv", params=query).text)))
         assert {line["key"] for line in lines} == {"north"}
-        assert "<strong>default</strong>" in viewer.get(PATH, params=query).text
+        assert ">default</span>" in viewer.get(PATH, params=query).text
 
 
 AMOUNTS = st.decimals(min_value=0, max_value=MOST, places=9, allow_nan=False, allow_infinity=False)

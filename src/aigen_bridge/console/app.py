@@ -6,7 +6,7 @@ from fastapi.responses import Response
 from aigen_bridge.api.middleware import begin_at_zero
 from aigen_bridge.console import oidc, sign_in, static_files
 from aigen_bridge.console.errors import UnknownPageError
-from aigen_bridge.console.pages import banner, budgets, keys, models, overview, usage
+from aigen_bridge.console.pages import banner, budgets, keys, models, operations, overview, requests, usage
 from aigen_bridge.console.route import ConsoleRoute
 from aigen_bridge.console.visitor import SignedIn
 
@@ -22,6 +22,8 @@ ROUTERS = (
     budgets.router,
     usage.router,
     keys.router,
+    operations.router,
+    requests.router,
 )
 
 

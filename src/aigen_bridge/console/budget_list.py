@@ -24,11 +24,15 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """A condition of a budget. `name` is that of the thing, where it is known."""
+    """A condition of a budget. `name` is that of the thing, where it is known.
+
+    `parameter` finds the requests of the thing on the page of requests.
+    """
 
     what: str
     value: str
     name: str | None = None
+    parameter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,6 @@ def _matched(state: BudgetState, models: Mapping[UUID, str]) -> Iterable[Matched
     if purpose.model_id is not None:
         yield Matched("model", str(purpose.model_id), models.get(purpose.model_id))
     if purpose.campaign_id is not None:
-        yield Matched("campaign", str(purpose.campaign_id))
+        yield Matched("campaign", str(purpose.campaign_id), parameter="campaignId")
     if purpose.user_id is not None:
-        yield Matched("user", str(purpose.user_id))
+        yield Matched("user", str(purpose.user_id), parameter="userId")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from urllib.parse import urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,14 @@ from aigen_bridge.domain.usage import GroupBy, UsageFilter, Used, month_after, m
 
 ROWS_MAX = 200
 """Rows of one table. The CSV has all."""
+
+PARAMETERS: Mapping[GroupBy, str] = {
+    GroupBy.USER: "userId",
+    GroupBy.CAMPAIGN: "campaignId",
+    GroupBy.MODEL: "modelId",
+    GroupBy.ODOO: "odoo",
+}
+"""The parameters with which the page of requests finds those of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,16 @@ def total(items: Sequence[Used]) -> Used:
 
 def _both(used: Used) -> Decimal:
     return used.spent + used.reserved
+
+
+def requests_url(key: str, wanted: UsageFilter) -> str | None:
+    """Returns the page with the requests behind a row; None for a day, and for what is none."""
+    parameter = PARAMETERS.get(wanted.group_by) if wanted.group_by and key else None
+    if parameter is None:
+        return None
+    period = {"createdAfter": wanted.since.isoformat(), "createdBefore": wanted.until.isoformat()}
+    odoo = {"odoo": wanted.odoo} if wanted.odoo else {}
+    return f"/console/requests?{urlencode({**odoo, parameter: key, **period})}"
 
 
 def _name(key: str | None, group_by: GroupBy | None, names: Mapping[UUID, str]) -> str | None:

@@ -10,6 +10,7 @@ from aigen_bridge.console import budget_form, notices
 from aigen_bridge.console.budget_list import Order, row, select
 from aigen_bridge.console.editing import Draft, Original
 from aigen_bridge.console.errors import ViewerError
+from aigen_bridge.console.filters import without_blanks
 from aigen_bridge.console.form import Form
 from aigen_bridge.console.render import render
 from aigen_bridge.console.route import ConsoleRoute
@@ -41,6 +42,8 @@ async def budgets_page(
     sort: str = "",
 ) -> Response:
     """Lists the budgets with what is used of them, at most `SHOWN_MAX`."""
+    if shorter := without_blanks(request):
+        return shorter
     order = Order(sort) if sort in set(Order) else Order.NAME
     models = {model.model_id: model.name for model in (await parts.models.read()).models.values()}
     states = await parts.budgets.states(visitor.odoo)

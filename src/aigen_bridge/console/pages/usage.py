@@ -9,9 +9,10 @@ from fastapi.responses import Response
 
 from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.api.v1.usage import CSV, TIME_MAX
+from aigen_bridge.console.filters import without_blanks
 from aigen_bridge.console.render import render
 from aigen_bridge.console.route import ConsoleRoute
-from aigen_bridge.console.usage_report import Asked, day_text, presets, tables
+from aigen_bridge.console.usage_report import Asked, day_text, presets, requests_url, tables
 from aigen_bridge.console.visitor import SignedIn
 from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.contracts.usage import UsageReport
@@ -40,6 +41,8 @@ AskedFor = Annotated[Asked, Depends(_asked)]
 @router.get(PATH)
 async def usage_page(request: Request, visitor: SignedIn, parts: Parts, asked: AskedFor) -> Response:
     """Shows the sums. What is wrong with the query is said on the page."""
+    if shorter := without_blanks(request):
+        return shorter
     zone, now = parts.settings.money.time_zone, datetime.now(UTC)
     page: dict[str, Any] = {
         "asked": asked,
@@ -60,7 +63,8 @@ async def usage_page(request: Request, visitor: SignedIn, parts: Parts, asked: A
         "until": day_text(wanted.until, zone),
     }
     found, names = await parts.ledger.usage(wanted), await _names(parts, wanted)
-    return render(request, "usage.html", **page, tables=tables(found, wanted.group_by, names))
+    shown = tables(found, wanted.group_by, names)
+    return render(request, "usage.html", **page, tables=shown, requests_url=requests_url)
 
 
 @router.get(f"{PATH}.csv")
