@@ -84,6 +84,11 @@ class Operator:
         width = self.page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert width <= 0, f"{width} pixels too wide"
 
+    def at_night_on_a_phone(self) -> None:
+        """Makes the window as narrow as a phone, and dark."""
+        self.page.set_viewport_size(PHONE["viewport"])
+        self.page.emulate_media(color_scheme="dark")
+
     def snap(self, name: str, **options: Any) -> None:
         """Keeps what the operator sees, where SCREENSHOTS says."""
         if folder := os.environ.get("SCREENSHOTS"):

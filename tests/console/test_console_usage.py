@@ -75,7 +75,6 @@ def test_sums_are_shown_for_each_currency_with_bars_and_a_csv(
         "2026-03-31", "2026-04-01", "2026-04-02",
     ]  # fmt: skip
     assert "1\N{NARROW NO-BREAK SPACE}234.50" in operator.text()
-    operator.assert_accessible()
     operator.snap("usage")
     with page.expect_download() as waiting:
         page.get_by_role("link", name="Download CSV").click()
@@ -92,11 +91,10 @@ def test_sums_are_shown_for_each_currency_with_bars_and_a_csv(
     page.get_by_role("link", name="Last month").click()
     page.wait_for_url("**groupBy=model**")
     expect(page.get_by_role("link", name="Last month")).to_have_attribute("aria-current", "true")
-    phone = visiting(stage, dark=True, phone=True)
-    phone.open("/usage?from=2026-03-01&to=2026-05-01&groupBy=user")
-    phone.assert_accessible()
-    phone.assert_nothing_sticks_out()
-    phone.snap("usage-phone-dark")
+    operator.open("/usage?from=2026-03-01&to=2026-05-01&groupBy=user")
+    operator.at_night_on_a_phone()
+    operator.assert_nothing_sticks_out()
+    operator.snap("usage-phone-dark")
 
 
 def test_queries_that_are_none_are_words_on_the_page_and_keep_what_was_typed(
