@@ -32,6 +32,7 @@ from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH_POLICY
 from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.replay import Replays
+from aigen_bridge.pipeline.replay_jobs import ReplayJobs
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings, fingerprints
 from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation
@@ -56,6 +57,7 @@ from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.quarantine import Quarantine
+from aigen_bridge.store.replays import ReplayQueue
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.retention import Retention
@@ -97,6 +99,8 @@ class ApiParts:
     examine: Examination
     in_hand: asyncio.Semaphore
     large_in_hand: asyncio.Semaphore
+    replay_queue: ReplayQueue
+    replay_jobs: ReplayJobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class WorkerParts:
     inspection: Inspection
     runners: Mapping[str, StepRunner[Claim]]
     alert: StepRunner[AlertClaim]
+    replay_jobs: ReplayJobs
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
 
@@ -160,7 +165,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
             check = opened.enter_context(closing(ImageCheck()))
             examine = Examination(check, _refuse_url(settings.image_urls))
-            reports_on = partial(_reports_on, rotation)
+            replays = Replays(operations, quarantine, dead_letters, requests, examine, partial(_reports_on, rotation))
+            replay_queue = ReplayQueue(database)
             yield ApiParts(
                 settings=settings,
                 rotation=rotation,
@@ -173,7 +179,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 destinations=Destinations(database, breakers),
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
-                replays=Replays(operations, quarantine, dead_letters, requests, examine, reports_on),
+                replays=replays,
                 models=models,
                 catalogue_changes=CatalogueChanges(database),
                 addons=addons,
@@ -184,6 +190,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
+                replay_queue=replay_queue,
+                replay_jobs=ReplayJobs(replay_queue, replays, dead_letters),
             )
 
 
@@ -221,6 +229,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             inspection=Inspection(database, breakers),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
+            replay_jobs=_replay_jobs(database, rotation, images, check),
             listen=partial(
                 listen,
                 settings.listener_url,
@@ -228,6 +237,21 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
                 passwords=_listener_passwords(rotation) if settings.database.listen_url else passwords,
             ),
         )
+
+
+def _replay_jobs(database: Database, rotation: Rotation, images: ImageStore, check: ImageCheck) -> ReplayJobs:
+    """Returns what a worker needs to replay dead letters, callbacks with images among them."""
+    settings = rotation.settings
+    deadlines, rates, dead_letters = _deadlines(settings), settings.money.rates, DeadLetters(database)
+    replays = Replays(
+        Operations(database, deadlines, images, rates),
+        Quarantine(database, deadlines),
+        dead_letters,
+        Requests(database, deadlines, images, rates),
+        Examination(check, _refuse_url(settings.image_urls)),
+        partial(_reports_on, rotation),
+    )
+    return ReplayJobs(ReplayQueue(database), replays, dead_letters)
 
 
 @asynccontextmanager

@@ -42,6 +42,13 @@ MONEY = {
     ("delete", f"{OPS}/budgets/{{name}}"),
 }
 """Sums and budgets. tests/integration/test_usage.py and test_budgets_api.py prove which of them a caller sees."""
+REPLAYS = {
+    ("post", f"{OPS}/replays"),
+    ("get", f"{OPS}/replays"),
+    ("get", f"{OPS}/replays/{{id}}"),
+    ("post", f"{OPS}/replays/{{id}}/stop"),
+}
+"""Replays of many. tests/integration/test_background_replays.py proves whose an operator of one Odoo sees and stops."""
 TABLES = ("requests", "outbox", "request_changes", "images", "generations", "provider_jobs", "executions")
 SAVED = "SELECT CAST(t AS text) FROM {name} AS t WHERE CAST(request_id AS text) = ANY (:ids)"
 FAIL = """UPDATE requests SET status = 'failed', failed_by = 'bridge', error_code = 'timed_out', version = version + 1,
@@ -228,7 +235,7 @@ async def state(scene: Scene, targets: list[Target]) -> list[Any]:
 
 def test_the_walk_leaves_no_operation_out() -> None:
     operations = {(method, path) for path, item in describe()["paths"].items() for method in item}
-    assert operations == set(WALK) | LISTS | ACCEPT | CATALOGUE | MONEY | HEALTH
+    assert operations == set(WALK) | LISTS | ACCEPT | CATALOGUE | MONEY | REPLAYS | HEALTH
 
 
 @pytest.mark.parametrize(("own", "other"), [ODOOS, ODOOS[::-1]])

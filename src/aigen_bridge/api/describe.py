@@ -15,6 +15,7 @@ from aigen_bridge.contracts.budgets import BudgetProblem, BudgetTerms
 from aigen_bridge.contracts.generation import GenerationAsk, GenerationJob, GenerationProgress, JobProblem
 from aigen_bridge.contracts.models import ModelEntry
 from aigen_bridge.contracts.n8n_failure import N8nFailure
+from aigen_bridge.contracts.replays import ReplayTerms
 from aigen_bridge.contracts.resources import BulkReplay, Discard, NextStep
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
 from aigen_bridge.contracts.wire import Problem
@@ -31,6 +32,7 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     GenerationProgress,
     Discard,
     BulkReplay,
+    ReplayTerms,
     N8nFailure,
     ModelEntry,
     BudgetTerms,
@@ -50,7 +52,7 @@ _MEANING = {
     400: "Not JSON, or malformed multipart/form-data",
     401: "No key, an unknown key, or an invalid signature",
     403: "The key's client does not have the scope, or the call comes from another database than that of its Odoo",
-    404: "No such request, image, model, budget or dead letter",
+    404: "No such request, image, model, budget, dead letter or replay",
     408: "The body did not arrive in time",
     409: "It conflicts with what is known",
     410: "The image has been deleted",

@@ -53,6 +53,7 @@ from aigen_bridge.domain.errors import (
     StoreUnavailableError,
     UnknownDeadLetterError,
     UnknownModelError,
+    UnknownReplayError,
     UnknownRequestError,
     UnreadableRequestError,
 )
@@ -125,6 +126,7 @@ KINDS: Mapping[type[BridgeError], Kind] = {
         404, "Unknown budget", "List them: GET /api/v1/ops/budgets, or 'aigen-bridge budgets list'."
     ),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
+    UnknownReplayError: Kind(404, "Unknown replay", "List them: GET /api/v1/ops/replays."),
     NothingToReplayError: Kind(
         409,
         "Nothing to replay",

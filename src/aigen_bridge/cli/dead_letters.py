@@ -186,13 +186,13 @@ async def _replay_one(name: str, *, dry_run: bool) -> None:
 async def _replay_all(wanted: DeadLetterFilter, *, per_second: float, dry_run: bool) -> None:
     async with operating() as parts:
         action = OperatorAction(person())
-        done = await parts.replays.replay_all(wanted, action, per_second=per_second, dry_run=dry_run)
+        result = await parts.replays.replay_all(wanted, action, per_second=per_second, dry_run=dry_run)
     verb = "Would replay" if dry_run else "Replayed"
-    say(f"{verb} {len(done.replayed)} of {done.matched}: {', '.join(done.replayed) or 'none'}")
-    if done.more:
+    say(f"{verb} {len(result.done)} of {result.matched}: {', '.join(result.done) or 'none'}")
+    if result.more:
         say("There are more: run it again.")
-    if done.failed:
-        fail(*(f"{name}: {reason}" for name, reason in done.failed.items()))
+    if result.failed:
+        fail(*(f"{name}: {reason}" for name, reason in result.failed.items()))
 
 
 @app.command()

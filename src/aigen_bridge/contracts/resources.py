@@ -266,7 +266,8 @@ class DeadLetterHandled(WireModel):
     status: Status | None = Field(None, description="the state of the request now")
 
 
-def _not_blank(text: str) -> str:
+def not_blank(text: str) -> str:
+    """Returns a text as it can be stored. Raises for one that shows nothing."""
     if shows_nothing(text):
         raise PydanticCustomError("blank", "is blank")
     return storable(text)
@@ -275,7 +276,7 @@ def _not_blank(text: str) -> str:
 class Discard(WireModel):
     """The reason for discarding a dead letter."""
 
-    reason: Annotated[str, AfterValidator(_not_blank)] = Field(
+    reason: Annotated[str, AfterValidator(not_blank)] = Field(
         min_length=1, max_length=REASON_MAX, description=f"a text of 1 to {REASON_MAX} characters, not blank"
     )
 
