@@ -165,8 +165,9 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         )
         requests = Requests(database, deadlines, images, rates)
         quarantine = Quarantine(database, deadlines)
-        dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images, rates)
+        operations = Operations(database, deadlines, images, rates)
         async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
+            dead_letters = await opened.enter_async_context(aclosing(DeadLetters(database)))
             check = opened.enter_context(closing(ImageCheck()))
             examine = Examination(check, _refuse_url(settings.image_urls))
             replays = Replays(operations, quarantine, dead_letters, requests, examine, partial(_reports_on, rotation))

@@ -22,6 +22,7 @@ from aigen_bridge.store.dead_letters import DeadLetters
 from aigen_bridge.store.replays import ReplayQueue
 from aigen_bridge.wiring import ApiParts, WorkerParts, open_api, open_worker
 from callbacks import completed, report_v2
+from letters import dead
 from outages import rows, write
 from processes import started
 from stage import CLIENTS, KEYS, REQUESTS, Stage, make_event, staged, working
@@ -31,28 +32,6 @@ LETTERS = "/api/v1/ops/dead-letters"
 FAST = 1000
 ANNA = OperatorAction("anna", "the key is new")
 LEASE = timedelta(seconds=30)
-
-DEAD = """
-    WITH asked AS (
-        INSERT INTO requests (
-            request_id, correlation_id, event, status, failed_by, error_code, completed_at, delivered_at, odoo
-        )
-        SELECT gen_random_uuid(), gen_random_uuid(), CAST(:event AS jsonb), 'failed', 'bridge', 'http_403', now(),
-            now(), :odoo
-        FROM generate_series(1, :number) RETURNING request_id
-    )
-    INSERT INTO outbox (request_id, step, state, attempts, error_code, error_detail, finished_at)
-    SELECT request_id, 'dispatch', 'dead', 1, :code, 'N8N answered 403.', now() - make_interval(secs => :ago)
-    FROM asked
-"""
-
-
-async def dead(
-    database: Database, number: int, *, odoo: str = "default", code: str = "http_403", ago: int = 60
-) -> None:
-    """Makes dispatches that failed for good."""
-    values = {"event": json.dumps(make_event()), "number": number, "odoo": odoo, "code": code, "ago": ago}
-    await write(database, DEAD, **values)
 
 
 async def begin(stage: Stage, client: str = "ops", **terms: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ TEXT_MAX = 500
 BODY_MAX = 20_000
 """Characters of the message that are shown."""
 EXECUTION_URL = "execution-url"
-"""The header in `RefusedCallback.headers` that links to N8N's execution. Only safe links are stored."""
+"""The header in `RefusedCallback.headers` that links to N8N's execution. A callback may have one of the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def examine(kept: RefusedCallback) -> Quarantined:
         message=_shown(kept.payload if message is None else message),
         images=tuple(_examine(number, image, result) for number, image in images),
         headers={name: value for name, value in kept.headers.items() if name != EXECUTION_URL},
-        execution_url=kept.headers.get(EXECUTION_URL),
+        execution_url=_link(kept.headers.get(EXECUTION_URL, "")),
         image_url=_text(result.get("imageUrl")),
     )
 
@@ -100,7 +100,8 @@ def _result(kept: RefusedCallback, message: Mapping[str, Any] | None) -> Mapping
 
 def _examine(number: int, image: bytes, result: Mapping[str, Any]) -> FoundImage:
     found = read_metadata(image)
-    return FoundImage(number, len(image), describe(image), _media_type(found), _compare(image, found, result))
+    described = f"a {found.format.upper()} image" if found else describe(image)
+    return FoundImage(number, len(image), described, _media_type(found), _compare(image, found, result))
 
 
 def _media_type(found: ImageMetadata | None) -> str | None:
@@ -125,6 +126,10 @@ def _compare(image: bytes, found: ImageMetadata | None, result: Mapping[str, Any
         Compared("Height", _pixels(declared.get("height")), f"{found.height} px" if found else "none"),
         Compared("SHA-256", (parse_sha256(sha256) or sha256) if sha256 else None, hashlib.sha256(image).hexdigest()),
     )
+
+
+def _link(address: str) -> str | None:
+    return address if address.startswith(("http://", "https://")) else None
 
 
 def _bytes(value: Any) -> str | None:

@@ -5,6 +5,7 @@ same however many there are. Constants stand in the statements as they are: thei
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, literal, select, text, true, tuple_, union_all
@@ -21,9 +22,12 @@ from aigen_bridge.domain.dead_letter import (
     EarlierAction,
 )
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.rows import from_row
 from aigen_bridge.store.schema import outbox, quarantine, requests
 
+FRESH_SECONDS = 2.0
+"""The time for which the causes are shared between pages."""
 CAUSES_MAX = 100
 """The most causes that are listed, those with the most letters."""
 
@@ -52,6 +56,7 @@ class DeadLetters:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._recent: dict[str | None, Fresh[list[DeadLetterCause]]] = {}
 
     async def page(self, wanted: DeadLetterFilter, limit: int) -> list[DeadLetter]:
         """Returns at most `limit` open dead letters, newest first."""
@@ -79,10 +84,27 @@ class DeadLetters:
     async def causes(self, odoo: str | None = None) -> list[DeadLetterCause]:
         """Returns the causes of the open dead letters, the most frequent first. With `odoo`, those of this Odoo.
 
-        100,000 dead letters take about 0.1 s: share the result between frequent callers.
+        Reads all dead letters; 100,000 take about 0.1 s.
         """
         async with self._database.reading() as connection:
             return [from_row(DeadLetterCause, row) for row in await connection.execute(_causes(odoo))]
+
+    async def recent_causes(self, odoo: str | None = None) -> list[DeadLetterCause]:
+        """Returns the causes as they were at most `FRESH_SECONDS` ago, for pages that ask again and again."""
+        if odoo not in self._recent:
+            patience = self._database.timeout.total_seconds()
+            self._recent[odoo] = Fresh(partial(self.causes, odoo), fresh=FRESH_SECONDS, patience=patience)
+        return await self._recent[odoo].get()
+
+    def forget(self) -> None:
+        """Reads the causes again for the next page, because this process has handled dead letters."""
+        for recent in self._recent.values():
+            recent.forget()
+
+    async def aclose(self) -> None:
+        """Cancels running queries."""
+        for recent in self._recent.values():
+            await recent.close()
 
     async def handled(self, name: DeadLetterName, odoo: str | None = None) -> EarlierAction | None:
         """Returns the last action on this dead letter, or on its request since, if an operator took one."""
