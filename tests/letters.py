@@ -1,10 +1,13 @@
 """Dead letters, written directly into the tables, because thousands of requests cannot fail within a test."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
-from aigen_bridge.store.database import Database
+from aigen_bridge.store.database import Database, open_engine
 from outages import write
-from stage import make_event
+from stage import Stage, make_event
 
 DEAD = """
     WITH asked AS (
@@ -27,3 +30,19 @@ async def dead(
     """Makes dispatches that failed for good."""
     values = {"event": json.dumps(make_event()), "number": number, "odoo": odoo, "code": code, "ago": ago}
     await write(database, DEAD, **values)
+
+
+@asynccontextmanager
+async def tables_of(stage: Stage) -> AsyncIterator[Database]:
+    """Opens the database of a stage."""
+    database = Database(open_engine(stage.settings.database_url.get_secret_value(), pool_size=2, name="test"))
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def dead_at(stage: Stage, number: int, **options: Any) -> None:
+    """Makes dispatches that failed for good in the database of a stage."""
+    async with tables_of(stage) as database:
+        await dead(database, number, **options)

@@ -24,7 +24,7 @@ from aigen_bridge.wiring import ApiParts, WorkerParts, open_api, open_worker
 from callbacks import completed, report_v2
 from letters import dead
 from outages import rows, write
-from processes import started
+from processes import run, started
 from stage import CLIENTS, KEYS, REQUESTS, Stage, make_event, staged, working
 
 REPLAYS = "/api/v1/ops/replays"
@@ -447,3 +447,19 @@ async def test_causes_group_the_open_letters(idle_stage: Stage, database: Databa
     assert [cause.count for cause in causes] == sorted(found.values(), reverse=True)
     assert all(cause.example and cause.detail for cause in causes)
     assert [(cause.odoo, cause.count) for cause in north] == [("north", 2)]
+
+
+async def test_a_command_looks_and_begins(idle_stage: Stage, database: Database, tmp_path: Path) -> None:
+    await dead(database, 22)
+    command = ("dead-letters", "replay", "--all", "--background", "--error-code", "http_403")
+    settings = environment(idle_stage)
+    looked, begun, wrong = [
+        await asyncio.to_thread(run, *arguments, environment=settings, cwd=tmp_path)
+        for arguments in ((*command, "--dry-run"), command, ("dead-letters", "replay", "entry-1", "--background"))
+    ]
+    job = await read(idle_stage, 1)
+
+    assert looked.stdout.startswith("Would replay 22: entry-1, ")
+    assert begun.stdout.startswith("Replay 1 has begun: 22 dead letters.")
+    assert (job["client"].partition(":")[0], counts(job)) == ("cli", (22, 0, 0, 0, 22))
+    assert (wrong.returncode, "give --all" in wrong.stderr) == (2, True)

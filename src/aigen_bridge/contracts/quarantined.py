@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aigen_bridge.contracts.envelope import images_in, reopen
-from aigen_bridge.contracts.tolerance import repaired
+from aigen_bridge.contracts.tolerance import repaired, written
 from aigen_bridge.domain.dead_letter import N8N_REPORT, RefusedCallback
 from aigen_bridge.domain.image import MEDIA_TYPES, ImageMetadata, normal_format, parse_sha256, read_metadata
 from aigen_bridge.domain.image_content import describe
@@ -95,7 +95,7 @@ def image_of(kept: RefusedCallback, number: int) -> tuple[bytes, str] | None:
 def _result(kept: RefusedCallback, message: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Returns the callback in a message. N8N's report that was refused has it inside."""
     inside = (message or {}).get("result") if kept.version == N8N_REPORT else None
-    return inside if isinstance(inside, dict) else message or {}
+    return repaired(written(inside), image_beside=False) or message or {}
 
 
 def _examine(number: int, image: bytes, result: Mapping[str, Any]) -> FoundImage:

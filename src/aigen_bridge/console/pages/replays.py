@@ -58,7 +58,8 @@ async def begin(visitor: Operating, form: Sent, parts: Parts) -> Response:
     if asked.problems:
         raise WrongFormError(" ".join(asked.problems))
     job = await parts.replay_jobs.begin(asked.wanted, visitor.action(form.reason()), _rate(form))
-    return done(f"{PATH}/{job.id}", f"The replay of {job.matched} dead letters has begun.")
+    letters = "1 dead letter" if job.matched == 1 else f"{job.matched} dead letters"
+    return done(f"{PATH}/{job.id}", f"The replay of {letters} has begun.")
 
 
 @router.get(f"{PATH}/{{number}}")
