@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
 from playwright.sync_api import expect
 
 from aigen_bridge.domain.session import Role
@@ -162,24 +161,24 @@ def test_a_result_that_odoo_does_not_know_any_more_is_discarded(staging: Staging
     expect(operator.page.locator(".notice.done")).to_contain_text("is discarded.")
 
 
-@pytest.mark.parametrize(
-    ("query", "words"),
-    [
-        ("kind=everything", "There is no kind &#39;everything&#39;."),
-        ("since=yesterday", "&#39;yesterday&#39; is not a time."),
-        ("since=1h&until=2h", "must be earlier"),
-        ("cursor=nonsense", "a place in the list that does not exist"),
-        ("errorCode=%00%27%3Cscript%3E", "No dead letters match"),
-        ("odoo=mars&unknown=1&kind=dispatch", "No dead letters match"),
-    ],
-)
-def test_a_wrong_filter_is_words_on_the_page(staging: Staging, run: Run, query: str, words: str) -> None:
+WRONG = {
+    "kind=everything": "There is no kind &#39;everything&#39;.",
+    "since=yesterday": "&#39;yesterday&#39; is not a time.",
+    "since=1h&until=2h": "must be earlier",
+    "cursor=nonsense": "a place in the list that does not exist",
+    "errorCode=%00%27%3Cscript%3E": "No dead letters match",
+    "odoo=mars&unknown=1&kind=dispatch": "No dead letters match",
+}
+
+
+def test_a_wrong_filter_is_words_on_the_page(staging: Staging, run: Run) -> None:
     stage = staging()
     run(dead_at(stage, 1))
     with signed_in(stage) as console:
-        answer = console.get(f"{LETTERS}?{query}")
-    assert (answer.status_code, words in answer.text) == (200, True)
-    assert "<script>" not in answer.text.replace("<script src=", "")
+        for query, words in WRONG.items():
+            answer = console.get(f"{LETTERS}?{query}")
+            assert (answer.status_code, words in answer.text) == (200, True), query
+            assert "<script>" not in answer.text, query
 
 
 def test_names_that_are_none_and_letters_that_are_over_are_pages_in_words(staging: Staging, run: Run) -> None:

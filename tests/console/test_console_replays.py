@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from playwright.sync_api import expect
 
 from aigen_bridge.sim.faults import Fault, FaultKind
@@ -100,32 +99,27 @@ def test_callbacks_of_requests_that_a_backup_forgot_are_taken_in_and_failures_ar
     expect(operator.page.get_by_role("heading", name="callback-2")).to_be_visible()
 
 
-@pytest.mark.parametrize("number", ["0", "99", "x", "9" * 40, "٣"])
-def test_a_number_that_is_none_is_a_page_in_words(staging: Staging, number: str) -> None:
-    with signed_in(staging()) as console:
-        answer = console.get(f"{REPLAYS}/{number}")
-    assert (answer.status_code, "No background replay has the number" in answer.text) == (404, True)
+WRONG = {
+    "rate": {"fast": "is no number", "nan": "is no number", "0": "is no number"},
+    "since": {"yesterday": "is not a time"},
+    "kind": {"all": "There is no kind"},
+    "reason": {"x" * 600: "at most 500"},
+}
 
 
-@pytest.mark.parametrize(
-    ("field", "text", "words"),
-    [
-        ("rate", "fast", "is no number"),
-        ("rate", "nan", "is no number"),
-        ("rate", "0", "is no number"),
-        ("since", "yesterday", "is not a time"),
-        ("kind", "all", "There is no kind"),
-        ("reason", "x" * 600, "at most 500"),
-    ],
-)
-def test_a_wrong_form_begins_nothing_and_says_why(staging: Staging, field: str, text: str, words: str) -> None:
+def test_what_is_wrong_begins_nothing_and_is_said_in_words(staging: Staging) -> None:
     with signed_in(staging()) as console:
-        form = {"csrf": csrf_of(console), "rate": "10", field: text}
-        page = str(console.base_url.join(f"{REPLAYS}/new"))
-        answer = console.post(REPLAYS, data=form, headers={"Referer": page}, follow_redirects=True)
-        assert (str(answer.url), words in answer.text) == (page, True)
+        for number in ("0", "99", "x", "9" * 40, "٣"):
+            answer = console.get(f"{REPLAYS}/{number}")
+            assert (answer.status_code, "No background replay has the number" in answer.text) == (404, True), number
+        page, token = str(console.base_url.join(f"{REPLAYS}/new")), csrf_of(console)
+        for field, texts in WRONG.items():
+            for text, words in texts.items():
+                form = {"csrf": token, "rate": "10", field: text}
+                answer = console.post(REPLAYS, data=form, headers={"Referer": page}, follow_redirects=True)
+                assert (str(answer.url), words in answer.text) == (page, True), (field, text)
+                assert console.get(f"{REPLAYS}/new", params={field: text}).status_code == 200
         assert "No replays yet" in console.get(REPLAYS).text
-        assert console.get(f"{REPLAYS}/new", params={field: text}).status_code == 200
 
 
 def test_an_operator_of_one_odoo_sees_the_replays_of_its_odoo_only(staging: Staging, run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import signal
 from collections.abc import Callable
 from datetime import timedelta
@@ -463,3 +464,43 @@ async def test_a_command_looks_and_begins(idle_stage: Stage, database: Database,
     assert begun.stdout.startswith("Replay 1 has begun: 22 dead letters.")
     assert (job["client"].partition(":")[0], counts(job)) == ("cli", (22, 0, 0, 0, 22))
     assert (wrong.returncode, "give --all" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_meanwhile_every_letter_is_replayed_once_and_counted_right(
+    idle_stage: Stage, database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Workers lose their leases or die at any moment, and operators handle letters and stop jobs meanwhile."""
+    chance = random.Random(seed)
+    monkeypatch.setattr(replay_jobs, "TURN", 0.05)
+    await dead(database, 60)
+    queue = ReplayQueue(database)
+    jobs = [await queue.begin(DeadLetterFilter(), ANNA, FAST) for _ in range(3)]
+    async with open_worker(idle_stage.settings) as parts, open_api(idle_stage.settings) as api:
+        for _ in range(12):
+            turns = [asyncio.create_task(turn(parts, chance.uniform(0, 0.1))) for _ in range(3)]
+            by_hand = [f"entry-{chance.randint(1, 60)}" for _ in range(2)]
+            await api.replays.discard_each(by_hand[:1], OperatorAction("bert", "by hand"))
+            await api.replays.replay_each(by_hand[1:], OperatorAction("bert"))
+            await asyncio.sleep(chance.uniform(0, 0.1))
+            for killed in turns[: chance.randint(0, 3)]:
+                killed.cancel()
+            await asyncio.gather(*turns, return_exceptions=True)
+        await queue.stop(jobs[1].id, ANNA)
+        await asyncio.sleep(0.1)  # the last leases end
+        await worked(parts)
+    ended = [await queue.get(job.id) for job in jobs]
+    records = dict(
+        await rows(database, "SELECT note, count(*) FROM operations WHERE target LIKE 'entry-%' GROUP BY note")
+    )
+
+    assert await replayed_twice(database) == []
+    for job in ended:
+        assert job.state in {"finished", "stopped"}
+        assert job.replayed == records.get(f"{job.target}: {ANNA.note}", 0)
+        assert job.matched == 60 == job.replayed + job.failed + job.moved_on + job.left
+        assert job.left == 0 or job.state == "stopped"
+
+
+async def turn(parts: WorkerParts, lease: float) -> None:
+    await parts.replay_jobs.work("a worker", timedelta(seconds=lease), asyncio.Event())
