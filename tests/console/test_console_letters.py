@@ -72,6 +72,10 @@ def test_a_refused_callback_is_shown_beside_its_promise_then_discarded_or_replay
     assert "x-api-key" not in operator.text()
     operator.assert_accessible()
     operator.snap("letter-callback")
+    phone = visiting(stage, phone=True, dark=True)
+    phone.open("/dead-letters/callback-1")
+    phone.assert_nothing_sticks_out()
+    phone.snap("letter-callback-phone")
     operator.page.get_by_role("button", name="Discard").click()
     operator.press_in_dialog("Discard", reason="Its hash was invented by hand.")
     expect(operator.page.locator(".notice.done")).to_have_text("callback-1 is discarded.")
@@ -229,7 +233,7 @@ def test_a_viewer_without_content_sees_neither_image_nor_message_and_acts_on_not
 
     async def viewer() -> str:
         async with tables_of(stage) as database:
-            return await Sessions(database).open("oidc:vera", Role.VIEWER, odoo=None, key_digest=None, note="a test")
+            return await Sessions(database).open("vera", Role.VIEWER, odoo=None, key_digest=None, note="a test")
 
     with httpx.Client(base_url=str(stage.api.base_url), cookies={"aigen_console": run(viewer())}) as console:
         shown = console.get(f"{LETTERS}/callback-1")

@@ -49,7 +49,9 @@ class ReplayResource(WireModel):
     matched: int = Field(description="the number of its dead letters")
     replayed: int = Field(description="the number that were replayed")
     failed: int = Field(description="the number that could not be replayed, or failed again at once")
-    moved_on: int = Field(description="the number that others had handled before their turn came")
+    moved_on: int = Field(
+        description="the number that were not open any more when their turn came: replayed by somebody else"
+    )
     left: int = Field(description="the number whose turn has not come")
     created_at: datetime
     finished_at: datetime | None = Field(None, description="when it came to its end, or was stopped")
@@ -66,7 +68,7 @@ class NotReplayed(WireModel):
     id: str = Field(description="`entry-7` or `callback-7`")
     request_id: UUID | None = None
     reason: str = Field(description="a sentence for people")
-    moved_on: bool = Field(description="others had handled it before its turn came")
+    moved_on: bool = Field(description="it was not open any more when its turn came")
     at: datetime = Field(description="when its turn came")
 
 
