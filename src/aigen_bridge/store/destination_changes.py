@@ -1,0 +1,160 @@
+"""Pauses and limits destinations, and reads their status.
+
+Workers read the row of a destination with every claim, so a change holds for all of them at once, and outlives them.
+The breaker stays below a pause as it is. Its time stands still: the pause is added to what `out_seconds` and
+`destination_pauses` keep.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.destination import BreakerConfig, Destination, DestinationStatus, State
+from aigen_bridge.domain.queues import odoo_of
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.destinations import HELD_MAX, REGISTRY, Destinations, limit_in_force, lock_destination
+from aigen_bridge.store.operations import record
+from aigen_bridge.store.wakeup import EVERYTHING, notify
+
+# The time of day, because the transaction may have waited for one that ended an earlier pause.
+_PAUSE = text("""
+    WITH paused AS (
+        UPDATE destinations SET paused_at = clock_timestamp(), paused_by = :by, pause_reason = :reason
+        WHERE name = :name RETURNING name, paused_at
+    )
+    INSERT INTO destination_pauses (destination, began_at) SELECT name, paused_at FROM paused
+""")
+# While a breaker is open, its outage counts from `opened_at`, which includes the pause. A probe is due at once.
+_RESUME = text("""
+    WITH ended AS (
+        UPDATE destination_pauses SET ended_at = greatest(clock_timestamp(), began_at)
+        WHERE destination = :name AND ended_at IS NULL RETURNING began_at, ended_at AS at
+    )
+    UPDATE destinations AS d SET
+        out_seconds = d.out_seconds
+            + extract(epoch FROM greatest(coalesce(d.opened_at, ended.at) - d.paused_at, interval '0')),
+        probe_at = CASE WHEN d.opened_at IS NOT NULL THEN ended.at END,
+        error_since = d.error_since + (ended.at - greatest(d.paused_at, d.error_since)),
+        paused_at = NULL, paused_by = NULL, pause_reason = NULL
+    FROM ended WHERE d.name = :name AND d.paused_at = ended.began_at
+""")
+_LIMIT = text("UPDATE destinations SET concurrency = :concurrency, allowance = NULL WHERE name = :name")
+
+_STATUS = text(f"""
+    SELECT r.destination, d.opened_at, d.probe_at, d.paused_at, d.paused_by, d.pause_reason, d.error_code,
+        d.error_detail, d.concurrency, d.allowance, w.backlog, w.oldest, w.in_flight
+    FROM (SELECT destination, array_agg(queue) AS queues FROM {REGISTRY} GROUP BY destination) AS r
+    LEFT JOIN destinations AS d ON d.name = r.destination,
+        LATERAL (
+            SELECT sum(pending.number) AS backlog, min(pending.oldest) AS oldest, sum(leased.number) AS in_flight
+            FROM unnest(r.queues) AS q (queue),
+                LATERAL (
+                    SELECT count(*) AS number, min(created_at) FILTER (WHERE created_at <= now()) AS oldest FROM (
+                        SELECT created_at FROM outbox WHERE state = 'pending' AND step = q.queue
+                        ORDER BY due_at LIMIT {HELD_MAX}
+                    ) AS few
+                ) AS pending,
+                LATERAL (
+                    SELECT count(*) AS number FROM (
+                        SELECT FROM outbox WHERE state = 'pending' AND step = q.queue AND lease_owner IS NOT NULL
+                            AND due_at > now() LIMIT {HELD_MAX}
+                    ) AS few
+                ) AS leased
+        ) AS w
+""")  # noqa: S608 - constants of this package
+
+
+class ChangeableDestinations(Destinations):
+    """The destinations, with what operators change of them. `breakers` are those that have a breaker."""
+
+    def __init__(self, database: Database, breakers: Mapping[Destination, BreakerConfig]) -> None:
+        super().__init__(database, breakers)
+        self._configs = {each.name: config for each, config in breakers.items()}
+
+    async def overview(self, odoo: str | None = None) -> list[DestinationStatus]:
+        """Returns every destination. An operator with an Odoo sees what concerns this Odoo."""
+        seen = self._seen(odoo)
+        queues = [(each.name, queue) for each in seen for queue in each.queues if odoo in {None, odoo_of(queue)}]
+        columns = {"destination": [name for name, _ in queues], "queue": [queue for _, queue in queues]}
+        async with self._database.reading() as connection:
+            found = {row.destination: row for row in await connection.execute(_STATUS, columns)}
+        return [_status(each, self._configs[each.name], found[each.name]) for each in seen]
+
+    async def pause(self, name: str, action: OperatorAction) -> bool:
+        """Pauses a destination for the reason in `note`. Returns whether it was not paused before: the first counts."""
+        async with self._database.transaction() as connection:
+            if (await lock_destination(connection, name)).is_paused:
+                return False
+            await connection.execute(_PAUSE, {"name": name, "by": action.by, "reason": action.note})
+            after = {"paused": True, "reason": action.note}
+            await record(connection, action, "pause", _target(name), None, before=_NOT_PAUSED, after=after)
+        return True
+
+    async def resume(self, name: str, action: OperatorAction) -> bool:
+        """Resumes a destination. Returns whether it was paused."""
+        async with self._database.transaction() as connection:
+            found = await lock_destination(connection, name)
+            if not found.is_paused:
+                return False
+            paused = {"since": found.paused_at.isoformat(), "by": found.paused_by, "reason": found.pause_reason}
+            await connection.execute(_RESUME, {"name": name})
+            await _record_and_wake(connection, action, "resume", name, {"paused": True} | paused, _NOT_PAUSED)
+        return True
+
+    async def limit(self, name: str, concurrency: int | None, action: OperatorAction) -> bool:
+        """Limits the calls in flight; None restores the setting. Returns whether that changed anything."""
+        async with self._database.transaction() as connection:
+            before = (await lock_destination(connection, name)).concurrency
+            if before == concurrency:
+                return False
+            await connection.execute(_LIMIT, {"name": name, "concurrency": concurrency})
+            changed = {"concurrency": before}, {"concurrency": concurrency}
+            await _record_and_wake(connection, action, "limit", name, *changed)
+        return True
+
+    def _seen(self, odoo: str | None) -> Sequence[Destination]:
+        return [each for each in self._destinations.values() if odoo is None or odoo in each.odoos]
+
+
+_NOT_PAUSED = {"paused": False}
+
+
+async def _record_and_wake(
+    connection: AsyncConnection,
+    action: OperatorAction,
+    name: str,
+    destination: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> None:
+    await record(connection, action, name, _target(destination), None, before=before, after=after)
+    await notify(connection, EVERYTHING)
+
+
+def _target(name: str) -> str:
+    return f"destination {name}"
+
+
+def _status(destination: Destination, config: BreakerConfig, row: Row[Any]) -> DestinationStatus:
+    state = State.PAUSED if row.paused_at else State.OPEN if row.opened_at else State.CLOSED
+    return DestinationStatus(
+        name=destination.name,
+        label=destination.label,
+        state=state,
+        since=row.paused_at or row.opened_at,
+        away_since=row.opened_at,
+        probe_at=None if row.paused_at else row.probe_at,
+        backlog=int(row.backlog),
+        oldest=row.oldest,
+        in_flight=int(row.in_flight),
+        concurrency=row.concurrency or config.concurrency_limit,
+        configured=config.concurrency_limit,
+        allowance=limit_in_force(config, row.concurrency, row.allowance),
+        paused_by=row.paused_by,
+        pause_reason=row.pause_reason,
+        error_code=row.error_code,
+        error_detail=row.error_detail,
+    )
