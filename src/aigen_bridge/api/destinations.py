@@ -11,7 +11,13 @@ from aigen_bridge.api.auth import MAY_OPERATE, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
-from aigen_bridge.contracts.destinations import DestinationChanged, DestinationList, Limit, Pause, Resume
+from aigen_bridge.contracts.destinations import (
+    DestinationChanged,
+    DestinationLimit,
+    DestinationList,
+    DestinationPause,
+    DestinationResume,
+)
 from aigen_bridge.contracts.messages import parse_body
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.pipeline.destinations import DestinationChange
@@ -47,7 +53,7 @@ async def list_destinations(caller: Operator, parts: Parts) -> Response:
     summary="Pause a destination",
     response_model=DestinationChanged,
     responses=problems(*CHANGE_PROBLEMS),
-    openapi_extra=json_body({"an upgrade": {"value": {"reason": "Odoo is being upgraded."}}}, Pause),
+    openapi_extra=json_body({"an upgrade": {"value": {"reason": "Odoo is being upgraded."}}}, DestinationPause),
 )
 async def pause(request: Request, name: Name, caller: Operator, parts: Parts) -> Response:
     """Sends nothing more to it until it is resumed, on all workers within 5 seconds. Calls in flight are finished.
@@ -56,7 +62,7 @@ async def pause(request: Request, name: Name, caller: Operator, parts: Parts) ->
     requests. N8N still reports results. One that is paused already keeps its first reason; `changed` is false then. A
     client with an Odoo can pause this Odoo only.
     """
-    body = await _read(request, Pause)
+    body = await _read(request, DestinationPause)
     return _answer(await parts.destination_changes.pause(name, _action(caller, body.reason)))
 
 
@@ -65,11 +71,11 @@ async def pause(request: Request, name: Name, caller: Operator, parts: Parts) ->
     summary="Resume a destination",
     response_model=DestinationChanged,
     responses=problems(*CHANGE_PROBLEMS),
-    openapi_extra=json_body({"no reason": {"value": {}}}, Resume),
+    openapi_extra=json_body({"no reason": {"value": {}}}, DestinationResume),
 )
 async def resume(request: Request, name: Name, caller: Operator, parts: Parts) -> Response:
     """Sends what waits. The time of the pause does not count for it. If its breaker is open, it is probed at once."""
-    body = await _read(request, Resume)
+    body = await _read(request, DestinationResume)
     return _answer(await parts.destination_changes.resume(name, _action(caller, body.reason)))
 
 
@@ -78,7 +84,7 @@ async def resume(request: Request, name: Name, caller: Operator, parts: Parts) -
     summary="Limit the calls in flight to a destination",
     response_model=DestinationChanged,
     responses=problems(*CHANGE_PROBLEMS),
-    openapi_extra=json_body({"two at once": {"value": {"concurrency": 2}}}, Limit),
+    openapi_extra=json_body({"two at once": {"value": {"concurrency": 2}}}, DestinationLimit),
 )
 async def limit(request: Request, name: Name, caller: Operator, parts: Parts) -> Response:
     """Limits the calls in flight over all workers, within 5 seconds. `null` restores the setting.
@@ -86,7 +92,7 @@ async def limit(request: Request, name: Name, caller: Operator, parts: Parts) ->
     The bridge still halves the calls to an Odoo that answers slowly; the limit is the most it returns to. To N8N, each
     worker also makes at most `AIGEN_N8N__CONCURRENCY` calls at once.
     """
-    body = await _read(request, Limit)
+    body = await _read(request, DestinationLimit)
     return _answer(await parts.destination_changes.limit(name, body.concurrency, _action(caller)))
 
 

@@ -10,10 +10,16 @@ from pydantic import ValidationError
 from aigen_bridge.cli.operate import operating
 from aigen_bridge.cli.story import ago
 from aigen_bridge.cli.terminal import complaints, fail, person, say, say_json, say_table
-from aigen_bridge.contracts.destinations import DestinationChanged, DestinationList, DestinationResource, Pause, Resume
+from aigen_bridge.contracts.destinations import (
+    DestinationChanged,
+    DestinationList,
+    DestinationPause,
+    DestinationResource,
+    DestinationResume,
+)
 from aigen_bridge.contracts.refusal import InvalidMessageError, field_errors
 from aigen_bridge.domain.dead_letter import OperatorAction
-from aigen_bridge.domain.destination import State
+from aigen_bridge.domain.destination import Availability
 from aigen_bridge.quoting import one_line
 
 if TYPE_CHECKING:
@@ -49,7 +55,7 @@ def pause(
     as_json: AsJson = False,
 ) -> None:
     """Send nothing more to a destination until it is resumed. What waits for it does not expire."""
-    note = _reason(Pause, reason)
+    note = _reason(DestinationPause, reason)
 
     def words(made: DestinationChanged) -> str:
         if made.changed:
@@ -66,12 +72,12 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Send again what waits for a destination. The time of the pause does not count."""
-    note = _reason(Resume, reason)
+    note = _reason(DestinationResume, reason)
 
     def words(made: DestinationChanged) -> str:
         if not made.changed:
             return f"Nothing was changed: {made.name} is not paused."
-        away = " It was away before the pause, and is probed at once." if made.state is State.OPEN else ""
+        away = " It was away before the pause, and is probed at once." if made.state is Availability.OPEN else ""
         return f"{made.name} is resumed; {made.backlog} entries wait.{away}"
 
     _change(
@@ -115,7 +121,7 @@ def _change(
     asyncio.run(run())
 
 
-def _reason(model: type[Pause | Resume], reason: str | None) -> str | None:
+def _reason(model: type[DestinationPause | DestinationResume], reason: str | None) -> str | None:
     values: dict[str, Any] = {} if reason is None else {"reason": reason}
     try:
         return model.model_validate(values).reason
@@ -146,10 +152,10 @@ def _limit(each: DestinationResource) -> str:
 
 
 def _why(each: DestinationResource) -> str:
-    if each.state is State.PAUSED:
+    if each.state is Availability.PAUSED:
         away = f"; away since {ago(each.away_since)}" if each.away_since else ""
         return f"{each.paused_by}: {each.pause_reason}{away}"
-    return each.error_detail or "-" if each.state is State.OPEN else "-"
+    return each.error_detail or "-" if each.state is Availability.OPEN else "-"
 
 
 def _paused(each: DestinationResource) -> str:

@@ -8,12 +8,12 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from aigen_bridge.contracts.resources import REASON_MAX, not_blank
 from aigen_bridge.contracts.wire import WireModel
-from aigen_bridge.domain.destination import DestinationStatus, State
+from aigen_bridge.domain.destination import Availability, DestinationStatus
 
 Reason = Annotated[str, AfterValidator(not_blank)]
 
 
-class Pause(WireModel):
+class DestinationPause(WireModel):
     """Why a destination is paused."""
 
     model_config = ConfigDict(extra="forbid")
@@ -23,7 +23,7 @@ class Pause(WireModel):
     )
 
 
-class Resume(WireModel):
+class DestinationResume(WireModel):
     """Why a destination is resumed, if there is something to say."""
 
     model_config = ConfigDict(extra="forbid")
@@ -33,7 +33,7 @@ class Resume(WireModel):
     )
 
 
-class Limit(WireModel):
+class DestinationLimit(WireModel):
     """The most calls in flight over all workers."""
 
     model_config = ConfigDict(extra="forbid")
@@ -46,7 +46,7 @@ class DestinationResource(WireModel):
 
     name: str = Field(description="`n8n`, `odoo` for the first Odoo, or `odoo:<name>` for another")
     label: str = Field(description="its name for people")
-    state: State = Field(
+    state: Availability = Field(
         description="`closed`: it is called; `open`: its breaker is open, because it is away; `paused`: operators have "
         "paused it"
     )

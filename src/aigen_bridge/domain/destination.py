@@ -144,7 +144,7 @@ class AttemptResult:
     others_worked: bool = False
 
 
-class State(StrEnum):
+class Availability(StrEnum):
     """What a destination does with what waits for it."""
 
     CLOSED = "closed"
@@ -169,7 +169,7 @@ class DestinationStatus:
 
     name: str
     label: str
-    state: State
+    state: Availability
     since: datetime | None
     away_since: datetime | None
     probe_at: datetime | None

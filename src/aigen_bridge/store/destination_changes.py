@@ -12,7 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.dead_letter import OperatorAction
-from aigen_bridge.domain.destination import BreakerConfig, Destination, DestinationStatus, State
+from aigen_bridge.domain.destination import Availability, BreakerConfig, Destination, DestinationStatus
 from aigen_bridge.domain.queues import odoo_of
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.destinations import HELD_MAX, REGISTRY, Destinations, limit_in_force, lock_destination
@@ -139,7 +139,7 @@ def _target(name: str) -> str:
 
 
 def _status(destination: Destination, config: BreakerConfig, row: Row[Any]) -> DestinationStatus:
-    state = State.PAUSED if row.paused_at else State.OPEN if row.opened_at else State.CLOSED
+    state = Availability.PAUSED if row.paused_at else Availability.OPEN if row.opened_at else Availability.CLOSED
     return DestinationStatus(
         name=destination.name,
         label=destination.label,
