@@ -19,6 +19,7 @@ PATH = "/api/v1/ops/destinations"
 NORTH_OPS = {"north-ops": {"keys": ["key-of-north-ops"], "scopes": ["ops"], "odoo": "north"}}
 ODOOS = {"north": {**UNREACHABLE["odoo"], "concurrency": 8}}
 REASON = "N8N moves to another machine."
+OUTSIDE = ("/health/ready", "/metrics")
 Call = Callable[..., Awaitable[httpx.Response]]
 Run = Callable[..., Awaitable[Result]]
 
@@ -31,9 +32,8 @@ async def call(database_url: str) -> AsyncIterator[Call]:
 
         async def call(method: str, path: str = "", *, by: str = "ops", **options: Any) -> httpx.Response:
             headers = {"X-API-Key": KEYS.get(by, f"key-of-{by}")}
-            return await api.request(
-                method, path if path.startswith("/") and "health" in path else PATH + path, headers=headers, **options
-            )
+            at = path if path in OUTSIDE else PATH + path
+            return await api.request(method, at, headers=headers, **options)
 
         yield call
 
@@ -155,6 +155,9 @@ async def test_readiness_shows_a_pause_and_tells_a_stranger_no_reason(call: Call
     assert states["n8n"]["since"] is not None
     assert states["odoo"]["probeAt"] is None
     assert REASON not in answer.text
+    metrics = (await call("GET", "/metrics")).text
+    assert 'aigen_destination_paused{destination="n8n"} 1.0' in metrics
+    assert 'aigen_destination_paused{destination="odoo:north"} 0.0' in metrics
 
 
 async def test_the_command_lists_pauses_limits_and_resumes(run: Run, database: Database) -> None:

@@ -92,7 +92,7 @@ async def _apply(database: Database, model: Model, step: str | int) -> None:
         changes = ChangeableDestinations(database, {N8N: CONFIG})
         model.is_paused = step == "pause"
         await (changes.pause(N8N.name, BY) if model.is_paused else changes.resume(N8N.name, BY))
-    elif step == "close" or not model.is_paused:  # while it is paused, its breaker does not open
+    else:  # only a worker of an older version opens the breaker of a paused destination
         model.is_out = step == "open"
         async with database.transaction() as connection:
             await _breaker(connection, is_open=model.is_out)

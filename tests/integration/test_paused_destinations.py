@@ -7,6 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from aigen_bridge.contracts.views import next_step
+from aigen_bridge.doctor.destinations import look_at_destinations
+from aigen_bridge.doctor.finding import Mark
+from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.destination import ODOO, Availability, BreakerConfig, every_destination, odoo_destination
 from aigen_bridge.domain.errors import PermanentError, TransientError
@@ -358,6 +361,26 @@ async def test_gauges_and_doctor_do_not_count_the_backlog_of_a_pause_as_late(
     assert gauges.paused["n8n"] == 0
     assert gauges.late["dispatch"] == pytest.approx(3600, abs=60)
     assert backlogs["dispatch"] < timedelta(hours=1, minutes=1)
+
+
+async def test_doctor_says_who_paused_what_and_how_to_resume_it(
+    database: Database, requests: Requests, destinations: ChangeableDestinations
+) -> None:
+    await accept(requests, 2)
+    await write(database, OPEN)
+    subject = Subject(inspection=Inspection(database, BREAKERS))
+    await destinations.pause("n8n", BY)
+    await destinations.pause("odoo:north", OTHER)
+    [n8n, north] = await look_at_destinations(subject)
+    assert (n8n.mark, north.mark) == (Mark.WARNING, Mark.WARNING)
+    assert all(text in n8n.found for text in ("N8N has been paused since", "by ops", str(BY.note), "wait: 2", "away"))
+    assert "Odoo north" in north.found
+    assert "aigen-bridge destinations resume n8n" in n8n.advice
+
+    await destinations.resume("n8n", BY)
+    await destinations.resume("odoo:north", BY)
+    [away] = await look_at_destinations(subject)
+    assert "has been away since" in away.found
 
 
 async def test_the_first_of_two_operators_counts_and_both_are_told(
