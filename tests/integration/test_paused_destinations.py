@@ -208,6 +208,21 @@ async def test_the_deadline_of_what_n8n_has_in_hand_stands_still(
     assert await expire(sweeps) == [request_id]
 
 
+async def test_not_even_a_deadline_that_had_passed_before_fails_a_request_during_the_pause(
+    database: Database,
+    requests: Requests,
+    workers: list[Outbox],
+    destinations: ChangeableDestinations,
+    sweeps: Sweeps,
+) -> None:
+    request_id = await dispatched(requests, workers[0])
+    await write(database, "UPDATE requests SET callback_deadline_at = now() - interval '1 hour'")
+    await destinations.pause("n8n", BY)
+    assert await expire(sweeps) == []
+    await destinations.resume("n8n", BY)
+    assert await expire(sweeps) == [request_id]
+
+
 async def test_a_deadline_that_an_outage_had_prolonged_is_not_cut_short_by_a_pause(
     database: Database,
     requests: Requests,
@@ -309,6 +324,21 @@ async def test_a_404_that_a_pause_interrupted_has_not_lasted_longer_by_it(
     assert await rows(database, "SELECT cause FROM incidents") == [("n8n_down",)]
 
 
+async def test_an_error_that_lasts_is_no_incident_while_it_is_paused(
+    database: Database, requests: Requests, workers: list[Outbox], destinations: ChangeableDestinations
+) -> None:
+    gone = TransientError("http_404", "N8N answered 404.", http_status=404, away=True)
+    await accept(requests, 6)
+    await settle(workers[0], Retry(datetime.now(UTC), gone), *await claim(workers[0], limit=5))
+    await write(database, PROBE_DUE)
+    [probe] = await claim(workers[0])
+    await write(database, "UPDATE destinations SET error_since = now() - interval '1 hour' WHERE name = 'n8n'")
+    await destinations.pause("n8n", BY)
+    await settle(workers[0], Retry(datetime.now(UTC), gone), probe)
+
+    assert await rows(database, "SELECT cause FROM incidents") == [("n8n_down",)]
+
+
 async def test_a_request_that_waits_says_so_and_keeps_its_status(
     database: Database, requests: Requests, destinations: ChangeableDestinations
 ) -> None:
@@ -399,6 +429,20 @@ async def test_the_first_of_two_operators_counts_and_both_are_told(
     assert paused[4:] == ({"paused": False}, {"paused": True, "reason": "N8N is being upgraded."})
     assert resumed[:4] == ("oidc:kim", "resume", "destination odoo", "Odoo is slow.")
     assert (resumed[4]["by"], resumed[5]) == ("ops", {"paused": False})
+
+
+async def test_a_change_that_was_decided_on_an_older_state_changes_nothing(
+    database: Database, destinations: ChangeableDestinations
+) -> None:
+    await destinations.pause("n8n", BY)
+    [n8n, *_] = await destinations.overview()
+    assert not await destinations.resume("n8n", OTHER, seen=datetime.now(UTC))
+    assert await destinations.resume("n8n", OTHER, seen=n8n.since)
+    assert not await destinations.limit("odoo", 3, OTHER, seen=2)
+    assert await destinations.limit("odoo", 3, OTHER, seen=4)
+    assert not await destinations.limit("n8n", 3, OTHER, seen=1)
+    assert await destinations.limit("n8n", 3, OTHER, seen=None)
+    assert await rows(database, "SELECT count(*) FROM operations") == [(4,)]
 
 
 async def test_a_limit_holds_for_all_workers_together_at_once(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
 from aigen_bridge.domain.errors import InternalError, TransientError
 from aigen_bridge.domain.incident import Cause
@@ -142,6 +143,10 @@ class AttemptResult:
     took: timedelta
     attempt: int = 1
     others_worked: bool = False
+
+
+SeenLimit = int | Literal["any"] | None
+"""The limit in force that an operator has seen before changing it; `any`: whatever it is."""
 
 
 class Availability(StrEnum):

@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.contracts.wire import FieldError
 from aigen_bridge.domain.dead_letter import OperatorAction
-from aigen_bridge.domain.destination import N8N, DestinationStatus, by_public_name
+from aigen_bridge.domain.destination import N8N, DestinationStatus, SeenLimit, by_public_name
 from aigen_bridge.domain.errors import SharedDestinationError, UnknownDestinationError
 
 
@@ -18,9 +19,11 @@ class Store(Protocol):
 
     async def pause(self, name: str, action: OperatorAction) -> bool: ...
 
-    async def resume(self, name: str, action: OperatorAction) -> bool: ...
+    async def resume(self, name: str, action: OperatorAction, seen: datetime | None = None) -> bool: ...
 
-    async def limit(self, name: str, concurrency: int | None, action: OperatorAction) -> bool: ...
+    async def limit(
+        self, name: str, concurrency: int | None, action: OperatorAction, seen: SeenLimit = "any"
+    ) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +49,18 @@ class DestinationChanges:
         name = await self._checked(name, action)
         return await self._changed(name, action, self.store.pause(name, action))
 
-    async def resume(self, name: str, action: OperatorAction) -> DestinationChange:
-        """Resumes a destination. Raises as `pause` does."""
+    async def resume(self, name: str, action: OperatorAction, *, seen: datetime | None = None) -> DestinationChange:
+        """Resumes a destination. With `seen`, only if it is still the pause that began then. Raises as `pause` does."""
         name = await self._checked(name, action)
-        return await self._changed(name, action, self.store.resume(name, action))
+        return await self._changed(name, action, self.store.resume(name, action, seen))
 
-    async def limit(self, name: str, concurrency: int | None, action: OperatorAction) -> DestinationChange:
+    async def limit(
+        self, name: str, concurrency: int | None, action: OperatorAction, *, seen: SeenLimit = "any"
+    ) -> DestinationChange:
         """Limits the calls in flight over all workers; None restores the setting.
 
-        Raises as `pause` does, and `InvalidMessageError` for a limit that is out of range.
+        Changes nothing if the limit in force is not the one that was `seen`. Raises as `pause` does, and
+        `InvalidMessageError` for a limit that is out of range.
         """
         name = await self._checked(name, action)
         most = self.most[name]
@@ -66,7 +72,7 @@ class DestinationChanges:
                 message="is out of range",
             )
             raise InvalidMessageError("The limit", [wrong])
-        return await self._changed(name, action, self.store.limit(name, concurrency, action))
+        return await self._changed(name, action, self.store.limit(name, concurrency, action, seen))
 
     async def _checked(self, name: str, action: OperatorAction) -> str:
         name = by_public_name(name)

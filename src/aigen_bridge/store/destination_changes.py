@@ -6,13 +6,20 @@ The breaker stays below a pause as it is. Its time stands still: the pause is ad
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.dead_letter import OperatorAction
-from aigen_bridge.domain.destination import Availability, BreakerConfig, Destination, DestinationStatus
+from aigen_bridge.domain.destination import (
+    Availability,
+    BreakerConfig,
+    Destination,
+    DestinationStatus,
+    SeenLimit,
+)
 from aigen_bridge.domain.queues import odoo_of
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.destinations import HELD_MAX, REGISTRY, Destinations, limit_in_force, lock_destination
@@ -93,22 +100,26 @@ class ChangeableDestinations(Destinations):
             await record(connection, action, "pause", _target(name), None, before=_NOT_PAUSED, after=after)
         return True
 
-    async def resume(self, name: str, action: OperatorAction) -> bool:
-        """Resumes a destination. Returns whether it was paused."""
+    async def resume(self, name: str, action: OperatorAction, seen: datetime | None = None) -> bool:
+        """Resumes a destination. Returns whether it was paused; with `seen`, whether that pause began then."""
         async with self._database.transaction() as connection:
             found = await lock_destination(connection, name)
-            if not found.is_paused:
+            if not found.is_paused or seen not in {None, found.paused_at}:
                 return False
             paused = {"since": found.paused_at.isoformat(), "by": found.paused_by, "reason": found.pause_reason}
             await connection.execute(_RESUME, {"name": name})
             await _record_and_wake(connection, action, "resume", name, {"paused": True} | paused, _NOT_PAUSED)
         return True
 
-    async def limit(self, name: str, concurrency: int | None, action: OperatorAction) -> bool:
-        """Limits the calls in flight; None restores the setting. Returns whether that changed anything."""
+    async def limit(self, name: str, concurrency: int | None, action: OperatorAction, seen: SeenLimit = "any") -> bool:
+        """Limits the calls in flight; None restores the setting. Returns whether that changed anything.
+
+        Changes nothing if the limit in force is not the one that was `seen`.
+        """
+        configured = self._configs[name].concurrency_limit
         async with self._database.transaction() as connection:
             before = (await lock_destination(connection, name)).concurrency
-            if before == concurrency:
+            if before == concurrency or seen not in {"any", before or configured}:
                 return False
             await connection.execute(_LIMIT, {"name": name, "concurrency": concurrency})
             changed = {"concurrency": before}, {"concurrency": concurrency}
