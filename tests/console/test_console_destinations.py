@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.destination import N8N, BreakerConfig
+from aigen_bridge.domain.session import Role
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.destination_changes import ChangeableDestinations
+from aigen_bridge.store.sessions import Sessions
 from console.operator import Operator, csrf_of, signed_in
 from outages import rows, write
 from stage import CLIENTS, KEYS, UNREACHABLE, Stage, make_settings
@@ -79,7 +82,7 @@ def test_an_operator_pauses_limits_and_resumes_by_mouse_and_every_page_says_so(
     expect(operator.page.locator("[role=alert]")).to_contain_text("1 to 64")
     press(operator, "Odoo", "Limit…")
     operator.press_in_dialog("Set limit", concurrency="1", reason="It is slow.")
-    expect(card(operator, "Odoo")).to_contain_text("setting 2")
+    expect(card(operator, "Odoo")).to_contain_text("set by hand")
     operator.assert_accessible()
     operator.snap("destinations-paused")
     press(operator, "Odoo", "Limit…")
@@ -162,6 +165,20 @@ def test_an_operator_of_one_odoo_and_a_viewer_change_nothing_that_is_not_theirs(
     assert run(rows(store, "SELECT target FROM operations WHERE action IN ('pause', 'resume', 'limit')")) == [
         ("destination odoo:north",)
     ]
+
+
+def test_a_viewer_sees_what_is_paused_and_changes_nothing(staging: Staging, run: Run, store: Database) -> None:
+    stage = staging()
+    run(write(store, "UPDATE destinations SET paused_at = now(), paused_by = 'kim', pause_reason = 'Upgrade.'"))
+    token = run(Sessions(store).open("someone", Role.VIEWER, odoo=None, key_digest=None, note="a test"))
+    with httpx.Client(base_url=str(stage.api.base_url), cookies={"aigen_console": token}) as console:
+        page = console.get(PATH).text
+        assert "by kim: “Upgrade.”" in page
+        assert 'data-opens="resume"' not in page
+        assert "Upgrade." in console.get("/console/banner").text
+        refused = console.post(f"{PATH}/n8n/resume", data={"csrf": csrf_of(console)})
+        assert refused.status_code == 403
+    assert run(rows(store, "SELECT count(*) FROM destinations WHERE paused_at IS NOT NULL")) != [(0,)]
 
 
 def test_nobody_acts_without_the_token_of_the_form_or_a_reason(staging: Staging, run: Run, store: Database) -> None:
