@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -115,6 +115,9 @@ async def _run(url: str, taken: list[Any]) -> tuple[Model, float, float]:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(taken=steps)
+@example(taken=["open", 600, "pause", 600, "resume", 600])
+@example(taken=["pause", 600, "open", 600, "resume", 600, "close", 600])
+@example(taken=["open", 600, "pause", 600, "close", 600, "resume", 600])
 def test_the_clock_stands_still_while_n8n_is_out_or_paused_and_at_no_other_time(
     database_url: str, taken: list[Any]
 ) -> None:

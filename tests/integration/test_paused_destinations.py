@@ -475,6 +475,9 @@ async def test_slow_answers_reduce_the_calls_below_the_limit_of_an_operator(
     odoo = {each.name: each for each in await destinations.overview()}["odoo"]
     assert (odoo.concurrency, odoo.configured, odoo.allowance) == (6, 4, 3)
 
+    await destinations.limit("odoo", 8, BY)  # another limit begins anew
+    odoo = {each.name: each for each in await destinations.overview()}["odoo"]
+    assert (odoo.concurrency, odoo.allowance) == (8, 8)
     await destinations.limit("odoo", 2, BY)
     odoo = {each.name: each for each in await destinations.overview()}["odoo"]
     assert (odoo.concurrency, odoo.allowance) == (2, 2)
