@@ -77,15 +77,16 @@ async def test_a_destination_is_paused_limited_and_resumed_and_each_step_is_reco
     restored = (await call("PATCH", "/odoo:north", json={"concurrency": None})).json()
     assert (restored["concurrency"], restored["changed"]) == (8, True)
 
-    recorded = await rows(database, "SELECT client, action, target, before, after, note FROM operations ORDER BY id")
+    what = "client, action, target, before, after, note, odoo"
+    recorded = await rows(database, f"SELECT {what} FROM operations ORDER BY id")  # noqa: S608 - constants
     assert [row[:3] for row in recorded] == [
         ("ops", "pause", "destination n8n"),
         ("ops", "limit", "destination odoo:north"),
         ("ops", "resume", "destination n8n"),
         ("ops", "limit", "destination odoo:north"),
     ]
-    assert recorded[1][3:] == ({"concurrency": None}, {"concurrency": 3}, None)
-    assert recorded[0][5] == REASON
+    assert recorded[1][3:] == ({"concurrency": None}, {"concurrency": 3}, None, "north")
+    assert recorded[0][5:] == (REASON, None)
 
 
 async def test_who_pauses_what_is_paused_is_told_by_whom_and_why(call: Call) -> None:

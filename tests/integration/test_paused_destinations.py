@@ -1,5 +1,6 @@
 """A paused destination: nothing is sent to it, nothing expires, nobody is alarmed, and afterwards all goes on."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -28,6 +29,7 @@ from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
 from aigen_bridge.store.transitions import Deadlines
+from aigen_bridge.store.wakeup import EVERYTHING, listen
 from outages import rows, write
 from stage import make_event
 
@@ -133,6 +135,21 @@ async def test_nothing_is_claimed_on_any_worker_until_it_is_resumed(
 
     assert await destinations.resume("n8n", BY)
     assert len(await claim(workers[0])) == 2
+
+
+async def test_workers_are_told_at_once_of_a_resume_and_of_another_limit(
+    database_url: str, destinations: ChangeableDestinations
+) -> None:
+    woken: asyncio.Queue[str] = asyncio.Queue()
+    listening = asyncio.create_task(listen(database_url, woken.put_nowait))
+    async with asyncio.timeout(20):
+        assert await woken.get() == EVERYTHING  # it listens
+        await destinations.pause("n8n", BY)
+        await destinations.resume("n8n", BY)
+        assert await woken.get() == EVERYTHING
+        await destinations.limit("n8n", 9, BY)
+        assert await woken.get() == EVERYTHING
+    listening.cancel()
 
 
 async def test_no_probe_is_sent_while_it_is_paused_and_one_at_once_afterwards(

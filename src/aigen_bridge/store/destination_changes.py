@@ -6,6 +6,7 @@ The breaker stays below a pause as it is. Its time stands still: the pause is ad
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +49,7 @@ _RESUME = text("""
         paused_at = NULL, paused_by = NULL, pause_reason = NULL
     FROM ended WHERE d.name = :name AND d.paused_at = ended.began_at
 """)
+NOT_PAUSED = {"paused": False}
 _LIMIT = text("UPDATE destinations SET concurrency = :concurrency, allowance = NULL WHERE name = :name")
 
 _STATUS = text(f"""
@@ -97,7 +99,7 @@ class ChangeableDestinations(Destinations):
                 return False
             await connection.execute(_PAUSE, {"name": name, "by": action.by, "reason": action.note})
             after = {"paused": True, "reason": action.note}
-            await record(connection, action, "pause", _target(name), None, before=_NOT_PAUSED, after=after)
+            await self._record(connection, action, "pause", name, NOT_PAUSED, after)
         return True
 
     async def resume(self, name: str, action: OperatorAction, seen: datetime | None = None) -> bool:
@@ -108,7 +110,8 @@ class ChangeableDestinations(Destinations):
                 return False
             paused = {"since": found.paused_at.isoformat(), "by": found.paused_by, "reason": found.pause_reason}
             await connection.execute(_RESUME, {"name": name})
-            await _record_and_wake(connection, action, "resume", name, {"paused": True} | paused, _NOT_PAUSED)
+            await self._record(connection, action, "resume", name, {"paused": True} | paused, NOT_PAUSED)
+            await notify(connection, EVERYTHING)
         return True
 
     async def limit(self, name: str, concurrency: int | None, action: OperatorAction, seen: SeenLimit = "any") -> bool:
@@ -123,30 +126,26 @@ class ChangeableDestinations(Destinations):
                 return False
             await connection.execute(_LIMIT, {"name": name, "concurrency": concurrency})
             changed = {"concurrency": before}, {"concurrency": concurrency}
-            await _record_and_wake(connection, action, "limit", name, *changed)
+            await self._record(connection, action, "limit", name, *changed)
+            await notify(connection, EVERYTHING)
         return True
+
+    async def _record(
+        self,
+        connection: AsyncConnection,
+        action: OperatorAction,
+        name: str,
+        destination: str,
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+    ) -> None:
+        """Records the action as one that concerns the Odoo, if it is the only one that the destination serves."""
+        odoos = self._destinations[destination].odoos
+        concerned = replace(action, odoo=odoos[0] if len(odoos) == 1 else action.odoo)
+        await record(connection, concerned, name, f"destination {destination}", None, before=before, after=after)
 
     def _seen(self, odoo: str | None) -> Sequence[Destination]:
         return [each for each in self._destinations.values() if odoo is None or odoo in each.odoos]
-
-
-_NOT_PAUSED = {"paused": False}
-
-
-async def _record_and_wake(
-    connection: AsyncConnection,
-    action: OperatorAction,
-    name: str,
-    destination: str,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-) -> None:
-    await record(connection, action, name, _target(destination), None, before=before, after=after)
-    await notify(connection, EVERYTHING)
-
-
-def _target(name: str) -> str:
-    return f"destination {name}"
 
 
 def _status(destination: Destination, config: BreakerConfig, row: Row[Any]) -> DestinationStatus:
