@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,15 @@ from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.clients.odoo_auto import odoo_transport
 from aigen_bridge.clients.renewed import RenewedOdoo, RenewedWebhook
 from aigen_bridge.domain.address import checked_url
-from aigen_bridge.domain.destination import N8N, BreakerConfig, Destination, every_destination, odoo_destination
+from aigen_bridge.domain.destination import (
+    N8N,
+    N8N_CALLS_MAX,
+    ODOO_CALLS_MAX,
+    BreakerConfig,
+    Destination,
+    every_destination,
+    odoo_destination,
+)
 from aigen_bridge.domain.generation import GenerationPolicy
 from aigen_bridge.domain.outbox import AlertClaim, Claim
 from aigen_bridge.domain.queues import queue_of
@@ -29,6 +37,7 @@ from aigen_bridge.pipeline.budgets import BudgetChanges
 from aigen_bridge.pipeline.callback import Examination, RefuseUrl
 from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.pipeline.deliver import Deliver
+from aigen_bridge.pipeline.destinations import DestinationChanges
 from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH_POLICY
 from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
@@ -45,7 +54,7 @@ from aigen_bridge.store.catalogue import Models
 from aigen_bridge.store.catalogue_changes import CatalogueChanges
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
-from aigen_bridge.store.destinations import Destinations
+from aigen_bridge.store.destination_changes import ChangeableDestinations
 from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
@@ -91,7 +100,7 @@ class ApiParts:
     quarantine: Quarantine
     executions: Executions
     generations: Generations
-    destinations: Destinations
+    destinations: ChangeableDestinations
     gauges: GaugeReader
     dead_letters: DeadLetters
     replays: Replays
@@ -110,6 +119,7 @@ class ApiParts:
     large_in_hand: asyncio.Semaphore
     replay_queue: ReplayQueue
     replay_jobs: ReplayJobs
+    destination_changes: DestinationChanges
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +178,10 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
             ChangeableBudgets(database, deadlines.alert_window),
             Addons(database),
         )
-        requests = Requests(database, deadlines, images, rates)
+        requests, destinations = (
+            Requests(database, deadlines, images, rates),
+            ChangeableDestinations(database, breakers),
+        )
         quarantine = Quarantine(database, deadlines)
         operations = Operations(database, deadlines, images, rates)
         async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
@@ -186,7 +199,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 quarantine=quarantine,
                 executions=Executions(database, deadlines),
                 generations=Generations(database, deadlines, generation_policy(settings)),
-                destinations=Destinations(database, breakers),
+                destinations=destinations,
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
                 replays=replays,
@@ -205,6 +218,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
                 replay_queue=replay_queue,
                 replay_jobs=ReplayJobs(replay_queue, replays, dead_letters),
+                destination_changes=DestinationChanges(destinations, _calls_max(breakers)),
             )
 
 
@@ -319,6 +333,11 @@ def _breakers(settings: Settings) -> dict[Destination, BreakerConfig]:
             **dict(odoo.breaker), concurrency_limit=odoo.concurrency, slow_after=odoo.slow_after
         )
     return breakers
+
+
+def _calls_max(destinations: Iterable[Destination]) -> dict[str, int]:
+    """Returns the highest limit that operators can set, by destination."""
+    return {each.name: N8N_CALLS_MAX if each.name == N8N.name else ODOO_CALLS_MAX for each in destinations}
 
 
 @asynccontextmanager

@@ -34,13 +34,17 @@ class ImageResource(WireModel):
 
 
 class Held(WireModel):
-    """The request waits because the destination of its next step is away. It continues when the destination is back."""
+    """The request waits because the destination of its next step is away or paused. It continues by itself."""
 
     destination: str = Field(
         description=f"{', '.join(f'`{known.name}`' for known in with_breaker())}, or `odoo:<name>` for another Odoo"
     )
     since: datetime = Field(description="the time since which the request has waited")
-    until: datetime = Field(description="the time at which the bridge gives up if the destination is still away")
+    until: datetime = Field(
+        description="the time at which the bridge gives up if the destination is still away. While it is paused, "
+        "nothing is given up, and this time moves on"
+    )
+    paused: bool = Field(default=False, description="operators have paused the destination")
 
 
 class GenerationState(WireModel):
@@ -267,7 +271,7 @@ class DeadLetterHandled(WireModel):
 
 
 def not_blank(text: str) -> str:
-    """Returns a text as it can be stored. Raises for one that shows nothing."""
+    """Returns the text as it can be stored. Raises if it shows nothing."""
     if shows_nothing(text):
         raise PydanticCustomError("blank", "is blank")
     return storable(text)
