@@ -6,7 +6,19 @@ from fastapi.responses import Response
 from aigen_bridge.api.middleware import begin_at_zero
 from aigen_bridge.console import oidc, sign_in, static_files
 from aigen_bridge.console.errors import UnknownPageError
-from aigen_bridge.console.pages import banner, budgets, keys, models, operations, overview, requests, usage
+from aigen_bridge.console.pages import (
+    banner,
+    budgets,
+    dead_letters,
+    destinations,
+    keys,
+    models,
+    operations,
+    overview,
+    replays,
+    requests,
+    usage,
+)
 from aigen_bridge.console.route import ConsoleRoute
 from aigen_bridge.console.visitor import SignedIn
 
@@ -18,6 +30,9 @@ ROUTERS = (
     oidc.router,
     banner.router,
     overview.router,
+    dead_letters.router,
+    replays.router,
+    destinations.router,
     models.router,
     budgets.router,
     usage.router,

@@ -23,7 +23,7 @@ from aigen_bridge.console.errors import (
 from aigen_bridge.console.notices import SEE_OTHER, Notice, back_to
 from aigen_bridge.console.render import render
 from aigen_bridge.contracts.refusal import InvalidMessageError, parameter_errors
-from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError
+from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError, UnknownDeadLetterError, UnknownReplayError
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -45,6 +45,8 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ViewerError: Kind(403, "Not allowed", "Ask an operator, or sign in as one."),
     UnknownPageError: Kind(404, "No such page", "Choose a page from the menu."),
     WrongFormError: Kind(422, "Not done", "Go back and correct it."),
+    UnknownDeadLetterError: Kind(404, "No open dead letter", "Look at the list of dead letters, or at its request."),
+    UnknownReplayError: Kind(404, "No such replay", "Look at the list of replays. The newest 200 are kept."),
     StoreUnavailableError: Kind(
         503,
         "The database is away",

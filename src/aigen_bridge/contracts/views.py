@@ -96,7 +96,7 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
             "errorMessage": request.error_message,
             "replayable": request.is_replayable,
             "image": _image(request),
-            "held": Held(destination=hold.destination, since=hold.since, until=hold.until) if hold else None,
+            "held": _held(hold) if hold else None,
             "progress": ProgressState(**asdict(generation.progress)) if generation.progress else None,
             "generation": _generation(request, generation),
             "cost": CostState.of(request.facts.cost) if request.facts.cost else None,
@@ -105,6 +105,10 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
         },
         strict=False,
     )
+
+
+def _held(hold: Hold) -> Held:
+    return Held(destination=hold.destination, since=hold.since, until=hold.until, paused=hold.is_paused)
 
 
 def _generation(request: ImageRequest, generation: GenerationView) -> GenerationState | None:
@@ -187,10 +191,14 @@ def _dispatched_step(request: ImageRequest, pending: PendingWork) -> NextStep:
     if found and found.silent_at and (deadline is None or found.silent_at < deadline or found.is_n8n_out):
         silence = rules.fall_silent(found.generation, request, found.policy).transition
         if silence and found.is_n8n_out:
-            return NextStep(what=f"{expected} N8N is away, and its silence does not count until it is back.")
+            until = "resumed" if pending.is_n8n_paused else "back"
+            why = "paused" if pending.is_n8n_paused else "away"
+            return NextStep(what=f"{expected} N8N is {why}, and its silence does not count until it is {until}.")
         if silence:
             effect = "is sent to N8N again" if silence.after is Status.QUEUED else "fails as maybe_paid"
             return NextStep(what=f"{expected} Without a word until then, the request {effect}.", at=found.silent_at)
+    if pending.is_n8n_paused:
+        return NextStep(what=f"{expected} N8N is paused, and the deadline stands still until it is resumed.")
     late = "Without a result, the request fails as timed_out at the deadline. A late result is still accepted."
     return NextStep(what=f"{expected} {late}", at=deadline)
 
@@ -213,6 +221,10 @@ def _pending_step(entry: PendingEntry, odoo: str) -> NextStep:
         return NextStep(
             what=f"Attempt {entry.attempts} to {entry.step} is in progress. If its worker dies, another takes over.",
             at=entry.due_at,
+        )
+    if entry.destination_is_paused:
+        return NextStep(
+            what=f"The {entry.step} waits because operators have paused its destination, until they resume it."
         )
     if entry.destination_is_away:
         return NextStep(

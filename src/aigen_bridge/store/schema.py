@@ -28,6 +28,7 @@ from aigen_bridge.domain.budget import Period
 from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.ledger import EntryKind
 from aigen_bridge.domain.queues import ODOO_NAME, PER_ODOO
+from aigen_bridge.domain.replay_job import ReplayState
 from aigen_bridge.domain.request import DEFAULT_ODOO, FINAL, FailedBy, Status, Step
 from aigen_bridge.domain.session import Role
 from aigen_bridge.store.columns import metadata, one_of, timestamptz
@@ -150,8 +151,22 @@ destinations = Table(
     timestamptz("error_since"),  # while the breaker is open: its probes have failed with this error_code since then
     timestamptz("opened_at"),  # the breaker has been open since then
     timestamptz("probe_at"),  # the next probe while it is open
-    Column("out_seconds", Double, nullable=False, server_default="0"),  # of all outages that have ended
+    Column("out_seconds", Double, nullable=False, server_default="0"),  # of all outages and pauses that have ended
+    timestamptz("paused_at"),  # an operator has paused it since then
+    Column("paused_by", Text),
+    Column("pause_reason", Text),
+    Column("concurrency", Integer),  # the most calls in flight, as an operator limited it; NULL: that of the settings
     CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
+    CheckConstraint("concurrency >= 1", name="concurrency"),
+)
+
+destination_pauses = Table(  # their time does not count for what waited
+    "destination_pauses",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("began_at", DateTime(timezone=True), primary_key=True),
+    timestamptz("ended_at"),  # NULL: it lasts
+    CheckConstraint("ended_at >= began_at", name="end"),
 )
 
 odoos = Table(
@@ -432,6 +447,52 @@ operations = Table(
     timestamptz("at", required=True),
     CheckConstraint(one_of("action", OPERATIONS), name="action"),
     Index("operations_request_idx", "request_id"),
+    Index("operations_target_idx", "target"),
+)
+
+replay_jobs = Table(
+    "replay_jobs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text),  # NULL here and in the four below: any
+    Column("since", DateTime(timezone=True)),
+    Column("until", DateTime(timezone=True)),
+    Column("error_code", Text),
+    Column("odoo", Text),
+    Column("max_per_second", Double, nullable=False),
+    Column("note", Text),
+    Column("client", Text, nullable=False),  # that began it
+    Column("state", Text, nullable=False, server_default=ReplayState.RUNNING.value),
+    Column("matched", Integer, nullable=False, server_default="0"),
+    Column("replayed", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("moved_on", Integer, nullable=False, server_default="0"),
+    Column("after_at", DateTime(timezone=True)),  # the last letter that was handled: its time and id
+    Column("after_id", Text),
+    timestamptz("created_at", required=True),  # its letters were dead before this time
+    timestamptz("due_at", required=True),  # the next letter is not replayed before
+    timestamptz("finished_at"),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("lease_owner", Text),
+    timestamptz("lease_until"),
+    Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row, at the same letter
+    CheckConstraint(one_of("state", ReplayState), name="state"),
+    CheckConstraint("(state IN ('stopped', 'finished')) = (finished_at IS NOT NULL)", name="finished"),
+    CheckConstraint("(lease_owner IS NULL) = (lease_until IS NULL)", name="lease"),
+    CheckConstraint("(after_at IS NULL) = (after_id IS NULL)", name="after"),
+    Index("replay_jobs_due_idx", "due_at", postgresql_where=text("finished_at IS NULL")),
+)
+
+replay_failures = Table(
+    "replay_failures",
+    metadata,
+    Column("job_id", BigInteger, ForeignKey(replay_jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("letter", Text, nullable=False),
+    Column("request_id", Uuid),
+    Column("reason", Text, nullable=False),
+    Column("moved_on", Boolean, nullable=False),
+    timestamptz("at", required=True),
 )
 
 quarantine = Table(
