@@ -5,10 +5,10 @@ from fastapi.responses import Response
 
 from aigen_bridge.api.middleware import begin_at_zero
 from aigen_bridge.console import sign_in, static_files
-from aigen_bridge.console.errors import UnknownPageError
-from aigen_bridge.console.pages import banner, keys, overview
+from aigen_bridge.console.errors import UnknownActionError, UnknownPageError
+from aigen_bridge.console.pages import banner, keys, overview, runbook
 from aigen_bridge.console.route import ConsoleRoute
-from aigen_bridge.console.visitor import SignedIn
+from aigen_bridge.console.visitor import Operating, SignedIn
 
 unknown = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
@@ -18,6 +18,7 @@ ROUTERS = (
     banner.router,
     overview.router,
     keys.router,
+    runbook.router,
 )
 
 
@@ -25,6 +26,12 @@ ROUTERS = (
 async def unknown_page(request: Request, _: SignedIn, path: str) -> Response:  # noqa: ARG001 - the path is in the address
     """Says that there is no such page."""
     raise UnknownPageError(request.url.path)
+
+
+@unknown.post("/console/{path:path}")
+async def unknown_action(request: Request, _: Operating, path: str) -> Response:  # noqa: ARG001 - as above
+    """Says that there is no such action, as for a form of another version."""
+    raise UnknownActionError(request.url.path)
 
 
 def install(app: FastAPI) -> None:
