@@ -1,7 +1,7 @@
 """Adds the console to the application."""
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from aigen_bridge.api.middleware import begin_at_zero
 from aigen_bridge.console import sign_in, static_files
@@ -23,13 +23,15 @@ ROUTERS = (
 
 
 @unknown.get("/console/{path:path}")
-async def unknown_page(request: Request, _: SignedIn, path: str) -> Response:  # noqa: ARG001 - the path is in the address
-    """Says that there is no such page."""
+async def unknown_page(request: Request, _: SignedIn, path: str) -> Response:
+    """Says that there is no such page. `/console/` is the first page."""
+    if not path:
+        return RedirectResponse("/console")
     raise UnknownPageError(request.url.path)
 
 
 @unknown.post("/console/{path:path}")
-async def unknown_action(request: Request, _: Operating, path: str) -> Response:  # noqa: ARG001 - as above
+async def unknown_action(request: Request, _: Operating, path: str) -> Response:  # noqa: ARG001 - the path is in the address
     """Says that there is no such action, as for a form of another version."""
     raise UnknownActionError(request.url.path)
 

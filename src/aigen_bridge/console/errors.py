@@ -49,6 +49,13 @@ class UnknownActionError(BridgeError):
         )
 
 
+class UnexpectedError(BridgeError):
+    """A bug of the console or of what it called."""
+
+    def __init__(self) -> None:
+        super().__init__("internal", "An unexpected error occurred in the bridge.")
+
+
 class WrongFormError(BridgeError):
     """A field of a form is missing or wrong. Nothing was changed."""
 

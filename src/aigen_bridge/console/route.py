@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from aigen_bridge.api import correlation
 from aigen_bridge.api.problems import Kind, kind_of
@@ -16,6 +17,7 @@ from aigen_bridge.console.errors import (
     CrossSiteError,
     SignInNeededError,
     SignInRefusedError,
+    UnexpectedError,
     UnknownActionError,
     UnknownPageError,
     ViewerError,
@@ -44,6 +46,9 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     SignInRefusedError: Kind(403, "Not signed in", "Use a key of a client with the scope ops."),
     CrossSiteError: Kind(403, "Refused", "Go back, load the page again, and repeat what you did."),
     ViewerError: Kind(403, "Not allowed", "Ask an operator, or sign in as one."),
+    UnexpectedError: Kind(
+        500, "An error of the bridge", "Report it with the correlation id below; the log has the details under it."
+    ),
     UnknownActionError: Kind(404, "No such action", "Load the page again."),
     UnknownPageError: Kind(404, "No such page", "Choose a page from the menu."),
     WrongFormError: Kind(422, "Not done", "Go back and correct it."),
@@ -57,10 +62,10 @@ KINDS: Mapping[type[BridgeError], Kind] = {
 AWAY_FOR_A_FORM = Kind(
     503,
     "The database is away",
-    "It is not certain whether this was done. When the database is back, look at the page again, and repeat it if it was "
-    "not. On the server, 'aigen-bridge doctor' says why the database is away.",
+    "It is not certain whether this was done. When the database is back, look at the page again and repeat what is "
+    "missing. On the server, 'aigen-bridge doctor' says why the database is away.",
 )
-IN_PLACE = (SignInRefusedError, CrossSiteError, ViewerError, StoreUnavailableError)
+IN_PLACE = (SignInRefusedError, CrossSiteError, ViewerError, StoreUnavailableError, UnexpectedError)
 """Errors of forms that are shown as pages of their own. Others are shown on the page that has the form."""
 
 log = structlog.get_logger(__name__)
@@ -82,6 +87,11 @@ class ConsoleRoute(APIRoute):
                 response = _answer(request, InvalidMessageError("The address", parameter_errors(error.errors())))
             except HTTPException as error:
                 response = _answer(request, UnknownPageError(request.url.path), error.status_code)
+            except ClientDisconnect:
+                raise
+            except Exception as error:
+                log.exception("api.bug", path=request.url.path, exc_info=error)
+                response = _answer(request, UnexpectedError())
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             return response
