@@ -5,13 +5,10 @@ from typing import Any
 
 import httpx
 from playwright.sync_api import expect
-from sqlalchemy import text
 
-from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.session import Role
-from aigen_bridge.store.database import Database, open_engine
-from aigen_bridge.store.sessions import Sessions
 from console.operator import Operator, signed_in
+from console.planted import execute, revoke_all
 from loop_thread import LoopThread
 from stage import KEYS, Stage, serve_api
 
@@ -20,36 +17,17 @@ Visiting = Callable[..., Operator]
 Run = Callable[..., Any]
 
 
-async def change(stage: Stage, statement: str) -> Any:
-    """Changes the tables directly. Returns the rows that the statement returns."""
-    opened = Database(open_engine(stage.settings.database_url.get_secret_value(), pool_size=1, name="test"))
-    try:
-        async with opened.transaction() as connection:
-            return (await connection.execute(text(statement))).all()
-    finally:
-        await opened.close()
-
-
-async def revoke_all(stage: Stage) -> None:
-    """Ends every session, as another operator does."""
-    opened = Database(open_engine(stage.settings.database_url.get_secret_value(), pool_size=1, name="test"))
-    sessions = Sessions(opened)
-    for session in await sessions.current(None):
-        assert await sessions.revoke(session.id, OperatorAction("somebody else", "a lost laptop"))
-    await opened.close()
-
-
 def test_a_session_ends_after_eight_hours_though_it_is_in_use(staging: Staging, run: Run) -> None:
     stage = staging()
     with signed_in(stage) as console:
         [(seconds,)] = run(
-            change(
+            execute(
                 stage, "UPDATE console_sessions SET seen_at = now() RETURNING extract(epoch FROM expires_at - now())"
             )
         )
         assert 8 * 3600 - 60 < seconds <= 8 * 3600
         assert console.get("/console/keys").status_code == 200
-        run(change(stage, "UPDATE console_sessions SET expires_at = now() - interval '1 s' RETURNING id"))
+        run(execute(stage, "UPDATE console_sessions SET expires_at = now() - interval '1 s' RETURNING id"))
         over = console.get("/console/keys?x=1")
         assert (over.status_code, over.headers["location"]) == (303, "/console/sign-in?next=%2Fconsole%2Fkeys%3Fx%3D1")
 
@@ -70,17 +48,17 @@ def test_sessions_that_ended_a_month_ago_are_deleted_when_somebody_signs_in(stag
     stage = staging()
     with signed_in(stage), signed_in(stage):
         run(
-            change(
+            execute(
                 stage, "UPDATE console_sessions SET expires_at = now() - interval '29 days' WHERE id = 1 RETURNING id"
             )
         )
         run(
-            change(
+            execute(
                 stage, "UPDATE console_sessions SET expires_at = now() - interval '31 days' WHERE id = 2 RETURNING id"
             )
         )
         with signed_in(stage):
-            assert run(change(stage, "SELECT id FROM console_sessions ORDER BY id")) == [(1,), (3,)]
+            assert run(execute(stage, "SELECT id FROM console_sessions ORDER BY id")) == [(1,), (3,)]
 
 
 def test_a_page_whose_session_was_revoked_goes_to_the_sign_in_and_comes_back(
@@ -110,7 +88,7 @@ def test_the_token_of_a_session_is_not_in_the_database(staging: Staging, run: Ru
     stage = staging()
     with signed_in(stage) as console:
         token = console.cookies["aigen_console"]
-        stored = run(change(stage, "SELECT console_sessions::text FROM console_sessions"))
+        stored = run(execute(stage, "SELECT console_sessions::text FROM console_sessions"))
         assert Role.OPERATOR.value in str(stored)
         assert token not in str(stored)
         assert token.encode().hex() not in str(stored)
