@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aigen_bridge.console.navigation import NAVIGATION
 from aigen_bridge.console.runbook import PATH, anchor_of, runbook, runbook_url
 from aigen_bridge.domain.incident import Cause
 from console.operator import Operator
@@ -86,3 +87,13 @@ def test_an_operator_finds_an_entry_from_the_keyboard(
     assert operator.page.locator("#aigenmaybepaid").is_visible()
     assert operator.page.url.endswith("#aigenmaybepaid")
     operator.snap("runbook")
+
+
+def test_what_the_runbook_says_to_press_is_in_the_menu_or_on_a_page() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    lines = re.findall(r"^\*\*Console\*\*: (.+?)(?=\n\n|\n#|\n\*\*|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(lines) > 12
+    pages = {entry.label for group in NAVIGATION for entry in group.entries}
+    templates = "\n".join(path.read_text() for path in (ROOT / "src/aigen_bridge/console/templates").glob("*.html"))
+    named = {name for line in lines for name in re.findall(r"\*([^*\n]+)\*", line)}
+    assert [name for name in sorted(named) if name not in pages and not re.search(rf"\b{name}", templates)] == []
