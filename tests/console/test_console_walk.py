@@ -48,7 +48,7 @@ def world(loop: LoopThread, module_database_url: str, png: bytes) -> Iterator[tu
 @contextmanager
 def seeing(stage: Stage, loop: LoopThread, role: Role) -> Iterator[httpx.Client]:
     """Yields a client with a session of this role."""
-    token = loop.run(open_session(stage, f"oidc:{role}@example.com", role))
+    token = loop.run(open_session(stage, f"{role}@example.com", role))
     cookies = {"aigen_console": token}
     with httpx.Client(base_url=str(stage.api.base_url), cookies=cookies, timeout=30) as console:
         yield console
