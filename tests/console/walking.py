@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,20 +16,26 @@ from stage import make_settings
 PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 OTHERS: Mapping[str, list[str]] = {
     "console": ["no-such-page"],
+    "images": ["1", "9"],
+    "letters": ["callback-1", "entry-9999"],
     "static": [assets.DIGEST, "0123456789ab"],
     "{digest}": [*assets.FILES, "no-such-file.js"],
 }
-"""Values for path parameters besides the names of what was planted, by the segment before them."""
+"""Values for path parameters, beside the names of what was planted, by the segment before them."""
+TEMPLATES = Path(assets.__file__).parent / "templates"
+FIELDS = frozenset(re.findall(r'name="(\w+)"', "".join(path.read_text() for path in TEMPLATES.glob("*.html")))) - {
+    "csrf"
+}
+"""The fields of all forms. Those of filters are query parameters."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A route of the console with values for its path parameters. `query` are the names of its query parameters."""
+    """A route of the console with values for its path parameters."""
 
     method: str
     route: str
     path: str
-    query: tuple[str, ...]
 
 
 def visits(method: str, names: Mapping[str, list[str]]) -> list[Visit]:
@@ -37,7 +44,7 @@ def visits(method: str, names: Mapping[str, list[str]]) -> list[Visit]:
     routes = [route for route in app.state.routes if route.path.partition("/console")[0] == ""]
     assert len(routes) > 5
     return [
-        Visit(method, route.path, path, tuple(str(field.alias) for field in route.dependant.query_params))
+        Visit(method, route.path, path)
         for route in routes
         if method in route.methods
         for path in _paths(route.path, {**OTHERS, **names})
