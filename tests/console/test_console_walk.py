@@ -74,6 +74,7 @@ def test_pages_show_hostile_text_as_text_and_have_no_script_or_style_of_their_ow
             for name, value in PROTECTED.items():
                 assert value in answer.headers[name], visit
             assert "unsafe" not in answer.headers["content-security-policy"], visit
+            assert "unsafe" not in answer.headers["content-security-policy"], visit
             if is_page(answer):
                 page = Html(answer.text)
                 assert page.wrong == [], visit
@@ -178,6 +179,17 @@ def test_no_query_and_no_form_makes_a_page_fail(world: tuple[Stage, Planted]) ->
             for odd in ("", "-1", HOSTILE):
                 answer = console.post(visit.path, data=dict.fromkeys(FIELDS, odd) | {"csrf": csrf})
                 assert answer.status_code < 500, (visit, odd, answer.text)
+
+
+def _pages(stage: Stage, planted: Planted) -> list[str]:
+    """Returns a path of each kind of page: of each route, one for every status that it answers with."""
+    found: dict[tuple[str, int], str] = {}
+    with signed_in(stage) as console:
+        for visit in visits("GET", planted.names):
+            answer = console.head(visit.path)
+            if is_page(answer) and "banner" not in visit.route and "static" not in visit.route:
+                found.setdefault((visit.route, answer.status_code), visit.path)
+    return list(found.values())
 
 
 def _axe(operator: Operator, *rules: str) -> str:
