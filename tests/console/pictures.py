@@ -1,10 +1,9 @@
-"""Makes the pictures of the console for README and docs. `make test` does not run it:
-
-SCREENSHOTS=docs/images .venv/bin/python -m pytest -n 0 tests/console/pictures.py
-"""
+"""Makes the pictures of the console for README and docs, by `make pictures`. `make test` does not run it."""
 
 import asyncio
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import expect
@@ -47,7 +46,8 @@ async def _delivered(stage: Stage) -> str:
     """Delivers images for all prompts, and returns the newest request."""
 
     async def one(prompt: str) -> str:
-        request_id = str((await stage.ask(prompt=prompt, modelId=MODEL_ID, resolution="768x512"))["requestId"])
+        asked = await stage.ask(prompt=prompt, modelId=MODEL_ID, resolution="768x512", aspectRatio="3:2")
+        request_id = str(asked["requestId"])
         await stage.until_delivered(request_id, seconds=100)
         return request_id
 
@@ -57,23 +57,38 @@ async def _delivered(stage: Stage) -> str:
     return await one(PROMPTS[0])
 
 
+async def _switch(stage: Stage, destination: str, action: str) -> None:
+    path = f"/api/v1/ops/destinations/{destination}/{action}"
+    answer = await stage.api.post(path, json={"reason": "Upgrade to the new version"}, headers=stage.as_client("ops"))
+    assert answer.status_code < 300, answer.text
+
+
+def _picture(operator: Operator, name: str) -> None:
+    """Keeps what fits into the window: pictures of whole pages are too long for a document."""
+    operator.page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / f"{name}.png")
+
+
 def test_pictures(
     staging: Callable[..., Stage], visiting: Callable[..., Operator], run: Callable[..., Any], png: bytes
 ) -> None:
     stage = staging(worker=True)
     run(plant(stage, png, SAMPLE))
     stage.chain.n8n.faults.clear()
+    run(_switch(stage, "odoo", "resume"))
     newest = run(_delivered(stage))
 
     operator = visiting(stage)
-    operator.snap("console-overview")
+    operator.page.set_viewport_size({"width": 1400, "height": 1100})
+    _picture(operator, "console-overview")
     operator.open(f"/requests/{newest}")
     expect(operator.page.locator("h1")).to_contain_text(newest[:8])
-    operator.snap("console-request")
+    _picture(operator, "console-request")
     operator.open("/dead-letters")
-    operator.snap("console-dead-letters")
+    _picture(operator, "console-dead-letters")
+    run(_switch(stage, "n8n", "pause"))
     by_night = visiting(stage, dark=True)
     by_night.open("/destinations")
-    by_night.snap("console-destinations-dark")
+    _picture(by_night, "console-destinations-dark")
+    run(_switch(stage, "n8n", "resume"))
     on_phone = visiting(stage, phone=True)
-    on_phone.snap("console-phone")
+    _picture(on_phone, "console-phone")

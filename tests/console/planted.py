@@ -63,6 +63,8 @@ async def plant(stage: Stage, png: bytes, words: Words | None = None) -> Planted
     await _reported_by_n8n(stage, words)
     letters = await _letters(stage)
     await _discarded(stage, letters.pop(), words)
+    await _replayed(stage, words)
+    await _paused(stage, words)
     await open_session(stage, words.person, Role.OPERATOR)
     return Planted(
         {
@@ -175,6 +177,23 @@ async def _discarded(stage: Stage, letter: str, words: Words) -> None:
     path = f"/api/v1/ops/dead-letters/{letter}/discard"
     answer = await stage.api.post(path, json={"reason": words.reason}, headers=OPS)
     assert answer.status_code < 300, answer.text
+
+
+async def _replayed(stage: Stage, words: Words) -> None:
+    """Callbacks that are as unusable as before are replayed in the background."""
+    body = {"kind": "callback", "maxPerSecond": 50, "reason": words.reason}
+    answer = await stage.api.post("/api/v1/ops/replays", json=body, headers=OPS)
+    assert answer.status_code == 202, answer.text
+    async with asyncio.timeout(20):
+        while (await stage.api.get(answer.headers["location"], headers=OPS)).json()["state"] != "finished":
+            await asyncio.sleep(0.02)
+
+
+async def _paused(stage: Stage, words: Words) -> None:
+    for action in ("pause", "resume", "pause"):
+        path = f"/api/v1/ops/destinations/odoo/{action}"
+        answer = await stage.api.post(path, json={"reason": words.reason}, headers=OPS)
+        assert answer.status_code < 300, answer.text
 
 
 async def open_session(stage: Stage, name: str, role: Role) -> str:
