@@ -27,6 +27,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 
 COPY README.md LICENSE ./
 COPY migrations migrations
+COPY docs/operations.md docs/operations.md
 COPY src src
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \

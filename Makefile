@@ -99,6 +99,9 @@ format: setup ## Format and fix what can be fixed
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
+pictures: setup ## Make the pictures of the console in docs/images
+	SCREENSHOTS=docs/images $(RUN) pytest -q -n 0 tests/console/pictures.py
+
 image: ## Build the container image, start it, show size, user, health and start time
 	deploy/image.sh
 
@@ -106,4 +109,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-oidc e2e-observe e2e-compose e2e-ha check lint openapi format image clean
+.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-oidc e2e-observe e2e-compose e2e-ha check lint openapi format pictures image clean

@@ -98,6 +98,19 @@ def template_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres_url: str, template_url: str) -> Iterator[str]:
     """A migrated database for one test, as a URL for the settings."""
+    with _clone(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_url: str, template_url: str) -> Iterator[str]:
+    """A migrated database for the tests of a module."""
+    with _clone(postgres_url) as url:
+        yield url
+
+
+@contextmanager
+def _clone(postgres_url: str) -> Iterator[str]:
     name = f"aigen_test_{os.getpid()}_{next(_numbers)}"
     _admin(postgres_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield _with_database(postgres_url, name)

@@ -19,6 +19,8 @@ from ports import free_port
 
 SHIPPED = Path(__file__).parents[1] / "deploy" / "proxy"
 START_SECONDS = 10
+COMMENTED = re.compile(r"^( +)# location /console \{\n(?:\1# .*\n)+?\1# \}\n", re.MULTILINE)
+"""The location that administrators uncomment for the console."""
 MAIN = """
 daemon off;
 {user}
@@ -60,6 +62,30 @@ def odoo_behind_nginx(folder: Path, *, http_port: int, websocket_port: int) -> I
     addresses = {":8069": f":{http_port}", ":8072": f":{websocket_port}", "listen 443": f"listen 127.0.0.1:{port}"}
     servers = rendered("odoo.conf", folder, addresses)
     with _running(_config(folder, servers), port):
+        trust = ssl.create_default_context()
+        authority.configure_trust(trust)
+        yield Nginx(f"https://localhost:{port}", trust)
+
+
+@contextmanager
+def bridge_behind_nginx(folder: Path, *, api_port: int, operators: str | None = None) -> Iterator[Nginx]:
+    """Runs nginx with `deploy/proxy/nginx.conf` before an API at this port of loopback.
+
+    With `operators`, the network of the operators, its `location` for the console is uncommented.
+    """
+    port = free_port()
+    authority = trustme.CA()
+    _certificate(folder, authority, "server")
+    authority.cert_pem.write_to_path(str(folder / "clients-ca.pem"))
+    changes = {"127.0.0.1:8000": f"127.0.0.1:{api_port}", "listen 443": f"listen 127.0.0.1:{port}"}
+    if operators:
+        block = re.search(
+            r"^( +)# location /console \{\n(?:\1# .*\n)+?\1# \}\n", (SHIPPED / "nginx.conf").read_text(), re.MULTILINE
+        )
+        assert block, "deploy/proxy/nginx.conf has no location for the console to uncomment"
+        opened = re.sub(r"^ +# ", "", block[0], flags=re.MULTILINE).replace("10.0.0.0/8", operators)
+        changes = {"location / {": f"{opened}location / {{"} | changes
+    with _running(_config(folder, rendered("nginx.conf", folder, changes)), port):
         trust = ssl.create_default_context()
         authority.configure_trust(trust)
         yield Nginx(f"https://localhost:{port}", trust)

@@ -22,6 +22,7 @@ from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 from aigen_bridge.sim.chain import Chain, simulators
+from aigen_bridge.sim.up_file import CLIENTS, announced
 from aigen_bridge.sockets import bind, local_url
 from aigen_bridge.wiring import migrate_database, verify_database
 from aigen_bridge.worker.run import run_worker
@@ -90,14 +91,17 @@ async def local_settings(home: Path, url: str, say: Say) -> AsyncIterator[Settin
             say(f"AIGEN_DATABASE_URL is not set: an embedded PostgreSQL runs in {folder}.")
         if "clients" in missing:
             given["clients"], where = local_clients(home)
-            say(f"AIGEN_CLIENTS is not set: the keys are in {where}.")
+            say(f"AIGEN_CLIENTS is not set: the keys are in {where}. Sign in to the console with that of ops.")
         if "public_url" in missing:
             given["public_url"] = url
         if {"n8n", "odoo"} <= missing:
             chain, n8n = await _simulated(running)
             given |= chain.bridge | {"clients": given.get("clients", {}) | {"simulated-n8n": n8n}}
             say(f"N8N and Odoo are not configured: simulators stand in, at {chain.n8n_url} and {chain.odoo_url}.")
-        yield load(Settings, **given)
+        settings = load(Settings, **given)
+        if {"n8n", "odoo", "clients"} <= missing:
+            running.enter_context(announced(home, url))
+        yield settings
 
 
 async def _simulated(running: AsyncExitStack) -> tuple[Chain, dict[str, Any]]:
@@ -119,7 +123,7 @@ def _missing_parts() -> frozenset[str]:
 
 def local_clients(home: Path) -> tuple[dict[str, Any], Path]:
     """Returns clients with generated keys, stored in a file in `home` that only its owner can read, and its path."""
-    path = home / "clients.json"
+    path = home / CLIENTS
     if not path.exists():
         home.mkdir(parents=True, exist_ok=True)
         generated = {

@@ -94,6 +94,34 @@ def test_the_demo_delivers_and_leaves_the_image_and_nothing_running(tmp_path: Pa
     assert hashlib.sha256(images[0].read_bytes()).hexdigest() in done.stdout.replace("\n", "")
 
 
+async def test_the_console_of_a_running_up_shows_what_the_demo_sends_with_keep(tmp_path: Path) -> None:
+    async with started("up", "--port", "0", cwd=tmp_path, ready="Ready:") as bridge:
+        assert f"console at {bridge.url}/console" in bridge.said
+        done = await asyncio.to_thread(run, "demo", "--size", "64x64", "--keep", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        [image] = (tmp_path / ".aigen").glob("*.png")
+        key = done.stdout.rpartition("sign in with the key of ops: ")[2].strip()
+        assert f"{bridge.url}/console" in done.stdout
+        async with httpx.AsyncClient(base_url=bridge.url, headers={"X-API-Key": key}) as api:
+            [shown] = (await api.get(REQUESTS)).json()["items"]
+            assert (shown["requestId"], shown["status"]) == (image.stem, "completed")
+            signed_in = await api.post("/console/sign-in", data={"key": key})
+            assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/console")
+    assert not (tmp_path / ".aigen" / "up.json").exists()
+
+
+async def test_the_demo_keeps_its_own_bridge_with_a_console_where_no_up_runs(tmp_path: Path) -> None:
+    (tmp_path / ".aigen").mkdir()
+    (tmp_path / ".aigen" / "up.json").write_text('{"url": "http://127.0.0.1:9"}')  # of one that was killed
+    async with started("demo", "--size", "64x64", "--keep", cwd=tmp_path, ready="Stop with Ctrl-C") as demo:
+        url, _, key = (
+            demo.said.partition("Console  ")[2].partition("\n")[0].partition("   sign in with the key of ops: ")
+        )
+        async with httpx.AsyncClient() as browser:
+            signed_in = await browser.post(f"{url.removesuffix('/console')}/console/sign-in", data={"key": key.strip()})
+            assert signed_in.status_code == 303, demo.said
+
+
 @pytest.mark.parametrize("size", ["big", "0x0", "12x99999"])
 def test_the_demo_refuses_a_size_that_it_cannot_draw(size: str, tmp_path: Path) -> None:
     assert run("demo", "--size", size, cwd=tmp_path).returncode == 2

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
@@ -33,6 +34,18 @@ class Postgres:
                     await asyncio.sleep(0.02)
             await asyncio.sleep(seconds)
             await asyncio.to_thread(self._server.ensure_postgres_running)
+
+    def stop(self) -> None:
+        """Stops the server immediately, and returns when it has stopped."""
+        self._quit()
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._lock_file.exists():
+            assert time.monotonic() < deadline, f"PostgreSQL has not stopped after {STOP_SECONDS} s"
+            time.sleep(0.02)
+
+    def start(self) -> None:
+        """Starts the server again."""
+        self._server.ensure_postgres_running()
 
     def read(self, query: str) -> list[dict[str, Any]]:
         """Returns the rows of a query."""

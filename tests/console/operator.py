@@ -17,8 +17,8 @@ from stage import KEYS, Stage
 
 WAIT = 15_000
 """Milliseconds for which a browser waits for something on a page."""
-EXPECTED = re.compile("Failed to load resource")
-"""What the browser says of every response that is an error. Tests look at those themselves."""
+EXPECTED = re.compile("Failed to load resource|Response Status Error Code")
+"""What the browser and htmx say of every response that is an error. Tests look at those themselves."""
 
 expect.set_options(timeout=WAIT)
 

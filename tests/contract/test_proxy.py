@@ -10,7 +10,7 @@ from threading import Thread
 import httpx
 import pytest
 
-from proxy import Nginx, compose_proxy, odoo_behind_nginx, refused
+from proxy import Nginx, bridge_behind_nginx, compose_proxy, odoo_behind_nginx, refused
 
 MEBIBYTE = 2**20
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
@@ -94,6 +94,28 @@ def test_an_image_of_32_mib_as_base64_gets_through_and_the_session_travels_by_tl
     answer = httpx.post(f"{nginx.url}/jsonrpc", content=bytes(43 * MEBIBYTE), verify=nginx.trust, timeout=30)
     assert answer.status_code == 200
     assert {"secure", "samesite=lax"} <= {part.strip().lower() for part in answer.headers["Set-Cookie"].split(";")}
+
+
+# ---- the bridge behind nginx
+
+
+def test_the_console_and_what_else_is_for_operators_stays_inside(tmp_path: Path):
+    with _echo() as api, bridge_behind_nginx(tmp_path, api_port=api) as nginx:
+        inside = ("/console", "/console/", "/console/sign-in", "/Console", "//console", "/metrics", "/docs")
+        answers = {path: httpx.get(nginx.url + path, verify=nginx.trust).status_code for path in inside}
+        assert answers == dict.fromkeys(inside, 404)
+        assert httpx.get(f"{nginx.url}/api/v1/x", verify=nginx.trust).json()["port"] == api
+
+
+@pytest.mark.parametrize(("operators", "status"), [("127.0.0.0/8", 200), ("192.0.2.0/24", 403)])
+def test_the_console_can_be_passed_on_to_the_network_of_the_operators(tmp_path: Path, operators: str, status: int):
+    with _echo() as api, bridge_behind_nginx(tmp_path, api_port=api, operators=operators) as nginx:
+        path = f"{nginx.url}/console/requests/x/complete"
+        answer = httpx.post(path, content=bytes(32 * MEBIBYTE + 2048), verify=nginx.trust, timeout=30)
+        assert answer.status_code == status
+        if status == 200:
+            told = answer.json()["headers"]
+            assert (told["Host"], told["X-Forwarded-Proto"]) == (nginx.url.removeprefix("https://"), "https")
 
 
 # ---- the service `proxy` of docker-compose.yml

@@ -38,12 +38,18 @@ def demo(
     prompt: Annotated[str, typer.Option(help="What to draw.")] = "A lighthouse above a stormy sea at dusk",
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "1024x1024",
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same image.", min=0)] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep everything running afterwards.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep everything running afterwards, or use the bridge of a running 'up'.")
+    ] = False,
     home: Home = HOME,
 ) -> None:
-    """Run one request through the whole chain on simulators, and save the image to disk."""
+    """Run one request through the whole chain on simulators, and save the image to disk.
+
+    With --keep, the console has it to show.
+    """
     from aigen_bridge.sim.bridge_process import BridgeNotStartedError
-    from aigen_bridge.sim.demo import DemoFailedError, Wish, run_demo
+    from aigen_bridge.sim.demo import run_demo
+    from aigen_bridge.sim.demo_request import DemoFailedError, Wish
     from aigen_bridge.sim.demo_view import ConsoleView
 
     if not re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", size):

@@ -1,11 +1,11 @@
 """Adds the console to the application."""
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from aigen_bridge.api.middleware import begin_at_zero
 from aigen_bridge.console import oidc, sign_in, static_files
-from aigen_bridge.console.errors import UnknownPageError
+from aigen_bridge.console.errors import UnknownActionError, UnknownPageError
 from aigen_bridge.console.pages import (
     banner,
     budgets,
@@ -17,10 +17,11 @@ from aigen_bridge.console.pages import (
     overview,
     replays,
     requests,
+    runbook,
     usage,
 )
 from aigen_bridge.console.route import ConsoleRoute
-from aigen_bridge.console.visitor import SignedIn
+from aigen_bridge.console.visitor import Operating, SignedIn
 
 unknown = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
@@ -39,13 +40,22 @@ ROUTERS = (
     keys.router,
     operations.router,
     requests.router,
+    runbook.router,
 )
 
 
 @unknown.get("/console/{path:path}")
-async def unknown_page(request: Request, _: SignedIn, path: str) -> Response:  # noqa: ARG001 - the path is in the address
-    """Says that there is no such page."""
+async def unknown_page(request: Request, _: SignedIn, path: str) -> Response:
+    """Says that there is no such page. `/console/` is the first page."""
+    if not path:
+        return RedirectResponse("/console")
     raise UnknownPageError(request.url.path)
+
+
+@unknown.post("/console/{path:path}")
+async def unknown_action(request: Request, _: Operating, path: str) -> Response:  # noqa: ARG001 - the path is in the address
+    """Says that there is no such action, as for a form of another version."""
+    raise UnknownActionError(request.url.path)
 
 
 def install(app: FastAPI) -> None:

@@ -38,6 +38,24 @@ class UnknownPageError(BridgeError):
         super().__init__("page_unknown", f"The console has no page {path[:100]!r}.")
 
 
+class UnknownActionError(BridgeError):
+    """The console has no such action. A page of another version may have it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            "action_unknown",
+            f"The console has no action {path[:100]!r}. The page may be of another version: load it again. Nothing was "
+            "changed.",
+        )
+
+
+class UnexpectedError(BridgeError):
+    """A bug of the console or of what it called."""
+
+    def __init__(self) -> None:
+        super().__init__("internal", "An unexpected error occurred in the bridge.")
+
+
 class WrongFormError(BridgeError):
     """A field of a form is missing or wrong. Nothing was changed."""
 

@@ -50,4 +50,5 @@ NAVIGATION = (
             Entry("/console/keys", "Keys", "k"),
         ),
     ),
+    Group("Help", (Entry("/console/runbook", "Runbook", "h"),)),
 )

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from aigen_bridge.api import correlation
 from aigen_bridge.api.problems import Kind, kind_of
@@ -16,6 +17,8 @@ from aigen_bridge.console.errors import (
     CrossSiteError,
     SignInNeededError,
     SignInRefusedError,
+    UnexpectedError,
+    UnknownActionError,
     UnknownPageError,
     ViewerError,
     WrongFormError,
@@ -43,6 +46,10 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     SignInRefusedError: Kind(403, "Not signed in", "Use a key of a client with the scope ops."),
     CrossSiteError: Kind(403, "Refused", "Go back, load the page again, and repeat what you did."),
     ViewerError: Kind(403, "Not allowed", "Ask an operator, or sign in as one."),
+    UnexpectedError: Kind(
+        500, "An error of the bridge", "Report it with the correlation id below; the log has the details under it."
+    ),
+    UnknownActionError: Kind(404, "No such action", "Load the page again."),
     UnknownPageError: Kind(404, "No such page", "Choose a page from the menu."),
     WrongFormError: Kind(422, "Not done", "Go back and correct it."),
     UnknownDeadLetterError: Kind(404, "No open dead letter", "Look at the list of dead letters, or at its request."),
@@ -54,7 +61,13 @@ KINDS: Mapping[type[BridgeError], Kind] = {
         "itself. On the server, 'aigen-bridge doctor' says why.",
     ),
 }
-IN_PLACE = (SignInRefusedError, CrossSiteError, ViewerError, StoreUnavailableError)
+AWAY_FOR_A_FORM = Kind(
+    503,
+    "The database is away",
+    "It is not certain whether this was done. When the database is back, look at the page again and repeat what is "
+    "missing. On the server, 'aigen-bridge doctor' says why the database is away.",
+)
+IN_PLACE = (SignInRefusedError, CrossSiteError, ViewerError, StoreUnavailableError, UnexpectedError)
 """Errors of forms that are shown as pages of their own. Others are shown on the page that has the form."""
 
 log = structlog.get_logger(__name__)
@@ -76,6 +89,11 @@ class ConsoleRoute(APIRoute):
                 response = _answer(request, InvalidMessageError("The address", parameter_errors(error.errors())))
             except HTTPException as error:
                 response = _answer(request, UnknownPageError(request.url.path), error.status_code)
+            except ClientDisconnect:
+                raise
+            except Exception as error:
+                log.exception("api.bug", path=request.url.path, exc_info=error)
+                response = _answer(request, UnexpectedError())
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             return response
@@ -86,10 +104,13 @@ class ConsoleRoute(APIRoute):
 def _answer(request: Request, error: BridgeError, status: int | None = None) -> Response:
     if isinstance(error, SignInNeededError):
         return _to_sign_in(request)
+    is_form = request.method == "POST"
+    is_away = isinstance(error, StoreUnavailableError)
     kind = next((KINDS[base] for base in type(error).__mro__ if base in KINDS), None) or kind_of(error)
+    kind = AWAY_FOR_A_FORM if is_away and is_form else kind
     reason = {"reason": error.reason} if isinstance(error, StoreUnavailableError) else {}
     log.warning("console.refused", status=status or kind.status, code=error.code, detail=error.detail[:500], **reason)
-    if request.method == "POST" and not isinstance(error, IN_PLACE):
+    if is_form and not isinstance(error, IN_PLACE):
         return back_to(_form_page(request), Notice("problem", _words(error)))
     return render(
         request,
@@ -98,7 +119,7 @@ def _answer(request: Request, error: BridgeError, status: int | None = None) -> 
         kind=kind,
         detail=_words(error),
         correlation_id=correlation.current(),
-        retries=isinstance(error, StoreUnavailableError) and request.method == "GET",
+        retries=is_away and not is_form,
     )
 
 

@@ -47,15 +47,17 @@ class ConsoleView:
         """Prints the timeline and the path of the image."""
         self._finish()
         self._console.print(_timeline(proof))
-        self._console.print(
-            f"Added by the bridge: accept answered → webhook received [bold]{proof.to_n8n * 1000:.1f} ms[/], "
-            f"callback sent → Odoo called [bold]{proof.to_odoo * 1000:.1f} ms[/]."
-        )
+        if added := proof.added:
+            self._console.print(
+                f"Added by the bridge: accept answered → webhook received [bold]{added.to_n8n * 1000:.1f} ms[/], "
+                f"callback sent → Odoo called [bold]{added.to_odoo * 1000:.1f} ms[/]."
+            )
         image = proof.request["image"]
         self._console.print(
             f"Image    {_quoted(str(proof.image))}  ({image['width']}x{image['height']} {image['format']})"
         )
-        self._console.print(f"SHA-256  {image['sha256']}  (the same in Odoo)", highlight=False)
+        same = "  (the same in Odoo)" if proof.added else ""
+        self._console.print(f"SHA-256  {image['sha256']}{same}", highlight=False)
         for name, fact in _facts(proof.request):
             self._console.print(f"{name:<8} {_quoted(fact)}", highlight=False)
         self._console.print("[bold green]delivered[/]")
@@ -66,7 +68,14 @@ class ConsoleView:
         self._console.print(f"N8N   {chain.n8n_url}/_sim/calls   Odoo {chain.odoo_url}/_sim/records")
         for name, key in keys.items():
             self._console.print(f"Key of {name}: {key}", highlight=False)
+        self.is_in_console(url, keys["ops"])
         self._console.print("Stop with Ctrl-C.")
+
+    def is_in_console(self, url: str, key: str) -> None:
+        """Prints the address of the console and how to sign in."""
+        self._console.print(
+            f"\nConsole  {url}/console   sign in with the key of ops: {key}", highlight=False, soft_wrap=True
+        )
 
 
 def _facts(request: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -134,6 +134,16 @@ document.addEventListener("htmx:afterRequest", (event) => {
   else say("");
 });
 
+// A page that could not be shown is shown as soon as it can be.
+async function tryAgain() {
+  try {
+    const answer = await fetch(location.href, { method: "HEAD" });
+    if (answer.status !== 503) { location.reload(); return; }
+  } catch { /* the bridge does not answer, either */ }
+  setTimeout(tryAgain, 3000);
+}
+if (document.querySelector("[data-retries]")) setTimeout(tryAgain, 3000);
+
 document.addEventListener("htmx:load", (event) => { showTimes(event.detail.elt); countSelected(); });
 showTimes(document);
 countSelected();
