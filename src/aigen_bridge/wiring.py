@@ -54,6 +54,7 @@ from aigen_bridge.store.listening import naming_listen_url
 from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.overview import Overview
 from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import Requests
@@ -97,6 +98,7 @@ class ApiParts:
     examine: Examination
     in_hand: asyncio.Semaphore
     large_in_hand: asyncio.Semaphore
+    overview: Overview
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,11 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         requests = Requests(database, deadlines, images, rates)
         quarantine = Quarantine(database, deadlines)
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images, rates)
-        async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
+        async with (
+            aclosing(Models(database)) as models,
+            aclosing(Overview(database, breakers)) as overview,
+            AsyncExitStack() as opened,
+        ):
             check = opened.enter_context(closing(ImageCheck()))
             examine = Examination(check, _refuse_url(settings.image_urls))
             reports_on = partial(_reports_on, rotation)
@@ -184,6 +190,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
+                overview=overview,
             )
 
 

@@ -20,8 +20,9 @@ from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.budgets import Budgets
 from aigen_bridge.store.catalogue import read_catalogue
 from aigen_bridge.store.connection import TIMEOUT
-from aigen_bridge.store.database import LISTENER, Database, open_engine
+from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
+from aigen_bridge.store.processes import Processes, connected
 from aigen_bridge.store.readable import out_of_range, since
 from aigen_bridge.store.replication import Replication, replication
 from aigen_bridge.store.rights import refuse_missing_rights
@@ -75,13 +76,6 @@ _OVERDUE = text(f"""
     SELECT count(*) AS number, {since("min(callback_deadline_at)")} AS oldest_age FROM requests
     WHERE status = 'dispatched' AND callback_deadline_at < now() - interval '1 minute'
 """)  # noqa: S608 - a constant of this package
-
-_PROCESSES = text("""
-    SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = :listener)
-            AS workers,
-        (SELECT count(DISTINCT (application_name, client_addr)) FROM pg_stat_activity
-            WHERE datname = current_database() AND application_name LIKE 'aigen-bridge api %') AS apis
-""")
 
 _WITH_PENDING_ENTRY = text(f"""
     SELECT o.created_at AS began_at, o.due_at, o.give_up_at, {COLUMNS}
@@ -138,14 +132,6 @@ class Backlog:
     kind: str
     count: int
     oldest_age: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Processes:
-    """Connected processes. `workers` are those that listen for entries; `apis` is a lower bound."""
-
-    workers: int
-    apis: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +255,7 @@ class Inspection:
     async def processes(self) -> Processes:
         """Counts the connected processes."""
         async with self._database.reading() as connection:
-            row = (await connection.execute(_PROCESSES, {"listener": LISTENER})).one()
-        return from_row(Processes, row)
+            return await connected(connection)
 
     async def doubts(self, period: timedelta) -> Recent:
         """Returns the requests that may have been paid for without a trace."""
