@@ -77,17 +77,22 @@ _INCIDENTS_OF_ODOO = text(f"""
     ORDER BY i.opened_at, i.cause
 """)  # noqa: S608 - a constant of this module
 
-_OF_ODOO = """(CAST(:odoo AS text) IS NULL OR EXISTS (
-    SELECT FROM requests AS r WHERE r.request_id = few.request_id AND r.odoo = :odoo))"""
-_DEAD = text(f"""
+_DEAD_LETTERS = f"""
     SELECT split_part(step, ':', 1) AS kind, count(*) AS counted
     FROM (SELECT step, request_id FROM outbox WHERE state = 'dead' ORDER BY finished_at DESC LIMIT {MOST}) AS few
-    WHERE {_OF_ODOO} GROUP BY 1
+        {{of_odoo}}
+    GROUP BY 1
     UNION ALL
     SELECT CASE version WHEN '{N8N_REPORT}' THEN '{N8N_KIND}' ELSE '{CALLBACK_KIND}' END, count(*)
     FROM (SELECT version, request_id FROM quarantine WHERE state = 'open' ORDER BY created_at DESC LIMIT {MOST}) AS few
-    WHERE {_OF_ODOO} GROUP BY 1
-""")  # noqa: S608 - constants of this package
+        {{of_odoo}}
+    GROUP BY 1
+"""  # noqa: S608 - constants of this package
+# The LIMIT makes PostgreSQL look up each request, instead of reading all of them for a hash.
+_OF_ODOO = """
+    CROSS JOIN LATERAL (SELECT FROM requests AS r WHERE r.request_id = few.request_id AND r.odoo = :odoo LIMIT 1) AS own
+"""
+_DEAD, _DEAD_OF_ODOO = (text(_DEAD_LETTERS.format(of_odoo=each)) for each in ("", _OF_ODOO))
 
 
 class Overview:
@@ -186,7 +191,10 @@ class _View:
         return tuple(found for row in rows if (found := _incident(row)))
 
     async def _read_dead(self, connection: AsyncConnection) -> dict[str, int]:
-        counted = {row.kind: row.counted for row in await connection.execute(_DEAD, {"odoo": self._odoo})}
+        found = await (
+            connection.execute(_DEAD_OF_ODOO, {"odoo": self._odoo}) if self._odoo else connection.execute(_DEAD)
+        )
+        counted = {row.kind: row.counted for row in found}
         return {kind: counted.get(kind, 0) for kind in DEAD_LETTER_KINDS}
 
 
