@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import httpx
 
-from aigen_bridge.api.app import create_app
+from aigen_bridge.asgi import create_app
 from aigen_bridge.contracts import examples
 from aigen_bridge.settings import Settings
 from aigen_bridge.settings.rotation import Rotation

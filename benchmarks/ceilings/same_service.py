@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import FastAPI
 
-from aigen_bridge.api.app import from_environment
+from aigen_bridge.asgi import from_environment
 from aigen_bridge.contracts.examples import CORRELATION_ID, REQUESTED
 from aigen_bridge.domain.catalogue import Catalogue
 from aigen_bridge.domain.request import ImageRequest, NewRequest, Status, VersionedTransition

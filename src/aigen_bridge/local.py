@@ -16,8 +16,8 @@ from typing import Any
 
 import uvicorn
 
-from aigen_bridge.api.app import create_app
 from aigen_bridge.api.connection import BoundedProtocol
+from aigen_bridge.asgi import create_app
 from aigen_bridge.domain.signature import new_secret
 from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
@@ -57,7 +57,7 @@ async def up(*, home: Path, host: str, port: int, stop: asyncio.Event, say: Say)
             await asyncio.to_thread(migrate_database, settings)
             await asyncio.to_thread(verify_database, settings)
             server = _Server(_config(settings))
-            say(f"Ready: {url}, documentation at {url}/docs. Stop with Ctrl-C.")
+            say(f"Ready: {url}, console at {url}/console, documentation at {url}/docs. Stop with Ctrl-C.")
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(run_worker(settings, stop))
                 tasks.create_task(server.serve(sockets=[sock]))

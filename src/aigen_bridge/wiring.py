@@ -49,6 +49,7 @@ from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import ImageStore, PostgresImages
 from aigen_bridge.store.inspection import Inspection
+from aigen_bridge.store.key_uses import KeyUses
 from aigen_bridge.store.ledger import Ledger
 from aigen_bridge.store.listening import naming_listen_url
 from aigen_bridge.store.migrations import check, migrate
@@ -60,6 +61,7 @@ from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.retention import Retention
+from aigen_bridge.store.sessions import Sessions
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
 from aigen_bridge.store.transitions import Deadlines
@@ -94,6 +96,8 @@ class ApiParts:
     budgets: ChangeableBudgets
     budget_changes: BudgetChanges
     ledger: Ledger
+    sessions: Sessions
+    key_uses: KeyUses
     images: ImageStore
     examine: Examination
     in_hand: asyncio.Semaphore
@@ -186,6 +190,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 budgets=budgets,
                 budget_changes=BudgetChanges(budgets, models, addons, tuple(settings.all_odoos), rates),
                 ledger=_ledger(database, settings),
+                sessions=Sessions(database),
+                key_uses=KeyUses(database),
                 images=images,
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),

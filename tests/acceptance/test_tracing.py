@@ -71,7 +71,7 @@ async def test_a_worker_that_is_started_later_joins_the_trace(
 def test_nothing_of_opentelemetry_is_imported_when_nobody_wants_traces() -> None:
     """FastAPI itself imports opentelemetry-api, in which nothing happens."""
     program = """
-import sys, aigen_bridge.api.app, aigen_bridge.worker.run, aigen_bridge.cli
+import sys, aigen_bridge.asgi, aigen_bridge.worker.run, aigen_bridge.cli
 from aigen_bridge import tracing
 tracing.start()
 costly = ("opentelemetry.sdk", "opentelemetry.exporter", "google.protobuf", "aigen_bridge.tracing.otel")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from aigen_bridge.api.app import create_app
+from aigen_bridge.asgi import create_app
 from aigen_bridge.settings import WrongSettingsError
 from callbacks import failed, report
 from raw_http import raw

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from aigen_bridge import __version__, logs, memory, tracing
+from aigen_bridge import __version__, tracing
 from aigen_bridge.api import budgets, health, metrics, models, n8n_failures, ops, problems
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.beat import beat
@@ -23,7 +23,7 @@ from aigen_bridge.api.v1 import callback, generation, requests, usage
 from aigen_bridge.api.v2 import callback as callback_v2
 from aigen_bridge.contracts import examples
 from aigen_bridge.contracts.v1 import ImageRequested
-from aigen_bridge.settings import Settings, fingerprints, load
+from aigen_bridge.settings import Settings, fingerprints
 from aigen_bridge.settings.report import rotating
 from aigen_bridge.settings.rotation import Part, Rotation, read_from_settings
 from aigen_bridge.store.fresh import Fresh
@@ -136,16 +136,6 @@ def _use_secrets(app: FastAPI, rotation: Rotation) -> None:
     SERVED.renew()  # uvicorn has read the files before, and they may have changed since
 
 
-def from_environment() -> FastAPI:
-    """Creates the application of one `aigen-bridge serve` process."""
-    settings = load(Settings)
-    logs.configure(settings.log.level, settings.log.format)
-    tracing.start()
-    app = create_app(settings, Rotation(settings, partial(load, Settings)))
-    memory.prepare()
-    return app
-
-
 def describe() -> dict[str, Any]:
     """Returns the OpenAPI document. Needs no settings."""
     return _assemble(None).openapi()
@@ -184,12 +174,16 @@ def _lifespan(settings: Settings, rotation: Rotation) -> Any:
             app.state.proof = Fresh(proof, fresh=PROOF_SECONDS, patience=HEALTH_PATIENCE_SECONDS)
             app.state.destinations = Fresh(parts.destinations.states, fresh=0, patience=HEALTH_PATIENCE_SECONDS)
             app.state.gauges = Fresh(parts.gauges.read, fresh=GAUGES_SECONDS, patience=GAUGES_SECONDS)
-            beating = asyncio.create_task(beat(parts.generations))
+            regular = {
+                asyncio.create_task(beat(parts.generations)),
+                asyncio.create_task(parts.key_uses.write_regularly()),
+            }
             try:
                 yield
             finally:
-                beating.cancel()
-                await asyncio.wait({beating})  # it may hold a connection
+                for task in regular:
+                    task.cancel()
+                await asyncio.wait(regular)  # they may hold connections
                 for answer in (app.state.proof, app.state.destinations, app.state.gauges, app.state.databases):
                     await answer.close()
         tracing.stop()

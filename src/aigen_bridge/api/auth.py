@@ -50,7 +50,10 @@ class Keyring:
 
     def find(self, key: str) -> Caller | None:
         """Returns the owner of a key. Takes the same time whether the first, the last or no key matches."""
-        digest = hashlib.sha256(key.encode(errors="replace")).digest()
+        return self.owner(digest_of(key))
+
+    def owner(self, digest: bytes) -> Caller | None:
+        """Returns the owner of the key with this digest, as `find` does."""
         found = None
         for known, caller in self._keys:
             if hmac.compare_digest(known, digest):
@@ -60,6 +63,11 @@ class Keyring:
     def signing_keys(self, client: str) -> tuple[bytes, ...]:
         """Returns the keys that verify a client's signatures; empty for an unknown client."""
         return next((caller.signing_keys for _, caller in self._keys if caller.name == client), ())
+
+
+def digest_of(key: str) -> bytes:
+    """Returns the SHA-256 of a key."""
+    return hashlib.sha256(key.encode(errors="replace")).digest()
 
 
 def _caller(name: str, client: Client) -> Caller:
@@ -100,16 +108,24 @@ async def _authenticated(request: Request) -> Caller:
         metrics.AUTHENTICATION_FAILURES.labels("key_missing").inc()
         other = " Its 'Authorization' is not of the form 'Bearer KEY'." if "authorization" in request.headers else ""
         raise UnauthorizedError("key_missing", f"The call carries no key.{other}")
-    found: Caller | None = request.app.state.keyring.find(key)
-    if found is None:  # it may be in the files already
-        await request.app.state.rotation.check()
-        found = request.app.state.keyring.find(key)
+    found = await find_caller(request, digest_of(key))
     if found is None:
         metrics.AUTHENTICATION_FAILURES.labels("key_unknown").inc()
         both = (
             " It is in 'Authorization'; 'X-API-Key' has another, which was not read." if plain not in {"", key} else ""
         )
         raise UnauthorizedError("key_unknown", f"No client has this key.{both}")
+    return found
+
+
+async def find_caller(request: Request, digest: bytes) -> Caller | None:
+    """Returns the owner of the key with this digest, and notes that the key was used."""
+    found: Caller | None = request.app.state.keyring.owner(digest)
+    if found is None:  # it may be in the files already
+        await request.app.state.rotation.check()
+        found = request.app.state.keyring.owner(digest)
+    if found is not None:
+        request.app.state.parts.key_uses.note(found.name, digest)
     return found
 
 

@@ -14,6 +14,9 @@ from aigen_bridge import metrics
 from aigen_bridge.api.errors import TooManyCallsError
 from aigen_bridge.settings import Settings, WrongSettingsError
 
+SIGN_IN_LIMIT = "10/minute"
+"""Sign-ins to the console from one address. A key cannot be guessed; this limits what trying costs."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -32,6 +35,7 @@ class RateLimits:
             "reading": limits.parse(settings.requests.rate_limit),
             "callback": limits.parse(settings.callback.rate_limit),
             "generation": limits.parse(settings.generation.rate_limit),
+            "sign-in": limits.parse(SIGN_IN_LIMIT),
         }
 
     async def count(self, kind: str, client: str) -> None:

@@ -58,7 +58,7 @@ def serve(
     bind(host, port).close()  # says in words what uvicorn would not
     with shared_between_processes() if processes > 1 else nullcontext():
         uvicorn.run(
-            "aigen_bridge.api.app:from_environment",
+            "aigen_bridge.asgi:from_environment",
             factory=True,
             host=unbracketed(host),
             port=port,

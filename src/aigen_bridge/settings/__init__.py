@@ -30,6 +30,7 @@ from aigen_bridge.settings.sections import (
     AlertsSettings,
     CallbackSettings,
     Client,
+    ConsoleSettings,
     DatabaseSection,
     DeprecationSettings,
     GenerationSettings,
@@ -169,6 +170,7 @@ class Settings(PurgeSettings):
     worker: WorkerSettings = WorkerSettings()
     metrics: MetricsSettings = MetricsSettings()
     money: MoneySettings = MoneySettings()
+    console: ConsoleSettings = ConsoleSettings()
 
     @model_validator(mode="after")
     def _lease_outlasts_every_call(self) -> "Settings":

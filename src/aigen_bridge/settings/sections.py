@@ -237,6 +237,13 @@ class WorkerSettings(Section):
     )
 
 
+class ConsoleSettings(Section):
+    """The operations console."""
+
+    enabled: bool = Field(default=True, description="serve it at /console")
+    viewers_see_content: bool = Field(default=True, description="whether viewers see prompts and images")
+
+
 class MetricsSettings(Section):
     """Metrics for Prometheus, at `/metrics` of the API and at the worker's port."""
 

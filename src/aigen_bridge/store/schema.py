@@ -29,11 +29,16 @@ from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.ledger import EntryKind
 from aigen_bridge.domain.queues import ODOO_NAME, PER_ODOO
 from aigen_bridge.domain.request import DEFAULT_ODOO, FINAL, FailedBy, Status, Step
+from aigen_bridge.domain.session import Role
 from aigen_bridge.store.columns import metadata, one_of, timestamptz
 
 ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
 GENERATION_STATES = tuple(state for state in State if state is not State.DONE)
-OPERATIONS = ("replay", "discard", "complete", "purge", "restored", "confirm", "put", "remove")
+OPERATIONS = (
+    *("replay", "discard", "complete", "purge", "restored", "confirm", "put", "remove"),
+    *("pause", "resume", "limit", "cancel", "stop"),
+    *("sign-in", "sign-out", "sign-in-refused", "revoke"),
+)
 QUARANTINE_STATES = ("open", "replayed", "discarded")
 QUEUES = f"{one_of('step', Step)} OR step ~ '^({'|'.join(PER_ODOO)}):{ODOO_NAME}$'"
 ATTEMPT_OUTCOMES = ("done", "retry", "dead", "held", "lost")
@@ -428,4 +433,30 @@ quarantine = Table(
     Index("quarantine_owed_idx", "request_id", postgresql_where=text("state = 'open'")),
     Index("quarantine_handled_idx", "handled_at", postgresql_where=text("state <> 'open'")),
     Index("quarantine_same_idx", "fingerprint", unique=True, postgresql_where=text("state = 'open'")),
+)
+
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("token_digest", LargeBinary, nullable=False),  # SHA-256 of the token in the cookie
+    Column("name", Text, nullable=False),  # the client or the person, as `operations.client`
+    Column("role", Text, nullable=False),
+    Column("odoo", Text),  # NULL: sees all
+    Column("key_digest", LargeBinary),  # SHA-256 of the key: the session ends when the key does; NULL: no key
+    timestamptz("created_at", required=True),
+    timestamptz("seen_at", required=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    timestamptz("ended_at"),  # signed out or revoked
+    CheckConstraint(one_of("role", Role), name="role"),
+    Index("console_sessions_token_idx", "token_digest", unique=True),
+)
+
+key_uses = Table(
+    "key_uses",
+    metadata,
+    Column("client", Text, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),  # the first 12 hex digits of the key's SHA-256
+    timestamptz("first_at", required=True),
+    timestamptz("last_at", required=True),
 )

@@ -1,0 +1,36 @@
+"""Adds the console to the application."""
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import Response
+
+from aigen_bridge.api.middleware import begin_at_zero
+from aigen_bridge.console import sign_in, static_files
+from aigen_bridge.console.errors import UnknownPageError
+from aigen_bridge.console.pages import banner, keys, overview
+from aigen_bridge.console.route import ConsoleRoute
+from aigen_bridge.console.visitor import SignedIn
+
+unknown = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
+
+ROUTERS = (
+    static_files.router,
+    sign_in.router,
+    banner.router,
+    overview.router,
+    keys.router,
+)
+
+
+@unknown.get("/console/{path:path}")
+async def unknown_page(request: Request, _: SignedIn, path: str) -> Response:  # noqa: ARG001 - the path is in the address
+    """Says that there is no such page."""
+    raise UnknownPageError(request.url.path)
+
+
+def install(app: FastAPI) -> None:
+    """Adds the pages of the console."""
+    routers = (*ROUTERS, unknown)  # the last one takes what the others leave
+    for router in routers:
+        app.include_router(router)
+    app.state.routes += [route for router in routers for route in router.routes]
+    begin_at_zero(routers)

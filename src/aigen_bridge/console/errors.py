@@ -1,0 +1,45 @@
+"""Errors of the console. `route` turns them, and those of the bridge, into pages."""
+
+from aigen_bridge.domain.errors import BridgeError
+
+
+class SignInNeededError(BridgeError):
+    """Nobody is signed in, or the session has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("sign_in_needed", "You are not signed in, or your session has ended.")
+
+
+class SignInRefusedError(BridgeError):
+    """The key opens nothing here."""
+
+
+class CrossSiteError(BridgeError):
+    """A form was not sent by a page of this console, or by one of an earlier session."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "cross_site",
+            "The form was not sent from a page of this console, or your session has changed. Nothing was changed.",
+        )
+
+
+class ViewerError(BridgeError):
+    """A viewer tried to change something."""
+
+    def __init__(self) -> None:
+        super().__init__("viewer", "You are signed in as a viewer, who changes nothing.")
+
+
+class UnknownPageError(BridgeError):
+    """The console has no such page."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("page_unknown", f"The console has no page {path[:100]!r}.")
+
+
+class WrongFormError(BridgeError):
+    """A field of a form is missing or wrong. Nothing was changed."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("form_wrong", detail)

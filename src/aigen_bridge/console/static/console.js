@@ -1,0 +1,133 @@
+// The script of the console: times in the reader's zone, dialogs, the keyboard, and the regions that renew themselves.
+// Pages work without it, except that they do not renew themselves and show times in UTC.
+"use strict";
+
+// Times: in the reader's zone, with UTC beside.
+const here = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const utc = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: "UTC" };
+const offset = (date) => date.getTimezoneOffset();
+
+function showTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([data-utc])")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    const year = at.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+    time.textContent = at.toLocaleString("en-GB", { ...here, ...year }) + (offset(at) === 0 ? " UTC" : "");
+    time.dataset.utc = offset(at) === 0 ? "" : `${at.toLocaleTimeString("en-GB", utc)} UTC`;
+    time.title = at.toISOString();
+  }
+}
+
+// Dialogs: a button with data-opens names one; data-fill gives fields their values, as JSON by name.
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-opens]");
+  if (opener) {
+    const dialog = document.getElementById(opener.dataset.opens);
+    for (const [name, value] of Object.entries(JSON.parse(opener.dataset.fill || "{}"))) {
+      for (const field of dialog.querySelectorAll(`[name="${name}"]`)) field.value = value;
+      for (const text of dialog.querySelectorAll(`[data-shows="${name}"]`)) text.textContent = value;
+    }
+    if (opener.dataset.action) dialog.querySelector("form").action = opener.dataset.action;
+    dialog.showModal();
+    return;
+  }
+  if (event.target.closest("[data-closes]")) event.target.closest("dialog").close();
+  const copier = event.target.closest("[data-copies]");
+  if (copier) copy(copier);
+});
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copies);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    button.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(source); // without https, browsers give no clipboard
+    button.textContent = "Press Ctrl+C";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 2000);
+}
+
+// Two clicks on one button are one action.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent) event.preventDefault();
+  form.dataset.sent = "yes";
+  setTimeout(() => { delete form.dataset.sent; }, 3000);
+});
+
+// Selecting rows: the checkbox with data-selects checks all of that name; data-counts shows how many are checked.
+document.addEventListener("change", (event) => {
+  const name = event.target.dataset.selects;
+  if (name) for (const box of document.querySelectorAll(`input[name="${name}"]`)) box.checked = event.target.checked;
+  countSelected();
+});
+
+function countSelected() {
+  for (const counter of document.querySelectorAll("[data-counts]")) {
+    const number = document.querySelectorAll(`input[name="${counter.dataset.counts}"]:checked`).length;
+    counter.textContent = number;
+    for (const button of document.querySelectorAll(`[data-needs="${counter.dataset.counts}"]`)) button.disabled = number === 0;
+  }
+}
+
+// The keyboard.
+let afterG = false;
+const rows = () => [...document.querySelectorAll("[data-row]")];
+
+function moveTo(step) {
+  const all = rows();
+  if (all.length === 0) return;
+  const at = all.findIndex((row) => row.contains(document.activeElement));
+  const next = all[Math.max(0, Math.min(all.length - 1, at < 0 ? 0 : at + step))];
+  (next.querySelector("a") || next).focus();
+  next.scrollIntoView({ block: "nearest" });
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.target.closest("input:not([type=checkbox]), textarea, select")) return;
+  const link = afterG && document.querySelector(`.side [data-key="${CSS.escape(event.key)}"]`);
+  afterG = event.key === "g" && !afterG;
+  if (link) { link.click(); return; }
+  const act = {
+    "/": () => document.getElementById("find")?.focus(),
+    "?": () => document.getElementById("keyboard")?.showModal(),
+    "j": () => moveTo(1),
+    "k": () => moveTo(-1),
+    "x": () => document.activeElement.closest("[data-row]")?.querySelector("input[type=checkbox]")?.click(),
+  }[event.key];
+  if (act) { event.preventDefault(); act(); }
+});
+
+// Regions that renew themselves: not while nobody looks, or while somebody works in them.
+function isBusy(region) {
+  const selected = getSelection();
+  const isMarking = !selected.isCollapsed && region.contains(selected.anchorNode);
+  const isTyping = region.contains(document.activeElement) && document.activeElement.matches("input, textarea, select, summary");
+  return document.hidden || isMarking || isTyping || region.querySelector("input:checked:not([type=radio])") || document.querySelector("dialog[open]");
+}
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.requestConfig.triggeringEvent?.type === "load") return;
+  if (event.detail.elt.matches("[hx-trigger*=every]") && isBusy(event.detail.elt)) event.preventDefault();
+});
+
+function say(text) {
+  const line = document.getElementById("connection");
+  line.hidden = !text;
+  if (line.textContent !== text) line.textContent = text;
+}
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  const { xhr, successful } = event.detail;
+  const other = xhr.getResponseHeader("X-Console-Version");
+  if (!successful) say(`Not up to date: the bridge ${xhr.status ? `answered ${xhr.status}` : "does not answer"}. Trying again.`);
+  else if (other && other !== document.body.dataset.version) say(`The bridge was upgraded to ${other}. Load the page again.`);
+  else say("");
+});
+
+document.addEventListener("htmx:load", (event) => { showTimes(event.detail.elt); countSelected(); });
+showTimes(document);
+countSelected();
