@@ -33,6 +33,9 @@ TROUBLE = f"""
     SELECT id, (SELECT request_id FROM requests LIMIT 1), 'N8N did not report within 10 min. {SCRIPT}' FROM incidents;
     INSERT INTO outbox (request_id, step, state, attempts, finished_at, error_code, error_detail)
     SELECT request_id, 'deliver', 'dead', 3, now(), 'odoo_accesserror', 'no' FROM requests LIMIT 3;
+    INSERT INTO requests (request_id, correlation_id, event, status, image, awaited)
+    SELECT gen_random_uuid(), gen_random_uuid(), '{{}}', status, NULL, '{{}}'
+    FROM (VALUES ('queued'), ('received')) AS open (status);
 """  # noqa: S608 - constants
 
 

@@ -34,7 +34,7 @@ from aigen_bridge.domain.dead_letter import DeadLetter
 from aigen_bridge.domain.destination import Hold
 from aigen_bridge.domain.errors import UnreadableRequestError, storable
 from aigen_bridge.domain.generation import GenerationView
-from aigen_bridge.domain.request import ImageRequest, Status
+from aigen_bridge.domain.request import FINAL, ImageRequest, Status
 from aigen_bridge.domain.timeline import (
     AttemptRecord,
     GenerationRecord,
@@ -159,6 +159,19 @@ def _entry(entry: TransitionRecord | AttemptRecord) -> StateChange | AttemptMade
 def next_step(request: ImageRequest, pending: PendingWork) -> NextStep:
     """Returns the next step of a request as one sentence, and its time."""
     return NextStep(**asdict(upcoming(request, pending)))
+
+
+def commands(request: RequestResource, url: str) -> list[str]:
+    """Returns commands that show more of a request, or act on it. `url` is the bridge's own address."""
+    path, curl = f"{url}{REQUESTS_PATH}/{request.request_id}", 'curl -H "X-API-Key: $OPS_KEY"'
+    found = [f"{curl} '{path}/timeline'"]
+    if request.image and not request.image.purged_at:
+        found.append(f"{curl} -o image.{request.image.format} '{path}/image'")
+    if request.status not in FINAL:
+        found.append(f"{curl} -X POST '{path}/cancel'")
+    if request.replayable:
+        found.append(f"aigen-bridge requests replay {request.request_id}")
+    return found
 
 
 def dead_letter_page(found: Sequence[DeadLetter], limit: int) -> DeadLetterPage:

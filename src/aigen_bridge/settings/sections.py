@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from aigen_bridge.domain.generation import WhenMaybePaid
 from aigen_bridge.domain.signature import SIGNATURES_MAX
@@ -242,6 +242,16 @@ class ConsoleSettings(Section):
 
     enabled: bool = Field(default=True, description="serve it at /console")
     viewers_see_content: bool = Field(default=True, description="whether viewers see prompts and images")
+    trace_url: Text | None = Field(
+        None, description="where the traces of requests are shown: a URL with `{traceId}` in it; none: no links"
+    )
+
+    @field_validator("trace_url")
+    @classmethod
+    def _url_with_trace_id(cls, value: str | None) -> str | None:
+        if value and not (value.startswith(("https://", "http://")) and "{traceId}" in value):
+            raise ValueError("must be a URL that begins with https:// or http:// and contains {traceId}")
+        return value
 
 
 class MetricsSettings(Section):

@@ -1,6 +1,7 @@
 """Reads dead letters as one list: dead outbox entries and callbacks in quarantine."""
 
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Select, Subquery, case, func, select, tuple_, union_all
 
@@ -8,6 +9,9 @@ from aigen_bridge.domain.dead_letter import CALLBACK_KIND, N8N_KIND, N8N_REPORT,
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.rows import from_row
 from aigen_bridge.store.schema import outbox, quarantine, requests
+
+OF_REQUEST_MAX = 50
+"""The most dead letters of one request that are listed."""
 
 
 class DeadLetters:
@@ -28,6 +32,13 @@ class DeadLetters:
         async with self._database.reading() as connection:
             row = (await connection.execute(query.where(letters.c.id == name))).one_or_none()
         return from_row(DeadLetter, row) if row else None
+
+    async def of_request(self, request_id: UUID) -> list[DeadLetter]:
+        """Returns the open dead letters of a request, newest first."""
+        query, letters = _letters(None)
+        query = query.where(letters.c.request_id == request_id).order_by(letters.c.at.desc()).limit(OF_REQUEST_MAX)
+        async with self._database.reading() as connection:
+            return [from_row(DeadLetter, row) for row in await connection.execute(query)]
 
 
 def _letters(odoo: str | None) -> tuple[Select[Any], Subquery]:
