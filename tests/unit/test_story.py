@@ -138,8 +138,10 @@ def test_hundreds_of_attempts_that_ended_alike_are_one_row_between_the_first_and
     held = [attempt(5.0 * n, outcome="held", number=1) for n in range(1, 401)]
     told = story(request(Status.QUEUED), [*held, attempt(2010)], NOTHING, at(2020))
 
-    assert [row.label for row in told.rows] == ["Accepted", "Dispatch 1", "398 more", "Dispatch 1", "Dispatch 1"]
-    assert told.rows[2].main.text == ("398 attempts, each of which found the destination away, and is held (http_503).")
+    assert [row.label for row in told.rows] == ["Accepted", "Dispatch 1", "More alike", "Dispatch 1", "Dispatch 1"]
+    assert told.rows[2].main.text == (
+        "At least 398 attempts, each of which found the destination away, and is held (http_503)."
+    )
 
 
 def test_two_seconds_are_drawn_almost_to_scale() -> None:

@@ -194,7 +194,10 @@ def _attempt_text(attempt: AttemptRecord) -> str:
 
 
 def _folded(rows: Sequence[tuple[AttemptRecord, Row]]) -> Iterator[Row]:
-    """Yields the rows; of a long run of attempts that ended alike, the first, one for all between, and the last."""
+    """Yields the rows; of a long run of attempts that ended alike, the first, one for all between, and the last.
+
+    The records may lack some of those between.
+    """
     for (outcome, code), grouped in groupby(rows, key=lambda each: (each[0].outcome, each[0].error_code)):
         run = list(grouped)
         if len(run) <= ALIKE:
@@ -202,10 +205,10 @@ def _folded(rows: Sequence[tuple[AttemptRecord, Row]]) -> Iterator[Row]:
             continue
         between = run[1:-1]
         code_text = f" ({code})" if code else ""
-        text = f"{len(between)} attempts, each of which {_OUTCOMES.get(outcome, outcome)}{code_text}."
+        text = f"At least {len(between)} attempts, each of which {_OUTCOMES.get(outcome, outcome)}{code_text}."
         start, end = between[0][1].bars[0].start, between[-1][0].at
         yield run[0][1]
-        yield Row(f"{len(between)} more", (Bar(start, end, Kind.FAILED, text),))
+        yield Row("More alike", (Bar(start, end, Kind.FAILED, text),))
         yield run[-1][1]
 
 
