@@ -56,6 +56,10 @@ e2e-rotation: setup ## Every secret and certificate is replaced while real proce
 e2e-systemd: setup ## The installation without containers, as docs/systemd.md says, in a folder that stands for /
 	$(RUN) $(SCENARIOS) -m systemd tests/systemd $(ARGS)
 
+e2e-oidc: setup ## Sign-in to the console at a real OpenID Connect provider, in a browser; first installs it (seconds, 4 MB)
+	tests/oidc/install.sh
+	$(RUN) $(SCENARIOS) tests/console/test_real_oidc_provider.py $(ARGS)
+
 chaos: setup ## Kill everything at random for four minutes, then balance the ledger (ARGS="--seed … --requests …")
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
 
@@ -102,4 +106,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-observe e2e-compose e2e-ha check lint openapi format image clean
+.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-oidc e2e-observe e2e-compose e2e-ha check lint openapi format image clean

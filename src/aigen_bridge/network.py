@@ -47,7 +47,7 @@ def proxy_for(url: str, environment: Environment = os.environ) -> str | None:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     name = next((name for name in (f"{parts.scheme}_proxy", "all_proxy") if _proxy_value(name, environment)), None)
-    if name is None or _is_this_machine(host) or _is_excepted(host, port, environment):
+    if name is None or is_this_machine(host) or _is_excepted(host, port, environment):
         return None
     return _proxy(name, environment)
 
@@ -144,7 +144,8 @@ def _is_host(place: str) -> bool:
     return place.startswith("[") or place.count(":") <= 1
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """Returns whether a URL's host is a loopback address, or a name of one."""
     address = _address(host)
     return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -33,8 +34,8 @@ from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.pipeline.step import StepRunner
-from aigen_bridge.settings import DatabaseSettings, PurgeSettings, Settings, fingerprints
-from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation
+from aigen_bridge.settings import OIDC_CALLBACK_PATH, DatabaseSettings, PurgeSettings, Settings, fingerprints
+from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation, read_from_settings
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.alerts import Alerts
@@ -68,6 +69,9 @@ from aigen_bridge.store.transitions import Deadlines
 from aigen_bridge.store.url import password_in
 from aigen_bridge.store.wakeup import listen
 
+if TYPE_CHECKING:
+    from aigen_bridge.clients.oidc import OidcProvider
+
 CALLBACKS_IN_HAND, LARGE_CALLBACKS_IN_HAND = 4, 2
 """Callbacks with an image that one process handles (parses, checks, writes) at the same time. The others wait with the
 bytes they have read. A callback that is being handled takes about four times the size of its image."""
@@ -98,6 +102,7 @@ class ApiParts:
     ledger: Ledger
     sessions: Sessions
     key_uses: KeyUses
+    oidc: "OidcProvider | None"
     images: ImageStore
     examine: Examination
     in_hand: asyncio.Semaphore
@@ -192,6 +197,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 ledger=_ledger(database, settings),
                 sessions=Sessions(database),
                 key_uses=KeyUses(database),
+                oidc=_oidc(rotation),
                 images=images,
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
@@ -342,6 +348,25 @@ def _listener_passwords(rotation: Rotation) -> Passwords:
     return _passwords(
         rotation, fingerprints.of_listener, lambda settings: settings.database.listen_url or settings.database_url
     )
+
+
+def _oidc(rotation: Rotation) -> "OidcProvider | None":
+    """Returns the provider at which people sign in to the console, if there is one."""
+    settings, console = rotation.settings, rotation.settings.console
+    if console.oidc_issuer is None or console.oidc_client_id is None:
+        return None
+    from aigen_bridge.clients.oidc import OidcProvider, Registration  # noqa: PLC0415 - takes 0.1 s, and few have one
+
+    rotation.add(Part(fingerprints.of_console, read_from_settings))
+    registration = Registration(
+        issuer=console.oidc_issuer,
+        client_id=console.oidc_client_id,
+        redirect_uri=settings.console_url + OIDC_CALLBACK_PATH,
+        scopes=console.oidc_scopes,
+        groups_claim=console.oidc_groups_claim,
+        name_claim=console.oidc_name_claim,
+    )
+    return OidcProvider(registration, lambda: rotation.settings.console.oidc_client_secret)
 
 
 def _renewed_n8n(rotation: Rotation) -> RenewedWebhook:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -106,6 +106,7 @@ def test_keywords_and_values_are_read_as_libpq_reads_them(
     )
 
 
+@example(text="?=1")
 @given(text=st.text("ab=:/?#@%,&+[]'\\ 1", max_size=25))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for url in (text, f"postgresql://{text}", f"host={text}"):

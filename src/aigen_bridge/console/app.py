@@ -4,7 +4,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
 from aigen_bridge.api.middleware import begin_at_zero
-from aigen_bridge.console import sign_in, static_files
+from aigen_bridge.console import oidc, sign_in, static_files
 from aigen_bridge.console.errors import UnknownPageError
 from aigen_bridge.console.pages import banner, keys, overview, request
 from aigen_bridge.console.route import ConsoleRoute
@@ -15,6 +15,7 @@ unknown = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 ROUTERS = (
     static_files.router,
     sign_in.router,
+    oidc.router,
     banner.router,
     overview.router,
     keys.router,

@@ -1,6 +1,7 @@
-"""Signing in with a key, and out."""
+"""The page of signing in; signing in with a key, and out. `oidc` signs in at a provider."""
 
 from typing import Annotated
+from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -13,9 +14,13 @@ from aigen_bridge.console.form import read_form
 from aigen_bridge.console.notices import SEE_OTHER
 from aigen_bridge.console.render import render
 from aigen_bridge.console.route import SIGN_IN, ConsoleRoute, own_path
-from aigen_bridge.console.visitor import Acting, check_origin, forget, keep
+from aigen_bridge.console.visitor import Acting, Visitor, check_origin, forget, keep
+from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.session import Role
 from aigen_bridge.settings import Scope
+from aigen_bridge.wiring import ApiParts
+
+OIDC_START = f"{SIGN_IN}/oidc"
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
@@ -24,8 +29,8 @@ router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 async def sign_in_page(
     request: Request, wanted: Annotated[str, Query(alias="next", max_length=2000)] = "/console"
 ) -> Response:
-    """Shows the form for a key."""
-    return render(request, "sign_in.html", wanted=own_path(wanted), refusal=None)
+    """Shows the ways of signing in."""
+    return ways_in(request, wanted)
 
 
 @router.post(SIGN_IN)
@@ -39,7 +44,7 @@ async def sign_in(request: Request, parts: Parts) -> Response:
     try:
         caller = await _operator(request, key)
     except SignInRefusedError as error:
-        return render(request, "sign_in.html", status=403, wanted=wanted, refusal=error.detail)
+        return ways_in(request, wanted, status=403, refusal=error.detail)
     token = await parts.sessions.open(
         caller.name, Role.OPERATOR, odoo=caller.sees_only, key_digest=digest_of(key), note=f"with a key, from {host}"
     )
@@ -52,9 +57,30 @@ async def sign_in(request: Request, parts: Parts) -> Response:
 async def sign_out(request: Request, visitor: Acting, parts: Parts) -> Response:
     """Ends the session."""
     await parts.sessions.close(visitor.session.id, visitor.action())
-    response = RedirectResponse(SIGN_IN, SEE_OTHER)
+    elsewhere = await _sign_out_elsewhere(parts, visitor)
+    request.state.visitor = None
+    response = render(request, "going_on.html", url=elsewhere) if elsewhere else RedirectResponse(SIGN_IN, SEE_OTHER)
     forget(request, response)
     return response
+
+
+def ways_in(request: Request, wanted: str, *, status: int = 200, refusal: str | None = None) -> Response:
+    """Returns the page of signing in, which leads to the page that was `wanted`."""
+    settings, path = request.app.state.parts.settings, own_path(wanted)
+    issuer = settings.console.oidc_issuer
+    start = f"{settings.console_url}{OIDC_START}?next={quote(path, safe='')}"  # not the Host header: anybody sets that
+    provider = {"host": urlsplit(issuer).netloc, "url": start} if issuer else None
+    return render(request, "sign_in.html", status=status, wanted=path, refusal=refusal, provider=provider)
+
+
+async def _sign_out_elsewhere(parts: ApiParts, visitor: Visitor) -> str | None:
+    """Returns the address at which the provider signs a person out, if that is where they signed in."""
+    if parts.oidc is None or not visitor.session.is_by_openid_connect:
+        return None
+    try:
+        return await parts.oidc.sign_out_url(parts.settings.console_url + SIGN_IN)
+    except StepError:  # the provider is away, and the session here has ended all the same
+        return None
 
 
 async def _operator(request: Request, key: str) -> Caller:

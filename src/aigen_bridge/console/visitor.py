@@ -67,9 +67,12 @@ async def _signed_in(request: Request) -> Visitor:
 
 
 async def _is_still_allowed(request: Request, session: Session) -> bool:
-    """Returns whether the key that opened the session still belongs to the same client with the same rights."""
+    """Returns whether the key that opened the session still belongs to the same client with the same rights.
+
+    Sessions by OpenID Connect are allowed as long as it is configured.
+    """
     if session.key_digest is None:
-        return True
+        return request.app.state.parts.oidc is not None or not session.is_by_openid_connect
     caller = await find_caller(request, session.key_digest)
     return (
         caller is not None

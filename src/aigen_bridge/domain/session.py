@@ -8,6 +8,10 @@ LIFETIME = timedelta(hours=8)
 """The time after which a session ends, whether it is used or not."""
 
 
+OIDC_PREFIX = "oidc:"
+"""What the names of people begin with who signed in by OpenID Connect."""
+
+
 class Role(StrEnum):
     """What a person may do in the console. A viewer changes nothing."""
 
@@ -31,6 +35,11 @@ class Session:
     created_at: datetime
     seen_at: datetime
     expires_at: datetime
+
+    @property
+    def is_by_openid_connect(self) -> bool:
+        """Whether the provider signed the person in."""
+        return self.key_digest is None and self.name.startswith(OIDC_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ ODOO_KEY_EXPIRY = Gauge(
     multiprocess_mode="mostrecent",
 )
 
-REFUSALS = ("key_missing", "key_unknown", "scope_missing", "wrong_database", "signature_invalid")
+REFUSALS = ("key_missing", "key_unknown", "scope_missing", "wrong_database", "signature_invalid", "oidc")
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add an unused second series to each metric

@@ -66,6 +66,7 @@ __all__ = [
 ]
 
 CALLBACK_PATH = "/api/v1/influencegen/ai-image-callback"
+OIDC_CALLBACK_PATH = "/console/sign-in/oidc/callback"
 
 
 def secrets_directory() -> Path:
@@ -221,3 +222,8 @@ class Settings(PurgeSettings):
     def callback_url(self) -> str:
         """The URL at which N8N reports results."""
         return self.public_url + CALLBACK_PATH
+
+    @property
+    def console_url(self) -> str:
+        """The URL at which browsers find the bridge, without the path of the console."""
+        return self.console.url or self.public_url

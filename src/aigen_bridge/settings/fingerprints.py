@@ -45,6 +45,12 @@ def of_metrics(settings: Settings) -> dict[str, str]:
     return {"metrics: token": _of(settings.metrics.token)} if settings.metrics.token else {}
 
 
+def of_console(settings: Settings) -> dict[str, str]:
+    """The bridge's secret at the OpenID Connect provider."""
+    secret = settings.console.oidc_client_secret
+    return {"OpenID Connect: client secret": _of(secret)} if secret else {}
+
+
 def of_tls(settings: Settings) -> dict[str, str]:
     """The files with which the API serves TLS."""
     tls = settings.tls

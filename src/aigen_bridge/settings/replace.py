@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.settings import Settings, WrongSettingsError
-from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings, Section
+from aigen_bridge.settings.sections import ConsoleSettings, DatabaseSection, N8nSettings, OdooSettings, Section
 from aigen_bridge.store.url import parse
 
 S = TypeVar("S", bound=Section)
@@ -28,6 +28,7 @@ def with_new_secrets(current: Settings, new: Settings) -> tuple[Settings, list[s
         "odoo": odoos.pop(DEFAULT_ODOO),
         "odoos": odoos,
         "metrics": current.metrics.model_copy(update={"token": new.metrics.token}),
+        "console": _console(current.console, new.console),
         "database_url": _database_url(current.database_url, new.database_url),
         "database": _database(current.database, new.database),
     }
@@ -65,6 +66,10 @@ def _n8n(current: N8nSettings, new: N8nSettings) -> N8nSettings:
 
 def _odoo(current: OdooSettings, new: OdooSettings) -> OdooSettings:
     return _of_same_place(current, new, ("url", "database", "login"), ("api_key", "api_key_expires"))
+
+
+def _console(current: ConsoleSettings, new: ConsoleSettings) -> ConsoleSettings:
+    return _of_same_place(current, new, ("oidc_issuer", "oidc_client_id"), ("oidc_client_secret",))
 
 
 def _of_same_place(current: S, new: S, place: Sequence[str], secrets: Sequence[str]) -> S:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from aigen_bridge.domain.generation import WhenMaybePaid
 from aigen_bridge.domain.signature import SIGNATURES_MAX
@@ -17,7 +17,9 @@ from aigen_bridge.settings.values import (
     Duration,
     ExchangeRates,
     File,
+    Groups,
     HttpUrl,
+    IssuerUrl,
     KeptFor,
     Key,
     Networks,
@@ -25,6 +27,7 @@ from aigen_bridge.settings.values import (
     OriginUrl,
     Password,
     RateLimit,
+    Scopes,
     SigningSecret,
     SigningSecrets,
     Storage,
@@ -32,6 +35,7 @@ from aigen_bridge.settings.values import (
     Timeout,
     TimeZoneName,
     Token,
+    TraceUrl,
 )
 
 
@@ -238,20 +242,33 @@ class WorkerSettings(Section):
 
 
 class ConsoleSettings(Section):
-    """The operations console."""
+    """The operations console, and sign-in to it by OpenID Connect."""
 
     enabled: bool = Field(default=True, description="serve it at /console")
     viewers_see_content: bool = Field(default=True, description="whether viewers see prompts and images")
-    trace_url: Text | None = Field(
-        None, description="where the traces of requests are shown: a URL with `{traceId}` in it; none: no links"
-    )
+    trace_url: TraceUrl | None = Field(None, description="where traces are shown: a URL with `{traceId}` in it")
+    url: OriginUrl | None = Field(None, description="where browsers find the bridge, if not at AIGEN_PUBLIC_URL")
+    oidc_issuer: IssuerUrl | None = Field(None, description="as the provider names itself, character by character")
+    oidc_client_id: Text | None = None
+    oidc_client_secret: Password | None = Field(None, min_length=1)
+    oidc_operators: Groups = Field((), description="groups whose members see everything and act")
+    oidc_viewers: Groups = Field((), description="groups whose members only look")
+    oidc_groups_claim: Text = Field("groups", description="the claim with the groups of a person")
+    oidc_name_claim: Text | None = Field(None, description="the claim to name a person by, instead of a verified email")
+    oidc_scopes: Scopes = ("openid", "email", "profile")
 
-    @field_validator("trace_url")
-    @classmethod
-    def _url_with_trace_id(cls, value: str | None) -> str | None:
-        if value and not (value.startswith(("https://", "http://")) and "{traceId}" in value):
-            raise ValueError("must be a URL that begins with https:// or http:// and contains {traceId}")
-        return value
+    @model_validator(mode="after")
+    def _openid_connect_is_complete_or_off(self) -> "ConsoleSettings":
+        needed = {
+            "ISSUER": self.oidc_issuer,
+            "CLIENT_ID": self.oidc_client_id,
+            "CLIENT_SECRET": self.oidc_client_secret,
+            "OPERATORS (or …__OIDC_VIEWERS)": self.oidc_operators or self.oidc_viewers,
+        }
+        missing = [f"AIGEN_CONSOLE__OIDC_{name}" for name, value in needed.items() if not value]
+        if missing and len(missing) < len(needed):
+            raise ValueError(f"sign-in by OpenID Connect also needs {' and '.join(missing)}")
+        return self
 
 
 class MetricsSettings(Section):

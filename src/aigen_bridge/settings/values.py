@@ -21,6 +21,7 @@ from aigen_bridge.domain.money import CURRENCIES, parse_amount
 from aigen_bridge.domain.queues import ODOO_NAME
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.logs import muted
+from aigen_bridge.network import is_this_machine
 from aigen_bridge.store.url import has_keywords
 from aigen_bridge.store.url import parse as database_parameters
 
@@ -107,11 +108,26 @@ def _is_address(host: str) -> bool:
         return False
 
 
+def _trace_url(value: str) -> str:
+    """Checks a URL with a place for the id of a trace. It may have a query and a fragment, as pages do."""
+    if not (value.startswith(("https://", "http://")) and "{traceId}" in value):
+        raise ValueError("must be a URL that begins with https:// or http:// and has {traceId} in it")
+    return value
+
+
 def _origin(value: str) -> str:
     url = _http_url(value)
     if urlsplit(url).path:
         raise ValueError("must be an address without a path, such as https://odoo.example.com")
     return url
+
+
+def _issuer(value: str) -> str:
+    """Returns the issuer as it was given: ID tokens must name it so, with or without a slash at its end."""
+    parts = urlsplit(_http_url(value))
+    if parts.scheme != "https" and not is_this_machine(parts.hostname or ""):
+        raise ValueError("must be an https:// address; http:// is for a provider on this machine, for development")
+    return value
 
 
 def _database_url(value: SecretStr) -> SecretStr:
@@ -172,6 +188,21 @@ def _listed(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return strict_json(value) if value.lstrip()[:1] in _JSON else value.replace(",", " ").split()
+
+
+def _groups(value: Any) -> Any:
+    """Parses a JSON list, or names separated by commas. A name may contain blanks."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip()[:1] in _JSON:
+        return strict_json(value)
+    return [name for part in value.removeprefix(BOM).split(",") if (name := part.strip())]
+
+
+def _scopes(value: tuple[str, ...]) -> tuple[str, ...]:
+    if "openid" not in value:
+        raise ValueError("must contain openid")
+    return value
 
 
 def _alert_urls(value: Any) -> Any:
@@ -306,6 +337,13 @@ AllowedHosts = Annotated[
     AfterValidator(_allowed_hosts),
 ]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
+Groups = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], NoDecode, BeforeValidator(_groups)]
+Scopes = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")], ...],
+    NoDecode,
+    BeforeValidator(_listed),
+    AfterValidator(_scopes),
+]
 RateLimit = Annotated[str, AfterValidator(_rate_limit)]
 Key = Annotated[SecretStr, _Stripped, AfterValidator(_key)]
 ClientKey = Annotated[SecretStr, AfterValidator(_key), AfterValidator(_client_key)]
@@ -331,5 +369,7 @@ KeptFor = Annotated[
 ]
 """A duration of at most 100 years, or `forever` (None)."""
 HttpUrl = Annotated[str, _Stripped, AfterValidator(_http_url)]
+TraceUrl = Annotated[str, _Stripped, AfterValidator(_trace_url)]
+IssuerUrl = Annotated[str, _Stripped, AfterValidator(_issuer)]
 OriginUrl = Annotated[str, _Stripped, AfterValidator(_origin)]
 DatabaseUrl = Annotated[SecretStr, _Stripped, AfterValidator(_database_url)]

@@ -145,6 +145,8 @@ def _parameters(query: str) -> dict[str, str]:
 def _pairs(query: str) -> Iterator[tuple[str, str]]:
     for pair in filter(None, query.split("&")):
         name, _, value = pair.partition("=")
+        if not name:
+            raise ValueError("has a parameter without a name after its '?'")
         if (name, value) == ("ssl", "true"):  # as libpq understands it
             name, value = "sslmode", "require"
         yield name, _decoded(value.replace("+", " ") if name == "options" else value)
