@@ -225,6 +225,24 @@ async def _viewer(stage: Stage) -> str:
     return token
 
 
+def test_what_somebody_else_was_faster_with_is_said_in_words(staging: Staging, run: Run) -> None:
+    stage = staging()
+    asked = run(stage.ask())
+    path = f"/console/requests/{asked['requestId']}"
+    with signed_in(stage) as console:
+        form = {"csrf": csrf_of(console), "reason": "mine"}
+        for action, words in {
+            "cancel": "The request is cancelled.",
+            "cancel ": "has already ended: it is cancelled.",
+            "replay": "was cancelled",
+            "complete": "Choose an image file.",
+            "letters/entry-999/replay": "entry-999",
+            "letters/nothing/discard": "nothing",
+        }.items():
+            console.post(f"{path}/{action.strip()}", data=form, headers={"Referer": f"{console.base_url}{path}"})
+            assert words in console.get(path).text.replace("&#39;", "'"), action
+
+
 def test_what_is_stored_as_an_image_but_is_none_is_not_served(staging: Staging, run: Run) -> None:
     stage = staging()
     asked = run(stage.ask())

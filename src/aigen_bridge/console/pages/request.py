@@ -21,7 +21,7 @@ from aigen_bridge.console.visitor import Operating, Sent, SignedIn, Visitor
 from aigen_bridge.contracts.resources import RequestResource, Timeline
 from aigen_bridge.contracts.views import commands, timeline
 from aigen_bridge.domain.dead_letter import DeadLetter, DeadLetterName
-from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, UnknownRequestError
+from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, ImageRejectedError, UnknownRequestError
 from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef, read_metadata
 from aigen_bridge.domain.request import FINAL, ImageRequest
 from aigen_bridge.domain.story import story
@@ -123,7 +123,10 @@ async def complete_request(request_id: str, visitor: Operating, form: Sent, part
     if form.file is None:
         raise WrongFormError("Choose an image file. Nothing was changed.")
     action = visitor.action(form.reason())
-    image = await parts.examine.check.as_found(form.file)
+    try:
+        image = await parts.examine.check.as_found(form.file)
+    except ImageRejectedError as error:
+        raise WrongFormError(f"The file was refused, and nothing was changed: {error.detail}") from None
     completed = await parts.replays.complete(_id(request_id), image, action)
     return _done(completed.request_id, "The image passed its checks. The request is completed, and goes to Odoo.")
 
