@@ -45,6 +45,15 @@ LONG = """
     UPDATE requests SET delivered_at = now() - interval '59.6 s'
 """
 
+RUNNING = """
+    UPDATE requests SET status = 'dispatched', version = 2, dispatched_at = now(),
+        callback_deadline_at = now() + interval '10 min';
+    UPDATE outbox SET state = 'done', finished_at = now();
+    INSERT INTO request_changes (request_id, version, status) SELECT request_id, 2, 'dispatched' FROM requests;
+    INSERT INTO generations (request_id, state, execution_id, job, quiet_until, progress, progress_at)
+    SELECT request_id, 'running', '7', '{"provider": "fal", "job_id": "job-1"}', now() + interval '30 s',
+        '{"stage": "generating", "percent": 40, "message": "step 11 of 28", "queue_position": 2}', now() FROM requests
+"""
 DEAD = """
     UPDATE outbox SET state = 'dead', finished_at = now(), error_code = 'x', error_detail = 'y' WHERE step = 'deliver'
 """
@@ -164,6 +173,24 @@ def test_a_delivery_that_was_held_for_a_day_is_a_picture_that_can_be_read(
     assert "≈" in operator.page.inner_text(".axis")
     operator.assert_accessible()
     operator.snap("request-held")
+
+
+def test_a_request_that_is_being_generated_shows_how_far_and_what_comes_next(staging: Staging, run: Run) -> None:
+    stage = staging()
+    path = f"/console/requests/{run(stage.ask())['requestId']}"
+    with psycopg.connect(url_of(stage)) as connection:
+        connection.execute(RUNNING)
+    with signed_in(stage) as console:
+        page = console.get(path).text
+    for words in (
+        "generating, 40 %",
+        "Position 2 in the queue. step 11 of 28",
+        "N8N polls job job-1 at fal. Without a word until then, the request is sent to N8N again.",
+        'class="bar now"',
+        'class="bar planned"',
+        'hx-trigger="every 2s"',
+    ):
+        assert words in page, words
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def test_a_stay_at_n8n_is_cut_where_its_generation_changes_and_ends_badly_in_sil
         (Kind.FAILED, 3),
     ]
     assert first.bars[2].text.endswith("It ended without a result: N8N fell silent: sent again")
+    assert first.took == timedelta(seconds=7)
     assert ([bar.kind for bar in second.bars], second.main.end) == ([Kind.NOW], at(20))
     assert (following.main.kind, following.main.start, following.main.end) == (Kind.PLANNED, at(20), at(600))
     assert not told.is_over

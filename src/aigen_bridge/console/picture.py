@@ -56,9 +56,7 @@ def draw(told: Story) -> Picture:
     axis = told.axis
     begin = told.rows[0].bars[0].start
     rows = tuple(
-        DrawnRow(
-            row.label, row.main.start - begin, row.main.took, row.main.kind, row.main.text, tuple(_bars(axis, row))
-        )
+        DrawnRow(row.label, row.main.start - begin, row.took, row.main.kind, row.main.text, tuple(_bars(axis, row)))
         for row in told.rows
     )
     breaks = tuple(Mark(_percent(each.place), f"\N{ALMOST EQUAL TO} {duration(each.length)}") for each in axis.breaks())

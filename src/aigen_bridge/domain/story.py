@@ -62,6 +62,12 @@ class Row:
         """The bar that the row is about: the last one that is no wait."""
         return next((bar for bar in reversed(self.bars) if bar.kind is not Kind.WAIT), self.bars[-1])
 
+    @property
+    def took(self) -> timedelta:
+        """The length of the row without the wait before it."""
+        begin = next((bar for bar in self.bars if bar.kind is not Kind.WAIT), self.bars[0])
+        return self.bars[-1].end - begin.start
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
