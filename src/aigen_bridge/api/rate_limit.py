@@ -38,8 +38,11 @@ class RateLimits:
             "sign-in": limits.parse(SIGN_IN_LIMIT),
         }
 
-    async def count(self, kind: str, client: str) -> None:
-        """Counts a call. Raises `TooManyCallsError` when it exceeds the limit."""
+    async def count(self, kind: str, client: str, label: str | None = None) -> None:
+        """Counts a call. Raises `TooManyCallsError` when it exceeds the limit.
+
+        `label` stands in the metrics for clients that are no names of the settings, such as addresses.
+        """
         limit = self._limits[kind]
         try:
             within = await self._strategy.hit(limit, kind, client)
@@ -48,7 +51,7 @@ class RateLimits:
             log.warning("rate_limit.unavailable", reason=type(error).__name__)  # better no limit than no service
             return
         if not within:
-            metrics.RATE_LIMITED.labels(client).inc()
+            metrics.RATE_LIMITED.labels(label or client).inc()
             raise TooManyCallsError(client, limit, max(1, math.ceil(reset_at - time.time())))
 
 

@@ -43,7 +43,7 @@ async def start(
 ) -> Response:
     """Sends the browser to the provider."""
     provider, path = _provider(parts, request), own_path(wanted)
-    await request.app.state.rate_limits.count("sign-in", f"{_host(request)} to the provider")
+    await request.app.state.rate_limits.count("sign-in", f"{_host(request)} to the provider", "sign-in")
     attempt = SignInAttempt.new()
     try:
         url = await provider.sign_in_url(attempt)
@@ -70,7 +70,7 @@ async def callback(request: Request, parts: Parts) -> Response:
     So the answer is a page that goes on by itself.
     """
     provider, host = _provider(parts, request), _host(request)
-    await request.app.state.rate_limits.count("sign-in", f"{host} from the provider")
+    await request.app.state.rate_limits.count("sign-in", f"{host} from the provider", "sign-in")
     secret, _, wanted = request.cookies.get(COOKIE, "").partition(".")
     path = own_path(unquote(wanted))
     try:

@@ -39,7 +39,7 @@ async def sign_in(request: Request, parts: Parts) -> Response:
     check_origin(request)
     form = await read_form(request)
     host = request.client.host if request.client else "-"
-    await request.app.state.rate_limits.count("sign-in", host)
+    await request.app.state.rate_limits.count("sign-in", host, "sign-in")
     wanted, key = own_path(form.text("next")), form.text("key")
     try:
         caller = await _operator(request, key)

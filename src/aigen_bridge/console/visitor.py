@@ -59,7 +59,7 @@ async def _signed_in(request: Request) -> Visitor:
     if session is None or not await _is_still_allowed(request, session):
         raise SignInNeededError
     structlog.contextvars.bind_contextvars(client=session.name)
-    await request.app.state.rate_limits.count("reading", f"console {session.id}")
+    await request.app.state.rate_limits.count("reading", f"console {session.id}", "console")
     sees_content = session.role is Role.OPERATOR or request.app.state.parts.settings.console.viewers_see_content
     visitor = Visitor(session, csrf_token(token), sees_content)
     request.state.visitor = visitor
