@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,15 @@ from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.clients.odoo_auto import odoo_transport
 from aigen_bridge.clients.renewed import RenewedOdoo, RenewedWebhook
 from aigen_bridge.domain.address import checked_url
-from aigen_bridge.domain.destination import N8N, BreakerConfig, Destination, every_destination, odoo_destination
+from aigen_bridge.domain.destination import (
+    N8N,
+    N8N_CALLS_MAX,
+    ODOO_CALLS_MAX,
+    BreakerConfig,
+    Destination,
+    every_destination,
+    odoo_destination,
+)
 from aigen_bridge.domain.generation import GenerationPolicy
 from aigen_bridge.domain.outbox import AlertClaim, Claim
 from aigen_bridge.domain.queues import queue_of
@@ -29,6 +37,7 @@ from aigen_bridge.pipeline.budgets import BudgetChanges
 from aigen_bridge.pipeline.callback import Examination, RefuseUrl
 from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.pipeline.deliver import Deliver
+from aigen_bridge.pipeline.destinations import DestinationChanges
 from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH_POLICY
 from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
@@ -44,7 +53,7 @@ from aigen_bridge.store.catalogue import Models
 from aigen_bridge.store.catalogue_changes import CatalogueChanges
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
-from aigen_bridge.store.destinations import Destinations
+from aigen_bridge.store.destination_changes import ChangeableDestinations
 from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
@@ -90,7 +99,7 @@ class ApiParts:
     quarantine: Quarantine
     executions: Executions
     generations: Generations
-    destinations: Destinations
+    destinations: ChangeableDestinations
     gauges: GaugeReader
     dead_letters: DeadLetters
     replays: Replays
@@ -108,6 +117,7 @@ class ApiParts:
     in_hand: asyncio.Semaphore
     large_in_hand: asyncio.Semaphore
     overview: Overview
+    destination_changes: DestinationChanges
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +175,10 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
             ChangeableBudgets(database, deadlines.alert_window),
             Addons(database),
         )
-        requests = Requests(database, deadlines, images, rates)
+        requests, destinations = (
+            Requests(database, deadlines, images, rates),
+            ChangeableDestinations(database, breakers),
+        )
         quarantine = Quarantine(database, deadlines)
         dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images, rates)
         async with (
@@ -185,7 +198,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 quarantine=quarantine,
                 executions=Executions(database, deadlines),
                 generations=Generations(database, deadlines, generation_policy(settings)),
-                destinations=Destinations(database, breakers),
+                destinations=destinations,
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
                 replays=Replays(operations, quarantine, dead_letters, requests, examine, reports_on),
@@ -203,6 +216,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
                 overview=overview,
+                destination_changes=DestinationChanges(destinations, _calls_max(breakers)),
             )
 
 
@@ -301,6 +315,11 @@ def _breakers(settings: Settings) -> dict[Destination, BreakerConfig]:
             **dict(odoo.breaker), concurrency_limit=odoo.concurrency, slow_after=odoo.slow_after
         )
     return breakers
+
+
+def _calls_max(destinations: Iterable[Destination]) -> dict[str, int]:
+    """Returns the highest limit that operators can set, by destination."""
+    return {each.name: N8N_CALLS_MAX if each.name == N8N.name else ODOO_CALLS_MAX for each in destinations}
 
 
 @asynccontextmanager

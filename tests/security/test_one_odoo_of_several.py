@@ -42,6 +42,13 @@ MONEY = {
     ("delete", f"{OPS}/budgets/{{name}}"),
 }
 """Sums and budgets. tests/integration/test_usage.py and test_budgets_api.py prove which of them a caller sees."""
+DESTINATIONS = {
+    ("get", f"{OPS}/destinations"),
+    ("post", f"{OPS}/destinations/{{name}}/pause"),
+    ("post", f"{OPS}/destinations/{{name}}/resume"),
+    ("patch", f"{OPS}/destinations/{{name}}"),
+}
+"""N8N and the Odoos. tests/integration/test_destinations_api.py proves who sees and changes which."""
 TABLES = ("requests", "outbox", "request_changes", "images", "generations", "provider_jobs", "executions")
 SAVED = "SELECT CAST(t AS text) FROM {name} AS t WHERE CAST(request_id AS text) = ANY (:ids)"
 FAIL = """UPDATE requests SET status = 'failed', failed_by = 'bridge', error_code = 'timed_out', version = version + 1,
@@ -228,7 +235,7 @@ async def state(scene: Scene, targets: list[Target]) -> list[Any]:
 
 def test_the_walk_leaves_no_operation_out() -> None:
     operations = {(method, path) for path, item in describe()["paths"].items() for method in item}
-    assert operations == set(WALK) | LISTS | ACCEPT | CATALOGUE | MONEY | HEALTH
+    assert operations == set(WALK) | LISTS | ACCEPT | CATALOGUE | MONEY | DESTINATIONS | HEALTH
 
 
 @pytest.mark.parametrize(("own", "other"), [ODOOS, ODOOS[::-1]])

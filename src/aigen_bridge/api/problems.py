@@ -50,8 +50,10 @@ from aigen_bridge.domain.errors import (
     NothingToReplayError,
     NotReplayableError,
     RequestIdTakenError,
+    SharedDestinationError,
     StoreUnavailableError,
     UnknownDeadLetterError,
+    UnknownDestinationError,
     UnknownModelError,
     UnknownRequestError,
     UnreadableRequestError,
@@ -123,6 +125,12 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ),
     UnknownBudgetError: Kind(
         404, "Unknown budget", "List them: GET /api/v1/ops/budgets, or 'aigen-bridge budgets list'."
+    ),
+    UnknownDestinationError: Kind(
+        404, "Unknown destination", "List them: GET /api/v1/ops/destinations, or 'aigen-bridge destinations list'."
+    ),
+    SharedDestinationError: Kind(
+        403, "Not yours to change", "Ask an operator of all Odoos, whose client has no 'odoo'."
     ),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
     NothingToReplayError: Kind(

@@ -95,7 +95,7 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
             "errorMessage": request.error_message,
             "replayable": request.is_replayable,
             "image": _image(request),
-            "held": Held(destination=hold.destination, since=hold.since, until=hold.until) if hold else None,
+            "held": _held(hold) if hold else None,
             "progress": ProgressState(**asdict(generation.progress)) if generation.progress else None,
             "generation": _generation(request, generation),
             "cost": CostState.of(request.facts.cost) if request.facts.cost else None,
@@ -104,6 +104,10 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
         },
         strict=False,
     )
+
+
+def _held(hold: Hold) -> Held:
+    return Held(destination=hold.destination, since=hold.since, until=hold.until, paused=hold.is_paused)
 
 
 def _generation(request: ImageRequest, generation: GenerationView) -> GenerationState | None:

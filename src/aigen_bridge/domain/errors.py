@@ -1,6 +1,7 @@
 """Errors of the bridge. Clients and steps raise `TransientError` and `PermanentError` (`StepError`), nothing else."""
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -158,4 +159,21 @@ class NothingToReplayError(BridgeError):
             "nothing_to_replay",
             f"Dead letter {name} reports a failed execution of no known request, so there is nothing to replay. Look "
             "at the execution in N8N, then discard the letter.",
+        )
+
+
+class UnknownDestinationError(BridgeError):
+    """No destination that can be paused has this name, or the operator may not see it."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        detail = f"No destination has the name {name!r}. There is: {', '.join(known)}."
+        super().__init__("destination_unknown", detail)
+
+
+class SharedDestinationError(BridgeError):
+    """The operator belongs to one Odoo, and the destination serves all of them."""
+
+    def __init__(self, name: str, odoo: str) -> None:
+        super().__init__(
+            "destination_shared", f"{name} serves every Odoo, and you are an operator of Odoo {odoo} only."
         )

@@ -51,10 +51,14 @@ def _dispatched_step(request: ImageRequest, pending: PendingWork) -> Upcoming:
     if found and found.silent_at and (deadline is None or found.silent_at < deadline or found.is_n8n_out):
         silence = rules.fall_silent(found.generation, request, found.policy).transition
         if silence and found.is_n8n_out:
-            return Upcoming(f"{expected} N8N is away, and its silence does not count until it is back.")
+            until = "resumed" if pending.is_n8n_paused else "back"
+            why = "paused" if pending.is_n8n_paused else "away"
+            return Upcoming(f"{expected} N8N is {why}, and its silence does not count until it is {until}.")
         if silence:
             effect = "is sent to N8N again" if silence.after is Status.QUEUED else "fails as maybe_paid"
             return Upcoming(f"{expected} Without a word until then, the request {effect}.", at=found.silent_at)
+    if pending.is_n8n_paused:
+        return Upcoming(f"{expected} N8N is paused, and the deadline stands still until it is resumed.")
     late = "Without a result, the request fails as timed_out at the deadline. A late result is still accepted."
     return Upcoming(f"{expected} {late}", at=deadline)
 
@@ -78,6 +82,8 @@ def _pending_step(entry: PendingEntry, odoo: str) -> Upcoming:
             f"Attempt {entry.attempts} to {entry.step} is in progress. If its worker dies, another takes over.",
             at=entry.due_at,
         )
+    if entry.destination_is_paused:
+        return Upcoming(f"The {entry.step} waits because operators have paused its destination, until they resume it.")
     if entry.destination_is_away:
         return Upcoming(
             f"The {entry.step} is held because its destination is away. The bridge retries until it is back.",

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from aigen_bridge.domain.destination import N8N_CALLS_MAX, ODOO_CALLS_MAX
 from aigen_bridge.domain.generation import WhenMaybePaid
 from aigen_bridge.domain.signature import SIGNATURES_MAX
 from aigen_bridge.settings.values import (
@@ -105,7 +106,7 @@ class N8nSettings(Section):
     )
     timeout: Timeout = timedelta(seconds=30)
     retry_jitter: float = Field(0.0, ge=0, le=1)
-    concurrency: int = Field(200, ge=1, le=2000, description="webhook calls in flight per worker")
+    concurrency: int = Field(200, ge=1, le=N8N_CALLS_MAX, description="webhook calls in flight per worker")
     breaker: BreakerSettings = BreakerSettings()
 
     @property
@@ -140,7 +141,7 @@ class OdooSettings(Section):
     )
     transport: Transport = Transport.AUTO
     timeout: Timeout = timedelta(seconds=45)
-    concurrency: int = Field(2, ge=1, le=64, description="maximum calls in flight over all workers")
+    concurrency: int = Field(2, ge=1, le=ODOO_CALLS_MAX, description="maximum calls in flight over all workers")
     slow_after: Duration = Field(timedelta(seconds=2), description="a slower response halves the calls in flight")
     breaker: BreakerSettings = BreakerSettings(hold=timedelta(hours=24))
 

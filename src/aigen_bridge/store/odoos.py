@@ -21,7 +21,7 @@ _REPLACE = text("""
 """)
 _FORGET = text("DELETE FROM odoos WHERE name = :name")
 _STATES = text("""
-    SELECT o.name, known.database_uuid, d.opened_at, (
+    SELECT o.name, known.database_uuid, d.opened_at, d.paused_at, (
         SELECT count(*) FROM outbox WHERE state = 'pending' AND step = o.queue
     ) AS backlog
     FROM unnest(CAST(:name AS text[]), CAST(:destination AS text[]), CAST(:queue AS text[]))
@@ -34,11 +34,15 @@ _STATES = text("""
 
 @dataclass(frozen=True, slots=True)
 class OdooState:
-    """What is known of an Odoo. `opened_at`: since when its breaker has been open. `backlog`: pending deliveries."""
+    """What is known of an Odoo. `backlog`: pending deliveries.
+
+    `opened_at`: since when its breaker has been open. `paused_at`: since when operators have paused it.
+    """
 
     name: str
     database_uuid: str | None
     opened_at: datetime | None
+    paused_at: datetime | None
     backlog: int
 
 

@@ -4,6 +4,7 @@ A request that is sent again is settled before, because what was known of it is 
 its estimate again.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -225,8 +226,16 @@ async def _read(connection: AsyncConnection, request_id: UUID) -> ImageRequest:
 
 
 async def record(
-    connection: AsyncConnection, action: OperatorAction, name: str, target: str, request_id: UUID | None
+    connection: AsyncConnection,
+    action: OperatorAction,
+    name: str,
+    target: str,
+    request_id: UUID | None,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
 ) -> None:
-    """Records an operator action in its transaction."""
+    """Records an operator action in its transaction. `before` and `after` are the fields that it changed."""
     row: dict[str, Any] = {"client": action.by, "action": name, "target": target, "request_id": request_id}
-    await connection.execute(operations.insert(), row | {"note": action.note})
+    changed = {"before": before, "after": after, "odoo": action.odoo}
+    await connection.execute(operations.insert(), row | changed | {"note": action.note})

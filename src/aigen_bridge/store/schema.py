@@ -128,8 +128,22 @@ destinations = Table(
     timestamptz("error_since"),  # while the breaker is open: its probes have failed with this error_code since then
     timestamptz("opened_at"),  # the breaker has been open since then
     timestamptz("probe_at"),  # the next probe while it is open
-    Column("out_seconds", Double, nullable=False, server_default="0"),  # of all outages that have ended
+    Column("out_seconds", Double, nullable=False, server_default="0"),  # of all outages and pauses that have ended
+    timestamptz("paused_at"),  # an operator has paused it since then
+    Column("paused_by", Text),
+    Column("pause_reason", Text),
+    Column("concurrency", Integer),  # the most calls in flight, as an operator limited it; NULL: that of the settings
     CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
+    CheckConstraint("concurrency >= 1", name="concurrency"),
+)
+
+destination_pauses = Table(  # their time does not count for what waited
+    "destination_pauses",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("began_at", DateTime(timezone=True), primary_key=True),
+    timestamptz("ended_at"),  # NULL: it lasts
+    CheckConstraint("ended_at >= began_at", name="end"),
 )
 
 odoos = Table(
@@ -405,6 +419,9 @@ operations = Table(
     Column("request_id", Uuid),
     Column("note", Text),
     timestamptz("at", required=True),
+    Column("before", JSONB(none_as_null=True)),  # what the action changed
+    Column("after", JSONB(none_as_null=True)),
+    Column("odoo", Text),  # NULL: it concerns no single Odoo
     CheckConstraint(one_of("action", OPERATIONS), name="action"),
     Index("operations_request_idx", "request_id"),
 )
