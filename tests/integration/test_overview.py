@@ -61,8 +61,8 @@ async def test_an_empty_bridge_has_zeros_and_a_shape(database: Database) -> None
     assert (len(facts.hour.buckets), facts.hour.step) == (12, timedelta(minutes=5))
     assert facts.day
     assert (len(facts.day.buckets), facts.day.total(), facts.hour.total()) == (24, 0, 0)
-    assert [each.destination.name for each in facts.destinations] == ["n8n", "odoo", "odoo:north"]
-    assert [(each.backlog, each.oldest, each.in_flight, each.limit) for each in facts.destinations] == [
+    assert [each.name for each in facts.destinations] == ["n8n", "odoo", "odoo:north"]
+    assert [(each.backlog, each.oldest, each.in_flight, each.concurrency) for each in facts.destinations] == [
         (0, None, 0, None),
         (0, None, 0, 4),
         (0, None, 0, 4),
@@ -116,7 +116,7 @@ async def test_an_operator_of_one_odoo_sees_nothing_of_another(database: Databas
 
     assert facts.day
     assert (facts.hour.total(), facts.day.total(), facts.dead["deliver"]) == (2, 2, 1)
-    assert [each.destination.name for each in facts.destinations] == ["n8n", "odoo:north"]
+    assert [each.name for each in facts.destinations] == ["n8n", "odoo:north"]
     assert [(each.cause, each.odoo, each.times) for each in facts.incidents] == [(Cause.ODOO_DOWN, "north", 0)]
     assert (facts.waits, {each.count for each in facts.hops}) == ((), {2})
     everything = await read(database)

@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aigen_bridge.domain.destination import N8N, ODOO, odoo_destination
+from aigen_bridge.domain.destination import N8N, ODOO, Availability, Destination, DestinationStatus, odoo_destination
 from aigen_bridge.domain.incident import Cause
-from aigen_bridge.domain.overview import Counts, DestinationFacts, OpenIncident, OverviewFacts, Place, verdict
+from aigen_bridge.domain.overview import Counts, OpenIncident, OverviewFacts, Place, verdict
 
 AT = datetime(2026, 1, 31, 18, tzinfo=UTC)
 NONE = Counts(timedelta(minutes=5), ())
@@ -16,10 +16,11 @@ def facts(**changes: Any) -> OverviewFacts:
     return replace(OverviewFacts(at=AT, hour=NONE, day=None, destinations=(), workers=1, apis=1), **changes)
 
 
-def destination(which: Any = N8N, **changes: Any) -> DestinationFacts:
-    quiet = DestinationFacts(
-        destination=which, opened_at=None, probe_at=None, error_code=None, error_detail=None, backlog=0, oldest=None,
-        in_flight=0, limit=None,
+def destination(which: Destination = N8N, **changes: Any) -> DestinationStatus:
+    quiet = DestinationStatus(
+        name=which.name, label=which.label, state=Availability.CLOSED, since=None, away_since=None, probe_at=None,
+        backlog=0, oldest=None, in_flight=0, concurrency=None, configured=None, allowance=None, paused_by=None,
+        pause_reason=None, error_code=None, error_detail=None,
     )  # fmt: skip
     return replace(quiet, **changes)
 
@@ -33,7 +34,9 @@ def texts(found: OverviewFacts) -> list[str]:
 
 
 def test_all_is_well_if_nothing_needs_anybody() -> None:
-    found = verdict(facts(destinations=(destination(), destination(ODOO, backlog=5, oldest=timedelta(seconds=3)))))
+    found = verdict(
+        facts(destinations=(destination(), destination(ODOO, backlog=5)), late={"odoo": timedelta(seconds=3)})
+    )
 
     assert (found.is_well, found.sentence) == (True, "All is well.")
 
@@ -55,7 +58,7 @@ def test_the_sentence_counts_the_reasons() -> None:
 
 
 def test_an_outage_is_one_reason_whatever_tells_of_it() -> None:
-    away = destination(opened_at=AT, error_code="http_404")
+    away = destination(state=Availability.OPEN, since=AT, error_code="http_404")
     incidents = (incident(Cause.N8N_DOWN), incident(Cause.WEBHOOK_NOT_FOUND))
 
     assert texts(facts(destinations=(away,), incidents=incidents)) == [
@@ -64,7 +67,7 @@ def test_an_outage_is_one_reason_whatever_tells_of_it() -> None:
 
 
 def test_the_outage_of_another_odoo_is_another_reason() -> None:
-    away = destination(odoo_destination("north"), opened_at=AT)
+    away = destination(odoo_destination("north"), state=Availability.OPEN, since=AT)
     incidents = (incident(Cause.ODOO_DOWN, "north"), incident(Cause.ODOO_DOWN))
 
     assert texts(facts(destinations=(destination(ODOO), away), incidents=incidents)) == [
@@ -83,7 +86,18 @@ def test_an_incident_says_how_often_and_where() -> None:
 
 
 def test_work_that_nobody_takes_up_is_a_reason_unless_no_worker_runs() -> None:
-    late = (destination(oldest=timedelta(minutes=3)),)
+    late: dict[str, Any] = {"destinations": (destination(),), "late": {"n8n": timedelta(minutes=3)}}
 
-    assert texts(facts(destinations=late)) == ["Work for N8N is due, and nothing takes it up."]
-    assert texts(facts(destinations=late, workers=0)) == ["No worker is running: nothing is sent to N8N or Odoo."]
+    assert texts(facts(**late)) == ["Work for N8N is due, and nothing takes it up."]
+    assert texts(facts(**late, workers=0)) == ["No worker is running: nothing is sent to N8N or Odoo."]
+
+
+def test_a_paused_destination_needs_nobody_and_is_said_all_the_same() -> None:
+    paused = destination(state=Availability.PAUSED, since=AT, away_since=AT, paused_by="ops", pause_reason="an upgrade")
+    late = {"n8n": timedelta(hours=3)}
+    found = verdict(facts(destinations=(paused,), late=late, incidents=(incident(Cause.N8N_DOWN),)))
+
+    assert (found.sentence, [each.text for each in found.notes]) == (
+        "All is well.",
+        ["N8N is paused by ops: an upgrade"],
+    )

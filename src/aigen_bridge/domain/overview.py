@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from aigen_bridge.domain.destination import Destination
+from aigen_bridge.domain.destination import N8N, Availability, DestinationStatus, odoo_destination
 from aigen_bridge.domain.incident import ADVICE, RUNBOOKS, Cause, incident_key
 from aigen_bridge.domain.request import DEFAULT_ODOO
 
@@ -51,26 +51,6 @@ class Counts:
     def total(self, *outcomes: Outcome) -> int:
         """Returns the sum of these outcomes, or of all."""
         return sum(sum(self.of(outcome)) for outcome in outcomes or Outcome)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationFacts:
-    """The breaker and the work of a destination. The breaker is open since `opened_at`, if that is set.
-
-    `backlog` counts waiting entries up to a limit, `oldest` is how long the first of them has been due, `in_flight` are
-    calls under way. `limit` is the number of calls that may be in flight over all workers; None: each worker has its
-    own limit.
-    """
-
-    destination: Destination
-    opened_at: datetime | None
-    probe_at: datetime | None
-    error_code: str | None
-    error_detail: str | None
-    backlog: int
-    oldest: timedelta | None
-    in_flight: int
-    limit: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,16 +105,18 @@ class Wait:
 class OverviewFacts:
     """What the overview shows. `at` is the database's time. `day` is None while it is being counted for the first time.
 
-    `dead` are dead letters by kind, counted up to a limit.
+    `late` is how long the first due entry of each destination has been due, `dead` are dead letters by kind, counted up
+    to a limit.
     """
 
     at: datetime
     hour: Counts
     day: Counts | None
-    destinations: tuple[DestinationFacts, ...]
+    destinations: tuple[DestinationStatus, ...]
     incidents: tuple[OpenIncident, ...] = ()
     workers: int
     apis: int
+    late: Mapping[str, timedelta] = field(default_factory=dict)
     dead: Mapping[str, int] = field(default_factory=dict)
     hops: tuple[HopTimes, ...] = ()
     waits: tuple[Wait, ...] = ()
@@ -165,9 +147,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether all is well, in one sentence, and what is not."""
+    """Whether all is well, in one sentence, and what is not. `notes` are what operators themselves have stopped."""
 
     reasons: tuple[Reason, ...]
+    notes: tuple[Reason, ...] = ()
 
     @property
     def is_well(self) -> bool:
@@ -184,7 +167,8 @@ class Verdict:
 
 def verdict(facts: OverviewFacts) -> Verdict:
     """Judges the facts. An outage counts once, although its breaker and its incidents tell of it."""
-    return Verdict((*_workers(facts), *_destinations(facts), *_incidents(facts), *_dead_letters(facts)))
+    reasons = (*_workers(facts), *_destinations(facts), *_incidents(facts), *_dead_letters(facts))
+    return Verdict(reasons, tuple(_pauses(facts)))
 
 
 def _workers(facts: OverviewFacts) -> Iterator[Reason]:
@@ -194,20 +178,33 @@ def _workers(facts: OverviewFacts) -> Iterator[Reason]:
 
 def _destinations(facts: OverviewFacts) -> Iterator[Reason]:
     for each in facts.destinations:
-        if each.opened_at:
+        if each.state is Availability.OPEN:
             why = f" ({each.error_code})" if each.error_code else ""
-            yield Reason(f"{each.destination.label} is away{why}: what waits for it is held.", Place.DESTINATIONS)
-        elif facts.workers and each.oldest and each.oldest > LATE:
-            yield Reason(f"Work for {each.destination.label} is due, and nothing takes it up.", Place.DESTINATIONS)
+            yield Reason(f"{each.label} is away{why}: what waits for it is held.", Place.DESTINATIONS)
+        elif each.state is Availability.CLOSED and facts.workers and facts.late.get(each.name, LATE) > LATE:
+            yield Reason(f"Work for {each.label} is due, and nothing takes it up.", Place.DESTINATIONS)
+
+
+def _pauses(facts: OverviewFacts) -> Iterator[Reason]:
+    for each in facts.destinations:
+        if each.state is Availability.PAUSED:
+            why = f": {each.pause_reason}" if each.pause_reason else ""
+            yield Reason(f"{each.label} is paused by {each.paused_by}{why}", Place.DESTINATIONS)
 
 
 def _incidents(facts: OverviewFacts) -> Iterator[Reason]:
-    away = [each.destination for each in facts.destinations if each.opened_at]
-    outages = {incident_key(cause, each.odoo) for each in away for cause in each.causes}
+    told = {key for each in facts.destinations if each.state is not Availability.CLOSED for key in _outages(each)}
     for each in facts.incidents:
-        if incident_key(each.cause, each.odoo) not in outages:
+        if incident_key(each.cause, each.odoo) not in told:
             times = f", {each.times} times" if each.times > 1 else ""
             yield Reason(f"{each.title}{times}.", Place.INCIDENTS)
+
+
+def _outages(status: DestinationStatus) -> set[str]:
+    """Returns the keys of the incidents that an outage of this destination causes."""
+    is_n8n = status.name == N8N.name
+    destination = N8N if is_n8n else odoo_destination(status.name.partition(":")[2] or DEFAULT_ODOO)
+    return {incident_key(cause, destination.odoo) for cause in destination.causes}
 
 
 def _dead_letters(facts: OverviewFacts) -> Iterator[Reason]:

@@ -10,7 +10,7 @@ requests of others do not make it slow.
 
 import contextlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -20,10 +20,11 @@ from aigen_bridge.domain.dead_letter import CALLBACK_KIND, DEAD_LETTER_KINDS, N8
 from aigen_bridge.domain.destination import BreakerConfig, Destination
 from aigen_bridge.domain.errors import StoreUnavailableError
 from aigen_bridge.domain.incident import incident_key, read_key
-from aigen_bridge.domain.overview import Counts, DestinationFacts, OpenIncident, OverviewFacts
+from aigen_bridge.domain.overview import Counts, OpenIncident, OverviewFacts
 from aigen_bridge.domain.queues import odoo_of
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.destination_changes import ChangeableDestinations
 from aigen_bridge.store.destinations import REGISTRY
 from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.hops import EXAMINED, hop_times, longest_waits
@@ -40,20 +41,12 @@ MOST = 10_000
 
 _NOW = text("SELECT now()")
 
-_DESTINATIONS = text(f"""
-    SELECT registry.destination, d.opened_at, d.probe_at, d.error_code, d.error_detail, d.allowance,
-        CAST(sum(waiting.counted) AS int) AS backlog, max(first.age) AS oldest,
-        CAST(sum(leased.counted) AS int) AS in_flight
-    FROM {REGISTRY} LEFT JOIN destinations AS d ON d.name = registry.destination,
-    LATERAL (SELECT count(*) AS counted FROM (
-        SELECT FROM outbox WHERE state = 'pending' AND step = queue ORDER BY due_at LIMIT {MOST}) AS few) AS waiting,
-    LATERAL (SELECT max(age) AS age FROM (
+_LATE = text(f"""
+    SELECT registry.destination AS name, max(first.age) AS age FROM {REGISTRY}, LATERAL (
         SELECT {since("due_at")} AS age FROM outbox WHERE state = 'pending' AND step = queue AND due_at < now()
-        ORDER BY due_at LIMIT 1) AS few) AS first,
-    LATERAL (SELECT count(lease_owner) AS counted FROM (
-        SELECT lease_owner FROM outbox WHERE state = 'pending' AND step = queue AND due_at > now()
-        ORDER BY due_at LIMIT {MOST}) AS few) AS leased
-    GROUP BY registry.destination, d.name
+        ORDER BY due_at LIMIT 1
+    ) AS first
+    GROUP BY registry.destination
 """)  # noqa: S608 - constants of this package
 
 _INCIDENTS = text("""
@@ -100,7 +93,7 @@ class Overview:
 
     def __init__(self, database: Database, breakers: Mapping[Destination, BreakerConfig]) -> None:
         self._database = database
-        self._breakers = dict(breakers)
+        self._breakers = breakers
         self._views: dict[str | None, _View] = {}
 
     async def read(self, odoo: str | None = None) -> OverviewFacts:
@@ -121,8 +114,8 @@ class _View:
     def __init__(self, database: Database, breakers: Mapping[Destination, BreakerConfig], odoo: str | None) -> None:
         self._database = database
         self._odoo = odoo
-        self._configs = {each.name: config for each, config in breakers.items() if _concerns(each, odoo)}
-        self._destinations = {each.name: each for each in breakers if _concerns(each, odoo)}
+        self._seen = [each for each in breakers if odoo is None or odoo in each.odoos]
+        self._destinations = ChangeableDestinations(database, breakers)
         self._day: Counts | None = None
         self._fresh_day = Fresh(self._read_day, fresh=DAY_FRESH_SECONDS, patience=DAY_PATIENCE_SECONDS)
         self._facts = Fresh(self._read, fresh=FRESH_SECONDS, patience=database.timeout.total_seconds())
@@ -147,7 +140,8 @@ class _View:
             return await count_outcomes(connection, DAY, self._odoo)
 
     async def _read(self) -> OverviewFacts:
-        day = await self._recent_day()
+        day, destinations = await self._recent_day(), await self._destinations.overview(self._odoo)
+        deliveries = [queue for each in self._seen if each.step is Step.DELIVER for queue in self._queues(each)]
         async with self._database.reading() as connection:
             at: datetime = (await connection.execute(_NOW)).scalar_one()
             processes = await connected(connection)
@@ -155,38 +149,29 @@ class _View:
                 at=at,
                 hour=await count_outcomes(connection, HOUR, self._odoo),
                 day=day,
-                destinations=await self._read_destinations(connection),
+                destinations=tuple(destinations),
                 incidents=await self._read_incidents(connection),
                 workers=processes.workers,
                 apis=processes.apis,
+                late=await self._read_late(connection),
                 dead=await self._read_dead(connection),
                 hops=await hop_times(connection, self._odoo),
-                waits=await longest_waits(connection, self._queues(Step.DELIVER), self._odoo),
+                waits=await longest_waits(connection, deliveries, self._odoo),
             )
 
-    def _queues(self, step: Step) -> list[str]:
-        return [queue for each in self._destinations.values() if each.step is step for queue in self._own(each)]
-
-    def _own(self, destination: Destination) -> list[str]:
+    def _queues(self, destination: Destination) -> list[str]:
         return [queue for queue in destination.queues if self._odoo in {None, odoo_of(queue)}]
 
-    async def _read_destinations(self, connection: AsyncConnection) -> tuple[DestinationFacts, ...]:
-        registry = [(each.name, queue) for each in self._destinations.values() for queue in self._own(each)]
+    async def _read_late(self, connection: AsyncConnection) -> dict[str, timedelta]:
+        registry = [(each.name, queue) for each in self._seen for queue in self._queues(each)]
         columns = {"destination": [name for name, _ in registry], "queue": [queue for _, queue in registry]}
-        rows = {row.destination: row for row in await connection.execute(_DESTINATIONS, columns)}
-        return tuple(self._destination(rows[name]) for name in self._destinations)
-
-    def _destination(self, row: Row[Any]) -> DestinationFacts:
-        most = self._configs[row.destination].concurrency_limit
-        limit = min(most, int(row.allowance or most)) if most is not None else None
-        destination = self._destinations[row.destination]
-        return from_row(DestinationFacts, row, destination=destination, limit=limit)
+        return {row.name: row.age for row in await connection.execute(_LATE, columns)}
 
     async def _read_incidents(self, connection: AsyncConnection) -> tuple[OpenIncident, ...]:
         if self._odoo is None:
             rows = await connection.execute(_INCIDENTS)
         else:
-            outages = [incident_key(cause, each.odoo) for each in self._destinations.values() for cause in each.causes]
+            outages = [incident_key(cause, each.odoo) for each in self._seen for cause in each.causes]
             rows = await connection.execute(_INCIDENTS_OF_ODOO, {"odoo": self._odoo, "outages": outages})
         return tuple(found for row in rows if (found := _incident(row)))
 
@@ -196,10 +181,6 @@ class _View:
         )
         counted = {row.kind: row.counted for row in found}
         return {kind: counted.get(kind, 0) for kind in DEAD_LETTER_KINDS}
-
-
-def _concerns(destination: Destination, odoo: str | None) -> bool:
-    return odoo is None or odoo in destination.odoos
 
 
 def _incident(row: Row[Any]) -> OpenIncident | None:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect
 from test_gauges_cost import FILL, ROWS, nodes
 
 from aigen_bridge.domain.destination import with_breaker
-from aigen_bridge.store import hops, outcomes, overview
+from aigen_bridge.store import destination_changes, hops, outcomes, overview
 from aigen_bridge.store.destinations import registry_columns
 from aigen_bridge.store.migrations import migrate
 from stage import sqlalchemy_url
@@ -21,7 +21,8 @@ HOUR = {"step": 300, "buckets": 12, "most": 100}
 STATEMENTS: dict[str, tuple[TextClause, dict[str, Any]]] = {
     "outcomes": (outcomes._COUNTS, HOUR),
     "outcomes of an Odoo": (outcomes._COUNTS_OF_ODOO, HOUR | {"odoo": "default"}),
-    "destinations": (overview._DESTINATIONS, dict(REGISTRY)),
+    "destinations": (destination_changes._STATUS, dict(REGISTRY)),
+    "late entries": (overview._LATE, dict(REGISTRY)),
     "dead letters": (overview._DEAD, {}),
     "dead letters of an Odoo": (overview._DEAD_OF_ODOO, {"odoo": "default"}),
     "hops": (hops._HOPS, {}),
