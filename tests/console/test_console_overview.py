@@ -93,6 +93,20 @@ def test_it_is_readable_in_the_dark_and_on_a_phone(staging: Staging, visiting: V
         operator.snap(f"overview-{name}")
 
 
+def test_a_paused_destination_is_said_and_is_no_trouble(staging: Staging, run: Run) -> None:
+    stage = staging(worker=True)
+    pause = stage.api.post(
+        "/api/v1/ops/destinations/n8n/pause", json={"reason": "an upgrade"}, headers=stage.as_client("ops")
+    )
+    run(pause)
+    request_id = run(stage.ask())["requestId"]
+    with signed_in(stage) as console:
+        page = console.get("/console").text
+        assert "All is well." in page
+        assert "N8N is paused by ops: an upgrade" in page
+        assert "which is paused. Held since" in console.get(f"/console/requests/{request_id}").text
+
+
 def test_an_empty_bridge_says_what_will_be_shown(staging: Staging) -> None:
     with signed_in(staging()) as console:
         page = console.get("/console").text
