@@ -42,6 +42,7 @@ from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH_POLICY
 from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.replay import Replays
+from aigen_bridge.pipeline.replay_jobs import ReplayJobs
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import OIDC_CALLBACK_PATH, DatabaseSettings, PurgeSettings, Settings, fingerprints
 from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation, read_from_settings
@@ -68,6 +69,7 @@ from aigen_bridge.store.outbox import Outbox
 from aigen_bridge.store.overview import Overview
 from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.quarantine import Quarantine
+from aigen_bridge.store.replays import ReplayQueue
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.retention import Retention
@@ -117,6 +119,8 @@ class ApiParts:
     in_hand: asyncio.Semaphore
     large_in_hand: asyncio.Semaphore
     overview: Overview
+    replay_queue: ReplayQueue
+    replay_jobs: ReplayJobs
     destination_changes: DestinationChanges
 
 
@@ -138,6 +142,7 @@ class WorkerParts:
     inspection: Inspection
     runners: Mapping[str, StepRunner[Claim]]
     alert: StepRunner[AlertClaim]
+    replay_jobs: ReplayJobs
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
 
@@ -180,15 +185,14 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
             ChangeableDestinations(database, breakers),
         )
         quarantine = Quarantine(database, deadlines)
-        dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images, rates)
-        async with (
-            aclosing(Models(database)) as models,
-            aclosing(Overview(database, breakers)) as overview,
-            AsyncExitStack() as opened,
-        ):
+        operations = Operations(database, deadlines, images, rates)
+        async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
+            overview = await opened.enter_async_context(aclosing(Overview(database, breakers)))
+            dead_letters = await opened.enter_async_context(aclosing(DeadLetters(database)))
             check = opened.enter_context(closing(ImageCheck()))
             examine = Examination(check, _refuse_url(settings.image_urls))
-            reports_on = partial(_reports_on, rotation)
+            replays = Replays(operations, quarantine, dead_letters, requests, examine, partial(_reports_on, rotation))
+            replay_queue = ReplayQueue(database)
             yield ApiParts(
                 settings=settings,
                 rotation=rotation,
@@ -201,7 +205,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 destinations=destinations,
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
-                replays=Replays(operations, quarantine, dead_letters, requests, examine, reports_on),
+                replays=replays,
                 models=models,
                 catalogue_changes=CatalogueChanges(database),
                 addons=addons,
@@ -216,6 +220,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
                 overview=overview,
+                replay_queue=replay_queue,
+                replay_jobs=ReplayJobs(replay_queue, replays, dead_letters),
                 destination_changes=DestinationChanges(destinations, _calls_max(breakers)),
             )
 
@@ -254,6 +260,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             inspection=Inspection(database, breakers),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
+            replay_jobs=_replay_jobs(database, rotation, images, check),
             listen=partial(
                 listen,
                 settings.listener_url,
@@ -261,6 +268,21 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
                 passwords=_listener_passwords(rotation) if settings.database.listen_url else passwords,
             ),
         )
+
+
+def _replay_jobs(database: Database, rotation: Rotation, images: ImageStore, check: ImageCheck) -> ReplayJobs:
+    """Returns what a worker needs to replay dead letters, callbacks with images among them."""
+    settings = rotation.settings
+    deadlines, rates, dead_letters = _deadlines(settings), settings.money.rates, DeadLetters(database)
+    replays = Replays(
+        Operations(database, deadlines, images, rates),
+        Quarantine(database, deadlines),
+        dead_letters,
+        Requests(database, deadlines, images, rates),
+        Examination(check, _refuse_url(settings.image_urls)),
+        partial(_reports_on, rotation),
+    )
+    return ReplayJobs(ReplayQueue(database), replays, dead_letters)
 
 
 @asynccontextmanager

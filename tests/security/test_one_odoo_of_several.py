@@ -42,6 +42,13 @@ MONEY = {
     ("delete", f"{OPS}/budgets/{{name}}"),
 }
 """Sums and budgets. tests/integration/test_usage.py and test_budgets_api.py prove which of them a caller sees."""
+REPLAYS = {
+    ("post", f"{OPS}/replays"),
+    ("get", f"{OPS}/replays"),
+    ("get", f"{OPS}/replays/{{id}}"),
+    ("post", f"{OPS}/replays/{{id}}/stop"),
+}
+"""Replays of many. tests/integration/test_background_replays.py proves whose an operator of one Odoo sees and stops."""
 DESTINATIONS = {
     ("get", f"{OPS}/destinations"),
     ("post", f"{OPS}/destinations/{{name}}/pause"),
@@ -235,7 +242,7 @@ async def state(scene: Scene, targets: list[Target]) -> list[Any]:
 
 def test_the_walk_leaves_no_operation_out() -> None:
     operations = {(method, path) for path, item in describe()["paths"].items() for method in item}
-    assert operations == set(WALK) | LISTS | ACCEPT | CATALOGUE | MONEY | DESTINATIONS | HEALTH
+    assert operations == set(WALK) | LISTS | ACCEPT | CATALOGUE | MONEY | REPLAYS | DESTINATIONS | HEALTH
 
 
 @pytest.mark.parametrize(("own", "other"), [ODOOS, ODOOS[::-1]])

@@ -82,7 +82,8 @@ async def read_dead_letter(name: Name, caller: Operator, parts: Parts) -> Respon
     """Returns the last error, the number of attempts and the request."""
     letter = await parts.dead_letters.get(name, caller.sees_only)
     if letter is None:
-        raise UnknownDeadLetterError(name)
+        earlier = await parts.dead_letters.handled(DeadLetterName.parse(name), caller.sees_only)
+        raise UnknownDeadLetterError(name, str(earlier) if earlier else None)
     return json_answer(DeadLetterResource(**asdict(letter)))
 
 
@@ -99,7 +100,9 @@ async def replay_many(request: Request, caller: Operator, parts: Parts) -> Respo
     wanted = DeadLetterFilter(body.kind, body.since, body.until, body.error_code)
     action = _action(caller)
     result = await parts.replays.replay_all(wanted, action, per_second=body.max_per_second, dry_run=body.dry_run)
-    return json_answer(BulkReplayed(dry_run=body.dry_run, **asdict(result)))
+    matched, more = result.matched, result.more
+    answer = BulkReplayed(dry_run=body.dry_run, matched=matched, more=more, replayed=result.done, failed=result.failed)
+    return json_answer(answer)
 
 
 @router.post(

@@ -55,6 +55,7 @@ from aigen_bridge.domain.errors import (
     UnknownDeadLetterError,
     UnknownDestinationError,
     UnknownModelError,
+    UnknownReplayError,
     UnknownRequestError,
     UnreadableRequestError,
 )
@@ -133,6 +134,7 @@ KINDS: Mapping[type[BridgeError], Kind] = {
         403, "Not yours to change", "Ask an operator of all Odoos, whose client has no 'odoo'."
     ),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
+    UnknownReplayError: Kind(404, "Unknown replay", "List them: GET /api/v1/ops/replays."),
     NothingToReplayError: Kind(
         409,
         "Nothing to replay",

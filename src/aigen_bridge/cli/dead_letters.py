@@ -155,6 +155,9 @@ def replay(
     max_per_second: Annotated[
         float, typer.Option(help="With --all: the rate at which they become due.", min=0.01, max=1000)
     ] = 10,
+    background: Annotated[
+        bool, typer.Option("--background", help="With --all: workers replay them, however many there are.")
+    ] = False,
 ) -> None:
     """Replay one dead letter, or all that match the filters."""
     if (name is None) == (not every):
@@ -163,8 +166,12 @@ def replay(
     wanted = DeadLetterFilter(kind, since, until, storable(error_code) if error_code else None)
     if name is not None and wanted != NOTHING_FILTERED:
         raise typer.BadParameter("filters select among all: give --all instead of an id")
+    if background and not every:
+        raise typer.BadParameter("give --all, too: a single dead letter is replayed at once", param_hint="--background")
     if name is not None:
         asyncio.run(_replay_one(name, dry_run=dry_run))
+    elif background:
+        asyncio.run(_replay_in_background(wanted, per_second=max_per_second, dry_run=dry_run))
     else:
         asyncio.run(_replay_all(wanted, per_second=max_per_second, dry_run=dry_run))
 
@@ -186,13 +193,27 @@ async def _replay_one(name: str, *, dry_run: bool) -> None:
 async def _replay_all(wanted: DeadLetterFilter, *, per_second: float, dry_run: bool) -> None:
     async with operating() as parts:
         action = OperatorAction(person())
-        done = await parts.replays.replay_all(wanted, action, per_second=per_second, dry_run=dry_run)
+        result = await parts.replays.replay_all(wanted, action, per_second=per_second, dry_run=dry_run)
     verb = "Would replay" if dry_run else "Replayed"
-    say(f"{verb} {len(done.replayed)} of {done.matched}: {', '.join(done.replayed) or 'none'}")
-    if done.more:
+    say(f"{verb} {len(result.done)} of {result.matched}: {', '.join(result.done) or 'none'}")
+    if result.more:
         say("There are more: run it again.")
-    if done.failed:
-        fail(*(f"{name}: {reason}" for name, reason in done.failed.items()))
+    if result.failed:
+        fail(*(f"{name}: {reason}" for name, reason in result.failed.items()))
+
+
+async def _replay_in_background(wanted: DeadLetterFilter, *, per_second: float, dry_run: bool) -> None:
+    async with operating() as parts:
+        action = OperatorAction(person())
+        if dry_run:
+            preview = await parts.replay_jobs.preview(wanted, action)
+            say(f"Would replay {preview.matched}: {', '.join(letter.id for letter in preview.first) or 'none'}")
+            if preview.matched > len(preview.first):
+                say("These are the oldest.")
+            return
+        job = await parts.replay_jobs.begin(wanted, action, per_second)
+        say(f"Replay {job.id} has begun: {job.matched} dead letter{'' if job.matched == 1 else 's'}.")
+        say(f"See {parts.settings.public_url}/console/replays/{job.id}, or GET /api/v1/ops/replays/{job.id}.")
 
 
 @app.command()

@@ -6,7 +6,7 @@ from fastapi.responses import Response
 from aigen_bridge.api.middleware import begin_at_zero
 from aigen_bridge.console import oidc, sign_in, static_files
 from aigen_bridge.console.errors import UnknownPageError
-from aigen_bridge.console.pages import banner, destinations, keys, overview, request
+from aigen_bridge.console.pages import banner, dead_letters, destinations, keys, overview, replays, request
 from aigen_bridge.console.route import ConsoleRoute
 from aigen_bridge.console.visitor import SignedIn
 
@@ -18,6 +18,8 @@ ROUTERS = (
     oidc.router,
     banner.router,
     overview.router,
+    dead_letters.router,
+    replays.router,
     destinations.router,
     keys.router,
     request.router,

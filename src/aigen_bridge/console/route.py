@@ -28,6 +28,8 @@ from aigen_bridge.contracts.refusal import InvalidMessageError, parameter_errors
 from aigen_bridge.domain.errors import (
     BridgeError,
     StoreUnavailableError,
+    UnknownDeadLetterError,
+    UnknownReplayError,
     UnknownRequestError,
     UnreadableRequestError,
 )
@@ -60,6 +62,8 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ),
     HiddenContentError: Kind(403, "Not shown", "Ask an operator, or sign in as one."),
     WrongFormError: Kind(422, "Not done", "Go back and correct it."),
+    UnknownDeadLetterError: Kind(404, "No open dead letter", "Look at the list of dead letters, or at its request."),
+    UnknownReplayError: Kind(404, "No such replay", "Look at the list of replays. The newest 200 are kept."),
     StoreUnavailableError: Kind(
         503,
         "The database is away",

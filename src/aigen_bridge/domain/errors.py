@@ -145,10 +145,24 @@ class UnsuitableDatabaseError(StoreUnavailableError):
 
 
 class UnknownDeadLetterError(BridgeError):
-    """There is no such dead letter, or it is no longer open."""
+    """There is no such dead letter, or it is no longer open. `handled` says who handled it, if somebody did."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__("dead_letter_unknown", f"No dead letter {name!r} is open.")
+    def __init__(self, name: str, handled: str | None = None) -> None:
+        super().__init__("dead_letter_unknown", f"No dead letter {name!r} is open{f': {handled}' if handled else ''}.")
+
+
+class UnknownReplayError(BridgeError):
+    """There is no background replay with this number."""
+
+    def __init__(self, number: object) -> None:
+        super().__init__("replay_unknown", f"No background replay has the number {number}.")
+
+
+class ReplayLeaseLostError(BridgeError):
+    """Another worker goes on with the background replay: what this one was about to write is not written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("replay_lease_lost", f"Another worker goes on with background replay {number}.")
 
 
 class NothingToReplayError(BridgeError):

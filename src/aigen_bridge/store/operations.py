@@ -18,10 +18,11 @@ from aigen_bridge.domain.dead_letter import (
     N8N_REPORT,
     Handled,
     OperatorAction,
+    ReplayLease,
     repeated_step,
     replayed,
 )
-from aigen_bridge.domain.errors import ContradictionError, UnknownRequestError
+from aigen_bridge.domain.errors import ContradictionError, ReplayLeaseLostError, UnknownRequestError
 from aigen_bridge.domain.image import CheckedImage, ImageRef
 from aigen_bridge.domain.money import NO_RATES, Rates
 from aigen_bridge.domain.queues import step_of
@@ -49,6 +50,10 @@ _ALERT_AGAIN = text(f"""
     ON CONFLICT DO NOTHING
     RETURNING pg_notify('{CHANNEL}', 'alert')
 """)  # noqa: S608 - a constant of this package
+
+_COUNT_REPLAYED = text("""
+    UPDATE replay_jobs SET replayed = replayed + 1 WHERE id = :job AND fence = :fence AND finished_at IS NULL
+""")
 
 
 class Operations:
@@ -235,7 +240,18 @@ async def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
-    """Records an operator action in its transaction. `before` and `after` are the fields that it changed."""
+    """Records an operator action in its transaction, which a background replay counts if it acts.
+
+    `before` and `after` are the fields that it changed.
+    """
+    if action.lease is not None:
+        await _count_replayed(connection, action.lease)
     row: dict[str, Any] = {"client": action.by, "action": name, "target": target, "request_id": request_id}
     changed = {"before": before, "after": after, "odoo": action.odoo}
     await connection.execute(operations.insert(), row | changed | {"note": action.note})
+
+
+async def _count_replayed(connection: AsyncConnection, lease: ReplayLease) -> None:
+    """Counts a letter of a background replay. Raises `ReplayLeaseLostError`, so that the letter is not replayed."""
+    if not (await connection.execute(_COUNT_REPLAYED, {"job": lease.job, "fence": lease.fence})).rowcount:
+        raise ReplayLeaseLostError(lease.job)

@@ -28,6 +28,7 @@ from aigen_bridge.domain.budget import Period
 from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.ledger import EntryKind
 from aigen_bridge.domain.queues import ODOO_NAME, PER_ODOO
+from aigen_bridge.domain.replay_job import ReplayState
 from aigen_bridge.domain.request import DEFAULT_ODOO, FINAL, FailedBy, Status, Step
 from aigen_bridge.domain.session import Role
 from aigen_bridge.store.columns import metadata, one_of, timestamptz
@@ -415,7 +416,7 @@ operations = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("client", Text, nullable=False),
     Column("action", Text, nullable=False),
-    Column("target", Text, nullable=False),  # a dead letter's name, `request`, `retention`, or `requests`
+    Column("target", Text, nullable=False),  # a dead letter's name, `request`, `retention`, `requests`, `replay 7`
     Column("request_id", Uuid),
     Column("note", Text),
     timestamptz("at", required=True),
@@ -424,6 +425,52 @@ operations = Table(
     Column("odoo", Text),  # NULL: it concerns no single Odoo
     CheckConstraint(one_of("action", OPERATIONS), name="action"),
     Index("operations_request_idx", "request_id"),
+    Index("operations_target_idx", "target"),
+)
+
+replay_jobs = Table(
+    "replay_jobs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text),  # NULL here and in the four below: any
+    Column("since", DateTime(timezone=True)),
+    Column("until", DateTime(timezone=True)),
+    Column("error_code", Text),
+    Column("odoo", Text),
+    Column("max_per_second", Double, nullable=False),
+    Column("note", Text),
+    Column("client", Text, nullable=False),  # that began it
+    Column("state", Text, nullable=False, server_default=ReplayState.RUNNING.value),
+    Column("matched", Integer, nullable=False, server_default="0"),
+    Column("replayed", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("moved_on", Integer, nullable=False, server_default="0"),
+    Column("after_at", DateTime(timezone=True)),  # the last letter that was handled: its time and id
+    Column("after_id", Text),
+    timestamptz("created_at", required=True),  # its letters were dead before this time
+    timestamptz("due_at", required=True),  # the next letter is not replayed before
+    timestamptz("finished_at"),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("lease_owner", Text),
+    timestamptz("lease_until"),
+    Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row, at the same letter
+    CheckConstraint(one_of("state", ReplayState), name="state"),
+    CheckConstraint("(state IN ('stopped', 'finished')) = (finished_at IS NOT NULL)", name="finished"),
+    CheckConstraint("(lease_owner IS NULL) = (lease_until IS NULL)", name="lease"),
+    CheckConstraint("(after_at IS NULL) = (after_id IS NULL)", name="after"),
+    Index("replay_jobs_due_idx", "due_at", postgresql_where=text("finished_at IS NULL")),
+)
+
+replay_failures = Table(
+    "replay_failures",
+    metadata,
+    Column("job_id", BigInteger, ForeignKey(replay_jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("letter", Text, nullable=False),
+    Column("request_id", Uuid),
+    Column("reason", Text, nullable=False),
+    Column("moved_on", Boolean, nullable=False),
+    timestamptz("at", required=True),
 )
 
 quarantine = Table(
