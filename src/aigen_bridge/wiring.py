@@ -49,6 +49,7 @@ from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation, read_fr
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.alerts import Alerts
+from aigen_bridge.store.audit import Audit
 from aigen_bridge.store.budget_changes import ChangeableBudgets
 from aigen_bridge.store.catalogue import Models
 from aigen_bridge.store.catalogue_changes import CatalogueChanges
@@ -73,6 +74,7 @@ from aigen_bridge.store.replays import ReplayQueue
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.retention import Retention
+from aigen_bridge.store.search import Search
 from aigen_bridge.store.sessions import Sessions
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
@@ -122,6 +124,8 @@ class ApiParts:
     replay_queue: ReplayQueue
     replay_jobs: ReplayJobs
     destination_changes: DestinationChanges
+    search: Search
+    audit: Audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +227,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 replay_queue=replay_queue,
                 replay_jobs=ReplayJobs(replay_queue, replays, dead_letters),
                 destination_changes=DestinationChanges(destinations, _calls_max(breakers)),
+                search=Search(database),
+                audit=Audit(database),
             )
 
 

@@ -147,7 +147,7 @@ def test_an_operator_uploads_cancels_and_discards(
 
     operator.open(f"/requests/{second['requestId']}")
     page.get_by_role("button", name="Cancel the request").click()
-    operator.press_in_dialog("Cancel it")
+    operator.press_in_dialog("Cancel it", reason="a wrong prompt")
     expect(page.locator(".head .badge")).to_have_text("cancelled")
     with psycopg.connect(url_of(stage)) as connection:
         connection.execute(DEAD)
@@ -155,8 +155,11 @@ def test_an_operator_uploads_cancels_and_discards(
     page.get_by_role("button", name="Discard").click()
     operator.press_in_dialog("Discard", reason="a test")
     expect(page.locator(".notice.done")).to_contain_text("was discarded")
-    assert ("ops", "complete", "from the studio") in recorded(stage)
-    assert ("ops", "discard", "a test") in recorded(stage)
+    assert recorded(stage) == [
+        ("ops", "complete", "from the studio"),
+        ("ops", "cancel", "a wrong prompt"),
+        ("ops", "discard", "a test"),
+    ]
 
 
 def test_a_delivery_that_was_held_for_a_day_is_a_picture_that_can_be_read(

@@ -191,7 +191,8 @@ WALK: dict[tuple[str, str], tuple[str, Call]] = {
     ("post", f"{OPS}/requests/{{requestId}}/complete"): ("ops", plain(f"{OPS}/requests/{{id}}/complete", content=PNG)),
 }
 """Every operation about one request or dead letter, the scope of its callers, and a call."""
-LISTS = {("get", LETTERS), ("post", f"{LETTERS}/replay")}
+LISTS = {("get", LETTERS), ("post", f"{LETTERS}/replay"), ("get", f"{OPS}/requests"), ("get", f"{OPS}/operations")}
+"""tests/integration/test_search_api.py proves what the last two show."""
 ACCEPT = {("post", REQUESTS)}
 OTHER_WAYS = {
     ("get", f"{REQUESTS}/{{requestId}}"): plain(ONE),

@@ -6,7 +6,17 @@ from fastapi.responses import Response
 from aigen_bridge.api.middleware import begin_at_zero
 from aigen_bridge.console import oidc, sign_in, static_files
 from aigen_bridge.console.errors import UnknownPageError
-from aigen_bridge.console.pages import banner, dead_letters, destinations, keys, overview, replays, request
+from aigen_bridge.console.pages import (
+    banner,
+    dead_letters,
+    destinations,
+    keys,
+    operations,
+    overview,
+    replays,
+    request,
+    requests,
+)
 from aigen_bridge.console.route import ConsoleRoute
 from aigen_bridge.console.visitor import SignedIn
 
@@ -22,6 +32,8 @@ ROUTERS = (
     replays.router,
     destinations.router,
     keys.router,
+    operations.router,
+    requests.router,
     request.router,
 )
 

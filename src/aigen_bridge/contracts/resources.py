@@ -297,6 +297,9 @@ class BulkReplay(WireModel):
         None, max_length=200, description="an error code, as the list shows it"
     )
     dry_run: bool = Field(default=False, description="only report what would be replayed")
+    reason: Annotated[str, AfterValidator(not_blank)] | None = Field(
+        None, max_length=REASON_MAX, description="why, for the record"
+    )
     max_per_second: float = Field(10, gt=0, le=1000, description="the rate at which the replayed entries become due")
 
     @field_validator("until")

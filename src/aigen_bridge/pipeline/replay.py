@@ -30,9 +30,10 @@ from aigen_bridge.domain.errors import (
     UnknownRequestError,
 )
 from aigen_bridge.domain.image import CheckedImage
-from aigen_bridge.domain.request import ImageRequest, VersionedTransition
+from aigen_bridge.domain.request import ImageRequest, Transition, VersionedTransition
 from aigen_bridge.pipeline import callback
 from aigen_bridge.pipeline.callback import Examination, take_callback
+from aigen_bridge.pipeline.cancel import cancellation, outcome
 
 BULK_MAX = 1000
 """The most dead letters in one bulk replay. Its result shows whether there are more."""
@@ -57,6 +58,8 @@ class Operations(Protocol):
     async def close_callback(self, number: int, state: str, action: OperatorAction) -> bool: ...
 
     async def complete(self, transition: VersionedTransition, image: CheckedImage, action: OperatorAction) -> bool: ...
+
+    async def cancel(self, transition: Transition, action: OperatorAction) -> bool: ...
 
 
 class Quarantine(Protocol):
@@ -184,6 +187,15 @@ class Replays:
             if await self.operations.complete(_completion(request, image, action), image, action):
                 return await self.requests.get_batched(request_id) or request
         raise StoreUnavailableError(f"Request {request_id} is being changed by another call. Retry.")
+
+    async def cancel(self, request_id: UUID, action: OperatorAction) -> ImageRequest:
+        """Cancels a request for an operator, which is recorded. Returns the request.
+
+        Raises `UnknownRequestError`, and `ContradictionError` if the request has already ended.
+        """
+        await self._check_request(request_id, action)
+        moved = await self.operations.cancel(cancellation(request_id, action.by), action)
+        return await outcome(self.requests, request_id, moved=moved)
 
     async def _send_again(
         self, name: DeadLetterName, kept: QuarantinedCallback, action: OperatorAction, delay: timedelta

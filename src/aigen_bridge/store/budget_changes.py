@@ -21,11 +21,12 @@ from aigen_bridge.domain.budget import (
 )
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.money import amount_text
 from aigen_bridge.store import incidents
 from aigen_bridge.store.budgets import BUDGET, LIST, Budgets, purpose_columns, to_budget, to_usage
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.ledger import HOLD_BUDGETS, PERIOD_START, check_time_zone, recompute
-from aigen_bridge.store.operations import record
+from aigen_bridge.store.operations import changed, record
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('aigen-bridge budgets'))")
 _FIND = text(f"SELECT {BUDGET} FROM budgets AS b WHERE b.name = :name")  # noqa: S608 - constants of this module
@@ -104,7 +105,8 @@ class ChangeableBudgets(Budgets):
                 await recompute(connection, [budget_id])
             else:
                 await _notice_again(connection, after)
-            await record(connection, action, "put", f"budget:{budget.name}", None)
+            change = changed(_fields(before), _fields(after))
+            await record(connection, _on(action, budget), "put", f"budget:{budget.name}", None, **change)
 
     async def remove(self, name: str, action: OperatorAction) -> None:
         """Removes a budget and its usage. Raises `UnknownBudgetError`."""
@@ -115,7 +117,8 @@ class ChangeableBudgets(Budgets):
                 raise UnknownBudgetError(name)
             await connection.execute(_REMOVE, {"name": name})
             await connection.execute(_RAISE_REVISION)
-            await record(connection, action, "remove", f"budget:{name}", None)
+            change = changed(_fields(before), None)
+            await record(connection, _on(action, before), "remove", f"budget:{name}", None, **change)
 
     async def notice(self) -> list[str]:
         """Records an incident for each budget of which so much is used that people must know. Returns the words."""
@@ -173,4 +176,30 @@ def _columns(budget: Budget) -> dict[str, Any]:
         "is_hard": budget.is_hard,
         "contact": budget.contact,
         **purpose_columns(budget.purpose),
+    }
+
+
+def _on(action: OperatorAction, budget: Budget) -> OperatorAction:
+    """Returns the action, which concerns the Odoo of the budget."""
+    return replace(action, odoo=budget.purpose.odoo)
+
+
+def _fields(budget: Budget | None) -> dict[str, Any] | None:
+    """Returns the fields of a budget in the form of the API, for the record of the change."""
+    if budget is None:
+        return None
+    match = {
+        "odoo": budget.purpose.odoo,
+        "userId": budget.purpose.user_id,
+        "campaignId": budget.purpose.campaign_id,
+        "modelId": budget.purpose.model_id,
+    }
+    return {
+        "limit": amount_text(budget.limit),
+        "currency": budget.currency,
+        "period": budget.period.value,
+        "kind": "hard" if budget.is_hard else "soft",
+        "match": {name: str(value) for name, value in match.items() if value is not None},
+        "contact": budget.contact,
+        "timeZone": budget.time_zone,
     }

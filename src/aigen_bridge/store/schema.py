@@ -51,6 +51,20 @@ ATTEMPTS_ARE_KEPT = "delivered_at IS NOT NULL AND (attempts_purged_at IS NULL OR
 """Conditions for a delivered request that still has an image or attempts to purge. A late result may add attempts after
 the first ones were purged."""
 
+DELIVERED = "delivered_at IS NOT NULL"
+WORDS = "'simple'::regconfig, translate({text}, './:@-_+~&<', '          ')"
+"""SQL: the arguments of `to_tsvector` and `plainto_tsquery` that split a text into its words. Without these characters,
+PostgreSQL would take some words for one host, path, address or number, such as `sea.Sunset`."""
+_PROMPT = WORDS.format(text="left(event ->> 'prompt', 4000)")
+PROMPT_WORDS = f"to_tsvector({_PROMPT})"
+_NAMED_TERMS = (
+    "'user:' || left(event ->> 'userId', 36), 'model:' || left(event ->> 'modelId', 36), "
+    "'campaign:' || left(event ->> 'campaignId', 36), "
+    "'error:' || left(error_code, 201), 'status:' || status, 'odoo:' || odoo"
+)
+SEARCH_TERMS = f"({PROMPT_WORDS} || array_to_tsvector(array_remove(ARRAY[{_NAMED_TERMS}], NULL)))"
+"""SQL: what requests are searched by. No word of a prompt has a colon. Words of more than 2,046 bytes are left out."""
+
 requests = Table(
     "requests",
     metadata,
@@ -97,6 +111,14 @@ requests = Table(
     Index("requests_newest_idx", text("created_at DESC"), text("request_id DESC")),
     Index("requests_odoo_idx", "odoo", text("created_at DESC"), text("request_id DESC")),
     Index("requests_status_idx", "status", text("created_at DESC"), text("request_id DESC")),
+    Index(  # STATISTICS 0: see store/search.py
+        "requests_search_idx",
+        text(SEARCH_TERMS),
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": 1024},
+        postgresql_where=text(DELIVERED),
+    ),
+    Index("requests_correlation_idx", "correlation_id", postgresql_where=text(DELIVERED)),
 )
 
 request_changes = Table(
@@ -416,13 +438,13 @@ operations = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("client", Text, nullable=False),
     Column("action", Text, nullable=False),
-    Column("target", Text, nullable=False),  # a dead letter's name, `request`, `retention`, `requests`, `replay 7`
+    Column("target", Text, nullable=False),  # such as `entry-7`, `request`, `retention`, `model:ID`, `destination n8n`
     Column("request_id", Uuid),
-    Column("note", Text),
-    timestamptz("at", required=True),
-    Column("before", JSONB(none_as_null=True)),  # what the action changed
+    Column("note", Text),  # the reason
+    Column("before", JSONB(none_as_null=True)),  # the fields that changed, as they were
     Column("after", JSONB(none_as_null=True)),
-    Column("odoo", Text),  # NULL: it concerns no single Odoo
+    Column("odoo", Text),  # NULL: concerns no single Odoo
+    timestamptz("at", required=True),
     CheckConstraint(one_of("action", OPERATIONS), name="action"),
     Index("operations_request_idx", "request_id"),
     Index("operations_target_idx", "target"),

@@ -26,7 +26,6 @@ from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef, read_metadata
 from aigen_bridge.domain.request import FINAL, ImageRequest
 from aigen_bridge.domain.story import story
 from aigen_bridge.domain.timeline import AttemptRecord
-from aigen_bridge.pipeline.cancel import cancel
 from aigen_bridge.wiring import ApiParts
 
 PATH = "/console/requests/{request_id}"
@@ -104,9 +103,9 @@ async def request_image(request: Request, request_id: str, visitor: SignedIn, pa
 
 
 @router.post(f"{PATH}/cancel")
-async def cancel_request(request_id: str, visitor: Operating, parts: Parts) -> Response:
+async def cancel_request(request_id: str, visitor: Operating, form: Sent, parts: Parts) -> Response:
     """Cancels the request."""
-    cancelled = await cancel(parts.requests, _id(request_id), by=visitor.name, odoo=visitor.odoo)
+    cancelled = await parts.replays.cancel(_id(request_id), visitor.action(form.reason()))
     return _done(cancelled.request_id, "The request is cancelled. An image that arrives later is kept, not delivered.")
 
 
@@ -135,6 +134,7 @@ async def complete_request(request_id: str, visitor: Operating, form: Sent, part
 async def replay_letter(request_id: str, name: str, visitor: Operating, form: Sent, parts: Parts) -> Response:
     """Replays a dead letter of the request."""
     handled = await parts.replays.replay(DeadLetterName.parse(name), visitor.action(form.reason()))
+    parts.dead_letters.forget()
     status = f" The request is {handled.status}." if handled.status else ""
     return _done(_id(request_id), f"{name} was replayed.{status}")
 
@@ -143,6 +143,7 @@ async def replay_letter(request_id: str, name: str, visitor: Operating, form: Se
 async def discard_letter(request_id: str, name: str, visitor: Operating, form: Sent, parts: Parts) -> Response:
     """Discards a dead letter of the request."""
     await parts.replays.discard(DeadLetterName.parse(name), visitor.action(form.required_reason()))
+    parts.dead_letters.forget()
     return _done(_id(request_id), f"{name} was discarded.")
 
 
