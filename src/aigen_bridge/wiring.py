@@ -67,6 +67,7 @@ from aigen_bridge.store.listening import naming_listen_url
 from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.overview import Overview
 from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.replays import ReplayQueue
@@ -119,6 +120,7 @@ class ApiParts:
     examine: Examination
     in_hand: asyncio.Semaphore
     large_in_hand: asyncio.Semaphore
+    overview: Overview
     replay_queue: ReplayQueue
     replay_jobs: ReplayJobs
     destination_changes: DestinationChanges
@@ -189,6 +191,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         quarantine = Quarantine(database, deadlines)
         operations = Operations(database, deadlines, images, rates)
         async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
+            overview = await opened.enter_async_context(aclosing(Overview(database, breakers)))
             dead_letters = await opened.enter_async_context(aclosing(DeadLetters(database)))
             check = opened.enter_context(closing(ImageCheck()))
             examine = Examination(check, _refuse_url(settings.image_urls))
@@ -220,6 +223,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
+                overview=overview,
                 replay_queue=replay_queue,
                 replay_jobs=ReplayJobs(replay_queue, replays, dead_letters),
                 destination_changes=DestinationChanges(destinations, _calls_max(breakers)),

@@ -16,6 +16,7 @@ from aigen_bridge.console.pages import (
     operations,
     overview,
     replays,
+    request,
     requests,
     runbook,
     usage,
@@ -41,6 +42,7 @@ ROUTERS = (
     operations.router,
     requests.router,
     runbook.router,
+    request.router,
 )
 
 

@@ -36,6 +36,7 @@ from aigen_bridge.settings.values import (
     Timeout,
     TimeZoneName,
     Token,
+    TraceUrl,
 )
 
 
@@ -246,6 +247,7 @@ class ConsoleSettings(Section):
 
     enabled: bool = Field(default=True, description="serve it at /console")
     viewers_see_content: bool = Field(default=True, description="whether viewers see prompts and images")
+    trace_url: TraceUrl | None = Field(None, description="where traces are shown: a URL with `{traceId}` in it")
     url: OriginUrl | None = Field(None, description="where browsers find the bridge, if not at AIGEN_PUBLIC_URL")
     oidc_issuer: IssuerUrl | None = Field(None, description="as the provider names itself, character by character")
     oidc_client_id: Text | None = None

@@ -7,6 +7,7 @@ same however many there are. Constants stand in the statements as they are: thei
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, case, func, literal, select, text, true, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -80,6 +81,12 @@ class DeadLetters:
         number = outbox.c.id if parsed.kind == "entry" else quarantine.c.id
         found = await self._read(_matching(query, DeadLetterFilter(odoo=odoo)).where(number == parsed.number))
         return found[0] if found else None
+
+    async def of_request(self, request_id: UUID) -> list[DeadLetter]:
+        """Returns the open dead letters of a request, newest first."""
+        found = await self._read(_entries().where(outbox.c.request_id == request_id))
+        found += await self._read(_callbacks().where(quarantine.c.request_id == request_id))
+        return sorted(found, key=lambda letter: letter.at, reverse=True)
 
     async def causes(self, odoo: str | None = None) -> list[DeadLetterCause]:
         """Returns the causes of the open dead letters, the most frequent first. With `odoo`, those of this Odoo.

@@ -20,9 +20,10 @@ from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.budgets import Budgets
 from aigen_bridge.store.catalogue import read_catalogue
 from aigen_bridge.store.connection import TIMEOUT
-from aigen_bridge.store.database import LISTENER, Database, open_engine
+from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
 from aigen_bridge.store.pauses import N8N_IS_PAUSED, STANDING_DEADLINE, paused_time
+from aigen_bridge.store.processes import Processes, connected
 from aigen_bridge.store.readable import out_of_range, since
 from aigen_bridge.store.replication import Replication, replication
 from aigen_bridge.store.rights import refuse_missing_rights
@@ -82,13 +83,6 @@ _OVERDUE = text(f"""
         AND {STANDING_DEADLINE} < now() - interval '1 minute' AND NOT {N8N_IS_PAUSED}
 """)  # noqa: S608 - a constant of this package
 
-_PROCESSES = text("""
-    SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = :listener)
-            AS workers,
-        (SELECT count(DISTINCT (application_name, client_addr)) FROM pg_stat_activity
-            WHERE datname = current_database() AND application_name LIKE 'aigen-bridge api %') AS apis
-""")
-
 _WITH_PENDING_ENTRY = text(f"""
     SELECT o.created_at AS began_at, o.due_at, o.give_up_at, {COLUMNS}
     FROM (
@@ -144,14 +138,6 @@ class Backlog:
     kind: str
     count: int
     oldest_age: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Processes:
-    """Connected processes. `workers` are those that listen for entries; `apis` is a lower bound."""
-
-    workers: int
-    apis: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +261,7 @@ class Inspection:
     async def processes(self) -> Processes:
         """Counts the connected processes."""
         async with self._database.reading() as connection:
-            row = (await connection.execute(_PROCESSES, {"listener": LISTENER})).one()
-        return from_row(Processes, row)
+            return await connected(connection)
 
     async def doubts(self, period: timedelta) -> Recent:
         """Returns the requests that may have been paid for without a trace."""

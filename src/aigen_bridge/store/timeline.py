@@ -30,7 +30,11 @@ _TRANSITIONS = text("""
 """)
 _ATTEMPTS = text("""
     SELECT started_at, finished_at AS at, step, number, outcome, http_status, error_code, detail
-    FROM attempts WHERE request_id = :request_id ORDER BY id
+    FROM (
+        SELECT *, row_number() OVER of_step AS nth, count(*) OVER (PARTITION BY step) AS counted
+        FROM attempts WHERE request_id = :request_id WINDOW of_step AS (PARTITION BY step ORDER BY id)
+    ) AS numbered
+    WHERE nth <= coalesce(CAST(:most AS int), nth) OR nth > counted - CAST(:most AS int) ORDER BY id
 """)
 _GENERATION = text("SELECT at, state, note FROM generation_changes WHERE request_id = :request_id ORDER BY id")
 
@@ -69,12 +73,15 @@ class Timelines:
         self._policy = policy or GenerationPolicy()
         self._registry = registry_columns(with_breaker() if destinations is None else destinations)
 
-    async def read(self, request_id: UUID) -> list[Record]:
-        """Returns everything after the accept, in order. An attempt precedes the transition that it caused."""
+    async def read(self, request_id: UUID, most: int | None = None) -> list[Record]:
+        """Returns everything after the accept, in order. An attempt precedes the transition that it caused.
+
+        With `most`, only so many first and so many last attempts of each step: an outage may have caused thousands.
+        """
         key = {"request_id": request_id}
         async with self._database.reading() as connection:
             transitions = (await connection.execute(_TRANSITIONS, key)).all()
-            attempts = (await connection.execute(_ATTEMPTS, key)).all()
+            attempts = (await connection.execute(_ATTEMPTS, key | {"most": most})).all()
             generation = (await connection.execute(_GENERATION, key)).all()
         history: list[Record] = [
             from_row(AttemptRecord, row, step=Step(row.step), took=row.at - row.started_at) for row in attempts
