@@ -26,9 +26,7 @@ PROTECTED = {
 SHORTER = "() => document.querySelectorAll('.prose > :nth-child(n + 25)').forEach((each) => each.remove())"
 """The runbook is long: axe would take as much time for it as for all other pages."""
 NOT_FOR_OPERATORS_ALONE = {"/console/sign-in", "/console/sign-out"}
-ODD = (
-    "", "x" * 999, "\0", "-1", "9" * 40, "2026-13-45", "now", "'\"<script>alert(1)</script>", "%", "!&|", "\u202e",
-)  # fmt: skip
+ODD = ("", "x" * 999, "\0", "-1", "9" * 40, "2026-13-45", HOSTILE)
 
 
 @pytest.fixture(scope="module")
