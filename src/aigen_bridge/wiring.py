@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,15 @@ from aigen_bridge.clients.odoo import OdooClient
 from aigen_bridge.clients.odoo_auto import odoo_transport
 from aigen_bridge.clients.renewed import RenewedOdoo, RenewedWebhook
 from aigen_bridge.domain.address import checked_url
-from aigen_bridge.domain.destination import N8N, BreakerConfig, Destination, every_destination, odoo_destination
+from aigen_bridge.domain.destination import (
+    N8N,
+    N8N_CALLS_MAX,
+    ODOO_CALLS_MAX,
+    BreakerConfig,
+    Destination,
+    every_destination,
+    odoo_destination,
+)
 from aigen_bridge.domain.generation import GenerationPolicy
 from aigen_bridge.domain.outbox import AlertClaim, Claim
 from aigen_bridge.domain.queues import queue_of
@@ -29,22 +37,25 @@ from aigen_bridge.pipeline.budgets import BudgetChanges
 from aigen_bridge.pipeline.callback import Examination, RefuseUrl
 from aigen_bridge.pipeline.check import ImageCheck
 from aigen_bridge.pipeline.deliver import Deliver
+from aigen_bridge.pipeline.destinations import DestinationChanges
 from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH_POLICY
 from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
 from aigen_bridge.pipeline.replay import Replays
+from aigen_bridge.pipeline.replay_jobs import ReplayJobs
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import OIDC_CALLBACK_PATH, DatabaseSettings, PurgeSettings, Settings, fingerprints
 from aigen_bridge.settings.rotation import Fingerprints, Part, Rotation, read_from_settings
 from aigen_bridge.settings.sections import ImageUrlSettings, N8nSettings
 from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.alerts import Alerts
+from aigen_bridge.store.audit import Audit
 from aigen_bridge.store.budget_changes import ChangeableBudgets
 from aigen_bridge.store.catalogue import Models
 from aigen_bridge.store.catalogue_changes import CatalogueChanges
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.dead_letters import DeadLetters
-from aigen_bridge.store.destinations import Destinations
+from aigen_bridge.store.destination_changes import ChangeableDestinations
 from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
@@ -56,11 +67,14 @@ from aigen_bridge.store.listening import naming_listen_url
 from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.overview import Overview
 from aigen_bridge.store.passwords import Passwords
 from aigen_bridge.store.quarantine import Quarantine
+from aigen_bridge.store.replays import ReplayQueue
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.retention import Retention
+from aigen_bridge.store.search import Search
 from aigen_bridge.store.sessions import Sessions
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
@@ -89,7 +103,7 @@ class ApiParts:
     quarantine: Quarantine
     executions: Executions
     generations: Generations
-    destinations: Destinations
+    destinations: ChangeableDestinations
     gauges: GaugeReader
     dead_letters: DeadLetters
     replays: Replays
@@ -106,6 +120,12 @@ class ApiParts:
     examine: Examination
     in_hand: asyncio.Semaphore
     large_in_hand: asyncio.Semaphore
+    overview: Overview
+    replay_queue: ReplayQueue
+    replay_jobs: ReplayJobs
+    destination_changes: DestinationChanges
+    search: Search
+    audit: Audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +146,7 @@ class WorkerParts:
     inspection: Inspection
     runners: Mapping[str, StepRunner[Claim]]
     alert: StepRunner[AlertClaim]
+    replay_jobs: ReplayJobs
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
 
@@ -163,13 +184,19 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
             ChangeableBudgets(database, deadlines.alert_window),
             Addons(database),
         )
-        requests = Requests(database, deadlines, images, rates)
+        requests, destinations = (
+            Requests(database, deadlines, images, rates),
+            ChangeableDestinations(database, breakers),
+        )
         quarantine = Quarantine(database, deadlines)
-        dead_letters, operations = DeadLetters(database), Operations(database, deadlines, images, rates)
+        operations = Operations(database, deadlines, images, rates)
         async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
+            overview = await opened.enter_async_context(aclosing(Overview(database, breakers)))
+            dead_letters = await opened.enter_async_context(aclosing(DeadLetters(database)))
             check = opened.enter_context(closing(ImageCheck()))
             examine = Examination(check, _refuse_url(settings.image_urls))
-            reports_on = partial(_reports_on, rotation)
+            replays = Replays(operations, quarantine, dead_letters, requests, examine, partial(_reports_on, rotation))
+            replay_queue = ReplayQueue(database)
             yield ApiParts(
                 settings=settings,
                 rotation=rotation,
@@ -179,10 +206,10 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 quarantine=quarantine,
                 executions=Executions(database, deadlines),
                 generations=Generations(database, deadlines, generation_policy(settings)),
-                destinations=Destinations(database, breakers),
+                destinations=destinations,
                 gauges=GaugeReader(database, breakers),
                 dead_letters=dead_letters,
-                replays=Replays(operations, quarantine, dead_letters, requests, examine, reports_on),
+                replays=replays,
                 models=models,
                 catalogue_changes=CatalogueChanges(database),
                 addons=addons,
@@ -196,6 +223,12 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 examine=examine,
                 in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
                 large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
+                overview=overview,
+                replay_queue=replay_queue,
+                replay_jobs=ReplayJobs(replay_queue, replays, dead_letters),
+                destination_changes=DestinationChanges(destinations, _calls_max(breakers)),
+                search=Search(database),
+                audit=Audit(database),
             )
 
 
@@ -233,6 +266,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             inspection=Inspection(database, breakers),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
+            replay_jobs=_replay_jobs(database, rotation, images, check),
             listen=partial(
                 listen,
                 settings.listener_url,
@@ -240,6 +274,21 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
                 passwords=_listener_passwords(rotation) if settings.database.listen_url else passwords,
             ),
         )
+
+
+def _replay_jobs(database: Database, rotation: Rotation, images: ImageStore, check: ImageCheck) -> ReplayJobs:
+    """Returns what a worker needs to replay dead letters, callbacks with images among them."""
+    settings = rotation.settings
+    deadlines, rates, dead_letters = _deadlines(settings), settings.money.rates, DeadLetters(database)
+    replays = Replays(
+        Operations(database, deadlines, images, rates),
+        Quarantine(database, deadlines),
+        dead_letters,
+        Requests(database, deadlines, images, rates),
+        Examination(check, _refuse_url(settings.image_urls)),
+        partial(_reports_on, rotation),
+    )
+    return ReplayJobs(ReplayQueue(database), replays, dead_letters)
 
 
 @asynccontextmanager
@@ -294,6 +343,11 @@ def _breakers(settings: Settings) -> dict[Destination, BreakerConfig]:
             **dict(odoo.breaker), concurrency_limit=odoo.concurrency, slow_after=odoo.slow_after
         )
     return breakers
+
+
+def _calls_max(destinations: Iterable[Destination]) -> dict[str, int]:
+    """Returns the highest limit that operators can set, by destination."""
+    return {each.name: N8N_CALLS_MAX if each.name == N8N.name else ODOO_CALLS_MAX for each in destinations}
 
 
 @asynccontextmanager

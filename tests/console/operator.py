@@ -48,7 +48,7 @@ class Operator:
         operator.page.on("pageerror", lambda error: operator.errors.append(str(error)))
         operator.page.on("console", operator._hear)
         if client:
-            operator.sign_in(KEYS[client])
+            operator.sign_in(key_of(client))
         return operator
 
     def sign_in(self, key: str) -> None:
@@ -84,6 +84,11 @@ class Operator:
         width = self.page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert width <= 0, f"{width} pixels too wide"
 
+    def at_night_on_a_phone(self) -> None:
+        """Makes the window as narrow as a phone, and dark."""
+        self.page.set_viewport_size(PHONE["viewport"])
+        self.page.emulate_media(color_scheme="dark")
+
     def snap(self, name: str, **options: Any) -> None:
         """Keeps what the operator sees, where SCREENSHOTS says."""
         if folder := os.environ.get("SCREENSHOTS"):
@@ -94,11 +99,16 @@ class Operator:
             self.errors.append(f"{message.text} {message.location.get('url', '')}")
 
 
+def key_of(client: str) -> str:
+    """Returns the key of a client; tests give one that is not on every stage the key `key-of-NAME`."""
+    return KEYS.get(client, f"key-of-{client}")
+
+
 @contextmanager
 def signed_in(stage: Stage, client: str = "ops") -> Iterator[httpx.Client]:
     """Yields an HTTP client with a session, for what needs no browser."""
     with httpx.Client(base_url=str(stage.api.base_url)) as console:
-        answer = console.post("/console/sign-in", data={"key": KEYS[client]})
+        answer = console.post("/console/sign-in", data={"key": key_of(client)})
         assert answer.status_code == 303, answer.text
         yield console
 

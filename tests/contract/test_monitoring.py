@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from aigen_bridge.domain import incident
 from alarm import rendering
 from monitoring import DEPLOY, prometheus, tool
 from stage import Stage
@@ -114,9 +115,19 @@ def test_every_link_of_the_runbooks_leads_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", RUNBOOKS):
         path, _, anchor = target.partition("#")
         text = (ROOT / "docs" / path).read_text() if path else RUNBOOKS
-        titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-        anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-        assert not anchor or anchor in anchors, target
+        assert not anchor or anchor in _anchors(text), target
+
+
+def _anchors(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_cause_of_an_incident_has_its_runbook() -> None:
+    assert set(incident.RUNBOOKS) == set(incident.Cause)
+    for target in incident.RUNBOOKS.values():
+        path, _, anchor = target.partition("#")
+        assert anchor in _anchors((ROOT / path).read_text()), target
 
 
 # ---- the shortened times of `make e2e-observe`

@@ -42,6 +42,20 @@ MONEY = {
     ("delete", f"{OPS}/budgets/{{name}}"),
 }
 """Sums and budgets. tests/integration/test_usage.py and test_budgets_api.py prove which of them a caller sees."""
+REPLAYS = {
+    ("post", f"{OPS}/replays"),
+    ("get", f"{OPS}/replays"),
+    ("get", f"{OPS}/replays/{{id}}"),
+    ("post", f"{OPS}/replays/{{id}}/stop"),
+}
+"""Replays of many. tests/integration/test_background_replays.py proves whose an operator of one Odoo sees and stops."""
+DESTINATIONS = {
+    ("get", f"{OPS}/destinations"),
+    ("post", f"{OPS}/destinations/{{name}}/pause"),
+    ("post", f"{OPS}/destinations/{{name}}/resume"),
+    ("patch", f"{OPS}/destinations/{{name}}"),
+}
+"""N8N and the Odoos. tests/integration/test_destinations_api.py proves who sees and changes which."""
 TABLES = ("requests", "outbox", "request_changes", "images", "generations", "provider_jobs", "executions")
 SAVED = "SELECT CAST(t AS text) FROM {name} AS t WHERE CAST(request_id AS text) = ANY (:ids)"
 FAIL = """UPDATE requests SET status = 'failed', failed_by = 'bridge', error_code = 'timed_out', version = version + 1,
@@ -177,7 +191,8 @@ WALK: dict[tuple[str, str], tuple[str, Call]] = {
     ("post", f"{OPS}/requests/{{requestId}}/complete"): ("ops", plain(f"{OPS}/requests/{{id}}/complete", content=PNG)),
 }
 """Every operation about one request or dead letter, the scope of its callers, and a call."""
-LISTS = {("get", LETTERS), ("post", f"{LETTERS}/replay")}
+LISTS = {("get", LETTERS), ("post", f"{LETTERS}/replay"), ("get", f"{OPS}/requests"), ("get", f"{OPS}/operations")}
+"""tests/integration/test_search_api.py proves what the last two show."""
 ACCEPT = {("post", REQUESTS)}
 OTHER_WAYS = {
     ("get", f"{REQUESTS}/{{requestId}}"): plain(ONE),
@@ -194,11 +209,11 @@ def unknown(letter: str) -> Target:
 
 @contextmanager
 def statements() -> Any:
-    """Collects the statements that the service sends, except for the beat of the API."""
+    """Collects the statements that the service sends, except for those that it sends regularly."""
     found: list[str] = []
 
     def keep(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if "api_beats" not in statement:
+        if "api_beats" not in statement and "key_uses" not in statement:
             found.append(statement)
 
     sqlalchemy_event.listen(Engine, "before_cursor_execute", keep)
@@ -228,7 +243,7 @@ async def state(scene: Scene, targets: list[Target]) -> list[Any]:
 
 def test_the_walk_leaves_no_operation_out() -> None:
     operations = {(method, path) for path, item in describe()["paths"].items() for method in item}
-    assert operations == set(WALK) | LISTS | ACCEPT | CATALOGUE | MONEY | HEALTH
+    assert operations == set(WALK) | LISTS | ACCEPT | CATALOGUE | MONEY | REPLAYS | DESTINATIONS | HEALTH
 
 
 @pytest.mark.parametrize(("own", "other"), [ODOOS, ODOOS[::-1]])

@@ -516,3 +516,10 @@ def test_what_is_no_setting_is_remarked_and_does_not_stop_the_start(
     ]
     complete.delenv("AIGEN_PUBLIC_URL")
     assert trouble()[:2] == ["AIGEN_PUBLIC_URL is missing.", remarks(Settings)[0]]
+
+
+@pytest.mark.parametrize("url", ["traces/{traceId}", "javascript:alert('{traceId}')", "https://traces.example/"])
+def test_the_address_of_traces_is_a_web_address_with_a_place_for_the_id(complete: pytest.MonkeyPatch, url: str) -> None:
+    complete.setenv("AIGEN_CONSOLE__TRACE_URL", url)
+    with pytest.raises(WrongSettingsError, match=r"AIGEN_CONSOLE__TRACE_URL"):
+        load(Settings)

@@ -10,7 +10,18 @@ from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from aigen_bridge import __version__, tracing
-from aigen_bridge.api import budgets, health, metrics, models, n8n_failures, ops, problems
+from aigen_bridge.api import (
+    budgets,
+    destinations,
+    health,
+    metrics,
+    models,
+    n8n_failures,
+    ops,
+    problems,
+    replays,
+    search,
+)
 from aigen_bridge.api.auth import Keyring
 from aigen_bridge.api.beat import beat
 from aigen_bridge.api.correlation import CorrelationMiddleware
@@ -70,6 +81,9 @@ ROUTERS = (
     budgets.router,
     usage.router,
     ops.router,
+    replays.router,
+    destinations.router,
+    search.router,
     health.router,
     metrics.router,
 )

@@ -12,9 +12,11 @@ from pydantic.json_schema import models_json_schema
 
 from aigen_bridge.api.odoo_database import HEADER, PATTERN
 from aigen_bridge.contracts.budgets import BudgetProblem, BudgetTerms
+from aigen_bridge.contracts.destinations import DestinationLimit, DestinationPause, DestinationResume
 from aigen_bridge.contracts.generation import GenerationAsk, GenerationJob, GenerationProgress, JobProblem
 from aigen_bridge.contracts.models import ModelEntry
 from aigen_bridge.contracts.n8n_failure import N8nFailure
+from aigen_bridge.contracts.replays import ReplayTerms
 from aigen_bridge.contracts.resources import BulkReplay, Discard, NextStep
 from aigen_bridge.contracts.v1 import ImageCompleted, ImageFailed, ImageRequested
 from aigen_bridge.contracts.wire import Problem
@@ -31,9 +33,13 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     GenerationProgress,
     Discard,
     BulkReplay,
+    ReplayTerms,
     N8nFailure,
     ModelEntry,
     BudgetTerms,
+    DestinationPause,
+    DestinationResume,
+    DestinationLimit,
 )
 
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -50,7 +56,7 @@ _MEANING = {
     400: "Not JSON, or malformed multipart/form-data",
     401: "No key, an unknown key, or an invalid signature",
     403: "The key's client does not have the scope, or the call comes from another database than that of its Odoo",
-    404: "No such request, image, model, budget or dead letter",
+    404: "No such request, image, model, budget, destination, dead letter or replay",
     408: "The body did not arrive in time",
     409: "It conflicts with what is known",
     410: "The image has been deleted",

@@ -23,12 +23,14 @@ class Health(WireModel):
 
 
 class DestinationHealth(WireModel):
-    """The state of a destination. While it is `out`, its outbox entries are held; they are sent when it is back."""
+    """The state of a destination. Unless it is `ok`, its outbox entries wait until it is back or resumed."""
 
-    state: Literal["ok", "out"] = Field(description="`out`: its breaker is open")
-    since: datetime | None = Field(None, description="the time since which it has been out")
+    state: Literal["ok", "out", "paused"] = Field(
+        description="`out`: its breaker is open; `paused`: operators have paused it, whatever its breaker"
+    )
+    since: datetime | None = Field(None, description="the time since which it has been out or paused")
     probe_at: datetime | None = Field(None, description="the time of the next attempt")
-    held: int = Field(description="outbox entries that wait for this destination")
+    held: int = Field(description="outbox entries that wait for this destination (10000: or more)")
 
 
 DestinationName = TypeAliasType(  # type: ignore[misc]  # the published schema keeps its name
@@ -37,7 +39,7 @@ DestinationName = TypeAliasType(  # type: ignore[misc]  # the published schema k
 
 
 class Readiness(Health):
-    """The service can accept requests, even while a destination is out."""
+    """The service can accept requests, even while a destination is out or paused."""
 
     destinations: dict[DestinationName, DestinationHealth] = Field(  # type: ignore[valid-type]
         description="the destinations, by name"
@@ -65,6 +67,8 @@ async def ready(request: Request) -> Response:
 
 
 def _destination(state: DestinationState) -> DestinationHealth:
+    if state.paused_at:
+        return DestinationHealth(state="paused", since=state.paused_at, held=state.held)
     return DestinationHealth(
         state="out" if state.opened_at else "ok", since=state.opened_at, probe_at=state.probe_at, held=state.held
     )

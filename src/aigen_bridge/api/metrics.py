@@ -61,6 +61,8 @@ def _from_database(gauges: Gauges) -> Iterator[Metric]:
     yield _gauge("aigen_dead_letters_open", "Dead letters (10000: or more)", "kind", gauges.dead)
     is_open = {name: float(name in gauges.open_breakers) for name in gauges.failures}
     yield _gauge("aigen_breaker_open", "1 while the breaker of a destination is open", "destination", is_open)
+    paused = "1 while operators have paused a destination"
+    yield _gauge("aigen_destination_paused", paused, "destination", gauges.paused)
     yield _gauge("aigen_destination_failures", "Failed calls in a row", "destination", gauges.failures)
     incidents = {read_key(key): number for key, number in gauges.incidents.items()}
     by_cause = {(cause.value, odoo if cause in PER_ODOO else None): each for (cause, odoo), each in incidents.items()}

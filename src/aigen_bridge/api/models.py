@@ -69,7 +69,7 @@ async def read_model(request: Request, model_id: ModelId, _caller: Reader, parts
 )
 async def put_model(request: Request, model_id: ModelId, caller: Operator, parts: Parts) -> Response:
     """Replaces the whole entry. It counts for new requests within 2 seconds; accepted ones keep the entry they have."""
-    _check_sees_all(caller)
+    check_sees_all(caller.name, caller.sees_only)
     entry = parse_body(await read_json(request, BODY_LIMITS), ModelEntry)
     await parts.catalogue_changes.put({model_id: entry}, OperatorAction(caller.name))
     parts.models.forget()
@@ -85,7 +85,7 @@ async def put_model(request: Request, model_id: ModelId, caller: Operator, parts
 )
 async def remove_model(model_id: ModelId, caller: Operator, parts: Parts) -> Response:
     """Accepted requests keep the entry they have. To keep the entry and refuse new requests, put `active: false`."""
-    _check_sees_all(caller)
+    check_sees_all(caller.name, caller.sees_only)
     await parts.catalogue_changes.remove(model_id, OperatorAction(caller.name))
     parts.models.forget()
     return Response(status_code=204)
@@ -98,12 +98,12 @@ async def _found(parts: ApiParts, model_id: UUID) -> ModelResource:
     return model_resource(model)
 
 
-def _check_sees_all(caller: Caller) -> None:
+def check_sees_all(name: str, sees_only: str | None) -> None:
     """Raises `ForbiddenError` for an operator of one Odoo: the catalogue belongs to all."""
-    if caller.sees_only is not None:
+    if sees_only is not None:
         raise ForbiddenError(
             "odoo_limited",
-            f"Client {caller.name!r} acts on Odoo {caller.sees_only!r} only, and the catalogue belongs to every Odoo.",
+            f"Client {name!r} acts on Odoo {sees_only!r} only, and the catalogue belongs to every Odoo.",
         )
 
 

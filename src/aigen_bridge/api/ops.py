@@ -18,6 +18,7 @@ from aigen_bridge.api.errors import UnsupportedMediaTypeError
 from aigen_bridge.api.v1.requests import RequestId, described_after
 from aigen_bridge.contracts.messages import parse_body
 from aigen_bridge.contracts.resources import (
+    REASON_MAX,
     BulkReplay,
     BulkReplayed,
     DeadLetterHandled,
@@ -42,6 +43,7 @@ M = TypeVar("M", bound=BaseModel)
 router = APIRouter(prefix="/api/v1/ops", tags=["operations"])
 
 Operator = Annotated[Caller, MAY_OPERATE]
+Reason = Annotated[str | None, Query(max_length=REASON_MAX, description="why, for the record")]
 Name = Annotated[str, Path(alias="id", pattern=DeadLetterName.PATTERN, description="`entry-7` or `callback-7`")]
 
 
@@ -82,7 +84,8 @@ async def read_dead_letter(name: Name, caller: Operator, parts: Parts) -> Respon
     """Returns the last error, the number of attempts and the request."""
     letter = await parts.dead_letters.get(name, caller.sees_only)
     if letter is None:
-        raise UnknownDeadLetterError(name)
+        earlier = await parts.dead_letters.handled(DeadLetterName.parse(name), caller.sees_only)
+        raise UnknownDeadLetterError(name, str(earlier) if earlier else None)
     return json_answer(DeadLetterResource(**asdict(letter)))
 
 
@@ -97,9 +100,11 @@ async def replay_many(request: Request, caller: Operator, parts: Parts) -> Respo
     """Replays all that match, oldest first. At most `maxPerSecond` become due per second. `dryRun` changes nothing."""
     body = await _read(request, BulkReplay)
     wanted = DeadLetterFilter(body.kind, body.since, body.until, body.error_code)
-    action = _action(caller)
+    action = _action(caller, body.reason)
     result = await parts.replays.replay_all(wanted, action, per_second=body.max_per_second, dry_run=body.dry_run)
-    return json_answer(BulkReplayed(dry_run=body.dry_run, **asdict(result)))
+    matched, more = result.matched, result.more
+    answer = BulkReplayed(dry_run=body.dry_run, matched=matched, more=more, replayed=result.done, failed=result.failed)
+    return json_answer(answer)
 
 
 @router.post(
@@ -108,7 +113,7 @@ async def replay_many(request: Request, caller: Operator, parts: Parts) -> Respo
     response_model=DeadLetterHandled,
     responses=problems(400, 401, 403, 404, 409, 422, 429, 503),
 )
-async def replay_one(request: Request, name: Name, caller: Operator, parts: Parts) -> Response:
+async def replay_one(request: Request, name: Name, caller: Operator, parts: Parts, reason: Reason = None) -> Response:
     """Enqueues an entry again with its full number of attempts, or handles a callback as if it had just arrived.
 
     When a callback fails again, the response states the reason and the callback remains a dead letter.
@@ -116,7 +121,7 @@ async def replay_one(request: Request, name: Name, caller: Operator, parts: Part
     letter = await parts.dead_letters.get(name, caller.sees_only)
     if letter and letter.request_id:  # a refusal names the request
         correlation.bind_request(request, letter.request_id)
-    handled = await parts.replays.replay(DeadLetterName.parse(name), _action(caller))
+    handled = await parts.replays.replay(DeadLetterName.parse(name), _action(caller, reason))
     return json_answer(
         DeadLetterHandled(id=name, action="replayed", request_id=handled.request_id, status=handled.status)
     )
@@ -142,14 +147,14 @@ async def discard_one(request: Request, name: Name, caller: Operator, parts: Par
     response_model=RequestResource,
     responses=problems(401, 403, 404, 409, 422, 429, 503),
 )
-async def replay_request(request_id: RequestId, caller: Operator, parts: Parts) -> Response:
+async def replay_request(request_id: RequestId, caller: Operator, parts: Parts, reason: Reason = None) -> Response:
     """Sends a request again that failed for a reason of the bridge, such as `timed_out`, dead letter or not.
 
     Its deadline starts anew, and a late result of the earlier attempt is still accepted. An image that could not be
     fetched is fetched again while its URL may work. A result that Odoo did not take is delivered again. A failure that
     N8N reported is final: the response is 409.
     """
-    replayed = await parts.replays.replay_request(request_id, _action(caller))
+    replayed = await parts.replays.replay_request(request_id, _action(caller, reason))
     return json_answer(await described_after(parts, replayed))
 
 
@@ -160,7 +165,9 @@ async def replay_request(request_id: RequestId, caller: Operator, parts: Parts) 
     responses=problems(401, 403, 404, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra=image_body(),
 )
-async def complete_request(request: Request, request_id: RequestId, caller: Operator, parts: Parts) -> Response:
+async def complete_request(
+    request: Request, request_id: RequestId, caller: Operator, parts: Parts, reason: Reason = None
+) -> Response:
     """Completes a request with the image file in the body.
 
     The image is checked, stored and delivered to Odoo as if N8N had reported it. The bytes decide what it is, whatever
@@ -173,12 +180,12 @@ async def complete_request(request: Request, request_id: RequestId, caller: Oper
         if is_text_type(request.headers.get("content-type", "").strip().lower()):
             raise UnsupportedMediaTypeError(describe(content), f"an image: {', '.join(MEDIA_TYPES.values())}")
     image = await parts.examine.check.as_found(content)
-    completed = await parts.replays.complete(request_id, image, _action(caller))
+    completed = await parts.replays.complete(request_id, image, _action(caller, reason))
     return json_answer(await described_after(parts, completed))
 
 
 def _action(caller: Caller, note: str | None = None) -> OperatorAction:
-    return OperatorAction(caller.name, note, caller.sees_only)
+    return OperatorAction(caller.name, storable(note) if note else None, caller.sees_only)
 
 
 async def _read(request: Request, model: type[M]) -> M:

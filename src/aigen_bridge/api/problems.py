@@ -50,9 +50,12 @@ from aigen_bridge.domain.errors import (
     NothingToReplayError,
     NotReplayableError,
     RequestIdTakenError,
+    SharedDestinationError,
     StoreUnavailableError,
     UnknownDeadLetterError,
+    UnknownDestinationError,
     UnknownModelError,
+    UnknownReplayError,
     UnknownRequestError,
     UnreadableRequestError,
 )
@@ -124,7 +127,14 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     UnknownBudgetError: Kind(
         404, "Unknown budget", "List them: GET /api/v1/ops/budgets, or 'aigen-bridge budgets list'."
     ),
+    UnknownDestinationError: Kind(
+        404, "Unknown destination", "List them: GET /api/v1/ops/destinations, or 'aigen-bridge destinations list'."
+    ),
+    SharedDestinationError: Kind(
+        403, "Not yours to change", "Ask an operator of all Odoos, whose client has no 'odoo'."
+    ),
     UnknownDeadLetterError: Kind(404, "Unknown dead letter", "List them: GET /api/v1/ops/dead-letters."),
+    UnknownReplayError: Kind(404, "Unknown replay", "List them: GET /api/v1/ops/replays."),
     NothingToReplayError: Kind(
         409,
         "Nothing to replay",

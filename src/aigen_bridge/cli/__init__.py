@@ -5,6 +5,7 @@ import typer
 from aigen_bridge.cli import (
     budgets,
     dead_letters,
+    destinations,
     doctor,
     keys,
     models,
@@ -36,6 +37,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(requests.app, name="requests")
 app.add_typer(models.app, name="models")
 app.add_typer(odoos.app, name="odoos")
+app.add_typer(destinations.app, name="destinations")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(usage.app)
 app.add_typer(purge.app)

@@ -11,10 +11,9 @@ from rich.text import Text
 
 from aigen_bridge.cli.operate import operating
 from aigen_bridge.cli.story import ago, show_story
-from aigen_bridge.cli.terminal import beginning, fail, person, say, say_json, say_table
+from aigen_bridge.cli.terminal import Reason, beginning, fail, given, person, say, say_json, say_table
 from aigen_bridge.cli.times import FORMS, check_period, parse_time
-from aigen_bridge.contracts.resources import REASON_MAX, DeadLetterPage, DeadLetterResource
-from aigen_bridge.contracts.wire import shows_nothing
+from aigen_bridge.contracts.resources import DeadLetterPage, DeadLetterResource
 from aigen_bridge.domain.dead_letter import (
     CALLBACK_KIND,
     DEAD_LETTER_KINDS,
@@ -155,6 +154,10 @@ def replay(
     max_per_second: Annotated[
         float, typer.Option(help="With --all: the rate at which they become due.", min=0.01, max=1000)
     ] = 10,
+    background: Annotated[
+        bool, typer.Option("--background", help="With --all: workers replay them, however many there are.")
+    ] = False,
+    reason: Reason = None,
 ) -> None:
     """Replay one dead letter, or all that match the filters."""
     if (name is None) == (not every):
@@ -163,13 +166,17 @@ def replay(
     wanted = DeadLetterFilter(kind, since, until, storable(error_code) if error_code else None)
     if name is not None and wanted != NOTHING_FILTERED:
         raise typer.BadParameter("filters select among all: give --all instead of an id")
+    if background and not every:
+        raise typer.BadParameter("give --all, too: a single dead letter is replayed at once", param_hint="--background")
     if name is not None:
-        asyncio.run(_replay_one(name, dry_run=dry_run))
+        asyncio.run(_replay_one(name, given(reason), dry_run=dry_run))
+    elif background:
+        asyncio.run(_replay_in_background(wanted, given(reason), per_second=max_per_second, dry_run=dry_run))
     else:
-        asyncio.run(_replay_all(wanted, per_second=max_per_second, dry_run=dry_run))
+        asyncio.run(_replay_all(wanted, given(reason), per_second=max_per_second, dry_run=dry_run))
 
 
-async def _replay_one(name: str, *, dry_run: bool) -> None:
+async def _replay_one(name: str, reason: str | None, *, dry_run: bool) -> None:
     async with operating() as parts:
         if dry_run:
             letter = await parts.dead_letters.get(storable(name))
@@ -178,32 +185,47 @@ async def _replay_one(name: str, *, dry_run: bool) -> None:
             of = f" of request {letter.request_id}" if letter.request_id else ""
             say(f"Would replay {name}: {letter.kind}{of}.")
             return
-        handled = await parts.replays.replay(DeadLetterName.parse(name), OperatorAction(person()))
+        handled = await parts.replays.replay(DeadLetterName.parse(name), OperatorAction(person(), reason))
     state = f"; request {handled.request_id} is {handled.status}" if handled.request_id else ""
     say(f"{name} is replayed{state}.")
 
 
-async def _replay_all(wanted: DeadLetterFilter, *, per_second: float, dry_run: bool) -> None:
+async def _replay_all(wanted: DeadLetterFilter, reason: str | None, *, per_second: float, dry_run: bool) -> None:
     async with operating() as parts:
-        action = OperatorAction(person())
-        done = await parts.replays.replay_all(wanted, action, per_second=per_second, dry_run=dry_run)
+        action = OperatorAction(person(), reason)
+        result = await parts.replays.replay_all(wanted, action, per_second=per_second, dry_run=dry_run)
     verb = "Would replay" if dry_run else "Replayed"
-    say(f"{verb} {len(done.replayed)} of {done.matched}: {', '.join(done.replayed) or 'none'}")
-    if done.more:
+    say(f"{verb} {len(result.done)} of {result.matched}: {', '.join(result.done) or 'none'}")
+    if result.more:
         say("There are more: run it again.")
-    if done.failed:
-        fail(*(f"{name}: {reason}" for name, reason in done.failed.items()))
+    if result.failed:
+        fail(*(f"{name}: {reason}" for name, reason in result.failed.items()))
+
+
+async def _replay_in_background(
+    wanted: DeadLetterFilter, reason: str | None, *, per_second: float, dry_run: bool
+) -> None:
+    async with operating() as parts:
+        action = OperatorAction(person(), reason)
+        if dry_run:
+            preview = await parts.replay_jobs.preview(wanted, action)
+            say(f"Would replay {preview.matched}: {', '.join(letter.id for letter in preview.first) or 'none'}")
+            if preview.matched > len(preview.first):
+                say("These are the oldest.")
+            return
+        job = await parts.replay_jobs.begin(wanted, action, per_second)
+        say(f"Replay {job.id} has begun: {job.matched} dead letter{'' if job.matched == 1 else 's'}.")
+        say(f"See {parts.settings.public_url}/console/replays/{job.id}, or GET /api/v1/ops/replays/{job.id}.")
 
 
 @app.command()
 def discard(name: Name, reason: Annotated[str, typer.Option(help="The reason, which is recorded.")]) -> None:
     """Discard a dead letter for good."""
-    if shows_nothing(reason) or len(reason) > REASON_MAX:
-        raise typer.BadParameter(f"must have 1 to {REASON_MAX} characters and not be blank", param_hint="--reason")
+    note = given(reason)
 
     async def run() -> None:
         async with operating() as parts:
-            await parts.replays.discard(DeadLetterName.parse(name), OperatorAction(person(), storable(reason)))
+            await parts.replays.discard(DeadLetterName.parse(name), OperatorAction(person(), note))
         say(f"{name} is discarded.")
 
     asyncio.run(run())

@@ -39,6 +39,8 @@ def list_odoos() -> None:
 
 def _row(state: "OdooState", odoo: "OdooSettings") -> tuple[str, ...]:
     breaker = f"open since {ago(state.opened_at)}" if state.opened_at else "closed"
+    if state.paused_at:
+        breaker = f"paused since {ago(state.paused_at)}"
     return state.name, odoo.database, state.database_uuid or "unknown", breaker, str(state.backlog), odoo.url
 
 

@@ -41,8 +41,9 @@ async def _run(settings: PurgeSettings, stop: asyncio.Event, *, dry_run: bool) -
             say("Nothing was changed.")
             return
         # Recorded first: a purge that is killed must name its operator, too.
-        note = ", ".join(f"{name} {span(period) if period else 'forever'}" for name, period in retained.items())
-        await retention.record(OperatorAction(person(), note))
+        kept = {name.value: span(period) if period else "forever" for name, period in retained.items()}
+        note = ", ".join(f"{name} {period}" for name, period in kept.items())
+        await retention.record(OperatorAction(person(), note), kept)
         _print("deleted", await delete(retention, settings.retention, stop), retained)
         if stop.is_set():
             say("Stopped between two batches. Run it again for the rest.")

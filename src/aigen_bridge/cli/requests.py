@@ -10,10 +10,11 @@ from rich.text import Text
 
 from aigen_bridge.cli.operate import operating
 from aigen_bridge.cli.story import ago, show_story, status_text
-from aigen_bridge.cli.terminal import beginning, person, say, say_json, say_table
+from aigen_bridge.cli.terminal import Reason, beginning, given, person, say, say_json, say_table
 from aigen_bridge.cli.times import FORMS, check_period, parse_time
 from aigen_bridge.contracts.resources import RequestPage, RequestResource
 from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.request import DEFAULT_ODOO, Status
 
 app = typer.Typer(help="List, show and replay requests.", no_args_is_help=True)
@@ -36,12 +37,12 @@ def show(request_id: Annotated[UUID, typer.Argument(help="The requestId.")]) -> 
 
 
 @app.command()
-def replay(request_id: Annotated[UUID, typer.Argument(help="The requestId.")]) -> None:
+def replay(request_id: Annotated[UUID, typer.Argument(help="The requestId.")], reason: Reason = None) -> None:
     """Send a request again that failed for a reason of the bridge, such as timed_out, dead letter or not."""
 
     async def run() -> None:
         async with operating() as parts:
-            request = await parts.replays.replay_request(request_id, OperatorAction(person()))
+            request = await parts.replays.replay_request(request_id, OperatorAction(person(), given(reason)))
         again = "sent again" if request.finished_at is None else "delivered to Odoo again"
         say(f"Request {request_id} is {request.status} and is {again}.")
 
@@ -55,6 +56,13 @@ def list_requests(
     since: Since = None,
     until: Until = None,
     odoo: Annotated[str | None, typer.Option(help="Only requests of this Odoo, such as default.")] = None,
+    search: Annotated[
+        str | None, typer.Option(help="The beginning of a requestId, a whole correlationId, or words of the prompt.")
+    ] = None,
+    error_code: Annotated[str | None, typer.Option(help="Only requests with this error code.")] = None,
+    user_id: Annotated[UUID | None, typer.Option(help="Only requests of this person.")] = None,
+    model_id: Annotated[UUID | None, typer.Option(help="Only requests for this model.")] = None,
+    campaign_id: Annotated[UUID | None, typer.Option(help="Only requests for this campaign.")] = None,
     limit: Annotated[int, typer.Option(help="The most to list.", min=1, max=200)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -62,14 +70,25 @@ def list_requests(
     if failed and status not in {None, Status.FAILED}:
         raise typer.BadParameter("--failed and another --status exclude each other")
     check_period(since, until)
+    wanted_status = Status.FAILED if failed else status
 
     async def run() -> None:
         from aigen_bridge.contracts.views import request_page
-        from aigen_bridge.store.requests import RequestFilter
+        from aigen_bridge.store.search import RequestSearch
 
+        wanted = RequestSearch(
+            q=search,
+            statuses=(wanted_status,) if wanted_status else (),
+            error_code=storable(error_code) if error_code else None,
+            user_id=user_id,
+            model_id=model_id,
+            campaign_id=campaign_id,
+            odoo=storable(odoo) if odoo else None,
+            created_after=since,
+            created_before=until,
+        )
         async with operating() as parts:
-            wanted = RequestFilter(Status.FAILED if failed else status, since, until, odoo=odoo)
-            found = await parts.requests.page(wanted, limit)
+            found = await parts.search.page(wanted, limit)
             ids = [request.request_id for request in found.items]
             holds, generations = await parts.destinations.held(ids), await parts.generations.find(ids)
             page = request_page(found.items, holds, generations, found.end)

@@ -156,15 +156,7 @@ def _history_row(entry: StateChange | AttemptMade | GenerationChange, seconds: f
 
 
 def _print_commands(request: RequestResource, url: str) -> None:
-    from aigen_bridge.contracts.views import REQUESTS_PATH
+    from aigen_bridge.contracts.views import commands
 
-    path = f"{url}{REQUESTS_PATH}/{request.request_id}"
-    commands = [f"curl -H \"X-API-Key: $OPS_KEY\" '{path}/timeline'"]
-    if request.image and not request.image.purged_at:
-        commands.append(f"curl -H \"X-API-Key: $OPS_KEY\" -o image.{request.image.format} '{path}/image'")
-    if request.status in {"queued", "dispatched", "received"}:
-        commands.append(f"curl -H \"X-API-Key: $OPS_KEY\" -X POST '{path}/cancel'")
-    if request.replayable:
-        commands.append(f"aigen-bridge requests replay {request.request_id}")
-    for line in [*commands, f"documentation: {url}/docs"]:
+    for line in [*commands(request, url), f"documentation: {url}/docs"]:
         _print(line)

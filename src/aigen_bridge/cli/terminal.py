@@ -4,20 +4,23 @@ import getpass
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
+import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from aigen_bridge.contracts.refusal import InvalidMessageError
-from aigen_bridge.contracts.wire import FieldError
-from aigen_bridge.domain.errors import BridgeError
+from aigen_bridge.contracts.resources import REASON_MAX
+from aigen_bridge.contracts.wire import FieldError, shows_nothing
+from aigen_bridge.domain.errors import BridgeError, storable
 from aigen_bridge.quoting import one_line
 
 BEGINNING = 200
 """Characters that a list shows of an error."""
+Reason = Annotated[str | None, typer.Option(help="The reason, which is recorded.")]
 BORDERS = 3
 """The width of the lines and blanks that a table adds to each column."""
 
@@ -69,6 +72,15 @@ def complaints(error: BridgeError) -> list[str]:
 def _complaint(wrong: FieldError) -> str:
     allowed = f". Allowed: {wrong.allowed}" if wrong.allowed and wrong.allowed not in wrong.message else ""
     return f"{wrong.field or 'It'} {wrong.message}{allowed}."
+
+
+def given(reason: str | None) -> str | None:
+    """Returns the reason of an operator action as it is recorded. Refuses one that is blank or too long."""
+    if reason is None:
+        return None
+    if shows_nothing(reason) or len(reason) > REASON_MAX:
+        raise typer.BadParameter(f"must have 1 to {REASON_MAX} characters and not be blank", param_hint="--reason")
+    return storable(reason)
 
 
 def person() -> str:

@@ -1,13 +1,12 @@
 """Parses and formats times and durations of the command line."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import typer
 
+from aigen_bridge.contracts.times import parse_instant
+
 FORMS = "30m, 2h, 3d or 2w (ago), or an ISO 8601 date or time (local without a zone)"
-_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])\Z", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def span(length: timedelta) -> str:
@@ -26,7 +25,7 @@ def _counted(number: float, unit: str) -> str:
 def parse_time(text: str) -> datetime:
     """Parses `90s`, `10m`, `1.5h`, `3d`, `2w` (ago), or an ISO 8601 date or time, local without a zone. Returns UTC."""
     try:
-        return _parse(text.strip())
+        return parse_instant(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a time. Write {FORMS}.") from None
     except OverflowError:
@@ -37,10 +36,3 @@ def check_period(since: datetime | None, until: datetime | None) -> None:
     """Refuses a period that is empty: it would look as if nothing had happened."""
     if since and until and since >= until:
         raise typer.BadParameter("--since must be earlier than --until")
-
-
-def _parse(text: str) -> datetime:
-    if ago := _AGO.match(text.lower()):
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
-    at = datetime.fromisoformat(text.upper())
-    return (at if at.tzinfo else at.astimezone()).astimezone(UTC)

@@ -12,7 +12,7 @@ from aigen_bridge.clients.odoo import OdooTransport
 from aigen_bridge.clients.odoo_errors import major
 from aigen_bridge.clients.odoo_json2 import SINCE, OdooJson2
 from aigen_bridge.clients.odoo_jsonrpc import OdooJsonRpc
-from aigen_bridge.domain.destination import ODOO
+from aigen_bridge.domain.destination import ODOO, ODOO_CALLS_MAX
 from aigen_bridge.domain.errors import StepError, TransientError
 
 ASK_SECONDS = 3.0
@@ -37,8 +37,6 @@ class Access(Protocol):
     def transport(self) -> str: ...
     @property
     def timeout(self) -> timedelta: ...
-    @property
-    def concurrency(self) -> int: ...
 
 
 class OdooAuto:
@@ -121,7 +119,7 @@ def odoo_transport(odoo: Access, destination: str = ODOO.name) -> OdooTransport:
         "database": odoo.database,
         "api_key": odoo.api_key.get_secret_value(),
         "timeout": odoo.timeout.total_seconds() - ask,
-        "concurrency": odoo.concurrency,
+        "concurrency": ODOO_CALLS_MAX,  # the breaker limits the calls, and operators change that limit
         "destination": destination,
     }
     if odoo.transport == "json2":

@@ -6,7 +6,21 @@ from fastapi.responses import RedirectResponse, Response
 from aigen_bridge.api.middleware import begin_at_zero
 from aigen_bridge.console import oidc, sign_in, static_files
 from aigen_bridge.console.errors import UnknownActionError, UnknownPageError
-from aigen_bridge.console.pages import banner, keys, overview, runbook
+from aigen_bridge.console.pages import (
+    banner,
+    budgets,
+    dead_letters,
+    destinations,
+    keys,
+    models,
+    operations,
+    overview,
+    replays,
+    request,
+    requests,
+    runbook,
+    usage,
+)
 from aigen_bridge.console.route import ConsoleRoute
 from aigen_bridge.console.visitor import Operating, SignedIn
 
@@ -18,8 +32,17 @@ ROUTERS = (
     oidc.router,
     banner.router,
     overview.router,
+    dead_letters.router,
+    replays.router,
+    destinations.router,
+    models.router,
+    budgets.router,
+    usage.router,
     keys.router,
+    operations.router,
+    requests.router,
     runbook.router,
+    request.router,
 )
 
 

@@ -56,6 +56,20 @@ class UnexpectedError(BridgeError):
         super().__init__("internal", "An unexpected error occurred in the bridge.")
 
 
+class WrongIdError(BridgeError):
+    """The address has something else than the id of a request."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("id_wrong", f"{text[:100]!r} is not the id of a request. An id has 32 hexadecimal digits.")
+
+
+class HiddenContentError(BridgeError):
+    """The visitor is not shown prompts and images."""
+
+    def __init__(self) -> None:
+        super().__init__("content_hidden", "Viewers are not shown prompts and images here.")
+
+
 class WrongFormError(BridgeError):
     """A field of a form is missing or wrong. Nothing was changed."""
 

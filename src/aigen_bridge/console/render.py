@@ -16,6 +16,7 @@ from aigen_bridge import __version__
 from aigen_bridge.console import notices
 from aigen_bridge.console.assets import static_url
 from aigen_bridge.console.navigation import NAVIGATION
+from aigen_bridge.domain.money import amount_text
 
 NOTHING = "\N{EN DASH}"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -80,6 +81,12 @@ def number(value: Decimal | float | None) -> str:
     return NOTHING if value is None else f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
+def money(amount: Decimal) -> str:
+    """Returns an amount, exact, with thin spaces between its thousands."""
+    whole, places = f"{amount:,f}".partition(".")[0], amount_text(amount).partition(".")[2]
+    return f"{whole}.{places}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
 def pretty_json(value: Any) -> str:
     """Returns JSON for people."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
@@ -105,6 +112,7 @@ def _make_environment() -> Environment:
         "duration": duration,
         "ago": ago,
         "number": number,
+        "money": money,
         "pretty_json": pretty_json,
     }
     environment.globals |= {

@@ -15,6 +15,7 @@ from aigen_bridge.api import correlation
 from aigen_bridge.api.problems import Kind, kind_of
 from aigen_bridge.console.errors import (
     CrossSiteError,
+    HiddenContentError,
     SignInNeededError,
     SignInRefusedError,
     UnexpectedError,
@@ -22,11 +23,19 @@ from aigen_bridge.console.errors import (
     UnknownPageError,
     ViewerError,
     WrongFormError,
+    WrongIdError,
 )
 from aigen_bridge.console.notices import SEE_OTHER, Notice, back_to
 from aigen_bridge.console.render import render
 from aigen_bridge.contracts.refusal import InvalidMessageError, parameter_errors
-from aigen_bridge.domain.errors import BridgeError, StoreUnavailableError
+from aigen_bridge.domain.errors import (
+    BridgeError,
+    StoreUnavailableError,
+    UnknownDeadLetterError,
+    UnknownReplayError,
+    UnknownRequestError,
+    UnreadableRequestError,
+)
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -51,7 +60,17 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ),
     UnknownActionError: Kind(404, "No such action", "Load the page again."),
     UnknownPageError: Kind(404, "No such page", "Choose a page from the menu."),
+    WrongIdError: Kind(404, "No such request", "Search for the beginning of its id, or for words of its prompt."),
+    UnknownRequestError: Kind(
+        404, "No such request", "Search for the beginning of its id. It may have been deleted past its retention."
+    ),
+    UnreadableRequestError: Kind(
+        500, "Unreadable request", "Run 'aigen-bridge doctor', which names the row, and correct it with SQL."
+    ),
+    HiddenContentError: Kind(403, "Not shown", "Ask an operator, or sign in as one."),
     WrongFormError: Kind(422, "Not done", "Go back and correct it."),
+    UnknownDeadLetterError: Kind(404, "No open dead letter", "Look at the list of dead letters, or at its request."),
+    UnknownReplayError: Kind(404, "No such replay", "Look at the list of replays. The newest 200 are kept."),
     StoreUnavailableError: Kind(
         503,
         "The database is away",

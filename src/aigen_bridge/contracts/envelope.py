@@ -2,7 +2,9 @@
 
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 from aigen_bridge.contracts.multipart import Part, is_multipart, split
@@ -63,13 +65,18 @@ def reopen(kept: RefusedCallback) -> Envelope:
 def contents(kept: RefusedCallback) -> dict[str, bytes]:
     """Returns the body of a refused callback and each image in it, by the endings of file names."""
     envelope = reopen(kept)
-    images = [image for image in (envelope.image, *envelope.files) if image]
-    message = repaired(envelope.event or b"", image_beside=False) or {}
-    if isinstance(data := message.get("imageData"), str):
-        images.append(_from_base64(data))
+    images = images_in(envelope, repaired(envelope.event or b"", image_beside=False) or {})
     return {"body": kept.payload} | {
         f"image-{number}.{_ending(image)}": image for number, image in enumerate(images, start=1)
     }
+
+
+def images_in(envelope: Envelope, message: Mapping[str, Any]) -> list[bytes]:
+    """Returns what can be the image: beside the message, and in it."""
+    images = [image for image in (envelope.image, *envelope.files) if image]
+    if isinstance(data := message.get("imageData"), str):
+        images.append(_from_base64(data))
+    return images
 
 
 def _inflated(body: bytes) -> bytes:

@@ -34,13 +34,17 @@ class ImageResource(WireModel):
 
 
 class Held(WireModel):
-    """The request waits because the destination of its next step is away. It continues when the destination is back."""
+    """The request waits because the destination of its next step is away or paused. It continues by itself."""
 
     destination: str = Field(
         description=f"{', '.join(f'`{known.name}`' for known in with_breaker())}, or `odoo:<name>` for another Odoo"
     )
     since: datetime = Field(description="the time since which the request has waited")
-    until: datetime = Field(description="the time at which the bridge gives up if the destination is still away")
+    until: datetime = Field(
+        description="the time at which the bridge gives up if the destination is still away. While it is paused, "
+        "nothing is given up, and this time moves on"
+    )
+    paused: bool = Field(default=False, description="operators have paused the destination")
 
 
 class GenerationState(WireModel):
@@ -266,7 +270,8 @@ class DeadLetterHandled(WireModel):
     status: Status | None = Field(None, description="the state of the request now")
 
 
-def _not_blank(text: str) -> str:
+def not_blank(text: str) -> str:
+    """Returns the text as it can be stored. Raises if it shows nothing."""
     if shows_nothing(text):
         raise PydanticCustomError("blank", "is blank")
     return storable(text)
@@ -275,7 +280,7 @@ def _not_blank(text: str) -> str:
 class Discard(WireModel):
     """The reason for discarding a dead letter."""
 
-    reason: Annotated[str, AfterValidator(_not_blank)] = Field(
+    reason: Annotated[str, AfterValidator(not_blank)] = Field(
         min_length=1, max_length=REASON_MAX, description=f"a text of 1 to {REASON_MAX} characters, not blank"
     )
 
@@ -292,6 +297,9 @@ class BulkReplay(WireModel):
         None, max_length=200, description="an error code, as the list shows it"
     )
     dry_run: bool = Field(default=False, description="only report what would be replayed")
+    reason: Annotated[str, AfterValidator(not_blank)] | None = Field(
+        None, max_length=REASON_MAX, description="why, for the record"
+    )
     max_per_second: float = Field(10, gt=0, le=1000, description="the rate at which the replayed entries become due")
 
     @field_validator("until")

@@ -30,20 +30,19 @@ from aigen_bridge.contracts.resources import (
     Timeline,
 )
 from aigen_bridge.contracts.wire import FieldError, to_utc
-from aigen_bridge.domain import generation as rules
 from aigen_bridge.domain.dead_letter import DeadLetter
 from aigen_bridge.domain.destination import Hold
 from aigen_bridge.domain.errors import UnreadableRequestError, storable
-from aigen_bridge.domain.generation import Generation, GenerationView, State
-from aigen_bridge.domain.request import FailureCode, ImageRequest, Status
+from aigen_bridge.domain.generation import GenerationView
+from aigen_bridge.domain.request import FINAL, ImageRequest, Status
 from aigen_bridge.domain.timeline import (
     AttemptRecord,
     GenerationRecord,
-    PendingEntry,
     PendingWork,
     Record,
     TransitionRecord,
 )
+from aigen_bridge.domain.upcoming import upcoming
 
 PREFIX = "/api/v1/influencegen"
 REQUESTS_PATH = f"{PREFIX}/ai-image-requests"
@@ -96,7 +95,7 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
             "errorMessage": request.error_message,
             "replayable": request.is_replayable,
             "image": _image(request),
-            "held": Held(destination=hold.destination, since=hold.since, until=hold.until) if hold else None,
+            "held": _held(hold) if hold else None,
             "progress": ProgressState(**asdict(generation.progress)) if generation.progress else None,
             "generation": _generation(request, generation),
             "cost": CostState.of(request.facts.cost) if request.facts.cost else None,
@@ -105,6 +104,10 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
         },
         strict=False,
     )
+
+
+def _held(hold: Hold) -> Held:
+    return Held(destination=hold.destination, since=hold.since, until=hold.until, paused=hold.is_paused)
 
 
 def _generation(request: ImageRequest, generation: GenerationView) -> GenerationState | None:
@@ -159,69 +162,20 @@ def _entry(entry: TransitionRecord | AttemptRecord) -> StateChange | AttemptMade
 
 def next_step(request: ImageRequest, pending: PendingWork) -> NextStep:
     """Returns the next step of a request as one sentence, and its time."""
-    for entry in pending.entries:  # newest first; a pending one matters more than a dead one
-        if not entry.is_dead:
-            return _pending_step(entry, request.odoo)
-    if request.status is Status.DISPATCHED:
-        return _dispatched_step(request, pending)
-    for entry in pending.entries:
-        what = (
-            f"Nothing automatic: {entry.step} failed for good ({entry.error_code}). An operator replays or discards it."
-        )
-        return NextStep(what=what, dead_letter=f"entry-{entry.id}")
-    if request.error_code == FailureCode.MAYBE_PAID and request.is_replayable:
-        what = (
-            "Nothing automatic: the image may have been paid for. An operator looks for its job at the AI service, "
-            "and can send the request again, which may pay again."
-        )
-        return NextStep(what=what)
-    if request.is_replayable:
-        return NextStep(what=f"Nothing automatic: it failed as {request.error_code}. An operator can send it again.")
-    return NextStep(what="Nothing: Odoo has the outcome." if request.delivered_at else "Nothing: no step is pending.")
+    return NextStep(**asdict(upcoming(request, pending)))
 
 
-def _dispatched_step(request: ImageRequest, pending: PendingWork) -> NextStep:
-    """Returns what happens if N8N falls silent, or at the callback deadline, whichever is first."""
-    found, deadline = pending.generation, pending.callback_deadline_at
-    expected = _expectation(found.generation) if found else "Waiting for N8N's result."
-    if found and found.silent_at and (deadline is None or found.silent_at < deadline or found.is_n8n_out):
-        silence = rules.fall_silent(found.generation, request, found.policy).transition
-        if silence and found.is_n8n_out:
-            return NextStep(what=f"{expected} N8N is away, and its silence does not count until it is back.")
-        if silence:
-            effect = "is sent to N8N again" if silence.after is Status.QUEUED else "fails as maybe_paid"
-            return NextStep(what=f"{expected} Without a word until then, the request {effect}.", at=found.silent_at)
-    late = "Without a result, the request fails as timed_out at the deadline. A late result is still accepted."
-    return NextStep(what=f"{expected} {late}", at=deadline)
-
-
-def _expectation(generation: Generation) -> str:
-    """Returns what N8N is expected to do, as one sentence."""
-    if generation.is_suspended:
-        return "The request is not sent to N8N again, because an image was refused."
-    if generation.job:
-        return f"N8N polls job {generation.job.job_id} at {generation.job.provider}."
-    return {
-        State.GRANTED: f"N8N execution {generation.execution_id} may submit one job to the AI service, and names it.",
-        State.DOUBTFUL: "The image may have been paid for, and no job is known.",
-    }.get(generation.state, "Waiting for N8N's result.")
-
-
-def _pending_step(entry: PendingEntry, odoo: str) -> NextStep:
-    number = entry.attempts + 1
-    if entry.is_leased:
-        return NextStep(
-            what=f"Attempt {entry.attempts} to {entry.step} is in progress. If its worker dies, another takes over.",
-            at=entry.due_at,
-        )
-    if entry.destination_is_away:
-        return NextStep(
-            what=f"The {entry.step} is held because its destination is away. The bridge retries until it is back.",
-            at=entry.probe_at,
-        )
-    if entry.odoo_is_unknown:
-        return NextStep(what=f"The {entry.step} waits until Odoo {odoo} is in the settings again (AIGEN_ODOOS).")
-    return NextStep(what=f"Attempt {number} to {entry.step}.", at=entry.due_at)
+def commands(request: RequestResource, url: str) -> list[str]:
+    """Returns commands that show more of a request, or act on it. `url` is the bridge's own address."""
+    path, curl = f"{url}{REQUESTS_PATH}/{request.request_id}", 'curl -H "X-API-Key: $OPS_KEY"'
+    found = [f"{curl} '{path}/timeline'"]
+    if request.image and not request.image.purged_at:
+        found.append(f"{curl} -o image.{request.image.format} '{path}/image'")
+    if request.status not in FINAL:
+        found.append(f"{curl} -X POST '{path}/cancel'")
+    if request.replayable:
+        found.append(f"aigen-bridge requests replay {request.request_id}")
+    return found
 
 
 def dead_letter_page(found: Sequence[DeadLetter], limit: int) -> DeadLetterPage:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
@@ -24,6 +24,8 @@ CONTENT_TYPE = "content-type"
 
 DEAD_LETTER_KINDS = (*(step.value for step in Step), CALLBACK_KIND, N8N_KIND)
 """Every kind of dead letter."""
+
+_DONE = {"replay": "replayed", "discard": "discarded", "complete": "completed by hand"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,20 @@ class DeadLetter:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetterCause:
+    """Open dead letters with the same kind, error code and Odoo. `example` is the newest, `detail` that of it."""
+
+    kind: str
+    error_code: str
+    odoo: str | None
+    count: int
+    oldest_at: datetime
+    newest_at: datetime
+    example: str
+    detail: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedCallback:
     """A callback that could not be used, or a failure report of N8N.
@@ -110,15 +126,42 @@ class QuarantinedCallback(RefusedCallback):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayLease:
+    """A worker's lease on a background replay. Its `fence` increases with every lease on the same `job`."""
+
+    job: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorAction:
     """The operator who acts on a dead letter or a request, and the reason. A discard requires a `note`.
 
-    An operator with `odoo` acts on the requests of this Odoo only. Others do not exist for this operator.
+    An operator with `odoo` acts on the requests of this Odoo only. Others do not exist for this operator. With
+    `lease`, a background replay acts for the operator.
     """
 
     by: str
     note: str | None = None
     odoo: str | None = None
+    lease: ReplayLease | None = None
+
+    def limited(self, wanted: DeadLetterFilter) -> DeadLetterFilter:
+        """Returns the filter limited to the operator's Odoo, if there is one."""
+        return wanted if self.odoo is None else replace(wanted, odoo=self.odoo)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierAction:
+    """The action after which a dead letter was not open any more, and who took it."""
+
+    by: str
+    action: str
+    at: datetime
+
+    def __str__(self) -> str:
+        done = _DONE.get(self.action, self.action)
+        return f"it was {done} by {self.by} at {self.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 @dataclass(frozen=True, slots=True)

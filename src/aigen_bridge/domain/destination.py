@@ -10,6 +10,8 @@ returns its next value.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
 
 from aigen_bridge.domain.errors import InternalError, TransientError
 from aigen_bridge.domain.incident import Cause
@@ -19,6 +21,8 @@ from aigen_bridge.domain.request import DEFAULT_ODOO, Step
 
 TRIES = 4
 """The specified attempts: the first one and three retries."""
+ODOO_CALLS_MAX, N8N_CALLS_MAX = 64, 2000
+"""The most calls in flight that settings and operators may allow."""
 LASTS = timedelta(minutes=1)
 """A lasting error becomes its own incident after this time. An ordinary restart of N8N answers 404 for 4 seconds."""
 
@@ -78,6 +82,11 @@ def every_destination(odoos: Iterable[str] = ()) -> dict[str, Destination]:
     return DESTINATIONS | shared | {each.name: each for each in map(odoo_destination, others)}
 
 
+def by_public_name(name: str) -> str:
+    """Returns the name of a destination. The first Odoo also has one like the others: `odoo:default`."""
+    return ODOO.name if name == f"{ODOO.name}:{DEFAULT_ODOO}" else name
+
+
 def with_breaker(odoos: Iterable[str] = ()) -> list[Destination]:
     """Returns the destinations that have a breaker, as `every_destination` does."""
     return [destination for destination in every_destination(odoos).values() if destination.outage]
@@ -111,14 +120,16 @@ class BreakerState:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A request is held because the destination of its next step is away.
+    """A request is held because the destination of its next step is away or paused.
 
-    `destination` is its name. The request has been held since `since`, and is given up at `until`.
+    `destination` is its name. The request has been held since `since`, and is given up at `until` if the destination is
+    still away. `is_paused`: `until` moves on with the time, because nothing is given up.
     """
 
     destination: str
     since: datetime
     until: datetime
+    is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +143,51 @@ class AttemptResult:
     took: timedelta
     attempt: int = 1
     others_worked: bool = False
+
+
+SeenLimit = int | Literal["any"] | None
+"""The limit in force that an operator has seen before changing it; `any`: whatever it is."""
+
+
+class Availability(StrEnum):
+    """What a destination does with what waits for it."""
+
+    CLOSED = "closed"
+    """Its breaker is closed: it is called."""
+
+    OPEN = "open"
+    """Its breaker is open: it is away, and only probed."""
+
+    PAUSED = "paused"
+    """Operators have paused it: it is not called, whatever its breaker."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationStatus:
+    """A destination as operators see it.
+
+    `since` is that of a state other than `CLOSED`, `away_since` that of its open breaker, also while it is paused.
+    `backlog` and `in_flight` count its entries, at least that many at 10000; `oldest` is when the oldest was first due.
+    `concurrency` is the most calls in flight over all workers; None: only each worker's own limit. It is `configured`
+    in the settings unless operators have set another. `allowance` is how much of it slow answers leave now.
+    """
+
+    name: str
+    label: str
+    state: Availability
+    since: datetime | None
+    away_since: datetime | None
+    probe_at: datetime | None
+    backlog: int
+    oldest: datetime | None
+    in_flight: int
+    concurrency: int | None
+    configured: int | None
+    allowance: int | None
+    paused_by: str | None
+    pause_reason: str | None
+    error_code: str | None
+    error_detail: str | None
 
 
 def is_outage(outcome: Outcome) -> bool:

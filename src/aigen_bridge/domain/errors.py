@@ -1,6 +1,7 @@
 """Errors of the bridge. Clients and steps raise `TransientError` and `PermanentError` (`StepError`), nothing else."""
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -144,10 +145,24 @@ class UnsuitableDatabaseError(StoreUnavailableError):
 
 
 class UnknownDeadLetterError(BridgeError):
-    """There is no such dead letter, or it is no longer open."""
+    """There is no such dead letter, or it is no longer open. `handled` says who handled it, if somebody did."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__("dead_letter_unknown", f"No dead letter {name!r} is open.")
+    def __init__(self, name: str, handled: str | None = None) -> None:
+        super().__init__("dead_letter_unknown", f"No dead letter {name!r} is open{f': {handled}' if handled else ''}.")
+
+
+class UnknownReplayError(BridgeError):
+    """There is no background replay with this number."""
+
+    def __init__(self, number: object) -> None:
+        super().__init__("replay_unknown", f"No background replay has the number {number}.")
+
+
+class ReplayLeaseLostError(BridgeError):
+    """Another worker goes on with the background replay: what this one was about to write is not written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("replay_lease_lost", f"Another worker goes on with background replay {number}.")
 
 
 class NothingToReplayError(BridgeError):
@@ -158,4 +173,21 @@ class NothingToReplayError(BridgeError):
             "nothing_to_replay",
             f"Dead letter {name} reports a failed execution of no known request, so there is nothing to replay. Look "
             "at the execution in N8N, then discard the letter.",
+        )
+
+
+class UnknownDestinationError(BridgeError):
+    """No destination that can be paused has this name, or the operator may not see it."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        detail = f"No destination has the name {name!r}. There is: {', '.join(known)}."
+        super().__init__("destination_unknown", detail)
+
+
+class SharedDestinationError(BridgeError):
+    """The operator belongs to one Odoo, and the destination serves all of them."""
+
+    def __init__(self, name: str, odoo: str) -> None:
+        super().__init__(
+            "destination_shared", f"{name} serves every Odoo, and you are an operator of Odoo {odoo} only."
         )

@@ -1,7 +1,7 @@
 """Amounts of money: parsed from other systems' values, and formatted as decimals in strings."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 from types import MappingProxyType
@@ -92,6 +92,14 @@ def rounded(amount: Decimal) -> Decimal:
 def times(amount: Decimal, factor: Decimal) -> Decimal:
     """Returns the exact product, rounded once to the places of an amount."""
     return rounded(_EXACT.multiply(amount, factor))
+
+
+def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
+    """Returns the exact sum of amounts in one currency, however many they are."""
+    total = Decimal(0)
+    for amount in amounts:
+        total = _EXACT.add(total, amount)
+    return total
 
 
 def rates_from(rates: Rates, source: str) -> dict[str, str]:

@@ -63,13 +63,14 @@ class PendingEntry:
     destination_is_away: bool
     probe_at: datetime | None
     odoo_is_unknown: bool = False
+    destination_is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PendingGeneration:
     """The generation of a request. N8N counts as silent without a word until `silent_at`; never if that is None.
 
-    `is_n8n_out`: N8N's clock stands still, so `silent_at` moves on.
+    `is_n8n_out`: N8N is away or paused. Its clock stands still, so `silent_at` moves on.
     """
 
     generation: Generation
@@ -80,8 +81,12 @@ class PendingGeneration:
 
 @dataclass(frozen=True, slots=True)
 class PendingWork:
-    """The entries of a request that have not ended, newest first, its callback deadline and its generation."""
+    """The entries of a request that have not ended, newest first, its callback deadline and its generation.
+
+    `is_n8n_paused`: the deadline moves on until N8N is resumed.
+    """
 
     entries: tuple[PendingEntry, ...]
     callback_deadline_at: datetime | None
     generation: PendingGeneration | None = None
+    is_n8n_paused: bool = False

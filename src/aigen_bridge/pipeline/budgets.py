@@ -11,12 +11,13 @@ from aigen_bridge.domain.budget import Budget, BudgetState, OldAddonError, Purpo
 from aigen_bridge.domain.catalogue import Catalogue, Model
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.money import Money, Rates, rate
+from aigen_bridge.domain.seen import Seen
 
 
 class Store(Protocol):
     """The budgets."""
 
-    async def put(self, budget: Budget, action: OperatorAction) -> None: ...
+    async def put(self, budget: Budget, action: OperatorAction, seen: Seen | None = None) -> None: ...
 
     async def state(self, name: str, odoo: str | None = None) -> BudgetState: ...
 
@@ -47,18 +48,21 @@ class BudgetChanges:
     odoos: Collection[str]
     rates: Rates
 
-    async def put(self, budget: Budget, action: OperatorAction, *, force: bool) -> tuple[BudgetState, list[str]]:
+    async def put(
+        self, budget: Budget, action: OperatorAction, *, force: bool, seen: Seen | None = None
+    ) -> tuple[BudgetState, list[str]]:
         """Adds or changes a budget. Returns it, and remarks.
 
         Raises `InvalidMessageError` if it cannot work, and, without `force`, `OldAddonError` while an Odoo has an addon
-        that does not know how to be refused for money.
+        that does not know how to be refused for money. With `seen`, raises `ChangedMeanwhileError` if the operator saw
+        another state of it.
         """
         models = await self.models.read()
         if errors := self._errors(budget, action.odoo, models):
             raise InvalidMessageError("The budget", errors)
         if not force:
             await self._refuse_old_addons()
-        await self.store.put(budget, action)
+        await self.store.put(budget, action, seen)
         state = await self.store.state(budget.name)
         return state, await self._remarks(state, models, action.odoo)
 

@@ -7,10 +7,14 @@ from aigen_bridge.domain.errors import ContradictionError, UnknownRequestError
 from aigen_bridge.domain.request import FINAL, ImageRequest, Status, Transition
 
 
-class Store(Protocol):
+class Requests(Protocol):
     """The requests."""
 
     async def get(self, request_id: UUID, odoo: str | None = None) -> ImageRequest | None: ...
+
+
+class Store(Requests, Protocol):
+    """The requests, with what changes them."""
 
     async def apply(self, transition: Transition) -> bool: ...
 
@@ -23,11 +27,17 @@ async def cancel(store: Store, request_id: UUID, *, by: str, odoo: str | None = 
     """
     if odoo is not None and await store.get(request_id, odoo) is None:  # before the write
         raise UnknownRequestError(request_id)
+    return await outcome(store, request_id, moved=await store.apply(cancellation(request_id, by)))
+
+
+def cancellation(request_id: UUID, by: str) -> Transition:
+    """Returns the transition of a cancel."""
     open_states = frozenset(Status) - FINAL
-    transition = Transition(
-        request_id=request_id, before=open_states, after=Status.CANCELLED, note=f"cancelled by {by}"
-    )
-    moved = await store.apply(transition)
+    return Transition(request_id=request_id, before=open_states, after=Status.CANCELLED, note=f"cancelled by {by}")
+
+
+async def outcome(store: Requests, request_id: UUID, *, moved: bool) -> ImageRequest:
+    """Returns the request after a cancel, which moved it or not. Raises as `cancel` does."""
     request = await store.get(request_id)
     if request is None:
         raise UnknownRequestError(request_id)

@@ -1,9 +1,9 @@
 """Replays and discards dead letters, and completes requests by hand, for operators."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Protocol
+from typing import NoReturn, Protocol
 from uuid import UUID
 
 from aigen_bridge.contracts.envelope import Envelope, reopen
@@ -16,6 +16,7 @@ from aigen_bridge.domain.dead_letter import (
     DeadLetter,
     DeadLetterFilter,
     DeadLetterName,
+    EarlierAction,
     Handled,
     OperatorAction,
     QuarantinedCallback,
@@ -29,9 +30,10 @@ from aigen_bridge.domain.errors import (
     UnknownRequestError,
 )
 from aigen_bridge.domain.image import CheckedImage
-from aigen_bridge.domain.request import ImageRequest, VersionedTransition
+from aigen_bridge.domain.request import ImageRequest, Transition, VersionedTransition
 from aigen_bridge.pipeline import callback
 from aigen_bridge.pipeline.callback import Examination, take_callback
+from aigen_bridge.pipeline.cancel import cancellation, outcome
 
 BULK_MAX = 1000
 """The most dead letters in one bulk replay. Its result shows whether there are more."""
@@ -57,6 +59,8 @@ class Operations(Protocol):
 
     async def complete(self, transition: VersionedTransition, image: CheckedImage, action: OperatorAction) -> bool: ...
 
+    async def cancel(self, transition: Transition, action: OperatorAction) -> bool: ...
+
 
 class Quarantine(Protocol):
     """The callbacks in quarantine."""
@@ -71,14 +75,19 @@ class DeadLetters(Protocol):
 
     async def page(self, wanted: DeadLetterFilter, limit: int) -> list[DeadLetter]: ...
 
+    async def handled(self, name: DeadLetterName, odoo: str | None = None) -> EarlierAction | None: ...
+
 
 @dataclass(slots=True)
 class BulkResult:
-    """The result of a bulk replay: the number of matches, the replayed names, and the reason for each failed name."""
+    """The result for several dead letters: their number, the names that are done, and the reason for each that failed.
+
+    `more`: the filter matches others, too.
+    """
 
     matched: int
-    more: bool
-    replayed: list[str] = field(default_factory=list)
+    more: bool = False
+    done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -108,8 +117,9 @@ class Replays:
 
     async def _replay(self, name: DeadLetterName, action: OperatorAction, delay: timedelta) -> Handled:
         if name.kind == "entry":
-            return _open(name, await self.operations.replay_entry(name.number, action, delay=delay))
-        kept = await self._open_callback(name)
+            handled = await self.operations.replay_entry(name.number, action, delay=delay)
+            return handled or await self._not_open(name, action)
+        kept = await self._open_callback(name, action)
         if (kept.version, kept.error_code) == (N8N_REPORT, EXECUTION_FAILED):
             return await self._send_again(name, kept, action, delay)
         odoo = action.odoo or self.reports_on(kept.client)
@@ -132,24 +142,36 @@ class Replays:
 
         They become due at a rate of at most `per_second`. `dry_run` lists them and changes nothing.
         """
-        own = wanted if action.odoo is None else replace(wanted, odoo=action.odoo)
-        found = await self.dead_letters.page(own, BULK_MAX + 1)
+        found = await self.dead_letters.page(action.limited(wanted), BULK_MAX + 1)
         letters = found[:BULK_MAX][::-1]
         result = BulkResult(len(letters), more=len(found) > BULK_MAX)
         if dry_run:
-            result.replayed = [letter.id for letter in letters]
-        else:
-            await self._replay_each(letters, action, per_second, result)
+            result.done = [letter.id for letter in letters]
+            return result
+
+        def replay(name: DeadLetterName) -> Awaitable[Handled]:
+            delay = timedelta(seconds=min(len(result.done) / per_second, DELAY_MAX.total_seconds()))
+            return self._replay(name, action, delay)
+
+        await _each([letter.id for letter in letters], replay, result)
         return result
+
+    async def replay_each(self, names: Sequence[str], action: OperatorAction) -> BulkResult:
+        """Replays these dead letters, in this order."""
+        return await _each(names, lambda name: self.replay(name, action), BulkResult(len(names)))
+
+    async def discard_each(self, names: Sequence[str], action: OperatorAction) -> BulkResult:
+        """Closes these dead letters for good."""
+        return await _each(names, lambda name: self.discard(name, action), BulkResult(len(names)))
 
     async def discard(self, name: DeadLetterName, action: OperatorAction) -> Handled:
         """Closes a dead letter for good. Raises `UnknownDeadLetterError` if it is not open."""
         await self._check_letter(name, action)
         if name.kind == "entry":
-            return _open(name, await self.operations.discard_entry(name.number, action))
-        kept = await self._open_callback(name)
+            return await self.operations.discard_entry(name.number, action) or await self._not_open(name, action)
+        kept = await self._open_callback(name, action)
         if not await self.operations.close_callback(name.number, "discarded", action):
-            raise UnknownDeadLetterError(str(name))
+            await self._not_open(name, action)
         return Handled(kept.request_id)
 
     async def complete(self, request_id: UUID, image: CheckedImage, action: OperatorAction) -> ImageRequest:
@@ -166,19 +188,14 @@ class Replays:
                 return await self.requests.get_batched(request_id) or request
         raise StoreUnavailableError(f"Request {request_id} is being changed by another call. Retry.")
 
-    async def _replay_each(
-        self, letters: Sequence[DeadLetter], action: OperatorAction, per_second: float, result: BulkResult
-    ) -> None:
-        for letter in letters:
-            delay = timedelta(seconds=min(len(result.replayed) / per_second, DELAY_MAX.total_seconds()))
-            try:
-                await self._replay(DeadLetterName.parse(letter.id), action, delay)
-            except StoreUnavailableError:
-                raise
-            except BridgeError as error:
-                result.failed[letter.id] = error.detail
-            else:
-                result.replayed.append(letter.id)
+    async def cancel(self, request_id: UUID, action: OperatorAction) -> ImageRequest:
+        """Cancels a request for an operator, which is recorded. Returns the request.
+
+        Raises `UnknownRequestError`, and `ContradictionError` if the request has already ended.
+        """
+        await self._check_request(request_id, action)
+        moved = await self.operations.cancel(cancellation(request_id, action.by), action)
+        return await outcome(self.requests, request_id, moved=moved)
 
     async def _send_again(
         self, name: DeadLetterName, kept: QuarantinedCallback, action: OperatorAction, delay: timedelta
@@ -188,22 +205,43 @@ class Replays:
             raise NothingToReplayError(str(name))
         request = await self.operations.send_again(name.number, kept.request_id, action, delay=delay)
         if request is None:
-            raise UnknownDeadLetterError(str(name))
+            await self._not_open(name, action)
         return Handled(request.request_id, request.status)
 
     async def _check_letter(self, name: DeadLetterName, action: OperatorAction) -> None:
         if action.odoo is not None and await self.dead_letters.get(str(name), action.odoo) is None:
-            raise UnknownDeadLetterError(str(name))
+            await self._not_open(name, action)
+
+    async def _not_open(self, name: DeadLetterName, action: OperatorAction) -> NoReturn:
+        """Raises `UnknownDeadLetterError`, which says who handled the dead letter, and when."""
+        earlier = await self.dead_letters.handled(name, action.odoo)
+        raise UnknownDeadLetterError(str(name), str(earlier) if earlier else None)
 
     async def _check_request(self, request_id: UUID, action: OperatorAction) -> None:
         if action.odoo is not None and await self.requests.get(request_id, action.odoo) is None:
             raise UnknownRequestError(request_id)
 
-    async def _open_callback(self, name: DeadLetterName) -> QuarantinedCallback:
+    async def _open_callback(self, name: DeadLetterName, action: OperatorAction) -> QuarantinedCallback:
         kept = await self.quarantine.get(name.number)
         if kept is None or kept.state != "open":
-            raise UnknownDeadLetterError(str(name))
+            await self._not_open(name, action)
         return kept
+
+
+async def _each(
+    names: Sequence[str], act: Callable[[DeadLetterName], Awaitable[Handled]], result: BulkResult
+) -> BulkResult:
+    """Acts on each dead letter, whatever became of the others. Raises `StoreUnavailableError`."""
+    for name in names:
+        try:
+            await act(DeadLetterName.parse(name))
+        except StoreUnavailableError:
+            raise
+        except BridgeError as error:
+            result.failed[name] = error.detail
+        else:
+            result.done.append(name)
+    return result
 
 
 def _read(name: DeadLetterName, kept: QuarantinedCallback) -> Callback:
@@ -223,12 +261,6 @@ def _result(name: DeadLetterName, kept: QuarantinedCallback, envelope: Envelope)
         raise NothingToReplayError(str(name))
     files = envelope.files if envelope.image is None else (envelope.image,)
     return Envelope(event, files=files)
-
-
-def _open(name: DeadLetterName, handled: Handled | None) -> Handled:
-    if handled is None:
-        raise UnknownDeadLetterError(str(name))
-    return handled
 
 
 def _completion(request: ImageRequest, image: CheckedImage, action: OperatorAction) -> VersionedTransition:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from aigen_bridge.domain.destination import N8N_CALLS_MAX, ODOO_CALLS_MAX
 from aigen_bridge.domain.generation import WhenMaybePaid
 from aigen_bridge.domain.signature import SIGNATURES_MAX
 from aigen_bridge.settings.values import (
@@ -35,6 +36,7 @@ from aigen_bridge.settings.values import (
     Timeout,
     TimeZoneName,
     Token,
+    TraceUrl,
 )
 
 
@@ -104,7 +106,7 @@ class N8nSettings(Section):
     )
     timeout: Timeout = timedelta(seconds=30)
     retry_jitter: float = Field(0.0, ge=0, le=1)
-    concurrency: int = Field(200, ge=1, le=2000, description="webhook calls in flight per worker")
+    concurrency: int = Field(200, ge=1, le=N8N_CALLS_MAX, description="webhook calls in flight per worker")
     breaker: BreakerSettings = BreakerSettings()
 
     @property
@@ -139,7 +141,7 @@ class OdooSettings(Section):
     )
     transport: Transport = Transport.AUTO
     timeout: Timeout = timedelta(seconds=45)
-    concurrency: int = Field(2, ge=1, le=64, description="maximum calls in flight over all workers")
+    concurrency: int = Field(2, ge=1, le=ODOO_CALLS_MAX, description="maximum calls in flight over all workers")
     slow_after: Duration = Field(timedelta(seconds=2), description="a slower response halves the calls in flight")
     breaker: BreakerSettings = BreakerSettings(hold=timedelta(hours=24))
 
@@ -245,6 +247,7 @@ class ConsoleSettings(Section):
 
     enabled: bool = Field(default=True, description="serve it at /console")
     viewers_see_content: bool = Field(default=True, description="whether viewers see prompts and images")
+    trace_url: TraceUrl | None = Field(None, description="where traces are shown: a URL with `{traceId}` in it")
     url: OriginUrl | None = Field(None, description="where browsers find the bridge, if not at AIGEN_PUBLIC_URL")
     oidc_issuer: IssuerUrl | None = Field(None, description="as the provider names itself, character by character")
     oidc_client_id: Text | None = None

@@ -108,6 +108,13 @@ def _is_address(host: str) -> bool:
         return False
 
 
+def _trace_url(value: str) -> str:
+    """Checks a URL with a place for the id of a trace. It may have a query and a fragment, as pages do."""
+    if not (value.startswith(("https://", "http://")) and "{traceId}" in value):
+        raise ValueError("must be a URL that begins with https:// or http:// and has {traceId} in it")
+    return value
+
+
 def _origin(value: str) -> str:
     url = _http_url(value)
     if urlsplit(url).path:
@@ -362,6 +369,7 @@ KeptFor = Annotated[
 ]
 """A duration of at most 100 years, or `forever` (None)."""
 HttpUrl = Annotated[str, _Stripped, AfterValidator(_http_url)]
+TraceUrl = Annotated[str, _Stripped, AfterValidator(_trace_url)]
 IssuerUrl = Annotated[str, _Stripped, AfterValidator(_issuer)]
 OriginUrl = Annotated[str, _Stripped, AfterValidator(_origin)]
 DatabaseUrl = Annotated[SecretStr, _Stripped, AfterValidator(_database_url)]

@@ -21,14 +21,17 @@ from aigen_bridge.domain.budget import (
 )
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.incident import Cause, Occurrence
+from aigen_bridge.domain.money import amount_text
+from aigen_bridge.domain.seen import Seen
 from aigen_bridge.store import incidents
 from aigen_bridge.store.budgets import BUDGET, LIST, Budgets, purpose_columns, to_budget, to_usage
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.ledger import HOLD_BUDGETS, PERIOD_START, check_time_zone, recompute
-from aigen_bridge.store.operations import record
+from aigen_bridge.store.operations import changed, record
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('aigen-bridge budgets'))")
 _FIND = text(f"SELECT {BUDGET} FROM budgets AS b WHERE b.name = :name")  # noqa: S608 - constants of this module
+_UPDATED_AT = text("SELECT updated_at FROM budgets WHERE name = :name")
 _PUT = text("""
     INSERT INTO budgets AS b (
         name, most, currency, period, time_zone, is_hard, odoo, user_id, campaign_id, model_id, contact
@@ -85,17 +88,18 @@ class ChangeableBudgets(Budgets):
         super().__init__(database)
         self._alert_window = alert_window
 
-    async def put(self, budget: Budget, action: OperatorAction) -> None:
+    async def put(self, budget: Budget, action: OperatorAction, seen: Seen | None = None) -> None:
         """Adds or changes the budget with this name; its `id` is ignored. It counts what was accepted in this period.
 
-        Raises `BudgetNameTakenError` if the operator may not see the budget that has the name, and
-        `UnknownTimeZoneError`.
+        Raises `BudgetNameTakenError` if the operator may not see the budget that has the name,
+        `UnknownTimeZoneError`, and `ChangedMeanwhileError` if the operator saw another state of it.
         """
         async with self._database.transaction(patient=True) as connection:
             await connection.execute(_LOCK)
             before = await _locked(connection, budget.name)
             if before and action.odoo not in {None, before.purpose.odoo}:
                 raise BudgetNameTakenError(budget.name)
+            await _check(connection, budget.name, seen)
             await check_time_zone(connection, budget.time_zone)
             budget_id = (await connection.execute(_PUT, _columns(budget))).scalar_one()
             await connection.execute(_RAISE_REVISION)
@@ -104,18 +108,21 @@ class ChangeableBudgets(Budgets):
                 await recompute(connection, [budget_id])
             else:
                 await _notice_again(connection, after)
-            await record(connection, action, "put", f"budget:{budget.name}", None)
+            change = changed(_fields(before), _fields(after))
+            await record(connection, _on(action, budget), "put", f"budget:{budget.name}", None, **change)
 
-    async def remove(self, name: str, action: OperatorAction) -> None:
-        """Removes a budget and its usage. Raises `UnknownBudgetError`."""
+    async def remove(self, name: str, action: OperatorAction, seen: Seen | None = None) -> None:
+        """Removes a budget and its usage. Raises `UnknownBudgetError`, and `ChangedMeanwhileError` as `put` does."""
         async with self._database.transaction(patient=True) as connection:
             await connection.execute(_LOCK)
             before = await _locked(connection, name)
             if before is None or action.odoo not in {None, before.purpose.odoo}:
                 raise UnknownBudgetError(name)
+            await _check(connection, name, seen)
             await connection.execute(_REMOVE, {"name": name})
             await connection.execute(_RAISE_REVISION)
-            await record(connection, action, "remove", f"budget:{name}", None)
+            change = changed(_fields(before), None)
+            await record(connection, _on(action, before), "remove", f"budget:{name}", None, **change)
 
     async def notice(self) -> list[str]:
         """Records an incident for each budget of which so much is used that people must know. Returns the words."""
@@ -158,6 +165,11 @@ async def _locked(connection: AsyncConnection, name: str) -> Budget | None:
     return to_budget(row) if row else None
 
 
+async def _check(connection: AsyncConnection, name: str, seen: Seen | None) -> None:
+    if seen is not None:
+        seen.check(await connection.scalar(_UPDATED_AT, {"name": name}), f"the budget {name!r}")
+
+
 def _counted(budget: Budget) -> tuple[Any, ...]:
     """Returns what decides which entries of the ledger a budget counts, and how."""
     return budget.period, budget.time_zone, budget.currency, budget.purpose
@@ -173,4 +185,30 @@ def _columns(budget: Budget) -> dict[str, Any]:
         "is_hard": budget.is_hard,
         "contact": budget.contact,
         **purpose_columns(budget.purpose),
+    }
+
+
+def _on(action: OperatorAction, budget: Budget) -> OperatorAction:
+    """Returns the action, which concerns the Odoo of the budget."""
+    return replace(action, odoo=budget.purpose.odoo)
+
+
+def _fields(budget: Budget | None) -> dict[str, Any] | None:
+    """Returns the fields of a budget in the form of the API, for the record of the change."""
+    if budget is None:
+        return None
+    match = {
+        "odoo": budget.purpose.odoo,
+        "userId": budget.purpose.user_id,
+        "campaignId": budget.purpose.campaign_id,
+        "modelId": budget.purpose.model_id,
+    }
+    return {
+        "limit": amount_text(budget.limit),
+        "currency": budget.currency,
+        "period": budget.period.value,
+        "kind": "hard" if budget.is_hard else "soft",
+        "match": {name: str(value) for name, value in match.items() if value is not None},
+        "contact": budget.contact,
+        "timeZone": budget.time_zone,
     }

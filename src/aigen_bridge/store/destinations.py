@@ -30,6 +30,7 @@ from aigen_bridge.domain.request import Step
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.leases import DETAIL_MAX
+from aigen_bridge.store.pauses import paused_time
 from aigen_bridge.store.readable import FAR_FUTURE
 from aigen_bridge.store.rows import from_row
 from aigen_bridge.store.wakeup import EVERYTHING, notify
@@ -38,20 +39,28 @@ RECENT_ATTEMPTS = 500
 """The number of recent attempts, of all steps, that are searched for the success of another entry."""
 FULL_PAUSE = timedelta(seconds=0.5)
 """The poll interval of a worker while others use up the concurrency limit. It polls because they may die."""
+PAUSED_WAIT = timedelta(seconds=2)
+"""The poll interval of a worker while its destination is paused. A notification wakes it sooner, if it gets any."""
+HELD_MAX = 10_000
+"""Held entries are counted up to this number."""
 
 REGISTRY = "unnest(CAST(:destination AS text[]), CAST(:queue AS text[])) AS registry (destination, queue)"
 """SQL for the queues of the destinations with a breaker. Its parameters are those of `registry_columns`."""
 
 _REGISTER = text("INSERT INTO destinations (name) VALUES (:name) ON CONFLICT DO NOTHING")
-_HAS_FAILURES = text("SELECT FROM destinations WHERE name = :name AND (failures > 0 OR opened_at IS NOT NULL)")
+_NEEDS_CARE = text("""
+    SELECT FROM destinations
+    WHERE name = :name AND (failures > 0 OR opened_at IS NOT NULL OR paused_at IS NOT NULL OR concurrency IS NOT NULL)
+""")
 _LOCK = text("""
     SELECT failures, opened_at IS NOT NULL AS is_open, now() - probe_at AS probe_overdue,
-        allowance AS concurrency_limit
+        allowance, concurrency, paused_at IS NOT NULL AS is_paused, paused_at, paused_by,
+        pause_reason
     FROM destinations WHERE name = :name FOR UPDATE
 """)
-_PAUSE = text("""
+_WAIT = text("""
     SELECT failures, opened_at IS NOT NULL AS is_open, extract(epoch FROM probe_at - now()) AS seconds,
-        allowance AS concurrency_limit
+        allowance, concurrency, paused_at IS NOT NULL AS is_paused
     FROM destinations WHERE name = :name
 """)
 _IS_IN_FLIGHT = "state = 'pending' AND lease_owner IS NOT NULL AND due_at > now()"
@@ -67,13 +76,16 @@ _IN_FLIGHT_ELSEWHERE = {
 PROBED_WITHIN = "15 seconds"
 """An outage counts until this long after its next probe was due: without probes, nobody knows whether it lasts."""
 OUTAGE_SECONDS = f"""
-    extract(epoch FROM greatest(least(now(), d.probe_at + interval '{PROBED_WITHIN}') - d.opened_at, interval '0'))
+    extract(epoch FROM greatest(
+        least(now(), d.probe_at + interval '{PROBED_WITHIN}', d.paused_at) - d.opened_at, interval '0'))
 """
-"""SQL: the seconds for which `destinations AS d` has been out; NULL while it is not."""
+"""SQL: the seconds for which `destinations AS d` has been out, without those of the pause that lasts."""
+PAUSED_SECONDS = "extract(epoch FROM greatest(now() - d.paused_at, interval '0'))"
+"""SQL: the seconds for which `destinations AS d` has been paused."""
 _RECORD_PROBE = text("UPDATE destinations SET probe_at = now() + make_interval(secs => :seconds) WHERE name = :name")
 _WRITE = text(f"""
     UPDATE destinations AS d SET
-        out_seconds = d.out_seconds + CASE WHEN :is_open THEN 0 ELSE coalesce({OUTAGE_SECONDS}, 0) END,
+        out_seconds = d.out_seconds + CASE WHEN :is_open THEN 0 ELSE {OUTAGE_SECONDS} END,
         failures = :failures,
         allowance = :concurrency_limit,
         opened_at = CASE WHEN :is_open THEN coalesce(opened_at, now()) END,
@@ -97,17 +109,21 @@ _WORKED_SINCE = text(f"""
 """)  # noqa: S608 - a constant of this module
 _IS_KNOWN = text("SELECT FROM incidents WHERE cause = :cause AND recovered_at IS NULL")
 _HELD = text(f"""
-    SELECT o.request_id, d.name, greatest(d.opened_at, o.created_at) AS since, o.created_at AS began_at
+    SELECT o.request_id, d.name, greatest(least(d.opened_at, d.paused_at), o.created_at) AS since,
+        o.created_at + {paused_time("d.name", "o.created_at")} AS began_at, d.paused_at IS NOT NULL AS is_paused
     FROM {REGISTRY}
-    JOIN destinations AS d ON d.name = registry.destination AND d.opened_at IS NOT NULL
+    JOIN destinations AS d ON d.name = registry.destination AND (d.opened_at IS NOT NULL OR d.paused_at IS NOT NULL)
     JOIN outbox AS o ON o.step = registry.queue AND o.state = 'pending'
     WHERE o.request_id = ANY (CAST(:request_id AS uuid[]))
 """)  # noqa: S608 - a constant of this module
 _STATES = text(f"""
     SELECT registry.destination, d.opened_at, d.probe_at, coalesce(d.failures, 0) AS failures,
-        d.allowance AS concurrency_limit, d.error_code, d.error_detail,
-        CASE WHEN d.opened_at IS NULL THEN 0 ELSE (
-            SELECT count(*) FROM outbox AS o WHERE o.state = 'pending' AND o.step = ANY (array_agg(registry.queue))
+        d.allowance AS concurrency_limit, d.error_code, d.error_detail, d.paused_at, d.paused_by, d.pause_reason,
+        CASE WHEN d.opened_at IS NULL AND d.paused_at IS NULL THEN 0 ELSE (
+            SELECT count(*) FROM (
+                SELECT FROM outbox AS o WHERE o.state = 'pending' AND o.step = ANY (array_agg(registry.queue))
+                LIMIT {HELD_MAX}
+            ) AS few
         ) END AS held
     FROM {REGISTRY} LEFT JOIN destinations AS d ON d.name = registry.destination
     GROUP BY registry.destination, d.name ORDER BY registry.destination
@@ -118,17 +134,23 @@ _STATES = text(f"""
 class Admission:
     """The number of entries that a worker may claim now. `is_open`: the breaker is open, so the entry is a probe.
 
-    `is_stale`: no worker has probed for a while, so only a probe shows whether the destination is still away.
+    `is_stale`: no worker has probed for a while, so only a probe shows whether the destination is still away. `most` is
+    the most calls in flight over all workers, if a limit is shared and operators have changed it.
     """
 
     limit: int
     is_open: bool = False
     is_stale: bool = False
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationState:
-    """The breaker of a destination. While it is open, `held` entries wait, and the next probe is due at `probe_at`."""
+    """The breaker of a destination, and who has paused it.
+
+    While it is open or paused, `held` entries wait, at least that many at `HELD_MAX`. While it is open and not paused,
+    the next probe is due at `probe_at`.
+    """
 
     destination: Destination
     opened_at: datetime | None
@@ -138,6 +160,9 @@ class DestinationState:
     error_code: str | None
     error_detail: str | None
     held: int
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    pause_reason: str | None = None
 
 
 class Destinations:
@@ -155,12 +180,14 @@ class Destinations:
         return [from_row(DestinationState, row, destination=self._destinations[row.destination]) for row in rows]
 
     async def held(self, request_ids: Sequence[UUID]) -> dict[UUID, Hold]:
-        """Returns those of the requests that are held because a destination is away."""
+        """Returns those of the requests that are held because a destination is away or paused."""
         async with self._database.reading() as connection:
             parameters = registry_columns(self._destinations.values()) | {"request_id": list(request_ids)}
             rows = (await connection.execute(_HELD, parameters)).all()
         return {
-            row.request_id: Hold(row.name, row.since, _end(row.began_at, self._holds[row.name]))
+            row.request_id: Hold(
+                row.name, row.since, _end(row.began_at, self._holds[row.name]), is_paused=row.is_paused
+            )
             for row in rows
             if row.name in self._holds
         }
@@ -175,18 +202,22 @@ def registry_columns(destinations: Collection[Destination]) -> dict[str, list[st
 async def admit(connection: AsyncConnection, destination: Destination, config: BreakerConfig, wanted: int) -> Admission:
     """Returns how many entries of a destination may be claimed now.
 
-    With a concurrency limit or an open breaker, it locks the destination until the end of the transaction.
+    While it is paused, none. With a concurrency limit, an open breaker or a pause, it locks the destination until the
+    end of the transaction.
     """
-    if config.concurrency_limit is None and not await _has_failures(connection, destination.name):
+    if config.concurrency_limit is None and not await _needs_care(connection, destination.name):
         return Admission(wanted)
-    found = await _locked(connection, destination.name)
+    found = await lock_destination(connection, destination.name)
+    if found.is_paused:
+        return Admission(0)
     if found.is_open:
         due, stale = found.probe_overdue >= timedelta(0), found.probe_overdue > 2 * config.probe_every
-        return Admission(1 if due else 0, is_open=True, is_stale=stale)
-    if config.concurrency_limit is None:
+        return Admission(min(1, wanted) if due else 0, is_open=True, is_stale=stale)
+    most = limit_in_force(config, found.concurrency, found.allowance)
+    if most is None:
         return Admission(wanted)
-    free = int(_breaker_state(found, config).concurrency_limit) - await _in_flight(connection, destination)
-    return Admission(max(0, min(wanted, free)))
+    free = most - await _in_flight(connection, destination)
+    return Admission(max(0, min(wanted, free)), most=found.concurrency if config.concurrency_limit else None)
 
 
 async def record_probe(connection: AsyncConnection, destination: Destination, config: BreakerConfig) -> None:
@@ -194,16 +225,17 @@ async def record_probe(connection: AsyncConnection, destination: Destination, co
     await connection.execute(_RECORD_PROBE, {"name": destination.name, "seconds": config.probe_every.total_seconds()})
 
 
-async def pause(connection: AsyncConnection, destination: Destination, config: BreakerConfig) -> timedelta:
+async def wait_to_claim(connection: AsyncConnection, destination: Destination, config: BreakerConfig) -> timedelta:
     """Returns how long a worker waits before the next claim when entries are due but none may be claimed."""
-    row = (await connection.execute(_PAUSE, {"name": destination.name})).one_or_none()
+    row = (await connection.execute(_WAIT, {"name": destination.name})).one_or_none()
     if row is None:
         return timedelta(0)
+    if row.is_paused:
+        return PAUSED_WAIT
     if row.seconds is not None:
         return timedelta(seconds=max(0.0, float(row.seconds)))
-    if config.concurrency_limit is None:
-        return timedelta(0)
-    is_free = await _in_flight(connection, destination) < int(_breaker_state(row, config).concurrency_limit)
+    most = limit_in_force(config, row.concurrency, row.allowance)
+    is_free = most is None or await _in_flight(connection, destination) < most
     return timedelta(0) if is_free else FULL_PAUSE
 
 
@@ -235,22 +267,26 @@ async def update_breaker(
     """Updates the breaker after these attempts. `BreakerUpdate.record` records the incidents.
 
     The outcome becomes `Held`, and the attempt does not count, if the breaker was open before, or if the entry found
-    the destination away in all specified attempts and is young enough to be held.
+    the destination away in all specified attempts and is young enough to be held. While the destination is paused, no
+    failure counts: the breaker stays as it is or closes, and what fails is held.
     """
     failed = [s for s in settlements if is_outage(s.outcome)]
     name = destination.name
-    if config.concurrency_limit is None and not failed and not await _has_failures(connection, name):
+    if config.concurrency_limit is None and not failed and not await _needs_care(connection, name):
         return BreakerUpdate(settlements)
-    before = _breaker_state(await _locked(connection, name), config)
+    found = await lock_destination(connection, name)
+    config = _in_force(config, found.concurrency)
+    before = _breaker_state(found, config)
     results = [await _attempt_result(connection, destination, s, settlements) for s in settlements]
-    updated = next_state(before, results, config)
+    counted = [each for each in results if not (found.is_paused and is_outage(each.outcome))]
+    updated = next_state(before, counted, config)
     lasts = False
-    if updated != before or (updated.is_open and failed):
+    if updated != before or (updated.is_open and failed and not found.is_paused):
         lasts = await _write(connection, name, config, updated, failed)
     causes = [destination.outage] if destination.outage and updated.is_open and not before.is_open else []
     causes += await _lasting_cause(connection, destination, failed) if lasts else []
     judged = [
-        _held(s) if before.is_open and s in failed else _held_if_away(s, each, config)
+        _held(s) if (before.is_open or found.is_paused) and s in failed else _held_if_away(s, each, config)
         for s, each in zip(settlements, results, strict=True)
     ]
     ended = destination.causes if before.is_open and not updated.is_open else ()
@@ -301,12 +337,13 @@ def _occurrence(cause: Cause, odoo: str, settlement: Settlement[Claim]) -> Occur
     return Occurrence(cause, _error(settlement).detail, settlement.claim.request.request_id, odoo)
 
 
-async def _has_failures(connection: AsyncConnection, name: str) -> bool:
-    return (await connection.execute(_HAS_FAILURES, {"name": name})).one_or_none() is not None
+async def _needs_care(connection: AsyncConnection, name: str) -> bool:
+    """Returns whether a destination without a limit in the settings has failed, or was paused or limited."""
+    return (await connection.execute(_NEEDS_CARE, {"name": name})).one_or_none() is not None
 
 
-async def _locked(connection: AsyncConnection, name: str) -> Row[Any]:
-    """Locks the row of the destination and returns it. Inserts the row if the destination is new in the registry."""
+async def lock_destination(connection: AsyncConnection, name: str) -> Row[Any]:
+    """Locks the row of a destination and returns it. Inserts the row if the destination is new in the registry."""
     row = (await connection.execute(_LOCK, {"name": name})).one_or_none()
     if row is None:
         await connection.execute(_REGISTER, {"name": name})
@@ -346,10 +383,30 @@ async def _write(
     return bool((await connection.execute(_WRITE, row)).scalar_one())
 
 
+def _in_force(config: BreakerConfig, concurrency: int | None) -> BreakerConfig:
+    """Returns the limits with the one that an operator has set, if any. Without one in the settings, none adapts."""
+    if concurrency is None or config.concurrency_limit is None:
+        return config
+    return replace(config, concurrency_limit=concurrency)
+
+
+def limit_in_force(config: BreakerConfig, concurrency: int | None, allowance: float | None) -> int | None:
+    """Returns the most calls in flight over all workers now; None without a limit.
+
+    `concurrency` is what operators have set, `allowance` what slow answers have left of it or of the setting.
+    """
+    if config.concurrency_limit is None:
+        return concurrency
+    return int(_allowed(_in_force(config, concurrency), allowance))
+
+
 def _breaker_state(row: Row[Any], config: BreakerConfig) -> BreakerState:
+    return BreakerState(row.failures, row.is_open, _allowed(config, row.allowance))
+
+
+def _allowed(config: BreakerConfig, allowance: float | None) -> float:
     most = float(config.concurrency_limit or 1)
-    limit = most if row.concurrency_limit is None else min(row.concurrency_limit, most)
-    return BreakerState(row.failures, row.is_open, limit)
+    return most if allowance is None else min(allowance, most)
 
 
 def _end(began_at: datetime, hold: timedelta) -> datetime:

@@ -4,7 +4,7 @@ Each count stops at `MOST`, so a value of `MOST` means "at least that many". Eac
 and the ORDER BY clauses make PostgreSQL use that index.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -14,6 +14,7 @@ from aigen_bridge.domain.destination import Destination, with_breaker
 from aigen_bridge.domain.incident import every_key
 from aigen_bridge.domain.request import Status, Step
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.pauses import is_paused, paused_time
 from aigen_bridge.store.readable import since
 
 MOST = 10_000
@@ -39,9 +40,10 @@ _STATEMENT = f"""
     FROM {{queues}}, LATERAL (SELECT count(*) AS counted FROM (
         SELECT FROM outbox WHERE state = 'pending' AND step = name ORDER BY due_at LIMIT {MOST}) AS few) AS few_counted
     UNION ALL
-    SELECT 'late', name, 0, extract(epoch FROM {since("due_at")})
+    SELECT 'late', name, 0, CASE WHEN {is_paused("each.destination")} THEN 0 ELSE
+        extract(epoch FROM {since(f"due_at + {paused_time('each.destination', 'due_at')}")}) END
     FROM {{queues}}, LATERAL (
-        SELECT due_at FROM outbox WHERE state = 'pending' AND step = name ORDER BY due_at LIMIT 1) AS first
+        SELECT due_at FROM outbox WHERE state = 'pending' AND step = each.name ORDER BY due_at LIMIT 1) AS first
     UNION ALL
     SELECT 'open', name, counted, NULL
     FROM {_each([s.value for s in OPEN])}, LATERAL (SELECT count(*) AS counted FROM (
@@ -61,6 +63,8 @@ _STATEMENT = f"""
     SELECT 'breaker', name, failures, CASE WHEN opened_at IS NOT NULL THEN extract(epoch FROM {since("opened_at")}) END
     FROM destinations
     UNION ALL
+    SELECT 'paused', name, 1, NULL FROM destinations WHERE paused_at IS NOT NULL
+    UNION ALL
     SELECT 'incident', cause, times, NULL FROM incidents WHERE recovered_at IS NULL
     UNION ALL
     SELECT 'unsettled', 'ledger', count(*), NULL FROM (SELECT FROM unsettled LIMIT {MOST}) AS few
@@ -72,17 +76,21 @@ _STATEMENT = f"""
 """  # noqa: S608 - constants of this package
 
 
-def statement(queues: Iterable[str] = ()) -> str:
-    """Returns the statement for these queues, beside those of every installation."""
-    return _STATEMENT.format(queues=_each(list(dict.fromkeys([*(step.value for step in Step), *queues]))))
+def statement(queues: Mapping[str, str] | None = None) -> str:
+    """Returns the statement for these queues and their destinations, beside the queues of every installation."""
+    known = dict.fromkeys((step.value for step in Step), "") | dict(queues or {})
+    values = ", ".join(f"({queue!r}, {destination!r})" for queue, destination in known.items())
+    return _STATEMENT.format(queues=f"(VALUES {values}) AS each (name, destination)")
 
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
     """The current counts and ages. Counts stop at `MOST`. Ages are those of the oldest item in seconds, or 0.
 
-    `pending` and `late` are by queue; `late` is how long its oldest due entry has been due. `open_breakers` is how long
-    each breaker has been open. `incidents` are by `incident_key`. `unsettled` counts changes that the ledger lacks.
+    `pending` and `late` are by queue; `late` is how long its oldest due entry has been due, without the time for which
+    its destination was paused, and 0 while it is. `open_breakers` is how long each breaker has been open. `paused` is 1
+    for each destination that is paused. `incidents` are by `incident_key`. `unsettled` counts changes that the ledger
+    lacks.
     """
 
     pending: dict[str, int]
@@ -92,6 +100,7 @@ class Gauges:
     dead: dict[str, int]
     failures: dict[str, int]
     open_breakers: dict[str, float]
+    paused: dict[str, int]
     incidents: dict[str, int]
     unsettled: int
     kept: float
@@ -104,7 +113,7 @@ class GaugeReader:
     def __init__(self, database: Database, destinations: Collection[Destination] | None = None) -> None:
         self._database = database
         self._destinations = with_breaker() if destinations is None else destinations
-        self._queues = list(dict.fromkeys(queue for each in self._destinations for queue in each.queues))
+        self._queues = {queue: each.name for each in self._destinations for queue in each.queues}
         self._statement = text(statement(self._queues).replace("::", "\\:\\:"))
 
     async def read(self) -> Gauges:
@@ -131,6 +140,7 @@ class GaugeReader:
             dead=number("dead", GAUGE_KINDS),
             failures=number("breaker", destinations),
             open_breakers={name: ages[key] for name in destinations if (key := ("breaker", name)) in ages},
+            paused=number("paused", destinations),
             incidents=number("incident", sorted(every_key(odoos))),
             unsettled=number("unsettled", ["ledger"])["ledger"],
             kept=age("kept", ["requests"])["requests"],

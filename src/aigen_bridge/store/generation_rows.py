@@ -14,14 +14,14 @@ from aigen_bridge.domain.destination import N8N
 from aigen_bridge.domain.generation import Generation, Outcome, Progress, ProviderJob, State
 from aigen_bridge.domain.request import ImageRequest
 from aigen_bridge.store.database import after_commit
-from aigen_bridge.store.destinations import OUTAGE_SECONDS
+from aigen_bridge.store.destinations import OUTAGE_SECONDS, PAUSED_SECONDS
 from aigen_bridge.store.rows import COLUMNS, if_readable
 
 N8N_NOW = f"""(
-    SELECT now() - make_interval(secs => coalesce(sum(d.out_seconds + coalesce({OUTAGE_SECONDS}, 0)), 0))
+    SELECT now() - make_interval(secs => coalesce(sum(d.out_seconds + {OUTAGE_SECONDS} + {PAUSED_SECONDS}), 0))
     FROM destinations AS d WHERE d.name = '{N8N.name}'
 )"""  # noqa: S608 - a constant of this package
-"""SQL: the time on N8N's clock, which stands still while N8N is out."""
+"""SQL: the time on N8N's clock, which stands still while N8N is out or paused."""
 
 _FIELDS = tuple(field.name for field in fields(Generation))
 _JOB_FIELDS = tuple(field.name for field in fields(ProviderJob))

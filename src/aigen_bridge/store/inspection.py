@@ -20,8 +20,10 @@ from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.budgets import Budgets
 from aigen_bridge.store.catalogue import read_catalogue
 from aigen_bridge.store.connection import TIMEOUT
-from aigen_bridge.store.database import LISTENER, Database, open_engine
+from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
+from aigen_bridge.store.pauses import N8N_IS_PAUSED, STANDING_DEADLINE, paused_time
+from aigen_bridge.store.processes import Processes, connected
 from aigen_bridge.store.readable import out_of_range, since
 from aigen_bridge.store.replication import Replication, replication
 from aigen_bridge.store.rights import refuse_missing_rights
@@ -51,11 +53,15 @@ _IS_UNKNOWN = "o.step LIKE '%:%' AND o.step <> ALL (CAST(:queue AS text[]))"
 """SQL: no worker claims `outbox AS o`, because its Odoo is not in the settings."""
 
 _WAITING = text(f"""
-    SELECT o.step AS kind, count(*) AS number, {since("min(o.due_at)")} AS oldest_age FROM outbox AS o
-    WHERE o.state = 'pending' AND o.due_at <= now() AND NOT ({_IS_UNKNOWN}) AND NOT EXISTS (
-        SELECT FROM {REGISTRY} JOIN destinations AS d ON d.name = registry.destination
-        WHERE d.opened_at IS NOT NULL AND registry.queue = o.step
-    ) GROUP BY o.step ORDER BY o.step
+    SELECT w.kind, w.number, {since(f"w.oldest_at + {paused_time('registry.destination', 'w.oldest_at')}")}
+        AS oldest_age
+    FROM (
+        SELECT o.step AS kind, count(*) AS number, min(o.due_at) AS oldest_at FROM outbox AS o
+        WHERE o.state = 'pending' AND o.due_at <= now() AND NOT ({_IS_UNKNOWN}) AND NOT EXISTS (
+            SELECT FROM {REGISTRY} JOIN destinations AS d ON d.name = registry.destination
+            WHERE (d.opened_at IS NOT NULL OR d.paused_at IS NOT NULL) AND registry.queue = o.step
+        ) GROUP BY o.step
+    ) AS w LEFT JOIN {REGISTRY} ON registry.queue = w.kind ORDER BY w.kind
 """)  # noqa: S608 - a constant of this package
 
 _UNKNOWN = text(f"""
@@ -72,16 +78,10 @@ _DEAD = text(f"""
 """)  # noqa: S608 - constants of this package
 
 _OVERDUE = text(f"""
-    SELECT count(*) AS number, {since("min(callback_deadline_at)")} AS oldest_age FROM requests
-    WHERE status = 'dispatched' AND callback_deadline_at < now() - interval '1 minute'
+    SELECT count(*) AS number, {since(f"min({STANDING_DEADLINE})")} AS oldest_age FROM requests AS r
+    WHERE r.status = 'dispatched' AND r.callback_deadline_at < now() - interval '1 minute'
+        AND {STANDING_DEADLINE} < now() - interval '1 minute' AND NOT {N8N_IS_PAUSED}
 """)  # noqa: S608 - a constant of this package
-
-_PROCESSES = text("""
-    SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = :listener)
-            AS workers,
-        (SELECT count(DISTINCT (application_name, client_addr)) FROM pg_stat_activity
-            WHERE datname = current_database() AND application_name LIKE 'aigen-bridge api %') AS apis
-""")
 
 _WITH_PENDING_ENTRY = text(f"""
     SELECT o.created_at AS began_at, o.due_at, o.give_up_at, {COLUMNS}
@@ -138,14 +138,6 @@ class Backlog:
     kind: str
     count: int
     oldest_age: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Processes:
-    """Connected processes. `workers` are those that listen for entries; `apis` is a lower bound."""
-
-    workers: int
-    apis: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +207,7 @@ class Inspection:
         return database_now - before - (after - before) / 2, (after - before) / 2
 
     async def waiting(self) -> list[Backlog]:
-        """Returns the backlog of due outbox entries by queue, without those held because a destination is away."""
+        """Returns the backlog of due outbox entries by queue, without those whose destination is away or paused."""
         return await self._backlogs(_WAITING, registry_columns(self._destinations))
 
     async def unknown_odoos(self) -> list[Backlog]:
@@ -269,8 +261,7 @@ class Inspection:
     async def processes(self) -> Processes:
         """Counts the connected processes."""
         async with self._database.reading() as connection:
-            row = (await connection.execute(_PROCESSES, {"listener": LISTENER})).one()
-        return from_row(Processes, row)
+            return await connected(connection)
 
     async def doubts(self, period: timedelta) -> Recent:
         """Returns the requests that may have been paid for without a trace."""

@@ -15,14 +15,18 @@ from aigen_bridge.domain.outbox import Dead, Done, Due, Held, L, Lease, Retry, S
 from aigen_bridge.domain.queues import step_of
 from aigen_bridge.domain.request import Step
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.pauses import paused_time
 from aigen_bridge.store.readable import out_of_range
 
 DETAIL_MAX = 1000
 """Error details are truncated to this number of characters."""
 
-_IS_DUE = """
-    state = 'pending' AND due_at <= now()
-        AND (CAST(:older_than AS float8) IS NULL OR created_at <= now() - make_interval(secs => :older_than))
+_OLD = "now() - make_interval(secs => :older_than)"
+_IS_DUE = f"""
+    state = 'pending' AND due_at <= now() AND (
+        CAST(:older_than AS float8) IS NULL
+        OR (created_at <= {_OLD} AND created_at + {paused_time("CAST(:destination AS text)", "created_at")} <= {_OLD})
+    )
 """
 
 _DUE = f"""
@@ -65,7 +69,7 @@ _CLAIM = """
             lease_owner = :owner
         FROM due WHERE o.id = due.id
         RETURNING o.id AS entry_id, o.request_id, o.incident_id, o.attempts AS attempt, o.fence,
-            o.created_at AS began_at, o.give_up_at, o.leases_lost, now() AS claimed_at
+            o.created_at + {paused} AS began_at, o.give_up_at, o.leases_lost, now() AS claimed_at
     ), recorded_lost_leases AS (
         INSERT INTO attempts (entry_id, fence, request_id, step, number, outcome, error_code, detail, started_at)
         SELECT c.entry_id, c.fence - 1, c.request_id, :step, c.attempt - 1, 'lost', 'lease_lost',
@@ -75,9 +79,10 @@ _CLAIM = """
         ON CONFLICT (entry_id, fence) DO NOTHING
     )
 """
-CLAIM, CLAIM_IN_TURN = _CLAIM.format(due=_DUE), _CLAIM.format(due=_DUE_IN_TURN)
+_PAUSED = paused_time("CAST(:destination AS text)", "o.created_at")
+CLAIM, CLAIM_IN_TURN = (_CLAIM.format(due=due, paused=_PAUSED) for due in (_DUE, _DUE_IN_TURN))
 """Leases due entries: of one queue, the longest due first, or of several queues in turn. A SELECT on `claimed` has to
-follow.
+follow. The time for which the destination was paused does not count towards the age of an entry.
 
 `due_at` of a leased entry is when its lease ends, so an entry whose worker died becomes due again. `SKIP LOCKED` keeps
 workers from waiting for each other.
@@ -164,6 +169,10 @@ class LeaseStore:
         """Returns the queues from which a lane claims."""
         return (lane,)
 
+    def limit(self, lane: str) -> int | None:  # noqa: ARG002 - see Outbox
+        """Returns the limit that operators have set for the calls of a lane."""
+        return None
+
     async def next_due(self, lane: str) -> Due:
         """Returns when the next entry of the lane is due."""
         async with self._database.reading() as connection:
@@ -182,11 +191,17 @@ class LeaseStore:
 
 
 def claim_parameters(
-    queues: Sequence[str], limit: int, lease: timedelta, owner: str, in_progress: Collection[Lease] = ()
+    queues: Sequence[str],
+    limit: int,
+    lease: timedelta,
+    owner: str,
+    in_progress: Collection[Lease] = (),
+    destination: str | None = None,
 ) -> dict[str, Any]:
     """Returns the parameters of `CLAIM` for one queue, or of `CLAIM_IN_TURN` for several.
 
-    `older_than`, the minimum age in seconds, is not set.
+    `destination` is the name of what the queues are sent to, if it can be paused. `older_than`, the minimum age in
+    seconds, is not set.
     """
     wanted = {
         "step": step_of(queues[0]).value,
@@ -194,6 +209,7 @@ def claim_parameters(
         "lease": lease.total_seconds(),
         "owner": owner,
         "older_than": None,
+        "destination": destination,
     }
     if len(queues) == 1:
         return wanted | {"queue": queues[0]}

@@ -1,7 +1,7 @@
 """The databases of the Odoos: which one each Odoo has, as Odoo told it, and how much waits for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import text
@@ -19,9 +19,10 @@ _REPLACE = text("""
     INSERT INTO odoos (name, database_uuid) VALUES (:name, :uuid)
     ON CONFLICT (name) DO UPDATE SET database_uuid = excluded.database_uuid, since = now()
 """)
+_FIND = text("SELECT database_uuid FROM odoos WHERE name = :name FOR UPDATE")
 _FORGET = text("DELETE FROM odoos WHERE name = :name")
 _STATES = text("""
-    SELECT o.name, known.database_uuid, d.opened_at, (
+    SELECT o.name, known.database_uuid, d.opened_at, d.paused_at, (
         SELECT count(*) FROM outbox WHERE state = 'pending' AND step = o.queue
     ) AS backlog
     FROM unnest(CAST(:name AS text[]), CAST(:destination AS text[]), CAST(:queue AS text[]))
@@ -34,11 +35,15 @@ _STATES = text("""
 
 @dataclass(frozen=True, slots=True)
 class OdooState:
-    """What is known of an Odoo. `opened_at`: since when its breaker has been open. `backlog`: pending deliveries."""
+    """What is known of an Odoo. `backlog`: pending deliveries.
+
+    `opened_at`: since when its breaker has been open. `paused_at`: since when operators have paused it.
+    """
 
     name: str
     database_uuid: str | None
     opened_at: datetime | None
+    paused_at: datetime | None
     backlog: int
 
 
@@ -66,5 +71,8 @@ class Odoos:
     async def confirm(self, name: str, uuid: str | None, action: OperatorAction) -> None:
         """Replaces the known uuid of an Odoo's database. If `uuid` is None, forgets it: the next delivery learns it."""
         async with self._database.transaction() as connection:
+            before = {"databaseUuid": await connection.scalar(_FIND, {"name": name})}
             await connection.execute(_REPLACE if uuid else _FORGET, {"name": name, "uuid": uuid})
-            await record(connection, action, "confirm", f"odoo:{name}", None)
+            after = {"databaseUuid": uuid}
+            concerned = replace(action, odoo=name)
+            await record(connection, concerned, "confirm", f"odoo:{name}", None, before=before, after=after)

@@ -4,8 +4,9 @@ A request that is sent again is settled before, because what was known of it is 
 its estimate again.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 from sqlalchemy import Row, func, select, text
@@ -17,10 +18,11 @@ from aigen_bridge.domain.dead_letter import (
     N8N_REPORT,
     Handled,
     OperatorAction,
+    ReplayLease,
     repeated_step,
     replayed,
 )
-from aigen_bridge.domain.errors import ContradictionError, UnknownRequestError
+from aigen_bridge.domain.errors import ContradictionError, ReplayLeaseLostError, UnknownRequestError
 from aigen_bridge.domain.image import CheckedImage, ImageRef
 from aigen_bridge.domain.money import NO_RATES, Rates
 from aigen_bridge.domain.queues import step_of
@@ -49,6 +51,20 @@ _ALERT_AGAIN = text(f"""
     RETURNING pg_notify('{CHANNEL}', 'alert')
 """)  # noqa: S608 - a constant of this package
 
+_COUNT_REPLAYED = text("""
+    UPDATE replay_jobs SET replayed = replayed + 1 WHERE id = :job AND fence = :fence AND finished_at IS NULL
+""")
+
+
+class Change(TypedDict):
+    """The fields that an action changed: JSON objects, as `record` takes them."""
+
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+_ENQUEUED_AGAIN = Change(before={"entry": "dead"}, after={"entry": "pending"})
+
 
 class Operations:
     """The actions in PostgreSQL. They return False or None if the dead letter is not open, or not any more.
@@ -76,13 +92,14 @@ class Operations:
             step, locked = found
             if step is Step.ALERT:
                 await connection.execute(_ALERT_AGAIN, {"id": number, "delay": delay.total_seconds()})
-                await record(connection, action, "replay", f"entry-{number}", None)
+                await record(connection, action, "replay", f"entry-{number}", None, **_ENQUEUED_AGAIN)
                 return Handled(None)
             request_id = locked.request_ids[0]
             request = await _read(connection, request_id)
             await self._enqueue_again(connection, locked, replayed(step, request, action, delay), delay)
-            await record(connection, action, "replay", f"entry-{number}", request_id)
-            return Handled(request_id, (await _read(connection, request_id)).status)
+            again = await _read(connection, request_id)
+            await record(connection, action, "replay", f"entry-{number}", request_id, **_moved(request, again))
+            return Handled(request_id, again.status)
 
     async def discard_entry(self, number: int, action: OperatorAction) -> Handled | None:
         """Closes a dead entry for good."""
@@ -91,7 +108,8 @@ class Operations:
             if found is None:
                 return None
             request_id = next(iter(found[1].request_ids), None)
-            await record(connection, action, "discard", f"entry-{number}", request_id)
+            change = Change(before={"state": "dead"}, after={"state": "discarded"})
+            await record(connection, action, "discard", f"entry-{number}", request_id, **change)
             return Handled(request_id)
 
     async def send_again(
@@ -107,8 +125,9 @@ class Operations:
                 return None
             request = await _read(connection, request_id)
             await self._enqueue_again(connection, locked, replayed(Step.DISPATCH, request, action, delay), delay)
-            await record(connection, action, "replay", f"callback-{number}", request_id)
-            return await _read(connection, request_id)
+            again = await _read(connection, request_id)
+            await record(connection, action, "replay", f"callback-{number}", request_id, **_moved(request, again))
+            return again
 
     async def replay_request(self, request_id: UUID, action: OperatorAction) -> ImageRequest:
         """Sends a request again that the bridge failed, or enqueues a dead delivery again. Returns the request.
@@ -126,8 +145,9 @@ class Operations:
                 transition = replayed(step, request, action, timedelta(0))
                 await _close_failed_executions(connection, request_id)
             await self._enqueue_again(connection, locked, transition, timedelta(0))
-            await record(connection, action, "replay", "request", request_id)
-            return await _read(connection, request_id)
+            again = await _read(connection, request_id)
+            await record(connection, action, "replay", "request", request_id, **_moved(request, again))
+            return again
 
     async def close_callback(self, number: int, state: str, action: OperatorAction) -> bool:
         """Marks a quarantined callback `replayed` or `discarded`."""
@@ -135,7 +155,8 @@ class Operations:
         async with self._database.transaction() as connection:
             row = await _close(connection, number, state)
             if row is not None:
-                await record(connection, action, name, f"callback-{number}", row.request_id)
+                change = Change(before={"state": "open"}, after={"state": state})
+                await record(connection, action, name, f"callback-{number}", row.request_id, **change)
         return row is not None
 
     async def complete(self, transition: VersionedTransition, image: CheckedImage, action: OperatorAction) -> bool:
@@ -144,10 +165,28 @@ class Operations:
         content = await put_unless_transactional(self._images, ref, image.content)
         async with self._database.transaction(patient=True) as connection:
             # The lock comes before the image is sent to PostgreSQL: no other writer can intervene, so it is sent once.
-            locked = await transitions.lock(connection, [transition.request_id])
-            moved = await locked.apply([transition], self._deadlines, content)
-            if moved:
-                await record(connection, action, "complete", "request", transition.request_id)
+            return await self._apply(connection, "complete", transition, action, content)
+
+    async def cancel(self, transition: Transition, action: OperatorAction) -> bool:
+        """Cancels a request for an operator. Returns False if the request has ended."""
+        async with self._database.transaction() as connection:
+            return await self._apply(connection, "cancel", transition, action)
+
+    async def _apply(
+        self,
+        connection: AsyncConnection,
+        name: str,
+        transition: Transition,
+        action: OperatorAction,
+        content: bytes | None = None,
+    ) -> bool:
+        """Applies the transition of an action and records it. Returns False if the transition does not apply."""
+        locked = await transitions.lock(connection, [transition.request_id])
+        status = select(requests.c.status).where(requests.c.request_id == transition.request_id)
+        change = Change(before={"status": await connection.scalar(status)}, after={"status": transition.after.value})
+        moved = await locked.apply([transition], self._deadlines, content)
+        if moved:
+            await record(connection, action, name, "request", transition.request_id, **change)
         return bool(moved)
 
     async def _end(self, connection: AsyncConnection, number: int, state: str) -> tuple[Step, LockedRequests] | None:
@@ -224,9 +263,48 @@ async def _read(connection: AsyncConnection, request_id: UUID) -> ImageRequest:
     return to_request(row)
 
 
+def changed(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Change:
+    """Returns the fields that differ, as they were and as they are. None: there was nothing, or is nothing any more."""
+    old, new = before or {}, after or {}
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return Change(
+        before=None if before is None else {name: old.get(name) for name in names},
+        after=None if after is None else {name: new.get(name) for name in names},
+    )
+
+
+def _moved(before: ImageRequest, after: ImageRequest) -> Change:
+    """Returns the change of a request that is sent again. A delivery that is enqueued again leaves its status."""
+    if before.status is after.status:
+        return _ENQUEUED_AGAIN
+    return Change(before={"status": before.status.value}, after={"status": after.status.value})
+
+
 async def record(
-    connection: AsyncConnection, action: OperatorAction, name: str, target: str, request_id: UUID | None
+    connection: AsyncConnection,
+    action: OperatorAction,
+    name: str,
+    target: str,
+    request_id: UUID | None,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
 ) -> None:
-    """Records an operator action in its transaction."""
+    """Records an operator action in its transaction, which a background replay counts if it acts.
+
+    `before` and `after` are the fields that changed, without prompts and secrets. It concerns the Odoo of the request,
+    otherwise that of `action`.
+    """
+    if action.lease is not None:
+        await _count_replayed(connection, action.lease)
+    of_request = select(requests.c.odoo).where(requests.c.request_id == request_id).scalar_subquery()
     row: dict[str, Any] = {"client": action.by, "action": name, "target": target, "request_id": request_id}
-    await connection.execute(operations.insert(), row | {"note": action.note})
+    row |= {"note": action.note, "before": before, "after": after}
+    row["odoo"] = func.coalesce(of_request, action.odoo)
+    await connection.execute(operations.insert().values(row))
+
+
+async def _count_replayed(connection: AsyncConnection, lease: ReplayLease) -> None:
+    """Counts a letter of a background replay. Raises `ReplayLeaseLostError`, so that the letter is not replayed."""
+    if not (await connection.execute(_COUNT_REPLAYED, {"job": lease.job, "fence": lease.fence})).rowcount:
+        raise ReplayLeaseLostError(lease.job)

@@ -93,6 +93,7 @@ class Outbox(LeaseStore):
             for destination, config in (breakers or {}).items()
             for queue in destination.queues
         }
+        self._limits: dict[str, int | None] = {}
         if len(self._breakers) < sum(len(destination.queues) for destination in breakers or {}):
             raise ValueError("two breakers are for destinations of the same queue")
         timeout = database.timeout * PATIENCE  # a settlement may carry an image
@@ -102,6 +103,10 @@ class Outbox(LeaseStore):
         """Returns the queues from which a lane claims: those of its destination."""
         return self._breakers[lane][0].queues if lane in self._breakers else (lane,)
 
+    def limit(self, lane: str) -> int | None:
+        """Returns the limit that operators have set for the calls of a lane, as its last claim found it."""
+        return self._limits.get(lane)
+
     async def claim(
         self, lane: str, *, limit: int, lease: timedelta, owner: str, in_progress: Collection[Lease] = ()
     ) -> list[Claim]:
@@ -109,12 +114,14 @@ class Outbox(LeaseStore):
 
         The longest due come first. Several queues take turns: `in_progress` are the leases that the lane has already.
         """
-        wanted = claim_parameters(self.queues(lane), limit, lease, owner, in_progress)
+        of = self._breakers[lane][0].name if lane in self._breakers else None
+        wanted = claim_parameters(self.queues(lane), limit, lease, owner, in_progress, of)
         async with self._database.transaction(prepared=True) as connection:
             if lane not in self._breakers:
                 return await _claim(connection, wanted)
             destination, breaker = self._breakers[lane]
             admission = await destinations.admit(connection, destination, breaker, limit)
+            self._limits[lane] = admission.most
             if not admission.is_open:
                 return await _claim(connection, wanted | {"limit": admission.limit})
             if not admission.limit:
@@ -134,8 +141,8 @@ class Outbox(LeaseStore):
         if lane not in self._breakers or due.after is None or due.after > timedelta(0):
             return due
         async with self._database.reading() as connection:
-            pause = await destinations.pause(connection, *self._breakers[lane])
-        return Due(pause, is_blocked=pause > timedelta(0))
+            wait = await destinations.wait_to_claim(connection, *self._breakers[lane])
+        return Due(wait, is_blocked=wait > timedelta(0))
 
     async def settle(self, settlement: Settlement[Claim]) -> Outcome | None:
         """Records how the attempt ended and applies its effect on the request. Returns after the commit.

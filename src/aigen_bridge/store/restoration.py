@@ -99,7 +99,7 @@ class Restoration:
         await prove_writable(self._database)
         async with self._database.transaction() as connection:
             floor = version_floor((await connection.execute(_NOW)).scalar_one())
-            await record(connection, action, "restored", "requests", None)
+            await record(connection, action, "restored", "requests", None, after={"versionsAbove": floor})
             await incidents.recover(connection, *self._ended)
         return floor
 

@@ -151,10 +151,10 @@ class Retention:
         async with self._database.reading(patient=True) as connection:
             return int(await connection.scalar(_COUNT[retention_class], {"period": period.total_seconds()}) or 0)
 
-    async def record(self, action: OperatorAction) -> None:
-        """Records a purge as an operator action. Its note holds the periods."""
+    async def record(self, action: OperatorAction, periods: Mapping[str, str] | None = None) -> None:
+        """Records a purge as an operator action, with the periods."""
         async with self._database.transaction() as connection:
-            await record(connection, action, "purge", "retention", None)
+            await record(connection, action, "purge", "retention", None, after=periods)
 
 
 async def _acquired(connection: AsyncConnection) -> Any:

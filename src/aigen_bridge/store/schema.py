@@ -28,6 +28,7 @@ from aigen_bridge.domain.budget import Period
 from aigen_bridge.domain.generation import State
 from aigen_bridge.domain.ledger import EntryKind
 from aigen_bridge.domain.queues import ODOO_NAME, PER_ODOO
+from aigen_bridge.domain.replay_job import ReplayState
 from aigen_bridge.domain.request import DEFAULT_ODOO, FINAL, FailedBy, Status, Step
 from aigen_bridge.domain.session import Role
 from aigen_bridge.store.columns import metadata, one_of, timestamptz
@@ -49,6 +50,20 @@ IMAGE_IS_KEPT = "delivered_at IS NOT NULL AND image IS NOT NULL AND image_purged
 ATTEMPTS_ARE_KEPT = "delivered_at IS NOT NULL AND (attempts_purged_at IS NULL OR attempts_purged_at < delivered_at)"
 """Conditions for a delivered request that still has an image or attempts to purge. A late result may add attempts after
 the first ones were purged."""
+
+DELIVERED = "delivered_at IS NOT NULL"
+WORDS = "'simple'::regconfig, translate({text}, './:@-_+~&<', '          ')"
+"""SQL: the arguments of `to_tsvector` and `plainto_tsquery` that split a text into its words. Without these characters,
+PostgreSQL would take some words for one host, path, address or number, such as `sea.Sunset`."""
+_PROMPT = WORDS.format(text="left(event ->> 'prompt', 4000)")
+PROMPT_WORDS = f"to_tsvector({_PROMPT})"
+_NAMED_TERMS = (
+    "'user:' || left(event ->> 'userId', 36), 'model:' || left(event ->> 'modelId', 36), "
+    "'campaign:' || left(event ->> 'campaignId', 36), "
+    "'error:' || left(error_code, 201), 'status:' || status, 'odoo:' || odoo"
+)
+SEARCH_TERMS = f"({PROMPT_WORDS} || array_to_tsvector(array_remove(ARRAY[{_NAMED_TERMS}], NULL)))"
+"""SQL: what requests are searched by. No word of a prompt has a colon. Words of more than 2,046 bytes are left out."""
 
 requests = Table(
     "requests",
@@ -96,6 +111,14 @@ requests = Table(
     Index("requests_newest_idx", text("created_at DESC"), text("request_id DESC")),
     Index("requests_odoo_idx", "odoo", text("created_at DESC"), text("request_id DESC")),
     Index("requests_status_idx", "status", text("created_at DESC"), text("request_id DESC")),
+    Index(  # STATISTICS 0: see store/search.py
+        "requests_search_idx",
+        text(SEARCH_TERMS),
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": 1024},
+        postgresql_where=text(DELIVERED),
+    ),
+    Index("requests_correlation_idx", "correlation_id", postgresql_where=text(DELIVERED)),
 )
 
 request_changes = Table(
@@ -128,8 +151,22 @@ destinations = Table(
     timestamptz("error_since"),  # while the breaker is open: its probes have failed with this error_code since then
     timestamptz("opened_at"),  # the breaker has been open since then
     timestamptz("probe_at"),  # the next probe while it is open
-    Column("out_seconds", Double, nullable=False, server_default="0"),  # of all outages that have ended
+    Column("out_seconds", Double, nullable=False, server_default="0"),  # of all outages and pauses that have ended
+    timestamptz("paused_at"),  # an operator has paused it since then
+    Column("paused_by", Text),
+    Column("pause_reason", Text),
+    Column("concurrency", Integer),  # the most calls in flight, as an operator limited it; NULL: that of the settings
     CheckConstraint("(opened_at IS NULL) = (probe_at IS NULL)", name="open"),
+    CheckConstraint("concurrency >= 1", name="concurrency"),
+)
+
+destination_pauses = Table(  # their time does not count for what waited
+    "destination_pauses",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("began_at", DateTime(timezone=True), primary_key=True),
+    timestamptz("ended_at"),  # NULL: it lasts
+    CheckConstraint("ended_at >= began_at", name="end"),
 )
 
 odoos = Table(
@@ -401,12 +438,61 @@ operations = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("client", Text, nullable=False),
     Column("action", Text, nullable=False),
-    Column("target", Text, nullable=False),  # a dead letter's name, `request`, `retention`, or `requests`
+    Column("target", Text, nullable=False),  # such as `entry-7`, `request`, `retention`, `model:ID`, `destination n8n`
     Column("request_id", Uuid),
-    Column("note", Text),
+    Column("note", Text),  # the reason
+    Column("before", JSONB(none_as_null=True)),  # the fields that changed, as they were
+    Column("after", JSONB(none_as_null=True)),
+    Column("odoo", Text),  # NULL: concerns no single Odoo
     timestamptz("at", required=True),
     CheckConstraint(one_of("action", OPERATIONS), name="action"),
     Index("operations_request_idx", "request_id"),
+    Index("operations_target_idx", "target"),
+)
+
+replay_jobs = Table(
+    "replay_jobs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text),  # NULL here and in the four below: any
+    Column("since", DateTime(timezone=True)),
+    Column("until", DateTime(timezone=True)),
+    Column("error_code", Text),
+    Column("odoo", Text),
+    Column("max_per_second", Double, nullable=False),
+    Column("note", Text),
+    Column("client", Text, nullable=False),  # that began it
+    Column("state", Text, nullable=False, server_default=ReplayState.RUNNING.value),
+    Column("matched", Integer, nullable=False, server_default="0"),
+    Column("replayed", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("moved_on", Integer, nullable=False, server_default="0"),
+    Column("after_at", DateTime(timezone=True)),  # the last letter that was handled: its time and id
+    Column("after_id", Text),
+    timestamptz("created_at", required=True),  # its letters were dead before this time
+    timestamptz("due_at", required=True),  # the next letter is not replayed before
+    timestamptz("finished_at"),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("lease_owner", Text),
+    timestamptz("lease_until"),
+    Column("leases_lost", Integer, nullable=False, server_default="0"),  # in a row, at the same letter
+    CheckConstraint(one_of("state", ReplayState), name="state"),
+    CheckConstraint("(state IN ('stopped', 'finished')) = (finished_at IS NOT NULL)", name="finished"),
+    CheckConstraint("(lease_owner IS NULL) = (lease_until IS NULL)", name="lease"),
+    CheckConstraint("(after_at IS NULL) = (after_id IS NULL)", name="after"),
+    Index("replay_jobs_due_idx", "due_at", postgresql_where=text("finished_at IS NULL")),
+)
+
+replay_failures = Table(
+    "replay_failures",
+    metadata,
+    Column("job_id", BigInteger, ForeignKey(replay_jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("letter", Text, nullable=False),
+    Column("request_id", Uuid),
+    Column("reason", Text, nullable=False),
+    Column("moved_on", Boolean, nullable=False),
+    timestamptz("at", required=True),
 )
 
 quarantine = Table(

@@ -16,10 +16,12 @@ from aigen_bridge.store.database import Database
 from aigen_bridge.store.destinations import PROBED_WITHIN
 from aigen_bridge.store.executions import NO_EXECUTION, RESEND_COUNT
 from aigen_bridge.store.generation_rows import N8N_NOW
+from aigen_bridge.store.pauses import N8N_IS_PAUSED, STANDING_DEADLINE, paused_time
 from aigen_bridge.store.transitions import Deadlines
 from aigen_bridge.store.wakeup import CHANNEL
 
 BATCH = 100
+_N8N = f"'{N8N.name}'"
 SETTLED_FOR = "1 minute"
 """The reconciliation ignores transitions younger than this."""
 NEVER = "2 years"
@@ -29,13 +31,15 @@ NEVER = "2 years"
 # which does not count during an outage, for at most one deadline after the outage.
 _OVERDUE = text(f"""
     SELECT r.request_id FROM requests AS r
-    WHERE r.status = 'dispatched' AND r.callback_deadline_at < now() AND NOT (
+    WHERE r.status = 'dispatched' AND r.callback_deadline_at < now() AND NOT {N8N_IS_PAUSED}
+        AND {STANDING_DEADLINE} < now() AND NOT (
         EXISTS (SELECT FROM generations AS g WHERE g.request_id = r.request_id AND g.quiet_until >= {N8N_NOW})
         AND EXISTS (
-            SELECT FROM incidents AS i LEFT JOIN destinations AS d ON d.name = '{N8N.name}'
-            WHERE i.cause = '{Cause.N8N_DOWN.value}'
-                AND coalesce(i.recovered_at, d.probe_at + interval '{PROBED_WITHIN}', now())
-                    > greatest(r.dispatched_at, now() - make_interval(secs => :deadline))
+            SELECT FROM incidents AS i LEFT JOIN destinations AS d ON d.name = {_N8N},
+                CAST(coalesce(i.recovered_at, d.probe_at + interval '{PROBED_WITHIN}', now()) AS timestamptz)
+                    AS ended (at)
+            WHERE i.cause = '{Cause.N8N_DOWN.value}' AND ended.at > r.dispatched_at
+                AND ended.at + {paused_time(_N8N, "ended.at")} > now() - make_interval(secs => :deadline)
         )
     )
     ORDER BY r.request_id LIMIT :batch

@@ -27,6 +27,8 @@ CLAIM_MAX = 100
 """The most entries claimed in one transaction."""
 STORE_PAUSE = 1.0
 """Seconds before the next call to a database that did not answer."""
+FULL_PAUSE = 2.0
+"""Seconds after which a lane that is full looks whether operators have raised its limit."""
 CONTENDED_PAUSE = 0.02
 """Seconds before the next claim while the due entries are locked by other workers."""
 LEASES_LOST_MAX = 4
@@ -43,6 +45,7 @@ class Queue(Protocol[L]):
     async def claim(
         self, lane: str, *, limit: int, lease: timedelta, owner: str, in_progress: Collection[Lease] = ()
     ) -> Sequence[L]: ...
+    def limit(self, lane: str) -> int | None: ...
     async def next_due(self, lane: str) -> Due: ...
     async def settle(self, settlement: Settlement[L]) -> Outcome | None: ...
     async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None: ...
@@ -71,6 +74,7 @@ class Lane(Generic[L]):
         self._random = random.Random()  # noqa: S311 - for jitter
         self._in_progress: dict[asyncio.Task[None], L] = {}
         self._is_blocked = False
+        self._claimed_at = 0.0
 
     def on_new_entry(self) -> None:
         """Wakes the lane for a new entry, unless its destination accepts no more calls."""
@@ -105,10 +109,13 @@ class Lane(Generic[L]):
     async def _claim(self) -> float:
         """Claims due entries and starts their steps. Returns the number of seconds to sleep."""
         poll = self._settings.poll.total_seconds()
-        limit = min(self._runner.concurrency - len(self._in_progress), CLAIM_MAX)
-        if limit <= 0:
-            return poll  # the first claim to finish wakes the lane
+        limit = self._free()
         requested_at = time.monotonic()  # before the database's `claimed_at`, so no wait is too short
+        if not limit:
+            self._is_blocked = True  # the first claim to finish wakes the lane
+            if requested_at - self._claimed_at < FULL_PAUSE:
+                return min(poll, FULL_PAUSE)
+        self._claimed_at = requested_at
         try:
             claims = await self._queue.claim(
                 self._name,
@@ -120,7 +127,7 @@ class Lane(Generic[L]):
             for claim in claims:
                 self._start(claim, requested_at)
             if len(claims) == limit:
-                return 0
+                return 0 if limit or self._free() else min(poll, FULL_PAUSE)
             due = await self._queue.next_due(self._name)
             self._is_blocked = due.is_blocked
         except StoreUnavailableError as error:
@@ -130,6 +137,11 @@ class Lane(Generic[L]):
             log.exception("worker.claim_failed", step=self._name)
             return STORE_PAUSE
         return poll if due.after is None else min(poll, max(due.after.total_seconds(), CONTENDED_PAUSE))
+
+    def _free(self) -> int:
+        """Returns how many entries may be claimed. Operators may have raised the limit of the settings."""
+        most = max(self._runner.concurrency, self._queue.limit(self._name) or 0)
+        return max(0, min(most - len(self._in_progress), CLAIM_MAX))
 
     def _start(self, claim: L, requested_at: float) -> None:
         task = asyncio.create_task(self._work(claim, requested_at))

@@ -1,4 +1,4 @@
-"""Runs a worker: its lanes, the sweeps, the purge and the expiry checks."""
+"""Runs a worker: its lanes, the sweeps, the purge, background replays and the expiry checks."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from aigen_bridge.wiring import WorkerParts, open_worker
 from aigen_bridge.worker.certificates import watch_expiry
 from aigen_bridge.worker.lanes import Lane
 from aigen_bridge.worker.purge import purge_regularly
+from aigen_bridge.worker.replays import replay_regularly
 from aigen_bridge.worker.sweeps import settle_regularly, sweep
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,9 @@ async def run_worker(settings: Settings, stop: asyncio.Event, rotation: Rotation
             purging = purge_regularly(parts.retention, settings.retention, stop)
             watching = watch_expiry(rotation, stop)
             settling = settle_regularly(parts.ledger, stop)
-            await asyncio.gather(sweeping, purging, watching, settling, *(lane.run(stop) for lane in lanes.values()))
+            replaying = replay_regularly(parts.replay_jobs, settings.worker.lease, stop)
+            regular = sweeping, purging, watching, settling, replaying
+            await asyncio.gather(*regular, *(lane.run(stop) for lane in lanes.values()))
         finally:
             for task in background:
                 task.cancel()

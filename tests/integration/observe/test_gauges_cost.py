@@ -8,7 +8,7 @@ import pytest
 
 from aigen_bridge.store.gauges import MOST, statement
 
-QUEUES = ["dispatch", "dispatch:north", "deliver", "deliver:north"]
+QUEUES = {"dispatch": "n8n", "dispatch:north": "n8n", "deliver": "odoo", "deliver:north": "odoo:north"}
 ROWS = 60_000
 """Enough that a plan which reads a table would be seen; `benchmarks/gauges.py` runs the same with a million."""
 

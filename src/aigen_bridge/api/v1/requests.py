@@ -32,6 +32,7 @@ from aigen_bridge.contracts.views import (
     wrong_cursor,
 )
 from aigen_bridge.contracts.wire import FieldError, Rfc3339DateTime
+from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.errors import (
     ImageMissingError,
     ImagePurgedError,
@@ -42,6 +43,7 @@ from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.pipeline.accept import accept
 from aigen_bridge.pipeline.cancel import cancel
+from aigen_bridge.settings import Scope
 from aigen_bridge.store.requests import RequestFilter
 from aigen_bridge.wiring import ApiParts
 
@@ -131,7 +133,7 @@ async def list_requests(
     if ids is not None:
         found = await parts.requests.page_of(_ids(request, ids), caller.sees_only)
     else:
-        wanted = RequestFilter(status, created_after, created_before, _place(cursor), caller.sees_only)
+        wanted = RequestFilter(status, created_after, created_before, place_of(cursor), caller.sees_only)
         found = await parts.requests.page(wanted, limit)
     listed = [each.request_id for each in found.items]
     holds, generations = await parts.destinations.held(listed), await parts.generations.find(listed)
@@ -202,7 +204,10 @@ async def read_timeline(request_id: RequestId, caller: Reader, parts: Parts) -> 
 )
 async def cancel_request(request_id: RequestId, caller: Annotated[Caller, MAY_CANCEL], parts: Parts) -> Response:
     """Possible until the request has ended. An image that arrives later is stored but not delivered."""
-    cancelled = await cancel(parts.requests, request_id, by=caller.name, odoo=caller.sees_only)
+    if Scope.REQUESTS in caller.scopes:
+        cancelled = await cancel(parts.requests, request_id, by=caller.name, odoo=caller.sees_only)
+    else:  # an operator's, which is recorded
+        cancelled = await parts.replays.cancel(request_id, OperatorAction(caller.name, None, caller.sees_only))
     return json_answer(await described_after(parts, cancelled))
 
 
@@ -240,7 +245,8 @@ def _ids(request: Request, ids: str) -> list[UUID]:
     return list(dict.fromkeys(found))
 
 
-def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
+def place_of(cursor: str | None) -> tuple[datetime, UUID] | None:
+    """Decodes the cursor of a list of requests. Raises `InvalidMessageError` for anything else."""
     place = from_cursor(cursor)
     try:
         return (place[0], UUID(place[1])) if place else None

@@ -3,16 +3,66 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.console.render import render
 from aigen_bridge.console.route import ConsoleRoute
 from aigen_bridge.console.visitor import SignedIn
+from aigen_bridge.domain.overview import Hop, HopTimes, Outcome, OverviewFacts, Place, Reason, Wait, verdict
+from aigen_bridge.store.overview import MOST
 
 PATH = "/console"
+RUNBOOK, RUNBOOK_PAGE = "docs/operations.md", "/console/runbook"
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 
 @router.get(PATH)
-async def overview_page(request: Request, _: SignedIn) -> Response:
+async def overview_page(request: Request, visitor: SignedIn, parts: Parts) -> Response:
     """Shows the overview."""
-    return render(request, "overview.html")
+    facts = await parts.overview.read(visitor.odoo)
+    return render(
+        request,
+        "overview.html",
+        facts=facts,
+        verdict=verdict(facts),
+        outcomes=_OUTCOMES,
+        open=Outcome.OPEN,
+        hops=_hops(facts),
+        most=MOST,
+        reason_href=_reason_href,
+        runbook_href=_runbook_href,
+    )
+
+
+_OUTCOMES = {
+    Outcome.COMPLETED: ("good", "completed"),
+    Outcome.OPEN: ("busy", None),
+    Outcome.FAILED_BY_N8N: ("bad", "failed"),
+    Outcome.FAILED_BY_BRIDGE: ("bad", "failed"),
+    Outcome.CANCELLED: ("calm", "cancelled"),
+}
+"""The tone of each outcome, and the status by which its requests are found."""
+
+
+def _hops(facts: OverviewFacts) -> list[tuple[Hop, HopTimes | None, Wait | None]]:
+    """Returns each hop with how long it takes, and who waits longest in it."""
+    took, waits = {each.hop: each for each in facts.hops}, {each.hop: each for each in facts.waits}
+    return [(hop, took.get(hop), waits.get(hop)) for hop in Hop]
+
+
+def _reason_href(reason: Reason) -> str:
+    match reason.place:
+        case Place.WORKERS:
+            return f"{RUNBOOK_PAGE}#aigenworkerabsent"
+        case Place.DESTINATIONS:
+            return "/console/destinations"
+        case Place.INCIDENTS:
+            return "#incidents"
+        case Place.DEAD_LETTERS:
+            return "/console/dead-letters" + (f"?kind={reason.kind}" if reason.kind else "")
+
+
+def _runbook_href(document: str) -> str | None:
+    """Returns the address of an entry of the runbook; None for another document, which the console does not serve."""
+    path, _, anchor = document.partition("#")
+    return f"{RUNBOOK_PAGE}#{anchor}" if path == RUNBOOK else None

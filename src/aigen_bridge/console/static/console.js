@@ -64,6 +64,12 @@ document.addEventListener("change", (event) => {
   countSelected();
 });
 
+// A form with data-takes sends what is checked of that name, wherever the boxes are.
+document.addEventListener("formdata", (event) => {
+  const name = event.target.dataset.takes;
+  if (name) for (const box of document.querySelectorAll(`input[name="${name}"]:checked`)) event.formData.append(name, box.value);
+});
+
 function countSelected() {
   for (const counter of document.querySelectorAll("[data-counts]")) {
     const number = document.querySelectorAll(`input[name="${counter.dataset.counts}"]:checked`).length;

@@ -1,0 +1,88 @@
+"""The search reads few rows, whatever a term's frequency and the statistics of the table: PostgreSQL's plan says so."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import TextClause
+from sqlalchemy.dialects import postgresql
+
+from aigen_bridge.store.search import _BY_TERMS, _NEWEST, SCANNED
+
+MANY = 20_000
+FILL = """
+    INSERT INTO requests (request_id, correlation_id, event, status, image, created_at, completed_at, delivered_at)
+    SELECT gen_random_uuid(), gen_random_uuid(), jsonb_build_object(
+            'userId', CAST(md5(CAST(n %% 2 AS text)) AS uuid),
+            'prompt', concat(CASE WHEN n > %(many)s / 2 THEN 'half' ELSE 'other' END, ' rare', n / 40, ' few', n %% 500)
+        ), 'completed', '{}', at, at, at
+    FROM generate_series(1, %(many)s) AS n, CAST(now() - n * interval '1 second' AS timestamptz) AS at
+"""
+NOTHING = dict.fromkeys(
+    ("statuses", "odoo", "error_code", "user_id", "model_id", "campaign_id", "low", "high", "correlation_id", "words")
+)
+EVERYTHING = NOTHING | {"since": "-infinity", "at": "infinity", "id": UUID(int=0), "limit": 51, "is_any": False}
+ID = UUID(int=7)
+
+
+@pytest.fixture(params=["analyzed", "never analyzed"])
+def connection(database_url: str, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")  # as in every session of the bridge
+        connection.execute("ALTER TABLE requests SET (autovacuum_enabled = false)")
+        connection.execute(FILL, {"many": MANY})
+        if request.param == "analyzed":
+            connection.execute("ANALYZE requests")
+        yield connection
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"terms": "'half'"}, MANY // 2),
+        ({"terms": "'none'"}, 0),
+        ({"terms": "'rare7' & 'few300'"}, 1),
+        ({"terms": "'half' & 'other'"}, 0),
+        ({"terms": "'user:cfcd2084-95d5-65ef-66e7-dff9f98764da'"}, MANY // 2),
+        ({"terms": "'half'", "since": "2000-01-01", "at": "2001-01-01"}, MANY // 2),
+        ({"terms": None, "low": ID, "high": ID, "correlation_id": ID}, 0),
+    ],
+)
+def test_older_requests_are_found_by_indexes_alone(
+    connection: psycopg.Connection, wanted: dict[str, Any], found: int
+) -> None:
+    scans = [node for node in explain(connection, _BY_TERMS, wanted) if "Relation Name" in node]
+
+    assert len(scans) == 5
+    assert "Seq Scan" not in {node["Node Type"] for node in scans}
+    assert scans[0]["Plans"][0]["Index Name"] == "requests_search_idx"
+    assert scans[0]["Actual Rows"] == found
+    assert sum(node.get("Rows Removed by Filter", 0) for node in scans) == 0
+    assert scans[0].get("Lossy Heap Blocks", 0) == 0
+
+
+def test_the_newest_are_read_in_order_and_no_more_of_them(connection: psycopg.Connection) -> None:
+    connection.execute("DROP INDEX requests_search_idx")  # which takes the longest to fill
+    connection.execute(FILL, {"many": 5 * MANY})  # of fewer, a bitmap costs less
+    connection.execute("ANALYZE requests")
+    [scan] = [node for node in explain(connection, _NEWEST, {"words": "'half'"}) if "Relation Name" in node]
+
+    assert (scan["Index Name"], scan["Actual Rows"]) == ("requests_newest_idx", SCANNED)
+
+
+def explain(connection: psycopg.Connection, statement: TextClause, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    compiled = statement.compile(dialect=postgresql.dialect(paramstyle="numeric_dollar"))
+    values = {"terms": None} | EVERYTHING | wanted
+    assert compiled.positiontup
+    arguments = sql.SQL(", ").join(sql.Literal(values[name]) for name in compiled.positiontup)
+    connection.execute(f"PREPARE search AS {compiled}".encode())
+    execute = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE search ({})").format(arguments)
+    [(explained,)] = connection.execute(execute).fetchall()
+    return nodes(explained[0]["Plan"])
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for part in plan.get("Plans", ()) for node in nodes(part))]
