@@ -58,7 +58,12 @@ class Runbook:
 
 def runbook_url(cause: Cause) -> str:
     """Returns the address of the entry that says what to do about this cause."""
-    return f"{PATH}#{anchor_of(ENTRIES[cause])}"
+    return entry_url(ENTRIES[cause])
+
+
+def entry_url(heading: str) -> str:
+    """Returns the address of the entry with this heading, such as the name of an alert."""
+    return f"{PATH}#{anchor_of(heading)}"
 
 
 def anchor_of(heading: str) -> str:

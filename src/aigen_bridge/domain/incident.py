@@ -159,29 +159,6 @@ ADVICE: Mapping[Cause, Advice] = {
 }
 
 
-_ALERTS: Mapping[Cause, str] = {
-    Cause.DISPATCH_FAILED: "AigenWebhookFailing",
-    Cause.IMAGE_FETCH_FAILED: "AigenDeadLettersOpen",
-    Cause.IMAGE_REJECTED: "AigenDeadLettersOpen",
-    Cause.TIMED_OUT: "AigenWorkflowFailing",
-    Cause.DELIVERY_FAILED: "AigenDeliveryFailing",
-    Cause.CALLBACK_QUARANTINED: "AigenCallbackFailing",
-    Cause.EXECUTION_LOST: "AigenWorkflowFailing",
-    Cause.WORKFLOW_FAILED: "AigenWorkflowFailing",
-    Cause.MAYBE_PAID: "AigenMaybePaid",
-    Cause.N8N_DOWN: "AigenBreakerOpen",
-    Cause.WEBHOOK_NOT_FOUND: "AigenBreakerOpen",
-    Cause.ODOO_DOWN: "AigenBreakerOpen",
-    Cause.SET_BACK: "AigenDatabaseSetBack",
-    Cause.REQUEST_ORPHANED: "AigenWorkForgotten",
-}
-RUNBOOKS: Mapping[Cause, str] = {cause: f"docs/operations.md#{alert.lower()}" for cause, alert in _ALERTS.items()} | {
-    Cause.BUDGET_NOTICE: "docs/budgets.md#when-something-is-wrong",
-    Cause.COST_ABSURD: "docs/money.md#what-is-booked",
-}
-"""The documentation of each cause, as the alerts of Prometheus name theirs."""
-
-
 @dataclass(frozen=True, slots=True)
 class Occurrence:
     """One occurrence of a cause; `request_id` if it belongs to a known request, `odoo` for a cause `PER_ODOO`."""

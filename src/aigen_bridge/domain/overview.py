@@ -7,7 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from aigen_bridge.domain.destination import N8N, Availability, DestinationStatus, odoo_destination
-from aigen_bridge.domain.incident import ADVICE, RUNBOOKS, Cause, incident_key
+from aigen_bridge.domain.incident import ADVICE, Cause, incident_key
 from aigen_bridge.domain.request import DEFAULT_ODOO
 
 LATE = timedelta(minutes=2)
@@ -75,11 +75,6 @@ class OpenIncident:
     def advice(self) -> str:
         """The command that fixes it or shows more."""
         return ADVICE[self.cause].mend
-
-    @property
-    def runbook(self) -> str:
-        """Its entry in the documentation."""
-        return RUNBOOKS[self.cause]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from fastapi.responses import Response
 from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.console.render import render
 from aigen_bridge.console.route import ConsoleRoute
+from aigen_bridge.console.runbook import entry_url, runbook_url
 from aigen_bridge.console.visitor import SignedIn
 from aigen_bridge.domain.overview import Hop, HopTimes, Outcome, OverviewFacts, Place, Reason, Wait, verdict
 from aigen_bridge.store.overview import MOST
 
 PATH = "/console"
-RUNBOOK, RUNBOOK_PAGE = "docs/operations.md", "/console/runbook"
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
@@ -30,7 +30,8 @@ async def overview_page(request: Request, visitor: SignedIn, parts: Parts) -> Re
         hops=_hops(facts),
         most=MOST,
         reason_href=_reason_href,
-        runbook_href=_runbook_href,
+        runbook_url=runbook_url,
+        slow_url=entry_url("AigenEndToEndSlow"),
     )
 
 
@@ -53,16 +54,10 @@ def _hops(facts: OverviewFacts) -> list[tuple[Hop, HopTimes | None, Wait | None]
 def _reason_href(reason: Reason) -> str:
     match reason.place:
         case Place.WORKERS:
-            return f"{RUNBOOK_PAGE}#aigenworkerabsent"
+            return entry_url("AigenWorkerAbsent")
         case Place.DESTINATIONS:
             return "/console/destinations"
         case Place.INCIDENTS:
             return "#incidents"
         case Place.DEAD_LETTERS:
             return "/console/dead-letters" + (f"?kind={reason.kind}" if reason.kind else "")
-
-
-def _runbook_href(document: str) -> str | None:
-    """Returns the address of an entry of the runbook; None for another document, which the console does not serve."""
-    path, _, anchor = document.partition("#")
-    return f"{RUNBOOK_PAGE}#{anchor}" if path == RUNBOOK else None
