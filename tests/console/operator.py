@@ -81,8 +81,12 @@ class Operator:
 
     def assert_nothing_sticks_out(self) -> None:
         """Asserts that the page does not scroll sideways, as on a phone it must not."""
-        width = self.page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert width <= 0, f"{width} pixels too wide"
+        assert self.pixels_too_wide() <= 0, f"{self.pixels_too_wide()} pixels too wide"
+
+    def pixels_too_wide(self) -> int:
+        """Returns how far the page could be scrolled sideways."""
+        width = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        return int(self.page.evaluate(width))
 
     def at_night_on_a_phone(self) -> None:
         """Makes the window as narrow as a phone, and dark."""

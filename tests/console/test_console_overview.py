@@ -75,9 +75,8 @@ def test_trouble_is_named_with_what_to_do_and_text_stays_text(staging: Staging, 
     assert operator.text().count(SCRIPT) == 3, "as text, once for the destination and for each incident"
     hrefs = operator.page.locator(".verdict a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     assert hrefs[1:] == ["/console/destinations", "#incidents", "/console/dead-letters?kind=deliver"]
-    assert operator.page.locator(".incident").get_by_role("link", name="Runbook").first.get_attribute("href") == (
-        "/console/runbook#aigenworkflowfailing"
-    )
+    runbook = operator.page.locator("main").get_by_role("link", name="Runbook").first
+    assert runbook.get_attribute("href") == "/console/runbook#aigenworkflowfailing"
     operator.assert_accessible()
     operator.snap("overview-trouble")
 

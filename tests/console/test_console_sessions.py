@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import structlog
 from playwright.sync_api import expect
 
 from aigen_bridge.domain.session import Role
@@ -92,3 +93,14 @@ def test_the_token_of_a_session_is_not_in_the_database(staging: Staging, run: Ru
         assert Role.OPERATOR.value in str(stored)
         assert token not in str(stored)
         assert token.encode().hex() not in str(stored)
+
+
+def test_what_open_pages_ask_for_by_themselves_does_not_fill_the_log(staging: Staging) -> None:
+    with signed_in(staging()) as console, structlog.testing.capture_logs() as lines:
+        console.get("/console/keys", headers={"HX-Request": "true"})
+        console.get("/console/keys")
+        console.get("/console/no-such-page", headers={"HX-Request": "true"})
+        console.get("/console/sign-in")  # on the same connection, so the lines before are written
+    answered = [line for line in lines if line["event"] == "api.answered" and "sign-in" not in line["path"]]
+    levels = [(line["log_level"], line["status"]) for line in answered]
+    assert levels == [("debug", 200), ("info", 200), ("info", 404)]

@@ -26,9 +26,7 @@ PROTECTED = {
 SHORTER = "() => document.querySelectorAll('.prose > :nth-child(n + 25)').forEach((each) => each.remove())"
 """The runbook is long: axe would take as much time for it as for all other pages."""
 NOT_FOR_OPERATORS_ALONE = {"/console/sign-in", "/console/sign-out"}
-ODD = (
-    "", "x" * 999, "\0", "-1", "9" * 40, "2026-13-45", "now", "'\"<script>alert(1)</script>", "%", "!&|", "\u202e",
-)  # fmt: skip
+ODD = ("", "x" * 999, "\0", "-1", "9" * 40, "2026-13-45", HOSTILE)
 
 
 @pytest.fixture(scope="module")
@@ -154,18 +152,18 @@ def test_every_page_is_accessible_by_day_and_by_night_and_fits_on_a_phone(
 ) -> None:
     stage, planted = world
     operator = visiting(stage)
+    wrong: list[str] = []
     for path in _pages(stage, planted):
         operator.page.set_viewport_size(DESKTOP_WIDTH)  # type: ignore[arg-type]
         operator.page.emulate_media(color_scheme="light")
         operator.page.goto(f"{operator.url}{path}")
         operator.page.evaluate(SHORTER)
-        found = _axe(operator)
-        assert found == "", f"{path}: {found}"
+        wrong += [f"{path}: {found}" for found in _axe(operator)]
         operator.page.emulate_media(color_scheme="dark")
-        found = _axe(operator, "color-contrast")
-        assert found == "", f"{path}, dark: {found}"
+        wrong += [f"{path}, dark: {found}" for found in _axe(operator, "color-contrast")]
         operator.page.set_viewport_size(PHONE_WIDTH)  # type: ignore[arg-type]
-        operator.assert_nothing_sticks_out()
+        wrong += [f"{path}: {operator.pixels_too_wide()} pixels too wide"] if operator.pixels_too_wide() > 0 else []
+    assert wrong == []
 
 
 def test_no_query_and_no_form_makes_a_page_fail(world: tuple[Stage, Planted]) -> None:
@@ -195,10 +193,11 @@ def _pages(stage: Stage, planted: Planted) -> list[str]:
     return list(found.values())
 
 
-def _axe(operator: Operator, *rules: str) -> str:
+def _axe(operator: Operator, *rules: str) -> list[str]:
+    """Returns what axe finds, each with the elements."""
     options: dict[str, Any] = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else {}
-    found = Axe().run(operator.page, options=options)
-    return str(found.generate_report()) if found.violations_count else ""
+    found = Axe().run(operator.page, options=options).response["violations"]
+    return [f"{each['id']}: {[node['html'][:200] for node in each['nodes']]}" for each in found]
 
 
 def actions(planted: Planted) -> list[Visit]:

@@ -87,7 +87,7 @@ def _log_call(scope: Scope, call: _Call, took: float) -> None:
     method = scope["method"] if scope["method"] in METHODS else "other"
     metrics.HTTP_REQUESTS.labels(method, route, str(call.status)).inc()
     metrics.HTTP_SECONDS.labels(method, route).observe(took)
-    quiet = route in QUIET and call.status < 400  # noqa: PLR2004 - not an error
+    quiet = _is_polled(scope, route) and call.status < 400  # noqa: PLR2004 - not an error
     (log.debug if quiet else log.info)(
         "api.answered",
         method=method,
@@ -100,6 +100,12 @@ def _log_call(scope: Scope, call: _Call, took: float) -> None:
         bytes_out=call.bytes_out,
         **_ids(scope, call),
     )
+
+
+def _is_polled(scope: Scope, route: str) -> bool:
+    """Returns whether such calls come by themselves all the time, as from open pages of the console."""
+    is_part = any(name == b"hx-request" for name, _ in scope["headers"])
+    return route in QUIET or (is_part and route.startswith("/console"))
 
 
 def _ids(scope: Scope, call: _Call) -> dict[str, Any]:

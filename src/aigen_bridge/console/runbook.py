@@ -62,7 +62,7 @@ def runbook_url(cause: Cause) -> str:
 
 
 def entry_url(heading: str) -> str:
-    """Returns the address of the entry with this heading."""
+    """Returns the address of the entry with this heading, such as the name of an alert."""
     return f"{PATH}#{anchor_of(heading)}"
 
 
