@@ -1,6 +1,6 @@
 """Adds the console to the application."""
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 
 from aigen_bridge.api.middleware import begin_at_zero
@@ -26,11 +26,8 @@ from aigen_bridge.console.visitor import Operating, SignedIn
 
 unknown = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
-ROUTERS = (
-    static_files.router,
-    sign_in.router,
-    oidc.router,
-    banner.router,
+PLAIN = (static_files.router, sign_in.router, oidc.router, banner.router)
+PAGES = (
     overview.router,
     dead_letters.router,
     replays.router,
@@ -44,6 +41,7 @@ ROUTERS = (
     runbook.router,
     request.router,
 )
+"""What has a banner at its top."""
 
 
 @unknown.get("/console/{path:path}")
@@ -62,8 +60,9 @@ async def unknown_action(request: Request, _: Operating, path: str) -> Response:
 
 def install(app: FastAPI) -> None:
     """Adds the pages of the console."""
-    routers = (*ROUTERS, unknown)  # the last one takes what the others leave
+    pages = (*PAGES, unknown)  # the last one takes what the others leave
+    routers = (*PLAIN, *pages)
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(banner.read_banner)] if router in pages else [])
     app.state.routes += [route for router in routers for route in router.routes]
     begin_at_zero(routers)

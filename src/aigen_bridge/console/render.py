@@ -25,10 +25,14 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 def render(
     request: Request, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any
 ) -> HTMLResponse:
-    """Returns a page. Templates have `visitor` (None before signing in), `request`, and what `context` gives."""
+    """Returns a page. Templates have `visitor` (None before signing in), `request`, and what `context` gives.
+
+    `paused` are the destinations that the banner names.
+    """
     visitor = getattr(request.state, "visitor", None)
     is_poll = "hx-request" in request.headers
     notice = None if is_poll else notices.read(request)
+    context = {"paused": getattr(request.state, "paused", ()), **context}
     text = _environment.get_template(template).render(
         request=request, visitor=visitor, notice=notice, path=request.url.path, query=request.url.query, **context
     )

@@ -93,7 +93,10 @@ function moveTo(step) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  if (event.target.closest("input:not([type=checkbox]), textarea, select")) return;
+  if (event.target.closest("input:not([type=checkbox]), textarea, select")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
   const link = afterG && document.querySelector(`.side [data-key="${CSS.escape(event.key)}"]`);
   afterG = event.key === "g" && !afterG;
   if (link) { link.click(); return; }
@@ -107,6 +110,9 @@ document.addEventListener("keydown", (event) => {
   if (act) { event.preventDefault(); act(); }
 });
 
+// Where one is, on a phone, whose menu is a strip.
+document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Regions that renew themselves: not while nobody looks, or while somebody works in them.
 function isBusy(region) {
   const selected = getSelection();
@@ -116,8 +122,25 @@ function isBusy(region) {
 }
 
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (event.detail.requestConfig.triggeringEvent?.type === "load") return;
   if (event.detail.elt.matches("[hx-trigger*=every]") && isBusy(event.detail.elt)) event.preventDefault();
+});
+
+// The focus stays where it is: on the element of the new region that is like the one which had it.
+const IDENTITY = ["id", "href", "data-opens", "data-action", "aria-label"];
+const alike = (region, element) => [...region.querySelectorAll(element.tagName)].filter(
+  (other) => IDENTITY.every((name) => other.getAttribute(name) === element.getAttribute(name)),
+);
+let focused = null;
+
+document.addEventListener("htmx:beforeSwap", ({ detail: { target: region } }) => {
+  const element = document.activeElement;
+  focused = region.contains(element) && { id: region.id, element, place: alike(region, element).indexOf(element) };
+});
+
+document.addEventListener("htmx:afterSwap", () => {
+  if (!focused || document.activeElement !== document.body) return;
+  const found = alike(document.getElementById(focused.id), focused.element);
+  (found[focused.place] || found[0])?.focus({ preventScroll: true });
 });
 
 function say(text) {
