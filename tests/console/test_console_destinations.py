@@ -60,7 +60,7 @@ def test_an_operator_pauses_limits_and_resumes_by_mouse_and_every_page_says_so(
     run(write(store, AWAY))
     operator = visiting(stage)
     operator.open("/destinations")
-    expect(card(operator, "N8N")).to_contain_text("well")
+    expect(card(operator, "N8N")).to_contain_text("ok")
     expect(card(operator, "Odoo north")).to_contain_text("Odoo answered 502 " + SCRIPT)
     operator.assert_accessible()
     operator.snap("destinations")

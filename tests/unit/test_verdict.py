@@ -85,6 +85,17 @@ def test_an_incident_says_how_often_and_where() -> None:
     ]
 
 
+def test_an_incident_and_the_dead_letters_that_it_left_are_one_reason() -> None:
+    incidents = (incident(Cause.CALLBACK_QUARANTINED, times=2), incident(Cause.DISPATCH_FAILED))
+    found = verdict(facts(incidents=incidents, dead={"callback": 2, "n8n": 1}))
+
+    assert [(each.text, each.place, each.kind) for each in found.reasons] == [
+        ("Callbacks could not be used and are in quarantine, 2 times.", Place.DEAD_LETTERS, "callback"),
+        ("N8N did not accept requests.", Place.INCIDENTS, None),
+        ("A dead letter of kind n8n waits for a decision.", Place.DEAD_LETTERS, "n8n"),
+    ]
+
+
 def test_work_that_nobody_takes_up_is_a_reason_unless_no_worker_runs() -> None:
     late: dict[str, Any] = {"destinations": (destination(),), "late": {"n8n": timedelta(minutes=3)}}
 

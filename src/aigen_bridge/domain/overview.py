@@ -13,6 +13,17 @@ from aigen_bridge.domain.request import DEFAULT_ODOO
 LATE = timedelta(minutes=2)
 """Work that has been due for longer needs an operator, unless its destination is away (as AigenBacklogOld says)."""
 
+LEAVES: Mapping[Cause, str] = {
+    Cause.DISPATCH_FAILED: "dispatch",
+    Cause.IMAGE_FETCH_FAILED: "fetch",
+    Cause.IMAGE_REJECTED: "fetch",
+    Cause.DELIVERY_FAILED: "deliver",
+    Cause.CALLBACK_QUARANTINED: "callback",
+    Cause.EXECUTION_LOST: "n8n",
+    Cause.WORKFLOW_FAILED: "n8n",
+}
+"""The kind of dead letters that each cause leaves, if it leaves any."""
+
 
 class Outcome(StrEnum):
     """What became of a request."""
@@ -161,7 +172,7 @@ class Verdict:
 
 
 def verdict(facts: OverviewFacts) -> Verdict:
-    """Judges the facts. An outage counts once, although its breaker and its incidents tell of it."""
+    """Judges the facts. A trouble counts once, although a breaker, an incident and dead letters may tell of it."""
     reasons = (*_workers(facts), *_destinations(facts), *_incidents(facts), *_dead_letters(facts))
     return Verdict(reasons, tuple(_pauses(facts)))
 
@@ -192,7 +203,10 @@ def _incidents(facts: OverviewFacts) -> Iterator[Reason]:
     for each in facts.incidents:
         if incident_key(each.cause, each.odoo) not in told:
             times = f", {each.times} times" if each.times > 1 else ""
-            yield Reason(f"{each.title}{times}.", Place.INCIDENTS)
+            kind = LEAVES.get(each.cause)
+            is_left = bool(kind and facts.dead.get(kind))
+            place = Place.DEAD_LETTERS if is_left else Place.INCIDENTS
+            yield Reason(f"{each.title}{times}.", place, kind if is_left else None)
 
 
 def _outages(status: DestinationStatus) -> set[str]:
@@ -203,7 +217,8 @@ def _outages(status: DestinationStatus) -> set[str]:
 
 
 def _dead_letters(facts: OverviewFacts) -> Iterator[Reason]:
+    told = {LEAVES.get(each.cause) for each in facts.incidents}
     for kind, number in facts.dead.items():
-        if number:
+        if number and kind not in told:
             what = f"{number} dead letters of kind {kind} wait" if number > 1 else f"A dead letter of kind {kind} waits"
             yield Reason(f"{what} for a decision.", Place.DEAD_LETTERS, kind)

@@ -42,6 +42,7 @@ async def operations_page(request: Request, visitor: SignedIn, parts: Parts) -> 
         cursor=page.next_cursor,
         actions=sorted(OPERATIONS),
         changes=changes,
+        several_odoos=len(parts.settings.all_odoos) > 1 and visitor.odoo is None,
         is_filtered=any(name != "cursor" for name in request.query_params),
     )
 

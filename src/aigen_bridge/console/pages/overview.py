@@ -1,5 +1,7 @@
 """Whether all is well, and what needs an operator."""
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -8,7 +10,8 @@ from aigen_bridge.console.render import render
 from aigen_bridge.console.route import ConsoleRoute
 from aigen_bridge.console.runbook import entry_url, runbook_url
 from aigen_bridge.console.visitor import SignedIn
-from aigen_bridge.domain.overview import Hop, HopTimes, Outcome, OverviewFacts, Place, Reason, Wait, verdict
+from aigen_bridge.domain.incident import Cause
+from aigen_bridge.domain.overview import LEAVES, Hop, HopTimes, Outcome, OverviewFacts, Place, Reason, Wait, verdict
 from aigen_bridge.store.overview import MOST
 
 PATH = "/console"
@@ -31,6 +34,7 @@ async def overview_page(request: Request, visitor: SignedIn, parts: Parts) -> Re
         most=MOST,
         reason_href=_reason_href,
         runbook_url=runbook_url,
+        places=_PLACES,
         slow_url=entry_url("AigenEndToEndSlow"),
     )
 
@@ -43,6 +47,17 @@ _OUTCOMES = {
     Outcome.CANCELLED: ("calm", "cancelled"),
 }
 """The tone of each outcome, and the status by which its requests are found."""
+
+_PLACES: Mapping[Cause, tuple[str, str]] = {
+    **{cause: ("Dead letters", f"/console/dead-letters?kind={kind}") for cause, kind in LEAVES.items()},
+    **{cause: ("Requests", f"/console/requests?errorCode={cause}") for cause in (Cause.TIMED_OUT, Cause.MAYBE_PAID)},
+    **dict.fromkeys(
+        (Cause.N8N_DOWN, Cause.WEBHOOK_NOT_FOUND, Cause.ODOO_DOWN), ("Destinations", "/console/destinations")
+    ),
+    Cause.BUDGET_NOTICE: ("Budgets", "/console/budgets"),
+    Cause.COST_ABSURD: ("Models", "/console/models"),
+}
+"""The page on which an incident is mended: its name and address. Others are mended on the server."""
 
 
 def _hops(facts: OverviewFacts) -> list[tuple[Hop, HopTimes | None, Wait | None]]:
