@@ -83,6 +83,7 @@ def test_an_operator_adds_a_budget_sees_what_is_left_changes_and_removes_it(
     ):
         expect(row).to_contain_text(shown)
     expect(page.locator("tr", has_text="everything")).to_contain_text("87 % used")
+    operator.assert_accessible()
     operator.snap("budgets")
     page.get_by_role("link", name="Most used first").click()
     assert [link.inner_text() for link in page.locator("td a.entry-name").all()] == ["everything", "marketing", "tiny"]

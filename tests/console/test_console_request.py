@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,6 +15,8 @@ from aigen_bridge.store.sessions import Sessions
 from console.operator import Operator, csrf_of, signed_in
 from stage import CLIENTS, KEYS, Stage
 
+NOBODYS = "5f0c9a3e-0d6a-4f51-9f0e-2f4f6b1f7a10"
+"""The id of no request."""
 Staging = Callable[..., Stage]
 Visiting = Callable[..., Operator]
 Run = Callable[..., Any]
@@ -200,10 +201,10 @@ def test_a_request_that_is_being_generated_shows_how_far_and_what_comes_next(sta
     ("address", "words"),
     [
         ("no-id", "&#39;no-id&#39; is not the id of a request"),
-        (str(uuid4()), "No such request"),
+        (NOBODYS, "No such request"),
         ("%00", "is not the id of a request"),
-        (f"{uuid4()}/image", "No such request"),
-        (f"{uuid4()}/nothing", "The console has no page"),
+        (f"{NOBODYS}/image", "No such request"),
+        (f"{NOBODYS}/nothing", "The console has no page"),
     ],
 )
 def test_what_is_no_request_is_a_page_in_words(staging: Staging, address: str, words: str) -> None:

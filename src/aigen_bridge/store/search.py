@@ -1,17 +1,18 @@
 """Searches requests, newest first, in a time that does not depend on how frequent a term is.
 
-First the newest requests are read in order: whatever is frequent fills a page at once. What is too rare for that is
-found by its terms: delivered requests by the index of terms, the others, which are few, by their status. Inner queries
+First the newest requests are read in order: whatever is frequent fills a page soon. What is too rare for that is found
+by its terms: delivered requests by the index of terms, the others, which are few, by their status. Inner queries
 with OFFSET are planned on their own. Otherwise a wide range of time would look like a reason to read all requests.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.errors import storable
@@ -22,8 +23,9 @@ from aigen_bridge.store.requests import Page
 from aigen_bridge.store.rows import COLUMNS, if_readable
 from aigen_bridge.store.schema import DELIVERED, PROMPT_WORDS, SEARCH_TERMS, WORDS
 
-SCANNED = 1_000
-"""The newest requests that are read in order. What is in one of twenty requests fills a page of 50."""
+SCANNED, SCANNED_NEXT = 1_000, 5_000
+"""The newest requests that are read in order, and the next ones, which are read if the page is likely to be filled."""
+LIKELY = (SCANNED + SCANNED_NEXT) // SCANNED
 
 Place = tuple[datetime, UUID]
 
@@ -56,15 +58,16 @@ _WITHIN = """
 _NEWEST_FIRST = "ORDER BY r.created_at DESC, r.request_id DESC"
 _OPEN = one_of("r.status", [status for status in Status if status not in FINAL])
 
-_NEWEST = text(f"""
+_SCAN = f"""
     WITH newest AS MATERIALIZED (
         SELECT r.request_id, r.created_at, r.correlation_id, r.event, r.status, r.error_code, r.odoo
-        FROM requests AS r WHERE {_WITHIN} {_NEWEST_FIRST} LIMIT {SCANNED}
+        FROM requests AS r WHERE {_WITHIN} {_NEWEST_FIRST} LIMIT {{scanned}}
     )
-    (SELECT r.created_at, r.request_id, false AS is_match FROM newest AS r {_NEWEST_FIRST} OFFSET {SCANNED - 1})
+    (SELECT r.created_at, r.request_id, false AS is_match FROM newest AS r {_NEWEST_FIRST} OFFSET {{scanned}} - 1)
     UNION ALL
     (SELECT r.created_at, r.request_id, true FROM newest AS r WHERE {_MATCHES} {_NEWEST_FIRST} LIMIT :limit)
-""")  # noqa: S608 - constants of this package
+"""  # noqa: S608 - constants of this package
+_NEWEST, _NEXT = (text(_SCAN.format(scanned=scanned)) for scanned in (SCANNED, SCANNED_NEXT))
 
 _BY_TERMS = text(f"""
     SELECT r.created_at, r.request_id FROM (
@@ -138,15 +141,24 @@ async def _places(connection: AsyncConnection, wanted: RequestSearch, limit: int
     q = storable(wanted.q or "").strip()
     words = await connection.scalar(_QUERY, {"q": q}) if q else None
     parameters = _parameters(wanted, q, words or None) | {"limit": limit}
-    rows = (await connection.execute(_NEWEST, parameters)).all()
-    found = [(row.created_at, row.request_id) for row in rows if row.is_match]
-    end = next((row for row in rows if not row.is_match), None)
-    if len(found) >= limit or end is None:
-        return found
-    await connection.execute(_REMEMBER_EACH_ROW)
-    older = await connection.execute(_BY_TERMS, parameters | {"at": end.created_at.isoformat(), "id": end.request_id})
-    places = dict.fromkeys((row.created_at, row.request_id) for row in older)
-    return [*found, *places][:limit]
+    found, end = await _scan(connection, _NEWEST, parameters)
+    if end and limit > len(found) >= limit / LIKELY:
+        next_ones, end = await _scan(connection, _NEXT, parameters | _place(end))
+        found += next_ones
+    if end and len(found) < limit:
+        await connection.execute(_REMEMBER_EACH_ROW)
+        rows = await connection.execute(_BY_TERMS, parameters | _place(end))
+        found += dict.fromkeys((row.created_at, row.request_id) for row in rows)
+    return found[:limit]
+
+
+async def _scan(
+    connection: AsyncConnection, statement: TextClause, parameters: Mapping[str, Any]
+) -> tuple[list[Place], Place | None]:
+    """Returns the places of the requests that match, and where the scan ended; None if there are no more requests."""
+    rows = (await connection.execute(statement, parameters)).all()
+    ends = [(row.created_at, row.request_id) for row in rows if not row.is_match]
+    return [(row.created_at, row.request_id) for row in rows if row.is_match], ends[0] if ends else None
 
 
 def _parameters(wanted: RequestSearch, q: str, words: str | None) -> dict[str, Any]:
@@ -194,8 +206,11 @@ def _end(wanted: RequestSearch) -> dict[str, Any]:
     ends += [(wanted.created_before, UUID(int=0))] if wanted.created_before else []
     if not ends:
         return {"at": "infinity", "id": UUID(int=2**128 - 1)}
-    at, request_id = min(ends)
-    return {"at": at.isoformat(), "id": request_id}
+    return _place(min(ends))
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {"at": place[0].isoformat(), "id": place[1]}
 
 
 def id_range(q: str) -> tuple[UUID, UUID] | None:
