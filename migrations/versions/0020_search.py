@@ -6,8 +6,8 @@ The table may have millions of rows, so its indexes are built without blocking w
 leaves an invalid index, which the next run replaces. They hold delivered requests only: those change hardly any more,
 and every change of a request writes all of its index entries again.
 
-The search does not depend on how frequent a term is (store/search.py), so the planner needs no statistics of the terms.
-Without them, ANALYZE need not compute the terms of its sample.
+The statements of the search have one plan, however frequent a term is (store/search.py), so the planner needs no
+statistics of the terms. Without them, ANALYZE need not compute the terms of its sample.
 """
 
 import sqlalchemy as sa

@@ -66,9 +66,9 @@ async def _switch(stage: Stage, destination: str, action: str) -> None:
     assert answer.status_code < 300, answer.text
 
 
-def _picture(operator: Operator, name: str) -> None:
-    """Keeps what fits into the window: pictures of whole pages are too long for a document."""
-    operator.page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / f"{name}.png", scale="css")
+def _picture(operator: Operator, name: str, *, whole: bool = False) -> None:
+    """Keeps what fits into the window: most whole pages are too long for a document."""
+    operator.page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / f"{name}.png", full_page=whole, scale="css")
 
 
 def test_pictures(
@@ -82,7 +82,7 @@ def test_pictures(
 
     operator = visiting(stage)
     operator.page.set_viewport_size({"width": 1400, "height": 1100})
-    _picture(operator, "console-overview")
+    _picture(operator, "console-overview", whole=True)
     operator.open(f"/requests/{newest}")
     expect(operator.page.locator("h1")).to_contain_text(newest[:8])
     _picture(operator, "console-request")

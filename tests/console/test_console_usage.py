@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import httpx
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import expect
 
@@ -164,6 +164,7 @@ def test_totals_are_exact_and_never_mix_currencies(found: list[Used], group_by: 
             assert 0 <= row.spent_share + row.reserved_share <= 100
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis
 def test_the_usual_periods_are_never_empty(now: datetime) -> None:
     for zone in ("UTC", "Europe/Berlin", "Pacific/Kiritimati"):

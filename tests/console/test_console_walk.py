@@ -104,6 +104,17 @@ def test_viewers_who_see_no_content_find_no_prompt_and_no_image_anywhere(
     assert told[Role.OPERATOR] > 0, "the prompts were not planted where pages show them"
 
 
+def test_viewers_who_see_no_content_learn_nothing_of_it_by_searching(
+    world: tuple[Stage, Planted], loop: LoopThread
+) -> None:
+    stage, planted = world
+    for role, is_found in ((Role.OPERATOR, True), (Role.VIEWER, False)):
+        with seeing(stage, loop, role) as console:
+            for path in ("/console/requests", "/console/requests.csv"):
+                answer = console.get(path, params={"q": SECRET})
+                assert (planted.names["requests"][0] in answer.text) is is_found, (role, path, answer.text)
+
+
 def test_every_action_refuses_a_viewer(world: tuple[Stage, Planted], loop: LoopThread) -> None:
     stage, planted = world
     before = operations(stage, loop)

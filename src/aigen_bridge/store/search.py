@@ -1,8 +1,10 @@
-"""Searches requests, newest first, in a time that does not depend on how frequent a term is.
+"""Searches requests, newest first. Frequent and rare terms are found in different ways.
 
 First the newest requests are read in order: whatever is frequent fills a page soon. What is too rare for that is found
 by its terms: delivered requests by the index of terms, the others, which are few, by their status. Inner queries
 with OFFSET are planned on their own. Otherwise a wide range of time would look like a reason to read all requests.
+
+What was frequent long ago and is in none of the newest takes longest: all requests that have it are read and sorted.
 """
 
 import re
