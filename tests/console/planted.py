@@ -34,7 +34,7 @@ class Words:
     """The texts of people and of other systems that are planted."""
 
     prompt: str = f"{SECRET} {HOSTILE}"
-    error: str = f"Refused: {HOSTILE}"
+    error: str = f"Refused: {SECRET} {HOSTILE}"
     reason: str = f"Reason {HOSTILE}"
     model: str = f"Model {HOSTILE}"
     contact: str = f"Contact {HOSTILE}"

@@ -1,12 +1,13 @@
 """One sentence that the next page shows, such as what an action did. It travels in a cookie, so it needs no session."""
 
 import base64
-import binascii
 import json
 from dataclasses import asdict, dataclass
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
+
+from aigen_bridge.domain.errors import storable
 
 COOKIE, PATH = "aigen_console_notice", "/console"
 TEXT_MAX, SECONDS = 600, 60
@@ -40,8 +41,8 @@ def read(request: Request) -> Notice | None:
     """Returns the notice that the previous response left."""
     try:
         value = json.loads(base64.urlsafe_b64decode(request.cookies[COOKIE]))
-        return Notice("problem" if value["kind"] == "problem" else "done", str(value["text"])[:TEXT_MAX])
-    except (KeyError, TypeError, ValueError, binascii.Error):
+        return Notice("problem" if value["kind"] == "problem" else "done", storable(str(value["text"]))[:TEXT_MAX])
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

@@ -4,13 +4,13 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import structlog
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from aigen_bridge.api.auth import find_caller
+from aigen_bridge.console.addresses import split
 from aigen_bridge.console.errors import CrossSiteError, SignInNeededError, ViewerError
 from aigen_bridge.console.form import Form, read_form
 from aigen_bridge.domain.dead_letter import OperatorAction
@@ -116,7 +116,7 @@ def check_origin(request: Request) -> None:
     """Raises `CrossSiteError` if the browser says that another site sends this form."""
     site = request.headers.get("sec-fetch-site", "same-origin")
     origin = request.headers.get("origin")
-    is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    is_foreign = origin is not None and split(origin).netloc != request.headers.get("host")
     if site != "same-origin" or is_foreign:
         raise CrossSiteError
 
