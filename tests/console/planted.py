@@ -143,7 +143,8 @@ async def _quarantined(stage: Stage, png: bytes, words: Words) -> None:
     wrong = completed(asked, png, hashValue="0" * 64, prompt=words.prompt, note=words.error)
     header = {"User-Agent": words.header, "X-Forwarded-For": words.header}
     assert (await report(stage, wrong, **header)).status_code >= 400
-    assert (await report(stage, {"requestId": words.error, "prompt": words.prompt}, **header)).status_code >= 400
+    useless = {"requestId": words.error, "prompt": words.prompt, "note": "a lone surrogate \ud800"}
+    assert (await report(stage, useless, **header)).status_code >= 400
 
 
 async def _reported_by_n8n(stage: Stage, words: Words) -> None:

@@ -3,10 +3,12 @@
 import base64
 import json
 from collections.abc import Iterator
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from console.access import as_viewer
 from console.operator import csrf_of, signed_in
 from loop_thread import LoopThread
 from stage import KEYS, Stage, staged
@@ -85,3 +87,11 @@ def test_a_stranger_uploads_nothing(stage: Stage) -> None:
     answer = httpx.post(f"{stage.api.base_url}/console/sign-in", files={"key": b"x" * 2**20})
     assert answer.status_code == 303
     assert "aigen_console" not in answer.cookies
+
+
+def test_a_viewer_uploads_nothing(stage: Stage, loop: LoopThread) -> None:
+    with as_viewer(stage, loop.run) as viewer:
+        form = {"csrf": csrf_of(viewer)}
+        answer = viewer.post(f"/console/requests/{uuid4()}/complete", data=form, files={"file": b"x" * 2**20})
+        assert answer.status_code == 303
+        assert "application/x-www-form-urlencoded" in viewer.get("/console/keys").text

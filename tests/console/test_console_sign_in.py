@@ -96,8 +96,9 @@ def test_signing_in_leads_to_pages_of_the_console_only(staging: Staging, wanted:
     assert answer.headers["location"] == reached
 
 
-def test_behind_tls_the_cookie_never_travels_without(staging: Staging) -> None:
-    url, headers = str(staging().api.base_url), {"X-Forwarded-Proto": "https"}
+@pytest.mark.parametrize("protocol", ["https", "https, http", "HTTPS"])
+def test_behind_tls_the_cookie_never_travels_without(staging: Staging, protocol: str) -> None:
+    url, headers = str(staging().api.base_url), {"X-Forwarded-Proto": protocol}
     answer = httpx.post(f"{url}/console/sign-in", data={"key": KEYS["ops"]}, headers=headers)
     assert "Secure" in answer.headers["set-cookie"]
 

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
-from aigen_bridge.domain.errors import storable
-
 COOKIE, PATH = "aigen_console_notice", "/console"
 TEXT_MAX, SECONDS = 600, 60
 SEE_OTHER = 303
@@ -41,7 +39,7 @@ def read(request: Request) -> Notice | None:
     """Returns the notice that the previous response left."""
     try:
         value = json.loads(base64.urlsafe_b64decode(request.cookies[COOKIE]))
-        return Notice("problem" if value["kind"] == "problem" else "done", storable(str(value["text"]))[:TEXT_MAX])
+        return Notice("problem" if value["kind"] == "problem" else "done", str(value["text"])[:TEXT_MAX])
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
