@@ -17,7 +17,7 @@ from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.sessions import Sessions
 from callbacks import completed, failed, report
-from stage import KEYS, Stage
+from stage import KEYS, REQUESTS, Stage
 
 OPS = {"X-API-Key": KEYS["ops"]}
 MODEL_ID = examples.REQUESTED["modelId"]
@@ -108,7 +108,13 @@ async def _unanswered(stage: Stage, words: Words) -> dict[str, Any]:
 
 
 async def _running(stage: Stage, words: Words) -> str:
-    return str((await _unanswered(stage, words))["requestId"])
+    asked = await _unanswered(stage, words)
+    progress = {"executionId": "231", "stage": "generating", "percent": 50, "message": words.error[:100]}
+    path = f"{REQUESTS}/{asked['requestId']}/generation/progress"
+    body = {"correlationId": asked["correlationId"]} | progress
+    answer = await stage.api.put(path, json=body, headers=stage.as_client("n8n"))
+    assert answer.status_code == 200, answer.text
+    return str(asked["requestId"])
 
 
 async def _refused_by_n8n(stage: Stage, words: Words) -> str:
