@@ -84,13 +84,21 @@ class ChangeableDestinations(Destinations):
         self._configs = {each.name: config for each, config in breakers.items()}
 
     async def overview(self, odoo: str | None = None) -> list[DestinationStatus]:
-        """Returns every destination. An operator with an Odoo sees what concerns this Odoo."""
+        """Returns every destination. An operator with an Odoo sees what concerns this Odoo.
+
+        That leaves out why the last call failed to what several Odoos share: it may quote the request of another.
+        """
         seen = self._seen(odoo)
         queues = [(each.name, queue) for each in seen for queue in each.queues if odoo in {None, odoo_of(queue)}]
         columns = {"destination": [name for name, _ in queues], "queue": [queue for _, queue in queues]}
         async with self._database.reading() as connection:
             found = {row.destination: row for row in await connection.execute(_STATUS, columns)}
-        return [_status(each, self._configs[each.name], found[each.name]) for each in seen]
+        return [
+            _status(
+                each, self._configs[each.name], found[each.name], is_of_others=odoo is not None and len(each.odoos) > 1
+            )
+            for each in seen
+        ]
 
     async def pause(self, name: str, action: OperatorAction) -> bool:
         """Pauses a destination for the reason in `note`. Returns whether it was not paused before: the first counts."""
@@ -148,7 +156,7 @@ class ChangeableDestinations(Destinations):
         return [each for each in self._destinations.values() if odoo is None or odoo in each.odoos]
 
 
-def _status(destination: Destination, config: BreakerConfig, row: Row[Any]) -> DestinationStatus:
+def _status(destination: Destination, config: BreakerConfig, row: Row[Any], *, is_of_others: bool) -> DestinationStatus:
     state = Availability.PAUSED if row.paused_at else Availability.OPEN if row.opened_at else Availability.CLOSED
     return DestinationStatus(
         name=destination.name,
@@ -166,5 +174,5 @@ def _status(destination: Destination, config: BreakerConfig, row: Row[Any]) -> D
         paused_by=row.paused_by,
         pause_reason=row.pause_reason,
         error_code=row.error_code,
-        error_detail=row.error_detail,
+        error_detail=None if is_of_others else row.error_detail,
     )
