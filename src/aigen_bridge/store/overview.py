@@ -44,7 +44,8 @@ _NOW = text("SELECT now()")
 
 _LATE = text(f"""
     SELECT registry.destination AS name, max(first.age) AS age FROM {REGISTRY}, LATERAL (
-        SELECT {since(f"due_at + {paused_time('registry.destination', 'due_at')}")} AS age FROM outbox WHERE state = 'pending' AND step = queue AND due_at < now()
+        SELECT {since(f"due_at + {paused_time('registry.destination', 'due_at')}")} AS age
+        FROM outbox WHERE state = 'pending' AND step = queue AND due_at < now()
         ORDER BY due_at LIMIT 1
     ) AS first
     GROUP BY registry.destination

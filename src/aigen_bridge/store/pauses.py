@@ -18,7 +18,7 @@ def was_paused(destination: str, since: str) -> str:
     return f"""EXISTS (
         SELECT FROM destination_pauses AS p
         WHERE p.destination = {destination} AND (p.ended_at IS NULL OR p.ended_at > {since})
-    )"""  # noqa: S608 - SQL of this package
+    )"""
 
 
 def is_paused(destination: str) -> str:
