@@ -39,10 +39,11 @@ _PAUSE = text("""
     )
     INSERT INTO destination_pauses (destination, began_at) SELECT name, paused_at FROM paused
 """)
-# Every claim reads the pauses of its destination. Those before all that waits do not concern it.
+# Every claim reads the pauses of its destination. Those before all that waits do not concern it. What waits is looked
+# through only if there is an old pause.
 _FORGET = text(f"""
-    DELETE FROM destination_pauses WHERE ended_at < least(
-        now() - interval '{KEPT_FOR}',
+    DELETE FROM destination_pauses WHERE ended_at < now() - interval '{KEPT_FOR}' AND ended_at < least(
+        now(),
         (SELECT min(created_at) FROM outbox WHERE state = 'pending'),
         (SELECT min(dispatched_at) FROM requests WHERE status = '{Status.DISPATCHED}')
     )
