@@ -9,13 +9,10 @@ that lasts has no end.
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 revision = "0019"
 down_revision = "0018"
 
-ACTIONS = "'replay', 'discard', 'complete', 'purge', 'restored', 'confirm', 'put', 'remove'"
-MORE_ACTIONS = "'pause', 'resume', 'limit', 'cancel', 'stop', 'sign-in', 'sign-out', 'sign-in-refused', 'revoke'"
 TIME = sa.DateTime(timezone=True)
 
 
@@ -25,7 +22,7 @@ def upgrade() -> None:
         op.add_column("destinations", sa.Column("paused_by", sa.Text()), if_not_exists=True)
         op.add_column("destinations", sa.Column("pause_reason", sa.Text()), if_not_exists=True)
         op.add_column("destinations", sa.Column("concurrency", sa.Integer()), if_not_exists=True)
-        _replace_check("destinations", "concurrency", "concurrency >= 1")
+        _check_concurrency()
         op.create_table(
             "destination_pauses",
             sa.Column("destination", sa.Text(), primary_key=True),
@@ -34,26 +31,18 @@ def upgrade() -> None:
             sa.CheckConstraint("ended_at >= began_at", name=op.f("destination_pauses_end_check")),
             if_not_exists=True,
         )
-        op.add_column("operations", sa.Column("before", postgresql.JSONB(none_as_null=True)), if_not_exists=True)
-        op.add_column("operations", sa.Column("after", postgresql.JSONB(none_as_null=True)), if_not_exists=True)
-        op.add_column("operations", sa.Column("odoo", sa.Text()), if_not_exists=True)
-        _replace_check("operations", "action", f"action IN ({ACTIONS}, {MORE_ACTIONS})")
 
 
 def downgrade() -> None:
-    op.execute(f"DELETE FROM operations WHERE action IN ({MORE_ACTIONS})")  # noqa: S608 - constants
-    _replace_check("operations", "action", f"action IN ({ACTIONS})")
-    for name in ("odoo", "after", "before"):
-        op.drop_column("operations", name, if_exists=True)
     op.drop_table("destination_pauses")
     for name in ("concurrency", "pause_reason", "paused_by", "paused_at"):
         op.drop_column("destinations", name)
 
 
-def _replace_check(table: str, name: str, condition: str) -> None:
-    constraint = op.f(f"{table}_{name}_check")
+def _check_concurrency() -> None:
+    constraint = op.f("destinations_concurrency_check")
     op.execute(
-        f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {constraint}, "
-        f"ADD CONSTRAINT {constraint} CHECK ({condition}) NOT VALID"
+        f"ALTER TABLE destinations DROP CONSTRAINT IF EXISTS {constraint}, "
+        f"ADD CONSTRAINT {constraint} CHECK (concurrency >= 1) NOT VALID"
     )
-    op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")
+    op.execute(f"ALTER TABLE destinations VALIDATE CONSTRAINT {constraint}")

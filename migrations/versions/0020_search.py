@@ -35,7 +35,7 @@ def upgrade() -> None:
         for column in ("before", "after"):
             op.add_column("operations", sa.Column(column, postgresql.JSONB(none_as_null=True)), if_not_exists=True)
         op.add_column("operations", sa.Column("odoo", sa.Text()), if_not_exists=True)
-        _replace_check("operations", "action", f"action IN ({EARLIER_ACTIONS}, {ACTIONS})")
+        _replace_check(f"{EARLIER_ACTIONS}, {ACTIONS}")
         op.execute("""
             UPDATE operations AS o SET odoo = r.odoo FROM requests AS r
             WHERE r.request_id = o.request_id AND o.odoo IS NULL
@@ -69,15 +69,15 @@ def downgrade() -> None:
     op.drop_index("requests_correlation_idx", "requests")
     op.drop_index("requests_search_idx", "requests")
     op.execute(f"DELETE FROM operations WHERE action NOT IN ({EARLIER_ACTIONS})")  # noqa: S608 - a constant
-    _replace_check("operations", "action", f"action IN ({EARLIER_ACTIONS})")
+    _replace_check(EARLIER_ACTIONS)
     for column in ("odoo", "after", "before"):
         op.drop_column("operations", column)
 
 
-def _replace_check(table: str, name: str, condition: str) -> None:
-    constraint = op.f(f"{table}_{name}_check")
+def _replace_check(actions: str) -> None:
+    constraint = op.f("operations_action_check")
     op.execute(
-        f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {constraint}, "
-        f"ADD CONSTRAINT {constraint} CHECK ({condition}) NOT VALID"
+        f"ALTER TABLE operations DROP CONSTRAINT IF EXISTS {constraint}, "
+        f"ADD CONSTRAINT {constraint} CHECK (action IN ({actions})) NOT VALID"
     )
-    op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")
+    op.execute(f"ALTER TABLE operations VALIDATE CONSTRAINT {constraint}")

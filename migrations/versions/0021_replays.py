@@ -13,10 +13,6 @@ from alembic import op
 revision = "0021"
 down_revision = "0020"
 
-BEFORE = (
-    "'replay', 'discard', 'complete', 'purge', 'restored', 'confirm', 'put', 'remove', "
-    "'pause', 'resume', 'limit', 'cancel'"
-)
 NOW = sa.text("now()")
 TIME = sa.DateTime(timezone=True)
 
@@ -33,7 +29,6 @@ def upgrade() -> None:
         )
         op.drop_index("operations_target_idx", "operations", postgresql_concurrently=True, if_exists=True)
         op.create_index("operations_target_idx", "operations", ["target"], postgresql_concurrently=True)
-        _replace_check(f"{BEFORE}, 'stop'")
 
 
 def _create_tables() -> None:
@@ -90,17 +85,6 @@ def _create_tables() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DELETE FROM operations WHERE action = 'stop'")
-    _replace_check(BEFORE)
     op.drop_index("operations_target_idx", "operations")
     op.drop_table("replay_failures")
     op.drop_table("replay_jobs")
-
-
-def _replace_check(actions: str) -> None:
-    constraint = op.f("operations_action_check")
-    op.execute(
-        f"ALTER TABLE operations DROP CONSTRAINT IF EXISTS {constraint}, "
-        f"ADD CONSTRAINT {constraint} CHECK (action IN ({actions})) NOT VALID"
-    )
-    op.execute(f"ALTER TABLE operations VALIDATE CONSTRAINT {constraint}")

@@ -9,10 +9,6 @@ from alembic import op
 revision = "0022"
 down_revision = "0021"
 
-BEFORE = (
-    "'replay', 'discard', 'complete', 'purge', 'restored', 'confirm', 'put', 'remove', "
-    "'pause', 'resume', 'limit', 'cancel', 'stop'"
-)
 NOW = sa.text("now()")
 TIME = sa.DateTime(timezone=True)
 
@@ -45,20 +41,8 @@ def upgrade() -> None:
             sa.Column("last_at", TIME, nullable=False, server_default=NOW),
             if_not_exists=True,
         )
-        _replace_check(f"{BEFORE}, 'sign-in', 'sign-out', 'sign-in-refused', 'revoke'")
 
 
 def downgrade() -> None:
-    op.execute("DELETE FROM operations WHERE action IN ('sign-in', 'sign-out', 'sign-in-refused', 'revoke')")
-    _replace_check(BEFORE)
     op.drop_table("key_uses")
     op.drop_table("console_sessions")
-
-
-def _replace_check(actions: str) -> None:
-    constraint = op.f("operations_action_check")
-    op.execute(
-        f"ALTER TABLE operations DROP CONSTRAINT IF EXISTS {constraint}, "
-        f"ADD CONSTRAINT {constraint} CHECK (action IN ({actions})) NOT VALID"
-    )
-    op.execute(f"ALTER TABLE operations VALIDATE CONSTRAINT {constraint}")

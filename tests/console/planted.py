@@ -17,7 +17,7 @@ from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.sessions import Sessions
 from callbacks import completed, failed, report
-from stage import KEYS, Stage
+from stage import KEYS, REQUESTS, Stage
 
 OPS = {"X-API-Key": KEYS["ops"]}
 MODEL_ID = examples.REQUESTED["modelId"]
@@ -34,7 +34,7 @@ class Words:
     """The texts of people and of other systems that are planted."""
 
     prompt: str = f"{SECRET} {HOSTILE}"
-    error: str = f"Refused: {HOSTILE}"
+    error: str = f"Refused: {SECRET} {HOSTILE}"
     reason: str = f"Reason {HOSTILE}"
     model: str = f"Model {HOSTILE}"
     contact: str = f"Contact {HOSTILE}"
@@ -108,7 +108,13 @@ async def _unanswered(stage: Stage, words: Words) -> dict[str, Any]:
 
 
 async def _running(stage: Stage, words: Words) -> str:
-    return str((await _unanswered(stage, words))["requestId"])
+    asked = await _unanswered(stage, words)
+    progress = {"executionId": "231", "stage": "generating", "percent": 50, "message": words.error[:100]}
+    path = f"{REQUESTS}/{asked['requestId']}/generation/progress"
+    body = {"correlationId": asked["correlationId"]} | progress
+    answer = await stage.api.put(path, json=body, headers=stage.as_client("n8n"))
+    assert answer.status_code == 200, answer.text
+    return str(asked["requestId"])
 
 
 async def _refused_by_n8n(stage: Stage, words: Words) -> str:
@@ -143,7 +149,8 @@ async def _quarantined(stage: Stage, png: bytes, words: Words) -> None:
     wrong = completed(asked, png, hashValue="0" * 64, prompt=words.prompt, note=words.error)
     header = {"User-Agent": words.header, "X-Forwarded-For": words.header}
     assert (await report(stage, wrong, **header)).status_code >= 400
-    assert (await report(stage, {"requestId": words.error, "prompt": words.prompt}, **header)).status_code >= 400
+    useless = {"requestId": words.error, "prompt": words.prompt, "note": "a lone surrogate \ud800"}
+    assert (await report(stage, useless, **header)).status_code >= 400
 
 
 async def _reported_by_n8n(stage: Stage, words: Words) -> None:

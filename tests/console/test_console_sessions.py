@@ -8,7 +8,7 @@ import structlog
 from playwright.sync_api import expect
 
 from aigen_bridge.domain.session import Role
-from console.operator import Operator, signed_in
+from console.operator import Operator, csrf_of, signed_in
 from console.planted import execute, revoke_all
 from loop_thread import LoopThread
 from stage import KEYS, Stage, serve_api
@@ -67,11 +67,11 @@ def test_a_page_whose_session_was_revoked_goes_to_the_sign_in_and_comes_back(
 ) -> None:
     stage = staging()
     operator = visiting(stage)
-    operator.open("/keys?x=1")
+    operator.open("/replays?x=1")
     run(revoke_all(stage))
     expect(operator.page.locator("#key")).to_be_visible()
     operator.sign_in(KEYS["ops"])
-    assert operator.page.url.endswith("/console/keys?x=1")
+    assert operator.page.url.endswith("/console/replays?x=1")
 
 
 def test_a_form_whose_session_was_revoked_changes_nothing_and_leads_back_to_its_page(
@@ -96,11 +96,15 @@ def test_the_token_of_a_session_is_not_in_the_database(staging: Staging, run: Ru
 
 
 def test_what_open_pages_ask_for_by_themselves_does_not_fill_the_log(staging: Staging) -> None:
-    with signed_in(staging()) as console, structlog.testing.capture_logs() as lines:
-        console.get("/console/keys", headers={"HX-Request": "true"})
-        console.get("/console/keys")
-        console.get("/console/no-such-page", headers={"HX-Request": "true"})
-        console.get("/console/sign-in")  # on the same connection, so the lines before are written
+    with signed_in(staging()) as console:
+        csrf = csrf_of(console)
+        console.get("/console/sign-in")  # on the same connection, so the line before is written
+        with structlog.testing.capture_logs() as lines:
+            console.get("/console/keys", headers={"HX-Request": "true"})
+            console.get("/console/keys")
+            console.get("/console/no-such-page", headers={"HX-Request": "true"})
+            console.post("/console/sign-out", data={"csrf": csrf}, headers={"HX-Request": "true"})
+            console.get("/console/sign-in")
     answered = [line for line in lines if line["event"] == "api.answered" and "sign-in" not in line["path"]]
     levels = [(line["log_level"], line["status"]) for line in answered]
-    assert levels == [("debug", 200), ("info", 200), ("info", 404)]
+    assert levels == [("debug", 200), ("info", 200), ("info", 404), ("info", 303)]

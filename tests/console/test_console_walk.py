@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from aigen_bridge.domain.session import Role
+from console.access import NORTH_OPS, TWO_ODOOS
 from console.operator import Operator, csrf_of, signed_in
 from console.planted import HOSTILE, SECRET, Planted, execute, open_session, plant
 from console.walking import FIELDS, Html, Visit, visits
@@ -39,7 +40,7 @@ def world(loop: LoopThread, module_database_url: str, png: bytes) -> Iterator[tu
     """A stage with something hostile in everything that pages show."""
     with ExitStack() as running:
         console = {"viewers_see_content": False}
-        stage = running.enter_context(loop.open(staged(module_database_url, console=console)))
+        stage = running.enter_context(loop.open(staged(module_database_url, console=console, **TWO_ODOOS)))
         with loop.open(working(stage.settings)):
             planted = loop.run(plant(stage, png))
         yield stage, planted
@@ -90,6 +91,7 @@ def test_viewers_who_see_no_content_find_no_prompt_and_no_image_anywhere(
 ) -> None:
     stage, planted = world
     told: dict[Role, int] = {}
+    wrong: list[str] = []
     for role in Role:
         with seeing(stage, loop, role) as console:
             told[role] = 0
@@ -100,7 +102,8 @@ def test_viewers_who_see_no_content_find_no_prompt_and_no_image_anywhere(
                     "/static/" not in visit.route and answer.headers.get("content-type", "").startswith("image/")
                 )
                 told[role] += is_content
-                assert not (is_content and role is Role.VIEWER), f"{visit.path} shows content to a viewer"
+                wrong += [visit.path] if is_content and role is Role.VIEWER else []
+    assert not wrong, "\n".join(wrong)
     assert told[Role.OPERATOR] > 0, "the prompts were not planted where pages show them"
 
 
@@ -113,6 +116,31 @@ def test_viewers_who_see_no_content_learn_nothing_of_it_by_searching(
             for path in ("/console/requests", "/console/requests.csv"):
                 answer = console.get(path, params={"q": SECRET})
                 assert (planted.names["requests"][0] in answer.text) is is_found, (role, path, answer.text)
+
+
+def test_an_operator_of_another_odoo_finds_nothing_of_this_one_and_changes_nothing_of_it(
+    world: tuple[Stage, Planted], loop: LoopThread
+) -> None:
+    """Everything that was planted belongs to the first Odoo."""
+    stage, planted = world
+    before = operations(stage, loop)
+    ids, letters = planted.names["requests"][:-1], planted.names["dead-letters"][:-1]
+    wrong: list[str] = []
+    with signed_in(stage, NORTH_OPS) as console:
+        for visit in visits("GET", planted.names):
+            answer = console.get(visit.path)
+            assert answer.status_code < 500, visit
+            foreign = [each for each in (*ids, *(f"/{letter}" for letter in letters)) if each not in visit.path]
+            foreign += [SECRET, "oidc:", "Reason &lt;", "Contact &lt;"]
+            wrong += [f"{visit.path} shows {each}" for each in foreign if each in answer.text]
+        csrf = csrf_of(console)
+        for visit in actions(planted):
+            answer = console.post(visit.path, data={"csrf": csrf, "reason": "not mine", "selected": letters})
+            assert answer.status_code < 500, visit
+            notice = console.get("/console/keys").text
+            wrong += [f"{visit.path} answers with {SECRET}"] if SECRET in answer.text + notice else []
+    assert not wrong, "\n".join(wrong)
+    assert operations(stage, loop) == before
 
 
 def test_every_action_refuses_a_viewer(world: tuple[Stage, Planted], loop: LoopThread) -> None:

@@ -95,6 +95,7 @@ def test_a_migration_that_gives_up_says_how_far_it_came_and_who_was_in_the_way(
             assert raised.value.detail.endswith(progress)
             assert f"process {holder.info.backend_pid} (report" in raised.value.advice
             assert "'aigen-bridge migrate' again" in raised.value.advice
+    monkeypatch.undo()  # an index that is built concurrently may have to wait for autovacuum
     migrations.migrate(url)
 
 

@@ -140,6 +140,19 @@ async def test_an_operator_of_one_odoo_sees_n8n_and_changes_only_this_odoo(call:
     assert await rows(database, "SELECT DISTINCT client, odoo FROM operations") == [("north-ops", "north")]
 
 
+async def test_why_n8n_is_away_may_quote_a_request_and_is_for_operators_of_every_odoo(
+    call: Call, database: Database
+) -> None:
+    await write(
+        database,
+        "UPDATE destinations SET opened_at = now(), probe_at = now() + interval '1 h', error_code = 'http_503', "
+        "error_detail = 'It quotes a prompt.' WHERE name = 'n8n'",
+    )
+    for by, detail in (("ops", "It quotes a prompt."), ("north-ops", None)):
+        found = (await listed(call, by))["n8n"]
+        assert (found["state"], found["errorCode"], found["errorDetail"]) == ("open", "http_503", detail)
+
+
 async def test_readiness_shows_a_pause_and_tells_a_stranger_no_reason(call: Call, database: Database) -> None:
     await write(database, "UPDATE destinations SET opened_at = now(), probe_at = now() WHERE name = 'odoo'")
     for name in ("n8n", "odoo"):

@@ -296,6 +296,10 @@ OUT = """
     ) INSERT INTO incidents (cause, times, seen_at)
     SELECT 'n8n_down', 1, now() - interval '35 seconds' WHERE NOT EXISTS (SELECT FROM known)
 """
+PAUSED = """
+    INSERT INTO destination_pauses (destination, began_at, ended_at)
+    VALUES ('n8n', now() - interval '38 seconds', now() - interval '31 seconds')
+"""
 LONG_AGO = (
     "UPDATE requests SET dispatched_at = now() - interval '40 seconds'",
     "UPDATE executions SET noted_at = now() - interval '50 seconds'",
@@ -336,6 +340,16 @@ async def test_a_request_that_a_stopping_n8n_accepted_and_never_started_is_sent_
     note = "N8N accepted it and stopped before the workflow started; sent again"
     assert ("queued", note) in await notes(silent, asked)
     assert (await silent.read(begun["requestId"]))["version"] == 2
+
+
+async def test_so_is_one_that_n8n_lost_while_operators_had_paused_it(silent: Stage, database: Database) -> None:
+    """They pause N8N to restart it. Nothing is sent meanwhile, so nothing finds N8N away."""
+    await dispatched(silent)
+    asked, later = await silent.ask(), await silent.ask()
+    await taken(silent, 3)
+    await silent.until(asked["requestId"], lambda found: found["status"] == "dispatched")
+    await lapse(database, PAUSED, later=later)
+    await again(silent, asked, 4)
 
 
 async def test_that_is_done_twice_at_most(silent: Stage, database: Database) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -25,6 +26,7 @@ from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.overview import Overview
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.store.timeline import Timelines
@@ -43,6 +45,10 @@ POLICY = GenerationPolicy(silence=timedelta(seconds=30))
 AWAY = TransientError("http_503", "N8N answered 503.", http_status=503, away=True)
 OPEN = "UPDATE destinations SET failures = 9, opened_at = now(), probe_at = now() WHERE name = 'n8n'"
 PROBE_DUE = "UPDATE destinations SET probe_at = now() - interval '1 second' WHERE name = 'n8n'"
+PAUSES = "SELECT CAST(extract(day FROM now() - began_at) AS int) AS days FROM destination_pauses ORDER BY began_at DESC"
+MONTH_LATER = """
+    UPDATE destination_pauses SET began_at = began_at - interval '31 days', ended_at = ended_at - interval '31 days'
+"""
 HOUR_LATER = """
     UPDATE destinations SET opened_at = opened_at - interval '1 hour', probe_at = probe_at - interval '1 hour',
         paused_at = paused_at - interval '1 hour', error_since = error_since - interval '1 hour';
@@ -388,7 +394,7 @@ async def test_a_request_at_a_paused_n8n_has_no_deadline_to_tell(
         assert step.at is None
 
 
-async def test_gauges_and_doctor_do_not_count_the_backlog_of_a_pause_as_late(
+async def test_gauges_doctor_and_overview_do_not_count_the_backlog_of_a_pause_as_late(
     database: Database, requests: Requests, destinations: ChangeableDestinations
 ) -> None:
     await accept(requests, 2)
@@ -405,6 +411,9 @@ async def test_gauges_and_doctor_do_not_count_the_backlog_of_a_pause_as_late(
 
     await destinations.resume("n8n", BY)
     gauges, backlogs = await reader.read(), {each.kind: each.oldest_age for each in await inspection.waiting()}
+    async with aclosing(Overview(database, BREAKERS)) as overview:
+        facts = await overview.read()
+    assert facts.late["n8n"] == pytest.approx(timedelta(hours=1), abs=timedelta(minutes=1))
     assert gauges.paused["n8n"] == 0
     assert gauges.late["dispatch"] == pytest.approx(3600, abs=60)
     assert backlogs["dispatch"] < timedelta(hours=1, minutes=1)
@@ -428,6 +437,33 @@ async def test_doctor_says_who_paused_what_and_how_to_resume_it(
     await destinations.resume("odoo:north", BY)
     [away] = await look_at_destinations(subject)
     assert "has been away since" in away.found
+
+
+async def test_a_pause_is_forgotten_when_nothing_waits_any_more_that_was_there_before_its_end(
+    database: Database, requests: Requests, workers: list[Outbox], destinations: ChangeableDestinations
+) -> None:
+    await destinations.pause("n8n", BY)
+    await destinations.resume("n8n", BY)
+    await write(database, MONTH_LATER)
+    await accept(requests)
+    await write(database, "UPDATE outbox SET created_at = now() - interval '40 days'")
+    await destinations.pause("n8n", BY)
+    assert await rows(database, PAUSES) == [(0,), (31,)]
+
+    await write(database, "UPDATE outbox SET created_at = now()")
+    await destinations.resume("n8n", BY)
+    await destinations.pause("n8n", BY)
+    assert await rows(database, PAUSES) == [(0,), (0,)]
+
+
+async def test_a_pause_without_its_record_can_be_ended(
+    database: Database, requests: Requests, workers: list[Outbox], destinations: ChangeableDestinations
+) -> None:
+    await accept(requests)
+    await destinations.pause("n8n", BY)
+    await write(database, "DELETE FROM destination_pauses")
+    assert await destinations.resume("n8n", BY)
+    assert len(await claim(workers[0])) == 1
 
 
 async def test_the_first_of_two_operators_counts_and_both_are_told(

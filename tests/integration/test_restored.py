@@ -16,16 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aged import Aged, every_kind, write
 from aigen_bridge.cli.restored import lift_all
+from aigen_bridge.domain.dead_letter import DeadLetterFilter, OperatorAction
 from aigen_bridge.domain.delivery import SET_BACK
+from aigen_bridge.domain.errors import ReplayLeaseLostError
 from aigen_bridge.domain.outbox import Delivered, Done, SetBack, Settlement
+from aigen_bridge.domain.replay_job import ReplayState, ReplayStep
 from aigen_bridge.domain.request import FINAL, Step
+from aigen_bridge.domain.session import Role
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store import restoration
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.outbox import Outbox
+from aigen_bridge.store.replays import ReplayQueue
 from aigen_bridge.store.restoration import Restoration
+from aigen_bridge.store.sessions import Sessions
 from aigen_bridge.store.transitions import Deadlines
 from callbacks import completed, report
 from processes import run
@@ -208,6 +214,22 @@ async def test_a_batch_reads_only_its_own_requests_however_many_came_before(
     await database.close()
     assert (lifted.lifted, lifted.last) == (10, UUID(int=4910))
     assert database.rows_read < 200
+
+
+async def test_sessions_end_and_background_replays_stop_because_what_ended_them_may_be_forgotten(
+    database: Database,
+) -> None:
+    sessions, replays = Sessions(database), ReplayQueue(database)
+    token = await sessions.open("ops", Role.OPERATOR, odoo=None, key_digest=None, note="signed in")
+    job = await replays.begin(DeadLetterFilter(), OperatorAction("ops"), 1)
+    leased = await replays.claim("worker", timedelta(minutes=1))
+    assert leased
+
+    await Restoration(database, DEADLINES).begin(OperatorAction("kim"))
+    assert await sessions.find(token) is None
+    assert (await replays.get(job.id)).state is ReplayState.STOPPED
+    with pytest.raises(ReplayLeaseLostError):
+        await replays.advance(leased.lease, ReplayStep((job.created_at, "entry-1"), None), timedelta(minutes=1))
 
 
 async def test_a_delivery_that_is_under_way_meanwhile_neither_counts_nor_is_lost(database: Database) -> None:

@@ -70,6 +70,13 @@ def test_the_result_inside_a_refused_report_of_n8n_is_compared() -> None:
     assert broken(replace(kept, image=PNG + b"\0")) == ["Size", "SHA-256"]
 
 
+@pytest.mark.parametrize("depth", [40, 900, 100_000])
+def test_a_message_is_shown_to_some_depth(depth: int) -> None:
+    for begin, end in (('{"a":', "}"), ("[", "]")):
+        found = examine(refused(f'{{"x":{begin * depth}"end"{end * depth}}}'.encode()))
+        assert ("end" in found.message) is (depth == 40)
+
+
 def test_only_images_are_shown() -> None:
     pages = (b"<html>", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"GIF89a\1\0\1\0", b"%PDF-1.7", PNG[:20])
     for content in pages:

@@ -104,7 +104,7 @@ def _log_call(scope: Scope, call: _Call, took: float) -> None:
 
 def _is_polled(scope: Scope, route: str) -> bool:
     """Returns whether such calls come by themselves all the time, as from open pages of the console."""
-    is_part = any(name == b"hx-request" for name, _ in scope["headers"])
+    is_part = scope["method"] == "GET" and any(name == b"hx-request" for name, _ in scope["headers"])
     return route in QUIET or (is_part and route.startswith("/console"))
 
 

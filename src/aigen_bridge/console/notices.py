@@ -1,7 +1,6 @@
 """One sentence that the next page shows, such as what an action did. It travels in a cookie, so it needs no session."""
 
 import base64
-import binascii
 import json
 from dataclasses import asdict, dataclass
 
@@ -41,7 +40,7 @@ def read(request: Request) -> Notice | None:
     try:
         value = json.loads(base64.urlsafe_b64decode(request.cookies[COOKIE]))
         return Notice("problem" if value["kind"] == "problem" else "done", str(value["text"])[:TEXT_MAX])
-    except (KeyError, TypeError, ValueError, binascii.Error):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

@@ -12,10 +12,11 @@ from fastapi.responses import RedirectResponse, Response
 from aigen_bridge import metrics
 from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.clients.http_errors import printable
+from aigen_bridge.console.addresses import own_path
 from aigen_bridge.console.errors import SignInRefusedError, UnknownPageError
 from aigen_bridge.console.notices import SEE_OTHER
 from aigen_bridge.console.render import render
-from aigen_bridge.console.route import SIGN_IN, ConsoleRoute, own_path
+from aigen_bridge.console.route import SIGN_IN, ConsoleRoute
 from aigen_bridge.console.sign_in import OIDC_START, ways_in
 from aigen_bridge.console.visitor import is_behind_tls, keep
 from aigen_bridge.domain.errors import BridgeError, StepError, TransientError

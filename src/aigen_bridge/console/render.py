@@ -16,6 +16,7 @@ from aigen_bridge import __version__
 from aigen_bridge.console import notices
 from aigen_bridge.console.assets import static_url
 from aigen_bridge.console.navigation import NAVIGATION
+from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.money import amount_text
 
 NOTHING = "\N{EN DASH}"
@@ -36,7 +37,7 @@ def render(
     text = _environment.get_template(template).render(
         request=request, visitor=visitor, notice=notice, path=request.url.path, query=request.url.query, **context
     )
-    response = HTMLResponse(text, status, headers)
+    response = HTMLResponse(storable(text), status, headers)  # JSON of others may hold lone surrogates
     response.headers["X-Console-Version"] = __version__
     if notice:
         notices.forget(response)

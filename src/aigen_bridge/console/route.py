@@ -1,7 +1,7 @@
 """Makes pages of errors, and adds the headers that protect every response of the console."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import structlog
 from fastapi import Request
@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from aigen_bridge.api import correlation
 from aigen_bridge.api.problems import Kind, kind_of
+from aigen_bridge.console.addresses import own_path, split
 from aigen_bridge.console.errors import (
     CrossSiteError,
     HiddenContentError,
@@ -160,15 +161,7 @@ def _sign_in_url(wanted: str) -> str:
 
 def _form_page(request: Request) -> str:
     """Returns the page of this console from which the browser came."""
-    came_from = urlsplit(request.headers.get("referer", ""))
+    came_from = split(request.headers.get("referer", ""))
     if came_from.netloc != request.headers.get("host"):
         return "/console"
     return own_path(came_from.path + (f"?{came_from.query}" if came_from.query else ""))
-
-
-def own_path(wanted: str) -> str:
-    """Returns a path if it leads to a page of this console, otherwise that of its first page."""
-    parts = urlsplit(wanted)
-    is_own = not parts.scheme and not parts.netloc and f"{parts.path}/".startswith("/console/")
-    is_plain = "\\" not in wanted and wanted.isprintable() and "//" not in parts.path and ".." not in parts.path
-    return wanted if is_own and is_plain else "/console"

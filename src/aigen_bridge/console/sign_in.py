@@ -9,11 +9,12 @@ from fastapi.responses import RedirectResponse, Response
 from aigen_bridge import metrics
 from aigen_bridge.api.auth import Caller, digest_of, find_caller
 from aigen_bridge.api.endpoint import Parts
+from aigen_bridge.console.addresses import own_path
 from aigen_bridge.console.errors import SignInRefusedError
-from aigen_bridge.console.form import read_form
+from aigen_bridge.console.form import read_fields
 from aigen_bridge.console.notices import SEE_OTHER
 from aigen_bridge.console.render import render
-from aigen_bridge.console.route import SIGN_IN, ConsoleRoute, own_path
+from aigen_bridge.console.route import SIGN_IN, ConsoleRoute
 from aigen_bridge.console.visitor import Acting, Visitor, check_origin, forget, keep
 from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.session import Role
@@ -37,9 +38,9 @@ async def sign_in_page(
 async def sign_in(request: Request, parts: Parts) -> Response:
     """Exchanges a key of scope `ops` for a session."""
     check_origin(request)
-    form = await read_form(request)
     host = request.client.host if request.client else "-"
     await request.app.state.rate_limits.count("sign-in", host, "sign-in")
+    form = await read_fields(request)
     wanted, key = own_path(form.text("next")), form.text("key")
     try:
         caller = await _operator(request, key)

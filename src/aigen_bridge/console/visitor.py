@@ -4,15 +4,15 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import structlog
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from aigen_bridge.api.auth import find_caller
+from aigen_bridge.console.addresses import split
 from aigen_bridge.console.errors import CrossSiteError, SignInNeededError, ViewerError
-from aigen_bridge.console.form import Form, read_form
+from aigen_bridge.console.form import Form, read_fields, read_form
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.session import LIFETIME, Role, Session
 from aigen_bridge.settings import Scope
@@ -83,7 +83,7 @@ async def _is_still_allowed(request: Request, session: Session) -> bool:
 
 async def _acting(request: Request, visitor: Annotated[Visitor, Depends(_signed_in)]) -> Visitor:
     check_origin(request)
-    form = await read_form(request)
+    form = await (read_form(request) if visitor.may_act else read_fields(request))  # viewers upload nothing
     request.state.form = form
     given = request.headers.get(CSRF_HEADER) or form.text(CSRF_FIELD)
     if not hmac.compare_digest(given.encode(), visitor.csrf.encode()):
@@ -116,7 +116,7 @@ def check_origin(request: Request) -> None:
     """Raises `CrossSiteError` if the browser says that another site sends this form."""
     site = request.headers.get("sec-fetch-site", "same-origin")
     origin = request.headers.get("origin")
-    is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    is_foreign = origin is not None and split(origin).netloc != request.headers.get("host")
     if site != "same-origin" or is_foreign:
         raise CrossSiteError
 
@@ -128,7 +128,8 @@ def csrf_token(token: str) -> str:
 
 def is_behind_tls(request: Request) -> bool:
     """Returns whether the browser speaks TLS, with us or with a proxy. A wrong claim only hides the cookie."""
-    return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto", "")}
+    first = request.headers.get("x-forwarded-proto", "").partition(",")[0]  # of several proxies, the browser's
+    return "https" in {request.url.scheme, first.strip().lower()}
 
 
 def keep(request: Request, response: Response, token: str) -> None:

@@ -17,6 +17,8 @@ TEXT_MAX = 500
 """Characters of a text in the message that are shown; base64 is longer."""
 BODY_MAX = 20_000
 """Characters of the message that are shown."""
+DEPTH_MAX = 50
+"""Levels of the message that are shown."""
 EXECUTION_URL = "execution-url"
 """The header in `RefusedCallback.headers` that links to N8N's execution. A callback may have one of the same name."""
 
@@ -152,12 +154,14 @@ def _shown(message: Mapping[str, Any] | bytes) -> str:
     return text if len(text) <= BODY_MAX else f"{text[:BODY_MAX]}…"
 
 
-def _shortened(value: Any) -> Any:
+def _shortened(value: Any, depth: int = 0) -> Any:
     match value:
+        case dict() | list() if depth == DEPTH_MAX:
+            return "…"
         case dict():
-            return {str(key)[:TEXT_MAX]: _shortened(each) for key, each in value.items()}
+            return {str(key)[:TEXT_MAX]: _shortened(each, depth + 1) for key, each in value.items()}
         case list():
-            return [_shortened(each) for each in value]
+            return [_shortened(each, depth + 1) for each in value]
         case str() if len(value) > TEXT_MAX:
             return f"{value[:60]}… ({len(value):,} characters)"
     return value

@@ -22,10 +22,14 @@ from aigen_bridge.domain.destination import (
     SeenLimit,
 )
 from aigen_bridge.domain.queues import odoo_of
+from aigen_bridge.domain.request import Status
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.destinations import HELD_MAX, REGISTRY, Destinations, limit_in_force, lock_destination
 from aigen_bridge.store.operations import record
 from aigen_bridge.store.wakeup import EVERYTHING, notify
+
+KEPT_FOR = "30 days"
+"""The time for which pauses are kept after their end, and longer while something waits since before."""
 
 # The time of day, because the transaction may have waited for one that ended an earlier pause.
 _PAUSE = text("""
@@ -35,11 +39,20 @@ _PAUSE = text("""
     )
     INSERT INTO destination_pauses (destination, began_at) SELECT name, paused_at FROM paused
 """)
+# Every claim reads the pauses of its destination. Those before all that waits do not concern it. What waits is looked
+# through only if there is an old pause.
+_FORGET = text(f"""
+    DELETE FROM destination_pauses WHERE ended_at < now() - interval '{KEPT_FOR}' AND ended_at < least(
+        now(),
+        (SELECT min(created_at) FROM outbox WHERE state = 'pending'),
+        (SELECT min(dispatched_at) FROM requests WHERE status = '{Status.DISPATCHED}')
+    )
+""")  # noqa: S608 - constants of this package
 # While a breaker is open, its outage counts from `opened_at`, which includes the pause. A probe is due at once.
 _RESUME = text("""
-    WITH ended AS (
+    WITH ended_pause AS (
         UPDATE destination_pauses SET ended_at = greatest(clock_timestamp(), began_at)
-        WHERE destination = :name AND ended_at IS NULL RETURNING began_at, ended_at AS at
+        WHERE destination = :name AND ended_at IS NULL
     )
     UPDATE destinations AS d SET
         out_seconds = d.out_seconds
@@ -47,7 +60,7 @@ _RESUME = text("""
         probe_at = CASE WHEN d.opened_at IS NOT NULL THEN ended.at END,
         error_since = d.error_since + (ended.at - greatest(d.paused_at, d.error_since)),
         paused_at = NULL, paused_by = NULL, pause_reason = NULL
-    FROM ended WHERE d.name = :name AND d.paused_at = ended.began_at
+    FROM clock_timestamp() AS ended (at) WHERE d.name = :name
 """)
 NOT_PAUSED = {"paused": False}
 _LIMIT = text("UPDATE destinations SET concurrency = :concurrency, allowance = NULL WHERE name = :name")
@@ -84,19 +97,28 @@ class ChangeableDestinations(Destinations):
         self._configs = {each.name: config for each, config in breakers.items()}
 
     async def overview(self, odoo: str | None = None) -> list[DestinationStatus]:
-        """Returns every destination. An operator with an Odoo sees what concerns this Odoo."""
+        """Returns every destination. An operator with an Odoo sees what concerns this Odoo.
+
+        That leaves out why the last call failed to what several Odoos share: it may quote the request of another.
+        """
         seen = self._seen(odoo)
         queues = [(each.name, queue) for each in seen for queue in each.queues if odoo in {None, odoo_of(queue)}]
         columns = {"destination": [name for name, _ in queues], "queue": [queue for _, queue in queues]}
         async with self._database.reading() as connection:
             found = {row.destination: row for row in await connection.execute(_STATUS, columns)}
-        return [_status(each, self._configs[each.name], found[each.name]) for each in seen]
+        return [
+            _status(
+                each, self._configs[each.name], found[each.name], is_of_others=odoo is not None and len(each.odoos) > 1
+            )
+            for each in seen
+        ]
 
     async def pause(self, name: str, action: OperatorAction) -> bool:
         """Pauses a destination for the reason in `note`. Returns whether it was not paused before: the first counts."""
         async with self._database.transaction() as connection:
             if (await lock_destination(connection, name)).is_paused:
                 return False
+            await connection.execute(_FORGET)
             await connection.execute(_PAUSE, {"name": name, "by": action.by, "reason": action.note})
             after = {"paused": True, "reason": action.note}
             await self._record(connection, action, "pause", name, NOT_PAUSED, after)
@@ -148,7 +170,7 @@ class ChangeableDestinations(Destinations):
         return [each for each in self._destinations.values() if odoo is None or odoo in each.odoos]
 
 
-def _status(destination: Destination, config: BreakerConfig, row: Row[Any]) -> DestinationStatus:
+def _status(destination: Destination, config: BreakerConfig, row: Row[Any], *, is_of_others: bool) -> DestinationStatus:
     state = Availability.PAUSED if row.paused_at else Availability.OPEN if row.opened_at else Availability.CLOSED
     return DestinationStatus(
         name=destination.name,
@@ -166,5 +188,5 @@ def _status(destination: Destination, config: BreakerConfig, row: Row[Any]) -> D
         paused_by=row.paused_by,
         pause_reason=row.pause_reason,
         error_code=row.error_code,
-        error_detail=row.error_detail,
+        error_detail=None if is_of_others else row.error_detail,
     )

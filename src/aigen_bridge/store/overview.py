@@ -29,6 +29,7 @@ from aigen_bridge.store.destinations import REGISTRY
 from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.hops import EXAMINED, hop_times, longest_waits
 from aigen_bridge.store.outcomes import DAY, HOUR, count_outcomes
+from aigen_bridge.store.pauses import paused_time
 from aigen_bridge.store.processes import connected
 from aigen_bridge.store.readable import since
 from aigen_bridge.store.rows import from_row
@@ -43,7 +44,8 @@ _NOW = text("SELECT now()")
 
 _LATE = text(f"""
     SELECT registry.destination AS name, max(first.age) AS age FROM {REGISTRY}, LATERAL (
-        SELECT {since("due_at")} AS age FROM outbox WHERE state = 'pending' AND step = queue AND due_at < now()
+        SELECT {since(f"due_at + {paused_time('registry.destination', 'due_at')}")} AS age
+        FROM outbox WHERE state = 'pending' AND step = queue AND due_at < now()
         ORDER BY due_at LIMIT 1
     ) AS first
     GROUP BY registry.destination

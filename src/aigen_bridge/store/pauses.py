@@ -13,6 +13,14 @@ def paused_time(destination: str, since: str) -> str:
     )"""  # noqa: S608 - SQL of this package
 
 
+def was_paused(destination: str, since: str) -> str:
+    """Returns SQL for whether a destination has been paused at any moment since a time. Both are SQL."""
+    return f"""EXISTS (
+        SELECT FROM destination_pauses AS p
+        WHERE p.destination = {destination} AND (p.ended_at IS NULL OR p.ended_at > {since})
+    )"""
+
+
 def is_paused(destination: str) -> str:
     """Returns SQL for whether a destination is paused now."""
     return f"EXISTS (SELECT FROM destinations WHERE name = {destination} AND paused_at IS NOT NULL)"

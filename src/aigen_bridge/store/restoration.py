@@ -31,6 +31,13 @@ NOTE = "the database was restored from a backup"
 
 _NOW = text("SELECT now()")
 
+_END_SESSIONS = text("UPDATE console_sessions SET ended_at = now() WHERE ended_at IS NULL AND expires_at > now()")
+_STOP_REPLAYS = text("""
+    UPDATE replay_jobs SET
+        state = 'stopped', finished_at = now(), fence = fence + 1, lease_owner = NULL, lease_until = NULL
+    WHERE finished_at IS NULL
+""")
+
 _COUNT = text("""
     SELECT count(*) AS requests,
         count(*) FILTER (WHERE completed_at IS NULL) AS open,
@@ -94,13 +101,17 @@ class Restoration:
     async def begin(self, action: OperatorAction) -> int:
         """Records who began it, and returns the version above which all versions are to be raised.
 
-        Ends the incidents that an Odoo knows later news. Raises `StoreUnavailableError` for tables of an older version.
+        Ends the incidents that an Odoo knows later news. Ends all sessions of the console, because one may have been
+        revoked after the backup, and stops background replays, whose letters may have been handled since. Raises
+        `StoreUnavailableError` for tables of an older version.
         """
         await prove_writable(self._database)
         async with self._database.transaction() as connection:
             floor = version_floor((await connection.execute(_NOW)).scalar_one())
             await record(connection, action, "restored", "requests", None, after={"versionsAbove": floor})
             await incidents.recover(connection, *self._ended)
+            await connection.execute(_END_SESSIONS)
+            await connection.execute(_STOP_REPLAYS)
         return floor
 
     async def lift(

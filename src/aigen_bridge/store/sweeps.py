@@ -16,7 +16,7 @@ from aigen_bridge.store.database import Database
 from aigen_bridge.store.destinations import PROBED_WITHIN
 from aigen_bridge.store.executions import NO_EXECUTION, RESEND_COUNT
 from aigen_bridge.store.generation_rows import N8N_NOW
-from aigen_bridge.store.pauses import N8N_IS_PAUSED, STANDING_DEADLINE, paused_time
+from aigen_bridge.store.pauses import N8N_IS_PAUSED, STANDING_DEADLINE, paused_time, was_paused
 from aigen_bridge.store.transitions import Deadlines
 from aigen_bridge.store.wakeup import CHANNEL
 
@@ -56,8 +56,9 @@ _NEVER_STARTED = text(f"""
     SELECT r.request_id FROM requests AS r
     WHERE r.status = 'dispatched' AND r.callback_deadline_at IS NOT NULL
         AND r.dispatched_at < now() - interval '{BEGINS_WITHIN}'
-        AND EXISTS (  -- N8N was away after it took the request
-            SELECT FROM incidents AS i WHERE i.cause = '{Cause.N8N_DOWN.value}' AND i.seen_at > r.dispatched_at
+        AND (  -- N8N was away after it took the request, or may have been: nobody probes it while it is paused
+            EXISTS (SELECT FROM incidents AS i WHERE i.cause = '{Cause.N8N_DOWN.value}' AND i.seen_at > r.dispatched_at)
+            OR {was_paused(_N8N, "r.dispatched_at")}
         )
         AND {NO_EXECUTION}
         AND EXISTS (  -- the workflow that took it records its executions

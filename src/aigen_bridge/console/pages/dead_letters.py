@@ -9,12 +9,13 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from aigen_bridge.api.endpoint import Parts
+from aigen_bridge.console.addresses import own_path
 from aigen_bridge.console.errors import UnknownPageError, WrongFormError
 from aigen_bridge.console.form import Form
 from aigen_bridge.console.letter_filter import read_cursor, read_filter
 from aigen_bridge.console.notices import Notice, back_to, done
 from aigen_bridge.console.render import render
-from aigen_bridge.console.route import ConsoleRoute, own_path
+from aigen_bridge.console.route import ConsoleRoute
 from aigen_bridge.console.visitor import Operating, Sent, SignedIn, Visitor
 from aigen_bridge.contracts.quarantined import examine, image_of
 from aigen_bridge.contracts.views import to_cursor

@@ -1,7 +1,7 @@
 """One request: its picture, its story, and what an operator can do with it."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, Imag
 from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef, read_metadata
 from aigen_bridge.domain.request import FINAL, ImageRequest
 from aigen_bridge.domain.story import story
-from aigen_bridge.domain.timeline import AttemptRecord
+from aigen_bridge.domain.timeline import AttemptRecord, Record
 from aigen_bridge.wiring import ApiParts
 
 PATH = "/console/requests/{request_id}"
@@ -74,7 +74,7 @@ class Shown:
 async def request_page(request: Request, request_id: str, visitor: SignedIn, parts: Parts) -> Response:
     """Shows one request. The page renews itself until nothing will happen by itself any more."""
     found = await _found(parts, request_id, visitor)
-    shown = await _shown(parts, found)
+    shown = await _shown(parts, found, sees_content=visitor.sees_content)
     url = parts.settings.public_url
     trace_url = _trace_url(parts.settings.console.trace_url, found.traceparent)
     return render(
@@ -165,8 +165,10 @@ async def _found(parts: ApiParts, request_id: str, visitor: Visitor) -> ImageReq
     return found
 
 
-async def _shown(parts: ApiParts, found: ImageRequest) -> Shown:
+async def _shown(parts: ApiParts, found: ImageRequest, *, sees_content: bool) -> Shown:
     records = await parts.timelines.read(found.request_id, most=ATTEMPTS)
+    if not sees_content:
+        found, records = replace(found, error_message=None), [_without_detail(each) for each in records]
     pending = await parts.timelines.pending_work(found.request_id)
     told = story(found, records, pending, datetime.now(UTC))
     tries = Counter(each.step for each in records if isinstance(each, AttemptRecord))
@@ -179,6 +181,11 @@ async def _shown(parts: ApiParts, found: ImageRequest) -> Shown:
         is_shortened=any(number >= 2 * ATTEMPTS for number in tries.values()),
         letters=await parts.dead_letters.of_request(found.request_id),
     )
+
+
+def _without_detail(record: Record) -> Record:
+    """Returns a record without the text of another system, which may quote the prompt."""
+    return replace(record, detail=None) if isinstance(record, AttemptRecord) else record
 
 
 def _trace_url(template: str | None, traceparent: str | None) -> str | None:
