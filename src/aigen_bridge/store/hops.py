@@ -17,10 +17,11 @@ EXAMINED = 1000
 """The most rows that are examined for those of one Odoo: its newest requests, and the oldest waiting ones of all."""
 
 _RECENT = "delivered_at > now() - interval '1 hour' ORDER BY delivered_at DESC"
-_NEWEST_FINISHED = f"SELECT * FROM requests WHERE {ATTEMPTS_ARE_KEPT} AND {_RECENT} LIMIT {FINISHED}"  # noqa: S608 - constants of this package
+_TIMES = "created_at, dispatched_at, completed_at, delivered_at"
+_NEWEST_FINISHED = f"SELECT {_TIMES} FROM requests WHERE {ATTEMPTS_ARE_KEPT} AND {_RECENT} LIMIT {FINISHED}"  # noqa: S608 - constants of this package
 _NEWEST_FINISHED_OF_ODOO = f"""
-    SELECT * FROM (
-        SELECT * FROM requests WHERE odoo = :odoo AND created_at > now() - interval '2 hours'
+    SELECT {_TIMES} FROM (
+        SELECT {_TIMES} FROM requests WHERE odoo = :odoo AND created_at > now() - interval '2 hours'
         ORDER BY created_at DESC, request_id DESC LIMIT {EXAMINED}
     ) AS newest WHERE {_RECENT} LIMIT {FINISHED}
 """  # noqa: S608 - constants of this module
