@@ -36,8 +36,11 @@ _FORGET = text(f"""
         AND id <= (SELECT id FROM replay_jobs ORDER BY id DESC LIMIT 1 OFFSET {KEPT})
 """)  # noqa: S608 - a constant of this module
 
+_COLUMNS = ", ".join(f"j.{column.name}" for column in replay_jobs.c)
+"""They are named, because a statement must not change with the table."""
+
 # A job that is being stopped does not wait until it is due.
-_CLAIM = text("""
+_CLAIM = text(f"""
     WITH due AS (
         SELECT id, lease_owner FROM replay_jobs
         WHERE finished_at IS NULL AND (due_at <= now() OR state = 'stopping')
@@ -51,8 +54,8 @@ _CLAIM = text("""
         lease_until = now() + make_interval(secs => :lease),
         leases_lost = CASE WHEN due.lease_owner IS NULL THEN 0 ELSE leases_lost + 1 END
     FROM due WHERE j.id = due.id
-    RETURNING j.*
-""")
+    RETURNING {_COLUMNS}
+""")  # noqa: S608 - columns of the schema
 
 # Replaying a letter takes its time from the wait for the next one. What was missed is not made up for.
 _ADVANCE = text(f"""

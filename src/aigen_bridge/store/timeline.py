@@ -31,7 +31,8 @@ _TRANSITIONS = text("""
 _ATTEMPTS = text("""
     SELECT started_at, finished_at AS at, step, number, outcome, http_status, error_code, detail
     FROM (
-        SELECT *, row_number() OVER of_step AS nth, count(*) OVER (PARTITION BY step) AS counted
+        SELECT id, started_at, finished_at, step, number, outcome, http_status, error_code, detail,
+            row_number() OVER of_step AS nth, count(*) OVER (PARTITION BY step) AS counted
         FROM attempts WHERE request_id = :request_id WINDOW of_step AS (PARTITION BY step ORDER BY id)
     ) AS numbered
     WHERE nth <= coalesce(CAST(:most AS int), nth) OR nth > counted - CAST(:most AS int) ORDER BY id
