@@ -98,6 +98,16 @@ async def test_the_question_carries_pkce_state_and_nonce_and_none_of_them_shows_
     assert attempt.verifier not in url
 
 
+class Seconds(int):
+    """A time in a claim: so many seconds from when the test runs, which may be long after it was collected."""
+
+
+def as_of_now(claims: dict[str, Any]) -> dict[str, Any]:
+    """Returns the claims with the times that `Seconds` mean now."""
+    now = int(time.time())
+    return {name: now + int(value) if isinstance(value, Seconds) else value for name, value in claims.items()}
+
+
 @pytest.mark.parametrize(
     ("claims", "what"),
     [
@@ -113,12 +123,12 @@ async def test_the_question_carries_pkce_state_and_nonce_and_none_of_them_shows_
         ({"nonce": "of another attempt"}, "nonce"),
         ({"nonce": None}, "nonce"),
         ({"nonce": ["a list"]}, "nonce"),
-        ({"exp": int(time.time()) - 70}, "exp"),
+        ({"exp": Seconds(-70)}, "exp"),
         ({"exp": None}, "exp"),
         ({"exp": "tomorrow"}, "exp"),
-        ({"iat": int(time.time()) + 600}, "future"),
+        ({"iat": Seconds(600)}, "future"),
         ({"iat": None}, "iat"),
-        ({"nbf": int(time.time()) + 600}, "not yet valid"),
+        ({"nbf": Seconds(600)}, "not yet valid"),
         ({"sub": None}, "sub"),
         ({"sub": ""}, "sub"),
         ({"sub": 7}, "sub"),
@@ -130,7 +140,7 @@ async def test_the_question_carries_pkce_state_and_nonce_and_none_of_them_shows_
 async def test_an_id_token_that_claims_anything_wrong_is_refused(
     issuer: Issuer, claims: dict[str, Any], what: str
 ) -> None:
-    issuer.claims = claims
+    issuer.claims = as_of_now(claims)
     error = await refusal(provider(issuer))
     assert isinstance(error, PermanentError)
     assert error.code == "id_token_refused"
@@ -142,15 +152,15 @@ async def test_an_id_token_that_claims_anything_wrong_is_refused(
     [
         {"aud": [CLIENT_ID]},
         {"aud": [CLIENT_ID, "another-client"], "azp": CLIENT_ID},
-        {"exp": int(time.time()) - 10},
-        {"iat": int(time.time()) + 30},
+        {"exp": Seconds(-10)},
+        {"iat": Seconds(30)},
         {"at_hash": None},
     ],
 )
 async def test_a_list_of_audiences_and_clocks_that_differ_a_little_are_no_reason_to_refuse(
     issuer: Issuer, claims: dict[str, Any]
 ) -> None:
-    issuer.claims = claims
+    issuer.claims = as_of_now(claims)
     assert (await sign_in(provider(issuer))).subject == "subject-1"
 
 
@@ -396,7 +406,7 @@ async def test_the_userinfo_of_another_person_is_refused(issuer: Issuer) -> None
 async def test_an_email_address_names_a_person_only_if_it_is_verified(
     issuer: Issuer, claims: dict[str, Any], name: str
 ) -> None:
-    issuer.claims = claims
+    issuer.claims = as_of_now(claims)
     assert (await sign_in(provider(issuer))).name == name
 
 

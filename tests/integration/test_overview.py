@@ -187,8 +187,9 @@ async def test_an_open_breaker_its_backlog_and_its_incident_are_one_reason(
         "ON CONFLICT (name) DO UPDATE SET opened_at = now(), probe_at = now(), error_code = 'http_404'",
     )
     await occur(database, "webhook_not_found")
-    async with working(idle_stage.settings):
-        facts = await read(database)
+    async with working(idle_stage.settings), asyncio.timeout(20):
+        while not (facts := await read(database)).workers:
+            await asyncio.sleep(0.05)
 
     assert (facts.destinations[0].backlog, facts.workers) == (1, 1)
     assert [each.text for each in verdict(facts).reasons] == ["N8N is away (http_404): what waits for it is held."]
