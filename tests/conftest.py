@@ -34,8 +34,8 @@ _numbers = count(1)
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Most tests wait for something rather than use a processor."""
-    return 2 * (os.cpu_count() or 1)
+    """One for each processor: with more, tests that wait for other processes starve beside those that compute."""
+    return os.cpu_count() or 1
 
 
 @pytest.fixture(scope="session")
