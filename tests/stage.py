@@ -1,7 +1,6 @@
 """The stage: API, worker and simulators, each on a real socket, over a separate database for each test."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from aigen_bridge.settings.rotation import Rotation
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sim.serving import serving
 from aigen_bridge.worker.run import run_worker
+from ports import free_port
 
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
 CALLBACK = "/api/v1/influencegen/ai-image-callback"
@@ -128,16 +128,7 @@ async def working(settings: Settings) -> AsyncIterator[asyncio.Event]:
 async def staged(database_url: str, *, n8n: Mapping[str, Any] | None = None, **sections: Any) -> AsyncIterator[Stage]:
     """Runs the API and the simulators, without a worker (see `working`). `n8n` are fields of `N8nSettings`."""
     async with simulators(callback_key=KEYS["n8n"], flux_seconds=0, **(n8n or {})) as chain:
-        free = _FreePort()
-        settings = make_settings(database_url, **{**chain.bridge, "public_url": free.url, **sections})
-        async with serve_api(settings, port=free.port) as api:
+        port = free_port()  # known before the API is built, because the API must know its own address
+        settings = make_settings(database_url, **{**chain.bridge, "public_url": f"http://127.0.0.1:{port}", **sections})
+        async with serve_api(settings, port=port) as api:
             yield Stage(api, chain, settings)
-
-
-class _FreePort:
-    """A free port, chosen before the API is built, because the API must know its own address."""
-
-    def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            self.port = sock.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from aigen_bridge.sim.faults import Fault, FaultKind, Faults
 from aigen_bridge.sim.flux import FluxSettings, FluxSimulator
 from aigen_bridge.sim.serving import serving
+from ports import free_port
 
 KEY = "key-of-the-ai-service"
 GENERATE = "/fal-ai/flux-lora"
@@ -46,9 +47,9 @@ async def test_the_url_accepts_connections_as_soon_as_it_is_known(flux, http):
 
 
 async def test_the_same_port_can_be_served_again_at_once(flux, http):
-    async with serving(flux.app) as url:
+    port = free_port()
+    async with serving(flux.app, port=port) as url:
         await http.get(f"{url}/_sim/calls")
-    port = int(url.rsplit(":", 1)[1])
     async with serving(flux.app, port=port) as again:
         assert (await http.get(f"{again}/_sim/calls")).status_code == 200
 
