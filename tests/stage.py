@@ -86,8 +86,10 @@ class Stage:
     ) -> dict[str, Any]:
         """Waits until the condition holds and returns the resource."""
         async with asyncio.timeout(seconds):
+            pause = 0.02
             while not condition(found := await self.read(request_id)):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(pause)
+                pause = min(1.2 * pause, 0.2)  # a long wait leaves the processor to what it waits for
             return found
 
     async def until_delivered(self, request_id: str, *, seconds: float = 20) -> dict[str, Any]:

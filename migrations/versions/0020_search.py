@@ -25,7 +25,8 @@ TERMS = sa.text("""(
     || array_to_tsvector(array_remove(ARRAY[
         'user:' || left(event ->> 'userId', 36), 'model:' || left(event ->> 'modelId', 36),
         'campaign:' || left(event ->> 'campaignId', 36),
-        'error:' || left(error_code, 201), 'status:' || status, 'odoo:' || odoo
+        'error:' || left(error_code, 201), 'status:' || status, 'odoo:' || odoo,
+        'month:' || extract(julian FROM date_trunc('month', timezone('UTC', created_at)))::text
     ], NULL))
 )""")
 

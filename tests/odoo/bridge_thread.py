@@ -7,8 +7,9 @@ from typing import Any
 
 from aigen_bridge.sim.chain import Chain, simulators
 from loop_thread import loop_thread
+from ports import free_port
 from real_odoo import RealOdoo
-from stage import KEYS, _FreePort, make_settings, serve_api, working
+from stage import KEYS, make_settings, serve_api, working
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,10 @@ async def _bridge(
     database_url: str, odoo: RealOdoo, given: Mapping[str, Any], behaviour: dict[str, Any]
 ) -> AsyncIterator[Bridge]:
     async with simulators(callback_key=KEYS["n8n"], **behaviour) as chain:
-        free = _FreePort()
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
         n8n = chain.bridge["n8n"] | given.get("n8n", {})
-        sections = {**given, "n8n": n8n, "odoo": odoo.connection, "public_url": free.url}
+        sections = {**given, "n8n": n8n, "odoo": odoo.connection, "public_url": url}
         settings = make_settings(database_url, **sections)
-        async with serve_api(settings, port=free.port), working(settings):
-            yield Bridge(free.url, chain)
+        async with serve_api(settings, port=port), working(settings):
+            yield Bridge(url, chain)

@@ -57,10 +57,12 @@ WORDS = "'simple'::regconfig, translate({text}, './:@-_+~&<', '          ')"
 PostgreSQL would take some words for one host, path, address or number, such as `sea.Sunset`."""
 _PROMPT = WORDS.format(text="left(event ->> 'prompt', 4000)")
 PROMPT_WORDS = f"to_tsvector({_PROMPT})"
+MONTH_TERM = "'month:' || extract(julian FROM date_trunc('month', timezone('UTC', {at})))::text"
+"""SQL: the term for the month of a time, by the number of its first day. `to_char` depends on the session."""
 _NAMED_TERMS = (
     "'user:' || left(event ->> 'userId', 36), 'model:' || left(event ->> 'modelId', 36), "
     "'campaign:' || left(event ->> 'campaignId', 36), "
-    "'error:' || left(error_code, 201), 'status:' || status, 'odoo:' || odoo"
+    "'error:' || left(error_code, 201), 'status:' || status, 'odoo:' || odoo, " + MONTH_TERM.format(at="created_at")
 )
 SEARCH_TERMS = f"({PROMPT_WORDS} || array_to_tsvector(array_remove(ARRAY[{_NAMED_TERMS}], NULL)))"
 """SQL: what requests are searched by. No word of a prompt has a colon. Words of more than 2,046 bytes are left out."""

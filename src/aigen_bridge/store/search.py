@@ -1,10 +1,9 @@
 """Searches requests, newest first. Frequent and rare terms are found in different ways.
 
 First the newest requests are read in order: whatever is frequent fills a page soon. What is too rare for that is found
-by its terms: delivered requests by the index of terms, the others, which are few, by their status. Inner queries
-with OFFSET are planned on their own. Otherwise a wide range of time would look like a reason to read all requests.
-
-What was frequent long ago and is in none of the newest takes longest: all requests that have it are read and sorted.
+by its terms: delivered requests by the index of terms, one month after another, because what was frequent long ago may
+be in most of them; the others, which are few, by their status. Inner queries with OFFSET are planned on their own.
+Otherwise a wide range of time would look like a reason to read all requests.
 """
 
 import re
@@ -23,7 +22,7 @@ from aigen_bridge.store.columns import one_of
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.requests import Page
 from aigen_bridge.store.rows import COLUMNS, if_readable
-from aigen_bridge.store.schema import DELIVERED, PROMPT_WORDS, SEARCH_TERMS, WORDS
+from aigen_bridge.store.schema import DELIVERED, MONTH_TERM, PROMPT_WORDS, SEARCH_TERMS, WORDS
 
 SCANNED, SCANNED_NEXT = 1_000, 5_000
 """The newest requests that are read in order, and the next ones, which are read if the page is likely to be filled."""
@@ -71,10 +70,25 @@ _SCAN = f"""
 """  # noqa: S608 - constants of this package
 _NEWEST, _NEXT = (text(_SCAN.format(scanned=scanned)) for scanned in (SCANNED, SCANNED_NEXT))
 
+_MONTH = "date_trunc('month', r.created_at, 'UTC')"
+_OF_MONTH = f"CAST(quote_literal({MONTH_TERM.format(at='months.month')}) AS tsquery)"
+
 _BY_TERMS = text(f"""
+    WITH RECURSIVE months AS (
+        (SELECT {_MONTH} AS month FROM requests AS r
+            WHERE {_WITHIN} AND CAST(:terms AS text) IS NOT NULL {_NEWEST_FIRST} LIMIT 1)
+        UNION ALL
+        SELECT (SELECT {_MONTH} FROM requests AS r
+            WHERE r.created_at < months.month AND r.created_at >= CAST(:since AS timestamptz) {_NEWEST_FIRST} LIMIT 1)
+        FROM months WHERE months.month IS NOT NULL
+    )
     SELECT r.created_at, r.request_id FROM (
-        (SELECT r.created_at, r.request_id FROM requests AS r
-            WHERE {DELIVERED} AND {SEARCH_TERMS} @@ CAST(:terms AS tsquery) OFFSET 0)
+        (SELECT of_month.created_at, of_month.request_id FROM months CROSS JOIN LATERAL (
+            SELECT r.created_at, r.request_id FROM (
+                SELECT r.created_at, r.request_id FROM requests AS r
+                WHERE {DELIVERED} AND {SEARCH_TERMS} @@ (CAST(:terms AS tsquery) && {_OF_MONTH}) OFFSET 0
+            ) AS r WHERE {_WITHIN} {_NEWEST_FIRST} LIMIT :limit
+        ) AS of_month LIMIT :limit)
         UNION ALL
         (SELECT r.created_at, r.request_id FROM requests AS r
             WHERE {DELIVERED} AND {_HAS_CORRELATION} AND {_FILTER} OFFSET 0)

@@ -43,7 +43,7 @@ class Asking:
             while True:
                 tasks.create_task(self._until_accepted())
                 tasks.create_task(self._look())
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(0.5)
 
     async def _until_accepted(self) -> None:
         event = make_event()
@@ -69,7 +69,7 @@ async def test_a_primary_vanishes_and_a_standby_is_promoted(
     async with staged(pair.url) as stage, working(stage.settings):
         asking = Asking(stage)
         going = asyncio.create_task(asking.ask_all_the_time())
-        await _until(lambda: len(asking.accepted) >= 20)
+        await _until(lambda: len(asking.accepted) >= 10)
         asking.ready.clear()
         await asyncio.to_thread(pair.vanish)
         vanished = time.monotonic()
