@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Annotated
 
 import structlog
 from fastapi import Depends, Request
@@ -166,4 +167,5 @@ MAY_READ_MODELS = Depends(require("reading", Scope.REQUESTS, Scope.CALLBACKS, Sc
 MAY_CANCEL = Depends(require("requests", Scope.REQUESTS, Scope.OPS))
 MAY_REPORT = Depends(require("callback", Scope.CALLBACKS))
 MAY_GENERATE = Depends(require("generation", Scope.CALLBACKS))
-MAY_OPERATE = Depends(require("requests", Scope.OPS))
+Operator = Annotated[Caller, Depends(require("requests", Scope.OPS))]
+"""The caller of an endpoint for operators."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from aigen_bridge.api.addon import ADDON_PARAMETER, note_addon
-from aigen_bridge.api.auth import MAY_OPERATE, MAY_READ, Caller
+from aigen_bridge.api.auth import MAY_READ, Caller, Operator
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
@@ -24,7 +24,6 @@ BODY_LIMITS = Limits(max_bytes=16 * 2**10, timeout=timedelta(seconds=30))
 
 router = APIRouter(tags=["budgets"])
 
-Operator = Annotated[Caller, MAY_OPERATE]
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="lower-case letters, digits and `-`, such as `marketing`")]
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from aigen_bridge.api.auth import MAY_OPERATE, Caller
+from aigen_bridge.api.auth import Caller, Operator
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
@@ -29,7 +29,6 @@ M = TypeVar("M", bound=BaseModel)
 
 router = APIRouter(prefix="/api/v1/ops/destinations", tags=["operations"])
 
-Operator = Annotated[Caller, MAY_OPERATE]
 Name = Annotated[str, Path(description="`n8n`, `odoo` or `odoo:default` for the first Odoo, `odoo:<name>`")]
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
@@ -35,6 +35,11 @@ def _known_parameters(request: Request) -> None:
     if errors:
         raise InvalidMessageError("The address", errors[:ERRORS_MAX])
 
+
+PAGE_MAX, PAGE_DEFAULT = 200, 50
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+Cursor = Annotated[str | None, Query(max_length=200)]
+"""Query parameters of lists."""
 
 KNOWN_PARAMETERS = Depends(_known_parameters)
 """For lists: refuses query parameters that would be ignored."""

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from aigen_bridge.api.addon import ADDON_PARAMETER, note_addon
-from aigen_bridge.api.auth import MAY_OPERATE, MAY_READ_MODELS, Caller
+from aigen_bridge.api.auth import MAY_READ_MODELS, Caller, Operator
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
 from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
@@ -31,7 +31,6 @@ router = APIRouter(tags=["models"])
 
 ModelId = Annotated[UUID, Path(alias="modelId", description="the UUID of the model")]
 Reader = Annotated[Caller, MAY_READ_MODELS]
-Operator = Annotated[Caller, MAY_OPERATE]
 
 
 @router.get(

@@ -9,11 +9,11 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from aigen_bridge.api import correlation
-from aigen_bridge.api.auth import MAY_OPERATE, Caller
+from aigen_bridge.api.auth import Caller, Operator
 from aigen_bridge.api.body import Limits, check_encoding, read_json, read_whole
 from aigen_bridge.api.callbacks import body_limits
 from aigen_bridge.api.describe import image_body, json_body, problems
-from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
+from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, PAGE_DEFAULT, Cursor, Limit, Parts, json_answer
 from aigen_bridge.api.errors import UnsupportedMediaTypeError
 from aigen_bridge.api.v1.requests import RequestId, described_after
 from aigen_bridge.contracts.messages import parse_body
@@ -42,7 +42,6 @@ M = TypeVar("M", bound=BaseModel)
 
 router = APIRouter(prefix="/api/v1/ops", tags=["operations"])
 
-Operator = Annotated[Caller, MAY_OPERATE]
 Reason = Annotated[str | None, Query(max_length=REASON_MAX, description="why, for the record")]
 Name = Annotated[str, Path(alias="id", pattern=DeadLetterName.PATTERN, description="`entry-7` or `callback-7`")]
 
@@ -61,8 +60,8 @@ async def list_dead_letters(
     since: Annotated[Rfc3339DateTime | None, Query(description="at or after this time")] = None,
     until: Annotated[Rfc3339DateTime | None, Query(description="before this time")] = None,
     error_code: Annotated[str | None, Query(alias="errorCode", max_length=200)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
 ) -> Response:
     """Lists failed outbox entries, quarantined callbacks, and failures reported by N8N.
 

@@ -3,13 +3,13 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
-from aigen_bridge.api.auth import MAY_OPERATE, Caller
+from aigen_bridge.api.auth import Operator
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
-from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
+from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, PAGE_DEFAULT, Limit, Parts, json_answer
 from aigen_bridge.contracts.messages import parse_body
 from aigen_bridge.contracts.replays import ReplayDetail, ReplayDryRun, ReplayList, ReplayResource, ReplayTerms
 from aigen_bridge.domain.dead_letter import OperatorAction
@@ -20,7 +20,6 @@ EXAMPLE = {"kind": "deliver", "errorCode": "http_403", "odoo": "north", "maxPerS
 
 router = APIRouter(prefix=PATH, tags=["operations"])
 
-Operator = Annotated[Caller, MAY_OPERATE]
 Number = Annotated[int, Path(alias="id", ge=1, lt=2**63, description="the number of a background replay")]
 
 
@@ -57,7 +56,7 @@ async def begin_replay(request: Request, caller: Operator, parts: Parts) -> Resp
     response_model=ReplayList,
     responses=problems(401, 403, 422, 429, 503),
 )
-async def list_replays(caller: Operator, parts: Parts, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
+async def list_replays(caller: Operator, parts: Parts, limit: Limit = PAGE_DEFAULT) -> Response:
     """The newest 200 are kept. A client with an Odoo sees those that are limited to its Odoo."""
     jobs = await parts.replay_queue.page(limit, caller.sees_only)
     return json_answer(ReplayList(items=[ReplayResource.of(job) for job in jobs]))

@@ -7,10 +7,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from aigen_bridge.api.auth import MAY_OPERATE, Caller
+from aigen_bridge.api.auth import Operator
 from aigen_bridge.api.describe import problems
-from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
-from aigen_bridge.api.v1.requests import PAGE_DEFAULT, PAGE_MAX, place_of
+from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, PAGE_DEFAULT, Cursor, Limit, Parts, json_answer
+from aigen_bridge.api.v1.requests import place_of
 from aigen_bridge.contracts.operations import OperationPage, OperationResource
 from aigen_bridge.contracts.resources import RequestPage
 from aigen_bridge.contracts.v1 import PROMPT_MAX
@@ -25,10 +25,6 @@ TEXT_MAX = 200
 ID_MAX = 2**63 - 1
 
 router = APIRouter(prefix="/api/v1/ops", tags=["operations"])
-
-Operator = Annotated[Caller, MAY_OPERATE]
-Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
-Cursor = Annotated[str | None, Query(max_length=TEXT_MAX)]
 
 
 @router.get(

@@ -14,7 +14,7 @@ from aigen_bridge.api.addon import ADDON_PARAMETER, addon_version
 from aigen_bridge.api.auth import MAY_ASK, MAY_CANCEL, MAY_READ, Caller
 from aigen_bridge.api.body import Limits, read_json
 from aigen_bridge.api.describe import json_body, problems
-from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, Parts, json_answer
+from aigen_bridge.api.endpoint import KNOWN_PARAMETERS, PAGE_DEFAULT, Cursor, Limit, Parts, json_answer
 from aigen_bridge.api.entity_tags import is_expected, is_known
 from aigen_bridge.api.errors import PreconditionFailedError
 from aigen_bridge.contracts import examples
@@ -48,7 +48,6 @@ from aigen_bridge.store.requests import RequestFilter
 from aigen_bridge.wiring import ApiParts
 
 EVENT_LIMITS = Limits(max_bytes=256 * 2**10, timeout=timedelta(seconds=30))
-PAGE_MAX, PAGE_DEFAULT = 200, 50
 IDS_MAX = 100
 IDS_LENGTH = 40 * IDS_MAX
 """Characters: a UUID has 36, and a blank and a comma separate them."""
@@ -122,8 +121,8 @@ async def list_requests(
     created_before: Annotated[
         Rfc3339DateTime | None, Query(alias="createdBefore", description="before this time")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
 ) -> Response:
     """Pages with a cursor: pass `nextCursor` as `cursor`, with the same filters.
 
