@@ -170,7 +170,7 @@ def _assemble(lifespan: Any) -> FastAPI:
     app.add_middleware(CorrelationMiddleware, on_bug=problems.on_bug)
     problems.install(app)
     for router in ROUTERS:
-        app.include_router(router)
+        app.router.routes += router.routes  # `include_router` would build them again, with the first request: 100 ms
     app.state.routes = [route for router in ROUTERS for route in router.routes]
     app.webhooks.include_router(webhooks)
     _extend_openapi(app)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -262,15 +262,18 @@ def _compared(
 
 def head() -> str:
     """Returns the newest revision that this version of the service knows."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None  # noqa: S101 - the folder is never empty
-    return revision
+    return _revisions()[0]
 
 
 def is_older(revision: str) -> bool:
     """Returns whether this version of the service knows the revision and a newer one."""
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    return revision in known and revision != head()
+    return revision in _revisions()[1:]
+
+
+@cache
+def _revisions() -> tuple[str, ...]:
+    """Returns the revisions that this version of the service knows, newest first. Reading them takes 50 ms."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 async def current(database: Database) -> str | None:
