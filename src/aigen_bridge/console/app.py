@@ -58,11 +58,16 @@ async def unknown_action(request: Request, _: Operating, path: str) -> Response:
     raise UnknownActionError(request.url.path)
 
 
+PAGED = (*PAGES, unknown)  # the last one takes what the others leave
+ROUTERS = (*PLAIN, *PAGED)
+
+console = APIRouter()
+for _router in ROUTERS:
+    console.include_router(_router, dependencies=[Depends(banner.read_banner)] if _router in PAGED else [])
+
+
 def install(app: FastAPI) -> None:
     """Adds the pages of the console."""
-    pages = (*PAGES, unknown)  # the last one takes what the others leave
-    routers = (*PLAIN, *pages)
-    for router in routers:
-        app.include_router(router, dependencies=[Depends(banner.read_banner)] if router in pages else [])
-    app.state.routes += [route for router in routers for route in router.routes]
-    begin_at_zero(routers)
+    app.router.routes += console.routes  # built once, for every application
+    app.state.routes += [route for router in ROUTERS for route in router.routes]
+    begin_at_zero(ROUTERS)
