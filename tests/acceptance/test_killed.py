@@ -55,7 +55,7 @@ async def test_everything_that_was_answered_with_202_before_kill_9_is_there_afte
     settings = environment(stage)
     async with started("serve", "--port", "0", environment=settings, cwd=tmp_path, ready="running on") as api:
         port = json.loads(api.said.splitlines()[-1])["event"].split(":")[2].split()[0]
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=False) as client:
 
             async def ask_on_and_on() -> None:
                 while True:

@@ -92,7 +92,7 @@ async def upgrade(
             started("serve", "--port", "0", environment=settings, cwd=tmp_path, ready="running on")
         )
         port = json.loads(api.said.splitlines()[-1])["event"].split(":")[2].split()[0]
-        before = await opened.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}"))
+        before = await opened.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=False))
         worker = started("worker", environment=settings, cwd=tmp_path, ready=r"worker\.started")
         await opened.enter_async_context(worker)
         deadlines = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))

@@ -171,7 +171,7 @@ def test_an_operator_of_one_odoo_finds_no_request_of_another(staging: Staging, r
 
 def viewer(stage: Stage, run: Run, odoo: str | None = None) -> httpx.Client:
     """Returns an HTTP client with the session of a viewer."""
-    return httpx.Client(base_url=str(stage.api.base_url), cookies={COOKIE: run(_session(stage, odoo))})
+    return httpx.Client(base_url=str(stage.api.base_url), cookies={COOKIE: run(_session(stage, odoo))}, verify=False)
 
 
 async def _session(stage: Stage, odoo: str | None) -> str:

@@ -26,7 +26,7 @@ def test_a_key_of_scope_ops_opens_the_page_that_was_wanted(staging: Staging, vis
 
 
 def test_another_key_opens_nothing_and_says_why(staging: Staging) -> None:
-    with httpx.Client(base_url=str(staging().api.base_url)) as stranger:
+    with httpx.Client(base_url=str(staging().api.base_url), verify=False) as stranger:
         for key, words in (
             ("wrong", "No client has this key."),
             (KEYS["odoo"], "does not have the scope ops."),
@@ -45,7 +45,7 @@ def test_signing_out_ends_the_session_for_good(staging: Staging, visiting: Visit
     assert (token["httpOnly"], token["sameSite"], token["path"]) == (True, "Strict", "/console")
     operator.page.get_by_role("button", name="Sign out").click()
     expect(operator.page.locator("#key")).to_be_visible()
-    again = httpx.get(f"{operator.url}/console/keys", cookies={"aigen_console": str(token["value"])})
+    again = httpx.get(f"{operator.url}/console/keys", cookies={"aigen_console": str(token["value"])}, verify=False)
     assert again.status_code == 303
 
 
@@ -55,7 +55,7 @@ def test_a_session_ends_when_its_key_is_taken_away_or_loses_a_right(staging: Sta
         token = console.cookies["aigen_console"]
     for client in ({"keys": ["another"], "scopes": ["ops"]}, {"keys": [KEYS["ops"]], "scopes": ["requests"]}):
         stage = staging(clients=CLIENTS | {"ops": client})
-        later = httpx.get(f"{stage.api.base_url}/console/keys", cookies={"aigen_console": token})
+        later = httpx.get(f"{stage.api.base_url}/console/keys", cookies={"aigen_console": token}, verify=False)
         assert later.status_code == 303
 
 
@@ -71,10 +71,15 @@ def test_a_form_of_another_site_changes_nothing(staging: Staging) -> None:
 
 def test_signing_in_is_limited_for_each_address(staging: Staging) -> None:
     url = str(staging().api.base_url)
-    statuses = [httpx.post(f"{url}/console/sign-in", data={"key": f"guess-{n}"}).status_code for n in range(12)]
+    statuses = [
+        httpx.post(f"{url}/console/sign-in", data={"key": f"guess-{n}"}, verify=False).status_code for n in range(12)
+    ]
     assert statuses[:10] == [403] * 10
     assert 303 in statuses[10:], "a refused form comes back to its page"
-    assert httpx.post(f"{url}/console/sign-in", data={"key": KEYS["ops"]}).cookies.get("aigen_console") is None
+    assert (
+        httpx.post(f"{url}/console/sign-in", data={"key": KEYS["ops"]}, verify=False).cookies.get("aigen_console")
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,7 @@ def test_behind_tls_the_cookie_never_travels_without(staging: Staging) -> None:
     url = str(staging().api.base_url)
     for protocol in ("https", "https, http", "HTTPS"):
         headers = {"X-Forwarded-Proto": protocol}
-        answer = httpx.post(f"{url}/console/sign-in", data={"key": KEYS["ops"]}, headers=headers)
+        answer = httpx.post(f"{url}/console/sign-in", data={"key": KEYS["ops"]}, headers=headers, verify=False)
         assert "Secure" in answer.headers["set-cookie"], protocol
 
 
@@ -120,4 +125,4 @@ def test_an_unknown_page_says_so(staging: Staging) -> None:
 
 
 def test_the_console_can_be_switched_off(staging: Staging) -> None:
-    assert httpx.get(f"{staging(console={'enabled': False}).api.base_url}/console").status_code == 404
+    assert httpx.get(f"{staging(console={'enabled': False}).api.base_url}/console", verify=False).status_code == 404

@@ -70,7 +70,7 @@ def test_why_it_cannot_listen_is_said_with_its_address(host: str, said: str) -> 
 def test_a_worker_shows_its_metrics_over_ipv6_and_names_the_setting_of_a_port_that_is_taken() -> None:
     with metrics_port("::1", 0, lambda: None) as url:
         assert url.startswith("http://[::1]:")
-        assert httpx.get(url, trust_env=False).status_code == 200
+        assert httpx.get(url, trust_env=False, verify=False).status_code == 200
         with pytest.raises(OSError, match=r"^AIGEN_WORKER__METRICS_PORT: Cannot listen on \[::1\]:"):
             metrics_port("::1", int(url.split(":")[-1].split("/")[0]), lambda: None).__enter__()
 

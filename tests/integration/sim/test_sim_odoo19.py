@@ -27,7 +27,7 @@ async def url(odoo):
 
 @pytest.fixture
 async def call(url):
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with httpx.AsyncClient(base_url=url, verify=False) as http:
 
         async def call(path=f"{MODEL}/{METHOD}", body=None, **headers):
             sent = HEADERS | {name.replace("_", "-"): value for name, value in headers.items()}
@@ -112,7 +112,7 @@ async def test_a_fault_on_command_comes_with_its_status_and_before_the_effect(od
 
 
 async def test_odoo_18_has_no_json2_and_19_keeps_jsonrpc(url):
-    async with serving(OdooSimulator(OdooSettings(api_key=KEY)).app) as old, httpx.AsyncClient() as http:
+    async with serving(OdooSimulator(OdooSettings(api_key=KEY)).app) as old, httpx.AsyncClient(verify=False) as http:
         missing = await http.post(f"{old}/json/2/{MODEL}/{METHOD}", json={}, headers=HEADERS)
         versions = [await http.post(f"{each}/web/webclient/version_info", json={"id": 3}) for each in (old, url)]
         call = await rpc(http, url, "object", "execute_kw", "odoo", 7, KEY, "no.model", "read", [])
@@ -124,7 +124,7 @@ async def test_odoo_18_has_no_json2_and_19_keeps_jsonrpc(url):
 
 async def test_a_fault_without_a_route_is_never_spent_on_the_question_for_the_version(odoo, url, call):
     odoo.faults.add(Fault(kind=FaultKind.STATUS, status=502), Fault(kind=FaultKind.STATUS, status=404, route="version"))
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=False) as http:
         statuses = [(await http.post(f"{url}/web/webclient/version_info", json={})).status_code for _ in range(2)]
     assert statuses == [404, 200]
     assert [answer.status_code for answer in await asyncio.gather(call(), call())].count(502) == 1
