@@ -42,9 +42,11 @@ def _echo() -> Iterator[int]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_port
+        finally:  # otherwise the thread goes on, and accepts connections of whoever gets the descriptor next
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="module")

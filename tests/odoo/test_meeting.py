@@ -43,8 +43,10 @@ class _Restless(BaseHTTPRequestHandler):
 def restless_bridge() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Restless) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def browser_of(url: str, login: str) -> httpx.Client:
