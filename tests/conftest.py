@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 
 from aigen_bridge.embedded import postgres
@@ -25,6 +26,13 @@ from stage import CLIENTS, UNREACHABLE, Stage, make_settings, sqlalchemy_url, st
 for name in set(os.environ) - {"PGPASSWORD", "PGPASSFILE"}:
     if name.startswith("PG"):
         del os.environ[name]  # libpq would take what a URL leaves open, such as the port, from the developer's shell
+
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)  # as the service logs: the usual traceback shows the values of all variables, which can take a minute
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - only a folder with a random name is made in it
 ROOM = 4 * 2**30

@@ -19,10 +19,11 @@ def written() -> Iterator[io.StringIO]:
     """The log of this process from now on; the test configures its style."""
     root, output = logging.getLogger(), io.StringIO()
     kept, level = root.handlers[:], root.level
+    before = structlog.get_config()
     yield output
     root.handlers[:] = kept
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def log_in(style: str, output: io.StringIO) -> None:

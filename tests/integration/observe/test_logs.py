@@ -34,13 +34,14 @@ def log() -> Iterator[Log]:
     written = Log()
     root = logging.getLogger()
     kept = root.handlers[:], root.level
+    before = structlog.get_config()
     logs.configure("DEBUG", "json")
     structlog.configure(cache_logger_on_first_use=False)  # or loggers would keep this style after the test
     root.handlers[0].setStream(written)  # type: ignore[attr-defined]
     yield written
     root.handlers[:], level = kept
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 @pytest.fixture
