@@ -1,8 +1,9 @@
 """Figure 14: the console's first page at a million requests of a day: its first paint, and ten open pages.
 
 The first paint is measured in a new API process, which has nothing in memory yet, from asking for the page until its
-script and styles are there. The ten pages ask every two seconds, as the page does. What they cost is the processor time
-of the API and of PostgreSQL, as a share of one processor.
+script and styles are there. The ten pages ask every two seconds, as the page does, of few and of a million requests in
+turns; the quickest run of each counts, because other work on the machine only makes runs slower. What they cost is the
+processor time of the API and of PostgreSQL, as a share of one processor.
 """
 
 import asyncio
@@ -32,7 +33,8 @@ async def measure(ground: Ground) -> Figure:
         await rows.finished(few, 1000)
         await rows.finished(many, MANY)
         paints = [await _first_paint(ground, many) for _ in range(ground.repetitions)]
-        before, after = await _open_pages(ground, few), await _open_pages(ground, many)
+        runs = [[await _open_pages(ground, each) for each in (few, many)] for _ in range(ground.repetitions)]
+    before, after = (min(each, key=lambda run: run["median, ms"]) for each in zip(*runs, strict=True))
     checks = [
         Check("first paint at a million", max(paints) * 1000, most=FIRST_PAINT_MOST_MS, unit="ms"),
         Check("an open page, a million / few", after["median, ms"] / before["median, ms"], most=ANSWER_MOST),
