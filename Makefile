@@ -33,7 +33,9 @@ up: setup ## API and worker, with local stand-ins for what is not configured
 	@$(RUN) aigen-bridge up $(ARGS)
 
 test: setup ## All tests, on a real PostgreSQL
-	$(RUN) pytest -n auto --dist worksteal $(ARGS)
+	$(RUN) pytest -n auto --dist worksteal $(or $(ARGS),--ignore=tests/console)
+	@# Browsers take all processors: beside them, tests that wait for something would wait for too long.
+	$(if $(ARGS),,$(RUN) pytest -n 2 --dist worksteal tests/console)
 
 e2e-n8n: setup ## The whole chain on a real N8N, in both modes (MODE=queue for one, KILLS=3); first installs it (5 minutes, 2.5 GB)
 	tests/n8n/install.sh

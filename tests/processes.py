@@ -69,9 +69,16 @@ class Running:
 
 @asynccontextmanager
 async def started(
-    *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path, ready: str
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path,
+    ready: str,
+    port: int | None = None,
 ) -> AsyncIterator[Running]:
-    """Starts a command, waits until it prints a line that matches `ready`, and stops it at the end."""
+    """Starts a command, waits until it prints a line that matches `ready`, and stops it at the end.
+
+    With `port`, also waits until it listens there: the processes of a server say that they are ready before they do.
+    """
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *arguments,
@@ -84,6 +91,8 @@ async def started(
     try:
         output = await asyncio.wait_for(_until(process, ready), 60)
         reading = asyncio.create_task(_drain(process))
+        if port:
+            await _until_listening(port)
         yield Running(process, output)
     finally:
         await _end(process)
@@ -109,6 +118,18 @@ async def _until(process: asyncio.subprocess.Process, ready: str) -> str:
         if re.search(ready, line.decode()):
             return output
     raise AssertionError(f"it ended before it was ready:\n{output}")
+
+
+async def _until_listening(port: int) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
 
 
 async def _drain(process: asyncio.subprocess.Process) -> None:

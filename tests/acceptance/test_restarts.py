@@ -95,7 +95,7 @@ async def scene(database: Postgres, tmp_path: Path) -> AsyncIterator[Scene]:
         settings |= {"AIGEN_WORKER__POLL": "1s"}
         serve = ("serve", "--port", str(port), "--processes", "2")
         async with (
-            started(*serve, environment=settings, cwd=tmp_path, ready="Application startup") as running,
+            started(*serve, environment=settings, cwd=tmp_path, ready="Application startup", port=port) as running,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, verify=False) as api,
         ):
             yield Scene(chain, database, running, api, settings, tmp_path)

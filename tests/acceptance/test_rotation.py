@@ -177,7 +177,7 @@ async def scene(role: Role, listener: Role, tmp_path: Path, monkeypatch: pytest.
         }
         serve = ("serve", "--port", str(api_port), "--processes", "2")
         async with (
-            started(*serve, environment=environment, cwd=tmp_path, ready="Application startup"),
+            started(*serve, environment=environment, cwd=tmp_path, ready="Application startup", port=api_port),
             started("worker", environment=environment, cwd=tmp_path, ready=r"worker\.started"),
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{api_port}", timeout=30) as api,
         ):

@@ -23,7 +23,9 @@ async def _get(url: str, **headers: str) -> httpx.Response:
 async def test_whichever_process_answers_a_scrape_answers_for_all(configured: dict[str, str], tmp_path: Path) -> None:
     url, calls = f"http://127.0.0.1:{(port := free_port())}", 24
     arguments = ("serve", "--processes", "2", "--port", str(port))
-    async with started(*arguments, environment=configured, cwd=tmp_path, ready=r"startup complete") as running:
+    async with started(
+        *arguments, environment=configured, cwd=tmp_path, ready=r"startup complete", port=port
+    ) as running:
         for _ in range(calls):
             assert (await _get(f"{url}/health/live")).status_code == 200
         scrapes = [read((await _get(f"{url}/metrics")).text) for _ in range(6)]

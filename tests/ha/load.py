@@ -110,7 +110,9 @@ async def bridge(url: str, folder: Path) -> AsyncIterator[Load]:
         sections = chain.bridge | {"requests": {"rate_limit": "1000/second"}, "clients": CLIENTS}
         settings = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()}
         settings |= {"AIGEN_DATABASE_URL": url, "AIGEN_PUBLIC_URL": f"http://127.0.0.1:{port}"}
-        serving = started("serve", "--port", str(port), environment=settings, cwd=folder, ready="Application startup")
+        serving = started(
+            "serve", "--port", str(port), environment=settings, cwd=folder, ready="Application startup", port=port
+        )
         working = started("worker", environment=settings, cwd=folder, ready=r"worker\.started")
         limits = httpx.Limits(max_connections=None)
         async with (

@@ -163,7 +163,7 @@ async def test_a_lone_request_is_tried_as_specified_then_held_until_n8n_is_back(
 
 async def test_a_held_request_has_all_its_tries_once_n8n_is_back(idle_stage: Stage, database: Database) -> None:
     """An N8N that has just started is slow: its first errors must not end what waited for it."""
-    settings = impatient(idle_stage.settings, "n8n", failures=20, probe_every=0.5)
+    settings = impatient(idle_stage.settings, "n8n", failures=20, probe_every=3)
     break_n8n(idle_stage, FaultKind.DROP)
     async with working(settings):
         asked = await idle_stage.ask()
