@@ -88,7 +88,7 @@ _BY_TERMS = text(f"""
                 SELECT r.created_at, r.request_id FROM requests AS r
                 WHERE {DELIVERED} AND {SEARCH_TERMS} @@ (CAST(:terms AS tsquery) && {_OF_MONTH}) OFFSET 0
             ) AS r WHERE {_WITHIN} {_NEWEST_FIRST} LIMIT :limit
-        ) AS of_month LIMIT :limit)
+        ) AS of_month WHERE months.month IS NOT NULL LIMIT :limit)
         UNION ALL
         (SELECT r.created_at, r.request_id FROM requests AS r
             WHERE {DELIVERED} AND {_HAS_CORRELATION} AND {_FILTER} OFFSET 0)
