@@ -89,7 +89,7 @@ class Stage:
             pause = 0.02
             while not condition(found := await self.read(request_id)):
                 await asyncio.sleep(pause)
-                pause = min(1.2 * pause, 0.2)  # a long wait leaves the processor to what it waits for
+                pause = min(1.2 * pause, 0.2)  # so that a long wait does not slow down what it waits for
             return found
 
     async def until_delivered(self, request_id: str, *, seconds: float = 20) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def _echo() -> Iterator[int]:
         thread.start()
         try:
             yield server.server_port
-        finally:  # otherwise the thread goes on, and accepts connections of whoever gets the descriptor next
+        finally:  # or the thread would poll a closed descriptor, and steal connections once its number is reused
             server.shutdown()
             thread.join()
 

@@ -38,7 +38,7 @@ CASES = [
     ({"terms": "'half'", "since": "2000-01-01", "at": "2001-01-01"}, 0),
     ({"terms": None, "low": ID, "high": ID, "correlation_id": ID}, 0),
 ]
-"""What is searched for, and how many requests of the time have the terms."""
+"""Each search, and how many requests in its time range have the terms."""
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_term_of_long_ago_is_read_month_by_month_until_a_page_is_full(connecti
 
 
 def read_by_terms(scans: list[dict[str, Any]]) -> int:
-    """How many requests were read because of their terms. Says so if that took another way than the index of terms."""
+    """Returns how many requests were read through the index of terms. Fails if another index was used."""
     [scan] = [node for node in scans if node.get("Plans", [{}])[0].get("Index Name") == "requests_search_idx"]
     assert scan.get("Lossy Heap Blocks", 0) == 0
     return round(scan["Actual Rows"] * scan["Actual Loops"])

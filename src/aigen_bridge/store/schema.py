@@ -58,7 +58,7 @@ PostgreSQL would take some words for one host, path, address or number, such as 
 _PROMPT = WORDS.format(text="left(event ->> 'prompt', 4000)")
 PROMPT_WORDS = f"to_tsvector({_PROMPT})"
 MONTH_TERM = "'month:' || extract(julian FROM date_trunc('month', timezone('UTC', {at})))::text"
-"""SQL: the term for the month of a time, by the number of its first day. `to_char` depends on the session."""
+"""SQL: the term for the month of a time: the Julian day of its first. An index cannot use `to_char`."""
 _NAMED_TERMS = (
     "'user:' || left(event ->> 'userId', 36), 'model:' || left(event ->> 'modelId', 36), "
     "'campaign:' || left(event ->> 'campaignId', 36), "
