@@ -39,9 +39,9 @@ AWAITED = json.dumps(json.loads(IMAGE) | {"url": "https://a/", "expires_at": Non
 
 
 def a_row(number: int) -> dict[str, Any]:
-    """Returns a request. Old ones have the word `ancient`, and of the rest, every third one is at the same time."""
+    """Returns a request; there are three at each noon. Old ones have the word `ancient`, and lie in several months."""
     status = CHANCE.choice([*Status, *[Status.COMPLETED] * 10])
-    at = NOON - timedelta(seconds=number // 3)
+    at = NOON - timedelta(days=number // 3)
     is_final = status in {Status.COMPLETED, Status.FAILED, Status.CANCELLED}
     request_id, code = UUID(int=CHANCE.getrandbits(128)), CHANCE.choice(CODES) if status is Status.FAILED else None
     words = [*CHANCE.sample(WORDS, 3), *(["ancient"] if number > SCANNED + 100 else [])]
@@ -136,7 +136,7 @@ async def pages(search: Search, wanted: RequestSearch, limit: int) -> list[UUID]
 
 def a_search() -> RequestSearch:
     """Returns a search with some of the filters."""
-    old = NOON - timedelta(seconds=CHANCE.randrange(SCANNED // 3 + 200))
+    old = NOON - timedelta(days=CHANCE.randrange(SCANNED // 3 + 200))
     row = CHANCE.choice(ROWS)
     q = [*WORDS, "ancient", "lighthouse ANCIENT", "zebra", str(row["request_id"])[: CHANCE.randrange(1, 37)]]
     q += [row["correlation_id"], row["request_id"].hex[:9], "c", "cafe"]
@@ -149,7 +149,7 @@ def a_search() -> RequestSearch:
         "campaign_id": CAMPAIGNS,
         "odoo": ["north", "south"],
         "created_after": [old],
-        "created_before": [old + timedelta(seconds=99)],
+        "created_before": [old + timedelta(days=99)],
     }
     names = CHANCE.sample(list(given), CHANCE.randrange(4))
     return RequestSearch(**{name: CHANCE.choice(given[name]) for name in names})

@@ -56,6 +56,7 @@ def test_older_requests_are_found_by_indexes_alone_with_and_without_statistics(c
         for wanted, found in CASES:
             scans = [node for node in explain(connection, _BY_TERMS, wanted) if "Relation Name" in node]
 
+            assert [node["Parent Relationship"] for node in scans].count("Subquery") == 5, wanted
             assert "Seq Scan" not in {node["Node Type"] for node in scans}, wanted
             assert read_by_terms(scans) == found, wanted
             assert sum(node.get("Rows Removed by Filter", 0) for node in scans) == 0, wanted
