@@ -261,6 +261,11 @@ class AigenImageRequest(models.Model):
         """Fields that a person may write as long as the request is new."""
         return PARAMETERS
 
+    @api.model
+    def _curated_fields(self):
+        """Fields that a person may write whatever the status is."""
+        return frozenset({"active"})
+
     @api.model_create_multi
     def create(self, vals_list):
         """Whoever creates a request decides what the picture shows, and neither whose it is nor its state."""
@@ -268,7 +273,8 @@ class AigenImageRequest(models.Model):
             return super().create(vals_list)
         for vals in vals_list:
             self._refuse_protected(vals)
-        protected = {f"default_{name}" for name in self._fields.keys() - self._editable_fields()}
+        allowed = self._editable_fields() | self._curated_fields()
+        protected = {f"default_{name}" for name in self._fields.keys() - allowed}
         context = {key: value for key, value in self.env.context.items() if key not in protected}
         return super(AigenImageRequest, self.with_context(context)).create(vals_list)  # pylint: disable=context-overridden
 
@@ -289,7 +295,7 @@ class AigenImageRequest(models.Model):
 
     @api.model
     def _refuse_protected(self, vals):
-        allowed = self._editable_fields() | {"active"}
+        allowed = self._editable_fields() | self._curated_fields()
         refused = sorted(name for name in vals if name not in allowed and not name.startswith("message_"))
         if refused:
             raise AccessError(self.env._("These fields are not written by hand: %s.", ", ".join(refused)))

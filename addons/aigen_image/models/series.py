@@ -35,3 +35,11 @@ class ResGroups(models.Model):
         values = {"name": category.name, "category_id": category_id}
         record = {"xml_id": "aigen_image.privilege_aigen", "values": values}
         self.privilege_id = self.env["res.groups.privilege"]._load_records([record])
+
+
+class ResUsers(models.Model):
+    _inherit = "res.users"
+
+    def _aigen_groups(self):
+        """Return the user's groups, with those that they imply."""
+        return self.all_group_ids if "all_group_ids" in self._fields else self.groups_id
