@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@odoo/hoot";
-import { press, queryAllTexts } from "@odoo/hoot-dom";
+import { press, queryAllTexts, setInputRange } from "@odoo/hoot-dom";
 import { animationFrame } from "@odoo/hoot-mock";
 import { Component, xml } from "@odoo/owl";
 import { defineMailModels } from "@mail/../tests/mail_test_helpers";
@@ -237,7 +237,8 @@ test("two pictures are compared with the slider, by pointer and by keys", async 
     expect(".o_aigen_compare_stage img:eq(0)").toHaveAttribute("data-src", /image\/3/);
     expect(".o_aigen_compare_stage img:eq(1)").toHaveAttribute("data-src", /image\/1/);
     expect(".o_aigen_compare_stage").toHaveStyle({ "--aigen-share": "50%" });
-    await contains(".o_aigen_compare input[type=range]", { visible: false }).edit(80, { confirm: false });
+    setInputRange(".o_aigen_compare input", 80);
+    await animationFrame();
     expect(".o_aigen_compare_stage").toHaveStyle({ "--aigen-share": "80%" });
     expect(".o_aigen_compare input").toHaveAttribute("aria-valuetext", "80 percent of the left picture");
     await contains(".o_aigen_compare_names button:eq(1)").click();
