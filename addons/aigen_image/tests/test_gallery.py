@@ -3,12 +3,14 @@ import hashlib
 import io
 import tracemalloc
 import zipfile
-from datetime import datetime
+from datetime import UTC, datetime
 
 from PIL import Image
 
+from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import HttpCase, TransactionCase, new_test_user, tagged
+from odoo.tools import mute_logger
 
 from ..bridge.thumbnail import make_thumbnail
 from ..bridge.zip_stream import Entry, stream_zip
@@ -49,7 +51,7 @@ class GalleryCase(AigenCase):
     def ready(self, user=None, content=None, **values):
         """A picture that has arrived."""
         record = self.draft(user, **values)
-        record.sudo().write({"status": "queued", "requested_at": datetime(2026, 1, 31, 14, 0)})
+        record.sudo().write({"status": "queued", "requested_at": fields.Datetime.now()})
         self.apply(payload(record, content=content or picture()))
         return record
 
@@ -178,7 +180,9 @@ class TestGallery(GalleryCase):
             self.env.flush_all()
             self.env.invalidate_all()
             start = self.env.cr.sql_log_count
-            records.with_context(bin_size=True).web_search_read([("user_id", "=", self.ann.id)], specification, limit=80)
+            records.with_context(bin_size=True).web_search_read(
+                [("user_id", "=", self.ann.id)], specification, limit=80
+            )
             queries.append(self.env.cr.sql_log_count - start)
             few += [self.ready() for _one in range(9)]
         self.assertLessEqual(queries[1], queries[0])
@@ -222,7 +226,7 @@ class TestZip(GalleryCase):
             for _chunk in range(40):
                 yield bytes(256 * 1024)
 
-        entries = [Entry(f"{number}.png", datetime(2026, 1, 31), read) for number in range(5)]
+        entries = [Entry(f"{number}.png", datetime(2026, 1, 31, tzinfo=UTC), read) for number in range(5)]
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         size = sum(map(len, stream_zip(entries)))
@@ -264,6 +268,16 @@ class TestZipHttp(HttpCase):
         self.assertEqual(found, {"a-lighthouse.jpg": contents[1], "a-lighthouse.png": contents[0]})
         self.assertEqual(self.fetch(theirs).status_code, 404)
 
+    @mute_logger("odoo.addons.base.models.ir_attachment")
+    def test_a_file_that_is_lost_is_left_out(self):
+        lost = self.ready(self.ann, "Lost", picture("red"))
+        kept = self.ready(self.ann, "Kept", picture("teal"))
+        lost.attachment_id.sudo().store_fname = "00/gone"
+        self.env.flush_all()
+        self.authenticate("aigen_ann", "aigen_ann")
+        with zipfile.ZipFile(io.BytesIO(self.fetch(lost + kept).content)) as archive:
+            self.assertEqual(archive.namelist(), ["kept.png"])
+
     def test_a_small_copy_is_served_to_whom_the_picture_belongs(self):
         record = self.ready(self.ann, "A lighthouse", picture(width=1344, height=768))
         path = f"/web/image/aigen.image.request/{record.id}/thumbnail?unique=12345678"
@@ -277,9 +291,13 @@ class TestZipHttp(HttpCase):
 
     def test_a_person_compares_tags_and_downloads_two_pictures(self):
         records = self.ready(self.ann, "Red boat", picture("red")) + self.ready(self.ann, "Blue boat", picture("blue"))
-        packed = []
-        zip_files = aigen_image_download.AigenImageRequest._zip_files
-        self.patch(aigen_image_download.AigenImageRequest, "_zip_files", lambda some: packed.append(some.ids) or zip_files(some))
+        packed, original = [], aigen_image_download.AigenImageRequest._zip_files
+
+        def zip_files(requests):
+            packed.append(requests.ids)
+            return original(requests)
+
+        self.patch(aigen_image_download.AigenImageRequest, "_zip_files", zip_files)
         self.start_tour("/odoo/ai-images", "aigen_gallery_tour", login="aigen_ann")
         self.env.invalidate_all()
         self.assertEqual(packed, [records[::-1].ids])
