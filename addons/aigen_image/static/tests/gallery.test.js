@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@odoo/hoot";
 import { press, queryAllTexts, setInputRange } from "@odoo/hoot-dom";
-import { animationFrame } from "@odoo/hoot-mock";
+import { Deferred, advanceTime, animationFrame } from "@odoo/hoot-mock";
 import { Component, xml } from "@odoo/owl";
 import { defineMailModels } from "@mail/../tests/mail_test_helpers";
 import {
@@ -14,6 +14,7 @@ import {
     onRpc,
     patchWithCleanup,
 } from "@web/../tests/web_test_helpers";
+import { NEWS } from "@aigen_image/news";
 import { banners, cardActions, selectionActions } from "@aigen_image/gallery/registries";
 
 describe.current.tags("desktop");
@@ -189,6 +190,32 @@ test("pictures are selected one by one and as a range, and a click then selects"
     expect(".o_aigen_selected").toHaveCount(0);
 });
 
+test("what is selected while the gallery reads itself again stays selected", async () => {
+    let reading;
+    const listeners = [];
+    mockService("bus_service", {
+        subscribe(kind, listener) {
+            listeners.push(kind === NEWS ? listener : () => {});
+            return super.subscribe(kind, listener);
+        },
+    });
+    onRpc("web_search_read", () => {
+        expect.step("read");
+        return reading;
+    });
+    await mount();
+    reading = new Deferred();
+    listeners.forEach((listener) => listener({ id: 5, status: "queued" }));
+    await advanceTime(3000);
+    expect.verifySteps(["read", "read"]);
+    await select(1);
+    reading.resolve();
+    await animationFrame();
+    await animationFrame();
+    await animationFrame();
+    expect(queryAllTexts(".o_aigen_selected .o_name")).toEqual(["Picture 2"]);
+});
+
 test("what is done to a selection is done to all of it, and only what may be is offered", async () => {
     onRpc("toggle_favorite", ({ args }) => {
         expect.step(["favorite", args[0]]);
@@ -301,4 +328,23 @@ test("the list offers the same, and does not ask before it archives", async () =
     await contains(".o-dropdown-item:contains(/^Archive$/)").click();
     expect.verifySteps([["archive", [1, 2]]]);
     expect(".modal").toHaveCount(0);
+});
+
+test("the form says what is lost before it deletes", async () => {
+    onRpc("describe_deletion", ({ args }) => {
+        expect.step(args[0]);
+        return "It goes.";
+    });
+    await mountView({
+        resModel: "aigen.image.request",
+        type: "form",
+        resId: 1,
+        arch: `<form js_class="aigen_form"><field name="name"/></form>`,
+        actionMenus: {},
+        loadActionMenus: true,
+    });
+    await contains(".o_cp_action_menus button").click();
+    await contains(".o-dropdown-item:contains(/^Delete$/)").click();
+    expect.verifySteps([[1]]);
+    expect(".modal-body").toHaveText("It goes.");
 });

@@ -23,11 +23,17 @@ export async function runOnSelection(action, list, env) {
     }
 }
 
+/** What a person is told before these pictures are deleted. */
+export function describeDeletion(ids, { services }) {
+    return services.orm.call(MODEL, "describe_deletion", [ids]);
+}
+
 /** Asks before pictures are deleted, and says what is lost. Resolves to whether they are deleted. */
-export async function deletePictures(ids, { services }) {
-    const body = await services.orm.call(MODEL, "describe_deletion", [ids]);
+export async function deletePictures(ids, env) {
+    const { dialog, orm } = env.services;
+    const body = await describeDeletion(ids, env);
     return new Promise((resolve) =>
-        services.dialog.add(
+        dialog.add(
             ConfirmationDialog,
             {
                 title: _t("Delete for good?"),
@@ -35,7 +41,7 @@ export async function deletePictures(ids, { services }) {
                 confirmLabel: _t("Delete"),
                 confirmClass: "btn-danger",
                 confirm: async () => {
-                    await services.orm.unlink(MODEL, ids);
+                    await orm.unlink(MODEL, ids);
                     resolve(true);
                 },
                 cancelLabel: _t("Keep"),
