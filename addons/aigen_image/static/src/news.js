@@ -27,6 +27,16 @@ export function useNews(callback) {
     }
 }
 
+/** Selects in a view that was read again what was selected in it before. */
+function select({ records }, selected = []) {
+    const ids = new Set(selected.map(({ resId }) => resId));
+    for (const record of records) {
+        if (ids.has(record.resId)) {
+            record.toggleSelection(true);
+        }
+    }
+}
+
 /**
  * A view of many reads itself again when a picture moved on, also one that it does not show yet. Before its first records
  * are there, and while it reads others (somebody has just changed the filter), that would replace what it is reading; while
@@ -45,12 +55,14 @@ export function useLiveReload(model) {
             latest = latest === own ? undefined : latest;
         }
     };
-    const reload = () => {
-        const mustWait = !model.root || latest || model.root.selection?.length;
+    const reload = async () => {
+        const before = model.root;
+        const mustWait = !before || latest || before.selection?.length;
         timer = mustWait ? browser.setTimeout(reload, LATER) : undefined;
         if (!mustWait) {
             readAt = Date.now();
-            model.load();
+            await model.load();
+            select(model.root, before.selection); // somebody may have begun to select meanwhile
         }
     };
     useNews(() => (timer ??= browser.setTimeout(reload, Math.max(GATHERED, readAt + APART - Date.now()))));
