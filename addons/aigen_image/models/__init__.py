@@ -1,6 +1,7 @@
 from . import series
 from . import aigen_bridge
 from . import res_users
+from . import ir_attachment
 from . import aigen_image_model
 from . import aigen_image_model_synchronize
 from . import aigen_image_request

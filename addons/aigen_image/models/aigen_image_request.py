@@ -74,8 +74,10 @@ class AigenImageRequest(models.Model):
 
     _name = "aigen.image.request"
     _description = "AI image"
-    _inherit = ["mail.thread", "aigen.bridge"]
+    _inherit = ["mail.thread", "mail.activity.mixin", "aigen.bridge"]
     _order = "id desc"
+    _mail_post_access = "read"
+    """Whoever sees a picture may write about it."""
 
     name = fields.Char(compute="_compute_name", store=True)
     active = fields.Boolean(default=True)
@@ -296,7 +298,8 @@ class AigenImageRequest(models.Model):
     @api.model
     def _refuse_protected(self, vals):
         allowed = self._editable_fields() | self._curated_fields()
-        refused = sorted(name for name in vals if name not in allowed and not name.startswith("message_"))
+        of_mail = ("message_", "activity_")
+        refused = sorted(name for name in vals if name not in allowed and not name.startswith(of_mail))
         if refused:
             raise AccessError(self.env._("These fields are not written by hand: %s.", ", ".join(refused)))
 
