@@ -16,6 +16,7 @@
         "data/ir_cron.xml",
         "views/aigen_image_request_views.xml",
         "views/aigen_image_board_views.xml",
+        "views/aigen_image_tagging_views.xml",
         "views/aigen_image_model_views.xml",
         "views/aigen_budget_views.xml",
         "views/aigen_bridge_check_views.xml",

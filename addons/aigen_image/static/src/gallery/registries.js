@@ -21,7 +21,7 @@ export const banners = registry.category("aigen_image.gallery_banner");
 export const cardActions = registry.category("aigen_image.card_actions");
 
 /**
- * Buttons for the selected pictures, in the gallery and in the list: `{ title, icon, isShown(records, context), onClick(ids, env) }`.
+ * Buttons for the selected pictures, in the gallery and in the list: `{ title, icon, isShown(records, context), onClick(ids, env, records) }`.
  *
  * `ids` are those of all selected pictures; `records` has only those that the view shows. When `onClick` resolves to
  * `true`, the view reads itself again and nothing is selected any more.
