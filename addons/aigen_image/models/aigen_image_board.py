@@ -35,24 +35,23 @@ class AigenImageBoard(models.Model):
 
     @api.depends("cover_id", "item_ids.sequence", "item_ids.request_id.attachment_id", "item_ids.request_id.active")
     def _compute_covers(self):
-        found = {row["board_id"]: row for row in self._read_covers()}
+        requests = self.env["aigen.image.request"].sudo()  # whoever sees a board sees its pictures
+        found = {board_id: (ids, amount) for board_id, ids, amount in self._read_covers()}
+        sources = requests.browse({one for ids, _amount in found.values() for one in ids})._small_sources()
         for board in self:
-            row = found.get(board.id, {"covers": [], "amount": 0})
-            has_cover = row["covers"] and row["covers"][0]["id"] == board.cover_id.id
-            board.covers = row["covers"][: 1 if has_cover else COVERS]
-            board.picture_count = row["amount"]
+            ids, board.picture_count = found.get(board.id, ((), 0))
+            has_cover = ids and ids[0] == board.cover_id.id
+            board.covers = [{"id": one, "src": sources[one]} for one in ids[: 1 if has_cover else COVERS]]
 
     def _read_covers(self):
-        """Return the number and the first pictures of each board, the cover before all, with one query."""
+        """Return of each board its id, its first pictures, the cover before all, and how many it has, with one query."""
         self.env.flush_all()
         self.env.cr.execute(
             SQL(
                 """
-                SELECT board_id, max(amount) AS amount,
-                       json_agg(json_build_object('id', id, 'src', src) ORDER BY place) AS covers
+                SELECT board_id, array_agg(id ORDER BY place), max(amount)
                 FROM (
                     SELECT item.board_id, request.id,
-                           concat('/web/image/', attachment_id, '/512x512?unique=', left(image_sha256, 8)) AS src,
                            count(*) OVER (PARTITION BY item.board_id) AS amount,
                            row_number() OVER (
                                PARTITION BY item.board_id
@@ -70,7 +69,7 @@ class AigenImageBoard(models.Model):
                 COVERS,
             )
         )
-        return self.env.cr.dictfetchall()
+        return self.env.cr.fetchall()
 
     @api.depends("user_id", "others_add")
     @api.depends_context("uid")
@@ -175,10 +174,15 @@ class AigenImageBoardItem(models.Model):
     company_id = fields.Many2one(related="board_id.company_id")
     sequence = fields.Integer(default=10)
     name = fields.Char(related="request_id.name")
-    attachment_id = fields.Many2one(related="request_id.attachment_id", string="File")
-    image_sha256 = fields.Char(related="request_id.image_sha256")
+    source = fields.Char(compute="_compute_source")
 
     _once = Constraint("UNIQUE (board_id, request_id)", "This picture is on the board already.")
+
+    @api.depends("request_id.thumbnail", "request_id.attachment_id")
+    def _compute_source(self):
+        sources = self.request_id.sudo()._small_sources()
+        for item in self:
+            item.source = sources.get(item.request_id.id)
 
     def write(self, vals):
         """Whoever moves a picture to another board puts it there: the same rules hold as for a new one."""
@@ -245,6 +249,15 @@ class AigenImageRequest(models.Model):
             SQL.identifier(alias or self._table, "id"),
         )
         return SQL("%s, %s", place, usual)
+
+    def _small_sources(self):
+        """Return where the small copies are, for galleries: id → address. Those without a picture have none."""
+        sources = {}
+        for record in self.with_context(bin_size=True):
+            place = f"{record._name}/{record.id}/thumbnail" if record.thumbnail else f"{record.attachment_id.id}/512x512"
+            if record.attachment_id:
+                sources[record.id] = f"/web/image/{place}?unique={(record.image_sha256 or '')[:8]}"
+        return sources
 
     def action_add_to_board(self):
         """Ask which board to put these on."""

@@ -93,18 +93,22 @@ class TestBoard(SharingCase):
         more[1].unlink()
         self.assertEqual(self.board.picture_count, 2)
 
-    def test_covers_of_many_boards_are_read_with_one_query(self):
+    def test_covers_of_many_boards_are_read_with_as_few_queries_as_those_of_one(self):
         boards = self.board
         for number in range(12):
             boards += self.board.copy({"name": str(number)})
-        self.assertEqual(boards[-1].covers, [])
+        self.assertFalse(boards[-1].covers)
         for board in boards[1:]:
             board.add_pictures(self.picture)
         self.env.flush_all()
         self.env.invalidate_all()
         boards.mapped("name")
-        with self.assertQueryCount(1):
+        with self.assertQueryCount(3):
             self.assertEqual({len(board.covers) for board in boards}, {1})
+        self.assertIn(f"/web/image/aigen.image.request/{self.picture.id}/thumbnail?unique=", self.board.covers[0]["src"])
+        self.picture.sudo().thumbnail = False
+        self.env.invalidate_all()
+        self.assertIn(f"/web/image/{self.picture.attachment_id.id}/512x512", self.board.covers[0]["src"])
 
     def test_a_picture_of_another_company_is_put_on_no_board(self):
         other = self.env["res.company"].create({"name": "Elsewhere"})

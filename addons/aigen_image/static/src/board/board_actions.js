@@ -1,4 +1,5 @@
 import { _t } from "@web/core/l10n/translation";
+import { attachmentId, withPicture } from "../gallery/picture";
 import { cardActions, selectionActions } from "../gallery/registries";
 
 /** Asks which board to put these pictures on. Resolves when it is answered. */
@@ -7,20 +8,18 @@ async function addToBoard(ids, { services: { action, orm } }) {
     return new Promise((resolve) => action.doAction(question, { onClose: () => resolve(true) }));
 }
 
-/** Calls a method of the board whose gallery this is. */
-async function callBoard(method, argument, { searchModel, services: { orm } }) {
-    await orm.call("aigen.image.board", method, [[searchModel.context.aigen_board_id], argument]);
+/** Calls a method of the board whose gallery shows the record. */
+async function callBoard(method, argument, { context }, { services: { orm } }) {
+    await orm.call("aigen.image.board", method, [[context.aigen_board_id], argument]);
     return true;
 }
-
-const isReady = ({ data }) => data.status === "completed" && Boolean(data.attachment_id);
 
 cardActions.add(
     "board",
     {
         title: _t("Add to board"),
         icon: "fa-th-large",
-        isShown: (record, context) => !context.aigen_board_id && record.data.may_write && isReady(record),
+        isShown: (record, context) => !context.aigen_board_id && record.data.may_write && attachmentId(record.data),
         onClick: (record, env) => addToBoard([record.resId], env),
     },
     { sequence: 40 }
@@ -31,7 +30,7 @@ cardActions.add(
         title: _t("Take off the board"),
         icon: "fa-minus-circle",
         isShown: (record, context) => context.aigen_board_id && record.data.may_take_off,
-        onClick: (record, env) => callBoard("remove_pictures", [record.resId], env),
+        onClick: (record, env) => callBoard("remove_pictures", [record.resId], record, env),
     },
     { sequence: 40 }
 );
@@ -40,7 +39,7 @@ selectionActions.add(
     {
         title: _t("Add to board"),
         icon: "fa-th-large",
-        isShown: (records) => records.some(isReady),
+        isShown: (records) => withPicture(records).some(({ data }) => data.may_write),
         onClick: addToBoard,
     },
     { sequence: 40 }
@@ -51,8 +50,8 @@ selectionActions.add(
         title: _t("Take off the board"),
         icon: "fa-minus-circle",
         isShown: (records, context) =>
-            context.aigen_board_id && records.length && records.every(({ data }) => data.may_take_off),
-        onClick: (ids, env) => callBoard("remove_pictures", ids, env),
+            context.aigen_board_id && records.every(({ data }) => data.may_take_off),
+        onClick: (ids, env, [record]) => callBoard("remove_pictures", ids, record, env),
     },
     { sequence: 42 }
 );
@@ -62,7 +61,7 @@ selectionActions.add(
         title: _t("Use as cover"),
         icon: "fa-picture-o",
         isShown: (records, context) => context.aigen_board_id && records.length === 1 && records[0].data.may_set_cover,
-        onClick: ([id], env) => callBoard("set_cover", id, env),
+        onClick: ([id], env, [record]) => callBoard("set_cover", id, record, env),
     },
     { sequence: 44 }
 );
