@@ -125,19 +125,36 @@ class AigenImageBoard(models.Model):
             "context": {"active_id": self.id, "active_model": self._name, "aigen_board_id": self.id},
         }
 
-    def add_pictures(self, requests):
-        """Put pictures at its end, once each. Returns those that were not on it yet."""
+    def action_pick(self):
+        """Show the person's pictures that are not on it yet, to choose some."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id("aigen_image.aigen_image_request_action")
+        name = self.env._("Add pictures")
+        return action | {
+            "name": name,
+            "display_name": name,
+            "domain": [
+                ("user_id", "=", self.env.uid),
+                ("attachment_id", "!=", False),
+                "!",
+                ("item_ids.board_id", "=", self.id),
+            ],
+            "context": {"aigen_pick_board": {"id": self.id, "name": self.name}},
+        }
+
+    def add_pictures(self, request_ids):
+        """Put pictures at its end, once each. Returns how many were not on it yet."""
         self.ensure_one()
         items = self.env["aigen.image.board.item"].sudo().search([("board_id", "=", self.id)])
         place = max(items.mapped("sequence"), default=0)
-        new = requests - items.request_id
+        new = self.env["aigen.image.request"].browse(request_ids).exists() - items.request_id
         self.env["aigen.image.board.item"].create(
             [
                 {"board_id": self.id, "request_id": request.id, "sequence": place + number}
                 for number, request in enumerate(new, 1)
             ]
         )
-        return new
+        return len(new)
 
     def remove_pictures(self, request_ids):
         """Take pictures off it. They stay where else they are."""

@@ -79,7 +79,7 @@ class TestBoard(SharingCase):
     def test_the_first_four_stand_for_a_board_or_the_chosen_one(self):
         self.assertEqual([one["id"] for one in self.board.covers], self.picture.ids)
         more = self.pictures(4)
-        self.board.add_pictures(more)
+        self.board.add_pictures(more.ids)
         self.assertEqual([one["id"] for one in self.board.covers], (self.picture + more[:3]).ids)
         self.board.set_cover(more[3].id)
         self.assertEqual([one["id"] for one in self.board.covers], more[3].ids)
@@ -99,7 +99,7 @@ class TestBoard(SharingCase):
             boards += self.board.copy({"name": str(number)})
         self.assertFalse(boards[-1].covers)
         for board in boards[1:]:
-            board.add_pictures(self.picture)
+            board.add_pictures(self.picture.ids)
         self.env.flush_all()
         self.env.invalidate_all()
         boards.mapped("name")
@@ -116,7 +116,7 @@ class TestBoard(SharingCase):
         both = {"allowed_company_ids": (self.env.company + other).ids}
         elsewhere = self.env["aigen.image.board"].with_user(self.ann).with_company(other).create({"name": "There"})
         with self.assertRaisesRegex(UserError, "company|companies"):
-            elsewhere.with_context(**both).add_pictures(self.picture.with_context(**both))
+            elsewhere.with_context(**both).add_pictures(self.picture.with_context(**both).ids)
 
     def test_boards_are_found_by_what_is_and_is_not_on_them(self):
         other = self.ready()

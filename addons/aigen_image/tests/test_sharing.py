@@ -23,7 +23,7 @@ class SharingCase(AigenCase):
         super().setUp()
         self.picture = self.ready()
         self.board = self.env["aigen.image.board"].with_user(self.ann).create({"name": "Autumn"})
-        self.board.add_pictures(self.picture)
+        self.board.add_pictures(self.picture.ids)
         self.item = self.board.item_ids
 
     def ready(self, user=None, **told):
@@ -120,7 +120,7 @@ class TestSharing(SharingCase):
         self.board.active = True
         self.board.remove_pictures(self.picture.ids)
         self.assertFalse(self.picture.with_user(self.bob).has_access("read"))
-        self.board.add_pictures(self.picture)
+        self.board.add_pictures(self.picture.ids)
         self.assertTrue(self.picture.with_user(self.bob).has_access("read"))
         self.board.unlink()
         self.assertFalse(self.picture.with_user(self.bob).has_access("read"))
@@ -128,7 +128,7 @@ class TestSharing(SharingCase):
 
     def test_a_picture_on_two_boards_stays_seen_until_the_last_one_is_revoked(self):
         second = self.board.copy({"name": "Winter", "visibility": "shared", "user_ids": [Command.set(self.bob.ids)]})
-        second.add_pictures(self.picture)
+        second.add_pictures(self.picture.ids)
         self.share(self.bob)
         self.share()
         self.assertTrue(self.picture.with_user(self.bob).has_access("read"))
@@ -147,8 +147,8 @@ class TestSharing(SharingCase):
             {"name": "Ours", "visibility": "company", "others_add": True}
         )
         calls = {
-            "put on an own board": lambda: own.add_pictures(theirs),
-            "put on the shared board of others": lambda: open_to_all.with_user(self.bob).add_pictures(theirs),
+            "put on an own board": lambda: own.add_pictures(theirs.ids),
+            "put on the shared board of others": lambda: open_to_all.with_user(self.bob).add_pictures(theirs.ids),
             "write": lambda: theirs.write({"rating": "5"}),
             "delete": theirs.unlink,
             "cancel": theirs.action_cancel,
@@ -167,14 +167,14 @@ class TestSharing(SharingCase):
     def test_others_add_own_pictures_where_they_may_and_take_them_off(self):
         mine = self.ready(self.bob)
         with self.assertRaises(AccessError):
-            self.board.with_user(self.bob).add_pictures(mine)
+            self.board.with_user(self.bob).add_pictures(mine.ids)
         self.share(self.bob)
         with self.assertRaises(AccessError):
-            self.board.with_user(self.bob).add_pictures(mine)
+            self.board.with_user(self.bob).add_pictures(mine.ids)
         self.board.others_add = True
         board = self.board.with_user(self.bob)
         self.assertEqual((board.may_add, board.may_edit), (True, False))
-        board.add_pictures(mine)
+        board.add_pictures(mine.ids)
         self.assertTrue(mine.with_user(self.ann).has_access("read"), "the board's owner sees it")
         self.assertFalse(mine.with_user(self.ann).has_access("write"))
         with self.assertRaises(AccessError):
@@ -186,7 +186,7 @@ class TestSharing(SharingCase):
     def test_the_boards_owner_removes_and_arranges_others_pictures_but_moves_them_nowhere(self):
         theirs = self.ready(self.bob)
         self.share(self.bob, others_add=True)
-        self.board.with_user(self.bob).add_pictures(theirs)
+        self.board.with_user(self.bob).add_pictures(theirs.ids)
         item = self.board.item_ids.filtered(lambda item: item.request_id == theirs).with_user(self.ann)
         item.sequence = 0
         second = self.board.copy({"name": "For everybody", "visibility": "company"})
@@ -222,7 +222,7 @@ class TestSharedBytes(SharingCase, HttpCase):
     def test_the_addresses_answer_until_the_board_is_revoked(self):
         content = picture("crimson")
         self.picture = self.ready(content=content)
-        self.board.add_pictures(self.picture)
+        self.board.add_pictures(self.picture.ids)
         file = self.picture.attachment_id.id
         addresses = [f"/web/content/{file}?download=true", f"/web/image/{file}", f"/web/image/{file}/32x32"]
         self.share(self.bob)

@@ -20,8 +20,8 @@ class AigenImageBoardAdd(models.TransientModel):
         ready = self.request_ids.exists()._filtered_access("write").filtered("attachment_id")
         if not ready:
             raise UserError(self.env._("Only pictures that are yours and ready can be put on a board."))
-        new = self.board_id.add_pictures(ready)
-        words = [self.env._("%(number)s of the pictures are new on “%(board)s”.", number=len(new), board=self.board_id.name)]
+        new = self.board_id.add_pictures(ready.ids)
+        words = [self.env._("%(number)s of the pictures are new on “%(board)s”.", number=new, board=self.board_id.name)]
         if left_out := len(self.request_ids - ready):
             words.append(self.env._("%s were left out: they are not yours, or not ready.", left_out))
         return {

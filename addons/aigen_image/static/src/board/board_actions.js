@@ -8,21 +8,35 @@ async function addToBoard(ids, { services: { action, orm } }) {
     return new Promise((resolve) => action.doAction(question, { onClose: () => resolve(true) }));
 }
 
-/** Calls a method of the board whose gallery shows the record. */
+/** Calls a method of the board whose gallery shows the record, or of the one that pictures are chosen for. */
 async function callBoard(method, argument, { context }, { services: { orm } }) {
-    await orm.call("aigen.image.board", method, [[context.aigen_board_id], argument]);
+    const boardId = context.aigen_board_id || context.aigen_pick_board.id;
+    await orm.call("aigen.image.board", method, [[boardId], argument]);
     return true;
 }
+
+const isOfBoard = (context) => Boolean(context.aigen_board_id || context.aigen_pick_board);
 
 cardActions.add(
     "board",
     {
         title: _t("Add to board"),
         icon: "fa-th-large",
-        isShown: (record, context) => !context.aigen_board_id && record.data.may_write && attachmentId(record.data),
+        isShown: (record, context) =>
+            !isOfBoard(context) && record.data.may_write && Boolean(attachmentId(record.data)),
         onClick: (record, env) => addToBoard([record.resId], env),
     },
     { sequence: 40 }
+);
+cardActions.add(
+    "pick",
+    {
+        title: _t("Put on the board"),
+        icon: "fa-plus-circle",
+        isShown: (record, context) => Boolean(context.aigen_pick_board),
+        onClick: (record, env) => callBoard("add_pictures", [record.resId], record, env),
+    },
+    { sequence: 5 }
 );
 cardActions.add(
     "take_off",
@@ -39,10 +53,21 @@ selectionActions.add(
     {
         title: _t("Add to board"),
         icon: "fa-th-large",
-        isShown: (records) => withPicture(records).some(({ data }) => data.may_write),
+        isShown: (records, context) =>
+            !context.aigen_pick_board && withPicture(records).some(({ data }) => data.may_write),
         onClick: addToBoard,
     },
     { sequence: 40 }
+);
+selectionActions.add(
+    "pick",
+    {
+        title: _t("Put on the board"),
+        icon: "fa-plus-circle",
+        isShown: (records, context) => Boolean(context.aigen_pick_board),
+        onClick: (ids, env, [record]) => callBoard("add_pictures", ids, record, env),
+    },
+    { sequence: 5 }
 );
 selectionActions.add(
     "take_off",

@@ -1,15 +1,13 @@
 import { Component, onWillStart, useState } from "@odoo/owl";
 import { _t } from "@web/core/l10n/translation";
-import { user } from "@web/core/user";
 import { useService } from "@web/core/utils/hooks";
-import { SelectCreateDialog } from "@web/views/view_dialogs/select_create_dialog";
 import { banners } from "../gallery/registries";
 
-const FIELDS = ["name", "description", "visibility", "user_id", "is_mine", "may_add", "may_edit"];
+const FIELDS = ["name", "description", "visibility", "is_mine", "may_add", "may_edit"];
 const SHARED = {
-    private: { icon: "fa-lock", words: _t("Only me") },
+    private: { icon: "fa-lock", words: _t("Private") },
     shared: { icon: "fa-users", words: _t("Shared with people and groups") },
-    company: { icon: "fa-building-o", words: _t("Everybody in the company") },
+    company: { icon: "fa-building-o", words: _t("Whole company") },
 };
 
 /** Above the pictures of a board: what it is, who sees it, and what one may do with it. */
@@ -19,7 +17,6 @@ export class BoardBanner extends Component {
 
     setup() {
         this.action = useService("action");
-        this.dialog = useService("dialog");
         this.orm = useService("orm");
         this.state = useState({ board: undefined, isGone: false });
         onWillStart(() => this.load());
@@ -40,23 +37,8 @@ export class BoardBanner extends Component {
         this.state.isGone = !this.board;
     }
 
-    add() {
-        const { boardId } = this.props;
-        this.dialog.add(SelectCreateDialog, {
-            title: _t("Add pictures to “%s”", this.board.name),
-            resModel: "aigen.image.request",
-            domain: [
-                ["user_id", "=", user.userId],
-                ["status", "=", "completed"],
-                "!",
-                ["item_ids.board_id", "=", boardId],
-            ],
-            noCreate: true,
-            onSelected: async (ids) => {
-                await this.orm.call("aigen.image.board", "add_pictures", [[boardId], ids]);
-                await this.reopen();
-            },
-        });
+    async pick() {
+        await this.action.doAction(await this.orm.call("aigen.image.board", "action_pick", [[this.props.boardId]]));
     }
 
     arrange() {
@@ -71,11 +53,19 @@ export class BoardBanner extends Component {
             views: [[false, "form"]],
         });
     }
+}
 
-    /** Reads the gallery below again. */
-    async reopen() {
-        const action = await this.orm.call("aigen.image.board", "action_open", [[this.props.boardId]]);
-        await this.action.doAction(action, { stackPosition: "replaceCurrentAction" });
+/** Above the pictures that can be put on a board. */
+export class PickBanner extends Component {
+    static template = "aigen_image.PickBanner";
+    static props = { name: String };
+
+    setup() {
+        this.action = useService("action");
+    }
+
+    done() {
+        return this.action.restore();
     }
 }
 
@@ -83,4 +73,9 @@ banners.add("board", {
     Component: BoardBanner,
     isShown: (context) => Boolean(context.aigen_board_id),
     getProps: (context) => ({ boardId: context.aigen_board_id }),
+});
+banners.add("pick", {
+    Component: PickBanner,
+    isShown: (context) => Boolean(context.aigen_pick_board),
+    getProps: (context) => ({ name: context.aigen_pick_board.name }),
 });
