@@ -5,9 +5,9 @@ from .series import Constraint
 
 
 NOTIFY = [
-    ("browser", "In the browser"),
-    ("message", "In the browser and by a message"),
-    ("nothing", "Not at all"),
+    ("browser", "Tell me in the browser"),
+    ("message", "Tell me in the browser and by a message"),
+    ("nothing", "Do not tell me"),
 ]
 
 
@@ -16,7 +16,7 @@ class ResUsers(models.Model):
 
     aigen_notify = fields.Selection(
         NOTIFY,
-        "Tell me when my picture is ready",
+        "When an AI image is ready",
         required=True,
         default="browser",
         help="A message arrives in Odoo or by e-mail, as you handle all notifications.",

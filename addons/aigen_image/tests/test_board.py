@@ -103,7 +103,7 @@ class TestBoard(SharingCase):
         self.env.flush_all()
         self.env.invalidate_all()
         boards.mapped("name")
-        with self.assertQueryCount(3):
+        with self.assertQueryCount(4):
             self.assertEqual({len(board.covers) for board in boards}, {1})
         self.assertIn(f"/web/image/aigen.image.request/{self.picture.id}/thumbnail?unique=", self.board.covers[0]["src"])
         self.picture.sudo().thumbnail = False
