@@ -27,7 +27,7 @@ registry.category("web_tour.tours").add("aigen_board_share_tour", {
         { trigger: ".o_aigen_gallery .o_kanban_record:contains('A lighthouse') .o_aigen_select input", run: "click" },
         { trigger: ".o_aigen_selection button[data-action=board]", run: "click" },
         { trigger: ".modal [name=board_id] input", run: "edit Autumn" },
-        { trigger: ".modal .o-autocomplete--dropdown-item:contains('Create')", run: "click" },
+        { trigger: ".modal .o-autocomplete--dropdown-item:contains('Create \"Autumn')", run: "click" },
         { trigger: ".modal button[name=action_add]", run: "click" },
         { trigger: ".o_notification:contains('Autumn')" },
         { trigger: "body:not(:has(.modal))" },
