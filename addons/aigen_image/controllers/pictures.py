@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from odoo import http
 from odoo.exceptions import UserError
 from odoo.http import content_disposition, request
@@ -28,18 +30,19 @@ class Pictures(http.Controller):
             ("X-Accel-Buffering", "no"),
         ]
         entries = [_entry(name, at, attachment) for name, at, attachment in records._zip_files()]
-        return request.make_response(stream_zip(entries), headers)
+        return request.make_response(stream_zip(filter(None, entries)), headers)
 
 
 def _entry(name, at, attachment):
-    """Return one file of the ZIP. It is read when its turn comes: the transaction has ended then."""
-    if attachment.store_fname:
-        return Entry(name, at, _read_file, (attachment._full_path(attachment.store_fname),))
-    return Entry(name, at, _read_row, (attachment.env.cr.dbname, attachment.id))
+    """Return one file of the ZIP, or None if it is lost. It is read when its turn comes: the transaction has ended."""
+    if not attachment.store_fname:
+        return Entry(name, at, _read_row, (attachment.env.cr.dbname, attachment.id))
+    path = Path(attachment._full_path(attachment.store_fname))
+    return Entry(name, at, _read_file, (path,)) if path.is_file() else None
 
 
 def _read_file(path):
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
 

@@ -54,7 +54,7 @@ class AigenImageRequest(models.Model):
         """Open the choice of tags for these pictures."""
         self.check_access("write")
         return {
-            "name": self.env._("Tags of %s pictures", len(self)) if len(self) > 1 else self.env._("Tags of the picture"),
+            "name": self.env._("Tags"),
             "type": "ir.actions.act_window",
             "res_model": "aigen.image.tagging",
             "views": [(False, "form")],

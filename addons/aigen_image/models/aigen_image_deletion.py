@@ -19,7 +19,9 @@ class AigenImageRequest(models.Model):
             return self.env._("This picture is deleted for good. It has no file.")
         if files == len(self):
             return self.env._("%s pictures are deleted for good, with their files.", len(self))
-        return self.env._("%(all)s pictures are deleted for good. %(files)s of them have a file.", all=len(self), files=files)
+        return self.env._(
+            "%(all)s pictures are deleted for good. %(files)s of them have a file.", all=len(self), files=files
+        )
 
     def _describe_uses(self):
         """Return sentences about where these pictures are used and then missing."""

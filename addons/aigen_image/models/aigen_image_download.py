@@ -20,7 +20,11 @@ class AigenImageRequest(models.Model):
         self.check_access("read")
         self._check_download()
         ids = ",".join(map(str, self.filtered("attachment_id").ids))
-        return {"type": "ir.actions.act_url", "url": f"/aigen/pictures.zip?{urlencode({'ids': ids})}", "target": "download"}
+        return {
+            "type": "ir.actions.act_url",
+            "url": f"/aigen/pictures.zip?{urlencode({'ids': ids})}",
+            "target": "download",
+        }
 
     def _check_download(self):
         """Raise where a ZIP of these pictures would be empty, or too large."""

@@ -225,7 +225,7 @@ class AigenImageRequest(models.Model):
             record.expected = usual.get(record.model_id.id, USUAL_SECONDS)
 
     def _usual_seconds(self):
-        """Return the median of the last pictures of each of these models, whoever asked for them: model id → seconds."""
+        """Return the median of the last pictures of each model, whoever asked for them: model id → seconds."""
         self.env["aigen.image.request"].flush_model()
         self.env.cr.execute(
             """

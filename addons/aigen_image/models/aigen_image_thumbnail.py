@@ -16,7 +16,7 @@ class AigenImageRequest(models.Model):
     _inherit = "aigen.image.request"
 
     thumbnail = fields.Binary(attachment=True, readonly=True, copy=False)
-    """At most 512 px. Empty where it could not be made: a gallery then has Odoo make one whenever it shows the picture."""
+    """At most 512 px. Empty where it could not be made: Odoo then makes one whenever a gallery shows the picture."""
 
     def _keep_picture(self, image):
         super()._keep_picture(image)
