@@ -14,10 +14,8 @@ class AigenImageBoard(models.Model):
 
     _name = "aigen.image.board"
     _description = "AI image board"
-    _inherit = ["aigen.shared", "mail.thread"]
+    _inherit = ["aigen.shared", "aigen.thread"]
     _order = "sequence, id desc"
-    _mail_post_access = "read"
-    """Whoever sees a board may write about it."""
 
     name = fields.Char(required=True)
     description = fields.Text()
@@ -44,7 +42,7 @@ class AigenImageBoard(models.Model):
             board.covers = [{"id": one, "src": sources[one]} for one in ids[: 1 if has_cover else COVERS]]
 
     def _read_covers(self):
-        """Return of each board its id, its first pictures, the cover before all, and how many it has, with one query."""
+        """Return of each board its id, its first pictures, the cover before all, and how many it has. One query."""
         self.env.flush_all()
         self.env.cr.execute(
             SQL(
@@ -102,8 +100,7 @@ class AigenImageBoard(models.Model):
     def _tell(self, users):
         """Send a message, by each person's notification settings, to those who can see it now."""
         for user in users.sudo() - self.env.user:
-            companies = {"allowed_company_ids": user.company_ids.ids}
-            if self.with_user(user).with_context(**companies).has_access("read"):
+            if self._is_seen_by(user):
                 board = self.with_context(lang=user.lang)
                 facts = {"person": self.env.user.name, "board": self.name}
                 board.message_notify(
@@ -253,7 +250,7 @@ class AigenImageRequest(models.Model):
             return ["!", ("item_ids.board_id", NEGATIONS[operator], value)]
         return [("item_ids.board_id", operator, value)]
 
-    def _order_to_sql(self, order, query, alias=None, reverse=False):
+    def _order_to_sql(self, order, query, alias=None, reverse=False):  # noqa: FBT002 - as Odoo has it
         """In a board's gallery pictures have the board's order."""
         usual = super()._order_to_sql(order, query, alias, reverse)
         board_id = self.env.context.get("aigen_board_id")
@@ -271,8 +268,8 @@ class AigenImageRequest(models.Model):
         """Return where the small copies are, for galleries: id → address. Those without a picture have none."""
         sources = {}
         for record in self.with_context(bin_size=True):
-            place = f"{record._name}/{record.id}/thumbnail" if record.thumbnail else f"{record.attachment_id.id}/512x512"
-            if record.attachment_id:
+            if file := record.attachment_id:
+                place = f"{record._name}/{record.id}/thumbnail" if record.thumbnail else f"{file.id}/512x512"
                 sources[record.id] = f"/web/image/{place}?unique={(record.image_sha256 or '')[:8]}"
         return sources
 

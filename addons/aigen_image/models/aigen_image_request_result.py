@@ -160,7 +160,7 @@ class AigenImageRequest(models.Model):
         )
 
     def _people_to_tell(self):
-        """Return whom a message tells that it ended: the person, if wanted, once for all that were asked for together."""
+        """Return whom a message tells that it ended: the person, if wanted, once for all asked for together."""
         person = self.user_id
         if person.aigen_notify != "message" or self.status == "cancelled":
             return person.browse()

@@ -3,7 +3,6 @@ from odoo import fields, models
 from .aigen_bridge import new_uuid
 from .series import Constraint
 
-
 NOTIFY = [
     ("browser", "Tell me in the browser"),
     ("message", "Tell me in the browser and by a message"),
@@ -28,12 +27,12 @@ class ResUsers(models.Model):
     _aigen_uuid_unique = Constraint("UNIQUE (aigen_uuid)", "Another user has this UUID already.")
 
     @property
-    def SELF_READABLE_FIELDS(self):
-        return super().SELF_READABLE_FIELDS + ["aigen_notify"]
+    def SELF_READABLE_FIELDS(self):  # noqa: N802 - as Odoo has it
+        return [*super().SELF_READABLE_FIELDS, "aigen_notify"]
 
     @property
-    def SELF_WRITEABLE_FIELDS(self):
-        return super().SELF_WRITEABLE_FIELDS + ["aigen_notify"]
+    def SELF_WRITEABLE_FIELDS(self):  # noqa: N802 - as Odoo has it
+        return [*super().SELF_WRITEABLE_FIELDS, "aigen_notify"]
 
     def _get_aigen_uuid(self):
         """Return the person's UUID, made when it is first needed: most users never ask for an image."""

@@ -1,5 +1,7 @@
+from psycopg2 import IntegrityError
+
 from odoo import Command
-from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
@@ -20,7 +22,7 @@ class TestBoard(SharingCase):
     def add(self, board, requests, user=None):
         """Answer the question which board to put these on."""
         question = requests.with_user(user or self.ann).action_add_to_board()
-        wizard = self.env[question["res_model"]].with_user(user or self.ann).with_context(question["context"])
+        wizard = self.env[question["res_model"]].with_user(user or self.ann).with_context(**question["context"])
         return wizard.create({"board_id": board.id}).action_add()["params"]
 
     def test_pictures_are_added_once_each_at_the_end(self):
@@ -31,14 +33,16 @@ class TestBoard(SharingCase):
         self.assertEqual(self.board.item_ids.request_id, self.picture + more)
         self.assertIn("0 of the pictures", self.add(self.board, more)["message"])
         self.assertEqual(self.board.picture_count, 3)
-        with self.assertRaises(Exception), mute_logger("odoo.sql_db"), self.env.cr.savepoint():
+        with self.assertRaises(IntegrityError), mute_logger("odoo.sql_db"), self.env.cr.savepoint():
             self.item.copy()
 
     def test_a_board_is_made_by_writing_its_name(self):
         board_id, _name = self.env["aigen.image.board"].with_user(self.ann).name_create("<b>Winter</b>")
         board = self.env["aigen.image.board"].with_user(self.ann).browse(board_id)
         self.add(board, self.picture)
-        self.assertEqual((board.user_id, board.visibility, board.item_ids.request_id), (self.ann, "private", self.picture))
+        self.assertEqual(
+            (board.user_id, board.visibility, board.item_ids.request_id), (self.ann, "private", self.picture)
+        )
 
     @mute_logger(RULES)
     def test_what_is_not_ones_own_or_not_ready_is_left_out_and_said(self):
@@ -55,7 +59,7 @@ class TestBoard(SharingCase):
 
     def test_a_board_that_was_deleted_meanwhile_takes_nothing(self):
         question = self.picture.action_add_to_board()
-        wizard = self.env[question["res_model"]].with_user(self.ann).with_context(question["context"])
+        wizard = self.env[question["res_model"]].with_user(self.ann).with_context(**question["context"])
         wizard = wizard.create({"board_id": self.board.id})
         self.board.unlink()
         self.assertFalse(wizard.exists(), "the question goes with it")
@@ -105,7 +109,9 @@ class TestBoard(SharingCase):
         boards.mapped("name")
         with self.assertQueryCount(4):
             self.assertEqual({len(board.covers) for board in boards}, {1})
-        self.assertIn(f"/web/image/aigen.image.request/{self.picture.id}/thumbnail?unique=", self.board.covers[0]["src"])
+        self.assertIn(
+            f"/web/image/aigen.image.request/{self.picture.id}/thumbnail?unique=", self.board.covers[0]["src"]
+        )
         self.picture.sudo().thumbnail = False
         self.env.invalidate_all()
         self.assertIn(f"/web/image/{self.picture.attachment_id.id}/512x512", self.board.covers[0]["src"])
@@ -190,6 +196,16 @@ class TestBoardIsTold(SharingCase):
             {one.res_partner_id.user_ids.login: one.notification_type for one in kinds},
             {"aigen_bob": "inbox", "aigen_eve": "email"},
         )
+
+    def test_who_follows_what_is_shared_hears_of_it_no_longer_than_it_is(self):
+        self.share(self.bob)
+        for record in (self.board, self.picture):
+            record.message_subscribe(self.bob.partner_id.ids)
+        for is_shared in (True, False):
+            for record in (self.board, self.picture):
+                message = record.message_post(body="x", message_type="comment", subtype_xmlid="mail.mt_comment")
+                self.assertEqual(self.bob.partner_id in message.notified_partner_ids, is_shared, record)
+            self.share()
 
     def test_people_who_see_a_board_write_about_it_and_its_pictures(self):
         self.share(self.bob)

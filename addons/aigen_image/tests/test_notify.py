@@ -37,7 +37,7 @@ class TestNotify(AigenCase):
                 self.apply(payload(record))
             self.assertEqual(news[-1]["silent"], silent, choice)
             told = record.message_ids.notification_ids.filtered(lambda one: one.notification_type == "inbox")
-            self.assertEqual(told.res_partner_id, self.ann.partner_id if messages else told.res_partner_id.browse(), choice)
+            self.assertEqual(told.res_partner_id.ids, self.ann.partner_id.ids * messages, choice)
 
     def test_a_message_also_tells_that_there_is_none_but_not_what_one_cancelled(self):
         self.ann.aigen_notify = "message"
