@@ -73,7 +73,7 @@ class AigenImageRequest(models.Model):
 
     _name = "aigen.image.request"
     _description = "AI image"
-    _inherit = ["mail.thread", "aigen.bridge"]
+    _inherit = ["aigen.thread", "mail.activity.mixin", "aigen.bridge"]
     _order = "id desc"
 
     name = fields.Char(compute="_compute_name", store=True)
@@ -313,7 +313,8 @@ class AigenImageRequest(models.Model):
     @api.model
     def _refuse_protected(self, vals):
         allowed = self._editable_fields() | self._curated_fields()
-        refused = sorted(name for name in vals if name not in allowed and not name.startswith("message_"))
+        of_mail = ("message_", "activity_")
+        refused = sorted(name for name in vals if name not in allowed and not name.startswith(of_mail))
         if refused:
             raise AccessError(self.env._("These fields are not written by hand: %s.", ", ".join(refused)))
 

@@ -3,14 +3,36 @@ from odoo import fields, models
 from .aigen_bridge import new_uuid
 from .series import Constraint
 
+NOTIFY = [
+    ("browser", "Tell me in the browser"),
+    ("message", "Tell me in the browser and by a message"),
+    ("nothing", "Do not tell me"),
+]
+
 
 class ResUsers(models.Model):
     _inherit = "res.users"
+
+    aigen_notify = fields.Selection(
+        NOTIFY,
+        "When an AI image is ready",
+        required=True,
+        default="browser",
+        help="A message arrives in Odoo or by e-mail, as you handle all notifications.",
+    )
 
     aigen_uuid = fields.Char("UUID for AI images", copy=False, readonly=True, groups="base.group_system")
     """What the bridge knows a person by. Stored, so that it stays the same when the database is restored."""
 
     _aigen_uuid_unique = Constraint("UNIQUE (aigen_uuid)", "Another user has this UUID already.")
+
+    @property
+    def SELF_READABLE_FIELDS(self):  # noqa: N802 - as Odoo has it
+        return [*super().SELF_READABLE_FIELDS, "aigen_notify"]
+
+    @property
+    def SELF_WRITEABLE_FIELDS(self):  # noqa: N802 - as Odoo has it
+        return [*super().SELF_WRITEABLE_FIELDS, "aigen_notify"]
 
     def _get_aigen_uuid(self):
         """Return the person's UUID, made when it is first needed: most users never ask for an image."""

@@ -8,7 +8,7 @@ registry.category("web_tour.tours").add("aigen_image_tour", {
         { trigger: ".o_app[data-menu-xmlid='aigen_image.menu_root']", run: "click" },
         { trigger: ".o_nocontent_help:contains('Ask for your first picture')" },
         { trigger: ".o-kanban-button-new", run: "click" },
-        { trigger: ".o_aigen_stage:contains('Your picture appears here')" },
+        { trigger: ".o_aigen_form:not(:has(.o-mail-Chatter)) .o_aigen_stage:contains('Your picture appears here')" },
         { trigger: "[name=prompt] textarea", run: "edit A lighthouse at dusk" },
         // Odoo 18 has a select element, 19 a menu of its own.
         { isActive: ["[name=shape] select"], trigger: "[name=shape] select", run: "select \"16:9\"" },
