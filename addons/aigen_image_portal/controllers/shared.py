@@ -57,7 +57,7 @@ class SharedPictures(http.Controller):
         methods=["GET"],
         readonly=True,
     )
-    def file(self, link_id, picture_id, access_token=None, small=False, download=False, **_more):
+    def file(self, link_id, picture_id, access_token=None, small=None, download=None, **_more):
         """Send the bytes of a picture, as they are or small."""
         link, picture = self._open(link_id, access_token, picture_id)
         if not picture:

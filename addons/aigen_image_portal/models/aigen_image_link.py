@@ -121,6 +121,6 @@ class AigenImageLink(models.Model):
         return shown.item_ids.search(only).request_id
 
     def _file_name(self, number):
-        """Return a name for the file of a picture, without its ending: the title, with a number where there are more."""
+        """Return the name of a file, without its ending: the title, and on a board the number of the picture."""
         name = re.sub(r'[\s\\/:*?"<>|]+', " ", self.title).strip(" .") or self.env._("Picture")
         return f"{name} {number}" if self.board_id else name

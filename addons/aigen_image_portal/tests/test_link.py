@@ -49,6 +49,7 @@ class TestLink(LinkCase, AigenCase):
         with self.assertRaises(AccessError):
             dialog.action_share()
         dialog.action_stop()
+        self.env.invalidate_all()
         self.assertTrue(one.link_ids)
         with self.assertRaises(AccessError):
             one.link_ids.with_user(self.bob).action_stop()
