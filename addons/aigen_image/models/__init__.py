@@ -1,6 +1,7 @@
 from . import series
 from . import aigen_bridge
 from . import res_users
+from . import ir_attachment
 from . import aigen_image_model
 from . import aigen_image_model_synchronize
 from . import aigen_image_request
@@ -12,6 +13,9 @@ from . import aigen_shared
 from . import aigen_image_tag
 from . import aigen_image_batch
 from . import aigen_image_curation
+from . import aigen_image_deletion
+from . import aigen_image_download
+from . import aigen_image_thumbnail
 from . import aigen_image_board
 from . import aigen_image_preset
 from . import aigen_budget

@@ -52,6 +52,10 @@ def _run_apart(records, uid, method, *args, **how):
         return retrying(run, env)
 
 
+TO_BE_SET_UP = frozenset({"not_configured", "address", "tls", WRONG_DATABASE, "stranger", "http_401", "http_403"})
+"""Why the bridge gave no answer, where that does not pass by itself."""
+
+
 class AigenBridge(models.AbstractModel):
     """For models that call the bridge: after the commit, with no transaction open, each step in one of its own."""
 
@@ -105,8 +109,16 @@ class AigenBridge(models.AbstractModel):
         """Return an amount of the bridge as it is written in the language."""
         return f"{amount} {currency}".strip().replace(".", get_lang(self.env).decimal_point)
 
+    def _explain_unreachable(self, reason, user):
+        """Return words for that person, for why the bridge gave no answer. Managers read the details."""
+        if user.has_group("aigen_image.group_manager"):
+            return self._describe_unreachable(reason)
+        if reason in TO_BE_SET_UP:
+            return self.env._("AI images are not set up rightly. Your request is kept; please tell your administrator.")
+        return self.env._("The image service is not reachable at the moment; your request is kept.")
+
     def _describe_unreachable(self, reason):
-        """Return words for people, for why the bridge gave no answer."""
+        """Return words for managers, for why the bridge gave no answer."""
         words = {
             "not_configured": self.env._("The bridge's address or key is not set. An administrator can do that."),
             "address": self.env._("The address of the bridge in the settings is no web address."),
@@ -119,6 +131,10 @@ class AigenBridge(models.AbstractModel):
         }
         if reason in {"http_401", "http_403"}:
             return self.env._("The bridge does not accept this key, or the key may not do that.")
+        if reason == "stranger":
+            return self.env._("What answers at the bridge's address is not the bridge.")
+        if (reason or "").startswith("http_"):
+            return self.env._("The bridge cannot do that at the moment.")
         return words.get(reason) or self.env._("The bridge could not be reached. Is its address right?")
 
 

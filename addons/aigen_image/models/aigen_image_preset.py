@@ -13,7 +13,6 @@ class AigenImagePreset(models.Model):
 
     name = fields.Char(required=True, translate=True)
     sequence = fields.Integer(default=10)
-    active = fields.Boolean(default=True)
     prompt = fields.Text(help="Words in double braces are asked for: a portrait of {{subject}}, studio light.")
     negative_prompt = fields.Text()
     model_id = fields.Many2one("aigen.image.model", ondelete="set null")

@@ -61,7 +61,7 @@ class AigenImageRequest(models.Model):
             record.refused = record.status == "failed" and bool(POLICY_CODE.search(record.error_code or ""))
 
     @api.depends("status", "error_code", "error_message", "held_since")
-    @api.depends_context("lang")
+    @api.depends_context("lang", "uid")
     def _compute_explanation(self):
         for record in self:
             words = record._plain_words() if record.error_code or record.held_since else ""
@@ -93,15 +93,9 @@ class AigenImageRequest(models.Model):
         }.get(self.error_code, "")
 
     def _why_waiting(self):
-        if self.error_code in {"http_401", "http_403"}:
-            return self.env._("The bridge does not accept Odoo's key. Your administrator can correct that.")
-        if self.error_code == "stranger":
-            return self.env._("What answers at the bridge's address is not the bridge. Tell your administrator.")
         if self.error_code == "forgotten":
             return self.env._("The bridge did not know it any more, so it is sent again.")
-        if (self.error_code or "").startswith("http_"):
-            return self.env._("The bridge cannot take it at the moment.")
-        return self._describe_unreachable(self.error_code)
+        return self._explain_unreachable(self.error_code, self.env.user)
 
     def action_generate_again(self):
         """Ask for another one with the same settings, and a new seed."""

@@ -335,7 +335,7 @@ class AigenImageRequest(models.Model):
             self._tell_person(user, self.env._("%s pictures were refreshed.", len(records)), "success")
         for record in waiting or records[:1]:
             kind = {"waiting": "warning", "failed": "warning", "completed": "success"}.get(record.status, "info")
-            self._tell_person(user, record._describe_state(), kind)
+            self._tell_person(user, record.with_user(user)._describe_state(), kind)
 
     def _describe_state(self):
         """Return in one line which picture it is, how it stands, and why."""
@@ -393,7 +393,7 @@ class AigenImageRequest(models.Model):
         """To whoever pressed Refresh; nobody is told by the cron."""
         user = self.env["res.users"].browse(self.env.context.get("aigen_asked_by"))
         if user:
-            self._tell_person(user, self._describe_unreachable(reason), "warning")
+            self._tell_person(user, self._explain_unreachable(reason, user), "warning")
 
     @api.model
     def _check_configured(self):

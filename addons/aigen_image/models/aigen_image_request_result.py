@@ -1,11 +1,11 @@
 """Bridge → Odoo: what became of a request. One short transaction, idempotent by version."""
 
-from odoo import api, fields, models
+from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..bridge.result import MAX_BYTES, WrongResult, read_image, read_result, read_state
 from .aigen_bridge import apart
-from .aigen_image_request import UNDERWAY
+from .aigen_image_request import OPEN, UNDERWAY
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 
@@ -142,8 +142,11 @@ class AigenImageRequest(models.Model):
         self._note_end()
 
     def _note_end(self):
-        """One line in the chatter, in the language of the person; texts of others are escaped by Odoo."""
-        record = self.with_context(lang=self.user_id.lang)
+        """One line in the chatter, in the language of the person; texts of others are escaped by Odoo.
+
+        By Odoo's own user: the bridge's one is no internal user, whose attachments Odoo leaves out.
+        """
+        record = self.with_user(SUPERUSER_ID).with_context(lang=self.user_id.lang)
         notes = {
             "completed": record.env._("The picture is ready."),
             "failed": record.env._("There is no picture. %s", record.explanation or ""),
@@ -152,12 +155,27 @@ class AigenImageRequest(models.Model):
         record.message_post(
             body=notes[self.status],
             author_id=self.env.ref("base.partner_root").id,
+            attachment_ids=self.attachment_id.ids if self.status == "completed" else [],
+            partner_ids=self._people_to_tell().partner_id.ids,
         )
+
+    def _people_to_tell(self):
+        """Return whom a message tells that it ended: the person, if wanted, once for all that were asked for together."""
+        person = self.user_id
+        if person.aigen_notify != "message" or self.status == "cancelled":
+            return person.browse()
+        if self.batch_id:
+            self.env.cr.execute("SELECT FROM aigen_image_batch WHERE id = %s FOR UPDATE", self.batch_id.ids)
+            self.batch_id.request_ids.invalidate_recordset(["status"])
+            if any(record.status in OPEN for record in self.batch_id.request_ids):
+                return person.browse()
+        return person
 
     def _show_news(self):
         """The browsers of the person and of managers read the record again. Managers get no words of others."""
         news = {"id": self.id, "status": self.status, "version": self.version}
-        self.user_id._bus_send("aigen_image.request/update", news | {"name": self.name})
+        own = news | {"name": self.name, "silent": self.user_id.aigen_notify == "nothing"}
+        self.user_id._bus_send("aigen_image.request/update", own)
         self.env.ref("aigen_image.group_manager")._bus_send("aigen_image.request/moved", news)
 
     def _keep_picture(self, image):
@@ -168,7 +186,7 @@ class AigenImageRequest(models.Model):
             .with_context(image_no_postprocess=True)
             .create(
                 {
-                    "name": f"{self._file_name()}.{'jpg' if image.format == 'jpeg' else image.format}",
+                    "name": f"{self._file_name()}.{extension_of(image.format)}",
                     "raw": image.content,
                     "mimetype": image.media_type,
                     "res_model": self._name,
@@ -192,6 +210,9 @@ class AigenImageRequest(models.Model):
         """A name for the file, out of the prompt's words."""
         words = "".join(c if c.isalnum() else " " for c in self.name or "").split()
         return "-".join(words).lower()[:48].strip("-") or "picture"
+
+    def _file_extension(self):
+        return extension_of(self.image_format)
 
     def _apply_resource(self, resource, content=b""):
         """Write what the bridge answered when it was asked: news, a picture that is missing, how far it is."""
@@ -246,3 +267,7 @@ class AigenImageRequest(models.Model):
             "progress": (is_being_made and state.progress) or False,
             "resent": state.resent if is_underway else self.resent,
         }
+
+
+def extension_of(image_format):
+    return "jpg" if image_format == "jpeg" else image_format

@@ -43,3 +43,8 @@ class ResUsers(models.Model):
     def _aigen_groups(self):
         """Return the user's groups, with those that they imply."""
         return self.all_group_ids if "all_group_ids" in self._fields else self.groups_id
+
+    def _aigen_people_domain(self):
+        """Return the domain of those who use AI images."""
+        groups = "all_group_ids" if "all_group_ids" in self._fields else "groups_id"
+        return [("share", "=", False), (groups, "in", self.env.ref("aigen_image.group_user").ids)]

@@ -10,5 +10,7 @@ from . import test_budget_pages
 from . import test_result
 from . import test_settings
 from . import test_sharing
+from . import test_board
+from . import test_notify
 from . import test_http
 from . import test_tour

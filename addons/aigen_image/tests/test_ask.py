@@ -90,7 +90,8 @@ class TestAsk(AigenCase):
         record.action_generate()
         self.commit()
         self.assertEqual((record.status, record.error_code), ("waiting", "refused"))
-        self.assertIn("not running", record.explanation)
+        self.assertIn("not reachable at the moment; your request is kept", record.explanation)
+        self.assertIn("not running", record.with_user(self.mia).explanation, "managers read the details")
         self.env["ir.config_parameter"].set_param("aigen_image.bridge_url", self.bridge.url)
         self.bridge.takes_requests()
         self.env["aigen.image.request"]._cron_push()
@@ -128,7 +129,7 @@ class TestAsk(AigenCase):
         self.assertIn("administrator", record.explanation)
 
     def test_a_wrong_key_a_busy_bridge_and_a_stranger_leave_it_waiting_with_words(self):
-        for status, headers, words in ((401, {}, "key"), (503, {"Retry-After": "5"}, "at the moment")):
+        for status, headers, words in ((401, {}, "administrator"), (503, {"Retry-After": "5"}, "at the moment")):
             self.bridge.say("POST", client.REQUESTS, status, **headers)
             record = self.draft()
             record.action_generate()
@@ -697,7 +698,7 @@ class TestAsk(AigenCase):
         self.commit()
         (_, away, warning), (user, sent, info) = shown
         self.assertEqual((user, warning, info, record.status), (self.ann, "warning", "info", "queued"))
-        self.assertIn("Nothing listens", away)
+        self.assertIn("not reachable at the moment", away)
         self.assertIn("A lighthouse at dusk: In the queue", sent)
         self.assertEqual(len(self.bridge.sent()), 1)
         with self.assertRaisesRegex(UserError, "Generate"):

@@ -34,7 +34,8 @@ class TestDatabase(AigenCase):
         record.action_generate()
         self.commit()
         self.assertEqual((record.status, record.error_code), ("waiting", "wrong_database"))
-        self.assertIn("does not serve this database", record.explanation)
+        self.assertIn("tell your administrator", record.explanation)
+        self.assertIn("does not serve this database", record.with_user(self.mia).explanation)
         self.bridge.takes_requests()  # the operator has confirmed the move
         self.env["aigen.image.request"]._cron_push()
         self.commit()
@@ -47,7 +48,10 @@ class TestDatabase(AigenCase):
         record.action_refresh()
         self.commit()
         self.assertEqual(record.status, "queued")
-        self.assertIn("does not serve this database", shown[0][1])
+        self.assertIn("tell your administrator", shown[0][1])
+        record.with_user(self.mia).action_refresh()
+        self.commit()
+        self.assertIn("does not serve this database", shown[1][1])
 
     def test_the_answer_to_a_result_names_the_database(self):
         record = self.underway()

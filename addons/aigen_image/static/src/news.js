@@ -2,7 +2,7 @@ import { onWillDestroy } from "@odoo/owl";
 import { browser } from "@web/core/browser/browser";
 import { useService } from "@web/core/utils/hooks";
 
-/** What the server sends when a picture of this person moved on: `{id, status, version, name}`. */
+/** What the server sends when a picture of this person moved on: `{id, status, version, name, silent}`. */
 export const NEWS = "aigen_image.request/update";
 /** What it sends to managers when anybody's did: `{id, status, version}`. */
 export const MOVED = "aigen_image.request/moved";

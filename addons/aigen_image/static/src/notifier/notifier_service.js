@@ -24,9 +24,9 @@ export const notifierService = {
                 res_id: id,
                 views: [[false, "form"]],
             });
-        bus_service.subscribe(NEWS, ({ id, status, name }) => {
+        bus_service.subscribe(NEWS, ({ id, status, name, silent }) => {
             const words = WORDS[status];
-            if (!words || watched.has(id)) {
+            if (!words || silent || watched.has(id)) {
                 return;
             }
             const close = notification.add(name, {
