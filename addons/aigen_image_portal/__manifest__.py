@@ -11,11 +11,13 @@
         "security/ir.model.access.csv",
         "security/aigen_image_link_rules.xml",
         "data/ir_config_parameter.xml",
+        "views/aigen_image_board_views.xml",
         "views/aigen_image_link_views.xml",
         "views/aigen_image_request_views.xml",
         "views/aigen_image_share_views.xml",
         "views/res_config_settings_views.xml",
         "views/shared_templates.xml",
     ],
+    "assets": {"web.assets_tests": ["aigen_image_portal/static/tests/tours/**/*"]},
     "auto_install": True,
 }

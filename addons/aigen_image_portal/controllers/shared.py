@@ -62,12 +62,14 @@ class SharedPictures(http.Controller):
         link, picture = self._open(link_id, access_token, picture_id)
         if not picture:
             raise NotFound
-        attachment, binary = picture.sudo().attachment_id, request.env["ir.binary"]
-        if small:
-            stream = binary._get_image_stream_from(attachment, width=SMALL, height=SMALL)
+        picture, binary = picture.sudo(), request.env["ir.binary"]
+        if small and picture.with_context(bin_size=True).thumbnail:
+            stream = binary._get_image_stream_from(picture, "thumbnail")
+        elif small:
+            stream = binary._get_image_stream_from(picture.attachment_id, width=SMALL, height=SMALL)
         else:
             name = link._file_name(link._pictures().ids.index(picture_id) + 1) if download else None
-            stream = binary._get_stream_from(attachment, filename=name)
+            stream = binary._get_stream_from(picture.attachment_id, filename=name)
         return self._discreet(stream.get_response(as_attachment=bool(download)), cache="private, no-cache")
 
     def _open(self, link_id, token, picture_id=None):

@@ -112,13 +112,10 @@ class AigenImageLink(models.Model):
         shown = self._shown()
         if not shown:
             return self.request_id.browse()
-        if self.request_id:
-            only = [("id", "=", shown.id), *READY]
-            return shown.search(only if picture_id is None else [("id", "=", picture_id), *only])
-        only = [("board_id", "=", shown.id), *((f"request_id.{name}", *is_so) for name, *is_so in READY)]
-        if picture_id is not None:
-            only.append(("request_id", "=", picture_id))
-        return shown.item_ids.search(only).request_id
+        pictures = shown.env["aigen.image.request"].with_context(aigen_board_id=self.board_id.id)
+        which = ("item_ids.board_id", "=", shown.id) if self.board_id else ("id", "=", shown.id)
+        only = [] if picture_id is None else [("id", "=", picture_id)]
+        return pictures.search([which, *READY, *only])
 
     def _file_name(self, number):
         """Return the name of a file, without its ending: the title, and on a board the number of the picture."""
