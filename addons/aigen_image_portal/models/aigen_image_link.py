@@ -67,7 +67,7 @@ class AigenImageLink(models.Model):
         else:
             link = link.create(values | {target._link_field: target.id})
         link._portal_ensure_token()
-        until = format_datetime(self.env, expires_at, dt_format="medium")
+        until = format_datetime(self.env, expires_at, dt_format="short")
         target.message_post(body=self.env._("Shared by link until %s.", until))
 
     def action_stop(self):

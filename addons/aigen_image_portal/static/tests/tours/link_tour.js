@@ -7,7 +7,7 @@ registry.category("web_tour.tours").add("aigen_image_link_tour", {
         { trigger: ".modal [name=title] input", run: "edit For the client" },
         { trigger: ".modal button[name=action_share]:contains('Make link')", run: "click" },
         { trigger: ".modal [name=url]:contains('/aigen/shared/')" },
-        { trigger: ".modal [name=url] .o_clipboard_button" },
+        { trigger: ".modal footer .o_clipboard_button:contains('Copy')" },
         { trigger: ".modal button[name=action_share]:contains('New link')", run: "click" },
         { trigger: ".modal [name=url]:contains('/aigen/shared/')" },
         { trigger: ".modal button:contains('Close')", run: "click" },
