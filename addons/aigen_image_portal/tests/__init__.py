@@ -1,0 +1,1 @@
+from . import test_link, test_shared_pages, test_tour
