@@ -74,7 +74,7 @@ class AigenImageRequest(models.Model):
 
     _name = "aigen.image.request"
     _description = "AI image"
-    _inherit = ["mail.thread", "aigen.bridge"]
+    _inherit = ["mail.thread", "mail.activity.mixin", "aigen.bridge"]
     _order = "id desc"
 
     name = fields.Char(compute="_compute_name", store=True)
@@ -296,7 +296,9 @@ class AigenImageRequest(models.Model):
     @api.model
     def _refuse_protected(self, vals):
         allowed = self._editable_fields() | self._curated_fields()
-        refused = sorted(name for name in vals if name not in allowed and not name.startswith("message_"))
+        refused = sorted(
+            name for name in vals if name not in allowed and not name.startswith(("message_", "activity_"))
+        )
         if refused:
             raise AccessError(self.env._("These fields are not written by hand: %s.", ", ".join(refused)))
 

@@ -1,0 +1,3 @@
+from . import test_use
+from . import test_approval
+from . import test_prompt
