@@ -76,6 +76,8 @@ class AigenImageRequest(models.Model):
     _description = "AI image"
     _inherit = ["mail.thread", "mail.activity.mixin", "aigen.bridge"]
     _order = "id desc"
+    _mail_post_access = "read"
+    """Whoever sees a picture may write about it."""
 
     name = fields.Char(compute="_compute_name", store=True)
     active = fields.Boolean(default=True)
