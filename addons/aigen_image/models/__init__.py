@@ -12,6 +12,9 @@ from . import aigen_shared
 from . import aigen_image_tag
 from . import aigen_image_batch
 from . import aigen_image_curation
+from . import aigen_image_deletion
+from . import aigen_image_download
+from . import aigen_image_thumbnail
 from . import aigen_image_board
 from . import aigen_image_preset
 from . import aigen_image_prompt_template

@@ -168,7 +168,7 @@ class AigenImageRequest(models.Model):
             .with_context(image_no_postprocess=True)
             .create(
                 {
-                    "name": f"{self._file_name()}.{'jpg' if image.format == 'jpeg' else image.format}",
+                    "name": f"{self._file_name()}.{extension_of(image.format)}",
                     "raw": image.content,
                     "mimetype": image.media_type,
                     "res_model": self._name,
@@ -192,6 +192,9 @@ class AigenImageRequest(models.Model):
         """A name for the file, out of the prompt's words."""
         words = "".join(c if c.isalnum() else " " for c in self.name or "").split()
         return "-".join(words).lower()[:48].strip("-") or "picture"
+
+    def _file_extension(self):
+        return extension_of(self.image_format)
 
     def _apply_resource(self, resource, content=b""):
         """Write what the bridge answered when it was asked: news, a picture that is missing, how far it is."""
@@ -246,3 +249,7 @@ class AigenImageRequest(models.Model):
             "progress": (is_being_made and state.progress) or False,
             "resent": state.resent if is_underway else self.resent,
         }
+
+
+def extension_of(image_format):
+    return "jpg" if image_format == "jpeg" else image_format

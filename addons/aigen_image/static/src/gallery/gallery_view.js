@@ -1,9 +1,9 @@
 import { registry } from "@web/core/registry";
 import { KanbanController } from "@web/views/kanban/kanban_controller";
 import { kanbanView } from "@web/views/kanban/kanban_view";
-import { ListController } from "@web/views/list/list_controller";
-import { listView } from "@web/views/list/list_view";
 import { useLiveReload } from "../news";
+import { GalleryRenderer } from "./gallery_renderer";
+import { deletePictures } from "./selection_actions";
 
 /** The gallery reads itself again when a picture moves on. */
 export class GalleryController extends KanbanController {
@@ -11,15 +11,19 @@ export class GalleryController extends KanbanController {
         super.setup();
         useLiveReload(this.model);
     }
-}
 
-/** The list reads itself again, too. */
-export class PicturesController extends ListController {
-    setup() {
-        super.setup();
-        useLiveReload(this.model);
+    /** Odoo 19 would show its own bar for selected records, beside that of the gallery. */
+    get hasSelectedRecords() {
+        return false;
+    }
+
+    async deleteRecord(record) {
+        if (await deletePictures([record.resId], this.env)) {
+            await this.model.load();
+        }
     }
 }
 
-registry.category("views").add("aigen_list", { ...listView, Controller: PicturesController });
-registry.category("views").add("aigen_gallery", { ...kanbanView, Controller: GalleryController });
+registry
+    .category("views")
+    .add("aigen_gallery", { ...kanbanView, Controller: GalleryController, Renderer: GalleryRenderer });
