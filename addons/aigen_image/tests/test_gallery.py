@@ -275,6 +275,18 @@ class TestZipHttp(HttpCase):
         self.authenticate("aigen_bob", "aigen_bob")
         self.assertNotEqual(self.url_open(path).content, answer.content)
 
+    def test_a_person_compares_tags_and_downloads_two_pictures(self):
+        records = self.ready(self.ann, "Red boat", picture("red")) + self.ready(self.ann, "Blue boat", picture("blue"))
+        packed = []
+        zip_files = aigen_image_download.AigenImageRequest._zip_files
+        self.patch(aigen_image_download.AigenImageRequest, "_zip_files", lambda some: packed.append(some.ids) or zip_files(some))
+        self.start_tour("/odoo/ai-images", "aigen_gallery_tour", login="aigen_ann")
+        self.env.invalidate_all()
+        self.assertEqual(packed, [records[::-1].ids])
+        self.assertEqual(sum(records.with_user(self.ann).mapped("is_favorite")), 1)
+        self.assertEqual(records.tag_ids.mapped("name"), ["Harbour"])
+        self.assertEqual(records.mapped("active"), [False, False])
+
     def test_nonsense_and_strangers_get_nothing(self):
         record = self.ready(self.ann, "A lighthouse", picture())
         self.assertNotIn("zip", self.fetch(record).headers["Content-Type"])  # the page to log in

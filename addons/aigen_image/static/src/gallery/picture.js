@@ -1,7 +1,7 @@
 /** What the gallery needs to know of a record of a picture, in Odoo 18 and 19. */
 
 /** A card is not narrower or wider than this in proportion to its height: the words below the picture need room. */
-const RATIOS = [0.75, 1.9];
+const RATIOS = [0.65, 2.4];
 const SIDES = /^(\d+)[x:](\d+)$/;
 
 /** The id of the picture's file, or false. A many2one is `{id}` in Odoo 19, `[id, name]` in 18. */
