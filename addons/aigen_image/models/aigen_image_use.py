@@ -234,6 +234,16 @@ class AigenImageRequest(models.Model):
             return use
         return use.sudo().create({"request_id": self.id, **_key(target), **values}).sudo(self.env.su)
 
+    def _describe_uses(self):
+        """Add the records that have one of these pictures. They keep it, as a copy."""
+        uses = self.sudo().use_ids.filtered("is_current")
+        if not uses:
+            return super()._describe_uses()
+        words = self.env._("%s records use it, and keep it.", len(uses))
+        if len(uses) == 1:
+            words = self.env._("1 record uses it, and keeps it.")
+        return [*super()._describe_uses(), words]
+
     @api.model
     def _say_used(self, use, kind, words):
         following = {"type": "ir.actions.act_window_close"}  # reads the form again

@@ -191,3 +191,11 @@ class TestUse(ProductCase):
         self.assertTrue(action["context"]["search_default_for_target"])
         found = self.env["aigen.image.request"].with_user(self.ann).search(action["domain"])
         self.assertIn(record, found)
+
+    def test_before_it_is_deleted_it_is_said_where_it_is_used(self):
+        record = self.for_lamp(self.ready())
+        self.assertNotIn("record", record.describe_deletion())
+        record.action_use()
+        self.assertIn("1 record uses it, and keeps it.", record.describe_deletion())
+        record.unlink()
+        self.assertShows("teal")

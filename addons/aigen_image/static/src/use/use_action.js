@@ -24,7 +24,8 @@ registry.category("aigen_image.card_actions").add(
     {
         title: _t("Use this picture"),
         icon: "fa-check",
-        isShown: (record) => record.data.status === "completed" && Boolean(record.data.target_name),
+        isShown: ({ data }, context) =>
+            data.status === "completed" && Boolean(data.target_name) && !context.aigen_approvals,
         onClick: usePicture,
     },
     { sequence: 5 }
