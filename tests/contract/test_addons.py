@@ -27,6 +27,7 @@ from aigen_bridge.domain.money import amount_text
 ADDONS = Path(__file__).parents[2] / "addons"
 NAMES = sorted(path.parent.name for path in ADDONS.glob("*/__manifest__.py"))
 VIEW_ROOTS = {"form", "graph", "kanban", "list", "pivot", "search", "xpath", "field", "filter"}
+MIXINS = {"aigen.image.mixin", "aigen.shared"}
 INHERITED_FIELDS = {"id", "display_name", "create_date", "write_date", "create_uid", "write_uid"}
 DATA_TAGS = {"record", "menuitem", "function"}
 ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
@@ -54,7 +55,9 @@ def classes(name) -> Iterator[tuple[str, str, set[str]]]:
                 model = given.get("_name") or given.get("_inherit")
                 if isinstance(model, ast.Constant):
                     fields = {key for key, value in given.items() if ast.unparse(value).startswith("fields.")}
-                    kind = ast.unparse(node.bases[0]) if "_name" in given else "extension"
+                    inherited = ast.unparse(given["_inherit"]) if "_inherit" in given else ""
+                    is_new = "_name" in given and repr(model.value) not in inherited
+                    kind = ast.unparse(node.bases[0]) if is_new else "extension"
                     yield kind, model.value, fields
 
 
@@ -62,7 +65,7 @@ def classes(name) -> Iterator[tuple[str, str, set[str]]]:
 def fields_of(model) -> set[str]:
     found = set(INHERITED_FIELDS)
     for name in NAMES:
-        found |= {field for _, other, fields in classes(name) if other == model for field in fields}
+        found |= {field for _, other, fields in classes(name) if other in {model, *MIXINS} for field in fields}
     return found
 
 

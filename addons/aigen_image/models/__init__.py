@@ -19,5 +19,9 @@ from . import aigen_image_download
 from . import aigen_image_thumbnail
 from . import aigen_image_board
 from . import aigen_image_preset
+from . import aigen_image_prompt_template
+from . import aigen_image_mixin
+from . import aigen_image_use
+from . import aigen_image_approval
 from . import aigen_budget
 from . import res_config_settings

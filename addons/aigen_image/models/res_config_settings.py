@@ -14,6 +14,7 @@ class ResConfigSettings(models.TransientModel):
     aigen_bridge_ops_key = fields.Char("Key of operations", help="For re-triggering and budgets; never shown again.")
     aigen_key_is_set = fields.Boolean(readonly=True)
     aigen_ops_key_is_set = fields.Boolean(readonly=True)
+    aigen_approval = fields.Boolean("Approval before pictures are used", config_parameter="aigen_image.approval")
     aigen_bridge_user_id = fields.Many2one("res.users", "Bridge's user", readonly=True)
     aigen_bridge_user_keys = fields.Integer("API keys of the bridge's user", readonly=True)
 

@@ -26,6 +26,10 @@ class ResGroups(models.Model):
         """Make these users members of the group."""
         self["user_ids" if "user_ids" in self._fields else "users"] |= self.env["res.users"].browse(user_ids)
 
+    def _aigen_members(self):
+        """Return the users of the group, with those of groups that imply it."""
+        return self["all_user_ids" if "all_user_ids" in self._fields else "users"]
+
     def _aigen_set_category(self, category_id):
         """Show the groups as one choice under this category in the form of a user. Odoo 19 needs a privilege for it."""
         if "category_id" in self._fields:

@@ -140,6 +140,7 @@ class AigenCase(OneTimeout, TransactionCase):
         parameters = self.env["ir.config_parameter"]
         parameters.set_param("aigen_image.bridge_url", self.bridge.url)
         parameters.set_param("aigen_image.bridge_key", "key-of-odoo")
+        parameters.set_param("aigen_image.approval", False)
         self._share_transaction()
 
     def _share_transaction(self):
