@@ -7,6 +7,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..bridge.client import REQUESTS, Unreachable
+from ..bridge.matrix import plain
 from ..bridge.money import read_exceeded
 from ..bridge.result import WrongResult, read_state
 from ..bridge.text import refusal_words
@@ -35,10 +36,15 @@ class AigenImageRequest(models.Model):
     _inherit = "aigen.image.request"
 
     def action_generate(self):
-        """Ask for the pictures. They are asked for once, however often and in however many tabs this is pressed."""
+        """Ask for the pictures. They are asked for once, however often and in however many tabs this is pressed.
+
+        One with variants or alternatives becomes several. Returns the view of those that are asked for together.
+        """
         self.check_access("write")
         self._check_configured()
-        new = self.filtered(lambda record: record.status == "draft")
+        for record in self:
+            record._lock()
+        new = self.filtered(lambda record: record.status == "draft")._expand()
         for record in new.sudo():
             record.user_id._get_aigen_uuid()
             record._compute_resolution()  # the model may offer other sizes since the shape was chosen
@@ -53,6 +59,7 @@ class AigenImageRequest(models.Model):
                 }
             )
         new._after_commit("_push_all")
+        return self.batch_id.action_open() if len(self.batch_id) == 1 else None
 
     def action_cancel(self):
         """Withdraw the pictures. One that N8N has finished meanwhile is kept: paid work is not thrown away."""
@@ -147,7 +154,7 @@ class AigenImageRequest(models.Model):
             "requestId": self.request_id,
             "correlationId": self.correlation_id,
             "userId": self.user_id._get_aigen_uuid(),
-            "prompt": self.prompt,
+            "prompt": plain(self.prompt),
             "negativePrompt": (self.takes_negative_prompt and self.negative_prompt) or None,
             "modelId": self.model_id.uuid,
             "resolution": self.resolution,

@@ -2,9 +2,9 @@ import { onWillDestroy } from "@odoo/owl";
 import { browser } from "@web/core/browser/browser";
 import { useService } from "@web/core/utils/hooks";
 
-/** What the server sends when a picture of this person moved on: `{id, status, version, name}`. */
+/** What the server sends when a picture of this person moved on: `{id, status, version, batch, name}`. */
 export const NEWS = "aigen_image.request/update";
-/** What it sends to managers when anybody's did: `{id, status, version}`. */
+/** What it sends to managers when anybody's did: `{id, status, version, batch}`. */
 export const MOVED = "aigen_image.request/moved";
 
 /** Milliseconds in which news are gathered before a view reads itself again. */
@@ -16,6 +16,8 @@ const LATER = 1000;
 
 /** Ids of the pictures that this tab shows at the moment: nobody needs to be told of them. */
 export const watched = new Set();
+/** The same for pictures that were asked for together, by the ids of their batches. */
+export const watchedBatches = new Set();
 
 /** Calls back for every piece of news, as long as the component lives. */
 export function useNews(callback) {
