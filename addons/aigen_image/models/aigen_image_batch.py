@@ -73,7 +73,7 @@ class AigenImageBatch(models.Model):
         """Show the pictures that were asked for together."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("aigen_image.aigen_image_batch_action")
-        return action | {"name": self.name, "context": {"active_id": self.id, "aigen_batch_id": self.id, "create": False}}
+        return action | {"context": {"active_id": self.id, "aigen_batch_id": self.id, "create": False}}
 
     def action_cancel(self):
         """Withdraw all that are not ready."""

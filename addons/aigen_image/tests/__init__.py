@@ -13,3 +13,4 @@ from . import test_settings
 from . import test_sharing
 from . import test_http
 from . import test_tour
+from . import test_batch_tour

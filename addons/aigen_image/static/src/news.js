@@ -1,6 +1,7 @@
 import { onWillDestroy } from "@odoo/owl";
 import { browser } from "@web/core/browser/browser";
 import { useService } from "@web/core/utils/hooks";
+import { isOpen } from "./words";
 
 /** What the server sends when a picture of this person moved on: `{id, status, version, batch, name}`. */
 export const NEWS = "aigen_image.request/update";
@@ -11,6 +12,8 @@ export const MOVED = "aigen_image.request/moved";
 const GATHERED = 300;
 /** Milliseconds between two readings of a view: managers get the news of everybody. */
 const APART = 2000;
+/** Milliseconds after which a view with something under way reads itself again without news: the bus may be away. */
+export const STALE = 5000;
 /** Milliseconds until it is tried again while a view cannot read itself. */
 const LATER = 1000;
 
@@ -56,5 +59,14 @@ export function useLiveReload(model) {
         }
     };
     useNews(() => (timer ??= browser.setTimeout(reload, Math.max(GATHERED, readAt + APART - Date.now()))));
-    onWillDestroy(() => browser.clearTimeout(timer));
+    const stale = browser.setInterval(() => {
+        const isStale = Date.now() - readAt > STALE && !timer && !document.hidden;
+        if (isStale && model.root?.records.some(({ data }) => isOpen(data))) {
+            reload();
+        }
+    }, STALE);
+    onWillDestroy(() => {
+        browser.clearTimeout(timer);
+        browser.clearInterval(stale);
+    });
 }

@@ -1,9 +1,10 @@
 import { Component, onWillDestroy, onWillStart, useState } from "@odoo/owl";
+import { browser } from "@web/core/browser/browser";
 import { _t } from "@web/core/l10n/translation";
 import { useService } from "@web/core/utils/hooks";
 import { useDebounced } from "@web/core/utils/timing";
 import { banners } from "../gallery/registries";
-import { useNews, watchedBatches } from "../news";
+import { STALE, useNews, watchedBatches } from "../news";
 
 const FIELDS = ["name", "prompt", "picture_count", "ready_count", "open_count", "failed_count", "cost"];
 /** Milliseconds in which news are gathered. */
@@ -21,8 +22,17 @@ export class BatchBanner extends Component {
         const read = useDebounced(() => this.read(), GATHERED);
         useNews(({ batch }) => batch === this.props.batchId && read());
         onWillStart(() => this.read());
+        const stale = browser.setInterval(() => this.isUnfinished && read(), STALE);
         watchedBatches.add(this.props.batchId);
-        onWillDestroy(() => watchedBatches.delete(this.props.batchId));
+        onWillDestroy(() => {
+            browser.clearInterval(stale);
+            watchedBatches.delete(this.props.batchId);
+        });
+    }
+
+    /** Without news of the bus, it reads itself again while something can still change. */
+    get isUnfinished() {
+        return !document.hidden && Boolean(this.state.batch?.open_count || this.state.batch?.failed_count);
     }
 
     /** The pictures may be shared with somebody who does not see that they were asked for together. */
