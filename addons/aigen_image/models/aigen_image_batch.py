@@ -72,6 +72,7 @@ class AigenImageBatch(models.Model):
     def action_open(self):
         """Show the pictures that were asked for together."""
         self.ensure_one()
+        self.check_access("read")
         action = self.env["ir.actions.act_window"]._for_xml_id("aigen_image.aigen_image_batch_action")
         return action | {"context": {"active_id": self.id, "aigen_batch_id": self.id, "create": False}}
 
@@ -205,16 +206,24 @@ class AigenImageRequest(models.Model):
         failed = self.filtered("can_try_again")
         if not failed:
             raise UserError(self.env._("None of these can be tried again as they are."))
-        failed.filtered(lambda record: record.status == "draft").action_generate()
-        for record in failed.filtered(lambda record: record.status == "failed"):
-            record._lock()
-            if record.active:  # not yet tried again in another tab
-                record._give_place(record._another({"seed": record.seed}, generate=True)["res_id"])
+        again = failed.filtered(lambda record: record.status == "draft")
+        for record in failed - again:
+            again |= record._replace()
+        again.filtered(lambda record: not record.refusals).action_generate()
+
+    def _replace(self):
+        """Return a new one in the place of this one; none if somebody did so already, in another tab."""
+        self._lock()
+        if not self.active:
+            return self.browse()
+        another = self.browse(self._another({"seed": self.seed}, generate=False)["res_id"])
+        self._give_place(another)
+        return another
 
     def action_change_words(self):
         action = super().action_change_words()
         if self.batch_id:
-            self._give_place(action["res_id"])
+            self._give_place(self.browse(action["res_id"]))
         return action
 
     def _end(self, status, **told):
@@ -223,7 +232,7 @@ class AigenImageRequest(models.Model):
             self.active = True
         return super()._end(status, **told)
 
-    def _give_place(self, another_id):
+    def _give_place(self, another):
         """Let another one stand where this one stood."""
-        self.browse(another_id).sudo().write({"batch_id": self.batch_id.id, "batch_place": self.batch_place})
+        another.sudo().write({"batch_id": self.batch_id.id, "batch_place": self.batch_place})
         self.active = False

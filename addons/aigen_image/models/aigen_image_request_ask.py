@@ -2,9 +2,11 @@
 
 import logging
 from datetime import timedelta
+from threading import Thread
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.modules import module
 
 from ..bridge.client import REQUESTS, Unreachable
 from ..bridge.matrix import plain
@@ -58,7 +60,7 @@ class AigenImageRequest(models.Model):
                     "refusals": False,
                 }
             )
-        new._after_commit("_push_all")
+        new._after_commit("_push_meanwhile" if len(new.filtered("batch_id")) > 1 else "_push_all")
         return self.batch_id.action_open() if len(self.batch_id) == 1 else None
 
     def action_cancel(self):
@@ -112,6 +114,16 @@ class AigenImageRequest(models.Model):
         self.with_context(active_test=False).search(domain)._after_commit("_pull_all", patient=True, singly=0)
 
     # After the commit: no transaction is open, each `_apart` is one.
+
+    def _push_meanwhile(self):
+        """Send these while the person goes on, who would wait seconds for many.
+
+        If the process ends before, those that still wait to be sent are sent by the cron.
+        """
+        if module.current_test:  # other threads do not see what a test wrote
+            self._push_all()
+        else:
+            Thread(target=self._push_all, name="aigen_image.push", daemon=True).start()
 
     def _push_all(self, *, patient=False):
         """Send these, one after another. One whose answer cannot be written down does not hinder the others."""
