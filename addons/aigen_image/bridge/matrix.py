@@ -14,7 +14,7 @@ ESCAPED = re.compile(r"\\([{}|])")
 
 
 class WrongMatrix(ValueError):  # noqa: N818 - of a text that a person typed
-    """The text cannot be used. `reason` is `open`, `closed`, `nested` or `too_many`; `count` is how many it would give."""
+    """The text cannot be used. `reason` is `open`, `closed`, `nested` or `too_many`, with the `count` of pictures."""
 
     def __init__(self, reason, count=0):
         super().__init__(reason)
@@ -25,8 +25,8 @@ class WrongMatrix(ValueError):  # noqa: N818 - of a text that a person typed
 def expand(text, variants=1):
     """Return the prompts of a text, in the order in which the alternatives stand. The last ones change first.
 
-    Each prompt is a text of the same kind: it gives itself alone. Raises `WrongMatrix`, also if there would be more than
-    `MOST` pictures with so many variants of each prompt.
+    Each prompt is a text of the same kind: it gives itself alone. Raises `WrongMatrix`, also if so many variants of each
+    prompt would be more than `MOST` pictures.
     """
     choices = _choices(text)
     count = prod(map(len, choices)) * variants

@@ -14,7 +14,7 @@ from .aigen_image_request_again import MAYBE_PAID
 
 VARIANTS = [(str(number), str(number)) for number in range(1, 9)]
 MANY = 1000
-"""From so many pictures on, a prompt is told that they are too many without saying how many."""
+"""Of more pictures than these, a person is not told how many they would be."""
 
 
 class AigenImageBatch(models.Model):
@@ -57,7 +57,10 @@ class AigenImageBatch(models.Model):
                 is_estimated |= bool(found) and not is_exact
                 for currency, amount in found:
                     amounts[currency] += amount
-            cost = " + ".join(batch.request_ids._show_amount(amount_text(amounts[each]), each) for each in sorted(amounts))
+            shown = (
+                self.env["aigen.bridge"]._show_amount(amount_text(amounts[each]), each) for each in sorted(amounts)
+            )
+            cost = " + ".join(shown)
             batch.cost = self.env._("about %s", cost) if cost and is_estimated else cost
 
     def _failed(self):
@@ -65,7 +68,7 @@ class AigenImageBatch(models.Model):
         failed = self.request_ids.filtered("can_try_again")
         return failed.filtered(lambda request: request.error_code != MAYBE_PAID)
 
-    def get_formview_action(self, access_uid=None):  # noqa: ARG002 - as Odoo calls it
+    def get_formview_action(self, access_uid=None):
         """A batch has no form: its pictures are shown."""
         return self.action_open()
 
@@ -127,13 +130,15 @@ class AigenImageRequest(models.Model):
             record.picture_count = len(prompts) * variants
 
     def _describe_wrong_matrix(self, error):
-        if error.reason == "too_many" and error.count >= MANY:
-            return self.env._("This would give more than %(many)s pictures. At most %(most)s are asked for at once.", many=MANY, most=MOST)
+        if error.reason == "too_many":
+            many = self.env._("more than %s", MANY) if error.count > MANY else error.count
+            return self.env._(
+                "This would give %(many)s pictures. At most %(most)s are asked for at once.", many=many, most=MOST
+            )
         return {
             "open": self.env._("A brace { is not closed. Write \\{ for a brace that is no choice."),
             "closed": self.env._("A brace } has no beginning. Write \\} for a brace that is no choice."),
             "nested": self.env._("A choice cannot have another one in it. Write \\{ for a brace that is no choice."),
-            "too_many": self.env._("This would give %(count)s pictures. At most %(most)s are asked for at once.", count=error.count, most=MOST),
         }[error.reason]
 
     @api.depends("model_id", "resolution", "picture_count")

@@ -1,3 +1,6 @@
+from decimal import Decimal
+
+from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 
@@ -34,7 +37,9 @@ class TestBatch(AigenCase):
         self.assertEqual({event["requestId"] for event in self.bridge.sent()}, set(pictures.mapped("request_id")))
         self.assertEqual([seed for _prompt, seed in self.events()], pictures.mapped("seed"))
         for picture in pictures:
-            self.assertEqual((picture.user_id, picture.shape, picture.tag_ids, picture.steps), (self.ann, "16:9", tag, 28))
+            self.assertEqual(
+                (picture.user_id, picture.shape, picture.tag_ids, picture.steps), (self.ann, "16:9", tag, 28)
+            )
         batch = pictures.batch_id
         self.assertEqual((batch.user_id, batch.name, batch.variants), (self.ann, "A lighthouse at dusk", "4"))
 
@@ -99,6 +104,19 @@ class TestBatch(AigenCase):
             with self.assertRaises(AccessError):
                 self.draft(self.ann, **values)
 
+    def test_whoever_sees_a_picture_on_a_board_reads_it_without_its_batch(self):
+        pictures = self.ask(variants="2")
+        board = self.env["aigen.image.board"].with_user(self.ann).create({"name": "Boats", "visibility": "company"})
+        board.item_ids = [Command.create({"request_id": pictures[0].id})]
+        wanted = {"name": {}, "batch_id": {"fields": {"display_name": {}}}, "can_try_again": {}}
+        [told] = pictures[0].with_user(self.bob).web_read(wanted)
+        self.assertEqual(told["name"], "A lighthouse at dusk")
+
+    def test_the_budgets_are_asked_about_all_pictures(self):
+        self.model.offer = {"price": {"amount": "0.035", "currency": "USD", "per": "image"}}
+        wishes = {"model_id": self.model.id, "resolution": "1024x1024", "number": 4}
+        self.assertEqual(self.env["aigen.money.left"]._price(wishes), (Decimal("0.14"), "USD"))
+
     def test_a_manager_who_asks_for_a_draft_of_somebody_asks_in_that_name(self):
         draft = self.draft(variants="2")
         draft.with_user(self.mia).action_generate()
@@ -131,7 +149,9 @@ class TestBatch(AigenCase):
         self.env.invalidate_all()
         self.assertEqual((batch.ready_count, batch.open_count, batch.failed_count), (1, 1, 1))
         self.assertEqual(batch.cost, "about 0.075 USD")
-        pictures[2].sudo().write({"status": "completed", "cost_amount": "0.10", "cost_currency": "EUR", "cost_basis": "billed"})
+        pictures[2].sudo().write(
+            {"status": "completed", "cost_amount": "0.10", "cost_currency": "EUR", "cost_basis": "billed"}
+        )
         pictures[2].sudo().cost_further = "0.50 GBP + 0.01 USD"
         self.assertEqual(batch.cost, "0.10 EUR + 0.50 GBP + 0.05 USD")
 
@@ -206,7 +226,9 @@ class TestBatch(AigenCase):
         pictures = self.ask(prompt="a {red|blue} boat", variants="2", shape="16:9")
         batch = pictures.batch_id.with_user(self.ann)
         more = self.env["aigen.image.request"].browse(batch.action_more()["res_id"])
-        self.assertEqual((more.status, more.prompt, more.variants, more.shape), ("draft", "a {red|blue} boat", "2", "16:9"))
+        self.assertEqual(
+            (more.status, more.prompt, more.variants, more.shape), ("draft", "a {red|blue} boat", "2", "16:9")
+        )
         self.assertFalse(more.batch_id)
         pictures.sudo().write({"status": "completed"})
         pictures.unlink()
