@@ -21,6 +21,7 @@
         "views/aigen_image_approval_views.xml",
         "views/aigen_image_prompt_template_views.xml",
         "views/aigen_image_tagging_views.xml",
+        "views/aigen_image_batch_views.xml",
         "views/aigen_image_model_views.xml",
         "views/aigen_budget_views.xml",
         "views/aigen_bridge_check_views.xml",

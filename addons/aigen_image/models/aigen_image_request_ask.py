@@ -2,11 +2,14 @@
 
 import logging
 from datetime import timedelta
+from threading import Thread
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.modules import module
 
 from ..bridge.client import REQUESTS, Unreachable
+from ..bridge.matrix import plain
 from ..bridge.money import read_exceeded
 from ..bridge.result import WrongResult, read_state
 from ..bridge.text import refusal_words
@@ -35,10 +38,15 @@ class AigenImageRequest(models.Model):
     _inherit = "aigen.image.request"
 
     def action_generate(self):
-        """Ask for the pictures. They are asked for once, however often and in however many tabs this is pressed."""
+        """Ask for the pictures. They are asked for once, however often and in however many tabs this is pressed.
+
+        One with variants or alternatives becomes several. Returns the view of those that are asked for together.
+        """
         self.check_access("write")
         self._check_configured()
-        new = self.filtered(lambda record: record.status == "draft")
+        for record in self:
+            record._lock()
+        new = self.filtered(lambda record: record.status == "draft")._expand()
         for record in new.sudo():
             record.user_id._get_aigen_uuid()
             record._compute_resolution()  # the model may offer other sizes since the shape was chosen
@@ -52,7 +60,8 @@ class AigenImageRequest(models.Model):
                     "refusals": False,
                 }
             )
-        new._after_commit("_push_all")
+        new._after_commit("_push_meanwhile" if len(new.filtered("batch_id")) > 1 else "_push_all")
+        return self.batch_id.action_open() if len(self.batch_id) == 1 else None
 
     def action_cancel(self):
         """Withdraw the pictures. One that N8N has finished meanwhile is kept: paid work is not thrown away."""
@@ -106,6 +115,16 @@ class AigenImageRequest(models.Model):
 
     # After the commit: no transaction is open, each `_apart` is one.
 
+    def _push_meanwhile(self):
+        """Send these while the person goes on, who would wait seconds for many.
+
+        If the process ends before, those that still wait to be sent are sent by the cron.
+        """
+        if module.current_test:  # other threads do not see what a test wrote
+            self._push_all()
+        else:
+            Thread(target=self._push_all, name="aigen_image.push", daemon=True).start()
+
     def _push_all(self, *, patient=False):
         """Send these, one after another. One whose answer cannot be written down does not hinder the others."""
         for record in self:
@@ -147,7 +166,7 @@ class AigenImageRequest(models.Model):
             "requestId": self.request_id,
             "correlationId": self.correlation_id,
             "userId": self.user_id._get_aigen_uuid(),
-            "prompt": self.prompt,
+            "prompt": plain(self.prompt),
             "negativePrompt": (self.takes_negative_prompt and self.negative_prompt) or None,
             "modelId": self.model_id.uuid,
             "resolution": self.resolution,

@@ -5,6 +5,7 @@ from . import test_ask
 from . import test_refusal
 from . import test_catalogue_of_models
 from . import test_offer
+from . import test_batch
 from . import test_costs
 from . import test_budget_pages
 from . import test_result
@@ -16,3 +17,4 @@ from . import test_notify
 from . import test_gallery
 from . import test_http
 from . import test_tour
+from . import test_batch_tour

@@ -8,7 +8,7 @@ from ..bridge.money import read_budget
 
 
 class AigenMoneyLeft(models.TransientModel):
-    """What is left for a picture that a person is about to ask for, in each budget that would count it."""
+    """What is left for the pictures that a person is about to ask for, in each budget that would count them."""
 
     _name = "aigen.money.left"
     _description = "What is left of the budgets"
@@ -21,9 +21,9 @@ class AigenMoneyLeft(models.TransientModel):
 
     @api.model
     def ask(self, wishes):
-        """Ask the bridge about a picture of this person with these wishes. Returns the id to read.
+        """Ask the bridge about pictures of this person with these wishes. Returns the id to read.
 
-        `wishes` are `model_id`, `resolution`, and what else budgets count by.
+        `wishes` are `model_id`, `resolution`, `number` of pictures (one if it is missing), and what else budgets count by.
         """
         self.env["aigen.image.request"].check_access("create")
         question = self.sudo().create({})
@@ -41,9 +41,10 @@ class AigenMoneyLeft(models.TransientModel):
 
     @api.model
     def _price(self, wishes):
-        """Return what the picture costs, as `(amount, currency)`, or None."""
+        """Return what the pictures cost, as `(amount, currency)`, or None."""
         price = self.env["aigen.image.model"].browse(wishes.get("model_id")).exists()._price()
-        return price and wishes.get("resolution") and (price.of(wishes["resolution"]), price.currency)
+        number = wishes.get("number") or 1
+        return price and wishes.get("resolution") and (price.of(wishes["resolution"], number), price.currency)
 
     def _ask(self, *, purpose, price):
         """After the commit, with no transaction open."""

@@ -1,21 +1,26 @@
 import { onWillDestroy } from "@odoo/owl";
 import { browser } from "@web/core/browser/browser";
 import { useService } from "@web/core/utils/hooks";
+import { isOpen } from "./words";
 
-/** What the server sends when a picture of this person moved on: `{id, status, version, name, silent}`. */
+/** What the server sends when a picture of this person moved on: `{id, status, version, batch, name, silent}`. */
 export const NEWS = "aigen_image.request/update";
-/** What it sends to managers when anybody's did: `{id, status, version}`. */
+/** What it sends to managers when anybody's did: `{id, status, version, batch}`. */
 export const MOVED = "aigen_image.request/moved";
 
 /** Milliseconds in which news are gathered before a view reads itself again. */
 const GATHERED = 300;
 /** Milliseconds between two readings of a view: managers get the news of everybody. */
 const APART = 2000;
+/** Milliseconds after which a view with something under way reads itself again without news: the bus may be away. */
+export const STALE = 5000;
 /** Milliseconds until it is tried again while a view cannot read itself. */
 const LATER = 1000;
 
 /** Ids of the pictures that this tab shows at the moment: nobody needs to be told of them. */
 export const watched = new Set();
+/** The same for pictures that were asked for together, by the ids of their batches. */
+export const watchedBatches = new Set();
 
 /** Calls back for every piece of news, as long as the component lives. */
 export function useNews(callback) {
@@ -66,5 +71,14 @@ export function useLiveReload(model) {
         }
     };
     useNews(() => (timer ??= browser.setTimeout(reload, Math.max(GATHERED, readAt + APART - Date.now()))));
-    onWillDestroy(() => browser.clearTimeout(timer));
+    const stale = browser.setInterval(() => {
+        const isStale = Date.now() - readAt > STALE && !timer && !document.hidden;
+        if (isStale && model.root?.records.some(({ data }) => isOpen(data))) {
+            reload();
+        }
+    }, STALE);
+    onWillDestroy(() => {
+        browser.clearTimeout(timer);
+        browser.clearInterval(stale);
+    });
 }

@@ -37,10 +37,12 @@ class Request extends models.Model {
     shapes_offered = fields.Json();
     resolution = fields.Char();
     error_code = fields.Char();
+    picture_count = fields.Integer();
 
     _records = [
         { id: 1, status: "draft", model_id: 1, shape: "1:1", resolution: "1024x1024" },
         { id: 2, status: "completed", model_id: 1, shape: "1:1", resolution: "1024x1024" },
+        { id: 3, status: "draft", model_id: 1, shape: "1:1", resolution: "1024x1024", picture_count: 4 },
     ];
 }
 
@@ -81,11 +83,19 @@ test("beside Generate stands what is left, the tightest first, and whether it is
     budgets(TIGHT, WIDE);
     await mount(1, LEFT);
     await animationFrame();
-    expect.verifySteps([{ model_id: 1, campaign_id: false, resolution: "1024x1024" }]);
+    expect.verifySteps([{ model_id: 1, campaign_id: false, resolution: "1024x1024", number: 1 }]);
     expect(".o_aigen_left li").toHaveCount(2);
     expect(".o_aigen_left li:first").toHaveText(/Left today · ann\s+0.02 of 5.00 USD\s+Not enough for this picture/);
     expect(".o_aigen_left li:last").toHaveText(/Left this month · all\s+90.00 of 100.00 USD/);
     expect(".o_aigen_left li:last .text-danger").toHaveCount(0);
+});
+
+test("for several pictures it is asked whether there is enough for all of them", async () => {
+    budgets(TIGHT);
+    await mount(3, LEFT);
+    await animationFrame();
+    expect.verifySteps([{ model_id: 1, campaign_id: false, resolution: "1024x1024", number: 4 }]);
+    expect(".o_aigen_left li").toHaveText(/Not enough for these pictures/);
 });
 
 test("another model is another question, and what did not change is not asked again", async () => {
@@ -95,8 +105,8 @@ test("another model is another question, and what did not change is not asked ag
     await contains(".o-autocomplete--dropdown-item:contains(Ink)").click();
     await animationFrame();
     expect.verifySteps([
-        { model_id: 1, campaign_id: false, resolution: "1024x1024" },
-        { model_id: 2, campaign_id: false, resolution: "1024x1024" },
+        { model_id: 1, campaign_id: false, resolution: "1024x1024", number: 1 },
+        { model_id: 2, campaign_id: false, resolution: "1024x1024", number: 1 },
     ]);
 });
 
@@ -105,7 +115,7 @@ test("nothing is shown where nothing is known, and nothing is asked about a pict
     await mount(1, LEFT);
     await animationFrame();
     expect(".o_aigen_left").toHaveCount(0);
-    expect.verifySteps([{ model_id: 1, campaign_id: false, resolution: "1024x1024" }]);
+    expect.verifySteps([{ model_id: 1, campaign_id: false, resolution: "1024x1024", number: 1 }]);
     await mount(2, LEFT);
     await animationFrame();
     expect.verifySteps([]);

@@ -15,14 +15,14 @@ const SHOWN = 3;
 const LITTLE = 80;
 const NOTHING = 100;
 
-/** What is left of the budgets that would count the picture, beside Generate. Nothing while the bridge does not say. */
+/** What is left of the budgets that would count the pictures, beside Generate. Nothing while the bridge does not say. */
 export class LeftWidget extends Component {
     static template = "aigen_image.Left";
     static props = { ...standardWidgetProps };
 
     setup() {
         this.orm = useService("orm");
-        this.state = useState({ budgets: [] });
+        this.state = useState({ budgets: [], number: 1 });
         useRecordObserver((record) => this.follow(record));
     }
 
@@ -30,6 +30,7 @@ export class LeftWidget extends Component {
     follow({ data, resId }) {
         const wishes = Object.fromEntries(WISHES.map((name) => [name, idOf(data[name])]));
         wishes.resolution = data.resolution;
+        wishes.number = data.picture_count || 1;
         const asked = JSON.stringify([resId, wishes, data.status, data.error_code]);
         if (asked !== this.asked) {
             this.asked = asked;
@@ -42,6 +43,7 @@ export class LeftWidget extends Component {
     async ask(asked, wishes) {
         const budgets = await this.read(wishes).catch(() => []); // an error would cover the form with a dialog
         if (asked === this.asked) {
+            this.state.number = wishes.number;
             this.state.budgets = budgets.slice(0, SHOWN).map(describe);
         }
     }
@@ -71,5 +73,6 @@ registry.category("view_widgets").add("aigen_left", {
         { name: "status", type: "selection" },
         { name: "error_code", type: "char" },
         { name: "resolution", type: "char" },
+        { name: "picture_count", type: "integer" },
     ],
 });

@@ -8,12 +8,10 @@ import { standardFieldProps } from "@web/views/fields/standard_field_props";
 import { FileModel } from "@web/core/file_viewer/file_model";
 import { useFollower } from "../follower/follower_service";
 import { useSeconds } from "../follower/seconds";
-import { useNews, watched } from "../news";
+import { STALE, useNews, watched } from "../news";
 import { WORD_FIELDS, describe, isHeld, isOpen, steps } from "../words";
 
 const SIDES = /^(\d+)[x:](\d+)$/;
-/** Milliseconds after which a form reads itself again without news: the bus may be away. */
-const STALE = 5000;
 
 /** Where the picture appears: what to do before, how far it is meanwhile, why it is not there after all. */
 export class StageField extends Component {
