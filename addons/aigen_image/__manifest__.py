@@ -16,6 +16,7 @@
         "data/ir_cron.xml",
         "views/aigen_image_request_views.xml",
         "views/aigen_image_model_views.xml",
+        "views/aigen_preset_views.xml",
         "views/aigen_budget_views.xml",
         "views/aigen_bridge_check_views.xml",
         "views/res_config_settings_views.xml",

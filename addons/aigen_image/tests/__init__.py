@@ -12,3 +12,5 @@ from . import test_settings
 from . import test_sharing
 from . import test_http
 from . import test_tour
+from . import test_presets
+from . import test_going_on
