@@ -64,9 +64,11 @@ class AigenImagePreset(models.Model):
         return {"values": values, "notes": notes, "placeholders": placeholders}
 
     def _changed(self, picture, before):
-        """Return the new values. With another model all that the form would compute from it is among them."""
+        """Return the new values, and texts to fill in. A new model comes with all that the form would compute from it."""
         model = picture.model_id
-        kept = {"shape", "detail", "steps", "cfg"} if model != before["model_id"] else set()
+        kept = {name for name in ("prompt", "negative_prompt") if self[name]}
+        if model != before["model_id"]:
+            kept |= {"shape", "detail", "steps", "cfg"}
         values = {name: picture[name] for name in SETTINGS if name in kept or picture[name] != before[name]}
         if "model_id" in values:
             values["model_id"] = {"id": model.id, "display_name": model.display_name}

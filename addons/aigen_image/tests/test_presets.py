@@ -70,6 +70,7 @@ class TestPresets(AigenCase):
         self.assertEqual(find_placeholders(*texts), ["subject", "the sea", "<b>", "people"])
         preset = self.preset(prompt="a {{subject}}", negative_prompt="{{what}}")
         self.assertEqual(self.propose(preset)["placeholders"], ["subject", "what"])
+        self.assertEqual(self.propose(preset, prompt="a {{subject}}")["placeholders"], ["subject", "what"])
         self.assertEqual(self.propose(self.preset(shape="9:16"), prompt="a {{x}}")["placeholders"], [])
 
     def test_a_prompt_with_a_placeholder_is_kept_but_not_sent(self):

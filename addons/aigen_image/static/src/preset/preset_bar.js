@@ -84,7 +84,8 @@ export class PresetBar extends Component {
         this.closeNotification = this.notification.add(message, { type, buttons });
     }
 
-    save() {
+    async save() {
+        await this.props.record.isDirty();
         const present = Object.entries(this.present()).filter(([, value]) => value);
         this.addDialog(FormViewDialog, {
             resModel: MODEL,
