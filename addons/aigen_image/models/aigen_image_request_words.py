@@ -29,7 +29,7 @@ class AigenImageRequest(models.Model):
         return super().action_generate()
 
     @api.model
-    def recent_prompts(self, words="", favorites=False):
+    def recent_prompts(self, words="", *, favorites=False):
         """Return prompts that the person used last, each once: `[{id, prompt, attachment}]` of its latest picture.
 
         `words`: only those with them. `favorites`: those of the person's favourites instead, whoever made them.

@@ -91,7 +91,13 @@ class TestGoingOn(AigenCase):
     @mute_logger("odoo.addons.base.models.ir_rule")
     def test_who_may_not_read_a_picture_cannot_go_on_from_it(self):
         record = self.ready().with_user(self.bob)
-        for action in ("action_vary", "action_generate_again", "action_change_words", "action_same_seed", "action_larger"):
+        for action in (
+            "action_vary",
+            "action_generate_again",
+            "action_change_words",
+            "action_same_seed",
+            "action_larger",
+        ):
             with self.assertRaises(AccessError, msg=action):
                 getattr(record, action)()
 

@@ -157,7 +157,7 @@ test("the present settings are saved as a preset", async () => {
 });
 
 test("a recent prompt is searched at the server, and taken over", async () => {
-    onRpc("aigen.image.request", "recent_prompts", ({ args: [words, favorites] }) => {
+    onRpc("aigen.image.request", "recent_prompts", ({ args: [words], kwargs: { favorites } }) => {
         expect.step(`${words}|${favorites}`);
         return words ? [{ id: 7, prompt: "A <b>kite</b>", attachment: false }] : [];
     });

@@ -45,6 +45,7 @@ export class PresetBar extends Component {
     }
 
     async apply(id) {
+        this.closeNotification?.();
         try {
             await this.propose(this.state.presets.find((preset) => preset.id === id));
         } catch (error) {
@@ -75,7 +76,6 @@ export class PresetBar extends Component {
         const { record } = this.props;
         const before = pick(record.data, ...Object.keys(values));
         await record.update(values.model_id ? { ...values, model_id: many2one(values.model_id) } : values);
-        this.closeNotification?.();
         const undo = () => {
             this.closeNotification();
             record.update(before);
@@ -85,6 +85,7 @@ export class PresetBar extends Component {
     }
 
     async save() {
+        this.closeNotification?.();
         await this.props.record.isDirty();
         const present = Object.entries(this.present()).filter(([, value]) => value);
         this.addDialog(FormViewDialog, {
@@ -96,6 +97,7 @@ export class PresetBar extends Component {
     }
 
     showRecent() {
+        this.closeNotification?.();
         this.addDialog(RecentDialog, { choose: (prompt) => this.take({ prompt }, _t("The prompt is taken over."), "success") });
     }
 }

@@ -21,7 +21,7 @@ export class RecentDialog extends Component {
 
     async load() {
         const { words, favorites } = this.state;
-        const asked = this.orm.call("aigen.image.request", "recent_prompts", [words.trim(), favorites]);
+        const asked = this.orm.call("aigen.image.request", "recent_prompts", [words.trim()], { favorites });
         this.state.prompts = await this.last.add(asked);
     }
 

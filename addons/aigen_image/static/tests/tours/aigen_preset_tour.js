@@ -26,7 +26,7 @@ registry.category("web_tour.tours").add("aigen_preset_tour", {
         { trigger: ".o_aigen_children .o_aigen_relative img" },
         { trigger: "button[name=action_change_words]", run: "click" },
         { trigger: "button.o_aigen_recent", run: "click" },
-        { trigger: ".o_aigen_recent_prompts input[type=search]", run: "edit ada" },
+        { trigger: ".o_aigen_recent_prompts input", run: "edit ada" },
         { trigger: ".o_aigen_recent_prompts .list-group-item:contains(Ada)", run: "click" },
         { trigger: "body:not(:has(.o_dialog)) [name=prompt] textarea:value(A portrait of Ada, studio light)" },
         { trigger: "[data-menu-xmlid='aigen_image.menu_presets']", run: "click" },
