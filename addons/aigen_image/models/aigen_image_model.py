@@ -76,7 +76,7 @@ class AigenImageModel(models.Model):
         return bool(limits) and tuple(limits[:2])
 
     def _can_be_chosen(self):
-        """Return whether the person may ask for pictures of this model: it is offered, and in the person's companies."""
+        """Return whether the person may ask for pictures of it: it is offered, in one of the person's companies."""
         return bool(self.search_count([("id", "=", self.id), ("is_withdrawn", "=", False)], limit=1))
 
     def _sizes(self):

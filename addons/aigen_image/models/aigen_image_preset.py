@@ -64,7 +64,7 @@ class AigenImagePreset(models.Model):
         return {"values": values, "notes": notes, "placeholders": placeholders}
 
     def _changed(self, picture, before):
-        """Return the new values, and texts to fill in. A new model comes with all that the form would compute from it."""
+        """Return the new values, and texts to fill in. A new model comes with all that the form computes from it."""
         model = picture.model_id
         kept = {name for name in ("prompt", "negative_prompt") if self[name]}
         if model != before["model_id"]:

@@ -91,15 +91,9 @@ class TestGoingOn(AigenCase):
     @mute_logger("odoo.addons.base.models.ir_rule")
     def test_who_may_not_read_a_picture_cannot_go_on_from_it(self):
         record = self.ready().with_user(self.bob)
-        for action in (
-            "action_vary",
-            "action_generate_again",
-            "action_change_words",
-            "action_same_seed",
-            "action_larger",
-        ):
-            with self.assertRaises(AccessError, msg=action):
-                getattr(record, action)()
+        for name in ("vary", "generate_again", "change_words", "same_seed", "larger"):
+            with self.assertRaises(AccessError, msg=name):
+                getattr(record, f"action_{name}")()
 
     def test_a_deleted_parent_is_no_parent(self):
         parent = self.ready()
@@ -110,8 +104,8 @@ class TestGoingOn(AigenCase):
 
 @tagged("post_install", "-at_install")
 class TestRecentPrompts(AigenCase):
-    def prompts(self, *args, user=None):
-        found = self.env["aigen.image.request"].with_user(user or self.ann).recent_prompts(*args)
+    def prompts(self, words="", user=None, **how):
+        found = self.env["aigen.image.request"].with_user(user or self.ann).recent_prompts(words, **how)
         return [one["prompt"] for one in found]
 
     def test_the_last_prompts_of_the_person_each_once_newest_first(self):
@@ -131,7 +125,7 @@ class TestRecentPrompts(AigenCase):
         (mine + theirs + hidden).sudo().favorite_user_ids = self.ann
         board = self.env["aigen.image.board"].with_user(self.bob).create({"name": "B", "visibility": "company"})
         board.item_ids = [(0, 0, {"request_id": theirs.id})]
-        self.assertEqual(self.prompts("", True), ["Shared", "Mine"])
+        self.assertEqual(self.prompts(favorites=True), ["Shared", "Mine"])
 
     def test_they_are_read_with_few_queries(self):
         for number in range(5):
