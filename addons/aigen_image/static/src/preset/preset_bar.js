@@ -1,4 +1,4 @@
-import { Component, onWillDestroy, onWillStart, useState } from "@odoo/owl";
+import { Component, onMounted, onWillDestroy, onWillStart, useState } from "@odoo/owl";
 import { SelectMenu } from "@web/core/select_menu/select_menu";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
@@ -28,7 +28,15 @@ export class PresetBar extends Component {
         this.addDialog = useOwnedDialogs();
         this.state = useState({ presets: [] });
         onWillStart(() => this.load());
+        onMounted(() => this.focusPrompt());
         onWillDestroy(() => this.closeNotification?.());
+    }
+
+    /** Whoever opens settings again does so for other words. Odoo itself puts the focus into new records only. */
+    focusPrompt() {
+        if (this.props.record.resId) {
+            document.querySelector(".o_aigen_form [name=prompt] textarea")?.focus();
+        }
     }
 
     get shown() {

@@ -25,6 +25,8 @@ registry.category("web_tour.tours").add("aigen_preset_tour", {
         { trigger: ".o_aigen_parent .o_aigen_relative", run: "click" },
         { trigger: ".o_aigen_children .o_aigen_relative img" },
         { trigger: "button[name=action_change_words]", run: "click" },
+        { trigger: ".o_aigen_stage[data-status=draft]" },
+        { trigger: "[name=prompt] textarea:focus" },
         { trigger: "button.o_aigen_recent", run: "click" },
         { trigger: ".o_aigen_recent_prompts input", run: "edit ada" },
         { trigger: ".o_aigen_recent_prompts .list-group-item:contains(Ada)", run: "click" },
