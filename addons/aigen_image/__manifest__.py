@@ -23,6 +23,7 @@
         "views/aigen_image_tagging_views.xml",
         "views/aigen_image_batch_views.xml",
         "views/aigen_image_model_views.xml",
+        "views/aigen_preset_views.xml",
         "views/aigen_budget_views.xml",
         "views/aigen_bridge_check_views.xml",
         "views/res_config_settings_views.xml",

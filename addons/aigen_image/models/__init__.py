@@ -10,6 +10,8 @@ from . import aigen_image_request_ask
 from . import aigen_image_request_offer
 from . import aigen_image_request_result
 from . import aigen_image_request_again
+from . import aigen_image_request_another
+from . import aigen_image_request_words
 from . import aigen_shared
 from . import aigen_image_tag
 from . import aigen_image_batch

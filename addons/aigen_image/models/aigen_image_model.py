@@ -75,6 +75,10 @@ class AigenImageModel(models.Model):
         limits = (self.offer or {}).get({"steps": "steps", "cfg": "cfgScale"}[name])
         return bool(limits) and tuple(limits[:2])
 
+    def _can_be_chosen(self):
+        """Return whether the person may ask for pictures of it: it is offered, in one of the person's companies."""
+        return bool(self.search_count([("id", "=", self.id), ("is_withdrawn", "=", False)], limit=1))
+
     def _sizes(self):
         """Return what sizes of the model a person can choose: shape → detail → resolution."""
         return sizes((self.offer or {}).get("resolutions"))

@@ -301,7 +301,7 @@ class AigenImageRequest(models.Model):
             self._refuse_protected(vals)
             if vals.keys() & self._editable_fields() and any(record.status != "draft" for record in self):
                 raise UserError(
-                    self.env._("This picture was asked for already. “Generate again” asks for another one.")
+                    self.env._("This picture was asked for already. “Edit prompt” opens its settings for another one.")
                 )
         if "status" not in vals:
             return super().write(vals)

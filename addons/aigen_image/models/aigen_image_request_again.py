@@ -1,4 +1,4 @@
-"""What a person can do about a picture: have it again, have another one, put a failed one back."""
+"""What a person can do about a picture: know why there is none, download it, put a failed one back."""
 
 import re
 from urllib.parse import quote
@@ -7,7 +7,7 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
 from ..bridge.client import OPS, Unreachable
-from .aigen_image_request import OPEN, SEED_MAX
+from .aigen_image_request import OPEN
 
 PAGES = 5
 """Pages of dead letters that are looked through for one request, at a bridge that cannot replay by its id."""
@@ -96,49 +96,6 @@ class AigenImageRequest(models.Model):
         if self.error_code == "forgotten":
             return self.env._("The bridge did not know it any more, so it is sent again.")
         return self._explain_unreachable(self.error_code, self.env.user)
-
-    def action_generate_again(self):
-        """Ask for another one with the same settings, and a new seed."""
-        return self._another({"seed": self._new_seed()}, generate=True)
-
-    def action_vary(self):
-        """The same settings with a new seed, to be changed before it is asked for."""
-        return self._another({"seed": self._new_seed()}, generate=False)
-
-    def action_change_words(self):
-        """The same settings, to say in other words what was refused. The same words would be refused again."""
-        return self.action_vary()
-
-    def action_same_seed(self):
-        """The same settings and the seed that gave the picture, to see what other words do to it."""
-        seed = int(self.seed_used or self.seed)
-        if not 0 < seed <= SEED_MAX:  # 0 would draw a new one
-            raise UserError(
-                self.env._(
-                    "The AI service used the seed %(seed)s for this picture. Odoo can ask for seeds from 1 to "
-                    "%(limit)s only. “Vary” keeps the other settings.",
-                    seed=seed,
-                    limit=SEED_MAX,
-                )
-            )
-        return self._another({"seed": seed}, generate=False)
-
-    def _another(self, changes, *, generate):
-        """Open another one. It is not asked for if a setting is no longer offered: the person looks at it first."""
-        self.ensure_one()
-        values, words = self._offered_instead()
-        another = self.copy(changes | values)
-        if words:
-            another.sudo().refusals = words
-        elif generate:
-            another.action_generate()
-        return {
-            "type": "ir.actions.act_window",
-            "res_model": self._name,
-            "res_id": another.id,
-            "views": [(False, "form")],
-            "target": "current",
-        }
 
     def action_download(self):
         """Give the picture as a file."""

@@ -18,3 +18,5 @@ from . import test_gallery
 from . import test_http
 from . import test_tour
 from . import test_batch_tour
+from . import test_presets
+from . import test_going_on

@@ -76,7 +76,7 @@ class TestAccess(AigenCase):
 
     def test_what_was_asked_for_stands(self):
         record = self.underway()
-        with self.assertRaisesRegex(UserError, "Generate again"):
+        with self.assertRaisesRegex(UserError, "Edit prompt"):
             record.prompt = "Something else"
 
     def test_a_running_one_is_not_deleted_an_ended_one_is_with_its_file(self):

@@ -738,7 +738,7 @@ class TestAsk(AigenCase):
         same = self.env["aigen.image.request"].browse(record.action_same_seed()["res_id"])
         vary = self.env["aigen.image.request"].browse(record.action_vary()["res_id"])
         self.assertEqual({one.shape for one in again + same + vary}, {"9:16"})
-        self.assertEqual((again.status, same.status, vary.status), ("waiting", "draft", "draft"))
+        self.assertEqual((again.status, same.status, vary.status), ("waiting", "draft", "waiting"))
         self.assertEqual(same.seed, 7)
         self.assertNotEqual(vary.seed, 7)
         self.assertEqual(len({one.request_id for one in record + again + same + vary}), 4)

@@ -18,8 +18,9 @@ def at_once(self, errand, **how):
 
 @tagged("post_install", "-at_install")
 class TestTour(OneTimeout, HttpCase):
-    def test_a_person_asks_watches_sees_and_goes_on(self):
-        bridge = self.enterContext(closing(FakeBridge()))
+    def setUp(self):
+        super().setUp()
+        bridge = self.bridge = self.enterContext(closing(FakeBridge()))
         parameters = self.env["ir.config_parameter"]
         parameters.set_param("aigen_image.bridge_url", bridge.url)
         parameters.set_param("aigen_image.bridge_key", "key-of-odoo")
@@ -39,6 +40,18 @@ class TestTour(OneTimeout, HttpCase):
             return taken
 
         bridge.say("POST", client.REQUESTS, 202, take)
+
+    def tour(self, name):
         with patch.object(AigenBridge, "_after_commit", at_once):
-            self.start_tour("/odoo", "aigen_image_tour", login="aigen_ann")
-        self.assertEqual(len(bridge.sent()), 1)
+            self.start_tour("/odoo", name, login="aigen_ann")
+
+    def test_a_person_asks_watches_sees_and_goes_on(self):
+        self.tour("aigen_image_tour")
+        self.assertEqual(len(self.bridge.sent()), 1)
+
+    def test_a_preset_with_a_placeholder(self):
+        self.tour("aigen_preset_tour")
+        words = "A portrait of Ada, studio light"
+        self.assertEqual([event["prompt"] for event in self.bridge.sent()], [words, words])
+        preset = self.env["aigen.image.preset"].search([("name", "=", "Studio")])
+        self.assertEqual((preset.visibility, preset.shape, preset.steps), ("private", "1:1", 28))

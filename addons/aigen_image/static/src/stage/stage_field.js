@@ -104,7 +104,6 @@ export class StageField extends Component {
     async changeWords() {
         const ids = [this.record.resId];
         await this.action.doAction(await this.orm.call("aigen.image.request", "action_change_words", [ids]));
-        document.querySelector(".o_aigen_form [name=prompt] textarea")?.focus();
     }
 
     enlarge() {

@@ -23,7 +23,7 @@ registry.category("web_tour.tours").add("aigen_image_tour", {
         { trigger: ".o_aigen_picture.o_aigen_loaded" },
         { trigger: "a[name=log]", run: "click" },
         { trigger: ".o_aigen_log li:contains('Handing it to N8N'):contains('done')" },
-        { trigger: "button[name=action_vary]", run: "click" },
+        { trigger: "button[name=action_change_words]", run: "click" },
         { trigger: ".o_aigen_stage[data-status=draft]" },
         { trigger: "[name=prompt] textarea:value(A lighthouse at dusk)" },
         { trigger: "[data-menu-xmlid='aigen_image.menu_pictures']", run: "click" },

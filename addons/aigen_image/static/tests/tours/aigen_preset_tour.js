@@ -1,0 +1,37 @@
+import { registry } from "@web/core/registry";
+
+/** A preset with a placeholder: saved from a form, applied with other words, refused as long as it is not filled in. */
+registry.category("web_tour.tours").add("aigen_preset_tour", {
+    url: "/odoo/ai-images/new",
+    steps: () => [
+        { trigger: "[name=prompt] textarea", run: "edit A portrait of {{subject}}, studio light" },
+        { trigger: "button.o_aigen_save_preset", run: "click" },
+        { trigger: ".o_dialog [name=name] input, .o_dialog [name=name] textarea", run: "edit Studio" },
+        { trigger: ".o_dialog [name=prompt] textarea:value(A portrait of {{subject}}, studio light)" },
+        { trigger: ".o_dialog .o_form_button_save", run: "click" },
+        { trigger: "body:not(:has(.o_dialog)) .o_aigen_preset:contains(Studio)" },
+        { trigger: "[name=unfilled]:contains('Put your own words in place of {{subject}}')" },
+        { trigger: "button[name=action_generate]", run: "click" },
+        { trigger: ".o_dialog:contains('in place of {{subject}}') .btn-primary", run: "click" },
+        { trigger: "body:not(:has(.o_dialog)) .o_aigen_preset", run: "click" },
+        { trigger: ".o_aigen_placeholders input[name=subject]", run: "edit Ada" },
+        { trigger: ".o_aigen_placeholders .btn-primary", run: "click" },
+        { trigger: "[name=prompt] textarea:value(A portrait of Ada, studio light)" },
+        { trigger: "body:not(:has([name=unfilled])) button[name=action_generate]", run: "click" },
+        { trigger: ".o_aigen_picture.o_aigen_loaded" },
+        { trigger: "button[name=action_vary]", run: "click" },
+        { trigger: ".o_aigen_parent .o_aigen_relative img" },
+        { trigger: ".o_aigen_picture.o_aigen_loaded" },
+        { trigger: ".o_aigen_parent .o_aigen_relative", run: "click" },
+        { trigger: ".o_aigen_children .o_aigen_relative img" },
+        { trigger: "button[name=action_change_words]", run: "click" },
+        { trigger: ".o_aigen_stage[data-status=draft]" },
+        { trigger: "[name=prompt] textarea:focus" },
+        { trigger: "button.o_aigen_recent", run: "click" },
+        { trigger: ".o_aigen_recent_prompts input", run: "edit ada" },
+        { trigger: ".o_aigen_recent_prompts .list-group-item:contains(Ada)", run: "click" },
+        { trigger: "body:not(:has(.o_dialog)) [name=prompt] textarea:value(A portrait of Ada, studio light)" },
+        { trigger: "[data-menu-xmlid='aigen_image.menu_presets']", run: "click" },
+        { trigger: ".o_data_row:contains(Studio)" },
+    ],
+});
