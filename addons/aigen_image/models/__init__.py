@@ -14,5 +14,6 @@ from . import aigen_image_batch
 from . import aigen_image_curation
 from . import aigen_image_board
 from . import aigen_image_preset
+from . import aigen_image_picker
 from . import aigen_budget
 from . import res_config_settings

@@ -10,5 +10,6 @@ from . import test_budget_pages
 from . import test_result
 from . import test_settings
 from . import test_sharing
+from . import test_picker
 from . import test_http
 from . import test_tour
