@@ -8,12 +8,12 @@ from . import aigen_image_request_ask
 from . import aigen_image_request_offer
 from . import aigen_image_request_result
 from . import aigen_image_request_again
+from . import aigen_image_picker
 from . import aigen_shared
 from . import aigen_image_tag
 from . import aigen_image_batch
 from . import aigen_image_curation
 from . import aigen_image_board
 from . import aigen_image_preset
-from . import aigen_image_picker
 from . import aigen_budget
 from . import res_config_settings

@@ -1,8 +1,10 @@
 import { Component, onWillDestroy, onWillStart, useState } from "@odoo/owl";
+import { _t } from "@web/core/l10n/translation";
 import { KeepLast } from "@web/core/utils/concurrency";
 import { useService } from "@web/core/utils/hooks";
 import { useDebounced } from "@web/core/utils/timing";
 import { Record } from "@web/model/record";
+import { useFollower } from "../follower/follower_service";
 import { useNews, watched } from "../news";
 import { WORD_FIELDS } from "../words";
 import { MomentField } from "../moment/moment_field";
@@ -13,6 +15,8 @@ const PAUSE = 300;
 /** How many pictures of one prompt may be asked for at once. */
 const VARIANTS = [1, 2, 4, 8];
 const USUAL_VARIANTS = 4;
+/** Milliseconds after which a picture that was asked for is read again without news: the bus may be away. */
+const STALE = 5000;
 
 /** A ready picture that can be chosen. */
 class PickerTile extends Component {
@@ -33,7 +37,13 @@ class AskedTile extends Component {
 
     setup() {
         const { record } = this.props;
-        useNews(({ id }) => id === record.resId && record.load());
+        let readAt = Date.now();
+        const read = () => {
+            readAt = Date.now();
+            return record.load();
+        };
+        useNews(({ id }) => id === record.resId && read());
+        useFollower({ answered: () => Date.now() - readAt > STALE && read() });
         watched.add(record.resId); // nobody needs to be told of it elsewhere
         onWillDestroy(() => watched.delete(record.resId));
     }
@@ -56,7 +66,8 @@ export class PicturePicker extends Component {
 
     setup() {
         this.orm = useService("orm");
-        this.keepLast = new KeepLast();
+        this.pages = new KeepLast();
+        this.offers = new KeepLast();
         this.model = MODEL;
         this.variants = VARIANTS;
         this.fieldNames = [
@@ -86,20 +97,27 @@ export class PicturePicker extends Component {
         return Boolean(this.state.prompt.trim()) && !this.state.isAsking;
     }
 
+    get askLabel() {
+        const { variants, offer } = this.state;
+        return offer.price
+            ? _t("Generate %(number)s · about %(price)s", { number: variants, price: offer.price })
+            : _t("Generate %s", variants);
+    }
+
     isSelected(id) {
         return this.props.selectedIds.includes(id);
     }
 
     /** Reads the first page, or the one after those that are shown. */
     async load(offset = 0) {
-        const page = await this.keepLast.add(this.orm.call(MODEL, "picker_search", [this.state.needle, offset]));
+        const page = await this.pages.add(this.orm.call(MODEL, "picker_search", [this.state.needle, offset]));
         this.state.pictures = offset ? [...this.state.pictures, ...page.pictures] : page.pictures;
         this.state.hasMore = page.has_more;
     }
 
     async changeOffer({ shape = this.state.offer.shape || false, variants = this.state.variants }) {
         this.state.variants = variants;
-        this.state.offer = await this.orm.call(MODEL, "picker_offer", [shape, variants]);
+        this.state.offer = await this.offers.add(this.orm.call(MODEL, "picker_offer", [shape, variants]));
     }
 
     async ask() {

@@ -1,0 +1,104 @@
+import { describe, expect, test } from "@odoo/hoot";
+import { click, dblclick, queryAllTexts } from "@odoo/hoot-dom";
+import { animationFrame } from "@odoo/hoot-mock";
+import { MediaDialog } from "@html_editor/main/media/media_dialog/media_dialog";
+import { defineMailModels } from "@mail/../tests/mail_test_helpers";
+import { defineModels, models, mountWithCleanup, onRpc } from "@web/../tests/web_test_helpers";
+
+describe.current.tags("desktop");
+
+class Request extends models.Model {
+    _name = "aigen.image.request";
+}
+
+defineMailModels();
+defineModels([Request]);
+
+const PICTURES = [11, 12].map((id) => ({ id, name: `Picture ${id}`, attachment_id: 100 + id, image_sha256: "ab" }));
+const OFFER = { shapes: [["1:1", "Square"]], shape: "1:1", price: false };
+
+function copyOf(id) {
+    const image = { id: 200 + id, image_src: `/web/image/${200 + id}-ab/boat.png`, description: `<b>${id}</b>`, public: true };
+    return { ...image, res_model: "ir.ui.view", mimetype: "image/png", url: false };
+}
+
+/** Opens a dialog as Odoo does. `save` and what the server is asked are steps. */
+async function openDialog({ isAllowed = true, Dialog = MediaDialog, ...props } = {}) {
+    onRpc("has_group", ({ args }) => args[1] === "aigen_image.group_user" && isAllowed);
+    onRpc("aigen.image.request", "picker_search", () => ({ pictures: PICTURES, has_more: false }));
+    onRpc("aigen.image.request", "picker_offer", () => OFFER);
+    onRpc("aigen.image.request", "copy_for_editor", ({ args, kwargs }) => {
+        expect.step(["copied", ...args[0], kwargs.res_model, kwargs.res_id]);
+        return args[0].map(copyOf);
+    });
+    onRpc("ir.attachment", "*", () => []);
+    await mountWithCleanup(Dialog, {
+        props: {
+            resModel: "ir.ui.view",
+            resId: 7,
+            save: (elements) => expect.step(["saved", ...[elements].flat().map(({ outerHTML }) => outerHTML)]),
+            close: () => expect.step("closed"),
+            ...props,
+        },
+    });
+}
+
+const SAVED = (id) => `<img src="/web/image/${200 + id}-ab/boat.png" alt="<b>${id}</b>" class="img img-fluid o_we_custom_image">`;
+
+test("a picture is chosen beside the images, and is added as one of them", async () => {
+    await openDialog();
+    expect(queryAllTexts(".nav-link").slice(0, 2)).toEqual(["Images", "AI images"]);
+    await click(".nav-link:contains('AI images')");
+    await animationFrame();
+    await click(".o_aigen_pick[title='Picture 12']");
+    await animationFrame();
+    expect.verifySteps([["copied", 12, "ir.ui.view", 7], ["saved", SAVED(12)], "closed"]);
+});
+
+test("who presses twice adds one image", async () => {
+    await openDialog();
+    await click(".nav-link:contains('AI images')");
+    await animationFrame();
+    await dblclick(".o_aigen_pick[title='Picture 11']");
+    await animationFrame();
+    expect.verifySteps([["copied", 11, "ir.ui.view", 7], ["saved", SAVED(11)], "closed"]);
+});
+
+test("several are chosen where several images may be chosen", async () => {
+    await openDialog({ multiImages: true });
+    await click(".nav-link:contains('AI images')");
+    await animationFrame();
+    await click(".o_aigen_pick[title='Picture 11']");
+    await click(".o_aigen_pick[title='Picture 12']");
+    await animationFrame();
+    expect(".o_aigen_picked").toHaveCount(2);
+    await click("footer .btn-primary");
+    await animationFrame();
+    expect.verifySteps([["copied", 11, 12, "ir.ui.view", 7], ["saved", SAVED(11), SAVED(12)], "closed"]);
+});
+
+test("a dialog that treats images by itself gets images", async () => {
+    class OwnDialog extends MediaDialog {
+        async save() {
+            expect.step([this.state.activeTab, ...this.selectedMedia.IMAGES.map(({ id }) => id)]);
+            this.props.close();
+        }
+    }
+    await openDialog({ Dialog: OwnDialog, resModel: undefined, resId: undefined });
+    await click(".nav-link:contains('AI images')");
+    await animationFrame();
+    await click(".o_aigen_pick[title='Picture 11']");
+    await animationFrame();
+    expect.verifySteps([["copied", 11, "ir.ui.view", false], ["IMAGES", 211], "closed"]);
+});
+
+for (const [why, props] of [
+    ["people who may not use AI images", { isAllowed: false }],
+    ["a dialog without images", { noImages: true, visibleTabs: ["ICONS"] }],
+]) {
+    test(`there is no such tab for ${why}`, async () => {
+        await openDialog(props);
+        expect(".nav-link:contains('Icons')").toHaveCount(1);
+        expect(".nav-link:contains('AI images')").toHaveCount(0);
+    });
+}
