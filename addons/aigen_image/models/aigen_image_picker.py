@@ -53,3 +53,8 @@ class AigenImageRequest(models.Model):
         pictures = self.create([{"prompt": prompt, "shape": shape} for _ in range(variants)])
         pictures.action_generate()
         return pictures.ids
+
+    def _check_usable(self):
+        """Raise `UserError` if one of these pictures may not be used elsewhere."""
+        if not all(record.attachment_id for record in self):
+            raise UserError(self.env._("Only pictures that are ready can be used."))

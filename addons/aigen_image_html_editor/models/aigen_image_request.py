@@ -1,5 +1,4 @@
 from odoo import models
-from odoo.exceptions import UserError
 
 from odoo.addons.html_editor.controllers.main import get_existing_attachment
 
@@ -16,8 +15,7 @@ class AigenImageRequest(models.Model):
         others belong to the record. The same picture is copied once for each.
         """
         self.check_access("read")
-        if not all(record.attachment_id for record in self):
-            raise UserError(self.env._("Only pictures that are ready can be used."))
+        self._check_usable()
         return [record._copy_for_editor(res_model, res_id)._get_media_info() for record in self]
 
     def _copy_for_editor(self, res_model, res_id):

@@ -71,11 +71,11 @@ async function mountPicker({ pages = () => ({ pictures: ready(11, 12), has_more:
 
 test("a ready picture is shown with its star and its words, and is chosen", async () => {
     await mountPicker();
-    expect(queryAllAttributes(".o_aigen_pick img", "src")).toEqual([
+    expect(queryAllAttributes(".o_aigen_pick img", "data-src")).toEqual([
         "/web/image/111/512x512?unique=ab",
         "/web/image/112/512x512?unique=ab",
     ]);
-    expect(".o_aigen_pick:first img").toHaveAttribute("alt", "<b>11</b>");
+    expect(".o_aigen_pick:first img").toHaveAttribute("data-alt", "<b>11</b>");
     expect(".o_aigen_pick .fa-star").toHaveCount(1);
     await click(".o_aigen_pick:last");
     await animationFrame();
@@ -124,7 +124,7 @@ test("new pictures are asked for with Ctrl+Enter, and say how they stand", async
     expect(".o_aigen_ask_button").not.toBeEnabled();
     await click(".o_aigen_ask_prompt");
     await edit("A boat");
-    await press("control+enter");
+    await press(["ctrl", "enter"]);
     await animationFrame();
     expect.verifySteps([["A boat", "1:1", 4]]);
     await animationFrame();
@@ -146,6 +146,7 @@ test("shape and number are sent, and change the price", async () => {
     await click(".o_aigen_ask_prompt");
     await edit("A boat");
     await select("16:9", { target: ".o_aigen_ask_settings select" });
+    await animationFrame();
     await click(".o_aigen_ask_button");
     await animationFrame();
     expect.verifySteps([["A boat", "16:9", 2]]);

@@ -2,8 +2,9 @@ import { describe, expect, test } from "@odoo/hoot";
 import { click, dblclick, queryAllTexts } from "@odoo/hoot-dom";
 import { animationFrame } from "@odoo/hoot-mock";
 import { MediaDialog } from "@html_editor/main/media/media_dialog/media_dialog";
+import { MainComponentsContainer } from "@web/core/main_components_container";
 import { defineMailModels } from "@mail/../tests/mail_test_helpers";
-import { defineModels, models, mountWithCleanup, onRpc } from "@web/../tests/web_test_helpers";
+import { defineModels, getService, models, mountWithCleanup, onRpc } from "@web/../tests/web_test_helpers";
 
 describe.current.tags("desktop");
 
@@ -32,18 +33,20 @@ async function openDialog({ isAllowed = true, Dialog = MediaDialog, ...props } =
         return args[0].map(copyOf);
     });
     onRpc("ir.attachment", "*", () => []);
-    await mountWithCleanup(Dialog, {
-        props: {
-            resModel: "ir.ui.view",
-            resId: 7,
-            save: (elements) => expect.step(["saved", ...[elements].flat().map(({ outerHTML }) => outerHTML)]),
-            close: () => expect.step("closed"),
-            ...props,
-        },
+    await mountWithCleanup(MainComponentsContainer);
+    getService("dialog").add(Dialog, {
+        resModel: "ir.ui.view",
+        resId: 7,
+        save: (elements) => expect.step(["saved", ...[elements].flat().map((image) => [image.getAttribute("src"), image.alt, image.className])]),
+        ...props,
     });
+    await animationFrame();
+    expect(".o_select_media_dialog").toHaveCount(1);
 }
 
-const SAVED = (id) => `<img src="/web/image/${200 + id}-ab/boat.png" alt="<b>${id}</b>" class="img img-fluid o_we_custom_image">`;
+function savedImage(id) {
+    return [`/web/image/${200 + id}-ab/boat.png`, `<b>${id}</b>`, "img img-fluid o_we_custom_image"];
+}
 
 test("a picture is chosen beside the images, and is added as one of them", async () => {
     await openDialog();
@@ -52,7 +55,8 @@ test("a picture is chosen beside the images, and is added as one of them", async
     await animationFrame();
     await click(".o_aigen_pick[title='Picture 12']");
     await animationFrame();
-    expect.verifySteps([["copied", 12, "ir.ui.view", 7], ["saved", SAVED(12)], "closed"]);
+    expect.verifySteps([["copied", 12, "ir.ui.view", 7], ["saved", savedImage(12)]]);
+    expect(".o_select_media_dialog").toHaveCount(0);
 });
 
 test("who presses twice adds one image", async () => {
@@ -61,7 +65,8 @@ test("who presses twice adds one image", async () => {
     await animationFrame();
     await dblclick(".o_aigen_pick[title='Picture 11']");
     await animationFrame();
-    expect.verifySteps([["copied", 11, "ir.ui.view", 7], ["saved", SAVED(11)], "closed"]);
+    expect.verifySteps([["copied", 11, "ir.ui.view", 7], ["saved", savedImage(11)]]);
+    expect(".o_select_media_dialog").toHaveCount(0);
 });
 
 test("several are chosen where several images may be chosen", async () => {
@@ -74,7 +79,8 @@ test("several are chosen where several images may be chosen", async () => {
     expect(".o_aigen_picked").toHaveCount(2);
     await click("footer .btn-primary");
     await animationFrame();
-    expect.verifySteps([["copied", 11, 12, "ir.ui.view", 7], ["saved", SAVED(11), SAVED(12)], "closed"]);
+    expect.verifySteps([["copied", 11, 12, "ir.ui.view", 7], ["saved", savedImage(11), savedImage(12)]]);
+    expect(".o_select_media_dialog").toHaveCount(0);
 });
 
 test("a dialog that treats images by itself gets images", async () => {
@@ -89,7 +95,8 @@ test("a dialog that treats images by itself gets images", async () => {
     await animationFrame();
     await click(".o_aigen_pick[title='Picture 11']");
     await animationFrame();
-    expect.verifySteps([["copied", 11, "ir.ui.view", false], ["IMAGES", 211], "closed"]);
+    expect.verifySteps([["copied", 11, "ir.ui.view", false], ["IMAGES", 211]]);
+    expect(".o_select_media_dialog").toHaveCount(0);
 });
 
 for (const [why, props] of [

@@ -23,9 +23,16 @@ class PicturesTab extends Component {
     }
 
     async select(picture) {
+        if (this.isTaken) {
+            return; // pressed twice: the dialog closes a moment after the first time
+        }
         this.props.selectMedia(picture);
         if (!this.props.multiSelect) {
-            await this.props.save();
+            this.isTaken = true;
+            await this.props.save().catch((error) => {
+                this.isTaken = false;
+                throw error;
+            });
         }
     }
 }
