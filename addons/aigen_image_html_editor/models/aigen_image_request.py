@@ -8,11 +8,11 @@ ALT_MAX = 250
 class AigenImageRequest(models.Model):
     _inherit = "aigen.image.request"
 
-    def copy_for_editor(self, res_model="ir.ui.view", res_id=False):
+    def copy_for_editor(self, res_model=False, res_id=False):
         """Copy these pictures for what is being edited, and return what the media dialog knows of each copy.
 
         Done by the person's own rights, as when a file is uploaded there: images of web pages (`ir.ui.view`) are public,
-        others belong to the record. The same picture is copied once for each.
+        others belong to the record, and are shown by their access token. A picture is copied once for each.
         """
         self.check_access("read")
         self._check_usable()

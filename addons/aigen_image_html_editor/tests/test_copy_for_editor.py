@@ -26,6 +26,7 @@ class TestCopyForEditor(AigenCase):
         return info, self.env["ir.attachment"].browse(info["id"])
 
     def test_on_a_web_page_visitors_see_the_very_picture_and_its_words(self):
+        self.env.ref("base.group_system")._aigen_add_users(self.ann.ids)  # may edit pages
         info, attachment = self.copied(res_model="ir.ui.view", res_id=1)
         self.assertEqual(attachment.raw, self.content)
         self.assertEqual((attachment.public, attachment.res_model, attachment.res_id), (True, "ir.ui.view", 0))
@@ -40,6 +41,12 @@ class TestCopyForEditor(AigenCase):
         self.env.ref("base.group_partner_manager")._aigen_add_users(self.ann.ids)
         _info, attachment = self.copied(res_model="res.partner", res_id=partner.id)
         self.assertEqual((attachment.public, attachment.res_model, attachment.res_id), (False, "res.partner", partner.id))
+
+    def test_without_a_record_it_is_the_persons_own(self):
+        _info, attachment = self.copied()
+        self.assertEqual((attachment.public, attachment.res_model, attachment.create_uid), (False, False, self.ann))
+        with self.assertRaises(AccessError):
+            attachment.with_user(self.bob).check_access("read")
 
     def test_choosing_it_again_makes_no_other_copy(self):
         self.assertEqual(self.copied()[1], self.copied()[1])

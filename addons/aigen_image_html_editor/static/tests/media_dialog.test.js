@@ -95,7 +95,7 @@ test("a dialog that treats images by itself gets images", async () => {
     await animationFrame();
     await click(".o_aigen_pick[title='Picture 11']");
     await animationFrame();
-    expect.verifySteps([["copied", 11, "ir.ui.view", false], ["IMAGES", 211]]);
+    expect.verifySteps([["copied", 11, false, false], ["IMAGES", 211]]);
     expect(".o_select_media_dialog").toHaveCount(0);
 });
 

@@ -85,7 +85,7 @@ export function addPicturesTab(MediaDialog, pagesOf) {
             }
             const { resModel, resId } = this.props;
             const ids = chosen.map(({ id }) => id);
-            const where = { res_model: resModel || "ir.ui.view", res_id: resId || false };
+            const where = { res_model: resModel || false, res_id: resId || false };
             const images = await this.orm.call("aigen.image.request", "copy_for_editor", [ids], where);
             this.selectedMedia[IMAGES] = images.map((image) => ({ ...image, mediaType: "attachment" }));
             this.state.activeTab = IMAGES;
