@@ -15,6 +15,7 @@ from . import test_board
 from . import test_board_tour
 from . import test_notify
 from . import test_gallery
+from . import test_picker
 from . import test_http
 from . import test_tour
 from . import test_batch_tour

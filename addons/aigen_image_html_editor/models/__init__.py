@@ -1,0 +1,1 @@
+from . import aigen_image_request

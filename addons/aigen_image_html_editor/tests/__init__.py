@@ -1,0 +1,2 @@
+from . import test_copy_for_editor
+from . import test_media_dialog_tour
