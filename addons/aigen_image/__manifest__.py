@@ -15,6 +15,7 @@
         "data/res_users.xml",
         "data/ir_cron.xml",
         "views/aigen_image_request_views.xml",
+        "views/aigen_image_report_views.xml",
         "views/aigen_image_model_views.xml",
         "views/aigen_budget_views.xml",
         "views/aigen_bridge_check_views.xml",

@@ -8,6 +8,7 @@ from . import aigen_image_request_ask
 from . import aigen_image_request_offer
 from . import aigen_image_request_result
 from . import aigen_image_request_again
+from . import aigen_image_request_report
 from . import aigen_shared
 from . import aigen_image_tag
 from . import aigen_image_batch
