@@ -1,3 +1,4 @@
+import { serializeDateTime } from "@web/core/l10n/dates";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 import { useService } from "@web/core/utils/hooks";
@@ -39,9 +40,9 @@ export class Dashboard extends Component {
     }
 
     get domain() {
-        const since = DateTime.utc().minus({ days: this.state.period.days });
+        const since = DateTime.now().minus({ days: this.state.period.days });
         return [
-            ["requested_at", ">=", since.toFormat("yyyy-MM-dd HH:mm:ss")],
+            ["requested_at", ">=", serializeDateTime(since)],
             ["status", "!=", "draft"],
         ];
     }
