@@ -4,6 +4,7 @@
 tested; tests skip when none is.
 """
 
+import ast
 import json
 import os
 import shlex
@@ -26,6 +27,7 @@ from aigen_bridge.sockets import bind
 from stage import KEYS
 
 ADDONS = (Path(__file__).parent.parent / "addons", Path(__file__).parent / "odoo" / "addons")
+MANIFESTS = {path.parent.name: ast.literal_eval(path.read_text()) for path in ADDONS[0].glob("*/__manifest__.py")}
 COMMANDS = {"18": "ODOO_BIN", "19": "ODOO_BIN_19"}
 """By version, the environment variable that names the command."""
 LOGS = Path(__file__).parent.parent / ".e2e"
@@ -86,6 +88,12 @@ class RealOdoo:
     def version(self) -> str:
         """The major version: `18` or `19`."""
         return self.server.version
+
+    @property
+    def installed(self) -> set[str]:
+        """The names of the installed modules."""
+        rows = self.as_person("admin", "ir.module.module", "search_read", [("state", "=", "installed")], ["name"])
+        return {row["name"] for row in rows}
 
     @property
     def log(self) -> Path:
@@ -171,13 +179,18 @@ def options_for(database: str, postgres_url: str, folder: Path) -> tuple[str, ..
     )
 
 
+def _dependencies() -> list[str]:
+    """Returns what the addons depend on: with these, they install themselves. Odoo leaves out what it does not have."""
+    return sorted({name for manifest in MANIFESTS.values() for name in manifest["depends"]})
+
+
 @contextmanager
 def running_odoo(postgres_url: str, folder: Path, version: str = "18") -> Iterator[RealOdoo]:
-    """Installs the addon, creates its people, and serves until the block ends."""
+    """Installs the addons, creates people, and serves until the block ends."""
     make_database(postgres_url)
     options, copy = (options_for(name, postgres_url, folder) for name in (DATABASE, COPY))
-    addons = "--init=aigen_image,aigen_image_utm,aigen_image_dark"
-    _run(version, *options, addons, "--stop-after-init", "--no-http", "--without-demo=True")
+    init = f"--init={','.join(['aigen_image_dark', *_dependencies()])}"
+    _run(version, *options, init, "--stop-after-init", "--no-http", "--without-demo=True")
     copy_database(postgres_url, folder)
     output = _run(version, "shell", *options, "--no-http", "--log-level=error", stdin=PEOPLE)
     key = output.partition("KEY=")[2].split()[0]

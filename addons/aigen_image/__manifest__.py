@@ -28,6 +28,7 @@
         "views/aigen_bridge_check_views.xml",
         "views/res_config_settings_views.xml",
         "views/res_users_views.xml",
+        "views/aigen_image_report_views.xml",
         "views/menus.xml",
     ],
     "demo": ["demo/aigen_image_demo.xml"],

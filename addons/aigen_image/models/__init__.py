@@ -13,6 +13,7 @@ from . import aigen_image_request_again
 from . import aigen_image_request_another
 from . import aigen_image_request_words
 from . import aigen_image_picker
+from . import aigen_image_request_report
 from . import aigen_shared
 from . import aigen_image_tag
 from . import aigen_image_batch

@@ -2,7 +2,6 @@ import random
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tools import SQL
 
 from ..bridge.sizes import SIZES
 from ..bridge.text import shows_nothing
@@ -102,10 +101,15 @@ class AigenImageRequest(models.Model):
     seed = fields.Integer(
         default=lambda self: self._new_seed(),
         copy=False,
+        aggregator=None,
         help="The same seed and settings give the same picture again. 0: a new one is drawn.",
     )
     steps = fields.Integer(
-        compute="_compute_defaults", store=True, readonly=False, help="More take longer. 0: the AI service decides."
+        compute="_compute_defaults",
+        store=True,
+        readonly=False,
+        aggregator=None,
+        help="More take longer. 0: the AI service decides.",
     )
     cfg = fields.Float(
         "Guidance",
@@ -113,11 +117,14 @@ class AigenImageRequest(models.Model):
         compute="_compute_defaults",
         store=True,
         readonly=False,
+        aggregator=None,
         help="How closely the picture follows the words. 0: the AI service decides.",
     )
 
     status = fields.Selection(STATUSES, required=True, readonly=True, copy=False, default="draft", index=True)
-    version = fields.Integer(readonly=True, copy=False, help="The last news of the bridge that is known here.")
+    version = fields.Integer(
+        readonly=True, copy=False, aggregator=None, help="The last news of the bridge that is known here."
+    )
     error_code = fields.Char(readonly=True, copy=False)
     error_message = fields.Text(readonly=True, copy=False)
     explanation = fields.Char(compute="_compute_explanation")
@@ -151,7 +158,7 @@ class AigenImageRequest(models.Model):
     provider_job = fields.Char("Job", readonly=True, copy=False)
     seed_used = fields.Char("Seed used", readonly=True, copy=False, help="The seed that gave this picture.")
     """A text: seeds of AI services have up to 63 bits, and browsers round such numbers."""
-    made_in = fields.Float("Made in, seconds", readonly=True, copy=False)
+    made_in = fields.Float("Made in, seconds", readonly=True, copy=False, aggregator="avg")
     negative_prompt_use = fields.Selection(NEGATIVE_PROMPT_USES, "What must not be in it", readonly=True, copy=False)
     is_nsfw = fields.Boolean("Marked as not safe for work", readonly=True, copy=False)
     cost_amount = fields.Char(readonly=True, copy=False)
@@ -256,14 +263,6 @@ class AigenImageRequest(models.Model):
     def _compute_cost_value(self):
         for record in self:
             record.cost_value = float(record.cost_amount or 0)
-
-    def _read_group_select(self, aggregate_spec, query):
-        """Amounts of several currencies are never added: such a sum is empty."""
-        total = super()._read_group_select(aggregate_spec, query)
-        if aggregate_spec != "cost_value:sum":
-            return total
-        currency = self._field_to_sql(self._table, "cost_currency", query)
-        return SQL("CASE WHEN COUNT(DISTINCT %s) < 2 THEN %s END", currency, total)
 
     @api.constrains("prompt", "negative_prompt")
     def _check_texts(self):

@@ -7,6 +7,7 @@ from . import test_catalogue_of_models
 from . import test_offer
 from . import test_batch
 from . import test_costs
+from . import test_report
 from . import test_budget_pages
 from . import test_result
 from . import test_settings
