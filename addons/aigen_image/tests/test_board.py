@@ -155,11 +155,15 @@ class TestBoard(SharingCase):
 class TestBoardIsTold(SharingCase):
     """Who a board is shared with by name gets a message; nobody hears that it is shared no longer."""
 
+    def setUp(self):
+        super().setUp()
+        self.before = self.env["mail.message"].search([], limit=1).id
+
     def told(self):
-        """The people who were told so far, by their logins."""
+        """The people who were told in this test, by their logins."""
         self.env.flush_all()
         messages = self.env["mail.message"].search(
-            [("model", "=", "aigen.image.board"), ("message_type", "=", "user_notification")]
+            [("id", ">", self.before), ("message_type", "=", "user_notification")], order="id"
         )
         return sorted(messages.notified_partner_ids.user_ids.mapped("login"))
 
@@ -191,7 +195,7 @@ class TestBoardIsTold(SharingCase):
     def test_it_arrives_as_the_person_handles_notifications(self):
         self.bob.notification_type = "inbox"
         self.share(self.bob, self.eve)
-        kinds = self.env["mail.notification"].search([("mail_message_id.model", "=", "aigen.image.board")])
+        kinds = self.env["mail.notification"].search([("mail_message_id", ">", self.before)])
         self.assertEqual(
             {one.res_partner_id.user_ids.login: one.notification_type for one in kinds},
             {"aigen_bob": "inbox", "aigen_eve": "email"},
