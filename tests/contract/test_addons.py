@@ -28,7 +28,7 @@ ADDONS = Path(__file__).parents[2] / "addons"
 NAMES = sorted(path.parent.name for path in ADDONS.glob("*/__manifest__.py"))
 VIEW_ROOTS = {"form", "graph", "kanban", "list", "pivot", "search", "xpath", "field", "filter"}
 INHERITED_FIELDS = {"id", "display_name", "create_date", "write_date", "create_uid", "write_uid"}
-DATA_TAGS = {"record", "menuitem", "function"}
+DATA_TAGS = {"record", "menuitem", "function", "template"}
 ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
 
 JSON = st.recursive(
