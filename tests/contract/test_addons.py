@@ -29,7 +29,7 @@ NAMES = sorted(path.parent.name for path in ADDONS.glob("*/__manifest__.py"))
 VIEW_ROOTS = {"form", "graph", "kanban", "list", "pivot", "search", "xpath", "field", "filter"}
 MIXINS = {"aigen.image.mixin", "aigen.shared"}
 INHERITED_FIELDS = {"id", "display_name", "create_date", "write_date", "create_uid", "write_uid"}
-DATA_TAGS = {"record", "menuitem", "function"}
+DATA_TAGS = {"record", "menuitem", "function", "template"}
 ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
 
 JSON = st.recursive(
