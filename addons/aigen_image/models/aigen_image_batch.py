@@ -57,9 +57,8 @@ class AigenImageBatch(models.Model):
                 is_estimated |= bool(found) and not is_exact
                 for currency, amount in found:
                     amounts[currency] += amount
-            shown = (
-                self.env["aigen.bridge"]._show_amount(amount_text(amounts[each]), each) for each in sorted(amounts)
-            )
+            show = self.env["aigen.bridge"]._show_amount
+            shown = (show(amount_text(amount), currency) for currency, amount in sorted(amounts.items()))
             cost = " + ".join(shown)
             batch.cost = self.env._("about %s", cost) if cost and is_estimated else cost
 
@@ -99,7 +98,7 @@ class AigenImageBatch(models.Model):
     @api.autovacuum
     def _gc_empty(self):
         """Delete what was typed for pictures that were all deleted."""
-        self.search([]).filtered(lambda batch: not batch.with_context(active_test=False).request_ids).unlink()
+        self.with_context(active_test=False).search([("request_ids", "=", False)]).unlink()
 
 
 class AigenImageRequest(models.Model):

@@ -72,7 +72,7 @@ class TestBatch(AigenCase):
             "a red|blue} boat": "no beginning",
             "a {red|{light|dark} blue} boat": "another one in it",
             "{1|2|3|4|5}{1|2|3|4|5}": "25 pictures",
-            "{1|2|3|4|5|6|7|8|9|10}" * 3: "more than 1000",
+            "{1|2|3|4|5|6|7|8|9|10}" * 4: "more than 1000 pictures",
         }
         for prompt, words in wrong.items():
             draft = self.draft(prompt=prompt)

@@ -21,8 +21,8 @@ class TestResult(AigenCase):
         self.assertEqual((record.status, record.version, record.image_size), ("completed", 3, len(content)))
         self.assertEqual(record.attachment_id.mimetype, "image/png")
         self.assertTrue(record.finished_at)
-        news = {"id": record.id, "status": "completed", "version": 3, "name": record.name, "silent": False}
-        self.assertEqual(sent, [news])
+        news = {"id": record.id, "status": "completed", "version": 3, "batch": False}
+        self.assertEqual(sent, [news | {"name": record.name, "silent": False}])
         self.assertIn("ready", record.message_ids[0].body)
 
     def test_old_and_known_news_change_nothing_and_answer_with_the_same_ids(self):

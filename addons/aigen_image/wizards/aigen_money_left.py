@@ -23,7 +23,7 @@ class AigenMoneyLeft(models.TransientModel):
     def ask(self, wishes):
         """Ask the bridge about pictures of this person with these wishes. Returns the id to read.
 
-        `wishes` are `model_id`, `resolution`, `number` of pictures (one if it is missing), and what else budgets count by.
+        `wishes` are `model_id`, `resolution`, `number` of pictures (1 if it is missing), and what else they count by.
         """
         self.env["aigen.image.request"].check_access("create")
         question = self.sudo().create({})

@@ -45,7 +45,7 @@ export class GenerateWidget extends Component {
     async generate() {
         await this.props.record.isDirty();
         if (!this.isDisabled) {
-            this.root.el.querySelector("button").click(); // which does nothing while it is at work
+            this.root.el?.querySelector("button").click(); // which does nothing while it is at work
         }
     }
 }

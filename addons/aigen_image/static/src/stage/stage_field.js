@@ -1,4 +1,4 @@
-import { Component, onWillDestroy, useState } from "@odoo/owl";
+import { Component, onWillDestroy, status, useState } from "@odoo/owl";
 import { useFileViewer } from "@web/core/file_viewer/file_viewer_hook";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
@@ -97,7 +97,11 @@ export class StageField extends Component {
     async reload() {
         this.readAt = Date.now();
         if (this.record.resId && !(await this.record.isDirty())) {
-            await this.record.load();
+            await this.record.load().catch((error) => {
+                if (status(this) !== "destroyed") {
+                    throw error; // else somebody has left the form meanwhile
+                }
+            });
         }
     }
 
