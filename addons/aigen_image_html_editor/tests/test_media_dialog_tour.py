@@ -32,7 +32,9 @@ class TestMediaDialogTour(OneTimeout, HttpCase):
         with patch.object(AigenBridge, "_after_commit", at_once):
             self.start_tour(address, "aigen_media_dialog", login="aigen_ann", timeout=240)
         self.assertEqual(self.env["aigen.image.request"].search_count([("prompt", "=", "A red boat")]), 2)
-        copies = self.env["ir.attachment"].search([("res_model", "=", "ir.ui.view"), ("description", "=", "A red boat")])
+        copies = self.env["ir.attachment"].search(
+            [("res_model", "=", "ir.ui.view"), ("description", "=", "A red boat")]
+        )
         original = copies.filtered(lambda copy: not copy.original_id)  # the editor may show a smaller one made of it
         self.authenticate(None, None)
         [source] = SOURCE.findall(self.url_open(page.url).text)
