@@ -37,9 +37,7 @@ class AigenImageRequest(models.Model):
     _inherit = "aigen.image.request"
 
     item_ids = fields.One2many("aigen.image.board.item", "request_id", "On boards", copy=False)
-    board_ids = fields.Many2many(
-        "aigen.image.board", string="Boards", compute="_compute_board_ids", search="_search_board_ids"
-    )
+    board_ids = fields.Many2many("aigen.image.board", string="Boards", compute="_compute_board_ids", search="_search_board_ids")
 
     @api.depends("item_ids.board_id")
     @api.depends_context("uid", "allowed_company_ids")

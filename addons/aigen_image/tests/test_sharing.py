@@ -19,10 +19,8 @@ class TestSharing(AigenCase):
         super().setUp()
         self.picture = self.draft()
         self.board = self.env["aigen.image.board"].with_user(self.ann).create({"name": "Autumn"})
-        self.item = (
-            self.env["aigen.image.board.item"]
-            .with_user(self.ann)
-            .create({"board_id": self.board.id, "request_id": self.picture.id})
+        self.item = self.env["aigen.image.board.item"].with_user(self.ann).create(
+            {"board_id": self.board.id, "request_id": self.picture.id}
         )
 
     def assertSees(self, user, *, sees):

@@ -14,7 +14,7 @@ SOURCE = re.compile(r'<img(?=[^>]*alt="A red boat")[^>]*? src="(/web/image/[^"?]
 PAGE = """<t t-name="aigen_page"><t t-call="website.layout"><div id="wrap" class="oe_structure oe_empty">
     <section class="s_text_image" data-snippet="s_text_image"><div class="container"><div class="row">
         <div class="col-lg-6"><p>Words</p></div>
-        <div class="col-lg-6"><img src="/web/image/website.s_text_image_default_image" class="img img-fluid" alt=""/></div>
+        <div class="col-lg-6"><img src="/web/image/website.s_text_image_default_image" class="img" alt=""/></div>
     </div></div></section>
 </div></t></t>"""
 
