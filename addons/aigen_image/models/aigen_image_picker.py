@@ -33,7 +33,7 @@ class AigenImageRequest(models.Model):
         return [*ready, *words] if needle else ready
 
     @api.model
-    def picker_offer(self, shape=False, variants=1):
+    def picker_offer(self, shape="", variants=1):
         """Return what a new picture may be: `{shapes, shape, price}`. No shapes: there is no model to make it."""
         model = self._default_model()
         draft = self.new({"model_id": model.id, "shape": one_of(model._sizes(), shape, "1:1")})

@@ -54,9 +54,7 @@ class TestPicker(AigenCase):
         theirs = self.ready(user=self.bob, prompt="Of Bob")
         self.assertEqual(self.names(), [])
         board = self.env["aigen.image.board"].with_user(self.bob).create({"name": "All", "visibility": "company"})
-        self.env["aigen.image.board.item"].with_user(self.bob).create(
-            {"board_id": board.id, "request_id": theirs.id}
-        )
+        self.env["aigen.image.board.item"].with_user(self.bob).create({"board_id": board.id, "request_id": theirs.id})
         self.env.invalidate_all()
         self.assertEqual(self.names(), ["Of Bob"])
         with self.assertRaises(AccessError):

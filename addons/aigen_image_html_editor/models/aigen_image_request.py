@@ -8,11 +8,11 @@ ALT_MAX = 250
 class AigenImageRequest(models.Model):
     _inherit = "aigen.image.request"
 
-    def copy_for_editor(self, res_model=False, res_id=False):
+    def copy_for_editor(self, res_model=None, res_id=None):
         """Copy these pictures for what is being edited, and return what the media dialog knows of each copy.
 
-        Done by the person's own rights, as when a file is uploaded there: images of web pages (`ir.ui.view`) are public,
-        others belong to the record, and are shown by their access token. A picture is copied once for each.
+        Done by the person's own rights, as when a file is uploaded there: images of web pages (`ir.ui.view`) are
+        public, others belong to the record, and are shown by their access token. A picture is copied once for each.
         """
         self.check_access("read")
         self._check_usable()
@@ -26,8 +26,8 @@ class AigenImageRequest(models.Model):
             "mimetype": self.attachment_id.mimetype,
             "raw": self.attachment_id.raw,
             "public": is_page,
-            "res_model": res_model,
-            "res_id": not is_page and res_id,
+            "res_model": res_model or False,
+            "res_id": (not is_page and res_id) or False,
         }
         attachments = self.env["ir.attachment"].with_context(image_no_postprocess=True)
         return get_existing_attachment(attachments, values) or attachments.create(values)

@@ -40,7 +40,8 @@ class TestCopyForEditor(AigenCase):
             self.copied(res_model="res.partner", res_id=partner.id)
         self.env.ref("base.group_partner_manager")._aigen_add_users(self.ann.ids)
         _info, attachment = self.copied(res_model="res.partner", res_id=partner.id)
-        self.assertEqual((attachment.public, attachment.res_model, attachment.res_id), (False, "res.partner", partner.id))
+        found = (attachment.public, attachment.res_model, attachment.res_id)
+        self.assertEqual(found, (False, "res.partner", partner.id))
 
     def test_without_a_record_it_is_the_persons_own(self):
         _info, attachment = self.copied()

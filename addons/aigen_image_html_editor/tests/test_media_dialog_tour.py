@@ -14,7 +14,7 @@ SOURCE = re.compile(r'<img(?=[^>]*alt="A red boat")[^>]*? src="(/web/image/[^"?]
 PAGE = """<t t-name="aigen_page"><t t-call="website.layout"><div id="wrap" class="oe_structure oe_empty">
     <section class="s_text_image" data-snippet="s_text_image"><div class="container"><div class="row">
         <div class="col-lg-6"><p>Words</p></div>
-        <div class="col-lg-6"><img src="/web/image/website.s_text_image_default_image" class="img img-fluid" alt=""/></div>
+        <div class="col-lg-6"><img src="/web/image/website.s_text_image_default_image" class="img" alt=""/></div>
     </div></div></section>
 </div></t></t>"""
 
@@ -32,7 +32,9 @@ class TestMediaDialogTour(OneTimeout, HttpCase):
         with patch.object(AigenBridge, "_after_commit", at_once):
             self.start_tour(address, "aigen_media_dialog", login="aigen_ann", timeout=240)
         self.assertEqual(self.env["aigen.image.request"].search_count([("prompt", "=", "A red boat")]), 2)
-        copies = self.env["ir.attachment"].search([("res_model", "=", "ir.ui.view"), ("description", "=", "A red boat")])
+        copies = self.env["ir.attachment"].search(
+            [("res_model", "=", "ir.ui.view"), ("description", "=", "A red boat")]
+        )
         original = copies.filtered(lambda copy: not copy.original_id)  # the editor may show a smaller one made of it
         self.authenticate(None, None)
         [source] = SOURCE.findall(self.url_open(page.url).text)

@@ -115,7 +115,7 @@ export class PicturePicker extends Component {
         this.state.hasMore = page.has_more;
     }
 
-    async changeOffer({ shape = this.state.offer.shape || false, variants = this.state.variants }) {
+    async changeOffer({ shape = this.state.offer.shape || "", variants = this.state.variants }) {
         this.state.variants = variants;
         this.state.offer = await this.offers.add(this.orm.call(MODEL, "picker_offer", [shape, variants]));
     }
