@@ -59,7 +59,7 @@ class Person:
         person.page.goto(f"{url}/web/login")
         person.page.fill("#login", login)
         person.page.fill("#password", login)
-        person.page.click("button[type=submit]")
+        person.page.press("#password", "Enter")  # a website has more buttons on this page
         person.page.wait_for_selector(".o_main_navbar")
         return person
 
