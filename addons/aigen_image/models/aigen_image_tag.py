@@ -11,6 +11,6 @@ class AigenImageTag(models.Model):
     _order = "name, id"
 
     name = fields.Char(required=True)
-    color = fields.Integer(default=lambda self: randint(1, 11))  # noqa: S311 - it is no secret
+    color = fields.Integer(default=lambda _self: randint(1, 11))  # noqa: S311 - it is no secret
 
     _name_unique = Constraint("UNIQUE (name)", "There is such a tag already.")
