@@ -20,7 +20,7 @@ class _Buffer:
     def __init__(self):
         self.chunks = []
 
-    def write(self, data):  # pylint: disable=method-required-super - it is no model
+    def write(self, data):  # pylint: disable=method-required-super
         self.chunks.append(bytes(data))
         return len(data)
 
