@@ -14,13 +14,13 @@ class Entry(NamedTuple):
     args: tuple = ()
 
 
-class _Buffer:
+class _Outbox:
     """What `zipfile` has written and nobody has taken yet. It cannot be rewound."""
 
     def __init__(self):
         self.chunks = []
 
-    def write(self, data):  # pylint: disable=method-required-super
+    def write(self, data):  # pylint: disable=method-required-super  # it is no model
         self.chunks.append(bytes(data))
         return len(data)
 
@@ -34,12 +34,12 @@ class _Buffer:
 
 def stream_zip(entries):
     """Yield the bytes of a ZIP of these entries. Nothing is compressed: pictures are already."""
-    buffer = _Buffer()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    outbox = _Outbox()
+    with zipfile.ZipFile(outbox, "w", zipfile.ZIP_STORED) as archive:
         for entry in entries:
             with archive.open(zipfile.ZipInfo(entry.name, entry.at.timetuple()[:6]), "w") as file:
                 for chunk in entry.read(*entry.args):
                     file.write(chunk)
-                    yield buffer.take()
+                    yield outbox.take()
         # leaving the block writes the table of contents
-    yield buffer.take()
+    yield outbox.take()

@@ -20,7 +20,7 @@ class AigenImageRequest(models.Model):
         if files == len(self):
             return self.env._("%s pictures are deleted for good, with their files.", len(self))
         return self.env._(
-            "%(all)s pictures are deleted for good. %(files)s of them have a file.", all=len(self), files=files
+            "%(all)s pictures are deleted for good. Files that go with them: %(files)s.", all=len(self), files=files
         )
 
     def _describe_uses(self):

@@ -19,9 +19,9 @@ class AigenImageRequest(models.Model):
     """At most 512 px. Empty where it could not be made: Odoo then makes one whenever a gallery shows the picture."""
 
     def _keep_picture(self, image):
-        result = super()._keep_picture(image)
+        kept = super()._keep_picture(image)
         self._make_thumbnail()
-        return result
+        return kept
 
     def _make_thumbnail(self):
         thumbnail = make_thumbnail(self.attachment_id.raw or b"")

@@ -151,7 +151,7 @@ class TestGallery(GalleryCase):
         self.assertIn("It is on a board.", record.describe_deletion())
         self.assertEqual(
             (record + draft).describe_deletion(),
-            "2 pictures are deleted for good. 1 of them have a file. 1 is on a board.",
+            "2 pictures are deleted for good. Files that go with them: 1. 1 is on a board.",
         )
         with self.assertRaises(AccessError):
             draft.with_user(self.bob).describe_deletion()
