@@ -17,11 +17,10 @@ class AigenImageRequest(models.Model):
     may_ask_approval = fields.Boolean(compute="_compute_may_ask_approval")
 
     @api.depends("approval", "attachment_id")
-    @api.depends_context("uid")
     def _compute_may_ask_approval(self):
-        is_asked_for = self._approval_is_needed() and not self._may_approve()
+        is_needed = self._approval_is_needed()
         for request in self:
-            request.may_ask_approval = is_asked_for and bool(request.attachment_id) and not request.approval
+            request.may_ask_approval = is_needed and bool(request.attachment_id) and not request.approval
 
     @api.model
     def _approval_is_needed(self):
@@ -76,7 +75,7 @@ class AigenImageRequest(models.Model):
         return users
 
     def action_ask_approval(self):
-        """Ask for approval without a record at hand, as for a page of the website."""
+        """Ask for approval without a record at hand, as for a page of the website. An approver approves it."""
         self.ensure_one()
         self.check_access("read")
         if not self.attachment_id:

@@ -195,7 +195,8 @@ class AigenImageRequest(models.Model):
     def action_undo_use(self):
         """Undo the use for the record that the picture was made or is chosen for."""
         self.ensure_one()
-        self.target_use_id.action_undo()
+        for use in self.target_use_id:
+            use.action_undo()
 
     def action_open_target(self):
         """Open the record that the picture was made or is chosen for."""

@@ -99,6 +99,11 @@ class TestApproval(ProductCase):
         self.assertShows("teal")
         self.assertEqual((self.picture.approval, self.picture.approver_id), ("approved", self.mia))
 
+    def test_an_approver_approves_without_being_asked(self):
+        self.picture.with_user(self.mia).action_ask_approval()
+        self.assertEqual((self.picture.approval, self.picture.approver_id), ("approved", self.mia))
+        self.assertFalse(self.picture.may_ask_approval)
+
     def test_the_earlier_decision_stands(self):
         self.picture.action_use()
         self.picture.with_user(self.eve).action_approve()
