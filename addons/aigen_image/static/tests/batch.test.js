@@ -205,5 +205,5 @@ test("of pictures that were asked for together a person elsewhere is told once, 
     await advanceTime(1500);
     await waitFor(".o_notification");
     expect(".o_notification").toHaveCount(1);
-    expect(".o_notification").toHaveText(/1 of 2 pictures are ready\s+A ship/);
+    expect(".o_notification").toHaveText(/1 of 2 pictures are ready\.?\s+A ship/);
 });
