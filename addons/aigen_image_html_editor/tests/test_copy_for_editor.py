@@ -47,7 +47,7 @@ class TestCopyForEditor(AigenCase):
         _info, attachment = self.copied()
         self.assertEqual((attachment.public, attachment.res_model, attachment.create_uid), (False, False, self.ann))
         with self.assertRaises(AccessError):
-            attachment.with_user(self.bob).check_access("read")
+            attachment.with_user(self.bob).read(["raw"])
 
     def test_choosing_it_again_makes_no_other_copy(self):
         self.assertEqual(self.copied()[1], self.copied()[1])
