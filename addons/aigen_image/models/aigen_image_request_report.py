@@ -4,8 +4,8 @@ from odoo import api, fields, models
 from odoo.tools import SQL
 
 MEASURES = {
-    "picture_count:sum": "COUNT(*) FILTER (WHERE %(status)s = 'completed')",
-    "failure_count:sum": "COUNT(*) FILTER (WHERE %(status)s = 'failed')",
+    "completed_count:sum": "COUNT(*) FILTER (WHERE %(status)s = 'completed')",
+    "failed_count:sum": "COUNT(*) FILTER (WHERE %(status)s = 'failed')",
     "waited:avg": (
         "AVG(EXTRACT(EPOCH FROM %(finished_at)s - %(requested_at)s)::float8) FILTER (WHERE %(status)s = 'completed')"
     ),
@@ -20,8 +20,8 @@ class AigenImageRequest(models.Model):
 
     _inherit = "aigen.image.request"
 
-    picture_count = fields.Integer("Pictures", compute="_compute_measures", aggregator="sum")
-    failure_count = fields.Integer("Failures", compute="_compute_measures", aggregator="sum")
+    completed_count = fields.Integer("Pictures", compute="_compute_measures", aggregator="sum")
+    failed_count = fields.Integer("Failures", compute="_compute_measures", aggregator="sum")
     waited = fields.Float(
         "Seconds until ready", digits=(8, 1), compute="_compute_measures", aggregator="avg", help="On average."
     )
@@ -29,9 +29,9 @@ class AigenImageRequest(models.Model):
     @api.depends("status", "requested_at", "finished_at")
     def _compute_measures(self):
         for record in self:
-            record.picture_count = int(record.status == "completed")
-            record.failure_count = int(record.status == "failed")
-            is_timed = record.picture_count and record.finished_at and record.requested_at
+            record.completed_count = int(record.status == "completed")
+            record.failed_count = int(record.status == "failed")
+            is_timed = record.completed_count and record.finished_at and record.requested_at
             record.waited = (record.finished_at - record.requested_at).total_seconds() if is_timed else 0
 
     def _read_group_select(self, aggregate_spec, query):
@@ -53,7 +53,7 @@ class AigenImageRequest(models.Model):
         """Return the figures of the pictures that were asked for in this time and that the user may read."""
         everything = self.with_context(active_test=False)  # an archived picture was made and paid for, too
         domain = [("requested_at", ">=", since), ("requested_at", "<", until)]
-        measures = ["picture_count:sum", "failure_count:sum", "waited:avg"]
+        measures = ["completed_count:sum", "failed_count:sum", "waited:avg"]
         [(pictures, failures, seconds)] = everything._read_group(domain, [], measures)
         is_paid = ("cost_currency", "!=", False)
         costs = everything._read_group([*domain, is_paid], ["cost_currency"], ["cost_value:sum"])

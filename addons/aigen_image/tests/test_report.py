@@ -4,7 +4,7 @@ from odoo.tests import tagged
 
 from .common import AigenCase, payload
 
-MEASURES = ["picture_count:sum", "failure_count:sum", "waited:avg"]
+MEASURES = ["completed_count:sum", "failed_count:sum", "waited:avg"]
 
 
 @tagged("post_install", "-at_install")
@@ -32,8 +32,8 @@ class TestReport(AigenCase):
     def test_a_group_counts_pictures_and_failures_and_how_long_pictures_took(self):
         records = self.ask(seconds=10) | self.ask(seconds=20) | self.lose(seconds=600) | self.underway() | self.draft()
         self.assertEqual(records._read_group([("id", "in", records.ids)], [], MEASURES), [(2, 1, 15.0)])
-        self.assertEqual([record.picture_count for record in records], [1, 1, 0, 0, 0])
-        self.assertEqual([record.failure_count for record in records], [0, 0, 1, 0, 0])
+        self.assertEqual([record.completed_count for record in records], [1, 1, 0, 0, 0])
+        self.assertEqual([record.failed_count for record in records], [0, 0, 1, 0, 0])
         self.assertEqual([record.waited for record in records], [10, 20, 0, 0, 0])
 
     def test_a_picture_whose_service_said_no_seconds_does_not_lower_the_average(self):
@@ -44,7 +44,7 @@ class TestReport(AigenCase):
         described = self.env["aigen.image.request"].fields_get(attributes=["type", "aggregator"])
         sums = {name for name, of in described.items() if of["type"] in {"integer", "float"} and of.get("aggregator")}
         self.assertLessEqual(
-            {"picture_count", "failure_count", "waited", "made_in", "cost_value", "image_size"}, sums - {"id"}
+            {"completed_count", "failed_count", "waited", "made_in", "cost_value", "image_size"}, sums - {"id"}
         )
         self.assertFalse(sums & {"seed", "steps", "cfg", "version"})
 

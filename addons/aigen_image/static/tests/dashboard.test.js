@@ -20,7 +20,7 @@ class Request extends models.Model {
     model_id = fields.Many2one({ relation: "aigen.image.model" });
     cost_currency = fields.Char();
     cost_value = fields.Float();
-    picture_count = fields.Integer();
+    completed_count = fields.Integer();
 
     _views = { graph: `<graph/>`, list: `<list><field name="status"/></list>`, search: `<search/>` };
 }

@@ -59,7 +59,7 @@ export class Dashboard extends Component {
 
     get graphs() {
         const time = `requested_at:${this.state.period.interval}`;
-        const made = { measure: "picture_count", order: "DESC", domain: [["status", "=", "completed"]] };
+        const made = { measure: "completed_count", order: "DESC", domain: [["status", "=", "completed"]] };
         return [
             { name: _t("Requests"), measure: "__count", groupBy: [time, "status"], stacked: true },
             {
