@@ -75,7 +75,7 @@ test("a ready picture is shown with its star and its words, and is chosen", asyn
         "/web/image/111/512x512?unique=ab",
         "/web/image/112/512x512?unique=ab",
     ]);
-    expect(".o_aigen_pick:first img").toHaveAttribute("data-alt", "<b>11</b>");
+    expect(".o_aigen_pick:first").toHaveAttribute("title", "<b>11</b>");
     expect(".o_aigen_pick .fa-star").toHaveCount(1);
     await click(".o_aigen_pick:last");
     await animationFrame();
