@@ -12,11 +12,11 @@ from . import aigen_image_request_result
 from . import aigen_image_request_again
 from . import aigen_image_request_another
 from . import aigen_image_request_words
-from . import aigen_image_picker
 from . import aigen_image_request_report
 from . import aigen_shared
 from . import aigen_image_tag
 from . import aigen_image_batch
+from . import aigen_image_picker
 from . import aigen_image_curation
 from . import aigen_image_deletion
 from . import aigen_image_download

@@ -3,11 +3,10 @@
 from odoo import api, models
 from odoo.exceptions import UserError
 
-from ..bridge.money import amount_text
+from .aigen_image_batch import VARIANTS
 from .aigen_image_request import one_of
 
 PAGE = 40
-VARIANTS_MAX = 8
 
 
 class AigenImageRequest(models.Model):
@@ -22,8 +21,9 @@ class AigenImageRequest(models.Model):
         if missing := PAGE + 1 - len(found):
             passed = max(0, offset - self.search_count(favorites))
             found += self.search(others, offset=passed, limit=missing)
-        names = ["name", "is_favorite", "attachment_id", "image_sha256"]
-        return {"pictures": found[:PAGE].read(names, load=None), "has_more": len(found) > PAGE}
+        names = ["name", "is_favorite", "attachment_id", "thumbnail", "image_sha256"]
+        pictures = found[:PAGE].with_context(bin_size=True).read(names, load=None)
+        return {"pictures": pictures, "has_more": len(found) > PAGE}
 
     @api.model
     def _picker_domain(self, needle):
@@ -36,25 +36,20 @@ class AigenImageRequest(models.Model):
     def picker_offer(self, shape="", variants=1):
         """Return what a new picture may be: `{shapes, shape, price}`. No shapes: there is no model to make it."""
         model = self._default_model()
-        draft = self.new({"model_id": model.id, "shape": one_of(model._sizes(), shape, "1:1")})
-        labels, price = dict(self._fields["shape"]._description_selection(self.env)), model._price()
-        amount = price and draft.resolution and amount_text(price.of(draft.resolution, variants))
+        wishes = {"shape": one_of(model._sizes(), shape, "1:1"), "variants": str(variants)}
+        draft = self.new({"model_id": model.id} | wishes)
+        labels = dict(self._fields["shape"]._description_selection(self.env))
         return {
             "shapes": [[value, labels[value]] for value in draft.shapes_offered] if model else [],
             "shape": draft.shape,
-            "price": amount and self._show_amount(amount, price.currency),
+            "price": draft.estimated_total,
         }
 
     @api.model
     def picker_generate(self, prompt, shape, variants=1):
-        """Ask for new pictures, each with a seed of its own. Returns their ids."""
-        if variants not in range(1, VARIANTS_MAX + 1):
-            raise UserError(self.env._("One can ask for 1 to %s pictures at once.", VARIANTS_MAX))
-        pictures = self.create([{"prompt": prompt, "shape": shape} for _ in range(variants)])
-        pictures.action_generate()
-        return pictures.ids
-
-    def _check_usable(self):
-        """Raise `UserError` if one of these pictures may not be used elsewhere."""
-        if not all(record.attachment_id for record in self):
-            raise UserError(self.env._("Only pictures that are ready can be used."))
+        """Ask for new pictures, so many of each prompt that the text gives. Returns their ids."""
+        if str(variants) not in dict(VARIANTS):
+            raise UserError(self.env._("One can ask for 1 to %s pictures at once.", len(VARIANTS)))
+        draft = self.create({"prompt": prompt, "shape": shape, "variants": str(variants)})
+        draft.action_generate()
+        return (draft.batch_id.request_ids or draft).ids

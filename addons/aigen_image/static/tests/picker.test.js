@@ -30,6 +30,7 @@ class Request extends models.Model {
     is_favorite = fields.Boolean();
     image_sha256 = fields.Char();
     attachment_id = fields.Many2one({ relation: "ir.attachment" });
+    thumbnail = fields.Binary();
 
     _records = [
         { id: 1, name: "Boat", status: "dispatched", elapsed: 1, expected: 15 },

@@ -4,9 +4,9 @@
 const RATIOS = [0.65, 2.4];
 const SIDES = /^(\d+)[x:](\d+)$/;
 
-/** The id of the picture's file, or false. A many2one is `{id}` in Odoo 19, `[id, name]` in 18. */
+/** The id of the picture's file, or false. A many2one is `{id}` in Odoo 19, `[id, name]` in 18; read by itself, it is the id. */
 export function attachmentId({ attachment_id: attachment }) {
-    return attachment && (attachment.id ?? attachment[0]);
+    return attachment && (attachment.id ?? attachment[0] ?? attachment);
 }
 
 /** The width of the picture's card in proportion to its height. */

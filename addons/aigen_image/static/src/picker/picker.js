@@ -5,6 +5,7 @@ import { useService } from "@web/core/utils/hooks";
 import { useDebounced } from "@web/core/utils/timing";
 import { Record } from "@web/model/record";
 import { useFollower } from "../follower/follower_service";
+import { attachmentId, thumbnailUrl } from "../gallery/picture";
 import { useNews, watched } from "../news";
 import { WORD_FIELDS } from "../words";
 import { MomentField } from "../moment/moment_field";
@@ -24,8 +25,7 @@ class PickerTile extends Component {
     static props = { picture: Object, isSelected: Boolean, select: Function };
 
     get source() {
-        const { attachment_id, image_sha256 } = this.props.picture;
-        return `/web/image/${attachment_id}/512x512?unique=${(image_sha256 || "").slice(0, 16)}`;
+        return thumbnailUrl({ resId: this.props.picture.id, data: this.props.picture });
     }
 }
 
@@ -49,9 +49,8 @@ class AskedTile extends Component {
     }
 
     get picture() {
-        const { name, is_favorite, image_sha256, attachment_id } = this.props.record.data;
-        const id = attachment_id && (attachment_id.id ?? attachment_id[0]); // {id} in Odoo 19, [id, name] in 18
-        return { id: this.props.record.resId, name, is_favorite, image_sha256, attachment_id: id };
+        const { resId: id, data } = this.props.record;
+        return { ...data, id, attachment_id: attachmentId(data) };
     }
 }
 
@@ -72,7 +71,7 @@ export class PicturePicker extends Component {
         this.variants = VARIANTS;
         this.fieldNames = [
             ...WORD_FIELDS.map((field) => field.name),
-            ...["name", "is_favorite", "attachment_id", "image_sha256"],
+            ...["name", "is_favorite", "attachment_id", "thumbnail", "image_sha256"],
         ];
         this.state = useState({
             needle: "",
