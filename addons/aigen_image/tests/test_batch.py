@@ -243,4 +243,4 @@ class TestBatch(AigenCase):
         draft.sudo().parent_id = parent
         draft.action_generate()
         self.assertEqual(draft.batch_id.request_ids.parent_id, parent)
-        self.assertEqual(len(parent.child_ids), 2)
+        self.assertEqual(len(parent.sudo().child_ids), 2)

@@ -179,6 +179,7 @@ class TestBoardIsTold(SharingCase):
 
     def test_people_without_an_email_address_share_too(self):
         self.ann.partner_id.email = False
+        self.bob.notification_type = "inbox"
         self.share(self.bob)
         self.assertEqual(self.told(), ["aigen_bob"])
 
