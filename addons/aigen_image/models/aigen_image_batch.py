@@ -192,7 +192,8 @@ class AigenImageRequest(models.Model):
             {"prompt": prompt, "seed": seed, "batch_id": batch.id, "batch_place": place}
             for place, (prompt, seed) in enumerate(product(prompts, seeds))
         ]
-        common = {"company_id": self.company_id.id, "parent_id": self.parent_id.id, "tag_ids": self.tag_ids.ids}
+        parent = self.sudo().parent_id  # people may not read it
+        common = {"company_id": self.company_id.id, "parent_id": parent.id, "tag_ids": self.tag_ids.ids}
         person = self.with_user(self.user_id).sudo()
         [settings] = person.copy_data(common)
         others = person.create([settings | each for each in wishes[1:]])

@@ -242,5 +242,5 @@ class TestBatch(AigenCase):
         draft = self.draft(variants="2")
         draft.sudo().parent_id = parent
         draft.action_generate()
-        self.assertEqual(draft.batch_id.request_ids.parent_id, parent)
-        self.assertEqual(len(parent.child_ids), 2)
+        self.assertEqual(draft.batch_id.request_ids.sudo().parent_id, parent)
+        self.assertEqual(len(parent.sudo().child_ids), 2)
