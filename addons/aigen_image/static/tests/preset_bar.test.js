@@ -100,6 +100,17 @@ test("words are asked for, and put in place of the placeholders", async () => {
     expect(".o_dialog").toHaveCount(0);
 });
 
+test("a placeholder may have the name of something that every object has", async () => {
+    proposes({ prompt: "a {{constructor}} on {{toString}}" }, { placeholders: ["constructor", "toString"] });
+    await mount();
+    await contains(".o_aigen_preset").click();
+    expect(".o_aigen_placeholders [name=constructor]").toHaveValue("");
+    await contains(".o_aigen_placeholders [name=toString]").edit("a hill", { confirm: false });
+    await press("Enter");
+    await animationFrame();
+    expect(PROMPT).toHaveValue("a {{constructor}} on a hill");
+});
+
 test("nothing is applied when the words are not said", async () => {
     proposes({ prompt: "a {{subject}}" }, { placeholders: ["subject"] });
     await mount();
