@@ -14,7 +14,7 @@ from .aigen_image_request_again import MAYBE_PAID
 
 VARIANTS = [(str(number), str(number)) for number in range(1, 9)]
 MANY = 1000
-"""Of more pictures than these, a person is not told how many they would be."""
+"""Above this number of pictures, the error message does not say how many there would be."""
 
 
 class AigenImageBatch(models.Model):
@@ -242,11 +242,11 @@ class AigenImageRequest(models.Model):
             self._give_place(self.browse(action["res_id"]))
         return action
 
-    def _end(self, status, **told):
+    def _end(self, status, **details):
         """One that arrives after it was given up is shown, also where another one has taken its place."""
         if status == "completed" and self.status == "failed":
             self.active = True
-        return super()._end(status, **told)
+        return super()._end(status, **details)
 
     def _give_place(self, another):
         """Let another one stand where this one stood."""

@@ -170,7 +170,7 @@ test("the present settings are saved as a preset", async () => {
 test("a recent prompt is searched at the server, and taken over", async () => {
     onRpc("aigen.image.request", "recent_prompts", ({ args: [words], kwargs: { favorites } }) => {
         expect.step(`${words}|${favorites}`);
-        return words ? [{ id: 7, prompt: "A <b>kite</b>", attachment: false }] : [];
+        return words ? [{ id: 7, prompt: "A <b>kite</b>", source: null }] : [];
     });
     await mount();
     await contains(".o_aigen_recent").click();
