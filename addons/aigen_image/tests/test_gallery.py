@@ -127,7 +127,11 @@ class TestGallery(GalleryCase):
 
     def test_several_are_tagged_together(self):
         records = self.ready() + self.ready()
-        tags = self.env["aigen.image.tag"].with_user(self.ann).create([{"name": "<b>Autumn</b>"}, {"name": "Print"}])
+        tags = (
+            self.env["aigen.image.tag"]
+            .with_user(self.ann)
+            .create([{"name": "<b>Of the test</b>"}, {"name": "Of the test"}])
+        )
         wizards = self.env["aigen.image.tagging"].with_user(self.ann)
         wizard = wizards.with_context(**records.action_tag()["context"]).create({"tag_ids": tags.ids})
         wizard.action_add()
@@ -138,7 +142,7 @@ class TestGallery(GalleryCase):
 
     def test_tags_of_others_pictures_stay(self):
         seen = self.shared(self.ready(), self.bob)
-        tag = self.env["aigen.image.tag"].create({"name": "Autumn"})
+        tag = self.env["aigen.image.tag"].create({"name": "Of the test"})
         wizards = self.env["aigen.image.tagging"].with_user(self.bob)
         wizard = wizards.create({"request_ids": seen.ids, "tag_ids": tag.ids})
         with self.assertRaises(AccessError):
@@ -158,10 +162,15 @@ class TestGallery(GalleryCase):
 
     def test_the_search_panel_knows_states_models_tags_and_boards(self):
         record = self.ready(rating="4")
-        record.tag_ids = self.env["aigen.image.tag"].create({"name": "Autumn"})
+        record.tag_ids = self.env["aigen.image.tag"].create({"name": "Of the test"})
         self.shared(record, self.bob)
         requests = self.env["aigen.image.request"].with_user(self.ann)
-        for name, words in (("status", "Ready"), ("model_id", "Photo"), ("tag_ids", "Autumn"), ("board_ids", "Shared")):
+        for name, words in (
+            ("status", "Ready"),
+            ("model_id", "Photo"),
+            ("tag_ids", "Of the test"),
+            ("board_ids", "Shared"),
+        ):
             how = {"expand": True} if name == "board_ids" else {"enable_counters": True}
             panel = requests.search_panel_select_multi_range(name, **how)
             self.assertIn(words, [value["display_name"] for value in panel["values"]])
