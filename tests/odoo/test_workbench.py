@@ -181,6 +181,7 @@ def share(person: Person, board: str, visibility: str, *people: str) -> None:
     card.hover()
     card.locator(".o_dropdown_kanban button").click()
     person.page.locator(".dropdown-item").get_by_text("Settings and sharing").click()
+    person.page.wait_for_load_state("networkidle")  # Odoo 19 first shows what it kept, and then what the server says
     person.page.click(f"[name=visibility] input[data-value={visibility}]")
     for name in people:
         person.page.fill("[name=user_ids] input", name)

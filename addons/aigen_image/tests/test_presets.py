@@ -1,3 +1,5 @@
+import time
+
 from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, new_test_user, tagged
@@ -73,6 +75,12 @@ class TestPresets(AigenCase):
         self.assertEqual(self.propose(preset, prompt="a {{subject}}")["placeholders"], ["subject", "what"])
         self.assertEqual(self.propose(self.preset(shape="9:16"), prompt="a {{x}}")["placeholders"], [])
 
+    def test_long_texts_are_searched_quickly(self):
+        for text in ("{{" + " " * 40_000, "{{" + " " * 20_000 + "a" + " " * 20_000):
+            since = time.monotonic()
+            self.assertEqual(find_placeholders(text), [])
+            self.assertLess(time.monotonic() - since, 1)
+
     def test_a_prompt_with_a_placeholder_is_kept_but_not_sent(self):
         record = self.draft(prompt="a portrait of {{subject}}", negative_prompt="{{what}}")
         self.assertIn("{{subject}}, {{what}}", record.unfilled)
@@ -84,6 +92,17 @@ class TestPresets(AigenCase):
         record.action_generate()
         self.commit()
         self.assertEqual([event["prompt"] for event in self.bridge.sent()], ["a portrait of Ada"])
+
+    def test_a_preset_may_have_placeholders_beside_and_in_alternatives(self):
+        proposal = self.propose(self.preset(prompt="a {{colour}} {boat|{{thing}}}"))
+        self.assertEqual(proposal["placeholders"], ["colour", "thing"])
+        record = self.draft(prompt=proposal["values"]["prompt"])
+        self.assertEqual(record.matrix_prompts, ["a {{colour}} boat", "a {{colour}} {{thing}}"])
+        with self.assertRaisesRegex(UserError, "in place of"):
+            record.action_generate()
+        record.prompt = "a red {boat|kite}"
+        record.action_generate()
+        self.assertEqual(set(record.batch_id.request_ids.mapped("prompt")), {"a red boat", "a red kite"})
 
     def test_a_form_says_at_once_what_is_not_filled_in(self):
         form = Form(self.env["aigen.image.request"].with_user(self.ann))

@@ -106,7 +106,7 @@ function notice(request, seconds) {
         return _t("Your picture will come.");
     }
     if (request.status === "waiting") {
-        return request.explanation && _t("%s It is sent by itself as soon as that is mended.", request.explanation);
+        return request.explanation && _t("%s It is sent by itself.", request.explanation);
     }
     if (seconds > Math.max(LATE_FACTOR * request.expected, request.expected + LATE_SECONDS)) {
         return _t("This takes longer than usual");
