@@ -25,8 +25,8 @@ class WrongMatrix(ValueError):  # noqa: N818 - of a text that a person typed
 def expand(text, variants=1):
     """Return the prompts of a text, in the order in which the alternatives stand. The last ones change first.
 
-    Each prompt is a text of the same kind: it gives itself alone. Raises `WrongMatrix`, also if so many variants
-    of each prompt would be more than `MOST` pictures.
+    Each prompt expands to itself alone. Raises `WrongMatrix`, also if so many variants of each prompt would be more
+    than `MOST` pictures.
     """
     choices = _choices(text)
     count = prod(map(len, choices)) * variants

@@ -173,11 +173,11 @@ class AigenImageRequest(models.Model):
         return super()._editable_fields() | {"variants"}
 
     def _expand(self):
-        """Make each of these new ones as many as its prompt and its variants say. Returns all of them."""
+        """Turn each of these drafts into the pictures that its prompt and its variants ask for. Returns all of them."""
         return self.browse().union(*(record._expanded() for record in self))
 
     def _expanded(self):
-        """Make it the first one of those it gives, and add the others. One that gives itself alone stays as it is.
+        """Turn the draft into the first of its pictures, and create the others. A draft of one picture stays as it is.
 
         A variant has the same seed with every prompt, so that only the words make the difference.
         """
@@ -235,13 +235,13 @@ class AigenImageRequest(models.Model):
         return action
 
     def _end(self, status, **details):
-        """One that arrives after it was given up is shown, also where another one has taken its place."""
+        """Show a picture that arrives after it had failed, also if another one has taken its place."""
         if status == "completed" and self.status == "failed":
             self.active = True
         return super()._end(status, **details)
 
     def _give_place(self, another):
-        """Let another one stand where this one stood."""
+        """Put another one in its place among those asked for together, and archive it."""
         values = {"batch_id": self.batch_id.id, "batch_place": self.batch_place, "tag_ids": self.tag_ids.ids}
         another.sudo().write(values)
         self.active = False
