@@ -4,7 +4,7 @@ import re
 from itertools import product
 from math import prod
 
-__all__ = ["MOST", "WrongMatrix", "expand", "plain"]
+__all__ = ["MOST", "WrongMatrix", "expand", "literal", "plain"]
 
 MOST = 24
 """Pictures that are asked for with one action."""
@@ -38,6 +38,11 @@ def expand(text, variants=1):
 def plain(prompt):
     r"""Return the prompt as the bridge gets it: `\{`, `\}` and `\|` are the signs alone."""
     return ESCAPED.sub(r"\1", prompt)
+
+
+def literal(prompt):
+    """Return the prompt with its braces escaped: they divide nothing, and the bridge gets them as they are."""
+    return re.sub(r"[{}]", r"\\\g<0>", prompt)
 
 
 def _choices(text):

@@ -7,7 +7,7 @@ from itertools import product
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..bridge.matrix import MOST, WrongMatrix, expand
+from ..bridge.matrix import MOST, WrongMatrix, expand, literal
 from ..bridge.money import amount_text
 from .aigen_image_request import OPEN
 from .aigen_image_request_again import MAYBE_PAID
@@ -226,6 +226,12 @@ class AigenImageRequest(models.Model):
         another = self.browse(person._another(changes, generate=False)["res_id"])
         self._give_place(another)
         return another
+
+    def _another(self, changes, *, generate):
+        """Keep braces as they were sent, in prompts from before there were alternatives and placeholders."""
+        if self.status != "draft" and (self.matrix_prompts or self.matrix_error or self.unfilled):
+            changes = {"prompt": literal(self.prompt)} | changes
+        return super()._another(changes, generate=generate)
 
     def action_change_words(self):
         """Where the content policy refused it, the owner's new one takes its place among those asked for together."""

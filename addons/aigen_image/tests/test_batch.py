@@ -229,6 +229,15 @@ class TestBatch(AigenCase):
         other.with_user(self.ann).action_generate()
         self.assertEqual(pictures.batch_id.request_ids.sorted("batch_place").mapped("batch_place"), [0, 1, 2, 3])
 
+    def test_braces_in_a_prompt_from_before_there_were_alternatives_are_words(self):
+        for prompt in ("a {red|blue} boat", "a { b", "a {{subject}}"):
+            picture = self.draft()
+            picture.sudo().write({"prompt": prompt, "status": "completed"})
+            varied = self.env["aigen.image.request"].browse(picture.action_vary()["res_id"])
+            self.commit()
+            self.assertFalse(varied.batch_id, prompt)
+            self.assertEqual(self.bridge.sent()[-1]["prompt"], prompt)
+
     def test_one_of_a_batch_is_varied_alone(self):
         pictures = self.ask(variants="2")
         self.apply(payload(pictures[0]))
