@@ -4,7 +4,7 @@ import re
 
 __all__ = ["find_placeholders"]
 
-PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*[^{}\s])\s*\}\}")
+PLACEHOLDER = re.compile(r"\{\{\s*([^{}\s](?:[^{}]*[^{}\s])?)\s*\}\}")
 
 
 def find_placeholders(*texts):

@@ -14,7 +14,7 @@ from .aigen_image_request_again import MAYBE_PAID
 
 VARIANTS = [(str(number), str(number)) for number in range(1, 9)]
 MANY = 1000
-"""Of more pictures than these, a person is not told how many they would be."""
+"""Above this number of pictures, the error message does not say how many there would be."""
 
 
 class AigenImageBatch(models.Model):
@@ -37,6 +37,14 @@ class AigenImageBatch(models.Model):
     open_count = fields.Integer("Under way", compute="_compute_counts")
     failed_count = fields.Integer("Can be tried again", compute="_compute_counts")
     cost = fields.Char(compute="_compute_cost")
+
+    @api.depends("name")
+    @api.depends_context("uid", "allowed_company_ids")
+    def _compute_display_name(self):
+        """Whoever sees only one of the pictures reads no words of the others: a reference shows them to everybody."""
+        readable = self.sudo(False)._filtered_access("read")
+        for batch in self:
+            batch.display_name = batch.name if batch in readable else ""
 
     @api.depends("request_ids.status", "request_ids.error_code", "request_ids.refusals", "request_ids.active")
     def _compute_counts(self):
@@ -191,9 +199,10 @@ class AigenImageRequest(models.Model):
         batch = self.batch_id or self._new_batch()
         wishes = [
             {"prompt": prompt, "seed": seed, "batch_id": batch.id, "batch_place": place}
-            for place, (prompt, seed) in enumerate(product(prompts, seeds))
+            for place, (prompt, seed) in enumerate(product(prompts, seeds), self.batch_place)
         ]
-        common = {"company_id": self.company_id.id, "parent_id": self.parent_id.id, "tag_ids": self.tag_ids.ids}
+        parent = self.sudo().parent_id  # people may not read it
+        common = {"company_id": self.company_id.id, "parent_id": parent.id, "tag_ids": self.tag_ids.ids}
         person = self.with_user(self.user_id).sudo()
         [settings] = person.copy_data(common)
         others = person.create([settings | each for each in wishes[1:]])
@@ -217,27 +226,31 @@ class AigenImageRequest(models.Model):
         again.filtered(lambda record: not record.refusals).action_generate()
 
     def _replace(self):
-        """Return a new one in the place of this one; none if somebody did so already, in another tab."""
+        """Return a new one of the same person in its place; none if somebody did so already, in another tab."""
         self._lock()
         if not self.active:
             return self.browse()
-        another = self.browse(self._another({"seed": self.seed}, generate=False)["res_id"])
+        person = self.with_user(self.user_id).sudo()
+        changes = {"seed": self.seed, "company_id": self.company_id.id}
+        another = self.browse(person._another(changes, generate=False)["res_id"])
         self._give_place(another)
         return another
 
     def action_change_words(self):
+        """Where the content policy refused it, the owner's new one takes its place among those asked for together."""
         action = super().action_change_words()
-        if self.batch_id:
+        if self.batch_id and self.refused and self.active and self.user_id == self.env.user:
             self._give_place(self.browse(action["res_id"]))
         return action
 
-    def _end(self, status, **told):
+    def _end(self, status, **details):
         """One that arrives after it was given up is shown, also where another one has taken its place."""
         if status == "completed" and self.status == "failed":
             self.active = True
-        return super()._end(status, **told)
+        return super()._end(status, **details)
 
     def _give_place(self, another):
         """Let another one stand where this one stood."""
-        another.sudo().write({"batch_id": self.batch_id.id, "batch_place": self.batch_place})
+        values = {"batch_id": self.batch_id.id, "batch_place": self.batch_place, "tag_ids": self.tag_ids.ids}
+        another.sudo().write(values)
         self.active = False

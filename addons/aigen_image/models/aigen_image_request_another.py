@@ -37,16 +37,17 @@ class AigenImageRequest(models.Model):
             shown = children.filtered(lambda child: child.status in (*OPEN, "completed"))
             shown = shown.sudo(False)._filtered_access("read")
             lineage = {
-                "children": [child._describe_relative() for child in shown[:CHILDREN_SHOWN]],
+                "children": shown[:CHILDREN_SHOWN]._describe_relatives(),
                 "more": max(0, len(shown) - CHILDREN_SHOWN),
             }
             if parent:
-                readable = parent.sudo(False)._filtered_access("read")
-                lineage["parent"] = readable._describe_relative() if readable else {}
+                described = parent.sudo(False)._filtered_access("read")._describe_relatives()
+                lineage["parent"] = described[0] if described else {}
             record.lineage = lineage
 
-    def _describe_relative(self):
-        return {"id": self.id, "name": self.name, "status": self.status, "attachment": self.attachment_id.id}
+    def _describe_relatives(self):
+        sources = self._small_sources()
+        return [{"id": one.id, "name": one.name, "status": one.status, "source": sources.get(one.id)} for one in self]
 
     @api.depends("model_id", "shape", "detail")
     def _compute_larger(self):

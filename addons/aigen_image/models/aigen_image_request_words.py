@@ -30,7 +30,7 @@ class AigenImageRequest(models.Model):
 
     @api.model
     def recent_prompts(self, words="", *, favorites=False):
-        """Return prompts that the person used last, each once: `[{id, prompt, attachment}]` of its latest picture.
+        """Return prompts that the person used last, each once: `[{id, prompt, source}]` of its latest picture.
 
         `words`: only those with them. `favorites`: those of the person's favourites instead, whoever made them.
         """
@@ -38,4 +38,5 @@ class AigenImageRequest(models.Model):
         domain = [whose, ("status", "!=", "draft"), ("prompt", "ilike", words or "")]
         found = self._read_group(domain, ["prompt"], ["id:max"], order="id:max DESC", limit=RECENT)
         pictures = self.browse(latest for _prompt, latest in found)
-        return [{"id": one.id, "prompt": one.prompt, "attachment": one.attachment_id.id} for one in pictures]
+        sources = pictures._small_sources()
+        return [{"id": one.id, "prompt": one.prompt, "source": sources.get(one.id)} for one in pictures]

@@ -105,12 +105,16 @@ class TestBatch(AigenCase):
                 self.draft(self.ann, **values)
 
     def test_whoever_sees_a_picture_on_a_board_reads_it_without_its_batch(self):
-        pictures = self.ask(variants="2")
+        pictures = self.ask(prompt="A {red|blue} boat")
         board = self.env["aigen.image.board"].with_user(self.ann).create({"name": "Boats", "visibility": "company"})
         board.item_ids = [Command.create({"request_id": pictures[0].id})]
         wanted = {"name": {}, "batch_id": {"fields": {"display_name": {}}}, "can_try_again": {}}
-        [told] = pictures[0].with_user(self.bob).web_read(wanted)
-        self.assertEqual(told["name"], "A lighthouse at dusk")
+        theirs = pictures[0].with_user(self.bob)
+        [told] = theirs.web_read(wanted)
+        self.assertEqual(told["name"], "A red boat")
+        self.assertFalse(told["batch_id"]["display_name"], "it has the words of all pictures")
+        self.assertFalse(theirs.read(["batch_id"])[0]["batch_id"][1])
+        self.assertEqual(pictures.batch_id.with_user(self.ann).display_name, "A {red|blue} boat")
 
     def test_the_budgets_are_asked_about_all_pictures(self):
         self.model.offer = {"price": {"amount": "0.035", "currency": "USD", "per": "image"}}
@@ -199,6 +203,43 @@ class TestBatch(AigenCase):
         self.assertEqual((other.status, other.batch_id, other.batch_place), ("draft", pictures.batch_id, 1))
         self.assertFalse(pictures[1].active)
 
+    def test_other_words_for_a_picture_that_is_ready_leave_it_where_it_is(self):
+        pictures = self.ask(variants="2")
+        self.apply(payload(pictures[0]))
+        board = self.env["aigen.image.board"].with_user(self.ann).create({"name": "Boats", "visibility": "company"})
+        board.item_ids = [Command.create({"request_id": pictures[0].id})]
+        self.env.invalidate_all()
+        for user in (self.ann, self.bob, self.mia):
+            other = self.env["aigen.image.request"].browse(pictures[0].with_user(user).action_change_words()["res_id"])
+            self.assertEqual((other.status, other.user_id, other.batch_id.id), ("draft", user, False))
+        self.assertTrue(pictures[0].active)
+
+    def test_a_manager_tries_again_in_the_name_of_the_person_and_takes_no_place_with_other_words(self):
+        tag = self.env["aigen.image.tag"].create({"name": "Summer"})
+        pictures = self.ask(variants="2", tag_ids=[tag.id])
+        self.give_up(pictures[0])
+        self.give_up(pictures[1], "content_policy_violation")
+        pictures.batch_id.with_user(self.mia).action_try_again()
+        [again] = pictures.batch_id.request_ids - pictures
+        self.assertEqual((again.user_id, again.company_id, again.tag_ids), (self.ann, pictures.company_id, tag))
+        pictures[1].with_user(self.mia).action_change_words()
+        self.assertTrue(pictures[1].active)
+
+    def test_more_of_one_in_a_batch_come_behind_those_before_it(self):
+        pictures = self.ask(variants="3")
+        self.give_up(pictures[2], "content_policy_violation")
+        other = self.env["aigen.image.request"].browse(pictures[2].with_user(self.ann).action_change_words()["res_id"])
+        other.variants = "2"
+        other.with_user(self.ann).action_generate()
+        self.assertEqual(pictures.batch_id.request_ids.sorted("batch_place").mapped("batch_place"), [0, 1, 2, 3])
+
+    def test_one_of_a_batch_is_varied_alone(self):
+        pictures = self.ask(variants="2")
+        self.apply(payload(pictures[0]))
+        varied = self.env["aigen.image.request"].browse(pictures[0].with_user(self.ann).action_vary()["res_id"])
+        self.assertEqual((varied.status, varied.batch_id.id, varied.variants), ("waiting", False, "1"))
+        self.assertEqual(varied.sudo().parent_id, pictures[0])
+
     def test_what_a_budget_refuses_waits_as_a_draft_and_is_sent_again_with_its_own_id(self):
         problem = {"code": "budget_exceeded", "detail": "Nothing is left."}
         taken = []
@@ -242,5 +283,5 @@ class TestBatch(AigenCase):
         draft = self.draft(variants="2")
         draft.sudo().parent_id = parent
         draft.action_generate()
-        self.assertEqual(draft.batch_id.request_ids.parent_id, parent)
-        self.assertEqual(len(parent.child_ids), 2)
+        self.assertEqual(draft.batch_id.request_ids.sudo().parent_id, parent)
+        self.assertEqual(len(parent.sudo().child_ids), 2)

@@ -69,6 +69,7 @@ class TestGoingOn(AigenCase):
         self.commit()
         self.apply(payload(child))
         self.assertEqual(child.lineage["parent"]["name"], "A secret plan")
+        self.assertIn(f"/{parent.id}/thumbnail", child.lineage["parent"]["source"])
         self.share(child)
         theirs = child.with_user(self.bob)
         self.assertEqual(theirs.lineage["parent"], {})

@@ -1,3 +1,5 @@
+import time
+
 from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, new_test_user, tagged
@@ -72,6 +74,12 @@ class TestPresets(AigenCase):
         self.assertEqual(self.propose(preset)["placeholders"], ["subject", "what"])
         self.assertEqual(self.propose(preset, prompt="a {{subject}}")["placeholders"], ["subject", "what"])
         self.assertEqual(self.propose(self.preset(shape="9:16"), prompt="a {{x}}")["placeholders"], [])
+
+    def test_long_texts_are_searched_quickly(self):
+        for text in ("{{" + " " * 40_000, "{{" + " " * 20_000 + "a" + " " * 20_000):
+            since = time.monotonic()
+            self.assertEqual(find_placeholders(text), [])
+            self.assertLess(time.monotonic() - since, 1)
 
     def test_a_prompt_with_a_placeholder_is_kept_but_not_sent(self):
         record = self.draft(prompt="a portrait of {{subject}}", negative_prompt="{{what}}")

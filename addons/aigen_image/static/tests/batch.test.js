@@ -188,6 +188,16 @@ test("whoever may not see the batch sees the pictures without a banner", async (
     expect(".o_error_dialog").toHaveCount(0);
 });
 
+test("the banner stays when it cannot be read for a moment", async () => {
+    await mountWithCleanup(BatchBanner, { props: { batchId: 1 } });
+    onRpc("aigen.image.batch", "read", () => {
+        throw new Error("Odoo is away");
+    });
+    await advanceTime(6000);
+    await animationFrame();
+    expect(".o_aigen_batch").toHaveCount(1);
+});
+
 test("of pictures that were asked for together a person elsewhere is told once, when all have ended", async () => {
     const env = await startServer();
     await start();

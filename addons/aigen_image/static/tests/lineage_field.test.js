@@ -24,10 +24,10 @@ async function mount(lineage) {
 
 test("what it was made from and what was made from it is shown, and opens", async () => {
     const children = [
-        { id: 8, name: "<b>Kite</b>", status: "completed", attachment: 3 },
-        { id: 9, name: "Kite", status: "queued", attachment: false },
+        { id: 8, name: "<b>Kite</b>", status: "completed", source: "/web/image/3" },
+        { id: 9, name: "Kite", status: "queued", source: null },
     ];
-    await mount({ parent: { id: 7, name: "Boat", status: "completed", attachment: 2 }, children, more: 4 });
+    await mount({ parent: { id: 7, name: "Boat", status: "completed", source: "/web/image/2" }, children, more: 4 });
     expect(".o_aigen_children img").toHaveCount(1);
     expect(".o_aigen_children .o_aigen_relative:first").toHaveAttribute("aria-label", "<b>Kite</b>");
     expect(".o_aigen_children").toHaveText(/and 4 more/);

@@ -100,6 +100,17 @@ test("words are asked for, and put in place of the placeholders", async () => {
     expect(".o_dialog").toHaveCount(0);
 });
 
+test("a placeholder may have the name of something that every object has", async () => {
+    proposes({ prompt: "a {{constructor}} on {{toString}}" }, { placeholders: ["constructor", "toString"] });
+    await mount();
+    await contains(".o_aigen_preset").click();
+    expect(".o_aigen_placeholders [name=constructor]").toHaveValue("");
+    await contains(".o_aigen_placeholders [name=toString]").edit("a hill", { confirm: false });
+    await press("Enter");
+    await animationFrame();
+    expect(PROMPT).toHaveValue("a {{constructor}} on a hill");
+});
+
 test("nothing is applied when the words are not said", async () => {
     proposes({ prompt: "a {{subject}}" }, { placeholders: ["subject"] });
     await mount();
@@ -159,7 +170,7 @@ test("the present settings are saved as a preset", async () => {
 test("a recent prompt is searched at the server, and taken over", async () => {
     onRpc("aigen.image.request", "recent_prompts", ({ args: [words], kwargs: { favorites } }) => {
         expect.step(`${words}|${favorites}`);
-        return words ? [{ id: 7, prompt: "A <b>kite</b>", attachment: false }] : [];
+        return words ? [{ id: 7, prompt: "A <b>kite</b>", source: null }] : [];
     });
     await mount();
     await contains(".o_aigen_recent").click();

@@ -35,10 +35,10 @@ export class BatchBanner extends Component {
         return !document.hidden && Boolean(this.state.batch?.open_count || this.state.batch?.failed_count);
     }
 
-    /** The pictures may be shared with somebody who does not see that they were asked for together. */
+    /** Whoever may not see the batch sees its pictures without a banner. One that cannot be read for a moment stays. */
     async read() {
         const ids = [this.props.batchId];
-        const [batch] = await this.orm.silent.read("aigen.image.batch", ids, FIELDS).catch(() => []);
+        const [batch] = await this.orm.silent.read("aigen.image.batch", ids, FIELDS).catch(() => [this.state.batch]);
         this.state.batch = batch;
     }
 

@@ -3,7 +3,7 @@ import { Dialog } from "@web/core/dialog/dialog";
 import { pick } from "@web/core/utils/objects";
 
 /** As `bridge/placeholders.py` finds them. */
-const PLACEHOLDER = /\{\{\s*([^{}]*[^{}\s])\s*\}\}/g;
+const PLACEHOLDER = /\{\{\s*([^{}\s](?:[^{}]*[^{}\s])?)\s*\}\}/g;
 
 /** Returns the texts of a preset with words in place of placeholders. One without words stays, and the form says so. */
 export function fillTexts(values, words) {
@@ -24,7 +24,7 @@ export class PlaceholderDialog extends Component {
     };
 
     setup() {
-        this.words = useState({});
+        this.words = useState(Object.fromEntries(this.props.placeholders.map((name) => [name, ""])));
         this.form = useRef("form");
         onMounted(() => this.form.el.querySelector("input").focus());
     }

@@ -32,7 +32,7 @@ export class PresetBar extends Component {
         onWillDestroy(() => this.closeNotification?.());
     }
 
-    /** Whoever opens settings again does so for other words. Odoo itself puts the focus into new records only. */
+    /** Puts the cursor into the prompt of a draft that exists: Odoo itself does so in new records only. */
     focusPrompt() {
         if (this.props.record.resId) {
             document.querySelector(".o_aigen_form [name=prompt] textarea")?.focus();
