@@ -38,14 +38,6 @@ class AigenImageBatch(models.Model):
     failed_count = fields.Integer("Can be tried again", compute="_compute_counts")
     cost = fields.Char(compute="_compute_cost")
 
-    @api.depends("name")
-    @api.depends_context("uid", "allowed_company_ids")
-    def _compute_display_name(self):
-        """Whoever sees only one of the pictures reads no words of the others: a reference shows them to everybody."""
-        readable = self.sudo(False)._filtered_access("read")
-        for batch in self:
-            batch.display_name = batch.name if batch in readable else ""
-
     @api.depends("request_ids.status", "request_ids.error_code", "request_ids.refusals", "request_ids.active")
     def _compute_counts(self):
         for batch in self:

@@ -112,8 +112,9 @@ class TestBatch(AigenCase):
         theirs = pictures[0].with_user(self.bob)
         [told] = theirs.web_read(wanted)
         self.assertEqual(told["name"], "A red boat")
-        self.assertFalse(told["batch_id"]["display_name"], "it has the words of all pictures")
-        self.assertFalse(theirs.read(["batch_id"])[0]["batch_id"][1])
+        words = "AI images asked for together"
+        self.assertEqual(told["batch_id"]["display_name"], words, "its name has the words of all pictures")
+        self.assertEqual(theirs.read(["batch_id"])[0]["batch_id"][1], words)
         self.assertEqual(pictures.batch_id.with_user(self.ann).display_name, "A {red|blue} boat")
 
     def test_the_budgets_are_asked_about_all_pictures(self):

@@ -226,7 +226,12 @@ class TestSharedBytes(SharingCase, HttpCase):
         self.picture = self.ready(content=content)
         self.board.add_pictures(self.picture.ids)
         file = self.picture.attachment_id.id
-        addresses = [f"/web/content/{file}?download=true", f"/web/image/{file}", f"/web/image/{file}/32x32"]
+        addresses = [
+            f"/web/content/{file}?download=true",
+            f"/web/image/{file}",
+            f"/web/image/{file}/32x32",
+            f"/web/image/aigen.image.request/{self.picture.id}/thumbnail",
+        ]
         self.share(self.bob)
         self.authenticate(self.bob.login, self.bob.login)
         shown = [self.bytes_of(url) for url in addresses]
