@@ -83,8 +83,9 @@ class AigenImageRequest(models.Model):
 
         `log_ids`: those whose log is being looked at. Returns whether the bridge could be reached the last time.
         """
-        records = self.exists()
-        records.check_access("read")
+        records = self.exists()._filtered_access("read")  # one that is no longer shared hinders no other
+        if not records:
+            self.exists().check_access("read")
         records = records.filtered(lambda record: record.status != "draft")
         records._after_commit("_pull_all", singly=SINGLY, log_ids=log_ids)
         return not self.sudo()._bridge().is_away

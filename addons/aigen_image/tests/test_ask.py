@@ -1,7 +1,7 @@
 from unittest.mock import patch
 
 from odoo import fields
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
@@ -307,6 +307,17 @@ class TestAsk(AigenCase):
         (known + forgotten).action_follow()
         self.commit()
         self.assertEqual((known.status, forgotten.status), ("dispatched", "waiting"))
+
+    @mute_logger("odoo.addons.base.models.ir_rule")
+    def test_one_that_the_person_may_not_see_any_more_hinders_no_other(self):
+        mine, theirs = self.underway(), self.underway(user=self.bob)
+        states = [{"requestId": one.request_id, "status": "dispatched", "version": 2} for one in (mine, theirs)]
+        self.bridge.holds(*states)
+        (mine + theirs).with_user(self.ann).action_follow()
+        self.commit()
+        self.assertEqual((mine.status, theirs.status), ("dispatched", "queued"))
+        with self.assertRaises(AccessError):
+            theirs.with_user(self.ann).action_follow()
 
     def test_an_answer_that_is_not_as_agreed_hinders_no_other(self):
         for wrong in (7, [], {"items": 7}, {"items": [7, {}, {"requestId": []}, {"requestId": "x"}]}):

@@ -245,7 +245,7 @@ class TestBudgetPages(AigenCase):
             (403, "scope “ops”"),
             (401, "does not know the key"),
             (404, "too old"),
-            (503, "could not"),
+            (503, "cannot do that"),
         ):
             self.bridge.say("GET", BUDGETS, status)
             self.env["aigen.budget"].with_user(self.mia).action_open()

@@ -135,5 +135,5 @@ class TestRecentPrompts(AigenCase):
         self.env.invalidate_all()
         self.prompts()
         self.env.invalidate_all()
-        with self.assertQueryCount(4):
+        with self.assertQueryCount(5):
             self.assertEqual(len(self.prompts()), 5)

@@ -91,4 +91,4 @@ class TestPicker(AigenCase):
 
     def test_without_a_model_there_is_no_offer(self):
         self.model.active = False
-        self.assertEqual(self.requests.picker_offer(), {"shapes": [], "shape": "1:1", "price": None})
+        self.assertEqual(self.requests.picker_offer(), {"shapes": [], "shape": "1:1", "price": False})

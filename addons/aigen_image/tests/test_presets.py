@@ -93,6 +93,17 @@ class TestPresets(AigenCase):
         self.commit()
         self.assertEqual([event["prompt"] for event in self.bridge.sent()], ["a portrait of Ada"])
 
+    def test_a_preset_may_have_placeholders_beside_and_in_alternatives(self):
+        proposal = self.propose(self.preset(prompt="a {{colour}} {boat|{{thing}}}"))
+        self.assertEqual(proposal["placeholders"], ["colour", "thing"])
+        record = self.draft(prompt=proposal["values"]["prompt"])
+        self.assertEqual(record.matrix_prompts, ["a {{colour}} boat", "a {{colour}} {{thing}}"])
+        with self.assertRaisesRegex(UserError, "in place of"):
+            record.action_generate()
+        record.prompt = "a red {boat|kite}"
+        record.action_generate()
+        self.assertEqual(set(record.batch_id.request_ids.mapped("prompt")), {"a red boat", "a red kite"})
+
     def test_a_form_says_at_once_what_is_not_filled_in(self):
         form = Form(self.env["aigen.image.request"].with_user(self.ann))
         form.prompt = "a {{subject}}"

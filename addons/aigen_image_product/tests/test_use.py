@@ -5,13 +5,29 @@ from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
-from odoo.addons.aigen_image.tests.common import picture
+from odoo.addons.aigen_image.tests.common import payload, picture
 
 from .common import ProductCase
 
 
 @tagged("post_install", "-at_install")
 class TestUse(ProductCase):
+    def test_each_of_several_pictures_is_for_the_record_also_one_that_is_tried_again(self):
+        self.bridge.takes_requests()
+        context = self.lamp.with_user(self.ann).action_make_picture()["context"]
+        values = {"model_id": self.model.id, "variants": "3"}
+        draft = self.env["aigen.image.request"].with_user(self.ann).with_context(**context).create(values)
+        draft.action_generate()
+        self.commit()
+        pictures = draft.batch_id.request_ids.sorted("batch_place")
+        failed = payload(pictures[2], status="failed", errorCode="workflow_failed", errorMessage="")
+        for told in (payload(pictures[1], content=picture("navy")), failed):
+            self.apply(told)
+        draft.batch_id.action_try_again()
+        self.assertEqual(draft.batch_id.request_ids.mapped("target_name"), ["Desk lamp"] * 3)
+        pictures[1].with_user(self.ann).action_use()
+        self.assertShows("navy")
+
     """A picture is written to a record by the person's own rights, once, and can be taken back."""
 
     def test_a_picture_is_made_for_a_record_and_used_there(self):

@@ -118,6 +118,23 @@ test("a click beside the picture opens it, and one on it enlarges it", async () 
     expect(".o-FileViewer").toHaveCount(0);
 });
 
+test("a button of a card that is pressed twice does it once", async () => {
+    const answer = new Deferred();
+    onRpc("action_vary", ({ args }) => {
+        expect.step(args[0]);
+        return answer;
+    });
+    await mount();
+    const vary = `${card(0)} .o_aigen_action[data-action=vary]`;
+    await contains(vary).click();
+    await contains(vary).click();
+    expect.verifySteps([[1]]);
+    answer.resolve(false);
+    await animationFrame();
+    await contains(vary).click();
+    expect.verifySteps([[1]]);
+});
+
 test("the arrow keys go through the pictures, and what has none is left out", async () => {
     await mount();
     await contains(`${card(3)} .o_aigen_action[data-action=enlarge]`).click();

@@ -49,10 +49,19 @@ export class GalleryRecord extends KanbanRecord {
         return toggleSelection(this.props.record, ev.shiftKey);
     }
 
+    /** A second press while the first one is at work does nothing: it would ask for another picture. */
     async run(action) {
         const { record } = this.props;
-        if ((await action.onClick(record, this.env)) === true) {
-            await record.model.load();
+        if (this.isRunning) {
+            return;
+        }
+        this.isRunning = true;
+        try {
+            if ((await action.onClick(record, this.env)) === true) {
+                await record.model.load();
+            }
+        } finally {
+            this.isRunning = false;
         }
     }
 }
