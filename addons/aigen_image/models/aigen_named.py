@@ -14,9 +14,10 @@ class AigenNamed(models.AbstractModel):
     @api.depends_context("uid", "allowed_company_ids")
     def _compute_display_name(self):
         """Others read what it is. As oneself, Odoo checks the access to the name."""
-        super()._compute_display_name()
+        result = super()._compute_display_name()
         records = self._origin.sudo(False)
         hidden = records - records._filtered_access("read") if self.env.su else records.browse()
         for record in self:
             if record._origin in hidden:
                 record.display_name = self.env["ir.model"]._get(self._name).name
+        return result
