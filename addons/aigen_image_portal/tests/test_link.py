@@ -55,6 +55,15 @@ class TestLink(LinkCase, AigenCase):
         with self.assertRaises(AccessError):
             one.link_ids.with_user(self.bob).action_stop()
 
+    def test_whoever_may_add_to_a_board_knows_that_it_has_a_link(self):
+        board = self.board()
+        board.write({"visibility": "company", "others_add": True})
+        self.assertFalse(board.with_user(self.bob).shared_until)
+        link = self.share(board)
+        self.env.invalidate_all()
+        self.assertEqual(board.with_user(self.bob).shared_until, link.expires_at)
+        self.assertFalse(board.with_user(self.bob).link_ids)
+
     @mute_logger("odoo.addons.base.models.ir_rule")
     def test_a_dialog_is_read_by_whoever_opened_it(self):
         """Its title has words of the prompt."""
