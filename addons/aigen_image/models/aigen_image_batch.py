@@ -22,6 +22,7 @@ class AigenImageBatch(models.Model):
 
     _name = "aigen.image.batch"
     _description = "AI images asked for together"
+    _inherit = ["aigen.named"]
     _order = "id desc"
 
     name = fields.Char(required=True, readonly=True)

@@ -109,8 +109,13 @@ class TestBatch(AigenCase):
         board = self.env["aigen.image.board"].with_user(self.ann).create({"name": "Boats", "visibility": "company"})
         board.item_ids = [Command.create({"request_id": pictures[0].id})]
         wanted = {"name": {}, "batch_id": {"fields": {"display_name": {}}}, "can_try_again": {}}
-        [told] = pictures[0].with_user(self.bob).web_read(wanted)
+        theirs = pictures[0].with_user(self.bob)
+        [told] = theirs.web_read(wanted)
         self.assertEqual(told["name"], "A red boat")
+        words = "AI images asked for together"
+        self.assertEqual(told["batch_id"]["display_name"], words, "its name has the words of all pictures")
+        self.assertEqual(theirs.read(["batch_id"])[0]["batch_id"][1], words)
+        self.assertEqual(pictures.batch_id.with_user(self.ann).display_name, "A {red|blue} boat")
 
     def test_the_budgets_are_asked_about_all_pictures(self):
         self.model.offer = {"price": {"amount": "0.035", "currency": "USD", "per": "image"}}

@@ -3,6 +3,7 @@ from datetime import timedelta
 from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, tagged
+from odoo.tools import mute_logger
 
 from odoo.addons.aigen_image.tests.common import AigenCase
 
@@ -53,6 +54,24 @@ class TestLink(LinkCase, AigenCase):
         self.assertTrue(one.link_ids)
         with self.assertRaises(AccessError):
             one.link_ids.with_user(self.bob).action_stop()
+
+    def test_whoever_may_add_to_a_board_knows_that_it_has_a_link(self):
+        board = self.board()
+        board.write({"visibility": "company", "others_add": True})
+        self.assertFalse(board.with_user(self.bob).shared_until)
+        link = self.share(board)
+        self.env.invalidate_all()
+        self.assertEqual(board.with_user(self.bob).shared_until, link.expires_at)
+        self.assertFalse(board.with_user(self.bob).link_ids)
+
+    @mute_logger("odoo.addons.base.models.ir_rule")
+    def test_a_dialog_is_read_by_whoever_opened_it(self):
+        """Its title has words of the prompt."""
+        dialog = self.dialog(self.ready()).save()
+        self.assertEqual(dialog.title, "Secret words")
+        self.assertFalse(dialog.with_user(self.bob).search([]))
+        with self.assertRaises(AccessError):
+            dialog.with_user(self.bob).read(["title"])
 
     def test_whoever_sees_a_shared_picture_does_not_get_the_token(self):
         one = self.ready()
