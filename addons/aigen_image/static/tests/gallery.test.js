@@ -202,6 +202,27 @@ test("pictures are selected one by one and as a range, and a click then selects"
     expect(".o_aigen_selected").toHaveCount(0);
 });
 
+test("the keys that press a button press those of a card", async () => {
+    await mount();
+    queryOne(`${card(1)} .o_favorite a`).focus();
+    await press("Enter");
+    await animationFrame();
+    expect(`${card(1)} .o_favorite .fa-star`).toHaveCount(1);
+    queryOne(`${card(2)} .o_aigen_select input`).focus();
+    await press(" ");
+    await animationFrame();
+    expect(queryAllTexts(".o_aigen_selected .o_name")).toEqual(["Picture 3"]);
+    await press("Escape");
+    queryOne(`${card(3)} [data-action=enlarge]`).focus();
+    await press("Enter");
+    await animationFrame();
+    expect(".o-FileViewer").toHaveCount(1);
+    await press("Escape");
+    await animationFrame();
+    expect(".o-FileViewer").toHaveCount(0);
+    expect(`${card(3)} [data-action=enlarge]`).toBeFocused();
+});
+
 test("what has the focus while the gallery reads itself again keeps it, and shows what is new", async () => {
     const tell = mockNews();
     await mount();
