@@ -109,7 +109,7 @@ class AigenImageRequest(models.Model):
     matrix_prompts = fields.Json(compute="_compute_matrix")
     """The prompts, if it has alternatives."""
     matrix_error = fields.Char(compute="_compute_matrix")
-    picture_count = fields.Integer("Pictures", compute="_compute_matrix")
+    picture_count = fields.Integer("Pictures asked for", compute="_compute_matrix")
     estimated_total = fields.Char(compute="_compute_estimated_total")
     batch_id = fields.Many2one(
         "aigen.image.batch", "Asked for with", readonly=True, copy=False, index="btree_not_null", ondelete="set null"
