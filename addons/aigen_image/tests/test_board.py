@@ -182,6 +182,12 @@ class TestBoardIsTold(SharingCase):
         self.board.visibility = "private"
         self.assertEqual(self.env["mail.message"].search_count([]), messages)
 
+    def test_people_without_an_email_address_share_too(self):
+        self.ann.partner_id.email = False
+        self.bob.notification_type = "inbox"
+        self.share(self.bob)
+        self.assertEqual(self.told(), ["aigen_bob"])
+
     def test_who_is_named_is_told_when_the_board_is_no_longer_private(self):
         self.board.user_ids = self.bob
         self.assertEqual(self.told(), [])

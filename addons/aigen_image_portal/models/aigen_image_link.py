@@ -68,14 +68,14 @@ class AigenImageLink(models.Model):
             link = link.create(values | {target._link_field: target.id})
         link._portal_ensure_token()
         until = format_datetime(self.env, expires_at, dt_format="short")
-        target.message_post(body=self.env._("Shared by link until %s.", until))
+        target.sudo().message_post(body=self.env._("Shared by link until %s.", until))
 
     def action_stop(self):
         """Stop sharing: the addresses stop working."""
         for link in self:
             target = link._target()
             target.check_access("write")
-            target.message_post(body=self.env._("No longer shared by link."))
+            target.sudo().message_post(body=self.env._("No longer shared by link."))
         self.sudo().unlink()
 
     def _target(self):

@@ -31,6 +31,14 @@ class TestLink(LinkCase, AigenCase):
             self.assertTrue(one.with_user(user).can_share_link)
             self.assertTrue(self.share(one.with_user(user)))
 
+    def test_people_without_an_email_address_share_and_stop_it(self):
+        self.ann.partner_id.email = False
+        one = self.ready()
+        self.share(one.with_user(self.ann))
+        self.assertEqual(one.message_ids[:1].author_id, self.ann.partner_id)
+        one.with_user(self.ann).link_ids.action_stop()
+        self.assertFalse(one.link_ids)
+
     def test_the_owner_and_managers_share_a_board_and_others_may_not(self):
         board = self.board()
         board.visibility = "company"
