@@ -188,7 +188,7 @@ class AigenImageBoardItem(models.Model):
     )
     company_id = fields.Many2one(related="board_id.company_id")
     sequence = fields.Integer(default=10)
-    name = fields.Char(related="request_id.display_name")
+    name = fields.Char("Name", related="request_id.display_name")
     source = fields.Char(compute="_compute_source")
 
     _once = Constraint("UNIQUE (board_id, request_id)", "This picture is on the board already.")
