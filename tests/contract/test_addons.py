@@ -27,7 +27,7 @@ from aigen_bridge.domain.money import amount_text
 ADDONS = Path(__file__).parents[2] / "addons"
 NAMES = sorted(path.parent.name for path in ADDONS.glob("*/__manifest__.py"))
 VIEW_ROOTS = {"form", "graph", "kanban", "list", "pivot", "search"}
-MIXINS = {"aigen.image.mixin", "aigen.shared"}
+MIXINS = {"aigen.image.linked", "aigen.image.mixin", "aigen.shared"}
 INHERITED_FIELDS = {"id", "display_name", "create_date", "write_date", "create_uid", "write_uid"}
 DATA_TAGS = {"record", "menuitem", "function", "template"}
 ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
