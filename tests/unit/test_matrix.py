@@ -15,7 +15,7 @@ assert SPEC is not None
 assert SPEC.loader is not None
 MATRIX = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(MATRIX)
-expand, plain = MATRIX.expand, MATRIX.plain
+expand, literal, plain = MATRIX.expand, MATRIX.literal, MATRIX.plain
 
 words = st.text(st.characters(exclude_characters="{}|\\", exclude_categories=("Cs",)), max_size=8)
 groups = st.lists(words, min_size=2, max_size=3)
@@ -38,6 +38,12 @@ groups = st.lists(words, min_size=2, max_size=3)
 )
 def test_alternatives_give_prompts_in_their_order(text, prompts):
     assert expand(text) == prompts
+
+
+@given(st.text(st.sampled_from("{}| a"), max_size=20))
+def test_a_literal_prompt_is_one_prompt_with_all_its_signs(text):
+    assert expand(literal(text)) == [literal(text)]
+    assert plain(literal(text)) == text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 from itertools import product
 from math import prod
 
-__all__ = ["MOST", "WrongMatrix", "expand", "plain"]
+__all__ = ["MOST", "WrongMatrix", "expand", "literal", "plain"]
 
 MOST = 24
 """Pictures that are asked for with one action."""
@@ -25,8 +25,8 @@ class WrongMatrix(ValueError):  # noqa: N818 - of a text that a person typed
 def expand(text, variants=1):
     """Return the prompts of a text, in the order in which the alternatives stand. The last ones change first.
 
-    Each prompt is a text of the same kind: it gives itself alone. Raises `WrongMatrix`, also if so many variants
-    of each prompt would be more than `MOST` pictures.
+    Each prompt expands to itself alone. Raises `WrongMatrix`, also if so many variants of each prompt would be more
+    than `MOST` pictures.
     """
     choices = _choices(text)
     count = prod(map(len, choices)) * variants
@@ -38,6 +38,11 @@ def expand(text, variants=1):
 def plain(prompt):
     r"""Return the prompt as the bridge gets it: `\{`, `\}` and `\|` are the signs alone."""
     return ESCAPED.sub(r"\1", prompt)
+
+
+def literal(prompt):
+    """Return the prompt with its braces escaped: they divide nothing, and the bridge gets them as they are."""
+    return re.sub(r"[{}]", r"\\\g<0>", prompt)
 
 
 def _choices(text):

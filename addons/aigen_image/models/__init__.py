@@ -1,5 +1,6 @@
 from . import series
 from . import aigen_bridge
+from . import aigen_named
 from . import aigen_thread
 from . import res_users
 from . import ir_attachment

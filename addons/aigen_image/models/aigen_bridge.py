@@ -114,7 +114,9 @@ class AigenBridge(models.AbstractModel):
         if user.has_group("aigen_image.group_manager"):
             return self._describe_unreachable(reason)
         if reason in TO_BE_SET_UP:
-            return self.env._("AI images are not set up correctly. Your request is kept; please tell your administrator.")
+            return self.env._(
+                "AI images are not set up correctly. Your request is kept; please tell your administrator."
+            )
         return self.env._("The image service is not reachable at the moment; your request is kept.")
 
     def _describe_unreachable(self, reason):

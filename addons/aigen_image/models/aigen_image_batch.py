@@ -7,7 +7,7 @@ from itertools import product
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..bridge.matrix import MOST, WrongMatrix, expand
+from ..bridge.matrix import MOST, WrongMatrix, expand, literal
 from ..bridge.money import amount_text
 from .aigen_image_request import OPEN
 from .aigen_image_request_again import MAYBE_PAID
@@ -22,6 +22,7 @@ class AigenImageBatch(models.Model):
 
     _name = "aigen.image.batch"
     _description = "AI images asked for together"
+    _inherit = ["aigen.named"]
     _order = "id desc"
 
     name = fields.Char(required=True, readonly=True)
@@ -108,7 +109,7 @@ class AigenImageRequest(models.Model):
     matrix_prompts = fields.Json(compute="_compute_matrix")
     """The prompts, if it has alternatives."""
     matrix_error = fields.Char(compute="_compute_matrix")
-    picture_count = fields.Integer("Pictures", compute="_compute_matrix")
+    picture_count = fields.Integer("Pictures asked for", compute="_compute_matrix")
     estimated_total = fields.Char(compute="_compute_estimated_total")
     batch_id = fields.Many2one(
         "aigen.image.batch", "Asked for with", readonly=True, copy=False, index="btree_not_null", ondelete="set null"
@@ -173,11 +174,11 @@ class AigenImageRequest(models.Model):
         return super()._editable_fields() | {"variants"}
 
     def _expand(self):
-        """Make each of these new ones as many as its prompt and its variants say. Returns all of them."""
+        """Turn each of these drafts into the pictures that its prompt and its variants ask for. Returns all of them."""
         return self.browse().union(*(record._expanded() for record in self))
 
     def _expanded(self):
-        """Make it the first one of those it gives, and add the others. One that gives itself alone stays as it is.
+        """Turn the draft into the first of its pictures, and create the others. A draft of one picture stays as it is.
 
         A variant has the same seed with every prompt, so that only the words make the difference.
         """
@@ -227,6 +228,12 @@ class AigenImageRequest(models.Model):
         self._give_place(another)
         return another
 
+    def _another(self, changes, *, generate):
+        """Keep braces as they were sent, in prompts from before there were alternatives and placeholders."""
+        if self.status != "draft" and (self.matrix_prompts or self.matrix_error or self.unfilled):
+            changes = {"prompt": literal(self.prompt)} | changes
+        return super()._another(changes, generate=generate)
+
     def action_change_words(self):
         """Where the content policy refused it, the owner's new one takes its place among those asked for together."""
         action = super().action_change_words()
@@ -235,13 +242,13 @@ class AigenImageRequest(models.Model):
         return action
 
     def _end(self, status, **details):
-        """One that arrives after it was given up is shown, also where another one has taken its place."""
+        """Show a picture that arrives after it had failed, also if another one has taken its place."""
         if status == "completed" and self.status == "failed":
             self.active = True
         return super()._end(status, **details)
 
     def _give_place(self, another):
-        """Let another one stand where this one stood."""
+        """Put another one in its place among those asked for together, and archive it."""
         values = {"batch_id": self.batch_id.id, "batch_place": self.batch_place, "tag_ids": self.tag_ids.ids}
         another.sudo().write(values)
         self.active = False

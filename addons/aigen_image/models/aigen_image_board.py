@@ -142,6 +142,7 @@ class AigenImageBoard(models.Model):
     def add_pictures(self, request_ids):
         """Put pictures at its end, once each. Returns how many were not on it yet."""
         self.ensure_one()
+        self.check_access("read")
         items = self.env["aigen.image.board.item"].sudo().search([("board_id", "=", self.id)])
         place = max(items.mapped("sequence"), default=0)
         new = self.env["aigen.image.request"].browse(request_ids).exists() - items.request_id
@@ -187,7 +188,7 @@ class AigenImageBoardItem(models.Model):
     )
     company_id = fields.Many2one(related="board_id.company_id")
     sequence = fields.Integer(default=10)
-    name = fields.Char(related="request_id.name")
+    name = fields.Char("Name", related="request_id.display_name")
     source = fields.Char(compute="_compute_source")
 
     _once = Constraint("UNIQUE (board_id, request_id)", "This picture is on the board already.")

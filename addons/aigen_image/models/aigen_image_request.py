@@ -72,7 +72,7 @@ class AigenImageRequest(models.Model):
 
     _name = "aigen.image.request"
     _description = "AI image"
-    _inherit = ["aigen.thread", "mail.activity.mixin", "aigen.bridge"]
+    _inherit = ["aigen.named", "aigen.thread", "mail.activity.mixin", "aigen.bridge"]
     _order = "id desc"
 
     name = fields.Char(compute="_compute_name", store=True)

@@ -1,7 +1,7 @@
 """Pictures where they are needed: what a picture is made for, and where it is used."""
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import AccessDenied, UserError, ValidationError
 
 from .series import Constraint
 
@@ -89,6 +89,8 @@ class AigenImageUse(models.Model):
         request = self.request_id.with_user(person).with_context(allowed_company_ids=companies, lang=person.lang)
         try:
             with self.env.cr.savepoint():
+                if not person.active:
+                    raise AccessDenied
                 request.check_access("read")
                 request._use_for(request._usable_target(self.res_model, self.res_id))
         except UserError as error:  # AccessError is one, too
@@ -185,7 +187,7 @@ class AigenImageRequest(models.Model):
         self.ensure_one()
         self.check_access("read")
         target = self._usable_target(*self._target())
-        if self._ask_approval():
+        if not self._find_use(target).is_current and self._ask_approval():
             use = self._keep_use(target, state="waiting")
             words = self.env._("It will be used for “%s” as soon as it is approved.", target.display_name)
             return self._say_used(use, "info", words)
@@ -207,33 +209,34 @@ class AigenImageRequest(models.Model):
         return {"type": "ir.actions.act_window", "res_model": model, "res_id": res_id, "views": [(False, "form")]}
 
     def _use_for(self, target):
-        """Write the picture to the record, by the person's own rights, and keep what was there. Returns the use.
+        """Write the picture to the record, by the person's own rights, and keep what was there. Returns the use, as
+        superuser: it may be somebody else's.
 
         Of two tabs, the later finds that the record was changed, is repeated, and then finds the use of the earlier.
         """
-        self._check_usable()
         use = self._find_use(target)
         if use.is_current:
             return use
+        self._check_usable()
         name = target._aigen_image_field
         old = target.with_context(bin_size=False)[name]
         target[name] = self.attachment_id.with_context(bin_size=False).datas
         target.flush_recordset()
         use = self._keep_use(target, state="used", old_image=old, failure=False)
-        use.sudo().checksum = use._checksum()
+        use.checksum = use._checksum()
         return use
 
     def _find_use(self, target):
         key = {"request_id": self.id, **_key(target)}
         domain = [(name, "=", value) for name, value in key.items()]
-        return self.env["aigen.image.use"].sudo().search(domain).sudo(self.env.su)
+        return self.env["aigen.image.use"].sudo().search(domain)
 
     def _keep_use(self, target, **values):
         use, values = self._find_use(target), values | {"user_id": self.env.uid}
         if use:
-            use.sudo().write(values)
+            use.write(values)
             return use
-        return use.sudo().create({"request_id": self.id, **_key(target), **values}).sudo(self.env.su)
+        return use.create({"request_id": self.id, **_key(target), **values})
 
     def _describe_uses(self):
         """Add the records that have one of these pictures. They keep it, as a copy."""
@@ -248,7 +251,8 @@ class AigenImageRequest(models.Model):
     @api.model
     def _say_used(self, use, kind, words):
         following = {"type": "ir.actions.act_window_close"}  # reads the form again
-        params = {"type": kind, "message": words, "next": following, "use_id": use.state == "used" and use.id}
+        can_undo = use.state == "used" and use.sudo(False).has_access("read")
+        params = {"type": kind, "message": words, "next": following, "use_id": can_undo and use.id}
         return {"type": "ir.actions.client", "tag": "display_notification", "params": params}
 
 

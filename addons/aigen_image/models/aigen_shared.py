@@ -17,6 +17,7 @@ class AigenShared(models.AbstractModel):
 
     _name = "aigen.shared"
     _description = "Shared with people, groups or the company"
+    _inherit = ["aigen.named"]
 
     active = fields.Boolean(default=True)
     user_id = fields.Many2one(

@@ -5,10 +5,10 @@ class IrAttachment(models.Model):
     _inherit = "ir.attachment"
 
     def _is_of_aigen(self):
-        return self.res_model == "aigen.image.request"
+        return self.res_model in {"aigen.image.request", "aigen.image.board"}
 
-    # Odoo 19 gives whoever reads a chatter tokens for its files that hold for weeks. Those of pictures are read by
-    # rights alone: what is shared can be revoked. Odoo 18 has no such methods.
+    # Odoo 19 gives whoever reads a chatter tokens for its files that hold for weeks. Those of pictures and boards are
+    # read by rights alone: what is shared can be revoked. Odoo 18 has no such methods.
 
     def _get_raw_access_token(self):
         return False if self._is_of_aigen() else super()._get_raw_access_token()

@@ -13,6 +13,7 @@ from . import test_result
 from . import test_settings
 from . import test_sharing
 from . import test_board
+from . import test_names
 from . import test_board_tour
 from . import test_notify
 from . import test_gallery

@@ -109,8 +109,13 @@ class TestBatch(AigenCase):
         board = self.env["aigen.image.board"].with_user(self.ann).create({"name": "Boats", "visibility": "company"})
         board.item_ids = [Command.create({"request_id": pictures[0].id})]
         wanted = {"name": {}, "batch_id": {"fields": {"display_name": {}}}, "can_try_again": {}}
-        [told] = pictures[0].with_user(self.bob).web_read(wanted)
+        theirs = pictures[0].with_user(self.bob)
+        [told] = theirs.web_read(wanted)
         self.assertEqual(told["name"], "A red boat")
+        words = "AI images asked for together"
+        self.assertEqual(told["batch_id"]["display_name"], words, "its name has the words of all pictures")
+        self.assertEqual(theirs.read(["batch_id"])[0]["batch_id"][1], words)
+        self.assertEqual(pictures.batch_id.with_user(self.ann).display_name, "A {red|blue} boat")
 
     def test_the_budgets_are_asked_about_all_pictures(self):
         self.model.offer = {"price": {"amount": "0.035", "currency": "USD", "per": "image"}}
@@ -228,6 +233,15 @@ class TestBatch(AigenCase):
         other.variants = "2"
         other.with_user(self.ann).action_generate()
         self.assertEqual(pictures.batch_id.request_ids.sorted("batch_place").mapped("batch_place"), [0, 1, 2, 3])
+
+    def test_braces_in_a_prompt_from_before_there_were_alternatives_are_words(self):
+        for prompt in ("a {red|blue} boat", "a { b", "a {{subject}}"):
+            picture = self.draft()
+            picture.sudo().write({"prompt": prompt, "status": "completed"})
+            varied = self.env["aigen.image.request"].browse(picture.action_vary()["res_id"])
+            self.commit()
+            self.assertFalse(varied.batch_id, prompt)
+            self.assertEqual(self.bridge.sent()[-1]["prompt"], prompt)
 
     def test_one_of_a_batch_is_varied_alone(self):
         pictures = self.ask(variants="2")

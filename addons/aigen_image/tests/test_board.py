@@ -57,6 +57,11 @@ class TestBoard(SharingCase):
         with self.assertRaises(AccessError):
             self.draft(self.ann).with_user(self.bob).action_add_to_board()
 
+    @mute_logger(RULES)
+    def test_nobody_learns_what_is_on_a_board_by_adding_it(self):
+        with self.assertRaises(AccessError):
+            self.board.with_user(self.bob).add_pictures(self.picture.ids)
+
     def test_a_board_that_was_deleted_meanwhile_takes_nothing(self):
         question = self.picture.action_add_to_board()
         wizard = self.env[question["res_model"]].with_user(self.ann).with_context(**question["context"])

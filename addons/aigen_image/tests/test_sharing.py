@@ -226,7 +226,12 @@ class TestSharedBytes(SharingCase, HttpCase):
         self.picture = self.ready(content=content)
         self.board.add_pictures(self.picture.ids)
         file = self.picture.attachment_id.id
-        addresses = [f"/web/content/{file}?download=true", f"/web/image/{file}", f"/web/image/{file}/32x32"]
+        addresses = [
+            f"/web/content/{file}?download=true",
+            f"/web/image/{file}",
+            f"/web/image/{file}/32x32",
+            f"/web/image/aigen.image.request/{self.picture.id}/thumbnail",
+        ]
         self.share(self.bob)
         self.authenticate(self.bob.login, self.bob.login)
         shown = [self.bytes_of(url) for url in addresses]
@@ -238,6 +243,7 @@ class TestSharedBytes(SharingCase, HttpCase):
 
     def test_no_token_outlives_the_share(self):
         """Odoo 19 gives whoever reads a chatter tokens for its files that hold for weeks."""
-        file = self.picture.attachment_id
-        self.assertFalse(file._get_raw_access_token() or file._get_thumbnail_token())
-        self.assertFalse(file.access_token)
+        of_board = {"name": "plan.txt", "raw": b"x", "res_model": self.board._name, "res_id": self.board.id}
+        for file in (self.picture.attachment_id, self.env["ir.attachment"].create(of_board)):
+            self.assertFalse(file._get_raw_access_token() or file._get_thumbnail_token())
+            self.assertFalse(file.access_token)

@@ -62,6 +62,13 @@ class TestCopyForEditor(AigenCase):
         self.picture.sudo().unlink()
         self.assertEqual(attachment.raw, self.content)
 
+    def test_where_pictures_are_approved_only_an_approved_one_is_copied(self):
+        self.env["ir.config_parameter"].set_param("aigen_image.approval", "True")
+        with self.assertRaisesRegex(UserError, "approved before"):
+            self.copied()
+        self.picture.with_user(self.mia).action_ask_approval()
+        self.assertEqual(self.copied()[1].raw, self.content)
+
     def test_a_picture_that_is_not_ready_cannot_be_used(self):
         self.picture = self.underway(prompt="Not yet")
         with self.assertRaises(UserError):

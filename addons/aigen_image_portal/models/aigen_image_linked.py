@@ -13,6 +13,7 @@ class AigenImageLinked(models.AbstractModel):
     shared_until = fields.Datetime(
         "Shared by link until", compute="_compute_shared_until", search="_search_shared_until"
     )
+    """Known to all who see it: who puts pictures on a board shows them to whoever has its link."""
 
     @api.depends_context("uid", "allowed_company_ids")
     def _compute_can_share_link(self):
@@ -22,8 +23,11 @@ class AigenImageLinked(models.AbstractModel):
 
     @api.depends("link_ids.expires_at")
     def _compute_shared_until(self):
+        working = [(self._link_field, "in", self._origin.ids), ("expires_at", ">", fields.Datetime.now())]
+        links = self.env["aigen.image.link"].sudo().search(working)
+        until = {link._target().id: link.expires_at for link in links}
         for record in self:
-            record.shared_until = record.link_ids.filtered(lambda link: not link._is_expired()).expires_at
+            record.shared_until = until.get(record._origin.id)
 
     @api.model
     def _search_shared_until(self, operator, value):

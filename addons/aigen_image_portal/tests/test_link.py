@@ -3,6 +3,7 @@ from datetime import timedelta
 from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, tagged
+from odoo.tools import mute_logger
 
 from odoo.addons.aigen_image.tests.common import AigenCase
 
@@ -62,6 +63,22 @@ class TestLink(LinkCase, AigenCase):
         with self.assertRaises(AccessError):
             one.link_ids.with_user(self.bob).action_stop()
 
+    def test_whoever_may_add_to_a_board_knows_that_it_has_a_link(self):
+        board = self.board()
+        board.write({"visibility": "company", "others_add": True})
+        self.assertFalse(board.with_user(self.bob).shared_until)
+        link = self.share(board)
+        self.env.invalidate_all()
+        self.assertEqual(board.with_user(self.bob).shared_until, link.expires_at)
+        self.assertFalse(board.with_user(self.bob).link_ids)
+
+    @mute_logger("odoo.addons.base.models.ir_rule")
+    def test_a_dialog_is_read_by_whoever_opened_it(self):
+        dialog = self.dialog(self.ready()).save()
+        self.assertFalse(dialog.with_user(self.bob).search([]))
+        with self.assertRaises(AccessError):
+            dialog.with_user(self.bob).read(["title"])
+
     def test_whoever_sees_a_shared_picture_does_not_get_the_token(self):
         one = self.ready()
         link = self.share(one)
@@ -76,7 +93,7 @@ class TestLink(LinkCase, AigenCase):
     def test_the_dialog_makes_a_link_renews_it_and_ends_it(self):
         one = self.ready()
         form = self.dialog(one)
-        self.assertEqual((form.title, form.url), ("Secret words", False))
+        self.assertEqual((form.title, form.url), ("Picture", False))
         form.title, form.days = "For the client", "1"
         dialog = form.save()
         self.assertEqual(dialog.action_share()["res_id"], dialog.id)

@@ -1,7 +1,11 @@
+import base64
+
 from odoo import Command
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
+
+from odoo.addons.aigen_image.tests.common import picture
 
 from .common import ProductCase
 
@@ -50,6 +54,25 @@ class TestApproval(ProductCase):
         self.picture.action_use()
         self.assertEqual(self.activities(), asked)
         self.assertEqual(len(self.picture.use_ids), 1)
+
+    def test_one_that_is_in_use_already_stays_so_and_can_still_be_undone(self):
+        """It was used before the settings asked for an approval."""
+        self.env["ir.config_parameter"].set_param("aigen_image.approval", False)
+        self.lamp.image_1920 = base64.b64encode(picture("red"))
+        self.picture.action_use()
+        self.env["ir.config_parameter"].set_param("aigen_image.approval", "True")
+        self.picture.action_use()
+        self.assertEqual((self.picture.approval, self.picture.target_state), (False, "used"))
+        self.picture.action_undo_use()
+        self.assertShows("red")
+
+    @mute_logger(*QUIET)
+    def test_nothing_is_used_for_somebody_who_has_left(self):
+        self.picture.action_use()
+        self.ann.active = False
+        self.picture.with_user(self.eve).action_approve()
+        self.assertShows(None)
+        self.assertEqual(self.picture.sudo().use_ids.state, "failed")
 
     def test_an_approved_picture_is_used_further_at_once(self):
         self.picture.action_ask_approval()

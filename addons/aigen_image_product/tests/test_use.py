@@ -2,7 +2,7 @@ import base64
 
 from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tests import tagged
+from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
 from odoo.addons.aigen_image.tests.common import payload, picture
@@ -136,6 +136,24 @@ class TestUse(ProductCase):
         self.assertShows("teal")
         use = record.with_user(self.bob).use_ids
         self.assertEqual((use.user_id, use.place), (self.ann, "Desk lamp (Product)"))
+
+    def test_two_people_use_the_same_picture_for_the_same_record(self):
+        """Neither may read the use of the other."""
+        self.carl = new_test_user(
+            self.env, "aigen_carl", groups="base.group_user,aigen_image.group_user,product.group_product_manager"
+        )
+        record = self.ready(user=self.bob)
+        board = self.env["aigen.image.board"].with_user(self.bob).create({"name": "Lamps", "visibility": "company"})
+        board.add_pictures(record.ids)
+        self.for_lamp(record, self.ann).action_use()
+        self.env.invalidate_all()
+        said = self.for_lamp(record, self.carl).action_use()["params"]
+        self.assertEqual((said["type"], said["use_id"]), ("success", False))
+        self.lamp.image_1920 = False
+        self.env.invalidate_all()
+        said = self.for_lamp(record, self.carl).action_use()["params"]
+        self.assertTrue(said["use_id"])
+        self.assertShows("teal")
 
     def test_a_record_that_was_deleted_is_told(self):
         record = self.for_lamp(self.ready(target_model="product.template", target_id=self.lamp.id))

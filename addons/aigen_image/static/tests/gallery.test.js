@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@odoo/hoot";
-import { press, queryAllTexts, setInputRange } from "@odoo/hoot-dom";
+import { press, queryAllTexts, queryOne, setInputRange } from "@odoo/hoot-dom";
 import { Deferred, advanceTime, animationFrame } from "@odoo/hoot-mock";
 import { Component, xml } from "@odoo/owl";
 import { defineMailModels } from "@mail/../tests/mail_test_helpers";
@@ -91,6 +91,18 @@ const mount = (context = {}) => mountView({ resModel: "aigen.image.request", typ
 /** A registry without what other modules add, and as it was after the test. */
 function only(category, key, value) {
     patchWithCleanup(category, { getEntries: () => [[key, value]] });
+}
+
+/** Tells the gallery that a picture moved on. To be called before it is mounted. */
+function mockNews() {
+    const listeners = [];
+    mockService("bus_service", {
+        subscribe(kind, listener) {
+            listeners.push(kind === NEWS ? listener : () => {});
+            return super.subscribe(kind, listener);
+        },
+    });
+    return () => listeners.forEach((listener) => listener({ id: 5, status: "queued" }));
 }
 
 test("a card is as wide as its picture, within limits, and words of others are text", async () => {
@@ -207,22 +219,50 @@ test("pictures are selected one by one and as a range, and a click then selects"
     expect(".o_aigen_selected").toHaveCount(0);
 });
 
+test("the keys that press a button press those of a card", async () => {
+    await mount();
+    queryOne(`${card(1)} .o_favorite a`).focus();
+    await press("Enter");
+    await animationFrame();
+    expect(`${card(1)} .o_favorite .fa-star`).toHaveCount(1);
+    queryOne(`${card(2)} .o_aigen_select input`).focus();
+    await press(" ");
+    await animationFrame();
+    expect(queryAllTexts(".o_aigen_selected .o_name")).toEqual(["Picture 3"]);
+    await press("Escape");
+    queryOne(`${card(3)} [data-action=enlarge]`).focus();
+    await press("Enter");
+    await animationFrame();
+    expect(".o-FileViewer").toHaveCount(1);
+    await press("Escape");
+    await animationFrame();
+    expect(".o-FileViewer").toHaveCount(0);
+    expect(`${card(3)} [data-action=enlarge]`).toBeFocused();
+});
+
+test("what has the focus while the gallery reads itself again keeps it, and shows what is new", async () => {
+    const tell = mockNews();
+    await mount();
+    queryOne(`${card(1)} .o_aigen_select input`).focus();
+    const [picture] = MockServer.env["aigen.image.request"].browse(2);
+    picture.name = "Another name";
+    tell();
+    await advanceTime(3000);
+    await animationFrame();
+    expect(`${card(1)} .o_name`).toHaveText("Another name");
+    expect(`${card(1)} .o_aigen_select input`).toBeFocused();
+});
+
 test("what is selected while the gallery reads itself again stays selected", async () => {
     let reading;
-    const listeners = [];
-    mockService("bus_service", {
-        subscribe(kind, listener) {
-            listeners.push(kind === NEWS ? listener : () => {});
-            return super.subscribe(kind, listener);
-        },
-    });
+    const tell = mockNews();
     onRpc("web_search_read", () => {
         expect.step("read");
         return reading;
     });
     await mount();
     reading = new Deferred();
-    listeners.forEach((listener) => listener({ id: 5, status: "queued" }));
+    tell();
     await advanceTime(3000);
     expect.verifySteps(["read", "read"]);
     await select(1);

@@ -7,6 +7,7 @@ import {
     contains,
     defineModels,
     fields,
+    makeServerError,
     models,
     mountView,
     onRpc,
@@ -122,6 +123,20 @@ test("without news, a form reads itself again after five seconds", async () => {
     expect(".o_aigen_clock").toHaveText(/^1:\d\d$/);
     expect(".progress").toHaveCount(1);
     expect(".o_aigen_stage").not.toHaveAttribute("data-held");
+});
+
+test("a picture that may not be read any more says so once", async () => {
+    expect.errors(1);
+    onRpc("aigen.image.request", "action_follow", () => true);
+    await mount(2);
+    onRpc("aigen.image.request", "web_read", () => {
+        expect.step("read");
+        throw makeServerError({ type: "AccessError", message: "It is not shared with you." });
+    });
+    await advanceTime(7000);
+    await advanceTime(15_000);
+    expect.verifySteps(["read"]);
+    expect.verifyErrors([/RPC_ERROR/]);
 });
 
 test("a changed percent is shown, and not said aloud", async () => {

@@ -41,7 +41,7 @@ export class GenerateWidget extends Component {
             : _t("Generate · about %(price)s", { price });
     }
 
-    /** What is being typed is taken over first: by it, the button may be disabled. */
+    /** Takes over first what is being typed: it may disable the button. */
     async generate() {
         await this.props.record.isDirty();
         if (!this.isDisabled) {

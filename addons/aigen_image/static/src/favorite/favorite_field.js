@@ -30,5 +30,7 @@ export class FavoriteField extends BooleanFavoriteField {
 registry.category("fields").add("aigen_favorite", {
     ...booleanFavoriteField,
     component: FavoriteField,
+    // The field is computed, and in Odoo's eyes only to be read.
+    extractProps: (...params) => ({ ...booleanFavoriteField.extractProps(...params), readonly: false }),
     displayName: _t("Favourite picture"),
 });

@@ -45,6 +45,13 @@ export class GalleryRecord extends KanbanRecord {
         return super.onGlobalClick(ev, newWindow);
     }
 
+    /** These keys press what has the focus in the card. The hotkeys of Odoo's view are for the card itself, and would take them. */
+    onKeydown(ev) {
+        if (ev.target !== ev.currentTarget && ["Enter", " "].includes(ev.key)) {
+            ev.stopPropagation();
+        }
+    }
+
     select(ev) {
         return toggleSelection(this.props.record, ev.shiftKey);
     }

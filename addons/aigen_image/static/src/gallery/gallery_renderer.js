@@ -25,6 +25,13 @@ export class GalleryRenderer extends KanbanRenderer {
             .map(([key, { Component, getProps }]) => ({ key, Component, props: getProps(context) }));
     }
 
+    /** A picture that is read again keeps its card, and with it the focus. Odoo would make a new card. */
+    getGroupsOrRecords() {
+        return super
+            .getGroupsOrRecords()
+            .map((entry) => (entry.record ? { ...entry, key: entry.record.resId } : entry));
+    }
+
     /** Odoo 19 calls it for the keyboard and long touches. */
     toggleSelection(record, isRange) {
         return toggleSelection(record, isRange);

@@ -87,7 +87,11 @@ export function openLightbox(record, { services }) {
     const { model } = record;
     const records = withPicture(model.root.records);
     const components = registry.category("main_components");
-    const close = () => components.remove(KEY);
+    const opener = document.activeElement;
+    const close = () => {
+        components.remove(KEY);
+        opener?.focus({ preventScroll: true });
+    };
     const open = (resId) =>
         services.action.doAction({
             type: "ir.actions.act_window",

@@ -12,10 +12,11 @@ const WORDS = {
 const GATHERED = 1000;
 
 /**
- * Tells a person who is elsewhere in Odoo that a picture is ready, or that there is none; of those that were asked for
- * together once, when none is under way any more. Every tab that does not show
- * the picture does it, as with Odoo's own notifications: for up to 15 seconds after the main tab is gone no tab is the
- * main one, and what comes then would be lost.
+ * Tells a person who is elsewhere in Odoo that a picture is ready, or that there is none. Pictures that were asked for
+ * together are told of once, when none is under way any more.
+ *
+ * Every tab that does not show the picture does it, as with Odoo's own notifications: for up to 15 seconds after the main
+ * tab is gone no tab is the main one, and what comes then would be lost.
  */
 export const notifierService = {
     dependencies: ["action", "bus_service", "notification", "orm"],

@@ -1,6 +1,7 @@
 import { Component, onWillDestroy, status, useState } from "@odoo/owl";
 import { useFileViewer } from "@web/core/file_viewer/file_viewer_hook";
 import { _t } from "@web/core/l10n/translation";
+import { ConnectionLostError } from "@web/core/network/rpc";
 import { registry } from "@web/core/registry";
 import { useService } from "@web/core/utils/hooks";
 import { useRecordObserver } from "@web/model/relational_model/utils";
@@ -89,15 +90,18 @@ export class StageField extends Component {
             watched.delete(this.watching);
             watched.add(record.resId);
             this.watching = record.resId;
+            this.isLost = false;
             this.state.loaded = false;
             this.state.broken = false;
         }
     }
 
+    /** A picture that was deleted, or is no longer shared, is read no more: each time there would be another message. */
     async reload() {
         this.readAt = Date.now();
-        if (this.record.resId && !(await this.record.isDirty())) {
+        if (this.record.resId && !this.isLost && !(await this.record.isDirty())) {
             await this.record.load().catch((error) => {
+                this.isLost = !(error instanceof ConnectionLostError);
                 if (status(this) !== "destroyed") {
                     throw error; // else somebody has left the form meanwhile
                 }
