@@ -2,7 +2,7 @@
 {
     "name": "AI Images for campaigns",
     "summary": "Say which campaign a picture is for",
-    "version": "1.2.0",
+    "version": "1.3.0",
     "category": "Marketing",
     "author": "InfluenceGen",
     "license": "LGPL-3",
