@@ -169,7 +169,7 @@ def test_a_board_is_shared_seen_and_revoked(bridge, real_odoo, browser):
     picture = dan.page.request.get(url).body()
     share(ann, board, "private")
     dan.open("ai-boards", ".o_nocontent_help, .o_kanban_renderer")
-    assert dan.page.locator(f".o_kanban_record:has-text('{board}')").count() == 0
+    dan.page.wait_for_selector(f".o_kanban_record:has-text('{board}')", state="detached")
     assert dan.page.request.get(url).body() != picture  # Odoo answers with a placeholder
     assert ann.errors == dan.errors == []
 
