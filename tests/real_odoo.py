@@ -43,6 +43,7 @@ def person(login, name, group):
         "name": name, "login": login, "password": login,
     })
     env.ref(group)._aigen_add_users(user.ids)
+    user.odoobot_state = "disabled"  # on a phone, its greeting would cover the page
 person("ann", "Ann Example", "aigen_image.group_user")
 person("dan", "Dan Example", "aigen_image.group_user")
 person("zoe", "Zoe Example", "aigen_image.group_user")

@@ -220,7 +220,7 @@ def test_what_the_content_policy_refused_is_said_in_other_words(bridge, real_odo
     dan.page.wait_for_selector(f".o_aigen_words:has-text('{detail}')")
     assert "same settings" not in dan.page.inner_text(".o_aigen_words")
     assert dan.page.locator("button[name=action_generate_again], button[name=action_retrigger]").count() == 0
-    dan.snap(f"odoo-{name}-refused")
+    dan.snap(f"odoo-{name}-policy")
     dan.page.locator(".o_aigen_words").get_by_role("button", name="Change the words").click()
     dan.page.wait_for_selector("button[name=action_generate]")
     dan.page.wait_for_selector("[name=prompt] textarea:focus")
