@@ -32,7 +32,7 @@ class AigenImageShare(models.TransientModel):
             dialog.title = dialog._link().title or dialog._plain_title()
 
     def _plain_title(self):
-        """Return the name of the board. That of a picture has words of its prompt, which a page by link does not show."""
+        """Return the name of the board. That of a picture has words of its prompt, which the page does not show."""
         return self.board_id.name or self.env._("Picture")
 
     @api.depends("request_id.link_ids.expires_at", "board_id.link_ids.expires_at")
