@@ -37,6 +37,7 @@ for login, name, lang in (
     user = env["res.users"].with_context(no_reset_password=True).create({{
         "name": name, "login": login, "password": login, "lang": lang,
     }})
+    user.odoobot_state = "disabled"  # on a phone, its greeting would cover the page
     group._aigen_add_users(user.ids)
 env.cr.commit()
 env.registry.signal_changes()  # the server may have cached which languages there are
