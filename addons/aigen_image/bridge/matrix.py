@@ -7,9 +7,9 @@ from math import prod
 __all__ = ["MOST", "WrongMatrix", "expand", "literal", "plain"]
 
 MOST = 24
-"""Pictures that are asked for with one action."""
+"""The most pictures that one action asks for."""
 MARK = re.compile(r"\\[{}|]|\{\{[^{}]*\}\}|[{}|]")
-"""An escaped sign, a placeholder of a preset such as `{{subject}}`, or a sign that divides the text."""
+"""An escaped character, a preset's placeholder such as `{{subject}}`, or a character that separates alternatives."""
 ESCAPED = re.compile(r"\\([{}|])")
 
 
@@ -36,17 +36,17 @@ def expand(text, variants=1):
 
 
 def plain(prompt):
-    r"""Return the prompt as the bridge gets it: `\{`, `\}` and `\|` are the signs alone."""
+    r"""Return the prompt as it is sent to the bridge, with `\{`, `\}` and `\|` unescaped."""
     return ESCAPED.sub(r"\1", prompt)
 
 
 def literal(prompt):
-    """Return the prompt with its braces escaped: they divide nothing, and the bridge gets them as they are."""
+    """Return the prompt with its braces escaped, so that they are sent as text."""
     return re.sub(r"[{}]", r"\\\g<0>", prompt)
 
 
 def _choices(text):
-    """Return the text in parts, each with its alternatives; of a part without any, these are the part alone."""
+    """Split the text into parts. Returns the alternatives of each part; a plain part has itself as the only one."""
     choices, options, start = [], None, 0
     for mark in MARK.finditer(text):
         sign, words = mark.group(), text[start : mark.start()]
@@ -71,5 +71,5 @@ def _choices(text):
 
 
 def _alternatives(options):
-    """Return what stands between two braces. One option alone is no choice: such braces belong to the words."""
+    """Return the alternatives between two braces. Braces around a single option are kept as text."""
     return options if len(options) > 1 else [f"{{{options[0]}}}"]

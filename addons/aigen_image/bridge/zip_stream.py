@@ -1,4 +1,4 @@
-"""A ZIP that is sent while it is being made: neither it nor any of its files is in memory as a whole."""
+"""Streams a ZIP while it is written. Neither the archive nor a whole file is held in memory."""
 
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,18 +14,18 @@ class Entry(NamedTuple):
     args: tuple = ()
 
 
-class _Outbox:
-    """What `zipfile` has written and nobody has taken yet. It cannot be rewound."""
+class _Buffer:
+    """The bytes that `zipfile` has written and that are not sent yet. Not seekable, so `zipfile` never seeks back."""
 
     def __init__(self):
         self.chunks = []
 
-    def write(self, data):  # pylint: disable=method-required-super  # it is no model
+    def write(self, data):  # pylint: disable=method-required-super
         self.chunks.append(bytes(data))
         return len(data)
 
     def flush(self):
-        """Nothing is held back."""
+        """Does nothing: `write` keeps no data back."""
 
     def take(self):
         chunks, self.chunks = self.chunks, []
@@ -33,13 +33,13 @@ class _Outbox:
 
 
 def stream_zip(entries):
-    """Yield the bytes of a ZIP of these entries. Nothing is compressed: pictures are already."""
-    outbox = _Outbox()
-    with zipfile.ZipFile(outbox, "w", zipfile.ZIP_STORED) as archive:
+    """Yield the bytes of a ZIP with these entries, stored without compression: image formats are compressed already."""
+    buffer = _Buffer()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for entry in entries:
             with archive.open(zipfile.ZipInfo(entry.name, entry.at.timetuple()[:6]), "w") as file:
                 for chunk in entry.read(*entry.args):
                     file.write(chunk)
-                    yield outbox.take()
+                    yield buffer.take()
         # leaving the block writes the table of contents
-    yield outbox.take()
+    yield buffer.take()

@@ -42,7 +42,7 @@ class AigenImageRequest(models.Model):
         if self.approval == "refused":
             return self.env._("This picture was refused: %s", self.approval_reason)
         if self.approval == "asked":
-            return self.env._("This picture waits for approval. You are told as soon as it may be used.")
+            return self.env._("This picture is waiting for approval. You will be notified when it may be used.")
         return self.env._("Pictures are approved before they are used. Open the picture and ask for its approval.")
 
     def _ask_approval(self):
@@ -66,12 +66,12 @@ class AigenImageRequest(models.Model):
         return True
 
     def _approvers(self):
-        """Return who is asked. Raises `UserError` if there is nobody, because the picture would wait forever."""
+        """Return the users who can approve the picture. Raises `UserError` if there are none: it would wait forever."""
         members = self.env.ref("aigen_image.group_approver").sudo()._aigen_members()
         company = self.sudo().company_id
         users = members.filtered(lambda user: user.active and not user.share and company in user.company_ids)
         if not users:
-            raise UserError(self.env._("Nobody approves pictures yet. An administrator adds somebody to “Approver”."))
+            raise UserError(self.env._("There is no approver yet. Ask an administrator to add somebody to “Approver”."))
         return users
 
     def action_ask_approval(self):
@@ -105,11 +105,11 @@ class AigenImageRequest(models.Model):
     def _check_approver(self):
         self.check_access("read")
         if not self._may_approve():
-            raise AccessError(self.env._("Only approvers decide about pictures."))
+            raise AccessError(self.env._("Only approvers can approve or refuse pictures."))
 
     def _check_open_approval(self):
         if any(not request.approval for request in self):
-            raise UserError(self.env._("Nobody has asked for an approval of this picture."))
+            raise UserError(self.env._("Nobody has asked for approval of this picture."))
 
     def _decide(self, approval, *, reason=False):
         """Approve or refuse it, once: the later of two people finds the decision of the earlier."""

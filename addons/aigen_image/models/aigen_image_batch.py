@@ -50,7 +50,7 @@ class AigenImageBatch(models.Model):
     @api.depends("request_ids.status", "request_ids.cost_amount", "request_ids.cost_further", "request_ids.resolution")
     @api.depends_context("lang")
     def _compute_cost(self):
-        """What is known to be booked, and the estimate of what is under way. Currencies are never added."""
+        """Booked costs, plus estimates for pictures under way. Amounts of different currencies are never added."""
         for batch in self:
             amounts, is_estimated = defaultdict(Decimal), False
             for request in batch.request_ids:
@@ -136,9 +136,9 @@ class AigenImageRequest(models.Model):
                 "This would give %(many)s pictures. At most %(most)s are asked for at once.", many=many, most=MOST
             )
         return {
-            "open": self.env._("A brace { is not closed. Write \\{ for a brace that is no choice."),
-            "closed": self.env._("A brace } has no beginning. Write \\} for a brace that is no choice."),
-            "nested": self.env._("A choice cannot have another one in it. Write \\{ for a brace that is no choice."),
+            "open": self.env._("A brace { is not closed. To use a brace as text, write \\{."),
+            "closed": self.env._("A brace } was never opened. To use a brace as text, write \\}."),
+            "nested": self.env._("Alternatives cannot be nested. To use a brace as text, write \\{."),
         }[error.reason]
 
     @api.depends("model_id", "resolution", "picture_count")
@@ -211,7 +211,7 @@ class AigenImageRequest(models.Model):
         self.check_access("write")
         failed = self.filtered("can_try_again")
         if not failed:
-            raise UserError(self.env._("None of these can be tried again as they are."))
+            raise UserError(self.env._("None of these can be tried again."))
         again = failed.filtered(lambda record: record.status == "draft")
         for record in failed - again:
             again |= record._replace()

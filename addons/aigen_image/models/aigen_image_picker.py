@@ -49,7 +49,7 @@ class AigenImageRequest(models.Model):
     def picker_generate(self, prompt, shape, variants=1):
         """Ask for new pictures, so many of each prompt that the text gives. Returns their ids."""
         if str(variants) not in dict(VARIANTS):
-            raise UserError(self.env._("One can ask for 1 to %s pictures at once.", len(VARIANTS)))
+            raise UserError(self.env._("You can ask for 1 to %s pictures at once.", len(VARIANTS)))
         draft = self.create({"prompt": prompt, "shape": shape, "variants": str(variants)})
         draft.action_generate()
         return (draft.batch_id.request_ids or draft).ids

@@ -9,7 +9,7 @@ from ..bridge.thumbnail import make_thumbnail
 PER_RUN = 500
 """Old pictures that one run of the cron makes a small copy of."""
 TOGETHER = 20
-"""As many of them in one transaction."""
+"""How many of them share a transaction."""
 
 
 class AigenImageRequest(models.Model):
@@ -20,11 +20,11 @@ class AigenImageRequest(models.Model):
 
     def _keep_picture(self, image):
         kept = super()._keep_picture(image)
-        self._make_thumbnail()
+        self._make_thumbnail(image.content)
         return kept
 
-    def _make_thumbnail(self):
-        thumbnail = make_thumbnail(self.attachment_id.raw or b"")
+    def _make_thumbnail(self, content):
+        thumbnail = make_thumbnail(content)
         self.thumbnail = thumbnail and base64.b64encode(thumbnail)
 
     @api.model
@@ -42,4 +42,4 @@ class AigenImageRequest(models.Model):
         for record in self.exists():
             record._lock()
             if not record.thumbnail:
-                record._make_thumbnail()
+                record._make_thumbnail(record.attachment_id.raw or b"")

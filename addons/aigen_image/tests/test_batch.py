@@ -69,8 +69,8 @@ class TestBatch(AigenCase):
     def test_a_prompt_that_gives_too_many_or_has_wrong_braces_is_refused_in_words(self):
         wrong = {
             "a {red|blue boat": "not closed",
-            "a red|blue} boat": "no beginning",
-            "a {red|{light|dark} blue} boat": "another one in it",
+            "a red|blue} boat": "never opened",
+            "a {red|{light|dark} blue} boat": "nested",
             "{1|2|3|4|5}{1|2|3|4|5}": "25 pictures",
             "{1|2|3|4|5|6|7|8|9|10}" * 4: "more than 1000 pictures",
         }

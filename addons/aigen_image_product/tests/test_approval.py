@@ -76,7 +76,7 @@ class TestApproval(ProductCase):
 
     def test_an_approved_picture_is_used_further_at_once(self):
         self.picture.action_ask_approval()
-        with self.assertRaisesRegex(UserError, "waits for approval"):
+        with self.assertRaisesRegex(UserError, "waiting for approval"):
             self.picture._check_usable()
         self.picture.with_user(self.eve).action_approve()
         self.picture._check_usable()
@@ -154,7 +154,7 @@ class TestApproval(ProductCase):
     def test_without_approvers_it_is_said_instead_of_waiting_forever(self):
         group = self.env.ref("aigen_image.group_approver")
         self.patch(type(group), "_aigen_members", lambda _self: self.env["res.users"])
-        with self.assertRaisesRegex(UserError, "Nobody approves"):
+        with self.assertRaisesRegex(UserError, "no approver"):
             self.picture.action_use()
 
     def test_without_the_setting_nobody_is_asked(self):
