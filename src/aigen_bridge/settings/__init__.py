@@ -36,6 +36,7 @@ from aigen_bridge.settings.sections import (
     GenerationSettings,
     ImageUrlSettings,
     LogSettings,
+    MarkingSettings,
     MetricsSettings,
     MoneySettings,
     N8nSettings,
@@ -171,6 +172,7 @@ class Settings(PurgeSettings):
     worker: WorkerSettings = WorkerSettings()
     metrics: MetricsSettings = MetricsSettings()
     money: MoneySettings = MoneySettings()
+    marking: MarkingSettings = MarkingSettings()
     console: ConsoleSettings = ConsoleSettings()
 
     @model_validator(mode="after")
