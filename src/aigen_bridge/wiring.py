@@ -5,13 +5,16 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from aigen_bridge import metrics
+from aigen_bridge.clients.credentials import is_valid
 from aigen_bridge.clients.images import ImageFetcher
+from aigen_bridge.clients.marking import Marker
 from aigen_bridge.clients.n8n import N8nWebhook
 from aigen_bridge.clients.notify import Notifier
 from aigen_bridge.clients.odoo import OdooClient
@@ -19,6 +22,7 @@ from aigen_bridge.clients.odoo_auto import odoo_transport
 from aigen_bridge.clients.renewed import RenewedOdoo, RenewedWebhook
 from aigen_bridge.domain.address import checked_url
 from aigen_bridge.domain.destination import (
+    MARKING,
     N8N,
     N8N_CALLS_MAX,
     ODOO_CALLS_MAX,
@@ -29,18 +33,20 @@ from aigen_bridge.domain.destination import (
 )
 from aigen_bridge.domain.generation import GenerationPolicy
 from aigen_bridge.domain.outbox import AlertClaim, Claim
+from aigen_bridge.domain.provenance import MarkingMode, OnFailure
 from aigen_bridge.domain.queues import queue_of
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.signature import secret_bytes
 from aigen_bridge.pipeline.alert import Alert
 from aigen_bridge.pipeline.budgets import BudgetChanges
 from aigen_bridge.pipeline.callback import Examination, RefuseUrl
-from aigen_bridge.pipeline.check import ImageCheck
+from aigen_bridge.pipeline.check import CONCURRENCY, ImageCheck
 from aigen_bridge.pipeline.deliver import Deliver
 from aigen_bridge.pipeline.destinations import DestinationChanges
 from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH_POLICY
 from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
+from aigen_bridge.pipeline.mark import Mark
 from aigen_bridge.pipeline.replay import Replays
 from aigen_bridge.pipeline.replay_jobs import ReplayJobs
 from aigen_bridge.pipeline.step import StepRunner
@@ -88,6 +94,9 @@ if TYPE_CHECKING:
 CALLBACKS_IN_HAND, LARGE_CALLBACKS_IN_HAND = 4, 2
 """Callbacks with an image that one process handles (parses, checks, writes) at the same time. The others wait with the
 bytes they have read. A callback that is being handled takes about four times the size of its image."""
+MARKING_HELD = {OnFailure.DELIVER: timedelta(minutes=2), OnFailure.HOLD: timedelta(days=30)}
+"""How long an image is held while none can be marked. After that it is delivered without a mark, or becomes a dead
+letter."""
 API_CONNECTIONS, WORKER_CONNECTIONS = 10, 6
 
 
@@ -193,8 +202,8 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
             overview = await opened.enter_async_context(aclosing(Overview(database, breakers)))
             dead_letters = await opened.enter_async_context(aclosing(DeadLetters(database)))
-            check = opened.enter_context(closing(ImageCheck()))
-            examine = Examination(check, _refuse_url(settings.image_urls))
+            check = opened.enter_context(closing(ImageCheck(is_valid)))
+            examine = _examination(settings, check)
             replays = Replays(operations, quarantine, dead_letters, requests, examine, partial(_reports_on, rotation))
             replay_queue = ReplayQueue(database)
             yield ApiParts(
@@ -241,22 +250,38 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
         database = await opened.enter_async_context(_database(settings, WORKER_CONNECTIONS, name, passwords))
         webhook, fetcher = _renewed_n8n(rotation), _renewed_fetcher(rotation)
         opened.push_async_callback(webhook.close)
-        check = opened.enter_context(closing(ImageCheck()))
+        check = opened.enter_context(closing(ImageCheck(is_valid)))
         deadlines = _deadlines(settings)
         dispatch_policy = replace(DISPATCH_POLICY, jitter=settings.n8n.retry_jitter)
         images, breakers = image_store(database), _breakers(settings)
         metrics.create_series(settings.all_odoos)
         runners: dict[str, StepRunner[Claim]] = {
             Step.DISPATCH.value: Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, dispatch_policy),
-            Step.FETCH.value: Fetch(fetcher, check, Quarantine(database, deadlines), settings.image_urls.concurrency),
+            Step.FETCH.value: Fetch(
+                fetcher,
+                check,
+                Quarantine(database, deadlines),
+                settings.image_urls.concurrency,
+                marks=_marks(settings),
+            ),
         }
+        if _marks(settings):
+            marker = opened.enter_context(closing(_marker(settings)))
+            runners[Step.MARK.value] = _mark(settings, marker, images, check)
         for name, odoo in settings.all_odoos.items():
             client = _renewed_odoo(rotation, name)
             opened.push_async_callback(client.close)
             runners[queue_of(Step.DELIVER, name)] = Deliver(client, images, odoo.concurrency, name=name)
         yield WorkerParts(
             settings=settings,
-            outbox=Outbox(database, deadlines, images, breakers, generation_policy(settings)),
+            outbox=Outbox(
+                database,
+                deadlines,
+                images,
+                breakers,
+                generation_policy(settings),
+                keeps_originals=settings.marking.keep_original,
+            ),
             sweeps=Sweeps(database, deadlines),
             generations=Generations(database, deadlines, generation_policy(settings)),
             alerts=Alerts(database, settings.alerts.window, breakers),
@@ -285,7 +310,7 @@ def _replay_jobs(database: Database, rotation: Rotation, images: ImageStore, che
         Quarantine(database, deadlines),
         dead_letters,
         Requests(database, deadlines, images, rates),
-        Examination(check, _refuse_url(settings.image_urls)),
+        _examination(settings, check),
         partial(_reports_on, rotation),
     )
     return ReplayJobs(ReplayQueue(database), replays, dead_letters)
@@ -342,6 +367,8 @@ def _breakers(settings: Settings) -> dict[Destination, BreakerConfig]:
         breakers[odoo_destination(name)] = BreakerConfig(
             **dict(odoo.breaker), concurrency_limit=odoo.concurrency, slow_after=odoo.slow_after
         )
+    if _marks(settings):
+        breakers[MARKING] = BreakerConfig(hold=MARKING_HELD[settings.marking.on_failure])
     return breakers
 
 
@@ -368,6 +395,38 @@ async def _database(
         yield database
     finally:
         await database.close()
+
+
+def _marks(settings: Settings) -> bool:
+    return settings.marking.mode is not MarkingMode.OFF
+
+
+def _examination(settings: Settings, check: ImageCheck) -> Examination:
+    return Examination(check, _refuse_url(settings.image_urls), marks=_marks(settings))
+
+
+def _marker(settings: Settings) -> Marker:
+    marking = settings.marking
+    return Marker(
+        mode=marking.mode,
+        certificate=marking.certificate,
+        key=marking.key,
+        timestamp_url=marking.timestamp_url,
+        timeout=marking.timeout,
+    )
+
+
+def _mark(settings: Settings, marker: Marker, images: ImageStore, check: ImageCheck) -> Mark:
+    marking = settings.marking
+    return Mark(
+        marker,
+        images,
+        check,
+        marking.on_failure,
+        CONCURRENCY,
+        include_prompt=marking.include_prompt,
+        include_user=marking.include_user,
+    )
 
 
 def _refuse_url(image_urls: ImageUrlSettings) -> RefuseUrl:

@@ -238,7 +238,7 @@ class Wanted(WireModel):
     wanted: bool = Field(description="false: do not generate it; the request is cancelled or has a result")
 
 
-DeadLetterKind = Literal["dispatch", "fetch", "deliver", "alert", "callback", "n8n"]
+DeadLetterKind = Literal["dispatch", "fetch", "mark", "deliver", "alert", "callback", "n8n"]
 
 
 class DeadLetterResource(WireModel):

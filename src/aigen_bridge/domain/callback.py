@@ -6,6 +6,7 @@ from uuid import UUID
 
 from aigen_bridge.domain.errors import ContradictionError
 from aigen_bridge.domain.image import StoredImage
+from aigen_bridge.domain.provenance import Provenance
 from aigen_bridge.domain.request import AwaitedImage, FailedBy, ImageRequest, Status, VersionedTransition
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Completed:
     request_id: UUID
     correlation_id: UUID
     image: StoredImage
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,13 @@ class Repeat:
     reason: str | None = None
 
 
-def judge(request: ImageRequest, result: Result, generation: "Generation | None" = None) -> Take | Keep | Repeat:
+def judge(
+    request: ImageRequest, result: Result, generation: "Generation | None" = None, *, marks: bool = False
+) -> Take | Keep | Repeat:
     """Decides what to do with `result`. Raises `ContradictionError` if it contradicts an earlier one.
 
     `generation` matters for a failure: it does not count while another execution holds the grant or polls the job.
+    `marks`: an image is marked before it completes its request.
     """
     if request.correlation_id != result.correlation_id:
         raise ContradictionError(
@@ -82,7 +87,7 @@ def judge(request: ImageRequest, result: Result, generation: "Generation | None"
                 f"execution {generation.execution_id} generates the image"
             )
         return _judge_failed(request, result)
-    return _judge_image(request, result)
+    return _judge_image(request, result, marks=marks)
 
 
 def is_wanted(request: ImageRequest) -> bool:
@@ -91,7 +96,7 @@ def is_wanted(request: ImageRequest) -> bool:
     return not settled and request.status is not Status.CANCELLED
 
 
-def _judge_image(request: ImageRequest, result: Completed | Available) -> Take | Keep | Repeat:
+def _judge_image(request: ImageRequest, result: Completed | Available, *, marks: bool) -> Take | Keep | Repeat:
     sha256 = result.image.sha256 if isinstance(result, Completed) else result.awaited.sha256
     if (known := _known_sha256(request)) not in {None, sha256}:
         raise _contradiction(request, f"with another image (SHA-256 {known})")
@@ -102,13 +107,16 @@ def _judge_image(request: ImageRequest, result: Completed | Available) -> Take |
     if request.status is Status.CANCELLED:
         return Keep()
     if isinstance(result, Completed):
-        return Take(VersionedTransition(**_read(request), after=Status.COMPLETED, image=result.image))
+        after = Status.RECEIVED if marks else Status.COMPLETED
+        return Take(
+            VersionedTransition(**_read(request), after=after, image=result.image, provenance=result.provenance)
+        )
     return Take(VersionedTransition(**_read(request), after=Status.RECEIVED, awaited=result.awaited))
 
 
 def _known_sha256(request: ImageRequest) -> str | None:
     if request.image is not None:
-        return request.image.sha256
+        return request.original_sha256
     return request.awaited.sha256 if request.awaited and _awaits(request) else None
 
 

@@ -175,10 +175,10 @@ class Handled:
 def replayed(step: Step, request: ImageRequest, action: OperatorAction, delay: timedelta) -> Transition | None:
     """Returns the transition that replays a dead entry of `step`, due after `delay` with all its attempts.
 
-    None for a delivery: its entry is enqueued again, and the request does not change. Raises `ContradictionError` if
+    None for a delivery or a mark: the entry is enqueued again, and the request does not change. Raises `ContradictionError` if
     the request has moved on and there is nothing to replay.
     """
-    if step is Step.DELIVER:
+    if step in {Step.DELIVER, Step.MARK}:
         return None
     if not request.is_replayable:
         raise ContradictionError(
@@ -192,6 +192,16 @@ def replayed(step: Step, request: ImageRequest, action: OperatorAction, delay: t
         note=f"replayed by {action.by}",
         delay=delay,
     )
+
+
+def refuse_discarding(request: ImageRequest) -> None:
+    """Raises `ContradictionError` for an image that waits for its mark: without one, nobody would ever get it."""
+    if request.status is Status.RECEIVED:
+        raise ContradictionError(
+            "mark_pending",
+            f"Request {request.request_id} has an image that waits for its mark. Replay this dead letter once images "
+            "can be marked, or cancel the request.",
+        )
 
 
 def repeated_step(request: ImageRequest, now: datetime, url_lifetime: timedelta) -> Step:

@@ -63,8 +63,10 @@ class Destination:
 N8N = Destination("n8n", "N8N", Step.DISPATCH, Cause.N8N_DOWN, {"http_404": Cause.WEBHOOK_NOT_FOUND})
 ODOO = Destination("odoo", "Odoo", Step.DELIVER, Cause.ODOO_DOWN)
 IMAGE_HOSTS = Destination("image", "image hosts", Step.FETCH)
+MARKING = Destination("marking", "the marking of images", Step.MARK, Cause.MARKING_DOWN)
+"""The signing certificate and the timestamp service, on which every mark depends."""
 
-DESTINATIONS: dict[str, Destination] = {destination.name: destination for destination in (N8N, ODOO, IMAGE_HOSTS)}
+DESTINATIONS: dict[str, Destination] = {each.name: each for each in (N8N, ODOO, IMAGE_HOSTS, MARKING)}
 """The destinations of every installation, by name."""
 
 

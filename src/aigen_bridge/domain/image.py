@@ -19,6 +19,7 @@ from aigen_bridge.domain import image_jpeg, image_png, image_webp
 from aigen_bridge.domain.errors import ImageRejectedError
 from aigen_bridge.domain.image_content import describe
 from aigen_bridge.domain.image_structure import Size, StructureError, check_sides
+from aigen_bridge.domain.provenance import Provenance
 
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """The accepted formats and their media types."""
@@ -71,10 +72,11 @@ class StoredImage(ImageMetadata):
 
 @dataclass(frozen=True, slots=True)
 class CheckedImage:
-    """An image whose bytes match its hash and its metadata."""
+    """An image whose bytes match its hash and its metadata. `provenance` is None until its marks are read."""
 
     content: bytes
     described: StoredImage
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from aigen_bridge.domain.errors import StepError
 from aigen_bridge.domain.generation import ProviderJob
 from aigen_bridge.domain.image import CheckedImage
 from aigen_bridge.domain.incident import Cause, Incident, Occurrence, incident_key
+from aigen_bridge.domain.provenance import Provenance
 from aigen_bridge.domain.queues import queue_of
 from aigen_bridge.domain.request import FailedBy, FailureCode, ImageRequest, Status, Step, Transition
 
@@ -33,6 +34,33 @@ class Complete:
     """The image was fetched and checked: the request is completed, unless a callback was faster."""
 
     image: CheckedImage
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The image was fetched and checked, and is marked next, unless a callback was faster."""
+
+    image: CheckedImage
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The image was marked: its request is completed. If it was completed before, it is delivered again.
+
+    `note` says for people how the image was marked.
+    """
+
+    image: CheckedImage
+    provenance: Provenance
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unmarked:
+    """The request is completed with its image as it came. `note` says why."""
+
+    note: str
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +110,7 @@ class Notified:
     recovered: bool
 
 
-Effect = Advance | Complete | Fail | Delivered | SetBack | EndedInOdoo | Notified | None
+Effect = Advance | Complete | Received | Marked | Unmarked | Fail | Delivered | SetBack | EndedInOdoo | Notified | None
 """The effect of a step on its request or its incident."""
 
 
@@ -241,7 +269,23 @@ def transitions_of(settlements: Sequence[Settlement[Claim]]) -> list[Transition]
     return [
         _transition(settlement.claim.request, effect)
         for settlement in settlements
-        if isinstance(effect := settlement.effect, Advance | Complete | Fail | EndedInOdoo)
+        if isinstance(effect := settlement.effect, _Moving) and not remark_of(settlement)
+    ]
+
+
+def remark_of(settlement: Settlement[Claim]) -> Marked | None:
+    """Returns the mark of an image whose request had been completed before, which a transition cannot express."""
+    effect = settlement.effect
+    is_completed = settlement.claim.request.status is Status.COMPLETED
+    return effect if isinstance(effect, Marked) and is_completed else None
+
+
+def marking_failures(settlements: Sequence[Settlement[Claim]]) -> list[Occurrence]:
+    """Returns the occurrences for images that could not be marked."""
+    return [
+        _occurrence(Cause.IMAGE_UNMARKED, settlement.outcome.error.detail, settlement.claim.request)
+        for settlement in settlements
+        if settlement.claim.step is Step.MARK and isinstance(settlement.outcome, Dead)
     ]
 
 
@@ -267,7 +311,11 @@ def _occurrence(cause: Cause, detail: str, request: ImageRequest) -> Occurrence:
     return Occurrence(cause, detail, request.request_id, request.odoo)
 
 
-def _transition(request: ImageRequest, effect: Advance | Complete | Fail | EndedInOdoo) -> Transition:
+_Moving = Advance | Complete | Received | Marked | Unmarked | Fail | EndedInOdoo
+"""The effects that move a request."""
+
+
+def _transition(request: ImageRequest, effect: _Moving) -> Transition:
     request_id = request.request_id
     match effect:
         case EndedInOdoo(note):
@@ -282,7 +330,33 @@ def _transition(request: ImageRequest, effect: Advance | Complete | Fail | Ended
                 before=before,
                 after=Status.COMPLETED,
                 image=image.described,
+                provenance=image.provenance,
                 note=request.facts.note(),
+            )
+        case Received(image):
+            return Transition(
+                request_id=request_id,
+                before=frozenset({Status.RECEIVED}),
+                after=Status.RECEIVED,
+                image=image.described,
+                provenance=image.provenance,
+            )
+        case Marked(image, provenance, note):
+            return Transition(
+                request_id=request_id,
+                before=frozenset({Status.RECEIVED}),
+                after=Status.COMPLETED,
+                image=image.described,
+                provenance=provenance,
+                note=_joined(request.facts.note(), note),
+            )
+        case Unmarked(note, provenance):
+            return Transition(
+                request_id=request_id,
+                before=frozenset({Status.RECEIVED}),
+                after=Status.COMPLETED,
+                provenance=provenance,
+                note=_joined(request.facts.note(), note),
             )
         case Fail(code, message):
             return Transition(
@@ -294,3 +368,7 @@ def _transition(request: ImageRequest, effect: Advance | Complete | Fail | Ended
                 error_message=message,
                 note=request.facts.note() if request.status is Status.RECEIVED else None,
             )
+
+
+def _joined(*notes: str | None) -> str:
+    return "; ".join(note for note in notes if note)

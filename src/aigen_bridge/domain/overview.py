@@ -17,6 +17,7 @@ LEAVES: Mapping[Cause, str] = {
     Cause.DISPATCH_FAILED: "dispatch",
     Cause.IMAGE_FETCH_FAILED: "fetch",
     Cause.IMAGE_REJECTED: "fetch",
+    Cause.IMAGE_UNMARKED: "mark",
     Cause.DELIVERY_FAILED: "deliver",
     Cause.CALLBACK_QUARANTINED: "callback",
     Cause.EXECUTION_LOST: "n8n",

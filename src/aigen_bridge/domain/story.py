@@ -163,9 +163,10 @@ def _moment(at: datetime, kind: Kind, text: str) -> Bar:
 def _attempts(
     request: ImageRequest, changes: Sequence[TransitionRecord], attempts: Sequence[AttemptRecord]
 ) -> Iterator[Row]:
-    for step in (Step.DISPATCH, Step.FETCH, Step.DELIVER):
+    for step in (Step.DISPATCH, Step.FETCH, Step.MARK, Step.DELIVER):
         enqueued = [request.created_at] if step is Step.DISPATCH else []
-        enqueued += [each.at for each in changes if NEXT_STEPS.get(each.status) is step]
+        entered = Step.FETCH if step is Step.MARK else step  # both begin when the request is `received`
+        enqueued += [each.at for each in changes if NEXT_STEPS.get(each.status) is entered]
         waited_since = enqueued[0] if enqueued else request.created_at
         rows: list[tuple[AttemptRecord, Row]] = []
         for attempt in (each for each in attempts if each.step is step):

@@ -139,7 +139,7 @@ def create_series(odoos: Collection[str]) -> None:
             TRANSITIONS.labels(status.value, odoo)
         for final in sorted(FINAL):
             END_TO_END.labels(final.value, odoo)
-        for step in (Step.DISPATCH, Step.FETCH, Step.DELIVER):
+        for step in (Step.DISPATCH, Step.FETCH, Step.MARK, Step.DELIVER):
             ATTEMPTS.labels(step.value, odoo, "done", "none")
     for destination in every_destination(odoos):
         OUTBOUND_SECONDS.labels(destination)

@@ -61,10 +61,11 @@ RefuseUrl = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The checks of an image and of its URL."""
+    """The checks of an image and of its URL. `marks`: an accepted image is marked before it is delivered."""
 
     check: ImageCheck
     refuse_url: RefuseUrl
+    marks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ async def take_callback(
         span.note(aigen__request_id=str(event.request_id), aigen__correlation_id=str(event.correlation_id))
         result, image = await _examine(event, callback.image, examination)
         for _ in range(ROUNDS):
-            receipt = await _apply(store, request, result, image, callback)
+            receipt = await _apply(store, request, result, image, callback, marks=examination.marks)
             if receipt is not None:
                 span.note(aigen__status=receipt.status.value, aigen__duplicate=receipt.duplicate)
                 _count(receipt, image)
@@ -130,7 +131,7 @@ async def _examine(
     declared = event.image_metadata
     metadata = ImageMetadata(declared.format, declared.size, declared.width, declared.height)
     image = await examination.check(content or event.image_data or "", metadata, event.hash_value)
-    return Completed(*ids, image.described), image
+    return Completed(*ids, image.described, image.provenance), image
 
 
 def _awaited(event: ImageCompleted, url: str, refuse_url: RefuseUrl) -> AwaitedImage:
@@ -154,11 +155,17 @@ def _awaited(event: ImageCompleted, url: str, refuse_url: RefuseUrl) -> AwaitedI
 
 
 async def _apply(
-    store: Store, request: ImageRequest, result: Result, image: CheckedImage | None, callback: Callback
+    store: Store,
+    request: ImageRequest,
+    result: Result,
+    image: CheckedImage | None,
+    callback: Callback,
+    *,
+    marks: bool,
 ) -> Receipt | None:
     """Applies the result. Returns the receipt, or None if others moved the request since it was read."""
     generation = await _generation(store, result)
-    match judge(request, result, generation):
+    match judge(request, result, generation, marks=marks):
         case Repeat(reason):
             if reason and generation:
                 log.warning("callback.not_counted", request_id=str(request.request_id), detail=reason)
@@ -197,5 +204,5 @@ async def _keep(store: Store, result: Result, image: CheckedImage | None, facts:
 
 def _count(receipt: Receipt, image: CheckedImage | None) -> None:
     metrics.CALLBACKS_TAKEN.labels(receipt.status.value, "yes" if receipt.duplicate else "no").inc()
-    if image is not None and receipt.status is Status.COMPLETED and not receipt.duplicate:
+    if image is not None and receipt.status in {Status.RECEIVED, Status.COMPLETED} and not receipt.duplicate:
         metrics.IMAGE_BYTES.labels("callback").observe(image.described.size)

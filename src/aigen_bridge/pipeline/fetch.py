@@ -9,7 +9,7 @@ from uuid import UUID
 
 from aigen_bridge.domain.dead_letter import RefusedCallback
 from aigen_bridge.domain.errors import BridgeError, ImageRejectedError, PermanentError, StepError, TransientError
-from aigen_bridge.domain.outbox import Claim, Complete, Effect, Fail
+from aigen_bridge.domain.outbox import Claim, Complete, Effect, Fail, Received
 from aigen_bridge.domain.request import AwaitedImage, FailureCode, ImageRequest, Step
 from aigen_bridge.domain.retry import Policy, exponential
 from aigen_bridge.pipeline.check import ImageCheck
@@ -40,7 +40,7 @@ class Quarantine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """The `fetch` step."""
+    """The `fetch` step. `marks`: a fetched image is marked before it is delivered."""
 
     fetcher: Fetcher
     check: ImageCheck
@@ -48,6 +48,7 @@ class Fetch:
     concurrency: int
     policy: Policy = POLICY
     step: Step = Step.FETCH
+    marks: bool = False
 
     async def run(self, claim: Claim) -> Effect:
         """Fetches the image and checks it against what N8N declared. Keeps an image that is refused."""
@@ -58,7 +59,8 @@ class Fetch:
             )
         content = await self.fetcher.fetch(awaited.url, correlation_id=request.correlation_id)
         try:
-            return Complete(await self.check(content, awaited, awaited.sha256))
+            image = await self.check(content, awaited, awaited.sha256)
+            return Received(image) if self.marks else Complete(image)
         except ImageRejectedError as error:
             if claim.attempt < CUT_OFF_TRIES and _is_cut_off(content, awaited):
                 detail = f"Only {len(content)} of the image's {awaited.size} bytes came."

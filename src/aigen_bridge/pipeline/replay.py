@@ -184,9 +184,16 @@ class Replays:
             request = await self.requests.get_batched(request_id)
             if request is None:
                 raise UnknownRequestError(request_id)
-            if await self.operations.complete(_completion(request, image, action), image, action):
+            if await self.operations.complete(self._completion(request, image, action), image, action):
                 return await self.requests.get_batched(request_id) or request
         raise StoreUnavailableError(f"Request {request_id} is being changed by another call. Retry.")
+
+    def _completion(self, request: ImageRequest, image: CheckedImage, action: OperatorAction) -> VersionedTransition:
+        result = Completed(request.request_id, request.correlation_id, image.described, image.provenance)
+        verdict = judge(request, result, marks=self.examine.marks)
+        if not isinstance(verdict, Take):
+            raise ContradictionError("request_ended", f"Request {request.request_id} is already {request.status}.")
+        return replace(verdict.transition, note=f"completed by hand by {action.by}")
 
     async def cancel(self, request_id: UUID, action: OperatorAction) -> ImageRequest:
         """Cancels a request for an operator, which is recorded. Returns the request.
@@ -262,9 +269,3 @@ def _result(name: DeadLetterName, kept: QuarantinedCallback, envelope: Envelope)
     files = envelope.files if envelope.image is None else (envelope.image,)
     return Envelope(event, files=files)
 
-
-def _completion(request: ImageRequest, image: CheckedImage, action: OperatorAction) -> VersionedTransition:
-    verdict = judge(request, Completed(request.request_id, request.correlation_id, image.described))
-    if not isinstance(verdict, Take):
-        raise ContradictionError("request_ended", f"Request {request.request_id} is already {request.status}.")
-    return replace(verdict.transition, note=f"completed by hand by {action.by}")

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.schema import images
+from aigen_bridge.store.schema import images, original_images
 
 
 class ImageStore(Protocol):
@@ -36,7 +36,10 @@ class ImageStore(Protocol):
 
 
 class PostgresImages:
-    """Stores images in the same database as the requests. A request has one image, so its id identifies the image."""
+    """Stores images in the same database as the requests.
+
+    A request has one image, so its id identifies the image. If that was marked, its original is a second one.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,13 +52,18 @@ class PostgresImages:
 
     async def get(self, ref: ImageRef) -> bytes | None:
         """See `ImageStore.get`."""
+        is_original = (original_images.c.request_id == ref.request_id, original_images.c.sha256 == ref.sha256)
+        original = select(original_images.c.content).where(*is_original).scalar_subquery()
+        image = select(images.c.content).where(images.c.request_id == ref.request_id).scalar_subquery()
         async with self._database.reading(patient=True) as connection:
-            return await connection.scalar(select(images.c.content).where(images.c.request_id == ref.request_id))
+            return await connection.scalar(select(func.coalesce(original, image)))
 
     async def delete(self, refs: Sequence[ImageRef]) -> None:
         """See `ImageStore.delete`."""
-        async with self._database.writing(patient=True) as connection:
-            await connection.execute(delete(images).where(images.c.request_id.in_([ref.request_id for ref in refs])))
+        request_ids = [ref.request_id for ref in refs]
+        async with self._database.transaction(patient=True) as connection:
+            for table in (images, original_images):
+                await connection.execute(delete(table).where(table.c.request_id.in_(request_ids)))
 
     async def exists(self, ref: ImageRef) -> bool:
         """See `ImageStore.exists`."""

@@ -19,6 +19,7 @@ from aigen_bridge.domain.dead_letter import (
     Handled,
     OperatorAction,
     ReplayLease,
+    refuse_discarding,
     repeated_step,
     replayed,
 )
@@ -36,9 +37,9 @@ from aigen_bridge.store.schema import operations, outbox, quarantine, requests
 from aigen_bridge.store.transitions import Deadlines, LockedRequests
 from aigen_bridge.store.wakeup import CHANNEL
 
-_DELIVER_AGAIN = text(f"""
+_ENQUEUE_AGAIN = text(f"""
     INSERT INTO outbox (request_id, step, created_at, due_at)
-    SELECT :request_id, 'deliver', at, at FROM CAST(now() + make_interval(secs => :delay) AS timestamptz) AS due (at)
+    SELECT :request_id, :step, at, at FROM CAST(now() + make_interval(secs => :delay) AS timestamptz) AS due (at)
     ON CONFLICT DO NOTHING
     RETURNING pg_notify('{CHANNEL}', step)
 """)  # noqa: S608 - a constant of this package
@@ -96,7 +97,7 @@ class Operations:
                 return Handled(None)
             request_id = locked.request_ids[0]
             request = await _read(connection, request_id)
-            await self._enqueue_again(connection, locked, replayed(step, request, action, delay), delay)
+            await self._enqueue_again(connection, locked, replayed(step, request, action, delay), delay, step)
             again = await _read(connection, request_id)
             await record(connection, action, "replay", f"entry-{number}", request_id, **_moved(request, again))
             return Handled(request_id, again.status)
@@ -107,7 +108,10 @@ class Operations:
             found = await self._end(connection, number, "cancelled")
             if found is None:
                 return None
-            request_id = next(iter(found[1].request_ids), None)
+            step, locked = found
+            request_id = next(iter(locked.request_ids), None)
+            if step is Step.MARK and request_id:
+                refuse_discarding(await _read(connection, request_id))
             change = Change(before={"state": "dead"}, after={"state": "discarded"})
             await record(connection, action, "discard", f"entry-{number}", request_id, **change)
             return Handled(request_id)
@@ -130,7 +134,7 @@ class Operations:
             return again
 
     async def replay_request(self, request_id: UUID, action: OperatorAction) -> ImageRequest:
-        """Sends a request again that the bridge failed, or enqueues a dead delivery again. Returns the request.
+        """Sends a request again that the bridge failed, or enqueues a dead delivery or mark again. Returns the request.
 
         Its dead letters are closed. Raises `UnknownRequestError`, and `NotReplayableError` if neither is the case: of
         several calls at once, one sends the request.
@@ -138,13 +142,13 @@ class Operations:
         async with self._database.transaction() as connection:
             locked = await transitions.lock(connection, [request_id])
             request = await _read(connection, request_id)
-            transition = None
-            if request.is_replayable or not await _end_dead_delivery(connection, request_id):
+            step = None if request.is_replayable else await _end_dead_entry(connection, request_id)
+            if step is None:
                 now = (await connection.execute(select(func.now()))).scalar_one()
                 step = repeated_step(request, now, self._deadlines.image_url)
-                transition = replayed(step, request, action, timedelta(0))
                 await _close_failed_executions(connection, request_id)
-            await self._enqueue_again(connection, locked, transition, timedelta(0))
+            transition = replayed(step, request, action, timedelta(0))
+            await self._enqueue_again(connection, locked, transition, timedelta(0), step)
             again = await _read(connection, request_id)
             await record(connection, action, "replay", "request", request_id, **_moved(request, again))
             return again
@@ -200,13 +204,18 @@ class Operations:
         return (step_of(row.step), locked) if ended.rowcount else None
 
     async def _enqueue_again(
-        self, connection: AsyncConnection, locked: LockedRequests, transition: Transition | None, delay: timedelta
+        self,
+        connection: AsyncConnection,
+        locked: LockedRequests,
+        transition: Transition | None,
+        delay: timedelta,
+        step: Step = Step.DELIVER,
     ) -> None:
-        """Applies the transition of a replay. If there is none, only enqueues the delivery again."""
+        """Applies the transition of a replay. If there is none, only enqueues the step again."""
         if transition is None:
             await locked.touch()
-            row = {"request_id": locked.request_ids[0], "delay": delay.total_seconds()}
-            await connection.execute(_DELIVER_AGAIN, row)
+            row = {"request_id": locked.request_ids[0], "step": step.value, "delay": delay.total_seconds()}
+            await connection.execute(_ENQUEUE_AGAIN, row)
         else:
             await self._reopen(connection, locked, transition)
 
@@ -249,11 +258,14 @@ async def _close_failed_executions(connection: AsyncConnection, request_id: UUID
     )
 
 
-async def _end_dead_delivery(connection: AsyncConnection, request_id: UUID) -> bool:
-    """Ends a request's dead delivery. Returns whether there was one."""
-    is_delivery = func.split_part(outbox.c.step, ":", 1) == Step.DELIVER
-    is_dead = (outbox.c.request_id == request_id, is_delivery, outbox.c.state == "dead")
-    return bool((await connection.execute(outbox.update().where(*is_dead).values(state="superseded"))).rowcount)
+async def _end_dead_entry(connection: AsyncConnection, request_id: UUID) -> Step | None:
+    """Ends a request's dead delivery, otherwise its dead mark. Returns its step; None if there was none."""
+    for step in (Step.DELIVER, Step.MARK):
+        is_of_step = func.split_part(outbox.c.step, ":", 1) == step
+        is_dead = (outbox.c.request_id == request_id, is_of_step, outbox.c.state == "dead")
+        if (await connection.execute(outbox.update().where(*is_dead).values(state="superseded"))).rowcount:
+            return step
+    return None
 
 
 async def _read(connection: AsyncConnection, request_id: UUID) -> ImageRequest:

@@ -20,10 +20,14 @@ from aigen_bridge.domain.outbox import (
     Delivered,
     Due,
     Lease,
+    Marked,
     Outcome,
+    Received,
     SetBack,
     Settlement,
     delivery_failures,
+    marking_failures,
+    remark_of,
     set_backs,
     transitions_of,
 )
@@ -44,8 +48,10 @@ from aigen_bridge.store.leases import (
     settle_entries,
 )
 from aigen_bridge.store.rows import COLUMNS, only_ids, to_request
-from aigen_bridge.store.schema import images as images_table
 from aigen_bridge.store.transitions import Deadlines, LockedRequests
+
+_WithImage = Complete | Received | Marked
+"""The effects that bring an image."""
 
 SETTLE_MAX = 200
 """The most claims settled in one transaction."""
@@ -60,7 +66,7 @@ _READ_CLAIMED = f"""
 _CLAIM, _CLAIM_IN_TURN = text(CLAIM + _READ_CLAIMED), text(CLAIM_IN_TURN + _READ_CLAIMED)
 
 _DELIVERED = text("""
-    UPDATE requests AS r SET delivered_at = now()
+    UPDATE requests AS r SET delivered_at = coalesce(r.delivered_at, now())  -- an image that was marked later: as before
     FROM unnest(CAST(:request_id AS uuid[]), CAST(:version AS int[])) AS d (request_id, version)
     WHERE r.request_id = d.request_id AND r.version = d.version
 """)
@@ -72,9 +78,24 @@ _LEARN_UUIDS = text("""
     ON CONFLICT (name) DO NOTHING
 """)
 
+_ADD_IMAGE = text("INSERT INTO images (request_id, content) VALUES (:request_id, :content)")
+
+_REPLACE_IMAGE = text("""
+    WITH original AS (
+        INSERT INTO original_images (request_id, sha256, content)
+        SELECT request_id, :original_sha256, content FROM images WHERE request_id = :request_id AND :keeps_original
+        ON CONFLICT DO NOTHING
+    )
+    UPDATE images SET content = :content WHERE request_id = :request_id
+""")
+"""An image that is marked again keeps its first original."""
+
 
 class Outbox(LeaseStore):
-    """The outbox entries of requests. `breakers` maps destinations to the limits of their calls."""
+    """The outbox entries of requests. `breakers` maps destinations to the limits of their calls.
+
+    `keeps_originals`: the bytes of an image as they came stay stored beside the marked ones.
+    """
 
     def __init__(
         self,
@@ -83,8 +104,11 @@ class Outbox(LeaseStore):
         images: ImageStore,
         breakers: Mapping[Destination, BreakerConfig] | None = None,
         generations: GenerationPolicy | None = None,
+        *,
+        keeps_originals: bool = True,
     ) -> None:
         super().__init__(database)
+        self._keeps_originals = keeps_originals
         self._generations = generations or GenerationPolicy()
         self._deadlines = deadlines
         self._images = images
@@ -150,7 +174,10 @@ class Outbox(LeaseStore):
         Returns the outcome, which is `Held` for a failed attempt whose destination is away; None if the lease was lost.
         """
         await self._put(settlement)  # before it joins a batch: an image store that is away fails no other settlement
-        return await self._settlements(settlement)
+        outcome = await self._settlements(settlement)
+        if outcome is not None:
+            await self._forget_original(settlement)
+        return outcome
 
     async def settle_all(self, settlements: Sequence[Settlement[Claim]]) -> list[Outcome | None]:
         """Does the same as `settle` for several claims in one commit, for images that the transaction writes itself.
@@ -170,16 +197,23 @@ class Outbox(LeaseStore):
         return [judged[key].outcome if key in leased else None for key in wanted]
 
     async def _put(self, settlement: Settlement[Claim]) -> None:
-        """Stores a fetched image before its transition, unless the transaction writes it."""
-        if isinstance(effect := settlement.effect, Complete) and not is_transactional(self._images):
+        """Stores a fetched or marked image before its transition, unless the transaction writes it."""
+        if isinstance(effect := settlement.effect, _WithImage) and not is_transactional(self._images):
             ref = ImageRef(settlement.claim.request.request_id, effect.image.described.sha256)
             await self._images.put(ref, effect.image.content)
 
+    async def _forget_original(self, settlement: Settlement[Claim]) -> None:
+        """Deletes the original of a marked image after its transition, unless the transaction did."""
+        effect = settlement.effect
+        if isinstance(effect, Marked) and not self._keeps_originals and not is_transactional(self._images):
+            request_id = settlement.claim.request.request_id
+            await self._images.delete([ImageRef(request_id, effect.provenance.original_sha256)])
+
     def _to_write(self, settlements: Sequence[Settlement[Claim]]) -> dict[tuple[int, int], bytes]:
-        """Returns the fetched images that the transaction writes, by the key of their claim."""
+        """Returns the fetched and marked images that the transaction writes, by the key of their claim."""
         if not is_transactional(self._images):
             return {}
-        return {s.claim.key: s.effect.image.content for s in settlements if isinstance(s.effect, Complete)}
+        return {s.claim.key: s.effect.image.content for s in settlements if isinstance(s.effect, _WithImage)}
 
     async def _update_breakers(
         self, connection: AsyncConnection, settlements: Sequence[Settlement[Claim]]
@@ -207,11 +241,11 @@ class Outbox(LeaseStore):
         await _learn_uuids(connection, settled)
         moved = await locked.apply(transitions_of(settled), self._deadlines)
         await self._acknowledge(connection, [s for s in settled if s.claim.request.request_id in moved])
+        moved |= await self._remark(locked, settled)
         for settlement in settled:
             content = contents.get(settlement.claim.key)
             if content is not None and settlement.claim.request.request_id in moved:
-                row = {"request_id": settlement.claim.request.request_id, "content": content}
-                await connection.execute(images_table.insert(), row)
+                await self._write_image(connection, settlement, content)
         lifted = await self._lift(locked, settled)
         delivered = [
             (s.claim.request.request_id, s.effect.version)
@@ -221,8 +255,29 @@ class Outbox(LeaseStore):
         if delivered:
             ids, versions = zip(*delivered, strict=True)
             await connection.execute(_DELIVERED, {"request_id": list(ids), "version": list(versions)})
-        occurrences = [*delivery_failures(settled), *set_backs(settled)]
+        occurrences = [*delivery_failures(settled), *marking_failures(settled), *set_backs(settled)]
         await incidents.record(connection, occurrences, self._deadlines.alert_window)
+
+    async def _remark(self, locked: LockedRequests, settled: Sequence[Settlement[Claim]]) -> set[UUID]:
+        """Replaces images whose requests had been completed before they were marked. Returns those requests."""
+        remarked = set()
+        for settlement in settled:
+            request, remark = settlement.claim.request, remark_of(settlement)
+            if remark is None or request.image is None:
+                continue
+            new = remark.image.described, remark.provenance, remark.note
+            if await locked.remark(request.request_id, request.image.sha256, *new):
+                remarked.add(request.request_id)
+        return remarked
+
+    async def _write_image(self, connection: AsyncConnection, settlement: Settlement[Claim], content: bytes) -> None:
+        row: dict[str, Any] = {"request_id": settlement.claim.request.request_id, "content": content}
+        if isinstance(settlement.effect, Marked):
+            original = settlement.effect.provenance.original_sha256
+            row |= {"original_sha256": original, "keeps_original": self._keeps_originals}
+            await connection.execute(_REPLACE_IMAGE, row)
+        else:
+            await connection.execute(_ADD_IMAGE, row)
 
     async def _acknowledge(self, connection: AsyncConnection, moved: Sequence[Settlement[Claim]]) -> None:
         """Starts the quiet time of requests that N8N acknowledged."""

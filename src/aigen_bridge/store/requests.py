@@ -216,7 +216,12 @@ class Requests:
             kept = await connection.execute(
                 requests.update()
                 .where(requests.c.request_id == request_id, requests.c.image.is_(None), is_same)
-                .values(image=asdict(image.described), updated_at=_if_delivered(func.now()), **facts_columns(facts))
+                .values(
+                    image=asdict(image.described),
+                    provenance=asdict(image.provenance) if image.provenance else None,
+                    updated_at=_if_delivered(func.now()),
+                    **facts_columns(facts),
+                )
             )
             if kept.rowcount and content is not None:
                 row = {"request_id": request_id, "content": content}

@@ -76,20 +76,26 @@ _ORDER: Mapping[RetentionClass, tuple[str, str]] = {
 
 _DELETE: Mapping[RetentionClass, str] = {
     RetentionClass.IMAGES: """WITH due AS (
-            UPDATE requests SET image_purged_at = now() WHERE request_id IN ({due}) RETURNING request_id, image
+            UPDATE requests SET image_purged_at = now() WHERE request_id IN ({due})
+            RETURNING request_id, image, provenance
         ), deleted AS (
             DELETE FROM images WHERE request_id IN (SELECT request_id FROM due)
-        ) SELECT request_id, image ->> 'sha256' AS sha256 FROM due""",
-    RetentionClass.QUARANTINE: "DELETE FROM quarantine WHERE id IN ({due}) RETURNING request_id, NULL AS sha256",
+        ), deleted_originals AS (
+            DELETE FROM original_images WHERE request_id IN (SELECT request_id FROM due)
+        ) SELECT request_id, {hashes} AS hashes FROM due""",
+    RetentionClass.QUARANTINE: "DELETE FROM quarantine WHERE id IN ({due}) RETURNING request_id, NULL AS hashes",
     RetentionClass.ATTEMPTS: """WITH due AS (
             UPDATE requests SET attempts_purged_at = now() WHERE request_id IN ({due}) RETURNING request_id
-        ) DELETE FROM attempts WHERE request_id IN (SELECT request_id FROM due) RETURNING request_id, NULL AS sha256""",
+        ) DELETE FROM attempts WHERE request_id IN (SELECT request_id FROM due) RETURNING request_id, NULL AS hashes""",
     RetentionClass.REQUESTS: """DELETE FROM requests WHERE request_id IN ({due}) RETURNING request_id,
-            CASE WHEN image_purged_at IS NULL THEN image ->> 'sha256' END AS sha256""",
-    RetentionClass.LEDGER: "DELETE FROM ledger WHERE id IN ({due}) RETURNING NULL AS request_id, NULL AS sha256",
-    RetentionClass.INCIDENTS: "DELETE FROM incidents WHERE id IN ({due}) RETURNING NULL AS request_id, NULL AS sha256",
+            CASE WHEN image_purged_at IS NULL THEN {hashes} END AS hashes""",
+    RetentionClass.LEDGER: "DELETE FROM ledger WHERE id IN ({due}) RETURNING NULL AS request_id, NULL AS hashes",
+    RetentionClass.INCIDENTS: "DELETE FROM incidents WHERE id IN ({due}) RETURNING NULL AS request_id, NULL AS hashes",
 }
-"""Statements that delete what the SELECT `due` finds. They return a row per deleted row, with its image, if any."""
+"""Statements that delete what the SELECT `due` finds. They return a row per deleted row, with the hashes of its image
+and of the original before it was marked, if any."""
+
+_HASHES = "array_remove(ARRAY[image ->> 'sha256', provenance ->> 'original_sha256'], NULL)"
 
 
 def _lock(retention_class: RetentionClass) -> TextClause:
@@ -101,7 +107,7 @@ def _lock(retention_class: RetentionClass) -> TextClause:
 def _delete(retention_class: RetentionClass) -> TextClause:
     key, _ = _ORDER[retention_class]
     due = f"SELECT r.{key} FROM {_DUE[retention_class]} AND r.{key} = ANY (:locked)"  # noqa: S608 - constants of this module
-    return text(_DELETE[retention_class].format(due=due))
+    return text(_DELETE[retention_class].format(due=due, hashes=_HASHES))
 
 
 _COUNT = {
@@ -141,7 +147,7 @@ class Retention:
             if not locked:
                 return Batch(0, more=False)
             deleted = (await connection.execute(_delete(retention_class), age | {"locked": list(locked)})).all()
-            images = [ImageRef(row.request_id, row.sha256) for row in deleted if row.sha256]
+            images = [ImageRef(row.request_id, sha256) for row in deleted for sha256 in row.hashes or ()]
             if images and not is_transactional(self._images):
                 await self._images.delete(images)  # before the commit: no request forgets an image that is still there
         return Batch(len(deleted), more=len(locked) == limit)

@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from aigen_bridge.domain.errors import UnreadableRequestError
 from aigen_bridge.domain.facts import NO_FACTS, Cost, CostBasis, Facts, GenerationFacts, NegativePromptUse
 from aigen_bridge.domain.image import MEDIA_TYPES, StoredImage
+from aigen_bridge.domain.provenance import Mark, MarkingMode, Provenance
 from aigen_bridge.domain.request import AwaitedImage, FailedBy, ImageRequest, Status
 from aigen_bridge.store.readable import FAR_PAST
 from aigen_bridge.store.schema import requests
@@ -82,6 +83,7 @@ def _to_request(row: Row[Any]) -> ImageRequest:
         awaited=_awaited(row.awaited) if row.awaited is not None else None,
         facts=_facts(row),
         model=dict(row.model) if row.model is not None else None,
+        provenance=_provenance(row.provenance) if row.provenance is not None else None,
     )
 
 
@@ -90,6 +92,16 @@ def _image(stored: dict[str, Any]) -> StoredImage:
     if image.format not in MEDIA_TYPES:
         raise ValueError(f"no image has the format {image.format!r}")
     return image
+
+
+def _provenance(stored: Mapping[str, Any]) -> Provenance:
+    """Returns the marks. Ignores kinds of marks that a newer version may have added."""
+    return Provenance(
+        found=tuple(Mark(name) for name in stored["found"] if name in set(Mark)),
+        valid=stored["valid"],
+        marked=MarkingMode(stored["marked"]) if stored["marked"] else None,
+        original_sha256=stored["original_sha256"],
+    )
 
 
 def _awaited(stored: dict[str, Any]) -> AwaitedImage | None:

@@ -86,6 +86,7 @@ requests = Table(
     Column("generation_facts", JSONB(none_as_null=True)),  # how the image was generated, as N8N reported it
     Column("cost", JSONB(none_as_null=True)),  # as N8N reported it
     Column("model", JSONB(none_as_null=True)),  # the catalogue's entry when it was accepted; never changes
+    Column("provenance", JSONB(none_as_null=True)),  # the marks of the image; NULL in rows older than this column
     timestamptz("created_at", required=True),
     timestamptz("updated_at", required=True),
     timestamptz("dispatched_at"),
@@ -99,7 +100,7 @@ requests = Table(
     CheckConstraint(one_of("failed_by", FailedBy), name="failed_by"),
     CheckConstraint("(status = 'failed') = (failed_by IS NOT NULL)", name="failed"),
     CheckConstraint("status <> 'completed' OR image IS NOT NULL", name="completed"),
-    CheckConstraint("status <> 'received' OR awaited IS NOT NULL", name="received"),
+    CheckConstraint("status <> 'received' OR awaited IS NOT NULL OR image IS NOT NULL", name="received"),
     CheckConstraint("image_purged_at IS NULL OR (image IS NOT NULL AND completed_at IS NOT NULL)", name="purged"),
     CheckConstraint(f"({one_of('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="ended"),
     Index("requests_deadline_idx", "callback_deadline_at", postgresql_where=text("callback_deadline_at IS NOT NULL")),
@@ -139,6 +140,15 @@ images = Table(
     metadata,
     Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), primary_key=True),
     Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL: images are compressed already
+    timestamptz("created_at", required=True),
+)
+
+original_images = Table(  # as they came, of images that were marked afterwards
+    "original_images",
+    metadata,
+    Column("request_id", Uuid, ForeignKey(requests.c.request_id, ondelete="CASCADE"), primary_key=True),
+    Column("sha256", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL, as above
     timestamptz("created_at", required=True),
 )
 

@@ -78,7 +78,7 @@ _NEVER_STARTED = text(f"""
 _MISSING = f"""
     SELECT f.request_id, f.step FROM (
         SELECT r.request_id, r.updated_at AS moved_at,
-            CASE r.status WHEN 'queued' THEN 'dispatch' WHEN 'received' THEN 'fetch' END AS step
+            CASE WHEN r.status = 'queued' THEN 'dispatch' WHEN r.image IS NULL THEN 'fetch' ELSE 'mark' END AS step
         FROM requests AS r
         WHERE r.status IN ('queued', 'received') AND r.updated_at < now() - interval '{SETTLED_FOR}'
         UNION ALL

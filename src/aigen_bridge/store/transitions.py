@@ -24,7 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.delivery import VERSION_MAX, Lift
+from aigen_bridge.domain.image import StoredImage
 from aigen_bridge.domain.incident import failures_of
+from aigen_bridge.domain.provenance import Provenance
 from aigen_bridge.domain.request import Transition, VersionedTransition
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import after_commit
@@ -49,8 +51,8 @@ _APPLY = text(f"""
     WITH requested AS (
         SELECT * FROM json_to_recordset(CAST(:requested AS json)) AS requested (
             request_id uuid, before text[], after text, version int, failed_by text, error_code text,
-            error_message text, image jsonb, awaited jsonb, generation_facts jsonb, cost jsonb, note text, step text,
-            delay float8, url_expires_at timestamptz
+            error_message text, image jsonb, awaited jsonb, provenance jsonb, generation_facts jsonb, cost jsonb,
+            note text, step text, delay float8, url_expires_at timestamptz
         )
     ), locked AS (
         SELECT request_id, xmin AS written_by FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
@@ -64,7 +66,8 @@ _APPLY = text(f"""
             error_code = t.error_code,
             error_message = t.error_message,
             image = coalesce(t.image, r.image),
-            awaited = CASE WHEN t.after <> 'completed' THEN coalesce(t.awaited, r.awaited) END,
+            awaited = CASE WHEN t.after <> 'completed' AND t.image IS NULL THEN coalesce(t.awaited, r.awaited) END,
+            provenance = coalesce(t.provenance, r.provenance),
             generation_facts = CASE
                 WHEN t.after IN ('completed', 'failed') THEN coalesce(t.generation_facts, r.generation_facts, (
                     SELECT jsonb_build_object('provider', g.job -> 'provider', 'job_id', g.job -> 'job_id')
@@ -164,6 +167,31 @@ _LIFT = text(f"""
     FROM lifted
 """)  # noqa: S608 - constants of this package
 
+# Works like a transition that keeps the status. A delivery of the earlier version is superseded. `updated_at` and
+# `delivered_at` stay, because retention counts from them.
+_REMARK = text(f"""
+    WITH remarked AS (
+        UPDATE requests SET version = version + 1, image = CAST(:image AS jsonb), provenance = CAST(:provenance AS jsonb)
+        WHERE request_id = :request_id AND status = 'completed' AND image_purged_at IS NULL
+            AND image ->> 'sha256' = :sha256
+        RETURNING request_id, version, status
+    ), recorded AS (
+        INSERT INTO request_changes (request_id, version, status, note)
+        SELECT request_id, version, status, :note FROM remarked
+    ), ended_entries AS (
+        UPDATE outbox AS o SET state = 'superseded', finished_at = now(), lease_owner = NULL
+        FROM remarked AS r
+        WHERE o.request_id = r.request_id AND o.request_id = :request_id
+            AND split_part(o.step, ':', 1) = 'deliver' AND o.state IN ('pending', 'dead')
+        RETURNING o.request_id
+    ), enqueued AS (
+        INSERT INTO outbox (request_id, step)
+        SELECT request_id, 'deliver' FROM remarked WHERE (SELECT count(*) FROM ended_entries) >= 0
+        RETURNING step
+    )
+    SELECT request_id, pg_notify('{CHANNEL}', (SELECT step FROM enqueued)) FROM remarked
+""")  # noqa: S608 - a constant of this package
+
 _LOCK = text("""
     SELECT FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
     ORDER BY request_id FOR NO KEY UPDATE
@@ -248,6 +276,23 @@ class LockedRequests:
         }
         return {row.request_id: row.is_delivered_again for row in await self._connection.execute(_LIFT, parameters)}
 
+    async def remark(self, request_id: UUID, sha256: str, image: StoredImage, provenance: Provenance, note: str) -> bool:
+        """Replaces the completed image that has this hash with a marked one, which is delivered again.
+
+        Returns False if the request has another image, or none any more. Raises `ValueError` for a request that is not
+        locked here.
+        """
+        if request_id not in self.request_ids:
+            raise ValueError(f"not locked by this transaction: {request_id}")
+        parameters = {
+            "request_id": request_id,
+            "sha256": sha256,
+            "image": json.dumps(asdict(image)),
+            "provenance": json.dumps(asdict(provenance)),
+            "note": note,
+        }
+        return (await self._connection.execute(_REMARK, parameters)).first() is not None
+
     async def touch(self) -> None:
         """Writes the rows without changing them.
 
@@ -319,7 +364,7 @@ def _count(moved: Sequence[tuple[str, str]]) -> None:
 
 
 def _row(transition: Transition) -> dict[str, Any]:
-    """Returns a row of `requested`. JSON costs less than thirteen arrays (figure 2: 0.45 instead of 0.48)."""
+    """Returns a row of `requested`. JSON costs less than an array for each column (figure 2: 0.45 instead of 0.48)."""
     return {
         "request_id": transition.request_id,
         "before": list(transition.before),
@@ -330,6 +375,7 @@ def _row(transition: Transition) -> dict[str, Any]:
         "error_message": transition.error_message,
         "image": asdict(transition.image) if transition.image else None,
         "awaited": asdict(transition.awaited) if transition.awaited else None,
+        "provenance": asdict(transition.provenance) if transition.provenance else None,
         **facts_columns(transition.facts),
         "note": transition.note,
         "step": transition.next_step,

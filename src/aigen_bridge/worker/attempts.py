@@ -16,6 +16,7 @@ from aigen_bridge.domain.outbox import (
     L,
     Lease,
     Outcome,
+    Received,
     Retry,
     SetBack,
     Settlement,
@@ -37,7 +38,7 @@ def record_attempt(settlement: Settlement[L], outcome: Outcome | None) -> None:
     metrics.ATTEMPTS.labels(claim.step.value, odoo, _name(outcome), metrics.error_class(error)).inc()
     metrics.ATTEMPT_SECONDS.labels(claim.step.value).observe(took.total_seconds())
     if isinstance(claim, Claim) and isinstance(outcome, Done):
-        if isinstance(outcome.effect, Complete):
+        if isinstance(outcome.effect, Complete | Received):
             metrics.IMAGE_BYTES.labels("fetch").observe(outcome.effect.image.described.size)
         if isinstance(outcome.effect, Delivered) and claim.request.status in FINAL:
             _measure(claim.request, claim.claimed_at + took)

@@ -1,0 +1,64 @@
+"""the marks of images, and originals beside marked images
+
+Revision: 0023, after 0022. A version before knows no mark: it does not claim entries of the step, and takes a request
+that waits for its mark for one whose image was lost. Switch marking on once every process is of this version.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0023"
+down_revision = "0022"
+
+PER_ODOO = " OR step ~ '^(dispatch|deliver):[a-z][a-z0-9-]{0,62}$'"
+STEPS = "step IN ('dispatch', 'fetch', 'deliver', 'alert')" + PER_ODOO
+STEPS_WITH_MARK = "step IN ('dispatch', 'fetch', 'mark', 'deliver', 'alert')" + PER_ODOO
+RECEIVED = "status <> 'received' OR awaited IS NOT NULL"
+
+
+def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        op.add_column("requests", sa.Column("provenance", JSONB()), if_not_exists=True)
+        op.create_table(
+            "original_images",
+            sa.Column("request_id", sa.Uuid(), primary_key=True),
+            sa.Column("sha256", sa.Text(), nullable=False),
+            sa.Column("content", sa.LargeBinary(), nullable=False),
+            sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+            sa.ForeignKeyConstraint(
+                ["request_id"],
+                ["requests.request_id"],
+                ondelete="CASCADE",
+                name=op.f("original_images_request_id_fkey"),
+            ),
+            if_not_exists=True,
+        )
+        op.execute("ALTER TABLE original_images ALTER COLUMN content SET STORAGE EXTERNAL")
+        _replace_check("outbox", "step", STEPS_WITH_MARK)
+        _replace_check("requests", "received", RECEIVED + " OR image IS NOT NULL")
+
+
+def downgrade() -> None:
+    """Refuses while images wait for their marks: the older version would fail their requests."""
+    op.execute("""
+        DO $$ BEGIN
+            IF EXISTS (SELECT FROM requests WHERE status = 'received' AND awaited IS NULL) THEN
+                RAISE 'There are images that wait for their marks.';
+            END IF;
+        END $$
+    """)
+    op.execute("DELETE FROM outbox WHERE step = 'mark'")
+    _replace_check("requests", "received", RECEIVED)
+    _replace_check("outbox", "step", STEPS)
+    op.drop_table("original_images")
+    op.drop_column("requests", "provenance")
+
+
+def _replace_check(table: str, name: str, condition: str) -> None:
+    constraint = op.f(f"{table}_{name}_check")
+    op.execute(
+        f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {constraint}, "
+        f"ADD CONSTRAINT {constraint} CHECK ({condition}) NOT VALID"
+    )
+    op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")
