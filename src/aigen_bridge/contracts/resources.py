@@ -60,7 +60,8 @@ class Held(WireModel):
     """The request waits because the destination of its next step is away or paused. It continues by itself."""
 
     destination: str = Field(
-        description=f"{', '.join(f'`{known.name}`' for known in with_breaker())}, or `odoo:<name>` for another Odoo"
+        description=f"{', '.join(f'`{known.name}`' for known in with_breaker(marks=True))}, or `odoo:<name>` for "
+        "another Odoo"
     )
     since: datetime = Field(description="the time since which the request has waited")
     until: datetime = Field(

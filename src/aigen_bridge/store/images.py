@@ -10,7 +10,6 @@ from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.schema import images, original_images
 
-
 _GET = text("""
     SELECT content FROM images AS i WHERE i.request_id = :request_id AND NOT EXISTS (
         SELECT FROM requests AS r WHERE r.request_id = i.request_id AND r.image ->> 'sha256' <> :sha256)
@@ -60,7 +59,7 @@ class PostgresImages:
             await connection.execute(insert(images).values(row).on_conflict_do_nothing())
 
     async def get(self, ref: ImageRef) -> bytes | None:
-        """See `ImageStore.get`. Of a request whose image was marked, the hash tells the original from the marked one."""
+        """See `ImageStore.get`. The hash tells a marked image from its original."""
         async with self._database.reading(patient=True) as connection:
             content: bytes | None = await connection.scalar(_GET, {"request_id": ref.request_id, "sha256": ref.sha256})
         return content

@@ -23,7 +23,7 @@ from aigen_bridge.contracts.views import commands, timeline
 from aigen_bridge.domain.dead_letter import DeadLetter, DeadLetterName
 from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, ImageRejectedError, UnknownRequestError
 from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef, read_metadata
-from aigen_bridge.domain.request import FINAL, ImageRequest
+from aigen_bridge.domain.request import FINAL, ImageRequest, Status
 from aigen_bridge.domain.story import story
 from aigen_bridge.domain.timeline import AttemptRecord, Record
 from aigen_bridge.wiring import ApiParts
