@@ -14,6 +14,10 @@ down_revision = "0022"
 PER_ODOO = " OR step ~ '^(dispatch|deliver):[a-z][a-z0-9-]{0,62}$'"
 STEPS = "step IN ('dispatch', 'fetch', 'deliver', 'alert')" + PER_ODOO
 STEPS_WITH_MARK = "step IN ('dispatch', 'fetch', 'mark', 'deliver', 'alert')" + PER_ODOO
+ACTIONS = (
+    "action IN ('replay', 'discard', 'complete', 'purge', 'restored', 'confirm', 'put', 'remove', "
+    "'pause', 'resume', 'limit', 'cancel', 'stop', 'sign-in', 'sign-out', 'sign-in-refused', 'revoke'"
+)
 RECEIVED = "status <> 'received' OR awaited IS NOT NULL"
 
 
@@ -37,6 +41,7 @@ def upgrade() -> None:
         op.execute("ALTER TABLE original_images ALTER COLUMN content SET STORAGE EXTERNAL")
         _replace_check("outbox", "step", STEPS_WITH_MARK)
         _replace_check("requests", "received", RECEIVED + " OR image IS NOT NULL")
+        _replace_check("operations", "action", ACTIONS + ", 'mark')")
 
 
 def downgrade() -> None:
@@ -50,6 +55,8 @@ def downgrade() -> None:
     """)
     op.execute("DELETE FROM outbox WHERE step = 'mark'")
     _replace_check("requests", "received", RECEIVED)
+    op.execute("DELETE FROM operations WHERE action = 'mark'")
+    _replace_check("operations", "action", ACTIONS + ")")
     _replace_check("outbox", "step", STEPS)
     op.drop_table("original_images")
     op.drop_column("requests", "provenance")
