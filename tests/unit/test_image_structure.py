@@ -60,7 +60,7 @@ def riff(*chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def riff_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
-    return [(c.name, content[c.start : c.end]) for c in image_webp._chunks(content)]
+    return [(c.name, content[c.start : c.end]) for c in image_webp.read_chunks(content)]
 
 
 LOSSLESS = riff_chunks(encoded("WEBP", lossless=True))[0]
@@ -243,7 +243,7 @@ def test_fill_bytes_comments_and_a_thumbnail_inside_exif_pass() -> None:
 def _jpeg_with(change: Callable[[list[bytes]], Iterable[bytes]]) -> bytes:
     """The pieces of a small JPEG, changed: 0 start, then one a segment, its end last."""
     content = encoded("JPEG", PICTURE.convert("L"))
-    begins = [0, *(segment.begin for segment in image_jpeg._segments(content)), len(content)]
+    begins = [0, *(segment.begin for segment in image_jpeg.read_segments(content)), len(content)]
     return b"".join(change([content[a:b] for a, b in pairwise(begins)]))
 
 

@@ -84,7 +84,9 @@ class FailureCode(StrEnum):
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.DISPATCHED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.DISPATCHED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
-    Status.RECEIVED: frozenset({Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),  # fetched, to mark
+    Status.RECEIVED: frozenset(
+        {Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}
+    ),  # fetched, to mark
     Status.COMPLETED: frozenset(),
     Status.FAILED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED}),  # only failures of the bridge
     Status.CANCELLED: frozenset(),
