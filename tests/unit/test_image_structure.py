@@ -1,12 +1,8 @@
 """The rules of each format: what is legal passes, what breaks a rule is named."""
 
-import struct
 import zlib
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import BytesIO
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,62 +10,30 @@ from PIL import Image
 
 from aigen_bridge.domain import image_jpeg, image_png, image_webp
 from aigen_bridge.domain.image_structure import MAX_PIECES, StructureError
-
-LIGHTHOUSE = (Path(__file__).parents[1] / "lighthouse.png").read_bytes()
-PICTURE = Image.effect_noise((45, 31), 60).convert("RGB")
-"""Sides that fill no block of any format."""
+from image_files import (
+    LIGHTHOUSE,
+    LOSSLESS,
+    LOSSY,
+    PICTURE,
+    PIXELS,
+    ROWS,
+    SHOWN,
+    canvas,
+    chunk,
+    corrupt,
+    encoded,
+    header,
+    jpeg_with,
+    png,
+    riff,
+)
 
 FORMATS: dict[str, Any] = {"PNG": image_png, "JPEG": image_jpeg, "WEBP": image_webp}
-
-
-def encoded(format_name: str, picture: Image.Image = PICTURE, **options: Any) -> bytes:
-    target = BytesIO()
-    picture.save(target, format_name, **options)
-    return target.getvalue()
 
 
 def prove(format_name: str, content: bytes) -> None:
     FORMATS[format_name].walk(content)
     FORMATS[format_name].decode(content)
-
-
-def chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-
-def header(*, width: int = 4, height: int = 4, depth: int = 8, colour: int = 2, methods: bytes = bytes(3)) -> bytes:
-    return chunk(b"IHDR", struct.pack(">IIBB", width, height, depth, colour) + methods)
-
-
-def corrupt(a_chunk: bytes) -> bytes:
-    """The chunk with a wrong checksum."""
-    return a_chunk[:-1] + bytes([a_chunk[-1] ^ 1])
-
-
-def png(*chunks: bytes, first: bytes | None = None, last: bytes = chunk(b"IEND", b"")) -> bytes:
-    return image_png.SIGNATURE + (first or header()) + b"".join(chunks) + last
-
-
-ROWS = bytes(4 * (1 + 4 * 3))
-PIXELS = chunk(b"IDAT", zlib.compress(ROWS))
-
-
-def riff(*chunks: tuple[bytes, bytes]) -> bytes:
-    body = b"".join(n + struct.pack("<I", len(b)) + b + bytes(len(b) % 2) for n, b in chunks)
-    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
-
-
-def riff_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
-    return [(c.name, content[c.start : c.end]) for c in image_webp._chunks(content)]
-
-
-LOSSLESS = riff_chunks(encoded("WEBP", lossless=True))[0]
-LOSSY = riff_chunks(encoded("WEBP"))[0]
-
-
-def canvas(width: int = 45, height: int = 31, flags: int = 0) -> tuple[bytes, bytes]:
-    sides = [(side - 1).to_bytes(3, "little") for side in (width, height)]
-    return b"VP8X", bytes([flags, 0, 0, 0]) + sides[0] + sides[1]
 
 
 def test_the_smallest_png_that_these_tests_build_is_a_true_one() -> None:
@@ -169,27 +133,6 @@ def pixels(content: bytes) -> bytes:
         return image.tobytes()
 
 
-SHOWN = {
-    "a byte behind the zlib stream": png(chunk(b"IDAT", zlib.compress(ROWS) + b"x")),
-    "many bytes behind it, in a chunk of their own": png(PIXELS, chunk(b"IDAT", b"PK\3\4" * 99)),
-    "a few pixels too many": png(chunk(b"IDAT", zlib.compress(ROWS + bytes(9)))),
-    "a zlib stream without its checksum": png(chunk(b"IDAT", zlib.compress(ROWS)[:-4])),
-    "a zlib stream with a part of it": png(chunk(b"IDAT", zlib.compress(ROWS)[:-1])),
-    "a second zlib stream": png(PIXELS, chunk(b"tEXt", b"a\0b"), PIXELS),
-    "no last chunk": png(PIXELS, last=b""),
-    "no last chunk, and padding": png(PIXELS, last=b"") + b"\n",
-    "a last chunk with content": png(PIXELS, last=chunk(b"IEND", b"x")),
-    "a text with a wrong checksum behind the pixels": png(PIXELS, corrupt(chunk(b"tEXt", b"a\0b"))),
-    "a palette for grey": png(
-        chunk(b"PLTE", bytes(3)), chunk(b"IDAT", zlib.compress(bytes(20))), first=header(colour=0)
-    ),
-    "a palette behind the pixels": png(PIXELS, chunk(b"PLTE", bytes(3))),
-    "a suggested palette of a wrong size": png(chunk(b"PLTE", bytes(4)), PIXELS),
-    "zeros behind the end": png(PIXELS) + bytes(500),
-    "a line behind the end": png(PIXELS) + b"\r\n",
-}
-
-
 @pytest.mark.parametrize("content", SHOWN.values(), ids=SHOWN)
 def test_a_png_that_every_viewer_shows_passes(content: bytes) -> None:
     prove("PNG", content)
@@ -240,20 +183,13 @@ def test_fill_bytes_comments_and_a_thumbnail_inside_exif_pass() -> None:
     prove("JPEG", content[:2] + b"\xff\xff\xff" + content[2:-2] + b"\xff\xff" + content[-2:])
 
 
-def _jpeg_with(change: Callable[[list[bytes]], Iterable[bytes]]) -> bytes:
-    """The pieces of a small JPEG, changed: 0 start, then one a segment, its end last."""
-    content = encoded("JPEG", PICTURE.convert("L"))
-    begins = [0, *(segment.begin for segment in image_jpeg._segments(content)), len(content)]
-    return b"".join(change([content[a:b] for a, b in pairwise(begins)]))
-
-
 @pytest.mark.parametrize(
     "content",
     [
-        _jpeg_with(lambda p: [*p[:2], b"PK", *p[2:]]),
-        _jpeg_with(lambda p: [*p[:-1], b"\0\0", p[-1]]),
-        _jpeg_with(lambda p: [*p[:2], b"\xff\xd0\xff\xd7", *p[2:]]),
-        _jpeg_with(lambda p: [*p, b"\0\0\r\n"]),
+        jpeg_with(lambda p: [*p[:2], b"PK", *p[2:]]),
+        jpeg_with(lambda p: [*p[:-1], b"\0\0", p[-1]]),
+        jpeg_with(lambda p: [*p[:2], b"\xff\xd0\xff\xd7", *p[2:]]),
+        jpeg_with(lambda p: [*p, b"\0\0\r\n"]),
     ],
     ids=["bytes between segments", "bytes behind the scan", "restart markers outside a scan", "padding"],
 )
@@ -270,27 +206,27 @@ GREY_FRAME = b"\x08\0\x1f\0\x2d\1\1\x11\0"
 
 
 def _with_frame(frame: bytes) -> bytes:
-    return _jpeg_with(lambda p: [frame if s[1] == 0xC0 else s for s in p])
+    return jpeg_with(lambda p: [frame if s[1] == 0xC0 else s for s in p])
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (_jpeg_with(lambda p: [*p, b"x"]), "1 bytes behind"),
-        (_jpeg_with(lambda p: p[:-1]), "end marker is missing"),
-        (_jpeg_with(lambda p: [*p[:-2], p[-1]]), "0 scans"),
-        (_jpeg_with(lambda p: [*p[:-1], *p[-2:-1] * image_jpeg.MAX_SCANS, p[-1]]), "65 scans"),
-        (_jpeg_with(lambda p: [p[0], p[-2], *p[1:]]), "scan before its frame"),
-        (_jpeg_with(lambda p: [*p[:2], p[0], *p[2:]]), "out of place"),
-        (_jpeg_with(lambda p: [*p[:2], b"\xff\xfe\0\1", *p[2:]]), "out of place"),
-        (_jpeg_with(lambda p: [*p[:-1], b"\xff\xfe\xff\xff", p[-1]]), "cut off in its segment"),
-        (_jpeg_with(lambda p: [*p[:-1], _frame(GREY_FRAME), p[-1]]), "2 frames"),
+        (jpeg_with(lambda p: [*p, b"x"]), "1 bytes behind"),
+        (jpeg_with(lambda p: p[:-1]), "end marker is missing"),
+        (jpeg_with(lambda p: [*p[:-2], p[-1]]), "0 scans"),
+        (jpeg_with(lambda p: [*p[:-1], *p[-2:-1] * image_jpeg.MAX_SCANS, p[-1]]), "65 scans"),
+        (jpeg_with(lambda p: [p[0], p[-2], *p[1:]]), "scan before its frame"),
+        (jpeg_with(lambda p: [*p[:2], p[0], *p[2:]]), "out of place"),
+        (jpeg_with(lambda p: [*p[:2], b"\xff\xfe\0\1", *p[2:]]), "out of place"),
+        (jpeg_with(lambda p: [*p[:-1], b"\xff\xfe\xff\xff", p[-1]]), "cut off in its segment"),
+        (jpeg_with(lambda p: [*p[:-1], _frame(GREY_FRAME), p[-1]]), "2 frames"),
         (_with_frame(_frame(GREY_FRAME, 0xC9)), "SOF9"),
         (_with_frame(_frame(b"\x0c" + GREY_FRAME[1:], 0xC1)), "12 bits"),
         (_with_frame(_frame(GREY_FRAME[:5] + b"\2" + GREY_FRAME[6:] * 2)), "2 colour components"),
         (_with_frame(_frame(GREY_FRAME + b"x")), "in 10 bytes"),
-        (_jpeg_with(lambda p: [s for s in p if s[1] != 0xDB]), "cannot be decoded"),
-        (_jpeg_with(lambda p: [*p[:2], *[b"\xff\xfe\0\2"] * MAX_PIECES, *p[2:]]), "pieces"),
+        (jpeg_with(lambda p: [s for s in p if s[1] != 0xDB]), "cannot be decoded"),
+        (jpeg_with(lambda p: [*p[:2], *[b"\xff\xfe\0\2"] * MAX_PIECES, *p[2:]]), "pieces"),
     ],
 )
 def test_a_jpeg_that_breaks_a_rule_is_refused_by_name(content: bytes, says: str) -> None:

@@ -125,6 +125,13 @@ class ImageRejectedError(BridgeError):
         self.reasons = reasons
 
 
+class CannotMarkError(BridgeError):
+    """The image cannot be marked, and no retry changes that."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("cannot_mark", detail)
+
+
 class StoreUnavailableError(BridgeError):
     """The database cannot be reached or did not answer; nothing was stored.
 

@@ -32,7 +32,7 @@ _COMPONENTS = {1, 3, 4}
 _PRECISION = 8
 
 
-class _Segment(NamedTuple):
+class Segment(NamedTuple):
     """A marker segment. The marker is at `begin`; its parameters are between `start` and `end`."""
 
     marker: int
@@ -46,7 +46,7 @@ def size(content: bytes) -> Size | None:
     if not content.startswith(SIGNATURE):
         return None
     try:
-        for segment in bounded(_segments(content)):
+        for segment in bounded(read_segments(content)):
             if segment.marker in _FRAMES and segment.end - segment.start >= _FRAME_BYTES:
                 frame = content[segment.start : segment.end]
                 return int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big")
@@ -57,7 +57,7 @@ def size(content: bytes) -> Size | None:
 
 def walk(content: bytes) -> None:
     """Checks that the file is one frame, its scans, the end marker, and nothing after it. Raises `StructureError`."""
-    segments = list(bounded(_segments(content)))
+    segments = list(bounded(read_segments(content)))
     check_end(content, segments[-1].end)
     markers = [segment.marker for segment in segments]
     frames = [segment for segment in segments if segment.marker in _FRAMES]
@@ -76,7 +76,7 @@ def decode(content: bytes) -> None:
     decode_pixels(_without_metadata(content), "JPEG")
 
 
-def _segments(content: bytes) -> Iterator[_Segment]:
+def read_segments(content: bytes) -> Iterator[Segment]:
     """Yields the segments up to the end marker. Bytes between two segments are skipped, as every decoder does."""
     position = len(b"\xff\xd8")
     while True:
@@ -85,7 +85,7 @@ def _segments(content: bytes) -> Iterator[_Segment]:
             raise StructureError("is cut off: its end marker is missing")
         marker, begin, start = found[1][0], found.start(), found.end()
         if marker == _END or marker in _RESTARTS:
-            yield _Segment(marker, begin, start, start)
+            yield Segment(marker, begin, start, start)
             position = start
             if marker == _END:
                 return
@@ -95,7 +95,7 @@ def _segments(content: bytes) -> Iterator[_Segment]:
             raise StructureError(f"is corrupt at byte {begin}: the marker there is out of place")
         if end > len(content):
             raise StructureError(f"is cut off in its segment at byte {begin}")
-        yield _Segment(marker, begin, start + _LENGTH_BYTES, end)
+        yield Segment(marker, begin, start + _LENGTH_BYTES, end)
         position = _end_of_scan(content, end) if marker == _START_OF_SCAN else end
 
 
@@ -120,7 +120,7 @@ def _check_frame(marker: int, frame: bytes) -> None:
 def _without_metadata(content: bytes) -> bytes:
     """Removes what changes no pixel: EXIF, profiles and comments, whose parsing is a risk, and restart markers."""
     view = memoryview(content)
-    segments = list(_segments(content))
+    segments = list(read_segments(content))
     removed = _METADATA | _RESTARTS
     kept = [view[a.begin : b.begin] for a, b in pairwise(segments) if a.marker not in removed]
     return b"".join([b"\xff\xd8", *kept, b"\xff\xd9"])

@@ -64,7 +64,7 @@ class _Header(NamedTuple):
         return sum(rows * self.row_bytes(columns) for columns, rows in sizes if columns > 0 and rows > 0)
 
 
-class _Chunk(NamedTuple):
+class Chunk(NamedTuple):
     name: bytes
     start: int
     end: int
@@ -87,7 +87,7 @@ def walk(content: bytes) -> None:
     """
     view = memoryview(content)
     chunks = []
-    for chunk in bounded(_chunks(content)):
+    for chunk in bounded(read_chunks(content)):
         chunks.append(chunk)
         if chunk.end + _CHECKSUM.size > len(content):
             break
@@ -130,7 +130,7 @@ def _header(content: bytes) -> _Header:
     return _Header._make(_IHDR.unpack_from(content, len(SIGNATURE) + len(_FIRST_CHUNK)))
 
 
-def _chunks(content: bytes) -> Iterator[_Chunk]:
+def read_chunks(content: bytes) -> Iterator[Chunk]:
     """Yields the chunks up to the last one, which may run past the end of the content if that is cut off."""
     position, has_pixels = len(SIGNATURE), False
     while position < len(content):
@@ -142,7 +142,7 @@ def _chunks(content: bytes) -> Iterator[_Chunk]:
             raise StructureError(f"is cut off in its chunk at byte {position}")
         if start > len(content):
             return
-        yield _Chunk(name, start, end)
+        yield Chunk(name, start, end)
         if name == b"IEND":
             return
         position = end + _CHECKSUM.size
@@ -155,7 +155,7 @@ def _check_header(header: _Header) -> None:
         raise StructureError("has an unknown compression, filter or interlace method")
 
 
-def _check_palette(chunks: Sequence[_Chunk]) -> None:
+def _check_palette(chunks: Sequence[Chunk]) -> None:
     """Checks the palette of an indexed image. Elsewhere a palette is only a suggestion [11.2.2]."""
     before = takewhile(lambda chunk: chunk.name != b"IDAT", chunks)
     lengths = [chunk.end - chunk.start for chunk in before if chunk.name == b"PLTE"]
@@ -180,7 +180,7 @@ def _check_order(names: list[bytes]) -> None:
 def _pixel_data(content: bytes) -> Iterator[memoryview]:
     """Yields the content of the first consecutive pixel data chunks in pieces. libpng ignores later ones."""
     view = memoryview(content)
-    for is_pixels, chunks in groupby(_chunks(content), lambda chunk: chunk.name == b"IDAT"):
+    for is_pixels, chunks in groupby(read_chunks(content), lambda chunk: chunk.name == b"IDAT"):
         if is_pixels:
             for chunk in chunks:
                 end = min(chunk.end, len(content))

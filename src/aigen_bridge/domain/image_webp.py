@@ -14,7 +14,7 @@ from aigen_bridge.domain.image_structure import Size, StructureError, bounded, c
 _RIFF, _WEBP = b"RIFF", b"WEBP"
 _FILE_HEADER = struct.Struct("<4sI4s")
 _PREFIX = struct.Struct("<4sI")
-_BITSTREAMS = {b"VP8 ", b"VP8L"}
+BITSTREAMS = {b"VP8 ", b"VP8L"}
 _ANIMATION = {b"ANIM", b"ANMF"}
 _ANIMATION_FLAG = 0x02
 
@@ -27,7 +27,7 @@ _SIDE_BITS = 14
 _SIDE_MASK = (1 << _SIDE_BITS) - 1
 
 
-class _Chunk(NamedTuple):
+class Chunk(NamedTuple):
     name: bytes
     start: int
     end: int
@@ -50,14 +50,14 @@ def walk(content: bytes) -> None:
     if end > len(content):
         raise StructureError(f"is cut off: it is {len(content)} bytes long and says {end}")
     check_end(content, end)
-    chunks = list(bounded(_chunks(content)))
+    chunks = list(bounded(read_chunks(content)))
     if not chunks:
         raise StructureError("is corrupt: it says that it is empty")
     names = [chunk.name for chunk in chunks]
     extended = names[0] == b"VP8X"
     if _ANIMATION.intersection(names) or (extended and content[chunks[0].start] & _ANIMATION_FLAG):
         raise StructureError("is animated, only still images are accepted")
-    images = [chunk for chunk in chunks if chunk.name in _BITSTREAMS]
+    images = [chunk for chunk in chunks if chunk.name in BITSTREAMS]
     if len(images) != 1 or b"VP8X" in names[1:]:
         raise StructureError(f"has {len(images)} images in it instead of one")
     image = images[0]
@@ -76,7 +76,7 @@ def _end_of_file(content: bytes) -> int:
     return int(_FILE_HEADER.unpack_from(content)[1]) + _PREFIX.size
 
 
-def _chunks(content: bytes) -> Iterator[_Chunk]:
+def read_chunks(content: bytes) -> Iterator[Chunk]:
     position, file_end = _FILE_HEADER.size, _end_of_file(content)
     while position < file_end:
         start = position + _PREFIX.size
@@ -86,7 +86,7 @@ def _chunks(content: bytes) -> Iterator[_Chunk]:
         end = start + length
         if end + length % 2 > file_end:
             raise StructureError(f"is cut off in its chunk at byte {position}")
-        yield _Chunk(name, start, end)
+        yield Chunk(name, start, end)
         position = end + length % 2  # chunks begin at even offsets [2.3]
 
 

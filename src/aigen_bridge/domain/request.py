@@ -84,7 +84,9 @@ class FailureCode(StrEnum):
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.DISPATCHED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.DISPATCHED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
-    Status.RECEIVED: frozenset({Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),  # fetched, to mark
+    Status.RECEIVED: frozenset(
+        {Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}
+    ),  # fetched, to mark
     Status.COMPLETED: frozenset(),
     Status.FAILED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED}),  # only failures of the bridge
     Status.CANCELLED: frozenset(),
@@ -99,8 +101,8 @@ NEXT_STEPS: Mapping[Status, Step] = {
     Status.FAILED: Step.DELIVER,
     Status.CANCELLED: Step.DELIVER,
 }
-"""The step that is enqueued when a request enters a state, in the same transaction. An image that is `received` with its
-bytes is marked instead of fetched (`Transition.next_step`)."""
+"""The step that is enqueued when a request enters a state, in the same transaction. A request that is `received` with
+its image is marked instead (`Transition.next_step`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
