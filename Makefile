@@ -26,7 +26,7 @@ help: ## Show this list
 
 setup: .venv/.installed ## Install everything into .venv (the others do it by themselves)
 
-demo: setup ## Carry one real request through the whole chain (ARGS="--prompt … --size … --seed … --keep")
+demo: setup ## Carry one real request through the whole chain (ARGS="--prompt … --size … --seed … --keep --mark c2pa")
 	@$(RUN) aigen-bridge demo $(ARGS)
 
 up: setup ## API and worker, with local stand-ins for what is not configured

@@ -8,6 +8,7 @@ from aigen_bridge.cli import (
     destinations,
     doctor,
     keys,
+    marking,
     models,
     odoos,
     purge,
@@ -40,6 +41,7 @@ app.add_typer(odoos.app, name="odoos")
 app.add_typer(destinations.app, name="destinations")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(usage.app)
+app.add_typer(marking.app, name="marking")
 app.add_typer(purge.app)
 app.add_typer(restored.app)
 app.add_typer(keys.app, name="keys")

@@ -11,6 +11,7 @@ from rich.console import Console
 from aigen_bridge import __version__, logs
 from aigen_bridge.cli.running import HOME, Home, until_stopped
 from aigen_bridge.cli.terminal import fail, say
+from aigen_bridge.domain.provenance import MarkingMode
 
 app = typer.Typer()
 
@@ -41,12 +42,16 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep everything running afterwards, or use the bridge of a running 'up'.")
     ] = False,
+    mark: Annotated[
+        MarkingMode, typer.Option("--mark", help="How the bridge marks the image as made by AI.")
+    ] = MarkingMode.OFF,
     home: Home = HOME,
 ) -> None:
     """Run one request through the whole chain on simulators, and save the image to disk.
 
-    With --keep, the console has it to show.
+    With --keep, the console has it to show. With --mark, the mark of the image that Odoo got is checked.
     """
+    from aigen_bridge.cli.demo_marking import marking
     from aigen_bridge.sim.bridge_process import BridgeNotStartedError
     from aigen_bridge.sim.demo import run_demo
     from aigen_bridge.sim.demo_request import DemoFailedError, Wish
@@ -57,7 +62,9 @@ def demo(
     logs.configure("WARNING", "auto")
     view = ConsoleView(Console())
     try:
-        until_stopped(lambda stop: run_demo(Wish(prompt, size, seed), home, view, keep=keep, stop=stop))
+        until_stopped(
+            lambda stop: run_demo(Wish(prompt, size, seed), home, view, keep=keep, stop=stop, marking=marking(mark))
+        )
     except (DemoFailedError, BridgeNotStartedError) as error:
         view.fail(str(error))
         raise typer.Exit(1) from None

@@ -137,6 +137,7 @@ def _described(manifest: Any) -> dict[str, Any]:
     return {
         "signer": _joined(", ", *signer),
         "software": _joined(" ", *software),
+        "timestamp": _joined("", _at(manifest, "signature_info", "time")),
         "source_types": _source_types(manifest),
     }
 

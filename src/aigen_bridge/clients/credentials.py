@@ -20,6 +20,7 @@ from typing import Any
 from aigen_bridge import __version__
 from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.provenance import TRAINED_ALGORITHMIC_MEDIA, Origin
+from aigen_bridge.domain.xmp import is_generated
 from aigen_bridge.quoting import one_line
 
 SOFTWARE = "aigen-bridge"
@@ -59,14 +60,21 @@ class Manifest:
     """What one manifest of an image says. All of it comes from outside.
 
     `signer` is the name in the certificate, `software` the claim generator, `source_types` are IPTC's terms (URLs).
-    `failures` are C2PA's codes: of the image's own manifest, what is wrong now; of an earlier one, what was wrong with
-    it when the next one was signed.
+    `timestamp` is the time of signing as a timestamp service says it (ISO 8601); None without one. `failures` are
+    C2PA's codes: of the image's own manifest, what is wrong now; of an earlier one, what was wrong with it when the
+    next one was signed.
     """
 
     signer: str | None
     software: str | None
+    timestamp: str | None
     source_types: tuple[str, ...]
     failures: tuple[str, ...]
+
+    @property
+    def says_generated(self) -> bool:
+        """Whether the manifest says that the image was generated, at least in part."""
+        return any(map(is_generated, self.source_types))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +92,8 @@ class Validation:
 
     @property
     def says_generated(self) -> bool:
-        """Whether a manifest says that a trained model generated the image."""
-        return any(TRAINED_ALGORITHMIC_MEDIA in manifest.source_types for manifest in self.chain)
+        """Whether a manifest says that the image was generated, at least in part."""
+        return any(manifest.says_generated for manifest in self.chain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,8 +224,9 @@ def _unfinished(error: Exception, seconds: float, late: Fault) -> SigningError:
 
 
 def _manifest(found: Mapping[str, Any]) -> Manifest:
-    signer, software = (found[name] and _line(found[name]) for name in ("signer", "software"))
-    return Manifest(signer, software, _lines(found["source_types"]), _lines(found["failures"]))
+    names = ("signer", "software", "timestamp")
+    signer, software, timestamp = (found[name] and _line(found[name]) for name in names)
+    return Manifest(signer, software, timestamp, _lines(found["source_types"]), _lines(found["failures"]))
 
 
 def _lines(texts: Iterable[str]) -> tuple[str, ...]:

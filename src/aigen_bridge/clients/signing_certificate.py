@@ -37,6 +37,7 @@ CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 """Curve -> C2PA's name of the algorithm."""
 RSA_BITS_MIN = 2048
 TEST_LIFETIME = timedelta(days=90)
+TEST_SUBJECT = "aigen-bridge test certificate"
 _ORDER_ANOTHER = "Order a certificate for signing e-mail (S/MIME), documents or C2PA claims."
 
 
@@ -74,7 +75,7 @@ def make_test_certificate(folder: Path, now: datetime) -> tuple[Path, Path]:
     """
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority = _test_certificate("aigen-bridge test authority", authority_key, authority_key, now, for_issuing=True)
-    leaf = _test_certificate("aigen-bridge test certificate", key, authority_key, now, for_issuing=False)
+    leaf = _test_certificate(TEST_SUBJECT, key, authority_key, now, for_issuing=False)
     paths = folder / "certificate.pem", folder / "key.pem"
     for path in paths:
         if path.exists():

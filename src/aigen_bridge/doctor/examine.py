@@ -15,6 +15,7 @@ from aigen_bridge.doctor.destinations import look_at_destinations
 from aigen_bridge.doctor.disk import look_at_disk
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, warning, wrong
 from aigen_bridge.doctor.generations import look_at_generations
+from aigen_bridge.doctor.marking import look_at_marking
 from aigen_bridge.doctor.models import look_at_models
 from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
 from aigen_bridge.doctor.odoo import look_at_odoos
@@ -53,6 +54,7 @@ CHECKS = (  # in the order of the report
     Check("generations", look_at_generations),
     Check("models", look_at_models),
     Check("budgets", look_at_budgets),
+    Check("marking", look_at_marking),
     Check("breakers", look_at_destinations),
     Check("N8N", look_at_webhook),
     Check("N8N key", look_at_n8n_key),

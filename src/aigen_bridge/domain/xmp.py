@@ -123,6 +123,15 @@ def source_types(packet: bytes) -> tuple[str, ...]:
     return tuple(url for p in found if p.name == _SOURCE_TYPE for url in p.value.split())
 
 
+def read_properties(packet: bytes) -> Mapping[str, str]:
+    """Returns the properties that `marked_packet` sets, by name such as `xmp:CreatorTool`.
+
+    Empty if the packet is unreadable. The values come from outside.
+    """
+    scan = _scanned(packet)
+    return {_TAGS[p.name]: " ".join(p.value.split()) for p in scan.properties} if scan else {}
+
+
 def is_generated(source_type: str) -> bool:
     """Returns whether this is one of IPTC's terms for images that were generated, at least in part."""
     return _GENERATED.fullmatch(source_type) is not None

@@ -9,9 +9,9 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,16 +40,27 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
+class Marking:
+    """How the demo's bridge marks the image, and how the mark is proved."""
+
+    settings: Callable[[Path], Mapping[str, Any]]
+    """Returns the section `marking` of the bridge's settings. Its files are in the given folder."""
+    check: Callable[[Path], str]
+    """Returns what the image file says about how it was made. Raises `DemoFailedError` if it carries no such mark."""
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """The result of a demo: the request, its timeline with the generation, and the image file.
 
-    `added` is None for a bridge whose simulators run elsewhere.
+    `added` is None for a bridge whose simulators run elsewhere, `mark` for one that does not mark images.
     """
 
     request: dict[str, Any]
     timeline: list[dict[str, Any]]
     image: Path
     added: Added | None
+    mark: str | None = None
 
 
 class View(Protocol):
@@ -68,12 +79,14 @@ class View(Protocol):
         """Shows where the console of a bridge that runs anyway is, and the key for it."""
 
 
-async def run_demo(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.Event) -> None:
+async def run_demo(
+    wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.Event, marking: Marking | None = None
+) -> None:
     """Runs the demo to its end or until `stop` is set, and leaves nothing running.
 
     Raises `DemoFailedError` or `BridgeNotStartedError`.
     """
-    demo = asyncio.create_task(_run(wish, home, view, keep=keep, stop=stop))
+    demo = asyncio.create_task(_run(wish, home, view, keep=keep, stop=stop, marking=marking))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({demo, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -87,9 +100,9 @@ async def run_demo(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyn
         raise DemoFailedError(f"The bridge does not answer ({type(error).__name__}).") from error
 
 
-async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.Event) -> None:
+async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.Event, marking: Marking | None) -> None:
     home.mkdir(parents=True, exist_ok=True)
-    if keep and (up := await running_up(home)):
+    if keep and not marking and (up := await running_up(home)):
         await _send_through(wish, home, view, up)
         return
     scratch = Path(tempfile.mkdtemp(prefix="demo-", dir=home.resolve()))
@@ -100,8 +113,10 @@ async def _run(wish: Wish, home: Path, view: View, *, keep: bool, stop: asyncio.
         behaviour: dict[str, Any] = {"price": PRICE, "stands_in": True} | secrets_of_n8n
         async with simulators(callback_key=keys["n8n"], flux_runners=1, **behaviour) as chain:
             view.step("Starting the bridge with an embedded PostgreSQL")
-            async with bridge(scratch, {"clients": _clients(keys, chain), **chain.bridge}) as running:
-                view.done(await _deliver(wish, home, view, chain, running, keys["odoo"]))
+            marks = {"marking": marking.settings(scratch)} if marking else {}
+            async with bridge(scratch, {"clients": _clients(keys, chain), **chain.bridge, **marks}) as running:
+                proof = await _deliver(wish, home, view, chain, running, keys["odoo"])
+                view.done(await _with_mark(proof, marking))
                 if keep:
                     view.keeps_running(running.url, chain, keys)
                     await stop.wait()
@@ -118,6 +133,10 @@ async def _send_through(wish: Wish, home: Path, view: View, up: RunningUp) -> No
         image = await save(await image_of(api, request), request, home)
         view.done(Proof(request, await timeline(api, request_id), image, None))
     view.is_in_console(up.url, up.keys["ops"])
+
+
+async def _with_mark(proof: Proof, marking: Marking | None) -> Proof:
+    return replace(proof, mark=await asyncio.to_thread(marking.check, proof.image)) if marking else proof
 
 
 def _clients(keys: dict[str, str], chain: Chain) -> dict[str, Any]:

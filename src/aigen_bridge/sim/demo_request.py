@@ -15,7 +15,7 @@ REQUESTS = "/api/v1/influencegen/ai-image-requests"
 STATUSES = {
     "queued": "The bridge sends the request to N8N",
     "dispatched": "N8N has the request",
-    "received": "The bridge fetches the image",
+    "received": "The bridge fetches or marks the image",
     "completed": "The bridge delivers the image to Odoo",
     "failed": "The request failed",
     "cancelled": "The request was cancelled",

@@ -58,6 +58,8 @@ class ConsoleView:
         )
         same = "  (the same in Odoo)" if proof.added else ""
         self._console.print(f"SHA-256  {image['sha256']}{same}", highlight=False)
+        if proof.mark:
+            self._console.print(f"Mark     {_quoted(proof.mark)}", highlight=False)
         for name, fact in _facts(proof.request):
             self._console.print(f"{name:<8} {_quoted(fact)}", highlight=False)
         self._console.print("[bold green]delivered[/]")

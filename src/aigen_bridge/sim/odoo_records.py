@@ -31,6 +31,8 @@ class Record:
     image: dict[str, Any] | None = None
     """`format`, `size`, `width`, `height`, `sha256` of the attachment."""
     attachment_id: int | Literal[False] = False
+    provenance: dict[str, Any] | None = None
+    """`found`, `valid`, `marked`, `originalSha256`."""
 
     @property
     def applied(self) -> int:
@@ -114,6 +116,7 @@ class Records:
             "errorCode": result.error_code,
             "errorMessage": result.error_message,
             "image": result.image,
+            "provenance": result.provenance,
         }
 
     def _write(self, entry: Entry, image: bytes | None = None) -> None:
@@ -134,7 +137,8 @@ class Records:
                 error_code=entry["errorCode"],
                 error_message=entry["errorMessage"],
                 image=image or record.image,
-                attachment_id=next(self._attachment_ids) if image and image != record.image else record.attachment_id,
+                attachment_id=record.attachment_id or (next(self._attachment_ids) if image else False),
+                provenance=entry.get("provenance"),
             )
         self._records[name] = record
 
@@ -142,8 +146,16 @@ class Records:
 def _is_refused(record: Record, result: Result) -> bool:
     """Returns whether only a bridge restored from a backup would say this, because it does not know the end."""
     if record.status == "completed":
-        return result.status != "completed" or result.image != record.image
+        has_other_image = result.image != record.image and not _is_marked_later(record, result)
+        return result.status != "completed" or has_other_image
     return record.status == "cancelled" and result.status in UNDERWAY
+
+
+def _is_marked_later(record: Record, result: Result) -> bool:
+    """Returns whether it is the same image, with a mark that was added after it had been delivered."""
+    known, told = record.provenance or {}, result.provenance or {}
+    is_same = told.get("originalSha256") == (known.get("originalSha256") or record.sha256)
+    return is_same and bool(told.get("marked") or not known.get("marked"))
 
 
 def _answer(record: Record, *, applied: bool) -> dict[str, Any]:

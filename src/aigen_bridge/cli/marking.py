@@ -1,0 +1,184 @@
+"""`aigen-bridge marking`: checks the marks of files, makes a certificate for trying, lists and marks stored images."""
+
+import asyncio
+import csv
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aigen_bridge.cli.operate import operating
+from aigen_bridge.cli.terminal import Reason, fail, given, person, say
+from aigen_bridge.cli.times import FORMS, check_period, parse_time
+from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.provenance import MarkingMode
+from aigen_bridge.quoting import one_line
+
+if TYPE_CHECKING:
+    from aigen_bridge.store.marking import Unmarked
+
+COLUMNS = ("acceptedAt", "requestId", "odoo", "userId", "completedAt", "examined")
+EXTRA_MISSING = "This needs the extra 'marking'. Install it: pip install 'aigen-bridge[marking]'."
+
+app = typer.Typer(help="Check the marks of files, and list and mark stored images.", no_args_is_help=True)
+
+Time = datetime | None
+Since = Annotated[
+    datetime, typer.Option(parser=parse_time, metavar="TIME", help=f"Requests accepted at or after: {FORMS}.")
+]
+Until = Annotated[Time, typer.Option(parser=parse_time, metavar="TIME", help="Requests accepted before. Default: now.")]
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Images: PNG, JPEG or WebP.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each file.")] = False,
+) -> None:
+    """Show the marks in image files that say that AI made them.
+
+    The exit status is 0 if each file carries such a mark, and no mark is broken. Needs no settings.
+    """
+    passed = [_check(path, as_json=as_json) for path in files]
+    raise typer.Exit(0 if all(passed) else 1)
+
+
+def _check(path: Path, *, as_json: bool) -> bool:
+    from aigen_bridge.cli.marks_of_file import NotAnImageError, read_marks
+
+    try:
+        marks = read_marks(path)
+    except NotAnImageError as error:
+        name = one_line(str(path))
+        say(json.dumps({"file": str(path), "error": str(error)}) if as_json else f"{name}: {one_line(str(error))}.")
+        return False
+    say(json.dumps(marks.as_json()) if as_json else one_line(str(path)))
+    for name, fact in marks.facts() if not as_json else ():
+        say(f"  {name:<13} {fact}")
+    return marks.says_generated
+
+
+@app.command(name="test-certificate")
+def test_certificate(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder for both files.")]) -> None:
+    """Make a certificate and a key for trying. Nobody trusts them: publish nothing that is signed with them."""
+    try:
+        from aigen_bridge.clients.signing_certificate import TEST_LIFETIME, make_test_certificate
+    except ImportError:
+        fail(EXTRA_MISSING)
+    try:
+        certificate, key = make_test_certificate(folder, datetime.now(UTC))
+    except OSError as error:
+        fail(str(error))
+    say(f"AIGEN_MARKING__CERTIFICATE={certificate.resolve()}")
+    say(f"AIGEN_MARKING__KEY={key.resolve()}")
+    say(
+        f"For trying only, for {TEST_LIFETIME.days} days: nobody trusts the certificate. Publish nothing signed with it."
+    )
+
+
+@app.command()
+def report(
+    since: Since,
+    until: Until = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each image.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """List completed images that carry no mark, neither one that they came with nor one of the bridge."""
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other")
+    period = _period(since, until)
+
+    async def run() -> int:
+        count = 0
+        show = _writer(as_json=as_json, as_csv=as_csv)
+        async with operating() as parts:
+            async for images in parts.marking.unmarked(*period, leaves_found=True):
+                count += len(images)
+                for image in images:
+                    show(_row(image))
+        return count
+
+    count = asyncio.run(run())
+    if not (as_json or as_csv):
+        say(f"{_counted(count)} without a mark." if count else "There are no images without a mark.")
+
+
+@app.command()
+def apply(
+    since: Since,
+    until: Until = None,
+    max_per_second: Annotated[float, typer.Option(help="The rate at which they become due.", min=0.01, max=100)] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be marked.")] = False,
+    reason: Reason = None,
+) -> None:
+    """Mark stored images that the bridge has not marked. Status and times stay, and nobody is notified.
+
+    It may be stopped, and run again: images that are marked or wait for it are passed over.
+    """
+    period, note = _period(since, until), given(reason)
+    count = asyncio.run(_apply(*period, note, spacing=timedelta(seconds=1 / max_per_second), dry_run=dry_run))
+    if dry_run:
+        say(f"Would mark {_counted(count)}. Nothing was changed.")
+        return
+    say(f"{_counted(count)} will be marked by the workers, {max_per_second:g} each second.")
+    if count:
+        say("Odoo gets each in the place of the image that it has: links stay valid, and nobody is notified.")
+        say("To see what remains: aigen-bridge marking report --since …")
+        say("To see what cannot be marked: aigen-bridge dead-letters list --kind mark")
+
+
+async def _apply(since: datetime, until: datetime, note: str | None, *, spacing: timedelta, dry_run: bool) -> int:
+    count = 0
+    async with operating() as parts:
+        mode = parts.settings.marking.mode
+        if mode is MarkingMode.OFF:
+            fail("AIGEN_MARKING__MODE is off, so no worker marks images. Set it to metadata or c2pa first.", status=2)
+        leaves_signed = mode is MarkingMode.METADATA  # metadata would break the signature
+        if not dry_run:
+            # Recorded first: a command that is killed must name its operator, too.
+            described = {"since": since.isoformat(), "until": until.isoformat(), "mode": mode.value}
+            await parts.marking.record(OperatorAction(person(), note), described)
+        async for images in parts.marking.unmarked(since, until, leaves_signed=leaves_signed):
+            count += (
+                len(images)
+                if dry_run
+                else await parts.marking.enqueue(images, before=count, spacing=spacing, leaves_signed=leaves_signed)
+            )
+    return count
+
+
+def _period(since: datetime, until: datetime | None) -> tuple[datetime, datetime]:
+    period = since, until or datetime.now(UTC)
+    check_period(*period)
+    return period
+
+
+def _row(image: "Unmarked") -> dict[str, str | bool | None]:
+    accepted, completed = image.created_at.isoformat(), image.completed_at.isoformat()
+    values = accepted, str(image.request_id), image.odoo, image.user_id, completed, image.is_examined
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _writer(*, as_json: bool, as_csv: bool) -> Callable[[dict[str, str | bool | None]], None]:
+    """Returns what prints one image."""
+    if as_json:
+        return lambda row: say(json.dumps(row))
+    if not as_csv:
+        return lambda row: say(_line(row))
+    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    return writer.writerow
+
+
+def _line(row: dict[str, str | bool | None]) -> str:
+    at, request_id, odoo, user_id, _, examined = row.values()
+    of = f" of Odoo {odoo}" if odoo != "default" else ""
+    note = "no mark" if examined else "not examined: completed by an older version"
+    return one_line(f"{at}  {request_id}  {note}  for {user_id or 'nobody named'}{of}")
+
+
+def _counted(number: int) -> str:
+    return f"{number} image{'' if number == 1 else 's'}"
