@@ -74,9 +74,7 @@ def test_certificate(folder: Annotated[Path, typer.Argument(metavar="DIR", help=
         fail(str(error))
     say(f"AIGEN_MARKING__CERTIFICATE={certificate.resolve()}")
     say(f"AIGEN_MARKING__KEY={key.resolve()}")
-    say(
-        f"For trying only, for {TEST_LIFETIME.days} days: nobody trusts the certificate. Publish nothing signed with it."
-    )
+    say(f"For trying only, for {TEST_LIFETIME.days} days: nobody trusts it. Publish nothing that is signed with it.")
 
 
 @app.command()
