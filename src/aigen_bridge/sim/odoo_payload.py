@@ -28,8 +28,8 @@ class Result:
     image: dict[str, Any] | None
     """`format`, `size`, `width`, `height`, `sha256`."""
     content: bytes | None
-    provenance: dict[str, Any] | None
-    """`found`, `valid`, `marked`, `originalSha256`."""
+    original_sha256: str | None
+    """The hash of the image before the bridge marked it, if the payload says so."""
 
 
 def checked(payload: Any, max_image_bytes: int = MAX_BYTES) -> Result:
@@ -47,14 +47,13 @@ def checked(payload: Any, max_image_bytes: int = MAX_BYTES) -> Result:
         raise validation_error("An image belongs to a completed result, and to no other.")
     image, content = _image(payload["image"], max_image_bytes) if status == "completed" else (None, None)
     code, message = payload.get("errorCode") or None, payload.get("errorMessage") or None
-    return Result(request_id, version, status, code, message, image, content, _provenance(payload.get("provenance")))
+    return Result(request_id, version, status, code, message, image, content, _original(payload.get("provenance")))
 
 
-def _provenance(provenance: Any) -> dict[str, Any] | None:
-    """Returns what the bridge says of the image's marks. An older bridge says nothing."""
-    if provenance is not None and not isinstance(provenance, dict):
-        raise validation_error("The provenance must be a dictionary.")
-    return provenance
+def _original(provenance: Any) -> str | None:
+    """Returns the hash of the original. Wrong values are dropped: no picture is refused because of them."""
+    original = provenance.get("originalSha256") if isinstance(provenance, dict) else None
+    return original if isinstance(original, str) else None
 
 
 def _image(image: Any, max_bytes: int) -> tuple[dict[str, Any], bytes]:

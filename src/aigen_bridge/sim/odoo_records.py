@@ -30,9 +30,9 @@ class Record:
     error_message: str | None = None
     image: dict[str, Any] | None = None
     """`format`, `size`, `width`, `height`, `sha256` of the attachment."""
+    original_sha256: str | None = None
+    """The hash of the image before the bridge marked it, in hex."""
     attachment_id: int | Literal[False] = False
-    provenance: dict[str, Any] | None = None
-    """`found`, `valid`, `marked`, `originalSha256`."""
 
     @property
     def applied(self) -> int:
@@ -116,7 +116,7 @@ class Records:
             "errorCode": result.error_code,
             "errorMessage": result.error_message,
             "image": result.image,
-            "provenance": result.provenance,
+            "originalSha256": result.original_sha256,
         }
 
     def _write(self, entry: Entry, image: bytes | None = None) -> None:
@@ -129,6 +129,7 @@ class Records:
         record = self._records.get(name) or Record(request_id=name, record_id=entry["recordId"])
         if version:
             image = entry["image"]
+            is_new = image is not None and record.image is None
             record = replace(
                 record,
                 status=entry["status"],
@@ -137,8 +138,8 @@ class Records:
                 error_code=entry["errorCode"],
                 error_message=entry["errorMessage"],
                 image=image or record.image,
-                attachment_id=record.attachment_id or (next(self._attachment_ids) if image else False),
-                provenance=entry.get("provenance"),
+                original_sha256=entry.get("originalSha256") or record.original_sha256,
+                attachment_id=next(self._attachment_ids) if is_new else record.attachment_id,
             )
         self._records[name] = record
 
@@ -146,16 +147,15 @@ class Records:
 def _is_refused(record: Record, result: Result) -> bool:
     """Returns whether only a bridge restored from a backup would say this, because it does not know the end."""
     if record.status == "completed":
-        has_other_image = result.image != record.image and not _is_marked_later(record, result)
-        return result.status != "completed" or has_other_image
+        is_same = result.image == record.image or _is_marked_later(record, result)
+        return result.status != "completed" or not is_same
     return record.status == "cancelled" and result.status in UNDERWAY
 
 
 def _is_marked_later(record: Record, result: Result) -> bool:
-    """Returns whether it is the same image, with a mark that was added after it had been delivered."""
-    known, told = record.provenance or {}, result.provenance or {}
-    is_same = told.get("originalSha256") == (known.get("originalSha256") or record.sha256)
-    return is_same and bool(told.get("marked") or not known.get("marked"))
+    """Returns whether the image is the record's own one with a mark: it replaces the attachment's bytes."""
+    original = record.original_sha256 or record.sha256
+    return original is not None and result.original_sha256 == original
 
 
 def _answer(record: Record, *, applied: bool) -> dict[str, Any]:
