@@ -94,6 +94,16 @@ def test_the_demo_delivers_and_leaves_the_image_and_nothing_running(tmp_path: Pa
     assert hashlib.sha256(images[0].read_bytes()).hexdigest() in done.stdout.replace("\n", "")
 
 
+def test_the_demo_proves_that_the_image_in_odoo_is_marked(tmp_path: Path) -> None:
+    done = run("demo", "--mark", "c2pa", "--size", "64x64", cwd=tmp_path, environment={"COLUMNS": "300"})
+    [image] = (tmp_path / ".aigen").glob("*.png")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("Mark ")]
+    assert "marked as made by AI: signed by aigen-bridge test certificate" in line
+    assert run("marking", "check", str(image), cwd=tmp_path).returncode == 0
+
+
 async def test_the_console_of_a_running_up_shows_what_the_demo_sends_with_keep(tmp_path: Path) -> None:
     async with started("up", "--port", "0", cwd=tmp_path, ready="Ready:") as bridge:
         assert f"console at {bridge.url}/console" in bridge.said

@@ -45,14 +45,12 @@ async def _left_waiting(subject: Subject) -> list[Finding]:
         waiting = [each for each in await subject.opened.waiting() if each.kind == Step.MARK]
     except (NotLookedAtError, StoreUnavailableError, UnsuitableDatabaseError):  # the database's own line says it
         return []
-    return [
-        wrong(
-            "marking",
-            f"{each.count} image{'' if each.count == 1 else 's'} wait to be marked, and no worker marks any.",
-            "Set AIGEN_MARKING__MODE again until none waits.",
-        )
-        for each in waiting
-    ]
+    advice = "Set AIGEN_MARKING__MODE again until none waits."
+    return [wrong("marking", f"{_waiting(each.count)}, and no worker marks any.", advice) for each in waiting]
+
+
+def _waiting(count: int) -> str:
+    return "1 image waits to be marked" if count == 1 else f"{count} images wait to be marked"
 
 
 def _look_at_certificate(subject: Subject, marking: MarkingSettings) -> list[Finding]:
