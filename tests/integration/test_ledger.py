@@ -471,6 +471,7 @@ async def test_an_image_that_a_person_uploads_costs_nothing_unless_n8n_may_have_
         url = f"/api/v1/ops/requests/{asked['requestId']}/complete"
         headers = ground.stage.as_client("ops") | {"Content-Type": "image/png"}
         assert (await ground.stage.api.post(url, content=png, headers=headers)).status_code == 200
+        await ground.touch(asked)
     await ground.settle()
     assert await ground.spent(free) == {}
     assert await ground.spent(granted) == {"unnamed:1": "0.035 USD estimated"}
