@@ -281,6 +281,26 @@ async def test_a_mark_that_was_forgotten_is_enqueued_again(database_url: str, da
     assert ended["provenance"]["marked"] == "metadata"
 
 
+async def test_a_version_before_that_would_fetch_the_image_has_it_marked(
+    database_url: str, database: Database, png: bytes
+) -> None:
+    """Its reconciliation takes a request that is `received` for one whose image must be fetched."""
+    repair = "INSERT INTO outbox (request_id, step) SELECT request_id, 'fetch' FROM requests ON CONFLICT DO NOTHING"
+    async with staged(database_url, marking=METADATA) as stage:
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        asked, _ = await send(stage, "v1", png)
+        await write(database, repair)
+        before = await rows(database, "SELECT step, state FROM outbox WHERE state = 'pending'")
+        await write(database, "DELETE FROM outbox")
+        await write(database, repair)
+        after = await rows(database, "SELECT step, state FROM outbox")
+        async with working(stage.settings):
+            ended = await stage.until_delivered(asked["requestId"])
+
+    assert before == after == [("mark", "pending")]
+    assert ended["provenance"]["marked"] == "metadata"
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_the_original_is_kept_as_long_as_the_image_or_not_at_all(
     database_url: str, database: Database, png: bytes, *, keeps: bool
