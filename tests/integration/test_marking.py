@@ -28,6 +28,7 @@ from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.worker.purge import purge
 from callbacks import completed, picture_of, report, report_v2
+from image_stores import FileImages
 from outages import rows, write
 from stage import REQUESTS, Stage, staged, working
 
@@ -279,6 +280,43 @@ async def test_a_mark_that_was_forgotten_is_enqueued_again(database_url: str, da
 
     assert [repair.what for repair in repairs] == ["mark"]
     assert ended["provenance"]["marked"] == "metadata"
+
+
+async def test_a_version_before_that_would_fetch_the_image_has_it_marked(
+    database_url: str, database: Database, png: bytes
+) -> None:
+    """Its reconciliation takes a request that is `received` for one whose image must be fetched."""
+    repair = "INSERT INTO outbox (request_id, step) SELECT request_id, 'fetch' FROM requests ON CONFLICT DO NOTHING"
+    async with staged(database_url, marking=METADATA) as stage:
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        asked, _ = await send(stage, "v1", png)
+        await write(database, repair)
+        before = await rows(database, "SELECT step, state FROM outbox WHERE state = 'pending'")
+        await write(database, "DELETE FROM outbox")
+        await write(database, repair)
+        after = await rows(database, "SELECT step, state FROM outbox")
+        async with working(stage.settings):
+            ended = await stage.until_delivered(asked["requestId"])
+
+    assert before == after == [("mark", "pending")]
+    assert ended["provenance"]["marked"] == "metadata"
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_there(
+    database_url: str, png: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, keeps: bool
+) -> None:
+    (tmp_path / "images").mkdir()
+    files = FileImages(tmp_path / "images")
+    monkeypatch.setattr(wiring, "image_store", lambda _: files)
+    async with marking(database_url, **METADATA, keep_original=keeps) as stage:
+        asked, _ = await send(stage, "v1", png)
+        ended = await stage.until_delivered(asked["requestId"])
+        kept = await image_of(stage, asked["requestId"], original=True)
+
+    marked, original = (f"{asked['requestId']}-{digest}" for digest in (ended["image"]["sha256"], sha256(png)))
+    assert files.names() == ({marked, original} if keeps else {marked})
+    assert kept.status_code == (200 if keeps else 404)
 
 
 @pytest.mark.parametrize("keeps", [True, False])
