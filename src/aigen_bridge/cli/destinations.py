@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, pause, resume and limit what the bridge calls: N8N and Odoo.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="n8n, odoo for the first Odoo, or odoo:NAME.")]
+Name = Annotated[str, typer.Argument(help="n8n, odoo for the first Odoo, odoo:NAME, or marking.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

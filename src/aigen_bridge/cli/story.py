@@ -71,6 +71,8 @@ def _print_state(request: RequestResource) -> None:
         _print_line("error", Text(one_line(request.error_code or "-"), "red"), f": {request.error_message}")
     if image := request.image:
         _print_line("image", f"{image.format}, {image.width}x{image.height}, {image.size} bytes")
+    if provenance := request.provenance:
+        _print_line("marked", f"{provenance.added}; came with {provenance.came_with}")
     if generation := request.generation:
         _print_generation(generation)
     if cost := request.cost:

@@ -55,6 +55,22 @@ class ProvenanceState(WireModel):
         """Returns the marks in the form of the API."""
         return cls.model_validate(asdict(provenance), strict=False)
 
+    @property
+    def came_with(self) -> str:
+        """The marks in the image as it came, in words."""
+        validity = {True: "valid", False: "NOT VALID", None: "not validated"}[self.valid]
+        words = {
+            Mark.C2PA: f"a C2PA manifest ({validity})",
+            Mark.DIGITAL_SOURCE_TYPE: "metadata that says that AI made it",
+        }
+        return " and ".join(words[mark] for mark in self.found) or "no mark"
+
+    @property
+    def added(self) -> str:
+        """How the bridge marked the image, in words."""
+        words = {"c2pa": "by the bridge, with a signed C2PA manifest", "metadata": "by the bridge, in its metadata"}
+        return words[self.marked] if self.marked else "not by the bridge"
+
 
 class Held(WireModel):
     """The request waits because the destination of its next step is away or paused. It continues by itself."""

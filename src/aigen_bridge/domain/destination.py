@@ -34,7 +34,8 @@ class Destination:
     `name` is used in settings, metrics and the database, `label` in sentences. `outage` is the cause of the incident
     while the breaker is open; a destination without one has no breaker. `lasting` maps error codes to the incidents
     that they cause when they last for `LASTS`. All these incidents end when the breaker closes; others end after a
-    quiet time. `odoos` are those for whose requests it is called.
+    quiet time. `odoos` are those for whose requests it is called; without any, it serves all, and only operators
+    of all Odoos see it.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Destination:
     @property
     def queues(self) -> tuple[str, ...]:
         """The queues whose entries are sent to it."""
-        return tuple(dict.fromkeys(queue_of(self.step, odoo) for odoo in self.odoos))
+        return tuple(dict.fromkeys(queue_of(self.step, odoo) for odoo in self.odoos or (DEFAULT_ODOO,)))
 
     @property
     def causes(self) -> tuple[Cause, ...]:
@@ -57,13 +58,13 @@ class Destination:
     @property
     def odoo(self) -> str:
         """The Odoo whose incidents those are: itself, or the default one for what is no Odoo."""
-        return self.odoos[0]
+        return self.odoos[0] if self.odoos else DEFAULT_ODOO
 
 
 N8N = Destination("n8n", "N8N", Step.DISPATCH, Cause.N8N_DOWN, {"http_404": Cause.WEBHOOK_NOT_FOUND})
 ODOO = Destination("odoo", "Odoo", Step.DELIVER, Cause.ODOO_DOWN)
 IMAGE_HOSTS = Destination("image", "image hosts", Step.FETCH)
-MARKING = Destination("marking", "the marking of images", Step.MARK, Cause.MARKING_DOWN)
+MARKING = Destination("marking", "the marking of images", Step.MARK, Cause.MARKING_DOWN, odoos=())
 """The signing certificate and the timestamp service, on which every mark depends. Only if the bridge marks images."""
 
 DESTINATIONS: dict[str, Destination] = {destination.name: destination for destination in (N8N, ODOO, IMAGE_HOSTS)}

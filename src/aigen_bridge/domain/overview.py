@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from aigen_bridge.domain.destination import N8N, Availability, DestinationStatus, odoo_destination
+from aigen_bridge.domain.destination import MARKING, N8N, Availability, DestinationStatus, odoo_destination
 from aigen_bridge.domain.incident import ADVICE, Cause, incident_key
 from aigen_bridge.domain.request import DEFAULT_ODOO
 
@@ -42,7 +42,7 @@ class Hop(StrEnum):
     TO_N8N = "to N8N"
     AT_N8N = "at N8N"
     TO_ODOO = "to Odoo"
-    FETCH = "fetching the image"
+    FETCH = "fetching or marking the image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +212,8 @@ def _incidents(facts: OverviewFacts) -> Iterator[Reason]:
 
 def _outages(status: DestinationStatus) -> set[str]:
     """Returns the keys of the incidents that an outage of this destination causes."""
-    is_n8n = status.name == N8N.name
-    destination = N8N if is_n8n else odoo_destination(status.name.partition(":")[2] or DEFAULT_ODOO)
+    shared = {each.name: each for each in (N8N, MARKING)}
+    destination = shared.get(status.name) or odoo_destination(status.name.partition(":")[2] or DEFAULT_ODOO)
     return {incident_key(cause, destination.odoo) for cause in destination.causes}
 
 

@@ -52,7 +52,8 @@ _PLACES: Mapping[Cause, tuple[str, str]] = {
     **{cause: ("Dead letters", f"/console/dead-letters?kind={kind}") for cause, kind in LEAVES.items()},
     **{cause: ("Requests", f"/console/requests?errorCode={cause}") for cause in (Cause.TIMED_OUT, Cause.MAYBE_PAID)},
     **dict.fromkeys(
-        (Cause.N8N_DOWN, Cause.WEBHOOK_NOT_FOUND, Cause.ODOO_DOWN), ("Destinations", "/console/destinations")
+        (Cause.N8N_DOWN, Cause.WEBHOOK_NOT_FOUND, Cause.ODOO_DOWN, Cause.MARKING_DOWN),
+        ("Destinations", "/console/destinations"),
     ),
     Cause.BUDGET_NOTICE: ("Budgets", "/console/budgets"),
     Cause.COST_ABSURD: ("Models", "/console/models"),

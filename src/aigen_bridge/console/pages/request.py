@@ -32,7 +32,7 @@ PATH = "/console/requests/{request_id}"
 ATTEMPTS = 20
 """The most first attempts of each step that are shown, and the most last ones."""
 IMAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cache-Control": "private, no-cache"}
-RESULT = {"status", "error_code", "error_message", "image", "generation", "cost"}
+RESULT = {"status", "error_code", "error_message", "image", "provenance", "generation", "cost"}
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
@@ -60,6 +60,12 @@ class Shown:
         return self.is_open or self.found.is_replayable
 
     @property
+    def has_original(self) -> bool:
+        """Returns whether the image was marked, and the bytes before that are different ones."""
+        image = self.found.finished_image
+        return image is not None and self.found.image_purged_at is None and self.found.original_sha256 != image.sha256
+
+    @property
     def history(self) -> list[Any]:
         """Returns everything that happened, in order."""
         return sorted([*self.timeline.generation, *self.timeline.entries], key=lambda entry: entry.at)
@@ -78,25 +84,36 @@ async def request_page(request: Request, request_id: str, visitor: SignedIn, par
     url = parts.settings.public_url
     trace_url = _trace_url(parts.settings.console.trace_url, found.traceparent)
     return render(
-        request, "request.html", shown=shown, commands=commands(shown.resource, url), trace_url=trace_url, most=ATTEMPTS
+        request,
+        "request.html",
+        shown=shown,
+        commands=commands(shown.resource, url),
+        trace_url=trace_url,
+        most=ATTEMPTS,
+        original_kept=visitor.sees_content and shown.has_original and parts.settings.marking.keep_original,
     )
 
 
 @router.get(f"{PATH}/image")
-async def request_image(request: Request, request_id: str, visitor: SignedIn, parts: Parts) -> Response:
-    """Returns the bytes of the image, as the type that they have."""
+async def request_image(
+    request: Request, request_id: str, visitor: SignedIn, parts: Parts, *, original: bool = False
+) -> Response:
+    """Returns the bytes of the image, or of the original before it was marked, as the type that they have."""
     if not visitor.sees_content:
         raise HiddenContentError
     found = await _found(parts, request_id, visitor)
     image = found.finished_image
     if image is None:
         raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
-    tag = f'"{image.sha256}"'
+    sha256 = (found.original_sha256 if original else None) or image.sha256
+    tag = f'"{sha256}"'
     if is_known(request, tag):
         return Response(status_code=304, headers=IMAGE_HEADERS | {"ETag": tag})
-    content = await parts.images.get(ImageRef(found.request_id, image.sha256))
-    if found.image_purged_at is not None or content is None:
+    content = await parts.images.get(ImageRef(found.request_id, sha256))
+    if found.image_purged_at is not None or (content is None and sha256 == image.sha256):
         raise ImagePurgedError(found.request_id)
+    if content is None:
+        raise ImageMissingError("original_missing", f"The original of the image of request {request_id} is not kept.")
     metadata = read_metadata(content)
     if metadata is None:  # it was checked when it was taken; who writes into the store by other ways is not trusted
         raise ImageMissingError("image_missing", f"What is stored for request {request_id} is no image.")
