@@ -15,13 +15,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+
+from aigen_bridge.domain import image_jpeg, image_png
+from aigen_bridge.domain.errors import CannotMarkError, ImageRejectedError
+from aigen_bridge.domain.image import check, read_metadata
+from aigen_bridge.domain.image_metadata import Embedded, read_embedded
+from aigen_bridge.domain.image_structure import MAX_PIECES
+from aigen_bridge.domain.marks import find_marks, with_metadata
+from aigen_bridge.domain.provenance import Mark, Origin
+from aigen_bridge.domain.xmp import marked_packet
 from image_files import (
     EXIF,
     FLAVOURS,
     ICC,
     LOSSLESS,
     LOSSY,
-    PICTURE,
     PIXELS,
     XMP_OF_JPEG,
     canvas,
@@ -38,16 +47,6 @@ from image_files import (
     segment,
     text_chunk,
 )
-from PIL import Image
-
-from aigen_bridge.domain import image_jpeg, image_png, image_webp
-from aigen_bridge.domain.errors import CannotMarkError, ImageRejectedError
-from aigen_bridge.domain.image import check, read_metadata
-from aigen_bridge.domain.image_metadata import Embedded, read_embedded
-from aigen_bridge.domain.image_structure import MAX_PIECES
-from aigen_bridge.domain.marks import find_marks, with_metadata
-from aigen_bridge.domain.provenance import Mark, Origin
-from aigen_bridge.domain.xmp import marked_packet
 
 TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 ORIGIN = Origin(generated_at=datetime(2026, 8, 1, tzinfo=UTC), model="FLUX 1.1 [pro]", provider="Black Forest Labs")
@@ -85,7 +84,7 @@ IMAGES = {
     f"{flavour} with {existing}": (image_format, carrying(image_format, content, metadata))
     for (flavour, (image_format, content)), (existing, metadata) in product(FLAVOURS.items(), METADATA.items())
 }
-SMALL = {image_format: content for image_format, content in reversed(FLAVOURS.values())}
+SMALL = dict(reversed(FLAVOURS.values()))
 
 
 def mark(content: bytes, image_format: str) -> bytes:
@@ -118,15 +117,12 @@ def without_xmp(content: bytes, image_format: str) -> object:
         ours = {b"XMP ", b"VP8X"} if is_extended else {b"XMP ", b"ALPH"}
         chunks = [(name, body) for name, body in riff_chunks(content) if name not in ours]
         return chunks, content[size:], riff_chunks(content)[0][1][1:] if is_extended else None
-    spans = []
     if image_format == "png":
-        for c in image_png.read_chunks(content):
-            if content[c.start - 4 : c.start + 18] == b"iTXtXML:com.adobe.xmp\0":
-                spans.append((c.start - 8, c.end + 4))
+        pieces = [(c.start - 8, c.start, c.end + 4) for c in image_png.read_chunks(content)]
     else:
-        for s in image_jpeg.read_segments(content):
-            if s.marker == 0xE1 and content[s.start : s.end].startswith(XMP_OF_JPEG):
-                spans.append((s.begin, s.end))
+        pieces = [(s.begin, s.start, s.end) for s in image_jpeg.read_segments(content)]
+    packets = (b"XML:com.adobe.xmp\0", XMP_OF_JPEG)
+    spans = [(begin, end) for begin, start, end in pieces if content.startswith(packets, start)]
     for begin, end in reversed(spans):
         content = content[:begin] + content[end:]
     return content

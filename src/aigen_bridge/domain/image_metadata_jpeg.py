@@ -1,4 +1,4 @@
-"""XMP and C2PA in a JPEG: APP1 (XMP specification part 3, section 1.1.3) and APP11 (ISO 19566-5, annex D; C2PA, A.3.1).
+"""XMP and C2PA in a JPEG: APP1 (XMP specification, part 3) and APP11 (ISO 19566-5; C2PA, appendix A).
 
 Only segments in front of the first scan are read: metadata belongs there. Segments of extended XMP stay as they are.
 """

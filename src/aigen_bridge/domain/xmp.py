@@ -150,7 +150,7 @@ def _scanned(packet: bytes) -> _Scan | None:
     if len(packet) > PACKET_MAX:
         return None
     try:
-        scan = _Scan(packet)
+        scan = _Scan(packet.rstrip(b"\0"))  # some writers pad with zeros
     except expat.ExpatError:
         return None
     return None if scan.end is None else scan
