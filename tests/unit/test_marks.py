@@ -148,6 +148,44 @@ def test_a_mark_is_found_and_marking_again_changes_nothing(image_format: str, co
     assert mark(marked, image_format) == marked
 
 
+@pytest.mark.parametrize(("image_format", "content"), FLAVOURS.values(), ids=FLAVOURS)
+def test_pillow_reads_the_packet(image_format: str, content: bytes) -> None:
+    marked = mark(content, image_format)
+    if shown(content):
+        with Image.open(BytesIO(marked)) as image:
+            image.load()
+            assert image.info["xmp"] == read_embedded(marked, image_format).xmp
+
+
+def test_the_packet_of_a_jpeg_is_behind_its_exif() -> None:
+    marked = mark(carrying("jpeg", SMALL["jpeg"], {"exif": EXIF, "icc": ICC}), "jpeg")
+    assert marked.index(b"JFIF") < marked.index(EXIF) < marked.index(XMP_OF_JPEG) < marked.index(ICC)
+
+
+def test_what_is_behind_the_first_scan_of_a_jpeg_is_not_read() -> None:
+    metadata = segment(0xE1, XMP_OF_JPEG + PACKETS["our mark"]) + manifest_segments(manifest_store())
+    content = SMALL["jpeg"][:-2] + metadata + b"\xff\xd9"
+    accept(content)
+    assert find_marks(content, "jpeg") == ()
+
+
+def test_a_lossless_webp_keeps_its_transparency_in_the_extended_format() -> None:
+    (bitstream,) = (c for c in riff_chunks(FLAVOURS["WebP lossless with alpha"][1]) if c[0] == b"VP8L")
+    header = riff_chunks(mark(riff(bitstream), "webp"))[0]
+    assert header == canvas(flags=0x14)
+    assert riff_chunks(mark(riff(LOSSLESS), "webp"))[0] == canvas(flags=0x04)
+
+
+@pytest.mark.parametrize("before", [[], [(b"teSt", b"odd")]])
+def test_an_alpha_chunk_that_decoders_ignore_is_not_made_one_that_they_read(
+    before: list[tuple[bytes, bytes]],
+) -> None:
+    content = riff(LOSSY, *before, (b"ALPH", b"\0" + bytes(45 * 31)))
+    test_a_mark_changes_no_pixel_and_no_other_part_of_an_image("webp", content)
+    test_a_mark_is_found_and_marking_again_changes_nothing("webp", content)
+    assert b"ALPH" not in mark(content, "webp")
+
+
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool (Debian: libimage-exiftool-perl) is not installed")
 def test_exiftool_reads_the_mark_and_what_was_there_before(tmp_path: Path) -> None:
     names = [name for name, (_, content) in IMAGES.items() if shown(content)]
@@ -198,7 +236,8 @@ def test_the_segments_of_a_manifest_are_told_from_those_of_other_boxes() -> None
     segments = manifest_segments(other).replace(b"JP\2\x11", b"JP\0\1")
     content = SMALL["jpeg"]
     assert find_marks(content[:2] + segments + content[2:], "jpeg") == ()
-    both = content[:2] + segments + manifest_segments(manifest_store(70_000)) + segment(0xEB, b"JP") + content[2:]
+    manifest = manifest_segments(manifest_store(70_000))
+    both = content[:2] + segments + manifest + segments + segment(0xEB, b"JP") + content[2:]
     assert read_embedded(both, "jpeg").manifest == 70_000
 
 

@@ -77,6 +77,11 @@ def test_every_spelling_of_a_source_type_is_read(packet: bytes) -> None:
     assert source_types(packet) == (GENERATED,)
 
 
+def test_several_source_types_are_told_apart() -> None:
+    items = f"<r:Bag><r:li>{GENERATED}</r:li><r:li>{CAMERA}</r:li></r:Bag>"
+    assert source_types(description(f"<e:DigitalSourceType>{items}</e:DigitalSourceType>")) == (GENERATED, CAMERA)
+
+
 @pytest.mark.parametrize("packet", SPELLINGS.values(), ids=SPELLINGS)
 def test_a_term_for_generated_images_stays(packet: bytes) -> None:
     marked = mark(packet)
