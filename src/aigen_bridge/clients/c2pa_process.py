@@ -42,12 +42,17 @@ Request = Mapping[str, Any]
 
 
 def main() -> None:
-    """Answers the request on standard input."""
+    """Answers the request on standard input, within limits."""
     request = json.loads(sys.stdin.buffer.readline())
     _limit(request["seconds"], request["size"])
     content = sys.stdin.buffer.read(request["size"])
-    reply, signed = _sign(request, content) if request["action"] == "sign" else (_validate(request, content), b"")
+    reply, signed = answer(request, content)
     sys.stdout.buffer.write(json.dumps(reply).encode() + b"\n" + signed)
+
+
+def answer(request: Request, content: bytes) -> tuple[Any, bytes]:
+    """Returns the reply and, after signing, the signed image."""
+    return _sign(request, content) if request["action"] == "sign" else (_validate(request, content), b"")
 
 
 def _limit(seconds: float, size: int) -> None:
