@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 EMAIL = ExtendedKeyUsageOID.EMAIL_PROTECTION
 NOW = datetime.now(UTC)
@@ -51,6 +51,7 @@ def issued(
     is_authority: bool = False,
     names_issuer_key: bool = True,
     is_usage_critical: bool = False,
+    ocsp: str | None = None,
 ) -> Pair:
     """A certificate without a chain. `days` from now: when it begins and ends to be valid."""
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -74,6 +75,9 @@ def issued(
     )
     if usages:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=is_usage_critical)
+    if ocsp:
+        access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(ocsp))
+        builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
     if names_issuer_key:
         issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
         builder = builder.add_extension(issuer_id, critical=False)

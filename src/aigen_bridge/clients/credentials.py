@@ -218,9 +218,10 @@ def _unfinished(error: Exception, seconds: float, late: Fault) -> SigningError:
     code = error.returncode if isinstance(error, subprocess.CalledProcessError) else 0
     if isinstance(error, subprocess.TimeoutExpired) or code == -signal.SIGALRM:
         return SigningError(late, f"no answer within {seconds:g} s")
-    if code > 0:
-        return SigningError(Fault.UNFINISHED, _line(error.stderr.decode(errors="replace").strip().rpartition("\n")[2]))
-    return SigningError(Fault.UNFINISHED, f"its process ended with {signal.Signals(-code).name}" if code else str(error))
+    detail = f"its process ended with {signal.Signals(-code).name}" if code < 0 else str(error)
+    if isinstance(error, subprocess.CalledProcessError) and code > 0:
+        detail = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    return SigningError(Fault.UNFINISHED, _line(detail))
 
 
 def _manifest(found: Mapping[str, Any]) -> Manifest:

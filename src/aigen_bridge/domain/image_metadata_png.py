@@ -38,10 +38,8 @@ def with_end(content: bytes) -> bytes:
     Pixel data that is cut off gets its length and its checksum; another chunk that is cut off is dropped.
     """
     *_, last = read_chunks(content)
-    if last.name == b"IEND":
-        return content
     if _whole(last).end <= len(content):
-        return content[: _whole(last).end] + _chunk(b"IEND", b"")
+        return content if last.name == b"IEND" else content[: _whole(last).end] + _chunk(b"IEND", b"")
     pixels = _chunk(b"IDAT", content[last.start :]) if last.name == b"IDAT" else b""
     return content[: last.start - _PREFIX_BYTES] + pixels + _chunk(b"IEND", b"")
 
