@@ -22,6 +22,7 @@ from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.provenance import MarkingMode, Origin
 from image_files import FLAVOURS, carrying
 from signing import (
+    AUTHORITY,
     GOOD,
     GOOD_WITH_CHAIN,
     Pair,
@@ -232,7 +233,8 @@ def test_a_manifest_elsewhere_is_never_fetched(embedded: bool) -> None:  # noqa:
 def test_nobody_is_asked_whether_a_certificate_was_revoked() -> None:
     with silent_service() as (url, heard):
         pair = issued(ocsp=url)
-        other = replace(CREDENTIALS, certificate=pair.certificate.decode(), key=pair.key.decode())
+        certificate = (pair.certificate + AUTHORITY).decode()
+        other = replace(CREDENTIALS, certificate=certificate, key=pair.key.decode())
         signed = sign(SMALL["png"], "png", ORIGIN, other)
         assert is_valid(signed, "png")
         assert is_valid(sign(signed, "png", ORIGIN, other), "png")
