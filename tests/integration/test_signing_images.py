@@ -147,6 +147,17 @@ async def test_a_timestamp_is_added(signer: Signer, tmp_path: Path) -> None:
     assert timedelta(0) <= since < timedelta(minutes=1)
 
 
+def _late(reply: Reply) -> Reply:
+    """Answers the first query with nonsense."""
+    queries: list[bytes] = []
+
+    def answer(query: bytes) -> bytes:
+        queries.append(query)
+        return reply(query) if len(queries) > 1 else b"nonsense"
+
+    return answer
+
+
 def _old(reply: Reply) -> Reply:
     """Answers every query as it answered the first."""
     replies: list[bytes] = []
@@ -162,6 +173,7 @@ LIES: dict[str, Callable[[Reply], Reply]] = {
     "nothing": lambda _: lambda _query: b"",
     "nonsense": lambda _: lambda _query: b"nonsense",
     "a refusal": lambda _: lambda _query: bytes.fromhex("30053003020102"),
+    "nonsense, once": _late,
     "a changed signature": lambda reply: lambda query: reply(query)[:-1] + b"\0",
 }
 

@@ -238,6 +238,14 @@ async def test_a_tampered_image_that_is_signed_again_still_says_what_was_wrong(m
     assert validation.chain[1].failures == ("assertion.dataHash.mismatch",)
 
 
+async def test_an_earlier_manifest_that_was_changed_afterwards_is_not_valid(marker: Marker) -> None:
+    content = await marked(marker, SIGNED["jpeg"], "jpeg")
+    at = content.index(b"c2pa.created")  # only the earlier manifest says so
+    validation = known(content[:at] + b"c2pa.cropped" + content[at + 12 :], "jpeg")
+    assert not validation.valid
+    assert validation.failures
+
+
 @settings(deadline=None, max_examples=150)
 @given(data=st.data(), image_format=st.sampled_from(["png", "jpeg", "webp"]))
 def test_changed_bytes_are_never_an_error(data: st.DataObject, image_format: str) -> None:
