@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aigen_bridge.clients.c2pa_process import USAGES as USAGES_OF_THE_LIBRARY
@@ -102,6 +102,8 @@ def test_any_bytes_are_a_problem_and_never_an_error(certificate: bytes, key: byt
     assert examine(GOOD.certificate, b"-----BEGIN PRIVATE KEY-----\n" + key, NOW).problems
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+@settings(max_examples=1000)
 @given(at=st.integers(30, len(GOOD.certificate) - 30), byte=st.integers(0, 255))
 def test_a_damaged_certificate_is_never_an_error(at: int, byte: int) -> None:
     damaged = GOOD.certificate[:at] + bytes([byte]) + GOOD.certificate[at + 1 :]

@@ -37,7 +37,9 @@ CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 """Curve -> C2PA's name of the algorithm."""
 RSA_BITS_MIN = 2048
 TEST_LIFETIME = timedelta(days=90)
-_AUTHORITY_FIRST = ("The first certificate in the file is that of an authority. Put the signing certificate first.",)
+_AUTHORITY_FIRST: tuple[str, ...] = (
+    "The first certificate in the file is that of an authority. Put the signing certificate first.",
+)
 _ORDER_ANOTHER = "Order a certificate for signing e-mail (S/MIME), documents or C2PA claims."
 
 
@@ -58,15 +60,11 @@ class Examination:
 def examine(certificate: bytes, key: bytes, now: datetime) -> Examination:
     """Examines the certificate with its chain, and the key. Both are PEM."""
     try:
-        chain = x509.load_pem_x509_certificates(certificate)
-        leaf, algorithm = chain[0], _algorithm(chain[0])
-        examined = (*_times(leaf, now), *_keys(leaf, key, algorithm), *_usage(leaf), *_order(chain))
-        problems = _AUTHORITY_FIRST if _is_authority(leaf) else examined
+        return _examined(x509.load_pem_x509_certificates(certificate), key, now)
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
         return Examination(
             ("The certificate cannot be read. Give it as a PEM file, followed by those of its issuers.",)
         )
-    return Examination(problems, leaf.subject.rfc4514_string(), leaf.not_valid_after_utc, algorithm)
 
 
 def make_test_certificate(folder: Path, now: datetime) -> tuple[Path, Path]:
@@ -85,6 +83,14 @@ def make_test_certificate(folder: Path, now: datetime) -> tuple[Path, Path]:
     _write(paths[1], key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
     _write(paths[0], leaf.public_bytes(Encoding.PEM) + authority.public_bytes(Encoding.PEM), 0o644)
     return paths
+
+
+def _examined(chain: Sequence[x509.Certificate], key: bytes, now: datetime) -> Examination:
+    leaf, algorithm = chain[0], _algorithm(chain[0])
+    problems = _AUTHORITY_FIRST
+    if not _is_authority(leaf):
+        problems = (*_times(leaf, now), *_keys(leaf, key, algorithm), *_usage(leaf), *_order(chain))
+    return Examination(problems, leaf.subject.rfc4514_string(), leaf.not_valid_after_utc, algorithm)
 
 
 def _times(leaf: x509.Certificate, now: datetime) -> Iterator[str]:
