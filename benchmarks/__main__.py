@@ -20,7 +20,7 @@ from benchmarks.ground import prepared
 
 NAMES = (
     *("accept", "failed", "completed", "latency", "drain", "growth", "memory", "slow_webhook", "slow_odoo"),
-    *("progress", "odoos", "search", "overview"),
+    *("progress", "odoos", "search", "overview", "marking"),
 )
 ON_DEMAND = ("n8n",)
 """Measured only if named: they need more than this repository installs by itself."""

@@ -15,13 +15,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+
+from aigen_bridge.domain import image_jpeg, image_png
+from aigen_bridge.domain.errors import CannotMarkError, ImageRejectedError
+from aigen_bridge.domain.image import check, read_metadata
+from aigen_bridge.domain.image_metadata import Embedded, read_embedded
+from aigen_bridge.domain.image_structure import MAX_PIECES
+from aigen_bridge.domain.marks import find_marks, with_metadata
+from aigen_bridge.domain.provenance import Mark, Origin
+from aigen_bridge.domain.xmp import marked_packet
 from image_files import (
     EXIF,
     FLAVOURS,
     ICC,
     LOSSLESS,
     LOSSY,
-    PICTURE,
     PIXELS,
     XMP_OF_JPEG,
     canvas,
@@ -38,16 +47,6 @@ from image_files import (
     segment,
     text_chunk,
 )
-from PIL import Image
-
-from aigen_bridge.domain import image_jpeg, image_png, image_webp
-from aigen_bridge.domain.errors import CannotMarkError, ImageRejectedError
-from aigen_bridge.domain.image import check, read_metadata
-from aigen_bridge.domain.image_metadata import Embedded, read_embedded
-from aigen_bridge.domain.image_structure import MAX_PIECES
-from aigen_bridge.domain.marks import find_marks, with_metadata
-from aigen_bridge.domain.provenance import Mark, Origin
-from aigen_bridge.domain.xmp import marked_packet
 
 TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 ORIGIN = Origin(generated_at=datetime(2026, 8, 1, tzinfo=UTC), model="FLUX 1.1 [pro]", provider="Black Forest Labs")
@@ -85,7 +84,7 @@ IMAGES = {
     f"{flavour} with {existing}": (image_format, carrying(image_format, content, metadata))
     for (flavour, (image_format, content)), (existing, metadata) in product(FLAVOURS.items(), METADATA.items())
 }
-SMALL = {image_format: content for image_format, content in reversed(FLAVOURS.values())}
+SMALL = dict(reversed(FLAVOURS.values()))
 
 
 def mark(content: bytes, image_format: str) -> bytes:
@@ -118,15 +117,12 @@ def without_xmp(content: bytes, image_format: str) -> object:
         ours = {b"XMP ", b"VP8X"} if is_extended else {b"XMP ", b"ALPH"}
         chunks = [(name, body) for name, body in riff_chunks(content) if name not in ours]
         return chunks, content[size:], riff_chunks(content)[0][1][1:] if is_extended else None
-    spans = []
     if image_format == "png":
-        for c in image_png.read_chunks(content):
-            if content[c.start - 4 : c.start + 18] == b"iTXtXML:com.adobe.xmp\0":
-                spans.append((c.start - 8, c.end + 4))
+        pieces = [(c.start - 8, c.start, c.end + 4) for c in image_png.read_chunks(content)]
     else:
-        for s in image_jpeg.read_segments(content):
-            if s.marker == 0xE1 and content[s.start : s.end].startswith(XMP_OF_JPEG):
-                spans.append((s.begin, s.end))
+        pieces = [(s.begin, s.start, s.end) for s in image_jpeg.read_segments(content)]
+    packets = (b"XML:com.adobe.xmp\0", XMP_OF_JPEG)
+    spans = [(begin, end) for begin, start, end in pieces if content.startswith(packets, start)]
     for begin, end in reversed(spans):
         content = content[:begin] + content[end:]
     return content
@@ -150,6 +146,44 @@ def test_a_mark_is_found_and_marking_again_changes_nothing(image_format: str, co
     had_manifest = read_embedded(content, image_format).manifest > 0
     assert find_marks(marked, image_format) == ((Mark.C2PA,) if had_manifest else ()) + (Mark.DIGITAL_SOURCE_TYPE,)
     assert mark(marked, image_format) == marked
+
+
+@pytest.mark.parametrize(("image_format", "content"), FLAVOURS.values(), ids=FLAVOURS)
+def test_pillow_reads_the_packet(image_format: str, content: bytes) -> None:
+    marked = mark(content, image_format)
+    if shown(content):
+        with Image.open(BytesIO(marked)) as image:
+            image.load()
+            assert image.info["xmp"] == read_embedded(marked, image_format).xmp
+
+
+def test_the_packet_of_a_jpeg_is_behind_its_exif() -> None:
+    marked = mark(carrying("jpeg", SMALL["jpeg"], {"exif": EXIF, "icc": ICC}), "jpeg")
+    assert marked.index(b"JFIF") < marked.index(EXIF) < marked.index(XMP_OF_JPEG) < marked.index(ICC)
+
+
+def test_what_is_behind_the_first_scan_of_a_jpeg_is_not_read() -> None:
+    metadata = segment(0xE1, XMP_OF_JPEG + PACKETS["our mark"]) + manifest_segments(manifest_store())
+    content = SMALL["jpeg"][:-2] + metadata + b"\xff\xd9"
+    accept(content)
+    assert find_marks(content, "jpeg") == ()
+
+
+def test_a_lossless_webp_keeps_its_transparency_in_the_extended_format() -> None:
+    (bitstream,) = (c for c in riff_chunks(FLAVOURS["WebP lossless with alpha"][1]) if c[0] == b"VP8L")
+    header = riff_chunks(mark(riff(bitstream), "webp"))[0]
+    assert header == canvas(flags=0x14)
+    assert riff_chunks(mark(riff(LOSSLESS), "webp"))[0] == canvas(flags=0x04)
+
+
+@pytest.mark.parametrize("before", [[], [(b"teSt", b"odd")]])
+def test_an_alpha_chunk_that_decoders_ignore_is_not_made_one_that_they_read(
+    before: list[tuple[bytes, bytes]],
+) -> None:
+    content = riff(LOSSY, *before, (b"ALPH", b"\0" + bytes(45 * 31)))
+    test_a_mark_changes_no_pixel_and_no_other_part_of_an_image("webp", content)
+    test_a_mark_is_found_and_marking_again_changes_nothing("webp", content)
+    assert b"ALPH" not in mark(content, "webp")
 
 
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool (Debian: libimage-exiftool-perl) is not installed")
@@ -202,7 +236,8 @@ def test_the_segments_of_a_manifest_are_told_from_those_of_other_boxes() -> None
     segments = manifest_segments(other).replace(b"JP\2\x11", b"JP\0\1")
     content = SMALL["jpeg"]
     assert find_marks(content[:2] + segments + content[2:], "jpeg") == ()
-    both = content[:2] + segments + manifest_segments(manifest_store(70_000)) + segment(0xEB, b"JP") + content[2:]
+    manifest = manifest_segments(manifest_store(70_000))
+    both = content[:2] + segments + manifest + segments + segment(0xEB, b"JP") + content[2:]
     assert read_embedded(both, "jpeg").manifest == 70_000
 
 

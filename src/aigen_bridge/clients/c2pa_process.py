@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from io import BytesIO
+from itertools import chain
 from typing import Any
 
 import c2pa
@@ -42,12 +43,17 @@ Request = Mapping[str, Any]
 
 
 def main() -> None:
-    """Answers the request on standard input."""
+    """Answers the request on standard input, within limits."""
     request = json.loads(sys.stdin.buffer.readline())
     _limit(request["seconds"], request["size"])
     content = sys.stdin.buffer.read(request["size"])
-    reply, signed = _sign(request, content) if request["action"] == "sign" else (_validate(request, content), b"")
+    reply, signed = answer(request, content)
     sys.stdout.buffer.write(json.dumps(reply).encode() + b"\n" + signed)
+
+
+def answer(request: Request, content: bytes) -> tuple[Any, bytes]:
+    """Returns the reply and, after signing, the signed image."""
+    return _sign(request, content) if request["action"] == "sign" else (_validate(request, content), b"")
 
 
 def _limit(seconds: float, size: int) -> None:
@@ -62,16 +68,17 @@ def _sign(request: Request, content: bytes) -> tuple[dict[str, str], bytes]:
     try:
         return {}, _signed(request, content)
     except c2pa.C2paError as error:
-        fault, cause = _fault(request) or ("image", error)
+        fault, cause = _fault(request, content) or ("timestamp" if request["timestamp_url"] else "image", error)
         return {"fault": fault, "detail": str(cause)}, b""
 
 
-def _fault(request: Request) -> tuple[str, c2pa.C2paError] | None:
-    """Finds out whether the certificate or the timestamp service fails for any image. None: it was the image."""
+def _fault(request: Request, content: bytes) -> tuple[str, c2pa.C2paError] | None:
+    """Signs without a timestamp, first another image, then this one. Returns what fails, or None if both work."""
+    request = {**request, "timestamp_url": None}
     sample = {**request, "format": "png", "created": request["sample"]}
-    for fault, timestamp_url in (("certificate", None), ("timestamp", request["timestamp_url"])):
+    for fault, asked, image in (("certificate", sample, TINY_PNG), ("image", request, content)):
         try:
-            _signed(sample | {"timestamp_url": timestamp_url}, TINY_PNG)
+            _signed(asked, image)
         except c2pa.C2paError as error:
             return fault, error
     return None
@@ -110,11 +117,10 @@ def _validate(request: Request, content: bytes) -> dict[str, Any] | None:
         return None
     except c2pa.C2paError as error:
         return {"valid": False, "failures": [str(error)[:TEXT_MAX]], "chain": []}
-    chain = list(_chain(found))
     return {
         "valid": found.get("validation_state") in {"Valid", "Trusted"},
         "failures": _failures(found),
-        "chain": chain,
+        "chain": list(_chain(found)),
     }
 
 
@@ -155,8 +161,13 @@ def _source_types(manifest: Any) -> list[str]:
 
 def _failures(found: Any) -> list[str]:
     """Returns C2PA's codes of what is wrong. Nobody's certificate is trusted here, so that is not among them."""
-    codes = (_at(failure, "code") for failure in _items(found, "validation_results", "activeManifest", "failure"))
-    return [code for code in _unique(codes) if code != "signingCredential.untrusted"]
+    results = _at(found, "validation_results")
+    failures = chain(
+        _items(results, "activeManifest", "failure"),
+        *(_items(delta, "validationDeltas", "failure") for delta in _items(results, "ingredientDeltas")),
+    )
+    codes = _unique(_at(failure, "code") for failure in failures)
+    return [code for code in codes if code != "signingCredential.untrusted"]
 
 
 def _unique(values: Iterator[Any]) -> list[str]:

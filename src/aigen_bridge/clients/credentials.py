@@ -143,7 +143,21 @@ def sign(content: bytes, image_format: str, origin: Origin, credentials: Credent
 
     A manifest that the image already has becomes an ingredient: it stays in the image. Raises `SigningError`.
     """
-    request = {
+    request = signing_request(image_format, origin, credentials)
+    late = Fault.TIMESTAMP if credentials.timestamp_url else Fault.UNFINISHED
+    reply, signed = _run(request, content, DEADLINE + credentials.timestamp_deadline, late)
+    if reply:
+        raise SigningError(Fault(reply["fault"]), _line(reply["detail"]))
+    return signed
+
+
+def signing_request(image_format: str, origin: Origin, credentials: Credentials) -> dict[str, Any]:
+    """Returns what the process needs to sign an image.
+
+    `created` and `opened` are the manifests for an image without one and for an image with one; `sample` is one that
+    any image may have.
+    """
+    return {
         "action": "sign",
         "format": image_format,
         "created": _claim("c2pa.created", origin),
@@ -155,11 +169,6 @@ def sign(content: bytes, image_format: str, origin: Origin, credentials: Credent
         "algorithm": credentials.algorithm,
         "timestamp_url": credentials.timestamp_url,
     }
-    late = Fault.TIMESTAMP if credentials.timestamp_url else Fault.UNFINISHED
-    reply, signed = _run(request, content, DEADLINE + credentials.timestamp_deadline, late)
-    if reply:
-        raise SigningError(Fault(reply["fault"]), _line(reply["detail"]))
-    return signed
 
 
 def _claim(action: str, origin: Origin) -> dict[str, Any]:
@@ -214,13 +223,13 @@ def _environment() -> dict[str, str]:
 
 
 def _unfinished(error: Exception, seconds: float, late: Fault) -> SigningError:
-    alarm = isinstance(error, subprocess.CalledProcessError) and error.returncode == -signal.SIGALRM
-    if alarm or isinstance(error, subprocess.TimeoutExpired):
+    code = error.returncode if isinstance(error, subprocess.CalledProcessError) else 0
+    if isinstance(error, subprocess.TimeoutExpired) or code == -signal.SIGALRM:
         return SigningError(late, f"no answer within {seconds:g} s")
-    if isinstance(error, subprocess.CalledProcessError):
-        last = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        return SigningError(Fault.UNFINISHED, _line(last or f"the process ended with {error.returncode}"))
-    return SigningError(Fault.UNFINISHED, _line(str(error)))
+    detail = f"its process ended with {signal.Signals(-code).name}" if code < 0 else str(error)
+    if isinstance(error, subprocess.CalledProcessError) and code > 0:
+        detail = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    return SigningError(Fault.UNFINISHED, _line(detail))
 
 
 def _manifest(found: Mapping[str, Any]) -> Manifest:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aigen_bridge.clients.credentials import SOFTWARE, Credentials, Fault, SigningError, is_available, sign
 from aigen_bridge.domain.errors import CannotMarkError, PermanentError, StepError, TransientError
+from aigen_bridge.domain.image_metadata_png import with_end
 from aigen_bridge.domain.marks import find_marks, with_metadata
 from aigen_bridge.domain.provenance import Mark, MarkingMode, Origin
 
@@ -62,7 +63,8 @@ class Marker:
             raise PermanentError("cannot_mark", error.detail) from error
         if self._mode is MarkingMode.METADATA:
             return described, MarkingMode.METADATA
-        return self._signed(described, image_format, origin), MarkingMode.C2PA
+        complete = with_end(described) if image_format == "png" else described  # C2PA's library refuses it without
+        return self._signed(complete, image_format, origin), MarkingMode.C2PA
 
     def _signed(self, content: bytes, image_format: str, origin: Origin) -> bytes:
         if not is_available():

@@ -38,6 +38,9 @@ CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 RSA_BITS_MIN = 2048
 TEST_LIFETIME = timedelta(days=90)
 TEST_SUBJECT = "aigen-bridge test certificate"
+_AUTHORITY_FIRST: tuple[str, ...] = (
+    "The first certificate in the file is that of an authority. Put the signing certificate first.",
+)
 _ORDER_ANOTHER = "Order a certificate for signing e-mail (S/MIME), documents or C2PA claims."
 
 
@@ -58,14 +61,11 @@ class Examination:
 def examine(certificate: bytes, key: bytes, now: datetime) -> Examination:
     """Examines the certificate with its chain, and the key. Both are PEM."""
     try:
-        chain = x509.load_pem_x509_certificates(certificate)
-        leaf, algorithm = chain[0], _algorithm(chain[0])
-        problems = (*_times(leaf, now), *_keys(leaf, key, algorithm), *_usage(leaf), *_order(chain))
+        return _examined(x509.load_pem_x509_certificates(certificate), key, now)
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
         return Examination(
             ("The certificate cannot be read. Give it as a PEM file, followed by those of its issuers.",)
         )
-    return Examination(problems, leaf.subject.rfc4514_string(), leaf.not_valid_after_utc, algorithm)
 
 
 def make_test_certificate(folder: Path, now: datetime) -> tuple[Path, Path]:
@@ -84,6 +84,14 @@ def make_test_certificate(folder: Path, now: datetime) -> tuple[Path, Path]:
     _write(paths[1], key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
     _write(paths[0], leaf.public_bytes(Encoding.PEM) + authority.public_bytes(Encoding.PEM), 0o644)
     return paths
+
+
+def _examined(chain: Sequence[x509.Certificate], key: bytes, now: datetime) -> Examination:
+    leaf, algorithm = chain[0], _algorithm(chain[0])
+    problems = _AUTHORITY_FIRST
+    if not _is_authority(leaf):
+        problems = (*_times(leaf, now), *_keys(leaf, key, algorithm), *_usage(leaf), *_order(chain))
+    return Examination(problems, leaf.subject.rfc4514_string(), leaf.not_valid_after_utc, algorithm)
 
 
 def _times(leaf: x509.Certificate, now: datetime) -> Iterator[str]:
@@ -132,18 +140,20 @@ def _usage(leaf: x509.Certificate) -> Iterator[str]:
     extensions = {extension.oid: extension.value for extension in leaf.extensions}
     usage = extensions.get(x509.KeyUsage.oid)
     if not isinstance(usage, x509.KeyUsage) or not usage.digital_signature:
-        yield f"The certificate has not the key usage digitalSignature. {_ORDER_ANOTHER}"
+        yield f"The certificate lacks the key usage digitalSignature. {_ORDER_ANOTHER}"
     extended = extensions.get(x509.ExtendedKeyUsage.oid)
     usages = frozenset(extended) if isinstance(extended, x509.ExtendedKeyUsage) else frozenset()
     if not usages & USAGES or usages & FORBIDDEN_USAGES:
         yield f"The certificate's extended key usage does not allow signing images. {_ORDER_ANOTHER}"
-    constraints = extensions.get(x509.BasicConstraints.oid)
-    if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
-        yield "The first certificate in the file is that of an authority. Put the signing certificate first."
-    elif leaf.subject == leaf.issuer:
+    if leaf.subject == leaf.issuer:
         yield "The certificate is self-signed, which C2PA does not allow. Use one that an authority has issued."
     elif x509.AuthorityKeyIdentifier.oid not in extensions:
         yield f"The certificate has no authorityKeyIdentifier. {_ORDER_ANOTHER}"
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    extensions = (extension.value for extension in certificate.extensions)
+    return any(isinstance(value, x509.BasicConstraints) and value.ca for value in extensions)
 
 
 def _order(chain: Sequence[x509.Certificate]) -> Iterator[str]:

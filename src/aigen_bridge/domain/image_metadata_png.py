@@ -1,4 +1,4 @@
-"""XMP and C2PA in a PNG: a text chunk (XMP specification part 3, section 1.1.5) and the chunk `caBX` (C2PA, A.3.2)."""
+"""XMP and C2PA in a PNG: a text chunk (XMP specification, part 3) and the chunk `caBX` (C2PA, appendix A)."""
 
 import struct
 import zlib
@@ -30,6 +30,18 @@ def with_xmp(content: bytes, packet: bytes) -> bytes:
     removed = [_whole(chunk) for chunk in chunks if _is_xmp(content, chunk)]
     behind_header = _whole(chunks[0]).end
     return spliced(content, [Edit(behind_header, behind_header, _chunk(b"iTXt", _HEAD + packet)), *removed])
+
+
+def with_end(content: bytes) -> bytes:
+    """Adds the end that a PNG may lack. Viewers do without it, but other programs need it.
+
+    Pixel data that is cut off gets its length and its checksum; another chunk that is cut off is dropped.
+    """
+    *_, last = read_chunks(content)
+    if _whole(last).end <= len(content):
+        return content if last.name == b"IEND" else content[: _whole(last).end] + _chunk(b"IEND", b"")
+    pixels = _chunk(b"IDAT", content[last.start :]) if last.name == b"IDAT" else b""
+    return content[: last.start - _PREFIX_BYTES] + pixels + _chunk(b"IEND", b"")
 
 
 def _is_xmp(content: bytes, chunk: Chunk) -> bool:

@@ -1,4 +1,4 @@
-"""XMP and C2PA in a WebP: the chunks `XMP ` (RFC 9649, section 2.7.1.5; sections in brackets) and `C2PA` (C2PA, A.3.7)."""
+"""XMP and C2PA in a WebP: the chunks `XMP ` (RFC 9649; sections in brackets) and `C2PA` (C2PA, appendix A)."""
 
 import struct
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def _edit_of_size(content: bytes, edits: Sequence[Edit]) -> Edit:
 
 
 def _edit_of_flags(content: bytes, first: Chunk) -> Edit:
-    """Sets the flag for XMP [2.7.1], in a new header if there is none."""
+    """Sets the flag for XMP [2.7], in a new header if there is none."""
     if first.name == b"VP8X":
         return Edit(first.start, first.start + 1, bytes([content[first.start] | _XMP_FLAG]))
     alpha = content[first.start + _LOSSLESS_FLAGS_AT] & _ALPHA_FLAG if first.name == b"VP8L" else 0
