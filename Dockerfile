@@ -23,7 +23,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \
-    /uv/bin/uv sync --frozen --no-dev --extra otel --no-install-project
+    /uv/bin/uv sync --frozen --no-dev --extra marking --extra otel --no-install-project
 
 COPY README.md LICENSE ./
 COPY migrations migrations
@@ -31,7 +31,7 @@ COPY docs/operations.md docs/operations.md
 COPY src src
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \
-    /uv/bin/uv sync --frozen --no-dev --extra otel --no-editable
+    /uv/bin/uv sync --frozen --no-dev --extra marking --extra otel --no-editable
 
 
 FROM ${PYTHON_IMAGE}

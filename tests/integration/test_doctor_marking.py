@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -74,16 +75,29 @@ async def test_the_end_of_a_certificate_is_announced(
     assert "no image can be signed" in finding.found.lower()
 
 
-async def test_a_certificate_for_trying_and_a_key_for_everybody_are_doubtful(
+async def test_a_certificate_for_trying_is_doubtful(
     look: Look, signing: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # the subject of certificates for trying
-    signing["key"].chmod(0o644)
-    for_trying, readable = await look(**signing)
+    [finding] = await look(**signing)
 
-    assert {for_trying.mark, readable.mark} == {Mark.WARNING}
-    assert "a certificate for trying, which nobody trusts" in for_trying.found
-    assert f"chmod 600 {signing['key']}" in readable.advice
+    assert (finding.mark, "a certificate for trying, which nobody trusts" in finding.found) == (Mark.WARNING, True)
+
+
+async def test_a_key_that_every_user_can_read_is_doubtful(
+    look: Look, signing: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        key = Path(folder) / "key.pem"
+        key.write_bytes(signing["key"].read_bytes())
+        key.chmod(0o644)
+        [readable] = await look(**signing | {"key": key})
+        monkeypatch.setenv("AIGEN_SECRETS_DIR", folder)  # compose mounts files as they are
+        [mounted] = await look(**signing | {"key": key})
+
+    assert (readable.mark, f"chmod 600 {key}" in readable.advice) == (Mark.WARNING, True)
+    assert mounted.mark is Mark.OK
 
 
 async def test_files_that_fit_nothing_are_wrong(look: Look, signing: dict[str, Any], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.domain.provenance import MarkingMode, Origin
 from aigen_bridge.domain.request import Step
+from aigen_bridge.settings import secrets_directory
 from aigen_bridge.settings.sections import MarkingSettings
 
 if TYPE_CHECKING:
@@ -92,9 +93,16 @@ def _doubts(key: Path, examined: "Examination", now: datetime) -> Iterator[Findi
     if examined.expires_at and examined.expires_at - now < ENDS_SOON:
         found = f"The signing certificate is {_ends(examined)}. After that, no image can be signed."
         yield warning("marking", found, "Renew it and replace both files. Workers need no restart.")
-    if key.stat().st_mode & stat.S_IROTH:
+    if _is_readable_by_all(key):
         found = f"Every user of this machine can read the signing key {key}."
         yield warning("marking", found, f"Let only the bridge's user read it: chmod 600 {key}")
+
+
+def _is_readable_by_all(file: Path) -> bool:
+    """Returns whether every user may read a file. Who may read the secrets directory, its mount decides."""
+    is_open = all(folder.stat().st_mode & stat.S_IXOTH for folder in file.resolve().parents)
+    is_mounted = file.is_relative_to(secrets_directory())
+    return bool(file.stat().st_mode & stat.S_IROTH) and is_open and not is_mounted
 
 
 def _ends(examined: "Examination") -> str:
