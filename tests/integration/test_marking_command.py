@@ -22,6 +22,7 @@ PERIOD = ("--since", "1h")
 SIGNED: dict[str, Any] = {"found": ["c2pa"], "valid": True, "marked": None, "original_sha256": "0" * 64}
 UNMARKED = SIGNED | {"found": [], "valid": None}
 MARKED = UNMARKED | {"marked": "metadata"}
+IMAGE = """'{"format": "png", "size": 1, "width": 64, "height": 64, "sha256": "00"}'"""
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def run(configured: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in this process."""
     monkeypatch.setattr("aigen_bridge.logs.configure", lambda *_: None)  # the tests keep their own log
 
-    async def run(*arguments: str, mode: str = "metadata") -> Result:
+    async def run(*arguments: str, mode: str = "metadata", of: str = "marking") -> Result:
         env = configured | {"AIGEN_MARKING__MODE": mode, "COLUMNS": "200"}
-        return await asyncio.to_thread(CliRunner().invoke, app, ["marking", *arguments], env=env)
+        return await asyncio.to_thread(CliRunner().invoke, app, [of, *arguments], env=env)
 
     return run
 
@@ -40,7 +41,7 @@ async def image(database: Database, provenance: dict[str, Any] | None, **changes
     """Plants a request whose image was delivered. `changes` are SQL expressions by column."""
     request = new()
     await requests_of(database).accept(request)
-    values = {"status": "'completed'", "completed_at": "now()", "image": "'{}'", "provenance": "CAST(:p AS jsonb)"}
+    values = {"status": "'completed'", "completed_at": "now()", "image": IMAGE, "provenance": "CAST(:p AS jsonb)"}
     assigned = ", ".join(f"{column} = {value}" for column, value in (values | changes).items())
     await write(
         database,
@@ -127,3 +128,26 @@ async def test_apply_refuses_while_nothing_is_marked(run: Run, database: Databas
     assert "AIGEN_MARKING__MODE is off" in refused.output
     assert (await run("apply", "--since", "1h", "--until", "2h")).exit_code == 2
     assert (await run("apply")).exit_code == 2  # without a period it would be everything
+
+
+@pytest.mark.parametrize(
+    ("provenance", "said"),
+    [
+        (MARKED, "by the bridge, in its metadata; came with no mark"),
+        (SIGNED, "not by the bridge; came with a C2PA manifest (valid)"),
+        (
+            SIGNED | {"found": ["c2pa", "digitalSourceType"], "valid": False, "marked": "c2pa"},
+            "by the bridge, with a signed C2PA manifest; "
+            + "came with a C2PA manifest (NOT VALID) and metadata that says that AI made it",
+        ),
+        (None, None),
+    ],
+)
+async def test_the_story_of_a_request_says_how_its_image_is_marked(
+    run: Run, database: Database, provenance: dict[str, Any] | None, said: str | None
+) -> None:
+    request_id = await image(database, provenance)
+    shown = await run("show", request_id, of="requests")
+
+    marked = [line.partition("marked")[2].strip() for line in shown.output.splitlines() if "  marked " in line]
+    assert (shown.exit_code, marked) == (0, [said] if said else []), shown.output

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aigen_bridge.cli import demo_marking
 from aigen_bridge.cli.demo_marking import marking
 from aigen_bridge.domain.marks import with_metadata
 from aigen_bridge.domain.provenance import MarkingMode, Origin
@@ -31,6 +32,15 @@ def test_the_mark_is_shown(tmp_path: Path) -> None:
     demo = marking(MarkingMode.METADATA)
     assert demo is not None
     assert demo.check(image).startswith("marked as made by AI: http://cv.iptc.org/")
+
+
+def test_without_the_library_the_demo_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo_marking, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        marking(MarkingMode.C2PA)
+    assert "pip install 'aigen-bridge[marking]'" in capsys.readouterr().err
 
 
 def test_a_demo_without_marking_checks_nothing() -> None:

@@ -6,16 +6,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from aigen_bridge.cli.marking import EXTRA_MISSING
 from aigen_bridge.cli.marks_of_file import read_marks
+from aigen_bridge.cli.terminal import fail
+from aigen_bridge.clients.credentials import is_available
 from aigen_bridge.domain.provenance import MarkingMode
 from aigen_bridge.sim.demo import Marking
 from aigen_bridge.sim.demo_request import DemoFailedError
 
 
 def marking(mode: MarkingMode) -> Marking | None:
-    """Returns how the demo marks its image; None if it does not."""
+    """Returns how the demo marks its image; None if it does not. Ends the command if the extra is missing."""
     if mode is MarkingMode.OFF:
         return None
+    if mode is MarkingMode.C2PA and not is_available():
+        fail(EXTRA_MISSING)
     return Marking(partial(_settings, mode), partial(_proof, mode))
 
 

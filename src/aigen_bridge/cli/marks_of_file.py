@@ -73,10 +73,9 @@ class FileMarks:
 
     @property
     def is_broken(self) -> bool:
-        """Whether the file is damaged, or its manifest is not valid. A manifest that nothing could validate may be."""
-        if self.is_signed and is_available():
-            return self.validation is None or not self.validation.valid
-        return self.error is not None
+        """Whether the file is damaged, or its manifest is not valid. Without the library, nothing is known of it."""
+        is_invalid = self.validation is None or not self.validation.valid
+        return self.error is not None or (self.is_signed and is_available() and is_invalid)
 
     @property
     def says_generated(self) -> bool:
