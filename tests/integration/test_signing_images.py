@@ -1,5 +1,6 @@
 """Images are signed and validated in processes of their own, with limits. They call nobody but a timestamp service."""
 
+import asyncio
 import json
 import shutil
 import signal
@@ -25,6 +26,7 @@ from signing import (
     AUTHORITY,
     GOOD,
     GOOD_WITH_CHAIN,
+    NOW,
     Pair,
     Reply,
     issued,
@@ -145,6 +147,24 @@ async def test_a_timestamp_is_added(signer: Signer, tmp_path: Path) -> None:
     assert manifest is not None
     since = datetime.now(UTC) - datetime.fromisoformat(manifest["signature_info"]["time"])
     assert timedelta(0) <= since < timedelta(minutes=1)
+
+
+@needs_openssl
+async def test_with_a_timestamp_an_image_stays_valid_when_its_certificate_expires(
+    signer: Signer, tmp_path: Path
+) -> None:
+    expires_at = (datetime.now(UTC) + timedelta(seconds=3)).replace(microsecond=0)
+    signer.use(issued(days=(-1, (expires_at - NOW) / timedelta(days=1))))
+    with timestamp_service(openssl_replies(tmp_path)) as url:
+        stamped = await signer.sign(SMALL["png"], timestamp_url=url)
+    plain = await signer.sign(SMALL["png"])
+    await asyncio.sleep(
+        (expires_at - datetime.now(UTC)).total_seconds() + 1.5
+    )  # it is valid to the end of its last second
+    assert is_valid(stamped, "png")
+    validation = validate(plain, "png")
+    assert validation is not None
+    assert validation.failures == ("signingCredential.expired",)
 
 
 def _late(reply: Reply) -> Reply:
