@@ -1,7 +1,8 @@
 """the marks of images, and originals beside marked images
 
-Revision: 0023, after 0022. A version before knows no mark: it does not claim entries of the step, and takes a request
-that waits for its mark for one whose image was lost. Switch marking on once every process is of this version.
+Revision: 0023, after 0022. A version before knows no mark. It delivers images as they come, leaves entries of the step
+to the others, and takes a request that waits for its mark for one whose image must be fetched: a trigger turns that
+entry into a mark. Switch marking on once every process is of this version.
 """
 
 import sqlalchemy as sa
@@ -14,6 +15,10 @@ down_revision = "0022"
 PER_ODOO = " OR step ~ '^(dispatch|deliver):[a-z][a-z0-9-]{0,62}$'"
 STEPS = "step IN ('dispatch', 'fetch', 'deliver', 'alert')" + PER_ODOO
 STEPS_WITH_MARK = "step IN ('dispatch', 'fetch', 'mark', 'deliver', 'alert')" + PER_ODOO
+ACTIONS = (
+    "action IN ('replay', 'discard', 'complete', 'purge', 'restored', 'confirm', 'put', 'remove', "
+    "'pause', 'resume', 'limit', 'cancel', 'stop', 'sign-in', 'sign-out', 'sign-in-refused', 'revoke'"
+)
 RECEIVED = "status <> 'received' OR awaited IS NOT NULL"
 
 
@@ -36,7 +41,32 @@ def upgrade() -> None:
         )
         op.execute("ALTER TABLE original_images ALTER COLUMN content SET STORAGE EXTERNAL")
         _replace_check("outbox", "step", STEPS_WITH_MARK)
+        _create_trigger()
         _replace_check("requests", "received", RECEIVED + " OR image IS NOT NULL")
+        _replace_check("operations", "action", ACTIONS + ", 'mark')")
+
+
+def _create_trigger() -> None:
+    op.execute("""
+        CREATE OR REPLACE FUNCTION aigen_mark_instead() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN
+            IF NOT EXISTS (SELECT FROM requests WHERE request_id = NEW.request_id AND image IS NOT NULL) THEN
+                RETURN NEW;
+            END IF;
+            IF EXISTS (
+                SELECT FROM outbox
+                WHERE request_id = NEW.request_id AND step = 'mark' AND state IN ('pending', 'dead')
+            ) THEN
+                RETURN NULL;
+            END IF;
+            NEW.step := 'mark';
+            RETURN NEW;
+        END $$
+    """)
+    op.execute("""
+        CREATE OR REPLACE TRIGGER outbox_mark_instead BEFORE INSERT ON outbox FOR EACH ROW
+        WHEN (NEW.step = 'fetch') EXECUTE FUNCTION aigen_mark_instead()
+    """)
 
 
 def downgrade() -> None:
@@ -48,8 +78,12 @@ def downgrade() -> None:
             END IF;
         END $$
     """)
+    op.execute("DROP TRIGGER outbox_mark_instead ON outbox")
+    op.execute("DROP FUNCTION aigen_mark_instead()")
     op.execute("DELETE FROM outbox WHERE step = 'mark'")
     _replace_check("requests", "received", RECEIVED)
+    op.execute("DELETE FROM operations WHERE action = 'mark'")
+    _replace_check("operations", "action", ACTIONS + ")")
     _replace_check("outbox", "step", STEPS)
     op.drop_table("original_images")
     op.drop_column("requests", "provenance")

@@ -70,6 +70,7 @@ from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.key_uses import KeyUses
 from aigen_bridge.store.ledger import Ledger
 from aigen_bridge.store.listening import naming_listen_url
+from aigen_bridge.store.marking import Marking
 from aigen_bridge.store.migrations import check, migrate
 from aigen_bridge.store.operations import Operations
 from aigen_bridge.store.outbox import Outbox
@@ -124,6 +125,7 @@ class ApiParts:
     ledger: Ledger
     sessions: Sessions
     key_uses: KeyUses
+    marking: Marking
     oidc: "OidcProvider | None"
     images: ImageStore
     examine: Examination
@@ -227,6 +229,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
                 ledger=_ledger(database, settings),
                 sessions=Sessions(database),
                 key_uses=KeyUses(database),
+                marking=Marking(database),
                 oidc=_oidc(rotation),
                 images=images,
                 examine=examine,

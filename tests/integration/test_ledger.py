@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -199,7 +200,23 @@ def _entry(row: Any) -> Entry:
 
 @pytest.fixture
 async def ground(database_url: str, database: Database) -> AsyncIterator[Ground]:
-    event, settings = examples.REQUESTED, make_settings(database_url, money={"rates": {"EUR/USD": "1.08"}})
+    async with _ground(database_url, database) as ground:
+        yield ground
+
+
+@pytest.fixture(params=["off", "metadata"])
+async def ground_of_each_mode(
+    request: pytest.FixtureRequest, database_url: str, database: Database
+) -> AsyncIterator[Ground]:
+    """Marks images before they are delivered, or does not."""
+    async with _ground(database_url, database, marking={"mode": request.param}) as ground:
+        yield ground
+
+
+@asynccontextmanager
+async def _ground(database_url: str, database: Database, **sections: Any) -> AsyncIterator[Ground]:
+    event = examples.REQUESTED
+    settings = make_settings(database_url, money={"rates": {"EUR/USD": "1.08"}}, **sections)
     await write(database, BUDGETS, user_id=event["userId"], model_id=event["modelId"])
     async with serve_api(settings) as api:
         stage = Stage(api, None, settings)  # type: ignore[arg-type] - the simulators have no part in it
@@ -445,14 +462,16 @@ async def test_a_model_without_a_price_reserves_nothing_and_its_images_count(gro
 
 
 async def test_an_image_that_a_person_uploads_costs_nothing_unless_n8n_may_have_paid_for_another(
-    ground: Ground, png: bytes
+    ground_of_each_mode: Ground, png: bytes
 ) -> None:
+    ground = ground_of_each_mode
     free, granted = await ground.ask(), await ground.ask()
     await ground.permit(granted)
     for asked in (free, granted):
         url = f"/api/v1/ops/requests/{asked['requestId']}/complete"
         headers = ground.stage.as_client("ops") | {"Content-Type": "image/png"}
         assert (await ground.stage.api.post(url, content=png, headers=headers)).status_code == 200
+        await ground.touch(asked)
     await ground.settle()
     assert await ground.spent(free) == {}
     assert await ground.spent(granted) == {"unnamed:1": "0.035 USD estimated"}

@@ -19,5 +19,8 @@ def made(request: ImageRequest, transition: Transition) -> ImageRequest | None:
         error_code=transition.error_code,
         error_message=transition.error_message,
         image=transition.image or request.image,
-        awaited=None if transition.after is Status.COMPLETED else transition.awaited or request.awaited,
+        awaited=(
+            None if transition.after is Status.COMPLETED or transition.image else transition.awaited or request.awaited
+        ),
+        provenance=transition.provenance or request.provenance,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from machine.expected import ENDED, LEADS_TO, Expected
 from machine.generating import ExpectedGeneration
-from machine.world import NAMES, request_id
+from machine.world import ARE_MARKED, NAMES, request_id
 
 NO_GENERATION = {"state": "none", "ends": False}
 
@@ -30,7 +30,7 @@ class Balance:
             name = str(request_id(number))
             mine = {
                 part: [tuple(row[1:]) for row in found[part] or [] if row[0] == name]
-                for part in ("entries", "images", "moves", "attempts", "operations", "jobs")
+                for part in ("entries", "images", "originals", "moves", "attempts", "operations", "jobs")
             }
             self._check_laws(name, requests[name], mine, wanted)
             _check_request(requests[name], wanted)
@@ -56,7 +56,8 @@ class Balance:
         assert len(mine["images"]) <= 1
         assert bool(mine["images"]) == (row["image"] is not None)
         if row["status"] != "cancelled":  # an image that arrives after a cancellation is only kept
-            assert bool(mine["images"]) == (row["status"] == "completed"), "completed exactly when there is an image"
+            has_image = row["status"] == "completed" or (row["status"] == "received" and row["awaited"] is None)
+            assert bool(mine["images"]) == has_image, "completed, or waiting for a mark, exactly when there is an image"
 
 
 def _check_nothing_lost(row: dict[str, Any], live: list[str], dead: list[str], wanted: Expected) -> None:
@@ -64,7 +65,8 @@ def _check_nothing_lost(row: dict[str, Any], live: list[str], dead: list[str], w
         is_enqueued = "deliver" in live + dead
         assert is_enqueued or row["delivered"] or wanted.waived, "this ending would never be delivered to Odoo"
     else:
-        assert live or row["deadline"], "nothing would ever move this request on"
+        waits_for_an_operator = row["status"] == "received" and "mark" in dead
+        assert live or row["deadline"] or waits_for_an_operator, "nothing would ever move this request on"
 
 
 def _check_request(row: dict[str, Any], wanted: Expected) -> None:
@@ -81,6 +83,10 @@ def _check_rows(mine: dict[str, Any], wanted: Expected) -> None:
         assert [step for step, found in mine["entries"] if found == state] == [o.step for o in wanted.in_state(word)]
     assert len(mine["entries"]) == len(wanted.entries)
     assert [NAMES[sha256] for (sha256,) in mine["images"]] == ([wanted.image] if wanted.image else [])
+    assert [sha256 in ARE_MARKED for (sha256,) in mine["images"]] == ([wanted.marked] if wanted.image else [])
+    assert [(NAMES[sha256], sha256 in ARE_MARKED) for (sha256,) in mine["originals"]] == (
+        [(wanted.image, False)] if wanted.marked else []
+    )
     assert mine["moves"] == wanted.history
     assert sorted(mine["attempts"]) == sorted(wanted.attempts), "the timeline differs from the attempts that were made"
 

@@ -13,7 +13,7 @@ from machine.balance import Balance
 from machine.expected import ENDED, Ending, Expected, PendingEntry
 from machine.generating import ExpectedGeneration
 from machine.ground import RULES, Ground
-from machine.world import World, asked
+from machine.world import World, asked, holds, marks
 
 T = TypeVar("T")
 Action = dict[str, Any]
@@ -81,7 +81,8 @@ class Base(RuleBasedStateMachine):
         """Makes one more request."""
         _, created = self.do(self.accept(len(self.expected)))
         assert created
-        self.expected.append(Expected(self.now))
+        number = len(self.expected)
+        self.expected.append(Expected(self.now, marks(number), holds(number)))
         self.generations.append(ExpectedGeneration(RULES, self.expected[-1]))
 
     async def accept(self, number: int, prompt: str = "a lighthouse") -> tuple[Any, bool]:

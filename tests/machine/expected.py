@@ -9,7 +9,7 @@ from typing import Literal
 
 NEXT_STEP = {
     "queued": "dispatch",
-    "received": "fetch",
+    "received": "fetch",  # or `mark`, if the image is there: see `Expected.next_step`
     "completed": "deliver",
     "failed": "deliver",
     "cancelled": "deliver",
@@ -18,7 +18,7 @@ ENDED = frozenset({"completed", "failed", "cancelled"})
 LEADS_TO = {
     "queued": {"dispatched", "received", "completed", "failed", "cancelled"},
     "dispatched": {"queued", "received", "completed", "failed", "cancelled"},
-    "received": {"completed", "failed", "cancelled"},
+    "received": {"received", "completed", "failed", "cancelled"},
     "failed": {"queued", "received", "completed"},
     "completed": set(),
     "cancelled": set(),
@@ -58,15 +58,21 @@ class PendingEntry:
 
 @dataclass(eq=False)
 class Expected:
-    """The request. `entries` holds all entries that it ever had, `attempts` every attempt in the timeline's form."""
+    """The request. `entries` holds all entries that it ever had, `attempts` every attempt in the timeline's form.
+
+    `marks`: its image is marked before it is delivered. `holds`: if that fails, the image is kept.
+    """
 
     now: int
+    marks: bool = False
+    holds: bool = False
     status: str = "queued"
     version: int = 1
     failed_by: str | None = None
     reason: str | None = None
     image: str | None = None
     awaited: str | None = None
+    marked: bool = False
     deadline: int | None = None
     delivered: bool = False
     waived: bool = False
@@ -108,13 +114,18 @@ class Expected:
         self.failed_by, self.reason = failed_by, reason
         self.sent_again = 0 if to == "failed" else self.sent_again
         self.image = image or self.image
-        self.awaited = None if to == "completed" else awaited or self.awaited
+        self.awaited = None if to == "completed" or image else awaited or self.awaited
         self.deadline = now + CALLBACK_DEADLINE if to == "dispatched" else None
         self.delivered = self.waived = self.forgotten = False
         for entry in self.in_state("live") + (self.in_state("dead") if to != "failed" else []):
             entry.state, entry.held = "over", False
-        if step := NEXT_STEP.get(to):
+        if step := self.next_step:
             self.enqueue(step, now + delay)
+
+    @property
+    def next_step(self) -> str | None:
+        """The step that carries the request on from its state."""
+        return "mark" if self.status == "received" and self.image else NEXT_STEP.get(self.status)
 
     def judge(self, report: Report) -> Verdict:
         """Judges a report: repeats change nothing, contradictions are refused, an image wins over a bridge failure."""
@@ -146,7 +157,7 @@ class Expected:
         elif verdict == "taken" and report.how == "failure":
             self.move("failed", now, failed_by="n8n", reason=report.what)
         elif verdict == "taken" and report.how == "image":
-            self.move("completed", now, image=report.what)
+            self.move("received" if self.marks else "completed", now, image=report.what)
         elif verdict == "taken":
             self.move("received", now, awaited=report.what)
         return verdict
@@ -196,18 +207,25 @@ class Expected:
     def _follow(self, step: str, ending: Ending, now: int) -> None:
         if step == "deliver":
             self.delivered = ending == "done"
+        elif step == "mark":
+            self._follow_mark(ending, now)
         elif ending == "dead":
             self.move("failed", now, failed_by="bridge", reason=GAVE_UP[step])
         elif step == "dispatch":
             self.move("dispatched", now)
         else:
-            self.move("completed", now, image=self.awaited)
+            self.move("received" if self.marks else "completed", now, image=self.awaited)
+
+    def _follow_mark(self, ending: Ending, now: int) -> None:
+        self.marked = ending == "done"
+        if self.marked or not self.holds:
+            self.move("completed", now)
 
     def replay(self, entry: PendingEntry, now: int, delay: int) -> None:
         """Replays a dead letter."""
         entry.state = "over"
-        if entry.step == "deliver":
-            self.enqueue("deliver", now + delay)
+        if entry.step in {"deliver", "mark"}:
+            self.enqueue(entry.step, now + delay)
         else:
             self.move("queued" if entry.step == "dispatch" else "received", now, delay=delay)
 
@@ -233,7 +251,7 @@ class Expected:
     @property
     def missing(self) -> str:
         """The step or deadline that the reconciliation must restore."""
-        return NEXT_STEP.get(self.status, "deadline")
+        return self.next_step or "deadline"
 
     def remember(self, now: int) -> None:
         """Restores the next step, as the reconciliation does."""

@@ -56,6 +56,7 @@ FOUND = text("""
         'entries', (SELECT json_agg(json_build_array(request_id, step, state) ORDER BY id) FROM outbox
             WHERE request_id IS NOT NULL),
         'images', (SELECT json_agg(json_build_array(request_id, encode(sha256(content), 'hex'))) FROM images),
+        'originals', (SELECT json_agg(json_build_array(request_id, sha256)) FROM original_images),
         'moves', (SELECT json_agg(json_build_array(request_id, version, status) ORDER BY version)
             FROM request_changes),
         'attempts', (SELECT json_agg(json_build_array(request_id, step, number, outcome) ORDER BY id) FROM attempts

@@ -8,7 +8,7 @@ from aigen_bridge.pipeline.replay import Replays
 from machine.base import Base
 from machine.expected import PendingEntry, Report
 from machine.ground import MINUTE
-from machine.world import EXAMINE, PICTURES, request_id
+from machine.world import PICTURES, examine, request_id
 
 BY = OperatorAction("ops", "because")
 
@@ -47,7 +47,11 @@ class Operating(Base):
             self.operations.append((number, "replay", BY.by))
 
     def discard(self, number: int, entry: PendingEntry) -> None:
-        """Discards a dead letter, which removes it from the list for good."""
+        """Discards a dead letter, which removes it from the list for good, unless an image waits for its mark."""
+        if entry.step == "mark" and self.expected[number].status == "received":
+            with pytest.raises(ContradictionError):
+                self.do(self.ground.operations.discard_entry(entry.entry_id or 0, BY))
+            return
         self.expected[number].discard(entry)
         handled = self.do(self.ground.operations.discard_entry(entry.entry_id or 0, BY))
         assert handled is not None
@@ -65,7 +69,7 @@ class Operating(Base):
         """Completes a request with this image, as if N8N had reported it."""
         wanted, report = self.expected[number], Report("image", name)
         ground = self.ground
-        replays = Replays(ground.operations, ground.quarantine, ground.dead_letters, ground.requests, EXAMINE)
+        replays = Replays(ground.operations, ground.quarantine, ground.dead_letters, ground.requests, examine(number))
         completing = replays.complete(request_id(number), PICTURES[name], BY)
         if wanted.judge(report) == "taken":
             wanted.hear(report, self.now)

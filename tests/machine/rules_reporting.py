@@ -15,7 +15,7 @@ from aigen_bridge.pipeline.execution import note_execution, take_failed_executio
 from machine.base import Base, actions, pick
 from machine.expected import Report
 from machine.ground import Ground
-from machine.world import EXAMINE, PICTURES, REASONS, correlation_id, reported, request_id
+from machine.world import PICTURES, REASONS, correlation_id, examine, marks, reported, request_id
 
 reports = st.one_of(
     st.builds(Report, st.sampled_from(["image", "url"]), st.sampled_from(sorted(PICTURES))),
@@ -52,7 +52,7 @@ class Reporting(Base):
     def report(self, number: int, report: Report) -> None:
         """Handles a callback and checks that the response agrees with the model."""
         wanted = self.expected[number]
-        taking = take_callback(self.ground.requests, EXAMINE, Callback(reported(number, report)))
+        taking = take_callback(self.ground.requests, examine(number), Callback(reported(number, report)))
         verdict = wanted.hear(report, self.now)
         if verdict == "refused":
             with pytest.raises(ContradictionError):
@@ -91,7 +91,7 @@ class Reporting(Base):
     def write_by_what_was_read(self, number: int, request: ImageRequest, report: Report) -> None:
         """Checks that a callback based on an old read changes only an unchanged request."""
         try:
-            verdict = judge(request, result(number, report))
+            verdict = judge(request, result(number, report), marks=marks(number))
         except ContradictionError:
             return
         if isinstance(verdict, Take):
@@ -122,8 +122,8 @@ def result(number: int, report: Report) -> Result:
     ids = request_id(number), correlation_id(number, right=report.correlated)
     if report.how == "failure":
         return Failed(*ids, report.what, "no")
-    described = PICTURES[report.what].described
+    described, provenance = PICTURES[report.what].described, PICTURES[report.what].provenance
     if report.how == "image":
-        return Completed(*ids, described)
+        return Completed(*ids, described, provenance)
     sides = {"format": "png", "size": described.size, "width": 64, "height": 64, "sha256": described.sha256}
     return Available(*ids, AwaitedImage(**sides, url=f"https://images.test/{report.what}"))

@@ -15,12 +15,14 @@ from aigen_bridge.domain.delivery import OdooAnswer
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.image import CheckedImage, ImageMetadata, StoredImage
 from aigen_bridge.domain.outbox import Claim, Dead, Done, Outcome, Retry
+from aigen_bridge.domain.provenance import MarkingMode, OnFailure, Origin, Provenance
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.pipeline.callback import Examination
 from aigen_bridge.pipeline.deliver import Deliver, Images
 from aigen_bridge.pipeline.dispatch import Dispatch
 from aigen_bridge.pipeline.fetch import Fetch
+from aigen_bridge.pipeline.mark import Mark
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.sim.odoo_records import Records
 from machine.expected import Report
@@ -28,23 +30,35 @@ from machine.expected import Report
 Answer = Literal["well", "lost", "passing", "for good"]
 """`lost`: the call takes effect, but its response is lost."""
 
+REQUESTS_MAX = 4
+"""More requests only make failures harder to read, because requests interact only in batches."""
+HOLDING = 3
 RETRY_IN = 1
 """Minutes, not seconds as in the real schedule, so that a slow machine does not make entries due."""
 
 
 def _drawn(content: bytes) -> CheckedImage:
-    return CheckedImage(content, StoredImage("png", len(content), 64, 64, hashlib.sha256(content).hexdigest()))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return CheckedImage(content, StoredImage("png", len(content), 64, 64, sha256), Provenance((), None, None, sha256))
 
 
 PICTURES = {name: _drawn(b"\x89PNG\r\n\x1a\n" + name.encode()) for name in ("lighthouse", "harbour")}
 """Only the first bytes are examined here; the image checks have tests of their own."""
-NAMES = {picture.described.sha256: name for name, picture in PICTURES.items()}
+MARKED = {name: _drawn(picture.content + b", marked") for name, picture in PICTURES.items()}
+DRAWN = {picture.described.sha256: picture for picture in (*PICTURES.values(), *MARKED.values())}
+NAMES = {picture.described.sha256: name for each in (PICTURES, MARKED) for name, picture in each.items()}
+ARE_MARKED = {picture.described.sha256 for picture in MARKED.values()}
 REASONS = ("content_policy", "out_of_memory")
 
 
 def request_id(number: int) -> UUID:
     """Returns the id of the n-th request, the same in every run."""
     return UUID(int=number + 1, version=4)
+
+
+def number_of(which: UUID) -> int:
+    """Returns the number of the request with this id."""
+    return next(number for number in range(REQUESTS_MAX) if request_id(number) == which)
 
 
 def correlation_id(number: int, *, right: bool = True) -> UUID:
@@ -55,6 +69,16 @@ def correlation_id(number: int, *, right: bool = True) -> UUID:
 def speaks(which: UUID) -> bool:
     """Returns whether the workflow that takes this request knows the protocol of generations."""
     return which != request_id(1)
+
+
+def marks(number: int) -> bool:
+    """Returns whether the image of the n-th request is marked."""
+    return number % 2 == 1
+
+
+def holds(number: int) -> bool:
+    """Returns whether the n-th request keeps an image that cannot be marked."""
+    return number == HOLDING
 
 
 def asked(number: int, prompt: str = "a lighthouse") -> ImageRequested:
@@ -78,12 +102,21 @@ def reported(number: int, report: Report) -> ImageCompleted | ImageFailed:
     return ImageCompleted.model_validate_json(json.dumps(ids | event | image))
 
 
-async def check(content: bytes | str, said: ImageMetadata, sha256: str) -> CheckedImage:
-    """Returns the image with this hash."""
-    return PICTURES[NAMES[sha256]]
+class Check:
+    """Knows the images by their hashes."""
+
+    async def __call__(self, content: bytes | str, said: ImageMetadata, sha256: str) -> CheckedImage:  # noqa: ARG002
+        """Returns the image with this hash."""
+        return DRAWN[sha256]
+
+    async def as_found(self, content: bytes) -> CheckedImage:
+        """Returns the image with these bytes."""
+        return DRAWN[hashlib.sha256(content).hexdigest()]
 
 
-EXAMINE = Examination(check, str)
+def examine(number: int) -> Examination:
+    """Returns the checks of the process that hears of the n-th request."""
+    return Examination(Check(), str, marks=marks(number))
 
 
 class World:
@@ -94,16 +127,21 @@ class World:
         self._answer: Answer = "well"
         self._payloads: dict[tuple[str, int], Mapping[str, Any]] = {}
         policy = Policy(())
-        runners: list[StepRunner] = [
-            Dispatch(self, "http://bridge.test/callback", 1, policy),
-            Fetch(self, check, self, 1),
-            Deliver(self, images, 1),
-        ]
-        self._runners: dict[Step, StepRunner] = {runner.step: runner for runner in runners}
+        self._runners: dict[tuple[Step, bool, bool], StepRunner] = {}
+        for number in (0, 1, HOLDING):
+            on_failure = OnFailure.HOLD if holds(number) else OnFailure.DELIVER
+            runners: list[StepRunner] = [
+                Dispatch(self, "http://bridge.test/callback", 1, policy),
+                Fetch(self, Check(), self, 1, marks=marks(number)),
+                Mark(self, images, Check(), on_failure, 1),
+                Deliver(self, images, 1),
+            ]
+            self._runners |= {(runner.step, marks(number), holds(number)): runner for runner in runners}
 
     async def attempt(self, claim: Claim, answer: Answer) -> Outcome:
         """Runs the real step against a world that responds with `answer`."""
-        runner, self._answer = self._runners[claim.step], answer
+        number = number_of(claim.request.request_id)
+        runner, self._answer = self._runners[claim.step, marks(number), holds(number)], answer
         try:
             return Done(await runner.run(claim))
         except TransientError as error:
@@ -121,6 +159,11 @@ class World:
         """The picture behind a temporary URL."""
         self._fail()
         return PICTURES[url.rpartition("/")[2]].content
+
+    async def mark(self, content: bytes, image_format: str, origin: Origin) -> tuple[bytes, MarkingMode]:  # noqa: ARG002
+        """Adds a mark."""
+        self._fail()
+        return MARKED[NAMES[hashlib.sha256(content).hexdigest()]].content, MarkingMode.METADATA
 
     async def keep(self, refused: RefusedCallback) -> int:
         """Never called: no picture is refused."""

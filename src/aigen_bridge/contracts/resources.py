@@ -14,6 +14,7 @@ from aigen_bridge.domain.errors import storable
 from aigen_bridge.domain.facts import Cost, CostBasis, GenerationFacts, NegativePromptUse
 from aigen_bridge.domain.generation import ProviderJob, Stage, State
 from aigen_bridge.domain.money import Money, amount_text
+from aigen_bridge.domain.provenance import Mark, Provenance
 from aigen_bridge.domain.request import Status
 
 REASON_MAX = 1000
@@ -33,11 +34,34 @@ class ImageResource(WireModel):
     )
 
 
+class ProvenanceState(WireModel):
+    """The marks of the image that say where it comes from."""
+
+    found: list[Mark] = Field(
+        description="the marks in the image as it came: `c2pa`, a C2PA manifest; `digitalSourceType`, IPTC's property "
+        "with a term for generated images"
+    )
+    valid: bool | None = Field(
+        None,
+        description="whether that manifest is intact and signed correctly; null without one, or if it was not checked",
+    )
+    marked: Literal["metadata", "c2pa"] | None = Field(None, description="how the bridge marked the image; null: not")
+    original_sha256: str = Field(
+        description="of the image as it came, in lower-case hex; `image.sha256` is as delivered"
+    )
+
+    @classmethod
+    def of(cls, provenance: Provenance) -> "ProvenanceState":
+        """Returns the marks in the form of the API."""
+        return cls.model_validate(asdict(provenance), strict=False)
+
+
 class Held(WireModel):
     """The request waits because the destination of its next step is away or paused. It continues by itself."""
 
     destination: str = Field(
-        description=f"{', '.join(f'`{known.name}`' for known in with_breaker())}, or `odoo:<name>` for another Odoo"
+        description=f"{', '.join(f'`{known.name}`' for known in with_breaker(marks=True))}, or `odoo:<name>` for "
+        "another Odoo"
     )
     since: datetime = Field(description="the time since which the request has waited")
     until: datetime = Field(
@@ -131,7 +155,10 @@ class RequestResource(WireModel):
     replayable: bool = Field(
         default=False, description="the bridge failed it, so an operator can send it again; false: ask for a new one"
     )
-    image: ImageResource | None = None
+    image: ImageResource | None = Field(None, description="null until it is marked, if the bridge marks images")
+    provenance: ProvenanceState | None = Field(
+        None, description="the marks of the image; null without one, and for images of versions before this field"
+    )
     held: Held | None = Field(None, description="only while a destination is away; the status does not change")
     progress: ProgressState | None = Field(None, description="how far the generation is; null while N8N reports none")
     generation: GenerationState | None = Field(

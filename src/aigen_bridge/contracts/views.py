@@ -24,6 +24,7 @@ from aigen_bridge.contracts.resources import (
     ImageResource,
     NextStep,
     ProgressState,
+    ProvenanceState,
     RequestPage,
     RequestResource,
     StateChange,
@@ -95,6 +96,7 @@ def _resource(request: ImageRequest, hold: Hold | None, generation: GenerationVi
             "errorMessage": request.error_message,
             "replayable": request.is_replayable,
             "image": _image(request),
+            "provenance": ProvenanceState.of(request.provenance) if request.provenance else None,
             "held": _held(hold) if hold else None,
             "progress": ProgressState(**asdict(generation.progress)) if generation.progress else None,
             "generation": _generation(request, generation),
@@ -118,10 +120,10 @@ def _generation(request: ImageRequest, generation: GenerationView) -> Generation
 
 
 def _image(request: ImageRequest) -> ImageResource | None:
-    if request.image is None:
+    if request.finished_image is None:
         return None
     href = f"{REQUESTS_PATH}/{request.request_id}/image"
-    return ImageResource(**asdict(request.image), href=href, purged_at=request.image_purged_at)
+    return ImageResource(**asdict(request.finished_image), href=href, purged_at=request.image_purged_at)
 
 
 def timeline(request: ImageRequest, entries: Sequence[Record], pending: PendingWork) -> Timeline:

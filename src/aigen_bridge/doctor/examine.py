@@ -86,7 +86,7 @@ async def _with_database(subject: Subject) -> AsyncIterator[Subject]:
             inspecting = inspection(
                 url,
                 database.timeout,
-                with_breaker(subject.odoos),
+                with_breaker(subject.odoos, marks=subject.marks),
                 prepared_statements=database.prepared_statements,
             )
             opened = replace(subject, inspection=await stack.enter_async_context(inspecting))

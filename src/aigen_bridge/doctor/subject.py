@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 
 from aigen_bridge.doctor.finding import NotLookedAtError
 from aigen_bridge.domain.errors import UnsuitableDatabaseError
+from aigen_bridge.domain.provenance import MarkingMode
 from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.settings import DatabaseSettings, LoggingSettings, Settings, WrongSettingsError, load
 from aigen_bridge.settings.sections import DatabaseSection, N8nSettings, OdooSettings
@@ -68,6 +69,11 @@ class Subject:
         if self.inspection is None:
             raise NotLookedAtError
         return self.inspection
+
+    @property
+    def marks(self) -> bool:
+        """Whether the bridge marks images."""
+        return self.settings is not None and self.settings.marking.mode is not MarkingMode.OFF
 
     @property
     def listener_url(self) -> SecretStr | None:

@@ -175,8 +175,8 @@ class Handled:
 def replayed(step: Step, request: ImageRequest, action: OperatorAction, delay: timedelta) -> Transition | None:
     """Returns the transition that replays a dead entry of `step`, due after `delay` with all its attempts.
 
-    None for a delivery or a mark: the entry is enqueued again, and the request does not change. Raises `ContradictionError` if
-    the request has moved on and there is nothing to replay.
+    None for a delivery or a mark: the entry is enqueued again, and the request does not change. Raises
+    `ContradictionError` if the request has moved on and there is nothing to replay.
     """
     if step in {Step.DELIVER, Step.MARK}:
         return None
@@ -199,8 +199,8 @@ def refuse_discarding(request: ImageRequest) -> None:
     if request.status is Status.RECEIVED:
         raise ContradictionError(
             "mark_pending",
-            f"Request {request.request_id} has an image that waits for its mark. Replay this dead letter once images "
-            "can be marked, or cancel the request.",
+            f"The image of request {request.request_id} waits for its mark. Replay this dead letter once images can be "
+            "marked, or cancel the request.",
         )
 
 

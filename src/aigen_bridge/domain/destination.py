@@ -64,9 +64,9 @@ N8N = Destination("n8n", "N8N", Step.DISPATCH, Cause.N8N_DOWN, {"http_404": Caus
 ODOO = Destination("odoo", "Odoo", Step.DELIVER, Cause.ODOO_DOWN)
 IMAGE_HOSTS = Destination("image", "image hosts", Step.FETCH)
 MARKING = Destination("marking", "the marking of images", Step.MARK, Cause.MARKING_DOWN)
-"""The signing certificate and the timestamp service, on which every mark depends."""
+"""The signing certificate and the timestamp service, on which every mark depends. Only if the bridge marks images."""
 
-DESTINATIONS: dict[str, Destination] = {each.name: each for each in (N8N, ODOO, IMAGE_HOSTS, MARKING)}
+DESTINATIONS: dict[str, Destination] = {destination.name: destination for destination in (N8N, ODOO, IMAGE_HOSTS)}
 """The destinations of every installation, by name."""
 
 
@@ -89,9 +89,10 @@ def by_public_name(name: str) -> str:
     return ODOO.name if name == f"{ODOO.name}:{DEFAULT_ODOO}" else name
 
 
-def with_breaker(odoos: Iterable[str] = ()) -> list[Destination]:
-    """Returns the destinations that have a breaker, as `every_destination` does."""
-    return [destination for destination in every_destination(odoos).values() if destination.outage]
+def with_breaker(odoos: Iterable[str] = (), *, marks: bool = False) -> list[Destination]:
+    """Returns the destinations that have a breaker, as `every_destination` does. `marks`: the bridge marks images."""
+    marking = [MARKING] if marks else []
+    return [*(destination for destination in every_destination(odoos).values() if destination.outage), *marking]
 
 
 @dataclass(frozen=True, slots=True)

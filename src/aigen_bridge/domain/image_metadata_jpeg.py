@@ -1,4 +1,4 @@
-"""XMP and C2PA in a JPEG: APP1 (XMP specification part 3, section 1.1.3) and APP11 (ISO 19566-5, annex D; C2PA, A.3.1).
+"""XMP and C2PA in a JPEG: APP1 (XMP specification, part 3) and APP11 (ISO 19566-5; C2PA, appendix A).
 
 Only segments in front of the first scan are read: metadata belongs there. Segments of extended XMP stay as they are.
 """
@@ -44,16 +44,19 @@ def manifest_size(content: bytes) -> int:
 
 
 def with_xmp(content: bytes, packet: bytes) -> bytes:
-    """Puts the packet behind the leading JFIF and EXIF segments. Raises `CannotMarkError` if it is too long."""
+    """Replaces the packet, or puts it behind JFIF and EXIF. Raises `CannotMarkError` if it is too long."""
     if len(packet) > PACKET_MAX:
         raise CannotMarkError(f"Its XMP packet would have {len(packet)} bytes; a JPEG has room for {PACKET_MAX}.")
-    removed = [Edit(segment.begin, segment.end) for segment in _header(content) if _is_xmp(content, segment)]
-    others = (segment for segment in _header(content) if not _is_xmp(content, segment))
-    leading = [segment.end for segment in takewhile(lambda s: _comes_first(content, s), others)]
-    at = leading[-1] if leading else len(_START_OF_IMAGE)
     body = _XMP + packet
-    marker = bytes([0xFF, _APP1]) + _LENGTH.pack(_LENGTH.size + len(body))
-    return spliced(content, [Edit(at, at, marker + body), *removed])
+    segment = bytes([0xFF, _APP1]) + _LENGTH.pack(_LENGTH.size + len(body)) + body
+    replaced = [Edit(s.begin, s.end) for s in _header(content) if _is_xmp(content, s)] or [_behind_exif(content)]
+    return spliced(content, [replaced[0]._replace(replacement=segment), *replaced[1:]])
+
+
+def _behind_exif(content: bytes) -> Edit:
+    leading = takewhile(lambda segment: _comes_first(content, segment), _header(content))
+    at = max((segment.end for segment in leading), default=len(_START_OF_IMAGE))
+    return Edit(at, at)
 
 
 def _header(content: bytes) -> Iterator[Segment]:

@@ -1,4 +1,4 @@
-"""XMP and C2PA in a PNG: a text chunk (XMP specification part 3, section 1.1.5) and the chunk `caBX` (C2PA, A.3.2)."""
+"""XMP and C2PA in a PNG: a text chunk (XMP specification, part 3) and the chunk `caBX` (C2PA, appendix A)."""
 
 import struct
 import zlib

@@ -77,7 +77,7 @@ def _end_of_file(content: bytes) -> int:
 
 
 def read_chunks(content: bytes) -> Iterator[Chunk]:
-    position, file_end = _FILE_HEADER.size, _end_of_file(content)
+    position, file_end = _FILE_HEADER.size, min(_end_of_file(content), len(content))
     while position < file_end:
         start = position + _PREFIX.size
         if start > file_end:

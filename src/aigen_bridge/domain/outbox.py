@@ -323,40 +323,24 @@ def _transition(request: ImageRequest, effect: _Moving) -> Transition:
             return Transition(request_id=request_id, before=before, after=Status.CANCELLED, note=note)
         case Advance(to=to):
             return Transition(request_id=request_id, before=frozenset({Status.QUEUED}), after=to)
-        case Complete(image):
-            before = frozenset({Status.RECEIVED})
+        case Complete(image) | Received(image):
+            is_complete = isinstance(effect, Complete)
             return Transition(
                 request_id=request_id,
-                before=before,
-                after=Status.COMPLETED,
+                before=frozenset({Status.RECEIVED}),
+                after=Status.COMPLETED if is_complete else Status.RECEIVED,
                 image=image.described,
                 provenance=image.provenance,
-                note=request.facts.note(),
+                note=request.facts.note() if is_complete else None,
             )
-        case Received(image):
-            return Transition(
-                request_id=request_id,
-                before=frozenset({Status.RECEIVED}),
-                after=Status.RECEIVED,
-                image=image.described,
-                provenance=image.provenance,
-            )
-        case Marked(image, provenance, note):
+        case Marked(provenance=provenance, note=note) | Unmarked(provenance=provenance, note=note):
             return Transition(
                 request_id=request_id,
                 before=frozenset({Status.RECEIVED}),
                 after=Status.COMPLETED,
-                image=image.described,
+                image=effect.image.described if isinstance(effect, Marked) else None,
                 provenance=provenance,
-                note=_joined(request.facts.note(), note),
-            )
-        case Unmarked(note, provenance):
-            return Transition(
-                request_id=request_id,
-                before=frozenset({Status.RECEIVED}),
-                after=Status.COMPLETED,
-                provenance=provenance,
-                note=_joined(request.facts.note(), note),
+                note="; ".join(filter(None, (request.facts.note(), note))),
             )
         case Fail(code, message):
             return Transition(
@@ -368,7 +352,3 @@ def _transition(request: ImageRequest, effect: _Moving) -> Transition:
                 error_message=message,
                 note=request.facts.note() if request.status is Status.RECEIVED else None,
             )
-
-
-def _joined(*notes: str | None) -> str:
-    return "; ".join(note for note in notes if note)

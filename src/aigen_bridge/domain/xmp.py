@@ -99,13 +99,11 @@ class _Scan:
 
     def _finish(self, name: str) -> None:
         self._path.pop()
-        self._value.append(" ")
         if self._open and self._open[1] == len(self._path):
             begin = self._open[0]
             self.properties.append(_Property(name, "".join(self._value), begin, self._end_of_element(begin)))
             self._open = None
         elif not self._open:
-            self._value.clear()
             at = self._parser.CurrentByteIndex
             if name == _ROOT and self._packet.startswith(b"</", at):
                 self.end = at
@@ -150,7 +148,7 @@ def _scanned(packet: bytes) -> _Scan | None:
     if len(packet) > PACKET_MAX:
         return None
     try:
-        scan = _Scan(packet)
+        scan = _Scan(packet.rstrip(b"\0"))  # some writers pad with zeros
     except expat.ExpatError:
         return None
     return None if scan.end is None else scan

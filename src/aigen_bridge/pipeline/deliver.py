@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pybase64
 
-from aigen_bridge.contracts.resources import CostState, GenerationState
+from aigen_bridge.contracts.resources import CostState, GenerationState, ProvenanceState
 from aigen_bridge.domain.delivery import OdooAnswer, is_wrong_database, judge_answer
 from aigen_bridge.domain.errors import PermanentError, StepError, TransientError
 from aigen_bridge.domain.image import ODOO_IMAGE_MAX, ImageRef, StoredImage
@@ -70,6 +70,7 @@ class Deliver:
             payload["databaseUuid"] = claim.database_uuid
         if request.status is Status.COMPLETED:
             payload["image"] = await self._image(request)
+            payload |= _provenance(request)
         try:
             answer = await self.odoo.apply_result(payload)
         except PermanentError as error:
@@ -120,6 +121,12 @@ def _payload(request: ImageRequest) -> dict[str, Any]:
         "replayable": request.is_replayable if request.status is Status.FAILED else None,
     }
     return {name: value for name, value in payload.items() if value is not None}
+
+
+def _provenance(request: ImageRequest) -> dict[str, Any]:
+    if request.provenance is None:
+        return {}
+    return {"provenance": ProvenanceState.of(request.provenance).model_dump(mode="json", by_alias=True)}
 
 
 def _facts(request: ImageRequest) -> dict[str, Any]:

@@ -268,4 +268,3 @@ def _result(name: DeadLetterName, kept: QuarantinedCallback, envelope: Envelope)
         raise NothingToReplayError(str(name))
     files = envelope.files if envelope.image is None else (envelope.image,)
     return Envelope(event, files=files)
-

@@ -8,6 +8,7 @@ Sources in order of precedence: environment, `.env`, a directory of secret files
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -177,7 +178,9 @@ class Settings(PurgeSettings):
 
     @model_validator(mode="after")
     def _lease_outlasts_every_call(self) -> "Settings":
-        longest = max(self.n8n.timeout, self.image_urls.timeout, *(odoo.timeout for odoo in self.all_odoos.values()))
+        timestamp = self.marking.timeout if self.marking.timestamp_url else timedelta(0)
+        odoos = (odoo.timeout for odoo in self.all_odoos.values())
+        longest = max(self.n8n.timeout, self.image_urls.timeout, timestamp, *odoos)
         if self.worker.lease <= longest:
             raise PydanticCustomError(
                 "short_lease",

@@ -28,6 +28,8 @@ class Result:
     image: dict[str, Any] | None
     """`format`, `size`, `width`, `height`, `sha256`."""
     content: bytes | None
+    original_sha256: str | None
+    """The hash of the image before the bridge marked it, if the payload says so."""
 
 
 def checked(payload: Any, max_image_bytes: int = MAX_BYTES) -> Result:
@@ -45,7 +47,13 @@ def checked(payload: Any, max_image_bytes: int = MAX_BYTES) -> Result:
         raise validation_error("An image belongs to a completed result, and to no other.")
     image, content = _image(payload["image"], max_image_bytes) if status == "completed" else (None, None)
     code, message = payload.get("errorCode") or None, payload.get("errorMessage") or None
-    return Result(request_id, version, status, code, message, image, content)
+    return Result(request_id, version, status, code, message, image, content, _original(payload.get("provenance")))
+
+
+def _original(provenance: Any) -> str | None:
+    """Returns the hash of the original. Wrong values are dropped: no picture is refused because of them."""
+    original = provenance.get("originalSha256") if isinstance(provenance, dict) else None
+    return original if isinstance(original, str) else None
 
 
 def _image(image: Any, max_bytes: int) -> tuple[dict[str, Any], bytes]:

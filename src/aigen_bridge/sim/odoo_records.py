@@ -30,6 +30,8 @@ class Record:
     error_message: str | None = None
     image: dict[str, Any] | None = None
     """`format`, `size`, `width`, `height`, `sha256` of the attachment."""
+    original_sha256: str | None = None
+    """The hash of the image before the bridge marked it, in hex."""
     attachment_id: int | Literal[False] = False
 
     @property
@@ -114,6 +116,7 @@ class Records:
             "errorCode": result.error_code,
             "errorMessage": result.error_message,
             "image": result.image,
+            "originalSha256": result.original_sha256,
         }
 
     def _write(self, entry: Entry, image: bytes | None = None) -> None:
@@ -126,6 +129,7 @@ class Records:
         record = self._records.get(name) or Record(request_id=name, record_id=entry["recordId"])
         if version:
             image = entry["image"]
+            is_new = image is not None and record.image is None
             record = replace(
                 record,
                 status=entry["status"],
@@ -134,7 +138,8 @@ class Records:
                 error_code=entry["errorCode"],
                 error_message=entry["errorMessage"],
                 image=image or record.image,
-                attachment_id=next(self._attachment_ids) if image and image != record.image else record.attachment_id,
+                original_sha256=entry.get("originalSha256") or record.original_sha256,
+                attachment_id=next(self._attachment_ids) if is_new else record.attachment_id,
             )
         self._records[name] = record
 
@@ -142,8 +147,15 @@ class Records:
 def _is_refused(record: Record, result: Result) -> bool:
     """Returns whether only a bridge restored from a backup would say this, because it does not know the end."""
     if record.status == "completed":
-        return result.status != "completed" or result.image != record.image
+        is_same = result.image == record.image or _is_marked_later(record, result)
+        return result.status != "completed" or not is_same
     return record.status == "cancelled" and result.status in UNDERWAY
+
+
+def _is_marked_later(record: Record, result: Result) -> bool:
+    """Returns whether the image is the record's own one with a mark: it replaces the attachment's bytes."""
+    original = record.original_sha256 or record.sha256
+    return original is not None and result.original_sha256 == original
 
 
 def _answer(record: Record, *, applied: bool) -> dict[str, Any]:

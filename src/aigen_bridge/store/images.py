@@ -3,12 +3,20 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.schema import images, original_images
+
+_GET = text("""
+    SELECT content FROM images AS i WHERE i.request_id = :request_id AND NOT EXISTS (
+        SELECT FROM requests AS r WHERE r.request_id = i.request_id AND r.image ->> 'sha256' <> :sha256)
+    UNION ALL SELECT content FROM original_images WHERE request_id = :request_id AND sha256 = :sha256
+    LIMIT 1
+""")
+"""Bytes without a request that describes them are those of an image that came while its request was being changed."""
 
 
 class ImageStore(Protocol):
@@ -51,12 +59,10 @@ class PostgresImages:
             await connection.execute(insert(images).values(row).on_conflict_do_nothing())
 
     async def get(self, ref: ImageRef) -> bytes | None:
-        """See `ImageStore.get`."""
-        is_original = (original_images.c.request_id == ref.request_id, original_images.c.sha256 == ref.sha256)
-        original = select(original_images.c.content).where(*is_original).scalar_subquery()
-        image = select(images.c.content).where(images.c.request_id == ref.request_id).scalar_subquery()
+        """See `ImageStore.get`. The hash tells a marked image from its original."""
         async with self._database.reading(patient=True) as connection:
-            return await connection.scalar(select(func.coalesce(original, image)))
+            content: bytes | None = await connection.scalar(_GET, {"request_id": ref.request_id, "sha256": ref.sha256})
+        return content
 
     async def delete(self, refs: Sequence[ImageRef]) -> None:
         """See `ImageStore.delete`."""

@@ -75,7 +75,7 @@ _READ = text("""
     FROM requests AS r LEFT JOIN generations AS g ON g.request_id = r.request_id, LATERAL (
         SELECT count(*) FILTER (WHERE is_replay) AS replays, max(at) FILTER (WHERE is_replay) AS replayed_at,
             max(version) FILTER (WHERE is_replay) AS replayed_version,
-            coalesce(bool_or(status = 'completed' AND note LIKE 'completed by hand by %'), false) AS is_by_hand
+            coalesce(bool_or(note LIKE 'completed by hand by %'), false) AS is_by_hand
         FROM (
             SELECT status, version, at, note,
                 status = 'queued' AND lag(status) OVER (ORDER BY version) = 'failed' AS is_replay
@@ -337,7 +337,7 @@ def _was_dispatched(row: Row[Any]) -> bool:
 def _is_made(row: Row[Any], status: Status) -> bool:
     """Returns whether N8N made an image, even if it could not be fetched. One that a person uploaded does not count."""
     is_lost = row.error_code in {FailureCode.IMAGE_FETCH_FAILED, FailureCode.IMAGE_REJECTED}
-    is_awaited = status is Status.RECEIVED or (row.is_awaited and (status is Status.CANCELLED or is_lost))
+    is_awaited = row.is_awaited and (status in {Status.RECEIVED, Status.CANCELLED} or is_lost)
     return (row.has_image and not row.is_by_hand) or is_awaited
 
 

@@ -66,7 +66,7 @@ _READ_CLAIMED = f"""
 _CLAIM, _CLAIM_IN_TURN = text(CLAIM + _READ_CLAIMED), text(CLAIM_IN_TURN + _READ_CLAIMED)
 
 _DELIVERED = text("""
-    UPDATE requests AS r SET delivered_at = coalesce(r.delivered_at, now())  -- an image that was marked later: as before
+    UPDATE requests AS r SET delivered_at = coalesce(r.delivered_at, now())  -- stays if its image was marked later
     FROM unnest(CAST(:request_id AS uuid[]), CAST(:version AS int[])) AS d (request_id, version)
     WHERE r.request_id = d.request_id AND r.version = d.version
 """)

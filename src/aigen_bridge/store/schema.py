@@ -37,7 +37,7 @@ ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
 GENERATION_STATES = tuple(state for state in State if state is not State.DONE)
 OPERATIONS = (
     *("replay", "discard", "complete", "purge", "restored", "confirm", "put", "remove"),
-    *("pause", "resume", "limit", "cancel", "stop"),
+    *("pause", "resume", "limit", "cancel", "stop", "mark"),
     *("sign-in", "sign-out", "sign-in-refused", "revoke"),
 )
 QUARANTINE_STATES = ("open", "replayed", "discarded")

@@ -171,7 +171,8 @@ _LIFT = text(f"""
 # `delivered_at` stay, because retention counts from them.
 _REMARK = text(f"""
     WITH remarked AS (
-        UPDATE requests SET version = version + 1, image = CAST(:image AS jsonb), provenance = CAST(:provenance AS jsonb)
+        UPDATE requests SET
+            version = version + 1, image = CAST(:image AS jsonb), provenance = CAST(:provenance AS jsonb)
         WHERE request_id = :request_id AND status = 'completed' AND image_purged_at IS NULL
             AND image ->> 'sha256' = :sha256
         RETURNING request_id, version, status
@@ -276,7 +277,9 @@ class LockedRequests:
         }
         return {row.request_id: row.is_delivered_again for row in await self._connection.execute(_LIFT, parameters)}
 
-    async def remark(self, request_id: UUID, sha256: str, image: StoredImage, provenance: Provenance, note: str) -> bool:
+    async def remark(
+        self, request_id: UUID, sha256: str, image: StoredImage, provenance: Provenance, note: str
+    ) -> bool:
         """Replaces the completed image that has this hash with a marked one, which is delivered again.
 
         Returns False if the request has another image, or none any more. Raises `ValueError` for a request that is not

@@ -150,6 +150,12 @@ async def read_request(request_id: RequestId, caller: Reader, parts: Parts) -> R
     return json_answer(await described(parts, await _found(parts, request_id, caller)))
 
 
+Original = Annotated[
+    bool,
+    Query(description="the bytes as N8N sent them, before they were marked; 404 if the settings keep no originals"),
+]
+
+
 @router.get(
     "/ai-image-requests/{requestId}/image",
     summary="Fetch the image",
@@ -160,26 +166,32 @@ async def read_request(request_id: RequestId, caller: Reader, parts: Parts) -> R
     },
     response_class=Response,
 )
-async def read_image(request: Request, request_id: RequestId, caller: Reader, parts: Parts) -> Response:
-    """Returns the bytes as N8N sent them; `ETag` is their SHA-256.
+async def read_image(
+    request: Request, request_id: RequestId, caller: Reader, parts: Parts, *, original: Original = False
+) -> Response:
+    """Returns the bytes as they are delivered to Odoo; `ETag` is their SHA-256.
 
     Once the bytes are deleted past their retention, the response is 410.
     """
     found = await _found(parts, request_id, caller)
-    if found.image is None:
+    image = found.finished_image
+    if image is None:
         raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
     if found.image_purged_at is not None:
         raise ImagePurgedError(request_id)
-    tag = f'"{found.image.sha256}"'
+    sha256 = (found.original_sha256 if original else None) or image.sha256
+    tag = f'"{sha256}"'
     headers = {"ETag": tag, "Accept-Ranges": "none", "X-Content-Type-Options": "nosniff"}
     if not is_expected(request, tag):
         raise PreconditionFailedError("image_changed", f"The image of request {request_id} is not the one in If-Match.")
     if is_known(request, tag):
         return Response(status_code=304, headers=headers)
-    content = await parts.images.get(ImageRef(request_id, found.image.sha256))
-    if content is None:  # deleted a moment ago
+    content = await parts.images.get(ImageRef(request_id, sha256))
+    if content is None and sha256 == image.sha256:  # deleted a moment ago
         raise ImagePurgedError(request_id)
-    return Response(content, headers=headers, media_type=MEDIA_TYPES[found.image.format])
+    if content is None:
+        raise ImageMissingError("original_missing", f"The original of the image of request {request_id} is not kept.")
+    return Response(content, headers=headers, media_type=MEDIA_TYPES[image.format])
 
 
 @router.get(

@@ -23,7 +23,7 @@ from aigen_bridge.contracts.views import commands, timeline
 from aigen_bridge.domain.dead_letter import DeadLetter, DeadLetterName
 from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, ImageRejectedError, UnknownRequestError
 from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef, read_metadata
-from aigen_bridge.domain.request import FINAL, ImageRequest
+from aigen_bridge.domain.request import FINAL, ImageRequest, Status
 from aigen_bridge.domain.story import story
 from aigen_bridge.domain.timeline import AttemptRecord, Record
 from aigen_bridge.wiring import ApiParts
@@ -88,12 +88,13 @@ async def request_image(request: Request, request_id: str, visitor: SignedIn, pa
     if not visitor.sees_content:
         raise HiddenContentError
     found = await _found(parts, request_id, visitor)
-    if found.image is None:
+    image = found.finished_image
+    if image is None:
         raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
-    tag = f'"{found.image.sha256}"'
+    tag = f'"{image.sha256}"'
     if is_known(request, tag):
         return Response(status_code=304, headers=IMAGE_HEADERS | {"ETag": tag})
-    content = await parts.images.get(ImageRef(found.request_id, found.image.sha256))
+    content = await parts.images.get(ImageRef(found.request_id, image.sha256))
     if found.image_purged_at is not None or content is None:
         raise ImagePurgedError(found.request_id)
     metadata = read_metadata(content)
@@ -127,7 +128,10 @@ async def complete_request(request_id: str, visitor: Operating, form: Sent, part
     except ImageRejectedError as error:
         raise WrongFormError(f"The file was refused, and nothing was changed: {error.detail}") from None
     completed = await parts.replays.complete(_id(request_id), image, action)
-    return _done(completed.request_id, "The image passed its checks. The request is completed, and goes to Odoo.")
+    what = (
+        "is completed, and goes to Odoo" if completed.status is Status.COMPLETED else "goes to Odoo once it is marked"
+    )
+    return _done(completed.request_id, f"The image passed its checks. The request {what}.")
 
 
 @router.post(f"{PATH}/letters/{{name}}/replay")

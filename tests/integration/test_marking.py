@@ -1,0 +1,387 @@
+"""An image is marked between its checks and its delivery: whichever way it came, once, and never lost over it."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aigen_bridge import wiring
+from aigen_bridge.clients.credentials import validate
+from aigen_bridge.clients.marking import Marker
+from aigen_bridge.clients.signing_certificate import make_test_certificate
+from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.marks import find_marks, with_metadata
+from aigen_bridge.domain.provenance import Mark as FoundMark
+from aigen_bridge.domain.provenance import OnFailure, Origin
+from aigen_bridge.domain.retry import Policy
+from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.images import PostgresImages
+from aigen_bridge.store.marking import Marking
+from aigen_bridge.store.retention import Retention
+from aigen_bridge.store.sweeps import Sweeps
+from aigen_bridge.worker.purge import purge
+from callbacks import completed, picture_of, report, report_v2
+from image_stores import FileImages
+from outages import rows, write
+from stage import REQUESTS, Stage, staged, working
+
+METADATA = {"mode": "metadata"}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+OPS = "/api/v1/ops"
+
+
+@pytest.fixture
+def signing(tmp_path: Path) -> dict[str, Any]:
+    """Settings that sign with a test certificate."""
+    certificate, key = make_test_certificate(tmp_path / "certificate", datetime.now(UTC))
+    return {"mode": "c2pa", "certificate": certificate, "key": key}
+
+
+@asynccontextmanager
+async def marking(database_url: str, **settings: Any) -> AsyncIterator[Stage]:
+    """API, simulators and a worker that mark images. N8N reports nothing by itself."""
+    async with staged(database_url, marking=settings) as stage, working(stage.settings):
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        yield stage
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries a mark 4 times within a moment, probes every 0.2 s, and delivers without a mark after 1 s."""
+    quick = Policy(waits=(timedelta(milliseconds=20),) * 4, then_every=timedelta(milliseconds=200))
+    build, breakers = wiring._mark, wiring._breakers
+
+    def impatient_breakers(settings: Any) -> Any:
+        return {
+            each: replace(config, probe_every=timedelta(milliseconds=200)) if each.name == "marking" else config
+            for each, config in breakers(settings).items()
+        }
+
+    monkeypatch.setattr(wiring, "_mark", lambda *parts: replace(build(*parts), policy=quick))
+    monkeypatch.setattr(wiring, "_breakers", impatient_breakers)
+    monkeypatch.setitem(wiring.MARKING_HELD, OnFailure.DELIVER, timedelta(seconds=1))
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+async def image_of(stage: Stage, request_id: str, **query: Any) -> Any:
+    return await stage.api.get(f"{REQUESTS}/{request_id}/image", params=query, headers=stage.as_client("ops"))
+
+
+async def send(stage: Stage, way: str, png: bytes) -> tuple[dict[str, Any], bytes]:
+    """Asks for an image, and brings it to the bridge. Returns the resource and the bytes as they came."""
+    asked = await stage.ask()
+    if way == "by hand":
+        answer = await stage.api.post(
+            f"{OPS}/requests/{asked['requestId']}/complete",
+            content=png,
+            headers=stage.as_client("ops") | {"Content-Type": "image/png"},
+        )
+        assert answer.status_code == 200, answer.text
+    elif way == "url":
+        event = await picture_of(stage, asked)
+        png = (await stage.api.get(event["imageUrl"])).content
+        assert (await report(stage, event)).json()["status"] == "received"
+    elif way == "v1":
+        assert (await report(stage, completed(asked, png))).json()["status"] == "received"
+    else:
+        assert (await report_v2(stage, completed(asked, png, imageData=None), png)).json()["status"] == "received"
+    return asked, png
+
+
+@pytest.mark.parametrize("way", ["v1", "v2", "url", "by hand"])
+async def test_whichever_way_an_image_comes_it_arrives_marked(database_url: str, png: bytes, way: str) -> None:
+    async with marking(database_url, **METADATA) as stage:
+        asked, original = await send(stage, way, png)
+        ended = await stage.until_delivered(asked["requestId"])
+        record = stage.chain.odoo.records[asked["requestId"]]
+        delivered = stage.chain.odoo.records.image(asked["requestId"])
+        again = await report(stage, completed(asked, original))
+        other = await report(stage, completed(asked, with_metadata(png, "png", Origin(generated_at=NOW), "other")))
+        kept = await image_of(stage, asked["requestId"], original=True)
+
+    assert delivered is not None
+    assert find_marks(delivered, "png") == (FoundMark.DIGITAL_SOURCE_TYPE,)
+    assert ended["image"]["sha256"] == record.sha256 == sha256(delivered) != sha256(original)
+    assert ended["provenance"] == {
+        "found": [],
+        "valid": None,
+        "marked": "metadata",
+        "originalSha256": sha256(original),
+    }
+    assert (record.original_sha256, record.versions) == (sha256(original), (ended["version"],))
+    assert (again.status_code, again.json()["duplicate"]) == (202, True)
+    assert (other.status_code, other.json()["code"]) == (409, "callback_contradicts")
+    assert kept.content == original
+
+
+async def test_a_signed_manifest_says_that_it_was_generated(
+    database_url: str, png: bytes, signing: dict[str, Any]
+) -> None:
+    async with marking(database_url, **signing) as stage:
+        asked, _ = await send(stage, "v2", png)
+        ended = await stage.until_delivered(asked["requestId"])
+        delivered = stage.chain.odoo.records.image(asked["requestId"]) or b""
+        notes = [entry.get("note") for entry in await stage.timeline(asked["requestId"])]
+
+    validation = validate(delivered, "png")
+    assert validation is not None
+    assert (validation.valid, validation.says_generated) == (True, True)
+    assert ended["provenance"]["marked"] == "c2pa"
+    assert any("signed C2PA manifest" in (note or "") for note in notes)
+
+
+@pytest.fixture
+async def from_the_service(png: bytes, signing: dict[str, Any]) -> bytes:
+    """An image that the AI service has signed."""
+    with closing(Marker(**signing, timestamp_url=None, timeout=timedelta(seconds=10))) as marker:
+        marked = await marker.mark(png, "png", Origin(generated_at=NOW))
+    assert marked is not None
+    return marked[0]
+
+
+async def test_an_image_that_is_already_signed_keeps_its_manifest(
+    database_url: str, from_the_service: bytes, signing: dict[str, Any]
+) -> None:
+    async with marking(database_url, **signing) as stage:
+        asked, _ = await send(stage, "v2", from_the_service)
+        ended = await stage.until_delivered(asked["requestId"])
+        validation = validate(stage.chain.odoo.records.image(asked["requestId"]) or b"", "png")
+
+    assert validation is not None
+    assert (validation.valid, len(validation.chain)) == (True, 2)
+    assert (ended["provenance"]["found"], ended["provenance"]["valid"]) == (["c2pa", "digitalSourceType"], True)
+
+
+async def test_metadata_is_not_written_into_a_signed_image(database_url: str, from_the_service: bytes) -> None:
+    async with marking(database_url, **METADATA) as stage:
+        asked, _ = await send(stage, "v2", from_the_service)
+        ended = await stage.until_delivered(asked["requestId"])
+
+    assert stage.chain.odoo.records.image(asked["requestId"]) == from_the_service
+    assert (ended["provenance"]["marked"], ended["provenance"]["valid"]) == (None, True)
+
+
+async def test_the_verified_original_is_committed_before_it_is_marked(
+    database_url: str, database: Database, png: bytes
+) -> None:
+    async with staged(database_url, marking=METADATA) as stage:
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        asked, _ = await send(stage, "v1", png)
+        received = await stage.read(asked["requestId"])
+        image = await image_of(stage, asked["requestId"])
+        stored = await rows(database, "SELECT sha256(content) FROM images")
+        async with working(stage.settings):
+            ended = await stage.until_delivered(asked["requestId"])
+
+    assert (received["status"], received["image"]) == ("received", None)
+    assert received["provenance"]["originalSha256"] == sha256(png)
+    assert (image.status_code, image.json()["code"]) == (404, "image_missing")
+    assert [bytes(digest).hex() for (digest,) in stored] == [sha256(png)]
+    assert ended["status"] == "completed"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_without_a_certificate_images_arrive_unmarked_and_people_are_told(
+    database_url: str, database: Database, png: bytes, signing: dict[str, Any]
+) -> None:
+    async with marking(database_url, **signing) as stage:
+        signing["certificate"].unlink()
+        asked, _ = await send(stage, "v1", png)
+        ended = await stage.until_delivered(asked["requestId"])
+        notes = [entry.get("note") for entry in await stage.timeline(asked["requestId"])]
+    incidents = dict(await rows(database, "SELECT cause, times FROM incidents"))
+
+    assert stage.chain.odoo.records.image(asked["requestId"]) == png
+    assert (ended["status"], ended["provenance"]["marked"]) == ("completed", None)
+    assert any("delivered without a mark" in (note or "") for note in notes)
+    assert (incidents["image_unmarked"], incidents["marking_down"]) == (1, 1)
+    assert await rows(database, "SELECT FROM outbox WHERE state = 'dead'") == []
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_hold_keeps_images_until_the_certificate_is_back(
+    database_url: str, database: Database, png: bytes, signing: dict[str, Any]
+) -> None:
+    certificate = signing["certificate"].read_bytes()
+    async with marking(database_url, **signing, on_failure="hold") as stage:
+        signing["certificate"].write_bytes(b"no certificate")
+        asked, _ = await send(stage, "v1", png)
+        held = await stage.until(asked["requestId"], lambda resource: resource["held"] is not None)
+        signing["certificate"].write_bytes(certificate)
+        ended = await stage.until_delivered(asked["requestId"])
+    deadlines = await rows(database, "SELECT FROM requests WHERE callback_deadline_at IS NOT NULL")
+
+    assert (held["status"], held["held"]["destination"], held["image"]) == ("received", "marking", None)
+    assert deadlines == []
+    assert (ended["status"], ended["provenance"]["marked"]) == ("completed", "c2pa")
+
+
+async def test_an_image_that_cannot_be_marked_waits_for_an_operator(
+    database_url: str, database: Database, png: bytes
+) -> None:
+    async with marking(database_url, **METADATA, on_failure="hold") as stage:
+        asked, _ = await send(stage, "v1", png)
+        await stage.until_delivered(asked["requestId"])
+        broken, _ = await _with_a_damaged_image(stage, database, png)
+        letters = f"{OPS}/dead-letters"
+        [letter] = (await stage.api.get(letters, headers=stage.as_client("ops"))).json()["items"]
+        discarded = await stage.api.post(
+            f"{letters}/{letter['id']}/discard", json={"reason": "no"}, headers=stage.as_client("ops")
+        )
+        waiting = await stage.read(broken["requestId"])
+        await write(
+            database, "UPDATE images SET content = :png WHERE request_id = :id", png=png, id=broken["requestId"]
+        )
+        await stage.api.post(f"{letters}/{letter['id']}/replay", headers=stage.as_client("ops"))
+        ended = await stage.until_delivered(broken["requestId"])
+
+    assert (letter["kind"], letter["errorCode"]) == ("mark", "image_damaged")
+    assert (discarded.status_code, discarded.json()["code"]) == (409, "mark_pending")
+    assert (waiting["status"], waiting["deliveredAt"]) == ("received", None)
+    assert ended["provenance"]["marked"] == "metadata"
+    assert ("image_unmarked", 1) in await rows(database, "SELECT cause, times FROM incidents")
+
+
+async def _with_a_damaged_image(stage: Stage, database: Database, png: bytes) -> tuple[dict[str, Any], bytes]:
+    """Pauses marking until the stored image is damaged, and waits for the dead letter."""
+    pause, resume = (f"{OPS}/destinations/marking/{verb}" for verb in ("pause", "resume"))
+    answer = await stage.api.post(pause, json={"reason": "to damage an image"}, headers=stage.as_client("ops"))
+    assert answer.status_code == 200, answer.text
+    sent = await send(stage, "v1", png)
+    await write(database, "UPDATE images SET content = 'damaged' WHERE request_id = :id", id=sent[0]["requestId"])
+    await stage.api.post(resume, json={"reason": "done"}, headers=stage.as_client("ops"))
+    waiting = "SELECT FROM outbox WHERE step = 'mark' AND state = 'dead'"
+    await stage.until(sent[0]["requestId"], lambda _: True)
+    while not await rows(database, waiting):
+        await stage.read(sent[0]["requestId"])
+    return sent
+
+
+async def test_a_mark_that_was_forgotten_is_enqueued_again(database_url: str, database: Database, png: bytes) -> None:
+    async with staged(database_url, marking=METADATA) as stage:
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        asked, _ = await send(stage, "v1", png)
+        await write(database, "DELETE FROM outbox")
+        await write(database, "UPDATE requests SET updated_at = now() - interval '2 minutes'")
+        deadlines = wiring._deadlines(stage.settings)
+        repairs = await Sweeps(database, deadlines).reconcile()
+        async with working(stage.settings):
+            ended = await stage.until_delivered(asked["requestId"])
+
+    assert [repair.what for repair in repairs] == ["mark"]
+    assert ended["provenance"]["marked"] == "metadata"
+
+
+async def test_a_version_before_that_would_fetch_the_image_has_it_marked(
+    database_url: str, database: Database, png: bytes
+) -> None:
+    """Its reconciliation takes a request that is `received` for one whose image must be fetched."""
+    repair = "INSERT INTO outbox (request_id, step) SELECT request_id, 'fetch' FROM requests ON CONFLICT DO NOTHING"
+    async with staged(database_url, marking=METADATA) as stage:
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        asked, _ = await send(stage, "v1", png)
+        await write(database, repair)
+        before = await rows(database, "SELECT step, state FROM outbox WHERE state = 'pending'")
+        await write(database, "DELETE FROM outbox")
+        await write(database, repair)
+        after = await rows(database, "SELECT step, state FROM outbox")
+        async with working(stage.settings):
+            ended = await stage.until_delivered(asked["requestId"])
+
+    assert before == after == [("mark", "pending")]
+    assert ended["provenance"]["marked"] == "metadata"
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_there(
+    database_url: str, png: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, keeps: bool
+) -> None:
+    (tmp_path / "images").mkdir()
+    files = FileImages(tmp_path / "images")
+    monkeypatch.setattr(wiring, "image_store", lambda _: files)
+    async with marking(database_url, **METADATA, keep_original=keeps) as stage:
+        asked, _ = await send(stage, "v1", png)
+        ended = await stage.until_delivered(asked["requestId"])
+        kept = await image_of(stage, asked["requestId"], original=True)
+
+    marked, original = (f"{asked['requestId']}-{digest}" for digest in (ended["image"]["sha256"], sha256(png)))
+    assert files.names() == ({marked, original} if keeps else {marked})
+    assert kept.status_code == (200 if keeps else 404)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_the_original_is_kept_as_long_as_the_image_or_not_at_all(
+    database_url: str, database: Database, png: bytes, *, keeps: bool
+) -> None:
+    async with marking(database_url, **METADATA, keep_original=keeps) as stage:
+        asked, _ = await send(stage, "v1", png)
+        await stage.until_delivered(asked["requestId"])
+        kept = await image_of(stage, asked["requestId"], original=True)
+        await write(
+            database, "UPDATE requests SET delivered_at = now() - interval '40 days', updated_at = delivered_at"
+        )
+        await write(database, "UPDATE requests SET updated_at = delivered_at")
+        retention = Retention(database, PostgresImages(database))
+        stored = await rows(database, "SELECT sha256 FROM original_images")
+        await purge(retention, stage.settings.retention, asyncio.Event())
+        gone = await image_of(stage, asked["requestId"])
+
+    assert stored == ([(sha256(png),)] if keeps else [])
+    assert kept.status_code == (200 if keeps else 404)
+    assert gone.status_code == 410
+    assert await rows(database, "SELECT FROM images UNION ALL SELECT FROM original_images") == []
+
+
+async def test_stored_images_are_marked_later_in_place(database_url: str, database: Database, png: bytes) -> None:
+    async with staged(database_url) as stage, working(stage.settings):
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        ids = []
+        for _ in range(3):
+            asked = await stage.ask()
+            await report(stage, completed(asked, png))
+            await stage.until_delivered(asked["requestId"])
+            ids.append(asked["requestId"])
+        await write(database, "UPDATE requests SET image_purged_at = now() WHERE request_id = :id", id=ids[2])
+        await write(database, "UPDATE requests SET provenance = NULL WHERE request_id = :id", id=ids[1])
+        times = "SELECT request_id, status, completed_at, delivered_at, updated_at FROM requests ORDER BY request_id"
+        before, records = await rows(database, times), {each.request_id: each for each in stage.chain.odoo.records}
+        settings = stage.settings.model_copy(
+            update={"marking": stage.settings.marking.model_copy(update={"mode": wiring.MarkingMode.METADATA})}
+        )
+        enqueued = [await enqueue(database), await enqueue(database)]
+        async with working(settings):
+            for request_id in ids[:2]:
+                await stage.until(request_id, lambda r: (r["provenance"] or {}).get("marked") == "metadata")
+                while stage.chain.odoo.records[request_id].sha256 == sha256(png):
+                    await stage.read(request_id)
+        assert await rows(database, times) == before
+        after = {each.request_id: each for each in stage.chain.odoo.records}
+        again = await report(stage, completed(await stage.read(ids[0]), png))
+
+    assert enqueued == [2, 0]
+    assert await enqueue(database) == 0
+    for request_id in ids[:2]:
+        assert after[request_id].attachment_id == records[request_id].attachment_id
+        assert after[request_id].original_sha256 == sha256(png)
+        assert after[request_id].version == records[request_id].version + 1
+    assert after[ids[2]] == records[ids[2]]
+    assert again.json()["duplicate"]
+
+
+async def enqueue(database: Database) -> int:
+    """Enqueues marking every image without a mark. Returns how many."""
+    store, total = Marking(database), 0
+    async for page in store.unmarked(datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=1)):
+        total += await store.enqueue(page, before=total, spacing=timedelta(milliseconds=1), leaves_signed=False)
+    await store.record(OperatorAction("ops"), {"since": "2020-01-01"})
+    return total
