@@ -26,6 +26,7 @@ from signing import (
     AUTHORITY,
     GOOD,
     GOOD_WITH_CHAIN,
+    ISSUER_KEY,
     NOW,
     Pair,
     Reply,
@@ -103,6 +104,7 @@ WRONG = {
     "expired": (issued(days=(-9, -1)), "expired"),
     "the key of another": (Pair(GOOD.certificate, issued().key), "another certificate"),
     "not for signing": (issued(usages=[]), "extended key usage"),
+    "self-signed": (issued(ISSUER_KEY, issuer="Marketing"), "self-signed"),
     "no certificate": (Pair(b"", GOOD.key), "cannot be read"),
     "no key": (Pair(GOOD.certificate, b""), "BEGIN PRIVATE KEY"),
 }
