@@ -45,7 +45,7 @@ def issued(
     issuer_key: PrivateKey = ISSUER_KEY,
     subject: str = "Marketing",
     issuer: str = "Authority",
-    days: tuple[int, int] = (-1, 90),
+    days: tuple[float, float] = (-1, 90),
     usages: Sequence[ObjectIdentifier] = (EMAIL,),
     signs: bool = True,
     is_authority: bool = False,
@@ -97,16 +97,16 @@ Reply = Callable[[bytes], bytes]
 def openssl_replies(folder: Path) -> Reply:
     """OpenSSL answers, with files in this folder."""
     stamping = issued(usages=[ExtendedKeyUsageOID.TIME_STAMPING], is_usage_critical=True)
-    for name, content in (("certificate.pem", stamping.certificate), ("key.pem", stamping.key), ("serial", b"01")):
+    for name, content in (("stamping.pem", stamping.certificate), ("stamping.key", stamping.key), ("serial", b"01")):
         (folder / name).write_bytes(content)
     (folder / "openssl.cnf").write_text(f"""
         [tsa]
         default_tsa = test
         [test]
         serial = {folder}/serial
-        signer_cert = {folder}/certificate.pem
-        signer_key = {folder}/key.pem
-        certs = {folder}/certificate.pem
+        signer_cert = {folder}/stamping.pem
+        signer_key = {folder}/stamping.key
+        certs = {folder}/stamping.pem
         signer_digest = sha256
         default_policy = 1.2.3.4
         digests = sha256

@@ -1,5 +1,6 @@
 """Images are signed and validated in processes of their own, with limits. They call nobody but a timestamp service."""
 
+import asyncio
 import json
 import shutil
 import signal
@@ -25,6 +26,8 @@ from signing import (
     AUTHORITY,
     GOOD,
     GOOD_WITH_CHAIN,
+    ISSUER_KEY,
+    NOW,
     Pair,
     Reply,
     issued,
@@ -101,6 +104,7 @@ WRONG = {
     "expired": (issued(days=(-9, -1)), "expired"),
     "the key of another": (Pair(GOOD.certificate, issued().key), "another certificate"),
     "not for signing": (issued(usages=[]), "extended key usage"),
+    "self-signed": (issued(ISSUER_KEY, issuer="Marketing"), "self-signed"),
     "no certificate": (Pair(b"", GOOD.key), "cannot be read"),
     "no key": (Pair(GOOD.certificate, b""), "BEGIN PRIVATE KEY"),
 }
@@ -145,6 +149,24 @@ async def test_a_timestamp_is_added(signer: Signer, tmp_path: Path) -> None:
     assert manifest is not None
     since = datetime.now(UTC) - datetime.fromisoformat(manifest["signature_info"]["time"])
     assert timedelta(0) <= since < timedelta(minutes=1)
+
+
+@needs_openssl
+async def test_with_a_timestamp_an_image_stays_valid_when_its_certificate_expires(
+    signer: Signer, tmp_path: Path
+) -> None:
+    expires_at = (datetime.now(UTC) + timedelta(seconds=3)).replace(microsecond=0)
+    signer.use(issued(days=(-1, (expires_at - NOW) / timedelta(days=1))))
+    with timestamp_service(openssl_replies(tmp_path)) as url:
+        stamped = await signer.sign(SMALL["png"], timestamp_url=url)
+    plain = await signer.sign(SMALL["png"])
+    await asyncio.sleep(
+        (expires_at - datetime.now(UTC)).total_seconds() + 1.5
+    )  # it is valid to the end of its last second
+    assert is_valid(stamped, "png")
+    validation = validate(plain, "png")
+    assert validation is not None
+    assert validation.failures == ("signingCredential.expired",)
 
 
 def _late(reply: Reply) -> Reply:

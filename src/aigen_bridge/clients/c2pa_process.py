@@ -29,11 +29,12 @@ USAGES = (
     *("1.3.6.1.5.5.7.3.8", "1.3.6.1.5.5.7.3.9"),  # of timestamps and of OCSP
 )
 """The extended key usages that C2PA allows (C2PA 2.2, 14.5.1). The library's own default is the first one."""
+# Nobody's certificate is trusted here: neither that of a signer nor that of a timestamp service is on a list.
 SETTINGS = {
     "builder": {"thumbnail": {"enabled": False}},
     "core": {"allowed_network_hosts": []},
     "trust": {"trust_config": "\n".join(USAGES)},
-    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_timestamp_trust": False},
 }
 MEMORY, MEMORY_PER_BYTE = 1 << 30, 8
 """Bytes of address space: a fixed amount, and more for each byte of input."""

@@ -73,7 +73,7 @@ class Marker:
 
         certificate, key = _read(self._certificate), _read(self._key)
         examined = examine(certificate, key, datetime.now(UTC))
-        if examined.algorithm is None:
+        if examined.problems or examined.algorithm is None:  # the library signs with some of these, for no validator
             raise _away("certificate", " ".join(examined.problems))
         credentials = Credentials(
             certificate=certificate.decode(errors="replace"),
@@ -85,7 +85,7 @@ class Marker:
         try:
             return sign(content, image_format, origin, credentials)
         except SigningError as error:
-            raise _translated(error, examined.problems) from error
+            raise _translated(error) from error
 
 
 def _read(path: Path | None) -> bytes:
@@ -97,10 +97,10 @@ def _read(path: Path | None) -> bytes:
         raise _away("certificate", f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _translated(error: SigningError, problems: tuple[str, ...]) -> StepError:
+def _translated(error: SigningError) -> StepError:
     match error.fault:
         case Fault.CERTIFICATE:
-            return _away("certificate", " ".join(problems) or f"The certificate cannot sign images: {error}.")
+            return _away("certificate", f"The certificate cannot sign images: {error}.")
         case Fault.TIMESTAMP:
             return _away("timestamp", f"The timestamp service does not work: {error}.")
         case Fault.IMAGE:

@@ -41,6 +41,11 @@ TEST_SUBJECT = "aigen-bridge test certificate"
 _AUTHORITY_FIRST: tuple[str, ...] = (
     "The first certificate in the file is that of an authority. Put the signing certificate first.",
 )
+_UNREADABLE = (
+    *(ValueError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+"""What reading a damaged certificate raises."""
 _ORDER_ANOTHER = "Order a certificate for signing e-mail (S/MIME), documents or C2PA claims."
 
 
@@ -62,7 +67,7 @@ def examine(certificate: bytes, key: bytes, now: datetime) -> Examination:
     """Examines the certificate with its chain, and the key. Both are PEM."""
     try:
         return _examined(x509.load_pem_x509_certificates(certificate), key, now)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except _UNREADABLE:
         return Examination(
             ("The certificate cannot be read. Give it as a PEM file, followed by those of its issuers.",)
         )
