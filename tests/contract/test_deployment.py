@@ -26,7 +26,7 @@ from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 
 ROOT = Path(__file__).parents[2]
-DEPLOYMENT = (ROOT / "docs/deployment.md").read_text()
+DEPLOYMENT, MARKING = ((ROOT / "docs" / name).read_text() for name in ("deployment.md", "marking.md"))
 QUEUE_MODE = {"COMPOSE_PROFILES": "n8n-queue", "N8N_EXECUTIONS_MODE": "queue", "N8N_WEBHOOK_HOST": "n8n-webhook"}
 """The lines that switch to queue mode, as docs/deployment.md has them."""
 
@@ -39,8 +39,8 @@ def _compose(chosen: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _examples_of_own_settings() -> list[str]:
-    """The files docker-compose.override.yml that docs/deployment.md shows."""
-    return re.findall(r"```yaml\n(.*?)```", DEPLOYMENT, re.DOTALL)
+    """The files docker-compose.override.yml that docs/deployment.md and docs/marking.md show."""
+    return re.findall(r"```yaml\n(.*?)```", DEPLOYMENT + MARKING, re.DOTALL)
 
 
 COMPOSE = _compose({})

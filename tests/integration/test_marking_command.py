@@ -21,6 +21,7 @@ Run = Callable[..., Awaitable[Result]]
 PERIOD = ("--since", "1h")
 SIGNED: dict[str, Any] = {"found": ["c2pa"], "valid": True, "marked": None, "original_sha256": "0" * 64}
 UNMARKED = SIGNED | {"found": [], "valid": None}
+INVALID = "a C2PA manifest (NOT VALID) and metadata that says that AI made it"
 MARKED = UNMARKED | {"marked": "metadata"}
 IMAGE = """'{"format": "png", "size": 1, "width": 64, "height": 64, "sha256": "00"}'"""
 
@@ -137,8 +138,7 @@ async def test_apply_refuses_while_nothing_is_marked(run: Run, database: Databas
         (SIGNED, "not by the bridge; came with a C2PA manifest (valid)"),
         (
             SIGNED | {"found": ["c2pa", "digitalSourceType"], "valid": False, "marked": "c2pa"},
-            "by the bridge, with a signed C2PA manifest; "
-            + "came with a C2PA manifest (NOT VALID) and metadata that says that AI made it",
+            f"by the bridge, with a signed C2PA manifest; came with {INVALID}",
         ),
         (None, None),
     ],

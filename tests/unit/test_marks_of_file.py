@@ -1,9 +1,12 @@
 """`aigen-bridge marking check` and `test-certificate`, which need no settings."""
 
 import json
+import re
+import shutil
 import stat
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from aigen_bridge.domain.marks import with_metadata
 from aigen_bridge.domain.provenance import Origin
 from image_files import LIGHTHOUSE, encoded
 from processes import run
+from signing import openssl_replies, timestamp_service
 
 ORIGIN = Origin(generated_at=datetime(2026, 3, 1, tzinfo=UTC), model="fal-ai/flux", provider="fal")
 DESCRIBED = with_metadata(LIGHTHOUSE, "png", ORIGIN, "aigen-bridge")
@@ -78,6 +82,18 @@ def test_a_signed_image_names_its_signer_and_what_it_was_made_from(
         assert "signed by aigen-bridge test certificate, FOR TRYING ONLY" in facts(twice)[name]
         assert "without a timestamp" in facts(twice)[name]
         assert "says that AI made the image" in facts(twice)[name]
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_the_time_of_signing_is_shown_as_the_timestamp_service_says_it(
+    check: Check, signing: Credentials, tmp_path: Path
+) -> None:
+    with timestamp_service(openssl_replies(tmp_path)) as url:
+        stamped = replace(signing, timestamp_url=url, timestamp_deadline=timedelta(seconds=5))
+        result = check(sign(LIGHTHOUSE, "png", ORIGIN, stamped))
+
+    assert result.exit_code == 0
+    assert re.search(r"FOR PUBLISHING, at 20\d\d-\S+ \(timestamp\); ", facts(result)["manifest"]), result.output
 
 
 def test_an_image_that_was_changed_after_it_was_signed_fails_with_the_reason(check: Check, signed: bytes) -> None:
