@@ -268,9 +268,8 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
                 marks=_marks(settings),
             ),
         }
-        if _marks(settings):
-            marker = opened.enter_context(closing(_marker(settings)))
-            runners[Step.MARK.value] = _mark(settings, marker, images, check)
+        marker = opened.enter_context(closing(_marker(settings)))
+        runners[Step.MARK.value] = _mark(settings, marker, images, check)
         for name, odoo in settings.all_odoos.items():
             client = _renewed_odoo(rotation, name)
             opened.push_async_callback(client.close)
@@ -429,6 +428,7 @@ def _mark(settings: Settings, marker: Marker, images: ImageStore, check: ImageCh
         CONCURRENCY,
         include_prompt=marking.include_prompt,
         include_user=marking.include_user,
+        is_on=_marks(settings),
     )
 
 

@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 
-from accepting import new, requests_of
 from aigen_bridge.clients.signing_certificate import make_test_certificate
 from aigen_bridge.doctor import marking
 from aigen_bridge.doctor.examine import Check, examine
 from aigen_bridge.doctor.finding import Finding, Mark
 from aigen_bridge.doctor.marking import look_at_marking
 from aigen_bridge.doctor.subject import Subject
-from aigen_bridge.store.database import Database
-from outages import write
 from stage import make_settings
 
 Look = Callable[..., Awaitable[list[Finding]]]
@@ -50,17 +47,6 @@ async def test_it_says_whether_images_are_marked(look: Look, signing: dict[str, 
     ):
         [finding] = await look(**settings)
         assert (finding.mark, finding.found.startswith(said)) == (Mark.OK, True), finding
-
-
-async def test_images_that_wait_while_marking_is_off_are_found(look: Look, database: Database) -> None:
-    request = new()
-    await requests_of(database).accept(request)
-    await write(database, "UPDATE outbox SET step = 'mark'")
-    _, finding = await look()
-
-    assert (finding.mark, finding.found) == (Mark.WRONG, "1 image waits to be marked, and no worker marks any.")
-    assert "AIGEN_MARKING__MODE" in finding.advice
-    assert [finding.mark for finding in await look(mode="metadata")] == [Mark.OK]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from aigen_bridge.clients.signing_certificate import make_test_certificate
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.marks import find_marks, with_metadata
 from aigen_bridge.domain.provenance import Mark as FoundMark
-from aigen_bridge.domain.provenance import OnFailure, Origin
+from aigen_bridge.domain.provenance import MarkingMode, OnFailure, Origin
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database
@@ -226,6 +226,19 @@ async def test_hold_keeps_images_until_the_certificate_is_back(
     assert (ended["status"], ended["provenance"]["marked"]) == ("completed", "c2pa")
 
 
+async def test_switched_off_images_that_wait_are_delivered_without_a_mark(database_url: str, png: bytes) -> None:
+    async with staged(database_url, marking=METADATA) as stage:
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        asked, _ = await send(stage, "v1", png)
+        off = stage.settings.marking.model_copy(update={"mode": MarkingMode.OFF})
+        async with working(stage.settings.model_copy(update={"marking": off})):
+            ended = await stage.until_delivered(asked["requestId"])
+        notes = [entry.get("note") for entry in await stage.timeline(asked["requestId"])]
+
+    assert (ended["status"], ended["provenance"]["marked"]) == ("completed", None)
+    assert "not marked: marking is off" in notes
+
+
 async def test_an_image_that_cannot_be_marked_waits_for_an_operator(
     database_url: str, database: Database, png: bytes
 ) -> None:
@@ -343,20 +356,14 @@ async def test_the_original_is_kept_as_long_as_the_image_or_not_at_all(
 
 
 async def test_stored_images_are_marked_later_in_place(database_url: str, database: Database, png: bytes) -> None:
-    async with staged(database_url) as stage, working(stage.settings):
-        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
-        ids = []
-        for _ in range(3):
-            asked = await stage.ask()
-            await report(stage, completed(asked, png))
-            await stage.until_delivered(asked["requestId"])
-            ids.append(asked["requestId"])
+    async with staged(database_url) as stage:
+        ids = await _delivered_unmarked(stage, png)
         await write(database, "UPDATE requests SET image_purged_at = now() WHERE request_id = :id", id=ids[2])
         await write(database, "UPDATE requests SET provenance = NULL WHERE request_id = :id", id=ids[1])
         times = "SELECT request_id, status, completed_at, delivered_at, updated_at FROM requests ORDER BY request_id"
         before, records = await rows(database, times), {each.request_id: each for each in stage.chain.odoo.records}
         settings = stage.settings.model_copy(
-            update={"marking": stage.settings.marking.model_copy(update={"mode": wiring.MarkingMode.METADATA})}
+            update={"marking": stage.settings.marking.model_copy(update={"mode": MarkingMode.METADATA})}
         )
         enqueued = [await enqueue(database), await enqueue(database)]
         async with working(settings):
@@ -376,6 +383,19 @@ async def test_stored_images_are_marked_later_in_place(database_url: str, databa
         assert after[request_id].version == records[request_id].version + 1
     assert after[ids[2]] == records[ids[2]]
     assert again.json()["duplicate"]
+
+
+async def _delivered_unmarked(stage: Stage, png: bytes) -> list[str]:
+    """Brings three images to Odoo while marking is off. Returns their requests."""
+    stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+    ids = []
+    async with working(stage.settings):
+        for _ in range(3):
+            asked = await stage.ask()
+            await report(stage, completed(asked, png))
+            await stage.until_delivered(asked["requestId"])
+            ids.append(asked["requestId"])
+    return ids
 
 
 async def enqueue(database: Database) -> int:

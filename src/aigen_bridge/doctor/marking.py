@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 from aigen_bridge.clients.credentials import Credentials, Fault, SigningError, is_available, sign
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, ok, warning, wrong
 from aigen_bridge.doctor.subject import Subject
-from aigen_bridge.domain.errors import StoreUnavailableError, UnsuitableDatabaseError
 from aigen_bridge.domain.provenance import MarkingMode, Origin
-from aigen_bridge.domain.request import Step
 from aigen_bridge.settings import secrets_directory
 from aigen_bridge.settings.sections import MarkingSettings
 
@@ -30,28 +28,13 @@ async def look_at_marking(subject: Subject) -> list[Finding]:
     marking = subject.settings.marking
     match marking.mode:
         case MarkingMode.OFF:
-            off = ok("marking", "Images are not marked as made by AI: AIGEN_MARKING__MODE is off.")
-            return [off, *await _left_waiting(subject)]
+            return [ok("marking", "Images are not marked as made by AI: AIGEN_MARKING__MODE is off.")]
         case MarkingMode.METADATA:
             return [ok("marking", "Images are marked as made by AI in their metadata.")]
     if not is_available():
         found = "AIGEN_MARKING__MODE is c2pa, but C2PA's library is not installed: no image can be signed."
         return [wrong("marking", found, "Install the extra 'marking' for workers and API.")]
     return await asyncio.to_thread(_look_at_certificate, subject, marking)
-
-
-async def _left_waiting(subject: Subject) -> list[Finding]:
-    """Returns a finding if images wait to be marked, and no worker does it any more."""
-    try:
-        waiting = [each for each in await subject.opened.waiting() if each.kind == Step.MARK]
-    except (NotLookedAtError, StoreUnavailableError, UnsuitableDatabaseError):  # the database's own line says it
-        return []
-    advice = "Set AIGEN_MARKING__MODE again until none waits."
-    return [wrong("marking", f"{_waiting(each.count)}, and no worker marks any.", advice) for each in waiting]
-
-
-def _waiting(count: int) -> str:
-    return "1 image waits to be marked" if count == 1 else f"{count} images wait to be marked"
 
 
 def _look_at_certificate(subject: Subject, marking: MarkingSettings) -> list[Finding]:

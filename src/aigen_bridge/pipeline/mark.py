@@ -49,7 +49,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The `mark` step."""
+    """The `mark` step. Unless it `is_on`, images that still wait for their mark are delivered without one."""
 
     marker: Marker
     images: Images
@@ -60,10 +60,13 @@ class Mark:
     step: Step = Step.MARK
     include_prompt: bool = False
     include_user: bool = False
+    is_on: bool = True
 
     async def run(self, claim: Claim) -> Effect:
         """Marks the image as it came. Its size and its pixels stay what they are."""
         request = claim.request
+        if not self.is_on:
+            return Unmarked("not marked: marking is off")
         content = await self._original(request)
         original = await self.check.as_found(content)
         if original.provenance is None:
