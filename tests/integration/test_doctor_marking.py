@@ -33,7 +33,7 @@ def look(database_url: str) -> Look:
 
 @pytest.fixture
 def signing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Settings with a certificate that is in order, except that it is for trying."""
+    """Settings with a certificate that is in order, except that it is a test certificate."""
     certificate, key = make_test_certificate(tmp_path / "certificate", datetime.now(UTC))
     monkeypatch.setattr("aigen_bridge.clients.signing_certificate.TEST_SUBJECT", "another subject")
     return {"mode": "c2pa", "certificate": certificate, "key": key}
@@ -61,13 +61,13 @@ async def test_the_end_of_a_certificate_is_announced(
     assert "no image can be signed" in finding.found.lower()
 
 
-async def test_a_certificate_for_trying_is_doubtful(
+async def test_a_test_certificate_is_doubtful(
     look: Look, signing: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()  # the subject of certificates for trying
+    monkeypatch.undo()  # the subject of test certificates
     [finding] = await look(**signing)
 
-    assert (finding.mark, "a certificate for trying, which nobody trusts" in finding.found) == (Mark.WARNING, True)
+    assert (finding.mark, "a test certificate, which nobody trusts" in finding.found) == (Mark.WARNING, True)
 
 
 async def test_a_key_that_every_user_can_read_is_doubtful(

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from accepting import new, requests_of
 from aigen_bridge.cli import app
+from aigen_bridge.store.addons import Addons
 from aigen_bridge.store.database import Database
 from outages import rows, write
 
@@ -99,9 +100,9 @@ async def test_apply_enqueues_each_image_once_at_the_given_rate(run: Run, databa
     assert await rows(database, "SELECT FROM operations WHERE action = 'mark'") == []
 
     first, second = [await run("apply", *PERIOD, "--max-per-second", "4", "--reason", "asked") for _ in range(2)]
-    assert first.output.startswith("2 images will be marked by the workers, 4 each second.\n")
+    assert first.output.startswith("The workers mark 2 images, 4 each second.\n")
     assert "links stay valid, and nobody is notified" in first.output
-    assert second.output.startswith("0 images will be marked")
+    assert second.output.startswith("There are no images to mark")
     assert await waiting(database) == {wanted[0]: 0, wanted[1]: pytest.approx(0.25)}
     recorded = await rows(database, "SELECT client, note, after FROM operations WHERE action = 'mark' ORDER BY id")
     assert [(client.startswith("cli:"), note, after["mode"]) for client, note, after in recorded] == [
@@ -129,6 +130,28 @@ async def test_apply_refuses_while_nothing_is_marked(run: Run, database: Databas
     assert "AIGEN_MARKING__MODE is off" in refused.output
     assert (await run("apply", "--since", "1h", "--until", "2h")).exit_code == 2
     assert (await run("apply")).exit_code == 2  # without a period it would be everything
+
+
+@pytest.mark.parametrize(
+    ("odoo", "version", "is_refused"),
+    [
+        ("default", "18.0.1.6.0", True),
+        ("default", None, True),
+        ("default", "18.0.1.7.0", False),
+        ("default", "19.0.1.10.0", False),
+        ("gone", "18.0.1.6.0", False),  # it is not in the settings any more
+    ],
+)
+async def test_apply_refuses_while_an_addon_would_ignore_the_marked_image(
+    run: Run, database: Database, odoo: str, version: str | None, *, is_refused: bool
+) -> None:
+    await image(database, UNMARKED)
+    await Addons(database).note(odoo, version)
+    applied = await run("apply", *PERIOD)
+
+    assert (applied.exit_code, len(await waiting(database))) == ((2, 0) if is_refused else (0, 1)), applied.output
+    assert ("must have version 1.7.0" in applied.output) == is_refused
+    assert len(await rows(database, "SELECT FROM operations WHERE action = 'mark'")) == (not is_refused)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_a_signed_image_names_its_signer_and_what_it_was_made_from(
     assert twice.exit_code == 0
     assert facts(twice)["C2PA"].startswith("valid: intact and signed correctly")
     for name in ("manifest", "made from"):
-        assert "signed by aigen-bridge test certificate, FOR TRYING ONLY" in facts(twice)[name]
+        assert "signed by aigen-bridge test certificate, FOR TESTING ONLY" in facts(twice)[name]
         assert "without a timestamp" in facts(twice)[name]
         assert "says that AI made the image" in facts(twice)[name]
 
@@ -170,7 +170,12 @@ def test_what_is_no_image_is_said_in_one_line(tmp_path: Path, name: str, said: s
     assert result.output.count(str(tmp_path)) == 2
 
 
-def test_the_certificate_for_trying_signs_and_is_not_overwritten(tmp_path: Path) -> None:
+def test_programs_get_a_line_for_what_is_no_image(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["marking", "check", "--json", str(tmp_path)])
+    assert json.loads(result.output) == {"file": str(tmp_path), "error": "is not a file", "saysGenerated": False}
+
+
+def test_the_test_certificate_signs_and_is_not_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "a folder" / "of it"
     done = run("marking", "test-certificate", str(folder), cwd=tmp_path)
     again = run("marking", "test-certificate", str(folder), cwd=tmp_path)
@@ -183,6 +188,14 @@ def test_the_certificate_for_trying_signs_and_is_not_overwritten(tmp_path: Path)
     assert "nobody trusts it" in done.stdout
     assert stat.S_IMODE((folder / "key.pem").stat().st_mode) == 0o600
     assert (again.returncode, again.stderr) == (1, f"{folder / 'certificate.pem'} exists and is not overwritten.\n")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(app, ["marking", "test-certificate", str(tmp_path / "file" / "folder")])
+
+    assert result.exit_code == 1
+    assert result.output == f"{tmp_path / 'file' / 'folder'} cannot be made: Not a directory.\n"
 
 
 def test_check_is_a_command_of_its_own_process(tmp_path: Path, signed: bytes) -> None:

@@ -113,16 +113,16 @@ def test_a_damaged_certificate_is_never_an_error(at: int, byte: int) -> None:
     examine(ssl.DER_cert_to_PEM_cert(damaged).encode(), GOOD.key, NOW)
 
 
-def test_a_certificate_for_trying_has_no_problem_and_says_what_it_is_for(tmp_path: Path) -> None:
+def test_a_test_certificate_has_no_problem_and_says_what_it_is_for(tmp_path: Path) -> None:
     certificate, key = make_test_certificate(tmp_path / "new", NOW)
     examination = examine(certificate.read_bytes(), key.read_bytes(), NOW)
     assert examination.problems == ()
-    assert "FOR TRYING ONLY" in str(examination.subject)
+    assert "FOR TESTING ONLY" in str(examination.subject)
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("name", ["certificate.pem", "key.pem"])
-def test_a_certificate_for_trying_overwrites_nothing(tmp_path: Path, name: str) -> None:
+def test_a_test_certificate_overwrites_nothing(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("precious")
     with pytest.raises(FileExistsError, match=name):
         make_test_certificate(tmp_path, NOW)

@@ -14,8 +14,8 @@ ADDON_PARAMETER = {
     "name": HEADER,
     "in": "header",
     "required": False,
-    "description": "the version of the Odoo addon that calls, such as `1.5.0`. Budgets need to know it. A value that "
-    "is no version counts as none: a request is never refused for it",
+    "description": "the version of the Odoo addon that calls, such as `1.5.0`. Budgets, and marking stored "
+    "images, need to know it. A value that is no version counts as none: a request is never refused for it",
     "schema": {"type": "string"},
 }
 

@@ -1,10 +1,10 @@
-"""`aigen-bridge marking`: checks the marks of files, makes a certificate for trying, lists and marks stored images."""
+"""`aigen-bridge marking`: checks the marks of files, makes a test certificate, lists and marks stored images."""
 
 import asyncio
 import csv
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ import typer
 from aigen_bridge.cli.operate import operating
 from aigen_bridge.cli.terminal import Reason, fail, given, person, say
 from aigen_bridge.cli.times import FORMS, check_period, parse_time
+from aigen_bridge.domain.addon import FIRST_WITH_MARKS, is_older
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.provenance import MarkingMode
 from aigen_bridge.quoting import one_line
@@ -53,7 +54,8 @@ def _check(path: Path, *, as_json: bool) -> bool:
         marks = read_marks(path)
     except NotAnImageError as error:
         name = one_line(str(path))
-        say(json.dumps({"file": str(path), "error": str(error)}) if as_json else f"{name}: {one_line(str(error))}.")
+        described = {"file": str(path), "error": str(error), "saysGenerated": False}
+        say(json.dumps(described) if as_json else f"{name}: {one_line(str(error))}.")
         return False
     say(json.dumps(marks.as_json()) if as_json else one_line(str(path)))
     for name, fact in marks.facts() if not as_json else ():
@@ -63,7 +65,7 @@ def _check(path: Path, *, as_json: bool) -> bool:
 
 @app.command(name="test-certificate")
 def test_certificate(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder for both files.")]) -> None:
-    """Make a certificate and a key for trying. Nobody trusts them: publish nothing that is signed with them."""
+    """Make a test certificate and its key. Nobody trusts them: publish nothing that is signed with them."""
     try:
         from aigen_bridge.clients.signing_certificate import TEST_LIFETIME, make_test_certificate
     except ImportError:
@@ -71,10 +73,10 @@ def test_certificate(folder: Annotated[Path, typer.Argument(metavar="DIR", help=
     try:
         certificate, key = make_test_certificate(folder, datetime.now(UTC))
     except OSError as error:
-        fail(str(error))
+        fail(f"{error.filename} cannot be made: {error.strerror}." if error.strerror else str(error))
     say(f"AIGEN_MARKING__CERTIFICATE={certificate.resolve()}")
     say(f"AIGEN_MARKING__KEY={key.resolve()}")
-    say(f"For trying only, for {TEST_LIFETIME.days} days: nobody trusts it. Publish nothing that is signed with it.")
+    say(f"For tests only, {TEST_LIFETIME.days} days: nobody trusts it. Publish nothing that is signed with it.")
 
 
 @app.command()
@@ -121,11 +123,14 @@ def apply(
     if dry_run:
         say(f"Would mark {_counted(count)}. Nothing was changed.")
         return
-    say(f"{_counted(count)} will be marked by the workers, {max_per_second:g} each second.")
-    if count:
-        say("Odoo gets each in the place of the image that it has: links stay valid, and nobody is notified.")
-        say("To see what remains: aigen-bridge marking report --since …")
-        say("To see what cannot be marked: aigen-bridge dead-letters list --kind mark")
+    if not count:
+        say("There are no images to mark: each is marked, waits for it, or could not be marked.")
+        say("To see what could not be marked: aigen-bridge dead-letters list --kind mark")
+        return
+    say(f"The workers mark {_counted(count)}, {max_per_second:g} each second.")
+    say("Odoo replaces each image that it has by the marked one: links stay valid, and nobody is notified.")
+    say("To see what remains: aigen-bridge marking report --since …")
+    say("To see what cannot be marked: aigen-bridge dead-letters list --kind mark")
 
 
 async def _apply(since: datetime, until: datetime, note: str | None, *, spacing: timedelta, dry_run: bool) -> int:
@@ -134,6 +139,7 @@ async def _apply(since: datetime, until: datetime, note: str | None, *, spacing:
         mode = parts.settings.marking.mode
         if mode is MarkingMode.OFF:
             fail("AIGEN_MARKING__MODE is off, so no worker marks images. Set it to metadata or c2pa first.", status=2)
+        _refuse_old_addons(await parts.addons.known(), parts.settings.all_odoos)
         leaves_signed = mode is MarkingMode.METADATA  # metadata would break the signature
         if not dry_run:
             # Recorded first: a command that is killed must name its operator, too.
@@ -146,6 +152,19 @@ async def _apply(since: datetime, until: datetime, note: str | None, *, spacing:
                 else await parts.marking.enqueue(images, before=count, spacing=spacing, leaves_signed=leaves_signed)
             )
     return count
+
+
+def _refuse_old_addons(known: Mapping[str, str | None], odoos: Collection[str]) -> None:
+    """Ends the command if an Odoo would ignore marked images, while the bridge would show them as marked."""
+    old = {odoo: found for odoo, found in known.items() if odoo in odoos and is_older(found, FIRST_WITH_MARKS)}
+    if old:
+        versions = ", ".join(f"{odoo} has {found or 'one that names no version'}" for odoo, found in old.items())
+        fail(
+            f"Nothing was marked: the Odoo addon must have version {FIRST_WITH_MARKS} or later, and {versions}.",
+            "An older addon ignores an image that is marked after it was delivered.",
+            "Upgrade the addon and begin a new picture in Odoo, which tells the version. Then run this command again.",
+            status=2,
+        )
 
 
 def _period(since: datetime, until: datetime | None) -> tuple[datetime, datetime]:

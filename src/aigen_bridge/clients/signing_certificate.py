@@ -1,4 +1,4 @@
-"""The certificate that images are signed with: what C2PA requires of it, and one for trying.
+"""The certificate that images are signed with: what C2PA requires of it, and a test certificate.
 
 The rules are those of C2PA 2.2, 14.5 ("X.509 certificates"). Whether others trust its issuer is not examined.
 """
@@ -195,7 +195,7 @@ def _test_certificate(
 
 
 def _test_name(name: str) -> x509.Name:
-    purpose = "FOR TRYING ONLY, NOT FOR PUBLISHING"
+    purpose = "FOR TESTING ONLY, NOT FOR PUBLISHING"
     return x509.Name(
         [x509.NameAttribute(NameOID.ORGANIZATION_NAME, purpose), x509.NameAttribute(NameOID.COMMON_NAME, name)]
     )

@@ -173,7 +173,7 @@ class RequestResource(WireModel):
     )
     image: ImageResource | None = Field(None, description="null until it is marked, if the bridge marks images")
     provenance: ProvenanceState | None = Field(
-        None, description="the marks of the image; null without one, and for images of versions before this field"
+        None, description="the marks of the image; null without an image, and for images from before this field"
     )
     held: Held | None = Field(None, description="only while a destination is away; the status does not change")
     progress: ProgressState | None = Field(None, description="how far the generation is; null while N8N reports none")
@@ -269,7 +269,9 @@ class CallbackReceipt(WireModel):
     """Confirms a callback. `duplicate`: it was already known and changed nothing."""
 
     request_id: UUID
-    status: Status = Field(description="the state of the request now")
+    status: Status = Field(
+        description="the state of the request now; `received` while its image is still to be fetched or marked"
+    )
     duplicate: bool
 
 

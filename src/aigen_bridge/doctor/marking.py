@@ -71,7 +71,7 @@ def _doubts(key: Path, examined: "Examination", now: datetime) -> Iterator[Findi
     from aigen_bridge.clients.signing_certificate import TEST_SUBJECT  # noqa: PLC0415 - needs the extra
 
     if TEST_SUBJECT in (examined.subject or ""):
-        found = "Images are signed with a certificate for trying, which nobody trusts."
+        found = "Images are signed with a test certificate, which nobody trusts."
         yield warning("marking", found, "Order a certificate (docs/marking.md), or set AIGEN_MARKING__MODE=metadata.")
     if examined.expires_at and examined.expires_at - now < ENDS_SOON:
         found = f"The signing certificate is {_ends(examined)}. After that, no image can be signed."
@@ -105,4 +105,4 @@ def _trial(credentials: Credentials, now: datetime) -> Iterator[Finding]:
                 "marking", found, "Repair it, or remove AIGEN_MARKING__TIMESTAMP_URL: no image is signed without it."
             )
         else:
-            yield wrong("marking", f"An image for trying could not be signed: {error}.", "Replace the certificate.")
+            yield wrong("marking", f"A test image could not be signed: {error}.", "Replace the certificate.")

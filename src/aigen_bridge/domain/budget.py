@@ -4,7 +4,6 @@ A budget counts what is spent and what is reserved by requests that were accepte
 A hard one is never reserved beyond its limit. What an image really costs may exceed it; then nothing more is accepted.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from aigen_bridge.domain.addon import is_older
 from aigen_bridge.domain.errors import BridgeError, ContradictionError
 from aigen_bridge.domain.money import MOST, Money, Rates, rate, times
 
@@ -327,9 +327,4 @@ LEAST_ADDON = "1.5.0"
 
 def is_too_old(addon: str | None) -> bool:
     """Returns whether an addon of this version must not meet a budget. None: it named no version."""
-    return _numbers(addon or "") < _numbers(LEAST_ADDON)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Returns the last three numbers of a version: in `18.0.1.5.0`, Odoo's own series comes first."""
-    return tuple(int(part) for part in re.findall(r"[0-9]{1,9}", version)[-3:])
+    return is_older(addon, LEAST_ADDON)

@@ -152,7 +152,7 @@ async def read_request(request_id: RequestId, caller: Reader, parts: Parts) -> R
 
 Original = Annotated[
     bool,
-    Query(description="the bytes as N8N sent them, before they were marked; 404 if the settings keep no originals"),
+    Query(description="the bytes as they came, before they were marked; 404 if the settings keep no originals"),
 ]
 
 
