@@ -281,6 +281,12 @@ def test_a_manifest_that_takes_too_much_memory_ends_its_process_only() -> None:
     assert validate(content, "png") is None
 
 
+def test_where_memory_ends_the_system_ends_that_process_and_not_the_bridge() -> None:
+    program = "from aigen_bridge.clients import c2pa_process as p; p._limit(5, 0); print(p.OOM_SCORE.read_text())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout.strip() == "1000"
+
+
 def _store(content: bytes) -> bytes:
     begin = content.index(b"caBX") + 4
     return content[begin : begin + int.from_bytes(content[begin - 8 : begin - 4], "big")]
