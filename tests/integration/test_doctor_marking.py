@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aigen_bridge.clients.credentials import Fault, SigningError
 from aigen_bridge.clients.signing_certificate import make_test_certificate
 from aigen_bridge.doctor import marking
 from aigen_bridge.doctor.examine import Check, examine
@@ -109,9 +110,24 @@ async def test_without_the_library_nothing_can_be_signed(
     assert "extra 'marking'" in finding.advice
 
 
+@pytest.mark.parametrize(
+    ("fault", "advice"), [(Fault.CERTIFICATE, "Replace the certificate."), (Fault.UNFINISHED, "memory and the load")]
+)
+async def test_the_advice_fits_what_fails(
+    look: Look, signing: dict[str, Any], monkeypatch: pytest.MonkeyPatch, fault: Fault, advice: str
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise SigningError(fault, "for a reason")
+
+    monkeypatch.setattr(marking, "sign", fail)
+    [finding] = await look(**signing)
+
+    assert (finding.mark, advice in finding.advice) == (Mark.WRONG, True)
+
+
 async def test_a_timestamp_service_that_does_not_answer_is_found(look: Look, signing: dict[str, Any]) -> None:
     [finding] = await look(**signing, timestamp_url="http://127.0.0.1:9/")
 
-    assert finding.mark is Mark.WARNING
+    assert finding.mark is Mark.WRONG  # images wait for it
     assert "The timestamp service http://127.0.0.1:9 does not work" in finding.found
     assert "AIGEN_MARKING__TIMESTAMP_URL" in finding.advice

@@ -82,7 +82,7 @@ def _doubts(key: Path, examined: "Examination", now: datetime) -> Iterator[Findi
 
 
 def _is_readable_by_all(file: Path) -> bool:
-    """Returns whether every user may read a file. Who may read the secrets directory, its mount decides."""
+    """Returns whether every user may read a file. In the secrets directory, which is a mount, modes say nothing."""
     is_open = all(folder.stat().st_mode & stat.S_IXOTH for folder in file.resolve().parents)
     is_mounted = file.is_relative_to(secrets_directory())
     return bool(file.stat().st_mode & stat.S_IROTH) and is_open and not is_mounted
@@ -100,9 +100,9 @@ def _trial(credentials: Credentials, now: datetime) -> Iterator[Finding]:
         sign(TINY_PNG, "png", Origin(generated_at=now), credentials)
     except SigningError as error:
         if error.fault is Fault.TIMESTAMP:
-            found = f"The timestamp service {credentials.timestamp_url} does not work: {error}."
-            yield warning(
-                "marking", found, "Repair it, or remove AIGEN_MARKING__TIMESTAMP_URL: no image is signed without it."
-            )
+            found = f"The timestamp service {credentials.timestamp_url} does not work: {error}. No image can be signed."
+            yield wrong("marking", found, "Repair it, or remove AIGEN_MARKING__TIMESTAMP_URL.")
         else:
-            yield wrong("marking", f"A test image could not be signed: {error}.", "Replace the certificate.")
+            is_certificate = error.fault is Fault.CERTIFICATE
+            advice = "Replace the certificate." if is_certificate else "Check the memory and the load of this machine."
+            yield wrong("marking", f"A test image could not be signed: {error}.", advice)
