@@ -41,6 +41,12 @@ export class Lightbox extends FileViewer {
         return this.record?.data.may_write ? Number(this.record.data.rating || 0) : undefined;
     }
 
+    /** What is known of the picture's mark, in words. */
+    get mark() {
+        const { data, fields } = this.record || {};
+        return data?.mark && fields.mark.selection.find(([value]) => value === data.mark)[1];
+    }
+
     onKeydown(ev) {
         if (ev.key === "f") {
             this.toggleFavorite();
