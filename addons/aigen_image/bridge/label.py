@@ -59,7 +59,7 @@ def _upright(image):
     try:
         return ImageOps.exif_transpose(image)
     except (SyntaxError, struct.error):
-        return image
+        return image.copy()
 
 
 def _drawable(image):
