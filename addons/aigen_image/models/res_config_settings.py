@@ -33,7 +33,7 @@ class ResConfigSettings(models.TransientModel):
         CORNERS, "Corner", default=CORNER, config_parameter="aigen_image.label_corner"
     )
     aigen_label_percent = fields.Integer(
-        "Height, in percent", default=PERCENT, config_parameter="aigen_image.label_percent"
+        "Height (%)", default=PERCENT, config_parameter="aigen_image.label_percent"
     )
     aigen_bridge_user_id = fields.Many2one("res.users", "Bridge's user", readonly=True)
     aigen_bridge_user_keys = fields.Integer("API keys of the bridge's user", readonly=True)

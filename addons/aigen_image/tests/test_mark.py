@@ -246,6 +246,16 @@ class TestMarkHttp(HttpCase):
             self.assertNotIn(b"caBX", content)
             self.assertNotIn(b"trainedAlgorithmicMedia", content)
 
+    def test_an_e_mail_has_the_file_as_it_is(self):
+        mail = self.env["mail.mail"].create({"email_to": "a@example.com", "body_html": "<p>Look</p>"})
+        mail.attachment_ids = self.record.sudo().attachment_id
+        [[_name, content, _type]] = mail._prepare_outgoing_list()[0]["attachments"]
+        self.assertEqual(content, self.marked)
+
+    def test_a_large_file_that_is_uploaded_again_loses_the_mark(self):
+        attachment = self.env["ir.attachment"].create({"name": "a.png", "raw": self.marked})
+        self.assertNotIn(b"caBX", attachment.raw)
+
     def test_the_image_of_a_record_has_the_mark_if_it_is_not_made_smaller(self):
         partner = self.env["res.partner"].create({"name": "Somebody"})
         for width, height, is_kept in ((1920, 1080, True), (1921, 100, False)):

@@ -188,6 +188,7 @@ test("an enlarged picture says what is known of its mark", async () => {
     await contains(`${card(0)} img`).click();
     expect(".o_aigen_mark").toHaveAttribute("title", "<b>Not</b> marked");
     expect(".o_aigen_mark").toHaveText("<b>Not</b> marked");
+    expect(".o_aigen_mark .fa").toHaveClass("fa-circle-o");
     await press("ArrowRight");
     await animationFrame();
     expect(".o_aigen_mark").toHaveCount(0);
