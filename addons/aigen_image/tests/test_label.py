@@ -123,7 +123,10 @@ class TestLabel(Labelled, AigenCase):
         self.assertFalse(self.env["res.config.settings"].create({}).aigen_label)
 
     def test_the_words_are_in_the_language_of_the_person_or_as_the_company_wants_them(self):
-        self.assertEqual(self.env["aigen.image.request"]._label()["text"], "AI-generated")
+        words = {"en_US": "AI-generated", "de_DE": "KI-generiert", "es_ES": "Generado con IA"}
+        for lang, text in words.items():
+            self.env["res.lang"]._activate_lang(lang)
+            self.assertEqual(self.env["aigen.image.request"].with_context(lang=lang)._label()["text"], text)
         self.switch_on(label_text="Made with AI")
         self.assertEqual(self.env["aigen.image.request"]._label()["text"], "Made with AI")
 
