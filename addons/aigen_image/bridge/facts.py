@@ -93,8 +93,8 @@ def _cost(reported):
 def _marks(reported):
     """Return `provenance` (`{found, valid, marked}`) and `original_sha256`, each if it is known.
 
-    `found` are the marks in the bytes that the AI service made, also ones that are not known here. `valid` is whether the
-    C2PA manifest among them is, or None. `marked` is how the bridge marked the picture, or None.
+    `found` are the marks in the bytes that the AI service made, also ones that are not known here. `valid` is whether
+    the C2PA manifest among them is, or None. `marked` is how the bridge marked the picture, or None.
     """
     found, valid = reported.get("found"), reported.get("valid")
     if not isinstance(found, list):

@@ -20,20 +20,21 @@ BOX = 184
 SMALLEST = 12
 """Pixels of the height of letters, where there is room for the text."""
 XMP = b"""<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
- xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
- Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/></rdf:RDF></x:xmpmeta>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>
+</rdf:RDF></x:xmpmeta>
 <?xpacket end="w"?>"""
 """IPTC's term for an image that a trained model generated. It replaces other metadata, which describe other bytes."""
 JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0" + XMP
 
 
 def add_label(content, text, *, font, corner, percent):
-    """Return a copy in the same format with the text in a corner. None if it is damaged, too large, or of another format.
+    """Return a copy in the same format with the text in a corner. None if the bytes are damaged, too large, or no image.
 
-    The letters are `percent` of the shorter side high, or smaller where the text would not fit. Kept are size, colors and
-    the color profile. The copy stands upright, has eight bits for each color and the mark `XMP`, and nothing else of the
-    metadata: no EXIF, and no signature, which would not be valid any more.
+    The letters are `percent` of the shorter side high, or smaller where the text would not fit. Kept are size, colors
+    and the color profile. The copy stands upright, has eight bits for each color and the mark `XMP`, and nothing else
+    of the metadata: no EXIF, and no signature, which would not be valid any more.
     """
     try:
         with warnings.catch_warnings():

@@ -37,7 +37,9 @@ class AigenImageRequest(models.Model):
         content = add_label(self.attachment_id.raw or b"", **self._label())
         if not content:
             raise UserError(
-                self.env._("No label can be drawn on this picture: its file is damaged, or has more than 50 megapixels.")
+                self.env._(
+                    "No label can be drawn on this picture: its file is damaged, or has more than 50 megapixels."
+                )
             )
         return content
 

@@ -32,9 +32,7 @@ class ResConfigSettings(models.TransientModel):
     aigen_label_corner = fields.Selection(
         CORNERS, "Corner", default=CORNER, config_parameter="aigen_image.label_corner"
     )
-    aigen_label_percent = fields.Integer(
-        "Height (%)", default=PERCENT, config_parameter="aigen_image.label_percent"
-    )
+    aigen_label_percent = fields.Integer("Height (%)", default=PERCENT, config_parameter="aigen_image.label_percent")
     aigen_bridge_user_id = fields.Many2one("res.users", "Bridge's user", readonly=True)
     aigen_bridge_user_keys = fields.Integer("API keys of the bridge's user", readonly=True)
 
@@ -50,7 +48,7 @@ class ResConfigSettings(models.TransientModel):
         }
 
     def set_values(self):
-        """Refuse an address or a label that cannot be right; write the keys that were entered, and never read them back."""
+        """Refuse an address or a label that cannot be right; write the keys that were entered, never read them back."""
         if self.aigen_bridge_url:
             self.aigen_bridge_url = self._aigen_checked_url(self.aigen_bridge_url)
         self._aigen_check_label()
@@ -87,7 +85,9 @@ class ResConfigSettings(models.TransientModel):
             raise ValidationError(self.env._("The font of the label does not have these characters: %s", missing))
         if self.aigen_label_percent not in PERCENTS:
             limits = {"least": PERCENTS[0], "most": PERCENTS[-1]}
-            raise ValidationError(self.env._("The height of the label is from %(least)s to %(most)s percent.", **limits))
+            raise ValidationError(
+                self.env._("The height of the label is from %(least)s to %(most)s percent.", **limits)
+            )
 
     @api.model
     def _aigen_user(self):
