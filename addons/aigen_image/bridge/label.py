@@ -30,7 +30,7 @@ JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0" + XMP
 
 
 def add_label(content, text, *, font, corner, percent):
-    """Return a copy in the same format with the text in a corner. None if the bytes are damaged, too large, or no image.
+    """Return a copy in the same format with the text in a corner. None if the bytes are damaged, too large or no image.
 
     The letters are `percent` of the shorter side high, or smaller where the text would not fit. Kept are size, colors
     and the color profile. The copy stands upright, has eight bits for each color and the mark `XMP`, and nothing else
