@@ -75,7 +75,8 @@ class TestAddLabel(TransactionCase):
 
     def test_the_copy_says_that_ai_made_it_and_has_nothing_else_of_the_metadata(self):
         for name in ("PNG", "JPEG", "WEBP"):
-            content = encoded(SLOPE.convert("RGB"), name, icc_profile=b"profile", exif=b"Exif\0\0damaged, and secret")
+            known = {"exif": b"Exif\0\0damaged, and secret", "comment": b"secret"}
+            content = encoded(SLOPE.convert("RGB"), name, icc_profile=b"profile", **known)
             copy = labelled(marked(content) if name == "PNG" else content)
             self.assertEqual(copy.count(TERM), 1)
             self.assertEqual(opened(copy).info["icc_profile"], b"profile")

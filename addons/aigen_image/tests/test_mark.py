@@ -125,6 +125,7 @@ class TestMarkedLater(MarkCase):
         for provenance in (None, UNMARKED | {"originalSha256": sha256(self.original)}):
             record = self.ready(provenance)
             kept = record.attachment_id
+            record.sudo().thumbnail = False
             answer = self.apply(told_marked(record, 4, self.marked, self.original))
             self.env.invalidate_all()
             self.assertEqual((answer["applied"], answer["attachmentId"], answer["version"]), (True, kept.id, 4))
