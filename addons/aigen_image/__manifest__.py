@@ -2,7 +2,7 @@
 {
     "name": "AI Images",
     "summary": "Ask for a picture, keep working, see it arrive",
-    "version": "1.6.0",
+    "version": "1.7.0",
     "category": "Marketing",
     "author": "InfluenceGen",
     "license": "LGPL-3",

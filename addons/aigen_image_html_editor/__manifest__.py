@@ -2,7 +2,7 @@
 {
     "name": "AI Images in the editor",
     "summary": "Choose or make a picture while writing a page, a mail or a description",
-    "version": "1.0.0",
+    "version": "1.1.0",
     "category": "Marketing",
     "author": "InfluenceGen",
     "license": "LGPL-3",

@@ -12,7 +12,7 @@ from .address import WrongAddress, checked_url
 
 __all__ = ["Answer", "BridgeClient", "Unreachable", "database_header"]
 
-ADDON = "1.6.0"
+ADDON = "1.7.0"
 """The version of the addon, as in its manifest. By it the bridge knows whether this Odoo understands budgets."""
 
 CONNECT_SECONDS, READ_SECONDS = 2, 5

@@ -1,5 +1,7 @@
 """How a picture is being made, and how it was made, as the bridge reports. A wrong value is left out, never refused."""
 
+import re
+
 from .money import AMOUNT, CURRENCY, matches
 
 __all__ = ["read_made", "read_progress", "read_resent"]
@@ -7,8 +9,11 @@ __all__ = ["read_made", "read_progress", "read_resent"]
 STAGES = frozenset({"queued", "generating", "finishing"})
 NEGATIVE_PROMPT_USES = frozenset({"used", "folded", "ignored"})
 COST_BASES = frozenset({"billed", "estimated"})
+MARKINGS = frozenset({"c2pa", "metadata"})
+SHA256 = re.compile(r"[0-9a-f]{64}")
 COST_FIELDS = ("cost_amount", "cost_currency", "cost_basis", "cost_further")
 MAX_NAME = 200
+MAX_MARKS = 20
 MAX_INTEGER = 2**31 - 1
 """The largest value of an Odoo Integer field."""
 MAX_SEED = 2**63 - 1
@@ -36,12 +41,13 @@ def read_resent(generation):
 
 
 def read_made(payload):
-    """Return what is known of how the picture was made and what it cost: field of the record → value.
+    """Return what is known of how the picture was made, what it cost, and its marks: field of the record → value.
 
     The values of `generation` come all or none: one that is not known is False. Those of the cost likewise.
     """
     generation = _facts(_object(payload.get("generation")))
-    return (generation if any(generation.values()) else {}) | _costs(payload)
+    known = generation if any(generation.values()) else {}
+    return known | _costs(payload) | _marks(_object(payload.get("provenance")))
 
 
 def _facts(reported):
@@ -82,6 +88,24 @@ def _cost(reported):
         return {}
     basis = _one_of(reported.get("basis"), COST_BASES) or "estimated"
     return {"cost_amount": amount, "cost_currency": currency, "cost_basis": basis}
+
+
+def _marks(reported):
+    """Return `provenance` (`{found, valid, marked}`) and `original_sha256`, each if it is known.
+
+    `found` are the marks in the bytes that the AI service made, also ones that are not known here. `valid` is whether
+    the C2PA manifest among them is, or None. `marked` is how the bridge marked the picture, or None.
+    """
+    found, valid = reported.get("found"), reported.get("valid")
+    if not isinstance(found, list):
+        return {}
+    provenance = {
+        "found": [name for name in map(_name, found[:MAX_MARKS]) if name],
+        "valid": valid if isinstance(valid, bool) else None,
+        "marked": _one_of(reported.get("marked"), MARKINGS) or None,
+    }
+    original = reported.get("originalSha256")
+    return {"provenance": provenance} | ({"original_sha256": original} if matches(SHA256, original) else {})
 
 
 def _object(reported):

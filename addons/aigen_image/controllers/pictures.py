@@ -5,22 +5,28 @@ from odoo.exceptions import UserError
 from odoo.http import content_disposition, request
 from odoo.modules.registry import Registry
 
+from ..bridge.label import add_label
 from ..bridge.zip_stream import Entry, stream_zip
+from ..models.aigen_image_download import MOST_PICTURES
+from ..models.aigen_image_label import MOST_LABELLED
 
 CHUNK = 256 * 1024
 
 
 class Pictures(http.Controller):
     @http.route("/aigen/pictures.zip", type="http", auth="user", methods=["GET", "POST"], readonly=True)
-    def pictures_zip(self, ids="", **_others):
-        """Send these pictures as one ZIP, as it is being made. Those that the person may not read are left out."""
+    def pictures_zip(self, ids="", labelled="", **_others):
+        """Send these pictures as one ZIP, as it is being made. Those that the person may not read are left out.
+
+        `labelled`: copies with the visible label. One that cannot be drawn is an empty file.
+        """
         wanted = [int(one) for one in ids.split(",") if one.isascii() and one.isdigit() and len(one) < 10]
-        requests = request.env["aigen.image.request"].with_context(active_test=False)
-        records = requests.search([("id", "in", wanted), ("attachment_id", "!=", False)])
-        if not records:
+        records = _find(wanted)
+        label = records._label() if labelled else {}
+        if not records or (labelled and not label):
             raise request.not_found()
         try:
-            records._check_download()
+            records._check_download(MOST_LABELLED if label else MOST_PICTURES)
         except UserError as error:
             return request.make_response(str(error), [("Content-Type", "text/plain; charset=utf-8")], status=413)
         headers = [
@@ -29,8 +35,34 @@ class Pictures(http.Controller):
             ("Cache-Control", "private, no-store"),
             ("X-Accel-Buffering", "no"),
         ]
-        entries = [_entry(name, at, attachment) for name, at, attachment in records._zip_files()]
-        return request.make_response(stream_zip(filter(None, entries)), headers)
+        entries = filter(None, [_entry(name, at, attachment) for name, at, attachment in records._zip_files()])
+        if label:
+            entries = [Entry(name, at, _read_labelled, (read, args, label)) for name, at, read, args in entries]
+        return request.make_response(stream_zip(entries), headers)
+
+    @http.route("/aigen/labelled/<int:picture_id>", type="http", auth="user", methods=["GET"], readonly=True)
+    def labelled(self, picture_id, **_others):
+        """Send a copy of the picture with the visible label."""
+        record = _find([picture_id])
+        if not record or not record._label():
+            raise request.not_found()
+        try:
+            content = record._labelled()
+        except UserError as error:
+            return request.make_response(str(error), [("Content-Type", "text/plain; charset=utf-8")], status=422)
+        headers = [
+            ("Content-Type", record.attachment_id.mimetype),
+            ("Content-Disposition", content_disposition(record.attachment_id.name)),
+            ("Cache-Control", "private, no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        return request.make_response(content, headers)
+
+
+def _find(ids):
+    """Return those of these pictures that are here and that the person may read."""
+    requests = request.env["aigen.image.request"].with_context(active_test=False)
+    return requests.search([("id", "in", ids), ("attachment_id", "!=", False)])
 
 
 def _entry(name, at, attachment):
@@ -45,6 +77,10 @@ def _read_file(path):
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
+
+
+def _read_labelled(read, args, label):
+    yield add_label(b"".join(read(*args)), **label) or b""
 
 
 def _read_row(dbname, attachment_id):

@@ -22,6 +22,8 @@ from . import aigen_image_curation
 from . import aigen_image_deletion
 from . import aigen_image_download
 from . import aigen_image_thumbnail
+from . import aigen_image_mark
+from . import aigen_image_label
 from . import aigen_image_board
 from . import aigen_image_preset
 from . import aigen_image_prompt_template

@@ -18,24 +18,22 @@ class AigenImageRequest(models.Model):
         if len(self) < 2:
             return super().action_download()
         self.check_access("read")
-        self._check_download()
-        ids = ",".join(map(str, self.filtered("attachment_id").ids))
-        return {
-            "type": "ir.actions.act_url",
-            "url": f"/aigen/pictures.zip?{urlencode({'ids': ids})}",
-            "target": "download",
-        }
+        self._check_download(MOST_PICTURES)
+        return {"type": "ir.actions.act_url", "url": self.filtered("attachment_id")._zip_url(), "target": "download"}
 
-    def _check_download(self):
-        """Raise where a ZIP of these pictures would be empty, or too large."""
+    def _zip_url(self):
+        return f"/aigen/pictures.zip?{urlencode({'ids': ','.join(map(str, self.ids))})}"
+
+    def _check_download(self, most):
+        """Raise where a ZIP of these pictures would be empty, too large, or have more than `most` of them."""
         pictures = self.filtered("attachment_id")
         if not pictures:
             raise UserError(self.env._("None of these has a picture to download."))
-        if len(pictures) > MOST_PICTURES:
+        if len(pictures) > most:
             raise UserError(
                 self.env._(
                     "A ZIP has at most %(limit)s pictures. These are %(count)s: download them in parts.",
-                    limit=MOST_PICTURES,
+                    limit=most,
                     count=len(pictures),
                 )
             )

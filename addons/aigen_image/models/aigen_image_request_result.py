@@ -171,10 +171,13 @@ class AigenImageRequest(models.Model):
                 return person.browse()
         return person
 
-    def _show_news(self):
-        """The browsers of the person and of managers read the record again. Managers get no words of others."""
+    def _show_news(self, *, is_silent=False):
+        """The browsers of the person and of managers read the record again. Managers get no words of others.
+
+        `is_silent`: the person is not told of it.
+        """
         news = {"id": self.id, "status": self.status, "version": self.version, "batch": self.batch_id.id}
-        own = news | {"name": self.name, "silent": self.user_id.aigen_notify == "nothing"}
+        own = news | {"name": self.name, "silent": is_silent or self.user_id.aigen_notify == "nothing"}
         self.user_id._bus_send("aigen_image.request/update", own)
         self.env.ref("aigen_image.group_manager")._bus_send("aigen_image.request/moved", news)
 

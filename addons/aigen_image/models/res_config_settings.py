@@ -1,9 +1,20 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
+from odoo.tools import file_path
 
 from odoo.addons.base.models.res_users import check_identity
 
 from ..bridge.address import WrongAddress, checked_url
+from ..bridge.label import missing_characters
+from .aigen_image_label import CORNER, FONT, PERCENT, PERCENTS
+
+CORNERS = [
+    ("bottom_right", "Bottom right"),
+    ("bottom_left", "Bottom left"),
+    ("top_right", "Top right"),
+    ("top_left", "Top left"),
+]
+LABEL_MAX = 60
 
 
 class ResConfigSettings(models.TransientModel):
@@ -15,6 +26,13 @@ class ResConfigSettings(models.TransientModel):
     aigen_key_is_set = fields.Boolean(readonly=True)
     aigen_ops_key_is_set = fields.Boolean(readonly=True)
     aigen_approval = fields.Boolean("Approval before pictures are used", config_parameter="aigen_image.approval")
+    aigen_label = fields.Boolean("Visible label on copies", config_parameter="aigen_image.label")
+    aigen_label_text = fields.Char("Text", config_parameter="aigen_image.label_text")
+    """Empty: "AI-generated", in the language of whoever makes the copy."""
+    aigen_label_corner = fields.Selection(
+        CORNERS, "Corner", default=CORNER, config_parameter="aigen_image.label_corner"
+    )
+    aigen_label_percent = fields.Integer("Height (%)", default=PERCENT, config_parameter="aigen_image.label_percent")
     aigen_bridge_user_id = fields.Many2one("res.users", "Bridge's user", readonly=True)
     aigen_bridge_user_keys = fields.Integer("API keys of the bridge's user", readonly=True)
 
@@ -30,9 +48,10 @@ class ResConfigSettings(models.TransientModel):
         }
 
     def set_values(self):
-        """Refuse an address that cannot be right; write the keys that were entered, and never read them back."""
+        """Refuse an address or a label that cannot be right; write the keys that were entered, never read them back."""
         if self.aigen_bridge_url:
             self.aigen_bridge_url = self._aigen_checked_url(self.aigen_bridge_url)
+        self._aigen_check_label()
         result = super().set_values()
         parameters = self.env["ir.config_parameter"].sudo()
         for name in ("bridge_key", "bridge_ops_key"):
@@ -57,6 +76,18 @@ class ResConfigSettings(models.TransientModel):
                 "more": self.env._("The bridge's address ends with the machine, port or path, without ? and #."),
             }
             raise ValidationError(words[error.reason]) from error
+
+    def _aigen_check_label(self):
+        text = self.aigen_label_text = " ".join((self.aigen_label_text or "").split())
+        if len(text) > LABEL_MAX:
+            raise ValidationError(self.env._("The label may have at most %s characters.", LABEL_MAX))
+        if missing := missing_characters(text, file_path(FONT)):
+            raise ValidationError(self.env._("The font of the label does not have these characters: %s", missing))
+        if self.aigen_label_percent not in PERCENTS:
+            limits = {"least": PERCENTS[0], "most": PERCENTS[-1]}
+            raise ValidationError(
+                self.env._("The height of the label is from %(least)s to %(most)s percent.", **limits)
+            )
 
     @api.model
     def _aigen_user(self):

@@ -10,6 +10,8 @@ from . import test_costs
 from . import test_report
 from . import test_budget_pages
 from . import test_result
+from . import test_mark
+from . import test_label
 from . import test_settings
 from . import test_sharing
 from . import test_board

@@ -12,7 +12,8 @@ class AigenImageRequest(models.Model):
         """Copy these pictures for what is being edited, and return what the media dialog knows of each copy.
 
         Done by the person's own rights, as when a file is uploaded there: images of web pages (`ir.ui.view`) are
-        public, others belong to the record, and are shown by their access token. A picture is copied once for each.
+        public, others belong to the record, and are shown by their access token. A picture is copied once for each. The
+        copy has the visible label where the settings ask for it.
         """
         self.check_access("read")
         self._check_usable()
@@ -24,7 +25,7 @@ class AigenImageRequest(models.Model):
             "name": self.attachment_id.name,
             "description": " ".join(self.prompt.split())[:ALT_MAX],
             "mimetype": self.attachment_id.mimetype,
-            "raw": self.attachment_id.raw,
+            "raw": self._labelled() if self._label() else self.attachment_id.raw,
             "public": is_page,
             "res_model": res_model or False,
             "res_id": (not is_page and res_id) or False,

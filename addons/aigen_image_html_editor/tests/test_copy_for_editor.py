@@ -69,6 +69,13 @@ class TestCopyForEditor(AigenCase):
         self.picture.with_user(self.mia).action_ask_approval()
         self.assertEqual(self.copied()[1].raw, self.content)
 
+    def test_where_labels_are_switched_on_the_copy_has_one(self):
+        self.env["ir.config_parameter"].set_param("aigen_image.label", "True")
+        attachment = self.copied()[1]
+        self.assertEqual(attachment.raw, self.picture._labelled())
+        self.assertEqual(self.copied()[1], attachment)
+        self.assertEqual(self.picture.attachment_id.raw, self.content)
+
     def test_a_picture_that_is_not_ready_cannot_be_used(self):
         self.picture = self.underway(prompt="Not yet")
         with self.assertRaises(UserError):

@@ -30,6 +30,8 @@ class Result:
     content: bytes | None
     original_sha256: str | None
     """The hash of the image before the bridge marked it, if the payload says so."""
+    is_marked: bool
+    """The bridge marked the image."""
 
 
 def checked(payload: Any, max_image_bytes: int = MAX_BYTES) -> Result:
@@ -47,13 +49,16 @@ def checked(payload: Any, max_image_bytes: int = MAX_BYTES) -> Result:
         raise validation_error("An image belongs to a completed result, and to no other.")
     image, content = _image(payload["image"], max_image_bytes) if status == "completed" else (None, None)
     code, message = payload.get("errorCode") or None, payload.get("errorMessage") or None
-    return Result(request_id, version, status, code, message, image, content, _original(payload.get("provenance")))
+    original, is_marked = _provenance(payload.get("provenance"))
+    return Result(request_id, version, status, code, message, image, content, original, is_marked)
 
 
-def _original(provenance: Any) -> str | None:
-    """Returns the hash of the original. Wrong values are dropped: no picture is refused because of them."""
-    original = provenance.get("originalSha256") if isinstance(provenance, dict) else None
-    return original if isinstance(original, str) else None
+def _provenance(reported: Any) -> tuple[str | None, bool]:
+    """Returns the original's hash, and whether it was marked. Drops wrong values: no picture is refused over them."""
+    if not isinstance(reported, dict) or not isinstance(reported.get("found"), list):
+        return None, False
+    original = reported.get("originalSha256")
+    return original if isinstance(original, str) else None, str(reported.get("marked")) in {"metadata", "c2pa"}
 
 
 def _image(image: Any, max_bytes: int) -> tuple[dict[str, Any], bytes]:

@@ -32,6 +32,8 @@ class Record:
     """`format`, `size`, `width`, `height`, `sha256` of the attachment."""
     original_sha256: str | None = None
     """The hash of the image before the bridge marked it, in hex."""
+    is_marked: bool = False
+    """The bridge marked the image."""
     attachment_id: int | Literal[False] = False
 
     @property
@@ -117,6 +119,7 @@ class Records:
             "errorMessage": result.error_message,
             "image": result.image,
             "originalSha256": result.original_sha256,
+            "isMarked": result.is_marked,
         }
 
     def _write(self, entry: Entry, image: bytes | None = None) -> None:
@@ -139,6 +142,7 @@ class Records:
                 error_message=entry["errorMessage"],
                 image=image or record.image,
                 original_sha256=entry.get("originalSha256") or record.original_sha256,
+                is_marked=entry.get("isMarked", record.is_marked),
                 attachment_id=next(self._attachment_ids) if is_new else record.attachment_id,
             )
         self._records[name] = record
@@ -153,9 +157,10 @@ def _is_refused(record: Record, result: Result) -> bool:
 
 
 def _is_marked_later(record: Record, result: Result) -> bool:
-    """Returns whether the image is the record's own one with a mark: it replaces the attachment's bytes."""
+    """Returns whether the image replaces the attachment's bytes: it is the same one, and loses no mark."""
     original = record.original_sha256 or record.sha256
-    return original is not None and result.original_sha256 == original
+    is_same = original is not None and result.original_sha256 == original
+    return is_same and (result.is_marked or not record.is_marked)
 
 
 def _answer(record: Record, *, applied: bool) -> dict[str, Any]:

@@ -99,6 +99,36 @@ async def test_a_picture_is_neither_taken_back_nor_replaced_by_a_bridge_that_for
     assert (await side.records.read(name))["content"] == PICTURE
 
 
+def provenance(marked, original=PICTURE):
+    found = {"found": [], "valid": None, "marked": marked, "originalSha256": hashlib.sha256(original).hexdigest()}
+    return {"provenance": found}
+
+
+@pytest.mark.parametrize("first_known", [{}, provenance(None), provenance("metadata")])
+async def test_a_picture_that_is_marked_later_keeps_its_attachment(side, first_known):
+    name, marked = await side.records.create(), draw("A lighthouse", seed=2, width=64, height=48)
+    first = await side.apply(result(name, 2) | first_known)
+    later = await side.apply(result(name, 3, content=marked) | provenance("c2pa"))
+    assert later == first | {"applied": True, "version": 3}
+    assert (await side.records.read(name))["content"] == marked
+
+
+async def test_a_mark_is_not_taken_back_and_another_picture_is_not_taken_for_a_marked_one(side):
+    name, marked = await side.records.create(), draw("A lighthouse", seed=2, width=64, height=48)
+    first = await side.apply(result(name, 2, content=marked) | provenance("c2pa"))
+    unmarked = await side.apply(result(name, 3) | provenance(None))
+    other = await side.apply(result(name, 4) | provenance("c2pa", original=b"another"))
+    assert unmarked == other == first | {"applied": False}
+    assert (await side.records.read(name))["content"] == marked
+
+
+@pytest.mark.parametrize("wrong", ["c2pa", [], {"found": "c2pa"}, {"found": [], "marked": [], "originalSha256": 7}])
+async def test_wrong_provenance_is_dropped_and_the_picture_is_taken(side, wrong):
+    name = await side.records.create()
+    assert (await side.apply(result(name) | {"provenance": wrong}))["applied"] is True
+    assert (await side.records.read(name))["content"] == PICTURE
+
+
 async def test_what_was_cancelled_is_not_taken_up_again_but_a_picture_is_kept(side):
     name = await side.records.create()
     first = await side.apply(result(name, 3, "cancelled"))

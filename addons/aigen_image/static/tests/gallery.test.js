@@ -14,6 +14,7 @@ import {
     onRpc,
     patchWithCleanup,
 } from "@web/../tests/web_test_helpers";
+import { session } from "@web/session";
 import { NEWS } from "@aigen_image/news";
 import { banners, cardActions, selectionActions } from "@aigen_image/gallery/registries";
 
@@ -45,6 +46,7 @@ class Request extends models.Model {
     is_favorite = fields.Boolean();
     may_write = fields.Boolean();
     active = fields.Boolean({ default: true });
+    mark = fields.Selection({ selection: [["unmarked", "<b>Not</b> marked"]] });
     rating = fields.Selection({ selection: ["0", "1", "2", "3", "4", "5"].map((one) => [one, one]) });
 
     _records = [1, 2, 3, 4, 5, 6].map((id) => ({
@@ -58,6 +60,7 @@ class Request extends models.Model {
         image_format: "png",
         may_write: id !== 6,
         rating: "0",
+        mark: id === 1 && "unmarked",
     }));
 
     toggle_favorite(ids) {
@@ -69,7 +72,7 @@ class Request extends models.Model {
 defineMailModels();
 defineModels([Request, File]);
 
-const FIELDS = ["status", "shape", "resolution", "image_sha256", "image_format", "may_write", "active", "rating"];
+const FIELDS = ["status", "shape", "resolution", "image_sha256", "image_format", "may_write", "active", "rating", "mark"];
 const HIDDEN = FIELDS.map((name) => `<field name="${name}" invisible="1" column_invisible="1"/>`).join("");
 const CARDS = `<kanban js_class="aigen_gallery">${FIELDS.map((name) => `<field name="${name}"/>`).join("")}
     <templates><t t-name="card">
@@ -178,6 +181,31 @@ test("an enlarged picture is rated and kept by keys, the same rating takes it ba
     expect(".o_aigen_stars .fa-star").toHaveCount(0);
     expect.verifySteps([{ rating: "4" }, { rating: "0" }]);
     expect(`${card(0)} .o_favorite .fa-star`).toHaveCount(1);
+});
+
+test("an enlarged picture says what is known of its mark", async () => {
+    await mount();
+    await contains(`${card(0)} img`).click();
+    expect(".o_aigen_mark").toHaveAttribute("title", "<b>Not</b> marked");
+    expect(".o_aigen_mark").toHaveText("<b>Not</b> marked");
+    expect(".o_aigen_mark .fa").toHaveClass("fa-circle-o");
+    await press("ArrowRight");
+    await animationFrame();
+    expect(".o_aigen_mark").toHaveCount(0);
+});
+
+test("a copy with a label is offered where the settings say so", async () => {
+    onRpc("action_download_labelled", ({ args }) => {
+        expect.step(args[0]);
+        return { type: "ir.actions.act_window_close" };
+    });
+    await mount();
+    await select(1);
+    expect(".o_aigen_selection [data-action=download_labelled]").toHaveCount(0);
+    patchWithCleanup(session, { aigen_label: true });
+    await select(2);
+    await pressBar("download_labelled");
+    expect.verifySteps([[2, 3]]);
 });
 
 test("what one may only look at is not rated", async () => {

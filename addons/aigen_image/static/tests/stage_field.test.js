@@ -11,8 +11,10 @@ import {
     models,
     mountView,
     onRpc,
+    patchWithCleanup,
     serverState,
 } from "@web/../tests/web_test_helpers";
+import { session } from "@web/session";
 import { watched } from "@aigen_image/news";
 
 describe.current.tags("desktop");
@@ -170,6 +172,23 @@ test("news of the server shows the picture without being asked for", async () =>
     env["bus.bus"]._sendone(partner, "aigen_image.request/update", { id: 2, status: "completed", name: "Made" });
     await waitFor(".o_aigen_picture");
     expect(".o_aigen_picture").toHaveCount(1);
+});
+
+test("other bytes of the same picture are shown, and a labelled copy is offered where the settings say so", async () => {
+    const env = await startServer();
+    const attachment_id = env["ir.attachment"].create({ name: "made.png" });
+    env["aigen.image.request"].write([5], { attachment_id, image_sha256: "a".repeat(64) });
+    await start();
+    await openFormView("aigen.image.request", 5, { arch: ARCH });
+    expect(".o_aigen_tools a").toHaveCount(1);
+    patchWithCleanup(session, { aigen_label: true });
+    env["aigen.image.request"].write([5], { image_sha256: "b".repeat(64) });
+    const [partner] = env["res.partner"].read(serverState.partnerId);
+    const news = { id: 5, status: "completed", name: "Gone", silent: true };
+    env["bus.bus"]._sendone(partner, "aigen_image.request/update", news);
+    await waitFor(`.o_aigen_picture[data-src*="${"b".repeat(16)}"], .o_aigen_picture[src*="${"b".repeat(16)}"]`);
+    expect(".o_aigen_tools a:last").toHaveAttribute("href", "/aigen/labelled/5");
+    expect(".o_notification").toHaveCount(0);
 });
 
 test("words of others are text", async () => {

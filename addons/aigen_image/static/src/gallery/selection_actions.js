@@ -1,5 +1,6 @@
 import { ConfirmationDialog } from "@web/core/confirmation_dialog/confirmation_dialog";
 import { _t } from "@web/core/l10n/translation";
+import { session } from "@web/session";
 import { CompareDialog } from "../compare/compare_dialog";
 import { withPicture } from "./picture";
 import { selectionActions } from "./registries";
@@ -115,6 +116,18 @@ selectionActions
             },
         },
         { sequence: 50 }
+    )
+    .add(
+        "download_labelled",
+        {
+            title: _t("Download with label"),
+            icon: "fa-tag",
+            isShown: (records) => Boolean(session.aigen_label) && withPicture(records).length > 0,
+            onClick: async (ids, { services }) => {
+                await services.action.doAction(await services.orm.call(MODEL, "action_download_labelled", [ids]));
+            },
+        },
+        { sequence: 51 }
     )
     .add("archive", archiving(_t("Archive"), "action_archive", true), { sequence: 60 })
     .add("unarchive", archiving(_t("Unarchive"), "action_unarchive", false), { sequence: 61 })

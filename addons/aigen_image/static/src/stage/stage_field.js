@@ -3,6 +3,7 @@ import { useFileViewer } from "@web/core/file_viewer/file_viewer_hook";
 import { _t } from "@web/core/l10n/translation";
 import { ConnectionLostError } from "@web/core/network/rpc";
 import { registry } from "@web/core/registry";
+import { session } from "@web/session";
 import { useService } from "@web/core/utils/hooks";
 import { useRecordObserver } from "@web/model/relational_model/utils";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
@@ -82,6 +83,11 @@ export class StageField extends Component {
 
     get download() {
         return `/web/content/${this.attachmentId}?download=true`;
+    }
+
+    /** Where a copy with the visible label is, if labels are offered. */
+    get labelled() {
+        return session.aigen_label && `/aigen/labelled/${this.record.resId}`;
     }
 
     start(record) {

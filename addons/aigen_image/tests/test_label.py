@@ -1,0 +1,223 @@
+import io
+import zipfile
+
+from PIL import Image, ImageChops, ImageOps
+
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.tests import HttpCase, TransactionCase, new_test_user, tagged
+from odoo.tools import file_path, mute_logger
+
+from ..bridge.label import CORNERS, add_label, missing_characters
+from ..models import aigen_image_label
+from ..models.aigen_image_label import FONT
+from .common import AigenCase, payload, picture
+from .test_mark import marked
+
+TERM = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+SLOPE = Image.linear_gradient("L").resize((400, 300))
+
+
+def encoded(image, name="PNG", **how):
+    file = io.BytesIO()
+    image.save(file, name, **how)
+    return file.getvalue()
+
+
+def opened(content):
+    return Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
+
+
+def labelled(content, text="AI-generated", corner="bottom_right", percent=5):
+    return add_label(content, text, font=file_path(FONT), corner=corner, percent=percent)
+
+
+@tagged("post_install", "-at_install")
+class TestAddLabel(TransactionCase):
+    """Drawn on a copy of the same format, whatever the picture is made of."""
+
+    def test_only_the_corner_changes_in_each_kind_of_picture(self):
+        color = Image.merge("RGB", (SLOPE, SLOPE, SLOPE.rotate(180)))
+        palette = color.quantize(16)
+        deep = SLOPE.convert("I").point(lambda value: value * 257)
+        kinds = {
+            "RGB": encoded(color),
+            "L": encoded(SLOPE),
+            "LA": encoded(Image.merge("LA", (SLOPE, SLOPE))),
+            "RGBA": encoded(Image.new("RGBA", SLOPE.size, (0, 0, 0, 0))),
+            "P": encoded(palette),
+            "P, something shines through": encoded(palette, transparency=3),
+            "1": encoded(SLOPE.convert("1")),
+            "16 bits": encoded(deep),
+            "JPEG": encoded(color, "JPEG", progressive=True),
+            "JPEG, gray": encoded(SLOPE, "JPEG"),
+            "JPEG, CMYK": encoded(color.convert("CMYK"), "JPEG"),
+            "WebP": encoded(color, "WEBP"),
+            "WebP, lossless": encoded(Image.merge("RGBA", (SLOPE,) * 4), "WEBP", lossless=True),
+        }
+        for kind, content in kinds.items():
+            copy, before = opened(labelled(content)), opened(content)
+            self.assertEqual((copy.format, copy.size), (before.format, before.size), kind)
+            before = SLOPE if kind == "16 bits" else before
+            changes = ImageChops.difference(copy.convert("RGBA"), before.convert("RGBA"))
+            left, top, right, bottom = changes.convert("RGB").point(lambda value: 255 * (value > 24)).getbbox()
+            self.assertGreaterEqual((left, top), (200, 250), kind)
+            self.assertLessEqual((right, bottom), (400, 300), kind)
+
+    def test_it_stands_in_the_corner_that_is_wanted_and_upright(self):
+        turned = Image.Exif()
+        turned[0x112] = 6  # the camera was held upright
+        content = encoded(Image.new("RGB", (400, 300), "white"), "JPEG", exif=turned)
+        for corner, (right, bottom) in CORNERS.items():
+            copy = opened(labelled(content, corner=corner))
+            self.assertEqual((copy.size, copy.getexif().get(0x112)), ((300, 400), None))
+            box = ImageOps.invert(copy.convert("L")).point(lambda value: 255 * (value > 24)).getbbox()
+            self.assertEqual((box[0] > 100, box[1] > 200), (bool(right), bool(bottom)), corner)
+
+    def test_the_copy_says_that_ai_made_it_and_has_nothing_else_of_the_metadata(self):
+        for name in ("PNG", "JPEG", "WEBP"):
+            known = {"exif": b"Exif\0\0damaged, and secret", "comment": b"secret"}
+            content = encoded(SLOPE.convert("RGB"), name, icc_profile=b"profile", **known)
+            copy = labelled(marked(content) if name == "PNG" else content)
+            self.assertEqual(copy.count(TERM), 1)
+            self.assertEqual(opened(copy).info["icc_profile"], b"profile")
+            for gone in (b"secret", b"caBX"):
+                self.assertNotIn(gone, copy)
+
+    def test_small_pictures_and_long_words_do_not_fail(self):
+        for size in ((1, 1), (3, 2000), (2000, 3), (64, 48)):
+            self.assertEqual(opened(labelled(encoded(Image.new("RGB", size)), "W" * 60)).size, size)
+
+    def test_damaged_enormous_and_other_files_get_none(self):
+        content = picture(width=600, height=600)
+        huge = encoded(Image.new("1", (20_000, 20_000)))
+        for wrong in (b"", b"no picture", content[:20], b"GIF89a" + content, huge):
+            self.assertIsNone(labelled(wrong))
+
+    def test_characters_that_the_font_does_not_have_are_known(self):
+        self.assertEqual(missing_characters("KI-generiert, ИИ: 中文中 é", file_path(FONT)), "中文")
+
+
+class Labelled:
+    """For test cases in which labels are switched on."""
+
+    def setUp(self):
+        super().setUp()
+        self.switch_on()
+
+    def switch_on(self, **values):
+        for name, value in ({"label": "True"} | values).items():
+            self.env["ir.config_parameter"].set_param(f"aigen_image.{name}", value)
+
+
+@tagged("post_install", "-at_install")
+class TestLabel(Labelled, AigenCase):
+    """Offered where the settings say so."""
+
+    def ready(self):
+        record = self.underway()
+        self.apply(payload(record, content=picture(width=400, height=300)))
+        return record
+
+    def test_it_is_off_at_first(self):
+        self.env["ir.config_parameter"].set_param("aigen_image.label", False)
+        self.assertEqual(self.env["aigen.image.request"]._label(), {})
+        self.assertFalse(self.env["res.config.settings"].create({}).aigen_label)
+
+    def test_the_words_are_in_the_language_of_the_person_or_as_the_company_wants_them(self):
+        words = {"en_US": "AI-generated", "de_DE": "KI-generiert", "es_ES": "Generado con IA"}
+        for lang, text in words.items():
+            self.env["res.lang"]._activate_lang(lang)
+            self.assertEqual(self.env["aigen.image.request"].with_context(lang=lang)._label()["text"], text)
+        self.switch_on(label_text="Made with AI")
+        self.assertEqual(self.env["aigen.image.request"]._label()["text"], "Made with AI")
+
+    def test_parameters_that_make_no_sense_are_replaced(self):
+        self.switch_on(label_corner="middle", label_percent="a lot")
+        label = self.env["aigen.image.request"]._label()
+        self.assertEqual((label["corner"], label["percent"]), ("bottom_right", 4))
+        self.switch_on(label_percent="9999")
+        self.assertEqual(self.env["aigen.image.request"]._label()["percent"], 15)
+
+    def test_the_settings_refuse_what_cannot_be_drawn(self):
+        settings = self.env["res.config.settings"]
+        settings.create({"aigen_label": True, "aigen_label_text": " Made\n with  AI "}).execute()
+        self.assertEqual(self.env["aigen.image.request"]._label()["text"], "Made with AI")
+        wrong = [
+            ({"aigen_label_text": "AI 生成"}, "生成"),
+            ({"aigen_label_text": "x" * 61}, "60 characters"),
+            ({"aigen_label_percent": 90}, "from 2 to 15"),
+        ]
+        for values, words in wrong:
+            with self.assertRaisesRegex(ValidationError, words):
+                settings.create(values).execute()
+
+    def test_the_picture_itself_stays(self):
+        record = self.ready()
+        before = record.attachment_id.raw
+        self.assertNotEqual(record._labelled(), before)
+        self.env.invalidate_all()
+        self.assertEqual(record.attachment_id.raw, before)
+
+    def test_one_is_downloaded_as_itself_and_several_as_a_zip(self):
+        one, two = self.ready(), self.ready()
+        self.assertEqual(one.action_download_labelled()["url"], f"/aigen/labelled/{one.id}")
+        both = (one + two).action_download_labelled()["url"]
+        self.assertEqual(both, f"/aigen/pictures.zip?ids={one.id}%2C{two.id}&labelled=1")
+        with self.assertRaises(AccessError):
+            one.with_user(self.bob).action_download_labelled()
+        self.patch(aigen_image_label, "MOST_LABELLED", 1)
+        with self.assertRaisesRegex(UserError, "at most 1 pictures"):
+            (one + two).action_download_labelled()
+
+
+@tagged("post_install", "-at_install")
+class TestLabelHttp(Labelled, HttpCase):
+    def setUp(self):
+        super().setUp()
+        for name in ("ann", "bob"):
+            new_test_user(self.env, f"aigen_{name}", groups="base.group_user,aigen_image.group_user")
+        self.model = self.env["aigen.image.model"].create({"name": "Photo"})
+        self.boat = self.ready("A red boat", picture("red", 640, 480), found=["c2pa"], valid=True)
+        self.authenticate("aigen_ann", "aigen_ann")
+
+    def ready(self, prompt, content, **known):
+        ann = self.env["res.users"].search([("login", "=", "aigen_ann")])
+        requests = self.env["aigen.image.request"]
+        record = requests.with_user(ann).create({"prompt": prompt, "model_id": self.model.id})
+        provenance = {"found": [], "valid": None, "marked": None} | known
+        told = payload(record, content=content, provenance=provenance)
+        requests.with_user(self.env.ref("aigen_image.user_bridge")).bridge_apply_result(told)
+        return record
+
+    def test_a_labelled_copy_is_downloaded_by_whom_may_see_the_picture(self):
+        path = f"/aigen/labelled/{self.boat.id}"
+        answer = self.url_open(path)
+        self.assertEqual((answer.status_code, answer.headers["Content-Type"]), (200, "image/png"))
+        self.assertIn("attachment", answer.headers["Content-Disposition"])
+        self.assertIn("no-store", answer.headers["Cache-Control"])
+        self.assertEqual(answer.content, self.boat._labelled())
+        self.authenticate("aigen_bob", "aigen_bob")
+        self.assertEqual(self.url_open(path).status_code, 404)
+
+    def test_several_come_as_a_zip(self):
+        other = self.ready("A blue boat", picture("blue", 640, 480))
+        answer = self.url_open(f"/aigen/pictures.zip?ids={self.boat.id},{other.id}&labelled=1")
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            found = {name: archive.read(name) for name in archive.namelist()}
+        self.assertEqual(found, {"a-red-boat.png": self.boat._labelled(), "a-blue-boat.png": other._labelled()})
+
+    def test_a_damaged_file_is_said(self):
+        self.boat.sudo().attachment_id.with_context(image_no_postprocess=True).raw = picture()[:20]
+        answer = self.url_open(f"/aigen/labelled/{self.boat.id}")
+        self.assertEqual(answer.status_code, 422)
+        self.assertIn("damaged", answer.text)
+
+    @mute_logger("odoo.http")
+    def test_where_labels_are_switched_off_there_are_none(self):
+        self.switch_on(label=False)
+        for path in (f"/aigen/labelled/{self.boat.id}", f"/aigen/pictures.zip?ids={self.boat.id}&labelled=1"):
+            self.assertEqual(self.url_open(path).status_code, 404)
+
+    def test_a_person_sees_the_mark_and_finds_the_label(self):
+        self.ready("A grey boat", picture("grey", 640, 480))
+        self.start_tour("/odoo/ai-images", "aigen_mark_tour", login="aigen_ann")
