@@ -77,7 +77,7 @@ async def test_the_report_lists_what_carries_no_mark_and_says_what_nobody_examin
     lines = shown.output.splitlines()
 
     assert shown.exit_code == 0, shown.output
-    assert (f"  {unmarked}  no mark  for " in lines[0], lines[-1]) == (True, "2 images without a mark.")
+    assert (f"  {unmarked}  no mark  for " in lines[0], lines[-1]) == (True, "2 images without a valid mark.")
     assert f"  {unexamined}  not examined: completed by an older version  for " in lines[1]
     assert [json.loads(line)["requestId"] for line in as_json.output.splitlines()] == [unmarked, unexamined]
     assert [row["examined"] for row in csv.DictReader(io.StringIO(as_csv.output))] == ["True", "False"]
@@ -85,9 +85,21 @@ async def test_the_report_lists_what_carries_no_mark_and_says_what_nobody_examin
     assert [row["requestId"] for row in csv.DictReader(io.StringIO(whole.output))] == [early]
 
 
+async def test_a_manifest_that_is_not_valid_is_no_mark(run: Run, database: Database) -> None:
+    broken = await image(database, SIGNED | {"valid": False})
+    await image(database, SIGNED | {"valid": None})
+    await image(database, SIGNED | {"valid": False, "marked": "c2pa"})
+    shown, as_json = [await run("report", *PERIOD, *more) for more in ((), ("--json",))]
+
+    assert f"  {broken}  its own C2PA manifest is not valid  for " in shown.output.splitlines()[0]
+    assert [(each["requestId"], each["invalidManifest"]) for each in map(json.loads, as_json.output.splitlines())] == [
+        (broken, True)
+    ]
+
+
 async def test_where_everything_is_marked_the_report_says_so(run: Run, database: Database) -> None:
     await image(database, MARKED)
-    assert (await run("report", *PERIOD)).output == "There are no images without a mark.\n"
+    assert (await run("report", *PERIOD)).output == "There are no images without a valid mark.\n"
 
 
 async def test_apply_enqueues_each_image_once_at_the_given_rate(run: Run, database: Database) -> None:

@@ -22,7 +22,7 @@ from aigen_bridge.quoting import one_line
 if TYPE_CHECKING:
     from aigen_bridge.store.marking import Unmarked
 
-COLUMNS = ("acceptedAt", "requestId", "odoo", "userId", "completedAt", "examined")
+COLUMNS = ("acceptedAt", "requestId", "odoo", "userId", "completedAt", "examined", "invalidManifest")
 EXTRA_MISSING = "This needs the extra 'marking'. Install it: pip install 'aigen-bridge[marking]'."
 
 app = typer.Typer(help="Check the marks of files, and list and mark stored images.", no_args_is_help=True)
@@ -86,7 +86,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """List completed images that carry no mark, neither one that they came with nor one of the bridge."""
+    """List completed images without a valid mark, neither one that they came with nor one of the bridge."""
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
     period = _period(since, until)
@@ -103,7 +103,7 @@ def report(
 
     count = asyncio.run(run())
     if not (as_json or as_csv):
-        say(f"{_counted(count)} without a mark." if count else "There are no images without a mark.")
+        say(f"{_counted(count)} without a valid mark." if count else "There are no images without a valid mark.")
 
 
 @app.command()
@@ -175,7 +175,8 @@ def _period(since: datetime, until: datetime | None) -> tuple[datetime, datetime
 
 def _row(image: "Unmarked") -> dict[str, str | bool | None]:
     accepted, completed = image.created_at.isoformat(), image.completed_at.isoformat()
-    values = accepted, str(image.request_id), image.odoo, image.user_id, completed, image.is_examined
+    known = image.is_examined, image.is_invalid
+    values = accepted, str(image.request_id), image.odoo, image.user_id, completed, *known
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -191,9 +192,10 @@ def _writer(*, as_json: bool, as_csv: bool) -> Callable[[dict[str, str | bool | 
 
 
 def _line(row: dict[str, str | bool | None]) -> str:
-    at, request_id, odoo, user_id, _, examined = row.values()
+    at, request_id, odoo, user_id, _, examined, invalid = row.values()
     of = f" of Odoo {odoo}" if odoo != "default" else ""
     note = "no mark" if examined else "not examined: completed by an older version"
+    note = "its own C2PA manifest is not valid" if invalid else note
     return one_line(f"{at}  {request_id}  {note}  for {user_id or 'nobody named'}{of}")
 
 

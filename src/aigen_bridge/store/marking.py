@@ -12,6 +12,7 @@ from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.provenance import Mark
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.operations import record
+from aigen_bridge.store.rows import from_row
 from aigen_bridge.store.wakeup import CHANNEL
 
 EXAMINED = 2000
@@ -20,7 +21,10 @@ EXAMINED = 2000
 _IS_UNMARKED = f"""
     r.status = 'completed' AND r.image_purged_at IS NULL AND r.provenance ->> 'marked' IS NULL
     AND NOT (CAST(:leaves_signed AS boolean) AND coalesce(r.provenance -> 'found', '[]') ? '{Mark.C2PA.value}')
-    AND NOT (CAST(:leaves_found AS boolean) AND coalesce(r.provenance -> 'found', '[]') <> '[]')
+    AND NOT (
+        CAST(:leaves_found AS boolean) AND coalesce(r.provenance -> 'found', '[]') <> '[]'
+        AND coalesce(r.provenance -> 'valid', 'null') <> 'false'
+    )
 """
 
 _UNMARKED = text(f"""
@@ -30,7 +34,8 @@ _UNMARKED = text(f"""
         ORDER BY created_at, request_id LIMIT {EXAMINED}
     )
     SELECT e.request_id, e.created_at, r.odoo, r.completed_at, r.event ->> 'userId' AS user_id,
-        r.provenance IS NOT NULL AS is_examined, {_IS_UNMARKED} AS is_unmarked
+        r.provenance IS NOT NULL AS is_examined, coalesce(r.provenance -> 'valid', 'null') = 'false' AS is_invalid,
+        {_IS_UNMARKED} AS is_unmarked
     FROM examined AS e JOIN requests AS r USING (request_id)
     ORDER BY e.created_at, e.request_id
 """)  # noqa: S608 - constants of this module
@@ -59,7 +64,11 @@ _ENQUEUE = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class Unmarked:
-    """A completed image without a mark. `is_examined`: its own marks were looked for, and there were none."""
+    """A completed image that the bridge has not marked.
+
+    `is_examined`: the bridge looked for marks that it came with. `is_invalid`: it came with a C2PA manifest that is not
+    valid.
+    """
 
     request_id: UUID
     odoo: str
@@ -67,6 +76,7 @@ class Unmarked:
     created_at: datetime
     completed_at: datetime
     is_examined: bool
+    is_invalid: bool
 
 
 class Marking:
@@ -80,18 +90,15 @@ class Marking:
     ) -> AsyncIterator[list[Unmarked]]:
         """Yields the images that the bridge has not marked, oldest first, without those that were purged.
 
-        Leaves out those that came with a C2PA manifest (`leaves_signed`), or with any mark (`leaves_found`).
+        Leaves out those that came with a C2PA manifest (`leaves_signed`), or with any mark, unless it is a manifest
+        that is not valid (`leaves_found`).
         """
         wanted = {"since": since, "until": until, "leaves_signed": leaves_signed, "leaves_found": leaves_found}
         after: Mapping[str, Any] = {"after_at": since, "after_id": UUID(int=0)}
         while True:
             async with self._database.reading() as connection:
                 rows = (await connection.execute(_UNMARKED, {**wanted, **after})).all()
-            yield [
-                Unmarked(row.request_id, row.odoo, row.user_id, row.created_at, row.completed_at, row.is_examined)
-                for row in rows
-                if row.is_unmarked
-            ]
+            yield [from_row(Unmarked, row) for row in rows if row.is_unmarked]
             if len(rows) < EXAMINED:
                 return
             after = {"after_at": rows[-1].created_at, "after_id": rows[-1].request_id}
