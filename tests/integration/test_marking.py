@@ -203,7 +203,7 @@ async def test_without_a_certificate_images_arrive_unmarked_and_people_are_told(
 
     assert stage.chain.odoo.records.image(asked["requestId"]) == png
     assert (ended["status"], ended["provenance"]["marked"]) == ("completed", None)
-    assert any("delivered without a mark" in (note or "") for note in notes)
+    assert any("delivered without a mark: No image could be marked" in (note or "") for note in notes)
     assert (incidents["image_unmarked"], incidents["marking_down"]) == (1, 1)
     assert await rows(database, "SELECT FROM outbox WHERE state = 'dead'") == []
 

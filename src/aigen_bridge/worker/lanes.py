@@ -18,6 +18,7 @@ import structlog
 from aigen_bridge import metrics, tracing
 from aigen_bridge.domain.errors import InternalError, PermanentError, StepError, StoreUnavailableError
 from aigen_bridge.domain.outbox import Claim, Dead, Done, Due, L, Lease, Outcome, Retry, Settlement
+from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import RetryAt, decide
 from aigen_bridge.pipeline.step import StepRunner
 from aigen_bridge.settings import WorkerSettings
@@ -33,6 +34,8 @@ CONTENDED_PAUSE = 0.02
 """Seconds before the next claim while the due entries are locked by other workers."""
 LEASES_LOST_MAX = 4
 """Leases lost in a row after which an entry is poison: it is assumed to kill its workers."""
+HELD_TOO_LONG = "The system was away for longer than the entry may be held; replay it when the system is back."
+UNMARKED_TOO_LONG = "No image could be marked for longer than this one may be held. Its attempts say why."
 BUG_TRIES = 3
 """Attempts after an unexpected exception. It is a bug of the bridge, but may be transient."""
 
@@ -188,8 +191,7 @@ class Lane(Generic[L]):
         if claim.unreadable:
             raise PermanentError("unreadable", claim.unreadable)
         if isinstance(claim, Claim) and claim.held_too_long:
-            detail = "The system was away for longer than the entry may be held; replay it when the system is back."
-            raise PermanentError("destination_out", detail)
+            raise PermanentError("destination_out", HELD_TOO_LONG if claim.step is not Step.MARK else UNMARKED_TOO_LONG)
         exhausted = claim.attempt > 1 and self._runner.policy.wait_after(claim.attempt - 1) is None
         if exhausted or claim.leases_lost >= LEASES_LOST_MAX:
             raise PermanentError("lease_lost", "No worker finished it: each lost its lease or died.")
