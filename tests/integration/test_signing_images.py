@@ -325,7 +325,8 @@ def test_a_process_that_the_bridge_no_longer_waits_for_ends_itself() -> None:
 
 
 def test_the_process_gets_no_secret_of_the_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIGEN_API_KEYS", "secret")
+    for name in ("AIGEN_API_KEYS", "PGPASSWORD", "OTEL_EXPORTER_OTLP_HEADERS", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     assert "secret" not in credentials._environment().values()
     assert credentials._environment()["HTTPS_PROXY"] == "http://proxy.example:3128"

@@ -6,6 +6,7 @@ status of certificates.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,9 @@ SOFTWARE = "aigen-bridge"
 DEADLINE = timedelta(seconds=10)
 """For signing or validating an image, which takes 0.1 s, or 1 s for the largest. A timestamp has its own deadline."""
 _LINE_MAX = 300
+_NEEDED = re.compile(
+    r"PATH|LD_LIBRARY_PATH|LANG|LC_\w+|TZ|PYTHON\w+|SSL_CERT_\w+|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy", re.ASCII
+)
 _PARENT = "parent"
 """What a manifest calls the ingredient that is the image with its earlier manifest."""
 
@@ -218,8 +222,8 @@ def _run(
 
 
 def _environment() -> dict[str, str]:
-    """Returns the variables for the process, without the bridge's secrets."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AIGEN_")}
+    """Returns the variables for the process: those that Python, TLS and proxies need, and so no secret of the bridge."""
+    return {name: value for name, value in os.environ.items() if _NEEDED.fullmatch(name)}
 
 
 def _unfinished(error: Exception, seconds: float, late: Fault) -> SigningError:
