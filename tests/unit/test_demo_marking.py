@@ -3,13 +3,15 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from aigen_bridge.cli import demo_marking
 from aigen_bridge.cli.demo_marking import marking
+from aigen_bridge.domain.addon import FIRST_WITH_MARKS, is_older
 from aigen_bridge.domain.marks import with_metadata
 from aigen_bridge.domain.provenance import MarkingMode, Origin
-from aigen_bridge.sim.demo_request import DemoFailedError
+from aigen_bridge.sim.demo_request import DemoFailedError, Wish, ask
 from image_files import LIGHTHOUSE
 
 DESCRIBED = with_metadata(LIGHTHOUSE, "png", Origin(generated_at=datetime.now(UTC)), "aigen-bridge")
@@ -41,6 +43,15 @@ def test_without_the_library_the_demo_says_what_to_install(
     with pytest.raises(SystemExit):
         marking(MarkingMode.C2PA)
     assert "pip install 'aigen-bridge[marking]'" in capsys.readouterr().err
+
+
+async def test_the_simulated_odoo_takes_images_that_are_marked_later() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert not is_older(request.headers["X-Aigen-Addon"], FIRST_WITH_MARKS)
+        return httpx.Response(202, json={"requestId": "1"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://bridge") as api:
+        assert await ask(api, Wish("A boat", "1024x1024", None)) == "1"
 
 
 def test_a_demo_without_marking_checks_nothing() -> None:

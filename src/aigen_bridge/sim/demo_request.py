@@ -12,6 +12,8 @@ from uuid import uuid4
 import httpx
 
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
+ADDON = {"X-Aigen-Addon": "1.7.0"}
+"""The version of the addon that the simulated Odoo stands for."""
 STATUSES = {
     "queued": "The bridge sends the request to N8N",
     "dispatched": "N8N has the request",
@@ -57,7 +59,7 @@ class Wish:
 
 async def ask(api: httpx.AsyncClient, wish: Wish) -> str:
     """Sends the request and returns its id. Raises `DemoFailedError`."""
-    answer = await api.post(REQUESTS, json=wish.event())
+    answer = await api.post(REQUESTS, json=wish.event(), headers=ADDON)
     if answer.status_code != httpx.codes.ACCEPTED:
         raise DemoFailedError(f"The bridge answered {answer.status_code}: {answer.text}")
     return str(answer.json()["requestId"])
