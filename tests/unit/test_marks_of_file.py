@@ -178,7 +178,7 @@ def test_programs_get_a_line_for_what_is_no_image(tmp_path: Path) -> None:
 def test_the_test_certificate_signs_and_is_not_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "a folder" / "of it"
     done = run("marking", "test-certificate", str(folder), cwd=tmp_path)
-    again = run("marking", "test-certificate", str(folder), cwd=tmp_path)
+    again = CliRunner().invoke(app, ["marking", "test-certificate", str(folder)])
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:2] == [
@@ -187,7 +187,7 @@ def test_the_test_certificate_signs_and_is_not_overwritten(tmp_path: Path) -> No
     ]
     assert "nobody trusts it" in done.stdout
     assert stat.S_IMODE((folder / "key.pem").stat().st_mode) == 0o600
-    assert (again.returncode, again.stderr) == (1, f"{folder / 'certificate.pem'} exists and is not overwritten.\n")
+    assert (again.exit_code, again.output) == (1, f"{folder / 'certificate.pem'} exists and is not overwritten.\n")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
