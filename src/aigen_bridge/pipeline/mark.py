@@ -19,11 +19,13 @@ from aigen_bridge.domain.retry import Policy, exponential
 from aigen_bridge.pipeline.check import ImageCheck
 
 POLICY = Policy(
-    waits=exponential(timedelta(seconds=1), factor=2, times=5, cap=timedelta(seconds=16)),
-    then_every=timedelta(seconds=30),
-    give_up_after=timedelta(minutes=2),
+    waits=(
+        *exponential(timedelta(seconds=1), factor=2, times=5, cap=timedelta(seconds=16)),
+        *(timedelta(seconds=30),) * 3,
+    )
 )
-"""1 s, 2 s, 4 s, 8 s, 16 s, then every 30 s. While nothing can be marked, the breaker holds all images instead."""
+"""1 s, 2 s, 4 s, 8 s, 16 s, three times 30 s: two minutes. An image has all of these tries, however long it was held:
+while nothing can be marked, the breaker holds all images."""
 
 WORDS: Mapping[MarkingMode, str] = {
     MarkingMode.METADATA: "marked as made by AI in its metadata",
