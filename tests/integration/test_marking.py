@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aigen_bridge import wiring
-from aigen_bridge.clients.credentials import validate
+from aigen_bridge.clients.credentials import SOFTWARE, validate
 from aigen_bridge.clients.marking import Marker
 from aigen_bridge.clients.signing_certificate import make_test_certificate
 from aigen_bridge.domain.dead_letter import OperatorAction
@@ -330,6 +330,34 @@ async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_the
     marked, original = (f"{asked['requestId']}-{digest}" for digest in (ended["image"]["sha256"], sha256(png)))
     assert files.names() == ({marked, original} if keeps else {marked})
     assert kept.status_code == (200 if keeps else 404)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_an_image_that_has_the_mark_already_is_stored_once(
+    database_url: str,
+    database: Database,
+    png: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    elsewhere: bool,
+) -> None:
+    """Marking it changes no byte, so the original is the image that is delivered."""
+    files = FileImages(tmp_path / "images")
+    files.folder.mkdir()
+    if elsewhere:
+        monkeypatch.setattr(wiring, "image_store", lambda _: files)
+    has_mark = with_metadata(png, "png", Origin(generated_at=NOW, model="a model"), SOFTWARE)
+    async with marking(database_url, **METADATA, keep_original=not elsewhere) as stage:
+        asked, _ = await send(stage, "v1", has_mark)
+        ended = await stage.until_delivered(asked["requestId"])
+        delivered = stage.chain.odoo.records.image(asked["requestId"])
+        kept = [(await image_of(stage, asked["requestId"], original=original)).content for original in (False, True)]
+
+    assert ended["provenance"]["marked"] == "metadata"
+    assert delivered == has_mark
+    assert kept == [has_mark, has_mark]
+    assert await rows(database, "SELECT FROM original_images") == []
 
 
 @pytest.mark.parametrize("keeps", [True, False])

@@ -54,6 +54,12 @@ class Marked:
     provenance: Provenance
     note: str
 
+    @property
+    def original_sha256(self) -> str | None:
+        """The hash of the image before, which is another one; None if it had this very mark already."""
+        original = self.provenance.original_sha256
+        return original if original != self.image.described.sha256 else None
+
 
 @dataclass(frozen=True, slots=True)
 class Unmarked:

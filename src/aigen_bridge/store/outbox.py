@@ -204,10 +204,11 @@ class Outbox(LeaseStore):
 
     async def _forget_original(self, settlement: Settlement[Claim]) -> None:
         """Deletes the original of a marked image after its transition, unless the transaction did."""
-        effect = settlement.effect
-        if isinstance(effect, Marked) and not self._keeps_originals and not is_transactional(self._images):
+        if self._keeps_originals or is_transactional(self._images):
+            return
+        if isinstance(effect := settlement.effect, Marked) and effect.original_sha256:
             request_id = settlement.claim.request.request_id
-            await self._images.delete([ImageRef(request_id, effect.provenance.original_sha256)])
+            await self._images.delete([ImageRef(request_id, effect.original_sha256)])
 
     def _to_write(self, settlements: Sequence[Settlement[Claim]]) -> dict[tuple[int, int], bytes]:
         """Returns the fetched and marked images that the transaction writes, by the key of their claim."""
@@ -272,12 +273,11 @@ class Outbox(LeaseStore):
 
     async def _write_image(self, connection: AsyncConnection, settlement: Settlement[Claim], content: bytes) -> None:
         row: dict[str, Any] = {"request_id": settlement.claim.request.request_id, "content": content}
-        if isinstance(settlement.effect, Marked):
-            original = settlement.effect.provenance.original_sha256
+        if not isinstance(settlement.effect, Marked):
+            await connection.execute(_ADD_IMAGE, row)
+        elif original := settlement.effect.original_sha256:
             row |= {"original_sha256": original, "keeps_original": self._keeps_originals}
             await connection.execute(_REPLACE_IMAGE, row)
-        else:
-            await connection.execute(_ADD_IMAGE, row)
 
     async def _acknowledge(self, connection: AsyncConnection, moved: Sequence[Settlement[Claim]]) -> None:
         """Starts the quiet time of requests that N8N acknowledged."""
