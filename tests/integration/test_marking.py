@@ -413,6 +413,39 @@ async def test_stored_images_are_marked_later_in_place(database_url: str, databa
     assert again.json()["duplicate"]
 
 
+async def test_a_signed_image_of_an_older_version_is_examined_once(
+    database_url: str, database: Database, from_the_service: bytes
+) -> None:
+    """Metadata would break its signature: it is delivered again as it is, with the mark that it came with."""
+    async with staged(database_url) as stage:
+        asked, *_ = await _delivered_unmarked(stage, from_the_service)
+        await write(database, "DELETE FROM requests WHERE request_id <> :id", id=asked)
+        await write(database, "UPDATE requests SET provenance = NULL")
+        before = await stage.read(asked)
+        metadata = stage.settings.marking.model_copy(update={"mode": MarkingMode.METADATA})
+        enqueued = await enqueue(database, leaves_signed=True)
+        async with working(stage.settings.model_copy(update={"marking": metadata})):
+            after = await stage.until(asked, lambda resource: resource["provenance"] is not None)
+            while stage.chain.odoo.records[asked].version == before["version"]:
+                await stage.read(asked)
+        notes = [entry.get("note") for entry in await stage.timeline(asked)]
+
+    assert (enqueued, await enqueue(database, leaves_signed=True)) == (1, 0)
+    assert after["provenance"] == {
+        "found": ["c2pa", "digitalSourceType"],
+        "valid": True,
+        "marked": None,
+        "originalSha256": sha256(from_the_service),
+    }
+    assert (after["image"], after["completedAt"], after["deliveredAt"]) == (
+        before["image"],
+        before["completedAt"],
+        before["deliveredAt"],
+    )
+    assert stage.chain.odoo.records.image(asked) == from_the_service
+    assert any("not marked" in (note or "") for note in notes)
+
+
 async def _delivered_unmarked(stage: Stage, png: bytes) -> list[str]:
     """Brings three images to Odoo while marking is off. Returns their requests."""
     stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
@@ -426,10 +459,10 @@ async def _delivered_unmarked(stage: Stage, png: bytes) -> list[str]:
     return ids
 
 
-async def enqueue(database: Database) -> int:
+async def enqueue(database: Database, *, leaves_signed: bool = False) -> int:
     """Enqueues marking every image without a mark. Returns how many."""
-    store, total = Marking(database), 0
-    async for page in store.unmarked(datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=1)):
-        total += await store.enqueue(page, before=total, spacing=timedelta(milliseconds=1), leaves_signed=False)
+    store, total, period = Marking(database), 0, (datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC))
+    async for page in store.unmarked(*period, leaves_signed=leaves_signed):
+        total += await store.enqueue(page, before=total, spacing=timedelta(milliseconds=1), leaves_signed=leaves_signed)
     await store.record(OperatorAction("ops"), {"since": "2020-01-01"})
     return total

@@ -26,8 +26,8 @@ from aigen_bridge.domain.outbox import (
     SetBack,
     Settlement,
     delivery_failures,
+    later_mark,
     marking_failures,
-    remark_of,
     set_backs,
     transitions_of,
 )
@@ -242,7 +242,7 @@ class Outbox(LeaseStore):
         await _learn_uuids(connection, settled)
         moved = await locked.apply(transitions_of(settled), self._deadlines)
         await self._acknowledge(connection, [s for s in settled if s.claim.request.request_id in moved])
-        moved |= await self._remark(locked, settled)
+        moved |= await self._replace_completed(locked, settled)
         for settlement in settled:
             content = contents.get(settlement.claim.key)
             if content is not None and settlement.claim.request.request_id in moved:
@@ -259,17 +259,19 @@ class Outbox(LeaseStore):
         occurrences = [*delivery_failures(settled), *marking_failures(settled), *set_backs(settled)]
         await incidents.record(connection, occurrences, self._deadlines.alert_window)
 
-    async def _remark(self, locked: LockedRequests, settled: Sequence[Settlement[Claim]]) -> set[UUID]:
+    async def _replace_completed(self, locked: LockedRequests, settled: Sequence[Settlement[Claim]]) -> set[UUID]:
         """Replaces images whose requests had been completed before they were marked. Returns those requests."""
-        remarked = set()
+        replaced = set()
         for settlement in settled:
-            request, remark = settlement.claim.request, remark_of(settlement)
-            if remark is None or request.image is None:
+            request, mark = settlement.claim.request, later_mark(settlement)
+            if mark is None or mark.provenance is None or request.image is None:
                 continue
-            new = remark.image.described, remark.provenance, remark.note
-            if await locked.remark(request.request_id, request.image.sha256, *new):
-                remarked.add(request.request_id)
-        return remarked
+            image = mark.image.described if isinstance(mark, Marked) else request.image
+            if await locked.replace_completed(
+                request.request_id, request.image.sha256, image, mark.provenance, mark.note
+            ):
+                replaced.add(request.request_id)
+        return replaced
 
     async def _write_image(self, connection: AsyncConnection, settlement: Settlement[Claim], content: bytes) -> None:
         row: dict[str, Any] = {"request_id": settlement.claim.request.request_id, "content": content}
