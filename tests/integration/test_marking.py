@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aigen_bridge import wiring
-from aigen_bridge.clients.credentials import SOFTWARE, validate
+from aigen_bridge.clients.credentials import SOFTWARE, is_valid, validate
 from aigen_bridge.clients.marking import Marker
 from aigen_bridge.clients.signing_certificate import make_test_certificate
 from aigen_bridge.domain.dead_letter import OperatorAction
@@ -150,8 +150,10 @@ async def from_the_service(png: bytes, signing: dict[str, Any]) -> bytes:
 
 
 async def test_an_image_that_is_already_signed_keeps_its_manifest(
-    database_url: str, from_the_service: bytes, signing: dict[str, Any]
+    database_url: str, from_the_service: bytes, signing: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    validated = []
+    monkeypatch.setattr(wiring, "is_valid", lambda *image: validated.append(sha256(image[0])) or is_valid(*image))
     async with marking(database_url, **signing) as stage:
         asked, _ = await send(stage, "v2", from_the_service)
         ended = await stage.until_delivered(asked["requestId"])
@@ -160,6 +162,7 @@ async def test_an_image_that_is_already_signed_keeps_its_manifest(
     assert validation is not None
     assert (validation.valid, len(validation.chain)) == (True, 2)
     assert (ended["provenance"]["found"], ended["provenance"]["valid"]) == (["c2pa", "digitalSourceType"], True)
+    assert validated == [sha256(from_the_service)], "each validation costs as much as a signature"
 
 
 async def test_metadata_is_not_written_into_a_signed_image(database_url: str, from_the_service: bytes) -> None:

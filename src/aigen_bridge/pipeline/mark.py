@@ -70,15 +70,15 @@ class Mark:
         if not self.is_on:
             return Unmarked("not marked: marking is off")
         content = await self._original(request)
-        original = await self.check.as_found(content)
-        if original.provenance is None:
-            raise ValueError("an image that was checked has a provenance")
+        original = await self.check.as_found(content, reads_marks=request.provenance is None)
         provenance = request.provenance or original.provenance
+        if provenance is None:
+            raise ValueError("an image whose marks were read has a provenance")
         marked = await self.marker.mark(content, original.described.format, self._origin(request))
         if marked is None:
             return Unmarked("not marked: its own C2PA manifest would not be valid any more", provenance)
         content, mode = marked
-        image = await self.check.as_found(content)
+        image = await self.check.as_found(content, reads_marks=False)
         if _shape(image.described) != _shape(original.described):
             raise PermanentError("cannot_mark", f"The mark changed the image of request {request.request_id}.")
         return Marked(image, replace(provenance, marked=mode), WORDS[mode])

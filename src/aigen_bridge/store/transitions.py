@@ -120,7 +120,8 @@ _TOLD_AGAIN = "(CAST(:always AS boolean) OR r.completed_at IS NULL OR r.failed_b
 
 # Works like a transition that keeps the status. It replaces a delivery of an older version, even one that a worker has
 # claimed. Unless `:always`, only what Odoo may have been told differently is delivered again: a final state that Odoo
-# acknowledged cannot have changed, unless its image was marked later, which Odoo keeps. N8N gets its full time again, because the database was away meanwhile.
+# acknowledged cannot have changed, unless its image was marked later, which Odoo keeps. N8N gets its full time again,
+# because the database was away meanwhile.
 _LIFT = text(f"""
     WITH wanted AS (
         SELECT * FROM unnest(
