@@ -165,6 +165,23 @@ async def test_an_image_that_is_already_signed_keeps_its_manifest(
     assert validated == [sha256(from_the_service)], "each validation costs as much as a signature"
 
 
+async def test_what_the_checks_would_refuse_is_not_delivered_as_a_marked_image(
+    database_url: str, database: Database, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def spoil(_marker: Marker, content: bytes, *_: object) -> tuple[bytes, MarkingMode]:
+        return content + b"PK", MarkingMode.METADATA
+
+    monkeypatch.setattr(Marker, "mark", spoil)
+    async with marking(database_url, **METADATA) as stage:
+        asked, _ = await send(stage, "v1", png)
+        await stage.until_delivered(asked["requestId"])
+        notes = [entry.get("note") or "" for entry in await stage.timeline(asked["requestId"])]
+
+    assert stage.chain.odoo.records.image(asked["requestId"]) == png
+    assert any("delivered without a mark" in note and "bytes behind the end" in note for note in notes)
+    assert await rows(database, "SELECT number, error_code FROM attempts WHERE step = 'mark'") == [(1, "cannot_mark")]
+
+
 async def test_metadata_is_not_written_into_a_signed_image(database_url: str, from_the_service: bytes) -> None:
     async with marking(database_url, **METADATA) as stage:
         asked, _ = await send(stage, "v2", from_the_service)

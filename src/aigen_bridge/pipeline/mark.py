@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
 
-from aigen_bridge.domain.errors import PermanentError, StepError
-from aigen_bridge.domain.image import ImageRef, StoredImage
+from aigen_bridge.domain.errors import ImageRejectedError, PermanentError, StepError
+from aigen_bridge.domain.image import CheckedImage, ImageRef, StoredImage
 from aigen_bridge.domain.outbox import Claim, Effect, Marked, Unmarked
 from aigen_bridge.domain.provenance import MarkingMode, OnFailure, Origin
 from aigen_bridge.domain.request import ImageRequest, Step
@@ -78,10 +78,16 @@ class Mark:
         if marked is None:
             return Unmarked("not marked: its own C2PA manifest would not be valid any more", provenance)
         content, mode = marked
-        image = await self.check.as_found(content, reads_marks=False)
+        image = await self._checked(content)
         if _shape(image.described) != _shape(original.described):
             raise PermanentError("cannot_mark", f"The mark changed the image of request {request.request_id}.")
         return Marked(image, replace(provenance, marked=mode), WORDS[mode])
+
+    async def _checked(self, marked: bytes) -> CheckedImage:
+        try:
+            return await self.check.as_found(marked, reads_marks=False)
+        except ImageRejectedError as error:
+            raise PermanentError("cannot_mark", f"With its mark, the image would be refused: {error.detail}") from error
 
     async def _original(self, request: ImageRequest) -> bytes:
         sha256 = request.original_sha256
