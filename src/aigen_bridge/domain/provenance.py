@@ -55,11 +55,6 @@ class Provenance:
     marked: MarkingMode | None
     original_sha256: str
 
-    @property
-    def is_marked(self) -> bool:
-        """Whether the delivered bytes say that the image was generated, or at least who signed it."""
-        return self.marked is not None or bool(self.found)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
