@@ -294,9 +294,9 @@ async def _with_a_damaged_image(stage: Stage, database: Database, png: bytes) ->
     await write(database, "UPDATE images SET content = 'damaged' WHERE request_id = :id", id=sent[0]["requestId"])
     await stage.api.post(resume, json={"reason": "done"}, headers=stage.as_client("ops"))
     waiting = "SELECT FROM outbox WHERE step = 'mark' AND state = 'dead'"
-    await stage.until(sent[0]["requestId"], lambda _: True)
-    while not await rows(database, waiting):
-        await stage.read(sent[0]["requestId"])
+    async with asyncio.timeout(20):
+        while not await rows(database, waiting):
+            await stage.read(sent[0]["requestId"])
     return sent
 
 
@@ -413,12 +413,11 @@ async def test_stored_images_are_marked_later_in_place(database_url: str, databa
         settings = stage.settings.model_copy(
             update={"marking": stage.settings.marking.model_copy(update={"mode": MarkingMode.METADATA})}
         )
-        enqueued = [await enqueue(database), await enqueue(database)]
+        odoo, enqueued = stage.chain.odoo, [await enqueue(database), await enqueue(database)]
         async with working(settings):
             for request_id in ids[:2]:
                 await stage.until(request_id, lambda r: (r["provenance"] or {}).get("marked") == "metadata")
-                while stage.chain.odoo.records[request_id].sha256 == sha256(png):
-                    await stage.read(request_id)
+                await stage.until(request_id, lambda r: odoo.records[r["requestId"]].version == r["version"])
         assert await rows(database, times) == before
         after = {each.request_id: each for each in stage.chain.odoo.records}
         again = await report(stage, completed(await stage.read(ids[0]), png))
@@ -446,8 +445,7 @@ async def test_a_signed_image_of_an_older_version_is_examined_once(
         enqueued = await enqueue(database, leaves_signed=True)
         async with working(stage.settings.model_copy(update={"marking": metadata})):
             after = await stage.until(asked, lambda resource: resource["provenance"] is not None)
-            while stage.chain.odoo.records[asked].version == before["version"]:
-                await stage.read(asked)
+            await stage.until(asked, lambda resource: stage.chain.odoo.records[asked].version == resource["version"])
         notes = [entry.get("note") for entry in await stage.timeline(asked)]
 
     assert (enqueued, await enqueue(database, leaves_signed=True)) == (1, 0)
