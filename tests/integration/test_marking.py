@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aigen_bridge import wiring
-from aigen_bridge.clients.credentials import validate
+from aigen_bridge.clients.credentials import SOFTWARE, is_valid, validate
 from aigen_bridge.clients.marking import Marker
 from aigen_bridge.clients.signing_certificate import make_test_certificate
 from aigen_bridge.domain.dead_letter import OperatorAction
@@ -150,8 +150,10 @@ async def from_the_service(png: bytes, signing: dict[str, Any]) -> bytes:
 
 
 async def test_an_image_that_is_already_signed_keeps_its_manifest(
-    database_url: str, from_the_service: bytes, signing: dict[str, Any]
+    database_url: str, from_the_service: bytes, signing: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    validated = []
+    monkeypatch.setattr(wiring, "is_valid", lambda *image: validated.append(sha256(image[0])) or is_valid(*image))
     async with marking(database_url, **signing) as stage:
         asked, _ = await send(stage, "v2", from_the_service)
         ended = await stage.until_delivered(asked["requestId"])
@@ -160,6 +162,24 @@ async def test_an_image_that_is_already_signed_keeps_its_manifest(
     assert validation is not None
     assert (validation.valid, len(validation.chain)) == (True, 2)
     assert (ended["provenance"]["found"], ended["provenance"]["valid"]) == (["c2pa", "digitalSourceType"], True)
+    assert validated == [sha256(from_the_service)], "each validation costs as much as a signature"
+
+
+async def test_what_the_checks_would_refuse_is_not_delivered_as_a_marked_image(
+    database_url: str, database: Database, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def spoil(_marker: Marker, content: bytes, *_: object) -> tuple[bytes, MarkingMode]:
+        return content + b"PK", MarkingMode.METADATA
+
+    monkeypatch.setattr(Marker, "mark", spoil)
+    async with marking(database_url, **METADATA) as stage:
+        asked, _ = await send(stage, "v1", png)
+        await stage.until_delivered(asked["requestId"])
+        notes = [entry.get("note") or "" for entry in await stage.timeline(asked["requestId"])]
+
+    assert stage.chain.odoo.records.image(asked["requestId"]) == png
+    assert any("delivered without a mark" in note and "bytes behind the end" in note for note in notes)
+    assert await rows(database, "SELECT number, error_code FROM attempts WHERE step = 'mark'") == [(1, "cannot_mark")]
 
 
 async def test_metadata_is_not_written_into_a_signed_image(database_url: str, from_the_service: bytes) -> None:
@@ -274,9 +294,9 @@ async def _with_a_damaged_image(stage: Stage, database: Database, png: bytes) ->
     await write(database, "UPDATE images SET content = 'damaged' WHERE request_id = :id", id=sent[0]["requestId"])
     await stage.api.post(resume, json={"reason": "done"}, headers=stage.as_client("ops"))
     waiting = "SELECT FROM outbox WHERE step = 'mark' AND state = 'dead'"
-    await stage.until(sent[0]["requestId"], lambda _: True)
-    while not await rows(database, waiting):
-        await stage.read(sent[0]["requestId"])
+    async with asyncio.timeout(20):
+        while not await rows(database, waiting):
+            await stage.read(sent[0]["requestId"])
     return sent
 
 
@@ -332,6 +352,34 @@ async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_the
     assert kept.status_code == (200 if keeps else 404)
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_an_image_that_has_the_mark_already_is_stored_once(
+    database_url: str,
+    database: Database,
+    png: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    elsewhere: bool,
+) -> None:
+    """Marking it changes no byte, so the original is the image that is delivered."""
+    files = FileImages(tmp_path / "images")
+    files.folder.mkdir()
+    if elsewhere:
+        monkeypatch.setattr(wiring, "image_store", lambda _: files)
+    has_mark = with_metadata(png, "png", Origin(generated_at=NOW, model="a model"), SOFTWARE)
+    async with marking(database_url, **METADATA, keep_original=not elsewhere) as stage:
+        asked, _ = await send(stage, "v1", has_mark)
+        ended = await stage.until_delivered(asked["requestId"])
+        delivered = stage.chain.odoo.records.image(asked["requestId"])
+        kept = [(await image_of(stage, asked["requestId"], original=original)).content for original in (False, True)]
+
+    assert ended["provenance"]["marked"] == "metadata"
+    assert delivered == has_mark
+    assert kept == [has_mark, has_mark]
+    assert await rows(database, "SELECT FROM original_images") == []
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_the_original_is_kept_as_long_as_the_image_or_not_at_all(
     database_url: str, database: Database, png: bytes, *, keeps: bool
@@ -365,12 +413,11 @@ async def test_stored_images_are_marked_later_in_place(database_url: str, databa
         settings = stage.settings.model_copy(
             update={"marking": stage.settings.marking.model_copy(update={"mode": MarkingMode.METADATA})}
         )
-        enqueued = [await enqueue(database), await enqueue(database)]
+        odoo, enqueued = stage.chain.odoo, [await enqueue(database), await enqueue(database)]
         async with working(settings):
             for request_id in ids[:2]:
                 await stage.until(request_id, lambda r: (r["provenance"] or {}).get("marked") == "metadata")
-                while stage.chain.odoo.records[request_id].sha256 == sha256(png):
-                    await stage.read(request_id)
+                await stage.until(request_id, lambda r: odoo.records[r["requestId"]].version == r["version"])
         assert await rows(database, times) == before
         after = {each.request_id: each for each in stage.chain.odoo.records}
         again = await report(stage, completed(await stage.read(ids[0]), png))
@@ -383,6 +430,38 @@ async def test_stored_images_are_marked_later_in_place(database_url: str, databa
         assert after[request_id].version == records[request_id].version + 1
     assert after[ids[2]] == records[ids[2]]
     assert again.json()["duplicate"]
+
+
+async def test_a_signed_image_of_an_older_version_is_examined_once(
+    database_url: str, database: Database, from_the_service: bytes
+) -> None:
+    """Metadata would break its signature: it is delivered again as it is, with the mark that it came with."""
+    async with staged(database_url) as stage:
+        asked, *_ = await _delivered_unmarked(stage, from_the_service)
+        await write(database, "DELETE FROM requests WHERE request_id <> :id", id=asked)
+        await write(database, "UPDATE requests SET provenance = NULL")
+        before = await stage.read(asked)
+        metadata = stage.settings.marking.model_copy(update={"mode": MarkingMode.METADATA})
+        enqueued = await enqueue(database, leaves_signed=True)
+        async with working(stage.settings.model_copy(update={"marking": metadata})):
+            after = await stage.until(asked, lambda resource: resource["provenance"] is not None)
+            await stage.until(asked, lambda resource: stage.chain.odoo.records[asked].version == resource["version"])
+        notes = [entry.get("note") for entry in await stage.timeline(asked)]
+
+    assert (enqueued, await enqueue(database, leaves_signed=True)) == (1, 0)
+    assert after["provenance"] == {
+        "found": ["c2pa", "digitalSourceType"],
+        "valid": True,
+        "marked": None,
+        "originalSha256": sha256(from_the_service),
+    }
+    assert (after["image"], after["completedAt"], after["deliveredAt"]) == (
+        before["image"],
+        before["completedAt"],
+        before["deliveredAt"],
+    )
+    assert stage.chain.odoo.records.image(asked) == from_the_service
+    assert any("not marked" in (note or "") for note in notes)
 
 
 async def _delivered_unmarked(stage: Stage, png: bytes) -> list[str]:
@@ -398,10 +477,10 @@ async def _delivered_unmarked(stage: Stage, png: bytes) -> list[str]:
     return ids
 
 
-async def enqueue(database: Database) -> int:
+async def enqueue(database: Database, *, leaves_signed: bool = False) -> int:
     """Enqueues marking every image without a mark. Returns how many."""
-    store, total = Marking(database), 0
-    async for page in store.unmarked(datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=1)):
-        total += await store.enqueue(page, before=total, spacing=timedelta(milliseconds=1), leaves_signed=False)
+    store, total, period = Marking(database), 0, (datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC))
+    async for page in store.unmarked(*period, leaves_signed=leaves_signed):
+        total += await store.enqueue(page, before=total, spacing=timedelta(milliseconds=1), leaves_signed=leaves_signed)
     await store.record(OperatorAction("ops"), {"since": "2020-01-01"})
     return total

@@ -26,6 +26,7 @@ from aigen_bridge.clients.signing_certificate import USAGES
 from aigen_bridge.domain import image_jpeg, image_png
 from aigen_bridge.domain.errors import PermanentError, storable
 from aigen_bridge.domain.image import check, read_metadata
+from aigen_bridge.domain.image_metadata_jpeg import PACKET_MAX
 from aigen_bridge.domain.marks import find_marks
 from aigen_bridge.domain.provenance import TRAINED_ALGORITHMIC_MEDIA, Mark, MarkingMode, Origin
 from aigen_bridge.domain.xmp import marked_packet
@@ -144,6 +145,18 @@ async def test_every_image_can_be_signed_twice_and_shows_the_same(
         assert (validation.valid, validation.failures, len(validation.chain)) == (True, (), manifests)
         assert validation.says_generated
         assert find_marks(signed, image_format) == (Mark.C2PA, Mark.DIGITAL_SOURCE_TYPE)
+
+
+async def test_an_image_without_room_for_metadata_is_signed_all_the_same(marker: Marker, tmp_path: Path) -> None:
+    packet = marked_packet(None, ORIGIN, "another").replace(b"trainedAlgorithmicMedia", b"digitalCapture")
+    content = carrying("jpeg", SMALL["jpeg"], {"xmp": packet + b" " * (PACKET_MAX - len(packet))})
+    signed = await marked(marker, content, "jpeg")
+
+    assert find_marks(signed, "jpeg") == (Mark.C2PA,)
+    assert known(signed, "jpeg").valid
+    for metadata in opened(tmp_path, MarkingMode.METADATA):
+        with pytest.raises(PermanentError, match="has room for 65504"):
+            await metadata.mark(content, "jpeg", ORIGIN)
 
 
 @pytest.mark.parametrize("cut", range(61))

@@ -21,10 +21,11 @@ from aigen_bridge.domain import image_jpeg, image_png
 from aigen_bridge.domain.errors import CannotMarkError, ImageRejectedError
 from aigen_bridge.domain.image import check, read_metadata
 from aigen_bridge.domain.image_metadata import Embedded, read_embedded
+from aigen_bridge.domain.image_metadata_png import PACKETS_TRIED
 from aigen_bridge.domain.image_structure import MAX_PIECES
 from aigen_bridge.domain.marks import find_marks, with_metadata
 from aigen_bridge.domain.provenance import Mark, Origin
-from aigen_bridge.domain.xmp import marked_packet
+from aigen_bridge.domain.xmp import PACKET_MAX, marked_packet
 from image_files import (
     EXIF,
     FLAVOURS,
@@ -268,6 +269,13 @@ def test_a_bomb_in_a_packet_is_not_unpacked() -> None:
     tracemalloc.stop()
     assert peak < 4_000_000
     assert find_marks(mark(content, "png"), "png") == (Mark.DIGITAL_SOURCE_TYPE,)
+
+
+def test_only_the_first_packets_of_a_png_are_unpacked() -> None:
+    bomb = _packed(zlib.compress(bytes(2 * PACKET_MAX), 9))
+    our_mark = text_chunk(PACKETS["our mark"])
+    assert find_marks(png(*[bomb] * (PACKETS_TRIED - 1), our_mark, PIXELS), "png") == (Mark.DIGITAL_SOURCE_TYPE,)
+    assert find_marks(png(*[bomb] * PACKETS_TRIED, our_mark, PIXELS), "png") == ()
 
 
 LIGHT = png(PIXELS)

@@ -8,8 +8,8 @@ import pytest
 
 from aigen_bridge.contracts.views import next_step
 from aigen_bridge.domain.generation import Generation, GenerationPolicy, ProviderJob, State, WhenMaybePaid
-from aigen_bridge.domain.request import FailedBy, ImageRequest, Status
-from aigen_bridge.domain.timeline import PendingGeneration, PendingWork
+from aigen_bridge.domain.request import FailedBy, ImageRequest, Status, Step
+from aigen_bridge.domain.timeline import PendingEntry, PendingGeneration, PendingWork
 
 NOW = datetime(2026, 1, 31, 18, tzinfo=UTC)
 SILENT, DEADLINE = NOW + timedelta(seconds=30), NOW + timedelta(minutes=10)
@@ -88,3 +88,14 @@ def test_a_request_that_may_have_been_paid_for_waits_for_an_operator_who_knows_t
     failed = replace(REQUEST, status=Status.FAILED, failed_by=FailedBy.BRIDGE, error_code="maybe_paid")
 
     assert "which may pay again" in next_step(failed, PendingWork((), None)).what
+
+
+@pytest.mark.parametrize(
+    ("status", "way_out"),
+    [(Status.RECEIVED, "replays it, or cancels the request"), (Status.COMPLETED, "replays or discards it")],
+)
+def test_a_dead_mark_is_discarded_only_if_the_image_was_delivered(status: Status, way_out: str) -> None:
+    letter = PendingEntry(7, Step.MARK, True, 1, "cannot_mark", False, NOW, False, None)  # noqa: FBT003 - a row
+    step = next_step(replace(REQUEST, status=status), PendingWork((letter,), None))
+
+    assert step.what == f"Nothing automatic: mark failed for good (cannot_mark). An operator {way_out}."

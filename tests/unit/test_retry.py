@@ -12,6 +12,7 @@ from aigen_bridge.domain.retry import GiveUp, Policy, RetryAt, decide, exponenti
 from aigen_bridge.pipeline.deliver import POLICY as DELIVER
 from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH
 from aigen_bridge.pipeline.fetch import POLICY as FETCH
+from aigen_bridge.pipeline.mark import POLICY as MARK
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PASSING = TransientError("http_503", "busy")
@@ -25,6 +26,16 @@ def wait(policy: Policy, attempt: int, error: TransientError = PASSING) -> timed
 
 def test_dispatch_waits_1_2_and_4_seconds_and_then_gives_up() -> None:
     assert [wait(DISPATCH, n) for n in (1, 2, 3, 4)] == [*(timedelta(seconds=s) for s in (1, 2, 4)), None]
+
+
+def test_an_image_that_was_held_for_days_has_all_its_tries_to_be_marked() -> None:
+    held_since = NOW - timedelta(days=3)
+    verdicts = [decide(MARK, n, PASSING, NOW, MARK.until(held_since, None), Random(0)) for n in range(1, 10)]
+    waits = [verdict.at - NOW for verdict in verdicts if isinstance(verdict, RetryAt)]
+
+    assert [each.total_seconds() for each in waits] == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert sum(waits, timedelta(0)) == timedelta(minutes=2, seconds=1)
+    assert isinstance(verdicts[-1], GiveUp)
 
 
 def test_a_permanent_error_is_given_up_at_once() -> None:

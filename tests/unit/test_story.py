@@ -76,6 +76,23 @@ def test_a_quick_request_has_a_row_for_each_hop_with_the_waits_between() -> None
     assert told.is_over
 
 
+def test_an_image_that_is_marked_weeks_later_has_not_waited_for_it() -> None:
+    weeks = 30 * 86400
+    fetched = [change(0.2, Status.DISPATCHED), change(1, Status.RECEIVED), attempt(1.4, Step.FETCH)]
+    later = [attempt(weeks + 1, Step.MARK), change(weeks + 1, Status.COMPLETED, version=3)]
+    told = story(request(), [*fetched, change(1.4, Status.COMPLETED), *later], NOTHING, at(weeks + 60))
+
+    assert shape(told)[-2:] == [("Mark 1", [Kind.WORK]), ("Completed", [Kind.WORK])]
+    assert shape(story(request(), [*QUICK[:3], *later], NOTHING, at(weeks + 60)))[-2:] == shape(told)[-2:]
+
+
+def test_an_image_waits_to_be_marked_from_when_it_came() -> None:
+    told = story(request(), [*QUICK[:2], change(1, Status.RECEIVED), attempt(3, Step.MARK)], NOTHING, at(60))
+
+    assert told.rows[-1].label == "Mark 1"
+    assert told.rows[-1].bars[0] == Bar(at(1), at(2.9), Kind.WAIT, "Waits for attempt 1.")
+
+
 def test_a_failed_attempt_says_why_and_the_next_one_waits_from_its_end() -> None:
     records = [attempt(0.2, outcome="retry"), attempt(1.3, number=2)]
     first, second = story(request(Status.QUEUED), records, NOTHING, at(2)).rows[1:3]

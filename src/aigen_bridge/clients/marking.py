@@ -57,14 +57,20 @@ class Marker:
         signed = Mark.C2PA in find_marks(content, image_format)
         if signed and self._mode is MarkingMode.METADATA:
             return None
-        try:
-            described = content if signed else with_metadata(content, image_format, origin, SOFTWARE)
-        except CannotMarkError as error:
-            raise PermanentError("cannot_mark", error.detail) from error
+        described = content if signed else self._described(content, image_format, origin)
         if self._mode is MarkingMode.METADATA:
             return described, MarkingMode.METADATA
         complete = with_end(described) if image_format == "png" else described  # C2PA's library refuses it without
         return self._signed(complete, image_format, origin), MarkingMode.C2PA
+
+    def _described(self, content: bytes, image_format: str, origin: Origin) -> bytes:
+        """Adds metadata. An image without room for it stays as it is if it is signed next."""
+        try:
+            return with_metadata(content, image_format, origin, SOFTWARE)
+        except CannotMarkError as error:
+            if self._mode is MarkingMode.METADATA:
+                raise PermanentError("cannot_mark", error.detail) from error
+            return content
 
     def _signed(self, content: bytes, image_format: str, origin: Origin) -> bytes:
         if not is_available():

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from itertools import islice
 
 from aigen_bridge.domain.image_png import Chunk, read_chunks
 from aigen_bridge.domain.splice import Edit, spliced
@@ -11,11 +12,17 @@ _PREFIX_BYTES, _CHECKSUM_BYTES = 8, 4
 _KEYWORD = b"XML:com.adobe.xmp\0"
 _HEAD = _KEYWORD + bytes(4)  # not compressed, no language, no translated keyword
 _FLAGS_BYTES = 2
+PACKETS_TRIED = 4
+"""A file has one packet. Each that is tried may inflate to `PACKET_MAX`, and thousands of those take a minute."""
 
 
 def read_xmp(content: bytes) -> bytes | None:
-    """Returns the first packet that can be read. Like libpng, this ignores a text with a wrong checksum."""
-    packets = (_packet(content, chunk) for chunk in read_chunks(content) if _is_xmp(content, chunk))
+    """Returns the first packet that can be read, among the first `PACKETS_TRIED`.
+
+    Like libpng, this ignores a text with a wrong checksum.
+    """
+    chunks = islice((chunk for chunk in read_chunks(content) if _is_xmp(content, chunk)), PACKETS_TRIED)
+    packets = (_packet(content, chunk) for chunk in chunks)
     return next((packet for packet in packets if packet is not None), None)
 
 

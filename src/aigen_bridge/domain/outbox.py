@@ -54,6 +54,12 @@ class Marked:
     provenance: Provenance
     note: str
 
+    @property
+    def original_sha256(self) -> str | None:
+        """The hash of the image before, which is another one; None if it had this very mark already."""
+        original = self.provenance.original_sha256
+        return original if original != self.image.described.sha256 else None
+
 
 @dataclass(frozen=True, slots=True)
 class Unmarked:
@@ -269,15 +275,19 @@ def transitions_of(settlements: Sequence[Settlement[Claim]]) -> list[Transition]
     return [
         _transition(settlement.claim.request, effect)
         for settlement in settlements
-        if isinstance(effect := settlement.effect, _Moving) and not remark_of(settlement)
+        if isinstance(effect := settlement.effect, _Moving) and not later_mark(settlement)
     ]
 
 
-def remark_of(settlement: Settlement[Claim]) -> Marked | None:
-    """Returns the mark of an image whose request had been completed before, which a transition cannot express."""
-    effect = settlement.effect
-    is_completed = settlement.claim.request.status is Status.COMPLETED
-    return effect if isinstance(effect, Marked) and is_completed else None
+def later_mark(settlement: Settlement[Claim]) -> Marked | Unmarked | None:
+    """Returns what is new of an image whose request had been completed before, which a transition cannot express.
+
+    That is its mark, or which marks it came with if that was not known yet.
+    """
+    request, effect = settlement.claim.request, settlement.effect
+    if request.status is not Status.COMPLETED or not isinstance(effect, Marked | Unmarked):
+        return None
+    return effect if effect.provenance not in {None, request.provenance} else None
 
 
 def marking_failures(settlements: Sequence[Settlement[Claim]]) -> list[Occurrence]:

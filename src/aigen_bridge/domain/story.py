@@ -163,6 +163,7 @@ def _moment(at: datetime, kind: Kind, text: str) -> Bar:
 def _attempts(
     request: ImageRequest, changes: Sequence[TransitionRecord], attempts: Sequence[AttemptRecord]
 ) -> Iterator[Row]:
+    completed = [each.at for each in changes if each.status is Status.COMPLETED]
     for step in (Step.DISPATCH, Step.FETCH, Step.MARK, Step.DELIVER):
         enqueued = [request.created_at] if step is Step.DISPATCH else []
         entered = Step.FETCH if step is Step.MARK else step  # both begin when the request is `received`
@@ -172,6 +173,8 @@ def _attempts(
         for attempt in (each for each in attempts if each.step is step):
             start = attempt.at - attempt.took
             since = max([waited_since, *(at for at in enqueued if at <= start)])
+            if step is Step.MARK and any(since <= at <= start for at in completed):
+                since = start  # an operator enqueued it, and nothing records when
             rows.append((attempt, _attempt_row(attempt, since, start)))
             waited_since = attempt.at
         yield from _folded(rows)

@@ -29,9 +29,9 @@ def upcoming(request: ImageRequest, pending: PendingWork) -> Upcoming:
     if request.status is Status.DISPATCHED:
         return _dispatched_step(request, pending)
     for entry in pending.entries:
-        what = (
-            f"Nothing automatic: {entry.step} failed for good ({entry.error_code}). An operator replays or discards it."
-        )
+        waits = request.status is Status.RECEIVED  # `refuse_discarding`
+        way_out = "replays it, or cancels the request" if waits else "replays or discards it"
+        what = f"Nothing automatic: {entry.step} failed for good ({entry.error_code}). An operator {way_out}."
         return Upcoming(what, dead_letter=f"entry-{entry.id}")
     if request.error_code == FailureCode.MAYBE_PAID and request.is_replayable:
         what = (

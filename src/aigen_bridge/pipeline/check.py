@@ -28,23 +28,29 @@ class ImageCheck:
         """Checks an image against its declared metadata and hash. A `str` is base64. Raises `ImageRejectedError`."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._check, content, declared, sha256)
 
-    async def as_found(self, content: bytes) -> CheckedImage:
+    async def as_found(self, content: bytes, *, reads_marks: bool = True) -> CheckedImage:
         """Checks that an image without declared metadata is intact. Raises `ImageRejectedError`."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._check_as_found, content)
+        check = self._check_as_found if reads_marks else _check_as_found
+        return await asyncio.get_running_loop().run_in_executor(self._threads, check, content)
 
     def close(self) -> None:
         """Stops: cancels the checks that have not started, and waits for none."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _check_as_found(self, content: bytes) -> CheckedImage:
-        found = read_metadata(content) or ImageMetadata("", len(content), 0, 0)  # `check` reports what is wrong
-        return self._check(content, found, hashlib.sha256(content).hexdigest())
-
     def _check(self, content: bytes | str, declared: ImageMetadata, sha256: str) -> CheckedImage:
         image = check(decode_image_data(content) if isinstance(content, str) else content, declared, sha256)
+        return replace(image, provenance=self._provenance(image))
+
+    def _check_as_found(self, content: bytes) -> CheckedImage:
+        image = _check_as_found(content)
         return replace(image, provenance=self._provenance(image))
 
     def _provenance(self, image: CheckedImage) -> Provenance:
         found = find_marks(image.content, image.described.format)
         valid = self._validate(image.content, image.described.format) if Mark.C2PA in found else None
         return Provenance(found, valid, None, image.described.sha256)
+
+
+def _check_as_found(content: bytes) -> CheckedImage:
+    found = read_metadata(content) or ImageMetadata("", len(content), 0, 0)  # `check` reports what is wrong
+    return check(content, found, hashlib.sha256(content).hexdigest())

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
 
-from aigen_bridge.domain.errors import PermanentError, StepError
-from aigen_bridge.domain.image import ImageRef, StoredImage
+from aigen_bridge.domain.errors import ImageRejectedError, PermanentError, StepError
+from aigen_bridge.domain.image import CheckedImage, ImageRef, StoredImage
 from aigen_bridge.domain.outbox import Claim, Effect, Marked, Unmarked
 from aigen_bridge.domain.provenance import MarkingMode, OnFailure, Origin
 from aigen_bridge.domain.request import ImageRequest, Step
@@ -19,11 +19,13 @@ from aigen_bridge.domain.retry import Policy, exponential
 from aigen_bridge.pipeline.check import ImageCheck
 
 POLICY = Policy(
-    waits=exponential(timedelta(seconds=1), factor=2, times=5, cap=timedelta(seconds=16)),
-    then_every=timedelta(seconds=30),
-    give_up_after=timedelta(minutes=2),
+    waits=(
+        *exponential(timedelta(seconds=1), factor=2, times=5, cap=timedelta(seconds=16)),
+        *(timedelta(seconds=30),) * 3,
+    )
 )
-"""1 s, 2 s, 4 s, 8 s, 16 s, then every 30 s. While nothing can be marked, the breaker holds all images instead."""
+"""1 s, 2 s, 4 s, 8 s, 16 s, three times 30 s: two minutes. An image has all of these tries, however long it was held:
+while nothing can be marked, the breaker holds all images."""
 
 WORDS: Mapping[MarkingMode, str] = {
     MarkingMode.METADATA: "marked as made by AI in its metadata",
@@ -68,18 +70,24 @@ class Mark:
         if not self.is_on:
             return Unmarked("not marked: marking is off")
         content = await self._original(request)
-        original = await self.check.as_found(content)
-        if original.provenance is None:
-            raise ValueError("an image that was checked has a provenance")
+        original = await self.check.as_found(content, reads_marks=request.provenance is None)
         provenance = request.provenance or original.provenance
+        if provenance is None:
+            raise ValueError("an image whose marks were read has a provenance")
         marked = await self.marker.mark(content, original.described.format, self._origin(request))
         if marked is None:
             return Unmarked("not marked: its own C2PA manifest would not be valid any more", provenance)
         content, mode = marked
-        image = await self.check.as_found(content)
+        image = await self._checked(content)
         if _shape(image.described) != _shape(original.described):
             raise PermanentError("cannot_mark", f"The mark changed the image of request {request.request_id}.")
         return Marked(image, replace(provenance, marked=mode), WORDS[mode])
+
+    async def _checked(self, marked: bytes) -> CheckedImage:
+        try:
+            return await self.check.as_found(marked, reads_marks=False)
+        except ImageRejectedError as error:
+            raise PermanentError("cannot_mark", f"With its mark, the image would be refused: {error.detail}") from error
 
     async def _original(self, request: ImageRequest) -> bytes:
         sha256 = request.original_sha256

@@ -23,7 +23,7 @@ N8N_REPORTS = (UNDELIVERED, EXECUTION_FAILED)
 """Error codes that N8N's own dead-letter workflow reports."""
 GAUGE_KINDS = (*(step.value for step in Step), "callback", *N8N_REPORTS)
 TABLES = (
-    *("requests", "outbox", "attempts", "images", "quarantine", "request_changes", "occurrences"),
+    *("requests", "outbox", "attempts", "images", "original_images", "quarantine", "request_changes", "occurrences"),
     *("generations", "provider_jobs", "generation_changes", "ledger"),
 )
 

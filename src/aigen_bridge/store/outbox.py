@@ -26,8 +26,8 @@ from aigen_bridge.domain.outbox import (
     SetBack,
     Settlement,
     delivery_failures,
+    later_mark,
     marking_failures,
-    remark_of,
     set_backs,
     transitions_of,
 )
@@ -204,10 +204,11 @@ class Outbox(LeaseStore):
 
     async def _forget_original(self, settlement: Settlement[Claim]) -> None:
         """Deletes the original of a marked image after its transition, unless the transaction did."""
-        effect = settlement.effect
-        if isinstance(effect, Marked) and not self._keeps_originals and not is_transactional(self._images):
+        if self._keeps_originals or is_transactional(self._images):
+            return
+        if isinstance(effect := settlement.effect, Marked) and effect.original_sha256:
             request_id = settlement.claim.request.request_id
-            await self._images.delete([ImageRef(request_id, effect.provenance.original_sha256)])
+            await self._images.delete([ImageRef(request_id, effect.original_sha256)])
 
     def _to_write(self, settlements: Sequence[Settlement[Claim]]) -> dict[tuple[int, int], bytes]:
         """Returns the fetched and marked images that the transaction writes, by the key of their claim."""
@@ -241,7 +242,7 @@ class Outbox(LeaseStore):
         await _learn_uuids(connection, settled)
         moved = await locked.apply(transitions_of(settled), self._deadlines)
         await self._acknowledge(connection, [s for s in settled if s.claim.request.request_id in moved])
-        moved |= await self._remark(locked, settled)
+        moved |= await self._replace_completed(locked, settled)
         for settlement in settled:
             content = contents.get(settlement.claim.key)
             if content is not None and settlement.claim.request.request_id in moved:
@@ -258,26 +259,27 @@ class Outbox(LeaseStore):
         occurrences = [*delivery_failures(settled), *marking_failures(settled), *set_backs(settled)]
         await incidents.record(connection, occurrences, self._deadlines.alert_window)
 
-    async def _remark(self, locked: LockedRequests, settled: Sequence[Settlement[Claim]]) -> set[UUID]:
+    async def _replace_completed(self, locked: LockedRequests, settled: Sequence[Settlement[Claim]]) -> set[UUID]:
         """Replaces images whose requests had been completed before they were marked. Returns those requests."""
-        remarked = set()
+        replaced = set()
         for settlement in settled:
-            request, remark = settlement.claim.request, remark_of(settlement)
-            if remark is None or request.image is None:
+            request, mark = settlement.claim.request, later_mark(settlement)
+            if mark is None or mark.provenance is None or request.image is None:
                 continue
-            new = remark.image.described, remark.provenance, remark.note
-            if await locked.remark(request.request_id, request.image.sha256, *new):
-                remarked.add(request.request_id)
-        return remarked
+            image = mark.image.described if isinstance(mark, Marked) else request.image
+            if await locked.replace_completed(
+                request.request_id, request.image.sha256, image, mark.provenance, mark.note
+            ):
+                replaced.add(request.request_id)
+        return replaced
 
     async def _write_image(self, connection: AsyncConnection, settlement: Settlement[Claim], content: bytes) -> None:
         row: dict[str, Any] = {"request_id": settlement.claim.request.request_id, "content": content}
-        if isinstance(settlement.effect, Marked):
-            original = settlement.effect.provenance.original_sha256
+        if not isinstance(settlement.effect, Marked):
+            await connection.execute(_ADD_IMAGE, row)
+        elif original := settlement.effect.original_sha256:
             row |= {"original_sha256": original, "keeps_original": self._keeps_originals}
             await connection.execute(_REPLACE_IMAGE, row)
-        else:
-            await connection.execute(_ADD_IMAGE, row)
 
     async def _acknowledge(self, connection: AsyncConnection, moved: Sequence[Settlement[Claim]]) -> None:
         """Starts the quiet time of requests that N8N acknowledged."""

@@ -120,7 +120,8 @@ _TOLD_AGAIN = "(CAST(:always AS boolean) OR r.completed_at IS NULL OR r.failed_b
 
 # Works like a transition that keeps the status. It replaces a delivery of an older version, even one that a worker has
 # claimed. Unless `:always`, only what Odoo may have been told differently is delivered again: a final state that Odoo
-# acknowledged cannot have changed. N8N gets its full time again, because the database was away meanwhile.
+# acknowledged cannot have changed, unless its image was marked later, which Odoo keeps. N8N gets its full time again,
+# because the database was away meanwhile.
 _LIFT = text(f"""
     WITH wanted AS (
         SELECT * FROM unnest(
@@ -169,8 +170,8 @@ _LIFT = text(f"""
 
 # Works like a transition that keeps the status. A delivery of the earlier version is superseded. `updated_at` and
 # `delivered_at` stay, because retention counts from them.
-_REMARK = text(f"""
-    WITH remarked AS (
+_REPLACE_COMPLETED = text(f"""
+    WITH replaced AS (
         UPDATE requests SET
             version = version + 1, image = CAST(:image AS jsonb), provenance = CAST(:provenance AS jsonb)
         WHERE request_id = :request_id AND status = 'completed' AND image_purged_at IS NULL
@@ -178,19 +179,19 @@ _REMARK = text(f"""
         RETURNING request_id, version, status
     ), recorded AS (
         INSERT INTO request_changes (request_id, version, status, note)
-        SELECT request_id, version, status, :note FROM remarked
+        SELECT request_id, version, status, :note FROM replaced
     ), ended_entries AS (
         UPDATE outbox AS o SET state = 'superseded', finished_at = now(), lease_owner = NULL
-        FROM remarked AS r
+        FROM replaced AS r
         WHERE o.request_id = r.request_id AND o.request_id = :request_id
             AND split_part(o.step, ':', 1) = 'deliver' AND o.state IN ('pending', 'dead')
         RETURNING o.request_id
     ), enqueued AS (
         INSERT INTO outbox (request_id, step)
-        SELECT request_id, 'deliver' FROM remarked WHERE (SELECT count(*) FROM ended_entries) >= 0
+        SELECT request_id, 'deliver' FROM replaced WHERE (SELECT count(*) FROM ended_entries) >= 0
         RETURNING step
     )
-    SELECT request_id, pg_notify('{CHANNEL}', (SELECT step FROM enqueued)) FROM remarked
+    SELECT request_id, pg_notify('{CHANNEL}', (SELECT step FROM enqueued)) FROM replaced
 """)  # noqa: S608 - a constant of this package
 
 _LOCK = text("""
@@ -277,10 +278,12 @@ class LockedRequests:
         }
         return {row.request_id: row.is_delivered_again for row in await self._connection.execute(_LIFT, parameters)}
 
-    async def remark(
+    async def replace_completed(
         self, request_id: UUID, sha256: str, image: StoredImage, provenance: Provenance, note: str
     ) -> bool:
         """Replaces the completed image that has this hash with a marked one, which is delivered again.
+
+        An image that cannot be marked stays, and only its provenance is new.
 
         Returns False if the request has another image, or none any more. Raises `ValueError` for a request that is not
         locked here.
@@ -294,7 +297,7 @@ class LockedRequests:
             "provenance": json.dumps(asdict(provenance)),
             "note": note,
         }
-        return (await self._connection.execute(_REMARK, parameters)).first() is not None
+        return (await self._connection.execute(_REPLACE_COMPLETED, parameters)).first() is not None
 
     async def touch(self) -> None:
         """Writes the rows without changing them.
