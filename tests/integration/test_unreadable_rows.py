@@ -4,6 +4,7 @@ The rows are broken by hand, as a bug, another version or a person at psql would
 """
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -231,6 +232,23 @@ async def test_doctor_names_what_cannot_be_read(idle_stage: Stage, database: Dat
 
     found = await Inspection(database).unreadable()
     assert {UUID(asked[0]["requestId"]), UUID(asked[1]["requestId"])} == set(found)
+
+
+NEWER = {"found": ["c2pa", "watermark"], "valid": None, "marked": "watermark", "original_sha256": "00"}
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [(NEWER, {"found": ["c2pa"], "valid": None, "marked": None, "originalSha256": "00"}), ([], None), ({}, None)],
+)
+async def test_marks_that_a_newer_version_or_a_person_wrote_keep_no_image_from_being_read(
+    stage: Stage, database: Database, stored: Any, shown: Any
+) -> None:
+    asked = await stage.ask()
+    await stage.until_delivered(asked["requestId"])
+    await execute(database, "UPDATE requests SET provenance = CAST(:stored AS jsonb)", stored=json.dumps(stored))
+
+    assert (await stage.read(asked["requestId"]))["provenance"] == shown
 
 
 async def _count(database: Database, query: str) -> int:

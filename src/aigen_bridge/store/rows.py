@@ -83,7 +83,7 @@ def _to_request(row: Row[Any]) -> ImageRequest:
         awaited=_awaited(row.awaited) if row.awaited is not None else None,
         facts=_facts(row),
         model=dict(row.model) if row.model is not None else None,
-        provenance=_provenance(row.provenance) if row.provenance is not None else None,
+        provenance=_readable_provenance(row) if row.provenance is not None else None,
     )
 
 
@@ -94,12 +94,21 @@ def _image(stored: dict[str, Any]) -> StoredImage:
     return image
 
 
+def _readable_provenance(row: Row[Any]) -> Provenance | None:
+    """Returns the marks; None if they cannot be read. An image is delivered without them."""
+    try:
+        return _provenance(row.provenance)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        log.exception("request.provenance_unreadable", request_id=str(row.request_id))
+        return None
+
+
 def _provenance(stored: Mapping[str, Any]) -> Provenance:
-    """Returns the marks. Ignores kinds of marks that a newer version may have added."""
+    """Returns the marks. Ignores kinds of marks, and ways of marking, that a newer version may have added."""
     return Provenance(
         found=tuple(Mark(name) for name in stored["found"] if name in set(Mark)),
         valid=stored["valid"],
-        marked=MarkingMode(stored["marked"]) if stored["marked"] else None,
+        marked=MarkingMode(stored["marked"]) if stored["marked"] in set(MarkingMode) else None,
         original_sha256=stored["original_sha256"],
     )
 
