@@ -159,6 +159,12 @@ class TestLabel(Labelled, AigenCase):
             with self.assertRaisesRegex(ValidationError, words):
                 settings.create(values).execute()
 
+    def test_where_labels_are_switched_off_a_wrong_one_keeps_nobody_from_saving_the_settings(self):
+        self.switch_on(label=False, label_percent="a lot")
+        with mute_logger("odoo.addons.base.models.res_config"):
+            self.env["res.config.settings"].create({}).execute()
+        self.assertEqual(self.env["aigen.image.request"]._label(), {})
+
     def test_the_picture_itself_stays(self):
         record = self.ready()
         before = record.attachment_id.raw
