@@ -4,7 +4,7 @@ import io
 import struct
 import warnings
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin, WebPImagePlugin
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, WebPImagePlugin
 
 MOST_PIXELS = 50_000_000
 """As in Odoo's own images: a larger picture needs too much memory."""
@@ -15,6 +15,16 @@ CORNERS = {"top_left": (0, 0), "top_right": (1, 0), "bottom_left": (0, 1), "bott
 BLACK = {"L": 0, "LA": (0, 255), "RGB": (0, 0, 0), "RGBA": (0, 0, 0, 255), "CMYK": (0, 0, 0, 255)}
 WHITE = {"L": 255, "LA": (255, 255), "RGB": (255, 255, 255), "RGBA": (255, 255, 255, 255), "CMYK": (0, 0, 0, 0)}
 """By the modes that a label is drawn in. Others are converted."""
+TURNS = {
+    2: Image.FLIP_LEFT_RIGHT,
+    3: Image.ROTATE_180,
+    4: Image.FLIP_TOP_BOTTOM,
+    5: Image.TRANSPOSE,
+    6: Image.ROTATE_270,
+    7: Image.TRANSVERSE,
+    8: Image.ROTATE_90,
+}
+"""By the EXIF's orientation: what makes the image stand upright."""
 BOX = 184
 """How much of what is below the label's box is covered, of 255: white letters are readable on white, too."""
 SMALLEST = 12
@@ -56,11 +66,15 @@ def _label(content, text, font, corner, percent):
 
 
 def _upright(image):
-    """Return the image as its EXIF says that it is to be shown; as it is if the EXIF is damaged."""
+    """Return a copy as the EXIF says that the image is to be shown; as it is if the EXIF is damaged.
+
+    Not by Pillow's `exif_transpose`: that also writes all the EXIF again, and fails in many ways where it is damaged.
+    """
     try:
-        return ImageOps.exif_transpose(image)
+        turn = TURNS.get(image.getexif().get(0x112))
     except (SyntaxError, struct.error):
-        return image.copy()
+        turn = None
+    return image.copy() if turn is None else image.transpose(turn)
 
 
 def _drawable(image):

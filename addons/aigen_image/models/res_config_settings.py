@@ -51,7 +51,8 @@ class ResConfigSettings(models.TransientModel):
         """Refuse an address or a label that cannot be right; write the keys that were entered, never read them back."""
         if self.aigen_bridge_url:
             self.aigen_bridge_url = self._aigen_checked_url(self.aigen_bridge_url)
-        self._aigen_check_label()
+        if self.aigen_label:
+            self._aigen_check_label()
         result = super().set_values()
         parameters = self.env["ir.config_parameter"].sudo()
         for name in ("bridge_key", "bridge_ops_key"):

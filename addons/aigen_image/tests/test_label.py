@@ -73,6 +73,14 @@ class TestAddLabel(TransactionCase):
             box = ImageOps.invert(copy.convert("L")).point(lambda value: 255 * (value > 24)).getbbox()
             self.assertEqual((box[0] > 100, box[1] > 200), (bool(right), bool(bottom)), corner)
 
+    def test_the_exif_turns_it_whatever_else_is_wrong_there(self):
+        orientation = b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
+        words_for_a_number = b"\x1a\x01\x02\0\x04\0\0\0abc\0"
+        exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + orientation + words_for_a_number + b"\0\0\0\0"
+        for name in ("PNG", "JPEG", "WEBP"):
+            content = encoded(Image.new("RGB", (400, 300)), name, exif=exif)
+            self.assertEqual(opened(labelled(content)).size, (300, 400), name)
+
     def test_the_copy_says_that_ai_made_it_and_has_nothing_else_of_the_metadata(self):
         for name in ("PNG", "JPEG", "WEBP"):
             known = {"exif": b"Exif\0\0damaged, and secret", "comment": b"secret"}
@@ -150,6 +158,12 @@ class TestLabel(Labelled, AigenCase):
         for values, words in wrong:
             with self.assertRaisesRegex(ValidationError, words):
                 settings.create(values).execute()
+
+    def test_where_labels_are_switched_off_a_wrong_one_keeps_nobody_from_saving_the_settings(self):
+        self.switch_on(label=False, label_percent="a lot")
+        with mute_logger("odoo.addons.base.models.res_config"):
+            self.env["res.config.settings"].create({}).execute()
+        self.assertEqual(self.env["aigen.image.request"]._label(), {})
 
     def test_the_picture_itself_stays(self):
         record = self.ready()

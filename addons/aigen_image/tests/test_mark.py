@@ -199,6 +199,15 @@ class TestMarkedLater(MarkCase):
         record.sudo()._apply_resource(told, self.marked)
         self.assertEqual((record.attachment_id.raw, record.version, record.mark), (self.marked, 4, "bridge_c2pa"))
 
+    def test_a_question_before_the_other_bytes_come_does_not_keep_them_away(self):
+        record = self.ready()
+        told = told_marked(record, 4, self.marked, self.original)
+        for content in (b"", self.marked):
+            record.sudo()._apply_resource(told, content)
+            self.assertEqual((record.version, record.mark), (3, "unexamined"))
+        self.assertTrue(self.apply(told)["applied"])
+        self.assertEqual((record.attachment_id.raw, record.mark), (self.marked, "bridge_c2pa"))
+
     def test_an_approval_and_a_place_on_a_board_stay(self):
         record = self.ready()
         record.sudo().approval = "approved"
