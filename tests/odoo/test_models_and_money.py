@@ -93,7 +93,9 @@ def shapes(person: Person) -> list[str]:
     """The shapes that the form offers."""
     if person.page.locator("[name=shape] select").count():
         return [text for text in person.page.locator("[name=shape] option").all_inner_texts() if text]
+    person.page.wait_for_selector(".o_select_menu_item", state="hidden")  # of the choice before
     person.page.click("[name=shape] input")  # Odoo 19
+    person.page.wait_for_selector(".o_select_menu_item")
     found = person.page.locator(".o_select_menu_item").all_inner_texts()
     person.page.keyboard.press("Escape")
     return found
