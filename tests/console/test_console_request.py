@@ -3,16 +3,21 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from playwright.sync_api import expect
 
 from aigen_bridge.domain.session import Role
+from aigen_bridge.domain.timeline import PendingWork
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.sessions import Sessions
+from aigen_bridge.store.timeline import Timelines
+from callbacks import completed, report
 from console.operator import Operator, csrf_of, signed_in
+from outages import write
 from stage import CLIENTS, KEYS, Stage
 
 NOBODYS = "5f0c9a3e-0d6a-4f51-9f0e-2f4f6b1f7a10"
@@ -124,6 +129,29 @@ def test_an_operator_mends_what_failed(staging: Staging, visiting: Visiting, run
     expect(operator.page.locator(".notice.done")).to_contain_text("was replayed")
     expect(operator.page.get_by_text("Nothing: Odoo has the outcome.")).to_be_visible()
     assert recorded(stage) == [("ops", "replay", "N8N has its key again"), ("ops", "replay", None)]
+
+
+def test_a_request_that_ends_while_its_page_is_read_is_shown_as_it_ended(
+    staging: Staging, run: Run, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the page would say that it is not delivered, and not renew itself any more."""
+    stage, read = staging(), Timelines.pending_work
+    asked = run(stage.ask())
+    run(report(stage, completed(asked, png)))
+
+    async def deliver_first(timelines: Timelines, request_id: UUID) -> PendingWork:
+        await write(
+            timelines._database, "UPDATE outbox SET state = 'done', finished_at = now() WHERE state = 'pending'"
+        )
+        await write(timelines._database, "UPDATE requests SET delivered_at = now() WHERE delivered_at IS NULL")
+        return await read(timelines, request_id)
+
+    monkeypatch.setattr(Timelines, "pending_work", deliver_first)
+    with signed_in(stage) as console:
+        page = console.get(f"/console/requests/{asked['requestId']}").text
+
+    assert "Nothing: Odoo has the outcome." in page
+    assert "no step is pending" not in page
 
 
 def test_an_operator_uploads_cancels_and_discards(

@@ -25,10 +25,12 @@ from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, Imag
 from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef, read_metadata
 from aigen_bridge.domain.request import FINAL, ImageRequest, Status
 from aigen_bridge.domain.story import story
-from aigen_bridge.domain.timeline import AttemptRecord, Record
+from aigen_bridge.domain.timeline import AttemptRecord, PendingWork, Record
 from aigen_bridge.wiring import ApiParts
 
 PATH = "/console/requests/{request_id}"
+ROUNDS = 5
+"""Reads of a request that others keep moving, before its page shows what it has."""
 ATTEMPTS = 20
 """The most first attempts of each step that are shown, and the most last ones."""
 IMAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cache-Control": "private, no-cache"}
@@ -79,8 +81,8 @@ class Shown:
 @router.get(PATH)
 async def request_page(request: Request, request_id: str, visitor: SignedIn, parts: Parts) -> Response:
     """Shows one request. The page renews itself until nothing will happen by itself any more."""
-    found = await _found(parts, request_id, visitor)
-    shown = await _shown(parts, found, sees_content=visitor.sees_content)
+    shown = await _shown(parts, request_id, visitor)
+    found = shown.found
     url = parts.settings.public_url
     trace_url = _trace_url(parts.settings.console.trace_url, found.traceparent)
     return render(
@@ -186,11 +188,11 @@ async def _found(parts: ApiParts, request_id: str, visitor: Visitor) -> ImageReq
     return found
 
 
-async def _shown(parts: ApiParts, found: ImageRequest, *, sees_content: bool) -> Shown:
+async def _shown(parts: ApiParts, request_id: str, visitor: Visitor) -> Shown:
+    found, pending = await _found_with_pending_work(parts, request_id, visitor)
     records = await parts.timelines.read(found.request_id, most=ATTEMPTS)
-    if not sees_content:
+    if not visitor.sees_content:
         found, records = replace(found, error_message=None), [_without_detail(each) for each in records]
-    pending = await parts.timelines.pending_work(found.request_id)
     told = story(found, records, pending, datetime.now(UTC))
     tries = Counter(each.step for each in records if isinstance(each, AttemptRecord))
     return Shown(
@@ -202,6 +204,23 @@ async def _shown(parts: ApiParts, found: ImageRequest, *, sees_content: bool) ->
         is_shortened=any(number >= 2 * ATTEMPTS for number in tries.values()),
         letters=await parts.dead_letters.of_request(found.request_id),
     )
+
+
+async def _found_with_pending_work(
+    parts: ApiParts, request_id: str, visitor: Visitor
+) -> tuple[ImageRequest, PendingWork]:
+    """Returns the request and what is pending for it at the same moment.
+
+    A request that ended between two reads would seem to have ended with nothing pending, and its page would not renew
+    itself any more.
+    """
+    found = await _found(parts, request_id, visitor)
+    for _ in range(ROUNDS):
+        pending, before = await parts.timelines.pending_work(found.request_id), found
+        found = await _found(parts, request_id, visitor)
+        if (found.version, found.delivered_at) == (before.version, before.delivered_at):
+            break
+    return found, pending
 
 
 def _without_detail(record: Record) -> Record:
