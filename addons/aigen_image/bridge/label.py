@@ -26,7 +26,7 @@ TURNS = {
 }
 """By the EXIF's orientation: what makes the image stand upright."""
 BOX = 184
-"""How much of what is below the label's box is covered, of 255: white letters are readable on white, too."""
+"""Opacity of the label's box, of 255. White letters stay readable on a white picture."""
 SMALLEST = 12
 """Pixels of the height of letters, where there is room for the text."""
 XMP = b"""<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>

@@ -14,7 +14,7 @@ MARKS = [
     ("unexamined", "Not examined"),
 ]
 METADATA = "digitalSourceType"
-"""The bridge's word for IPTC's term in the metadata. It is no signature: there is nothing to validate."""
+"""The bridge's name for IPTC's `DigitalSourceType` in the metadata. It has no signature to validate."""
 
 
 class AigenImageRequest(models.Model):
@@ -61,7 +61,7 @@ class AigenImageRequest(models.Model):
         return bool(self.attachment_id)
 
     def _is_marked_later(self, result):
-        """Whether it is the picture that is here, with other bytes, and not without a mark that it has already."""
+        """Return whether the result has other bytes of the record's own picture, and loses no mark."""
         if not result.image or result.version <= self.version or self.status != "completed" or not self.image_sha256:
             return False
         if result.image.sha256 == self.image_sha256:
@@ -72,7 +72,7 @@ class AigenImageRequest(models.Model):
         return bool(has) or not had
 
     def _exchange_picture(self, result):
-        """Write other bytes to the file: links, boards and uses stay. Views show it, and nobody is told."""
+        """Replace the bytes of the attachment. Links, boards and uses stay, views reload, and nobody is notified."""
         image = result.image
         attachment = self.attachment_id.with_context(image_no_postprocess=True)
         attachment.write({"raw": image.content, "mimetype": image.media_type})

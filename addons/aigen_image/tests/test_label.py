@@ -33,7 +33,7 @@ def labelled(content, text="AI-generated", corner="bottom_right", percent=5):
 
 @tagged("post_install", "-at_install")
 class TestAddLabel(TransactionCase):
-    """Drawn on a copy of the same format, whatever the picture is made of."""
+    """A labelled copy has the format of its picture, in every color mode."""
 
     def test_only_the_corner_changes_in_each_kind_of_picture(self):
         color = Image.merge("RGB", (SLOPE, SLOPE, SLOPE.rotate(180)))
