@@ -9,7 +9,7 @@ from ..bridge.thumbnail import make_thumbnail
 PER_RUN = 500
 """Old pictures that one run of the cron makes a small copy of."""
 TOGETHER = 20
-"""How many of them share a transaction."""
+"""Thumbnails per transaction."""
 
 
 class AigenImageRequest(models.Model):

@@ -28,7 +28,7 @@ class ResConfigSettings(models.TransientModel):
     aigen_approval = fields.Boolean("Approval before pictures are used", config_parameter="aigen_image.approval")
     aigen_label = fields.Boolean("Visible label on copies", config_parameter="aigen_image.label")
     aigen_label_text = fields.Char("Text", config_parameter="aigen_image.label_text")
-    """Empty: "AI-generated", in the language of whoever makes the copy."""
+    """If empty, the label is "AI-generated" in the user's language."""
     aigen_label_corner = fields.Selection(
         CORNERS, "Corner", default=CORNER, config_parameter="aigen_image.label_corner"
     )

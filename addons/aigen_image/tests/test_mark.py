@@ -33,7 +33,7 @@ def chunk(kind, content):
 
 
 def told_marked(record, version, content, original, **provenance):
-    """What the bridge sends of a picture that it marked."""
+    """Results of pictures that the bridge marked."""
     known = UNMARKED | {"marked": "c2pa", "originalSha256": sha256(original)} | provenance
     return payload(record, version, content=content, provenance=known)
 
@@ -51,7 +51,7 @@ class MarkCase(AigenCase):
 
 @tagged("post_install", "-at_install")
 class TestMark(MarkCase):
-    """What is known of a picture's marks."""
+    """The marks of a picture, as the bridge reports them."""
 
     def test_the_badge_says_who_marked_it_and_whether_that_is_valid(self):
         known = [

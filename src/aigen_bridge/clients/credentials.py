@@ -222,7 +222,7 @@ def _run(
 
 
 def _environment() -> dict[str, str]:
-    """Returns the variables for the process: only those that Python, TLS and proxies need, so none of the secrets."""
+    """Returns the variables for the process: only those that Python, TLS and proxies need, none of the bridge's own."""
     return {name: value for name, value in os.environ.items() if _NEEDED.fullmatch(name)}
 
 

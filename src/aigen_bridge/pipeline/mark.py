@@ -69,17 +69,16 @@ class Mark:
         request = claim.request
         if not self.is_on:
             return Unmarked("not marked: marking is off")
-        content = await self._original(request)
-        original = await self.check.as_found(content, reads_marks=request.provenance is None)
-        provenance = request.provenance or original.provenance
+        described, content = await self._original(request)
+        provenance = request.provenance or (await self.check.as_found(content)).provenance
         if provenance is None:
             raise ValueError("an image whose marks were read has a provenance")
-        marked = await self.marker.mark(content, original.described.format, self._origin(request))
+        marked = await self.marker.mark(content, described.format, self._origin(request))
         if marked is None:
             return Unmarked("not marked: its own C2PA manifest would not be valid any more", provenance)
         content, mode = marked
         image = await self._checked(content)
-        if _shape(image.described) != _shape(original.described):
+        if _shape(image.described) != _shape(described):
             raise PermanentError("cannot_mark", f"The mark changed the image of request {request.request_id}.")
         return Marked(image, replace(provenance, marked=mode), WORDS[mode])
 
@@ -89,14 +88,15 @@ class Mark:
         except ImageRejectedError as error:
             raise PermanentError("cannot_mark", f"With its mark, the image would be refused: {error.detail}") from error
 
-    async def _original(self, request: ImageRequest) -> bytes:
-        sha256 = request.original_sha256
+    async def _original(self, request: ImageRequest) -> tuple[StoredImage, bytes]:
+        """Returns the image as it came, which was checked then. Its hash shows that it has not changed since."""
+        described, sha256 = request.image, request.original_sha256
         content = await self.images.get(ImageRef(request.request_id, sha256)) if sha256 else None
-        if content is None:
+        if content is None or described is None:
             raise PermanentError("image_missing", f"The image of request {request.request_id} is not stored.")
         if hashlib.sha256(content).hexdigest() != sha256:
             raise PermanentError("image_damaged", f"The stored image of {request.request_id} has another hash.")
-        return content
+        return described, content
 
     def _origin(self, request: ImageRequest) -> Origin:
         generation = request.facts.generation
