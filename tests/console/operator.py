@@ -64,8 +64,12 @@ class Operator:
         self.page.goto(f"{self.url}/console{path}")
 
     def text(self) -> str:
-        """Returns the visible text of the page's content."""
+        """Returns the visible text of the page's content, as it is at this moment: the page may still be arriving."""
         return self.page.inner_text("main")
+
+    def expect_text(self, words: str) -> None:
+        """Expects these words in the visible text of the page's content, as soon as it has arrived."""
+        expect(self.page.locator("main")).to_contain_text(words, use_inner_text=True)
 
     def press_in_dialog(self, name: str, **fields: str) -> None:
         """Fills the open dialog's fields, by the names of the fields, and presses its button with this name."""

@@ -44,12 +44,12 @@ def test_pages_say_that_the_database_is_away_and_come_back_by_themselves(
     assert polling.page.locator("h1").inner_text() == heading, "what was there stays"
 
     opening.open("/runbook")
-    assert "The database is away" in opening.text()
+    opening.expect_text("The database is away")
     assert opening.page.evaluate("fetch(location.href).then((answer) => answer.status)") == 503
     opening.assert_accessible()
 
     acting.page.get_by_role("button", name="Sign out").click()
-    assert "It is not certain whether this was done." in acting.text()
+    acting.expect_text("It is not certain whether this was done.")
 
     server.start()
     expect(opening.page.locator("h1")).to_have_text("Runbook")

@@ -86,10 +86,11 @@ def test_an_operator_adds_a_budget_sees_what_is_left_changes_and_removes_it(
     operator.assert_accessible()
     operator.snap("budgets")
     page.get_by_role("link", name="Most used first").click()
-    assert [link.inner_text() for link in page.locator("td a.entry-name").all()] == ["everything", "marketing", "tiny"]
+    names = page.locator("td a.entry-name")
+    expect(names).to_have_text(["everything", "marketing", "tiny"])
     page.get_by_label("Find budgets").fill("paper model")
     page.get_by_role("button", name="Find").click()
-    assert [link.inner_text() for link in page.locator("td a.entry-name").all()] == ["marketing"]
+    expect(names).to_have_text(["marketing"])
     page.get_by_role("link", name="marketing").click()
     page.get_by_label("Limit").fill("0.035")
     page.get_by_role("button", name="Save").click()

@@ -46,7 +46,7 @@ def test_an_operator_adds_corrects_deactivates_and_removes_a_model(
     operator = visiting(stage)
     page = operator.page
     operator.open("/models")
-    assert "No models yet" in operator.text()
+    operator.expect_text("No models yet")
     page.get_by_role("link", name="Add a model").click()
     page.get_by_label("Name", exact=True).fill(f"Ink {HOSTILE}")
     page.get_by_label("Endpoint").fill("https://queue.fal.run/fal-ai/flux")
@@ -68,7 +68,7 @@ def test_an_operator_adds_corrects_deactivates_and_removes_a_model(
     page.get_by_role("button", name="Save").click()
 
     expect(page.locator(".notice.done")).to_contain_text("is saved")
-    assert "0.035 USD" in operator.text()
+    operator.expect_text("0.035 USD")
     operator.snap("models")
     page.get_by_role("button", name="Deactivate").click()
     operator.press_in_dialog("Deactivate", reason="too slow")

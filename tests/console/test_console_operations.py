@@ -31,7 +31,7 @@ def test_actions_show_who_changed_what_and_can_be_filtered(staging: Staging, vis
     stage = staging()
     operator = visiting(stage)
     operator.open("/operations")
-    assert "sign-in" in operator.text()
+    operator.expect_text("sign-in")
     asked = acted(stage, run)
     operator.open("/operations")
     lines = operator.page.locator("tbody tr").all_inner_texts()

@@ -44,7 +44,7 @@ def test_all_letters_of_a_cause_are_replayed_in_the_background(staging: Staging,
     operator.snap("replay-finished")
     operator.open("/replays")
     expect(operator.page.get_by_role("link", name="Replay 1")).to_be_visible()
-    assert "45 of 45" in operator.text()
+    operator.expect_text("45 of 45")
     operator.assert_accessible()
     operator.snap("replays")
 
@@ -93,7 +93,7 @@ def test_callbacks_of_requests_that_a_backup_forgot_are_taken_in_and_failures_ar
     operator.page.get_by_role("button", name="Replay 2").click()
     expect(operator.page.locator("h1 + .badge")).to_contain_text("finished")
     expect(operator.page.locator("tbody tr")).to_have_count(1)
-    assert f"No request has the id {unknown['requestId']}." in operator.text()
+    operator.expect_text(f"No request has the id {unknown['requestId']}.")
     operator.snap("replay-failures")
     operator.page.get_by_role("link", name="callback-2").click()
     expect(operator.page.get_by_role("heading", name="callback-2")).to_be_visible()

@@ -92,14 +92,13 @@ def test_a_request_is_followed_until_its_image_is_delivered(staging: Staging, vi
     assert page.locator(".shot img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
     assert page.locator(".story .label").all_inner_texts()[:3] == ["Accepted", "Dispatch 1", "At N8N"]
     expect(page.locator("#live[hx-get]")).to_have_count(0)
-    assert f"A lighthouse {SCRIPT}" in operator.text()
-    assert (
+    operator.expect_text(f"A lighthouse {SCRIPT}")
+    operator.expect_text(
         f"{stage.settings.public_url}/api/v1/influencegen/ai-image-requests/{asked['requestId']}/timeline"
-        in operator.text()
     )
     assert page.get_by_role("link", name="Trace").get_attribute("href") == f"https://traces.example/{'ab' * 16}"
     page.get_by_text("The event as it was taken").click()
-    assert '"requestId"' in operator.text()
+    operator.expect_text('"requestId"')
     for secret in (*KEYS.values(), "X-AIGen-Signature"):
         assert secret not in page.content().replace("$OPS_KEY", "")
     operator.assert_accessible()
@@ -113,7 +112,7 @@ def test_an_operator_mends_what_failed(staging: Staging, visiting: Visiting, run
     run(stage.until(asked["requestId"], lambda r: r["status"] == "failed" and r["deliveredAt"]))
     operator = visiting(stage, dark=True)
     operator.open(f"/requests/{asked['requestId']}")
-    assert "dispatch failed for good" in operator.text()
+    operator.expect_text("dispatch failed for good")
     operator.assert_accessible()
     operator.snap("request-failed-dark")
 
@@ -122,7 +121,7 @@ def test_an_operator_mends_what_failed(staging: Staging, visiting: Visiting, run
     operator.press_in_dialog("Send again", reason="N8N has its key again")
     expect(operator.page.locator(".notice.done")).to_contain_text("it is queued again")
     expect(operator.page.get_by_role("button", name="Deliver again")).to_be_visible()
-    assert SCRIPT in operator.text()
+    operator.expect_text(SCRIPT)
     stage.chain.odoo.faults.clear()
     operator.page.get_by_role("button", name="Deliver again").click()
     operator.press_in_dialog("Replay")
@@ -201,7 +200,7 @@ def test_a_delivery_that_was_held_for_a_day_is_a_picture_that_can_be_read(
     operator = visiting(stage)
     operator.open(f"/requests/{asked['requestId']}")
     assert operator.page.locator(".story .label").all_inner_texts().count("More alike") == 1
-    assert "Only the first and the last 20 attempts" in operator.text()
+    operator.expect_text("Only the first and the last 20 attempts")
     assert "≈" in operator.page.inner_text(".axis")
     operator.assert_accessible()
     operator.snap("request-held")
