@@ -41,7 +41,7 @@ def read_resent(generation):
 
 
 def read_made(payload):
-    """Return what is known of how the picture was made, what it cost, and its marks: field of the record → value.
+    """Return what is known about how the picture was made, its cost and its marks: field of the record → value.
 
     The values of `generation` come all or none: one that is not known is False. Those of the cost likewise.
     """
@@ -93,8 +93,8 @@ def _cost(reported):
 def _marks(reported):
     """Return `provenance` (`{found, valid, marked}`) and `original_sha256`, each if it is known.
 
-    `found` are the marks in the bytes that the AI service made, also ones that are not known here. `valid` is whether
-    the C2PA manifest among them is, or None. `marked` is how the bridge marked the picture, or None.
+    `found` lists the marks in the bytes from the AI service, including unknown ones. `valid` is whether the C2PA
+    manifest among them is valid, or None. `marked` is how the bridge marked the picture, or None.
     """
     found, valid = reported.get("found"), reported.get("valid")
     if not isinstance(found, list):

@@ -16,9 +16,9 @@ CHUNK = 256 * 1024
 class Pictures(http.Controller):
     @http.route("/aigen/pictures.zip", type="http", auth="user", methods=["GET", "POST"], readonly=True)
     def pictures_zip(self, ids="", labelled="", **_others):
-        """Send these pictures as one ZIP, as it is being made. Those that the person may not read are left out.
+        """Stream these pictures as one ZIP. Those that the user may not read are left out.
 
-        `labelled`: copies with the visible label. One that cannot be drawn is an empty file.
+        With `labelled`, the ZIP has copies with the visible label. A copy whose label cannot be drawn is an empty file.
         """
         wanted = [int(one) for one in ids.split(",") if one.isascii() and one.isdigit() and len(one) < 10]
         records = _find(wanted)
@@ -60,7 +60,7 @@ class Pictures(http.Controller):
 
 
 def _find(ids):
-    """Return those of these pictures that are here and that the person may read."""
+    """Return the pictures with these ids that have a file and that the user may read."""
     requests = request.env["aigen.image.request"].with_context(active_test=False)
     return requests.search([("id", "in", ids), ("attachment_id", "!=", False)])
 

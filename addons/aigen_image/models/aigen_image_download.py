@@ -25,7 +25,7 @@ class AigenImageRequest(models.Model):
         return f"/aigen/pictures.zip?{urlencode({'ids': ','.join(map(str, self.ids))})}"
 
     def _check_download(self, most):
-        """Raise where a ZIP of these pictures would be empty, too large, or have more than `most` of them."""
+        """Raise `UserError` if a ZIP of these pictures would be empty, too large, or have more than `most` pictures."""
         pictures = self.filtered("attachment_id")
         if not pictures:
             raise UserError(self.env._("None of these has a picture to download."))

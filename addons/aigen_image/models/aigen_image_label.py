@@ -1,4 +1,4 @@
-"""A visible label such as "AI-generated", where the settings offer it: on copies, never on the picture itself."""
+"""Visible labels such as "AI-generated", if the settings switch them on: on copies, never on the picture itself."""
 
 from odoo import api, models
 from odoo.exceptions import UserError
@@ -8,7 +8,7 @@ from ..bridge.label import CORNERS, add_label
 
 FONT = "web/static/fonts/sign/NotoSans-Reg.ttf"
 MOST_LABELLED = 50
-"""Pictures in a ZIP with labels: each takes up to a second, and a server ends what takes minutes."""
+"""The most pictures in a ZIP with labels. Each takes up to a second, and Odoo ends requests that take minutes."""
 CORNER = "bottom_right"
 PERCENT = 4
 PERCENTS = range(2, 16)
@@ -19,7 +19,7 @@ class AigenImageRequest(models.Model):
 
     @api.model
     def _label(self):
-        """Return the arguments of `add_label`, in the language of the environment; {} where labels are switched off."""
+        """Return the arguments of `add_label`, in the language of the environment; {} if labels are switched off."""
         get = self.env["ir.config_parameter"].sudo().get_param
         if not get("aigen_image.label"):
             return {}
@@ -33,7 +33,7 @@ class AigenImageRequest(models.Model):
         }
 
     def _labelled(self):
-        """Return the bytes of a copy with the label. Raises `UserError` where none can be drawn."""
+        """Return the bytes of a copy with the label. Raises `UserError` if the label cannot be drawn."""
         content = add_label(self.attachment_id.raw or b"", **self._label())
         if not content:
             raise UserError(
@@ -44,7 +44,7 @@ class AigenImageRequest(models.Model):
         return content
 
     def action_download_labelled(self):
-        """Give a copy with the label as a file, or several as a ZIP."""
+        """Download a copy with the label, or several copies as a ZIP."""
         self.check_access("read")
         self._check_download(MOST_LABELLED)
         pictures = self.filtered("attachment_id")
@@ -56,5 +56,5 @@ class IrHttp(models.AbstractModel):
     _inherit = "ir.http"
 
     def session_info(self):
-        """Tell the browser whether labels are offered."""
+        """Add whether labels are switched on."""
         return super().session_info() | {"aigen_label": bool(self.env["aigen.image.request"]._label())}

@@ -1,4 +1,4 @@
-"""The marks that say that a picture was made by AI: those that it came with, and the one that the bridge added."""
+"""Marks that say that a picture was made by AI: those it came with, and the one that the bridge added."""
 
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
@@ -21,7 +21,7 @@ class AigenImageRequest(models.Model):
     _inherit = "aigen.image.request"
 
     provenance = fields.Json(readonly=True, copy=False)
-    """What the bridge says of the picture's marks: `{found, valid, marked}`. Empty where it did not look for any."""
+    """The marks as reported by the bridge: `{found, valid, marked}`. Empty if the bridge did not look for marks."""
     original_sha256 = fields.Char("SHA-256 before it was marked", readonly=True, copy=False)
     mark = fields.Selection(MARKS, compute="_compute_mark", store=True, index="btree_not_null")
     marks_found = fields.Char("Came with", compute="_compute_marks_found")
@@ -32,7 +32,7 @@ class AigenImageRequest(models.Model):
             record.mark = record._find_mark() if record.image_sha256 else False
 
     def _find_mark(self):
-        """Return the mark that counts: the bridge adds its own last."""
+        """Return the mark to show. The bridge adds its own last, so that one takes precedence."""
         if not self.provenance:
             return "unexamined"
         found, valid, marked = (self.provenance.get(name) for name in ("found", "valid", "marked"))
@@ -53,15 +53,16 @@ class AigenImageRequest(models.Model):
             record.marks_found = ", ".join(words.get(name, name) for name in found)
 
     def _apply(self, result):
-        """Exchange the bytes where the bridge marked a picture that is ready here."""
+        """Replace the bytes if the bridge marked the picture after it was delivered."""
         if not self._is_marked_later(result):
             return super()._apply(result)
-        if self.attachment_id:  # else somebody removed the file
-            self._exchange_picture(result)
-        return bool(self.attachment_id)
+        if not self.attachment_id:
+            return False  # somebody deleted the file
+        self._replace_bytes(result)
+        return True
 
     def _is_marked_later(self, result):
-        """Return whether the result has other bytes of the record's own picture, and loses no mark."""
+        """Return whether the result has new bytes of the same original, and keeps the bridge's mark if there is one."""
         if not result.image or result.version <= self.version or self.status != "completed" or not self.image_sha256:
             return False
         if result.image.sha256 == self.image_sha256:
@@ -71,8 +72,11 @@ class AigenImageRequest(models.Model):
         had, has = ((known["provenance"] or {}).get("marked") for known in (self, result.made))
         return bool(has) or not had
 
-    def _exchange_picture(self, result):
-        """Replace the bytes of the attachment. Links, boards and uses stay, views reload, and nobody is notified."""
+    def _replace_bytes(self, result):
+        """Replace the bytes of the attachment and reload views, without a notification.
+
+        The attachment itself stays, and with it links, boards and uses.
+        """
         image = result.image
         attachment = self.attachment_id.with_context(image_no_postprocess=True)
         attachment.write({"raw": image.content, "mimetype": image.media_type})

@@ -172,9 +172,9 @@ class AigenImageRequest(models.Model):
         return person
 
     def _show_news(self, *, is_silent=False):
-        """The browsers of the person and of managers read the record again. Managers get no words of others.
+        """Make the browsers of the person and of managers reload the record. Managers get no texts of others.
 
-        `is_silent`: the person is not notified.
+        If `is_silent`, the person is not notified.
         """
         news = {"id": self.id, "status": self.status, "version": self.version, "batch": self.batch_id.id}
         own = news | {"name": self.name, "silent": is_silent or self.user_id.aigen_notify == "nothing"}

@@ -48,7 +48,7 @@ class ResConfigSettings(models.TransientModel):
         }
 
     def set_values(self):
-        """Refuse an address or a label that cannot be right; write the keys that were entered, never read them back."""
+        """Refuse an invalid address or label. Keys are written if they were entered, and never read back."""
         if self.aigen_bridge_url:
             self.aigen_bridge_url = self._aigen_checked_url(self.aigen_bridge_url)
         if self.aigen_label:

@@ -12,8 +12,8 @@ class AigenImageRequest(models.Model):
         """Copy these pictures for what is being edited, and return what the media dialog knows of each copy.
 
         Done by the person's own rights, as when a file is uploaded there: images of web pages (`ir.ui.view`) are
-        public, others belong to the record, and are shown by their access token. A picture is copied once for each. The
-        copy has the visible label where the settings ask for it.
+        public, others belong to the record, and are shown by their access token. A picture is copied once for each. If
+        labels are switched on, the copy has the visible label.
         """
         self.check_access("read")
         self._check_usable()

@@ -7,8 +7,8 @@ import { toggleFavorite } from "../favorite/favorite_field";
 import { attachmentId, unique, withPicture } from "../gallery/picture";
 
 const KEY = "aigen_image.lightbox";
-/** Signs of what is known of a mark; a picture that is marked has another one. */
-const SIGNS = { service_invalid: "fa-exclamation-triangle", unmarked: "fa-circle-o", unexamined: "fa-question-circle-o" };
+/** Icons by mark. All others have `fa-certificate`. */
+const ICONS = { service_invalid: "fa-exclamation-triangle", unmarked: "fa-circle-o", unexamined: "fa-question-circle-o" };
 const STARS = [1, 2, 3, 4, 5];
 /** Pixels that a finger moves to turn to the next picture. */
 const SWIPE = 50;
@@ -43,11 +43,11 @@ export class Lightbox extends FileViewer {
         return this.record?.data.may_write ? Number(this.record.data.rating || 0) : undefined;
     }
 
-    /** What is known of the picture's mark: words and a sign. */
+    /** The picture's mark as text and icon. */
     get mark() {
         const { data, fields } = this.record || {};
         const option = data?.mark && fields.mark.selection.find(([value]) => value === data.mark);
-        return option && { words: option[1], sign: SIGNS[data.mark] || "fa-certificate" };
+        return option && { text: option[1], icon: ICONS[data.mark] || "fa-certificate" };
     }
 
     onKeydown(ev) {

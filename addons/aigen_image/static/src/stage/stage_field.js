@@ -85,7 +85,7 @@ export class StageField extends Component {
         return `/web/content/${this.attachmentId}?download=true`;
     }
 
-    /** Where a copy with the visible label is, if labels are offered. */
+    /** URL of a copy with the visible label, if labels are switched on. */
     get labelled() {
         return session.aigen_label && `/aigen/labelled/${this.record.resId}`;
     }
