@@ -71,7 +71,9 @@ class AigenImageRequest(models.Model):
         company = self.sudo().company_id
         users = members.filtered(lambda user: user.active and not user.share and company in user.company_ids)
         if not users:
-            raise UserError(self.env._("There is no approver yet. Ask an administrator to add somebody to “Approver”."))
+            raise UserError(
+                self.env._("There is no approver yet. Ask an administrator to add someone to the group “Approver”.")
+            )
         return users
 
     def action_ask_approval(self):

@@ -87,7 +87,7 @@ class ResConfigSettings(models.TransientModel):
         if self.aigen_label_percent not in PERCENTS:
             limits = {"least": PERCENTS[0], "most": PERCENTS[-1]}
             raise ValidationError(
-                self.env._("The height of the label is from %(least)s to %(most)s percent.", **limits)
+                self.env._("The height of the label must be from %(least)s to %(most)s percent.", **limits)
             )
 
     @api.model
