@@ -1,4 +1,4 @@
-"""Pictures in a real Odoo say that AI made them, also those that were there before marking was switched on."""
+"""Pictures in a real Odoo are marked as made by AI, also those from before marking was switched on."""
 
 import asyncio
 import time
@@ -34,8 +34,8 @@ def ask(odoo):
     return record
 
 
-def until(odoo, record, condition):
-    """Returns the record once the condition holds."""
+def wait_until(odoo, record, condition):
+    """Waits until the condition holds. Returns the record."""
     deadline = time.monotonic() + SECONDS
     while not condition(read := odoo.as_person("ann", MODEL, "read", [record], FIELDS)[0]):
         assert time.monotonic() < deadline, read
@@ -43,8 +43,8 @@ def until(odoo, record, condition):
     return read
 
 
-def downloaded(odoo, attachment):
-    """Returns the file as Ann's browser gets it."""
+def download(odoo, attachment):
+    """Downloads the file as Ann. Returns its bytes."""
     with httpx.Client(base_url=odoo.url, timeout=60) as ann:
         params = {"db": DATABASE, "login": "ann", "password": "ann"}
         ann.post("/web/session/authenticate", json={"params": params}).raise_for_status()
@@ -52,7 +52,7 @@ def downloaded(odoo, attachment):
 
 
 def mark_stored(database_url):
-    """Does what `aigen-bridge marking apply` does. Returns how many images are marked."""
+    """Enqueues stored images as `aigen-bridge marking apply` does. Returns how many."""
 
     async def apply():
         database = Database(open_engine(sqlalchemy_url(database_url), pool_size=1, name="test"))
@@ -66,11 +66,11 @@ def mark_stored(database_url):
     return asyncio.run(apply())
 
 
-def test_what_is_downloaded_is_signed(database_url, real_odoo, configure, signing):
+def test_a_downloaded_picture_is_signed(database_url, real_odoo, configure, signing):
     with running_bridge(database_url, real_odoo, settings=signing) as bridge:
         configure(bridge.url)
-        picture = until(real_odoo, ask(real_odoo), lambda read: read["status"] == "completed")
-    validation = validate(downloaded(real_odoo, picture["attachment_id"][0]), "png")
+        picture = wait_until(real_odoo, ask(real_odoo), lambda read: read["status"] == "completed")
+    validation = validate(download(real_odoo, picture["attachment_id"][0]), "png")
 
     assert picture["mark"] == "bridge_c2pa"
     assert picture["original_sha256"] != picture["image_sha256"]
@@ -78,16 +78,16 @@ def test_what_is_downloaded_is_signed(database_url, real_odoo, configure, signin
     assert (validation.valid, validation.says_generated) == (True, True)
 
 
-def test_a_picture_from_before_gets_its_mark_in_place(database_url, real_odoo, configure, signing):
+def test_a_picture_from_before_marking_is_marked_in_place(database_url, real_odoo, configure, signing):
     with running_bridge(database_url, real_odoo) as bridge:
         configure(bridge.url)
         record = ask(real_odoo)
-        before = until(real_odoo, record, lambda read: read["status"] == "completed")
+        before = wait_until(real_odoo, record, lambda read: read["status"] == "completed")
     with running_bridge(database_url, real_odoo, settings=signing) as bridge:
         configure(bridge.url)
         enqueued = mark_stored(database_url)
-        after = until(real_odoo, record, lambda read: read["mark"] == "bridge_c2pa")
-    validation = validate(downloaded(real_odoo, after["attachment_id"][0]), "png")
+        after = wait_until(real_odoo, record, lambda read: read["mark"] == "bridge_c2pa")
+    validation = validate(download(real_odoo, after["attachment_id"][0]), "png")
 
     assert (before["mark"], enqueued) == ("unmarked", 1)
     assert validation is not None

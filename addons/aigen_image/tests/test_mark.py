@@ -22,7 +22,7 @@ def sha256(content):
 
 
 def marked(content, mark=b"signed"):
-    """The PNG with a chunk for XMP and one for a C2PA manifest. The pixels stay."""
+    """Return the PNG with a chunk of XMP and one of a C2PA manifest. The pixels are the same."""
     xmp = b"XML:com.adobe.xmp\0\0\0\0\0trainedAlgorithmicMedia"
     return content[:33] + chunk(b"caBX", mark) + chunk(b"iTXt", xmp) + content[33:]
 
@@ -32,10 +32,10 @@ def chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + checksum
 
 
-def told_marked(record, version, content, original, **provenance):
-    """Results of pictures that the bridge marked."""
-    known = UNMARKED | {"marked": "c2pa", "originalSha256": sha256(original)} | provenance
-    return payload(record, version, content=content, provenance=known)
+def marked_payload(record, version, content, original, **provenance):
+    """Return the result of a picture that the bridge marked."""
+    provenance = UNMARKED | {"marked": "c2pa", "originalSha256": sha256(original)} | provenance
+    return payload(record, version, content=content, provenance=provenance)
 
 
 class MarkCase(AigenCase):
@@ -53,8 +53,8 @@ class MarkCase(AigenCase):
 class TestMark(MarkCase):
     """The marks of a picture, as the bridge reports them."""
 
-    def test_the_badge_says_who_marked_it_and_whether_that_is_valid(self):
-        known = [
+    def test_the_badge_shows_who_marked_the_picture_and_whether_the_mark_is_valid(self):
+        cases = [
             ({}, "unmarked"),
             ({"marked": "c2pa"}, "bridge_c2pa"),
             ({"marked": "metadata"}, "bridge_metadata"),
@@ -65,29 +65,29 @@ class TestMark(MarkCase):
             ({"found": ["something of 2030"]}, "service_unchecked"),
             ({"found": ["c2pa"], "valid": False, "marked": "c2pa"}, "bridge_c2pa"),
         ]
-        for provenance, mark in known:
+        for provenance, mark in cases:
             self.assertEqual(self.ready(UNMARKED | provenance).mark, mark, provenance)
 
-    def test_what_it_came_with_is_named(self):
+    def test_the_marks_that_a_picture_came_with_are_named(self):
         record = self.ready(UNMARKED | {"found": ["c2pa", "digitalSourceType", "<b>new</b>"]})
         self.assertEqual(record.marks_found, "Content credentials (C2PA), IPTC metadata, <b>new</b>")
 
-    def test_pictures_of_an_older_bridge_were_not_examined_and_others_have_no_mark(self):
+    def test_a_picture_from_an_older_bridge_is_unexamined_and_a_request_without_a_picture_has_no_mark(self):
         self.assertEqual(self.ready().mark, "unexamined")
         self.assertFalse(self.underway().mark)
 
-    def test_what_is_not_as_agreed_is_left_out_and_the_picture_is_kept(self):
+    def test_invalid_provenance_is_left_out_and_the_picture_is_kept(self):
         for wrong in (7, "c2pa", [], {}, {"found": None}, {"found": "c2pa", "marked": "c2pa"}):
             record = self.ready(wrong)
             self.assertEqual((record.status, record.mark, record.provenance), ("completed", "unexamined", False), wrong)
-        known = {"found": [7, {}, "c2pa\0", "\ud800", "x" * 9999] + ["y"] * 99, "valid": "yes", "marked": "glitter"}
+        odd = {"found": [7, {}, "c2pa\0", "\ud800", "x" * 9999] + ["y"] * 99, "valid": "yes", "marked": "glitter"}
         for original in (None, 7, "ABC", "A" * 64, "f" * 65):
-            record = self.ready(known | {"originalSha256": original})
+            record = self.ready(odd | {"originalSha256": original})
             found = record.provenance["found"]
             self.assertEqual((found[:2], len(found[1]), len(found)), (["c2pa", "x" * 200], 200, 17))
             self.assertEqual((record.mark, record.original_sha256), ("service_unchecked", False))
 
-    def test_people_read_it_and_nobody_writes_it(self):
+    def test_people_can_read_the_mark_and_nobody_can_write_it(self):
         record = self.ready(UNMARKED | {"originalSha256": sha256(self.original)})
         self.assertEqual(record.with_user(self.ann).original_sha256, sha256(self.original))
         for user in (self.ann, self.mia):
@@ -97,7 +97,7 @@ class TestMark(MarkCase):
         with self.assertRaises(AccessError):
             record.with_user(self.bob).read(["mark"])
 
-    def test_it_is_filtered_by_its_mark(self):
+    def test_pictures_can_be_filtered_by_mark(self):
         marked_one = self.ready(UNMARKED | {"marked": "metadata"})
         unmarked, unexamined, waiting = self.ready(UNMARKED), self.ready(), self.underway()
         search = self.env.ref("aigen_image.aigen_image_request_view_search")
@@ -106,27 +106,27 @@ class TestMark(MarkCase):
             among = [("id", "in", (marked_one | unmarked | unexamined | waiting).ids)]
             self.assertEqual(self.env["aigen.image.request"].search([*among, *domain]), record, name)
 
-    def test_a_mark_that_is_examined_later_is_taken_over_with_the_same_bytes(self):
+    def test_a_mark_that_is_found_later_in_the_same_bytes_is_shown(self):
         record = self.ready()
-        told = payload(record, 4, content=self.original, provenance=UNMARKED | {"found": ["digitalSourceType"]})
-        self.assertTrue(self.apply(told)["applied"])
+        result = payload(record, 4, content=self.original, provenance=UNMARKED | {"found": ["digitalSourceType"]})
+        self.assertTrue(self.apply(result)["applied"])
         self.assertEqual(record.mark, "service_metadata")
 
 
 @tagged("post_install", "-at_install")
 class TestMarkedLater(MarkCase):
-    """The bridge marked a picture that is here already."""
+    """The bridge marks a picture that Odoo already has."""
 
     def setUp(self):
         super().setUp()
         self.marked = marked(self.original)
 
-    def test_the_file_gets_other_bytes_and_all_that_refers_to_it_stays(self):
+    def test_the_bytes_are_replaced_and_the_attachment_stays_the_same(self):
         for provenance in (None, UNMARKED | {"originalSha256": sha256(self.original)}):
             record = self.ready(provenance)
             kept = record.attachment_id
             record.sudo().thumbnail = False
-            answer = self.apply(told_marked(record, 4, self.marked, self.original))
+            answer = self.apply(marked_payload(record, 4, self.marked, self.original))
             self.env.invalidate_all()
             self.assertEqual((answer["applied"], answer["attachmentId"], answer["version"]), (True, kept.id, 4))
             self.assertEqual((record.attachment_id, kept.raw, kept.mimetype), (kept, self.marked, "image/png"))
@@ -135,98 +135,98 @@ class TestMarkedLater(MarkCase):
             self.assertEqual((record.original_sha256, record.mark), (sha256(self.original), "bridge_c2pa"))
             self.assertTrue(record.thumbnail)
 
-    def test_a_large_picture_stays_as_it_came(self):
+    def test_a_large_picture_is_not_scaled_down(self):
         self.original = picture(width=2400, height=40)  # Odoo would scale it down
         record, content = self.ready(), marked(self.original)
-        self.apply(told_marked(record, 4, content, self.original))
+        self.apply(marked_payload(record, 4, content, self.original))
         self.assertEqual(record.attachment_id.raw, content)
 
-    def test_nobody_is_told_and_nothing_else_moves(self):
+    def test_nobody_is_notified_and_nothing_else_changes(self):
         self.ann.aigen_notify = "message"
         record = self.ready()
         notes, ended = len(record.message_ids), record.finished_at
         record.write({"rating": "4"})
         with self.assertBus(record) as sent:
-            self.apply(told_marked(record, 4, self.marked, self.original))
+            self.apply(marked_payload(record, 4, self.marked, self.original))
         self.assertEqual([(news["id"], news["silent"]) for news in sent], [(record.id, True)])
         self.assertEqual((len(record.message_ids), record.finished_at, record.status), (notes, ended, "completed"))
         self.assertEqual(record.rating, "4")
 
-    def test_it_can_be_marked_again(self):
+    def test_a_picture_can_be_marked_again(self):
         record = self.ready()
         for version, content in ((4, self.marked), (5, marked(self.original, b"with another certificate"))):
-            self.assertTrue(self.apply(told_marked(record, version, content, self.original))["applied"])
+            self.assertTrue(self.apply(marked_payload(record, version, content, self.original))["applied"])
             self.assertEqual(record.attachment_id.raw, content)
 
-    def test_the_copies_of_others_keep_their_bytes(self):
+    def test_copies_keep_their_bytes(self):
         record = self.ready()
         copy = record.attachment_id.copy({"res_model": False, "res_id": False})
-        self.apply(told_marked(record, 4, self.marked, self.original))
+        self.apply(marked_payload(record, 4, self.marked, self.original))
         self.env.invalidate_all()
         self.assertEqual(copy.raw, self.original)
 
-    def test_another_picture_an_older_version_or_one_without_the_mark_changes_nothing(self):
+    def test_another_original_an_older_version_and_a_lost_mark_change_nothing(self):
         record = self.ready()
-        self.apply(told_marked(record, 4, self.marked, self.original))
+        self.apply(marked_payload(record, 4, self.marked, self.original))
         other = picture("navy")
-        told = [
-            told_marked(record, 4, marked(self.original, b"x"), self.original),
-            told_marked(record, 3, marked(self.original, b"x"), self.original),
-            told_marked(record, 9, marked(other), other),
+        results = [
+            marked_payload(record, 4, marked(self.original, b"x"), self.original),
+            marked_payload(record, 3, marked(self.original, b"x"), self.original),
+            marked_payload(record, 9, marked(other), other),
             payload(record, 9, content=other),
-            told_marked(record, 9, other, self.marked),
-            told_marked(record, 9, self.original, self.original, marked=None),
+            marked_payload(record, 9, other, self.marked),
+            marked_payload(record, 9, self.original, self.original, marked=None),
         ]
-        for one in told:
-            self.assertFalse(self.apply(one)["applied"])
+        for result in results:
+            self.assertFalse(self.apply(result)["applied"], result)
         self.env.invalidate_all()
         self.assertEqual((record.version, record.attachment_id.raw, record.mark), (4, self.marked, "bridge_c2pa"))
 
-    def test_a_file_that_somebody_removed_does_not_come_back(self):
+    def test_a_deleted_file_does_not_come_back(self):
         record = self.ready()
         record.attachment_id.unlink()
         self.env.invalidate_all()
         notes = len(record.message_ids)
-        answer = self.apply(told_marked(record, 4, self.marked, self.original))
+        answer = self.apply(marked_payload(record, 4, self.marked, self.original))
         self.assertEqual((answer["applied"], answer["attachmentId"], answer["status"]), (False, False, "completed"))
         self.assertEqual((record.version, len(record.message_ids)), (3, notes))
 
-    def test_refresh_still_fetches_a_file_that_was_removed(self):
+    def test_a_refresh_still_fetches_a_deleted_file(self):
         record = self.ready()
         record.attachment_id.unlink()
         self.env.invalidate_all()
-        told = told_marked(record, 4, self.marked, self.original)
-        record.sudo()._apply_resource(told, self.marked)
+        resource = marked_payload(record, 4, self.marked, self.original)
+        record.sudo()._apply_resource(resource, self.marked)
         self.assertEqual((record.attachment_id.raw, record.version, record.mark), (self.marked, 4, "bridge_c2pa"))
 
-    def test_a_question_before_the_other_bytes_come_does_not_keep_them_away(self):
+    def test_a_refresh_before_the_marked_bytes_arrive_does_not_block_them(self):
         record = self.ready()
-        told = told_marked(record, 4, self.marked, self.original)
+        resource = marked_payload(record, 4, self.marked, self.original)
         for content in (b"", self.marked):
-            record.sudo()._apply_resource(told, content)
+            record.sudo()._apply_resource(resource, content)
             self.assertEqual((record.version, record.mark), (3, "unexamined"))
-        self.assertTrue(self.apply(told)["applied"])
+        self.assertTrue(self.apply(resource)["applied"])
         self.assertEqual((record.attachment_id.raw, record.mark), (self.marked, "bridge_c2pa"))
 
-    def test_an_approval_and_a_place_on_a_board_stay(self):
+    def test_the_approval_and_the_place_on_a_board_stay(self):
         record = self.ready()
         record.sudo().approval = "approved"
         board = self.env["aigen.image.board"].with_user(self.ann).create({"name": "Autumn"})
         self.env["aigen.image.board.item"].sudo().create({"board_id": board.id, "request_id": record.id})
-        self.apply(told_marked(record, 4, self.marked, self.original))
+        self.apply(marked_payload(record, 4, self.marked, self.original))
         self.assertEqual((record.approval, record.board_ids), ("approved", board))
 
-    def test_files_in_the_database_are_exchanged_too(self):
+    def test_files_stored_in_the_database_are_replaced_too(self):
         self.env["ir.config_parameter"].set_param("ir_attachment.location", "db")
         record = self.ready()
-        self.apply(told_marked(record, 4, self.marked, self.original))
+        self.apply(marked_payload(record, 4, self.marked, self.original))
         self.env.invalidate_all()
         self.assertEqual(record.attachment_id.raw, self.marked)
 
 
 @tagged("post_install", "-at_install")
 class TestMarkHttp(HttpCase):
-    """Downloads have the very bytes, and so the mark. Copies that Odoo makes smaller do not."""
+    """Downloads are the stored bytes, mark included. Copies that Odoo scales down have no mark."""
 
     def setUp(self):
         super().setUp()
@@ -237,11 +237,11 @@ class TestMarkHttp(HttpCase):
         self.original = picture(width=2400, height=1200)
         self.marked = marked(self.original)
         for version, content in ((3, self.original), (4, self.marked)):
-            told = told_marked(self.record, version, content, self.original)
-            requests.with_user(self.env.ref("aigen_image.user_bridge")).bridge_apply_result(told)
+            result = marked_payload(self.record, version, content, self.original)
+            requests.with_user(self.env.ref("aigen_image.user_bridge")).bridge_apply_result(result)
         self.authenticate("aigen_ann", "aigen_ann")
 
-    def test_each_way_to_the_file_keeps_the_mark(self):
+    def test_every_download_keeps_the_mark(self):
         file = self.record.attachment_id.id
         for path in (f"/web/content/{file}?download=true", f"/web/image/{file}", f"/web/image/{file}?unique=12345678"):
             self.assertEqual(sha256(self.url_open(path).content), sha256(self.marked), path)
@@ -256,7 +256,7 @@ class TestMarkHttp(HttpCase):
             self.assertNotIn(b"caBX", content)
             self.assertNotIn(b"trainedAlgorithmicMedia", content)
 
-    def test_an_e_mail_has_the_file_as_it_is(self):
+    def test_an_e_mail_carries_the_file_unchanged(self):
         mail = self.env["mail.mail"].create({"email_to": "a@example.com", "body_html": "<p>Look</p>"})
         mail.attachment_ids = self.record.sudo().attachment_id
         [[_name, content, _type]] = mail._prepare_outgoing_list()[0]["attachments"]
@@ -266,7 +266,7 @@ class TestMarkHttp(HttpCase):
         attachment = self.env["ir.attachment"].create({"name": "a.png", "raw": self.marked})
         self.assertNotIn(b"caBX", attachment.raw)
 
-    def test_the_image_of_a_record_has_the_mark_if_it_is_not_made_smaller(self):
+    def test_the_image_of_a_record_keeps_the_mark_unless_it_is_scaled_down(self):
         partner = self.env["res.partner"].create({"name": "Somebody"})
         for width, height, is_kept in ((1920, 1080, True), (1921, 100, False)):
             content = marked(picture(width=width, height=height))

@@ -69,7 +69,7 @@ class TestCopyForEditor(AigenCase):
         self.picture.with_user(self.mia).action_ask_approval()
         self.assertEqual(self.copied()[1].raw, self.content)
 
-    def test_where_labels_are_switched_on_the_copy_has_one(self):
+    def test_the_copy_has_the_label_if_labels_are_switched_on(self):
         self.env["ir.config_parameter"].set_param("aigen_image.label", "True")
         attachment = self.copied()[1]
         self.assertEqual(attachment.raw, self.picture._labelled())

@@ -183,7 +183,7 @@ test("an enlarged picture is rated and kept by keys, the same rating takes it ba
     expect(`${card(0)} .o_favorite .fa-star`).toHaveCount(1);
 });
 
-test("an enlarged picture says what is known of its mark", async () => {
+test("an enlarged picture shows its mark", async () => {
     await mount();
     await contains(`${card(0)} img`).click();
     expect(".o_aigen_mark").toHaveAttribute("title", "<b>Not</b> marked");
@@ -194,7 +194,7 @@ test("an enlarged picture says what is known of its mark", async () => {
     expect(".o_aigen_mark").toHaveCount(0);
 });
 
-test("a copy with a label is offered where the settings say so", async () => {
+test("labelled copies are offered if labels are switched on", async () => {
     onRpc("action_download_labelled", ({ args }) => {
         expect.step(args[0]);
         return { type: "ir.actions.act_window_close" };

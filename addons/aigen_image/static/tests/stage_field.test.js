@@ -174,7 +174,7 @@ test("news of the server shows the picture without being asked for", async () =>
     expect(".o_aigen_picture").toHaveCount(1);
 });
 
-test("other bytes of the same picture are shown, and a labelled copy is offered where the settings say so", async () => {
+test("new bytes of the same picture are shown, and a labelled copy is offered if labels are switched on", async () => {
     const env = await startServer();
     const attachment_id = env["ir.attachment"].create({ name: "made.png" });
     env["aigen.image.request"].write([5], { attachment_id, image_sha256: "a".repeat(64) });

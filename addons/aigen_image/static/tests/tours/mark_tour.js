@@ -2,7 +2,7 @@ import { registry } from "@web/core/registry";
 
 const CARD = ".o_kanban_record:not(.o_kanban_ghost)";
 
-/** A person filters the pictures that are not marked, looks at one that is, and finds its labelled copy. */
+/** Filters the gallery for pictures without a mark, opens a marked one, and finds its labelled copy. */
 registry.category("web_tour.tours").add("aigen_mark_tour", {
     url: "/odoo/ai-images",
     steps: () => [
