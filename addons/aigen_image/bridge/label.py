@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, WebPImagePlugin
 from .pixels import convert
 
 FORMATS = ("PNG", "JPEG", WebPImagePlugin.WebPImageFile.format)
-"""Odoo loads only some of Pillow's formats. Importing the plugin adds WebP; Odoo's own code does not change WebP files."""
+"""Odoo loads only some of Pillow's formats. Importing the plugin adds WebP; Odoo itself does not change WebP files."""
 CORNERS = {"top_left": (0, 0), "top_right": (1, 0), "bottom_left": (0, 1), "bottom_right": (1, 1)}
 """The share of the free width and height that lies before the label."""
 BLACK = {"L": 0, "LA": (0, 255), "RGB": (0, 0, 0), "RGBA": (0, 0, 0, 255), "CMYK": (0, 0, 0, 255)}

@@ -199,6 +199,12 @@ class TestMarkedLater(MarkCase):
         record.sudo()._apply_resource(resource, self.marked)
         self.assertEqual((record.attachment_id.raw, record.version, record.mark), (self.marked, 4, "bridge_c2pa"))
 
+    def test_a_request_that_is_under_way_again_ends_with_the_marked_picture(self):
+        record = self.ready()
+        record.sudo().status = "queued"
+        self.apply(marked_payload(record, 4, self.marked, self.original))
+        self.assertEqual((record.status, record.attachment_id.raw), ("completed", self.marked))
+
     def test_a_refresh_before_the_marked_bytes_arrive_does_not_block_them(self):
         record = self.ready()
         resource = marked_payload(record, 4, self.marked, self.original)
