@@ -4,6 +4,7 @@ The verified original is stored before. A request that was completed without a m
 its times stay, and the marked image is delivered again.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -94,7 +95,7 @@ class Mark:
         content = await self.images.get(ImageRef(request.request_id, sha256)) if sha256 else None
         if content is None or described is None:
             raise PermanentError("image_missing", f"The image of request {request.request_id} is not stored.")
-        if hashlib.sha256(content).hexdigest() != sha256:
+        if (await asyncio.to_thread(hashlib.sha256, content)).hexdigest() != sha256:
             raise PermanentError("image_damaged", f"The stored image of {request.request_id} has another hash.")
         return described, content
 
