@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -16,11 +17,13 @@ from aigen_bridge.clients.credentials import SOFTWARE, is_valid, validate
 from aigen_bridge.clients.marking import Marker
 from aigen_bridge.clients.signing_certificate import make_test_certificate
 from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.image import StoredImage
 from aigen_bridge.domain.marks import find_marks, with_metadata
 from aigen_bridge.domain.provenance import Mark as FoundMark
-from aigen_bridge.domain.provenance import MarkingMode, OnFailure, Origin
+from aigen_bridge.domain.provenance import MarkingMode, OnFailure, Origin, Provenance
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.store import transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.marking import Marking
@@ -35,6 +38,7 @@ from stage import REQUESTS, Stage, staged, working
 METADATA = {"mode": "metadata"}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OPS = "/api/v1/ops"
+EVERYTHING = "SELECT r.*, o.step, o.state FROM requests AS r JOIN outbox AS o USING (request_id) ORDER BY o.id"
 
 
 @pytest.fixture
@@ -430,6 +434,55 @@ async def test_stored_images_are_marked_later_in_place(database_url: str, databa
         assert after[request_id].version == records[request_id].version + 1
     assert after[ids[2]] == records[ids[2]]
     assert again.json()["duplicate"]
+
+
+OVERTAKEN = {
+    "purged": "image_purged_at = now()",
+    "replaced": "image = jsonb_set(image, '{sha256}', '\"another\"')",
+    "not completed": "status = 'cancelled'",
+}
+
+
+@pytest.mark.parametrize("change", OVERTAKEN.values(), ids=OVERTAKEN)
+async def test_a_later_mark_that_was_overtaken_changes_nothing(
+    idle_stage: Stage, database: Database, png: bytes, change: str
+) -> None:
+    request_id = UUID((asked := await idle_stage.ask())["requestId"])
+    await report(idle_stage, completed(asked, png))
+    await write(database, f"UPDATE requests SET {change}")
+    before = await rows(database, EVERYTHING)
+    image = StoredImage("png", len(png), 8, 8, sha256=sha256(b"marked"))
+    provenance = Provenance((), None, MarkingMode.METADATA, sha256(png))
+    async with database.transaction() as connection:
+        locked = await transitions.lock(connection, [request_id])
+        replaced = await locked.replace_completed(request_id, sha256(png), image, provenance, "marked")
+
+    assert not replaced
+    assert await rows(database, EVERYTHING) == before
+
+
+async def test_a_mark_that_is_pending_or_dead_is_not_enqueued_again(
+    idle_stage: Stage, database: Database, png: bytes
+) -> None:
+    await report(idle_stage, completed(await idle_stage.ask(), png))
+    enqueued = [await enqueue(database), await enqueue(database)]
+    await write(database, "UPDATE outbox SET state = 'dead', finished_at = now() WHERE step = 'mark'")
+    assert [*enqueued, await enqueue(database)] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "change", ["provenance = jsonb_set(provenance, '{marked}', '\"metadata\"')", "image_purged_at = now()"]
+)
+async def test_an_image_that_was_marked_or_purged_since_it_was_listed_is_not_enqueued(
+    idle_stage: Stage, database: Database, png: bytes, change: str
+) -> None:
+    await report(idle_stage, completed(await idle_stage.ask(), png))
+    store, period = Marking(database), (datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC))
+    listed = [image async for page in store.unmarked(*period) for image in page]
+    await write(database, f"UPDATE requests SET {change}")
+
+    assert len(listed) == 1
+    assert await store.enqueue(listed, before=0, spacing=timedelta(0), leaves_signed=False) == 0
 
 
 async def test_a_signed_image_of_an_older_version_is_examined_once(
