@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,6 +31,7 @@ from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.worker.purge import purge
 from callbacks import completed, picture_of, report, report_v2
+from image_files import encoded
 from image_stores import FileImages
 from outages import rows, write
 from stage import REQUESTS, Stage, staged, working
@@ -169,11 +170,23 @@ async def test_an_image_that_is_already_signed_keeps_its_manifest(
     assert validated == [sha256(from_the_service)], "each validation costs as much as a signature"
 
 
+SPOILT: dict[str, Callable[[bytes], bytes]] = {
+    "bytes behind the end": lambda content: content + b"PK",
+    "The mark changed the image": lambda _: encoded("PNG"),
+}
+
+
+@pytest.mark.parametrize(("reason", "spoilt"), SPOILT.items(), ids=SPOILT)
 async def test_what_the_checks_would_refuse_is_not_delivered_as_a_marked_image(
-    database_url: str, database: Database, png: bytes, monkeypatch: pytest.MonkeyPatch
+    database_url: str,
+    database: Database,
+    png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+    spoilt: Callable[[bytes], bytes],
 ) -> None:
     async def spoil(_marker: Marker, content: bytes, *_: object) -> tuple[bytes, MarkingMode]:
-        return content + b"PK", MarkingMode.METADATA
+        return spoilt(content), MarkingMode.METADATA
 
     monkeypatch.setattr(Marker, "mark", spoil)
     async with marking(database_url, **METADATA) as stage:
@@ -182,7 +195,7 @@ async def test_what_the_checks_would_refuse_is_not_delivered_as_a_marked_image(
         notes = [entry.get("note") or "" for entry in await stage.timeline(asked["requestId"])]
 
     assert stage.chain.odoo.records.image(asked["requestId"]) == png
-    assert any("delivered without a mark" in note and "bytes behind the end" in note for note in notes)
+    assert any("delivered without a mark" in note and reason in note for note in notes)
     assert await rows(database, "SELECT number, error_code FROM attempts WHERE step = 'mark'") == [(1, "cannot_mark")]
 
 
@@ -212,6 +225,19 @@ async def test_the_verified_original_is_committed_before_it_is_marked(
     assert (image.status_code, image.json()["code"]) == (404, "image_missing")
     assert [bytes(digest).hex() for (digest,) in stored] == [sha256(png)]
     assert ended["status"] == "completed"
+
+
+async def test_an_image_that_arrives_before_it_is_fetched_is_marked_and_its_url_is_forgotten(
+    database_url: str, database: Database
+) -> None:
+    async with staged(database_url, marking=METADATA) as stage:
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        asked, content = await send(stage, "url", b"")
+        again = await report(stage, completed(asked, content))
+
+    assert (again.json()["status"], again.json()["duplicate"]) == ("received", False)
+    assert await rows(database, "SELECT awaited FROM requests") == [(None,)]
+    assert await rows(database, "SELECT step FROM outbox WHERE state = 'pending'") == [("mark",)]
 
 
 @pytest.mark.usefixtures("impatient")
