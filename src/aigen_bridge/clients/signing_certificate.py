@@ -45,7 +45,7 @@ _UNREADABLE = (
     *(ValueError, UnsupportedAlgorithm),
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
-"""What reading a damaged certificate raises."""
+"""Raised for a damaged certificate."""
 _ORDER_ANOTHER = "Order a certificate for signing e-mail (S/MIME), documents or C2PA claims."
 
 

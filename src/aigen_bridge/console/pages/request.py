@@ -142,10 +142,9 @@ async def complete_request(request_id: str, visitor: Operating, form: Sent, part
     except ImageRejectedError as error:
         raise WrongFormError(f"The file was refused, and nothing was changed: {error.detail}") from None
     completed = await parts.replays.complete(_id(request_id), image, action)
-    what = (
-        "is completed, and goes to Odoo" if completed.status is Status.COMPLETED else "goes to Odoo once it is marked"
-    )
-    return _done(completed.request_id, f"The image passed its checks. The request {what}.")
+    if completed.status is Status.COMPLETED:
+        return _done(completed.request_id, "The image passed its checks. The request is completed, and goes to Odoo.")
+    return _done(completed.request_id, "The image passed its checks, and goes to Odoo once it is marked.")
 
 
 @router.post(f"{PATH}/letters/{{name}}/replay")
