@@ -39,6 +39,7 @@ from stage import REQUESTS, Stage, staged, working
 METADATA = {"mode": "metadata"}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OPS = "/api/v1/ops"
+USER = "5b0c7d5e-9a0f-4c1b-8f43-0c6c0c1f2a11"
 EVERYTHING = "SELECT r.*, o.step, o.state FROM requests AS r JOIN outbox AS o USING (request_id) ORDER BY o.id"
 
 
@@ -127,6 +128,21 @@ async def test_whichever_way_an_image_comes_it_arrives_marked(database_url: str,
     assert (again.status_code, again.json()["duplicate"]) == (202, True)
     assert (other.status_code, other.json()["code"]) == (409, "callback_contradicts")
     assert kept.content == original
+
+
+@pytest.mark.parametrize("include", [set(), {"include_prompt"}, {"include_user"}], ids=str)
+async def test_a_manifest_names_the_prompt_and_the_person_only_if_the_settings_say_so(
+    database_url: str, png: bytes, signing: dict[str, Any], include: set[str]
+) -> None:
+    async with marking(database_url, **signing, **dict.fromkeys(include, True)) as stage:
+        asked = await stage.ask(prompt="a-secret-campaign", userId=USER)
+        await report(stage, completed(asked, png))
+        await stage.until_delivered(asked["requestId"])
+        delivered = stage.chain.odoo.records.image(asked["requestId"]) or b""
+
+    assert is_valid(delivered, "png")
+    assert (b"a-secret-campaign" in delivered) == ("include_prompt" in include)
+    assert (USER.encode() in delivered) == ("include_user" in include)
 
 
 async def test_a_signed_manifest_says_that_it_was_generated(
@@ -355,6 +371,9 @@ async def test_a_version_before_that_would_fetch_the_image_has_it_marked(
         asked, _ = await send(stage, "v1", png)
         await write(database, repair)
         before = await rows(database, "SELECT step, state FROM outbox WHERE state = 'pending'")
+        await write(database, "UPDATE outbox SET state = 'dead', finished_at = now() WHERE step = 'mark'")
+        await write(database, repair)
+        dead = await rows(database, "SELECT step, state FROM outbox WHERE step <> 'dispatch'")
         await write(database, "DELETE FROM outbox")
         await write(database, repair)
         after = await rows(database, "SELECT step, state FROM outbox")
@@ -362,12 +381,19 @@ async def test_a_version_before_that_would_fetch_the_image_has_it_marked(
             ended = await stage.until_delivered(asked["requestId"])
 
     assert before == after == [("mark", "pending")]
+    assert dead == [("mark", "dead")]
     assert ended["provenance"]["marked"] == "metadata"
 
 
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_there(
-    database_url: str, png: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, keeps: bool
+    database_url: str,
+    database: Database,
+    png: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    keeps: bool,
 ) -> None:
     (tmp_path / "images").mkdir()
     files = FileImages(tmp_path / "images")
@@ -376,9 +402,14 @@ async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_the
         asked, _ = await send(stage, "v1", png)
         ended = await stage.until_delivered(asked["requestId"])
         kept = await image_of(stage, asked["requestId"], original=True)
+        names = files.names()
+        await write(database, "UPDATE requests SET delivered_at = now() - interval '40 days'")
+        await write(database, "UPDATE requests SET updated_at = delivered_at")
+        await purge(Retention(database, files), stage.settings.retention, asyncio.Event())
 
     marked, original = (f"{asked['requestId']}-{digest}" for digest in (ended["image"]["sha256"], sha256(png)))
-    assert files.names() == ({marked, original} if keeps else {marked})
+    assert names == ({marked, original} if keeps else {marked})
+    assert files.names() == set()
     assert kept.status_code == (200 if keeps else 404)
 
 
