@@ -134,7 +134,7 @@ def _keys(leaf: x509.Certificate, key: bytes, algorithm: str | None) -> Iterator
         return
     try:
         fits = load_pem_private_key(key, None).public_key() == leaf.public_key()
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         yield "The key cannot be read. Copy the file again."
         return
     if not fits:
