@@ -1,8 +1,8 @@
 """the marks of images, and originals beside marked images
 
-Revision: 0023, after 0022. A version before knows no mark. It delivers images as they come, leaves entries of the step
-to the others, and takes a request that waits for its mark for one whose image must be fetched: a trigger turns that
-entry into a mark. Switch marking on once every process is of this version.
+Revision: 0023, after 0022. An older version knows no marks: it delivers images as they come, leaves `mark` entries
+alone, and enqueues a `fetch` for a request that waits for its mark. A trigger turns that entry into a `mark`. Switch
+marking on once every process runs this version.
 """
 
 import sqlalchemy as sa
@@ -74,7 +74,7 @@ def downgrade() -> None:
     op.execute("""
         DO $$ BEGIN
             IF EXISTS (SELECT FROM requests WHERE status = 'received' AND awaited IS NULL) THEN
-                RAISE 'There are images that wait for their marks.';
+                RAISE 'Images are waiting for their marks. Switch marking off, and wait until no request is received.';
             END IF;
         END $$
     """)

@@ -37,7 +37,7 @@ def uploaded(stage: Stage, run: Run) -> str:
     with signed_in(stage) as console:
         upload = {"file": ("x.png", LIGHTHOUSE, "image/png")}
         console.post(f"{path}/complete", data={"csrf": csrf_of(console)}, files=upload)
-        assert "The request goes to Odoo once it is marked." in console.get(path).text
+        assert "The image passed its checks, and goes to Odoo once it is marked." in console.get(path).text
     return path
 
 

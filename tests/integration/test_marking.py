@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -16,11 +17,13 @@ from aigen_bridge.clients.credentials import SOFTWARE, is_valid, validate
 from aigen_bridge.clients.marking import Marker
 from aigen_bridge.clients.signing_certificate import make_test_certificate
 from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.image import StoredImage
 from aigen_bridge.domain.marks import find_marks, with_metadata
 from aigen_bridge.domain.provenance import Mark as FoundMark
-from aigen_bridge.domain.provenance import MarkingMode, OnFailure, Origin
+from aigen_bridge.domain.provenance import MarkingMode, OnFailure, Origin, Provenance
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.sim.faults import Fault, FaultKind
+from aigen_bridge.store import transitions
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.marking import Marking
@@ -28,6 +31,7 @@ from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.worker.purge import purge
 from callbacks import completed, picture_of, report, report_v2
+from image_files import encoded
 from image_stores import FileImages
 from outages import rows, write
 from stage import REQUESTS, Stage, staged, working
@@ -35,6 +39,8 @@ from stage import REQUESTS, Stage, staged, working
 METADATA = {"mode": "metadata"}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OPS = "/api/v1/ops"
+USER = "5b0c7d5e-9a0f-4c1b-8f43-0c6c0c1f2a11"
+EVERYTHING = "SELECT r.*, o.step, o.state FROM requests AS r JOIN outbox AS o USING (request_id) ORDER BY o.id"
 
 
 @pytest.fixture
@@ -124,6 +130,21 @@ async def test_whichever_way_an_image_comes_it_arrives_marked(database_url: str,
     assert kept.content == original
 
 
+@pytest.mark.parametrize("include", [set(), {"include_prompt"}, {"include_user"}], ids=str)
+async def test_a_manifest_names_the_prompt_and_the_person_only_if_the_settings_say_so(
+    database_url: str, png: bytes, signing: dict[str, Any], include: set[str]
+) -> None:
+    async with marking(database_url, **signing, **dict.fromkeys(include, True)) as stage:
+        asked = await stage.ask(prompt="a-secret-campaign", userId=USER)
+        await report(stage, completed(asked, png))
+        await stage.until_delivered(asked["requestId"])
+        delivered = stage.chain.odoo.records.image(asked["requestId"]) or b""
+
+    assert is_valid(delivered, "png")
+    assert (b"a-secret-campaign" in delivered) == ("include_prompt" in include)
+    assert (USER.encode() in delivered) == ("include_user" in include)
+
+
 async def test_a_signed_manifest_says_that_it_was_generated(
     database_url: str, png: bytes, signing: dict[str, Any]
 ) -> None:
@@ -165,11 +186,23 @@ async def test_an_image_that_is_already_signed_keeps_its_manifest(
     assert validated == [sha256(from_the_service)], "each validation costs as much as a signature"
 
 
+SPOILT: dict[str, Callable[[bytes], bytes]] = {
+    "bytes behind the end": lambda content: content + b"PK",
+    "The mark changed the image": lambda _: encoded("PNG"),
+}
+
+
+@pytest.mark.parametrize(("reason", "spoilt"), SPOILT.items(), ids=SPOILT)
 async def test_what_the_checks_would_refuse_is_not_delivered_as_a_marked_image(
-    database_url: str, database: Database, png: bytes, monkeypatch: pytest.MonkeyPatch
+    database_url: str,
+    database: Database,
+    png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+    spoilt: Callable[[bytes], bytes],
 ) -> None:
     async def spoil(_marker: Marker, content: bytes, *_: object) -> tuple[bytes, MarkingMode]:
-        return content + b"PK", MarkingMode.METADATA
+        return spoilt(content), MarkingMode.METADATA
 
     monkeypatch.setattr(Marker, "mark", spoil)
     async with marking(database_url, **METADATA) as stage:
@@ -178,7 +211,7 @@ async def test_what_the_checks_would_refuse_is_not_delivered_as_a_marked_image(
         notes = [entry.get("note") or "" for entry in await stage.timeline(asked["requestId"])]
 
     assert stage.chain.odoo.records.image(asked["requestId"]) == png
-    assert any("delivered without a mark" in note and "bytes behind the end" in note for note in notes)
+    assert any("delivered without a mark" in note and reason in note for note in notes)
     assert await rows(database, "SELECT number, error_code FROM attempts WHERE step = 'mark'") == [(1, "cannot_mark")]
 
 
@@ -208,6 +241,19 @@ async def test_the_verified_original_is_committed_before_it_is_marked(
     assert (image.status_code, image.json()["code"]) == (404, "image_missing")
     assert [bytes(digest).hex() for (digest,) in stored] == [sha256(png)]
     assert ended["status"] == "completed"
+
+
+async def test_an_image_that_arrives_before_it_is_fetched_is_marked_and_its_url_is_forgotten(
+    database_url: str, database: Database
+) -> None:
+    async with staged(database_url, marking=METADATA) as stage:
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        asked, content = await send(stage, "url", b"")
+        again = await report(stage, completed(asked, content))
+
+    assert (again.json()["status"], again.json()["duplicate"]) == ("received", False)
+    assert await rows(database, "SELECT awaited FROM requests") == [(None,)]
+    assert await rows(database, "SELECT step FROM outbox WHERE state = 'pending'") == [("mark",)]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -325,6 +371,9 @@ async def test_a_version_before_that_would_fetch_the_image_has_it_marked(
         asked, _ = await send(stage, "v1", png)
         await write(database, repair)
         before = await rows(database, "SELECT step, state FROM outbox WHERE state = 'pending'")
+        await write(database, "UPDATE outbox SET state = 'dead', finished_at = now() WHERE step = 'mark'")
+        await write(database, repair)
+        dead = await rows(database, "SELECT step, state FROM outbox WHERE step <> 'dispatch'")
         await write(database, "DELETE FROM outbox")
         await write(database, repair)
         after = await rows(database, "SELECT step, state FROM outbox")
@@ -332,12 +381,19 @@ async def test_a_version_before_that_would_fetch_the_image_has_it_marked(
             ended = await stage.until_delivered(asked["requestId"])
 
     assert before == after == [("mark", "pending")]
+    assert dead == [("mark", "dead")]
     assert ended["provenance"]["marked"] == "metadata"
 
 
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_there(
-    database_url: str, png: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, keeps: bool
+    database_url: str,
+    database: Database,
+    png: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    keeps: bool,
 ) -> None:
     (tmp_path / "images").mkdir()
     files = FileImages(tmp_path / "images")
@@ -346,9 +402,14 @@ async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_the
         asked, _ = await send(stage, "v1", png)
         ended = await stage.until_delivered(asked["requestId"])
         kept = await image_of(stage, asked["requestId"], original=True)
+        names = files.names()
+        await write(database, "UPDATE requests SET delivered_at = now() - interval '40 days'")
+        await write(database, "UPDATE requests SET updated_at = delivered_at")
+        await purge(Retention(database, files), stage.settings.retention, asyncio.Event())
 
     marked, original = (f"{asked['requestId']}-{digest}" for digest in (ended["image"]["sha256"], sha256(png)))
-    assert files.names() == ({marked, original} if keeps else {marked})
+    assert names == ({marked, original} if keeps else {marked})
+    assert files.names() == set()
     assert kept.status_code == (200 if keeps else 404)
 
 
@@ -432,6 +493,59 @@ async def test_stored_images_are_marked_later_in_place(database_url: str, databa
     assert again.json()["duplicate"]
 
 
+OVERTAKEN = {
+    "purged": "UPDATE requests SET image_purged_at = now()",
+    "replaced": "UPDATE requests SET image = jsonb_set(image, '{sha256}', '\"another\"')",
+    "not completed": "UPDATE requests SET status = 'cancelled'",
+}
+
+
+@pytest.mark.parametrize("change", OVERTAKEN.values(), ids=OVERTAKEN)
+async def test_a_later_mark_that_was_overtaken_changes_nothing(
+    idle_stage: Stage, database: Database, png: bytes, change: str
+) -> None:
+    request_id = UUID((asked := await idle_stage.ask())["requestId"])
+    await report(idle_stage, completed(asked, png))
+    await write(database, change)
+    before = await rows(database, EVERYTHING)
+    image = StoredImage("png", len(png), 8, 8, sha256=sha256(b"marked"))
+    provenance = Provenance((), None, MarkingMode.METADATA, sha256(png))
+    async with database.transaction() as connection:
+        locked = await transitions.lock(connection, [request_id])
+        replaced = await locked.replace_completed(request_id, sha256(png), image, provenance, "marked")
+
+    assert not replaced
+    assert await rows(database, EVERYTHING) == before
+
+
+async def test_a_mark_that_is_pending_or_dead_is_not_enqueued_again(
+    idle_stage: Stage, database: Database, png: bytes
+) -> None:
+    await report(idle_stage, completed(await idle_stage.ask(), png))
+    enqueued = [await enqueue(database), await enqueue(database)]
+    await write(database, "UPDATE outbox SET state = 'dead', finished_at = now() WHERE step = 'mark'")
+    assert [*enqueued, await enqueue(database)] == [1, 0, 0]
+
+
+NOT_NEEDED = {
+    "marked": "UPDATE requests SET provenance = jsonb_set(provenance, '{marked}', '\"metadata\"')",
+    "purged": "UPDATE requests SET image_purged_at = now()",
+}
+
+
+@pytest.mark.parametrize("change", NOT_NEEDED.values(), ids=NOT_NEEDED)
+async def test_an_image_that_was_marked_or_purged_since_it_was_listed_is_not_enqueued(
+    idle_stage: Stage, database: Database, png: bytes, change: str
+) -> None:
+    await report(idle_stage, completed(await idle_stage.ask(), png))
+    store, period = Marking(database), (datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC))
+    listed = [image async for page in store.unmarked(*period) for image in page]
+    await write(database, change)
+
+    assert len(listed) == 1
+    assert await store.enqueue(listed, before=0, spacing=timedelta(0), leaves_signed=False) == 0
+
+
 async def test_a_signed_image_of_an_older_version_is_examined_once(
     database_url: str, database: Database, from_the_service: bytes
 ) -> None:
@@ -446,9 +560,15 @@ async def test_a_signed_image_of_an_older_version_is_examined_once(
         async with working(stage.settings.model_copy(update={"marking": metadata})):
             after = await stage.until(asked, lambda resource: resource["provenance"] is not None)
             await stage.until(asked, lambda resource: stage.chain.odoo.records[asked].version == resource["version"])
+            again = await enqueue(database)
+            async with asyncio.timeout(20):
+                while await rows(database, "SELECT FROM outbox WHERE step = 'mark' AND state = 'pending'"):
+                    await asyncio.sleep(0.05)
         notes = [entry.get("note") for entry in await stage.timeline(asked)]
+        version = (await stage.read(asked))["version"]
 
     assert (enqueued, await enqueue(database, leaves_signed=True)) == (1, 0)
+    assert (again, version) == (1, after["version"]), "what is known already is not delivered again"
     assert after["provenance"] == {
         "found": ["c2pa", "digitalSourceType"],
         "valid": True,

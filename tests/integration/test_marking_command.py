@@ -112,7 +112,7 @@ async def test_apply_enqueues_each_image_once_at_the_given_rate(run: Run, databa
     assert await rows(database, "SELECT FROM operations WHERE action = 'mark'") == []
 
     first, second = [await run("apply", *PERIOD, "--max-per-second", "4", "--reason", "asked") for _ in range(2)]
-    assert first.output.startswith("The workers mark 2 images, 4 each second.\n")
+    assert first.output.startswith("The workers will mark 2 images, 4 per second.\n")
     assert "links stay valid, and nobody is notified" in first.output
     assert second.output.startswith("There are no images to mark")
     assert await waiting(database) == {wanted[0]: 0, wanted[1]: pytest.approx(0.25)}

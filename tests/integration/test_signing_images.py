@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import c2pa
 import pytest
 
 from aigen_bridge.clients import credentials
-from aigen_bridge.clients.credentials import Credentials, is_valid, sign, validate
+from aigen_bridge.clients.credentials import Credentials, SigningError, is_valid, sign, validate
 from aigen_bridge.clients.marking import Marker
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.provenance import MarkingMode, Origin
@@ -281,10 +282,13 @@ def test_a_manifest_that_takes_too_much_memory_ends_its_process_only() -> None:
     assert validate(content, "png") is None
 
 
-def test_where_memory_ends_the_system_ends_that_process_and_not_the_bridge() -> None:
-    program = "from aigen_bridge.clients import c2pa_process as p; p._limit(5, 0); print(p.OOM_SCORE.read_text())"
+def test_when_memory_runs_out_the_process_is_killed_first_and_a_crash_writes_no_core_file() -> None:
+    program = (
+        "import resource; from aigen_bridge.clients import c2pa_process as p; p._limit(5, 0); "
+        "print(p.OOM_SCORE.read_text().strip(), resource.getrlimit(resource.RLIMIT_CORE))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
-    assert done.stdout.strip() == "1000"
+    assert done.stdout.strip() == "1000 (0, 0)"
 
 
 def _store(content: bytes) -> bytes:
@@ -324,9 +328,36 @@ def test_a_process_that_the_bridge_no_longer_waits_for_ends_itself() -> None:
         assert process.wait(timeout=20) == -signal.SIGALRM
 
 
-def test_the_process_gets_no_secret_of_the_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_hangs_before_its_limits_are_set_is_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _replace_library(monkeypatch, tmp_path, "import time; time.sleep(30)")
+    monkeypatch.setattr(credentials, "DEADLINE", timedelta(seconds=1))
+    began = time.monotonic()
+    with pytest.raises(SigningError, match="no answer within 1 s"):
+        sign(SMALL["png"], "png", ORIGIN, CREDENTIALS)
+    assert time.monotonic() - began < 15
+
+
+def test_the_process_gets_no_secret_of_the_bridge_and_no_signal_from_its_terminal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen.json"
+    facts = "{'environment': dict(os.environ), 'leads_its_group': os.getpgid(0) == os.getpid()}"
+    program = f"import json, os, sys\nopen({str(seen)!r}, 'w').write(json.dumps({facts}))\nsys.exit('seen')"
+    _replace_library(monkeypatch, tmp_path, program)
     for name in ("AIGEN_API_KEYS", "PGPASSWORD", "OTEL_EXPORTER_OTLP_HEADERS", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    assert "secret" not in credentials._environment().values()
-    assert credentials._environment()["HTTPS_PROXY"] == "http://proxy.example:3128"
+    with pytest.raises(SigningError, match="seen"):
+        sign(SMALL["png"], "png", ORIGIN, CREDENTIALS)
+    found = json.loads(seen.read_text())
+    assert "secret" not in found["environment"].values()
+    assert found["environment"]["HTTPS_PROXY"] == "http://proxy.example:3128"
+    assert found["leads_its_group"]
+
+
+def _replace_library(monkeypatch: pytest.MonkeyPatch, folder: Path, program: str) -> None:
+    """Lets the process run this program when it imports C2PA's library."""
+    (folder / "c2pa.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)

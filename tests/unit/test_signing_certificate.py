@@ -19,6 +19,9 @@ from signing import AUTHORITY, EMAIL, GOOD, GOOD_WITH_CHAIN, NOW, Pair, PrivateK
 P256 = ec.generate_private_key(ec.SECP256R1())
 DER = ssl.PEM_cert_to_DER_cert(GOOD.certificate.decode())
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
+P256_DER = P256.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+UNKNOWN_KIND = ssl.DER_cert_to_PEM_cert(P256_DER.replace(b"\xce\x3d\x02\x01", b"\xce\x3d\x02\x7f")).encode()
+UNKNOWN_KIND = UNKNOWN_KIND.replace(b"CERTIFICATE", b"PRIVATE KEY")
 
 
 def key_as(form: PrivateFormat, password: bytes | None = None) -> Pair:
@@ -53,6 +56,7 @@ REFUSED = {
     "an encrypted key": (key_as(PrivateFormat.PKCS8, b"secret"), "openssl pkcs8"),
     "a key in OpenSSL's form": (key_as(PrivateFormat.TraditionalOpenSSL), "openssl pkcs8"),
     "no key": (Pair(GOOD.certificate, b""), "openssl pkcs8"),
+    "a key of another kind": (Pair(GOOD.certificate, UNKNOWN_KIND), "The key cannot be read"),
     "half a key": (Pair(GOOD.certificate, GOOD.key[:90]), "The key cannot be read"),
     "no PEM": (Pair(b"\x30\x82", GOOD.key), "The certificate cannot be read"),
     "no certificate": (Pair(b"", GOOD.key), "The certificate cannot be read"),

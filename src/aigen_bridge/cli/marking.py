@@ -116,7 +116,7 @@ def apply(
 ) -> None:
     """Mark stored images that the bridge has not marked. Status and times stay, and nobody is notified.
 
-    It may be stopped, and run again: images that are marked or wait for it are passed over.
+    It may be stopped, and run again: images that are marked or waiting to be marked are passed over.
     """
     period, note = _period(since, until), given(reason)
     count = asyncio.run(_apply(*period, note, spacing=timedelta(seconds=1 / max_per_second), dry_run=dry_run))
@@ -124,11 +124,11 @@ def apply(
         say(f"Would mark {_counted(count)}. Nothing was changed.")
         return
     if not count:
-        say("There are no images to mark: each is marked, waits for it, or could not be marked.")
+        say("There are no images to mark: each is marked, is waiting to be marked, or could not be marked.")
         say("To see what could not be marked: aigen-bridge dead-letters list --kind mark")
         return
-    say(f"The workers mark {_counted(count)}, {max_per_second:g} each second.")
-    say("Odoo replaces each image that it has by the marked one: links stay valid, and nobody is notified.")
+    say(f"The workers will mark {_counted(count)}, {max_per_second:g} per second.")
+    say("Odoo replaces each image with the marked one: links stay valid, and nobody is notified.")
     say("To see what remains: aigen-bridge marking report --since …")
     say("To see what cannot be marked: aigen-bridge dead-letters list --kind mark")
 
@@ -158,11 +158,11 @@ def _refuse_old_addons(known: Mapping[str, str | None], odoos: Collection[str]) 
     """Ends the command if an Odoo would ignore marked images, while the bridge would show them as marked."""
     old = {odoo: found for odoo, found in known.items() if odoo in odoos and is_older(found, FIRST_WITH_MARKS)}
     if old:
-        versions = ", ".join(f"{odoo} has {found or 'one that names no version'}" for odoo, found in old.items())
+        versions = ", ".join(f"{odoo} has {found or 'one that reports no version'}" for odoo, found in old.items())
         fail(
             f"Nothing was marked: the Odoo addon must have version {FIRST_WITH_MARKS} or later, and {versions}.",
             "An older addon ignores an image that is marked after it was delivered.",
-            "Upgrade the addon and begin a new picture in Odoo, which tells the version. Then run this command again.",
+            "Upgrade the addon, request an image in Odoo, which reports the version, and run this command again.",
             status=2,
         )
 
@@ -196,7 +196,7 @@ def _line(row: dict[str, str | bool | None]) -> str:
     of = f" of Odoo {odoo}" if odoo != "default" else ""
     note = "no mark" if examined else "not examined: completed by an older version"
     note = "its own C2PA manifest is not valid" if invalid else note
-    return one_line(f"{at}  {request_id}  {note}  for {user_id or 'nobody named'}{of}")
+    return one_line(f"{at}  {request_id}  {note}  for {user_id or 'an unknown user'}{of}")
 
 
 def _counted(number: int) -> str:

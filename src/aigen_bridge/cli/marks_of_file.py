@@ -46,7 +46,7 @@ FAILURES = {
 
 
 class NotAnImageError(Exception):
-    """The file cannot be read, or is no image in an accepted format."""
+    """The file cannot be read, or is not an image in an accepted format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _content(path: Path) -> bytes:
 
 def _manifest(validation: Validation | None) -> Iterator[tuple[str, str]]:
     if validation is None:
-        cause = "C2PA's library cannot read it, or did not come to an end with it." if is_available() else INSTALL
+        cause = "C2PA's library could not read it, or did not finish." if is_available() else INSTALL
         yield "C2PA", f"there is a manifest, which was not validated. {cause}"
         return
     valid = "valid: intact and signed correctly; whether others trust the signer is not examined"
@@ -151,7 +151,8 @@ def _manifest(validation: Validation | None) -> Iterator[tuple[str, str]]:
 def _described(manifest: Manifest) -> str:
     says = SAYS_AI if manifest.says_generated else SAYS_NOTHING
     time = f"at {manifest.timestamp} (timestamp)" if manifest.timestamp else "without a timestamp"
-    parts = [f"signed by {manifest.signer or 'nobody named'}, {time}", f"written by {manifest.software or '-'}", says]
+    signer = manifest.signer or "an unknown signer"
+    parts = [f"signed by {signer}, {time}", f"written by {manifest.software or '-'}", says]
     return "; ".join([*parts, *([f"NOT VALID: {_meanings(manifest.failures)}"] if manifest.failures else [])])
 
 

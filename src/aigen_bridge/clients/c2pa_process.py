@@ -1,8 +1,8 @@
 """`python -m aigen_bridge.clients.c2pa_process`: a process that signs or validates one image with C2PA's library.
 
 The library is native code without deadlines. It parses manifests from outside, which may take 40 times their size in
-memory, and waits for a timestamp service as long as that wants. In a process of its own it has limits, and nothing
-happens to the bridge if it exceeds them.
+memory, and waits for a timestamp service without a limit. In a process of its own it has limits, and exceeding them
+does not harm the bridge.
 
 Input: a line of JSON (`request`) and the image. Output: a line of JSON (`reply`) and, after signing, the signed image.
 """
@@ -31,7 +31,7 @@ USAGES = (
     *("1.3.6.1.5.5.7.3.8", "1.3.6.1.5.5.7.3.9"),  # of timestamps and of OCSP
 )
 """The extended key usages that C2PA allows (C2PA 2.2, 14.5.1). The library's own default is the first one."""
-# Nobody's certificate is trusted here: neither that of a signer nor that of a timestamp service is on a list.
+# There is no list of trusted certificates, neither for signers nor for timestamp services.
 SETTINGS = {
     "builder": {"thumbnail": {"enabled": False}},
     "core": {"allowed_network_hosts": []},
@@ -67,7 +67,7 @@ def _limit(seconds: float, size: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the key is in the memory
     with suppress(OSError):  # Linux only
-        OOM_SCORE.write_text("1000")  # where the memory of all processes ends, this one goes first, not the bridge
+        OOM_SCORE.write_text("1000")  # if the machine runs out of memory, this process is killed, not the bridge
 
 
 def _sign(request: Request, content: bytes) -> tuple[dict[str, str], bytes]:
@@ -166,7 +166,7 @@ def _source_types(manifest: Any) -> list[str]:
 
 
 def _failures(found: Any) -> list[str]:
-    """Returns C2PA's codes of what is wrong. Nobody's certificate is trusted here, so that is not among them."""
+    """Returns C2PA's codes of what is wrong, without "untrusted": no certificate is trusted here."""
     results = _at(found, "validation_results")
     failures = chain(
         _items(results, "activeManifest", "failure"),

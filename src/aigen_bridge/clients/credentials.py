@@ -48,7 +48,7 @@ class Fault(StrEnum):
     """This image, or the manifest that it already has."""
 
     UNFINISHED = "unfinished"
-    """The process did not come to an end: it took too long or too much memory, or crashed."""
+    """The process did not finish: it took too long or too much memory, or crashed."""
 
 
 class SigningError(Exception):
@@ -85,8 +85,8 @@ class Manifest:
 class Validation:
     """What C2PA's library says of an image with a manifest.
 
-    `valid`: the manifest is intact, belongs to this image and is signed correctly, by whomever. `failures` are C2PA's
-    codes of what is wrong, or the library's message if the manifest cannot be read. `chain` are the image's own
+    `valid`: the manifest is intact, belongs to this image and is signed correctly, whoever signed it. `failures` are
+    C2PA's codes of what is wrong, or the library's message if the manifest cannot be read. `chain` are the image's own
     manifest and those of the images that it was made from, the latest first.
     """
 
@@ -121,7 +121,7 @@ def is_available() -> bool:
 
 
 def is_valid(content: bytes, image_format: str) -> bool | None:
-    """Returns whether the image's manifest is valid, as in `Validation`; None if there is none or nothing can tell."""
+    """Returns whether the image's manifest is valid, as in `Validation`; None without one, or if nothing checked it."""
     validation = validate(content, image_format)
     return validation.valid if validation else None
 
@@ -129,7 +129,7 @@ def is_valid(content: bytes, image_format: str) -> bool | None:
 def validate(content: bytes, image_format: str) -> Validation | None:
     """Validates the image's manifest. Takes 0.1 s.
 
-    Returns None without the library, without a manifest, or if the library did not come to an end.
+    Returns None without the library, without a manifest, or if the library did not finish.
     """
     if not is_available():
         return None

@@ -37,13 +37,12 @@ class Marker:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mark")
 
     async def mark(self, content: bytes, image_format: str, origin: Origin) -> tuple[bytes, MarkingMode] | None:
-        """Returns the marked image and how it is marked. None: it is left as it is.
+        """Returns the marked image and how it is marked.
 
-        That is so if only metadata is to be added and the image has a C2PA manifest, which the metadata would
-        invalidate.
+        None: it is left as it is, because metadata would invalidate the C2PA manifest that it has.
 
-        Raises `PermanentError` for an image that cannot be marked, and `TransientError`: away, if no image can be
-        marked, because of the certificate or the timestamp service.
+        Raises `PermanentError` if this image cannot be marked. Raises `TransientError` if signing did not finish, or
+        (`away`) if no image can be marked because of the certificate or the timestamp service.
         """
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, self._mark, content, image_format, origin

@@ -45,7 +45,7 @@ _UNREADABLE = (
     *(ValueError, UnsupportedAlgorithm),
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
-"""What reading a damaged certificate raises."""
+"""Raised for a damaged certificate."""
 _ORDER_ANOTHER = "Order a certificate for signing e-mail (S/MIME), documents or C2PA claims."
 
 
@@ -134,7 +134,7 @@ def _keys(leaf: x509.Certificate, key: bytes, algorithm: str | None) -> Iterator
         return
     try:
         fits = load_pem_private_key(key, None).public_key() == leaf.public_key()
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         yield "The key cannot be read. Copy the file again."
         return
     if not fits:

@@ -3,7 +3,7 @@
 import re
 
 FIRST_WITH_MARKS = "1.7.0"
-"""The first version that replaces the bytes of a picture by the same image with a mark."""
+"""The first version that replaces a picture's bytes with the same image with a mark."""
 
 
 def is_older(version: str | None, least: str) -> bool:

@@ -55,7 +55,7 @@ def read_embedded(content: bytes, image_format: str) -> Embedded:
 
 
 def with_xmp(content: bytes, image_format: str, packet: bytes) -> bytes:
-    """Returns the image with this XMP packet in the place of those that it has. All other parts stay as they are.
+    """Returns the image with this XMP packet in place of those that it has. Nothing else changes.
 
     Raises `CannotMarkError` if the format has no room for it.
     """

@@ -116,7 +116,10 @@ class Notified:
     recovered: bool
 
 
-Effect = Advance | Complete | Received | Marked | Unmarked | Fail | Delivered | SetBack | EndedInOdoo | Notified | None
+_Moving = Advance | Complete | Received | Marked | Unmarked | Fail | EndedInOdoo
+"""The effects that move a request."""
+
+Effect = _Moving | Delivered | SetBack | Notified | None
 """The effect of a step on its request or its incident."""
 
 
@@ -280,9 +283,10 @@ def transitions_of(settlements: Sequence[Settlement[Claim]]) -> list[Transition]
 
 
 def later_mark(settlement: Settlement[Claim]) -> Marked | Unmarked | None:
-    """Returns what is new of an image whose request had been completed before, which a transition cannot express.
+    """Returns the effect of marking an image whose request was already completed; None if it changes nothing.
 
-    That is its mark, or which marks it came with if that was not known yet.
+    It brings the mark, or the marks that the image came with if they were unknown. No transition can express it,
+    because the status stays.
     """
     request, effect = settlement.claim.request, settlement.effect
     if request.status is not Status.COMPLETED or not isinstance(effect, Marked | Unmarked):
@@ -319,10 +323,6 @@ def set_backs(settlements: Sequence[Settlement[Claim]]) -> list[Occurrence]:
 
 def _occurrence(cause: Cause, detail: str, request: ImageRequest) -> Occurrence:
     return Occurrence(cause, detail, request.request_id, request.odoo)
-
-
-_Moving = Advance | Complete | Received | Marked | Unmarked | Fail | EndedInOdoo
-"""The effects that move a request."""
 
 
 def _transition(request: ImageRequest, effect: _Moving) -> Transition:

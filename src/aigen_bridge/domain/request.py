@@ -84,9 +84,8 @@ class FailureCode(StrEnum):
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.DISPATCHED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.DISPATCHED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
-    Status.RECEIVED: frozenset(
-        {Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}
-    ),  # fetched, to mark
+    # to itself: its image was fetched, and is marked next
+    Status.RECEIVED: frozenset({Status.RECEIVED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
     Status.COMPLETED: frozenset(),
     Status.FAILED: frozenset({Status.QUEUED, Status.RECEIVED, Status.COMPLETED}),  # only failures of the bridge
     Status.CANCELLED: frozenset(),

@@ -136,7 +136,7 @@ def is_generated(source_type: str) -> bool:
 
 
 def marked_packet(existing: bytes | None, origin: Origin, software: str) -> bytes:
-    """Returns a packet that says that the image was generated, with what an existing one says besides.
+    """Returns a packet that says that the image was generated, and keeps everything else that an existing one says.
 
     Sets IPTC's `DigitalSourceType` to trainedAlgorithmicMedia, unless it says already that the image was generated, and
     `CreatorTool` and IPTC's `AISystemUsed` (the model) if they are missing. Replaces an unreadable packet.

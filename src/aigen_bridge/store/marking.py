@@ -119,6 +119,6 @@ class Marking:
             return int(await connection.scalar(_ENQUEUE, parameters) or 0)
 
     async def record(self, action: OperatorAction, period: Mapping[str, str]) -> None:
-        """Records that an operator has images marked, with the period."""
+        """Records that an operator enqueued the marking of images, and of which period."""
         async with self._database.transaction() as connection:
             await record(connection, action, "mark", "marking", None, after=period)

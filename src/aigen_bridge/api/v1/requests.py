@@ -39,7 +39,7 @@ from aigen_bridge.domain.errors import (
     StoreUnavailableError,
     UnknownRequestError,
 )
-from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef
+from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef, StoredImage
 from aigen_bridge.domain.request import ImageRequest, Status
 from aigen_bridge.pipeline.accept import accept
 from aigen_bridge.pipeline.cancel import cancel
@@ -174,23 +174,16 @@ async def read_image(
     Once the bytes are deleted past their retention, the response is 410.
     """
     found = await _found(parts, request_id, caller)
-    image = found.finished_image
-    if image is None:
-        raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
+    image, ref = chosen_image(found, original=original)
     if found.image_purged_at is not None:
         raise ImagePurgedError(request_id)
-    sha256 = (found.original_sha256 if original else None) or image.sha256
-    tag = f'"{sha256}"'
+    tag = f'"{ref.sha256}"'
     headers = {"ETag": tag, "Accept-Ranges": "none", "X-Content-Type-Options": "nosniff"}
     if not is_expected(request, tag):
         raise PreconditionFailedError("image_changed", f"The image of request {request_id} is not the one in If-Match.")
     if is_known(request, tag):
         return Response(status_code=304, headers=headers)
-    content = await parts.images.get(ImageRef(request_id, sha256))
-    if content is None and sha256 == image.sha256:  # deleted a moment ago
-        raise ImagePurgedError(request_id)
-    if content is None:
-        raise ImageMissingError("original_missing", f"The original of the image of request {request_id} is not kept.")
+    content = await stored_content(parts, image, ref)
     return Response(content, headers=headers, media_type=MEDIA_TYPES[image.format])
 
 
@@ -220,6 +213,31 @@ async def cancel_request(request_id: RequestId, caller: Annotated[Caller, MAY_CA
     else:  # an operator's, which is recorded
         cancelled = await parts.replays.cancel(request_id, OperatorAction(caller.name, None, caller.sees_only))
     return json_answer(await described_after(parts, cancelled))
+
+
+def chosen_image(found: ImageRequest, *, original: bool) -> tuple[StoredImage, ImageRef]:
+    """Returns the image, and the bytes to read: those that are delivered, or the original before it was marked.
+
+    Raises `ImageMissingError` if the request has no image, or one that still waits for its mark.
+    """
+    image = found.finished_image
+    if image is None:
+        raise ImageMissingError("image_missing", f"Request {found.request_id} is {found.status} and has no image.")
+    sha256 = found.original_sha256 if original else None
+    return image, ImageRef(found.request_id, sha256 or image.sha256)
+
+
+async def stored_content(parts: ApiParts, image: StoredImage, ref: ImageRef) -> bytes:
+    """Returns the bytes that `chosen_image` chose.
+
+    Raises `ImagePurgedError` for an image deleted a moment ago, `ImageMissingError` for an original that is not kept.
+    """
+    content = await parts.images.get(ref)
+    if content is not None:
+        return content
+    if ref.sha256 == image.sha256:
+        raise ImagePurgedError(ref.request_id)
+    raise ImageMissingError("original_missing", f"The original of the image of request {ref.request_id} is not kept.")
 
 
 async def described_after(parts: ApiParts, changed: ImageRequest) -> RequestResource:

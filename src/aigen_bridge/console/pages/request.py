@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.api.entity_tags import is_known
-from aigen_bridge.api.v1.requests import described
+from aigen_bridge.api.v1.requests import chosen_image, described, stored_content
 from aigen_bridge.console import notices
 from aigen_bridge.console.errors import HiddenContentError, WrongFormError, WrongIdError
 from aigen_bridge.console.picture import Picture, draw
@@ -22,7 +22,7 @@ from aigen_bridge.contracts.resources import RequestResource, Timeline
 from aigen_bridge.contracts.views import commands, timeline
 from aigen_bridge.domain.dead_letter import DeadLetter, DeadLetterName
 from aigen_bridge.domain.errors import ImageMissingError, ImagePurgedError, ImageRejectedError, UnknownRequestError
-from aigen_bridge.domain.image import MEDIA_TYPES, ImageRef, read_metadata
+from aigen_bridge.domain.image import MEDIA_TYPES, read_metadata
 from aigen_bridge.domain.request import FINAL, ImageRequest, Status
 from aigen_bridge.domain.story import story
 from aigen_bridge.domain.timeline import AttemptRecord, PendingWork, Record
@@ -104,18 +104,13 @@ async def request_image(
     if not visitor.sees_content:
         raise HiddenContentError
     found = await _found(parts, request_id, visitor)
-    image = found.finished_image
-    if image is None:
-        raise ImageMissingError("image_missing", f"Request {request_id} is {found.status} and has no image.")
-    sha256 = (found.original_sha256 if original else None) or image.sha256
-    tag = f'"{sha256}"'
+    image, ref = chosen_image(found, original=original)
+    tag = f'"{ref.sha256}"'
     if is_known(request, tag):
         return Response(status_code=304, headers=IMAGE_HEADERS | {"ETag": tag})
-    content = await parts.images.get(ImageRef(found.request_id, sha256))
-    if found.image_purged_at is not None or (content is None and sha256 == image.sha256):
+    if found.image_purged_at is not None:
         raise ImagePurgedError(found.request_id)
-    if content is None:
-        raise ImageMissingError("original_missing", f"The original of the image of request {request_id} is not kept.")
+    content = await stored_content(parts, image, ref)
     metadata = read_metadata(content)
     if metadata is None:  # it was checked when it was taken; who writes into the store by other ways is not trusted
         raise ImageMissingError("image_missing", f"What is stored for request {request_id} is no image.")
@@ -147,10 +142,9 @@ async def complete_request(request_id: str, visitor: Operating, form: Sent, part
     except ImageRejectedError as error:
         raise WrongFormError(f"The file was refused, and nothing was changed: {error.detail}") from None
     completed = await parts.replays.complete(_id(request_id), image, action)
-    what = (
-        "is completed, and goes to Odoo" if completed.status is Status.COMPLETED else "goes to Odoo once it is marked"
-    )
-    return _done(completed.request_id, f"The image passed its checks. The request {what}.")
+    if completed.status is Status.COMPLETED:
+        return _done(completed.request_id, "The image passed its checks. The request is completed, and goes to Odoo.")
+    return _done(completed.request_id, "The image passed its checks, and goes to Odoo once it is marked.")
 
 
 @router.post(f"{PATH}/letters/{{name}}/replay")
