@@ -1,6 +1,5 @@
 """C2PA manifests in every image that the checks accept. C2PA's library runs in this process, which is quicker."""
 
-import hashlib
 import random
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,12 +24,24 @@ from aigen_bridge.clients.marking import Marker
 from aigen_bridge.clients.signing_certificate import USAGES
 from aigen_bridge.domain import image_jpeg, image_png
 from aigen_bridge.domain.errors import PermanentError, storable
-from aigen_bridge.domain.image import check, read_metadata
 from aigen_bridge.domain.image_metadata_jpeg import PACKET_MAX
 from aigen_bridge.domain.marks import find_marks
 from aigen_bridge.domain.provenance import TRAINED_ALGORITHMIC_MEDIA, Mark, MarkingMode, Origin
 from aigen_bridge.domain.xmp import marked_packet
-from image_files import EXIF, FLAVOURS, ICC, ROWS, carrying, chunk, encoded, manifest_store, png, riff_chunks
+from image_files import (
+    EXIF,
+    FLAVOURS,
+    ICC,
+    ROWS,
+    accept,
+    carrying,
+    chunk,
+    encoded,
+    manifest_store,
+    png,
+    riff_chunks,
+    shown,
+)
 from signing import GOOD, GOOD_WITH_CHAIN, issued
 
 ORIGIN = Origin(generated_at=datetime(2026, 8, 1, tzinfo=UTC), model="FLUX 1.1 [pro]", provider="Black Forest Labs")
@@ -79,23 +90,6 @@ async def marked(marker: Marker, content: bytes, image_format: str, origin: Orig
     content, mode = result
     assert mode is MarkingMode.C2PA
     return content
-
-
-def accept(content: bytes) -> None:
-    found = read_metadata(content)
-    assert found is not None
-    check(content, found, hashlib.sha256(content).hexdigest())
-
-
-def shown(content: bytes) -> tuple[Any, ...] | None:
-    """What a viewer shows. None if Pillow refuses the file."""
-    try:
-        with Image.open(BytesIO(content)) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError):
-        return None
-    kept = {key: image.info.get(key) for key in ("icc_profile", "exif", "transparency")}
-    return image.mode, image.size, image.tobytes(), image.getpalette(), kept
 
 
 def others(content: bytes, image_format: str) -> object:
