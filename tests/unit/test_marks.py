@@ -214,7 +214,7 @@ def test_a_manifest_in_a_png_that_ends_in_it_is_found() -> None:
     assert read_embedded(cut, "png") == Embedded(None, 100)
 
 
-def test_the_segments_of_a_manifest_are_told_from_those_of_other_boxes() -> None:
+def test_other_boxes_in_a_jpeg_are_not_taken_for_a_manifest() -> None:
     other = manifest_store().replace(b"jumdc2pa", b"jumdjson")
     segments = manifest_segments(other).replace(b"JP\2\x11", b"JP\0\1")
     content = SMALL["jpeg"]
