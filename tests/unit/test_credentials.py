@@ -174,6 +174,15 @@ async def test_the_chain_names_every_manifest_the_latest_first(marker: Marker) -
     assert actions(content, "jpeg") == ["c2pa.created"]
 
 
+@pytest.mark.parametrize("image_format", SIGNED)
+async def test_a_signed_image_gets_a_manifest_and_nothing_else(marker: Marker, image_format: str) -> None:
+    """Metadata would make its earlier manifest invalid."""
+    signed = await marked(marker, SIGNED[image_format], image_format)
+    _, earlier = known(signed, image_format).chain
+    assert earlier.failures == ()
+    assert find_marks(signed, image_format) == (Mark.C2PA,)
+
+
 def actions(content: bytes, image_format: str) -> list[str]:
     return [action["action"] for action in described(content, image_format)["assertions"][0]["data"]["actions"]]
 
@@ -274,7 +283,7 @@ STORES = {
 
 
 @pytest.mark.parametrize("store", STORES.values(), ids=STORES)
-async def test_what_is_no_manifest_is_not_valid_and_never_an_error(marker: Marker, store: bytes) -> None:
+async def test_a_store_without_a_manifest_is_not_valid_and_never_an_error(marker: Marker, store: bytes) -> None:
     content = carrying("png", SMALL["png"], {"manifest": store})
     assert is_valid(content, "png") in {False, None}
     with suppress(PermanentError):  # what cannot be read cannot be kept, so nothing is signed
