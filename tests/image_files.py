@@ -1,5 +1,6 @@
 """Small image files, built by hand or by Pillow."""
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +12,8 @@ from typing import Any
 from PIL import ExifTags, Image, ImageCms
 
 from aigen_bridge.domain import image_jpeg, image_png, image_webp
+from aigen_bridge.domain.errors import ImageRejectedError
+from aigen_bridge.domain.image import check, read_metadata
 
 LIGHTHOUSE = (Path(__file__).parent / "lighthouse.png").read_bytes()
 PICTURE = Image.effect_noise((45, 31), 60).convert("RGB")
@@ -226,3 +229,22 @@ def _webp_carrying(content: bytes, metadata: Metadata) -> bytes:
     profile = [named.pop("icc")] if "icc" in named else []
     size = int.from_bytes(content[4:8], "little") + 8
     return riff(own[0], *profile, *own[1:], *named.values()) + content[size:]
+
+
+def accept(content: bytes) -> None:
+    """Checks the image as the bridge does. Raises `ImageRejectedError`."""
+    found = read_metadata(content)
+    if found is None:
+        raise ImageRejectedError(("is no image",))
+    check(content, found, hashlib.sha256(content).hexdigest())
+
+
+def shown(content: bytes) -> tuple[Any, ...] | None:
+    """What a viewer shows: mode, pixels and colours. None if Pillow refuses the file."""
+    try:
+        with Image.open(BytesIO(content)) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError):
+        return None
+    kept = {key: image.info.get(key) for key in ("icc_profile", "exif", "transparency", "gamma", "dpi")}
+    return image.mode, image.size, image.tobytes(), image.getpalette(), kept

@@ -130,22 +130,27 @@ def test_an_operator_mends_what_failed(staging: Staging, visiting: Visiting, run
     assert recorded(stage) == [("ops", "replay", "N8N has its key again"), ("ops", "replay", None)]
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["before its pending work is read", "after that"])
 def test_a_request_that_ends_while_its_page_is_read_is_shown_as_it_ended(
-    staging: Staging, run: Run, png: bytes, monkeypatch: pytest.MonkeyPatch
+    staging: Staging, run: Run, png: bytes, monkeypatch: pytest.MonkeyPatch, *, first: bool
 ) -> None:
     """Otherwise the page would say that it is not delivered, and not renew itself any more."""
     stage, read = staging(), Timelines.pending_work
     asked = run(stage.ask())
     run(report(stage, completed(asked, png)))
 
-    async def deliver_first(timelines: Timelines, request_id: UUID) -> PendingWork:
-        await write(
-            timelines._database, "UPDATE outbox SET state = 'done', finished_at = now() WHERE state = 'pending'"
-        )
-        await write(timelines._database, "UPDATE requests SET delivered_at = now() WHERE delivered_at IS NULL")
-        return await read(timelines, request_id)
+    async def deliver(database: Database) -> None:
+        await write(database, "UPDATE outbox SET state = 'done', finished_at = now() WHERE state = 'pending'")
+        await write(database, "UPDATE requests SET delivered_at = now() WHERE delivered_at IS NULL")
 
-    monkeypatch.setattr(Timelines, "pending_work", deliver_first)
+    async def read_and_deliver(timelines: Timelines, request_id: UUID) -> PendingWork:
+        if first:
+            await deliver(timelines._database)
+        pending = await read(timelines, request_id)
+        await deliver(timelines._database)
+        return pending
+
+    monkeypatch.setattr(Timelines, "pending_work", read_and_deliver)
     with signed_in(stage) as console:
         page = console.get(f"/console/requests/{asked['requestId']}").text
 

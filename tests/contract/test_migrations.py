@@ -46,6 +46,19 @@ def test_the_newest_revision_can_be_undone_and_done_again(empty_database_url: st
     migrations.migrate(url)
 
 
+def test_marking_is_not_undone_while_images_wait_for_their_marks(empty_database_url: str) -> None:
+    """The version before would fail their requests."""
+    url = sqlalchemy_url(empty_database_url)
+    migrations.migrate(url)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(ACCEPT)
+        connection.execute("UPDATE requests SET status = 'received', image = '{}'")
+        with pytest.raises(UnsuitableDatabaseError, match=r"(?i)images .*wait"):
+            migrations.migrate(url, "base")
+        connection.execute("UPDATE requests SET status = 'completed', completed_at = now()")
+    migrations.migrate(url, "base")
+
+
 LOCKS = "pg_locks JOIN pg_database AS d ON d.oid = database AND d.datname = current_database()"
 """The locks in this database: other tests share the server."""
 WAITING = f"SELECT count(*) FROM {LOCKS} WHERE NOT granted AND relation = '{{}}'::regclass"  # noqa: S608 - a constant

@@ -80,11 +80,14 @@ async def test_a_key_that_every_user_can_read_is_doubtful(
         key.write_bytes(signing["key"].read_bytes())
         key.chmod(0o644)
         [readable] = await look(**signing | {"key": key})
+        Path(folder).chmod(0o700)
+        [enclosed] = await look(**signing | {"key": key})
+        Path(folder).chmod(0o755)
         monkeypatch.setenv("AIGEN_SECRETS_DIR", folder)  # compose mounts files as they are
         [mounted] = await look(**signing | {"key": key})
 
     assert (readable.mark, f"chmod 600 {key}" in readable.advice) == (Mark.WARNING, True)
-    assert mounted.mark is Mark.OK
+    assert enclosed.mark is mounted.mark is Mark.OK
 
 
 async def test_files_that_fit_nothing_are_wrong(look: Look, signing: dict[str, Any], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An image is marked between its checks and its delivery: whichever way it came, once, and never lost over it."""
+"""An image is marked once, between its checks and its delivery, whichever way it came. It is never lost."""
 
 import asyncio
 import hashlib
@@ -127,7 +127,7 @@ async def test_whichever_way_an_image_comes_it_arrives_marked(database_url: str,
     assert (record.original_sha256, record.versions) == (sha256(original), (ended["version"],))
     assert (again.status_code, again.json()["duplicate"]) == (202, True)
     assert (other.status_code, other.json()["code"]) == (409, "callback_contradicts")
-    assert kept.content == original
+    assert (kept.content, kept.headers["etag"]) == (original, f'"{sha256(original)}"')
 
 
 @pytest.mark.parametrize("include", [set(), {"include_prompt"}, {"include_user"}], ids=str)
@@ -257,7 +257,7 @@ async def test_an_image_that_arrives_before_it_is_fetched_is_marked_and_its_url_
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_without_a_certificate_images_arrive_unmarked_and_people_are_told(
+async def test_without_a_certificate_images_arrive_unmarked_and_operators_are_alerted(
     database_url: str, database: Database, png: bytes, signing: dict[str, Any]
 ) -> None:
     async with marking(database_url, **signing) as stage:
@@ -289,6 +289,27 @@ async def test_hold_keeps_images_until_the_certificate_is_back(
 
     assert (held["status"], held["held"]["destination"], held["image"]) == ("received", "marking", None)
     assert deadlines == []
+    assert (ended["status"], ended["provenance"]["marked"]) == ("completed", "c2pa")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_image_that_was_held_too_long_is_kept_until_an_operator_replays_it(
+    database_url: str, database: Database, png: bytes, signing: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(wiring.MARKING_HELD, OnFailure.HOLD, timedelta(seconds=1))
+    certificate = signing["certificate"].read_bytes()
+    async with marking(database_url, **signing, on_failure="hold") as stage:
+        signing["certificate"].write_bytes(b"no certificate")
+        asked, _ = await send(stage, "v1", png)
+        await _until_a_mark_is_dead(database)
+        kept = await stage.read(asked["requestId"])
+        signing["certificate"].write_bytes(certificate)
+        path = f"{OPS}/requests/{asked['requestId']}/replay"
+        replayed = await stage.api.post(path, headers=stage.as_client("ops"))
+        ended = await stage.until_delivered(asked["requestId"])
+
+    assert (kept["status"], kept["deliveredAt"]) == ("received", None)
+    assert replayed.status_code == 200, replayed.text
     assert (ended["status"], ended["provenance"]["marked"]) == ("completed", "c2pa")
 
 
@@ -339,11 +360,14 @@ async def _with_a_damaged_image(stage: Stage, database: Database, png: bytes) ->
     sent = await send(stage, "v1", png)
     await write(database, "UPDATE images SET content = 'damaged' WHERE request_id = :id", id=sent[0]["requestId"])
     await stage.api.post(resume, json={"reason": "done"}, headers=stage.as_client("ops"))
-    waiting = "SELECT FROM outbox WHERE step = 'mark' AND state = 'dead'"
-    async with asyncio.timeout(20):
-        while not await rows(database, waiting):
-            await stage.read(sent[0]["requestId"])
+    await _until_a_mark_is_dead(database)
     return sent
+
+
+async def _until_a_mark_is_dead(database: Database) -> None:
+    async with asyncio.timeout(20):
+        while not await rows(database, "SELECT FROM outbox WHERE step = 'mark' AND state = 'dead'"):
+            await asyncio.sleep(0.05)
 
 
 async def test_a_mark_that_was_forgotten_is_enqueued_again(database_url: str, database: Database, png: bytes) -> None:

@@ -10,6 +10,7 @@ import pytest
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store import migrations
 from aigen_bridge.store.database import Database
+from callbacks import completed, report
 from outages import rows, write
 from stage import CLIENTS, REQUESTS, SCOPES, Stage, make_event, sqlalchemy_url, staged, working
 
@@ -78,6 +79,20 @@ async def test_a_request_without_a_client_is_replayed(idle_stage: Stage, databas
 
     assert (failed["status"], answer.status_code) == ("failed", 200)
     assert ended["version"] > failed["version"]
+
+
+async def test_an_image_without_provenance_is_recognized_by_its_only_hash(
+    idle_stage: Stage, database: Database, png: bytes
+) -> None:
+    """A version before migration 0023 stored it."""
+    asked = await idle_stage.ask()
+    await report(idle_stage, completed(asked, png))
+    await write(database, "UPDATE requests SET provenance = NULL")
+    again = await report(idle_stage, completed(asked, png))
+    other = await report(idle_stage, completed(asked, png + b"\n"))
+
+    assert (again.status_code, again.json()["duplicate"]) == (202, True)
+    assert (other.status_code, other.json()["code"]) == (409, "callback_contradicts")
 
 
 async def test_attempts_without_a_fence_stand_beside_those_with_one(idle_stage: Stage, database: Database) -> None:

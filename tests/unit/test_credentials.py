@@ -1,6 +1,5 @@
 """C2PA manifests in every image that the checks accept. C2PA's library runs in this process, which is quicker."""
 
-import hashlib
 import random
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,12 +24,24 @@ from aigen_bridge.clients.marking import Marker
 from aigen_bridge.clients.signing_certificate import USAGES
 from aigen_bridge.domain import image_jpeg, image_png
 from aigen_bridge.domain.errors import PermanentError, storable
-from aigen_bridge.domain.image import check, read_metadata
 from aigen_bridge.domain.image_metadata_jpeg import PACKET_MAX
 from aigen_bridge.domain.marks import find_marks
 from aigen_bridge.domain.provenance import TRAINED_ALGORITHMIC_MEDIA, Mark, MarkingMode, Origin
 from aigen_bridge.domain.xmp import marked_packet
-from image_files import EXIF, FLAVOURS, ICC, ROWS, carrying, chunk, encoded, manifest_store, png, riff_chunks
+from image_files import (
+    EXIF,
+    FLAVOURS,
+    ICC,
+    ROWS,
+    accept,
+    carrying,
+    chunk,
+    encoded,
+    manifest_store,
+    png,
+    riff_chunks,
+    shown,
+)
 from signing import GOOD, GOOD_WITH_CHAIN, issued
 
 ORIGIN = Origin(generated_at=datetime(2026, 8, 1, tzinfo=UTC), model="FLUX 1.1 [pro]", provider="Black Forest Labs")
@@ -79,23 +90,6 @@ async def marked(marker: Marker, content: bytes, image_format: str, origin: Orig
     content, mode = result
     assert mode is MarkingMode.C2PA
     return content
-
-
-def accept(content: bytes) -> None:
-    found = read_metadata(content)
-    assert found is not None
-    check(content, found, hashlib.sha256(content).hexdigest())
-
-
-def shown(content: bytes) -> tuple[Any, ...] | None:
-    """What a viewer shows. None if Pillow refuses the file."""
-    try:
-        with Image.open(BytesIO(content)) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError):
-        return None
-    kept = {key: image.info.get(key) for key in ("icc_profile", "exif", "transparency")}
-    return image.mode, image.size, image.tobytes(), image.getpalette(), kept
 
 
 def others(content: bytes, image_format: str) -> object:
@@ -178,6 +172,15 @@ async def test_the_chain_names_every_manifest_the_latest_first(marker: Marker) -
     assert TRAINED_ALGORITHMIC_MEDIA in latest.source_types
     assert actions(signed, "jpeg") == ["c2pa.opened"]
     assert actions(content, "jpeg") == ["c2pa.created"]
+
+
+@pytest.mark.parametrize("image_format", SIGNED)
+async def test_a_signed_image_gets_a_manifest_and_nothing_else(marker: Marker, image_format: str) -> None:
+    """Metadata would make its earlier manifest invalid."""
+    signed = await marked(marker, SIGNED[image_format], image_format)
+    _, earlier = known(signed, image_format).chain
+    assert earlier.failures == ()
+    assert find_marks(signed, image_format) == (Mark.C2PA,)
 
 
 def actions(content: bytes, image_format: str) -> list[str]:
@@ -280,7 +283,7 @@ STORES = {
 
 
 @pytest.mark.parametrize("store", STORES.values(), ids=STORES)
-async def test_what_is_no_manifest_is_not_valid_and_never_an_error(marker: Marker, store: bytes) -> None:
+async def test_a_store_without_a_manifest_is_not_valid_and_never_an_error(marker: Marker, store: bytes) -> None:
     content = carrying("png", SMALL["png"], {"manifest": store})
     assert is_valid(content, "png") in {False, None}
     with suppress(PermanentError):  # what cannot be read cannot be kept, so nothing is signed

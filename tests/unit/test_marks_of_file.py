@@ -157,7 +157,7 @@ def test_a_damaged_image_fails(check: Check) -> None:
         ("large", "is larger than 95.4 MiB."),
     ],
 )
-def test_what_is_no_image_is_said_in_one_line(tmp_path: Path, name: str, said: str) -> None:
+def test_a_file_that_is_no_image_is_reported_in_one_line(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "text").write_text("no image\n")
     (tmp_path / "empty").touch()
     with (tmp_path / "large").open("wb") as file:
@@ -170,7 +170,7 @@ def test_what_is_no_image_is_said_in_one_line(tmp_path: Path, name: str, said: s
     assert result.output.count(str(tmp_path)) == 2
 
 
-def test_programs_get_a_line_for_what_is_no_image(tmp_path: Path) -> None:
+def test_programs_get_a_line_for_a_file_that_is_no_image(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["marking", "check", "--json", str(tmp_path)])
     assert json.loads(result.output) == {"file": str(tmp_path), "error": "is not a file", "saysGenerated": False}
 

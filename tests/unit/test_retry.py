@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aigen_bridge.domain.destination import MARKING
 from aigen_bridge.domain.errors import PermanentError, TransientError
 from aigen_bridge.domain.retry import GiveUp, Policy, RetryAt, decide, exponential
 from aigen_bridge.pipeline.deliver import POLICY as DELIVER
 from aigen_bridge.pipeline.dispatch import POLICY as DISPATCH
 from aigen_bridge.pipeline.fetch import POLICY as FETCH
 from aigen_bridge.pipeline.mark import POLICY as MARK
+from aigen_bridge.wiring import _breakers
+from stage import make_settings
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PASSING = TransientError("http_503", "busy")
@@ -36,6 +39,14 @@ def test_an_image_that_was_held_for_days_has_all_its_tries_to_be_marked() -> Non
     assert [each.total_seconds() for each in waits] == [1, 2, 4, 8, 16, 30, 30, 30]
     assert sum(waits, timedelta(0)) == timedelta(minutes=2, seconds=1)
     assert isinstance(verdicts[-1], GiveUp)
+
+
+@pytest.mark.parametrize(("on_failure", "held"), [("deliver", timedelta(minutes=2)), ("hold", timedelta(days=30))])
+def test_while_none_can_be_marked_images_are_held_for_two_minutes_or_for_thirty_days(
+    on_failure: str, held: timedelta
+) -> None:
+    settings = make_settings("postgresql://u:p@db/aigen", marking={"mode": "metadata", "on_failure": on_failure})
+    assert _breakers(settings)[MARKING].hold == held
 
 
 def test_a_permanent_error_is_given_up_at_once() -> None:

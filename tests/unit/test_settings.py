@@ -394,6 +394,9 @@ def test_networks_are_a_list(complete: pytest.MonkeyPatch, value: str) -> None:
         ("AIGEN_N8N__SIGNING_SECRETS", '["secret"]', "must be another: a signing secret begins with whsec_"),
         ("AIGEN_N8N__SIGNING_SECRETS", "whsec_x", "must be another"),
         ("AIGEN_N8N__SIGNING_SECRET", "whsec_%%%%", "must be another: a signing secret is whsec_ and base64"),
+        ("AIGEN_MARKING", '{"mode": "c2pa"}', "mode c2pa needs certificate and key"),
+        ("AIGEN_MARKING__TIMESTAMP_URL", "ldap://timestamps.example", "must be an http:// or https:// address"),
+        ("AIGEN_MARKING__TIMESTAMP_URL", "http://me:secret@timestamps.example", "without user, query or fragment"),
         ("AIGEN_LOG__LEVEL", "info", "must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("AIGEN_METRICS__ENABLED", "maybe", "must be true or false"),
         ("AIGEN_CLIENTS", '{"odoo": {"keys": ["secret-1"],}}', "column 32: expecting property name"),
@@ -412,6 +415,13 @@ def test_what_is_wrong_is_said_in_words(complete: pytest.MonkeyPatch, name: str,
 
     assert line.startswith(f"{name}")
     assert said in line
+
+
+def test_a_lease_outlasts_the_timestamp_of_a_signature(complete: pytest.MonkeyPatch) -> None:
+    complete.setenv("AIGEN_MARKING__TIMEOUT", "2m")
+    load(Settings)
+    complete.setenv("AIGEN_MARKING__TIMESTAMP_URL", "http://timestamps.example")
+    assert trouble() == ["AIGEN_WORKER__LEASE must be longer than every call may take, which is 120.0 s."]
 
 
 def keys(**clients: list[str]) -> str:

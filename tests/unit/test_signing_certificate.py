@@ -133,6 +133,6 @@ def test_a_test_certificate_overwrites_nothing(tmp_path: Path, name: str) -> Non
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "precious")]
 
 
-def test_the_library_is_told_of_every_usage() -> None:
+def test_the_library_accepts_every_usage() -> None:
     assert {usage.dotted_string for usage in USAGES} <= set(USAGES_OF_THE_LIBRARY)
     assert all(isinstance(usage, ObjectIdentifier) for usage in USAGES)

@@ -126,7 +126,7 @@ def test_nothing_else_is_a_term_for_generated_images(other: str) -> None:
     ],
     ids=["ingredient", "ingredient as a resource", "another namespace", "comment"],
 )
-def test_what_is_said_of_something_else_is_no_source_type_of_the_image(packet: bytes) -> None:
+def test_a_source_type_of_something_else_is_not_that_of_the_image(packet: bytes) -> None:
     assert source_types(packet) == ()
     assert source_types(mark(packet)) == (TRAINED_ALGORITHMIC_MEDIA,)
     assert packet.rstrip(b"\0").removesuffix(b"</r:RDF>") in mark(packet)
