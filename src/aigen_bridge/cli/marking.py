@@ -36,7 +36,7 @@ Until = Annotated[Time, typer.Option(parser=parse_time, metavar="TIME", help="Re
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Images: PNG, JPEG or WebP.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Images: PNG, JPEG or WebP.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each file.")] = False,
 ) -> None:
     """Show the marks in image files that say that AI made them.
@@ -110,7 +110,7 @@ def report(
 def apply(
     since: Since,
     until: Until = None,
-    max_per_second: Annotated[float, typer.Option(help="The rate at which they become due.", min=0.01, max=100)] = 2,
+    max_per_second: Annotated[float, typer.Option(help="How many images are marked per second.", min=0.01, max=100)] = 2,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be marked.")] = False,
     reason: Reason = None,
 ) -> None:
