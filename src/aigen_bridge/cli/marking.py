@@ -110,7 +110,9 @@ def report(
 def apply(
     since: Since,
     until: Until = None,
-    max_per_second: Annotated[float, typer.Option(help="How many images are marked per second.", min=0.01, max=100)] = 2,
+    max_per_second: Annotated[
+        float, typer.Option(help="How many images are marked per second.", min=0.01, max=100)
+    ] = 2,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be marked.")] = False,
     reason: Reason = None,
 ) -> None:

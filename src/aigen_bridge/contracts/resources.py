@@ -45,7 +45,9 @@ class ProvenanceState(WireModel):
         None,
         description="whether that manifest is intact and signed correctly; null without one, or if it was not checked",
     )
-    marked: Literal["metadata", "c2pa"] | None = Field(None, description="how the bridge marked the image; null: it did not")
+    marked: Literal["metadata", "c2pa"] | None = Field(
+        None, description="how the bridge marked the image; null: it did not"
+    )
     original_sha256: str = Field(
         description="of the image as it came, in lower-case hex; `image.sha256` is as delivered"
     )
