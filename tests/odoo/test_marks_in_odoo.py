@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -63,7 +64,8 @@ def mark_stored(database_url):
         await database.close()
         return sum(enqueued)
 
-    return asyncio.run(apply())
+    with ThreadPoolExecutor(1) as elsewhere:  # after tests with a browser, an event loop runs in this thread
+        return elsewhere.submit(asyncio.run, apply()).result()
 
 
 def test_a_downloaded_picture_is_signed(database_url, real_odoo, configure, signing):
