@@ -2,7 +2,7 @@ import { onWillDestroy } from "@odoo/owl";
 import { browser } from "@web/core/browser/browser";
 import { registry } from "@web/core/registry";
 import { useService } from "@web/core/utils/hooks";
-import { useRecordObserver } from "@web/model/relational_model/utils";
+import { useCurrentRecord } from "../current_record";
 import { MOVED, NEWS } from "../news";
 import { isOpen } from "../words";
 
@@ -104,7 +104,7 @@ registry.category("services").add("aigen_image.follower", followerService);
 export function useFollower(options = {}) {
     const follower = useService("aigen_image.follower");
     const view = {};
-    useRecordObserver(({ resId, data }) => {
+    useCurrentRecord(({ resId, data }) => {
         if (resId && isOpen(data)) {
             follower.follow(view, { id: resId, ...options });
         } else {

@@ -1,6 +1,6 @@
 import { onMounted, onWillDestroy, useState } from "@odoo/owl";
 import { browser } from "@web/core/browser/browser";
-import { useRecordObserver } from "@web/model/relational_model/utils";
+import { useCurrentRecord } from "../current_record";
 import { isOpen } from "../words";
 
 /**
@@ -12,7 +12,7 @@ export function useSeconds(every) {
     let timer;
     let since = 0;
     let open = false;
-    useRecordObserver(({ data }) => {
+    useCurrentRecord(({ data }) => {
         open = isOpen(data);
         state.seconds = data.elapsed || 0;
         since = Date.now() / 1000 - state.seconds;

@@ -2,8 +2,8 @@ import { Component, useState } from "@odoo/owl";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 import { useService } from "@web/core/utils/hooks";
-import { useRecordObserver } from "@web/model/relational_model/utils";
 import { standardWidgetProps } from "@web/views/widgets/standard_widget_props";
+import { useCurrentRecord } from "../current_record";
 import { showAmount } from "../amount";
 
 /** The fields of a request by which budgets count it. The campaign is there only with `aigen_image_utm`. */
@@ -23,7 +23,7 @@ export class LeftWidget extends Component {
     setup() {
         this.orm = useService("orm");
         this.state = useState({ budgets: [], number: 1 });
-        useRecordObserver((record) => this.follow(record));
+        useCurrentRecord((record) => this.follow(record));
     }
 
     /** Asks again when the wishes differ, and after a refusal. */

@@ -5,9 +5,9 @@ import { ConnectionLostError } from "@web/core/network/rpc";
 import { registry } from "@web/core/registry";
 import { session } from "@web/session";
 import { useService } from "@web/core/utils/hooks";
-import { useRecordObserver } from "@web/model/relational_model/utils";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
 import { FileModel } from "@web/core/file_viewer/file_model";
+import { useCurrentRecord } from "../current_record";
 import { useFollower } from "../follower/follower_service";
 import { useSeconds } from "../follower/seconds";
 import { STALE, useNews, watched } from "../news";
@@ -28,7 +28,7 @@ export class StageField extends Component {
         this.time = useSeconds(1000);
         useNews((news) => news.id === this.record.resId && this.reload());
         useFollower({ answered: () => Date.now() - this.readAt > STALE && this.reload() });
-        useRecordObserver((record) => this.start(record));
+        useCurrentRecord((record) => this.start(record));
         onWillDestroy(() => watched.delete(this.watching));
     }
 
