@@ -98,9 +98,9 @@ class Person:
             self.page.locator(".o_select_menu_item").get_by_text(label, exact=True).click()
 
     def generate(self) -> None:
-        """Press the button and wait until it says that it is under way."""
+        """Press the button and wait until the form says that it is under way, or how it has ended already."""
         self.page.locator("button[name=action_generate]").click()
-        self.page.wait_for_selector(".o_aigen_steps, .o_aigen_picture")
+        self.page.wait_for_selector(".o_aigen_steps, .o_aigen_picture, .o_aigen_words[role=status]")
 
     def menu(self, name: str) -> Locator:
         """The button of the form's header, which a phone keeps behind the gear (Odoo 18) or behind "More" (19)."""
