@@ -156,4 +156,4 @@ async def test_a_request_that_is_accepted_again_while_it_is_purged_is_asked_for_
 
 
 def _retention(database: Database) -> Retention:
-    return Retention(database, PostgresImages(database))
+    return Retention(database, has_objects=False)
