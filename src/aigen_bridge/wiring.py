@@ -65,6 +65,7 @@ from aigen_bridge.store.destination_changes import ChangeableDestinations
 from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
+from aigen_bridge.store.image_state import ImageStoreWatch
 from aigen_bridge.store.images import ImageStore, ObjectImages, PostgresImages
 from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.key_uses import KeyUses
@@ -158,6 +159,7 @@ class WorkerParts:
     runners: Mapping[str, StepRunner[Claim]]
     alert: StepRunner[AlertClaim]
     replay_jobs: ReplayJobs
+    image_watch: ImageStoreWatch
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
 
@@ -299,6 +301,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
             replay_jobs=_replay_jobs(database, rotation, images, check),
+            image_watch=ImageStoreWatch(database, images, settings.alerts.window),
             listen=partial(
                 listen,
                 settings.listener_url,

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 from pydantic import SecretStr
 
@@ -143,6 +143,31 @@ class ObjectStore:
 
     def _list(self, prefix: str) -> list[str]:
         return [found["path"] for page in obstore.list(self._opened(), prefix, chunk_size=1000) for found in page]
+
+
+def advise(error: ImageStoreAwayError) -> str:
+    """Returns what an operator can do about a store that is away."""
+    match error.__cause__:
+        case PermissionDeniedError():
+            return (
+                "The store refuses the key (403): check AIGEN_IMAGE_STORE__ACCESS_KEY_ID and __SECRET_ACCESS_KEY, the "
+                "clock of this machine, and that the key may list the bucket, and get, put and delete its objects."
+            )
+        case UnauthenticatedError():
+            return "The store does not know the key (401): check the key, and that it has not expired."
+        case PermissionError():
+            return "Give the folder to the user that runs the bridge, which has to read and write there."
+        case FileNotFoundError():
+            return "Create the bucket or the folder, or correct AIGEN_IMAGE_STORE__URL. If it is a mount, mount it."
+        case TimeoutError():
+            return (
+                "Check that the store runs and can be reached from here: address, proxy, firewall. A slow store needs "
+                "a longer AIGEN_IMAGE_STORE__TIMEOUT."
+            )
+    return (
+        "Check AIGEN_IMAGE_STORE__ENDPOINT and __REGION, that the store runs and can be reached from here, and that "
+        "its certificate is trusted."
+    )
 
 
 def _open(place: Place, credentials: Credentials) -> Any:

@@ -64,6 +64,10 @@ class ImageStore(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Raises `ImageStoreAwayError` unless the images can be read."""
+        ...
+
 
 class Objects(Protocol):
     """Objects outside of PostgreSQL, by key. Every method raises `ImageStoreAwayError`."""
@@ -93,7 +97,17 @@ class PostgresImages:
 
     async def get(self, ref: ImageRef) -> bytes | None:
         """See `ImageStore.get`."""
-        return await checked(ref, await self.read(ref))
+        content = await checked(ref, await self.read(ref))
+        if content is None:
+            await self.check()
+        return content
+
+    async def check(self) -> None:
+        """See `ImageStore.check`. Images that were moved to an object store can be read only with its URL."""
+        async with self._database.reading() as connection:
+            location = (await connection.execute(_OWNER)).one().location
+        if location is not None:
+            raise ImageStoreAwayError(left_behind(location))
 
     async def read(self, ref: ImageRef) -> bytes | None:
         """Returns the bytes without a look at their hash, which tells a marked image from its original."""
@@ -118,6 +132,7 @@ class ObjectImages:
         self._token = ""
         self._is_draining = False
         self._look_at = self._call_at = 0.0
+        self._reason = ""
 
     async def place(self, ref: ImageRef, content: bytes) -> bytes | None:
         """See `ImageStore.place`. Never fails for the object store's sake."""
@@ -152,6 +167,10 @@ class ObjectImages:
         await self._look(again=True)
         return self._objects
 
+    async def check(self) -> None:
+        """See `ImageStore.check`."""
+        await self._look(again=True)
+
     async def adopt(self) -> None:
         """Makes the store this database's, which its earlier owner notices. Raises `ImageStoreAwayError`."""
         async with self._database.reading() as connection:
@@ -168,7 +187,7 @@ class ObjectImages:
         if owner is None and row.location is None:
             await self._own(row.token)
         elif owner != row.token.encode():
-            raise ImageStoreAwayError(_not_ours(self._objects.url, row.location, owner))
+            raise ImageStoreAwayError(not_ours(self._objects.url, row.location, owner))
         elif row.location != self._objects.url:
             await self._locate()
         self._token, self._is_draining = row.token, row.is_draining
@@ -185,7 +204,7 @@ class ObjectImages:
     async def _try(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Calls the store. After a failure, one call each `AWAY_SECONDS` finds out whether it answers again."""
         if (now := time.monotonic()) < self._call_at:
-            raise ImageStoreAwayError("it did not answer a moment ago")
+            raise ImageStoreAwayError(self._reason)
         if self._call_at:
             self._call_at = now + AWAY_SECONDS
         try:
@@ -193,12 +212,22 @@ class ObjectImages:
         except ImageStoreAwayError as error:
             log.warning("image_store.away", reason=error.reason)
             self._call_at, self._look_at = time.monotonic() + AWAY_SECONDS, 0.0
+            self._reason = error.reason
             raise
         self._call_at = 0.0
         return answer
 
 
-def _not_ours(url: str, location: str | None, owner: bytes | None) -> str:
+def left_behind(location: str) -> str:
+    """Returns why images cannot be read without the setting of their store."""
+    return f"the images are in {location}, but AIGEN_IMAGE_STORE__URL is not set"
+
+
+def not_ours(url: str, location: str | None, owner: bytes | None) -> str:
+    """Returns why the store at `url` is not the one in which this database keeps its images.
+
+    `location` is the URL where they are. `owner` is the token in the store, if there is one.
+    """
     advice = "if that is meant, run 'aigen-bridge images adopt'"
     if owner is not None:
         return f"the images in {url} belong to another database, such as the one that this is a copy of; {advice}"
