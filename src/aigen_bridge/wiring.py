@@ -32,6 +32,7 @@ from aigen_bridge.domain.destination import (
     odoo_destination,
 )
 from aigen_bridge.domain.generation import GenerationPolicy
+from aigen_bridge.domain.image import ODOO_IMAGE_MAX
 from aigen_bridge.domain.outbox import AlertClaim, Claim
 from aigen_bridge.domain.provenance import MarkingMode, OnFailure
 from aigen_bridge.domain.queues import queue_of
@@ -352,7 +353,8 @@ def image_store(settings: Settings, database: Database, rotation: Rotation) -> I
     def credentials(of: Settings) -> Credentials:
         return Credentials(of.image_store.access_key_id, of.image_store.secret_access_key)
 
-    place = Place(wanted.url, wanted.endpoint, wanted.region, wanted.timeout)
+    size_max = 2 * max(settings.callback.max_bytes, ODOO_IMAGE_MAX)  # marks make an image larger
+    place = Place(wanted.url, wanted.endpoint, wanted.region, wanted.timeout, size_max)
     with closing(ObjectStore(place, credentials(settings))) as objects:
 
         async def use(renewed: Settings) -> None:

@@ -154,13 +154,13 @@ class ObjectImages:
 
     async def get(self, ref: ImageRef) -> bytes | None:
         """See `ImageStore.get`. PostgreSQL may hold any image for a while."""
-        content = await self._in_postgresql.read(ref)
-        if content is None:
-            content = await self._try(self._objects.get, ref.key)
-        if content is None:
-            await self._look(again=True)  # a folder that is not mounted is empty
-            content = await self._in_postgresql.read(ref)  # moved meanwhile
-        return await checked(ref, content)
+        if (content := await self._in_postgresql.read(ref)) is not None:
+            return await checked(ref, content)
+        content = await self._try(self._objects.get, ref.key)
+        if await _has_hash(ref, content):
+            return content
+        await self._look(again=True)  # a folder that is not mounted is empty, and a sign-in page is no image
+        return await checked(ref, await self._in_postgresql.read(ref) or content)  # moved meanwhile
 
     async def objects(self) -> Objects:
         """Returns the object store for other calls. Raises `ImageStoreAwayError` if it is not this database's."""
@@ -238,6 +238,10 @@ def not_ours(url: str, location: str | None, owner: bytes | None) -> str:
 
 async def checked(ref: ImageRef, content: bytes | None) -> bytes | None:
     """Returns the bytes. Raises `ImageDamagedError` if they have another hash."""
-    if content is not None and (await asyncio.to_thread(hashlib.sha256, content)).hexdigest() != ref.sha256:
+    if content is not None and not await _has_hash(ref, content):
         raise ImageDamagedError(ref.request_id)
     return content
+
+
+async def _has_hash(ref: ImageRef, content: bytes | None) -> bool:
+    return content is not None and (await asyncio.to_thread(hashlib.sha256, content)).hexdigest() == ref.sha256
