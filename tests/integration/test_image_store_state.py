@@ -27,6 +27,7 @@ from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.transitions import Deadlines
 from image_stores import Folder
 from outages import rows, write
+from s3_server import serving
 from scrape import scrape
 from stage import make_event, make_settings, staged
 
@@ -168,6 +169,24 @@ async def test_the_doctor_says_what_to_do_about_a_store_that_is_away(
     (folder.path / OWNER).write_text(str(uuid4()))
     [(mark, found, _)] = await look()
     assert (mark, "belong to another database" in found) == (Mark.WRONG, True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said", "todo"),
+    [
+        ({}, "an object was written, read, and deleted", ""),
+        ({"secret_access_key": "another"}, "PermissionDenied", "may list the bucket, and get, put and delete"),
+        ({"url": "s3://no-such-bucket"}, "NoSuchBucket", "Create the bucket"),
+    ],
+)
+async def test_the_doctor_tries_s3(
+    look: Look, tmp_path: Path, wrong: dict[str, str], said: str, todo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with serving(tmp_path / "s3") as server:
+        [(mark, found, advice)] = await look(write=True, **server.settings["image_store"] | wrong)
+    assert (mark, said in found, todo in advice) == (Mark.WRONG if wrong else Mark.OK, True, True), (found, advice)
 
 
 async def test_the_doctor_finds_a_server_that_is_no_object_store(look: Look) -> None:
