@@ -335,10 +335,11 @@ async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
 
 
 @asynccontextmanager
-async def open_restoration(settings: Settings) -> AsyncIterator[Restoration]:
-    """Opens the restoration component alone, for the command `restored`."""
+async def open_restoration(settings: Settings) -> AsyncIterator[tuple[Restoration, ImageStore]]:
+    """Opens the restoration component and the image store alone, for the command `restored`."""
     async with _database(settings, 1, "aigen-bridge restored") as database:
-        yield Restoration(database, _deadlines(settings), settings.all_odoos)
+        with image_store(settings, database, Rotation(settings)) as images:
+            yield Restoration(database, _deadlines(settings), settings.all_odoos), images
 
 
 @contextmanager

@@ -88,7 +88,11 @@ async def _written(objects: "ObjectStore") -> Finding:
 
 
 def _doubts(state: ImageStoreState) -> Iterator[Finding]:
-    if state.is_draining:
+    if state.is_draining and state.location is None:
+        found = "It is given up: all images are in PostgreSQL."
+        advice = "Remove AIGEN_IMAGE_STORE__URL (docs/image-store.md). To use it again: 'aigen-bridge images move --to store'."
+        yield warning(ABOUT, found, advice)
+    elif state.is_draining:
         found = "Its images are being moved to PostgreSQL, and new ones are kept there."
         advice = "Finish it: 'aigen-bridge images move --to postgresql'. To use the store again: '… move --to store'."
         yield warning(ABOUT, found, advice)

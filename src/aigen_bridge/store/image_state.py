@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
+from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.errors import ImageStoreAwayError
 from aigen_bridge.domain.incident import Cause, Occurrence
 from aigen_bridge.store import incidents
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import ImageStore
+from aigen_bridge.store.operations import record
 from aigen_bridge.store.readable import since
 from aigen_bridge.store.rows import from_row
 
@@ -66,6 +68,14 @@ async def read_state(database: Database) -> ImageStoreState:
     """Reads the state. Calls no object store."""
     async with database.reading() as connection:
         return from_row(ImageStoreState, (await connection.execute(_STATE)).one())
+
+
+async def adopt(database: Database, images: ImageStore, action: OperatorAction) -> None:
+    """Makes the store this database's, and records who did. Raises `ImageStoreAwayError`."""
+    await images.adopt()
+    location = (await read_state(database)).location
+    async with database.transaction() as connection:
+        await record(connection, action, "adopt", "images", None, after={"location": location})
 
 
 class ImageStoreWatch:

@@ -30,7 +30,7 @@ _GET = text("""
 """Bytes without a request that describes them are those of an image that came while its request was being changed."""
 
 _OWNER = text("SELECT token::text, location, is_draining FROM image_store")
-_LOCATE = text("UPDATE image_store SET location = :url WHERE location IS DISTINCT FROM :url")
+_LOCATE = text("UPDATE image_store SET location = :url WHERE location IS DISTINCT FROM :url AND NOT is_draining")
 _IS_KEPT = text("""
     SELECT token::text = :token AND NOT is_draining
         AND NOT EXISTS (SELECT FROM image_garbage WHERE request_id = :request_id AND sha256 = :sha256)
@@ -66,6 +66,10 @@ class ImageStore(Protocol):
 
     async def check(self) -> None:
         """Raises `ImageStoreAwayError` unless the images can be read."""
+        ...
+
+    async def adopt(self) -> None:
+        """Makes the store this database's, which its earlier owner notices. Raises `ImageStoreAwayError`."""
         ...
 
 
@@ -108,6 +112,10 @@ class PostgresImages:
             location = (await connection.execute(_OWNER)).one().location
         if location is not None:
             raise ImageStoreAwayError(left_behind(location))
+
+    async def adopt(self) -> None:
+        """See `ImageStore.adopt`. Only an object store has an owner."""
+        await self.check()
 
     async def read(self, ref: ImageRef) -> bytes | None:
         """Returns the bytes without a look at their hash, which tells a marked image from its original."""
@@ -172,7 +180,7 @@ class ObjectImages:
         await self._look(again=True)
 
     async def adopt(self) -> None:
-        """Makes the store this database's, which its earlier owner notices. Raises `ImageStoreAwayError`."""
+        """See `ImageStore.adopt`."""
         async with self._database.reading() as connection:
             token = (await connection.execute(_OWNER)).one().token
         await self._own(token)
