@@ -12,6 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.image import ImageRef
 
+GRACE = timedelta(days=1)
+"""After it, no writer is left that saw an object before it was noted, nor one that did not see the note."""
+
+HAS_ORIGINAL = "r.image_purged_at IS NULL AND r.provenance IS NOT NULL AND NOT r.provenance ? 'original_is_forgotten'"
+"""SQL: the request `r` refers to the original of its image, which may be the image itself."""
+
 _NOTE = text("""
     INSERT INTO image_garbage AS g (request_id, sha256, is_certain, due_at)
     SELECT DISTINCT request_id, sha256, CAST(:is_certain AS boolean), now() + make_interval(secs => :wait)

@@ -144,18 +144,21 @@ class ObjectImages:
 
     async def place(self, ref: ImageRef, content: bytes) -> bytes | None:
         """See `ImageStore.place`. Never fails for the object store's sake."""
-        return None if await self.put(ref, content) else content
-
-    async def put(self, ref: ImageRef, content: bytes) -> bool:
-        """Stores the object. Returns False if its image has to stay in PostgreSQL for now."""
         try:
-            await self._look()
-            if self._is_draining:
-                return False
-            await self._try(self._objects.put, ref.key, content)
+            return None if await self.put(ref, content) else content
         except ImageStoreAwayError:
             metrics.IMAGES_SPILLED.inc()
+            return content
+
+    async def put(self, ref: ImageRef, content: bytes) -> bool:
+        """Stores the object. Returns False if its image has to stay in PostgreSQL for now.
+
+        Raises `ImageStoreAwayError`.
+        """
+        await self._look()
+        if self._is_draining:
             return False
+        await self._try(self._objects.put, ref.key, content)
         wanted = {"token": self._token, "request_id": ref.request_id, "sha256": ref.sha256}
         async with self._database.reading() as connection:
             return bool(await connection.scalar(_IS_KEPT, wanted))
