@@ -66,7 +66,7 @@ from aigen_bridge.store.destination_changes import ChangeableDestinations
 from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
-from aigen_bridge.store.image_state import ImageStoreWatch
+from aigen_bridge.store.image_watch import ImageStoreWatch
 from aigen_bridge.store.images import ImageStore, ObjectImages, PostgresImages
 from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.key_uses import KeyUses

@@ -19,9 +19,10 @@ from aigen_bridge.doctor.subject import Subject
 from aigen_bridge.domain.errors import ImageStoreAwayError
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.domain.request import NewRequest
-from aigen_bridge.store import image_state, images
+from aigen_bridge.store import image_watch, images
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.image_state import ImageStoreWatch, read_state
+from aigen_bridge.store.image_state import read_state
+from aigen_bridge.store.image_watch import ImageStoreWatch
 from aigen_bridge.store.images import OWNER, ObjectImages, PostgresImages
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.transitions import Deadlines
@@ -89,7 +90,7 @@ async def test_one_incident_lasts_while_the_store_is_away(
         assert "No such file or directory" in str(state.away_reason)
     assert await watch.look() is None
     assert await rows(database, INCIDENTS) == [(1, False)], "another worker may see it away"
-    monkeypatch.setattr(image_state, "QUIET", timedelta(0))
+    monkeypatch.setattr(image_watch, "QUIET", timedelta(0))
     assert await watch.look() is None
     assert await rows(database, INCIDENTS) == [(1, True)]
 

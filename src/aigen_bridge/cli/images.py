@@ -80,7 +80,9 @@ def _at_most(number: int) -> str:
 @app.command()
 def move(
     to: Annotated[Target, typer.Option("--to", help="Where all images are to be, also new ones.")],
-    max_per_second: Annotated[float, typer.Option(help="How many images are moved per second.", min=0.01, max=1000)] = 50,
+    max_per_second: Annotated[
+        float, typer.Option(help="How many images are moved per second.", min=0.01, max=1000)
+    ] = 50,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be moved.")] = False,
     reason: Reason = None,
 ) -> None:
@@ -108,7 +110,7 @@ async def _move(to: Target, action: OperatorAction, stop: asyncio.Event, rate: f
         except ImageStoreAwayError as error:
             fail(
                 f"Stopped: the image store is away: {error.reason}.",
-                f"Nothing is lost. 'aigen-bridge doctor' says what to correct; then run it again to go on.",
+                "Nothing is lost. 'aigen-bridge doctor' says what to correct; then run it again to go on.",
             )
         await _report(moves, to, moved, failed, is_stopped=stop.is_set())
 
@@ -179,8 +181,8 @@ def adopt(
     action = OperatorAction(person(), given(reason))
 
     async def run() -> None:
-        from aigen_bridge.store.image_state import adopt as take_over
         from aigen_bridge.store.image_state import read_state
+        from aigen_bridge.store.image_watch import adopt as take_over
 
         async with operating() as parts:
             _object_images(parts)

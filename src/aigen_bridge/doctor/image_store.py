@@ -90,7 +90,7 @@ async def _written(objects: "ObjectStore") -> Finding:
 def _doubts(state: ImageStoreState) -> Iterator[Finding]:
     if state.is_draining and state.location is None:
         found = "It is given up: all images are in PostgreSQL."
-        advice = "Remove AIGEN_IMAGE_STORE__URL (docs/image-store.md). To use it again: 'aigen-bridge images move --to store'."
+        advice = "Remove AIGEN_IMAGE_STORE__URL. To use the store again: 'aigen-bridge images move --to store'."
         yield warning(ABOUT, found, advice)
     elif state.is_draining:
         found = "Its images are being moved to PostgreSQL, and new ones are kept there."

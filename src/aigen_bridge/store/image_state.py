@@ -1,25 +1,17 @@
-"""The state of the image store: what operators see of it, and the incident that lasts while it is away."""
+"""Reads what operators see of the image store."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
-from aigen_bridge.domain.dead_letter import OperatorAction
-from aigen_bridge.domain.errors import ImageStoreAwayError
-from aigen_bridge.domain.incident import Cause, Occurrence
-from aigen_bridge.store import incidents
+from aigen_bridge.domain.incident import Cause
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.images import ImageStore
-from aigen_bridge.store.operations import record
 from aigen_bridge.store.readable import since
 from aigen_bridge.store.rows import from_row
 
 MOST = 10_000
 """The most images and objects that are counted."""
-QUIET = timedelta(seconds=45)
-"""Workers may see the store differently. The incident ends when none has seen it away for so long."""
-
 WAITING = f"""(SELECT count(*) FROM (
     SELECT FROM images UNION ALL SELECT FROM original_images LIMIT {MOST}) AS few)"""  # noqa: S608 - a constant
 """SQL: the images in PostgreSQL."""
@@ -38,9 +30,6 @@ _STATE = text(
         (SELECT detail FROM occurrences WHERE incident_id = i.id ORDER BY id DESC LIMIT 1) AS away_reason
     FROM image_store AS s LEFT JOIN incidents AS i ON i.cause = '{Cause.IMAGE_STORE_DOWN}' AND i.recovered_at IS NULL
 """  # noqa: S608 - constants of this package
-)
-_IS_AWAY = text(
-    f"SELECT EXISTS (SELECT FROM incidents WHERE cause = '{Cause.IMAGE_STORE_DOWN}' AND recovered_at IS NULL)"  # noqa: S608 - a constant of this package
 )
 
 
@@ -68,42 +57,3 @@ async def read_state(database: Database) -> ImageStoreState:
     """Reads the state. Calls no object store."""
     async with database.reading() as connection:
         return from_row(ImageStoreState, (await connection.execute(_STATE)).one())
-
-
-async def adopt(database: Database, images: ImageStore, action: OperatorAction) -> None:
-    """Makes the store this database's, and records who did. Raises `ImageStoreAwayError`."""
-    await images.adopt()
-    location = (await read_state(database)).location
-    async with database.transaction() as connection:
-        await record(connection, action, "adopt", "images", None, after={"location": location})
-
-
-class ImageStoreWatch:
-    """Keeps the incident of an image store that is away."""
-
-    def __init__(self, database: Database, images: ImageStore, alert_window: timedelta) -> None:
-        self._database = database
-        self._images = images
-        self._alert_window = alert_window
-
-    async def look(self) -> str | None:
-        """Records whether the store is away. Returns the reason if it is."""
-        try:
-            await self._images.check()
-        except ImageStoreAwayError as error:
-            await self._record(error.reason)
-            return error.reason
-        await self._recover()
-        return None
-
-    async def _record(self, reason: str) -> None:
-        async with self._database.transaction() as connection:
-            occurrence = Occurrence(Cause.IMAGE_STORE_DOWN, reason)
-            await incidents.record_state(connection, occurrence, self._alert_window)
-
-    async def _recover(self) -> None:
-        async with self._database.reading() as connection:
-            is_away = await connection.scalar(_IS_AWAY)
-        if is_away:
-            async with self._database.transaction() as connection:
-                await incidents.recover(connection, Cause.IMAGE_STORE_DOWN.value, quiet=QUIET)

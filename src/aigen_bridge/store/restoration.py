@@ -103,9 +103,10 @@ class Restoration:
     async def begin(self, action: OperatorAction) -> int:
         """Records who began it, and returns the version above which all versions are to be raised.
 
-        Neither this database nor the one that it replaces owns the image store until it is adopted. Ends the incidents that an Odoo knows later news. Ends all sessions of the console, because one may have been
-        revoked after the backup, and stops background replays, whose letters may have been handled since. Raises
-        `StoreUnavailableError` for tables of an older version.
+        Gives the database a new token, so that neither it nor the one that it replaces owns the image store until that
+        is adopted. Ends the incidents that an Odoo knows later news. Ends all sessions of the console, because one may
+        have been revoked after the backup, and stops background replays, whose letters may have been handled since.
+        Raises `StoreUnavailableError` for tables of an older version.
         """
         await prove_writable(self._database)
         async with self._database.transaction() as connection:

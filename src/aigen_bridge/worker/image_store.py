@@ -7,7 +7,7 @@ import structlog
 
 from aigen_bridge import metrics
 from aigen_bridge.domain.errors import StoreUnavailableError
-from aigen_bridge.store.image_state import ImageStoreWatch
+from aigen_bridge.store.image_watch import ImageStoreWatch
 
 EVERY = 15.0
 """Seconds between two looks."""
