@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 import structlog
 from sqlalchemy import text
@@ -31,6 +32,7 @@ _GET = text("""
 
 _OWNER = text("SELECT token::text, location, is_draining FROM image_store")
 _LOCATE = text("UPDATE image_store SET location = :url WHERE location IS DISTINCT FROM :url AND NOT is_draining")
+_ADOPT = text("UPDATE image_store SET token = CAST(:token AS uuid)")
 _IS_KEPT = text("""
     SELECT token::text = :token AND NOT is_draining
         AND NOT EXISTS (SELECT FROM image_garbage WHERE request_id = :request_id AND sha256 = :sha256)
@@ -69,7 +71,7 @@ class ImageStore(Protocol):
         ...
 
     async def adopt(self) -> None:
-        """Makes the store this database's, which its earlier owner notices. Raises `ImageStoreAwayError`."""
+        """Makes the store this database's, and no other's. Raises `ImageStoreAwayError`, and changes nothing then."""
         ...
 
 
@@ -183,10 +185,13 @@ class ObjectImages:
         await self._look(again=True)
 
     async def adopt(self) -> None:
-        """See `ImageStore.adopt`."""
-        async with self._database.reading() as connection:
-            token = (await connection.execute(_OWNER)).one().token
-        await self._own(token)
+        """See `ImageStore.adopt`. The database gets a new token: that of a copy would be the same."""
+        token = str(uuid4())
+        await self._try(self._objects.put, OWNER, token.encode())
+        async with self._database.writing() as connection:
+            await connection.execute(_ADOPT, {"token": token})
+        await self._locate()
+        self._look_at = 0.0
 
     async def _look(self, *, again: bool = False) -> None:
         """Raises `ImageStoreAwayError` unless the store is this database's."""
