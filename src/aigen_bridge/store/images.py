@@ -213,5 +213,5 @@ def _not_ours(url: str, location: str | None, owner: bytes | None) -> str:
 async def checked(ref: ImageRef, content: bytes | None) -> bytes | None:
     """Returns the bytes. Raises `ImageDamagedError` if they have another hash."""
     if content is not None and (await asyncio.to_thread(hashlib.sha256, content)).hexdigest() != ref.sha256:
-        raise ImageDamagedError(ref.request_id)
+        raise ImageDamagedError(f"the image of request {ref.request_id}")
     return content
