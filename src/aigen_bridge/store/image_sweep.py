@@ -27,6 +27,7 @@ _UNREFERENCED = text(f"""
     SELECT g.request_id, g.sha256
     FROM unnest(CAST(:request_id AS uuid[]), CAST(:sha256 AS text[])) AS g (request_id, sha256)
     WHERE NOT {IS_REFERENCED}
+        AND NOT EXISTS (SELECT FROM image_garbage AS n WHERE n.request_id = g.request_id AND n.sha256 = g.sha256)
 """)  # noqa: S608 - a constant
 
 # What was claimed once is deleted, whatever refers to it since then: whoever refers to an object that is noted has
