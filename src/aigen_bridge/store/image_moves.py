@@ -7,7 +7,7 @@ where it was. Readers look into PostgreSQL, then into the object store, then int
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +128,7 @@ class Walk:
         self._images = images
         self._target = target
         self._page = page
+        self._damaged = set[ImageRef]()
         self._begin()
 
     def _begin(self) -> None:
@@ -144,7 +145,7 @@ class Walk:
             place = self._places[0]
             if rows := await self._rows(place):
                 self._after = rows[-1].position
-                return _sum(await asyncio.gather(*(self._move(place, row) for row in rows)))
+                return _sum(await _all(self._move(place, row) for row in rows))
             self._places.pop(0)
             self._after = self._places[0].first if self._places else None
         self._begin()
@@ -161,7 +162,9 @@ class Walk:
         try:
             return await move(place, ref, row.position)
         except ImageDamagedError:
-            log.error("image.damaged", what=name, key=ref.key)  # noqa: TRY400 - not a bug
+            if ref not in self._damaged:
+                log.error("image.damaged", what=name, key=ref.key)  # noqa: TRY400 - not a bug
+            self._damaged.add(ref)
             return Moved(failed=(f"The bytes of {name} have been changed: their SHA-256 is not {ref.sha256}.",))
 
     async def _put(self, place: ImagePlace, ref: ImageRef, position: Any) -> Moved:
@@ -193,6 +196,15 @@ class Walk:
             if is_fetched:
                 await note(connection, [ref], is_certain=place.is_only_reference, wait=GRACE)
         return Moved(1, len(content))
+
+
+async def _all(moves: Iterable[Coroutine[None, None, Moved]]) -> list[Moved]:
+    """Waits for all, also if one fails. Raises the first error."""
+    ended = await asyncio.gather(*moves, return_exceptions=True)
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+    return [each for each in ended if isinstance(each, Moved)]
 
 
 def _sum(moved: Sequence[Moved]) -> Moved:

@@ -9,10 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, text
 
-from aigen_bridge.store.image_garbage import HAS_ORIGINAL
+from aigen_bridge.store.image_garbage import HAS_ORIGINAL, QUARANTINED
 
-QUARANTINED = UUID(int=0)
-"""Stands for the request in the key of a quarantined callback's part: equal parts share an object."""
 PART_MIN = 16 * 1024
 """Bytes. A smaller part of a quarantined callback is always kept in PostgreSQL."""
 

@@ -255,7 +255,7 @@ def not_ours(url: str, location: str | None, owner: bytes | None) -> str:
 async def checked(ref: ImageRef, content: bytes | None) -> bytes | None:
     """Returns the bytes. Raises `ImageDamagedError` if they have another hash."""
     if content is not None and not await _has_hash(ref, content):
-        raise ImageDamagedError(ref.request_id)
+        raise ImageDamagedError(f"the image of request {ref.request_id}")
     return content
 
 
