@@ -38,8 +38,8 @@ class S3Server:
 
     @property
     def command(self) -> list[str]:
-        """Starts the server, with `environment`. Changes in its folder are seen at once."""
-        options = ["--addr", f"127.0.0.1:{self.port}", "--config", "", "--dir-cache-time", "1ms", *self._tls]
+        """Starts the server, with `environment`."""
+        options = ["--addr", f"127.0.0.1:{self.port}", "--config", "", *self._tls]
         return [str(RCLONE), "serve", "s3", *options, str(self.folder)]
 
     @property
@@ -82,6 +82,11 @@ class S3Server:
         """Sends a signal: SIGSTOP pauses the server, SIGCONT resumes it."""
         if self._process:
             self._process.send_signal(number)
+
+    def look_again(self) -> None:
+        """Makes the server notice what has been changed in its folder."""
+        self.send(signal.SIGHUP)
+        time.sleep(0.1)
 
     def kill(self) -> None:
         """Kills the server."""

@@ -114,6 +114,7 @@ async def test_a_listing_of_many_pages_is_complete(s3: S3Server) -> None:
     (s3.path / "ab").mkdir(parents=True)
     for key in wanted:
         (s3.path / key).touch()
+    s3.look_again()
 
     assert set(await s3.objects().names("ab")) == wanted
 
@@ -199,7 +200,7 @@ async def main() -> None:
     key = Credentials(SecretStr("{KEY_ID}"), SecretStr("{KEY}"))
     store = ObjectStore(Place("s3://{BUCKET}", "{s3.endpoint}", None, timedelta(seconds=30)), key)
     await asyncio.gather(*(store.put(f"ab/{{number}}", b"image") for number in range(20)))
-    assert len(await store.names("ab")) == 20
+    assert len(await store.names("ab")) == 20, "a listing is wrong"
     asyncio.get_running_loop().create_task(store.get("ab/1"))
     await asyncio.sleep(0)
     store.close()
@@ -258,8 +259,9 @@ async def test_skewed_clocks_are_told() -> None:
 async def test_when_the_server_says_that_an_object_was_stored_does_not_matter(s3: S3Server) -> None:
     store = s3.objects()
     await store.put(REF.key, b"image")
-    for year_seconds in (0, 4_000_000_000):
-        os.utime(s3.path / REF.key, (year_seconds, year_seconds))
+    for seconds in (0, 4_000_000_000):
+        os.utime(s3.path / REF.key, (seconds, seconds))
+        s3.look_again()
 
         assert (await store.get(REF.key), await store.names("ab")) == (b"image", [REF.key])
 
@@ -303,6 +305,7 @@ async def test_a_changed_or_truncated_object_is_damaged_and_the_store_is_not_awa
     for each in (ref, other):
         await store.place(each, png)
     s3.file(ref).write_bytes(change(png))
+    s3.look_again()
 
     with pytest.raises(ImageDamagedError):
         await store.get(ref)

@@ -122,9 +122,15 @@ class ObjectStore:
             raise ImageStoreAwayError(_reason(error)) from error
 
     def _open(self) -> _Opened:
-        """Returns the store with the present credentials and folder. Another folder may be mounted meanwhile."""
+        """Returns the store with the present credentials. Raises OSError once if another folder has been mounted there.
+
+        The caller has to find out whose it is before the next put.
+        """
         opened, credentials, folder = self._opened, self._credentials, self._identity()
-        if opened is None or opened.credentials is not credentials or opened.folder != folder:
+        if opened and opened.folder != folder:
+            self._opened = None
+            raise OSError("the folder was replaced")
+        if opened is None or opened.credentials is not credentials:
             self._opened = opened = _Opened(_open(self._place, credentials), credentials, folder)
         return opened
 
@@ -160,11 +166,8 @@ class ObjectStore:
         if self._folder is None:
             obstore.delete(store, keys)
             return
-        for key in keys:  # a folder refuses what does not exist, and leaves the rest
-            for staged in self._folder.glob(f"{key}#*"):
-                staged.unlink(missing_ok=True)
-            with suppress(FileNotFoundError):
-                obstore.delete(store, key)
+        for key in keys:
+            _unlink(self._folder, key)
 
     def _list(self, prefix: str) -> list[str]:
         store = self._open().store
@@ -176,7 +179,7 @@ class ObjectStore:
 
 def _open(place: Place, credentials: Credentials) -> Any:
     if place.folder:
-        return LocalStore(place.folder, automatic_cleanup=True)
+        return LocalStore(place.folder)
     parts = urlsplit(place.url)
     options: dict[str, Any] = {
         "prefix": unquote(parts.path).strip("/") or None,
@@ -234,6 +237,16 @@ def _sync(folder: Path, key: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _unlink(folder: Path, key: str) -> None:
+    """Deletes a file, what a killed process has left of it, and the folders that are empty then."""
+    path = folder / key
+    for each in (*path.parent.glob(f"{path.name}#*"), path):
+        each.unlink(missing_ok=True)
+    with suppress(OSError):
+        for parent in path.relative_to(folder).parents[:-1]:
+            (folder / parent).rmdir()
 
 
 def _reason(error: Exception) -> str:

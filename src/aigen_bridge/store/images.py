@@ -129,9 +129,12 @@ class ObjectImages:
             await self._look()
             if self._is_draining:
                 return False
+            looked = self._look_at
             await self._try(self._objects.put, ref.key, content)
         except ImageStoreAwayError:
             metrics.IMAGES_SPILLED.inc()
+            return False
+        if self._look_at != looked:  # meanwhile, it may have been another store
             return False
         wanted = {"token": self._token, "request_id": ref.request_id, "sha256": ref.sha256}
         async with self._database.reading() as connection:
