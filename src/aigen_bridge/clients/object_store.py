@@ -28,6 +28,8 @@ from aigen_bridge.network import is_this_machine
 THREADS = 16
 """Calls at a time. Further ones wait."""
 CONNECT_TIMEOUT = "3s"
+RETRIES, BACKOFF = 2, {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=0.5), "base": 2}
+"""After an answer such as 503, or a broken connection. None begins once the timeout has passed."""
 DEADLINE_FACTOR = 2
 """A call may wait for a thread, and a folder on a network may hang: after so many timeouts it is given up."""
 _STAGED = re.compile(r"#\d+\Z")
@@ -189,7 +191,7 @@ def _open(place: Place, credentials: Credentials) -> Any:
             "allow_http": (place.endpoint or "").startswith("http:"),
             **_proxy(place.endpoint),
         },
-        "retry_config": {"max_retries": 0, "retry_timeout": place.timeout},
+        "retry_config": {"max_retries": RETRIES, "retry_timeout": place.timeout, "backoff": BACKOFF},
     }
     given = {"s3": _s3, "gs": _google, "az": _azure}[parts.scheme](place, credentials)
     kind = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[parts.scheme]
