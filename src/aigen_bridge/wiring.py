@@ -66,6 +66,8 @@ from aigen_bridge.store.destination_changes import ChangeableDestinations
 from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
+from aigen_bridge.store.image_moves import ImageMoves
+from aigen_bridge.store.image_sweep import ImageSweep
 from aigen_bridge.store.images import ImageStore, ObjectImages, PostgresImages
 from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.key_uses import KeyUses
@@ -142,7 +144,7 @@ class ApiParts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """The components of a worker. `runners` are by lane.
+    """The components of a worker. `runners` are by lane. Without an object store, nobody sweeps or moves images.
 
     `listen` calls its argument with the queue of every new outbox entry, until cancelled.
     """
@@ -156,6 +158,8 @@ class WorkerParts:
     ledger: Ledger
     retention: Retention
     inspection: Inspection
+    image_sweep: ImageSweep | None
+    image_moves: ImageMoves | None
     runners: Mapping[str, StepRunner[Claim]]
     alert: StepRunner[AlertClaim]
     replay_jobs: ReplayJobs
@@ -204,7 +208,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
             Requests(database, deadlines, images, rates),
             ChangeableDestinations(database, breakers),
         )
-        quarantine = Quarantine(database, deadlines)
+        quarantine = Quarantine(database, deadlines, images)
         operations = Operations(database, deadlines, images, rates)
         models = await opened.enter_async_context(aclosing(Models(database)))
         overview = await opened.enter_async_context(aclosing(Overview(database, breakers)))
@@ -269,7 +273,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             Step.FETCH.value: Fetch(
                 fetcher,
                 check,
-                Quarantine(database, deadlines),
+                Quarantine(database, deadlines, images),
                 settings.image_urls.concurrency,
                 marks=_marks(settings),
             ),
@@ -297,6 +301,8 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             ledger=_ledger(database, settings),
             retention=Retention(database, has_objects=images.has_objects),
             inspection=Inspection(database, breakers),
+            image_sweep=ImageSweep(database, images) if isinstance(images, ObjectImages) else None,
+            image_moves=ImageMoves(database, images) if isinstance(images, ObjectImages) else None,
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
             replay_jobs=_replay_jobs(database, rotation, images, check),
@@ -315,7 +321,7 @@ def _replay_jobs(database: Database, rotation: Rotation, images: ImageStore, che
     deadlines, rates, dead_letters = _deadlines(settings), settings.money.rates, DeadLetters(database)
     replays = Replays(
         Operations(database, deadlines, images, rates),
-        Quarantine(database, deadlines),
+        Quarantine(database, deadlines, images),
         dead_letters,
         Requests(database, deadlines, images, rates),
         _examination(settings, check),

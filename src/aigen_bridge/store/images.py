@@ -117,24 +117,28 @@ class ObjectImages:
         self._objects = objects
         self._token = ""
         self._is_draining = False
+        self._doubts = 0
         self._look_at = self._call_at = 0.0
 
     async def place(self, ref: ImageRef, content: bytes) -> bytes | None:
         """See `ImageStore.place`. Never fails for the object store's sake."""
-        return None if await self.put(ref, content) else content
-
-    async def put(self, ref: ImageRef, content: bytes) -> bool:
-        """Stores the object. Returns False if its image has to stay in PostgreSQL for now."""
         try:
-            await self._look()
-            if self._is_draining:
-                return False
-            looked = self._look_at
-            await self._try(self._objects.put, ref.key, content)
+            return None if await self.put(ref, content) else content
         except ImageStoreAwayError:
             metrics.IMAGES_SPILLED.inc()
+            return content
+
+    async def put(self, ref: ImageRef, content: bytes) -> bool:
+        """Stores the object. Returns False if its image has to stay in PostgreSQL for now.
+
+        Raises `ImageStoreAwayError`.
+        """
+        await self._look()
+        if self._is_draining:
             return False
-        if self._look_at != looked:  # meanwhile, it may have been another store
+        doubts = self._doubts
+        await self._try(self._objects.put, ref.key, content)
+        if self._doubts != doubts:  # another call has found another store there, or none
             return False
         wanted = {"token": self._token, "request_id": ref.request_id, "sha256": ref.sha256}
         async with self._database.reading() as connection:
@@ -171,6 +175,7 @@ class ObjectImages:
         if owner is None and row.location is None:
             await self._own(row.token)
         elif owner != row.token.encode():
+            self._doubt()
             raise ImageStoreAwayError(_not_ours(self._objects.url, row.location, owner))
         elif row.location != self._objects.url:
             await self._locate()
@@ -195,10 +200,16 @@ class ObjectImages:
             answer = await call(*arguments)
         except ImageStoreAwayError as error:
             log.warning("image_store.away", reason=error.reason)
-            self._call_at, self._look_at = time.monotonic() + AWAY_SECONDS, 0.0
+            self._call_at = time.monotonic() + AWAY_SECONDS
+            self._doubt()
             raise
         self._call_at = 0.0
         return answer
+
+
+    def _doubt(self) -> None:
+        """The next call looks first whose store it is. What is being put counts as not stored."""
+        self._doubts, self._look_at = self._doubts + 1, 0.0
 
 
 def _not_ours(url: str, location: str | None, owner: bytes | None) -> str:
@@ -213,7 +224,7 @@ def _not_ours(url: str, location: str | None, owner: bytes | None) -> str:
 async def checked(ref: ImageRef, content: bytes | None) -> bytes | None:
     """Returns the bytes. Raises `ImageDamagedError` if they have another hash."""
     if content is not None and not await _has_hash(ref, content):
-        raise ImageDamagedError(ref.request_id)
+        raise ImageDamagedError(f"the image of request {ref.request_id}")
     return content
 
 
