@@ -63,9 +63,13 @@ class S3Server:
         """The folder with the image store's objects."""
         return self.folder / BUCKET / PREFIX
 
+    def make_bucket(self) -> None:
+        """Makes the bucket unless it exists."""
+        (self.folder / BUCKET).mkdir(parents=True, exist_ok=True)
+
     def start(self) -> None:
         """Starts the server and waits until it listens."""
-        (self.folder / BUCKET).mkdir(parents=True, exist_ok=True)
+        self.make_bucket()
         self._process = subprocess.Popen(
             self.command, env=os.environ | self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -23,9 +23,10 @@ from chaos.ledger import compare
 from chaos.load_balancer import LoadBalancer
 from chaos.postgres import Postgres, postgres
 from chaos.promises import Promises
-from chaos.schedule import Schedule
+from chaos.schedule import Schedule, Storage
 from chaos.sheet import Report, show
 from chaos.sky import Sky
+from chaos.storage import hashes
 from chaos.strikes import Striker
 from chaos.supervisor import Supervisor, supervised
 from silent_link import linked
@@ -58,14 +59,14 @@ class Stage:
     say: Callable[[str], None]
 
 
-async def run(schedule: Schedule, home: Path, *, processes: int, console: Console) -> bool:
+async def run(schedule: Schedule, home: Path, *, processes: int, storage: Storage, console: Console) -> bool:
     """Performs a run. Returns whether the ledger balances."""
     began = time.monotonic()
 
     def say(text: str) -> None:
         console.print(f"{time.monotonic() - began:5.0f} s  {text}", highlight=False)
 
-    async with _set(schedule, home, processes, say) as stage:
+    async with _set(schedule, survey(home, apis=processes, storage=storage), processes, say) as stage:
         await _play(stage)
         await _calm_down(stage)
         unaided = await asyncio.to_thread(known.unaided, stage.database)
@@ -83,10 +84,9 @@ async def run(schedule: Schedule, home: Path, *, processes: int, console: Consol
 
 
 @asynccontextmanager
-async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[str], None]) -> AsyncIterator[Stage]:
-    ground = survey(home, apis=processes)
+async def _set(schedule: Schedule, ground: Ground, processes: int, say: Callable[[str], None]) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as opened:
-        database = opened.enter_context(postgres(home / "postgres"))
+        database = opened.enter_context(postgres(ground.home / "postgres"))
         asking, reporting = [[await opened.enter_async_context(_caller(p)) for p in ground.apis] for _ in range(2)]
         promises = Promises()
         load_balancer = LoadBalancer(reporting, promises, schedule.seed)
@@ -99,7 +99,8 @@ async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[st
         ports = {"n8n": ground.n8n, "odoo": ground.odoo, "flux": ground.flux}
         simulators = {name: await opened.enter_async_context(_caller(port)) for name, port in ports.items()}
         sky = Sky(load_balancer, simulators, schedule.lost)
-        striker = Striker(supervisor, database, link, Absences(ground, supervisor, database), sky, promises)
+        absences = Absences(ground, supervisor, database)
+        striker = Striker(supervisor, database, link, absences, sky, promises, ground.storage)
         addon = Addon(asking, promises)
         callers = {"api": asking[0], "n8n": simulators["n8n"], "flux": simulators["flux"]}
         yield Stage(schedule, ground, database, supervisor, addon, load_balancer, sky, striker, **callers, say=say)
@@ -197,8 +198,13 @@ async def _facts(stage: Stage, unaided: list[known.Row], replayed: Iterable[str]
         letters = await known.dead_letters(stage.api)
     except httpx.HTTPError as error:
         fallen.append(f"the API does not list its dead letters: {error!r}")
+    storage = stage.ground.storage
     stored = await asyncio.to_thread(known.stored, stage.database)
+    objects = hashes(storage) if storage else None
+    swept = frozenset(objects or ())
     return Facts(
+        objects=objects,
+        swept=swept,
         ordered=frozenset(order.request_id for order in stage.schedule.orders),
         accepted=frozenset(addon.accepted),
         cancelled=frozenset(addon.cancelled),

@@ -28,6 +28,8 @@ from aigen_bridge.network import is_this_machine
 THREADS = 16
 """Calls at a time. Further ones wait."""
 CONNECT_TIMEOUT = "3s"
+RETRIES, BACKOFF = 2, {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=0.5), "base": 2}
+"""After an answer such as 503, or a broken connection. None begins once the timeout has passed."""
 DEADLINE_FACTOR = 2
 """A call may wait for a thread, and a folder on a network may hang: after so many timeouts it is given up."""
 _STAGED = re.compile(r"#\d+\Z")
@@ -122,9 +124,15 @@ class ObjectStore:
             raise ImageStoreAwayError(_reason(error)) from error
 
     def _open(self) -> _Opened:
-        """Returns the store with the present credentials and folder. Another folder may be mounted meanwhile."""
+        """Returns the store with the present credentials. Raises OSError once if another folder has been mounted there.
+
+        The caller has to find out whose it is before the next put.
+        """
         opened, credentials, folder = self._opened, self._credentials, self._identity()
-        if opened is None or opened.credentials is not credentials or opened.folder != folder:
+        if opened and opened.folder != folder:
+            self._opened = None
+            raise OSError("the folder was replaced")
+        if opened is None or opened.credentials is not credentials:
             self._opened = opened = _Opened(_open(self._place, credentials), credentials, folder)
         return opened
 
@@ -160,11 +168,8 @@ class ObjectStore:
         if self._folder is None:
             obstore.delete(store, keys)
             return
-        for key in keys:  # a folder refuses what does not exist, and leaves the rest
-            for staged in self._folder.glob(f"{key}#*"):
-                staged.unlink(missing_ok=True)
-            with suppress(FileNotFoundError):
-                obstore.delete(store, key)
+        for key in keys:
+            _unlink(self._folder, key)
 
     def _list(self, prefix: str) -> list[str]:
         store = self._open().store
@@ -201,7 +206,7 @@ def advise(error: ImageStoreAwayError) -> str:
 
 def _open(place: Place, credentials: Credentials) -> Any:
     if place.folder:
-        return LocalStore(place.folder, automatic_cleanup=True)
+        return LocalStore(place.folder)
     parts = urlsplit(place.url)
     options: dict[str, Any] = {
         "prefix": unquote(parts.path).strip("/") or None,
@@ -211,7 +216,7 @@ def _open(place: Place, credentials: Credentials) -> Any:
             "allow_http": (place.endpoint or "").startswith("http:"),
             **_proxy(place.endpoint),
         },
-        "retry_config": {"max_retries": 0, "retry_timeout": place.timeout},
+        "retry_config": {"max_retries": RETRIES, "retry_timeout": place.timeout, "backoff": BACKOFF},
     }
     given = {"s3": _s3, "gs": _google, "az": _azure}[parts.scheme](place, credentials)
     kind = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[parts.scheme]
@@ -259,6 +264,16 @@ def _sync(folder: Path, key: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _unlink(folder: Path, key: str) -> None:
+    """Deletes a file, what a killed process has left of it, and the folders that are empty then."""
+    path = folder / key
+    for each in (*path.parent.glob(f"{path.name}#*"), path):
+        each.unlink(missing_ok=True)
+    with suppress(OSError):
+        for parent in path.relative_to(folder).parents[:-1]:
+            (folder / parent).rmdir()
 
 
 def _reason(error: Exception) -> str:

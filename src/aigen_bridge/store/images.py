@@ -141,6 +141,7 @@ class ObjectImages:
         self._objects = objects
         self._token = ""
         self._is_draining = False
+        self._doubts = 0
         self._look_at = self._call_at = 0.0
         self._reason = ""
 
@@ -160,7 +161,10 @@ class ObjectImages:
         await self._look()
         if self._is_draining:
             return False
+        doubts = self._doubts
         await self._try(self._objects.put, ref.key, content)
+        if self._doubts != doubts:  # another call has found another store there, or none
+            return False
         wanted = {"token": self._token, "request_id": ref.request_id, "sha256": ref.sha256}
         async with self._database.reading() as connection:
             return bool(await connection.scalar(_IS_KEPT, wanted))
@@ -191,7 +195,7 @@ class ObjectImages:
         async with self._database.writing() as connection:
             await connection.execute(_ADOPT, {"token": token})
         await self._locate()
-        self._look_at = 0.0
+        self._doubt()
 
     async def _look(self, *, again: bool = False) -> None:
         """Raises `ImageStoreAwayError` unless the store is this database's."""
@@ -203,6 +207,7 @@ class ObjectImages:
         if owner is None and row.location is None:
             await self._own(row.token)
         elif owner != row.token.encode():
+            self._doubt()
             raise ImageStoreAwayError(not_ours(self._objects.url, row.location, owner))
         elif row.location != self._objects.url:
             await self._locate()
@@ -227,11 +232,15 @@ class ObjectImages:
             answer = await call(*arguments)
         except ImageStoreAwayError as error:
             log.warning("image_store.away", reason=error.reason)
-            self._call_at, self._look_at = time.monotonic() + AWAY_SECONDS, 0.0
-            self._reason = error.reason
+            self._call_at, self._reason = time.monotonic() + AWAY_SECONDS, error.reason
+            self._doubt()
             raise
         self._call_at = 0.0
         return answer
+
+    def _doubt(self) -> None:
+        """The next call looks first whose store it is. What is being put counts as not stored."""
+        self._doubts, self._look_at = self._doubts + 1, 0.0
 
 
 def left_behind(location: str) -> str:
