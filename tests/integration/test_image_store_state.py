@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from aigen_bridge.clients.object_store import ObjectStore
+from aigen_bridge.clients.object_store import ObjectStore, advise
 from aigen_bridge.doctor.examine import Check, examine
 from aigen_bridge.doctor.finding import Mark
 from aigen_bridge.doctor.image_store import look_at_image_store
@@ -155,6 +155,19 @@ async def test_the_doctor_finds_a_folder_that_is_not_the_bridges(look: Look, fol
     folder.path.chmod(0o500)
     [(mark, _, advice)] = await look(write=True)
     assert (mark, "user that runs the bridge" in advice) == (Mark.WRONG, True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "todo"),
+    [
+        ("GenericError: Unable to create dir /images/probe: Permission denied (os error 13)", "read and write"),
+        ("GenericError: Unable to create dir /images/probe: Read-only file system (os error 30)", "ReadWritePaths="),
+        ("OSError: [Errno 28] No space left on device", "Free some space"),
+        ("GenericError: error sending request (dns error)", "AIGEN_IMAGE_STORE__ENDPOINT"),
+    ],
+)
+def test_the_advice_fits_what_the_operating_system_says(reason: str, todo: str) -> None:
+    assert todo in advise(ImageStoreAwayError(reason))
 
 
 async def test_the_doctor_says_what_to_do_about_a_store_that_is_away(

@@ -5,6 +5,7 @@ at its end in 2 of 60 runs, and after listings in 29 of 60 (obstore 0.12.1).
 """
 
 import asyncio
+import errno
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ _STAGED = re.compile(r"#\d+\Z")
 """How the name of a file ends that obstore has not written completely."""
 _CAUSE = re.compile(r"<Code>(\w{1,50})|InvalidCertificate\(\s*(\w+)|(dns error|TimedOut)|kind: (\w+)")
 """In the text of an error: what S3 says, and what the operating system or the TLS library says."""
+_OS_ERROR = re.compile(r"os error (\d+)|\[Errno (\d+)\]")
+"""In the reason: the number of an error of the operating system, in Rust's words or in Python's."""
 
 T = TypeVar("T")
 
@@ -181,6 +184,12 @@ class ObjectStore:
 
 def advise(error: ImageStoreAwayError) -> str:
     """Returns what an operator can do about a store that is away."""
+    if found := _OS_ERROR.search(error.reason):
+        number = int(found[1] or found[2])
+        if number == errno.ENOSPC:
+            return "Free some space on the disk of the folder."
+        if number in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            return "Let the user that runs the bridge read and write in the folder (with systemd: ReadWritePaths=)."
     match error.__cause__:
         case PermissionDeniedError():
             return (
@@ -189,8 +198,6 @@ def advise(error: ImageStoreAwayError) -> str:
             )
         case UnauthenticatedError():
             return "The store does not know the key (401): check the key, and that it has not expired."
-        case PermissionError():
-            return "Give the folder to the user that runs the bridge, which has to read and write there."
         case FileNotFoundError():
             return "Create the bucket or the folder, or correct AIGEN_IMAGE_STORE__URL. If it is a mount, mount it."
         case TimeoutError():
