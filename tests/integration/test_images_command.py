@@ -3,6 +3,9 @@
 import asyncio
 import hashlib
 import json
+import os
+import signal
+from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +29,7 @@ from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.transitions import Deadlines
 from image_stores import Folder
 from outages import rows, write
+from processes import COMMAND
 from stage import make_event
 
 WINDOW = timedelta(minutes=15)
@@ -105,6 +109,30 @@ async def test_images_move_to_the_store_and_back(run: Run, folder: Folder, datab
     without = PostgresImages(database)
     await without.check()
     assert [await without.get(ref) for ref in refs] == [b"one", b"two", b"three"]
+
+
+async def test_a_move_that_is_stopped_goes_on_where_it_was(
+    configured: dict[str, str], folder: Folder, database: Database
+) -> None:
+    contents = [bytes([number]) for number in range(12)]
+    refs = await planted(database, contents)
+    environment = os.environ | configured | {"AIGEN_IMAGE_STORE__URL": folder.url}
+    command = [*COMMAND, "images", "move", "--to", "store"]
+    async with asyncio.timeout(60):
+        process = await asyncio.create_subprocess_exec(
+            *command, "--max-per-second", "4", env=environment, stdout=PIPE, stderr=PIPE
+        )
+        while not folder.keys():
+            await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        said, complaint = (text.decode() for text in await process.communicate())
+        assert (process.returncode, "Stopped before the end. Run it again to go on." in complaint) == (1, True), said
+        assert folder.keys() < {ref.key for ref in refs}
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
+        said, complaint = (text.decode() for text in await process.communicate())
+    assert (process.returncode, "All images are in the image store." in said) == (0, True), complaint
+    assert folder.keys() == {ref.key for ref in refs}
+    assert await in_postgresql(database) == set()
 
 
 async def test_a_damaged_or_missing_image_is_named_and_the_store_is_not_given_up(

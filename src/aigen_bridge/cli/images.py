@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -18,7 +18,6 @@ from aigen_bridge.doctor.finding import size, spoken
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.errors import ImageStoreAwayError
 from aigen_bridge.quoting import one_line
-from aigen_bridge.store.image_places import Target
 
 if TYPE_CHECKING:
     from aigen_bridge.store.image_moves import ImageMoves, Moved
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """The most images that are named because they could not be moved."""
-PLACES = {Target.STORE: "the image store", Target.POSTGRESQL: "PostgreSQL"}
+Target = Literal["store", "postgresql"]
+PLACES: Mapping[Target, str] = {"store": "the image store", "postgresql": "PostgreSQL"}
 
 app = typer.Typer(help="Show where the images are, move them, and take over an image store.", no_args_is_help=True)
 
@@ -96,15 +96,16 @@ def move(
 
 async def _move(to: Target, action: OperatorAction, stop: asyncio.Event, rate: float, *, dry_run: bool) -> None:
     from aigen_bridge.store.image_moves import ImageMoves
+    from aigen_bridge.store.image_places import Target as Place
 
     async with operating() as parts:
         moves = ImageMoves(parts.database, _object_images(parts))
-        waiting = await moves.waiting(to)
+        waiting = await moves.waiting(Place(to))
         if dry_run:
             bytes_ = f", {size(waiting.size)}" if waiting.size else ""
             say(f"Would move {_counted(waiting.images)}{bytes_} to {PLACES[to]}. Nothing was changed.")
             return
-        await moves.start(to, action)
+        await moves.start(Place(to), action)
         try:
             moved, failed = await _all(moves, to, stop, rate, waiting.images)
         except ImageStoreAwayError as error:
@@ -119,7 +120,7 @@ async def _all(
     moves: "ImageMoves", to: Target, stop: asyncio.Event, rate: float, expected: int
 ) -> tuple[int, list[str]]:
     """Moves until nothing is left or `stop` is set. Returns how many images were moved, and what could not be."""
-    pages: AsyncIterator[Moved] = moves.to_store() if to is Target.STORE else moves.to_postgresql()
+    pages: AsyncIterator[Moved] = moves.to_store() if to == "store" else moves.to_postgresql()
     images, total, failed = 0, 0, dict[str, None]()
     with Console(stderr=True).status("Moving …") as progress:
         async for page in pages:
@@ -150,7 +151,7 @@ async def _report(moves: "ImageMoves", to: Target, moved: int, failed: list[str]
             f"{_counted(len(failed))} could not be moved.",
             "Restore the objects from a backup or an earlier version, then run it again.",
         )
-    if to is Target.STORE:
+    if to == "store":
         await _report_rest(moves)
     elif await moves.finish():
         say("All images are in PostgreSQL, and new ones stay there. The workers delete the objects in a day, so that")
@@ -160,7 +161,9 @@ async def _report(moves: "ImageMoves", to: Target, moved: int, failed: list[str]
 
 
 async def _report_rest(moves: "ImageMoves") -> None:
-    rest = await moves.waiting(Target.STORE)
+    from aigen_bridge.store.image_places import Target as Place
+
+    rest = await moves.waiting(Place.STORE)
     if rest.images:
         say(f"{_counted(rest.images)} stay in PostgreSQL for now: their earlier objects are yet to be deleted.")
         say("The workers move them afterwards, within two days.")

@@ -39,6 +39,10 @@ _CAUSE = re.compile(r"<Code>(\w{1,50})|InvalidCertificate\(\s*(\w+)|(dns error|T
 """In the text of an error: what S3 says, and what the operating system or the TLS library says."""
 _OS_ERROR = re.compile(r"os error (\d+)|\[Errno (\d+)\]")
 """In the reason: the number of an error of the operating system, in Rust's words or in Python's."""
+_OS_ADVICE = {errno.ENOSPC: "Free some space on the disk of the folder."} | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS),
+    "Let the user that runs the bridge read and write in the folder (with systemd: ReadWritePaths=).",
+)
 
 T = TypeVar("T")
 
@@ -184,12 +188,9 @@ class ObjectStore:
 
 def advise(error: ImageStoreAwayError) -> str:
     """Returns what an operator can do about a store that is away."""
-    if found := _OS_ERROR.search(error.reason):
-        number = int(found[1] or found[2])
-        if number == errno.ENOSPC:
-            return "Free some space on the disk of the folder."
-        if number in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            return "Let the user that runs the bridge read and write in the folder (with systemd: ReadWritePaths=)."
+    found = _OS_ERROR.search(error.reason)
+    if found and (advice := _OS_ADVICE.get(int(found[1] or found[2]))):
+        return advice
     match error.__cause__:
         case PermissionDeniedError():
             return (
