@@ -186,6 +186,16 @@ class ObjectsMachine(RuleBasedStateMachine):
         """A callback brings an image. A repeated one brings the same."""
         self.yard.run(self._place(number, new=new))
 
+    @rule(number=pick)
+    def commit(self, number: int) -> None:
+        """A writer commits."""
+        self.yard.run(self._commit(number))
+
+    @rule(number=pick)
+    def abandon(self, number: int) -> None:
+        """A writer was killed before its commit, and a day later its object is due to be deleted."""
+        self.yard.run(self._act("abandon", number)())
+
     @rule(number=pick, keeps=st.booleans())
     def mark(self, *, number: int, keeps: bool) -> None:
         """A worker marks an image."""
@@ -211,7 +221,7 @@ class ObjectsMachine(RuleBasedStateMachine):
         self.yard.run(self._move(to))
         self.memory.before_put = self.memory.after_put = None
 
-    @rule(days=st.sampled_from([0.03, 0.6, 1.1]))
+    @rule(days=st.sampled_from([0.05, 1.1]))
     def time_passes(self, days: float) -> None:
         """Time passes. Whatever was under way has ended, or was killed."""
         self.writers, self.claims = [], []
@@ -270,6 +280,13 @@ class ObjectsMachine(RuleBasedStateMachine):
                 await connection.execute(ACCEPT, {"request_id": self.requests[-1]})
         request_id = self.requests[-1 - number % len(self.requests)]
         await self._write(request_id, f"as it came {request_id}".encode())
+
+    async def _abandon(self, number: int) -> None:
+        self.writers, self.claims = [], []
+        await self._place(number, new=True)
+        self.writers = []
+        await self._find(number)
+        await days_pass(self.database, 1.1)
 
     async def _mark(self, number: int, *, keeps: bool) -> None:
         if self.requests:
