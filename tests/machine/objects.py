@@ -60,6 +60,8 @@ OLD = text("""
 HANDLED = text("""
     UPDATE quarantine SET state = 'discarded', handled_at = now() - interval '40 days' WHERE id = :id AND state = 'open'
 """)
+NEXT_IS_SHARD = text("UPDATE image_store SET shard = -1, shard_due_at = now()")
+"""The objects of quarantined callbacks are in the first part, and here those of all requests."""
 REFERENCES = text("""
     SELECT request_id, image ->> 'sha256' AS sha256 FROM requests WHERE image IS NOT NULL AND image_purged_at IS NULL
     UNION SELECT request_id, provenance ->> 'original_sha256' FROM requests
@@ -275,7 +277,7 @@ class ObjectsMachine(RuleBasedStateMachine):
 
     async def _place(self, number: int, *, new: bool) -> None:
         if new or not self.requests:
-            self.requests.append(uuid4())
+            self.requests.append(UUID(int=uuid4().int & ~0xFF))
             async with self.database.transaction() as connection:
                 await connection.execute(ACCEPT, {"request_id": self.requests[-1]})
         request_id = self.requests[-1 - number % len(self.requests)]
@@ -355,13 +357,9 @@ class ObjectsMachine(RuleBasedStateMachine):
         self.memory.listed = list(self.memory.objects)
 
     async def _find(self, _: int) -> None:
-        for shard in {key[:2] for key in self.memory.images | set(self.memory.listed or ()) - {OWNER}}:
-            async with self.database.transaction() as connection:
-                values = {"shard": int(shard, 16) - 1}
-                await connection.execute(
-                    text("UPDATE image_store SET shard = :shard, shard_due_at = now() - interval '1 s'"), values
-                )
-            await self.sweep.find()
+        async with self.database.writing() as connection:
+            await connection.execute(NEXT_IS_SHARD)
+        await self.sweep.find()
         self.memory.listed = None
 
     async def _claim(self, _: int) -> None:
