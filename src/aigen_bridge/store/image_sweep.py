@@ -5,13 +5,14 @@ Times are those of the database, never of the object store, whose clock may diff
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Row, text
 
 from aigen_bridge.domain.image import SHARDS, ImageRef, parse_key
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.image_garbage import GRACE, IS_REFERENCED, note
-from aigen_bridge.store.images import ObjectImages
+from aigen_bridge.store.images import ObjectImages, Objects
 
 LOOKED_UP = 1000
 """Objects that one statement looks up."""
@@ -27,6 +28,7 @@ _UNREFERENCED = text(f"""
     SELECT g.request_id, g.sha256
     FROM unnest(CAST(:request_id AS uuid[]), CAST(:sha256 AS text[])) AS g (request_id, sha256)
     WHERE NOT {IS_REFERENCED}
+        AND NOT EXISTS (SELECT FROM image_garbage AS n WHERE n.request_id = g.request_id AND n.sha256 = g.sha256)
 """)  # noqa: S608 - a constant
 
 # What was claimed once is deleted, whatever refers to it since then: whoever refers to an object that is noted has
@@ -91,12 +93,14 @@ class ImageSweep:
         objects = await self._images.objects()
         claimed = await self._claim()
         if claimed:
-            await objects.delete([ImageRef(row.request_id, row.sha256).key for row in claimed])
-            ids, hashes, times = zip(*claimed, strict=True)
-            async with self._database.writing() as connection:
-                row = {"request_id": list(ids), "sha256": list(hashes), "claimed_at": list(times)}
-                await connection.execute(_DELETED, row)
+            await self._delete(objects, claimed)
         return len(claimed)
+
+    async def _delete(self, objects: Objects, claimed: Sequence[Row[Any]]) -> None:
+        await objects.delete([ImageRef(row.request_id, row.sha256).key for row in claimed])
+        row = {name: [getattr(each, name) for each in claimed] for name in ("request_id", "sha256", "claimed_at")}
+        async with self._database.writing() as connection:
+            await connection.execute(_DELETED, row)
 
     async def _note(self, refs: Sequence[ImageRef]) -> int:
         row = {"request_id": [ref.request_id for ref in refs], "sha256": [ref.sha256 for ref in refs]}
@@ -105,7 +109,7 @@ class ImageSweep:
             await note(connection, unreferenced, is_certain=False, wait=GRACE)
         return len(unreferenced)
 
-    async def _claim(self) -> Sequence[Row[tuple[object, str, object]]]:
+    async def _claim(self) -> Sequence[Row[Any]]:
         async with self._database.writing(patient=True) as connection:
             await connection.execute(_FORGET, {"grace": GRACE.total_seconds()})
             return (await connection.execute(_CLAIM)).all()

@@ -38,6 +38,7 @@ async def tend_images(sweep: ImageSweep, moves: ImageMoves, stop: asyncio.Event)
                 await task()
             except StoreUnavailableError as error:
                 log.warning("store.unavailable", step=name, reason=error.reason)
+                break
             except Exception:  # a bug must not end the worker
                 log.exception("images.bug", step=name)
         await _pause(stop, LOOK_EVERY)
