@@ -269,7 +269,7 @@ async def test_when_the_server_says_that_an_object_was_stored_does_not_matter(s3
 @pytest.mark.parametrize("hiccup", [http("503 Slow Down"), http("500 Internal Server Error"), b""])
 async def test_a_hiccup_is_not_yet_an_absence(hiccup: bytes) -> None:
     """As at Amazon's, which answers 503 to a burst, or closes an idle connection at the moment of the next call."""
-    there = "ETag: \"1\"\r\nLast-Modified: Sat, 28 Nov 2026 10:00:00 GMT\r\n"
+    there = 'ETag: "1"\r\nLast-Modified: Sat, 28 Nov 2026 10:00:00 GMT\r\n'
     head = f"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{there}\r\n".encode()
     async with answering(hiccup, http("200 OK", headers=there), hiccup, head) as (url, heard):
         await objects(url).put(REF.key, b"image")

@@ -206,7 +206,6 @@ class ObjectImages:
         self._call_at = 0.0
         return answer
 
-
     def _doubt(self) -> None:
         """The next call looks first whose store it is. What is being put counts as not stored."""
         self._doubts, self._look_at = self._doubts + 1, 0.0
