@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
-from aigen_bridge.domain.image import SHARDS, parse_key
+from aigen_bridge.domain.image import SHARDS, ImageRef, parse_key
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.image_sweep import ImageSweep
 from chaos.schedule import Storage
@@ -59,6 +60,7 @@ async def pass_days(database_url: str, storage: ImagesAt) -> frozenset[str]:
     engine = open_engine(database_url.replace("postgresql://", "postgresql+psycopg://", 1), pool_size=2, name="days")
     database = Database(engine)
     sweep = ImageSweep(database, storage.images(database))
+    await storage.objects().put(ImageRef(uuid4(), "00" * 32).key, b"as a writer left it that was killed")
     for _ in range(DAYS):
         for _ in range(SHARDS):
             await write(database, "UPDATE image_store SET shard_due_at = now()")
