@@ -8,19 +8,19 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from benchmarks.figure import Check, Figure
-from benchmarks.ground import Ground, Running
+from benchmarks.ground import Ground
 from benchmarks.pictures import BOUNDARY, completed, completed_beside, noise
 from benchmarks.sender import Sender, cpu_facts
 from benchmarks.turns import in_turns, medians, rate_ratio
 from benchmarks.wrk import Call
-from s3_server import serving
+from s3_server import S3Server, serving
 
 V1, V2 = (f"/api/{version}/influencegen/ai-image-callback" for version in ("v1", "v2"))
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 CALLERS, P99_MAX_MS = 32, 1000
 IDS_PER_SECOND = 600
-S3_SECONDS = 30
-"""Seconds for one image: nothing may go to PostgreSQL because server and sender share the machine."""
+S3_TIMEOUT = {"timeout": "30s"}
+"""For one image: nothing may go to PostgreSQL because server and sender share the machine."""
 
 
 async def measure(ground: Ground) -> Figure:
@@ -32,6 +32,7 @@ async def measure(ground: Ground) -> Figure:
     picture = noise(1)
     v1, v2 = completed(picture), completed_beside(picture)
     async with (
+        _s3(ground) as server,
         ground.database() as database,
         ground.api(database) as bridge,
         ground.ceiling("handwritten:app", database=database) as by_hand,
@@ -39,7 +40,7 @@ async def measure(ground: Ground) -> Figure:
         ground.database() as folders_database,
         ground.api(folders_database, image_store={"url": f"file://{folder}"}) as in_folder,
         ground.database() as s3_database,
-        _s3(ground, s3_database) as in_s3,
+        ground.api(s3_database, image_store=server.settings["image_store"] | S3_TIMEOUT) as in_s3,
     ):
         sender = partial(Sender, ground, callers=CALLERS, ids_per_second=IDS_PER_SECOND)
         senders = {
@@ -48,7 +49,7 @@ async def measure(ground: Ground) -> Figure:
             "v1 by hand": sender(by_hand, Call(by_hand.url + V1, v1), database=database),
             "v2 by hand": sender(by_hand, Call(by_hand.url + V2, v2, FORM), database=database),
             "v1 in a folder": sender(in_folder, Call(in_folder.url + V1, v1), database=folders_database),
-            "v1 in S3": sender(in_s3, Call(in_s3.url + V1, v1), database=s3_database),
+            "v1 in S3": sender(in_s3, Call(in_s3.url + V1, v1), database=s3_database, beside={"S3 server": server.pid}),
             "v1 without a database": sender(same, Call(same.url + V1, v1)),
             "v2 without a database": sender(same, Call(same.url + V2, v2, FORM)),
         }
@@ -66,9 +67,7 @@ async def measure(ground: Ground) -> Figure:
 
 
 @asynccontextmanager
-async def _s3(ground: Ground, database: str) -> AsyncIterator[Running]:
-    """Runs the bridge with its images in an S3 server."""
+async def _s3(ground: Ground) -> AsyncIterator[S3Server]:
+    """Runs an S3 server."""
     with serving(ground.folder / "s3") as server:
-        timeout = {"timeout": f"{S3_SECONDS}s"}
-        async with ground.api(database, image_store=server.settings["image_store"] | timeout) as api:
-            yield api
+        yield server

@@ -63,6 +63,12 @@ class S3Server:
         """The folder with the image store's objects."""
         return self.folder / BUCKET / PREFIX
 
+    @property
+    def pid(self) -> int:
+        """The id of the running server."""
+        assert self._process, "it does not run"
+        return self._process.pid
+
     def make_bucket(self) -> None:
         """Makes the bucket unless it exists."""
         (self.folder / BUCKET).mkdir(parents=True, exist_ok=True)

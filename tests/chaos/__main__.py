@@ -44,7 +44,10 @@ def main(
         if balanced and not keep:
             shutil.rmtree(home)
         else:
-            console.print(f"Logs and database are in {home}. The same schedule again: --seed {seed} --store {store}.", soft_wrap=True)
+            console.print(
+                f"Logs and database are in {home}. The same schedule again: --seed {seed} --store {store}.",
+                soft_wrap=True,
+            )
     raise SystemExit(0 if balanced else 1)
 
 

@@ -156,7 +156,7 @@ def _objects_lost(facts: Facts) -> Iterator[str]:
     for key, ref in _references(facts).items():
         found = facts.objects.get(key)
         if found != ref.sha256 and not (found is None and str(ref.request_id) in in_postgresql):
-            yield f"{ref.request_id}: the object of its image is {found and 'damaged' or 'missing'}"
+            yield f"{ref.request_id}: the object of its image is {'damaged' if found else 'missing'}"
         elif found and key not in facts.swept:
             yield f"{ref.request_id}: the object of its image was swept"
 

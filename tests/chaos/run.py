@@ -26,7 +26,7 @@ from chaos.promises import Promises
 from chaos.schedule import Schedule, Storage
 from chaos.sheet import Report, show
 from chaos.sky import Sky
-from chaos.storage import hashes
+from chaos.storage import hashes, pass_days
 from chaos.strikes import Striker
 from chaos.supervisor import Supervisor, supervised
 from silent_link import linked
@@ -37,6 +37,7 @@ OPEN = "SELECT count(*) AS open FROM requests WHERE status NOT IN ('completed', 
 OVERDUE = "SELECT count(*) AS overdue FROM requests WHERE error_code = 'timed_out'"
 LIVE = "SELECT count(*) AS live FROM outbox WHERE state = 'pending'"
 UNATTEMPTED = "SELECT count(*) AS unattempted FROM outbox WHERE state = 'pending' AND attempts = 0"
+IN_POSTGRESQL = "SELECT count(*) AS images FROM images"
 BACKLOG_SECONDS = 10.0
 """Time for entries that no worker could attempt yet. They are attempted before the injected faults end."""
 
@@ -153,6 +154,8 @@ async def _help(stage: Stage) -> dict[str, int]:
         await stage.sky.look(name)
     await stage.supervisor.kill(stage.supervisor.places["n8n"])  # no late reports after this
     await _until(lambda: _ended(stage))
+    if stage.ground.storage:
+        await _until(lambda: _none(stage, IN_POSTGRESQL))
     return replayed
 
 
@@ -198,10 +201,9 @@ async def _facts(stage: Stage, unaided: list[known.Row], replayed: Iterable[str]
         letters = await known.dead_letters(stage.api)
     except httpx.HTTPError as error:
         fallen.append(f"the API does not list its dead letters: {error!r}")
-    storage = stage.ground.storage
     stored = await asyncio.to_thread(known.stored, stage.database)
-    objects = hashes(storage) if storage else None
-    swept = frozenset(objects or ())
+    generated = await known.generated(stage.flux, stage.schedule.requests)
+    objects, swept = await _objects(stage)
     return Facts(
         objects=objects,
         swept=swept,
@@ -218,6 +220,16 @@ async def _facts(stage: Stage, unaided: list[known.Row], replayed: Iterable[str]
         fallen=tuple(fallen),
         bugs=known.bugs(sorted(stage.ground.home.glob("*.log"))),
         **stored,
-        **await known.generated(stage.flux, stage.schedule.requests),
+        **generated,
         **known.applied(stage.ground.effects),
     )
+
+
+async def _objects(stage: Stage) -> tuple[dict[str, str] | None, frozenset[str]]:
+    """Stops the bridge. Returns what is in its image store, and what is left there when days have passed."""
+    if (storage := stage.ground.storage) is None:
+        return None, frozenset()
+    for place in stage.supervisor.places.values():
+        if place.name.startswith(("api", "worker")):
+            await stage.supervisor.stop(place)
+    return hashes(storage), await pass_days(stage.database.url, storage)

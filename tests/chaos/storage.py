@@ -2,17 +2,27 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
+from uuid import uuid4
 
-from aigen_bridge.domain.image import parse_key
+from aigen_bridge.domain.image import SHARDS, ImageRef, parse_key
+from aigen_bridge.store.database import Database, open_engine
+from aigen_bridge.store.image_sweep import ImageSweep
 from chaos.schedule import Storage
 from image_stores import Folder
+from outages import write
 from s3_server import S3Server
 
 ImagesAt = Folder | S3Server
+
+DAYS = 3
+"""An object is noted on the first day, and deleted on the second. On the third, nothing may be left to do."""
+A_DAY_LATER = """
+    UPDATE image_garbage SET noted_at = noted_at - interval '25 hours', due_at = due_at - interval '25 hours',
+        claimed_at = claimed_at - interval '25 hours', deleted_at = deleted_at - interval '25 hours'
+"""
 
 
 def storage_of(kind: Storage, home: Path) -> ImagesAt | None:
@@ -36,9 +46,30 @@ def unmounted(folder: Folder) -> Iterator[None]:
         shutil.rmtree(folder.path)
 
 
-def hashes(storage: ImagesAt) -> Mapping[str, str]:
+def hashes(storage: ImagesAt) -> dict[str, str]:
     """Returns the SHA-256 of each object's bytes, by its key."""
-    return {key: hashlib.sha256((storage.path / key).read_bytes()).hexdigest() for key in storage.keys()}
+    keys = storage.keys()
+    return {key: hashlib.sha256((storage.path / key).read_bytes()).hexdigest() for key in keys}
+
+
+async def pass_days(database_url: str, storage: ImagesAt) -> frozenset[str]:
+    """Lets days pass for the database, and sweeps the image store in each. Returns the keys of what is left.
+
+    No process of the bridge may run: their settings have the usual times.
+    """
+    engine = open_engine(database_url.replace("postgresql://", "postgresql+psycopg://", 1), pool_size=2, name="days")
+    database = Database(engine)
+    sweep = ImageSweep(database, storage.images(database))
+    await storage.objects().put(ImageRef(uuid4(), "00" * 32).key, b"as a writer left it that was killed")
+    for _ in range(DAYS):
+        for _ in range(SHARDS):
+            await write(database, "UPDATE image_store SET shard_due_at = now()")
+            await sweep.find()
+        while await sweep.delete():
+            pass
+        await write(database, A_DAY_LATER)
+    await database.close()
+    return frozenset(storage.keys())
 
 
 def owner_of(key: str) -> str:

@@ -81,6 +81,7 @@ class ImageMoves:
 
     async def to_store(self) -> AsyncIterator[Moved]:
         """Moves everything to the object store. Yields what each page moved. Raises `ImageStoreAwayError`."""
+        await self._images.objects()  # one call finds out whether the store is back, before several are made at once
         walk = self.walk(Target.STORE)
         while moved := await walk.next_page():
             yield moved
