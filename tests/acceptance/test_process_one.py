@@ -1,4 +1,7 @@
-"""Stopping a container: the image's entry point as process 1 of a PID namespace, where the kernel drops unhandled signals."""
+"""Stopping a container: the image's entry point as process 1 of a PID namespace.
+
+The kernel drops signals for process 1 that it does not handle.
+"""
 
 import asyncio
 import json
@@ -106,7 +109,8 @@ async def test_sigterm_before_the_service_handles_signals_ends_it(configured: di
 
 
 @pytest.mark.parametrize(
-    ("arguments", "ready"), [(["worker"], "worker.started"), (["serve", "--port", "PORT"], "Application startup complete")]
+    ("arguments", "ready"),
+    [(["worker"], "worker.started"), (["serve", "--port", "PORT"], "Application startup complete")],
 )
 async def test_sigterm_ends_it_with_status_0_even_while_the_database_is_away(
     arguments: list[str], ready: str, configured: dict[str, str], tmp_path: Path
@@ -124,7 +128,7 @@ async def test_processes_whose_parents_ended_leave_no_zombies(configured: dict[s
         one = container.process_one()
         service = _children(one)
         inside = ("nsenter", f"--target={one}", "--pid", "--mount", "sh", "-c", "(sleep 0.2; exit 1) & exit 0")
-        subprocess.run(inside, check=True, timeout=10)
+        assert await (await asyncio.create_subprocess_exec(*inside)).wait() == 0
         async with asyncio.timeout(10):
             while _children(one) == service:  # the orphan has arrived
                 await asyncio.sleep(0.02)
