@@ -80,9 +80,9 @@ bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BE
 	$(if $(filter n8n,$(BENCH)),tests/n8n/install.sh)
 	PYTHONPATH=tests:tests/n8n $(RUN) python -m benchmarks $(BENCH) $(ARGS)
 
-check: lint ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx
+check: lint ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx, SBOM
 	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py tests/contract/test_monitoring.py \
-	    tests/contract/test_deployment.py tests/contract/test_systemd.py tests/contract/test_proxy.py
+	    tests/contract/test_deployment.py tests/contract/test_systemd.py tests/contract/test_proxy.py tests/contract/test_release.py
 
 lint: setup ## What `make check` checks without the tests in it
 	$(RUN) ruff format --check .
