@@ -18,7 +18,7 @@ DECLARED = {
 }
 """Where the version stands: the first match in each file. In the changelog that is the newest release."""
 CHART = "deploy/helm/aigen-bridge"
-DECLARED_BY_CHART = {rf"^version: {VERSION}$": "version", rf'^appVersion: "?{VERSION}"?$': "appVersion"}
+DECLARED_BY_CHART = {rf"^version: {VERSION}(?: |$)": "version", rf'^appVersion: "?{VERSION}"?(?: |$)': "appVersion"}
 
 
 class CannotReleaseError(Exception):

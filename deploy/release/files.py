@@ -60,20 +60,24 @@ def _zip(folder: Path, target: Path, at: int) -> None:
 
 
 def _chart(folder: Path, target: Path, at: int) -> None:
-    """Packs a chart as `helm package` does: one folder with the chart's name."""
+    """Packs a chart as `helm package` does: links are followed, folders in `.helmignore` left out."""
+    ignored = (folder / ".helmignore").read_text().split()
     with (
         target.open("wb") as file,
         gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=at) as compressed,
         tarfile.open(fileobj=compressed, mode="w") as archive,
     ):
         for path in _files(folder):
-            entry = tarfile.TarInfo(f"{folder.name}/{path.relative_to(folder)}")
-            entry.size, entry.mtime, entry.mode = path.stat().st_size, at, _mode(path)
-            archive.addfile(entry, io.BytesIO(path.read_bytes()))
+            name = path.relative_to(folder)
+            if f"{name.parts[0]}/" not in ignored:
+                entry = tarfile.TarInfo(f"{folder.name}/{name}")
+                entry.size, entry.mtime, entry.mode = path.stat().st_size, at, _mode(path)
+                archive.addfile(entry, io.BytesIO(path.read_bytes()))
 
 
 def _files(folder: Path) -> Iterable[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    """Returns all files below a folder, those of linked folders included."""
+    return sorted(Path(top) / name for top, _, names in os.walk(folder, followlinks=True) for name in names)
 
 
 def _mode(path: Path) -> int:
