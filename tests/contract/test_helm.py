@@ -428,7 +428,7 @@ def test_workers_are_scaled_by_what_waits_in_the_outbox(full: list[Manifest], tm
 
 def test_the_size_of_bodies_is_that_of_the_service(cases: dict[str, list[Manifest]]) -> None:
     form = 256 * 2**10  # around an image that is uploaded in the console
-    for case, largest in (("full", CallbackSettings().max_bytes), ("larger images", 67108864)):
+    for case, largest in (("nginx", CallbackSettings().max_bytes), ("larger images", 67108864)):
         for one in of_kind(cases[case], "Ingress"):
             assert one["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == str(largest + form)
 
@@ -438,8 +438,8 @@ def _reaches(ingress: Manifest, path: str) -> bool:
     [rule] = ingress["spec"]["rules"]
 
     def matches(one: Manifest) -> bool:
-        if one["pathType"] == "ImplementationSpecific":
-            return re.match(one["path"], path, re.IGNORECASE) is not None
+        if one["pathType"] == "ImplementationSpecific":  # Traefik searches, nginx matches from the beginning
+            return re.search(one["path"], path, re.IGNORECASE) is not None
         return path == one["path"] or path.startswith(f"{one['path']}/")
 
     return any(matches(one) for one in rule["http"]["paths"])
@@ -456,16 +456,44 @@ PATHS = sorted({re.sub(r"\{\w+\}", "1b4e28ba", path) for path in OPENAPI["paths"
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_what_n8n_sends_needs_its_certificate_and_the_rest_is_for_odoo_and_people(
-    full: list[Manifest], path: str
+@pytest.mark.parametrize("case", ["full", "nginx"])
+def test_what_n8n_sends_leads_past_its_certificate_and_the_rest_is_for_odoo_and_people(
+    cases: dict[str, list[Manifest]], case: str, path: str
 ) -> None:
-    main, callback = (named(full, "Ingress", suffix) for suffix in ("-main", "-callback"))
-    assert callback["metadata"]["annotations"]["nginx.ingress.kubernetes.io/auth-tls-verify-client"] == "on"
-    assert "nginx.ingress.kubernetes.io/auth-tls-verify-client" not in main["metadata"]["annotations"]
+    main, callback = (named(cases[case], "Ingress", suffix) for suffix in ("-main", "-callback"))
     of_n8n, internal = _called_by_n8n(path), path.startswith("/health")
     for_older_workflows = path.endswith("/wanted")
     assert _reaches(main, path) is (not of_n8n and not internal and not for_older_workflows)
     assert _reaches(callback, path) or not (of_n8n or for_older_workflows)
+
+
+def test_only_the_ingress_of_n8n_asks_for_a_certificate(cases: dict[str, list[Manifest]]) -> None:
+    secret, required = "n8n-clients-ca", "RequireAndVerifyClientCert"
+    for case, name, value in (
+        (
+            "full",
+            "traefik.ingress.kubernetes.io/router.tls.options",
+            "aigen-bridge-aigen-bridge-callback@kubernetescrd",
+        ),
+        ("nginx", "nginx.ingress.kubernetes.io/auth-tls-secret", f"aigen/{secret}"),
+        ("nginx", "nginx.ingress.kubernetes.io/auth-tls-verify-client", "on"),
+    ):
+        main, callback = (named(cases[case], "Ingress", suffix) for suffix in ("-main", "-callback"))
+        assert callback["metadata"]["annotations"][name] == value
+        assert name not in main["metadata"]["annotations"]
+    [option] = of_kind(cases["full"], "TLSOption")
+    assert (option["apiVersion"], option["metadata"]["name"]) == ("traefik.io/v1alpha1", "bridge-aigen-bridge-callback")
+    assert option["spec"] == {"clientAuth": {"secretNames": [secret], "clientAuthType": required}}
+
+
+def test_the_controller_reads_the_paths_of_requests_as_a_pattern(cases: dict[str, list[Manifest]]) -> None:
+    for case, name, value in (
+        ("full", "traefik.ingress.kubernetes.io/router.pathmatcher", "PathRegexp"),
+        ("nginx", "nginx.ingress.kubernetes.io/use-regex", "true"),
+    ):
+        assert named(cases[case], "Ingress", "-main")["metadata"]["annotations"][name] == value
+    for one in of_kind(cases["other controller"], "Ingress"):
+        assert {path["pathType"] for path in one["spec"]["rules"][0]["http"]["paths"]} == {"Prefix"}
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/docs", "/redoc", "/openapi.json", "/health/live", "/"])

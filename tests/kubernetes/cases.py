@@ -80,6 +80,7 @@ WORKING: dict[str, Values] = {
             "extraVolumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}],
         },
     ),
+    "nginx": with_values(FULL, {"ingress": {"controller": "nginx", "main": {"annotations": {"a.example/b": "c"}}}}),
     "other controller": with_values(
         FULL,
         {
@@ -97,7 +98,9 @@ WORKING: dict[str, Values] = {
             "ingress": {"callback": {"host": "bridge.example.com", "clientCaSecret": ""}},
         },
     ),
-    "larger images": with_values(FULL, {"settings": {"AIGEN_CALLBACK__MAX_BYTES": "67108864"}}),
+    "larger images": with_values(
+        FULL, {"settings": {"AIGEN_CALLBACK__MAX_BYTES": "67108864"}, "ingress": {"controller": "nginx"}}
+    ),
     "patient": with_values(FULL, {"worker": {"drainSeconds": 60}, "api": {"preStopSeconds": 15}}),
     "token": with_values(FULL, {"monitoring": {"monitors": {"tokenSecret": {"name": "metrics", "key": "token"}}}}),
     "own query": with_values(
@@ -178,7 +181,7 @@ BROKEN: dict[str, tuple[Values, str]] = {
     "certificates without TLS": (with_values(FULL, {"ingress": {"callback": {"tlsSecret": ""}}}), "without TLS nobody"),
     "certificates elsewhere": (
         with_values(FULL, {"ingress": {"controller": "other"}}),
-        "clientCaSecret works with the controller nginx only",
+        "clientCaSecret works with the controllers traefik and nginx only",
     ),
     "no console": (with_values(FULL, {"settings": {"AIGEN_CONSOLE__ENABLED": "false"}}), "switches it off"),
     "policy without callers": (with_values(FULL, {"networkPolicy": {"callers": []}}), "networkPolicy.callers is empty"),
