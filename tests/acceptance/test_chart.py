@@ -1,4 +1,4 @@
-"""The pods of the Helm chart, run as real processes: with their arguments, their environment, their folder of secrets."""
+"""The pods of the Helm chart as real processes: with their arguments, their environment, their folder of secrets."""
 
 import asyncio
 import json

@@ -234,7 +234,8 @@ def test_processes_listen_where_the_probes_ask(everything: list[tuple[str, str, 
 
 
 def test_every_variable_is_a_setting_that_exists(everything: list[tuple[str, str, Manifest]]) -> None:
-    known = {*_variables(Settings), "AIGEN_SECRETS_DIR", "HTTPS_PROXY", "AIGEN_IMAGE_STORE__URL"}
+    known = {*_variables(Settings), "AIGEN_SECRETS_DIR", "HTTPS_PROXY"}
+    known |= {"AIGEN_IMAGE_STORE__URL", "AIGEN_IMAGE_STORE__REGION"}
     assert {name for _, _, pod in everything for name in environment(pod)} - known == set()
 
 
@@ -319,9 +320,21 @@ def test_the_migration_runs_before_an_installation_and_before_each_upgrade(cases
     for case, objects in cases.items():
         jobs = of_kind(objects, "Job")
         assert [job["spec"]["template"]["spec"]["containers"][0]["args"] for job in jobs] == (
-            [] if case == "no migration" else [["migrate"]]
+            [] if case == "no migration" else [["restored"]] if case == "restored" else [["migrate"]]
         )
         assert all(_hook(job) == ("pre-install,pre-upgrade", 0) for job in jobs)
+
+
+def test_after_a_restore_the_versions_are_raised_with_all_settings_before_anything_starts(
+    cases: dict[str, list[Manifest]],
+) -> None:
+    [job] = of_kind(cases["restored"], "Job")
+    pod = job["spec"]["template"]
+    assert [one["args"] for one in pod["spec"]["initContainers"]] == [["migrate"]]
+    [worker] = [each for component, each in pods(cases["restored"]) if component == "worker"]
+    assert set(_variables(Settings, needed=True)) - secret_variables() <= set(environment(pod))
+    assert _sources(pod) == _sources(worker)
+    assert pod["spec"]["initContainers"][0]["securityContext"] == pod["spec"]["containers"][0]["securityContext"]
 
 
 def test_what_the_migration_needs_of_the_release_is_there_before_it(cases: dict[str, list[Manifest]]) -> None:

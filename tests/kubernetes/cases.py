@@ -38,6 +38,9 @@ NO_SECRETS: Values = {"secrets": {"existingSecret": ""}}
 WORKING: dict[str, Values] = {
     "minimal": MINIMAL,
     "full": FULL,
+    "object store": _example("object-store"),
+    "restored": with_values(FULL, {"restored": True}),
+    "stopped": with_values(MINIMAL, {"api": {"replicas": 0}, "worker": {"replicas": 0}}),
     "digest": with_values(MINIMAL, {"image": {"digest": f"sha256:{'a1' * 32}", "pullSecrets": ["registry"]}}),
     "tag": with_values(MINIMAL, {"image": {"tag": "1.2.3", "pullPolicy": "Always"}}),
     "ipv6": with_values(MINIMAL, {"listenAddress": "::"}),
@@ -127,7 +130,11 @@ BROKEN: dict[str, tuple[Values, str]] = {
     "unknown inner value": (with_values(MINIMAL, {"api": {"replica": 3}}), "additional properties 'replica'"),
     "number": (with_values(MINIMAL, {"settings": {"AIGEN_CALLBACK__MAX_BYTES": 33554432}}), "got number, want string"),
     "not a setting": (with_values(MINIMAL, {"settings": {"ODOO_URL": "x"}}), "does not match pattern '^AIGEN_"),
-    "no replicas": (with_values(MINIMAL, {"worker": {"replicas": 0}}), "got 0, want 1"),
+    "scaled to nothing": (with_values(MINIMAL, {"worker": {"autoscaling": {"minReplicas": 0}}}), "got 0, want 1"),
+    "restored alone": (
+        with_values(MINIMAL, {"restored": True, "migrate": {"enabled": False}}),
+        "restored is a part of the migration",
+    ),
     "root": (with_values(MINIMAL, {"podSecurityContext": {"runAsNonRoot": False}}), "must be true"),
     "short grace": (with_values(MINIMAL, {"worker": {"drainSeconds": 5}}), "got 5, want 15"),
     "latest": (with_values(MINIMAL, {"image": {"tag": "latest"}}), "image.tag must name a version"),

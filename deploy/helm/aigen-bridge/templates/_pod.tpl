@@ -103,15 +103,21 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
+{{/* Whether a component is the migration alone, which needs the database only; `restored` needs all settings. */}}
+{{- define "aigen-bridge.isMigration" -}}
+{{- if and (eq (last .) "migrate") (not (first .).Values.restored) }}true{{ end -}}
+{{- end -}}
+
 {{/* The environment. The migration gets what concerns the database and the log only. */}}
 {{- define "aigen-bridge.env" -}}
 {{- $root := first . -}}
+{{- $isMigration := include "aigen-bridge.isMigration" . -}}
 {{- $settings := dict "AIGEN_LOG__FORMAT" "json" -}}
 {{- $settings = merge (dict) $root.Values.settings $settings -}}
 env:
   - {name: AIGEN_SECRETS_DIR, value: /etc/aigen-bridge/secrets}
   {{- range $name, $value := $settings }}
-  {{- if or (ne (last $) "migrate") (regexMatch "^AIGEN_(DATABASE|LOG)__" $name) }}
+  {{- if or (not $isMigration) (regexMatch "^AIGEN_(DATABASE|LOG)__" $name) }}
   - {name: {{ $name }}, value: {{ $value | quote }}}
   {{- end }}
   {{- end }}
@@ -121,7 +127,7 @@ env:
   - {name: AIGEN_WORKER__METRICS_PORT, value: "9464"}
   {{- end }}
   {{- with $root.Values.extraEnv }}
-  {{- if ne (last $) "migrate" }}
+  {{- if not $isMigration }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
   {{- end }}

@@ -7,9 +7,9 @@
 {{- define "aigen-bridge.secrets" -}}
 {{- $root := first . -}}
 {{- $values := $root.Values.secrets -}}
-{{- $isMigration := eq (last .) "migrate" -}}
+{{- $isMigration := include "aigen-bridge.isMigration" . -}}
 {{- $url := $values.databaseUrl -}}
-{{- if and $isMigration $root.Values.migrate.databaseUrl.secret }}{{ $url = $root.Values.migrate.databaseUrl }}{{ end -}}
+{{- if and (eq (last .) "migrate") $root.Values.migrate.databaseUrl.secret }}{{ $url = $root.Values.migrate.databaseUrl }}{{ end -}}
 {{- if $values.volume -}}
 {{- toYaml $values.volume -}}
 {{- else -}}
