@@ -87,7 +87,7 @@ bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BE
 
 check: lint .tools/helm/.installed ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx, chart
 	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py tests/contract/test_monitoring.py \
-	    tests/contract/test_deployment.py tests/contract/test_systemd.py tests/contract/test_proxy.py tests/contract/test_helm.py
+	    tests/contract/test_deployment.py tests/contract/test_systemd.py tests/contract/test_proxy.py tests/contract/test_helm.py tests/contract/test_kubernetes_page.py
 
 lint: setup ## What `make check` checks without the tests in it
 	$(RUN) ruff format --check .
