@@ -581,6 +581,11 @@ def test_prometheus_scrapes_both_under_the_names_that_the_alerts_know(cases: dic
     assert all(one["authorization"] == {"credentials": {"name": "metrics", "key": "token"}} for one in endpoints)
 
 
+def test_the_packed_chart_has_everything(working: Answer) -> None:
+    assert working.packed == working.rendered[0]
+    assert of_kind(manifests(working.packed), "PrometheusRule")
+
+
 def test_the_alerts_and_dashboards_are_those_of_deploy(full: list[Manifest]) -> None:
     assert (CHART / "files/rules.yml").resolve() == ROOT / "deploy/prometheus/rules.yml"
     assert (CHART / "files/dashboards").resolve() == ROOT / "deploy/grafana/dashboards"

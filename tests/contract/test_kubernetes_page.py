@@ -1,4 +1,4 @@
-"""docs/kubernetes.md: its values render, its manifests have the shape of their kind, its commands name what there is."""
+"""docs/kubernetes.md: its values render, its manifests have the shape of their kind, its commands name what exists."""
 
 import re
 import subprocess

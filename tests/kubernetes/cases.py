@@ -36,8 +36,8 @@ PLACED: Values = {
 NO_SECRETS: Values = {"secrets": {"existingSecret": ""}}
 
 WORKING: dict[str, Values] = {
-    "minimal": MINIMAL,
     "full": FULL,
+    "minimal": MINIMAL,
     "object store": _example("object-store"),
     "restored": with_values(FULL, {"restored": True}),
     "stopped": with_values(MINIMAL, {"api": {"replicas": 0}, "worker": {"replicas": 0}}),

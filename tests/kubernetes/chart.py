@@ -22,9 +22,13 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What Helm makes of the cases, in their order. `lint` and `invalid` say what is wrong."""
+    """What Helm makes of the cases, in their order. `lint` and `invalid` say what is wrong.
+
+    `packed` is what it makes of the first case with the packed chart.
+    """
 
     rendered: list[dict[str, Any]]
+    packed: dict[str, Any]
     lint: list[str]
     invalid: list[str]
 

@@ -1,12 +1,14 @@
 """Renders a chart in many ways and validates what comes out. Runs with Helm and the API's schemas, in .tools/helm.
 
-Reads `{"chart", "versions", "cases": [{"name", "values"}]}`. Writes `{"rendered", "lint", "invalid"}`: of each case
-`{"files": {path: text}}` or `{"error"}`, and what Helm's lint and the schemas have to say about all of them.
+Reads `{"chart", "versions", "cases": [{"name", "values"}]}`. Writes `{"rendered", "packed", "lint", "invalid"}`: of each case,
+and of the first one with the packed chart, `{"files": {path: text}}` or `{"error"}`, and what Helm's lint and the schemas
+have to say about all of them.
 """
 
 import functools
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,6 +47,12 @@ def _invalid(manifest: str, version: str) -> str | None:
     return None
 
 
+def _packed(path: str, case: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the packed chart renders."""
+    with tempfile.TemporaryDirectory() as folder, helm.Chart.load(helm.package(path, destination=folder)) as chart:
+        return _rendered(chart, case)
+
+
 def main() -> None:
     """Answers the order on standard input."""
     utils = kubernetes_validate.utils
@@ -57,7 +65,9 @@ def main() -> None:
     documents = (one for text in texts for one in yaml.safe_load_all(text) if one)
     manifests = {json.dumps(document, sort_keys=True) for document in documents}
     invalid = [wrong for one in manifests for version in order["versions"] if (wrong := _invalid(one, version))]
-    json.dump({"rendered": rendered, "lint": [*_lint(order["chart"], good)], "invalid": invalid}, sys.stdout)
+    packed = _packed(order["chart"], order["cases"][0])
+    lint = [*_lint(order["chart"], good)]
+    json.dump({"rendered": rendered, "packed": packed, "lint": lint, "invalid": invalid}, sys.stdout)
 
 
 if __name__ == "__main__":
