@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from aigen_bridge.settings.sections import CallbackSettings, WorkerSettings
 from kubernetes import chart
 from kubernetes.cases import BROKEN, CHART, FULL, MINIMAL, WORKING, with_values
 from kubernetes.chart import Answer, Manifest, environment, manifests, named, of_kind, pods
+from monitoring import tool
 
 OPENAPI = json.loads((ROOT / "openapi/aigen-bridge.json").read_text())
 DEPLOYMENT_KINDS = ("Deployment", "Job")
@@ -145,6 +147,29 @@ def test_an_upgrade_changes_no_selector(cases: dict[str, list[Manifest]]) -> Non
     }
     assert len(selectors) == 1
     assert "version" not in selectors.pop()
+
+
+def test_what_the_schemas_do_not_see_is_right_too(cases: dict[str, list[Manifest]]) -> None:
+    value = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
+    for objects in cases.values():
+        names = [(one["kind"], one["metadata"]["name"]) for one in objects]
+        assert len(names) == len(set(names))
+        for one in objects:
+            assert one["metadata"]["namespace"] == "aigen"
+            assert all(value.fullmatch(text) for text in one["metadata"]["labels"].values())
+        for _, pod in pods(objects):
+            spec, [container] = pod["spec"], pod["spec"]["containers"]
+            for unique in (
+                [each["name"] for each in container["env"]],
+                [each["name"] for each in spec["volumes"]],
+                [each["mountPath"] for each in container["volumeMounts"]],
+            ):
+                assert len(unique) == len(set(unique))
+            assert all(len(port["name"]) <= 15 for port in container.get("ports", ()))
+            sleep = container.get("lifecycle", {"preStop": {"sleep": {"seconds": 0}}})["preStop"]["sleep"]["seconds"]
+            assert sleep < spec["terminationGracePeriodSeconds"]
+        for one in of_kind(objects, "Ingress"):
+            assert all(path["path"].startswith("/") for path in one["spec"]["rules"][0]["http"]["paths"])
 
 
 # ---- pods
@@ -434,6 +459,38 @@ def test_workers_are_scaled_by_what_waits_in_the_outbox(full: list[Manifest], tm
         assert metric in asked["query"]
         assert f'"{metric}"' in known
     assert f'service="{named(full, "Service", "-api")["metadata"]["name"]}"' in asked["query"]
+
+
+PENDING = 'aigen_outbox_pending{namespace="aigen", service="bridge-aigen-bridge-api", step="%s", odoo="%s", pod="%s"}'
+N8N = '%s{namespace="aigen", service="bridge-aigen-bridge-api", destination="n8n", pod="a"}'
+
+
+def _asked(full: list[Manifest], folder: Path, series: dict[str, int]) -> float | None:
+    """What Prometheus answers KEDA when it has these series; None: nothing."""
+    [scaled] = of_kind(full, "ScaledObject")
+    query = scaled["spec"]["triggers"][0]["metadata"]["query"]
+    given = [{"series": name, "values": f"{value}x4"} for name, value in series.items()]
+    expression = {"expr": query, "eval_time": "1m", "exp_samples": []}
+    test = {"interval": "30s", "input_series": given, "promql_expr_test": [expression]}
+    (folder / "test.yml").write_text(yaml.safe_dump({"rule_files": [], "evaluation_interval": "30s", "tests": [test]}))
+    done = subprocess.run(
+        [tool("promtool"), "test", "rules", "test.yml"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return None
+    [got] = re.findall(r"got:.*?\{\} ([0-9.E+]+)", done.stdout + done.stderr, re.DOTALL)
+    return float(got)
+
+
+def test_entries_that_every_api_pod_reports_count_once_and_not_while_n8n_is_away(
+    full: list[Manifest], tmp_path: Path
+) -> None:
+    series = {PENDING % (step, odoo, pod): 100 for step, odoo in (("dispatch", "a"), ("dispatch", "b")) for pod in "xy"}
+    series |= {PENDING % ("mark", "", "x"): 50, PENDING % ("deliver", "a", "x"): 4000}
+    assert _asked(full, tmp_path, series) == 250
+    for away in ("aigen_breaker_open", "aigen_destination_paused"):
+        assert _asked(full, tmp_path, series | {N8N % away: 0}) == 250
+        assert _asked(full, tmp_path, series | {N8N % away: 1}) is None
 
 
 # ---- networks

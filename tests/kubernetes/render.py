@@ -1,8 +1,10 @@
 """Renders a chart in many ways and validates what comes out. Runs with Helm and the API's schemas, in .tools/helm.
 
-Reads `{"chart", "versions", "cases": [{"name", "values"}]}`. Writes `{"rendered", "packed", "lint", "invalid"}`: of each case,
-and of the first one with the packed chart, `{"files": {path: text}}` or `{"error"}`, and what Helm's lint and the schemas
-have to say about all of them.
+Reads `{"chart", "versions", "cases": [{"name", "values"}]}` and writes `{"rendered", "packed", "lint", "invalid"}`:
+
+- `rendered`: of each case, `{"files": {path: text}}` or `{"error"}`;
+- `packed`: the same of the first case, with the packed chart;
+- `lint`, `invalid`: what Helm's lint and the schemas have to say about all of them.
 """
 
 import functools
