@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 from pydantic import SecretStr
 from test_deployment import COMPOSE, ROOT, SERVICES, _section, _variables
 
@@ -90,6 +91,8 @@ def test_values_that_cannot_work_are_refused_and_the_error_says_what_to_do() -> 
 
 def test_the_schema_knows_every_value_and_refuses_all_others() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
+    Draft7Validator.check_schema(schema)  # the newest that every Helm 3 reads
+    assert "draft-07" in schema["$schema"]
     values = yaml.safe_load((CHART / "values.yaml").read_text())
 
     def compare(at: str, part: dict[str, Any], value: Any) -> None:
@@ -599,9 +602,13 @@ def test_each_process_meets_whom_it_must_and_nobody_else(full: list[Manifest]) -
     dns, database, internet = (policy[name]["to"] for name in ("dns", "database", "internet"))
     systems = policy["n8n"]["to"] + policy["odoo"]["to"]
     assert _peers(full, "api", "egress") == [*dns, *database, *internet]
-    assert _peers(full, "worker", "egress") == [*dns, *database, *systems, *internet]
+    api, worker = (
+        {"podSelector": {"matchLabels": dict(named(full, "Deployment", suffix)["spec"]["selector"]["matchLabels"])}}
+        for suffix in ("-api", "-worker")
+    )
+    assert _peers(full, "worker", "egress") == [*dns, *database, *systems, *internet, api]
     assert _peers(full, "migrate", "egress") == [*dns, *database]
-    assert _peers(full, "api", "ingress") == [*policy["callers"], *policy["scrapers"]]
+    assert _peers(full, "api", "ingress") == [*policy["callers"], *policy["scrapers"], worker]
     assert _peers(full, "worker", "ingress") == policy["scrapers"]
     assert _peers(full, "migrate", "ingress") == []
 

@@ -204,5 +204,9 @@ BROKEN: dict[str, tuple[Values, str]] = {
         with_values(FULL, {"worker": {"autoscaling": {"prometheusUrl": ""}}}),
         "worker.autoscaling.prometheusUrl is missing",
     ),
+    "half a token": (
+        with_values(FULL, {"monitoring": {"monitors": {"tokenSecret": {"name": "metrics"}}}}),
+        "properties 'key' required, if 'name' exists",
+    ),
     "no metrics": (with_values(FULL, {"settings": {"AIGEN_METRICS__ENABLED": "false"}}), "needs metrics"),
 }
