@@ -204,6 +204,10 @@ BROKEN: dict[str, tuple[Values, str]] = {
         with_values(FULL, {"worker": {"autoscaling": {"prometheusUrl": ""}}}),
         "worker.autoscaling.prometheusUrl is missing",
     ),
+    "labels that select": (
+        with_values(MINIMAL, {"api": {"podLabels": {"app.kubernetes.io/component": "mine"}}}),
+        "at '/api/podLabels'",
+    ),
     "half a token": (
         with_values(FULL, {"monitoring": {"monitors": {"tokenSecret": {"name": "metrics"}}}}),
         "properties 'key' required, if 'name' exists",
