@@ -263,7 +263,6 @@ def test_processes_listen_where_the_probes_ask(everything: list[tuple[str, str, 
 
 def test_every_variable_is_a_setting_that_exists(everything: list[tuple[str, str, Manifest]]) -> None:
     known = {*_variables(Settings), "AIGEN_SECRETS_DIR", "HTTPS_PROXY"}
-    known |= {"AIGEN_IMAGE_STORE__URL", "AIGEN_IMAGE_STORE__REGION"}
     assert {name for _, _, pod in everything for name in environment(pod)} - known == set()
 
 

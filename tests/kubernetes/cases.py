@@ -206,7 +206,7 @@ BROKEN: dict[str, tuple[Values, str]] = {
     ),
     "labels that select": (
         with_values(MINIMAL, {"api": {"podLabels": {"app.kubernetes.io/component": "mine"}}}),
-        "at '/api/podLabels'",
+        "invalid propertyName 'app.kubernetes.io/component'",
     ),
     "half a token": (
         with_values(FULL, {"monitoring": {"monitors": {"tokenSecret": {"name": "metrics"}}}}),
