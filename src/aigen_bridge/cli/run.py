@@ -25,10 +25,13 @@ from aigen_bridge.cli.running import (
 )
 from aigen_bridge.cli.terminal import say
 from aigen_bridge.metrics import shared_between_processes
-from aigen_bridge.metrics.port import metrics_port
+from aigen_bridge.metrics.port import PortRules, metrics_port
 from aigen_bridge.settings import Settings, TlsSettings, fingerprints, load
 from aigen_bridge.settings.rotation import Part, Rotation, read_from_settings
 from aigen_bridge.sockets import bind, unbracketed
+
+LANE_TIMEOUTS = 6
+"""Database timeouts that one round of a lane may take: it waits for a connection, claims, and asks what is due next."""
 
 app = typer.Typer()
 log = structlog.get_logger(__name__)
@@ -110,9 +113,9 @@ def worker() -> None:
 
 @contextmanager
 def _metrics_port(rotation: Rotation) -> Iterator[None]:
-    """Serves the worker's port for Prometheus, if it is configured."""
+    """Serves the worker's port for metrics and health, if it is configured."""
     settings = rotation.settings
-    if settings.worker.metrics_port is None or not settings.metrics.enabled:
+    if settings.worker.metrics_port is None:
         yield
         return
 
@@ -121,7 +124,8 @@ def _metrics_port(rotation: Rotation) -> Iterator[None]:
         return current.get_secret_value() if current else None
 
     rotation.add(Part(fingerprints.of_metrics, read_from_settings))
-    with metrics_port(settings.worker.metrics_host, settings.worker.metrics_port, token) as url:
+    rules = PortRules(settings.worker.poll + LANE_TIMEOUTS * settings.database.timeout, token, settings.metrics.enabled)
+    with metrics_port(settings.worker.metrics_host, settings.worker.metrics_port, rules) as url:
         log.info("metrics.ready", url=url)
         yield
 
