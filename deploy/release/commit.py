@@ -72,8 +72,7 @@ def _version(root: Path, wanted: str | None) -> str:
 
 def _other_versions(root: Path, version: str) -> Iterator[str]:
     patterns = [(path, pattern, "the version") for path, pattern in DECLARED.items()]
-    if (root / CHART).exists():
-        patterns += [(f"{CHART}/Chart.yaml", pattern, name) for pattern, name in DECLARED_BY_CHART.items()]
+    patterns += [(f"{CHART}/Chart.yaml", pattern, name) for pattern, name in DECLARED_BY_CHART.items()]
     for path, pattern, name in patterns:
         found = re.search(pattern, (root / path).read_text(), re.MULTILINE)
         if not found or found[1] != version:

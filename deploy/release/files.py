@@ -31,8 +31,7 @@ def make_files(tree: Path, commit: Commit, target: Path) -> None:
     _python_packages(tree, commit, target)
     _zip(tree / "addons", target / f"aigen-odoo-addons-{commit.version}.zip", commit.at)
     _zip(tree / "n8n", target / f"aigen-n8n-workflows-{commit.version}.zip", commit.at)
-    if (tree / CHART).exists():
-        _chart(tree / CHART, target / f"aigen-bridge-{commit.version}.tgz", commit.at)
+    _chart(tree / CHART, target / f"aigen-bridge-{commit.version}.tgz", commit.at)
     shutil.copyfile(tree / "openapi/aigen-bridge.json", target / f"aigen-bridge-{commit.version}.openapi.json")
 
 

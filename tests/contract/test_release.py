@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -61,9 +62,9 @@ NAMING_THE_VERSION = (
 
 def _make_checkout(made: Path, names: Iterable[str]) -> Path:
     for name in names:
-        if (ROOT / name).is_file():
+        if os.path.lexists(ROOT / name):  # listed, but perhaps deleted
             (made / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, made / name)
+            shutil.copy(ROOT / name, made / name, follow_symlinks=False)
     if f"## [{VERSION}] - " not in (made / "CHANGELOG.md").read_text():
         _change(made, "CHANGELOG.md", "## [Unreleased]\n", f"## [Unreleased]\n\n## [{VERSION}] - 2026-01-01\n")
     _git(made, "init", "--quiet")
@@ -135,7 +136,10 @@ def _has_everything(target: Path, revision: str) -> None:
     assert {"aigen-main.json", "aigen-dead-letter.json", "settings.json"} <= set(workflows)
     assert workflows["import.sh"].external_attr >> 16 & 0o111
     assert json.loads((target / f"aigen-bridge-{VERSION}.openapi.json").read_text())["info"]["version"] == VERSION
-    assert (target / f"aigen-bridge-{VERSION}.tgz").exists() == (ROOT / "deploy/helm/aigen-bridge").exists()
+    with tarfile.open(target / f"aigen-bridge-{VERSION}.tgz") as chart:
+        inside = {entry.name.removeprefix("aigen-bridge/"): entry for entry in chart}
+    assert {"Chart.yaml", "values.schema.json", "files/rules.yml", "files/dashboards/one-request.json"} <= set(inside)
+    assert all(entry.isfile() for entry in inside.values())
     manifest = json.loads((target / "release.json").read_text())
     assert (manifest["version"], manifest["revision"], manifest["image"]) == (VERSION, revision, None)
 
@@ -204,6 +208,7 @@ def test_a_version_that_the_files_do_not_name_is_refused_with_every_file(checkou
         releasable(checkout, "9.9.9")
     for name in NAMING_THE_VERSION[:-1]:
         assert f"{name}: the version is {VERSION}, and must be 9.9.9." in str(refused.value)
+    assert f"Chart.yaml: appVersion is {VERSION}, and must be 9.9.9." in str(refused.value)
 
 
 def test_a_version_other_than_the_tag_is_refused(checkout: Path):
