@@ -1,6 +1,8 @@
 """The commands that run the service."""
 
+import signal
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -59,6 +61,7 @@ def serve(
     settings = complete_settings()  # fails here, not in each process
     check_database(settings)
     bind(host, port).close()  # says in words what uvicorn would not
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has shut down
     with shared_between_processes() if processes > 1 else nullcontext():
         uvicorn.run(
             "aigen_bridge.asgi:from_environment",
