@@ -1,5 +1,6 @@
 """What operators learn of the image store: the incident, readiness, metrics and the doctor."""
 
+import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable
@@ -26,11 +27,12 @@ from aigen_bridge.store.image_watch import ImageStoreWatch
 from aigen_bridge.store.images import OWNER, ObjectImages, PostgresImages
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.transitions import Deadlines
+from aigen_bridge.worker import image_store
 from image_stores import Folder
 from outages import rows, write
 from s3_server import serving
 from scrape import scrape
-from stage import make_event, make_settings, staged
+from stage import make_event, make_settings, staged, working
 
 WINDOW = timedelta(minutes=15)
 INCIDENTS = "SELECT times, recovered_at IS NOT NULL AS over FROM incidents WHERE cause = 'image_store_down' ORDER BY id"
@@ -93,6 +95,26 @@ async def test_one_incident_lasts_while_the_store_is_away(
     monkeypatch.setattr(image_watch, "QUIET", timedelta(0))
     assert await watch.look() is None
     assert await rows(database, INCIDENTS) == [(1, True)]
+
+
+async def test_a_worker_tells_within_seconds_that_the_store_is_away_and_that_it_is_back(
+    folder: Folder, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_watch, "QUIET", timedelta(0))
+    monkeypatch.setattr(image_store, "EVERY", 0.1)
+
+    async def until(expected: list[tuple[int, bool]]) -> None:
+        async with asyncio.timeout(20):
+            while await rows(database, INCIDENTS) != expected:
+                await asyncio.sleep(0.05)
+
+    async with working(make_settings(database_url, **folder.settings)):
+        async with asyncio.timeout(20):
+            while not (folder.path / OWNER).exists():
+                await asyncio.sleep(0.05)
+        with folder.away():
+            await until([(1, False)])
+        await until([(1, True)])
 
 
 async def test_images_left_behind_in_a_store_are_an_incident_and_nobody_is_told_that_there_are_none(
