@@ -67,7 +67,8 @@ e2e-oidc: setup ## Sign-in to the console at a real OpenID Connect provider, in 
 	tests/oidc/install.sh
 	$(RUN) $(SCENARIOS) tests/console/test_real_oidc_provider.py $(ARGS)
 
-chaos: setup ## Kill everything at random for four minutes, then balance the ledger (ARGS="--seed … --requests …")
+chaos: setup ## Kill everything at random for four minutes, then balance the ledger (ARGS="--seed … --requests … --store s3|file")
+	$(if $(findstring s3,$(ARGS)),tests/s3/install.sh)
 	PYTHONPATH=tests $(RUN) python -m chaos $(ARGS)
 
 e2e-observe: setup ## Faults on purpose: which alert fires when, which mail arrives where (needs Debian's prometheus, prometheus-alertmanager)
@@ -83,6 +84,7 @@ e2e-ha: setup ## PostgreSQL fails over under load: three nodes under Patroni, ea
 
 bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BENCH=accept for one figure)
 	$(if $(filter n8n,$(BENCH)),tests/n8n/install.sh)
+	$(if $(or $(filter completed,$(BENCH)),$(if $(BENCH),,all)),tests/s3/install.sh)
 	PYTHONPATH=tests:tests/n8n $(RUN) python -m benchmarks $(BENCH) $(ARGS)
 
 check: lint .tools/helm/.installed ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx, chart, SBOM

@@ -22,8 +22,10 @@ class Sender:
     callers: int
     ids_per_second: int
     database: str = ""
+    beside: Mapping[str, int] = field(default_factory=dict)
+    """Other processes whose CPU time counts, by name."""
     answers: int = field(default=0, init=False)
-    cpu: dict[str, float] = field(default_factory=lambda: {"service": 0.0, "PostgreSQL": 0.0}, init=False)
+    cpu: dict[str, float] = field(default_factory=dict, init=False)
 
     async def __call__(self) -> Load:
         """Performs one run under load."""
@@ -33,12 +35,13 @@ class Sender:
         before = self._used()
         load = await wrk(self.call, ids, callers=self.callers, seconds=self.ground.seconds)
         for who, used in self._used().items():
-            self.cpu[who] += used - before[who]
+            self.cpu[who] = self.cpu.get(who, 0.0) + used - before[who]
         self.answers += load.answers
         return load
 
     def _used(self) -> dict[str, float]:
-        return {"service": cpu_seconds(self.to.pid), "PostgreSQL": self.ground.postgres_cpu()}
+        others = {who: cpu_seconds(pid) for who, pid in self.beside.items()}
+        return {"service": cpu_seconds(self.to.pid), "PostgreSQL": self.ground.postgres_cpu()} | others
 
 
 def cpu_facts(senders: Mapping[str, Sender]) -> dict[str, float]:

@@ -26,6 +26,7 @@ def upgrade() -> None:
             sa.Column("is_draining", sa.Boolean(), nullable=False, server_default=sa.text("false")),
             sa.Column("shard", sa.Integer(), nullable=False, server_default="0"),
             _time("shard_due_at"),
+            _time("move_due_at"),
             sa.CheckConstraint("id = 1", name=op.f("image_store_id_check")),
             if_not_exists=True,
         )
@@ -43,6 +44,15 @@ def upgrade() -> None:
         )
         _index("image_garbage_due_idx", "due_at", "deleted_at IS NULL")
         _index("image_garbage_deleted_idx", "deleted_at", "deleted_at IS NOT NULL")
+        for column in ("payload_sha256", "image_sha256"):
+            op.add_column("quarantine", sa.Column(column, sa.Text()), if_not_exists=True)
+            op.create_index(
+                f"quarantine_{column}_idx",
+                "quarantine",
+                [column],
+                postgresql_where=sa.text(f"{column} IS NOT NULL"),
+                if_not_exists=True,
+            )
         _replace_check("operations", "action", ACTIONS + ", 'move', 'adopt')")
 
 
@@ -57,6 +67,8 @@ def downgrade() -> None:
     """)
     op.execute("DELETE FROM operations WHERE action IN ('move', 'adopt')")
     _replace_check("operations", "action", ACTIONS + ")")
+    op.drop_column("quarantine", "image_sha256")
+    op.drop_column("quarantine", "payload_sha256")
     op.drop_table("image_garbage")
     op.drop_table("image_store")
 

@@ -32,6 +32,7 @@ from aigen_bridge.domain.destination import (
     odoo_destination,
 )
 from aigen_bridge.domain.generation import GenerationPolicy
+from aigen_bridge.domain.image import ODOO_IMAGE_MAX
 from aigen_bridge.domain.outbox import AlertClaim, Claim
 from aigen_bridge.domain.provenance import MarkingMode, OnFailure
 from aigen_bridge.domain.queues import queue_of
@@ -65,6 +66,9 @@ from aigen_bridge.store.destination_changes import ChangeableDestinations
 from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
+from aigen_bridge.store.image_moves import ImageMoves
+from aigen_bridge.store.image_sweep import ImageSweep
+from aigen_bridge.store.image_watch import ImageStoreWatch
 from aigen_bridge.store.images import ImageStore, ObjectImages, PostgresImages
 from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.key_uses import KeyUses
@@ -141,7 +145,7 @@ class ApiParts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """The components of a worker. `runners` are by lane.
+    """The components of a worker. `runners` are by lane. Without an object store, nobody sweeps or moves images.
 
     `listen` calls its argument with the queue of every new outbox entry, until cancelled.
     """
@@ -155,9 +159,12 @@ class WorkerParts:
     ledger: Ledger
     retention: Retention
     inspection: Inspection
+    image_sweep: ImageSweep | None
+    image_moves: ImageMoves | None
     runners: Mapping[str, StepRunner[Claim]]
     alert: StepRunner[AlertClaim]
     replay_jobs: ReplayJobs
+    image_watch: ImageStoreWatch
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
 
@@ -203,7 +210,7 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
             Requests(database, deadlines, images, rates),
             ChangeableDestinations(database, breakers),
         )
-        quarantine = Quarantine(database, deadlines)
+        quarantine = Quarantine(database, deadlines, images)
         operations = Operations(database, deadlines, images, rates)
         models = await opened.enter_async_context(aclosing(Models(database)))
         overview = await opened.enter_async_context(aclosing(Overview(database, breakers)))
@@ -268,7 +275,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             Step.FETCH.value: Fetch(
                 fetcher,
                 check,
-                Quarantine(database, deadlines),
+                Quarantine(database, deadlines, images),
                 settings.image_urls.concurrency,
                 marks=_marks(settings),
             ),
@@ -296,9 +303,12 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             ledger=_ledger(database, settings),
             retention=Retention(database, has_objects=images.has_objects),
             inspection=Inspection(database, breakers),
+            image_sweep=ImageSweep(database, images) if isinstance(images, ObjectImages) else None,
+            image_moves=ImageMoves(database, images) if isinstance(images, ObjectImages) else None,
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
             replay_jobs=_replay_jobs(database, rotation, images, check),
+            image_watch=ImageStoreWatch(database, images, settings.alerts.window),
             listen=partial(
                 listen,
                 settings.listener_url,
@@ -314,7 +324,7 @@ def _replay_jobs(database: Database, rotation: Rotation, images: ImageStore, che
     deadlines, rates, dead_letters = _deadlines(settings), settings.money.rates, DeadLetters(database)
     replays = Replays(
         Operations(database, deadlines, images, rates),
-        Quarantine(database, deadlines),
+        Quarantine(database, deadlines, images),
         dead_letters,
         Requests(database, deadlines, images, rates),
         _examination(settings, check),
@@ -331,10 +341,11 @@ async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
 
 
 @asynccontextmanager
-async def open_restoration(settings: Settings) -> AsyncIterator[Restoration]:
-    """Opens the restoration component alone, for the command `restored`."""
+async def open_restoration(settings: Settings) -> AsyncIterator[tuple[Restoration, ImageStore]]:
+    """Opens the restoration component and the image store alone, for the command `restored`."""
     async with _database(settings, 1, "aigen-bridge restored") as database:
-        yield Restoration(database, _deadlines(settings), settings.all_odoos)
+        with image_store(settings, database, Rotation(settings)) as images:
+            yield Restoration(database, _deadlines(settings), settings.all_odoos), images
 
 
 @contextmanager
@@ -349,7 +360,8 @@ def image_store(settings: Settings, database: Database, rotation: Rotation) -> I
     def credentials(of: Settings) -> Credentials:
         return Credentials(of.image_store.access_key_id, of.image_store.secret_access_key)
 
-    place = Place(wanted.url, wanted.endpoint, wanted.region, wanted.timeout)
+    size_max = 2 * max(settings.callback.max_bytes, ODOO_IMAGE_MAX)  # marks make an image larger
+    place = Place(wanted.url, wanted.endpoint, wanted.region, wanted.timeout, size_max)
     with closing(ObjectStore(place, credentials(settings))) as objects:
 
         async def use(renewed: Settings) -> None:

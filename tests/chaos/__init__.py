@@ -2,6 +2,7 @@
 
     make chaos                                  1,000 requests, about four minutes
     PYTHONPATH=tests python -m chaos --seed 7   the same schedule as every other run with seed 7
+    make chaos ARGS="--store s3"                images in an S3 server (or `file`: a folder) that is struck, too
 
 | module               | contents                                                                       |
 |----------------------|--------------------------------------------------------------------------------|
@@ -9,6 +10,7 @@
 | `weather.py`         | the faults of the schedule inside the simulators and on the wire               |
 | `ground.py`          | the addresses of all processes, and the settings of the bridge                 |
 | `../silent_link.py`  | the network before PostgreSQL, which can fall silent without closing anything  |
+| `storage.py`         | the image store: a folder, or an S3 server; what is in it at the end           |
 | `postgres.py`        | a PostgreSQL with durable commits that can be crashed                          |
 | `supervisor.py`      | starts and restarts the processes, and detects when one ends by itself         |
 | `strikes.py`         | kills, pauses and restarts the processes according to the schedule             |

@@ -38,6 +38,8 @@ QUERIES = {
         SELECT request_id::text, job_id, execution_id, is_other, ended_at IS NOT NULL AS ended FROM provider_jobs""",
     "doubts": "SELECT request_id::text, note FROM generation_changes WHERE state = 'doubtful' ORDER BY id",
     "quarantine": "SELECT id, request_id::text, error_code FROM quarantine WHERE state = 'open'",
+    "waiting_images": """
+        SELECT request_id::text FROM images UNION ALL SELECT request_id::text FROM original_images""",
 }
 UNAIDED = """
     SELECT r.request_id::text, r.error_code, entry.error_code AS cause, entry.created_at AS began_at, entry.finished_at,
@@ -108,6 +110,12 @@ class Facts:
     """Executions that died with N8N."""
     away: tuple[tuple[datetime, datetime], ...] = ()
     """The times at which N8N was killed and at which its webhook was registered again."""
+    objects: dict[str, str] | None = None
+    """The SHA-256 of the bytes of each object in the image store, by its key; None when there is none."""
+    swept: frozenset[str] = frozenset()
+    """The keys of the objects that are left when days have passed."""
+    waiting_images: list[Row] = field(default_factory=list)
+    """The images in PostgreSQL."""
     unaided: list[Row] = field(default_factory=list)
     """The requests that the bridge had given up when everything had ended, before a person intervened."""
     fallen: tuple[str, ...] = ()

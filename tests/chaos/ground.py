@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from chaos.schedule import DATABASE_TIMEOUT, LEASE
+from chaos.schedule import DATABASE_TIMEOUT, LEASE, Storage
+from chaos.storage import ImagesAt, storage_of
 from chaos.weather import SILENCE
 
 REQUESTS = "/api/v1/influencegen/ai-image-requests"
@@ -38,6 +39,7 @@ class Ground:
     flux: int
     load_balancer: int
     link: int
+    storage: ImagesAt | None = None
 
     @property
     def effects(self) -> Path:
@@ -50,10 +52,11 @@ class Ground:
         return self.home / "executions"
 
 
-def survey(home: Path, *, apis: int) -> Ground:
-    """Finds free ports."""
+def survey(home: Path, *, apis: int, storage: Storage = Storage.POSTGRESQL) -> Ground:
+    """Finds free ports, and makes the image store."""
     n8n, odoo, flux, load_balancer, link, *others = free_ports(apis + 5)
-    return Ground(home, tuple(others), n8n=n8n, odoo=odoo, flux=flux, load_balancer=load_balancer, link=link)
+    ports = {"n8n": n8n, "odoo": odoo, "flux": flux, "load_balancer": load_balancer, "link": link}
+    return Ground(home, tuple(others), **ports, storage=storage_of(storage, home))
 
 
 def free_ports(count: int) -> list[int]:
@@ -123,6 +126,7 @@ def environment(ground: Ground) -> dict[str, str]:
         "callback": {"deadline": DEADLINE, "rate_limit": "100000/second"},
         "requests": {"rate_limit": "100000/second"},
         "log": {"format": "json"},
+        **(ground.storage.settings if ground.storage else {}),
     }
     return (
         clean

@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
+from aigen_bridge.domain.image import ImageRef
 from chaos.callbacks import broken_promises, wrong_refusals
 from chaos.facts import Facts, Row
 from chaos.jobs import missing_pictures, unexplained, wrong_in_the_books
+from chaos.storage import owner_of
 
 FINAL = frozenset({"completed", "failed", "cancelled"})
 LEGAL = {
@@ -128,10 +131,44 @@ def _hashes(facts: Facts) -> Iterator[str]:
             continue
         image = facts.effects.get(name, [{}])[-1].get("image") or {"sha256": None}
         odoo = image["sha256"] if name in facts.effects and not _dead_letter(facts, name) else row["declared"]
-        seen = {row["declared"], row["stored"], odoo, reported.get(name)}
+        stored = row["stored"] or _in_the_store(name, row, facts)
+        seen = {row["declared"], stored, odoo, reported.get(name)}
         if len(seen) > 1 or odoo in facts.torn_images:
-            bridge = f"bridge declares {row['declared']}, has {row['stored']}"
+            bridge = f"bridge declares {row['declared']}, has {stored}"
             yield f"{name}: {bridge}, Odoo {odoo}, N8N {reported.get(name)}"
+
+
+def _in_the_store(name: str, row: Row, facts: Facts) -> str | None:
+    return (facts.objects or {}).get(ImageRef(UUID(name), row["declared"]).key)
+
+
+def _not_moved(facts: Facts) -> Iterator[str]:
+    """Yields images that are still in PostgreSQL although the image store is back."""
+    if facts.objects is not None:
+        yield from (f"{row['request_id']}: its image is still in PostgreSQL" for row in facts.waiting_images)
+
+
+def _objects_lost(facts: Facts) -> Iterator[str]:
+    """Yields images whose object is missing or damaged, now or when days have passed."""
+    if facts.objects is None:
+        return
+    in_postgresql = {row["request_id"] for row in facts.waiting_images}
+    for key, ref in _references(facts).items():
+        found = facts.objects.get(key)
+        if found != ref.sha256 and not (found is None and str(ref.request_id) in in_postgresql):
+            yield f"{ref.request_id}: the object of its image is {'damaged' if found else 'missing'}"
+        elif found and key not in facts.swept:
+            yield f"{ref.request_id}: the object of its image was swept"
+
+
+def _objects_left(facts: Facts) -> Iterator[str]:
+    """Yields objects that nothing refers to, and that are still there when days have passed."""
+    yield from (f"{owner_of(key)}: nothing refers to {key}" for key in facts.swept - _references(facts).keys())
+
+
+def _references(facts: Facts) -> dict[str, ImageRef]:
+    refs = (ImageRef(UUID(name), row["declared"]) for name, row in facts.requests.items() if row["declared"])
+    return {ref.key: ref for ref in refs}
 
 
 def _live_entries(facts: Facts) -> Iterator[str]:
@@ -222,6 +259,9 @@ ACCOUNTS: dict[str, Account] = {
     "versions that went back": _backwards,
     "effects without a cause": _unfounded,
     "hashes that differ": _hashes,
+    "images that were not moved to the image store": _not_moved,
+    "objects missing or damaged": _objects_lost,
+    "objects that nothing refers to": _objects_left,
     "callbacks taken without effect": lambda facts: broken_promises(facts.callbacks, facts.requests),
     "callbacks refused wrongly": lambda facts: wrong_refusals(facts.callbacks, facts.requests),
     "live entries": _live_entries,

@@ -23,9 +23,10 @@ from chaos.ledger import compare
 from chaos.load_balancer import LoadBalancer
 from chaos.postgres import Postgres, postgres
 from chaos.promises import Promises
-from chaos.schedule import Schedule
+from chaos.schedule import Schedule, Storage
 from chaos.sheet import Report, show
 from chaos.sky import Sky
+from chaos.storage import hashes, pass_days
 from chaos.strikes import Striker
 from chaos.supervisor import Supervisor, supervised
 from silent_link import linked
@@ -36,6 +37,7 @@ OPEN = "SELECT count(*) AS open FROM requests WHERE status NOT IN ('completed', 
 OVERDUE = "SELECT count(*) AS overdue FROM requests WHERE error_code = 'timed_out'"
 LIVE = "SELECT count(*) AS live FROM outbox WHERE state = 'pending'"
 UNATTEMPTED = "SELECT count(*) AS unattempted FROM outbox WHERE state = 'pending' AND attempts = 0"
+IN_POSTGRESQL = "SELECT count(*) AS images FROM images"
 BACKLOG_SECONDS = 10.0
 """Time for entries that no worker could attempt yet. They are attempted before the injected faults end."""
 
@@ -58,14 +60,14 @@ class Stage:
     say: Callable[[str], None]
 
 
-async def run(schedule: Schedule, home: Path, *, processes: int, console: Console) -> bool:
+async def run(schedule: Schedule, home: Path, *, processes: int, storage: Storage, console: Console) -> bool:
     """Performs a run. Returns whether the ledger balances."""
     began = time.monotonic()
 
     def say(text: str) -> None:
         console.print(f"{time.monotonic() - began:5.0f} s  {text}", highlight=False)
 
-    async with _set(schedule, home, processes, say) as stage:
+    async with _set(schedule, survey(home, apis=processes, storage=storage), processes, say) as stage:
         await _play(stage)
         await _calm_down(stage)
         unaided = await asyncio.to_thread(known.unaided, stage.database)
@@ -83,10 +85,9 @@ async def run(schedule: Schedule, home: Path, *, processes: int, console: Consol
 
 
 @asynccontextmanager
-async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[str], None]) -> AsyncIterator[Stage]:
-    ground = survey(home, apis=processes)
+async def _set(schedule: Schedule, ground: Ground, processes: int, say: Callable[[str], None]) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as opened:
-        database = opened.enter_context(postgres(home / "postgres"))
+        database = opened.enter_context(postgres(ground.home / "postgres"))
         asking, reporting = [[await opened.enter_async_context(_caller(p)) for p in ground.apis] for _ in range(2)]
         promises = Promises()
         load_balancer = LoadBalancer(reporting, promises, schedule.seed)
@@ -99,7 +100,8 @@ async def _set(schedule: Schedule, home: Path, processes: int, say: Callable[[st
         ports = {"n8n": ground.n8n, "odoo": ground.odoo, "flux": ground.flux}
         simulators = {name: await opened.enter_async_context(_caller(port)) for name, port in ports.items()}
         sky = Sky(load_balancer, simulators, schedule.lost)
-        striker = Striker(supervisor, database, link, Absences(ground, supervisor, database), sky, promises)
+        absences = Absences(ground, supervisor, database)
+        striker = Striker(supervisor, database, link, absences, sky, promises, ground.storage)
         addon = Addon(asking, promises)
         callers = {"api": asking[0], "n8n": simulators["n8n"], "flux": simulators["flux"]}
         yield Stage(schedule, ground, database, supervisor, addon, load_balancer, sky, striker, **callers, say=say)
@@ -152,6 +154,8 @@ async def _help(stage: Stage) -> dict[str, int]:
         await stage.sky.look(name)
     await stage.supervisor.kill(stage.supervisor.places["n8n"])  # no late reports after this
     await _until(lambda: _ended(stage))
+    if stage.ground.storage:
+        await _until(lambda: _none(stage, IN_POSTGRESQL))
     return replayed
 
 
@@ -198,7 +202,11 @@ async def _facts(stage: Stage, unaided: list[known.Row], replayed: Iterable[str]
     except httpx.HTTPError as error:
         fallen.append(f"the API does not list its dead letters: {error!r}")
     stored = await asyncio.to_thread(known.stored, stage.database)
+    generated = await known.generated(stage.flux, stage.schedule.requests)
+    objects, swept = await _objects(stage)
     return Facts(
+        objects=objects,
+        swept=swept,
         ordered=frozenset(order.request_id for order in stage.schedule.orders),
         accepted=frozenset(addon.accepted),
         cancelled=frozenset(addon.cancelled),
@@ -212,6 +220,16 @@ async def _facts(stage: Stage, unaided: list[known.Row], replayed: Iterable[str]
         fallen=tuple(fallen),
         bugs=known.bugs(sorted(stage.ground.home.glob("*.log"))),
         **stored,
-        **await known.generated(stage.flux, stage.schedule.requests),
+        **generated,
         **known.applied(stage.ground.effects),
     )
+
+
+async def _objects(stage: Stage) -> tuple[dict[str, str] | None, frozenset[str]]:
+    """Stops the bridge. Returns what is in its image store, and what is left there when days have passed."""
+    if (storage := stage.ground.storage) is None:
+        return None, frozenset()
+    for place in stage.supervisor.places.values():
+        if place.name.startswith(("api", "worker")):
+            await stage.supervisor.stop(place)
+    return hashes(storage), await pass_days(stage.database.url, storage)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from itertools import cycle, islice
@@ -55,6 +56,16 @@ class Kind(StrEnum):
     """The link to PostgreSQL passes no data for a while; afterwards only new connections work."""
     CRASH = "crash"
     """Immediate shutdown of PostgreSQL: no checkpoint, every connection cut, recovery from the WAL."""
+    UNMOUNT = "unmount"
+    """An empty folder is in the place of the folder with the images."""
+
+
+class Storage(StrEnum):
+    """Where a run keeps its images."""
+
+    POSTGRESQL = "postgresql"
+    FILE = "file"
+    S3 = "s3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +169,26 @@ _SECONDS: dict[tuple[Kind, str], tuple[float, float]] = {
     (Kind.CRASH, "postgres"): (0, 2),
 }
 """Every kind of strike and the range of its seconds. Each occurs at least once in a run."""
+_STORE_SECONDS: dict[Storage, dict[Kind, tuple[float, float]]] = {
+    Storage.POSTGRESQL: {},
+    Storage.FILE: {Kind.UNMOUNT: (0.1, 3)},
+    Storage.S3: {Kind.KILL: (0.1, 3), Kind.PAUSE: (0.3, 4)},
+}
+"""The strikes against each image store, and the range of their seconds."""
+STORE_STRIKE_SECONDS = 8
+"""Seconds between strikes against the image store."""
 _OFTEN = (
     *((Kind.KILL, target) for target in ("api", "worker", "odoo")),
     *[(Kind.PAUSE, "worker"), (Kind.CRASH, "postgres"), (Kind.LOSS, "link")] * 2,
 )
 """The most revealing strikes, which are drawn more often."""
+STORE = "store"
 _NUMBERED = frozenset({"api", "worker"})
 
 
-def draw(seed: int, *, requests: int, seconds: float, processes: int) -> Schedule:
+def draw(
+    seed: int, *, requests: int, seconds: float, processes: int, storage: Storage = Storage.POSTGRESQL
+) -> Schedule:
     """Draws the schedule of a run of about `seconds`, with `processes` API processes and as many workers."""
     random = Random(seed)
     load = seconds * LOAD_SHARE
@@ -177,7 +199,7 @@ def draw(seed: int, *, requests: int, seconds: float, processes: int) -> Schedul
         style=random.choice(STYLES[:2]),
         slow_until=slow_until,
         orders=tuple(_order(random, at, slow_until) for at in sorted(random.uniform(0, load) for _ in range(requests))),
-        strikes=_strikes(random, load, processes, slow_until),
+        strikes=(*_strikes(random, load, processes, slow_until), *_store_strikes(Random(seed), load, storage)),
         weather=_weather(random, load, slow_until),
     )
 
@@ -226,6 +248,15 @@ def _strikes(random: Random, load: float, processes: int, slow_until: float) -> 
     last = _strike(random, Kind.PAUSE, "worker", processes, earliest=load - 1, latest=inf)
     reported = (replace(blow, reports=REPORTS) if blow.at < slow_until else blow for blow in [*blows, last])
     return tuple(sorted(reported, key=lambda blow: blow.at))
+
+
+def _store_strikes(random: Random, load: float, storage: Storage) -> Iterator[Strike]:
+    """Draws strikes against the image store in turn, each kind at least once. The others do not depend on them."""
+    kinds = _STORE_SECONDS[storage]
+    number = max(len(kinds), int(load / STORE_STRIKE_SECONDS)) if kinds else 0
+    for turn, kind in enumerate(islice(cycle(kinds), number)):
+        at = (turn + random.random()) * (load - 1) / number
+        yield Strike(round(at, 2), kind, STORE, round(random.uniform(*kinds[kind]), 2))
 
 
 def _strike(random: Random, kind: Kind, target: str, processes: int, *, earliest: float, latest: float) -> Strike:

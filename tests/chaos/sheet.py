@@ -65,6 +65,7 @@ def _summary(facts: Facts, report: Report) -> Table:
         "callbacks answered": _counted(Counter(str(each.status or each.broke) for each in facts.callbacks)),
         "outbox": _counted(entries),
         "attempts": str(len(facts.attempts)),
+        "objects in the image store": _objects(facts),
         "in quarantine": _counted(Counter(row["error_code"] for row in facts.quarantine)),
         "dead letters listed": str(len(facts.dead_letters)),
         "dead letters replayed": _counted(report.replayed),
@@ -106,6 +107,12 @@ def _paid(facts: Facts) -> dict[str, str]:
         "counted as maybe paid": f"{len(facts.doubts)}: {_counted(causes_of_doubt(facts))}",
         "pictures made": f"{len(facts.pictures)}; not wanted in Odoo: {_counted(excused)}",
     }
+
+
+def _objects(facts: Facts) -> str:
+    if facts.objects is None:
+        return "none"
+    return f"{len(facts.objects)}; {len(facts.swept)} when days have passed"
 
 
 def _absences(facts: Facts) -> str:

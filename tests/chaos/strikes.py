@@ -13,7 +13,9 @@ from chaos.postgres import Postgres
 from chaos.promises import Promises
 from chaos.schedule import Kind, Strike
 from chaos.sky import Sky
+from chaos.storage import ImagesAt, unmounted
 from chaos.supervisor import Place, Supervisor
+from image_stores import Folder
 from silent_link import Link
 
 SEIZE_SECONDS, TAKE_OVER_SECONDS = 8.0, 15.0
@@ -34,8 +36,10 @@ class Striker:
     absences: Absences
     sky: Sky
     promises: Promises
+    storage: ImagesAt | None
     done: Counter[str] = field(default_factory=Counter)
     _link_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _folder_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def strike(self, strike: Strike) -> None:
         """Carries out one strike and waits until its target is back."""
@@ -43,6 +47,8 @@ class Striker:
             await self.database.crash(strike.seconds, self.promises.strike)
         elif strike.target == "link":
             await self._silence(strike)
+        elif strike.kind is Kind.UNMOUNT:
+            await self._unmount(strike)
         else:
             place = self.supervisor.places[strike.target]
             async with place.lock:  # a target that is down is struck when it is back
@@ -76,6 +82,12 @@ class Striker:
             await self.promises.strike(self.link.fall_silent)
             await asyncio.sleep(strike.seconds)
             self.link.restore(strike.after)
+
+    async def _unmount(self, strike: Strike) -> None:
+        assert isinstance(self.storage, Folder)
+        async with self._folder_lock:
+            with unmounted(self.storage):
+                await asyncio.sleep(strike.seconds)
 
     async def _seize(self, place: Place) -> None:
         """Stops a process with SIGSTOP.

@@ -12,7 +12,9 @@ from pathlib import Path
 import httpx
 
 from chaos.ground import BRIDGE_SECRET, FLUX_KEY, KEYS, N8N_SECRET, ODOO_KEY, WEBHOOK_KEY, Ground, url
+from chaos.schedule import STORE
 from chaos.weather import SILENCE
+from s3_server import S3Server
 
 START_SECONDS, STOP_SECONDS = 120, 60
 """Long enough for a busy machine."""
@@ -27,8 +29,10 @@ class Place:
     name: str
     arguments: tuple[str, ...]
     healthy: str | None
-    """A URL that responds once the process is ready; None: it logs `worker.started`."""
+    """A URL that responds once the process is ready; None: it logs `ready`."""
     log: Path
+    program: tuple[str, ...] = (sys.executable, "-m", "aigen_bridge")
+    ready: bytes = b"worker.started"
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     process: asyncio.subprocess.Process | None = None
     end_is_meant: bool = False
@@ -61,7 +65,7 @@ class Supervisor:
         place.log_read = place.log.stat().st_size if place.log.exists() else 0
         with place.log.open("ab") as log:
             place.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "aigen_bridge", *place.arguments),
+                *(*place.program, *place.arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
@@ -120,7 +124,8 @@ async def supervised(
     ground: Ground, environment: Mapping[str, str], *, processes: int, style: str, reports: float
 ) -> AsyncIterator[Supervisor]:
     """Runs all processes."""
-    supervisor = Supervisor(_places(ground, processes, style, reports), environment, ground.home)
+    keys = ground.storage.environment if isinstance(ground.storage, S3Server) else {}
+    supervisor = Supervisor(_places(ground, processes, style, reports), {**environment, **keys}, ground.home)
     try:
         await asyncio.gather(*(supervisor.start(place) for place in supervisor.places.values()))
         if supervisor.fallen:
@@ -167,7 +172,11 @@ def _places(ground: Ground, processes: int, style: str, reports: float) -> dict[
         wanted[f"api-{number}"] = ("serve", "--port", str(port)), url(port) + "/health/live"
     for number in range(1, processes + 1):
         wanted[f"worker-{number}"] = ("worker",), None
-    return {name: Place(name, *how, log=ground.home / f"{name}.log") for name, how in wanted.items()}
+    places = {name: Place(name, *how, log=ground.home / f"{name}.log") for name, how in wanted.items()}
+    if isinstance(ground.storage, S3Server):
+        program, log = tuple(ground.storage.command), ground.home / f"{STORE}.log"
+        places[STORE] = Place(STORE, (), None, log, program, ready=b"Starting s3 server")
+    return places
 
 
 async def _until_ready(place: Place) -> None:
@@ -180,7 +189,7 @@ async def _is_ready(place: Place, http: httpx.AsyncClient) -> bool:
     if place.healthy is None:
         with place.log.open("rb") as log:
             log.seek(place.log_read)
-            return b"worker.started" in log.read()
+            return place.ready in log.read()
     with contextlib.suppress(httpx.HTTPError):
         return (await http.get(place.healthy)).is_success
     return False

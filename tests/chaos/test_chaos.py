@@ -10,18 +10,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from rich.console import Console
 
 import aigen_bridge
+from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.sim.n8n_nodes import Node
 from chaos.facts import BUGS, Facts
 from chaos.ground import COMPILED_ONCE
 from chaos.ledger import ACCOUNTS, compare
 from chaos.load_balancer import Answered
 from chaos.promises import Promises
-from chaos.schedule import Kind, draw
+from chaos.schedule import Kind, Storage, draw
 from chaos.sheet import Report, show
 
 TESTS = Path(__file__).parents[1]
@@ -33,6 +35,8 @@ SECONDS = 240
 """Long enough for a busy machine; an idle one takes about 35."""
 GIVEN_UP_WRONGLY = "given up although N8N came back"
 ID, SHA = "00000000-0000-4000-8000-000000000001", "ab" * 32
+
+KEY = ImageRef(UUID(ID), SHA).key
 
 REQUEST = {"status": "completed", "version": 3, "failed_by": None, "error_code": None, "delivered": True,
            "declared": SHA, "stored": SHA}  # fmt: skip
@@ -101,6 +105,11 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("hashes that differ", {"effects": {ID: [EFFECT | {"image": {"sha256": "cd" * 32}}]}}),
     ("hashes that differ", {"requests": {ID: REQUEST | {"stored": "cd" * 32}}}),
     ("hashes that differ", {"torn_images": frozenset({SHA})}),
+    ("images that were not moved to the image store", {"objects": {}, "waiting_images": [{"request_id": ID}]}),
+    ("objects missing or damaged", {"objects": {}}),
+    ("objects missing or damaged", {"objects": {KEY: "cd" * 32}, "swept": frozenset({KEY})}),
+    ("objects missing or damaged", {"objects": {KEY: SHA}}),
+    ("objects that nothing refers to", {"objects": {KEY: SHA}, "swept": frozenset({KEY, f"02/{ID}/{SHA}"})}),
     ("callbacks taken without effect", {"requests": {ID: FAILED}}),
     ("callbacks taken without effect", {"callbacks": (TAKEN, replace(TAKEN, says="failed", content="nsfw"))}),
     ("callbacks refused wrongly", {"callbacks": (TAKEN, replace(TAKEN, status=409))}),
@@ -243,11 +252,28 @@ def test_even_the_shortest_schedule_does_everything_once() -> None:
         schedule = draw(seed, requests=50, seconds=15, processes=2)
         struck = {(strike.kind, strike.target.rstrip("-12")) for strike in schedule.strikes}
 
-        assert {kind for kind, _ in struck} == set(Kind)
+        assert {kind for kind, _ in struck} == set(Kind) - {Kind.UNMOUNT}
         assert {(Kind.KILL, name) for name in ("api", "worker", "odoo")} <= struck
         assert (Kind.PAUSE, "worker") in struck
         assert all(strike.reports == 1 for strike in schedule.strikes)
         assert schedule.strikes[0].kind is Kind.RESTART
+
+
+@pytest.mark.parametrize("storage", [Storage.FILE, Storage.S3])
+def test_strikes_against_the_image_store_are_added_to_the_others(storage: Storage) -> None:
+    plain = draw(7, requests=50, seconds=15, processes=2)
+    schedule = draw(7, requests=50, seconds=15, processes=2, storage=storage)
+    added = schedule.strikes[len(plain.strikes) :]
+    kinds = {Storage.FILE: {Kind.UNMOUNT}, Storage.S3: {Kind.KILL, Kind.PAUSE}}
+
+    assert schedule.strikes[: len(plain.strikes)] == plain.strikes
+    assert {(strike.kind, strike.target) for strike in added} == {(kind, "store") for kind in kinds[storage]}
+
+
+def test_an_image_in_the_image_store_is_in_order() -> None:
+    stored = {ID: REQUEST | {"stored": None}}
+
+    assert not any(compare(replace(GOOD, requests=stored, objects={KEY: SHA}, swept=frozenset({KEY}))).values())
 
 
 def test_a_whole_run_kills_n8n_at_every_node_of_its_workflow() -> None:

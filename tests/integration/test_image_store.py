@@ -148,11 +148,35 @@ async def test_a_folder_that_is_not_mounted_is_away_instead_of_empty(
     await store.place(ref, png)
     with folder.away():
         folder.path.mkdir()
+        left = [await store.place(ref, png) for _ in range(2)]
+        await asyncio.sleep(0.1)
         with pytest.raises(ImageStoreAwayError) as caught:
             await store.get(ref)
         folder.path.rmdir()
+    for _ in range(2):
+        await asyncio.sleep(0.1)
+        again = await asyncio.gather(store.get(ref), return_exceptions=True)  # notices first that it was replaced
 
+    assert left == [png, png]
     assert "mounted" in caught.value.reason
+    assert again == [png]
+
+
+async def test_what_a_killed_process_has_left_half_written_is_deleted_with_its_image(
+    store: ObjectImages, ref: ImageRef, png: bytes, folder: Folder
+) -> None:
+    await store.place(ref, png)
+    other = ImageRef(uuid4(), ref.sha256)
+    for each in (ref, other):
+        folder.file(each).parent.mkdir(parents=True, exist_ok=True)
+        Path(f"{folder.file(each)}#1").write_bytes(png[:100])
+    objects = await store.objects()
+    listed = {key for name in (ref, other) for key in await objects.names(name.key[:2])}
+    await objects.delete([ref.key, other.key])
+
+    assert listed == {ref.key, other.key}
+    assert folder.keys() == set()
+    assert [path.name for path in folder.path.iterdir()] == [OWNER]
 
 
 async def test_two_databases_do_not_share_a_store(

@@ -149,7 +149,7 @@ async def discard_and_removal(database: Database, scene: Scene) -> Operation | N
 
 
 async def by_hand(database: Database, scene: Scene) -> Operation:
-    quarantine, letters = Quarantine(database, DEADLINES), DeadLetters(database)
+    quarantine, letters = Quarantine(database, DEADLINES, PostgresImages(database)), DeadLetters(database)
     replays = Replays(_operations(database), quarantine, letters, _requests(database), scene.examine)
     await replays.complete(scene.request_id, scene.image, BY)
     return "complete", "request"

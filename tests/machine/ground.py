@@ -86,7 +86,7 @@ class Ground:
         self.sweeps = Sweeps(self.database, DEADLINES)
         self.operations = Operations(self.database, DEADLINES, self.images)
         self.dead_letters = DeadLetters(self.database)
-        self.quarantine = Quarantine(self.database, DEADLINES)
+        self.quarantine = Quarantine(self.database, DEADLINES, self.images)
         self.timelines = Timelines(self.database)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -71,10 +71,11 @@ class PermanentError(StepError):
 class ImageDamagedError(PermanentError):
     """The stored bytes of an image do not have its hash: an operator has to look."""
 
-    def __init__(self, request_id: object) -> None:
+    def __init__(self, what: object) -> None:
+        """`what` names the image, such as `the image of request …`."""
         super().__init__(
             "image_damaged",
-            f"The stored bytes of the image of request {request_id} have been changed: their SHA-256 is another one. "
+            f"The stored bytes of {what} have been changed or deleted: their SHA-256 is another one. "
             "Restore the object from a backup or an earlier version.",
         )
 

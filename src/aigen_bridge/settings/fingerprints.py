@@ -52,9 +52,9 @@ def of_console(settings: Settings) -> dict[str, str]:
 
 
 def of_image_store(settings: Settings) -> dict[str, str]:
-    """The key of the image store."""
+    """The key of the image store, and the authorities that calls trust."""
     secret = settings.image_store.secret_access_key
-    return {"image store: key": _of(secret)} if secret else {}
+    return ({"image store: key": _of(secret)} if secret else {}) | of_authorities(settings)
 
 
 def of_tls(settings: Settings) -> dict[str, str]:

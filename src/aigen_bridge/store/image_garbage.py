@@ -6,11 +6,30 @@ writer sees it, too.
 
 from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aigen_bridge.domain.image import ImageRef
+
+GRACE = timedelta(days=1)
+"""After it, no writer is left that saw an object before it was noted, nor one that did not see the note."""
+
+HAS_ORIGINAL = "r.image_purged_at IS NULL AND r.provenance IS NOT NULL AND NOT r.provenance ? 'original_is_forgotten'"
+"""SQL: the request `r` refers to the original of its image, which may be the image itself."""
+
+QUARANTINED = UUID(int=0)
+"""Stands for the request in the key of a quarantined callback's part: equal parts share an object."""
+
+IS_REFERENCED = f"""(
+    EXISTS (
+        SELECT FROM requests AS r WHERE r.request_id = g.request_id AND r.image_purged_at IS NULL
+            AND (r.image ->> 'sha256' = g.sha256 OR ({HAS_ORIGINAL} AND r.provenance ->> 'original_sha256' = g.sha256))
+    ) OR g.request_id = '{QUARANTINED}' AND EXISTS (
+        SELECT FROM quarantine AS q WHERE q.payload_sha256 = g.sha256 OR q.image_sha256 = g.sha256
+    ))"""  # noqa: S608 - constants
+"""SQL: a row of PostgreSQL refers to the object `g`, whose bytes may be in PostgreSQL, too."""
 
 _NOTE = text("""
     INSERT INTO image_garbage AS g (request_id, sha256, is_certain, due_at)
@@ -20,7 +39,7 @@ _NOTE = text("""
     ON CONFLICT (request_id, sha256) DO UPDATE SET
         is_certain = g.is_certain OR excluded.is_certain,
         due_at = least(g.due_at, excluded.due_at),
-        claimed_at = NULL,
+        claimed_at = CASE WHEN g.deleted_at IS NULL THEN g.claimed_at END,
         deleted_at = NULL
     WHERE excluded.is_certain
 """)

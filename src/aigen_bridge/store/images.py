@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 import structlog
 from sqlalchemy import text
@@ -30,7 +31,8 @@ _GET = text("""
 """Bytes without a request that describes them are those of an image that came while its request was being changed."""
 
 _OWNER = text("SELECT token::text, location, is_draining FROM image_store")
-_LOCATE = text("UPDATE image_store SET location = :url WHERE location IS DISTINCT FROM :url")
+_LOCATE = text("UPDATE image_store SET location = :url WHERE location IS DISTINCT FROM :url AND NOT is_draining")
+_ADOPT = text("UPDATE image_store SET token = CAST(:token AS uuid)")
 _IS_KEPT = text("""
     SELECT token::text = :token AND NOT is_draining
         AND NOT EXISTS (SELECT FROM image_garbage WHERE request_id = :request_id AND sha256 = :sha256)
@@ -64,6 +66,14 @@ class ImageStore(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Raises `ImageStoreAwayError` unless the images can be read."""
+        ...
+
+    async def adopt(self) -> None:
+        """Makes the store this database's, and no other's. Raises `ImageStoreAwayError`, and changes nothing then."""
+        ...
+
 
 class Objects(Protocol):
     """Objects outside of PostgreSQL, by key. Every method raises `ImageStoreAwayError`."""
@@ -93,7 +103,21 @@ class PostgresImages:
 
     async def get(self, ref: ImageRef) -> bytes | None:
         """See `ImageStore.get`."""
-        return await checked(ref, await self.read(ref))
+        content = await checked(ref, await self.read(ref))
+        if content is None:
+            await self.check()
+        return content
+
+    async def check(self) -> None:
+        """See `ImageStore.check`. Images that were moved to an object store can be read only with its URL."""
+        async with self._database.reading() as connection:
+            location = (await connection.execute(_OWNER)).one().location
+        if location is not None:
+            raise ImageStoreAwayError(left_behind(location))
+
+    async def adopt(self) -> None:
+        """See `ImageStore.adopt`. Only an object store has an owner."""
+        await self.check()
 
     async def read(self, ref: ImageRef) -> bytes | None:
         """Returns the bytes without a look at their hash, which tells a marked image from its original."""
@@ -117,21 +141,29 @@ class ObjectImages:
         self._objects = objects
         self._token = ""
         self._is_draining = False
+        self._doubts = 0
         self._look_at = self._call_at = 0.0
+        self._reason = ""
 
     async def place(self, ref: ImageRef, content: bytes) -> bytes | None:
         """See `ImageStore.place`. Never fails for the object store's sake."""
-        return None if await self.put(ref, content) else content
-
-    async def put(self, ref: ImageRef, content: bytes) -> bool:
-        """Stores the object. Returns False if its image has to stay in PostgreSQL for now."""
         try:
-            await self._look()
-            if self._is_draining:
-                return False
-            await self._try(self._objects.put, ref.key, content)
+            return None if await self.put(ref, content) else content
         except ImageStoreAwayError:
             metrics.IMAGES_SPILLED.inc()
+            return content
+
+    async def put(self, ref: ImageRef, content: bytes) -> bool:
+        """Stores the object. Returns False if its image has to stay in PostgreSQL for now.
+
+        Raises `ImageStoreAwayError`.
+        """
+        await self._look()
+        if self._is_draining:
+            return False
+        doubts = self._doubts
+        await self._try(self._objects.put, ref.key, content)
+        if self._doubts != doubts:  # another call has found another store there, or none
             return False
         wanted = {"token": self._token, "request_id": ref.request_id, "sha256": ref.sha256}
         async with self._database.reading() as connection:
@@ -139,24 +171,31 @@ class ObjectImages:
 
     async def get(self, ref: ImageRef) -> bytes | None:
         """See `ImageStore.get`. PostgreSQL may hold any image for a while."""
-        content = await self._in_postgresql.read(ref)
-        if content is None:
-            content = await self._try(self._objects.get, ref.key)
-        if content is None:
-            await self._look(again=True)  # a folder that is not mounted is empty
-            content = await self._in_postgresql.read(ref)  # moved meanwhile
-        return await checked(ref, content)
+        if (content := await self._in_postgresql.read(ref)) is not None:
+            return await checked(ref, content)
+        content = await self._try(self._objects.get, ref.key)
+        if await _has_hash(ref, content):
+            return content
+        await self._look(again=True)  # a folder that is not mounted is empty, and a sign-in page is no image
+        return await checked(ref, await self._in_postgresql.read(ref) or content)  # moved meanwhile
 
     async def objects(self) -> Objects:
         """Returns the object store for other calls. Raises `ImageStoreAwayError` if it is not this database's."""
         await self._look(again=True)
         return self._objects
 
+    async def check(self) -> None:
+        """See `ImageStore.check`."""
+        await self._look(again=True)
+
     async def adopt(self) -> None:
-        """Makes the store this database's, which its earlier owner notices. Raises `ImageStoreAwayError`."""
-        async with self._database.reading() as connection:
-            token = (await connection.execute(_OWNER)).one().token
-        await self._own(token)
+        """See `ImageStore.adopt`. The database gets a new token: that of a copy would be the same."""
+        token = str(uuid4())
+        await self._try(self._objects.put, OWNER, token.encode())
+        async with self._database.writing() as connection:
+            await connection.execute(_ADOPT, {"token": token})
+        await self._locate()
+        self._doubt()
 
     async def _look(self, *, again: bool = False) -> None:
         """Raises `ImageStoreAwayError` unless the store is this database's."""
@@ -168,7 +207,8 @@ class ObjectImages:
         if owner is None and row.location is None:
             await self._own(row.token)
         elif owner != row.token.encode():
-            raise ImageStoreAwayError(_not_ours(self._objects.url, row.location, owner))
+            self._doubt()
+            raise ImageStoreAwayError(not_ours(self._objects.url, row.location, owner))
         elif row.location != self._objects.url:
             await self._locate()
         self._token, self._is_draining = row.token, row.is_draining
@@ -185,20 +225,34 @@ class ObjectImages:
     async def _try(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Calls the store. After a failure, one call each `AWAY_SECONDS` finds out whether it answers again."""
         if (now := time.monotonic()) < self._call_at:
-            raise ImageStoreAwayError("it did not answer a moment ago")
+            raise ImageStoreAwayError(self._reason)
         if self._call_at:
             self._call_at = now + AWAY_SECONDS
         try:
             answer = await call(*arguments)
         except ImageStoreAwayError as error:
             log.warning("image_store.away", reason=error.reason)
-            self._call_at, self._look_at = time.monotonic() + AWAY_SECONDS, 0.0
+            self._call_at, self._reason = time.monotonic() + AWAY_SECONDS, error.reason
+            self._doubt()
             raise
         self._call_at = 0.0
         return answer
 
+    def _doubt(self) -> None:
+        """The next call looks first whose store it is. What is being put counts as not stored."""
+        self._doubts, self._look_at = self._doubts + 1, 0.0
 
-def _not_ours(url: str, location: str | None, owner: bytes | None) -> str:
+
+def left_behind(location: str) -> str:
+    """Returns why images cannot be read without the setting of their store."""
+    return f"the images are in {location}, but AIGEN_IMAGE_STORE__URL is not set"
+
+
+def not_ours(url: str, location: str | None, owner: bytes | None) -> str:
+    """Returns why the store at `url` is not the one in which this database keeps its images.
+
+    `location` is the URL where they are. `owner` is the token in the store, if there is one.
+    """
     advice = "if that is meant, run 'aigen-bridge images adopt'"
     if owner is not None:
         return f"the images in {url} belong to another database, such as the one that this is a copy of; {advice}"
@@ -209,6 +263,10 @@ def _not_ours(url: str, location: str | None, owner: bytes | None) -> str:
 
 async def checked(ref: ImageRef, content: bytes | None) -> bytes | None:
     """Returns the bytes. Raises `ImageDamagedError` if they have another hash."""
-    if content is not None and (await asyncio.to_thread(hashlib.sha256, content)).hexdigest() != ref.sha256:
-        raise ImageDamagedError(ref.request_id)
+    if content is not None and not await _has_hash(ref, content):
+        raise ImageDamagedError(f"the image of request {ref.request_id}")
     return content
+
+
+async def _has_hash(ref: ImageRef, content: bytes | None) -> bool:
+    return content is not None and (await asyncio.to_thread(hashlib.sha256, content)).hexdigest() == ref.sha256

@@ -91,6 +91,11 @@ _KEEP_ORIGINAL = text("""
 """)
 """An image that is marked again keeps its first original."""
 
+_FORGET_ORIGINAL = text("""
+    UPDATE requests SET provenance = provenance || '{"original_is_forgotten": true}' WHERE request_id = :request_id
+""")
+"""Its hash stays in the provenance, and refers to no object any more."""
+
 _DELETE_IMAGE = text("DELETE FROM images WHERE request_id = :request_id")
 
 
@@ -279,6 +284,7 @@ class Outbox(LeaseStore):
         row = {"request_id": request.request_id, "original_sha256": original_sha256}
         if not self._keeps_originals and self._images.has_objects:
             await note(connection, [ImageRef(request.request_id, original_sha256)], is_certain=True)
+            await connection.execute(_FORGET_ORIGINAL, row)
         if self._keeps_originals and request.image and request.image.sha256 == original_sha256:
             await connection.execute(_KEEP_ORIGINAL, row)
         await connection.execute(_DELETE_IMAGE, row)

@@ -18,7 +18,7 @@ from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.image_garbage import note
+from aigen_bridge.store.image_garbage import GRACE, QUARANTINED, note
 from aigen_bridge.store.operations import record
 from aigen_bridge.store.schema import ATTEMPTS_ARE_KEPT, IMAGE_IS_KEPT
 
@@ -83,7 +83,9 @@ _DELETE: Mapping[RetentionClass, str] = {
         ), deleted_originals AS (
             DELETE FROM original_images WHERE request_id IN (SELECT request_id FROM due)
         ) SELECT request_id, {hashes} AS hashes FROM due""",
-    RetentionClass.QUARANTINE: "DELETE FROM quarantine WHERE id IN ({due}) RETURNING request_id, NULL AS hashes",
+    RetentionClass.QUARANTINE: """DELETE FROM quarantine WHERE id IN ({due})
+        RETURNING CAST('{quarantined}' AS uuid) AS request_id,
+            array_remove(ARRAY[payload_sha256, image_sha256], NULL) AS hashes""",
     RetentionClass.ATTEMPTS: """WITH due AS (
             UPDATE requests SET attempts_purged_at = now() WHERE request_id IN ({due}) RETURNING request_id
         ) DELETE FROM attempts WHERE request_id IN (SELECT request_id FROM due) RETURNING request_id, NULL AS hashes""",
@@ -107,7 +109,7 @@ def _lock(retention_class: RetentionClass) -> TextClause:
 def _delete(retention_class: RetentionClass) -> TextClause:
     key, _ = _ORDER[retention_class]
     due = f"SELECT r.{key} FROM {_DUE[retention_class]} AND r.{key} = ANY (:locked)"  # noqa: S608 - constants of this module
-    return text(_DELETE[retention_class].format(due=due, hashes=_HASHES))
+    return text(_DELETE[retention_class].format(due=due, hashes=_HASHES, quarantined=QUARANTINED))
 
 
 _COUNT = {
@@ -152,7 +154,10 @@ class Retention:
             deleted = (await connection.execute(_delete(retention_class), age | {"locked": list(locked)})).all()
             if self._has_objects:
                 images = [ImageRef(row.request_id, sha256) for row in deleted for sha256 in row.hashes or ()]
-                await note(connection, images, is_certain=True)
+                if retention_class is RetentionClass.QUARANTINE:  # a callback that is kept now may have the same parts
+                    await note(connection, images, is_certain=False, wait=GRACE)
+                else:
+                    await note(connection, images, is_certain=True)
         return Batch(len(deleted), more=len(locked) == limit)
 
     async def count(self, retention_class: RetentionClass, period: timedelta) -> int:

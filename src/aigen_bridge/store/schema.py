@@ -161,6 +161,7 @@ image_store = Table(  # one row: the object store that this database keeps its i
     Column("is_draining", Boolean, nullable=False, server_default=text("false")),  # images go to PostgreSQL
     Column("shard", Integer, nullable=False, server_default="0"),  # the next one to sweep, as in domain/image.py
     timestamptz("shard_due_at", required=True),
+    timestamptz("move_due_at", required=True),  # when a worker may take its turn to move images there
     CheckConstraint("id = 1", name="id"),
 )
 
@@ -546,6 +547,8 @@ quarantine = Table(
     Column("headers", JSONB, nullable=False),  # without keys and signatures
     Column("payload", LargeBinary, nullable=False),  # the event as it arrived
     Column("image", LargeBinary),  # the image part beside it (v2)
+    Column("payload_sha256", Text),  # the payload is an object of the image store, and `payload` is empty
+    Column("image_sha256", Text),  # the same for the image
     Column("fingerprint", LargeBinary, nullable=False),
     Column("times_seen", Integer, nullable=False, server_default="1"),
     timestamptz("created_at", required=True),
@@ -556,6 +559,8 @@ quarantine = Table(
     Index("quarantine_open_idx", "created_at", postgresql_where=text("state = 'open'")),
     Index("quarantine_owed_idx", "request_id", postgresql_where=text("state = 'open'")),
     Index("quarantine_handled_idx", "handled_at", postgresql_where=text("state <> 'open'")),
+    Index("quarantine_payload_sha256_idx", "payload_sha256", postgresql_where=text("payload_sha256 IS NOT NULL")),
+    Index("quarantine_image_sha256_idx", "image_sha256", postgresql_where=text("image_sha256 IS NOT NULL")),
     Index("quarantine_same_idx", "fingerprint", unique=True, postgresql_where=text("state = 'open'")),
 )
 

@@ -1,0 +1,224 @@
+"""Images that are moved between PostgreSQL and the object store (a folder), in both directions."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from aigen_bridge.domain.dead_letter import OperatorAction, RefusedCallback
+from aigen_bridge.domain.errors import ImageDamagedError, ImageStoreAwayError
+from aigen_bridge.domain.image import ImageRef
+from aigen_bridge.store import image_moves, images
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.image_moves import ImageMoves, Moved
+from aigen_bridge.store.image_places import PART_MIN, Target
+from aigen_bridge.store.images import ObjectImages, PostgresImages
+from aigen_bridge.store.quarantine import Quarantine
+from aigen_bridge.store.transitions import Deadlines
+from image_stores import Folder, keep_completed
+from outages import rows, write
+
+DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
+MARK = """
+    WITH kept AS (
+        INSERT INTO original_images (request_id, sha256, content)
+        SELECT request_id, encode(sha256(content), 'hex'), content FROM images WHERE request_id = :request_id
+    ), marked AS (
+        UPDATE requests SET image = jsonb_set(image, '{sha256}', to_jsonb(CAST(:sha256 AS text)))
+        WHERE request_id = :request_id
+    )
+    UPDATE images SET content = :content WHERE request_id = :request_id
+"""
+OPERATOR = OperatorAction("test")
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "AWAY_SECONDS", 0.05)
+    monkeypatch.setattr(image_moves, "SETTLING_SECONDS", 0.1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A store in a folder of its own."""
+    return Folder(tmp_path / "images")
+
+
+@pytest.fixture
+def store(database: Database, folder: Folder) -> ObjectImages:
+    """The image store with this folder."""
+    return folder.images(database)
+
+
+@pytest.fixture
+def moves(database: Database, store: ObjectImages) -> ImageMoves:
+    """The moves with this store."""
+    return ImageMoves(database, store)
+
+
+async def everything(moved: AsyncIterator[Moved]) -> Moved:
+    """The sum of all pages."""
+    pages = [page async for page in moved]
+    return image_moves._sum(pages)
+
+
+async def in_postgresql(database: Database) -> int:
+    [(count,)] = await rows(database, "SELECT (SELECT count(*) FROM images) + (SELECT count(*) FROM original_images)")
+    return int(count)
+
+
+async def test_images_and_originals_move_there_and_back(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder
+) -> None:
+    refs = [await keep_completed(database, f"image {number}".encode()) for number in range(9)]
+    original = await keep_completed(database, b"marked", original=b"as it came")
+    expected = {ref: await store.get(ref) for ref in (*refs, original)}
+    there = await everything(moves.to_store())
+    waiting = await moves.waiting(Target.POSTGRESQL)
+    objects = folder.keys()
+
+    await moves.start(Target.POSTGRESQL, OPERATOR)
+    back = await everything(moves.to_postgresql())
+    folder.clear()
+
+    assert (there.images, waiting.images, back.images) == (11, 11, 11)
+    assert len(objects) == 11
+    assert {ref: await store.get(ref) for ref in expected} == expected
+    assert await moves.finish()
+
+
+async def test_what_cannot_be_moved_keeps_nothing_else_waiting_and_is_named(
+    database: Database, moves: ImageMoves, folder: Folder
+) -> None:
+    damaged = await keep_completed(database, b"damaged")
+    await write(database, "UPDATE images SET content = 'changed' WHERE request_id = :id", id=damaged.request_id)
+    sound = [await keep_completed(database, f"image {number}".encode()) for number in range(5)]
+    there = await everything(moves.to_store())
+
+    assert there.images == 5
+    assert len(there.failed) == 1
+    assert str(damaged.request_id) in there.failed[0]
+    assert folder.keys() == {ref.key for ref in sound}
+    assert await in_postgresql(database) == 1
+
+
+async def test_a_lost_object_is_named_and_does_not_end_the_move(
+    database: Database, moves: ImageMoves, folder: Folder
+) -> None:
+    lost, kept = await keep_completed(database, b"lost"), await keep_completed(database, b"kept")
+    await everything(moves.to_store())
+    folder.file(lost).unlink()
+    await moves.start(Target.POSTGRESQL, OPERATOR)
+    back = await everything(moves.to_postgresql())
+
+    assert back.images == 1
+    assert {failure.partition(" is not in")[0] for failure in back.failed} == {
+        f"the image of request {lost.request_id}"
+    }
+    assert await PostgresImages(database).get(kept) == b"kept"
+
+
+async def test_a_move_stops_while_the_store_is_away_and_goes_on_later(
+    database: Database, moves: ImageMoves, folder: Folder
+) -> None:
+    refs = [await keep_completed(database, f"image {number}".encode()) for number in range(9)]
+    pages = moves.to_store()
+    first = await anext(pages)
+    with folder.away(), pytest.raises(ImageStoreAwayError):
+        await anext(pages)
+    await asyncio.sleep(0.1)
+    rest = await everything(moves.to_store())
+
+    assert (first.images, rest.images) == (4, 5)
+    assert folder.keys() == {ref.key for ref in refs}
+
+
+async def test_an_image_that_is_marked_while_it_is_moved_is_not_lost(
+    database: Database, moves: ImageMoves, store: ObjectImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = await keep_completed(database, b"as it came")
+    marked = ImageRef(ref.request_id, hashlib.sha256(b"marked").hexdigest())
+    put = store.put
+
+    async def put_and_mark(ref: ImageRef, content: bytes) -> bool:
+        placed = await put(ref, content)
+        await write(database, MARK, request_id=marked.request_id, sha256=marked.sha256, content=b"marked")
+        return placed
+
+    monkeypatch.setattr(store, "put", put_and_mark)
+    moved = await moves.walk(Target.STORE).next_page()
+
+    assert moved == Moved()
+    assert await PostgresImages(database).get(marked) == b"marked"
+
+
+async def test_a_move_back_and_forth_needs_no_day(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder
+) -> None:
+    ref = await keep_completed(database, b"an image")
+    for _ in range(2):
+        await moves.start(Target.STORE, OPERATOR)
+        await everything(moves.to_store())
+        there = await in_postgresql(database), folder.keys()
+        await moves.start(Target.POSTGRESQL, OPERATOR)
+        await everything(moves.to_postgresql())
+
+        assert there == (0, {ref.key})
+        assert await in_postgresql(database) == 1
+    await moves.start(Target.STORE, OPERATOR)
+    assert not await moves.finish()
+
+
+async def test_of_several_workers_one_moves_images_at_a_time(database: Database, moves: ImageMoves) -> None:
+    assert [await moves.take_turn(60), await moves.take_turn(60)] == [True, False]
+    await write(database, "UPDATE image_store SET move_due_at = now(), is_draining = true")
+    assert not await moves.take_turn(60)
+
+
+async def test_large_parts_of_quarantined_callbacks_are_objects_and_move_back(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder
+) -> None:
+    quarantine = Quarantine(database, DEADLINES, store)
+    payload, image = b"p" * PART_MIN, b"i" * PART_MIN
+    placed = await quarantine.keep(refused(payload, image))
+    with folder.away():
+        spilled = await quarantine.keep(refused(payload[:-1], image + b"."))
+    await asyncio.sleep(0.1)
+    before = folder.keys()
+    await everything(moves.to_store())
+    there = [await quarantine.get(number) for number in (placed, spilled)]
+    after = folder.keys()
+    await moves.start(Target.POSTGRESQL, OPERATOR)
+    await everything(moves.to_postgresql())
+    folder.clear()
+    back = [await quarantine.get(number) for number in (placed, spilled)]
+
+    assert (len(before), len(after)) == (2, 3)
+    assert [(kept.payload, kept.image) for kept in there if kept] == [(payload, image), (payload[:-1], image + b".")]
+    assert back == there
+
+
+async def test_a_damaged_part_of_a_callback_is_named(database: Database, store: ObjectImages, folder: Folder) -> None:
+    quarantine = Quarantine(database, DEADLINES, store)
+    number = await quarantine.keep(refused(b"p" * PART_MIN, None))
+    folder.clear()
+
+    with pytest.raises(ImageDamagedError, match=f"the payload of callback-{number} "):
+        await quarantine.get(number)
+
+
+def refused(payload: bytes, image: bytes | None) -> RefusedCallback:
+    """A callback that cannot be used."""
+    return RefusedCallback(
+        client="n8n",
+        version="v2",
+        request_id=None,
+        error_code="unknown_request",
+        error_detail="There is no such request.",
+        headers={},
+        payload=payload,
+        image=image,
+    )
