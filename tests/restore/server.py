@@ -40,7 +40,7 @@ class Server:
         self.port = port or free_port()
         self._log = folder / "log"
         folder.mkdir(parents=True, exist_ok=True)
-        give_away(folder)
+        give_away(folder, folder.parent)
 
     @property
     def url(self) -> str:
