@@ -1,87 +1,54 @@
-"""An image store in a folder, for tests: it shows that images can be kept outside of PostgreSQL."""
+"""An image store in a folder, for tests of what happens when images are kept outside of PostgreSQL."""
 
-import asyncio
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
-from aigen_bridge.domain.errors import StoreUnavailableError
+from aigen_bridge.clients.object_store import Credentials, ObjectStore, Place
 from aigen_bridge.domain.image import ImageRef
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.images import OWNER, ObjectImages
 
 
-class FileImages:
-    """Keeps each image in a file of its own. The store is away while its folder is.
+class Folder:
+    """A folder with the image store's objects."""
 
-    `refusals` counts the calls that found it away.
-    """
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.mkdir()
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.refusals = 0
+    @property
+    def url(self) -> str:
+        return f"file://{self.path}"
 
-    async def put(self, ref: ImageRef, content: bytes) -> None:
-        """As `ImageStore.put`. The file is complete before it has its name."""
-        await asyncio.to_thread(self._put, ref, content)
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The section of the settings that leads here."""
+        return {"image_store": {"url": self.url}}
 
-    async def get(self, ref: ImageRef) -> bytes | None:
-        """As `ImageStore.get`."""
-        return await asyncio.to_thread(self._get, ref)
+    def images(self, database: Database) -> ObjectImages:
+        """The image store with this folder."""
+        return ObjectImages(database, self.objects())
 
-    async def delete(self, refs: Sequence[ImageRef]) -> None:
-        """As `ImageStore.delete`."""
-        await asyncio.to_thread(self._delete, refs)
+    def objects(self) -> ObjectStore:
+        """The object store alone."""
+        return ObjectStore(Place(self.url), Credentials())
 
-    async def exists(self, ref: ImageRef) -> bool:
-        """As `ImageStore.exists`."""
-        return await asyncio.to_thread(self._exists, ref)
+    def keys(self) -> set[str]:
+        """The keys of the images that are there."""
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.path)) for path in files} - {OWNER}
 
-    def names(self) -> set[str]:
-        """The files that are there."""
-        return {path.name for path in self.folder.iterdir()}
-
-    def name(self, ref: ImageRef) -> str:
-        """The name of an image's file."""
-        return f"{ref.request_id}-{ref.sha256}"
+    def file(self, ref: ImageRef) -> Path:
+        """The file of an image."""
+        return self.path / ref.key
 
     @contextmanager
     def away(self) -> Iterator[None]:
         """Takes the folder away while the block runs."""
-        elsewhere = self.folder.rename(self.folder.with_name("elsewhere"))
+        elsewhere = self.path.rename(self.path.with_name("elsewhere"))
         try:
             yield
         finally:
-            elsewhere.rename(self.folder)
-
-    def _put(self, ref: ImageRef, content: bytes) -> None:
-        with self._translated():
-            unfinished = self.folder / f"{uuid4()}.unfinished"
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.rename(self.folder / self.name(ref))
-
-    def _get(self, ref: ImageRef) -> bytes | None:
-        with self._translated():
-            path = self.folder / self.name(ref)
-            return path.read_bytes() if path.exists() else None
-
-    def _delete(self, refs: Sequence[ImageRef]) -> None:
-        with self._translated():
-            for ref in refs:
-                (self.folder / self.name(ref)).unlink(missing_ok=True)
-
-    def _exists(self, ref: ImageRef) -> bool:
-        with self._translated():
-            return (self.folder / self.name(ref)).exists()
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            self.folder.stat()
-            yield
-        except OSError as error:
-            self.refusals += 1
-            raise StoreUnavailableError("The image store did not answer.", type(error).__name__) from error
+            elsewhere.rename(self.path)

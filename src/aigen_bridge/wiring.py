@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, nullcontext
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -65,7 +65,7 @@ from aigen_bridge.store.destination_changes import ChangeableDestinations
 from aigen_bridge.store.executions import Executions
 from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
-from aigen_bridge.store.images import ImageStore, PostgresImages
+from aigen_bridge.store.images import ImageStore, ObjectImages, PostgresImages
 from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.key_uses import KeyUses
 from aigen_bridge.store.ledger import Ledger
@@ -187,8 +187,12 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
     """
     rotation = rotation or Rotation(settings)
     name = f"aigen-bridge api {os.getpid()}"  # the pid distinguishes the processes in pg_stat_activity
-    async with _database(settings, API_CONNECTIONS, name, _database_passwords(rotation)) as database:
-        deadlines, images, breakers = _deadlines(settings), image_store(database), _breakers(settings)
+    async with AsyncExitStack() as opened:
+        database = await opened.enter_async_context(
+            _database(settings, API_CONNECTIONS, name, _database_passwords(rotation))
+        )
+        images = opened.enter_context(image_store(settings, database, rotation))
+        deadlines, breakers = _deadlines(settings), _breakers(settings)
         metrics.create_series(settings.all_odoos)
         rates, budgets, addons = (
             settings.money.rates,
@@ -201,47 +205,47 @@ async def open_api(settings: Settings, rotation: Rotation | None = None) -> Asyn
         )
         quarantine = Quarantine(database, deadlines)
         operations = Operations(database, deadlines, images, rates)
-        async with aclosing(Models(database)) as models, AsyncExitStack() as opened:
-            overview = await opened.enter_async_context(aclosing(Overview(database, breakers)))
-            dead_letters = await opened.enter_async_context(aclosing(DeadLetters(database)))
-            check = opened.enter_context(closing(ImageCheck(is_valid)))
-            examine = _examination(settings, check)
-            replays = Replays(operations, quarantine, dead_letters, requests, examine, partial(_reports_on, rotation))
-            replay_queue = ReplayQueue(database)
-            yield ApiParts(
-                settings=settings,
-                rotation=rotation,
-                database=database,
-                requests=requests,
-                timelines=Timelines(database, generation_policy(settings), breakers),
-                quarantine=quarantine,
-                executions=Executions(database, deadlines),
-                generations=Generations(database, deadlines, generation_policy(settings)),
-                destinations=destinations,
-                gauges=GaugeReader(database, breakers),
-                dead_letters=dead_letters,
-                replays=replays,
-                models=models,
-                catalogue_changes=CatalogueChanges(database),
-                addons=addons,
-                budgets=budgets,
-                budget_changes=BudgetChanges(budgets, models, addons, tuple(settings.all_odoos), rates),
-                ledger=_ledger(database, settings),
-                sessions=Sessions(database),
-                key_uses=KeyUses(database),
-                marking=Marking(database),
-                oidc=_oidc(rotation),
-                images=images,
-                examine=examine,
-                in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
-                large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
-                overview=overview,
-                replay_queue=replay_queue,
-                replay_jobs=ReplayJobs(replay_queue, replays, dead_letters),
-                destination_changes=DestinationChanges(destinations, _calls_max(breakers)),
-                search=Search(database),
-                audit=Audit(database),
-            )
+        models = await opened.enter_async_context(aclosing(Models(database)))
+        overview = await opened.enter_async_context(aclosing(Overview(database, breakers)))
+        dead_letters = await opened.enter_async_context(aclosing(DeadLetters(database)))
+        check = opened.enter_context(closing(ImageCheck(is_valid)))
+        examine = _examination(settings, check)
+        replays = Replays(operations, quarantine, dead_letters, requests, examine, partial(_reports_on, rotation))
+        replay_queue = ReplayQueue(database)
+        yield ApiParts(
+            settings=settings,
+            rotation=rotation,
+            database=database,
+            requests=requests,
+            timelines=Timelines(database, generation_policy(settings), breakers),
+            quarantine=quarantine,
+            executions=Executions(database, deadlines),
+            generations=Generations(database, deadlines, generation_policy(settings)),
+            destinations=destinations,
+            gauges=GaugeReader(database, breakers),
+            dead_letters=dead_letters,
+            replays=replays,
+            models=models,
+            catalogue_changes=CatalogueChanges(database),
+            addons=addons,
+            budgets=budgets,
+            budget_changes=BudgetChanges(budgets, models, addons, tuple(settings.all_odoos), rates),
+            ledger=_ledger(database, settings),
+            sessions=Sessions(database),
+            key_uses=KeyUses(database),
+            marking=Marking(database),
+            oidc=_oidc(rotation),
+            images=images,
+            examine=examine,
+            in_hand=asyncio.Semaphore(CALLBACKS_IN_HAND),
+            large_in_hand=asyncio.Semaphore(LARGE_CALLBACKS_IN_HAND),
+            overview=overview,
+            replay_queue=replay_queue,
+            replay_jobs=ReplayJobs(replay_queue, replays, dead_letters),
+            destination_changes=DestinationChanges(destinations, _calls_max(breakers)),
+            search=Search(database),
+            audit=Audit(database),
+        )
 
 
 @asynccontextmanager
@@ -256,7 +260,8 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
         check = opened.enter_context(closing(ImageCheck(is_valid)))
         deadlines = _deadlines(settings)
         dispatch_policy = replace(DISPATCH_POLICY, jitter=settings.n8n.retry_jitter)
-        images, breakers = image_store(database), _breakers(settings)
+        images = opened.enter_context(image_store(settings, database, rotation))
+        breakers = _breakers(settings)
         metrics.create_series(settings.all_odoos)
         runners: dict[str, StepRunner[Claim]] = {
             Step.DISPATCH.value: Dispatch(webhook, settings.callback_url, settings.n8n.concurrency, dispatch_policy),
@@ -289,7 +294,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             alerts=Alerts(database, settings.alerts.window, breakers),
             budgets=ChangeableBudgets(database, settings.alerts.window),
             ledger=_ledger(database, settings),
-            retention=Retention(database, images),
+            retention=Retention(database, has_objects=images.has_objects),
             inspection=Inspection(database, breakers),
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
@@ -322,7 +327,7 @@ def _replay_jobs(database: Database, rotation: Rotation, images: ImageStore, che
 async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
     """Opens the retention component alone, for the command `purge`."""
     async with _database(settings, 1, "aigen-bridge purge") as database:
-        yield Retention(database, image_store(database))
+        yield Retention(database, has_objects=settings.image_store.url is not None)
 
 
 @asynccontextmanager
@@ -332,9 +337,26 @@ async def open_restoration(settings: Settings) -> AsyncIterator[Restoration]:
         yield Restoration(database, _deadlines(settings), settings.all_odoos)
 
 
-def image_store(database: Database) -> ImageStore:
-    """Returns the image store. To keep images elsewhere, see docs/adding-a-step.md."""
-    return PostgresImages(database)
+@contextmanager
+def image_store(settings: Settings, database: Database, rotation: Rotation) -> Iterator[ImageStore]:
+    """Opens the image store."""
+    wanted = settings.image_store
+    if wanted.url is None:
+        yield PostgresImages(database)
+        return
+    from aigen_bridge.clients.object_store import Credentials, ObjectStore, Place  # noqa: PLC0415 - few have one
+
+    def credentials(of: Settings) -> Credentials:
+        return Credentials(of.image_store.access_key_id, of.image_store.secret_access_key)
+
+    place = Place(wanted.url, wanted.endpoint, wanted.region, wanted.timeout)
+    with closing(ObjectStore(place, credentials(settings))) as objects:
+
+        async def use(renewed: Settings) -> None:
+            objects.renew(credentials(renewed))
+
+        rotation.add(Part(fingerprints.of_image_store, use))
+        yield ObjectImages(database, objects)
 
 
 def _ledger(database: Database, settings: Settings) -> Ledger:

@@ -21,7 +21,6 @@ from aigen_bridge.domain.ledger import Entry, EntryKind, contribution
 from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.settings import RetentionSettings
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.ledger import BATCH, Ledger, recompute
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.worker.purge import purge
@@ -641,7 +640,7 @@ async def test_the_ledger_outlives_requests_and_is_purged_after_a_period_of_its_
     assert await rows(ground.database, "SELECT id FROM unsettled") == []
     assert len(await ground.kinds(gone)) == 4
 
-    retention = Retention(ground.database, PostgresImages(ground.database))
+    retention = Retention(ground.database, has_objects=False)
     deleted = await purge(retention, RetentionSettings(ledger=timedelta(days=365)), asyncio.Event())
     assert deleted[RetentionClass.LEDGER] == 4
     assert (len(await ground.kinds(kept)), await ground.kinds(gone)) == (4, [])
@@ -654,7 +653,7 @@ async def test_a_request_is_purged_only_after_it_was_settled(ground: Ground, png
     await write(ground.database, "UPDATE outbox SET state = 'done', finished_at = now()")
     long_ago = "created_at = now() - interval '2 years', delivered_at = now() - interval '2 years'"
     await write(ground.database, f"UPDATE requests SET {long_ago}")  # noqa: S608 - a constant
-    purged = Retention(ground.database, PostgresImages(ground.database))
+    purged = Retention(ground.database, has_objects=False)
     year = RetentionSettings(images="365d", attempts="365d", requests="365d")
     assert (await purge(purged, year, asyncio.Event()))[RetentionClass.REQUESTS] == 0
 

@@ -401,7 +401,7 @@ async def test_a_settlement_that_waits_for_a_purge_records_nothing(
     await settle(outbox, (current, Done(Delivered(2))))
     for column in ("created_at", "completed_at", "delivered_at"):
         await write(database, f"UPDATE requests SET {column} = now() - interval '400 days'")  # noqa: S608 - names of ours
-    purges = Retention(database, PostgresImages(database))
+    purges = Retention(database, has_objects=False)
     async with locking(database, "SELECT FROM outbox WHERE step = 'deliver' FOR UPDATE"):
         purging = asyncio.create_task(purges.purge(RetentionClass.REQUESTS, timedelta(days=1)))
         await waiters(database, 1)

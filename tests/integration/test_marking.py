@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,22 +17,21 @@ from aigen_bridge.clients.credentials import SOFTWARE, is_valid, validate
 from aigen_bridge.clients.marking import Marker
 from aigen_bridge.clients.signing_certificate import make_test_certificate
 from aigen_bridge.domain.dead_letter import OperatorAction
-from aigen_bridge.domain.image import StoredImage
+from aigen_bridge.domain.image import ImageRef, StoredImage
 from aigen_bridge.domain.marks import find_marks, with_metadata
 from aigen_bridge.domain.provenance import Mark as FoundMark
 from aigen_bridge.domain.provenance import MarkingMode, OnFailure, Origin, Provenance
 from aigen_bridge.domain.retry import Policy
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.store import transitions
+from aigen_bridge.store import images, transitions
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.marking import Marking
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.sweeps import Sweeps
 from aigen_bridge.worker.purge import purge
 from callbacks import completed, picture_of, report, report_v2
 from image_files import encoded
-from image_stores import FileImages
+from image_stores import Folder
 from outages import rows, write
 from stage import REQUESTS, Stage, staged, working
 
@@ -51,9 +50,11 @@ def signing(tmp_path: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def marking(database_url: str, **settings: Any) -> AsyncIterator[Stage]:
+async def marking(
+    database_url: str, sections: Mapping[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[Stage]:
     """API, simulators and a worker that mark images. N8N reports nothing by itself."""
-    async with staged(database_url, marking=settings) as stage, working(stage.settings):
+    async with staged(database_url, marking=settings, **(sections or {})) as stage, working(stage.settings):
         stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
         yield stage
 
@@ -411,49 +412,68 @@ async def test_a_version_before_that_would_fetch_the_image_has_it_marked(
 
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_there(
+    database_url: str, database: Database, png: bytes, tmp_path: Path, *, keeps: bool
+) -> None:
+    folder = Folder(tmp_path / "images")
+    async with marking(database_url, folder.settings, **METADATA, keep_original=keeps) as stage:
+        asked, _ = await send(stage, "v1", png)
+        ended = await stage.until_delivered(asked["requestId"])
+        kept = await image_of(stage, asked["requestId"], original=True)
+        forgotten = await rows(database, "SELECT sha256 FROM image_garbage")
+        await write(database, "UPDATE requests SET delivered_at = now() - interval '40 days'")
+        await write(database, "UPDATE requests SET updated_at = delivered_at")
+        await purge(Retention(database, has_objects=True), stage.settings.retention, asyncio.Event())
+
+    digests = ended["image"]["sha256"], sha256(png)
+    assert folder.keys() == {ImageRef(UUID(asked["requestId"]), digest).key for digest in digests}
+    assert forgotten == ([] if keeps else [(sha256(png),)])
+    assert await rows(database, "SELECT count(*) FROM image_garbage") == [(2,)]
+    assert kept.status_code == 200
+
+
+@pytest.mark.parametrize("away", ["original", "marked"])
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_an_image_and_its_original_may_be_in_different_places(
     database_url: str,
     database: Database,
     png: bytes,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    away: str,
     *,
     keeps: bool,
 ) -> None:
-    (tmp_path / "images").mkdir()
-    files = FileImages(tmp_path / "images")
-    monkeypatch.setattr(wiring, "image_store", lambda _: files)
-    async with marking(database_url, **METADATA, keep_original=keeps) as stage:
-        asked, _ = await send(stage, "v1", png)
-        ended = await stage.until_delivered(asked["requestId"])
-        kept = await image_of(stage, asked["requestId"], original=True)
-        names = files.names()
-        await write(database, "UPDATE requests SET delivered_at = now() - interval '40 days'")
-        await write(database, "UPDATE requests SET updated_at = delivered_at")
-        await purge(Retention(database, files), stage.settings.retention, asyncio.Event())
+    """The object store is away while one of them is stored."""
+    monkeypatch.setattr(images, "AWAY_SECONDS", 0.0)
+    folder = Folder(tmp_path / "images")
+    sections = folder.settings | {"marking": METADATA | {"keep_original": keeps}}
+    async with staged(database_url, **sections) as stage:
+        stage.chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        asked = await stage.ask()
+        with folder.away() if away == "original" else nullcontext():
+            await report(stage, completed(asked, png))
+        if away == "marked":
+            await write(database, "UPDATE image_store SET is_draining = true")
+        async with working(stage.settings):
+            ended = await stage.until_delivered(asked["requestId"])
+        answers = [await image_of(stage, asked["requestId"], original=original) for original in (False, True)]
+        delivered = stage.chain.odoo.records.image(asked["requestId"])
 
-    marked, original = (f"{asked['requestId']}-{digest}" for digest in (ended["image"]["sha256"], sha256(png)))
-    assert names == ({marked, original} if keeps else {marked})
-    assert files.names() == set()
-    assert kept.status_code == (200 if keeps else 404)
+    counts = "SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM original_images)"
+    assert sha256(delivered) == ended["image"]["sha256"] == sha256(answers[0].content) != sha256(png)
+    assert await rows(database, counts) == [(int(away == "marked"), int(away == "original" and keeps))]
+    if keeps:
+        assert answers[1].content == png
 
 
 @pytest.mark.parametrize("elsewhere", [True, False])
 async def test_an_image_that_has_the_mark_already_is_stored_once(
-    database_url: str,
-    database: Database,
-    png: bytes,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    elsewhere: bool,
+    database_url: str, database: Database, png: bytes, tmp_path: Path, *, elsewhere: bool
 ) -> None:
     """Marking it changes no byte, so the original is the image that is delivered."""
-    files = FileImages(tmp_path / "images")
-    files.folder.mkdir()
-    if elsewhere:
-        monkeypatch.setattr(wiring, "image_store", lambda _: files)
+    sections = Folder(tmp_path / "images").settings if elsewhere else {}
     has_mark = with_metadata(png, "png", Origin(generated_at=NOW, model="a model"), SOFTWARE)
-    async with marking(database_url, **METADATA, keep_original=not elsewhere) as stage:
+    async with marking(database_url, sections, **METADATA, keep_original=not elsewhere) as stage:
         asked, _ = await send(stage, "v1", has_mark)
         ended = await stage.until_delivered(asked["requestId"])
         delivered = stage.chain.odoo.records.image(asked["requestId"])
@@ -477,7 +497,7 @@ async def test_the_original_is_kept_as_long_as_the_image_or_not_at_all(
             database, "UPDATE requests SET delivered_at = now() - interval '40 days', updated_at = delivered_at"
         )
         await write(database, "UPDATE requests SET updated_at = delivered_at")
-        retention = Retention(database, PostgresImages(database))
+        retention = Retention(database, has_objects=False)
         stored = await rows(database, "SELECT sha256 FROM original_images")
         await purge(retention, stage.settings.retention, asyncio.Event())
         gone = await image_of(stage, asked["requestId"])

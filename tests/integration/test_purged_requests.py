@@ -9,7 +9,6 @@ from sqlalchemy import text
 
 from aigen_bridge.settings import RetentionSettings
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.worker.purge import purge
 from callbacks import completed, report
@@ -33,7 +32,7 @@ async def purge_after(database: Database, days: int) -> None:
                 delivered_at = delivered_at - :days, updated_at = updated_at - :days"""),
             then,
         )
-    await purge(Retention(database, PostgresImages(database)), RetentionSettings(), asyncio.Event())
+    await purge(Retention(database, has_objects=False), RetentionSettings(), asyncio.Event())
 
 
 async def image(stage: Stage, request: dict[str, Any], **headers: str) -> Any:

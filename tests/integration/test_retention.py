@@ -15,7 +15,6 @@ from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.settings import RetentionSettings
 from aigen_bridge.store import retention as store
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.worker.purge import periods, purge
 
@@ -43,7 +42,7 @@ Read = Callable[[str], Awaitable[list[Any]]]
 
 @pytest.fixture
 def retention(database: Database) -> Retention:
-    return Retention(database, PostgresImages(database))
+    return Retention(database, has_objects=False)
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ async def reconciling(database: Database, scene: Scene) -> None:
 
 def purging(retention_class: RetentionClass) -> Writer:
     async def purge(database: Database, scene: Scene) -> None:
-        await Retention(database, PostgresImages(database)).purge(retention_class, timedelta(days=1))
+        await Retention(database, has_objects=False).purge(retention_class, timedelta(days=1))
 
     purge.__name__ = f"purging_{retention_class}"
     return purge

@@ -44,6 +44,7 @@ from aigen_bridge.domain.budget import (
 from aigen_bridge.domain.errors import (
     BridgeError,
     ContradictionError,
+    ImageDamagedError,
     ImageMissingError,
     ImagePurgedError,
     ImageRejectedError,
@@ -156,6 +157,7 @@ KINDS: Mapping[type[BridgeError], Kind] = {
     ),
     InvalidMessageError: Kind(422, "Invalid message", "Correct the fields listed under 'errors'."),
     ImageRejectedError: Kind(422, "Image rejected", "Correct what is named above, then send the image again."),
+    ImageDamagedError: Kind(500, "Image damaged", "Ask operations to restore the image."),
     StoreUnavailableError: Kind(
         503, "Temporarily unavailable", "Send the same again after 'Retry-After' seconds. Repeating it is safe."
     ),

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 
+IMAGE_STORE_AWAY = "image_store_away"
+
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -64,6 +66,17 @@ class InternalError(TransientError):
 
 class PermanentError(StepError):
     """A retry cannot succeed: an operator has to look."""
+
+
+class ImageDamagedError(PermanentError):
+    """The stored bytes of an image do not have its hash: an operator has to look."""
+
+    def __init__(self, request_id: object) -> None:
+        super().__init__(
+            "image_damaged",
+            f"The stored bytes of the image of request {request_id} have been changed: their SHA-256 is another one. "
+            "Restore the object from a backup or an earlier version.",
+        )
 
 
 class UnknownRequestError(BridgeError):
@@ -141,6 +154,14 @@ class StoreUnavailableError(BridgeError):
     def __init__(self, detail: str, reason: str | None = None) -> None:
         super().__init__("store_unavailable", detail)
         self.reason = reason or detail
+
+
+class ImageStoreAwayError(StoreUnavailableError):
+    """The object store of the images cannot be reached, refuses the bridge, or is not the one it belongs to."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The image store did not answer.", reason)
+        self.code = IMAGE_STORE_AWAY
 
 
 class UnsuitableDatabaseError(StoreUnavailableError):

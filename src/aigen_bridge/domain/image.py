@@ -28,6 +28,10 @@ ODOO_IMAGE_MAX = 100_000_000
 """Bytes. Odoo takes 128 MiB in one call, and an image is a third larger as base64."""
 
 _JPEG_SPELLINGS = frozenset({"jpg", "jpe", "jfif", "pjpeg"})
+SHARDS = 256
+"""The parts of a listing of an object store, by the last two digits of the requests' ids."""
+
+_KEY = re.compile(r"[0-9a-f]{2}/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/([0-9a-f]{64})\Z")
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}\Z")
 _DIGEST_NAME = re.compile(r"sha-?256[:=-]", re.IGNORECASE)
 _OTHER_DIGESTS = {32: "an MD5", 40: "a SHA-1", 96: "a SHA-384", 128: "a SHA-512"}
@@ -85,6 +89,22 @@ class ImageRef:
 
     request_id: UUID
     sha256: str
+
+    @property
+    def key(self) -> str:
+        """The key of the bytes in an object store, such as `4f/{request_id}/{sha256}`.
+
+        It begins with the last two digits of the request's id, by which a listing is divided into `SHARDS` parts. The
+        first digits of an id may be its time, which many requests share.
+        """
+        return f"{self.request_id.hex[-2:]}/{self.request_id}/{self.sha256}"
+
+
+def parse_key(key: str) -> ImageRef | None:
+    """Returns the reference that has this key. None: the object is not an image of the bridge."""
+    match = _KEY.match(key)
+    ref = ImageRef(UUID(match[1]), match[2]) if match else None
+    return ref if ref and ref.key == key else None
 
 
 def normal_format(name: str) -> str:

@@ -53,6 +53,10 @@ CALLBACKS_TAKEN = Counter(
 )
 IMAGE_BYTES = Histogram("aigen_image_bytes", "Size of accepted images", ["source"], buckets=BYTE_BUCKETS)
 
+IMAGES_SPILLED = Counter(
+    "aigen_images_spilled_total", "Images that were stored in PostgreSQL because their object store did not answer"
+)
+
 # Outbound calls.
 OUTBOUND_CALLS = Counter(
     "aigen_outbound_calls_total",

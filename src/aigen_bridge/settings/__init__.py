@@ -35,6 +35,7 @@ from aigen_bridge.settings.sections import (
     DatabaseSection,
     DeprecationSettings,
     GenerationSettings,
+    ImageStoreSettings,
     ImageUrlSettings,
     LogSettings,
     MarkingSettings,
@@ -54,6 +55,7 @@ from aigen_bridge.settings.values import DatabaseUrl, HttpUrl, OdooName, key_dig
 __all__ = [
     "Client",
     "DatabaseSettings",
+    "ImageStoreSettings",
     "ImageUrlSettings",
     "LoggingSettings",
     "PurgeSettings",
@@ -151,6 +153,7 @@ class PurgeSettings(DatabaseSettings):
     """Settings of `purge`."""
 
     retention: RetentionSettings = RetentionSettings()
+    image_store: ImageStoreSettings = ImageStoreSettings()
 
 
 class Settings(PurgeSettings):

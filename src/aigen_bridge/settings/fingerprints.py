@@ -51,6 +51,12 @@ def of_console(settings: Settings) -> dict[str, str]:
     return {"OpenID Connect: client secret": _of(secret)} if secret else {}
 
 
+def of_image_store(settings: Settings) -> dict[str, str]:
+    """The key of the image store."""
+    secret = settings.image_store.secret_access_key
+    return {"image store: key": _of(secret)} if secret else {}
+
+
 def of_tls(settings: Settings) -> dict[str, str]:
     """The files with which the API serves TLS."""
     tls = settings.tls

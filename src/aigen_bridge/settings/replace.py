@@ -7,7 +7,14 @@ from pydantic import SecretStr
 
 from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.settings import Settings, WrongSettingsError
-from aigen_bridge.settings.sections import ConsoleSettings, DatabaseSection, N8nSettings, OdooSettings, Section
+from aigen_bridge.settings.sections import (
+    ConsoleSettings,
+    DatabaseSection,
+    ImageStoreSettings,
+    N8nSettings,
+    OdooSettings,
+    Section,
+)
 from aigen_bridge.store.url import parse
 
 S = TypeVar("S", bound=Section)
@@ -29,6 +36,7 @@ def with_new_secrets(current: Settings, new: Settings) -> tuple[Settings, list[s
         "odoos": odoos,
         "metrics": current.metrics.model_copy(update={"token": new.metrics.token}),
         "console": _console(current.console, new.console),
+        "image_store": _image_store(current.image_store, new.image_store),
         "database_url": _database_url(current.database_url, new.database_url),
         "database": _database(current.database, new.database),
     }
@@ -70,6 +78,10 @@ def _odoo(current: OdooSettings, new: OdooSettings) -> OdooSettings:
 
 def _console(current: ConsoleSettings, new: ConsoleSettings) -> ConsoleSettings:
     return _of_same_place(current, new, ("oidc_issuer", "oidc_client_id"), ("oidc_client_secret",))
+
+
+def _image_store(current: ImageStoreSettings, new: ImageStoreSettings) -> ImageStoreSettings:
+    return _of_same_place(current, new, ("url", "endpoint"), ("access_key_id", "secret_access_key"))
 
 
 def _of_same_place(current: S, new: S, place: Sequence[str], secrets: Sequence[str]) -> S:

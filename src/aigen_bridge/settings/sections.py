@@ -21,6 +21,7 @@ from aigen_bridge.settings.values import (
     File,
     Groups,
     HttpUrl,
+    ImageStoreUrl,
     IssuerUrl,
     KeptFor,
     Key,
@@ -302,6 +303,28 @@ class RetentionSettings(Section):
             raise ValueError(
                 "requests must be kept at least as long as images and attempts, which are deleted with them"
             )
+        return self
+
+
+class ImageStoreSettings(Section):
+    """Where the bytes of images are kept. Without a URL, in PostgreSQL."""
+
+    url: ImageStoreUrl | None = Field(
+        None, description="s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder"
+    )
+    endpoint: HttpUrl | None = Field(None, description="of an S3 service other than Amazon's, or of an Azure account")
+    region: Text | None = Field(None, description="of the bucket (S3)")
+    access_key_id: Password | None = Field(None, description="S3: the id of the access key; Azure: the account's name")
+    secret_access_key: Password | None = Field(
+        None, description="S3 and Azure: the key; Google: the JSON of a service account. Without it: the machine's own"
+    )
+    timeout: Timeout = Field(timedelta(seconds=5), description="for one image")
+
+    @model_validator(mode="after")
+    def _a_key_has_an_id(self) -> "ImageStoreSettings":
+        is_google = (self.url or "").startswith("gs:")
+        if not is_google and (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("needs both access_key_id and secret_access_key, or neither")
         return self
 
 

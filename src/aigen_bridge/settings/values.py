@@ -26,6 +26,8 @@ from aigen_bridge.store.url import has_keywords
 from aigen_bridge.store.url import parse as database_parameters
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+IMAGE_STORES = ("s3", "gs", "az", "file")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]\Z")
 HASHED = "sha256:"
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}\Z", re.IGNORECASE)
 _LIKE_A_HASH = re.compile(r"(?:sha-?\d+|md5)[:=]", re.IGNORECASE)
@@ -128,6 +130,23 @@ def _issuer(value: str) -> str:
     if parts.scheme != "https" and not is_this_machine(parts.hostname or ""):
         raise ValueError("must be an https:// address; http:// is for a provider on this machine, for development")
     return value
+
+
+def _image_store_url(value: str) -> str:
+    """Requires a bucket or a folder, and refuses what could be a secret."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in IMAGE_STORES:
+        raise ValueError("must be s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.strip("/")):
+        raise ValueError("must name a folder with its full path, such as file:///var/lib/aigen-bridge/images")
+    if parts.scheme != "file" and not _BUCKET.match(parts.netloc):
+        raise ValueError("must name a bucket, without a user, a password or a port")
+    if parts.query or parts.fragment:
+        raise ValueError("has no place for options: use AIGEN_IMAGE_STORE__ENDPOINT, …__REGION and the others")
+    return value.rstrip("/")
 
 
 def _database_url(value: SecretStr) -> SecretStr:
@@ -370,6 +389,7 @@ KeptFor = Annotated[
 """A duration of at most 100 years, or `forever` (None)."""
 HttpUrl = Annotated[str, _Stripped, AfterValidator(_http_url)]
 TraceUrl = Annotated[str, _Stripped, AfterValidator(_trace_url)]
+ImageStoreUrl = Annotated[str, _Stripped, AfterValidator(_image_store_url)]
 IssuerUrl = Annotated[str, _Stripped, AfterValidator(_issuer)]
 OriginUrl = Annotated[str, _Stripped, AfterValidator(_origin)]
 DatabaseUrl = Annotated[SecretStr, _Stripped, AfterValidator(_database_url)]

@@ -1,14 +1,25 @@
-"""Stores the bytes of accepted images."""
+"""Stores the bytes of accepted images, in PostgreSQL or in an object store beside it (ADR 20)."""
 
-from collections.abc import Sequence
-from typing import Protocol
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import delete, select, text
-from sqlalchemy.dialects.postgresql import insert
+import structlog
+from sqlalchemy import text
 
+from aigen_bridge import metrics
+from aigen_bridge.domain.errors import ImageDamagedError, ImageStoreAwayError
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.schema import images, original_images
+
+OWNER = "owner"
+"""The key of the object with which a database marks the store that it keeps its images in."""
+OWNER_SECONDS = 60.0
+"""Seconds between looks at that object."""
+AWAY_SECONDS = 10.0
+"""Seconds without a call to a store that did not answer."""
 
 _GET = text("""
     SELECT content FROM images AS i WHERE i.request_id = :request_id AND NOT EXISTS (
@@ -18,77 +29,186 @@ _GET = text("""
 """)
 """Bytes without a request that describes them are those of an image that came while its request was being changed."""
 
+_OWNER = text("SELECT token::text, location, is_draining FROM image_store")
+_LOCATE = text("UPDATE image_store SET location = :url WHERE location IS DISTINCT FROM :url")
+_IS_KEPT = text("""
+    SELECT token::text = :token AND NOT is_draining
+        AND NOT EXISTS (SELECT FROM image_garbage WHERE request_id = :request_id AND sha256 = :sha256)
+    FROM image_store
+""")
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
 
 class ImageStore(Protocol):
-    """Storage for images. Every method raises `StoreUnavailableError` if the storage does not answer.
+    """Storage for images. Every method raises `StoreUnavailableError` if PostgreSQL does not answer."""
 
-    An image is stored before the transition that needs it is committed, so a stored description always has its bytes.
-    If the transition then does not apply, the bytes remain unreferenced.
-    """
+    @property
+    def has_objects(self) -> bool:
+        """Whether images may be kept outside of PostgreSQL."""
+        ...
 
-    async def put(self, ref: ImageRef, content: bytes) -> None:
-        """Stores the image durably. Does nothing if the reference exists."""
+    async def place(self, ref: ImageRef, content: bytes) -> bytes | None:
+        """Stores an image before the transition that refers to it. Returns the bytes if that has to write them itself.
+
+        If the transition then does not apply, the bytes remain unreferenced.
+        """
         ...
 
     async def get(self, ref: ImageRef) -> bytes | None:
-        """Returns the bytes, or None if there are none."""
+        """Returns the bytes, or None if there are none.
+
+        Raises `ImageDamagedError` for bytes with another hash, and `ImageStoreAwayError`.
+        """
         ...
 
-    async def delete(self, refs: Sequence[ImageRef]) -> None:
-        """Deletes those of these images that exist."""
-        ...
 
-    async def exists(self, ref: ImageRef) -> bool:
-        """Returns whether the bytes are stored."""
-        ...
+class Objects(Protocol):
+    """Objects outside of PostgreSQL, by key. Every method raises `ImageStoreAwayError`."""
+
+    @property
+    def url(self) -> str: ...
+    async def put(self, key: str, content: bytes) -> None: ...
+    async def get(self, key: str) -> bytes | None: ...
+    async def delete(self, keys: Sequence[str]) -> None: ...
+    async def names(self, prefix: str) -> list[str]: ...
 
 
 class PostgresImages:
-    """Stores images in the same database as the requests.
+    """Stores images in the same database as the requests: image and transition share one commit.
 
     A request has one image, so its id identifies the image. If that was marked, its original is a second one.
     """
 
+    has_objects = False
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, ref: ImageRef, content: bytes) -> None:
-        """See `ImageStore.put`."""
-        row = {"request_id": ref.request_id, "content": content}
-        async with self._database.writing(patient=True) as connection:
-            await connection.execute(insert(images).values(row).on_conflict_do_nothing())
+    async def place(self, ref: ImageRef, content: bytes) -> bytes | None:  # noqa: ARG002 - the protocol's
+        """See `ImageStore.place`."""
+        return content
 
     async def get(self, ref: ImageRef) -> bytes | None:
-        """See `ImageStore.get`. The hash tells a marked image from its original."""
+        """See `ImageStore.get`."""
+        return await checked(ref, await self.read(ref))
+
+    async def read(self, ref: ImageRef) -> bytes | None:
+        """Returns the bytes without a look at their hash, which tells a marked image from its original."""
         async with self._database.reading(patient=True) as connection:
             content: bytes | None = await connection.scalar(_GET, {"request_id": ref.request_id, "sha256": ref.sha256})
         return content
 
-    async def delete(self, refs: Sequence[ImageRef]) -> None:
-        """See `ImageStore.delete`."""
-        request_ids = [ref.request_id for ref in refs]
-        async with self._database.transaction(patient=True) as connection:
-            for table in (images, original_images):
-                await connection.execute(delete(table).where(table.c.request_id.in_(request_ids)))
 
-    async def exists(self, ref: ImageRef) -> bool:
-        """See `ImageStore.exists`."""
-        async with self._database.reading() as connection:
-            found = await connection.execute(select(images.c.request_id).where(images.c.request_id == ref.request_id))
-            return found.first() is not None
+class ObjectImages:
+    """Stores images in an object store. What cannot be stored there is stored in PostgreSQL, and moved later.
 
-
-def is_transactional(store: ImageStore) -> bool:
-    """Returns whether a transition writes its image in its own transaction.
-
-    In PostgreSQL, image and transition share one commit instead of taking two.
+    An object is written before the commit that refers to it. Nothing deletes it meanwhile: whoever deletes objects
+    notes them in `image_garbage` first, and an image that is noted there is stored in PostgreSQL.
     """
-    return isinstance(store, PostgresImages)
+
+    has_objects = True
+
+    def __init__(self, database: Database, objects: Objects) -> None:
+        self._database = database
+        self._in_postgresql = PostgresImages(database)
+        self._objects = objects
+        self._token = ""
+        self._is_draining = False
+        self._look_at = self._call_at = 0.0
+
+    async def place(self, ref: ImageRef, content: bytes) -> bytes | None:
+        """See `ImageStore.place`. Never fails for the object store's sake."""
+        return None if await self.put(ref, content) else content
+
+    async def put(self, ref: ImageRef, content: bytes) -> bool:
+        """Stores the object. Returns False if its image has to stay in PostgreSQL for now."""
+        try:
+            await self._look()
+            if self._is_draining:
+                return False
+            await self._try(self._objects.put, ref.key, content)
+        except ImageStoreAwayError:
+            metrics.IMAGES_SPILLED.inc()
+            return False
+        wanted = {"token": self._token, "request_id": ref.request_id, "sha256": ref.sha256}
+        async with self._database.reading() as connection:
+            return bool(await connection.scalar(_IS_KEPT, wanted))
+
+    async def get(self, ref: ImageRef) -> bytes | None:
+        """See `ImageStore.get`. PostgreSQL may hold any image for a while."""
+        content = await self._in_postgresql.read(ref)
+        if content is None:
+            content = await self._try(self._objects.get, ref.key)
+        if content is None:
+            await self._look(again=True)  # a folder that is not mounted is empty
+            content = await self._in_postgresql.read(ref)  # moved meanwhile
+        return await checked(ref, content)
+
+    async def objects(self) -> Objects:
+        """Returns the object store for other calls. Raises `ImageStoreAwayError` if it is not this database's."""
+        await self._look(again=True)
+        return self._objects
+
+    async def adopt(self) -> None:
+        """Makes the store this database's, which its earlier owner notices. Raises `ImageStoreAwayError`."""
+        async with self._database.reading() as connection:
+            token = (await connection.execute(_OWNER)).one().token
+        await self._own(token)
+
+    async def _look(self, *, again: bool = False) -> None:
+        """Raises `ImageStoreAwayError` unless the store is this database's."""
+        if time.monotonic() < self._look_at and not again:
+            return
+        async with self._database.reading() as connection:
+            row = (await connection.execute(_OWNER)).one()
+        owner = await self._try(self._objects.get, OWNER)
+        if owner is None and row.location is None:
+            await self._own(row.token)
+        elif owner != row.token.encode():
+            raise ImageStoreAwayError(_not_ours(self._objects.url, row.location, owner))
+        elif row.location != self._objects.url:
+            await self._locate()
+        self._token, self._is_draining = row.token, row.is_draining
+        self._look_at = time.monotonic() + OWNER_SECONDS
+
+    async def _own(self, token: str) -> None:
+        await self._try(self._objects.put, OWNER, token.encode())
+        await self._locate()
+
+    async def _locate(self) -> None:
+        async with self._database.writing() as connection:
+            await connection.execute(_LOCATE, {"url": self._objects.url})
+
+    async def _try(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Calls the store. After a failure, one call each `AWAY_SECONDS` finds out whether it answers again."""
+        if (now := time.monotonic()) < self._call_at:
+            raise ImageStoreAwayError("it did not answer a moment ago")
+        if self._call_at:
+            self._call_at = now + AWAY_SECONDS
+        try:
+            answer = await call(*arguments)
+        except ImageStoreAwayError as error:
+            log.warning("image_store.away", reason=error.reason)
+            self._call_at, self._look_at = time.monotonic() + AWAY_SECONDS, 0.0
+            raise
+        self._call_at = 0.0
+        return answer
 
 
-async def put_unless_transactional(store: ImageStore, ref: ImageRef, content: bytes) -> bytes | None:
-    """Stores an image before its transition. Returns the bytes if the transition has to write them instead."""
-    if is_transactional(store):
-        return content
-    await store.put(ref, content)
-    return None
+def _not_ours(url: str, location: str | None, owner: bytes | None) -> str:
+    advice = "if that is meant, run 'aigen-bridge images adopt'"
+    if owner is not None:
+        return f"the images in {url} belong to another database, such as the one that this is a copy of; {advice}"
+    if location == url:
+        return f"{url} is empty or another store than before: is the folder mounted? Otherwise {advice}"
+    return f"the images are in {location}, and {url} has none of them: copy them, with '{OWNER}'; {advice}"
+
+
+async def checked(ref: ImageRef, content: bytes | None) -> bytes | None:
+    """Returns the bytes. Raises `ImageDamagedError` if they have another hash."""
+    if content is not None and (await asyncio.to_thread(hashlib.sha256, content)).hexdigest() != ref.sha256:
+        raise ImageDamagedError(ref.request_id)
+    return content

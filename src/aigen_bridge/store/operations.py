@@ -30,7 +30,7 @@ from aigen_bridge.domain.queues import step_of
 from aigen_bridge.domain.request import ImageRequest, Status, Step, Transition, VersionedTransition
 from aigen_bridge.store import generation_rows, incidents, transitions
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.images import ImageStore, put_unless_transactional
+from aigen_bridge.store.images import ImageStore
 from aigen_bridge.store.ledger import settle_locked
 from aigen_bridge.store.rows import to_request
 from aigen_bridge.store.schema import operations, outbox, quarantine, requests
@@ -166,7 +166,7 @@ class Operations:
     async def complete(self, transition: VersionedTransition, image: CheckedImage, action: OperatorAction) -> bool:
         """Completes a request by hand with this image; False when others moved the request since it was read."""
         ref = ImageRef(transition.request_id, image.described.sha256)
-        content = await put_unless_transactional(self._images, ref, image.content)
+        content = await self._images.place(ref, image.content)
         async with self._database.transaction(patient=True) as connection:
             # The lock comes before the image is sent to PostgreSQL: no other writer can intervene, so it is sent once.
             return await self._apply(connection, "complete", transition, action, content)

@@ -31,13 +31,14 @@ from aigen_bridge.domain.outbox import (
     set_backs,
     transitions_of,
 )
-from aigen_bridge.domain.request import Step
+from aigen_bridge.domain.request import ImageRequest, Step
 from aigen_bridge.store import destinations, generation_rows, incidents, transitions
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.connection import PATIENCE
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.generation_rows import to_job
-from aigen_bridge.store.images import ImageStore, is_transactional
+from aigen_bridge.store.image_garbage import note
+from aigen_bridge.store.images import ImageStore
 from aigen_bridge.store.leases import (
     CLAIM,
     CLAIM_IN_TURN,
@@ -52,6 +53,9 @@ from aigen_bridge.store.transitions import Deadlines, LockedRequests
 
 _WithImage = Complete | Received | Marked
 """The effects that bring an image."""
+
+Placed = tuple[Settlement[Claim], bytes | None]
+"""A settlement, and the image that its transaction has to write."""
 
 SETTLE_MAX = 200
 """The most claims settled in one transaction."""
@@ -80,15 +84,14 @@ _LEARN_UUIDS = text("""
 
 _ADD_IMAGE = text("INSERT INTO images (request_id, content) VALUES (:request_id, :content)")
 
-_REPLACE_IMAGE = text("""
-    WITH original AS (
-        INSERT INTO original_images (request_id, sha256, content)
-        SELECT request_id, :original_sha256, content FROM images WHERE request_id = :request_id AND :keeps_original
-        ON CONFLICT DO NOTHING
-    )
-    UPDATE images SET content = :content WHERE request_id = :request_id
+_KEEP_ORIGINAL = text("""
+    INSERT INTO original_images (request_id, sha256, content)
+    SELECT request_id, :original_sha256, content FROM images WHERE request_id = :request_id
+    ON CONFLICT DO NOTHING
 """)
 """An image that is marked again keeps its first original."""
+
+_DELETE_IMAGE = text("DELETE FROM images WHERE request_id = :request_id")
 
 
 class Outbox(LeaseStore):
@@ -121,7 +124,7 @@ class Outbox(LeaseStore):
         if len(self._breakers) < sum(len(destination.queues) for destination in breakers or {}):
             raise ValueError("two breakers are for destinations of the same queue")
         timeout = database.timeout * PATIENCE  # a settlement may carry an image
-        self._settlements = Batcher(self.settle_all, limit=SETTLE_MAX, timeout=timeout)
+        self._settlements = Batcher(self._settle_placed, limit=SETTLE_MAX, timeout=timeout)
 
     def queues(self, lane: str) -> tuple[str, ...]:
         """Returns the queues from which a lane claims: those of its destination."""
@@ -173,19 +176,25 @@ class Outbox(LeaseStore):
 
         Returns the outcome, which is `Held` for a failed attempt whose destination is away; None if the lease was lost.
         """
-        await self._put(settlement)  # before it joins a batch: an image store that is away fails no other settlement
-        outcome = await self._settlements(settlement)
-        if outcome is not None:
-            await self._forget_original(settlement)
-        return outcome
+        return await self._settlements(await self._placed(settlement))
 
     async def settle_all(self, settlements: Sequence[Settlement[Claim]]) -> list[Outcome | None]:
-        """Does the same as `settle` for several claims in one commit, for images that the transaction writes itself.
+        """Does the same as `settle` for several claims in one commit. Of several for one claim, the first counts."""
+        return await self._settle_placed([await self._placed(settlement) for settlement in settlements])
 
-        Of several settlements of one claim, the first counts.
-        """
-        settlements, wanted = _first_of_each(settlements), [s.claim.key for s in settlements]
-        contents = self._to_write(settlements)
+    async def _placed(self, settlement: Settlement[Claim]) -> Placed:
+        """Stores a fetched or marked image, before its settlement joins a batch: no other one waits for that."""
+        if not isinstance(effect := settlement.effect, _WithImage):
+            return settlement, None
+        ref = ImageRef(settlement.claim.request.request_id, effect.image.described.sha256)
+        return settlement, await self._images.place(ref, effect.image.content)
+
+    async def _settle_placed(self, placed: Sequence[Placed]) -> list[Outcome | None]:
+        wanted, contents = [s.claim.key for s, _ in placed], dict[tuple[int, int], bytes]()
+        settlements = _first_of_each([s for s, _ in placed])
+        for settlement, content in placed:
+            if content is not None:
+                contents.setdefault(settlement.claim.key, content)
         async with self._database.transaction(prepared=True, patient=bool(contents)) as connection:
             # Requests, destinations, entries, Odoos, incidents: the lock order of every writer.
             locked = await transitions.lock(connection, [s.claim.request.request_id for s in settlements])
@@ -195,26 +204,6 @@ class Outbox(LeaseStore):
             for update in updates:
                 await update.record(connection, self._deadlines.alert_window)
         return [judged[key].outcome if key in leased else None for key in wanted]
-
-    async def _put(self, settlement: Settlement[Claim]) -> None:
-        """Stores a fetched or marked image before its transition, unless the transaction writes it."""
-        if isinstance(effect := settlement.effect, _WithImage) and not is_transactional(self._images):
-            ref = ImageRef(settlement.claim.request.request_id, effect.image.described.sha256)
-            await self._images.put(ref, effect.image.content)
-
-    async def _forget_original(self, settlement: Settlement[Claim]) -> None:
-        """Deletes the original of a marked image after its transition, unless the transaction did."""
-        if self._keeps_originals or is_transactional(self._images):
-            return
-        if isinstance(effect := settlement.effect, Marked) and effect.original_sha256:
-            request_id = settlement.claim.request.request_id
-            await self._images.delete([ImageRef(request_id, effect.original_sha256)])
-
-    def _to_write(self, settlements: Sequence[Settlement[Claim]]) -> dict[tuple[int, int], bytes]:
-        """Returns the fetched and marked images that the transaction writes, by the key of their claim."""
-        if not is_transactional(self._images):
-            return {}
-        return {s.claim.key: s.effect.image.content for s in settlements if isinstance(s.effect, _WithImage)}
 
     async def _update_breakers(
         self, connection: AsyncConnection, settlements: Sequence[Settlement[Claim]]
@@ -244,9 +233,8 @@ class Outbox(LeaseStore):
         await self._acknowledge(connection, [s for s in settled if s.claim.request.request_id in moved])
         moved |= await self._replace_completed(locked, settled)
         for settlement in settled:
-            content = contents.get(settlement.claim.key)
-            if content is not None and settlement.claim.request.request_id in moved:
-                await self._write_image(connection, settlement, content)
+            if settlement.claim.request.request_id in moved:
+                await self._write_image(connection, settlement, contents.get(settlement.claim.key))
         lifted = await self._lift(locked, settled)
         delivered = [
             (s.claim.request.request_id, s.effect.version)
@@ -273,13 +261,27 @@ class Outbox(LeaseStore):
                 replaced.add(request.request_id)
         return replaced
 
-    async def _write_image(self, connection: AsyncConnection, settlement: Settlement[Claim], content: bytes) -> None:
-        row: dict[str, Any] = {"request_id": settlement.claim.request.request_id, "content": content}
-        if not isinstance(settlement.effect, Marked):
+    async def _write_image(
+        self, connection: AsyncConnection, settlement: Settlement[Claim], content: bytes | None
+    ) -> None:
+        """Writes a fetched or marked image. Without `content`, it is an object; its original may be in PostgreSQL."""
+        request, effect = settlement.claim.request, settlement.effect
+        row: dict[str, Any] = {"request_id": request.request_id, "content": content}
+        if isinstance(effect, Marked) and effect.original_sha256:
+            await self._make_room(connection, request, effect.original_sha256)
+        elif not isinstance(effect, Complete | Received):
+            return
+        if content is not None:
             await connection.execute(_ADD_IMAGE, row)
-        elif original := settlement.effect.original_sha256:
-            row |= {"original_sha256": original, "keeps_original": self._keeps_originals}
-            await connection.execute(_REPLACE_IMAGE, row)
+
+    async def _make_room(self, connection: AsyncConnection, request: ImageRequest, original_sha256: str) -> None:
+        """Keeps the original of an image that is marked, if originals are kept, and deletes the image."""
+        row = {"request_id": request.request_id, "original_sha256": original_sha256}
+        if not self._keeps_originals and self._images.has_objects:
+            await note(connection, [ImageRef(request.request_id, original_sha256)], is_certain=True)
+        if self._keeps_originals and request.image and request.image.sha256 == original_sha256:
+            await connection.execute(_KEEP_ORIGINAL, row)
+        await connection.execute(_DELETE_IMAGE, row)
 
     async def _acknowledge(self, connection: AsyncConnection, moved: Sequence[Settlement[Claim]]) -> None:
         """Starts the quiet time of requests that N8N acknowledged."""

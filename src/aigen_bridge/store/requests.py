@@ -31,7 +31,7 @@ from aigen_bridge.store.accepts import Accepts, Created
 from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.generation_rows import find_generation, note_once
-from aigen_bridge.store.images import ImageStore, put_unless_transactional
+from aigen_bridge.store.images import ImageStore
 from aigen_bridge.store.rights import refuse_missing_rights
 from aigen_bridge.store.rows import COLUMNS, facts_columns, if_readable, only_ids, to_request
 from aigen_bridge.store.schema import images as images_table
@@ -190,7 +190,7 @@ class Requests:
         """
         if image is None:
             return await self._versioned(transition)
-        content = await put_unless_transactional(self._images, _ref(transition.request_id, image), image.content)
+        content = await self._images.place(_ref(transition.request_id, image), image.content)
         async with self._database.writing(patient=True) as connection:
             return bool(await transitions.apply_versioned(connection, [transition], self._deadlines, content))
 
@@ -209,7 +209,7 @@ class Requests:
 
         The request is written first: if it has been purged, the image is not stored.
         """
-        content = await put_unless_transactional(self._images, _ref(request_id, image), image.content)
+        content = await self._images.place(_ref(request_id, image), image.content)
         awaited_sha256 = requests.c.awaited["sha256"].astext
         is_same = or_(awaited_sha256.is_(None), awaited_sha256 == image.described.sha256)
         async with self._database.transaction(patient=True) as connection:

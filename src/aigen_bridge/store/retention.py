@@ -2,8 +2,8 @@
 
 A batch is one transaction. Its first statement locks the requests that are due and skips locked ones. Its second
 checks them again and deletes. Writers lock a request before they enqueue a step, so a request that is still due cannot
-gain work before the commit. A purge that is killed has deleted whole batches. Where images are kept outside of
-PostgreSQL, it may also have deleted images whose requests do not say so yet; the next purge marks them.
+gain work before the commit. A purge that is killed has deleted whole batches. Of images in an object store it notes
+the objects, which the sweep deletes.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.store.database import Database
-from aigen_bridge.store.images import ImageStore, is_transactional
+from aigen_bridge.store.image_garbage import note
 from aigen_bridge.store.operations import record
 from aigen_bridge.store.schema import ATTEMPTS_ARE_KEPT, IMAGE_IS_KEPT
 
@@ -130,11 +130,14 @@ class Batch:
 
 
 class Retention:
-    """Deletes and counts data past its retention period. Safe to run concurrently."""
+    """Deletes and counts data past its retention period. Safe to run concurrently.
 
-    def __init__(self, database: Database, images: ImageStore) -> None:
+    `has_objects`: images may be kept in an object store.
+    """
+
+    def __init__(self, database: Database, *, has_objects: bool) -> None:
         self._database = database
-        self._images = images
+        self._has_objects = has_objects
 
     async def purge(self, retention_class: RetentionClass, period: timedelta, *, exclusive: bool = False) -> Batch:
         """Deletes one batch of data older than `period`. `exclusive`: does nothing while another worker is purging."""
@@ -147,9 +150,9 @@ class Retention:
             if not locked:
                 return Batch(0, more=False)
             deleted = (await connection.execute(_delete(retention_class), age | {"locked": list(locked)})).all()
-            images = [ImageRef(row.request_id, sha256) for row in deleted for sha256 in row.hashes or ()]
-            if images and not is_transactional(self._images):
-                await self._images.delete(images)  # before the commit: no request forgets an image that is still there
+            if self._has_objects:
+                images = [ImageRef(row.request_id, sha256) for row in deleted for sha256 in row.hashes or ()]
+                await note(connection, images, is_certain=True)
         return Batch(len(deleted), more=len(locked) == limit)
 
     async def count(self, retention_class: RetentionClass, period: timedelta) -> int:

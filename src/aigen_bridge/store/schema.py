@@ -37,7 +37,7 @@ ENTRY_STATES = ("pending", "done", "dead", "cancelled", "superseded")
 GENERATION_STATES = tuple(state for state in State if state is not State.DONE)
 OPERATIONS = (
     *("replay", "discard", "complete", "purge", "restored", "confirm", "put", "remove"),
-    *("pause", "resume", "limit", "cancel", "stop", "mark"),
+    *("pause", "resume", "limit", "cancel", "stop", "mark", "move", "adopt"),
     *("sign-in", "sign-out", "sign-in-refused", "revoke"),
 )
 QUARANTINE_STATES = ("open", "replayed", "discarded")
@@ -150,6 +150,32 @@ original_images = Table(  # as they came, of images that were marked afterwards
     Column("sha256", Text, nullable=False),
     Column("content", LargeBinary, nullable=False),  # STORAGE EXTERNAL, as above
     timestamptz("created_at", required=True),
+)
+
+image_store = Table(  # one row: the object store that this database keeps its images in
+    "image_store",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("token", Uuid, nullable=False, server_default=text("gen_random_uuid()")),  # in the store's object `owner`
+    Column("location", Text),  # the URL where that object was put; NULL: nowhere yet
+    Column("is_draining", Boolean, nullable=False, server_default=text("false")),  # images go to PostgreSQL
+    Column("shard", Integer, nullable=False, server_default="0"),  # the next one to sweep, as in domain/image.py
+    timestamptz("shard_due_at", required=True),
+    CheckConstraint("id = 1", name="id"),
+)
+
+image_garbage = Table(  # objects that nothing refers to, until a day after their deletion
+    "image_garbage",
+    metadata,
+    Column("request_id", Uuid, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("is_certain", Boolean, nullable=False),  # false: kept if something refers to it when it is due
+    timestamptz("noted_at", required=True),
+    timestamptz("due_at", required=True),
+    timestamptz("claimed_at"),  # a worker is deleting it since then
+    timestamptz("deleted_at"),
+    Index("image_garbage_due_idx", "due_at", postgresql_where=text("deleted_at IS NULL")),
+    Index("image_garbage_deleted_idx", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
 )
 
 destinations = Table(

@@ -16,8 +16,14 @@ from typing import Generic, Protocol
 import structlog
 
 from aigen_bridge import metrics, tracing
-from aigen_bridge.domain.errors import InternalError, PermanentError, StepError, StoreUnavailableError
-from aigen_bridge.domain.outbox import Claim, Dead, Done, Due, L, Lease, Outcome, Retry, Settlement
+from aigen_bridge.domain.errors import (
+    IMAGE_STORE_AWAY,
+    InternalError,
+    PermanentError,
+    StepError,
+    StoreUnavailableError,
+)
+from aigen_bridge.domain.outbox import Claim, Dead, Done, Due, Held, L, Lease, Outcome, Retry, Settlement
 from aigen_bridge.domain.request import Step
 from aigen_bridge.domain.retry import RetryAt, decide
 from aigen_bridge.pipeline.step import StepRunner
@@ -34,6 +40,8 @@ CONTENDED_PAUSE = 0.02
 """Seconds before the next claim while the due entries are locked by other workers."""
 LEASES_LOST_MAX = 4
 """Leases lost in a row after which an entry is poison: it is assumed to kill its workers."""
+IMAGE_STORE_PAUSE = timedelta(seconds=30)
+"""How long an entry waits whose image is in an object store that does not answer."""
 HELD_TOO_LONG = "The system was away for longer than the entry may be held; replay it when the system is back."
 UNMARKED_TOO_LONG = "No image could be marked for longer than this one may be held. Its attempts say why."
 BUG_TRIES = 3
@@ -181,6 +189,8 @@ class Lane(Generic[L]):
             failure = InternalError("unexpected", f"{type(error).__name__} (see the log).", tries=BUG_TRIES)
         now = claim.claimed_at + timedelta(seconds=time.monotonic() - requested_at)
         until = self._runner.policy.until(claim.began_at, claim.give_up_at)
+        if failure.code == IMAGE_STORE_AWAY and (until is None or now + IMAGE_STORE_PAUSE <= until):
+            return Held(failure, now + IMAGE_STORE_PAUSE)  # costs no attempt: the entry waits for no fault of its own
         verdict = decide(self._runner.policy, claim.attempt, failure, now, until, self._random)
         if isinstance(verdict, RetryAt):
             return Retry(verdict.at, failure)
