@@ -19,7 +19,7 @@ mkdir -p "$folder"
 trap 'rm -f "$dump.new"' EXIT
 trap 'exit 1' HUP INT TERM
 
-"$@" pg_dump --no-password --format=custom --dbname="$database" >"$dump.new"
+"$@" pg_dump --no-password --format=custom --dbname="$database" </dev/null >"$dump.new"
 # Reads everything. `pg_restore --list` reads the beginning only, and would accept half a dump.
 "$@" pg_restore --file=/dev/null <"$dump.new"
 sync "$dump.new"

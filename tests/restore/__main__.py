@@ -41,6 +41,7 @@ class Store(StrEnum):
     """Where images are kept."""
 
     POSTGRESQL = "postgresql"
+    FILE = "file"
 
 
 @app.command()
@@ -77,8 +78,12 @@ async def _stoppable(work: Coroutine[Any, Any, Run]) -> Run:
 
 
 def _settings(store: Store, home: Path) -> dict[str, str]:
-    """Returns the settings of the image store."""
-    return {Store.POSTGRESQL: {}}[store]
+    """Returns the settings of the image store, which is not lost with the database."""
+    if store is Store.POSTGRESQL:
+        return {}
+    folder = home / "images"
+    folder.mkdir()
+    return {"AIGEN_IMAGE_STORE__URL": f"file://{folder}"}
 
 
 def _case(
@@ -127,7 +132,8 @@ def _summary(run: Run) -> list[str]:
     books = run.books
     lines = [
         f"{run.accepted} requests were accepted and ended in Odoo: {dict(books.endings)}; {books.forgotten} of them the "
-        f"bridge has forgotten. The AI service was paid for {books.paid} images. Dead letters: {dict(books.letters)}."
+        f"bridge has forgotten. The AI service was paid for {books.paid} images, {books.paid_again} of them again, because "
+        f"N8N had reported the first and Odoo had not got it. Dead letters: {dict(books.letters)}."
     ]
     if run.lost_at and run.restored_to:
         age = (run.lost_at - run.restored_to).total_seconds()

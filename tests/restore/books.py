@@ -37,11 +37,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Books:
-    """The end of a run. `wrong` has a line for each thing that must not be; the rest is told."""
+    """The end of a run. `wrong` has a line for each thing that must not be; the rest is told.
+
+    `paid_again` counts images that N8N had reported before the loss and Odoo had not got: nobody has them any more.
+    """
 
     endings: Counter[str]
     forgotten: int
     paid: int
+    paid_again: int
     letters: Counter[str]
     wrong: list[str]
 
@@ -51,10 +55,12 @@ def counts(server: Server) -> dict[str, int]:
     return {name: server.read(f'SELECT count(*) FROM "{name}"')[0][0] for (name,) in server.read(TABLES)}  # noqa: S608
 
 
-async def close(people: People, server: Server, doubts: int) -> Books:
+async def close(
+    people: People, server: Server, *, doubts: int = 0, reported: frozenset[str] = frozenset()
+) -> Books:
     """Compares what the people were promised with what the bridge, Odoo and the AI service know.
 
-    `doubts` is the number of requests that may fail as `maybe_paid`.
+    `doubts` is the number of requests that must fail as `maybe_paid`. `reported` may be paid for again.
     """
     records = people.bridge.chain.odoo.records
     known = {name: Request(*rest) for name, *rest in server.read(REQUEST)}
@@ -63,7 +69,7 @@ async def close(people: People, server: Server, doubts: int) -> Books:
     jobs = Counter(correlated[job.correlation_id] for job in people.bridge.chain.flux.jobs if job.billed)
     wrong = [
         *(f"{name}: accepted, and nobody was told how it ended" for name in people.waiting()),
-        *(f"{name}: paid {number} times" for name, number in jobs.items() if number > 1),
+        *(f"{name}: paid {number} times" for name, number in jobs.items() if number > 1 + (name in reported)),
         *(f"{name}: paid, and Odoo has no picture" for name in jobs if not records[name].sha256),
         *_contradictions(people, known),
         *(f"{name}: {each.status} in the bridge" for name, each in known.items() if each.status not in ENDED),
@@ -73,7 +79,7 @@ async def close(people: People, server: Server, doubts: int) -> Books:
         *[each async for each in _damaged(people, known)],
     ]
     letters = Counter(str(row[0]) for row in server.read(LETTERS))
-    return Books(endings, len(people.accepted - known.keys()), jobs.total(), letters, wrong)
+    return Books(endings, len(people.accepted - known.keys()), jobs.total(), jobs.total() - len(jobs), letters, wrong)
 
 
 def _ending(record: Any) -> str:

@@ -60,6 +60,11 @@ class People:
         records = self.bridge.chain.odoo.records
         return {name for name in self.accepted if records[name].status not in ENDED}
 
+    def reported(self) -> frozenset[str]:
+        """Returns the requests whose image the bridge has taken from N8N and Odoo has not got."""
+        taken = {attempt.request_id for attempt in self.bridge.chain.n8n.attempts if attempt.error is None}
+        return frozenset(taken & self.waiting())
+
     async def reconcile(self) -> int:
         """Sends again what waits and the bridge does not know, as Odoo's scheduled action does. Returns how many."""
         forgotten = []

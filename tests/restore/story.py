@@ -42,6 +42,8 @@ class Run:
     before: dict[str, int] = field(default_factory=dict)
     restored: dict[str, int] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
+    reported: frozenset[str] = frozenset()
+    """Requests whose image N8N had reported and Odoo had not got when the database was lost."""
     accepted: int = 0
     books: Books | None = None
 
@@ -72,11 +74,13 @@ async def play(backup: Backup, server: Server, store: dict[str, str], distance: 
             await asyncio.sleep(WARM)
             point = await _back_up(run, backup, server)
             await _until_lost(run, backup, people, server, point + distance)
+            await run.step("worker and API stopped", working.stop("worker", "serve"))
+            run.reported = people.reported()
             await _restore(run, backup, working, server, point)
             await _reconcile(run, people)
         await run.step("everything has ended", until_ended(people, server))
         run.accepted, run.ended = len(people.accepted), await asyncio.to_thread(counts, server)
-        run.books = await close(people, server, backup.doubts)
+        run.books = await close(people, server, doubts=backup.doubts, reported=run.reported)
     return run
 
 
@@ -126,7 +130,7 @@ async def _lose_executions(people: People, server: Server, backup: Backup) -> No
     faults = people.bridge.chain.n8n.faults
     faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=backup.doubts))
     async with asyncio.timeout(30):
-        while any(fault["kind"] == "lose_callback" for fault in faults.as_json()):
+        while faults.taken["callback:lose_callback"] < backup.doubts:
             await asyncio.sleep(0.1)
     await asyncio.sleep(1)
     await asyncio.to_thread(backup.until_archived, server)
@@ -134,7 +138,6 @@ async def _lose_executions(people: People, server: Server, backup: Backup) -> No
 
 
 async def _restore(run: Run, backup: Backup, working: Bridge, server: Server, point: datetime) -> None:
-    await run.step("worker and API stopped", working.stop("worker", "serve"))
     await run.step("database restored", asyncio.to_thread(backup.restore, server, point))
     await run.step("migrate", working.command("migrate"))
     run.restored = await asyncio.to_thread(counts, server)

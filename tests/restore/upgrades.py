@@ -88,7 +88,7 @@ async def play(way: Upgrade, old: Server, new: Server, store: dict[str, str], sa
             await asyncio.sleep(WARM)
         await run.step("everything has ended", until_ended(people, new))
         run.accepted, run.ended = len(people.accepted), await asyncio.to_thread(counts, new)
-        books = await close(people, new, doubts=0)
+        books = await close(people, new)
         run.books = replace(books, wrong=[*books.wrong, *_differences(run, new)])
     return run
 
