@@ -1,4 +1,4 @@
-"""`python -m restore`: loses the database and restores it, in each way; then upgrades it. 0 only if every promise was kept."""
+"""`python -m restore`: restores a lost database in each way, and upgrades PostgreSQL. 0 only if every promise was kept."""
 
 import asyncio
 import signal
@@ -22,7 +22,8 @@ from restore.server import Server, installed
 from restore.story import Run
 from restore.upgrades import ByDump, InPlace
 
-NEWEST = 18
+NEWEST, OF_WHEEL = 18, 16
+"""Both are of the wheel. `pg_upgrade` of its 18.4 refuses a newer minor version than itself, such as Debian's 15.20."""
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(width=None if sys.stdout.isatty() else 150)
 
@@ -53,7 +54,9 @@ def main(
     """Loses the database of a bridge under load and restores it from a backup; upgrades PostgreSQL."""
     began = time.monotonic()
     kept = [_play(each, timedelta(minutes=minutes), store) for each in case or Case]
-    console.print(f"{sum(kept)} of {len(kept)} cases kept every promise; {(time.monotonic() - began) / 60:.0f} minutes.")
+    console.print(
+        f"{sum(kept)} of {len(kept)} cases kept every promise; {(time.monotonic() - began) / 60:.0f} minutes."
+    )
     raise SystemExit(0 if all(kept) else 1)
 
 
@@ -100,11 +103,10 @@ def _case(
         }
         distance = timedelta(seconds=30) if case is Case.LOG_TO_END else distance
         return story.play(ways[case](), new, store, distance, _say)
-    oldest = min(programs)
-    old = Server(home / "old", programs[oldest])
+    way, version = (ByDump(), min(programs)) if case is Case.UPGRADE_BY_DUMP else (InPlace(), OF_WHEEL)
+    old = Server(home / "old", programs[version])
     servers.append(old)
-    way = ByDump() if case is Case.UPGRADE_BY_DUMP else InPlace()
-    way.name = f"{way.name}, {oldest} to {NEWEST}"
+    way.name = f"{way.name}, {version} to {NEWEST}"
     return upgrades.play(way, old, new, store, _say)
 
 
@@ -131,9 +133,10 @@ def _summary(run: Run) -> list[str]:
     assert run.books
     books = run.books
     lines = [
-        f"{run.accepted} requests were accepted and ended in Odoo: {dict(books.endings)}; {books.forgotten} of them the "
-        f"bridge has forgotten. The AI service was paid for {books.paid} images, {books.paid_again} of them again, because "
-        f"N8N had reported the first and Odoo had not got it. Dead letters: {dict(books.letters)}."
+        f"{run.accepted} requests were accepted, and this is how they ended in Odoo: {dict(books.endings)}.",
+        f"The bridge has forgotten {books.forgotten} of them. Its dead letters: {dict(books.letters)}.",
+        f"The AI service was paid for {books.paid} images. Of these, {books.paid_again} were made again, because N8N had "
+        "reported the first and Odoo had not got it.",
     ]
     if run.lost_at and run.restored_to:
         age = (run.lost_at - run.restored_to).total_seconds()

@@ -48,7 +48,7 @@ class Dump:
         done = subprocess.run(command, env=server.environment, check=True, capture_output=True, text=True)
         return Path(done.stdout.strip()).stat().st_size
 
-    def restore(self, server: Server, at: datetime | None = None) -> None:
+    def restore(self, server: Server, at: datetime | None = None) -> None:  # noqa: ARG002 - the protocol's
         """Restores the only dump into a new cluster."""
         server.create()
         server.start()

@@ -55,9 +55,7 @@ def counts(server: Server) -> dict[str, int]:
     return {name: server.read(f'SELECT count(*) FROM "{name}"')[0][0] for (name,) in server.read(TABLES)}  # noqa: S608
 
 
-async def close(
-    people: People, server: Server, *, doubts: int = 0, reported: frozenset[str] = frozenset()
-) -> Books:
+async def close(people: People, server: Server, *, doubts: int = 0, reported: frozenset[str] = frozenset()) -> Books:
     """Compares what the people were promised with what the bridge, Odoo and the AI service know.
 
     `doubts` is the number of requests that must fail as `maybe_paid`. `reported` may be paid for again.
@@ -75,7 +73,11 @@ async def close(
         *(f"{name}: {each.status} in the bridge" for name, each in known.items() if each.status not in ENDED),
         *_left(server),
         *([f"{endings['failed maybe_paid']} of {doubts} doubtful"] if endings["failed maybe_paid"] != doubts else []),
-        *(f"{number} {ending}" for ending, number in endings.items() if ending not in {"completed", "failed maybe_paid"}),
+        *(
+            f"{number} {ending}"
+            for ending, number in endings.items()
+            if ending not in {"completed", "failed maybe_paid"}
+        ),
         *[each async for each in _damaged(people, known)],
     ]
     letters = Counter(str(row[0]) for row in server.read(LETTERS))
@@ -87,7 +89,7 @@ def _ending(record: Any) -> str:
 
 
 def _contradictions(people: People, known: Mapping[str, Request]) -> Iterator[str]:
-    """Yields requests that ended otherwise in the bridge than in Odoo. What ended in Odoo is cancelled in the bridge."""
+    """Yields requests that ended otherwise in the bridge than in Odoo. Those that Odoo had ended are cancelled."""
     for name, request in known.items():
         record = people.bridge.chain.odoo.records[name]
         is_same = request.status == record.status and request.sha256 == record.sha256

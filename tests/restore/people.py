@@ -1,4 +1,4 @@
-"""Callers who ask for images, ask again until they are answered, and send again what the bridge forgot, as Odoo does."""
+"""Callers who ask for images until they are answered, and send again what the bridge forgot, as Odoo does."""
 
 import asyncio
 import time
@@ -26,19 +26,18 @@ class People:
     accepted: set[str] = field(default_factory=set)
     """Requests that were answered with 202 or 200."""
     answers: Counter[str] = field(default_factory=Counter)
+    unanswered: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def ask_on_and_on(self) -> None:
-        """Asks for images until cancelled, and leaves nothing unanswered by then. Callers do not wait for each other."""
-        began, asked = time.monotonic(), set()
-        try:
-            for number in count(1):
-                event = make_event()
-                self.events[event["requestId"]] = event
-                self.bridge.chain.odoo.records.create(event["requestId"])
-                asked.add(asyncio.create_task(self.send(event)))
-                await asyncio.sleep(began + number / self.per_second - time.monotonic())
-        finally:
-            await asyncio.gather(*asked)
+        """Asks for images until cancelled. Callers do not wait for each other."""
+        began = time.monotonic()
+        for number in count(1):
+            event = make_event()
+            self.events[event["requestId"]] = event
+            self.bridge.chain.odoo.records.create(event["requestId"])
+            self.unanswered.add(task := asyncio.create_task(self.send(event)))
+            task.add_done_callback(self.unanswered.discard)
+            await asyncio.sleep(began + number / self.per_second - time.monotonic())
 
     async def send(self, event: dict[str, Any]) -> None:
         """Sends a request until it is accepted."""

@@ -49,7 +49,7 @@ class Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """libpq's settings for the superuser, and the server's own programs."""
+        """The settings of libpq for the superuser, and the server's own programs."""
         path = f"{self.programs}:{os.environ['PATH']}"
         return {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": "postgres", "PATH": path}
 

@@ -1,4 +1,4 @@
-"""One run: the bridge works under load, its database is lost, and the runbook of docs/backup-and-restore.md is followed."""
+"""One run: the database is lost under load, and the runbook of docs/backup-and-restore.md is followed."""
 
 import asyncio
 import time
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from aigen_bridge.sim.faults import Fault, FaultKind
@@ -62,7 +61,9 @@ class Run:
         return result
 
 
-async def play(backup: Backup, server: Server, store: dict[str, str], distance: timedelta, say: Callable[[str], None]) -> Run:
+async def play(
+    backup: Backup, server: Server, store: dict[str, str], distance: timedelta, say: Callable[[str], None]
+) -> Run:
     """Loses the database `distance` after the point to which it is restored, and restores it."""
     run = Run(backup.name, say)
     await asyncio.to_thread(_create, server, backup)
@@ -94,13 +95,16 @@ def _create(server: Server, backup: Backup) -> None:
 
 @asynccontextmanager
 async def asking(people: People) -> AsyncIterator[None]:
-    """People ask during the block, and are answered at its end."""
+    """People ask during the block, and all are answered at its end."""
     task = asyncio.create_task(people.ask_on_and_on())
     try:
         yield
-    finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(ENDED_SECONDS):
+            await asyncio.gather(task, *people.unanswered, return_exceptions=True)
+    finally:
+        for each in (task, *people.unanswered):
+            each.cancel()
 
 
 async def _back_up(run: Run, backup: Backup, server: Server) -> datetime:

@@ -36,9 +36,9 @@ class ByDump:
     name = "dump and restore"
 
     def upgrade(self, old: Server, new: Server) -> None:
-        """Dumps with the programs of the new version, as the manual advises."""
+        """Dumps with the programs of the old version, which the container of that version has."""
         way = Dump(new.data.parent)
-        way.take(Server(old.data.parent, new.programs, old.port))
+        way.take(old)
         old.stop()
         new.port = old.port
         way.restore(new)
@@ -81,7 +81,7 @@ async def play(way: Upgrade, old: Server, new: Server, store: dict[str, str], sa
             run.before = await asyncio.to_thread(counts, old)
             await run.step("upgrade", asyncio.to_thread(way.upgrade, old, new))
             run.restored = await asyncio.to_thread(counts, new)
-            await run.step("statistics", asyncio.to_thread(new.run, "vacuumdb", "--all", "--analyze-only"))
+            await run.step("statistics", asyncio.to_thread(new.run, "vacuumdb", "--all", "--analyze-only", "--quiet"))
             await run.step("migrate", working.command("migrate"))
             await run.step("API started", working.start("serve"))
             await run.step("worker started", working.start("worker"))
@@ -105,6 +105,9 @@ def _differences(run: Run, new: Server) -> list[str]:
     tables = {name for name in run.before | run.restored if run.before.get(name) != run.restored.get(name)}
     return [
         *(f"{name}: {run.before.get(name)} rows before, {run.restored.get(name)} after" for name in tables),
-        *(f"the collation of {name} is of version {was}, the system's is {now}" for name, was, now in new.read(COLLATIONS)),
+        *(
+            f"the collation of {name} is of version {was}, the system's is {now}"
+            for name, was, now in new.read(COLLATIONS)
+        ),
         *(f"the index {name} is not valid" for (name,) in new.read(INDEXES)),
     ]

@@ -28,7 +28,7 @@ class Place:
     url: str
 
     def back_up(self, *command: str, file_size: int | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs the script on the test's database. `file_size`: the most bytes that a file may have, like a full disk."""
+        """Runs the script on the test's database. `file_size`: the most bytes that a file may have."""
         (self.folder.parent / "services").write_text(
             f"[aigen]\ndbname={psycopg.conninfo.conninfo_to_dict(self.url)['dbname']}\npassword={PASSWORD}\n"
         )
@@ -45,7 +45,7 @@ class Place:
         return subprocess.run(
             [ROOT / "deploy/backup.sh", self.folder, "service=aigen", *command],
             env={"PATH": path, **where, **services},
-            preexec_fn=limit,  # noqa: PLW1509 - no thread holds a lock that this takes
+            preexec_fn=limit,
             check=False,
             capture_output=True,
             text=True,
