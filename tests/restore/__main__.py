@@ -1,4 +1,4 @@
-"""`python -m restore`: restores a lost database in each way, and upgrades PostgreSQL. 0 only if every promise was kept."""
+"""`python -m restore`: restores a lost database in each way, and upgrades PostgreSQL. 0 if all promises are kept."""
 
 import asyncio
 import signal
@@ -135,8 +135,8 @@ def _summary(run: Run) -> list[str]:
     lines = [
         f"{run.accepted} requests were accepted, and this is how they ended in Odoo: {dict(books.endings)}.",
         f"The bridge has forgotten {books.forgotten} of them. Its dead letters: {dict(books.letters)}.",
-        f"The AI service was paid for {books.paid} images. Of these, {books.paid_again} were made again, because N8N had "
-        "reported the first and Odoo had not got it.",
+        f"The AI service was paid for {books.paid} images.",
+        f"Of these, {books.paid_again} were made again: N8N had reported the first, and Odoo had not got it.",
     ]
     if run.lost_at and run.restored_to:
         age = (run.lost_at - run.restored_to).total_seconds()

@@ -77,7 +77,9 @@ async def play(way: Upgrade, old: Server, new: Server, store: dict[str, str], sa
         await working.start("worker")
         async with asking(people):
             await asyncio.sleep(WARM)
-            await run.step("worker and API stopped", working.stop("worker", "serve"))
+            await run.step("worker stopped", working.stop("worker"))
+            await run.step("N8N has ended what was running", working.chain.n8n.idle(seconds=300))
+            await run.step("API stopped", working.stop("serve"))
             run.before = await asyncio.to_thread(counts, old)
             await run.step("upgrade", asyncio.to_thread(way.upgrade, old, new))
             run.restored = await asyncio.to_thread(counts, new)
