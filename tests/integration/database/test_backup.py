@@ -1,6 +1,7 @@
 """deploy/backup.sh keeps a dump only when it is whole, whatever part of it fails. deploy/postgres/archive.sh, too."""
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -142,6 +143,14 @@ def test_no_command_line_has_the_password(place: Place) -> None:
     arguments = (place.folder.parent / "arguments").read_text()
     assert "service=aigen" in arguments
     assert PASSWORD not in arguments
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_no_documented_command_hides_that_a_backup_failed(page: Path) -> None:
+    """The exit status of a pipe is that of its last part."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    backing_up = re.compile(r"(pg_dump|pg_dumpall|pg_basebackup|\btar\b)[^\n]*[^|]\|[^|]")
+    assert not [block for block in blocks if backing_up.search(block) and "pipefail" not in block]
 
 
 def archive(folder: Path, segment: Path, path: str | None = None) -> int:
