@@ -65,7 +65,8 @@ async def bridge(database_url: str, folder: Path, store: dict[str, str]) -> Asyn
         sections["generation"] = {"when_maybe_paid": "stop"}
         settings = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()}
         settings |= {"AIGEN_DATABASE_URL": database_url, "AIGEN_PUBLIC_URL": url, **store}
-        async with httpx.AsyncClient(base_url=url, timeout=10) as api:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as api:
             made = Bridge(chain, api, port, settings, folder)
             try:
                 yield made
