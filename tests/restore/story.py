@@ -154,7 +154,7 @@ async def _reconcile(run: Run, people: People) -> None:
     working = people.bridge
     await run.step("API started", working.start("serve"))
     await run.step("Odoo has sent again what the bridge forgot", people.reconcile())
-    await run.step("N8N has ended what was running", working.chain.n8n.idle(seconds=300))
+    await run.step("N8N has ended what was running", working.chain.n8n.idle(seconds=1000))
     for kind, code in (("callback", "request_unknown"), ("n8n", "n8n_undelivered")):
         replay = working.command("dead-letters", "replay", "--all", "--kind", kind, "--error-code", code)
         await run.step(f"{code} replayed", replay)

@@ -78,7 +78,7 @@ async def play(way: Upgrade, old: Server, new: Server, store: dict[str, str], sa
         async with asking(people):
             await asyncio.sleep(WARM)
             await run.step("worker stopped", working.stop("worker"))
-            await run.step("N8N has ended what was running", working.chain.n8n.idle(seconds=300))
+            await run.step("N8N has ended what was running", working.chain.n8n.idle(seconds=1000))
             await run.step("API stopped", working.stop("serve"))
             run.before = await asyncio.to_thread(counts, old)
             await run.step("upgrade", asyncio.to_thread(way.upgrade, old, new))
