@@ -18,7 +18,7 @@ TABLES = """
 """
 SHOWN = ("requests", "request_changes", "outbox", "attempts", "generations", "images", "quarantine", "ledger")
 REQUEST = "SELECT request_id::text, status, delivered_at IS NOT NULL AS delivered, image ->> 'sha256' FROM requests"
-PENDING = "SELECT count(*) FROM outbox WHERE state = 'pending'"
+PENDING = "SELECT count(*) FROM outbox WHERE state = 'pending' AND step <> 'alert'"
 UNSETTLED = "SELECT count(*) FROM unsettled"
 LETTERS = """
     SELECT 'callback ' || error_code FROM quarantine WHERE state = 'open'

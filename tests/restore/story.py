@@ -11,7 +11,7 @@ from typing import Any
 from aigen_bridge.sim.faults import Fault, FaultKind
 from aigen_bridge.store.migrations import migrate
 from restore.backups import Backup, Log
-from restore.books import Books, close, counts
+from restore.books import PENDING, UNSETTLED, Books, close, counts
 from restore.bridge import Bridge, bridge
 from restore.people import People
 from restore.server import Server
@@ -163,7 +163,7 @@ async def _reconcile(run: Run, people: People) -> None:
 
 async def until_ended(people: People, server: Server) -> None:
     """Waits until everyone knows the end of everything, and the books are written."""
-    unfinished = "SELECT (SELECT count(*) FROM outbox WHERE state = 'pending') + (SELECT count(*) FROM unsettled)"
+    unfinished = f"SELECT ({PENDING}) + ({UNSETTLED})"
     until = time.monotonic() + ENDED_SECONDS
     while time.monotonic() < until:
         if not people.waiting() and server.read(unfinished) == [(0,)]:
