@@ -82,6 +82,9 @@ e2e-ha: setup ## PostgreSQL fails over under load: three nodes under Patroni, ea
 	UV_PROJECT_ENVIRONMENT=.tools/ha $(UV) sync --frozen --quiet --only-group ha
 	PYTHONPATH=tests $(RUN) python -m ha $(ARGS)
 
+e2e-restore: setup ## The database is lost under load and restored from a dump and the log; PostgreSQL is upgraded (ARGS="--case log --minutes 1 --store file")
+	PYTHONPATH=tests $(RUN) python -m restore $(ARGS)
+
 bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BENCH=accept for one figure)
 	$(if $(filter n8n,$(BENCH)),tests/n8n/install.sh)
 	$(if $(or $(filter completed,$(BENCH)),$(if $(BENCH),,all)),tests/s3/install.sh)
@@ -122,4 +125,4 @@ clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-oidc e2e-observe e2e-compose e2e-ha check lint openapi format pictures image release clean
+.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-oidc e2e-observe e2e-compose e2e-ha e2e-restore check lint openapi format pictures image release clean

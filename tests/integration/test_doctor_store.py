@@ -1,8 +1,10 @@
 """The doctor on the bridge's own side: database, clock, workers, outbox, callback URL, and checks that fail."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
@@ -22,6 +24,7 @@ from aigen_bridge.sim.serving import serving
 from aigen_bridge.store.replication import servers
 from examination import examined
 from poolers import dropping_options
+from restore.server import Server, installed
 from silent_link import silent_link
 from stage import Stage, make_settings, serve_api
 
@@ -301,6 +304,36 @@ async def test_a_server_that_answers_no_statement_is_named_beside_the_others(dat
         url = make_conninfo(database_url, **_beside(database_url, port))
         right, silent = await servers(url, timedelta(seconds=1))
     assert (right.error, silent.error) == ("", "no answer within 1 s")
+
+
+async def test_a_log_that_is_not_archived_is_wrong_until_it_is() -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        server = Server(Path(folder) / "server", installed()[18])
+        server.create()
+        marker = Path(folder) / "server" / "works"
+        server.configure(archive_mode="on", archive_command=f"test -e {marker}", fsync="off")
+        server.start()
+        try:
+            server.add_database()
+            failing = await _until_archive(server, is_wrong=True)
+            marker.touch()
+            await _until_archive(server, is_wrong=False)
+        finally:
+            server.stop()
+    assert re.match(r"PostgreSQL could not archive [0-9A-F]{24} of", failing.found)
+
+
+async def _until_archive(server: Server, *, is_wrong: bool) -> Finding:
+    """Waits until the finding `archive` is there, or not. Returns the last finding."""
+    server.write("SELECT pg_create_restore_point('something to archive')")
+    server.write("SELECT pg_switch_wal()")
+    async with asyncio.timeout(90):
+        while True:
+            found = await examine(Subject.of(make_settings(server.url)), [Check("replication", look_at_replication)])
+            if (found[-1].about == "archive") == is_wrong:
+                return found[-1]
+            await asyncio.sleep(0.5)
 
 
 async def test_during_an_outage_the_servers_are_named() -> None:

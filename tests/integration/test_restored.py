@@ -21,11 +21,11 @@ from aigen_bridge.domain.delivery import SET_BACK
 from aigen_bridge.domain.errors import ReplayLeaseLostError
 from aigen_bridge.domain.outbox import Delivered, Done, SetBack, Settlement
 from aigen_bridge.domain.replay_job import ReplayState, ReplayStep
-from aigen_bridge.domain.request import FINAL, Step
+from aigen_bridge.domain.request import FINAL, Status, Step, Transition
 from aigen_bridge.domain.session import Role
 from aigen_bridge.sim.chain import Chain, simulators
 from aigen_bridge.sim.faults import Fault, FaultKind
-from aigen_bridge.store import restoration
+from aigen_bridge.store import restoration, transitions
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.images import PostgresImages
 from aigen_bridge.store.outbox import Outbox
@@ -132,6 +132,41 @@ async def test_a_paid_picture_is_seen_though_the_database_is_older_than_what_odo
         assert (odoo[done["requestId"]].versions, odoo[done["requestId"]].status) == ((3,), "completed")
         assert cancelled["version"] > 10**7
         assert wanted.json()["wanted"] is False
+
+
+async def test_a_picture_that_odoo_has_ends_the_request_though_n8n_got_it_again_before(
+    database_url: str, backup: tuple[str, Callable[[], None]], png: bytes
+) -> None:
+    """The request is `queued` in the backup, and completed after it."""
+    restored_url, take_backup = backup
+    async with simulators(callback_key=KEYS["n8n"], flux_seconds=0) as chain:
+        chain.n8n.faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=None))
+        settings = make_settings(database_url, **chain.bridge)
+        async with serve_api(settings) as api:
+            asked = await Stage(api, chain, settings).ask()
+        take_backup()
+        async with bridge(database_url, chain) as lost:
+            await lost.until(asked["requestId"], lambda r: r["status"] == "dispatched")
+            await report(lost, completed(asked, png))
+            await lost.until_delivered(asked["requestId"])
+
+        database = Database(open_engine(sqlalchemy_url(restored_url), pool_size=1, name="test"))
+        spread = {"delay": timedelta(seconds=3), "spacing": timedelta(0)}
+        await Restoration(database, DEADLINES).lift(FLOOR, None, is_open=True, **spread)
+        await database.close()
+        async with bridge(restored_url, chain) as restored:
+            await restored.until(asked["requestId"], lambda r: r["status"] == "cancelled")
+        assert len(chain.n8n.calls.to("webhook")) == 2
+
+
+async def test_odoo_is_asked_about_a_request_that_n8n_gets_again_because_it_fell_silent(database: Database) -> None:
+    [request_id] = await write(database, [Aged(status="dispatched", delivered=False, entries=())])
+    await lift_all(Restoration(database, DEADLINES), asyncio.Event(), timedelta(0))
+    again = Transition(request_id=request_id, before=frozenset({Status.DISPATCHED}), after=Status.QUEUED)
+    async with database.transaction() as connection:
+        locked = await transitions.lock(connection, [request_id])
+        assert await locked.apply([again], DEADLINES) == {request_id}
+    assert (await states(database))[request_id].pending == 1
 
 
 STATES = text("""

@@ -9,9 +9,11 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from ports import free_port
@@ -22,7 +24,7 @@ BLOCKS = [
     (found[1], found[2]) for found in re.finditer(r"^## ([^\n]+)$|```sh\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
 ]
 RECORDED = ("systemctl", "systemd-sysusers", "chgrp", "nginx")
-ABSOLUTE = re.compile(r"(?<![\w./-])/(?=opt/|etc/|usr/local/)")
+ABSOLUTE = re.compile(r"(?<![\w./-])/(?=opt/|etc/|usr/local/|var/lib/aigen)")
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(900)]
 
@@ -84,12 +86,32 @@ class Server:
         command = self.command("aigen-bridge-migrate.service")
         subprocess.run(command, env=self.settings(), check=True, cwd=self.root)
 
+    def back_up(self) -> None:
+        """Runs the command of the unit that dumps the database, as its settings name it."""
+        settings = psycopg.conninfo.conninfo_to_dict(self.database_url)
+        lines = ["[aigen]", *(f"{name}={value}" for name, value in settings.items())]
+        (self.root / "etc/aigen-bridge/pg_service.conf").write_text("\n".join(lines))
+        environment = {
+            "PATH": f"{pg_programs(self.database_url)}:{os.environ['PATH']}",
+            "PGSERVICEFILE": str(self.root / "etc/aigen-bridge/pg_service.conf"),
+        }
+        subprocess.run(self.command("aigen-bridge-backup.service"), env=environment, check=True)
+        [dump] = (self.root / "var/lib/aigen-bridge-backup").iterdir()
+        assert dump.stat().st_size > 10_000
+
     def command(self, unit: str) -> list[str]:
         """The command of a unit that is installed."""
         text = (self.root / "etc/systemd/system" / unit).read_text()
         found = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)
         assert found
         return ABSOLUTE.sub(f"{self.root}/", found[1]).split()
+
+
+def pg_programs(url: str) -> Path:
+    """The folder of the server's programs."""
+    with closing(psycopg.connect(url)) as connection:
+        [row] = connection.execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'").fetchall()
+    return Path(row[0])
 
 
 async def test_the_page_leads_to_a_bridge_that_is_ready(empty_database_url: str, tmp_path: Path) -> None:
@@ -122,6 +144,8 @@ async def test_the_page_leads_to_a_bridge_that_is_ready(empty_database_url: str,
     server.follow("New secrets")
     modes = {path.name[:6] == "AIGEN_": path.stat().st_mode & 0o777 for path in secrets.iterdir()}
     assert modes == {True: 0o640, False: 0o600}
+    server.follow("Backup")
+    server.back_up()
     server.follow("Upgrade")
     server.migrate()
     for expected in ("systemd-sysusers", "systemctl enable --now aigen-bridge-migrate.service", "nginx -t", "chgrp"):
@@ -129,6 +153,8 @@ async def test_the_page_leads_to_a_bridge_that_is_ready(empty_database_url: str,
     assert {path.name for path in (tmp_path / "etc/systemd/system").iterdir()} == {
         "aigen-bridge-.service.d",
         "aigen-bridge-api.service",
+        "aigen-bridge-backup.service",
+        "aigen-bridge-backup.timer",
         "aigen-bridge-migrate.service",
         "aigen-bridge-worker@.service",
     }
@@ -157,4 +183,4 @@ async def _until_two_kinds(command: list[str], environment: dict[str, str]) -> s
 
 def test_every_block_of_the_page_is_followed() -> None:
     titles = [heading for heading, _ in BLOCKS if heading]
-    assert titles == ["Install", "Settings and secrets", "Start", "nginx in front", "New secrets", "Upgrade"]
+    assert titles == ["Install", "Settings and secrets", "Start", "nginx in front", "New secrets", "Backup", "Upgrade"]

@@ -1,4 +1,4 @@
-"""Checks the standbys of PostgreSQL, and the pooler between the bridge and PostgreSQL."""
+"""Checks PostgreSQL's standbys, the archive of its write-ahead log, and the pooler before it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ SYNCHRONOUS_ADVICE = (
 
 
 async def look_at_replication(subject: Subject) -> list[Finding]:
-    """There is one primary, its standbys follow it, and commits wait for one of them."""
+    """There is one primary, its standbys follow it, commits wait for one of them, and its log is archived."""
     named = await servers(_url(subject), subject.database.timeout)
     findings = _named_servers(named)
     try:
@@ -28,7 +28,7 @@ async def look_at_replication(subject: Subject) -> list[Finding]:
         if not findings:
             raise
         return findings
-    return [*findings, *_standbys(found, is_expected=len(named) > 1)]
+    return [*findings, *_standbys(found, is_expected=len(named) > 1), *_archive(found)]
 
 
 def _url(subject: Subject) -> str:
@@ -73,6 +73,17 @@ def _standbys(found: Replication, *, is_expected: bool) -> list[Finding]:
         advice = "Look at its network and disk, and for long queries on it."
         return [warning("replication", f"{_listed(late)} is more than {spoken(LATE)} behind. {_named(found)}", advice)]
     return [ok("replication", f"Commits wait for a standby. {_named(found)}")]
+
+
+def _archive(found: Replication) -> list[Finding]:
+    if found.unarchived is None:
+        return []
+    detail = f"PostgreSQL could not archive {found.unarchived} of its write-ahead log."
+    advice = (
+        "Its log says what archive_command answered. Until that works, a restore ends before this file, and the disk "
+        "fills up (docs/backup-and-restore.md)."
+    )
+    return [wrong("archive", detail, advice)]
 
 
 def _without_synchronous_standby(found: Replication) -> Finding:

@@ -29,7 +29,10 @@ _STANDBYS = text("""
 """)
 _SETTINGS = text("""
     SELECT current_setting('synchronous_standby_names') AS standby_names,
-        current_setting('synchronous_commit') AS synchronous_commit, current_user AS role
+        current_setting('synchronous_commit') AS synchronous_commit, current_user AS role,
+        CASE WHEN a.last_failed_time > coalesce(a.last_archived_time, '-infinity')
+            THEN a.last_failed_wal END AS unarchived
+    FROM pg_stat_archiver AS a
 """)
 
 
@@ -64,12 +67,16 @@ class Standby:
 
 @dataclass(frozen=True, slots=True)
 class Replication:
-    """The standbys of the primary, and the settings that decide whether a commit waits for them."""
+    """The standbys of the primary, and the settings that decide whether a commit waits for them.
+
+    `unarchived` is the file of the write-ahead log that `archive_command` could not archive when it was last run.
+    """
 
     standby_names: str
     synchronous_commit: str
     role: str
     standbys: Sequence[Standby]
+    unarchived: str | None = None
 
     @property
     def is_synchronous(self) -> bool:

@@ -46,6 +46,8 @@ from aigen_bridge.store.wakeup import CHANNEL
 # - Facts: without any, the job that is known when a request ends is kept as they are. Odoo must get the same payload in
 #   every delivery of a version, and another job may be named later.
 # - Cost: stays when the request is sent again. Its version tells which result it belongs to.
+# - Deliveries: one that `lift` enqueued asks Odoo about an open request after a restore. It stays when N8N gets the
+#   request meanwhile, because only Odoo's answer tells that the picture was made already.
 # - Planner: the repeated `= ANY (:request_id)` lets it use the indexes. A join with `requested` alone does not.
 _APPLY = text(f"""
     WITH requested AS (
@@ -55,7 +57,7 @@ _APPLY = text(f"""
             note text, step text, delay float8, url_expires_at timestamptz
         )
     ), locked AS (
-        SELECT request_id, xmin AS written_by FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
+        SELECT request_id, status, xmin AS written_by FROM requests WHERE request_id = ANY (CAST(:request_id AS uuid[]))
         ORDER BY request_id FOR NO KEY UPDATE
     ), moved AS (
         UPDATE requests AS r SET
@@ -85,7 +87,8 @@ _APPLY = text(f"""
             AND r.status = ANY (t.before)
             AND (t.version IS NULL OR (r.version = t.version AND r.xmin = locked.written_by))
             AND (r.status <> 'failed' OR r.failed_by = 'bridge')
-        RETURNING r.request_id, r.version, r.status, r.odoo, t.note, t.step, t.delay, t.url_expires_at
+        RETURNING r.request_id, r.version, r.status, r.odoo, t.note, t.step, t.delay, t.url_expires_at,
+            r.status IN ('queued', 'dispatched') AND locked.status IN ('queued', 'dispatched') AS keeps_delivery
     ), recorded AS (
         INSERT INTO request_changes (request_id, version, status, note)
         SELECT request_id, version, status, note FROM moved
@@ -101,6 +104,7 @@ _APPLY = text(f"""
         WHERE o.request_id = m.request_id
             AND o.request_id = ANY (CAST(:request_id AS uuid[]))
             AND (o.state = 'pending' OR (o.state = 'dead' AND m.status <> 'failed'))
+            AND NOT (m.keeps_delivery AND o.state = 'pending' AND split_part(o.step, ':', 1) = 'deliver')
         RETURNING o.id
     ), enqueued AS (
         INSERT INTO outbox (request_id, step, created_at, due_at, give_up_at)

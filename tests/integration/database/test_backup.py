@@ -1,0 +1,186 @@
+"""deploy/backup.sh keeps a dump only when it is whole, whatever part of it fails. deploy/postgres/archive.sh, too."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).parents[3]
+ARCHIVE = ROOT / "deploy/postgres/archive.sh"
+EARLIER = "aigen-20260101T000000Z.dump"
+PASSWORD = "not-for-the-process-list"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with an earlier dump, PostgreSQL's programs, and others that replace some of them."""
+
+    folder: Path
+    programs: Path
+    replaced: Path
+    url: str
+
+    def back_up(self, *command: str, file_size: int | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs the script on the test's database. `file_size`: the most bytes that a file may have."""
+        (self.folder.parent / "services").write_text(
+            f"[aigen]\ndbname={psycopg.conninfo.conninfo_to_dict(self.url)['dbname']}\npassword={PASSWORD}\n"
+        )
+        path = f"{self.replaced}:{self.programs}:/usr/bin:/bin"
+        known = psycopg.conninfo.conninfo_to_dict(self.url)
+        where = {f"PG{name.upper()}": str(known[name]) for name in ("host", "port", "user") if name in known}
+        services = {"PGSERVICEFILE": str(self.folder.parent / "services")}
+
+        def limit() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write fails, as on a full disk
+            if file_size is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+
+        return subprocess.run(
+            [ROOT / "deploy/backup.sh", self.folder, "service=aigen", *command],
+            env={"PATH": path, **where, **services},
+            preexec_fn=limit,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def replace(self, program: str, script: str) -> None:
+        """Puts a shell script in the place of a program. `$REAL` in it is the real one."""
+        path = self.replaced / program
+        path.write_text(f"#!/bin/sh\nREAL={self.programs / program}\n{script}\n")
+        path.chmod(0o755)
+
+    def kept(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()}
+
+
+@pytest.fixture
+def place(database_url: str, tmp_path: Path) -> Place:
+    with closing(psycopg.connect(database_url, autocommit=True)) as connection:
+        connection.execute("CREATE TABLE noise AS SELECT gen_random_uuid() FROM generate_series(1, 20000)")
+        [row] = connection.execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'").fetchall()
+    for name in ("backup", "replaced"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "backup" / EARLIER).write_text("an earlier dump")
+    return Place(tmp_path / "backup", Path(row[0]), tmp_path / "replaced", database_url)
+
+
+def test_a_dump_can_be_restored_and_is_for_its_owner_only(place: Place, empty_database_url: str) -> None:
+    done = place.back_up()
+
+    assert (done.stderr, done.returncode) == ("", 0)
+    dump = Path(done.stdout.strip())
+    assert place.kept() == {EARLIER, dump.name}
+    assert dump.stat().st_mode & 0o777 == 0o600
+    restore = [place.programs / "pg_restore", "--exit-on-error", "--single-transaction", "--no-owner"]
+    subprocess.run([*restore, f"--dbname={empty_database_url}", dump], check=True, timeout=60)
+    with closing(psycopg.connect(empty_database_url)) as connection:
+        assert connection.execute("SELECT count(*) FROM noise").fetchall() == [(20000,)]
+
+
+BROKEN = {
+    "pg_dump dies in the middle": ("pg_dump", '"$REAL" "$@" | head -c 400000; kill -9 $$'),
+    "pg_dump ends in the middle and says that all is well": ("pg_dump", '"$REAL" "$@" | head -c 400000'),
+    "pg_dump writes nothing and says that all is well": ("pg_dump", ":"),
+    "pg_dump cannot connect": ("pg_dump", 'PGPORT=1 exec "$REAL" "$@"'),
+    "pg_restore is not installed": ("pg_restore", "exit 127"),
+    "the disk does not take the dump": ("sync", "exit 1"),
+}
+
+
+@pytest.mark.parametrize(("program", "script"), BROKEN.values(), ids=BROKEN)
+def test_what_fails_leaves_the_earlier_dump_and_no_other(place: Place, program: str, script: str) -> None:
+    place.replace(program, script)
+    assert place.back_up().returncode != 0
+    assert place.kept() == {EARLIER}
+
+
+def test_a_full_disk_leaves_the_earlier_dump_and_no_other(place: Place) -> None:
+    done = place.back_up(file_size=50_000)
+    assert done.returncode != 0
+    assert "File too large" in done.stderr
+    assert place.kept() == {EARLIER}
+
+
+def test_a_stopped_backup_leaves_the_earlier_dump_and_no_other(place: Place) -> None:
+    place.replace("pg_dump", '"$REAL" "$@" | head -c 400000; kill -TERM $PPID')
+    assert place.back_up().returncode != 0
+    assert place.kept() == {EARLIER}
+
+
+def test_the_part_that_runs_elsewhere_fails_for_all(place: Place) -> None:
+    place.replace("elsewhere", '"$@"; exit 3')
+    assert place.back_up("elsewhere").returncode == 3
+    assert place.kept() == {EARLIER}
+
+
+def test_old_dumps_go_after_a_new_one_is_whole_and_only_those_of_the_same_database(place: Place) -> None:
+    other = place.folder / "aigen-of-another-20260101T000000Z.dump"
+    other.write_text("")
+    for path in place.folder.iterdir():
+        os.utime(path, (0, 0))
+    place.replace("pg_restore", "exit 1")
+    place.back_up()
+    assert place.kept() == {EARLIER, other.name}
+    (place.replaced / "pg_restore").unlink()
+    dump = Path(place.back_up().stdout.strip())
+    assert place.kept() == {dump.name, other.name}
+
+
+def test_no_command_line_has_the_password(place: Place) -> None:
+    for program in ("pg_dump", "pg_restore"):
+        place.replace(program, f'echo "$@" >>{place.folder.parent}/arguments; exec "$REAL" "$@"')
+    assert place.back_up().returncode == 0
+    arguments = (place.folder.parent / "arguments").read_text()
+    assert "service=aigen" in arguments
+    assert PASSWORD not in arguments
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_no_documented_command_hides_that_a_backup_failed(page: Path) -> None:
+    """The exit status of a pipe is that of its last part."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    backing_up = re.compile(r"(pg_dump|pg_dumpall|pg_basebackup|\btar\b)[^\n]*[^|]\|[^|]")
+    assert not [block for block in blocks if backing_up.search(block) and "pipefail" not in block]
+
+
+def archive(folder: Path, segment: Path, path: str | None = None) -> int:
+    command = ["/bin/sh", ARCHIVE, folder, segment, segment.name]
+    environment = {"PATH": path or os.environ["PATH"]}
+    return subprocess.run(command, env=environment, check=False, capture_output=True).returncode
+
+
+def test_the_archive_takes_a_file_of_the_log_once_and_never_another_in_its_place(tmp_path: Path) -> None:
+    (folder := tmp_path / "archive").mkdir()
+    segment = tmp_path / "000000010000000000000001"
+    segment.write_bytes(b"content")
+    assert [archive(folder, segment), archive(folder, segment)] == [0, 0]
+    segment.write_bytes(b"other")
+    assert archive(folder, segment) != 0
+    assert (folder / segment.name).read_bytes() == b"content"
+    assert [path.name for path in folder.iterdir()] == [segment.name]
+
+
+@pytest.mark.parametrize("broken", ["cp", "sync", "mv"])
+def test_a_file_of_the_log_that_could_not_be_kept_is_not_there_and_is_offered_again(
+    tmp_path: Path, broken: str
+) -> None:
+    (folder := tmp_path / "archive").mkdir()
+    (programs := tmp_path / "programs").mkdir()
+    segment = tmp_path / "000000010000000000000001"
+    segment.write_bytes(b"content" * 1000)
+    (programs / broken).write_text(f'#!/bin/sh\n[ {broken} = mv ] || {shutil.which("cp")} "$@"\nexit 1\n')
+    (programs / broken).chmod(0o755)
+    assert archive(folder, segment, f"{programs}:{os.environ['PATH']}") != 0
+    assert not (folder / segment.name).exists()
+    assert archive(folder, segment) == 0
+    assert (folder / segment.name).read_bytes() == segment.read_bytes()
