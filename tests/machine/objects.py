@@ -203,10 +203,10 @@ class ObjectsMachine(RuleBasedStateMachine):
         """A worker deletes what is due."""
         self.yard.run(self._act("delete", 0)())
 
-    @rule(number=pick)
-    def abandon(self, number: int) -> None:
-        """A writer was killed before its commit, and a day later its object is due to be deleted."""
-        self.yard.run(self._act("abandon", number)())
+    @rule(again=st.booleans())
+    def abandon(self, *, again: bool) -> None:
+        """A writer was killed before its commit, and a day later its object is due. Then it may be placed again."""
+        self.yard.run(self._act("abandon", int(again))())
 
     @rule(number=pick, keeps=st.booleans())
     def mark(self, *, number: int, keeps: bool) -> None:
@@ -287,12 +287,14 @@ class ObjectsMachine(RuleBasedStateMachine):
         request_id = self.requests[-1 - number % len(self.requests)]
         await self._write(request_id, f"as it came {request_id}".encode())
 
-    async def _abandon(self, number: int) -> None:
+    async def _abandon(self, again: int) -> None:
         self.writers, self.claims = [], []
-        await self._place(number, new=True)
-        self.writers = []
-        await self._find(number)
+        await self._place(0, new=True)
+        await self._find(0)
         await days_pass(self.database, 1.1)
+        self.writers = []
+        if again:
+            await self._place(0, new=False)
 
     async def _mark(self, number: int, *, keeps: bool) -> None:
         if self.requests:
