@@ -35,6 +35,8 @@ from image_stores import Folder
 from outages import rows, write
 from stage import REQUESTS, Stage, staged, working
 
+pytestmark = pytest.mark.usefixtures("untended_store")
+
 METADATA = {"mode": "metadata"}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OPS = "/api/v1/ops"
