@@ -18,7 +18,7 @@ from aigen_bridge.store.image_garbage import note
 from aigen_bridge.store.image_moves import ImageMoves, Moved
 from aigen_bridge.store.image_places import PART_MIN, Target
 from aigen_bridge.store.image_sweep import ImageSweep
-from aigen_bridge.store.images import ObjectImages, PostgresImages
+from aigen_bridge.store.images import OWNER, ObjectImages, PostgresImages
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.transitions import Deadlines
@@ -253,3 +253,23 @@ async def test_the_parts_of_a_purged_callback_are_deleted_a_day_later(database: 
     noted = await rows(database, "SELECT is_certain, due_at > now() + interval '23 hours' FROM image_garbage")
 
     assert noted == [(False, True)] * 2
+
+
+async def test_once_everything_is_in_postgresql_the_settings_may_be_removed(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder
+) -> None:
+    ref = await keep_completed(database, b"an image")
+    await everything(moves.to_store())
+    await moves.start(Target.POSTGRESQL, OPERATOR)
+    await everything(moves.to_postgresql())
+    finished = await moves.finish()
+    for _ in range(2):  # with its objects, and once the bucket is empty
+        spilled = await folder.images(database).place(ref, b"an image")
+        [(location,)] = await rows(database, "SELECT location FROM image_store")
+        assert (finished, spilled, location) == (True, b"an image", None)
+        folder.clear()
+        (folder.path / OWNER).unlink(missing_ok=True)
+    await moves.start(Target.STORE, OPERATOR)
+    await write(database, "DELETE FROM image_garbage")
+
+    assert await folder.images(database).place(ref, b"an image") is None
