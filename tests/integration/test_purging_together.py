@@ -97,7 +97,7 @@ async def test_a_purge_that_is_asked_to_stop_does_so_between_two_batches(
             stop.set()
             return batch
 
-    removed = await purge(StoppedAfterOne(database, PostgresImages(database)), DEFAULTS, stop)
+    removed = await purge(StoppedAfterOne(database, has_objects=False), DEFAULTS, stop)
 
     assert {kept: number for kept, number in removed.items() if number} == {RetentionClass.IMAGES: 1}
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import text
 
 from aigen_bridge.domain.dead_letter import OperatorAction, RefusedCallback
@@ -60,6 +60,8 @@ OLD = text("""
 HANDLED = text("""
     UPDATE quarantine SET state = 'discarded', handled_at = now() - interval '40 days' WHERE id = :id AND state = 'open'
 """)
+NEXT_IS_SHARD = text("UPDATE image_store SET shard = -1, shard_due_at = now()")
+"""The objects of quarantined callbacks are in the first part, and here those of all requests."""
 REFERENCES = text("""
     SELECT request_id, image ->> 'sha256' AS sha256 FROM requests WHERE image IS NOT NULL AND image_purged_at IS NULL
     UNION SELECT request_id, provenance ->> 'original_sha256' FROM requests
@@ -186,6 +188,26 @@ class ObjectsMachine(RuleBasedStateMachine):
         """A callback brings an image. A repeated one brings the same."""
         self.yard.run(self._place(number, new=new))
 
+    @rule(number=pick)
+    def commit(self, number: int) -> None:
+        """A writer commits."""
+        self.yard.run(self._commit(number))
+
+    @rule()
+    def find(self) -> None:
+        """A worker lists the store."""
+        self.yard.run(self._act("find", 0)())
+
+    @rule()
+    def delete(self) -> None:
+        """A worker deletes what is due."""
+        self.yard.run(self._act("delete", 0)())
+
+    @rule(again=st.booleans())
+    def abandon(self, *, again: bool) -> None:
+        """A writer was killed before its commit, and a day later its object is due. Then it may be placed again."""
+        self.yard.run(self._act("abandon", int(again))())
+
     @rule(number=pick, keeps=st.booleans())
     def mark(self, *, number: int, keeps: bool) -> None:
         """A worker marks an image."""
@@ -211,10 +233,10 @@ class ObjectsMachine(RuleBasedStateMachine):
         self.yard.run(self._move(to))
         self.memory.before_put = self.memory.after_put = None
 
-    @rule(days=st.sampled_from([0.03, 0.6, 1.1]))
+    @rule(days=st.sampled_from([0.05, 1.1]))
     def time_passes(self, days: float) -> None:
         """Time passes. Whatever was under way has ended, or was killed."""
-        self.writers, self.claims = [], []
+        self.writers, self.claims, self.memory.is_away = [], [], False
         self.yard.run(days_pass(self.database, days))
 
     @rule(number=pick)
@@ -226,12 +248,6 @@ class ObjectsMachine(RuleBasedStateMachine):
     def go_away(self) -> None:
         """The store is away, or comes back."""
         self.memory.is_away = not self.memory.is_away
-
-    @precondition(lambda self: self.memory.is_away)
-    @rule()
-    def come_back(self) -> None:
-        """The store comes back."""
-        self.memory.is_away = False
 
     # What must be so.
 
@@ -265,11 +281,20 @@ class ObjectsMachine(RuleBasedStateMachine):
 
     async def _place(self, number: int, *, new: bool) -> None:
         if new or not self.requests:
-            self.requests.append(uuid4())
+            self.requests.append(UUID(int=uuid4().int & ~0xFF))
             async with self.database.transaction() as connection:
                 await connection.execute(ACCEPT, {"request_id": self.requests[-1]})
         request_id = self.requests[-1 - number % len(self.requests)]
         await self._write(request_id, f"as it came {request_id}".encode())
+
+    async def _abandon(self, again: int) -> None:
+        self.writers, self.claims = [], []
+        await self._place(0, new=True)
+        await self._find(0)
+        await days_pass(self.database, 1.1)
+        self.writers = []
+        if again:
+            await self._place(0, new=False)
 
     async def _mark(self, number: int, *, keeps: bool) -> None:
         if self.requests:
@@ -338,13 +363,9 @@ class ObjectsMachine(RuleBasedStateMachine):
         self.memory.listed = list(self.memory.objects)
 
     async def _find(self, _: int) -> None:
-        for shard in {key[:2] for key in self.memory.images | set(self.memory.listed or ()) - {OWNER}}:
-            async with self.database.transaction() as connection:
-                values = {"shard": int(shard, 16) - 1}
-                await connection.execute(
-                    text("UPDATE image_store SET shard = :shard, shard_due_at = now() - interval '1 s'"), values
-                )
-            await self.sweep.find()
+        async with self.database.writing() as connection:
+            await connection.execute(NEXT_IS_SHARD)
+        await self.sweep.find()
         self.memory.listed = None
 
     async def _claim(self, _: int) -> None:
@@ -354,6 +375,9 @@ class ObjectsMachine(RuleBasedStateMachine):
     async def _finish(self, number: int) -> None:
         if self.claims:
             await self.sweep._delete(self.memory, self.claims.pop(number % len(self.claims)))
+
+    async def _delete(self, _: int) -> None:
+        await self.sweep.delete()
 
     async def _start_draining(self, _: int) -> None:
         await self.moves.start(Target.POSTGRESQL, OPERATOR)
