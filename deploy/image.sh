@@ -4,7 +4,9 @@
 #
 # With a Docker engine, the image is built on its usual base. With IMAGE_BASE=local, or when there is no engine, it is
 # proved on a machine that reaches no image registry: as root on Debian, with an engine started for the purpose and
-# a base made of Debian's packages. The result of that is thrown away.
+# a base made of Debian's packages. The result of that is thrown away, unless it is saved.
+#
+# --save FILE writes the archive for `docker load`; --facts FILE what the image is made of. Both are for `make release`.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -25,4 +27,4 @@ if [ "${IMAGE_BASE:-}" = local ] && ! { [ -x /usr/sbin/dockerd ] && [ -x /usr/sb
 fi
 
 [ -x .venv/bin/python ] || make setup
-exec .venv/bin/python deploy/image ${IMAGE_BASE:+--base "$IMAGE_BASE"}
+exec .venv/bin/python deploy/image ${IMAGE_BASE:+--base "$IMAGE_BASE"} "$@"

@@ -1,7 +1,8 @@
-"""Build the image, prove it, print what was found. Started by image.sh."""
+"""Build the image, prove it, print what was found, and save it if asked. Started by image.sh."""
 # ruff: noqa: INP001, S607, T201 - a folder of scripts, which start git and print
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from engine import Docker, debian_base, own_engine
 from proof import prove
+from saving import facts_for_release, save
 from waiting import ProofFailedError
 
 from aigen_bridge import __version__
@@ -24,7 +26,10 @@ def main() -> None:
     """Exit status 0 only if everything worked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", help="the base image; 'local': made of Debian's packages, in an engine of its own")
-    base = parser.parse_args().base
+    parser.add_argument("--save", type=Path, help="where to write the archive for `docker load`")
+    parser.add_argument("--facts", type=Path, help="where to write what the image is made of, as JSON")
+    arguments = parser.parse_args()
+    base = arguments.base
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended then, too
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="aigen-image-")))
@@ -33,12 +38,25 @@ def main() -> None:
             if base == "local":
                 docker = running.enter_context(own_engine(folder))
                 base = debian_base(docker, folder)
+            elif base and "@" not in base:
+                base = with_digest(docker, base)
             build(docker, base)
             facts = prove(docker, IMAGE, ROOT, folder)
+            if arguments.facts:
+                arguments.facts.write_text(json.dumps(facts_for_release(docker, IMAGE)))
+            if arguments.save:
+                save(docker, IMAGE, arguments.save)
         except (ProofFailedError, subprocess.CalledProcessError) as error:
             sys.exit(f"The image does not work: {error}\n{getattr(error, 'stderr', None) or ''}".rstrip())
     width = max(map(len, facts))
     print("\n" + "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()))
+
+
+def with_digest(docker: Docker, base: str) -> str:
+    """Pull a base image, and return its name with the digest that the registry answered."""
+    docker("pull", "--quiet", base)
+    digest = docker("image", "inspect", "--format={{index .RepoDigests 0}}", base).partition("@")[2]
+    return f"{base}@{digest}"
 
 
 def build(docker: Docker, base: str | None) -> None:

@@ -68,6 +68,7 @@ from aigen_bridge.store.gauges import GaugeReader
 from aigen_bridge.store.generations import Generations
 from aigen_bridge.store.image_moves import ImageMoves
 from aigen_bridge.store.image_sweep import ImageSweep
+from aigen_bridge.store.image_watch import ImageStoreWatch
 from aigen_bridge.store.images import ImageStore, ObjectImages, PostgresImages
 from aigen_bridge.store.inspection import Inspection
 from aigen_bridge.store.key_uses import KeyUses
@@ -163,6 +164,7 @@ class WorkerParts:
     runners: Mapping[str, StepRunner[Claim]]
     alert: StepRunner[AlertClaim]
     replay_jobs: ReplayJobs
+    image_watch: ImageStoreWatch
     listen: Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
 
@@ -306,6 +308,7 @@ async def open_worker(settings: Settings, rotation: Rotation | None = None) -> A
             runners=runners,
             alert=Alert(Notifier(settings.alerts.urls), settings.public_url),
             replay_jobs=_replay_jobs(database, rotation, images, check),
+            image_watch=ImageStoreWatch(database, images, settings.alerts.window),
             listen=partial(
                 listen,
                 settings.listener_url,
@@ -338,10 +341,11 @@ async def open_retention(settings: PurgeSettings) -> AsyncIterator[Retention]:
 
 
 @asynccontextmanager
-async def open_restoration(settings: Settings) -> AsyncIterator[Restoration]:
-    """Opens the restoration component alone, for the command `restored`."""
+async def open_restoration(settings: Settings) -> AsyncIterator[tuple[Restoration, ImageStore]]:
+    """Opens the restoration component and the image store alone, for the command `restored`."""
     async with _database(settings, 1, "aigen-bridge restored") as database:
-        yield Restoration(database, _deadlines(settings), settings.all_odoos)
+        with image_store(settings, database, Rotation(settings)) as images:
+            yield Restoration(database, _deadlines(settings), settings.all_odoos), images
 
 
 @contextmanager

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import httpx
-import pytest
 
 from ports import free_port
 from processes import started
@@ -48,7 +47,7 @@ async def test_a_worker_tells_its_metrics_at_its_port(configured: dict[str, str]
     assert told.value("aigen_outbound_calls_total", destination="odoo", outcome="ok", error_class="none") == 0
 
 
-async def test_a_worker_is_ready_while_the_database_answers_and_not_when_it_falls_silent(
+async def test_a_worker_is_ready_while_the_database_answers_and_alive_also_when_it_falls_silent(
     configured: dict[str, str], database_url: str, tmp_path: Path
 ) -> None:
     async with silent_link(database_url) as link:
@@ -58,11 +57,12 @@ async def test_a_worker_is_ready_while_the_database_answers_and_not_when_it_fall
             "AIGEN_DATABASE__TIMEOUT": "2s",
             "AIGEN_WORKER__METRICS_PORT": str(port),
         }
-        url = f"http://127.0.0.1:{port}/health/ready"
+        url, live = (f"http://127.0.0.1:{port}/health/{kind}" for kind in ("ready", "live"))
         async with started("worker", environment=environment, cwd=tmp_path, ready=r"worker\.started"):
             await _until_status(url, 200, seconds=20)
             link.fall_silent()
-            await _until_status(url, 503, seconds=70)
+            await _until_status(url, 503, seconds=70)  # longer than a lane may stand still
+            assert (await _get(live)).text == "ok\n"
             link.speak()
             await _until_status(url, 200, seconds=20)
 
@@ -73,9 +73,14 @@ async def _until_status(url: str, status: int, *, seconds: float) -> None:
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.parametrize("off", [{}, {"AIGEN_WORKER__METRICS_PORT": "0", "AIGEN_METRICS__ENABLED": "false"}])
-async def test_without_a_port_a_worker_listens_nowhere(
-    configured: dict[str, str], tmp_path: Path, off: dict[str, str]
-) -> None:
-    async with started("worker", environment=configured | off, cwd=tmp_path, ready=r"worker\.started") as running:
+async def test_without_a_port_a_worker_listens_nowhere(configured: dict[str, str], tmp_path: Path) -> None:
+    async with started("worker", environment=configured, cwd=tmp_path, ready=r"worker\.started") as running:
         assert "metrics.ready" not in running.said
+
+
+async def test_a_worker_without_metrics_still_tells_its_health(configured: dict[str, str], tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    environment = configured | {"AIGEN_WORKER__METRICS_PORT": str(port), "AIGEN_METRICS__ENABLED": "false"}
+    async with started("worker", environment=environment, cwd=tmp_path, ready=r"worker\.started"):
+        await _until_status(f"{url}/health/live", 200, seconds=20)
+        assert (await _get(f"{url}/metrics")).status_code == 404

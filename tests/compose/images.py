@@ -20,9 +20,12 @@ BRIDGE = "aigen-bridge"
 
 
 def named() -> dict[str, str]:
-    """Returns the images that docker-compose.yml and the Dockerfile take from a registry, by their short names."""
+    """Returns the images that docker-compose.yml and the Dockerfile take from a registry, by their short names.
+
+    Without digests, which no stand-in can have.
+    """
     services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"].values()
-    python = re.search(r"ARG PYTHON_IMAGE=(\S+)", (REPOSITORY / "Dockerfile").read_text())
+    python = re.search(r"ARG PYTHON_IMAGE=([^@\s]+)", (REPOSITORY / "Dockerfile").read_text())
     images = {service["image"] for service in services} | ({python[1]} if python else set())
     return {_short(image): image for image in sorted(images) if _short(image) != BRIDGE}
 

@@ -141,6 +141,8 @@ def clone(engine: Engine, name: str, umask: str = "022") -> Project:
     run("git", "-C", outside, "update-ref", "refs/heads/e2e", head)
     run("git", "-C", outside, "symbolic-ref", "HEAD", "refs/heads/e2e")
     engine.shell(f"umask {umask}; git clone --quiet {source} {folder}")
+    if engine.own:  # its stand-ins have the tag of the base image, but not its digest
+        engine.shell("sed -i 's/^\\(ARG PYTHON_IMAGE=.*\\)@sha256:.*/\\1/' Dockerfile", folder)
     made = Project(engine, folder)
     made.remove()
     return made

@@ -189,3 +189,24 @@ def test_nobody_acts_without_the_token_of_the_form_or_a_reason(staging: Staging,
         assert "The reason is missing." in console.get(PATH).text
         assert console.get(f"{PATH}/n8n/pause").status_code in {404, 405}
     assert run(rows(store, "SELECT count(*) FROM destinations WHERE paused_at IS NOT NULL")) == [(0,)]
+
+
+def test_the_image_store_has_a_card_for_operators_of_all_odoos(staging: Staging, run: Run, store: Database) -> None:
+    stage = staging(**NORTH)
+    with signed_in(stage) as console, signed_in(stage, "north") as north:
+        assert "Image store" not in console.get(PATH).text
+        run(write(store, "UPDATE image_store SET location = 's3://bucket'"))
+        assert "Image store" in console.get(PATH).text
+        run(
+            write(
+                store,
+                "WITH i AS (INSERT INTO incidents (cause, times) VALUES ('image_store_down', 1) RETURNING id)"
+                " INSERT INTO occurrences (incident_id, detail) SELECT id, 'no answer <script>' FROM i",
+            )
+        )
+        shown = console.get(PATH).text
+        assert "no answer &lt;script&gt;" in shown
+        assert "deliveries of images in the store are held" in shown
+        assert "Image store" not in north.get(PATH).text
+        overview = console.get("/console").text
+    assert "aigenimagestoreaway" in overview, "the incident leads to its entry of the runbook"

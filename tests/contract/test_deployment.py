@@ -26,7 +26,9 @@ from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 
 ROOT = Path(__file__).parents[2]
-DEPLOYMENT, MARKING = ((ROOT / "docs" / name).read_text() for name in ("deployment.md", "marking.md"))
+DEPLOYMENT, MARKING, IMAGE_STORE = (
+    (ROOT / "docs" / name).read_text() for name in ("deployment.md", "marking.md", "image-store.md")
+)
 QUEUE_MODE = {"COMPOSE_PROFILES": "n8n-queue", "N8N_EXECUTIONS_MODE": "queue", "N8N_WEBHOOK_HOST": "n8n-webhook"}
 """The lines that switch to queue mode, as docs/deployment.md has them."""
 
@@ -39,8 +41,8 @@ def _compose(chosen: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _examples_of_own_settings() -> list[str]:
-    """The files docker-compose.override.yml that docs/deployment.md and docs/marking.md show."""
-    return re.findall(r"```yaml\n(.*?)```", DEPLOYMENT + MARKING, re.DOTALL)
+    """The files docker-compose.override.yml that docs/deployment.md, docs/marking.md and docs/image-store.md show."""
+    return re.findall(r"```yaml\n(.*?)```", DEPLOYMENT + MARKING + IMAGE_STORE, re.DOTALL)
 
 
 COMPOSE = _compose({})
@@ -134,10 +136,10 @@ def test_a_file_named_in_the_environment_is_a_secret_of_the_service(service: dic
 
 
 @every_service
-def test_its_image_is_pinned(service: dict[str, Any]):
-    tag = service["image"].partition(":")[2]
-    assert tag
-    assert tag != "latest"
+def test_its_image_is_of_one_exact_version(service: dict[str, Any]):
+    name, _, tag = service["image"].partition(":")
+    exact = r"\d+\.\d+" if name == "postgres" else r"v?\d+\.\d+\.\d+|\d+\.\d+-\d{8}"
+    assert re.fullmatch(exact, tag)
 
 
 @every_service
@@ -382,6 +384,22 @@ def test_image_and_makefile_use_the_same_uv():
     (in_makefile,) = re.findall(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     (in_dockerfile,) = re.findall(r"^ARG UV_VERSION=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert in_dockerfile == in_makefile
+
+
+def test_its_base_image_is_pinned_by_digest():
+    (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base)
+
+
+def test_every_way_of_building_the_image_labels_it_with_version_and_revision():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f"ARG VERSION={aigen_bridge.__version__}\n" in dockerfile
+    assert 'image.version="${VERSION}"' in dockerfile
+    assert 'image.revision="${REVISION}"' in dockerfile
+    assert SERVICES["migrate"]["build"]["args"] == {"REVISION": "unknown"}
+    builds = re.findall(r"^.*docker compose build.*$", DEPLOYMENT, re.MULTILINE)
+    assert builds
+    assert all(line.startswith("REVISION=$(git rev-parse HEAD) docker compose build") for line in builds)
 
 
 def test_the_image_is_named_after_the_version():

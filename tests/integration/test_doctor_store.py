@@ -46,7 +46,7 @@ async def test_a_database_that_is_away_is_one_wrong_line_and_the_rest_is_still_l
     assert (
         found.worst("the rest").found
         == "Not checked: replication, pooler, tables, clock, worker, outbox, rows, dead letters, generations, "
-        "models, budgets, breakers, N8N key."
+        "models, budgets, image store, breakers, N8N key."
     )
     assert "pw-very-secret" not in found.text()
 
@@ -59,8 +59,8 @@ async def test_a_database_without_tables_needs_migrate(empty_database_url: str) 
     assert found.worst("tables").advice == "Run 'aigen-bridge migrate'."
     assert (
         found.worst("the rest").found
-        == "Not checked: worker, outbox, rows, dead letters, generations, models, budgets, breakers, "
-        "N8N key."
+        == "Not checked: worker, outbox, rows, dead letters, generations, models, budgets, image store, "
+        "breakers, N8N key."
     )
 
 

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -354,7 +355,7 @@ async def test_handshakes_that_do_not_go_on_end_in_serve(configured: dict[str, s
 
 async def test_a_scrape_ends_however_slowly_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_port, "SCRAPE_SECONDS", 0.5)
-    with metrics_port.metrics_port("127.0.0.1", 0, lambda: None) as url:
+    with metrics_port.metrics_port("127.0.0.1", 0, metrics_port.PortRules(patience=timedelta(seconds=9))) as url:
         port = int(url.split(":")[-1].split("/")[0])
         async with asyncio.timeout(20):
             slow = [

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -10,9 +11,11 @@ import pytest
 
 from aigen_bridge.api.connection import Loop
 from aigen_bridge.local import local_clients
-from aigen_bridge.metrics.port import metrics_port
+from aigen_bridge.metrics.port import PortRules, metrics_port
 from aigen_bridge.settings import WrongSettingsError
 from aigen_bridge.sockets import bind, local_url
+
+RULES = PortRules(patience=timedelta(seconds=9))
 
 
 @pytest.mark.parametrize(
@@ -68,11 +71,11 @@ def test_why_it_cannot_listen_is_said_with_its_address(host: str, said: str) -> 
 
 
 def test_a_worker_shows_its_metrics_over_ipv6_and_names_the_setting_of_a_port_that_is_taken() -> None:
-    with metrics_port("::1", 0, lambda: None) as url:
+    with metrics_port("::1", 0, RULES) as url:
         assert url.startswith("http://[::1]:")
         assert httpx.get(url, trust_env=False, verify=False).status_code == 200
         with pytest.raises(OSError, match=r"^AIGEN_WORKER__METRICS_PORT: Cannot listen on \[::1\]:"):
-            metrics_port("::1", int(url.split(":")[-1].split("/")[0]), lambda: None).__enter__()
+            metrics_port("::1", int(url.split(":")[-1].split("/")[0]), RULES).__enter__()
 
 
 def test_a_broken_file_of_keys_is_named(tmp_path: Path) -> None:

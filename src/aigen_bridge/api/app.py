@@ -38,6 +38,7 @@ from aigen_bridge.settings import Settings, fingerprints
 from aigen_bridge.settings.report import rotating
 from aigen_bridge.settings.rotation import Part, Rotation, read_from_settings
 from aigen_bridge.store.fresh import Fresh
+from aigen_bridge.store.image_state import read_state
 from aigen_bridge.store.odoos import Odoos
 from aigen_bridge.store.readiness import prove_writable
 from aigen_bridge.wiring import open_api
@@ -187,6 +188,8 @@ def _lifespan(settings: Settings, rotation: Rotation) -> Any:
             app.state.databases = KnownDatabases(Odoos(parts.database).known, patience=patience)
             app.state.proof = Fresh(proof, fresh=PROOF_SECONDS, patience=HEALTH_PATIENCE_SECONDS)
             app.state.destinations = Fresh(parts.destinations.states, fresh=0, patience=HEALTH_PATIENCE_SECONDS)
+            read_images = partial(read_state, parts.database)
+            app.state.image_store = Fresh(read_images, fresh=PROOF_SECONDS, patience=HEALTH_PATIENCE_SECONDS)
             app.state.gauges = Fresh(parts.gauges.read, fresh=GAUGES_SECONDS, patience=GAUGES_SECONDS)
             regular = {
                 asyncio.create_task(beat(parts.generations)),
@@ -198,7 +201,8 @@ def _lifespan(settings: Settings, rotation: Rotation) -> Any:
                 for task in regular:
                     task.cancel()
                 await asyncio.wait(regular)  # they may hold connections
-                for answer in (app.state.proof, app.state.destinations, app.state.gauges, app.state.databases):
+                state = app.state
+                for answer in (state.proof, state.destinations, state.image_store, state.gauges, state.databases):
                     await answer.close()
         tracing.stop()
 

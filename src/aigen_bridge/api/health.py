@@ -12,6 +12,7 @@ from typing_extensions import TypeAliasType
 from aigen_bridge.api.describe import problems
 from aigen_bridge.contracts.wire import WireModel
 from aigen_bridge.store.destinations import DestinationState
+from aigen_bridge.store.image_state import ImageStoreState
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -38,12 +39,23 @@ DestinationName = TypeAliasType(  # type: ignore[misc]  # the published schema k
 )
 
 
+class ImageStoreHealth(WireModel):
+    """The object store of the images. While it is out, new images are kept in PostgreSQL."""
+
+    state: Literal["ok", "out", "draining"] = Field(
+        description="`out`: it does not answer; `draining`: its images are being moved to PostgreSQL"
+    )
+    since: datetime | None = Field(None, description="the time since which it has been out")
+    waiting: int = Field(description="images in PostgreSQL that belong in the store (10000: or more)")
+
+
 class Readiness(Health):
-    """The service can accept requests, even while a destination is out or paused."""
+    """The service can accept requests, even while a destination or the image store is out, or one is paused."""
 
     destinations: dict[DestinationName, DestinationHealth] = Field(  # type: ignore[valid-type]
         description="the destinations, by name"
     )
+    image_store: ImageStoreHealth | None = Field(None, description="null unless images are kept in an object store")
 
 
 @router.get("/live", summary="Check that the process is alive")
@@ -61,8 +73,11 @@ async def live() -> Health:
 async def ready(request: Request) -> Response:
     """Ready: the database has the tables of this version and accepted a test write within the last 2 seconds."""
     state = request.app.state
-    _, states = await asyncio.gather(state.proof.get(), state.destinations.get())
-    ready = Readiness(destinations={state.destination.name: _destination(state) for state in states})
+    _, states, images = await asyncio.gather(state.proof.get(), state.destinations.get(), state.image_store.get())
+    ready = Readiness(
+        destinations={state.destination.name: _destination(state) for state in states},
+        image_store=_image_store(images),
+    )
     return Response(ready.model_dump_json(by_alias=True), media_type="application/json")
 
 
@@ -72,3 +87,11 @@ def _destination(state: DestinationState) -> DestinationHealth:
     return DestinationHealth(
         state="out" if state.opened_at else "ok", since=state.opened_at, probe_at=state.probe_at, held=state.held
     )
+
+
+def _image_store(state: ImageStoreState) -> ImageStoreHealth | None:
+    if state.away_since:
+        return ImageStoreHealth(state="out", since=state.away_since, waiting=state.waiting)
+    if state.location is None:
+        return None
+    return ImageStoreHealth(state="draining" if state.is_draining else "ok", waiting=state.waiting)

@@ -11,8 +11,9 @@ from prometheus_client.metrics_core import Metric
 from aigen_bridge import __version__, metrics
 from aigen_bridge.api.endpoint import Parts
 from aigen_bridge.domain.errors import StoreUnavailableError
-from aigen_bridge.domain.incident import PER_ODOO, read_key
+from aigen_bridge.domain.incident import PER_ODOO, Cause, incident_key, read_key
 from aigen_bridge.domain.queues import odoo_of, step_of
+from aigen_bridge.domain.request import DEFAULT_ODOO
 from aigen_bridge.metrics.port import may_scrape
 from aigen_bridge.store.fresh import Fresh
 from aigen_bridge.store.gauges import Gauges
@@ -69,8 +70,20 @@ def _from_database(gauges: Gauges) -> Iterator[Metric]:
     yield _per_odoo("aigen_incidents_open", "Occurrences per open incident", "cause", by_cause)
     unsettled = "Changes of requests that are not in the ledger yet (10000: or more)"
     yield GaugeMetricFamily("aigen_ledger_unsettled", unsettled, value=gauges.unsettled)
+    yield from _of_image_store(gauges)
     yield GaugeMetricFamily("aigen_requests_kept_seconds", "Age of the oldest request that is kept", value=gauges.kept)
     yield _gauge("aigen_table_bytes", "Size of a table with its indexes", "table", gauges.bytes)
+
+
+def _of_image_store(gauges: Gauges) -> Iterator[Metric]:
+    is_away = float(gauges.incidents[incident_key(Cause.IMAGE_STORE_DOWN, DEFAULT_ODOO)] > 0)
+    yield GaugeMetricFamily("aigen_image_store_away", "1 while the object store of the images is away", value=is_away)
+    waiting = "Images in PostgreSQL that belong in the object store (10000: or more)"
+    yield GaugeMetricFamily("aigen_images_waiting", waiting, value=gauges.images_waiting)
+    due = "Objects of the image store that are to be deleted by now (10000: or more)"
+    yield GaugeMetricFamily("aigen_image_objects_due", due, value=gauges.objects_due)
+    due_for = "How long the first object that is to be deleted has been due"
+    yield GaugeMetricFamily("aigen_image_objects_due_seconds", due_for, value=gauges.objects_due_for)
 
 
 def _by_step(values: Mapping[str, float]) -> dict[tuple[str, str | None], float]:

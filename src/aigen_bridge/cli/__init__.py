@@ -7,6 +7,7 @@ from aigen_bridge.cli import (
     dead_letters,
     destinations,
     doctor,
+    images,
     keys,
     marking,
     models,
@@ -42,6 +43,7 @@ app.add_typer(destinations.app, name="destinations")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(usage.app)
 app.add_typer(marking.app, name="marking")
+app.add_typer(images.app, name="images")
 app.add_typer(purge.app)
 app.add_typer(restored.app)
 app.add_typer(keys.app, name="keys")

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -25,8 +25,15 @@ SIGNS = {Mark.OK: ("✓", "green"), Mark.WARNING: ("!", "yellow"), Mark.WRONG: (
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Also write, read and delete an object in the image store.")
+    ] = False,
+) -> None:
     """Check everything the bridge depends on, and report problems and their remedies. Changes nothing.
+
+    With --write, it also tries what the image store permits: it writes a small object there, and deletes it.
 
     The exit status is 0 when nothing is wrong. There may be warnings.
     """
@@ -35,7 +42,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
     logs.configure("CRITICAL" if as_json else "ERROR", "auto")
     with Console(stderr=True).status("Checking …"):
-        findings = asyncio.run(examine(Subject.here()))
+        findings = asyncio.run(examine(replace(Subject.here(), may_write=write)))
     if as_json:
         say(json.dumps({"status": _worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:

@@ -11,9 +11,11 @@ from aigen_bridge import logs
 from aigen_bridge.cli.running import until_stopped
 from aigen_bridge.cli.terminal import fail, person, say
 from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.errors import ImageStoreAwayError
 from aigen_bridge.settings import Settings, load
 
 if TYPE_CHECKING:
+    from aigen_bridge.store.images import ImageStore
     from aigen_bridge.store.restoration import Restoration
 
 app = typer.Typer()
@@ -28,8 +30,8 @@ def restored(
 
     Odoo may know later news than the backup, and ignores versions that are not newer than what it knows. This raises
     the versions of all requests above what Odoo can know, and delivers again what Odoo may have been told differently:
-    open requests, failures of the bridge, and deliveries that were pending. A picture that Odoo has stays. Safe to run
-    again, also after it was interrupted.
+    open requests, failures of the bridge, and deliveries that were pending. A picture that Odoo has stays. The image
+    store, if there is one, belongs to this database from then on. Safe to run again, also after it was interrupted.
     """
     settings = load(Settings)
     logs.configure("ERROR", settings.log.format)
@@ -39,7 +41,7 @@ def restored(
 async def _run(settings: Settings, stop: asyncio.Event, *, dry_run: bool, spacing: timedelta) -> None:
     from aigen_bridge.wiring import open_restoration
 
-    async with open_restoration(settings) as restoration:
+    async with open_restoration(settings) as (restoration, images):
         if dry_run:
             counted = await restoration.count()
             say(
@@ -49,6 +51,7 @@ async def _run(settings: Settings, stop: asyncio.Event, *, dry_run: bool, spacin
             )
             return
         await lift_all(restoration, stop, spacing)
+        await own_images(images)
 
 
 async def lift_all(restoration: "Restoration", stop: asyncio.Event, spacing: timedelta) -> None:
@@ -65,3 +68,17 @@ async def lift_all(restoration: "Restoration", stop: asyncio.Event, spacing: tim
             if stop.is_set():
                 fail(f"Stopped after {lifted} requests. Run it again before the workers start: it begins anew.")
     say(f"Raised the versions of {lifted} requests above {floor}. {delivered} of them are delivered to Odoo again.")
+
+
+async def own_images(images: "ImageStore") -> None:
+    """Makes the image store this database's. The database that it replaces cannot delete images there any more."""
+    if not images.has_objects:
+        return
+    try:
+        await images.adopt()
+    except ImageStoreAwayError as error:
+        fail(
+            f"The image store was not taken over: {error.reason}. Everything else is done.",
+            "Until it is, no image in it can be read. When it answers: aigen-bridge images adopt",
+        )
+    say("The image store belongs to this database now.")

@@ -1,6 +1,8 @@
 """The commands that run the service."""
 
+import signal
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -23,10 +25,13 @@ from aigen_bridge.cli.running import (
 )
 from aigen_bridge.cli.terminal import say
 from aigen_bridge.metrics import shared_between_processes
-from aigen_bridge.metrics.port import metrics_port
+from aigen_bridge.metrics.port import PortRules, metrics_port
 from aigen_bridge.settings import Settings, TlsSettings, fingerprints, load
 from aigen_bridge.settings.rotation import Part, Rotation, read_from_settings
 from aigen_bridge.sockets import bind, unbracketed
+
+LANE_TIMEOUTS = 6
+"""Database timeouts that one round of a lane may take: it waits for a connection, claims, and asks what is due next."""
 
 app = typer.Typer()
 log = structlog.get_logger(__name__)
@@ -56,6 +61,7 @@ def serve(
     settings = complete_settings()  # fails here, not in each process
     check_database(settings)
     bind(host, port).close()  # says in words what uvicorn would not
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has shut down
     with shared_between_processes() if processes > 1 else nullcontext():
         uvicorn.run(
             "aigen_bridge.asgi:from_environment",
@@ -107,9 +113,9 @@ def worker() -> None:
 
 @contextmanager
 def _metrics_port(rotation: Rotation) -> Iterator[None]:
-    """Serves the worker's port for Prometheus, if it is configured."""
+    """Serves the worker's port for metrics and health, if it is configured."""
     settings = rotation.settings
-    if settings.worker.metrics_port is None or not settings.metrics.enabled:
+    if settings.worker.metrics_port is None:
         yield
         return
 
@@ -118,7 +124,8 @@ def _metrics_port(rotation: Rotation) -> Iterator[None]:
         return current.get_secret_value() if current else None
 
     rotation.add(Part(fingerprints.of_metrics, read_from_settings))
-    with metrics_port(settings.worker.metrics_host, settings.worker.metrics_port, token) as url:
+    rules = PortRules(settings.worker.poll + LANE_TIMEOUTS * settings.database.timeout, token, settings.metrics.enabled)
+    with metrics_port(settings.worker.metrics_host, settings.worker.metrics_port, rules) as url:
         log.info("metrics.ready", url=url)
         yield
 

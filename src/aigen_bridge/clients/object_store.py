@@ -5,6 +5,7 @@ at its end in 2 of 60 runs, and after listings in 29 of 60 (obstore 0.12.1).
 """
 
 import asyncio
+import errno
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 from pydantic import SecretStr
 
@@ -36,6 +37,12 @@ _STAGED = re.compile(r"#\d+\Z")
 """How the name of a file ends that obstore has not written completely."""
 _CAUSE = re.compile(r"<Code>(\w{1,50})|InvalidCertificate\(\s*(\w+)|(dns error|TimedOut)|kind: (\w+)")
 """In the text of an error: what S3 says, and what the operating system or the TLS library says."""
+_OS_ERROR = re.compile(r"os error (\d+)|\[Errno (\d+)\]")
+"""In the reason: the number of an error of the operating system, in Rust's words or in Python's."""
+_OS_ADVICE = {errno.ENOSPC: "Free some space on the disk of the folder."} | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS),
+    "Let the user that runs the bridge read and write in the folder (with systemd: ReadWritePaths=).",
+)
 
 T = TypeVar("T")
 
@@ -177,6 +184,32 @@ class ObjectStore:
             return [found["path"] for page in obstore.list(store, prefix, chunk_size=1000) for found in page]
         files = (path for path in (self._folder / prefix).rglob("*") if path.is_file())
         return sorted({_STAGED.sub("", str(path.relative_to(self._folder))) for path in files})
+
+
+def advise(error: ImageStoreAwayError) -> str:
+    """Returns what an operator can do about a store that is away."""
+    found = _OS_ERROR.search(error.reason)
+    if found and (advice := _OS_ADVICE.get(int(found[1] or found[2]))):
+        return advice
+    match error.__cause__:
+        case PermissionDeniedError():
+            return (
+                "The store refuses the key (403): check AIGEN_IMAGE_STORE__ACCESS_KEY_ID and __SECRET_ACCESS_KEY, the "
+                "clock of this machine, and that the key may list the bucket, and get, put and delete its objects."
+            )
+        case UnauthenticatedError():
+            return "The store does not know the key (401): check the key, and that it has not expired."
+        case FileNotFoundError():
+            return "Create the bucket or the folder, or correct AIGEN_IMAGE_STORE__URL. If it is a mount, mount it."
+        case TimeoutError():
+            return (
+                "Check that the store runs and can be reached from here: address, proxy, firewall. A slow store needs "
+                "a longer AIGEN_IMAGE_STORE__TIMEOUT."
+            )
+    return (
+        "Check AIGEN_IMAGE_STORE__ENDPOINT and __REGION, that the store runs and can be reached from here, and that "
+        "its certificate is trusted."
+    )
 
 
 def _open(place: Place, credentials: Credentials) -> Any:

@@ -31,6 +31,7 @@ ENTRIES: Mapping[Cause, str] = {
     Cause.WEBHOOK_NOT_FOUND: "AigenBreakerOpen",
     Cause.ODOO_DOWN: "AigenBreakerOpen",
     Cause.MARKING_DOWN: "AigenBreakerOpen",
+    Cause.IMAGE_STORE_DOWN: "AigenImageStoreAway",
     Cause.SET_BACK: "AigenDatabaseSetBack",
     Cause.BUDGET_NOTICE: "A budget is nearly used up",
     Cause.COST_ABSURD: "An image cost far too much",

@@ -62,6 +62,8 @@ def _public_addresses_use_https(settings: Settings) -> Iterator[Finding]:
         "AIGEN_N8N__WEBHOOK_URL": settings.n8n.webhook_url,
         **{odoo_setting(name, "url"): odoo.url for name, odoo in settings.all_odoos.items()},
     }
+    if settings.image_store.endpoint:
+        addresses["AIGEN_IMAGE_STORE__ENDPOINT"] = settings.image_store.endpoint
     for name, url in addresses.items():
         if urlsplit(url).scheme == "http" and not _is_private(_host(url)):
             found = f"{name} is http:// to {_host(url)}: keys and images cross the network unencrypted."

@@ -1,9 +1,10 @@
-"""Checks the free space of this machine's disks. The database's disk is included only if it is on this machine."""
+"""Checks the free space of the disks in use. The database's disk is included only if it is on this machine."""
 
 import asyncio
 import shutil
 import tempfile
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -16,9 +17,10 @@ LOW, FULL = 0.10, 0.02
 
 
 async def look_at_disk(subject: Subject) -> list[Finding]:
-    """The disks of the working directory, temporary files and a local database have free space."""
+    """The disks of the working directory, temporary files, a local database and a folder of images have free space."""
     return await asyncio.to_thread(
-        _check_folders, [Path.cwd(), Path(tempfile.gettempdir()), *_database_folders(subject.database_url)]
+        _check_folders,
+        [Path.cwd(), Path(tempfile.gettempdir()), *_database_folders(subject.database_url), *_image_folders(subject)],
     )
 
 
@@ -38,6 +40,13 @@ def _low_space(folder: Path) -> Finding | None:
     found = f"The disk of {folder} has {size(usage.free)} free of {size(usage.total)}."
     advice = "Free some space. If the database's disk is full, the bridge cannot accept requests."
     return (wrong if usage.free / usage.total < FULL else warning)("disk", found, advice)
+
+
+def _image_folders(subject: Subject) -> list[Path]:
+    """Returns the folder of the image store, if it is one that is there."""
+    parts = urlsplit(subject.settings.image_store.url or "") if subject.settings else urlsplit("")
+    folder = Path(unquote(parts.path))
+    return [folder] if parts.scheme == "file" and folder.is_dir() else []
 
 
 def _database_folders(url: SecretStr | None) -> list[Path]:

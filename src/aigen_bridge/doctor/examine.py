@@ -15,6 +15,7 @@ from aigen_bridge.doctor.destinations import look_at_destinations
 from aigen_bridge.doctor.disk import look_at_disk
 from aigen_bridge.doctor.finding import Finding, NotLookedAtError, warning, wrong
 from aigen_bridge.doctor.generations import look_at_generations
+from aigen_bridge.doctor.image_store import look_at_image_store
 from aigen_bridge.doctor.marking import look_at_marking
 from aigen_bridge.doctor.models import look_at_models
 from aigen_bridge.doctor.n8n import look_at_n8n_key, look_at_webhook
@@ -55,6 +56,7 @@ CHECKS = (  # in the order of the report
     Check("models", look_at_models),
     Check("budgets", look_at_budgets),
     Check("marking", look_at_marking),
+    Check("image store", look_at_image_store),
     Check("breakers", look_at_destinations),
     Check("N8N", look_at_webhook),
     Check("N8N key", look_at_n8n_key),

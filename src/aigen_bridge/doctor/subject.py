@@ -45,7 +45,10 @@ class _PublicUrl(LoggingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The settings and the database to check. A part is None if its settings are missing or wrong, see `complaints`."""
+    """The settings and the database to check. A part is None if its settings are missing or wrong, see `complaints`.
+
+    `may_write`: the checks may write to the image store, and delete what they wrote.
+    """
 
     settings: Settings | None = None
     database_url: SecretStr | None = None
@@ -56,6 +59,7 @@ class Subject:
     complaints: tuple[str, ...] = ()
     inspection: Inspection | None = None
     unsuitable: UnsuitableDatabaseError | None = None
+    may_write: bool = False
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     @property
@@ -115,6 +119,8 @@ class Subject:
         known = [self.n8n.api_key, *self.n8n.all_signing_secrets] if self.n8n else []
         known += [odoo.api_key for odoo in self.odoos.values()]
         known += [self.settings.rate_limit.storage, *self.settings.alerts.urls] if self.settings else []
+        image_key = self.settings.image_store.secret_access_key if self.settings else None
+        known += [image_key] if image_key else []
         for client in self.settings.clients.values() if self.settings else ():
             known += [*client.keys, *client.signing_secrets]
         texts = {secret.get_secret_value() for secret in known if secret} | self._passwords()

@@ -54,6 +54,9 @@ class Cause(StrEnum):
     MARKING_DOWN = "marking_down"
     """The breaker for marking is open: no image can be marked, and all are held."""
 
+    IMAGE_STORE_DOWN = "image_store_down"
+    """The object store of the images does not answer, refuses the bridge, or belongs to another database."""
+
     SET_BACK = "database_set_back"
     """Odoo knows later news of requests than the bridge, whose database was restored from a backup."""
 
@@ -155,6 +158,11 @@ ADVICE: Mapping[Cause, Advice] = {
         "Images cannot be marked as made by AI; they are held",
         "aigen-bridge doctor, which examines the certificate and the timestamp service",
         over="Images can be marked again; those that were held are being marked",
+    ),
+    Cause.IMAGE_STORE_DOWN: Advice(
+        "The image store is away; new images are kept in PostgreSQL, and deliveries of stored ones are held",
+        "aigen-bridge doctor, which reads from the store and says what to correct",
+        over="The image store is back; held deliveries continue, and images are moved there",
     ),
     Cause.SET_BACK: Advice(
         "Odoo knows later news than the bridge, whose database was restored from a backup",

@@ -1,16 +1,18 @@
-"""The worker's HTTP port for metrics and readiness. It runs in a thread, so it responds while the loop is busy."""
+"""The worker's HTTP port for metrics and health. It runs in a thread, so it responds while the loop is busy."""
 
 import hmac
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore, Thread, Timer
 from typing import Any
 
-from prometheus_client import REGISTRY
-
+from aigen_bridge.domain.request import Step
+from aigen_bridge.metrics import LOOPS
 from aigen_bridge.metrics.expose import MEDIA_TYPE, as_text
 from aigen_bridge.sockets import authority, bind
 
@@ -31,16 +33,26 @@ def may_scrape(token: str | None, authorization: str | None) -> bool:
     return known and scheme.lower() == "bearer"
 
 
-@contextmanager
-def metrics_port(host: str, port: int, token: Callable[[], str | None]) -> Iterator[str]:
-    """Serves `GET /metrics` and `/health/ready` during the block. Yields the address.
+@dataclass(frozen=True, slots=True)
+class PortRules:
+    """What the port answers. `token` returns the one that scrapes need at the time.
 
-    `token` returns the one that scrapes need at the time.
+    A lane that has not looked for entries for `patience` stands still.
+    """
+
+    patience: timedelta
+    token: Callable[[], str | None] = lambda: None
+    metrics: bool = True
+
+
+@contextmanager
+def metrics_port(host: str, port: int, rules: PortRules) -> Iterator[str]:
+    """Serves `GET /metrics`, `/health/live` and `/health/ready` during the block. Yields the address of the metrics.
 
     Raises OSError when the port is taken.
     """
     try:
-        server = _Server((host, port), _handler(token))
+        server = _Server((host, port), _handler(rules))
     except OSError as error:
         raise OSError(f"AIGEN_WORKER__METRICS_PORT: {error}") from error
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True)
@@ -55,8 +67,26 @@ def metrics_port(host: str, port: int, token: Callable[[], str | None]) -> Itera
 
 def database_answers() -> bool:
     """Returns whether the database answered on the listener's connection within the last `HEARD_SECONDS`."""
-    at = REGISTRY.get_sample_value("aigen_worker_loop_timestamp_seconds", {"loop": "listen"})
+    at = _rounds().get("listen")
     return at is not None and time.time() - at < HEARD_SECONDS
+
+
+def standing_still(patience: timedelta) -> str | None:
+    """Returns why the worker does not work: no lane has begun, or some stand still. None if all lanes go round.
+
+    Every lane goes round while the database or a destination is away. Only a blocked event loop or a bug stops one.
+    """
+    lanes = {loop: at for loop, at in _rounds().items() if loop.partition(":")[0] in set(Step)}
+    if not lanes:
+        return "The worker has not begun to work."
+    late = sorted(name for name, at in lanes.items() if time.time() - at > patience.total_seconds())
+    seconds = f"{patience.total_seconds():.0f}"
+    return f"Lanes that have not looked for work for {seconds} s: {', '.join(late)}." if late else None
+
+
+def _rounds() -> dict[str, float]:
+    """Returns when each loop of this worker began its last round, in seconds since the epoch."""
+    return {sample.labels["loop"]: sample.value for family in LOOPS.collect() for sample in family.samples}
 
 
 class _Server(ThreadingHTTPServer):
@@ -101,24 +131,30 @@ def _disconnect(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _handler(token: Callable[[], str | None]) -> type[BaseHTTPRequestHandler]:
+def _handler(rules: PortRules) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version, sys_version = "aigen-bridge", ""
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            if path == "/health/ready":
-                ready = database_answers()
-                self._respond(200 if ready else 503, b"ok\n" if ready else b"The database does not answer.\n")
+            if path == "/health/live":
+                self._health(standing_still(rules.patience))
+            elif path == "/health/ready":
+                self._health(None if database_answers() else "The database does not answer.")
             elif path != "/metrics":
-                self._respond(404, b"There are only /metrics and /health/ready here.\n")
-            elif not may_scrape(token(), self.headers.get("Authorization")):
+                self._respond(404, b"There are only /metrics, /health/live and /health/ready here.\n")
+            elif not rules.metrics:
+                self._respond(404, b"Metrics are switched off (AIGEN_METRICS__ENABLED).\n")
+            elif not may_scrape(rules.token(), self.headers.get("Authorization")):
                 self._respond(401, b"The bearer token of AIGEN_METRICS__TOKEN is missing or wrong.\n")
             else:
                 self._respond(200, as_text())
 
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the library's name
             """Logs nothing: scrapes are routine, and a caller's input does not belong in the log."""
+
+        def _health(self, failure: str | None) -> None:
+            self._respond(503 if failure else 200, f"{failure or 'ok'}\n".encode())
 
         def _respond(self, status: int, body: bytes) -> None:
             self.send_response_only(status)

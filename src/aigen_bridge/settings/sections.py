@@ -231,17 +231,15 @@ class DeprecationSettings(Section):
 
 
 class WorkerSettings(Section):
-    """The worker's timing and its port for metrics."""
+    """The worker's timing and its port for metrics and health."""
 
     lease: Duration = timedelta(seconds=90)
     poll: Duration = Field(
         timedelta(seconds=5), description="polling interval of the outbox, for when no notification arrives"
     )
     grace: Duration = Field(timedelta(seconds=20), description="time to finish running attempts after SIGTERM")
-    metrics_host: Text = Field("127.0.0.1", description="address of the port for Prometheus")
-    metrics_port: int | None = Field(
-        None, ge=0, le=65535, description="none: a worker exposes no metrics; 0: any free port"
-    )
+    metrics_host: Text = Field("127.0.0.1", description="address of the port for metrics and health")
+    metrics_port: int | None = Field(None, ge=0, le=65535, description="none: no metrics, no health; 0: any free port")
 
 
 class ConsoleSettings(Section):

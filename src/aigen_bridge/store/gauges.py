@@ -14,6 +14,7 @@ from aigen_bridge.domain.destination import Destination, with_breaker
 from aigen_bridge.domain.incident import every_key
 from aigen_bridge.domain.request import Status, Step
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.image_state import DUE, DUE_FOR, WAITING
 from aigen_bridge.store.pauses import is_paused, paused_time
 from aigen_bridge.store.readable import since
 
@@ -24,7 +25,7 @@ N8N_REPORTS = (UNDELIVERED, EXECUTION_FAILED)
 GAUGE_KINDS = (*(step.value for step in Step), "callback", *N8N_REPORTS)
 TABLES = (
     *("requests", "outbox", "attempts", "images", "original_images", "quarantine", "request_changes", "occurrences"),
-    *("generations", "provider_jobs", "generation_changes", "ledger"),
+    *("generations", "provider_jobs", "generation_changes", "ledger", "image_garbage"),
 )
 
 
@@ -69,6 +70,10 @@ _STATEMENT = f"""
     UNION ALL
     SELECT 'unsettled', 'ledger', count(*), NULL FROM (SELECT FROM unsettled LIMIT {MOST}) AS few
     UNION ALL
+    SELECT 'images', 'waiting', {WAITING}, NULL FROM image_store WHERE location IS NOT NULL AND NOT is_draining
+    UNION ALL
+    SELECT 'images', 'due', {DUE}, extract(epoch FROM {DUE_FOR})
+    UNION ALL
     SELECT 'kept', 'requests', 0, extract(epoch FROM {since("created_at")})
     FROM (SELECT created_at FROM requests ORDER BY created_at, request_id LIMIT 1) AS first
     UNION ALL
@@ -90,7 +95,8 @@ class Gauges:
     `pending` and `late` are by queue; `late` is how long its oldest due entry has been due, without the time for which
     its destination was paused, and 0 while it is. `open_breakers` is how long each breaker has been open. `paused` is 1
     for each destination that is paused. `incidents` are by `incident_key`. `unsettled` counts changes that the ledger
-    lacks.
+    lacks. `images_waiting` counts the images in PostgreSQL that belong in the object store. `objects_due` counts the
+    objects that are to be deleted by now, and `objects_due_for` is how long the first of those has been due.
     """
 
     pending: dict[str, int]
@@ -103,6 +109,9 @@ class Gauges:
     paused: dict[str, int]
     incidents: dict[str, int]
     unsettled: int
+    images_waiting: int
+    objects_due: int
+    objects_due_for: float
     kept: float
     bytes: dict[str, int]
 
@@ -143,6 +152,9 @@ class GaugeReader:
             paused=number("paused", destinations),
             incidents=number("incident", sorted(every_key(odoos))),
             unsettled=number("unsettled", ["ledger"])["ledger"],
+            images_waiting=counts.get(("images", "waiting"), 0),
+            objects_due=counts.get(("images", "due"), 0),
+            objects_due_for=age("images", ["due"])["due"],
             kept=age("kept", ["requests"])["requests"],
             bytes=number("bytes", TABLES),
         )

@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 import structlog
 from sqlalchemy import text
@@ -30,7 +31,8 @@ _GET = text("""
 """Bytes without a request that describes them are those of an image that came while its request was being changed."""
 
 _OWNER = text("SELECT token::text, location, is_draining FROM image_store")
-_LOCATE = text("UPDATE image_store SET location = :url WHERE location IS DISTINCT FROM :url")
+_LOCATE = text("UPDATE image_store SET location = :url WHERE location IS DISTINCT FROM :url AND NOT is_draining")
+_ADOPT = text("UPDATE image_store SET token = CAST(:token AS uuid)")
 _IS_KEPT = text("""
     SELECT token::text = :token AND NOT is_draining
         AND NOT EXISTS (SELECT FROM image_garbage WHERE request_id = :request_id AND sha256 = :sha256)
@@ -64,6 +66,14 @@ class ImageStore(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Raises `ImageStoreAwayError` unless the images can be read."""
+        ...
+
+    async def adopt(self) -> None:
+        """Makes the store this database's, and no other's. Raises `ImageStoreAwayError`, and changes nothing then."""
+        ...
+
 
 class Objects(Protocol):
     """Objects outside of PostgreSQL, by key. Every method raises `ImageStoreAwayError`."""
@@ -93,7 +103,21 @@ class PostgresImages:
 
     async def get(self, ref: ImageRef) -> bytes | None:
         """See `ImageStore.get`."""
-        return await checked(ref, await self.read(ref))
+        content = await checked(ref, await self.read(ref))
+        if content is None:
+            await self.check()
+        return content
+
+    async def check(self) -> None:
+        """See `ImageStore.check`. Images that were moved to an object store can be read only with its URL."""
+        async with self._database.reading() as connection:
+            location = (await connection.execute(_OWNER)).one().location
+        if location is not None:
+            raise ImageStoreAwayError(left_behind(location))
+
+    async def adopt(self) -> None:
+        """See `ImageStore.adopt`. Only an object store has an owner."""
+        await self.check()
 
     async def read(self, ref: ImageRef) -> bytes | None:
         """Returns the bytes without a look at their hash, which tells a marked image from its original."""
@@ -119,6 +143,7 @@ class ObjectImages:
         self._is_draining = False
         self._doubts = 0
         self._look_at = self._call_at = 0.0
+        self._reason = ""
 
     async def place(self, ref: ImageRef, content: bytes) -> bytes | None:
         """See `ImageStore.place`. Never fails for the object store's sake."""
@@ -159,11 +184,18 @@ class ObjectImages:
         await self._look(again=True)
         return self._objects
 
+    async def check(self) -> None:
+        """See `ImageStore.check`."""
+        await self._look(again=True)
+
     async def adopt(self) -> None:
-        """Makes the store this database's, which its earlier owner notices. Raises `ImageStoreAwayError`."""
-        async with self._database.reading() as connection:
-            token = (await connection.execute(_OWNER)).one().token
-        await self._own(token)
+        """See `ImageStore.adopt`. The database gets a new token: that of a copy would be the same."""
+        token = str(uuid4())
+        await self._try(self._objects.put, OWNER, token.encode())
+        async with self._database.writing() as connection:
+            await connection.execute(_ADOPT, {"token": token})
+        await self._locate()
+        self._doubt()
 
     async def _look(self, *, again: bool = False) -> None:
         """Raises `ImageStoreAwayError` unless the store is this database's."""
@@ -178,7 +210,7 @@ class ObjectImages:
             pass  # all images were moved to PostgreSQL
         elif owner != row.token.encode():
             self._doubt()
-            raise ImageStoreAwayError(_not_ours(self._objects.url, row.location, owner))
+            raise ImageStoreAwayError(not_ours(self._objects.url, row.location, owner))
         elif row.location != self._objects.url:
             await self._locate()
         self._token, self._is_draining = row.token, row.is_draining
@@ -195,14 +227,14 @@ class ObjectImages:
     async def _try(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Calls the store. After a failure, one call each `AWAY_SECONDS` finds out whether it answers again."""
         if (now := time.monotonic()) < self._call_at:
-            raise ImageStoreAwayError("it did not answer a moment ago")
+            raise ImageStoreAwayError(self._reason)
         if self._call_at:
             self._call_at = now + AWAY_SECONDS
         try:
             answer = await call(*arguments)
         except ImageStoreAwayError as error:
             log.warning("image_store.away", reason=error.reason)
-            self._call_at = time.monotonic() + AWAY_SECONDS
+            self._call_at, self._reason = time.monotonic() + AWAY_SECONDS, error.reason
             self._doubt()
             raise
         self._call_at = 0.0
@@ -213,7 +245,16 @@ class ObjectImages:
         self._doubts, self._look_at = self._doubts + 1, 0.0
 
 
-def _not_ours(url: str, location: str | None, owner: bytes | None) -> str:
+def left_behind(location: str) -> str:
+    """Returns why images cannot be read without the setting of their store."""
+    return f"the images are in {location}, but AIGEN_IMAGE_STORE__URL is not set"
+
+
+def not_ours(url: str, location: str | None, owner: bytes | None) -> str:
+    """Returns why the store at `url` is not the one in which this database keeps its images.
+
+    `location` is the URL where they are. `owner` is the token in the store, if there is one.
+    """
     advice = "if that is meant, run 'aigen-bridge images adopt'"
     if owner is not None:
         return f"the images in {url} belong to another database, such as the one that this is a copy of; {advice}"

@@ -65,6 +65,9 @@ _RECOVER = text("""
 """)
 
 
+_LAST = text("UPDATE incidents SET seen_at = now() WHERE cause = :cause AND recovered_at IS NULL")
+
+
 async def lock(connection: AsyncConnection) -> None:
     """Keeps other transactions from recording, ending or reporting incidents until this one ends.
 
@@ -89,6 +92,14 @@ async def record(connection: AsyncConnection, occurrences: Sequence[Occurrence],
     await connection.execute(_RECORD, recorded)
     await connection.execute(_ENQUEUE, {"cause": causes, "alert_window": seconds})
     await notify(connection, Step.ALERT)
+
+
+async def record_state(connection: AsyncConnection, occurrence: Occurrence, alert_window: timedelta) -> None:
+    """Records an occurrence that is a lasting state. While its incident is open, it is the same occurrence."""
+    await lock(connection)
+    cause = incident_key(occurrence.cause, occurrence.odoo)
+    if not (await connection.execute(_LAST, {"cause": cause})).rowcount:
+        await record(connection, [occurrence], alert_window)
 
 
 async def recover(connection: AsyncConnection, *keys: str, quiet: timedelta = timedelta(0)) -> None:

@@ -22,6 +22,7 @@ from aigen_bridge.store.catalogue import read_catalogue
 from aigen_bridge.store.connection import TIMEOUT
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.destinations import REGISTRY, Destinations, DestinationState, registry_columns
+from aigen_bridge.store.image_state import ImageStoreState, read_state
 from aigen_bridge.store.pauses import N8N_IS_PAUSED, STANDING_DEADLINE, paused_time
 from aigen_bridge.store.processes import Processes, connected
 from aigen_bridge.store.readable import out_of_range, since
@@ -241,6 +242,10 @@ class Inspection:
     async def addons(self) -> dict[str, str | None]:
         """Returns the version of the addon of each Odoo that has sent requests."""
         return await Addons(self._database).known()
+
+    async def image_store(self) -> ImageStoreState:
+        """Returns what the database knows of the image store."""
+        return await read_state(self._database)
 
     async def dead(self) -> list[Backlog]:
         """Returns the open dead letters by queue; those in quarantine as `callback`."""

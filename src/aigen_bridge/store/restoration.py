@@ -38,6 +38,8 @@ _STOP_REPLAYS = text("""
     WHERE finished_at IS NULL
 """)
 
+_DISOWN_IMAGES = text("UPDATE image_store SET token = gen_random_uuid()")
+
 _COUNT = text("""
     SELECT count(*) AS requests,
         count(*) FILTER (WHERE completed_at IS NULL) AS open,
@@ -101,9 +103,10 @@ class Restoration:
     async def begin(self, action: OperatorAction) -> int:
         """Records who began it, and returns the version above which all versions are to be raised.
 
-        Ends the incidents that an Odoo knows later news. Ends all sessions of the console, because one may have been
-        revoked after the backup, and stops background replays, whose letters may have been handled since. Raises
-        `StoreUnavailableError` for tables of an older version.
+        Gives the database a new token, so that neither it nor the one that it replaces owns the image store until that
+        is adopted. Ends the incidents that an Odoo knows later news. Ends all sessions of the console, because one may
+        have been revoked after the backup, and stops background replays, whose letters may have been handled since.
+        Raises `StoreUnavailableError` for tables of an older version.
         """
         await prove_writable(self._database)
         async with self._database.transaction() as connection:
@@ -112,6 +115,7 @@ class Restoration:
             await incidents.recover(connection, *self._ended)
             await connection.execute(_END_SESSIONS)
             await connection.execute(_STOP_REPLAYS)
+            await connection.execute(_DISOWN_IMAGES)
         return floor
 
     async def lift(

@@ -1,4 +1,4 @@
-"""Runs a worker: its lanes, the sweeps, the purge, background replays and the expiry checks."""
+"""Runs a worker: its lanes, the sweeps, the purge, background replays, and checks of expiry and of the image store."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from aigen_bridge.settings.rotation import Rotation
 from aigen_bridge.store.wakeup import EVERYTHING
 from aigen_bridge.wiring import WorkerParts, open_worker
 from aigen_bridge.worker.certificates import watch_expiry
+from aigen_bridge.worker.image_store import watch_image_store
 from aigen_bridge.worker.images import tend_images
 from aigen_bridge.worker.lanes import Lane
 from aigen_bridge.worker.purge import purge_regularly
@@ -43,7 +44,8 @@ async def run_worker(settings: Settings, stop: asyncio.Event, rotation: Rotation
             watching = watch_expiry(rotation, stop)
             settling = settle_regularly(parts.ledger, stop)
             replaying = replay_regularly(parts.replay_jobs, settings.worker.lease, stop)
-            regular = [sweeping, purging, watching, settling, replaying]
+            looking = watch_image_store(parts.image_watch, stop)
+            regular = [sweeping, purging, watching, settling, replaying, looking]
             if parts.image_sweep and parts.image_moves:
                 regular.append(tend_images(parts.image_sweep, parts.image_moves, stop))
             await asyncio.gather(*regular, *(lane.run(stop) for lane in lanes.values()))

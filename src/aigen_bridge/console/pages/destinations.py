@@ -1,4 +1,4 @@
-"""The destinations: what waits for each, and pausing, resuming and limiting it."""
+"""The destinations: what waits for each, and pausing, resuming and limiting it; and the image store."""
 
 from datetime import datetime
 
@@ -15,6 +15,8 @@ from aigen_bridge.console.visitor import Operating, Sent, SignedIn
 from aigen_bridge.contracts.refusal import InvalidMessageError
 from aigen_bridge.domain.destination import N8N, Availability, DestinationStatus
 from aigen_bridge.pipeline.destinations import DestinationChange
+from aigen_bridge.store.image_state import ImageStoreState, read_state
+from aigen_bridge.wiring import ApiParts
 
 PATH = "/console/destinations"
 DIGITS_MAX = 9
@@ -30,6 +32,7 @@ async def destinations_page(request: Request, visitor: SignedIn, parts: Parts) -
         "destinations.html",
         destinations=await parts.destinations.overview(visitor.odoo),
         shared=N8N.name if visitor.odoo else None,
+        images=await _image_store(parts) if visitor.odoo is None else None,
         each_worker=parts.settings.n8n.concurrency,
         most=parts.destination_changes.most,
     )
@@ -62,6 +65,12 @@ async def limit(name: str, visitor: Operating, form: Sent, parts: Parts) -> Resp
         allowed = str(error.errors[0].allowed).partition(",")[0]
         raise WrongFormError(f"The limit {wanted} is out of range. Allowed: {allowed}, or nothing.") from None
     return _limited(change, wanted, seen)
+
+
+async def _image_store(parts: ApiParts) -> ImageStoreState | None:
+    """Returns the state of the image store. None where images are kept in PostgreSQL."""
+    state = await read_state(parts.database)
+    return state if state.location or state.away_since else None
 
 
 def _resumed(change: DestinationChange) -> Response:

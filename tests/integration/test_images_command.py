@@ -1,0 +1,204 @@
+"""`aigen-bridge images`: where the images are, moving them both ways, and taking over a store."""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+from asyncio.subprocess import PIPE
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from aigen_bridge.cli import app
+from aigen_bridge.cli.restored import own_images
+from aigen_bridge.domain.dead_letter import OperatorAction
+from aigen_bridge.domain.errors import ImageStoreAwayError
+from aigen_bridge.domain.image import ImageRef
+from aigen_bridge.domain.request import NewRequest
+from aigen_bridge.store import image_moves, images
+from aigen_bridge.store.database import Database
+from aigen_bridge.store.images import OWNER, PostgresImages
+from aigen_bridge.store.requests import Requests
+from aigen_bridge.store.restoration import Restoration
+from aigen_bridge.store.transitions import Deadlines
+from image_stores import Folder
+from outages import rows, write
+from processes import COMMAND
+from stage import make_event
+
+WINDOW = timedelta(minutes=15)
+Run = Callable[..., Awaitable[Result]]
+IMAGE = """'{"format": "png", "size": 1, "width": 64, "height": 64, "sha256": "%s"}'"""
+OPERATIONS = "SELECT action, after FROM operations ORDER BY id"
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(image_moves, "SETTLING_SECONDS", 0.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A store in a folder of its own."""
+    return Folder(tmp_path / "images")
+
+
+@pytest.fixture
+def run(configured: dict[str, str], folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `aigen-bridge images` in this process."""
+    monkeypatch.setattr("aigen_bridge.logs.configure", lambda *_: None)  # the tests keep their own log
+    # Signals belong to the main thread, in which the tests run.
+    monkeypatch.setattr("aigen_bridge.cli.images.until_stopped", lambda work: asyncio.run(work(asyncio.Event())))
+
+    async def run(*arguments: str, url: str | None = folder.url) -> Result:
+        environment = configured | {"COLUMNS": "200"} | ({"AIGEN_IMAGE_STORE__URL": url} if url else {})
+        return await asyncio.to_thread(CliRunner().invoke, app, ["images", *arguments], env=environment)
+
+    return run
+
+
+async def planted(database: Database, contents: list[bytes]) -> list[ImageRef]:
+    """Plants requests whose images are in PostgreSQL."""
+    wanted = [NewRequest(uuid4(), uuid4(), make_event()) for _ in contents]
+    await Requests(database, Deadlines(WINDOW, WINDOW), PostgresImages(database)).accept_all(wanted)
+    refs = []
+    for new, content in zip(wanted, contents, strict=True):
+        sha256 = hashlib.sha256(content).hexdigest()
+        image = IMAGE % sha256
+        done = f"UPDATE requests SET status = 'completed', completed_at = now(), image = {image} WHERE request_id = :id"  # noqa: S608 - of these tests
+        await write(database, done, id=new.request_id)
+        await write(database, "INSERT INTO images VALUES (:id, :content)", id=new.request_id, content=content)
+        refs.append(ImageRef(new.request_id, sha256))
+    return refs
+
+
+async def in_postgresql(database: Database) -> set[UUID]:
+    return {request_id for (request_id,) in await rows(database, "SELECT request_id FROM images")}
+
+
+async def test_images_move_to_the_store_and_back(run: Run, folder: Folder, database: Database) -> None:
+    refs = await planted(database, [b"one", b"two", b"three"])
+    tried = await run("move", "--to", "store", "--dry-run")
+    assert (tried.exit_code, "Would move 3 images, 11 B to the image store" in tried.output) == (0, True), tried.output
+    assert not folder.keys()
+
+    moved = await run("move", "--to", "store", "--reason", "the disk is full")
+    assert (moved.exit_code, "Moved 3 images to the image store." in moved.output) == (0, True), moved.output
+    assert "All images are in the image store." in moved.output
+    assert folder.keys() == {ref.key for ref in refs}
+    assert await in_postgresql(database) == set()
+    shown = await run("status")
+    assert f"{folder.url} (new ones, too)" in shown.output
+
+    back = await run("move", "--to", "postgresql", "--max-per-second", "1000")
+    assert (back.exit_code, "All images are in PostgreSQL" in back.output) == (0, True), back.output
+    assert await in_postgresql(database) == {ref.request_id for ref in refs}
+    assert [tuple(row) for row in await rows(database, OPERATIONS)] == [
+        ("move", {"to": "store"}),
+        ("move", {"to": "postgresql"}),
+    ]
+    # The setting may be removed: everything can be read, and nothing claims the store again.
+    await folder.images(database).check()
+    without = PostgresImages(database)
+    await without.check()
+    assert [await without.get(ref) for ref in refs] == [b"one", b"two", b"three"]
+
+
+async def test_a_move_that_is_stopped_goes_on_where_it_was(
+    configured: dict[str, str], folder: Folder, database: Database
+) -> None:
+    contents = [bytes([number]) for number in range(12)]
+    refs = await planted(database, contents)
+    environment = os.environ | configured | {"AIGEN_IMAGE_STORE__URL": folder.url}
+    command = [*COMMAND, "images", "move", "--to", "store"]
+    async with asyncio.timeout(60):
+        process = await asyncio.create_subprocess_exec(
+            *command, "--max-per-second", "4", env=environment, stdout=PIPE, stderr=PIPE
+        )
+        while not folder.keys():
+            await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        said, complaint = (text.decode() for text in await process.communicate())
+        assert (process.returncode, "Stopped before the end. Run it again to go on." in complaint) == (1, True), said
+        assert folder.keys() < {ref.key for ref in refs}
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
+        said, complaint = (text.decode() for text in await process.communicate())
+    assert (process.returncode, "All images are in the image store." in said) == (0, True), complaint
+    assert folder.keys() == {ref.key for ref in refs}
+    assert await in_postgresql(database) == set()
+
+
+async def test_a_damaged_or_missing_image_is_named_and_the_store_is_not_given_up(
+    run: Run, folder: Folder, database: Database
+) -> None:
+    damaged, missing, _ = await planted(database, [b"one", b"two", b"three"])
+    await run("move", "--to", "store")
+    folder.file(damaged).write_bytes(b"changed")
+    folder.file(missing).unlink()
+    moved = await run("move", "--to", "postgresql")
+    assert (moved.exit_code, "Moved 1 image to PostgreSQL." in moved.output) == (1, True), moved.output
+    for said in (damaged.sha256, missing.key, "2 images could not be moved."):
+        assert said in moved.output, said
+    assert (await rows(database, "SELECT location FROM image_store"))[0][0] == folder.url
+
+
+async def test_without_a_store_that_answers_a_move_says_so_and_loses_nothing(
+    run: Run, folder: Folder, database: Database
+) -> None:
+    [ref] = await planted(database, [b"one"])
+    await folder.images(database).check()
+    with folder.away():
+        moved = await run("move", "--to", "store")
+        assert (moved.exit_code, "the image store is away" in moved.output) == (1, True), moved.output
+    assert await in_postgresql(database) == {ref.request_id}
+    refused = await run("move", "--to", "store", url=None)
+    assert (refused.exit_code, "AIGEN_IMAGE_STORE__URL is not set" in refused.output) == (2, True)
+
+
+async def test_status_as_json_has_no_token(run: Run, folder: Folder, database: Database) -> None:
+    await folder.images(database).check()
+    shown = json.loads((await run("status", "--json")).output)
+    assert (shown["location"], shown["setting"], shown["waiting"], shown["due"]) == (folder.url, folder.url, 0, 0)
+    assert "token" not in shown
+    assert "images are in         PostgreSQL" in (await run("status", url=None)).output.replace(
+        folder.url, "PostgreSQL"
+    )
+
+
+async def test_a_store_is_adopted_only_when_somebody_says_so(run: Run, folder: Folder, database: Database) -> None:
+    store = folder.images(database)
+    await store.check()
+    (folder.path / OWNER).write_text(str(uuid4()))
+    with pytest.raises(ImageStoreAwayError):
+        await store.check()
+    asked = await run("adopt")
+    assert asked.exit_code == 1
+    with pytest.raises(ImageStoreAwayError):
+        await store.check()
+    adopted = await run("adopt", "--yes", "--reason", "the original is gone")
+    assert (adopted.exit_code, "belongs to this database now" in adopted.output) == (0, True), adopted.output
+    await store.check()
+    assert [tuple(row) for row in await rows(database, OPERATIONS)] == [("adopt", {"location": folder.url})]
+
+
+async def test_a_restored_database_takes_the_store_from_the_one_that_it_replaces(
+    folder: Folder, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await folder.images(database).check()
+    before = (folder.path / OWNER).read_text()
+    await Restoration(database, Deadlines(WINDOW, WINDOW)).begin(OperatorAction("ops"))
+    with folder.away(), pytest.raises(SystemExit):
+        await own_images(folder.images(database))
+    assert "aigen-bridge images adopt" in capsys.readouterr().err
+    with pytest.raises(ImageStoreAwayError):
+        await folder.images(database).check()
+    await own_images(folder.images(database))
+    await folder.images(database).check()
+    assert (folder.path / OWNER).read_text() != before
