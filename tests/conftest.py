@@ -20,6 +20,7 @@ from psycopg import sql
 from aigen_bridge.embedded import postgres
 from aigen_bridge.store.database import Database, open_engine
 from aigen_bridge.store.migrations import migrate
+from aigen_bridge.worker import run
 from real_odoo import RealOdoo, odoo_command, odoo_versions, running_odoo
 from stage import CLIENTS, UNREACHABLE, Stage, make_settings, sqlalchemy_url, staged, working
 
@@ -135,6 +136,16 @@ def _clone(postgres_url: str) -> Iterator[str]:
     _admin(postgres_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield _with_database(postgres_url, name)
     _admin(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def untended_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers move no images to the object store, and delete none there."""
+
+    async def idle(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(run, "tend_images", idle)
 
 
 @pytest.fixture

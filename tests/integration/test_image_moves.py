@@ -11,12 +11,16 @@ import pytest
 from aigen_bridge.domain.dead_letter import OperatorAction, RefusedCallback
 from aigen_bridge.domain.errors import ImageDamagedError, ImageStoreAwayError
 from aigen_bridge.domain.image import ImageRef
+from aigen_bridge.domain.retention import RetentionClass
 from aigen_bridge.store import image_moves, images
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.image_garbage import note
 from aigen_bridge.store.image_moves import ImageMoves, Moved
 from aigen_bridge.store.image_places import PART_MIN, Target
-from aigen_bridge.store.images import ObjectImages, PostgresImages
+from aigen_bridge.store.image_sweep import ImageSweep
+from aigen_bridge.store.images import OWNER, ObjectImages, PostgresImages
 from aigen_bridge.store.quarantine import Quarantine
+from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.transitions import Deadlines
 from image_stores import Folder, keep_completed
 from outages import rows, write
@@ -222,3 +226,50 @@ def refused(payload: bytes, image: bytes | None) -> RefusedCallback:
         payload=payload,
         image=image,
     )
+
+
+async def test_an_image_whose_object_is_being_deleted_stays_in_postgresql(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder
+) -> None:
+    ref, sweep = await keep_completed(database, b"an image"), ImageSweep(database, store)
+    async with database.transaction() as connection:
+        await note(connection, [ref], is_certain=True)
+    await store.objects()
+    claimed = await sweep._claim()
+    async with database.transaction() as connection:
+        await note(connection, [ref], is_certain=True)  # somebody else notes it again meanwhile
+    moved = await everything(moves.to_store())
+    await sweep._delete(folder.objects(), claimed)
+
+    assert moved.images == 0
+    assert await store.get(ref) == b"an image"
+
+
+async def test_the_parts_of_a_purged_callback_are_deleted_a_day_later(database: Database, store: ObjectImages) -> None:
+    """A callback with the same parts may be placed at the moment of the purge, and commit later."""
+    await Quarantine(database, DEADLINES, store).keep(refused(b"p" * PART_MIN, b"i" * PART_MIN))
+    await write(database, "UPDATE quarantine SET state = 'discarded', handled_at = now() - interval '40 days'")
+    await Retention(database, has_objects=True).purge(RetentionClass.QUARANTINE, timedelta(days=30))
+    noted = await rows(database, "SELECT is_certain, due_at > now() + interval '23 hours' FROM image_garbage")
+
+    assert noted == [(False, True)] * 2
+
+
+async def test_once_everything_is_in_postgresql_the_settings_may_be_removed(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder
+) -> None:
+    ref = await keep_completed(database, b"an image")
+    await everything(moves.to_store())
+    await moves.start(Target.POSTGRESQL, OPERATOR)
+    await everything(moves.to_postgresql())
+    finished = await moves.finish()
+    for _ in range(2):  # with its objects, and once the bucket is empty
+        spilled = await folder.images(database).place(ref, b"an image")
+        [(location,)] = await rows(database, "SELECT location FROM image_store")
+        assert (finished, spilled, location) == (True, b"an image", None)
+        folder.clear()
+        (folder.path / OWNER).unlink(missing_ok=True)
+    await moves.start(Target.STORE, OPERATOR)
+    await write(database, "DELETE FROM image_garbage")
+
+    assert await folder.images(database).place(ref, b"an image") is None

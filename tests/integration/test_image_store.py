@@ -34,6 +34,8 @@ from image_stores import Folder
 from outages import rows, write
 from stage import REQUESTS, Stage, make_event, make_settings, staged, working
 
+pytestmark = pytest.mark.usefixtures("untended_store")
+
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
 IN_POSTGRESQL = "SELECT count(*) FROM images"
 BACK = """UPDATE requests SET created_at = created_at - :days, completed_at = completed_at - :days,

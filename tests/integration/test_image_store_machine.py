@@ -21,4 +21,4 @@ def yard(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
 
 @pytest.mark.timeout(7200 if LONG else 900)  # time to shrink what fails
 def test_no_interleaving_loses_an_image_or_leaves_an_object(yard: Yard) -> None:
-    run_state_machine_as_test(partial(ObjectsMachine, yard), settings=profile(examples=20, steps=40))
+    run_state_machine_as_test(partial(ObjectsMachine, yard), settings=profile(examples=25, steps=50))

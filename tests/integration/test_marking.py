@@ -35,6 +35,8 @@ from image_stores import Folder
 from outages import rows, write
 from stage import REQUESTS, Stage, staged, working
 
+pytestmark = pytest.mark.usefixtures("untended_store")
+
 METADATA = {"mode": "metadata"}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OPS = "/api/v1/ops"
@@ -420,6 +422,7 @@ async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_the
         ended = await stage.until_delivered(asked["requestId"])
         kept = await image_of(stage, asked["requestId"], original=True)
         forgotten = await rows(database, "SELECT sha256 FROM image_garbage")
+        flagged = await rows(database, "SELECT provenance ? 'original_is_forgotten' FROM requests")
         await write(database, "UPDATE requests SET delivered_at = now() - interval '40 days'")
         await write(database, "UPDATE requests SET updated_at = delivered_at")
         await purge(Retention(database, has_objects=True), stage.settings.retention, asyncio.Event())
@@ -427,6 +430,7 @@ async def test_where_images_are_kept_elsewhere_originals_are_kept_or_deleted_the
     digests = ended["image"]["sha256"], sha256(png)
     assert folder.keys() == {ImageRef(UUID(asked["requestId"]), digest).key for digest in digests}
     assert forgotten == ([] if keeps else [(sha256(png),)])
+    assert flagged == [(not keeps,)]
     assert await rows(database, "SELECT count(*) FROM image_garbage") == [(2,)]
     assert kept.status_code == 200
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import text
 
 from aigen_bridge.domain.dead_letter import OperatorAction, RefusedCallback
@@ -193,10 +193,20 @@ class ObjectsMachine(RuleBasedStateMachine):
         """A writer commits."""
         self.yard.run(self._commit(number))
 
-    @rule(number=pick)
-    def abandon(self, number: int) -> None:
-        """A writer was killed before its commit, and a day later its object is due to be deleted."""
-        self.yard.run(self._act("abandon", number)())
+    @rule()
+    def find(self) -> None:
+        """A worker lists the store."""
+        self.yard.run(self._act("find", 0)())
+
+    @rule()
+    def delete(self) -> None:
+        """A worker deletes what is due."""
+        self.yard.run(self._act("delete", 0)())
+
+    @rule(again=st.booleans())
+    def abandon(self, *, again: bool) -> None:
+        """A writer was killed before its commit, and a day later its object is due. Then it may be placed again."""
+        self.yard.run(self._act("abandon", int(again))())
 
     @rule(number=pick, keeps=st.booleans())
     def mark(self, *, number: int, keeps: bool) -> None:
@@ -226,7 +236,7 @@ class ObjectsMachine(RuleBasedStateMachine):
     @rule(days=st.sampled_from([0.05, 1.1]))
     def time_passes(self, days: float) -> None:
         """Time passes. Whatever was under way has ended, or was killed."""
-        self.writers, self.claims = [], []
+        self.writers, self.claims, self.memory.is_away = [], [], False
         self.yard.run(days_pass(self.database, days))
 
     @rule(number=pick)
@@ -238,12 +248,6 @@ class ObjectsMachine(RuleBasedStateMachine):
     def go_away(self) -> None:
         """The store is away, or comes back."""
         self.memory.is_away = not self.memory.is_away
-
-    @precondition(lambda self: self.memory.is_away)
-    @rule()
-    def come_back(self) -> None:
-        """The store comes back."""
-        self.memory.is_away = False
 
     # What must be so.
 
@@ -283,12 +287,14 @@ class ObjectsMachine(RuleBasedStateMachine):
         request_id = self.requests[-1 - number % len(self.requests)]
         await self._write(request_id, f"as it came {request_id}".encode())
 
-    async def _abandon(self, number: int) -> None:
+    async def _abandon(self, again: int) -> None:
         self.writers, self.claims = [], []
-        await self._place(number, new=True)
-        self.writers = []
-        await self._find(number)
+        await self._place(0, new=True)
+        await self._find(0)
         await days_pass(self.database, 1.1)
+        self.writers = []
+        if again:
+            await self._place(0, new=False)
 
     async def _mark(self, number: int, *, keeps: bool) -> None:
         if self.requests:
@@ -369,6 +375,9 @@ class ObjectsMachine(RuleBasedStateMachine):
     async def _finish(self, number: int) -> None:
         if self.claims:
             await self.sweep._delete(self.memory, self.claims.pop(number % len(self.claims)))
+
+    async def _delete(self, _: int) -> None:
+        await self.sweep.delete()
 
     async def _start_draining(self, _: int) -> None:
         await self.moves.start(Target.POSTGRESQL, OPERATOR)

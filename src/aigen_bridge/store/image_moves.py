@@ -81,7 +81,7 @@ class ImageMoves:
 
     async def to_store(self) -> AsyncIterator[Moved]:
         """Moves everything to the object store. Yields what each page moved. Raises `ImageStoreAwayError`."""
-        await self._images.objects()  # one call finds out whether the store is back, before several are made at once
+        await self._images.objects()  # after a failure, only one call finds out whether the store answers again
         walk = self.walk(Target.STORE)
         while moved := await walk.next_page():
             yield moved
@@ -91,6 +91,7 @@ class ImageMoves:
 
         What cannot be moved is yielded in each pass. Raises `ImageStoreAwayError`.
         """
+        await self._images.objects()
         settled_at = time.monotonic() + SETTLING_SECONDS
         walk = self.walk(Target.POSTGRESQL)
         while True:

@@ -204,8 +204,10 @@ class ObjectImages:
         async with self._database.reading() as connection:
             row = (await connection.execute(_OWNER)).one()
         owner = await self._try(self._objects.get, OWNER)
-        if owner is None and row.location is None:
+        if row.location is None and not row.is_draining and owner is None:
             await self._own(row.token)
+        elif row.location is None and row.is_draining:
+            pass  # all images were moved to PostgreSQL
         elif owner != row.token.encode():
             self._doubt()
             raise ImageStoreAwayError(not_ours(self._objects.url, row.location, owner))
