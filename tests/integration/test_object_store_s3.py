@@ -38,7 +38,7 @@ PAGE = b"<!DOCTYPE html><title>Please sign in</title>"
 PAGE_HEADERS = 'Content-Type: text/html\r\nETag: "6a3f-62"\r\nLast-Modified: Sat, 28 Nov 2026 10:00:00 GMT\r\n'
 IN_POSTGRESQL = "SELECT count(*) FROM images"
 PROCESSES = 6
-"""More were tried by hand: 200 ended cleanly."""
+"""By hand, 60 workers were ended while they moved images. All ended cleanly."""
 
 
 def refusal(code: str) -> bytes:
