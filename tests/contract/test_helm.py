@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from test_deployment import COMPOSE, ROOT, SERVICES, _section, _variables
 
 import aigen_bridge
+from aigen_bridge import metrics
 from aigen_bridge.settings import DatabaseSettings, Settings
 from aigen_bridge.settings.sections import CallbackSettings, WorkerSettings
 from kubernetes import chart
@@ -283,6 +284,13 @@ def test_every_secret_is_refused_among_the_settings() -> None:
     assert {name for name in secrets if f"{name} is a secret, or may hold one" not in rendered["error"]} == set()
 
 
+def test_a_section_as_a_whole_is_refused_among_the_settings_because_it_may_hold_secrets() -> None:
+    sections = {f"AIGEN_{name.upper()}" for name, field in Settings.model_fields.items() if _section(field.annotation)}
+    assert {"AIGEN_N8N", "AIGEN_IMAGE_STORE"} <= sections
+    [rendered] = chart.helm({"all": with_values(MINIMAL, {"settings": dict.fromkeys(sections, "{}")})}).rendered
+    assert {name for name in sections if f"name its parts, {name}__…" not in rendered["error"]} == set()
+
+
 def test_what_the_service_cannot_do_without_is_asked_for() -> None:
     required = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["required"]
     assert set(required) == set(_variables(Settings, needed=True)) - secret_variables()
@@ -299,25 +307,31 @@ def test_secrets_are_files_and_in_no_manifest(cases: dict[str, list[Manifest]]) 
             assert "subPath" not in mount  # the kubelet would not renew it
 
 
-def _sources(pod: Manifest) -> dict[str, list[str] | None]:
-    """The Secrets of a pod, with the files that it gets of each; None: all."""
+PAST_A_POOLER = "AIGEN_DATABASE__LISTEN_URL"
+
+
+def _sources(pod: Manifest) -> list[tuple[str, str]]:
+    """The Secrets of a pod, each with the file that it gets of it. `*`: all; with `?`: if there is one."""
     [volume] = [one for one in pod["spec"]["volumes"] if one["name"] == "secrets"]
     sources = [source["secret"] for source in volume["projected"]["sources"]]
-    return {one["name"]: [item["path"] for item in one["items"]] if "items" in one else None for one in sources}
+    return [
+        (one["name"], item["path"] + "?" * one.get("optional", False))
+        for one in sources
+        for item in one.get("items", [{"path": "*"}])
+    ]
 
 
 @pytest.mark.parametrize(
     ("case", "secrets"),
     [
-        ("minimal", {"aigen-bridge": ["AIGEN_DATABASE_URL"]}),
-        ("full", {"aigen-db-app": ["AIGEN_DATABASE_URL"]}),
-        ("external secret", {"aigen-db-app": ["AIGEN_DATABASE_URL"]}),
-        ("own role for migration", {"aigen-owner": ["AIGEN_DATABASE_URL"]}),
-        ("pooler", {"aigen-bridge": ["AIGEN_DATABASE__LISTEN_URL"], "aigen-db-app": ["AIGEN_DATABASE_URL"]}),
+        ("minimal", [("aigen-bridge", f"{PAST_A_POOLER}?"), ("aigen-bridge", "AIGEN_DATABASE_URL")]),
+        ("full", [("aigen-bridge", f"{PAST_A_POOLER}?"), ("aigen-db-app", "AIGEN_DATABASE_URL")]),
+        ("external secret", [("bridge-aigen-bridge", f"{PAST_A_POOLER}?"), ("aigen-db-app", "AIGEN_DATABASE_URL")]),
+        ("own role for migration", [("aigen-owner", "AIGEN_DATABASE_URL")]),
     ],
 )
 def test_the_migration_sees_the_database_and_nothing_else(
-    cases: dict[str, list[Manifest]], case: str, secrets: dict[str, list[str]]
+    cases: dict[str, list[Manifest]], case: str, secrets: list[tuple[str, str]]
 ) -> None:
     [migration] = [pod for component, pod in pods(cases[case]) if component == "migrate"]
     assert _sources(migration) == secrets
@@ -326,7 +340,7 @@ def test_the_migration_sees_the_database_and_nothing_else(
 
 
 def test_api_and_workers_see_all_secrets(cases: dict[str, list[Manifest]]) -> None:
-    expected = {"aigen-bridge": None, "aigen-db-app": ["AIGEN_DATABASE_URL"]}
+    expected = [("aigen-bridge", "*"), ("aigen-db-app", "AIGEN_DATABASE_URL")]
     for component, pod in pods(cases["full"]):
         assert component == "migrate" or _sources(pod) == expected
 
@@ -391,7 +405,7 @@ def test_the_secret_outlives_the_external_secret_that_each_upgrade_makes_anew(ca
         "dataFrom": [{"extract": {"key": "aigen-bridge"}}],
     }
     for component, pod in pods(cases["external secret"]):
-        assert component == "migrate" or secret["spec"]["target"]["name"] in _sources(pod)
+        assert component == "migrate" or (secret["spec"]["target"]["name"], "*") in _sources(pod)
 
 
 # ---- availability
@@ -422,6 +436,8 @@ def test_every_deployment_has_a_budget_that_lets_nodes_be_drained(cases: dict[st
             one["spec"]["selector"] for one in of_kind(objects, "Deployment")
         ]
         assert all(one["maxUnavailable"] == 1 for one in budgets)
+        # While the database is away, no API pod is ready.
+        assert all(one["unhealthyPodEvictionPolicy"] == "AlwaysAllow" for one in budgets)
 
 
 def test_pods_are_spread_over_zones_and_nodes(full: list[Manifest]) -> None:
@@ -568,6 +584,13 @@ def test_the_controller_reads_the_paths_of_requests_as_a_pattern(cases: dict[str
         assert {path["pathType"] for path in one["spec"]["rules"][0]["http"]["paths"]} == {"Prefix"}
 
 
+def test_no_encoded_slash_leads_past_the_certificate_of_n8n(full: list[Manifest]) -> None:
+    """Traefik matches paths in which `%2F` is still encoded; the service decodes it."""
+    requests = "/api/v1/influencegen/ai-image-requests/1b4e28ba"
+    assert not _reaches(named(full, "Ingress", "-main"), f"{requests}%2Fgeneration")
+    assert not _reaches(named(full, "Ingress", "-main"), f"{requests}%2Fgeneration/image")
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/docs", "/redoc", "/openapi.json", "/health/live", "/"])
 def test_what_is_internal_is_exposed_nowhere(cases: dict[str, list[Manifest]], path: str) -> None:
     assert not any(_reaches(one, path) for case in cases.values() for one in of_kind(case, "Ingress"))
@@ -636,12 +659,25 @@ def test_prometheus_scrapes_both_under_the_names_that_the_alerts_know(cases: dic
     [service], [pod] = (of_kind(cases["token"], kind) for kind in ("ServiceMonitor", "PodMonitor"))
     assert {service["apiVersion"], pod["apiVersion"]} == {"monitoring.coreos.com/v1"}
     endpoints = [*service["spec"]["endpoints"], *pod["spec"]["podMetricsEndpoints"]]
-    assert [one["relabelings"] for one in endpoints] == [
-        [{"targetLabel": "job", "replacement": name}] for name in known
+    assert [one["relabelings"][0] for one in endpoints] == [
+        {"targetLabel": "job", "replacement": name} for name in known
     ]
     assert [one["port"] for one in endpoints] == ["http", "metrics"]
     assert {one["path"] for one in endpoints} == {"/metrics"}
     assert all(one["authorization"] == {"credentials": {"name": "metrics", "key": "token"}} for one in endpoints)
+
+
+GIVEN_BY_THE_OPERATOR = {"namespace", "service", "pod", "container", "endpoint", "job"}
+"""Labels that the Prometheus Operator gives every target. A metric's label of that name becomes `exported_…`."""
+
+
+def test_no_label_of_a_target_displaces_one_of_a_metric(full: list[Manifest]) -> None:
+    labels = {name for metric in vars(metrics).values() for name in getattr(metric, "_labelnames", ())}
+    assert {"endpoint", "step"} <= labels
+    for one in of_kind(full, "ServiceMonitor", "PodMonitor"):
+        for endpoint in one["spec"].get("endpoints", one["spec"].get("podMetricsEndpoints")):
+            dropped = {each["regex"] for each in endpoint["relabelings"] if each.get("action") == "labeldrop"}
+            assert dropped == labels & GIVEN_BY_THE_OPERATOR
 
 
 def test_the_packed_chart_has_everything(working: Answer) -> None:

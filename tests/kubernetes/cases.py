@@ -71,7 +71,6 @@ WORKING: dict[str, Values] = {
         },
     ),
     "own role for migration": with_values(FULL, {"migrate": {"databaseUrl": {"secret": "aigen-owner", "key": "uri"}}}),
-    "pooler": with_values(FULL, {"migrate": {"secretKeys": ["AIGEN_DATABASE_URL", "AIGEN_DATABASE__LISTEN_URL"]}}),
     "no migration": with_values(FULL, {"migrate": {"enabled": False}}),
     "no account": with_values(MINIMAL, {"serviceAccount": {"create": False}}),
     "own account": with_values(MINIMAL, {"serviceAccount": {"create": False, "name": "mine"}}),
@@ -160,6 +159,14 @@ BROKEN: dict[str, tuple[Values, str]] = {
     "setting in the environment": (
         with_values(MINIMAL, {"extraEnv": [{"name": "AIGEN_CLIENTS", "value": "{}"}]}),
         "extraEnv has AIGEN_CLIENTS",
+    ),
+    "setting in small letters": (
+        with_values(MINIMAL, {"extraEnv": [{"name": "aigen_clients", "value": "{}"}]}),
+        "extraEnv has aigen_clients",
+    ),
+    "address without TLS": (
+        with_values(FULL, {"settings": {"AIGEN_PUBLIC_URL": "http://bridge-callback.example.com"}}),
+        "AIGEN_PUBLIC_URL must begin with https://",
     ),
     "grace twice": (with_values(MINIMAL, {"settings": {"AIGEN_WORKER__GRACE": "9s"}}), "set worker.drainSeconds"),
     "certificates of all": (
