@@ -217,6 +217,43 @@ def test_a_version_other_than_the_tag_is_refused(checkout: Path):
         releasable(checkout, "9.9.9")
 
 
+def test_of_a_commit_with_several_tags_the_wanted_version_is_released(checkout: Path):
+    for tag in (f"v{VERSION}", "v0.0.9"):
+        _git(checkout, "tag", tag)
+    with pytest.raises(CannotReleaseError, match=re.escape(f"several versions: 0.0.9, {VERSION}. Give VERSION=")):
+        releasable(checkout, None)
+    assert releasable(checkout, VERSION).version == VERSION
+
+
+def test_a_folder_with_other_things_is_not_replaced(checkout: Path):
+    target = checkout.parent / "release"
+    target.mkdir()
+    (target / "letters.txt").touch()
+    done = _release(checkout, f"--version={VERSION}", "--image=none")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "is not empty and holds no release" in done.stderr
+    assert [path.name for path in target.iterdir()] == ["letters.txt"]
+
+
+def test_a_failed_release_leaves_the_last_one_as_it_was(checkout: Path):
+    target = checkout.parent / "release"
+    target.mkdir()
+    (target / "SHA256SUMS").write_text("of the last one")
+    done = _release(checkout, f"--version={VERSION}", "--image=none", UV="/bin/false")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "No release was made" in done.stderr
+    assert [path.name for path in checkout.parent.iterdir() if path.name.startswith(".")] == []
+    assert (target / "SHA256SUMS").read_text() == "of the last one"
+
+
+def test_the_image_has_the_same_packages_on_every_python():
+    """`make release` lists them with the machine's Python, and the image has another."""
+    export = [UV, "export", "--frozen", "--no-dev", "--group=container", "--extra=marking", "--extra=otel"]
+    listed = subprocess.run([*export, "--no-hashes"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "fastapi==" in listed
+    assert [line for line in listed.splitlines() if re.search(r"python_(full_)?version", line)] == []
+
+
 def test_no_image_is_left_out_because_no_engine_answers(checkout: Path):
     done = _release(checkout, f"--version={VERSION}", DOCKER_HOST="unix:///nowhere", IMAGE_BASE="")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
