@@ -82,7 +82,7 @@ def _check_engine() -> None:
 
 
 def _manifest(tree: Path, commit: Commit, image: dict[str, Any] | None) -> dict[str, Any]:
-    """What was released: the commit, the image with the digest of its base, and the version of each addon."""
+    """Returns what was released: the commit, the image with the digest of its base, and the version of each addon."""
     manifests = sorted((tree / "addons").glob("*/__manifest__.py"))
     addons = {path.parent.name: addon_version(path.read_text()) for path in manifests}
     return {"version": commit.version, "revision": commit.revision, "image": image, "addons": addons}

@@ -17,7 +17,7 @@ DECLARED = {
     "docker-compose.yml": rf"^  image: aigen-bridge:{VERSION}$",
     "openapi/aigen-bridge.json": rf'^    "version": "{VERSION}"$',
 }
-"""Where the version stands: the first match in each file. In the changelog that is the newest release."""
+"""The pattern of the version in each file, whose first match counts. In the changelog that is the newest release."""
 CHART = "deploy/helm/aigen-bridge"
 DECLARED_BY_CHART = {rf"^version: {VERSION}(?: |$)": "version", rf'^appVersion: "?{VERSION}"?(?: |$)': "appVersion"}
 

@@ -18,12 +18,12 @@ from aigen_bridge import metrics
 from aigen_bridge.settings import DatabaseSettings, Settings
 from aigen_bridge.settings.sections import CallbackSettings, WorkerSettings
 from kubernetes import chart
-from kubernetes.cases import BROKEN, CHART, FULL, MINIMAL, WORKING, with_values
+from kubernetes.cases import BASES, BROKEN, CHART, DIFFERENT, FULL, MINIMAL, WORKING, Values, with_values
 from kubernetes.chart import Answer, Manifest, environment, manifests, named, of_kind, pods
 from monitoring import tool
 
 OPENAPI = json.loads((ROOT / "openapi/aigen-bridge.json").read_text())
-DEPLOYMENT_KINDS = ("Deployment", "Job")
+DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 UVICORN_DRAIN = 20
 """`timeout_graceful_shutdown` of `serve`."""
 OWNED = {"AIGEN_WORKER__GRACE", "AIGEN_WORKER__METRICS_HOST", "AIGEN_WORKER__METRICS_PORT", "AIGEN_TLS__CLIENT_CA"}
@@ -32,7 +32,7 @@ OWNED = {"AIGEN_WORKER__GRACE", "AIGEN_WORKER__METRICS_HOST", "AIGEN_WORKER__MET
 
 @pytest.fixture(scope="module")
 def working() -> Answer:
-    return chart.helm(WORKING)
+    return chart.helm(WORKING, examined=True)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,6 @@ def test_the_schema_knows_every_value_and_refuses_all_others() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     Draft7Validator.check_schema(schema)  # the newest that every Helm 3 reads
     assert "draft-07" in schema["$schema"]
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
 
     def compare(at: str, part: dict[str, Any], value: Any) -> None:
         if "properties" in part and "required" not in part:
@@ -103,8 +102,48 @@ def test_the_schema_knows_every_value_and_refuses_all_others() -> None:
             for name, inner in value.items():
                 compare(f"{at}.{name}", part["properties"][name], inner)
 
-    compare("", schema, values)
-    assert set(values) | {"global"} == set(schema["properties"])
+    compare("", schema, DEFAULTS)
+    assert set(DEFAULTS) | {"global"} == set(schema["properties"])
+
+
+def _paths(values: dict[str, Any], before: str = "") -> Iterator[str]:
+    """Yields the path of each value, such as `api.service.annotations`."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value and name not in DIFFERENT:
+            yield from _paths(value, f"{before}{name}.")
+        else:
+            yield before + name
+
+
+def _changed(base: Values, path: str) -> Values:
+    """Returns the values with another one at this path."""
+    *sections, name = path.split(".")
+    changed = inner = with_values(DEFAULTS, base)
+    for section in sections:
+        inner = inner[section]
+    inner[name] = DIFFERENT.get(name, _another(inner[name]))
+    return changed
+
+
+def _another(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return value + 7 if isinstance(value, int) else {"a.example/b": "c"} if value == {} else "other"
+
+
+CHANGED_ELSEWHERE = {"settings", "ingress.callback.host", "podSecurityContext.runAsNonRoot", "secrets.external.enabled"}
+"""Values that must fit others."""
+
+
+def test_every_value_makes_a_difference() -> None:
+    paths = [path for path in _paths(DEFAULTS) if path not in CHANGED_ELSEWHERE]
+    start_of = {path: next(start for start in BASES if path.startswith(start)) for path in paths}
+    before = dict(zip(BASES, chart.helm(BASES).rendered, strict=True))
+    changed = {path: _changed(BASES[start], path) for path, start in start_of.items()}
+    after = dict(zip(paths, chart.helm(changed).rendered, strict=True))
+    assert {path: made["error"] for path, made in after.items() if "error" in made} == {}
+    assert len(paths) > 80
+    assert [path for path in paths if after[path] == before[start_of[path]]] == []
 
 
 def test_the_chart_has_the_version_of_the_service_and_starts_that_image(cases: dict[str, list[Manifest]]) -> None:
@@ -252,8 +291,8 @@ def test_processes_listen_where_the_probes_ask(everything: list[tuple[str, str, 
             assert container["args"] == ["serve", "--host", address, "--port", str(port["containerPort"])]
         if component == "worker":
             assert container["args"] == ["worker"]
-            told = environment(pod)
-            assert (told["AIGEN_WORKER__METRICS_HOST"], told["AIGEN_WORKER__METRICS_PORT"]) == (
+            variables = environment(pod)
+            assert (variables["AIGEN_WORKER__METRICS_HOST"], variables["AIGEN_WORKER__METRICS_PORT"]) == (
                 address,
                 str(port["containerPort"]),
             )
@@ -484,7 +523,7 @@ N8N = '%s{namespace="aigen", service="bridge-aigen-bridge-api", destination="n8n
 
 
 def _asked(full: list[Manifest], folder: Path, series: dict[str, int]) -> float | None:
-    """What Prometheus answers KEDA when it has these series; None: nothing."""
+    """Returns what Prometheus answers KEDA when it has these series; None: nothing."""
     [scaled] = of_kind(full, "ScaledObject")
     query = scaled["spec"]["triggers"][0]["metadata"]["query"]
     given = [{"series": name, "values": f"{value}x4"} for name, value in series.items()]
@@ -522,7 +561,7 @@ def test_the_size_of_bodies_is_that_of_the_service(cases: dict[str, list[Manifes
 
 
 def _reaches(ingress: Manifest, path: str) -> bool:
-    """Whether an Ingress leads somewhere with this path, as its controller reads it."""
+    """Returns whether an Ingress has a rule for this path, as its controller reads it."""
     [rule] = ingress["spec"]["rules"]
 
     def matches(one: Manifest) -> bool:
@@ -534,7 +573,7 @@ def _reaches(ingress: Manifest, path: str) -> bool:
 
 
 def _called_by_n8n(path: str) -> bool:
-    """Whether deploy/proxy/nginx.conf asks for a client certificate there."""
+    """Returns whether deploy/proxy/nginx.conf asks for a client certificate there."""
     found = re.search(r"location ~ (\^/api/\S+\$) \{", (ROOT / "deploy/proxy/nginx.conf").read_text())
     assert found
     return re.match(found[1], path) is not None
@@ -620,7 +659,7 @@ def _peers(full: list[Manifest], component: str, direction: str) -> list[Any]:
 
 
 def test_each_process_meets_whom_it_must_and_nobody_else(full: list[Manifest]) -> None:
-    policy = with_values(yaml.safe_load((CHART / "values.yaml").read_text()), FULL)["networkPolicy"]
+    policy = with_values(DEFAULTS, FULL)["networkPolicy"]
     dns, database, internet = (policy[name]["to"] for name in ("dns", "database", "internet"))
     systems = policy["n8n"]["to"] + policy["odoo"]["to"]
     assert _peers(full, "api", "egress") == [*dns, *database, *internet]

@@ -45,7 +45,7 @@ def test_every_example_of_values_renders_and_is_valid() -> None:
             values["secrets"]["existingSecret"] = ""
     for name, text in re.findall(r"^(stopped|restored)=(\S+)$", PAGE, re.MULTILINE):
         cases[name] = with_values(FULL, _set(text))
-    answer = chart.helm(cases, "aigen-bridge")
+    answer = chart.helm(cases, "aigen-bridge", examined=True)
     assert {"stopped", "restored"} <= set(cases)
     assert [rendered["error"] for rendered in answer.rendered if "error" in rendered] == []
     assert (answer.lint, answer.invalid) == ([], [])

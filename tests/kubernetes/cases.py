@@ -123,6 +123,51 @@ WORKING: dict[str, Values] = {
     ),
 }
 
+PEERS = [{"ipBlock": {"cidr": "192.0.2.1/32"}}]
+DIFFERENT: Values = {
+    "affinity": {"nodeAffinity": {}},
+    "annotations": {"a.example/b": "c"},
+    "authenticationRef": {"name": "prometheus"},
+    "callers": PEERS,
+    "controller": "nginx",
+    "data": [{"secretKey": "AIGEN_CLIENTS"}],
+    "dataFrom": [{"extract": {"key": "other"}}],
+    "digest": f"sha256:{'a1' * 32}",
+    "extraEgress": [{"to": PEERS}],
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "extraVolumeMounts": [{"name": "tmp", "mountPath": "/other"}],
+    "extraVolumes": [{"name": "other", "emptyDir": {}}],
+    "interval": "99s",
+    "keys": ["other"],
+    "kind": "ClusterSecretStore",
+    "labels": {"a.example/b": "c"},
+    "listenAddress": "::",
+    "minReplicas": 3,
+    "ports": [1234],
+    "prometheusUrl": "http://other",
+    "pullPolicy": "Always",
+    "pullSecrets": ["other"],
+    "resources": {"requests": {"cpu": "2"}},
+    "scrapers": PEERS,
+    "seccompProfile": {"type": "Localhost", "localhostProfile": "other"},
+    "to": PEERS,
+    "tokenSecret": {"name": "other", "key": "token"},
+    "tolerations": [{"key": "other"}],
+    "volume": {"csi": {"driver": "other"}},
+    "whenUnsatisfiable": "DoNotSchedule",
+}
+"""For values whose schema does not allow just anything, by their last name: other ones than the default and in FULL."""
+BASES: dict[str, Values] = {
+    "api.replicas": MINIMAL,
+    "worker.replicas": MINIMAL,
+    "secrets.external": WORKING["external secret"],
+    "secrets.volume": with_values(MINIMAL, NO_SECRETS),
+    "migrate.databaseUrl": WORKING["own role for migration"],
+    "monitoring.dashboards": FULL,
+    "": with_values(FULL, {"monitoring": {"dashboards": {"enabled": False}}}),  # which are large
+}
+"""The values in which a value is changed, by the beginning of its path. The first one counts."""
+
 BROKEN: dict[str, tuple[Values, str]] = {
     "nothing": ({}, "missing properties 'AIGEN_PUBLIC_URL', 'AIGEN_N8N__WEBHOOK_URL'"),
     "unknown value": (with_values(MINIMAL, {"images": {}}), "additional properties 'images' not allowed"),
@@ -192,7 +237,10 @@ BROKEN: dict[str, tuple[Values, str]] = {
         ),
         "needs another host than ingress.main",
     ),
-    "certificates without TLS": (with_values(FULL, {"ingress": {"callback": {"tlsSecret": ""}}}), "without TLS nobody"),
+    "certificates without TLS": (
+        with_values(FULL, {"ingress": {"callback": {"tlsSecret": ""}}}),
+        "without TLS, callers cannot",
+    ),
     "certificates elsewhere": (
         with_values(FULL, {"ingress": {"controller": "other"}}),
         "clientCaSecret works with the controllers traefik and nginx only",

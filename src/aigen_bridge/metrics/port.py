@@ -36,7 +36,7 @@ def may_scrape(token: str | None, authorization: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PortRules:
-    """What the port answers. `token` returns the one that scrapes need at the time.
+    """The rules by which the port answers. `token` returns the bearer token that a scrape needs now.
 
     A lane that has not looked for entries for `patience` stands still.
     """
