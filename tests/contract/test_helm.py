@@ -24,6 +24,8 @@ from monitoring import tool
 
 OPENAPI = json.loads((ROOT / "openapi/aigen-bridge.json").read_text())
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
+READY_SECONDS = 3
+"""`/health/ready` of the API answers within this time (docs/deployment.md)."""
 UVICORN_DRAIN = 20
 """`timeout_graceful_shutdown` of `serve`."""
 OWNED = {"AIGEN_WORKER__GRACE", "AIGEN_WORKER__METRICS_HOST", "AIGEN_WORKER__METRICS_PORT", "AIGEN_TLS__CLIENT_CA"}
@@ -280,6 +282,11 @@ def test_each_probe_asks_what_its_process_answers(cases: dict[str, list[Manifest
                 {} if component == "migrate" else expected
             )
             assert {probe["port"] for probe in probes.values()} <= {port["name"] for port in container.get("ports", ())}
+            if component == "api":
+                assert container["readinessProbe"]["timeoutSeconds"] > READY_SECONDS
+            if component != "migrate":
+                alive = container["livenessProbe"]
+                assert alive["periodSeconds"] * alive["failureThreshold"] >= 30  # longer than a stall on a busy node
     assert {"/health/live", "/health/ready"} <= set(OPENAPI["paths"])
 
 
@@ -304,6 +311,11 @@ def test_processes_listen_where_the_probes_ask(everything: list[tuple[str, str, 
 def test_every_variable_is_a_setting_that_exists(everything: list[tuple[str, str, Manifest]]) -> None:
     known = {*_variables(Settings), "AIGEN_SECRETS_DIR", "HTTPS_PROXY"}
     assert {name for _, _, pod in everything for name in environment(pod)} - known == set()
+
+
+def test_further_variables_reach_api_and_workers_only(cases: dict[str, list[Manifest]]) -> None:
+    reached = {component for component, pod in pods(cases["environment"]) if "HTTPS_PROXY" in environment(pod)}
+    assert reached == {"api", "worker"}
 
 
 def test_every_setting_that_is_no_secret_can_be_given_and_reaches_api_and_workers() -> None:
@@ -344,6 +356,9 @@ def test_secrets_are_files_and_in_no_manifest(cases: dict[str, list[Manifest]]) 
             [mount] = [one for one in pod["spec"]["containers"][0]["volumeMounts"] if one["name"] == "secrets"]
             assert mount["mountPath"] == environment(pod)["AIGEN_SECRETS_DIR"]
             assert "subPath" not in mount  # the kubelet would not renew it
+            assert (
+                case == "files" or volume["projected"]["defaultMode"] == 0o440
+            )  # by fsGroup, the image's user reads it
 
 
 PAST_A_POOLER = "AIGEN_DATABASE__LISTEN_URL"
@@ -426,12 +441,19 @@ def test_what_the_migration_needs_of_the_release_is_there_before_it(cases: dict[
         for job in of_kind(objects, "Job"):
             assert "serviceAccountName" not in job["spec"]["template"]["spec"]  # the release's comes later
             assert "configMap" not in json.dumps(job)
+        for one in filter(
+            _hook, objects
+        ):  # hooks without a policy, or with another one, could not be made a second time
+            policy = one["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+            succeeded = ",hook-succeeded" if one["kind"] == "Job" else ""  # pods still need the others
+            assert policy == f"before-hook-creation{succeeded}"
 
 
 def test_the_migration_may_wait_for_locks_as_long_as_it_does(full: list[Manifest]) -> None:
     [job] = of_kind(full, "Job")
     assert job["spec"]["activeDeadlineSeconds"] > 600
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    assert job["spec"]["backoffLimit"] > 0
 
 
 def test_the_secret_outlives_the_external_secret_that_each_upgrade_makes_anew(cases: dict[str, list[Manifest]]) -> None:
@@ -486,10 +508,14 @@ def test_pods_are_spread_over_zones_and_nodes(full: list[Manifest]) -> None:
         assert [one["topologyKey"] for one in spread] == ([] if component == "migrate" else keys)
         for one in spread:
             assert one["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+            assert one["matchLabelKeys"] == ["pod-template-hash"]  # pods that an upgrade replaces do not count
 
 
 def test_an_upgrade_takes_no_api_away_before_its_replacement_is_ready(full: list[Manifest]) -> None:
-    assert named(full, "Deployment", "-api")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert named(full, "Deployment", "-api")["spec"]["strategy"]["rollingUpdate"] == {
+        "maxUnavailable": 0,
+        "maxSurge": 1,
+    }
 
 
 def test_whoever_scales_decides_alone_about_the_number_of_pods(cases: dict[str, list[Manifest]]) -> None:
@@ -515,6 +541,7 @@ def test_workers_are_scaled_by_what_waits_in_the_outbox(full: list[Manifest], tm
     for metric in ("aigen_outbox_pending", "aigen_breaker_open", "aigen_destination_paused"):
         assert metric in asked["query"]
         assert f'"{metric}"' in known
+    assert asked["ignoreNullValues"] == "true"  # while N8N is away, there is no value
     assert f'service="{named(full, "Service", "-api")["metadata"]["name"]}"' in asked["query"]
 
 
