@@ -356,9 +356,8 @@ def test_secrets_are_files_and_in_no_manifest(cases: dict[str, list[Manifest]]) 
             [mount] = [one for one in pod["spec"]["containers"][0]["volumeMounts"] if one["name"] == "secrets"]
             assert mount["mountPath"] == environment(pod)["AIGEN_SECRETS_DIR"]
             assert "subPath" not in mount  # the kubelet would not renew it
-            assert (
-                case == "files" or volume["projected"]["defaultMode"] == 0o440
-            )  # by fsGroup, the image's user reads it
+            if case != "files":
+                assert volume["projected"]["defaultMode"] == 0o440  # the image's user reads it by fsGroup
 
 
 PAST_A_POOLER = "AIGEN_DATABASE__LISTEN_URL"
@@ -441,9 +440,7 @@ def test_what_the_migration_needs_of_the_release_is_there_before_it(cases: dict[
         for job in of_kind(objects, "Job"):
             assert "serviceAccountName" not in job["spec"]["template"]["spec"]  # the release's comes later
             assert "configMap" not in json.dumps(job)
-        for one in filter(
-            _hook, objects
-        ):  # hooks without a policy, or with another one, could not be made a second time
+        for one in filter(_hook, objects):  # without this policy, Helm could not make them a second time
             policy = one["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
             succeeded = ",hook-succeeded" if one["kind"] == "Job" else ""  # pods still need the others
             assert policy == f"before-hook-creation{succeeded}"
@@ -587,6 +584,21 @@ def test_the_size_of_bodies_is_that_of_the_service(cases: dict[str, list[Manifes
             assert one["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == str(largest + form)
 
 
+def test_ingress_nginx_waits_as_long_as_a_call_takes_and_buffers_no_body(cases: dict[str, list[Manifest]]) -> None:
+    for one in of_kind(cases["nginx"], "Ingress"):
+        annotations = one["metadata"]["annotations"]
+        assert int(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"]) >= 75
+        assert annotations["nginx.ingress.kubernetes.io/proxy-request-buffering"] == "off"
+        assert annotations["nginx.ingress.kubernetes.io/backend-protocol"] == "HTTP"
+
+
+def test_an_annotation_of_yours_wins(cases: dict[str, list[Manifest]]) -> None:
+    entry_points = "traefik.ingress.kubernetes.io/router.entrypoints"
+    main, callback = (named(cases["own entry point"], "Ingress", suffix) for suffix in ("-main", "-callback"))
+    assert main["metadata"]["annotations"][entry_points] == "public"
+    assert callback["metadata"]["annotations"][entry_points] == "websecure"
+
+
 def _reaches(ingress: Manifest, path: str) -> bool:
     """Returns whether an Ingress has a rule for this path, as its controller reads it."""
     [rule] = ingress["spec"]["rules"]
@@ -699,6 +711,9 @@ def test_each_process_meets_whom_it_must_and_nobody_else(full: list[Manifest]) -
     assert _peers(full, "api", "ingress") == [*policy["callers"], *policy["scrapers"], worker]
     assert _peers(full, "worker", "ingress") == policy["scrapers"]
     assert _peers(full, "migrate", "ingress") == []
+    names, server = named(full, "NetworkPolicy", "-migrate")["spec"]["egress"]
+    assert [(port["protocol"], port["port"]) for port in names["ports"]] == [("UDP", 53), ("TCP", 53)]
+    assert server["ports"] == [{"protocol": "TCP", "port": 5432}]
 
 
 def test_every_policy_is_about_both_directions_and_no_rule_means_anyone(cases: dict[str, list[Manifest]]) -> None:

@@ -83,6 +83,9 @@ WORKING: dict[str, Values] = {
         },
     ),
     "nginx": with_values(FULL, {"ingress": {"controller": "nginx", "main": {"annotations": {"a.example/b": "c"}}}}),
+    "own entry point": with_values(
+        FULL, {"ingress": {"main": {"annotations": {"traefik.ingress.kubernetes.io/router.entrypoints": "public"}}}}
+    ),
     "other controller": with_values(
         FULL,
         {
