@@ -711,9 +711,10 @@ def test_each_process_meets_whom_it_must_and_nobody_else(full: list[Manifest]) -
     assert _peers(full, "api", "ingress") == [*policy["callers"], *policy["scrapers"], worker]
     assert _peers(full, "worker", "ingress") == policy["scrapers"]
     assert _peers(full, "migrate", "ingress") == []
-    names, server = named(full, "NetworkPolicy", "-migrate")["spec"]["egress"]
-    assert [(port["protocol"], port["port"]) for port in names["ports"]] == [("UDP", 53), ("TCP", 53)]
-    assert server["ports"] == [{"protocol": "TCP", "port": 5432}]
+    for component in ("api", "worker", "migrate"):
+        names, server, *_ = named(full, "NetworkPolicy", f"-{component}")["spec"]["egress"]
+        assert [(port["protocol"], port["port"]) for port in names["ports"]] == [("UDP", 53), ("TCP", 53)]
+        assert server["ports"] == [{"protocol": "TCP", "port": 5432}]
 
 
 def test_every_policy_is_about_both_directions_and_no_rule_means_anyone(cases: dict[str, list[Manifest]]) -> None:
@@ -745,6 +746,9 @@ def test_prometheus_scrapes_both_under_the_names_that_the_alerts_know(cases: dic
     ]
     assert [one["port"] for one in endpoints] == ["http", "metrics"]
     assert {one["path"] for one in endpoints} == {"/metrics"}
+    for case, scheme in (("token", "http"), ("tls", "https")):
+        [monitor] = of_kind(cases[case], "ServiceMonitor")
+        assert [one["scheme"] for one in monitor["spec"]["endpoints"]] == [scheme]
     assert all(one["authorization"] == {"credentials": {"name": "metrics", "key": "token"}} for one in endpoints)
 
 

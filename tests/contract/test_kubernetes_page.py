@@ -9,7 +9,7 @@ import pytest
 import yaml
 from test_deployment import ROOT, SERVICES
 
-from aigen_bridge.cli.run import LANE_TIMEOUTS
+from aigen_bridge.cli.run import patience
 from aigen_bridge.settings.sections import DatabaseSection, WorkerSettings
 from kubernetes import chart
 from kubernetes.cases import FULL, MINIMAL, Values, with_values
@@ -108,8 +108,8 @@ def test_the_secret_has_what_compose_gives_the_bridge() -> None:
 
 
 def test_the_page_says_when_the_liveness_of_a_worker_fails() -> None:
-    patience = WorkerSettings().poll + LANE_TIMEOUTS * DatabaseSection().timeout
-    assert f"for {patience.total_seconds():.0f} s (with the default settings)" in PAGE
+    seconds = patience(WorkerSettings(), DatabaseSection()).total_seconds()
+    assert f"for {seconds:.0f} s (with the default settings)" in PAGE
 
 
 def test_every_link_leads_somewhere() -> None:
