@@ -237,6 +237,10 @@ def test_no_container_has_rights_that_it_does_not_need(everything: list[tuple[st
         assert container["resources"]["limits"]["memory"]
 
 
+def test_no_token_of_the_service_account_is_mounted(full: list[Manifest]) -> None:
+    assert [one["automountServiceAccountToken"] for one in of_kind(full, "ServiceAccount")] == [False]
+
+
 def test_the_user_is_that_of_the_image() -> None:
     assert "USER 10001:10001" in (ROOT / "Dockerfile").read_text()
 

@@ -107,9 +107,12 @@ def test_the_same_commit_gives_the_same_files_wherever_and_whenever_it_is_releas
     _git(whole, "tag", f"v{VERSION}")
     (whole / "addons/aigen_image/__pycache__").mkdir()  # ignored by git: it must not get in
     (whole / "addons/aigen_image/__pycache__/x.pyc").touch()
+    target = whole.parent / "release"
+    target.mkdir()
+    for older in ("SHA256SUMS", "older.zip"):
+        (target / older).touch()
     done = _release(whole, "--image=none")
     assert done.returncode == 0, done.stderr
-    target = whole.parent / "release"
     first = _files(target)
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=target, check=True, capture_output=True)
     assert set(re.findall(r"  (\S+)\n", first["SHA256SUMS"].decode())) == set(first) - {"SHA256SUMS"}
@@ -140,6 +143,7 @@ def _has_everything(target: Path, revision: str) -> None:
         inside = {entry.name.removeprefix("aigen-bridge/"): entry for entry in chart}
     assert {"Chart.yaml", "values.schema.json", "files/rules.yml", "files/dashboards/one-request.json"} <= set(inside)
     assert all(entry.isfile() for entry in inside.values())
+    assert not any(name.startswith("ci/") for name in inside)  # .helmignore
     manifest = json.loads((target / "release.json").read_text())
     assert (manifest["version"], manifest["revision"], manifest["image"]) == (VERSION, revision, None)
 
