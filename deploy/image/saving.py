@@ -1,4 +1,4 @@
-"""What `make release` needs of a proved image: its archive, and what it is made of."""
+"""Saves a proved image for `make release`: its archive, and facts about its contents."""
 # ruff: noqa: INP001, S603 - a folder of scripts, which start Docker
 
 import gzip

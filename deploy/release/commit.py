@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-VERSION = r"(\d+\.\d+\.\d+(?:[-.]?(?:a|b|rc)\d+)?)"
+VERSION = r"(\d+\.\d+\.\d+(?:-(?:a|b|rc)\d+)?)"
+"""Such as `1.2.3` and `1.2.3-rc1`: SemVer, which Helm needs, and a version for Python, too."""
 DECLARED = {
     "src/aigen_bridge/__init__.py": rf'^__version__ = "{VERSION}"$',
     "CHANGELOG.md": rf"^## \[{VERSION}\] - \d{{4}}-\d\d-\d\d$",
@@ -16,7 +17,7 @@ DECLARED = {
     "docker-compose.yml": rf"^  image: aigen-bridge:{VERSION}$",
     "openapi/aigen-bridge.json": rf'^    "version": "{VERSION}"$',
 }
-"""Where the version stands: the first match in each file. In the changelog that is the newest release."""
+"""The pattern of the version in each file, whose first match counts. In the changelog that is the newest release."""
 CHART = "deploy/helm/aigen-bridge"
 DECLARED_BY_CHART = {rf"^version: {VERSION}(?: |$)": "version", rf'^appVersion: "?{VERSION}"?(?: |$)': "appVersion"}
 
@@ -60,14 +61,14 @@ def addon_version(manifest: str) -> str:
 
 def _version(root: Path, wanted: str | None) -> str:
     tags = git(root, "tag", "--points-at", "HEAD").splitlines()
-    tagged = {found[1] for tag in tags if (found := re.fullmatch(f"v{VERSION}", tag))}
-    if wanted and tagged - {wanted}:
-        raise CannotReleaseError(f"VERSION={wanted} is wanted, but this commit is tagged {', '.join(sorted(tags))}.")
-    if not (versions := tagged | ({wanted} if wanted else set())):
+    tagged = sorted(found[1] for tag in tags if (found := re.fullmatch(f"v{VERSION}", tag)))
+    if wanted and tagged and wanted not in tagged:
+        raise CannotReleaseError(f"VERSION={wanted} is wanted, but this commit is tagged {', '.join(tagged)}.")
+    if not wanted and not tagged:
         raise CannotReleaseError("No tag such as v1.2.3 points at this commit. Tag it, or give VERSION=1.2.3.")
-    if len(versions) > 1:
-        raise CannotReleaseError(f"This commit has several versions: {', '.join(sorted(tags))}. Give VERSION=.")
-    return versions.pop()
+    if not wanted and len(tagged) > 1:
+        raise CannotReleaseError(f"This commit has several versions: {', '.join(tagged)}. Give VERSION=.")
+    return wanted or tagged[0]
 
 
 def _other_versions(root: Path, version: str) -> Iterator[str]:

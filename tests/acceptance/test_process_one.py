@@ -127,12 +127,13 @@ async def test_processes_whose_parents_ended_leave_no_zombies(configured: dict[s
         await container.until_it_says("worker.started")
         one = container.process_one()
         service = _children(one)
-        inside = ("nsenter", f"--target={one}", "--pid", "--mount", "sh", "-c", "(sleep 0.2; exit 1) & exit 0")
+        inside = ("nsenter", f"--target={one}", "--pid", "--mount", "sh", "-c", "sleep 60 >/dev/null 2>&1 &")
         assert await (await asyncio.create_subprocess_exec(*inside)).wait() == 0
         async with asyncio.timeout(10):
-            while _children(one) == service:  # the orphan has arrived
+            while not (orphans := {*_children(one)} - {*service}):
                 await asyncio.sleep(0.02)
-            while _children(one) != service:  # and was reaped
+            os.kill(orphans.pop(), signal.SIGKILL)
+            while _children(one) != service:  # a zombie would still be a child
                 await asyncio.sleep(0.02)
 
 

@@ -14,15 +14,18 @@ from pydantic import SecretStr
 from test_deployment import COMPOSE, ROOT, SERVICES, _section, _variables
 
 import aigen_bridge
+from aigen_bridge import metrics
 from aigen_bridge.settings import DatabaseSettings, Settings
 from aigen_bridge.settings.sections import CallbackSettings, WorkerSettings
 from kubernetes import chart
-from kubernetes.cases import BROKEN, CHART, FULL, MINIMAL, WORKING, with_values
+from kubernetes.cases import BASES, BROKEN, CHART, DIFFERENT, FULL, MINIMAL, WORKING, Values, with_values
 from kubernetes.chart import Answer, Manifest, environment, manifests, named, of_kind, pods
 from monitoring import tool
 
 OPENAPI = json.loads((ROOT / "openapi/aigen-bridge.json").read_text())
-DEPLOYMENT_KINDS = ("Deployment", "Job")
+DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
+READY_SECONDS = 3
+"""`/health/ready` of the API answers within this time (docs/deployment.md)."""
 UVICORN_DRAIN = 20
 """`timeout_graceful_shutdown` of `serve`."""
 OWNED = {"AIGEN_WORKER__GRACE", "AIGEN_WORKER__METRICS_HOST", "AIGEN_WORKER__METRICS_PORT", "AIGEN_TLS__CLIENT_CA"}
@@ -31,7 +34,7 @@ OWNED = {"AIGEN_WORKER__GRACE", "AIGEN_WORKER__METRICS_HOST", "AIGEN_WORKER__MET
 
 @pytest.fixture(scope="module")
 def working() -> Answer:
-    return chart.helm(WORKING)
+    return chart.helm(WORKING, examined=True)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,6 @@ def test_the_schema_knows_every_value_and_refuses_all_others() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     Draft7Validator.check_schema(schema)  # the newest that every Helm 3 reads
     assert "draft-07" in schema["$schema"]
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
 
     def compare(at: str, part: dict[str, Any], value: Any) -> None:
         if "properties" in part and "required" not in part:
@@ -102,8 +104,48 @@ def test_the_schema_knows_every_value_and_refuses_all_others() -> None:
             for name, inner in value.items():
                 compare(f"{at}.{name}", part["properties"][name], inner)
 
-    compare("", schema, values)
-    assert set(values) | {"global"} == set(schema["properties"])
+    compare("", schema, DEFAULTS)
+    assert set(DEFAULTS) | {"global"} == set(schema["properties"])
+
+
+def _paths(values: dict[str, Any], before: str = "") -> Iterator[str]:
+    """Yields the path of each value, such as `api.service.annotations`."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value and name not in DIFFERENT:
+            yield from _paths(value, f"{before}{name}.")
+        else:
+            yield before + name
+
+
+def _changed(base: Values, path: str) -> Values:
+    """Returns the values with another one at this path."""
+    *sections, name = path.split(".")
+    changed = inner = with_values(DEFAULTS, base)
+    for section in sections:
+        inner = inner[section]
+    inner[name] = DIFFERENT.get(name, _another(inner[name]))
+    return changed
+
+
+def _another(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return value + 7 if isinstance(value, int) else {"a.example/b": "c"} if value == {} else "other"
+
+
+CHANGED_ELSEWHERE = {"settings", "ingress.callback.host", "podSecurityContext.runAsNonRoot", "secrets.external.enabled"}
+"""Values that must fit others."""
+
+
+def test_every_value_makes_a_difference() -> None:
+    paths = [path for path in _paths(DEFAULTS) if path not in CHANGED_ELSEWHERE]
+    start_of = {path: next(start for start in BASES if path.startswith(start)) for path in paths}
+    before = dict(zip(BASES, chart.helm(BASES).rendered, strict=True))
+    changed = {path: _changed(BASES[start], path) for path, start in start_of.items()}
+    after = dict(zip(paths, chart.helm(changed).rendered, strict=True))
+    assert {path: made["error"] for path, made in after.items() if "error" in made} == {}
+    assert len(paths) > 80
+    assert [path for path in paths if after[path] == before[start_of[path]]] == []
 
 
 def test_the_chart_has_the_version_of_the_service_and_starts_that_image(cases: dict[str, list[Manifest]]) -> None:
@@ -195,6 +237,10 @@ def test_no_container_has_rights_that_it_does_not_need(everything: list[tuple[st
         assert container["resources"]["limits"]["memory"]
 
 
+def test_no_token_of_the_service_account_is_mounted(full: list[Manifest]) -> None:
+    assert [one["automountServiceAccountToken"] for one in of_kind(full, "ServiceAccount")] == [False]
+
+
 def test_the_user_is_that_of_the_image() -> None:
     assert "USER 10001:10001" in (ROOT / "Dockerfile").read_text()
 
@@ -240,6 +286,11 @@ def test_each_probe_asks_what_its_process_answers(cases: dict[str, list[Manifest
                 {} if component == "migrate" else expected
             )
             assert {probe["port"] for probe in probes.values()} <= {port["name"] for port in container.get("ports", ())}
+            if component == "api":
+                assert container["readinessProbe"]["timeoutSeconds"] > READY_SECONDS
+            if component != "migrate":
+                alive = container["livenessProbe"]
+                assert alive["periodSeconds"] * alive["failureThreshold"] >= 30  # longer than a stall on a busy node
     assert {"/health/live", "/health/ready"} <= set(OPENAPI["paths"])
 
 
@@ -251,8 +302,8 @@ def test_processes_listen_where_the_probes_ask(everything: list[tuple[str, str, 
             assert container["args"] == ["serve", "--host", address, "--port", str(port["containerPort"])]
         if component == "worker":
             assert container["args"] == ["worker"]
-            told = environment(pod)
-            assert (told["AIGEN_WORKER__METRICS_HOST"], told["AIGEN_WORKER__METRICS_PORT"]) == (
+            variables = environment(pod)
+            assert (variables["AIGEN_WORKER__METRICS_HOST"], variables["AIGEN_WORKER__METRICS_PORT"]) == (
                 address,
                 str(port["containerPort"]),
             )
@@ -264,6 +315,11 @@ def test_processes_listen_where_the_probes_ask(everything: list[tuple[str, str, 
 def test_every_variable_is_a_setting_that_exists(everything: list[tuple[str, str, Manifest]]) -> None:
     known = {*_variables(Settings), "AIGEN_SECRETS_DIR", "HTTPS_PROXY"}
     assert {name for _, _, pod in everything for name in environment(pod)} - known == set()
+
+
+def test_further_variables_reach_api_and_workers_only(cases: dict[str, list[Manifest]]) -> None:
+    reached = {component for component, pod in pods(cases["environment"]) if "HTTPS_PROXY" in environment(pod)}
+    assert reached == {"api", "worker"}
 
 
 def test_every_setting_that_is_no_secret_can_be_given_and_reaches_api_and_workers() -> None:
@@ -283,6 +339,13 @@ def test_every_secret_is_refused_among_the_settings() -> None:
     assert {name for name in secrets if f"{name} is a secret, or may hold one" not in rendered["error"]} == set()
 
 
+def test_a_section_as_a_whole_is_refused_among_the_settings_because_it_may_hold_secrets() -> None:
+    sections = {f"AIGEN_{name.upper()}" for name, field in Settings.model_fields.items() if _section(field.annotation)}
+    assert {"AIGEN_N8N", "AIGEN_IMAGE_STORE"} <= sections
+    [rendered] = chart.helm({"all": with_values(MINIMAL, {"settings": dict.fromkeys(sections, "{}")})}).rendered
+    assert {name for name in sections if f"name its parts, {name}__…" not in rendered["error"]} == set()
+
+
 def test_what_the_service_cannot_do_without_is_asked_for() -> None:
     required = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["required"]
     assert set(required) == set(_variables(Settings, needed=True)) - secret_variables()
@@ -297,27 +360,35 @@ def test_secrets_are_files_and_in_no_manifest(cases: dict[str, list[Manifest]]) 
             [mount] = [one for one in pod["spec"]["containers"][0]["volumeMounts"] if one["name"] == "secrets"]
             assert mount["mountPath"] == environment(pod)["AIGEN_SECRETS_DIR"]
             assert "subPath" not in mount  # the kubelet would not renew it
+            if case != "files":
+                assert volume["projected"]["defaultMode"] == 0o440  # the image's user reads it by fsGroup
 
 
-def _sources(pod: Manifest) -> dict[str, list[str] | None]:
-    """The Secrets of a pod, with the files that it gets of each; None: all."""
+PAST_A_POOLER = "AIGEN_DATABASE__LISTEN_URL"
+
+
+def _sources(pod: Manifest) -> list[tuple[str, str]]:
+    """The Secrets of a pod, each with the file that it gets of it. `*`: all; with `?`: if there is one."""
     [volume] = [one for one in pod["spec"]["volumes"] if one["name"] == "secrets"]
     sources = [source["secret"] for source in volume["projected"]["sources"]]
-    return {one["name"]: [item["path"] for item in one["items"]] if "items" in one else None for one in sources}
+    return [
+        (one["name"], item["path"] + "?" * one.get("optional", False))
+        for one in sources
+        for item in one.get("items", [{"path": "*"}])
+    ]
 
 
 @pytest.mark.parametrize(
     ("case", "secrets"),
     [
-        ("minimal", {"aigen-bridge": ["AIGEN_DATABASE_URL"]}),
-        ("full", {"aigen-db-app": ["AIGEN_DATABASE_URL"]}),
-        ("external secret", {"aigen-db-app": ["AIGEN_DATABASE_URL"]}),
-        ("own role for migration", {"aigen-owner": ["AIGEN_DATABASE_URL"]}),
-        ("pooler", {"aigen-bridge": ["AIGEN_DATABASE__LISTEN_URL"], "aigen-db-app": ["AIGEN_DATABASE_URL"]}),
+        ("minimal", [("aigen-bridge", f"{PAST_A_POOLER}?"), ("aigen-bridge", "AIGEN_DATABASE_URL")]),
+        ("full", [("aigen-bridge", f"{PAST_A_POOLER}?"), ("aigen-db-app", "AIGEN_DATABASE_URL")]),
+        ("external secret", [("bridge-aigen-bridge", f"{PAST_A_POOLER}?"), ("aigen-db-app", "AIGEN_DATABASE_URL")]),
+        ("own role for migration", [("aigen-owner", "AIGEN_DATABASE_URL")]),
     ],
 )
 def test_the_migration_sees_the_database_and_nothing_else(
-    cases: dict[str, list[Manifest]], case: str, secrets: dict[str, list[str]]
+    cases: dict[str, list[Manifest]], case: str, secrets: list[tuple[str, str]]
 ) -> None:
     [migration] = [pod for component, pod in pods(cases[case]) if component == "migrate"]
     assert _sources(migration) == secrets
@@ -326,7 +397,7 @@ def test_the_migration_sees_the_database_and_nothing_else(
 
 
 def test_api_and_workers_see_all_secrets(cases: dict[str, list[Manifest]]) -> None:
-    expected = {"aigen-bridge": None, "aigen-db-app": ["AIGEN_DATABASE_URL"]}
+    expected = [("aigen-bridge", "*"), ("aigen-db-app", "AIGEN_DATABASE_URL")]
     for component, pod in pods(cases["full"]):
         assert component == "migrate" or _sources(pod) == expected
 
@@ -373,12 +444,17 @@ def test_what_the_migration_needs_of_the_release_is_there_before_it(cases: dict[
         for job in of_kind(objects, "Job"):
             assert "serviceAccountName" not in job["spec"]["template"]["spec"]  # the release's comes later
             assert "configMap" not in json.dumps(job)
+        for one in filter(_hook, objects):  # without this policy, Helm could not make them a second time
+            policy = one["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+            succeeded = ",hook-succeeded" if one["kind"] == "Job" else ""  # pods still need the others
+            assert policy == f"before-hook-creation{succeeded}"
 
 
 def test_the_migration_may_wait_for_locks_as_long_as_it_does(full: list[Manifest]) -> None:
     [job] = of_kind(full, "Job")
     assert job["spec"]["activeDeadlineSeconds"] > 600
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    assert job["spec"]["backoffLimit"] > 0
 
 
 def test_the_secret_outlives_the_external_secret_that_each_upgrade_makes_anew(cases: dict[str, list[Manifest]]) -> None:
@@ -391,7 +467,7 @@ def test_the_secret_outlives_the_external_secret_that_each_upgrade_makes_anew(ca
         "dataFrom": [{"extract": {"key": "aigen-bridge"}}],
     }
     for component, pod in pods(cases["external secret"]):
-        assert component == "migrate" or secret["spec"]["target"]["name"] in _sources(pod)
+        assert component == "migrate" or (secret["spec"]["target"]["name"], "*") in _sources(pod)
 
 
 # ---- availability
@@ -422,6 +498,8 @@ def test_every_deployment_has_a_budget_that_lets_nodes_be_drained(cases: dict[st
             one["spec"]["selector"] for one in of_kind(objects, "Deployment")
         ]
         assert all(one["maxUnavailable"] == 1 for one in budgets)
+        # While the database is away, no API pod is ready.
+        assert all(one["unhealthyPodEvictionPolicy"] == "AlwaysAllow" for one in budgets)
 
 
 def test_pods_are_spread_over_zones_and_nodes(full: list[Manifest]) -> None:
@@ -431,10 +509,14 @@ def test_pods_are_spread_over_zones_and_nodes(full: list[Manifest]) -> None:
         assert [one["topologyKey"] for one in spread] == ([] if component == "migrate" else keys)
         for one in spread:
             assert one["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+            assert one["matchLabelKeys"] == ["pod-template-hash"]  # pods that an upgrade replaces do not count
 
 
 def test_an_upgrade_takes_no_api_away_before_its_replacement_is_ready(full: list[Manifest]) -> None:
-    assert named(full, "Deployment", "-api")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert named(full, "Deployment", "-api")["spec"]["strategy"]["rollingUpdate"] == {
+        "maxUnavailable": 0,
+        "maxSurge": 1,
+    }
 
 
 def test_whoever_scales_decides_alone_about_the_number_of_pods(cases: dict[str, list[Manifest]]) -> None:
@@ -460,6 +542,7 @@ def test_workers_are_scaled_by_what_waits_in_the_outbox(full: list[Manifest], tm
     for metric in ("aigen_outbox_pending", "aigen_breaker_open", "aigen_destination_paused"):
         assert metric in asked["query"]
         assert f'"{metric}"' in known
+    assert asked["ignoreNullValues"] == "true"  # while N8N is away, there is no value
     assert f'service="{named(full, "Service", "-api")["metadata"]["name"]}"' in asked["query"]
 
 
@@ -468,7 +551,7 @@ N8N = '%s{namespace="aigen", service="bridge-aigen-bridge-api", destination="n8n
 
 
 def _asked(full: list[Manifest], folder: Path, series: dict[str, int]) -> float | None:
-    """What Prometheus answers KEDA when it has these series; None: nothing."""
+    """Returns what Prometheus answers KEDA when it has these series; None: nothing."""
     [scaled] = of_kind(full, "ScaledObject")
     query = scaled["spec"]["triggers"][0]["metadata"]["query"]
     given = [{"series": name, "values": f"{value}x4"} for name, value in series.items()]
@@ -505,8 +588,23 @@ def test_the_size_of_bodies_is_that_of_the_service(cases: dict[str, list[Manifes
             assert one["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == str(largest + form)
 
 
+def test_ingress_nginx_waits_as_long_as_a_call_takes_and_buffers_no_body(cases: dict[str, list[Manifest]]) -> None:
+    for one in of_kind(cases["nginx"], "Ingress"):
+        annotations = one["metadata"]["annotations"]
+        assert int(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"]) >= 75
+        assert annotations["nginx.ingress.kubernetes.io/proxy-request-buffering"] == "off"
+        assert annotations["nginx.ingress.kubernetes.io/backend-protocol"] == "HTTP"
+
+
+def test_an_annotation_of_yours_wins(cases: dict[str, list[Manifest]]) -> None:
+    entry_points = "traefik.ingress.kubernetes.io/router.entrypoints"
+    main, callback = (named(cases["own entry point"], "Ingress", suffix) for suffix in ("-main", "-callback"))
+    assert main["metadata"]["annotations"][entry_points] == "public"
+    assert callback["metadata"]["annotations"][entry_points] == "websecure"
+
+
 def _reaches(ingress: Manifest, path: str) -> bool:
-    """Whether an Ingress leads somewhere with this path, as its controller reads it."""
+    """Returns whether an Ingress has a rule for this path, as its controller reads it."""
     [rule] = ingress["spec"]["rules"]
 
     def matches(one: Manifest) -> bool:
@@ -518,7 +616,7 @@ def _reaches(ingress: Manifest, path: str) -> bool:
 
 
 def _called_by_n8n(path: str) -> bool:
-    """Whether deploy/proxy/nginx.conf asks for a client certificate there."""
+    """Returns whether deploy/proxy/nginx.conf asks for a client certificate there."""
     found = re.search(r"location ~ (\^/api/\S+\$) \{", (ROOT / "deploy/proxy/nginx.conf").read_text())
     assert found
     return re.match(found[1], path) is not None
@@ -568,6 +666,13 @@ def test_the_controller_reads_the_paths_of_requests_as_a_pattern(cases: dict[str
         assert {path["pathType"] for path in one["spec"]["rules"][0]["http"]["paths"]} == {"Prefix"}
 
 
+def test_no_encoded_slash_leads_past_the_certificate_of_n8n(full: list[Manifest]) -> None:
+    """Traefik matches paths in which `%2F` is still encoded; the service decodes it."""
+    requests = "/api/v1/influencegen/ai-image-requests/1b4e28ba"
+    assert not _reaches(named(full, "Ingress", "-main"), f"{requests}%2Fgeneration")
+    assert not _reaches(named(full, "Ingress", "-main"), f"{requests}%2Fgeneration/image")
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/docs", "/redoc", "/openapi.json", "/health/live", "/"])
 def test_what_is_internal_is_exposed_nowhere(cases: dict[str, list[Manifest]], path: str) -> None:
     assert not any(_reaches(one, path) for case in cases.values() for one in of_kind(case, "Ingress"))
@@ -597,7 +702,7 @@ def _peers(full: list[Manifest], component: str, direction: str) -> list[Any]:
 
 
 def test_each_process_meets_whom_it_must_and_nobody_else(full: list[Manifest]) -> None:
-    policy = with_values(yaml.safe_load((CHART / "values.yaml").read_text()), FULL)["networkPolicy"]
+    policy = with_values(DEFAULTS, FULL)["networkPolicy"]
     dns, database, internet = (policy[name]["to"] for name in ("dns", "database", "internet"))
     systems = policy["n8n"]["to"] + policy["odoo"]["to"]
     assert _peers(full, "api", "egress") == [*dns, *database, *internet]
@@ -610,6 +715,10 @@ def test_each_process_meets_whom_it_must_and_nobody_else(full: list[Manifest]) -
     assert _peers(full, "api", "ingress") == [*policy["callers"], *policy["scrapers"], worker]
     assert _peers(full, "worker", "ingress") == policy["scrapers"]
     assert _peers(full, "migrate", "ingress") == []
+    for component in ("api", "worker", "migrate"):
+        names, server, *_ = named(full, "NetworkPolicy", f"-{component}")["spec"]["egress"]
+        assert [(port["protocol"], port["port"]) for port in names["ports"]] == [("UDP", 53), ("TCP", 53)]
+        assert server["ports"] == [{"protocol": "TCP", "port": 5432}]
 
 
 def test_every_policy_is_about_both_directions_and_no_rule_means_anyone(cases: dict[str, list[Manifest]]) -> None:
@@ -636,12 +745,28 @@ def test_prometheus_scrapes_both_under_the_names_that_the_alerts_know(cases: dic
     [service], [pod] = (of_kind(cases["token"], kind) for kind in ("ServiceMonitor", "PodMonitor"))
     assert {service["apiVersion"], pod["apiVersion"]} == {"monitoring.coreos.com/v1"}
     endpoints = [*service["spec"]["endpoints"], *pod["spec"]["podMetricsEndpoints"]]
-    assert [one["relabelings"] for one in endpoints] == [
-        [{"targetLabel": "job", "replacement": name}] for name in known
+    assert [one["relabelings"][0] for one in endpoints] == [
+        {"targetLabel": "job", "replacement": name} for name in known
     ]
     assert [one["port"] for one in endpoints] == ["http", "metrics"]
     assert {one["path"] for one in endpoints} == {"/metrics"}
+    for case, scheme in (("token", "http"), ("tls", "https")):
+        [monitor] = of_kind(cases[case], "ServiceMonitor")
+        assert [one["scheme"] for one in monitor["spec"]["endpoints"]] == [scheme]
     assert all(one["authorization"] == {"credentials": {"name": "metrics", "key": "token"}} for one in endpoints)
+
+
+GIVEN_BY_THE_OPERATOR = {"namespace", "service", "pod", "container", "endpoint", "job"}
+"""Labels that the Prometheus Operator gives every target. A metric's label of that name becomes `exported_…`."""
+
+
+def test_no_label_of_a_target_displaces_one_of_a_metric(full: list[Manifest]) -> None:
+    labels = {name for metric in vars(metrics).values() for name in getattr(metric, "_labelnames", ())}
+    assert {"endpoint", "step"} <= labels
+    for one in of_kind(full, "ServiceMonitor", "PodMonitor"):
+        for endpoint in one["spec"].get("endpoints", one["spec"].get("podMetricsEndpoints")):
+            dropped = {each["regex"] for each in endpoint["relabelings"] if each.get("action") == "labeldrop"}
+            assert dropped == labels & GIVEN_BY_THE_OPERATOR
 
 
 def test_the_packed_chart_has_everything(working: Answer) -> None:

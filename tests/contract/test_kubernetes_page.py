@@ -9,6 +9,8 @@ import pytest
 import yaml
 from test_deployment import ROOT, SERVICES
 
+from aigen_bridge.cli.run import patience
+from aigen_bridge.settings.sections import DatabaseSection, WorkerSettings
 from kubernetes import chart
 from kubernetes.cases import FULL, MINIMAL, Values, with_values
 from kubernetes.chart import manifests
@@ -45,7 +47,7 @@ def test_every_example_of_values_renders_and_is_valid() -> None:
             values["secrets"]["existingSecret"] = ""
     for name, text in re.findall(r"^(stopped|restored)=(\S+)$", PAGE, re.MULTILINE):
         cases[name] = with_values(FULL, _set(text))
-    answer = chart.helm(cases, "aigen-bridge")
+    answer = chart.helm(cases, "aigen-bridge", examined=True)
     assert {"stopped", "restored"} <= set(cases)
     assert [rendered["error"] for rendered in answer.rendered if "error" in rendered] == []
     assert (answer.lint, answer.invalid) == ([], [])
@@ -103,6 +105,11 @@ def test_every_command_is_one_that_a_shell_reads(command: str) -> None:
 def test_the_secret_has_what_compose_gives_the_bridge() -> None:
     files = set(re.findall(r"--from-file=secrets/(\w+)", PAGE))
     assert files == set(SERVICES["api"]["secrets"]) - {"AIGEN_DATABASE_URL"}
+
+
+def test_the_page_says_when_the_liveness_of_a_worker_fails() -> None:
+    seconds = patience(WorkerSettings(), DatabaseSection()).total_seconds()
+    assert f"for {seconds:.0f} s (with the default settings)" in PAGE
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -107,9 +107,12 @@ def test_the_same_commit_gives_the_same_files_wherever_and_whenever_it_is_releas
     _git(whole, "tag", f"v{VERSION}")
     (whole / "addons/aigen_image/__pycache__").mkdir()  # ignored by git: it must not get in
     (whole / "addons/aigen_image/__pycache__/x.pyc").touch()
+    target = whole.parent / "release"
+    target.mkdir()
+    for older in ("SHA256SUMS", "older.zip"):
+        (target / older).touch()
     done = _release(whole, "--image=none")
     assert done.returncode == 0, done.stderr
-    target = whole.parent / "release"
     first = _files(target)
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=target, check=True, capture_output=True)
     assert set(re.findall(r"  (\S+)\n", first["SHA256SUMS"].decode())) == set(first) - {"SHA256SUMS"}
@@ -140,6 +143,7 @@ def _has_everything(target: Path, revision: str) -> None:
         inside = {entry.name.removeprefix("aigen-bridge/"): entry for entry in chart}
     assert {"Chart.yaml", "values.schema.json", "files/rules.yml", "files/dashboards/one-request.json"} <= set(inside)
     assert all(entry.isfile() for entry in inside.values())
+    assert not any(name.startswith("ci/") for name in inside)  # .helmignore
     manifest = json.loads((target / "release.json").read_text())
     assert (manifest["version"], manifest["revision"], manifest["image"]) == (VERSION, revision, None)
 
@@ -215,6 +219,43 @@ def test_a_version_other_than_the_tag_is_refused(checkout: Path):
     _git(checkout, "tag", f"v{VERSION}")
     with pytest.raises(CannotReleaseError, match="is wanted, but this commit is tagged"):
         releasable(checkout, "9.9.9")
+
+
+def test_of_a_commit_with_several_tags_the_wanted_version_is_released(checkout: Path):
+    for tag in (f"v{VERSION}", "v0.0.9"):
+        _git(checkout, "tag", tag)
+    with pytest.raises(CannotReleaseError, match=re.escape(f"several versions: 0.0.9, {VERSION}. Give VERSION=")):
+        releasable(checkout, None)
+    assert releasable(checkout, VERSION).version == VERSION
+
+
+def test_a_folder_with_other_things_is_not_replaced(checkout: Path):
+    target = checkout.parent / "release"
+    target.mkdir()
+    (target / "letters.txt").touch()
+    done = _release(checkout, f"--version={VERSION}", "--image=none")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "is not empty and holds no release" in done.stderr
+    assert [path.name for path in target.iterdir()] == ["letters.txt"]
+
+
+def test_a_failed_release_leaves_the_last_one_as_it_was(checkout: Path):
+    target = checkout.parent / "release"
+    target.mkdir()
+    (target / "SHA256SUMS").write_text("of the last one")
+    done = _release(checkout, f"--version={VERSION}", "--image=none", UV="/bin/false")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "No release was made" in done.stderr
+    assert [path.name for path in checkout.parent.iterdir() if path.name.startswith(".")] == []
+    assert (target / "SHA256SUMS").read_text() == "of the last one"
+
+
+def test_the_image_has_the_same_packages_on_every_python():
+    """`make release` lists them with the machine's Python, and the image has another."""
+    export = [UV, "export", "--frozen", "--no-dev", "--group=container", "--extra=marking", "--extra=otel"]
+    listed = subprocess.run([*export, "--no-hashes"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "fastapi==" in listed
+    assert [line for line in listed.splitlines() if re.search(r"python_(full_)?version", line)] == []
 
 
 def test_no_image_is_left_out_because_no_engine_answers(checkout: Path):

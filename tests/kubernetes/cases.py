@@ -71,7 +71,6 @@ WORKING: dict[str, Values] = {
         },
     ),
     "own role for migration": with_values(FULL, {"migrate": {"databaseUrl": {"secret": "aigen-owner", "key": "uri"}}}),
-    "pooler": with_values(FULL, {"migrate": {"secretKeys": ["AIGEN_DATABASE_URL", "AIGEN_DATABASE__LISTEN_URL"]}}),
     "no migration": with_values(FULL, {"migrate": {"enabled": False}}),
     "no account": with_values(MINIMAL, {"serviceAccount": {"create": False}}),
     "own account": with_values(MINIMAL, {"serviceAccount": {"create": False, "name": "mine"}}),
@@ -84,6 +83,9 @@ WORKING: dict[str, Values] = {
         },
     ),
     "nginx": with_values(FULL, {"ingress": {"controller": "nginx", "main": {"annotations": {"a.example/b": "c"}}}}),
+    "own entry point": with_values(
+        FULL, {"ingress": {"main": {"annotations": {"traefik.ingress.kubernetes.io/router.entrypoints": "public"}}}}
+    ),
     "other controller": with_values(
         FULL,
         {
@@ -124,6 +126,51 @@ WORKING: dict[str, Values] = {
     ),
 }
 
+PEERS = [{"ipBlock": {"cidr": "192.0.2.1/32"}}]
+DIFFERENT: Values = {
+    "affinity": {"nodeAffinity": {}},
+    "annotations": {"a.example/b": "c"},
+    "authenticationRef": {"name": "prometheus"},
+    "callers": PEERS,
+    "controller": "nginx",
+    "data": [{"secretKey": "AIGEN_CLIENTS"}],
+    "dataFrom": [{"extract": {"key": "other"}}],
+    "digest": f"sha256:{'a1' * 32}",
+    "extraEgress": [{"to": PEERS}],
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "extraVolumeMounts": [{"name": "tmp", "mountPath": "/other"}],
+    "extraVolumes": [{"name": "other", "emptyDir": {}}],
+    "interval": "99s",
+    "keys": ["other"],
+    "kind": "ClusterSecretStore",
+    "labels": {"a.example/b": "c"},
+    "listenAddress": "::",
+    "minReplicas": 3,
+    "ports": [1234],
+    "prometheusUrl": "http://other",
+    "pullPolicy": "Always",
+    "pullSecrets": ["other"],
+    "resources": {"requests": {"cpu": "2"}},
+    "scrapers": PEERS,
+    "seccompProfile": {"type": "Localhost", "localhostProfile": "other"},
+    "to": PEERS,
+    "tokenSecret": {"name": "other", "key": "token"},
+    "tolerations": [{"key": "other"}],
+    "volume": {"csi": {"driver": "other"}},
+    "whenUnsatisfiable": "DoNotSchedule",
+}
+"""For values whose schema does not allow just anything, by their last name: other ones than the default and in FULL."""
+BASES: dict[str, Values] = {
+    "api.replicas": MINIMAL,
+    "worker.replicas": MINIMAL,
+    "secrets.external": WORKING["external secret"],
+    "secrets.volume": with_values(MINIMAL, NO_SECRETS),
+    "migrate.databaseUrl": WORKING["own role for migration"],
+    "monitoring.dashboards": FULL,
+    "": with_values(FULL, {"monitoring": {"dashboards": {"enabled": False}}}),  # which are large
+}
+"""The values in which a value is changed, by the beginning of its path. The first one counts."""
+
 BROKEN: dict[str, tuple[Values, str]] = {
     "nothing": ({}, "missing properties 'AIGEN_PUBLIC_URL', 'AIGEN_N8N__WEBHOOK_URL'"),
     "unknown value": (with_values(MINIMAL, {"images": {}}), "additional properties 'images' not allowed"),
@@ -161,6 +208,14 @@ BROKEN: dict[str, tuple[Values, str]] = {
         with_values(MINIMAL, {"extraEnv": [{"name": "AIGEN_CLIENTS", "value": "{}"}]}),
         "extraEnv has AIGEN_CLIENTS",
     ),
+    "setting in small letters": (
+        with_values(MINIMAL, {"extraEnv": [{"name": "aigen_clients", "value": "{}"}]}),
+        "extraEnv has aigen_clients",
+    ),
+    "address without TLS": (
+        with_values(FULL, {"settings": {"AIGEN_PUBLIC_URL": "http://bridge-callback.example.com"}}),
+        "AIGEN_PUBLIC_URL must begin with https://",
+    ),
     "grace twice": (with_values(MINIMAL, {"settings": {"AIGEN_WORKER__GRACE": "9s"}}), "set worker.drainSeconds"),
     "certificates of all": (
         with_values(MINIMAL, {"settings": {"AIGEN_TLS__CLIENT_CA": "/ca"}}),
@@ -185,7 +240,10 @@ BROKEN: dict[str, tuple[Values, str]] = {
         ),
         "needs another host than ingress.main",
     ),
-    "certificates without TLS": (with_values(FULL, {"ingress": {"callback": {"tlsSecret": ""}}}), "without TLS nobody"),
+    "certificates without TLS": (
+        with_values(FULL, {"ingress": {"callback": {"tlsSecret": ""}}}),
+        "without TLS, callers cannot",
+    ),
     "certificates elsewhere": (
         with_values(FULL, {"ingress": {"controller": "other"}}),
         "clientCaSecret works with the controllers traefik and nginx only",

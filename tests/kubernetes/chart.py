@@ -4,7 +4,7 @@ import functools
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +22,28 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What Helm makes of the cases, in their order. `lint` and `invalid` say what is wrong.
+    """Helm's result for each case, in their order. The rest only if it was examined.
 
-    `packed` is what it makes of the first case with the packed chart.
+    `packed` is the result for the first case with the packed chart. `lint` and `invalid` say what is wrong.
     """
 
     rendered: list[dict[str, Any]]
-    packed: dict[str, Any]
-    lint: list[str]
-    invalid: list[str]
+    packed: dict[str, Any] = field(default_factory=dict)
+    lint: list[str] = field(default_factory=list)
+    invalid: list[str] = field(default_factory=list)
 
 
-def helm(cases: Mapping[str, Values], *releases: str) -> Answer:
-    """Renders the chart with the values of each case, as each of these releases, by default `bridge`."""
+def helm(cases: Mapping[str, Values], *releases: str, examined: bool = False) -> Answer:
+    """Renders the chart with the values of each case, as each of these releases, by default `bridge`.
+
+    `examined`: Helm lints it, too, and the API's schemas validate each manifest.
+    """
     if not PYTHON.exists():
-        pytest.skip("Helm is not installed: `make .tools/helm/.installed` does it (350 MB), and so does `make check`")
+        pytest.skip("Helm is not installed: `make .tools/helm/.installed` does it (98 MB), and so does `make check`")
     order = {
         "chart": str(CHART),
         "versions": SUPPORTED,
+        "examined": examined,
         "cases": [{"name": name, "values": each} for name in releases or ("bridge",) for each in cases.values()],
     }
     script = Path(__file__).with_name("render.py")

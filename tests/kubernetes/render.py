@@ -1,10 +1,10 @@
 """Renders a chart in many ways and validates what comes out. Runs with Helm and the API's schemas, in .tools/helm.
 
-Reads `{"chart", "versions", "cases": [{"name", "values"}]}` and writes `{"rendered", "packed", "lint", "invalid"}`:
+Reads `{"chart", "versions", "examined", "cases": [{"name", "values"}]}` and writes `{"rendered"}`: of each case,
+`{"files": {path: text}}` or `{"error"}`. If `examined`, also:
 
-- `rendered`: of each case, `{"files": {path: text}}` or `{"error"}`;
 - `packed`: the same of the first case, with the packed chart;
-- `lint`, `invalid`: what Helm's lint and the schemas have to say about all of them.
+- `lint`, `invalid`: the complaints of Helm's lint and of the schemas about all cases.
 """
 
 import functools
@@ -55,21 +55,27 @@ def _packed(path: str, case: dict[str, Any]) -> dict[str, Any]:
         return _rendered(chart, case)
 
 
-def main() -> None:
-    """Answers the order on standard input."""
+def _invalid_of(rendered: list[dict[str, Any]], versions: list[str]) -> Iterator[str]:
     utils = kubernetes_validate.utils
     utils.schema_contents = functools.cache(utils.schema_contents)  # it would read megabytes for each manifest
+    texts = {text for one in rendered for path, text in one.get("files", {}).items() if path.endswith(".yaml")}
+    documents = (one for text in texts for one in yaml.load_all(text, yaml.CSafeLoader) if one)
+    for manifest in {json.dumps(document, sort_keys=True) for document in documents}:
+        yield from (wrong for version in versions if (wrong := _invalid(manifest, version)))
+
+
+def main() -> None:
+    """Answers the order on standard input."""
     order = json.load(sys.stdin)
+    cases = order["cases"]
     with helm.Chart.load(order["chart"]) as chart:
-        rendered = [_rendered(chart, case) for case in order["cases"]]
-    good = [case for case, result in zip(order["cases"], rendered, strict=True) if "files" in result]
-    texts = {text for result in rendered for path, text in result.get("files", {}).items() if path.endswith(".yaml")}
-    documents = (one for text in texts for one in yaml.safe_load_all(text) if one)
-    manifests = {json.dumps(document, sort_keys=True) for document in documents}
-    invalid = [wrong for one in manifests for version in order["versions"] if (wrong := _invalid(one, version))]
-    packed = _packed(order["chart"], order["cases"][0])
-    lint = [*_lint(order["chart"], good)]
-    json.dump({"rendered": rendered, "packed": packed, "lint": lint, "invalid": invalid}, sys.stdout)
+        answer = {"rendered": [_rendered(chart, case) for case in cases]}
+    if order["examined"]:
+        good = [case for case, result in zip(cases, answer["rendered"], strict=True) if "files" in result]
+        answer["packed"] = _packed(order["chart"], cases[0])
+        answer["lint"] = [*_lint(order["chart"], good)]
+        answer["invalid"] = [*_invalid_of(answer["rendered"], order["versions"])]
+    json.dump(answer, sys.stdout)
 
 
 if __name__ == "__main__":

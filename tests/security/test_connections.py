@@ -368,3 +368,31 @@ async def test_a_scrape_ends_however_slowly_it_is_asked_for(monkeypatch: pytest.
             caller = Caller(*await asyncio.open_connection("127.0.0.1", port))
             await caller.send(b"GET /metrics HTTP/1.0\r\n\r\n")
             assert b"200 OK" in await caller.reader.readline()
+
+
+async def test_a_probe_is_answered_however_many_callers_hold_the_port_of_a_worker() -> None:
+    """Otherwise Kubernetes would restart the worker."""
+    with metrics_port.metrics_port("127.0.0.1", 0, metrics_port.PortRules(patience=timedelta(seconds=9))) as url:
+        port = int(url.split(":")[-1].split("/")[0])
+        async with asyncio.timeout(metrics_port.SCRAPE_SECONDS / 2):
+            silent = [
+                Caller(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(metrics_port.SCRAPES_MAX)
+            ]
+            probe = Caller(*await asyncio.open_connection("127.0.0.1", port))
+            await probe.send(b"GET /health/live HTTP/1.0\r\n\r\n")
+            assert await probe.reader.readline()
+            assert await silent[0].is_closed()
+
+
+async def test_a_slow_scrape_is_not_ended_by_those_that_ended_since() -> None:
+    with metrics_port.metrics_port("127.0.0.1", 0, metrics_port.PortRules(patience=timedelta(seconds=9))) as url:
+        port = int(url.split(":")[-1].split("/")[0])
+        async with asyncio.timeout(metrics_port.SCRAPE_SECONDS - 1):
+            slow = Caller(*await asyncio.open_connection("127.0.0.1", port))
+            await slow.send(b"GET /health/live ")
+            for _ in range(metrics_port.SCRAPES_MAX + 1):
+                quick = Caller(*await asyncio.open_connection("127.0.0.1", port))
+                await quick.send(b"GET /health/live HTTP/1.0\r\n\r\n")
+                assert await quick.reader.read()
+            await slow.send(b"HTTP/1.0\r\n\r\n")
+            assert await slow.reader.readline()

@@ -5,6 +5,7 @@ import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from aigen_bridge.metrics import shared_between_processes
 from aigen_bridge.metrics.port import PortRules, metrics_port
 from aigen_bridge.settings import Settings, TlsSettings, fingerprints, load
 from aigen_bridge.settings.rotation import Part, Rotation, read_from_settings
+from aigen_bridge.settings.sections import DatabaseSection, WorkerSettings
 from aigen_bridge.sockets import bind, unbracketed
 
 LANE_TIMEOUTS = 6
@@ -124,10 +126,15 @@ def _metrics_port(rotation: Rotation) -> Iterator[None]:
         return current.get_secret_value() if current else None
 
     rotation.add(Part(fingerprints.of_metrics, read_from_settings))
-    rules = PortRules(settings.worker.poll + LANE_TIMEOUTS * settings.database.timeout, token, settings.metrics.enabled)
+    rules = PortRules(patience(settings.worker, settings.database), token, settings.metrics.enabled)
     with metrics_port(settings.worker.metrics_host, settings.worker.metrics_port, rules) as url:
         log.info("metrics.ready", url=url)
         yield
+
+
+def patience(worker: WorkerSettings, database: DatabaseSection) -> timedelta:
+    """Returns how long a lane may take from one look for work to the next."""
+    return worker.poll + LANE_TIMEOUTS * database.timeout
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, NoReturn
@@ -84,5 +85,8 @@ def given(reason: str | None) -> str | None:
 
 
 def person() -> str:
-    """Returns the operator's name as it is recorded with operator actions."""
-    return f"cli:{getpass.getuser()}"
+    """Returns the operator's name as it is recorded with operator actions, or the id of a user without a name."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container that runs as another user than the image's; OSError from Python 3.13 on
+        return f"cli:uid-{os.getuid()}"

@@ -3,12 +3,13 @@
 import hmac
 import socket
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import BoundedSemaphore, Thread, Timer
+from threading import Thread, Timer
 from typing import Any
 
 from aigen_bridge.domain.request import Step
@@ -21,7 +22,7 @@ HEARD_SECONDS = 45.0
 SCRAPE_SECONDS = 10.0
 """For a whole scrape, from connecting to the last byte. A slower caller is disconnected."""
 SCRAPES_MAX = 16
-"""Concurrent scrapes. A further caller is disconnected."""
+"""Concurrent callers. A further one takes the place of the oldest, so that a probe is answered."""
 
 
 def may_scrape(token: str | None, authorization: str | None) -> bool:
@@ -35,7 +36,7 @@ def may_scrape(token: str | None, authorization: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PortRules:
-    """What the port answers. `token` returns the one that scrapes need at the time.
+    """The rules by which the port answers. `token` returns the bearer token that a scrape needs now.
 
     A lane that has not looked for entries for `patience` stands still.
     """
@@ -100,15 +101,15 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def __init__(self, *arguments: Any) -> None:
-        self._slots = BoundedSemaphore(SCRAPES_MAX)
+        self._served: OrderedDict[socket.socket, None] = OrderedDict()
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serves the request in a thread of its own, unless too many are being served."""
-        if self._slots.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        """Serves the request in a thread of its own. Disconnects the oldest caller if there are too many."""
+        self._served[request] = None
+        if len(self._served) > SCRAPES_MAX:
+            _disconnect(self._served.popitem(last=False)[0])
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serves the request, and disconnects the caller at the deadline."""
@@ -119,7 +120,7 @@ class _Server(ThreadingHTTPServer):
             super().process_request_thread(request, client_address)
         finally:
             deadline.cancel()
-            self._slots.release()
+            self._served.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Logs nothing: a scraper that disconnects is not an error."""

@@ -29,7 +29,7 @@ class FaultKind(StrEnum):
     DROP_AFTER = "drop_after"
     """Handle the call, then cut the connection instead of responding."""
     STATUS_AFTER = "status_after"
-    """Handle the call, then respond with `status`, as a proxy does after its timeout."""
+    """Handle the call, then respond with `status` and a proxy's page, as after the proxy's timeout."""
 
     NO_IMAGE = "no_image"
     """Flux, `generate`: a successful response with an empty list of images."""

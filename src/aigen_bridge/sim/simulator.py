@@ -116,7 +116,7 @@ class Simulator:
         if fault.kind is FaultKind.BODY:
             return Response(fault.detail, fault.status, media_type="application/json")
         if fault.kind is FaultKind.PAGE:
-            return HTMLResponse(fault.detail or PAGE, fault.status, retry_after(fault))
+            return _page(fault)
         response = await handler(received)
         return response if fault.kind is FaultKind.DELAY else await self._instead_of(response, fault)
 
@@ -128,7 +128,7 @@ class Simulator:
         if fault.kind is FaultKind.DELAY_AFTER:
             await asyncio.sleep(fault.delay)
             return response
-        return DropConnection() if fault.kind is FaultKind.DROP_AFTER else self.refusal(fault)
+        return DropConnection() if fault.kind is FaultKind.DROP_AFTER else _page(fault)
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -171,6 +171,11 @@ class Simulator:
     async def _clear_calls(self, _request: Request) -> Response:
         self.calls.clear()
         return Response(status_code=204)
+
+
+def _page(fault: Fault) -> Response:
+    """A proxy's page: the answer is not the simulated system's own."""
+    return HTMLResponse(fault.detail or PAGE, fault.status, retry_after(fault))
 
 
 def retry_after(fault: Fault) -> dict[str, str]:

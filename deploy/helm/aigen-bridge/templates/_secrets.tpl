@@ -3,30 +3,31 @@
 {{- ternary (include "aigen-bridge.fullname" .) .Values.secrets.existingSecret .Values.secrets.external.enabled -}}
 {{- end -}}
 
-{{/* The source of the folder with secrets. API and workers see the whole Secret, the migration the keys that it needs. */}}
+{{/* The source of the folder with secrets. API and workers see the whole Secret, the migration the URLs of the database. */}}
 {{- define "aigen-bridge.secrets" -}}
 {{- $root := first . -}}
 {{- $values := $root.Values.secrets -}}
 {{- $isMigration := include "aigen-bridge.isMigration" . -}}
 {{- $url := $values.databaseUrl -}}
-{{- if and (eq (last .) "migrate") $root.Values.migrate.databaseUrl.secret }}{{ $url = $root.Values.migrate.databaseUrl }}{{ end -}}
+{{- $own := and (eq (last .) "migrate") $root.Values.migrate.databaseUrl.secret -}}
+{{- if $own }}{{ $url = $root.Values.migrate.databaseUrl }}{{ end -}}
 {{- if $values.volume -}}
 {{- toYaml $values.volume -}}
 {{- else -}}
-{{- $keys := $root.Values.migrate.secretKeys -}}
-{{- if $url.secret }}{{ $keys = without $keys "AIGEN_DATABASE_URL" }}{{ end -}}
+{{- $secret := include "aigen-bridge.secretName" $root -}}
 projected:
   defaultMode: 0440
   sources:
-    {{- if or (not $isMigration) $keys }}
+    {{- if not $isMigration }}
     - secret:
-        name: {{ include "aigen-bridge.secretName" $root }}
-        {{- if $isMigration }}
+        name: {{ $secret }}
+    {{- else if not $own }}
+    - secret: # leads past a pooler, if there is one
+        name: {{ $secret }}
+        optional: true
         items:
-          {{- range $keys }}
-          - {key: {{ . }}, path: {{ . }}}
-          {{- end }}
-        {{- end }}
+          - {key: AIGEN_DATABASE__LISTEN_URL, path: AIGEN_DATABASE__LISTEN_URL}
+    {{- if not $url.secret }}{{ $url = dict "secret" $secret "key" "AIGEN_DATABASE_URL" }}{{ end }}
     {{- end }}
     {{- if $url.secret }}
     - secret:
