@@ -185,14 +185,13 @@ async def test_a_submission_whose_answer_is_lost_is_a_job_that_runs_to_its_end(s
 
 
 async def test_a_proxys_timeout_does_not_say_that_the_job_was_not_taken(service):
-    """fal's own 504 does: a workflow may submit again after it."""
+    """A 504 of fal's own does: a workflow may submit again after it."""
     flux, client = service
     flux.faults.add(Fault(kind=FaultKind.STATUS_AFTER, route="generate", status=504))
     answer = await client.post(QUEUE, json=ORDER)
-    await flux.jobs.reached(Stage.COMPLETED)
 
     assert (answer.status_code, answer.headers["content-type"]) == (504, "text/html; charset=utf-8")
-    assert billed(flux) == [True]
+    assert len(flux.jobs) == 1
 
 
 async def test_a_synchronous_call_is_a_job_also_when_its_caller_hangs_up(service):
