@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from aigen_bridge import wiring
+from aigen_bridge.clients import object_store
 from aigen_bridge.domain.errors import ImageDamagedError, ImageStoreAwayError, StoreUnavailableError
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.domain.outbox import Advance, Claim, Complete, Done, Settlement
@@ -179,6 +180,20 @@ async def test_what_a_killed_process_has_left_half_written_is_deleted_with_its_i
     assert listed == {ref.key, other.key}
     assert folder.keys() == set()
     assert [path.name for path in folder.path.iterdir()] == [OWNER]
+
+
+async def test_a_folder_is_listed_while_others_delete_from_it(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store, "PAGE", 1)
+    objects = folder.objects()
+    for number in range(3):
+        await objects.put(f"ab/{number}/image", b"image")
+    pages = objects._list("ab/")
+    [first] = next(pages)
+    for number in range(3):
+        await objects.delete([f"ab/{number}/image"])
+
+    assert first in {f"ab/{number}/image" for number in range(3)}
+    assert list(pages) == []
 
 
 async def test_two_databases_do_not_share_a_store(
