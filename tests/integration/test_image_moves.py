@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Row
 
 from aigen_bridge.domain.dead_letter import OperatorAction, RefusedCallback
 from aigen_bridge.domain.errors import ImageDamagedError, ImageStoreAwayError
@@ -16,13 +18,13 @@ from aigen_bridge.store import image_moves, images
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.image_garbage import note
 from aigen_bridge.store.image_moves import ImageMoves, Moved
-from aigen_bridge.store.image_places import PART_MIN, Target
+from aigen_bridge.store.image_places import PART_MIN, ImagePlace, Target
 from aigen_bridge.store.image_sweep import ImageSweep
 from aigen_bridge.store.images import OWNER, ObjectImages, PostgresImages
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.transitions import Deadlines
-from image_stores import Folder, keep_completed
+from image_stores import Folder, days_pass, keep_completed
 from outages import rows, write
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
@@ -36,6 +38,7 @@ MARK = """
     )
     UPDATE images SET content = :content WHERE request_id = :request_id
 """
+PART_MOVED = "UPDATE quarantine SET payload = '', payload_sha256 = encode(sha256(payload), 'hex')"
 OPERATOR = OperatorAction("test")
 
 
@@ -159,6 +162,35 @@ async def test_an_image_that_is_marked_while_it_is_moved_is_not_lost(
     assert await PostgresImages(database).get(marked) == b"marked"
 
 
+async def test_what_others_change_before_it_is_read_is_not_taken_for_damaged(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker marks the image, and another moves the callback's payload."""
+    ref, marked = await keep_completed(database, b"as it came"), hashlib.sha256(b"marked").hexdigest()
+    with folder.away():
+        await Quarantine(database, DEADLINES, store).keep(refused(b"p" * PART_MIN, None))
+    await asyncio.sleep(0.1)
+    walk = moves.walk(Target.STORE)
+    select, changed = walk._rows, []
+
+    async def select_then_change(place: ImagePlace) -> Sequence[Row[Any]]:
+        if (found := await select(place)) and place.called not in changed:
+            changed.append(place.called)
+            if place.called.startswith("the image of request"):
+                await write(database, MARK, request_id=ref.request_id, sha256=marked, content=b"marked")
+            if place.called.startswith("the payload"):
+                await write(database, PART_MOVED)
+        return found
+
+    monkeypatch.setattr(walk, "_rows", select_then_change)
+    failed: list[str] = []
+    while page := await walk.next_page():
+        failed += page.failed
+
+    assert len(changed) == 3
+    assert failed == []
+
+
 async def test_a_move_back_and_forth_needs_no_day(
     database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder
 ) -> None:
@@ -273,3 +305,22 @@ async def test_once_everything_is_in_postgresql_the_settings_may_be_removed(
     await write(database, "DELETE FROM image_garbage")
 
     assert await folder.images(database).place(ref, b"an image") is None
+
+
+async def test_a_store_that_was_given_up_and_belongs_to_another_database_now_is_left_alone(
+    database: Database, moves: ImageMoves, folder: Folder
+) -> None:
+    ref = await keep_completed(database, b"an image")
+    await everything(moves.to_store())
+    await moves.start(Target.POSTGRESQL, OPERATOR)
+    await everything(moves.to_postgresql())
+    await moves.finish()
+    (folder.path / OWNER).write_text("another database")
+    sweep = ImageSweep(database, folder.images(database))
+    await days_pass(database, 2)
+    for call in (sweep.find, sweep.delete):
+        with pytest.raises(ImageStoreAwayError):
+            await call()
+
+    assert folder.keys() == {ref.key}
+    assert await folder.images(database).get(ref) == b"an image"

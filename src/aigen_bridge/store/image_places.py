@@ -39,8 +39,8 @@ class Direction:
 class ImagePlace:
     """A column with bytes. `called` is its image for people, `first` the position before all others.
 
-    `read` selects the bytes at `:position`. `must_exist`: the bytes must be somewhere. `is_only_reference`: nothing
-    else may refer to the same object.
+    `read` selects the bytes at `:position` unless those with another hash than `:sha256` belong there by now.
+    `must_exist`: the bytes must be somewhere. `is_only_reference`: nothing else may refer to the same object.
     """
 
     called: str
@@ -95,7 +95,7 @@ _HAS_THIS_ORIGINAL = f"r.request_id = :position AND {HAS_ORIGINAL} AND r.provena
 _IMAGES = ImagePlace(
     called="the image of request {}",
     first=UUID(int=0),
-    read=text("SELECT content FROM images WHERE request_id = :position"),
+    read=text(f"SELECT content FROM images AS i JOIN requests AS r USING (request_id) WHERE {_IS_CURRENT}"),
     to_store=_to_store(
         "images AS i JOIN requests AS r USING (request_id) WHERE r.image_purged_at IS NULL AND r.image IS NOT NULL",
         *("r.request_id", "r.request_id", "r.image ->> 'sha256'", "octet_length(i.content)"),
@@ -114,7 +114,7 @@ _IMAGES = ImagePlace(
 _ORIGINALS = ImagePlace(
     called="the original image of request {}",
     first=UUID(int=0),
-    read=text("SELECT content FROM original_images WHERE request_id = :position"),
+    read=text("SELECT content FROM original_images WHERE request_id = :position AND sha256 = :sha256"),
     to_store=_to_store(
         "original_images AS o JOIN requests AS r USING (request_id) WHERE r.image_purged_at IS NULL",
         *("o.request_id", "o.request_id", "o.sha256", "octet_length(o.content)"),
@@ -141,7 +141,7 @@ def _part(column: str, called: str) -> ImagePlace:
     return ImagePlace(
         called=called,
         first=0,
-        read=text(f"SELECT {column} FROM quarantine WHERE id = :position"),
+        read=text(f"SELECT {column} FROM quarantine AS q WHERE id = :position AND {sha256} = :sha256"),
         to_store=_to_store(
             f"quarantine AS q WHERE octet_length(q.{column}) >= {PART_MIN}",
             *("q.id", nobody, sha256, f"octet_length(q.{column})"),

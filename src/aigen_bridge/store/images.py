@@ -206,8 +206,8 @@ class ObjectImages:
         owner = await self._try(self._objects.get, OWNER)
         if row.location is None and not row.is_draining and owner is None:
             await self._own(row.token)
-        elif row.location is None and row.is_draining:
-            pass  # all images were moved to PostgreSQL
+        elif row.location is None and row.is_draining and owner is None:
+            pass  # all images were moved to PostgreSQL, and the store may have been emptied since
         elif owner != row.token.encode():
             self._doubt()
             raise ImageStoreAwayError(not_ours(self._objects.url, row.location, owner))
