@@ -203,9 +203,9 @@ class ObjectStore:
                 yield [found["path"] for found in page]
             return
         # Other workers may delete folders meanwhile: os.walk passes over those.
-        files = (Path(path, name) for path, _, names in os.walk(self._folder / prefix) for name in names)
-        while page := list(islice(files, PAGE)):
-            yield [_STAGED.sub("", str(path.relative_to(self._folder))) for path in page]
+        walk = (Path(path, name) for path, _, names in os.walk(self._folder / prefix) for name in names)
+        while files := list(islice(walk, PAGE)):
+            yield [_STAGED.sub("", str(file.relative_to(self._folder))) for file in files]
 
 
 def advise(error: ImageStoreAwayError) -> str:
