@@ -162,6 +162,27 @@ async def test_an_image_that_is_marked_while_it_is_moved_is_not_lost(
     assert await PostgresImages(database).get(marked) == b"marked"
 
 
+async def test_an_image_that_moves_to_postgresql_while_it_is_read_is_found(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its object was noted before, and is deleted at once."""
+    ref = await keep_completed(database, b"an image")
+    await everything(moves.to_store())
+    reader = folder.images(database)
+    get = reader._objects.get
+
+    async def move_then_get(key: str) -> bytes | None:
+        if folder.keys() and key == ref.key:
+            await moves.start(Target.POSTGRESQL, OPERATOR)
+            await everything(moves.to_postgresql())
+            folder.clear()
+        return await get(key)
+
+    monkeypatch.setattr(reader._objects, "get", move_then_get)
+
+    assert await reader.get(ref) == b"an image"
+
+
 async def test_what_others_change_before_it_is_read_is_not_taken_for_damaged(
     database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -495,6 +495,17 @@ async def test_a_damaged_image_is_a_dead_letter_and_a_problem(
     assert (read.status_code, read.json()["code"]) == (500, "image_damaged")
 
 
+async def test_an_image_that_the_store_has_lost_is_not_called_purged(
+    stage_with_folder: Stage, folder: Folder, database: Database, png: bytes
+) -> None:
+    asked = await stage_with_folder.ask()
+    await report(stage_with_folder, completed(asked, png))
+    folder.clear()
+    lost = await image(stage_with_folder, asked)
+
+    assert (lost.status_code, lost.json()["code"]) == (500, "image_damaged")
+
+
 async def _claims(database: Database, outbox: Outbox, step: Step, count: int = 1) -> list[Claim]:
     """Claims of new requests that are due for this step."""
     requests = Requests(database, DEADLINES, PostgresImages(database))

@@ -254,7 +254,7 @@ def _open(place: Place, credentials: Credentials) -> Any:
 
 
 def _proxy(endpoint: str | None) -> dict[str, str]:
-    """Returns how this machine itself is called: directly, whatever HTTP_PROXY says (see `network`)."""
+    """Returns the options with which this machine itself is called: without the proxy of HTTP_PROXY (see `network`)."""
     host = urlsplit(endpoint or "").hostname or ""
     return {"proxy_url": str(endpoint), "proxy_excludes": host} if is_this_machine(host) else {}
 

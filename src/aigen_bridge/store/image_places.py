@@ -60,9 +60,10 @@ _NOT_NOTED = "NOT EXISTS (SELECT FROM image_garbage AS g WHERE g.request_id = {i
 
 
 def _to_store(found: str, position: str, request_id: str, sha256: str, size: str, switch: str) -> Direction:
-    """`found` is a FROM and WHERE clause. An object that is noted, and that nobody has begun to delete, is un-noted.
+    """`found` is a FROM and WHERE clause.
 
-    Other noted ones are left for a day after their deletion.
+    The page deletes the notes of its objects that no worker has claimed, and leaves out images whose object is claimed:
+    those move a day after its deletion.
     """
     claimed = f"""NOT EXISTS (SELECT FROM image_garbage AS g
         WHERE g.request_id = {request_id} AND g.sha256 = {sha256} AND g.claimed_at IS NOT NULL)"""
@@ -137,20 +138,20 @@ _ORIGINALS = ImagePlace(
 def _part(column: str, called: str) -> ImagePlace:
     """A part of a quarantined callback, in this column or the object with the hash in the one beside it."""
     sha256 = f"encode(sha256(q.{column}), 'hex')"
-    nobody = f"CAST('{QUARANTINED}' AS uuid)"
+    no_request = f"CAST('{QUARANTINED}' AS uuid)"
     return ImagePlace(
         called=called,
         first=0,
         read=text(f"SELECT {column} FROM quarantine AS q WHERE id = :position AND {sha256} = :sha256"),
         to_store=_to_store(
             f"quarantine AS q WHERE octet_length(q.{column}) >= {PART_MIN}",
-            *("q.id", nobody, sha256, f"octet_length(q.{column})"),
+            *("q.id", no_request, sha256, f"octet_length(q.{column})"),
             f"""UPDATE quarantine AS q SET {column} = ''::bytea, {column}_sha256 = :sha256
                 WHERE q.id = :position AND q.{column}_sha256 IS NULL""",
         ),
         to_postgresql=_to_postgresql(
             f"quarantine AS q WHERE q.{column}_sha256 IS NOT NULL",
-            *("q.id", nobody, f"q.{column}_sha256"),
+            *("q.id", no_request, f"q.{column}_sha256"),
             f"""UPDATE quarantine AS q SET {column} = :content, {column}_sha256 = NULL
                 WHERE q.id = :position AND q.{column}_sha256 = :sha256""",
         ),
