@@ -124,6 +124,21 @@ async def test_what_is_certain_is_deleted_at_once(
     assert folder.keys() == set()
 
 
+async def test_a_deleted_object_that_comes_late_is_deleted_again_when_it_is_certain(
+    database: Database, store: ObjectImages, sweep: ImageSweep, folder: Folder
+) -> None:
+    ref, deleted = await stored(database, store), []
+    for is_certain in (True, False, True):
+        async with database.transaction() as connection:
+            await note(connection, [ref], is_certain=is_certain)
+        deleted.append(await sweep.delete())
+        late = folder.keys()
+        await folder.objects().put(ref.key, CONTENT)
+
+    assert deleted == [1, 0, 1]
+    assert late == set()
+
+
 async def test_a_forgotten_original_is_found_again_if_its_object_comes_late(
     database: Database, store: ObjectImages, sweep: ImageSweep, folder: Folder
 ) -> None:
