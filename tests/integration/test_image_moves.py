@@ -19,12 +19,13 @@ from aigen_bridge.store.database import Database
 from aigen_bridge.store.image_garbage import note
 from aigen_bridge.store.image_moves import ImageMoves, Moved
 from aigen_bridge.store.image_places import PART_MIN, ImagePlace, Target
-from aigen_bridge.store.image_sweep import ImageSweep
+from aigen_bridge.store.image_sweep import _CLAIM, ImageSweep
 from aigen_bridge.store.images import OWNER, ObjectImages, PostgresImages
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.retention import Retention
 from aigen_bridge.store.transitions import Deadlines
 from image_stores import Folder, days_pass, keep_completed
+from meeting import waits_or_is_through
 from outages import rows, write
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
@@ -212,6 +213,29 @@ async def test_what_others_change_before_it_is_read_is_not_taken_for_damaged(
     assert failed == []
 
 
+async def test_a_slow_move_does_not_undo_what_faster_ones_did(
+    database: Database, moves: ImageMoves, store: ObjectImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since it put the object, others have moved the image there and back, and noted the object."""
+    ref = await keep_completed(database, b"an image")
+    put = store.put
+
+    async def put_slowly(ref: ImageRef, content: bytes) -> bool:
+        placed = await put(ref, content)
+        monkeypatch.setattr(store, "put", put)
+        await everything(moves.to_store())
+        await moves.start(Target.POSTGRESQL, OPERATOR)
+        await everything(moves.to_postgresql())
+        return placed
+
+    monkeypatch.setattr(store, "put", put_slowly)
+    await moves.walk(Target.STORE).next_page()
+    await days_pass(database, 2)
+
+    assert await ImageSweep(database, store).delete() == 1
+    assert await store.get(ref) == b"an image"
+
+
 async def test_a_move_back_and_forth_needs_no_day(
     database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder
 ) -> None:
@@ -296,6 +320,23 @@ async def test_an_image_whose_object_is_being_deleted_stays_in_postgresql(
 
     assert moved.images == 0
     assert await store.get(ref) == b"an image"
+
+
+async def test_a_note_that_is_claimed_while_a_page_is_selected_stays(
+    database: Database, moves: ImageMoves, store: ObjectImages
+) -> None:
+    ref = await keep_completed(database, b"an image")
+    async with database.transaction() as connection:
+        await note(connection, [ref], is_certain=True)
+    async with database.transaction() as connection:
+        await connection.execute(_CLAIM)
+        moving = asyncio.create_task(moves.walk(Target.STORE).next_page())
+        waited = await waits_or_is_through(database, moving)
+
+    assert waited
+    assert await moving == Moved()
+    assert await rows(database, "SELECT claimed_at IS NULL FROM image_garbage") == [(False,)]
+    assert await PostgresImages(database).get(ref) == b"an image"
 
 
 async def test_the_parts_of_a_purged_callback_are_deleted_a_day_later(database: Database, store: ObjectImages) -> None:
