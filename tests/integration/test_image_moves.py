@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Row
+from sqlalchemy import Row, text
 
 from aigen_bridge.domain.dead_letter import OperatorAction, RefusedCallback
 from aigen_bridge.domain.errors import ImageDamagedError, ImageStoreAwayError
@@ -23,7 +23,7 @@ from aigen_bridge.store.image_sweep import _CLAIM, ImageSweep
 from aigen_bridge.store.images import OWNER, ObjectImages, PostgresImages
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.retention import Retention
-from aigen_bridge.store.transitions import Deadlines
+from aigen_bridge.store.transitions import Deadlines, lock
 from image_stores import Folder, days_pass, keep_completed
 from meeting import waits_or_is_through
 from outages import rows, write
@@ -337,6 +337,55 @@ async def test_a_note_that_is_claimed_while_a_page_is_selected_stays(
     assert await moving == Moved()
     assert await rows(database, "SELECT claimed_at IS NULL FROM image_garbage") == [(False,)]
     assert await PostgresImages(database).get(ref) == b"an image"
+
+
+async def test_a_move_to_postgresql_waits_for_a_mark_and_leaves_no_old_bytes(
+    database: Database, moves: ImageMoves, store: ObjectImages
+) -> None:
+    ref = await keep_completed(database, b"as it came")
+    await everything(moves.to_store())
+    async with database.transaction() as connection:
+        await lock(connection, [ref.request_id])
+        await connection.execute(text("UPDATE requests SET image = jsonb_set(image, '{sha256}', to_jsonb('00'::text))"))
+        moving = asyncio.create_task(moves.walk(Target.POSTGRESQL).next_page())
+        waited = await waits_or_is_through(database, moving)
+
+    assert waited
+    assert await moving == Moved()
+    assert await in_postgresql(database) == 0
+
+
+async def test_a_move_to_postgresql_waits_for_writers_that_placed_an_object_before(
+    database: Database, moves: ImageMoves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep_completed(database, b"an image")
+    await everything(moves.to_store())
+    await write(database, "UPDATE requests SET image_purged_at = now()")  # as if nothing referred to it yet
+    walk = moves.walk(Target.POSTGRESQL)
+    next_page = walk.next_page
+
+    async def next_page_then_commit() -> Moved | None:
+        page = await next_page()
+        await write(database, "UPDATE requests SET image_purged_at = NULL")
+        return page
+
+    monkeypatch.setattr(walk, "next_page", next_page_then_commit)
+    monkeypatch.setattr(moves, "walk", lambda _: walk)
+
+    assert (await everything(moves.to_postgresql())).images == 1
+
+
+async def test_a_shared_part_stays_in_the_store_if_only_one_of_its_callbacks_was_moved(
+    database: Database, moves: ImageMoves, store: ObjectImages
+) -> None:
+    quarantine, payload = Quarantine(database, DEADLINES, store), b"p" * PART_MIN
+    numbers = [await quarantine.keep(refused(payload, image)) for image in (b"1", b"2")]
+    await moves.start(Target.POSTGRESQL, OPERATOR)
+    await moves.walk(Target.POSTGRESQL, page=1).next_page()
+    await days_pass(database, 2)
+    await ImageSweep(database, store).delete()
+
+    assert [kept.payload for number in numbers if (kept := await quarantine.get(number))] == [payload] * 2
 
 
 async def test_the_parts_of_a_purged_callback_are_deleted_a_day_later(database: Database, store: ObjectImages) -> None:
