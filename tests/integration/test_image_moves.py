@@ -282,6 +282,27 @@ async def test_large_parts_of_quarantined_callbacks_are_objects_and_move_back(
     assert back == there
 
 
+async def test_a_part_that_moves_to_postgresql_while_it_is_read_is_found(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quarantine = Quarantine(database, DEADLINES, store)
+    number = await quarantine.keep(refused(b"p" * PART_MIN, None))
+    get = store.get
+
+    async def move_then_get(ref: ImageRef) -> bytes | None:
+        monkeypatch.setattr(store, "get", get)
+        await moves.start(Target.POSTGRESQL, OPERATOR)
+        await everything(moves.to_postgresql())
+        folder.clear()
+        return await get(ref)
+
+    monkeypatch.setattr(store, "get", move_then_get)
+    kept = await quarantine.get(number)
+
+    assert kept
+    assert kept.payload == b"p" * PART_MIN
+
+
 async def test_a_damaged_part_of_a_callback_is_named(database: Database, store: ObjectImages, folder: Folder) -> None:
     quarantine = Quarantine(database, DEADLINES, store)
     number = await quarantine.keep(refused(b"p" * PART_MIN, None))

@@ -228,6 +228,16 @@ async def test_an_image_whose_object_is_about_to_be_deleted_is_left_to_postgresq
     assert await store.place(ref, png) == png
 
 
+async def test_after_a_restore_a_running_process_leaves_its_images_to_postgresql(
+    store: ObjectImages, ref: ImageRef, png: bytes, database: Database
+) -> None:
+    """`aigen-bridge restored` gives the database another token: the store belongs to it once it is adopted."""
+    before = await store.place(ref, png)
+    await write(database, "UPDATE image_store SET token = gen_random_uuid()")
+
+    assert (before, await store.place(ref, png)) == (None, png)
+
+
 async def test_while_the_store_is_drained_images_are_left_to_postgresql(
     store: ObjectImages, ref: ImageRef, png: bytes, database: Database
 ) -> None:
