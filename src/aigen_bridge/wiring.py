@@ -145,9 +145,10 @@ class ApiParts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """The components of a worker. `runners` are by lane. Without an object store, nobody sweeps or moves images.
+    """The components of a worker. `runners` are by lane.
 
-    `listen` calls its argument with the queue of every new outbox entry, until cancelled.
+    `image_sweep` and `image_moves` are None without an object store. `listen` calls its argument with the queue of each
+    new outbox entry, until cancelled.
     """
 
     settings: Settings

@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Row, text
 
 from aigen_bridge.domain.dead_letter import OperatorAction, RefusedCallback
 from aigen_bridge.domain.errors import ImageDamagedError, ImageStoreAwayError
@@ -16,13 +18,14 @@ from aigen_bridge.store import image_moves, images
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.image_garbage import note
 from aigen_bridge.store.image_moves import ImageMoves, Moved
-from aigen_bridge.store.image_places import PART_MIN, Target
-from aigen_bridge.store.image_sweep import ImageSweep
+from aigen_bridge.store.image_places import PART_MIN, ImagePlace, Target
+from aigen_bridge.store.image_sweep import _CLAIM, ImageSweep
 from aigen_bridge.store.images import OWNER, ObjectImages, PostgresImages
 from aigen_bridge.store.quarantine import Quarantine
 from aigen_bridge.store.retention import Retention
-from aigen_bridge.store.transitions import Deadlines
-from image_stores import Folder, keep_completed
+from aigen_bridge.store.transitions import Deadlines, lock
+from image_stores import Folder, days_pass, keep_completed
+from meeting import waits_or_is_through
 from outages import rows, write
 
 DEADLINES = Deadlines(callback=timedelta(minutes=10), image_url=timedelta(minutes=5))
@@ -36,6 +39,7 @@ MARK = """
     )
     UPDATE images SET content = :content WHERE request_id = :request_id
 """
+PART_MOVED = "UPDATE quarantine SET payload = '', payload_sha256 = encode(sha256(payload), 'hex')"
 OPERATOR = OperatorAction("test")
 
 
@@ -159,6 +163,79 @@ async def test_an_image_that_is_marked_while_it_is_moved_is_not_lost(
     assert await PostgresImages(database).get(marked) == b"marked"
 
 
+async def test_an_image_that_moves_to_postgresql_while_it_is_read_is_found(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its object was noted before, and is deleted at once."""
+    ref = await keep_completed(database, b"an image")
+    await everything(moves.to_store())
+    reader = folder.images(database)
+    get = reader._objects.get
+
+    async def move_then_get(key: str) -> bytes | None:
+        if folder.keys() and key == ref.key:
+            await moves.start(Target.POSTGRESQL, OPERATOR)
+            await everything(moves.to_postgresql())
+            folder.clear()
+        return await get(key)
+
+    monkeypatch.setattr(reader._objects, "get", move_then_get)
+
+    assert await reader.get(ref) == b"an image"
+
+
+async def test_what_others_change_before_it_is_read_is_not_taken_for_damaged(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker marks the image, and another moves the callback's payload."""
+    ref, marked = await keep_completed(database, b"as it came"), hashlib.sha256(b"marked").hexdigest()
+    with folder.away():
+        await Quarantine(database, DEADLINES, store).keep(refused(b"p" * PART_MIN, None))
+    await asyncio.sleep(0.1)
+    walk = moves.walk(Target.STORE)
+    select, changed = walk._rows, []
+
+    async def select_then_change(place: ImagePlace) -> Sequence[Row[Any]]:
+        if (found := await select(place)) and place.called not in changed:
+            changed.append(place.called)
+            if place.called.startswith("the image of request"):
+                await write(database, MARK, request_id=ref.request_id, sha256=marked, content=b"marked")
+            if place.called.startswith("the payload"):
+                await write(database, PART_MOVED)
+        return found
+
+    monkeypatch.setattr(walk, "_rows", select_then_change)
+    failed: list[str] = []
+    while page := await walk.next_page():
+        failed += page.failed
+
+    assert len(changed) == 3
+    assert failed == []
+
+
+async def test_a_slow_move_does_not_undo_what_faster_ones_did(
+    database: Database, moves: ImageMoves, store: ObjectImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since it put the object, others have moved the image there and back, and noted the object."""
+    ref = await keep_completed(database, b"an image")
+    put = store.put
+
+    async def put_slowly(ref: ImageRef, content: bytes) -> bool:
+        placed = await put(ref, content)
+        monkeypatch.setattr(store, "put", put)
+        await everything(moves.to_store())
+        await moves.start(Target.POSTGRESQL, OPERATOR)
+        await everything(moves.to_postgresql())
+        return placed
+
+    monkeypatch.setattr(store, "put", put_slowly)
+    await moves.walk(Target.STORE).next_page()
+    await days_pass(database, 2)
+
+    assert await ImageSweep(database, store).delete() == 1
+    assert await store.get(ref) == b"an image"
+
+
 async def test_a_move_back_and_forth_needs_no_day(
     database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder
 ) -> None:
@@ -205,6 +282,27 @@ async def test_large_parts_of_quarantined_callbacks_are_objects_and_move_back(
     assert back == there
 
 
+async def test_a_part_that_moves_to_postgresql_while_it_is_read_is_found(
+    database: Database, moves: ImageMoves, store: ObjectImages, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quarantine = Quarantine(database, DEADLINES, store)
+    number = await quarantine.keep(refused(b"p" * PART_MIN, None))
+    get = store.get
+
+    async def move_then_get(ref: ImageRef) -> bytes | None:
+        monkeypatch.setattr(store, "get", get)
+        await moves.start(Target.POSTGRESQL, OPERATOR)
+        await everything(moves.to_postgresql())
+        folder.clear()
+        return await get(ref)
+
+    monkeypatch.setattr(store, "get", move_then_get)
+    kept = await quarantine.get(number)
+
+    assert kept
+    assert kept.payload == b"p" * PART_MIN
+
+
 async def test_a_damaged_part_of_a_callback_is_named(database: Database, store: ObjectImages, folder: Folder) -> None:
     quarantine = Quarantine(database, DEADLINES, store)
     number = await quarantine.keep(refused(b"p" * PART_MIN, None))
@@ -245,6 +343,72 @@ async def test_an_image_whose_object_is_being_deleted_stays_in_postgresql(
     assert await store.get(ref) == b"an image"
 
 
+async def test_a_note_that_is_claimed_while_a_page_is_selected_stays(
+    database: Database, moves: ImageMoves, store: ObjectImages
+) -> None:
+    ref = await keep_completed(database, b"an image")
+    async with database.transaction() as connection:
+        await note(connection, [ref], is_certain=True)
+    async with database.transaction() as connection:
+        await connection.execute(_CLAIM)
+        moving = asyncio.create_task(moves.walk(Target.STORE).next_page())
+        waited = await waits_or_is_through(database, moving)
+
+    assert waited
+    assert await moving == Moved()
+    assert await rows(database, "SELECT claimed_at IS NULL FROM image_garbage") == [(False,)]
+    assert await PostgresImages(database).get(ref) == b"an image"
+
+
+async def test_a_move_to_postgresql_waits_for_a_mark_and_leaves_no_old_bytes(
+    database: Database, moves: ImageMoves, store: ObjectImages
+) -> None:
+    ref = await keep_completed(database, b"as it came")
+    await everything(moves.to_store())
+    async with database.transaction() as connection:
+        await lock(connection, [ref.request_id])
+        await connection.execute(text("UPDATE requests SET image = jsonb_set(image, '{sha256}', to_jsonb('00'::text))"))
+        moving = asyncio.create_task(moves.walk(Target.POSTGRESQL).next_page())
+        waited = await waits_or_is_through(database, moving)
+
+    assert waited
+    assert await moving == Moved()
+    assert await in_postgresql(database) == 0
+
+
+async def test_a_move_to_postgresql_waits_for_writers_that_placed_an_object_before(
+    database: Database, moves: ImageMoves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep_completed(database, b"an image")
+    await everything(moves.to_store())
+    await write(database, "UPDATE requests SET image_purged_at = now()")  # as if nothing referred to it yet
+    walk = moves.walk(Target.POSTGRESQL)
+    next_page = walk.next_page
+
+    async def next_page_then_commit() -> Moved | None:
+        page = await next_page()
+        await write(database, "UPDATE requests SET image_purged_at = NULL")
+        return page
+
+    monkeypatch.setattr(walk, "next_page", next_page_then_commit)
+    monkeypatch.setattr(moves, "walk", lambda _: walk)
+
+    assert (await everything(moves.to_postgresql())).images == 1
+
+
+async def test_a_shared_part_stays_in_the_store_if_only_one_of_its_callbacks_was_moved(
+    database: Database, moves: ImageMoves, store: ObjectImages
+) -> None:
+    quarantine, payload = Quarantine(database, DEADLINES, store), b"p" * PART_MIN
+    numbers = [await quarantine.keep(refused(payload, image)) for image in (b"1", b"2")]
+    await moves.start(Target.POSTGRESQL, OPERATOR)
+    await moves.walk(Target.POSTGRESQL, page=1).next_page()
+    await days_pass(database, 2)
+    await ImageSweep(database, store).delete()
+
+    assert [kept.payload for number in numbers if (kept := await quarantine.get(number))] == [payload] * 2
+
+
 async def test_the_parts_of_a_purged_callback_are_deleted_a_day_later(database: Database, store: ObjectImages) -> None:
     """A callback with the same parts may be placed at the moment of the purge, and commit later."""
     await Quarantine(database, DEADLINES, store).keep(refused(b"p" * PART_MIN, b"i" * PART_MIN))
@@ -273,3 +437,22 @@ async def test_once_everything_is_in_postgresql_the_settings_may_be_removed(
     await write(database, "DELETE FROM image_garbage")
 
     assert await folder.images(database).place(ref, b"an image") is None
+
+
+async def test_a_store_that_was_given_up_and_belongs_to_another_database_now_is_left_alone(
+    database: Database, moves: ImageMoves, folder: Folder
+) -> None:
+    ref = await keep_completed(database, b"an image")
+    await everything(moves.to_store())
+    await moves.start(Target.POSTGRESQL, OPERATOR)
+    await everything(moves.to_postgresql())
+    await moves.finish()
+    (folder.path / OWNER).write_text("another database")
+    sweep = ImageSweep(database, folder.images(database))
+    await days_pass(database, 2)
+    for call in (sweep.find, sweep.delete):
+        with pytest.raises(ImageStoreAwayError):
+            await call()
+
+    assert folder.keys() == {ref.key}
+    assert await folder.images(database).get(ref) == b"an image"

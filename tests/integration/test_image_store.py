@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from aigen_bridge import wiring
+from aigen_bridge.clients import object_store
 from aigen_bridge.domain.errors import ImageDamagedError, ImageStoreAwayError, StoreUnavailableError
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.domain.outbox import Advance, Claim, Complete, Done, Settlement
@@ -181,6 +182,20 @@ async def test_what_a_killed_process_has_left_half_written_is_deleted_with_its_i
     assert [path.name for path in folder.path.iterdir()] == [OWNER]
 
 
+async def test_a_folder_is_listed_while_others_delete_from_it(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store, "PAGE", 1)
+    objects = folder.objects()
+    for number in range(3):
+        await objects.put(f"ab/{number}/image", b"image")
+    pages = objects._list("ab/")
+    [first] = next(pages)
+    for number in range(3):
+        await objects.delete([f"ab/{number}/image"])
+
+    assert first in {f"ab/{number}/image" for number in range(3)}
+    assert list(pages) == []
+
+
 async def test_two_databases_do_not_share_a_store(
     store: ObjectImages, ref: ImageRef, png: bytes, folder: Folder
 ) -> None:
@@ -211,6 +226,16 @@ async def test_an_image_whose_object_is_about_to_be_deleted_is_left_to_postgresq
         await note(connection, [ref], is_certain=False, wait=timedelta(days=1))
 
     assert await store.place(ref, png) == png
+
+
+async def test_after_a_restore_a_running_process_leaves_its_images_to_postgresql(
+    store: ObjectImages, ref: ImageRef, png: bytes, database: Database
+) -> None:
+    """`aigen-bridge restored` gives the database another token: the store belongs to it once it is adopted."""
+    before = await store.place(ref, png)
+    await write(database, "UPDATE image_store SET token = gen_random_uuid()")
+
+    assert (before, await store.place(ref, png)) == (None, png)
 
 
 async def test_while_the_store_is_drained_images_are_left_to_postgresql(
@@ -478,6 +503,17 @@ async def test_a_damaged_image_is_a_dead_letter_and_a_problem(
 
     assert dead == [("image_damaged",)]
     assert (read.status_code, read.json()["code"]) == (500, "image_damaged")
+
+
+async def test_an_image_that_the_store_has_lost_is_not_called_purged(
+    stage_with_folder: Stage, folder: Folder, database: Database, png: bytes
+) -> None:
+    asked = await stage_with_folder.ask()
+    await report(stage_with_folder, completed(asked, png))
+    folder.clear()
+    lost = await image(stage_with_folder, asked)
+
+    assert (lost.status_code, lost.json()["code"]) == (500, "image_damaged")
 
 
 async def _claims(database: Database, outbox: Outbox, step: Step, count: int = 1) -> list[Claim]:

@@ -1,4 +1,4 @@
-"""Whatever writers, purges, sweeps and moves do in whatever order, no image is lost and no object stays for nothing."""
+"""In any order of writers, purges, sweeps and moves, no image is lost and no object is left."""
 
 from collections.abc import Iterator
 from functools import partial

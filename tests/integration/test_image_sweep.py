@@ -124,6 +124,21 @@ async def test_what_is_certain_is_deleted_at_once(
     assert folder.keys() == set()
 
 
+async def test_a_deleted_object_that_comes_late_is_deleted_again_when_it_is_certain(
+    database: Database, store: ObjectImages, sweep: ImageSweep, folder: Folder
+) -> None:
+    ref, deleted = await stored(database, store), []
+    for is_certain in (True, False, True):
+        async with database.transaction() as connection:
+            await note(connection, [ref], is_certain=is_certain)
+        deleted.append(await sweep.delete())
+        late = folder.keys()
+        await folder.objects().put(ref.key, CONTENT)
+
+    assert deleted == [1, 0, 1]
+    assert late == set()
+
+
 async def test_a_forgotten_original_is_found_again_if_its_object_comes_late(
     database: Database, store: ObjectImages, sweep: ImageSweep, folder: Folder
 ) -> None:
@@ -150,6 +165,27 @@ async def test_a_deletion_that_a_killed_worker_began_is_repeated_after_an_hour(
 
     assert (soon, later) == (0, 1)
     assert folder.keys() == set()
+
+
+async def test_an_object_that_was_claimed_stays_noted_although_something_refers_to_it_by_then(
+    database: Database, store: ObjectImages, sweep: ImageSweep, folder: Folder
+) -> None:
+    """The worker that claimed it may still delete it. The writer has seen the note and stored the bytes here."""
+    ref = await keep_completed(database, CONTENT)
+    async with database.transaction() as connection:
+        await note(connection, [ref], is_certain=False)
+    await write(database, "UPDATE requests SET image_purged_at = now()")
+    claimed = await sweep._claim()
+    await write(database, "UPDATE requests SET image_purged_at = NULL")
+    await days_pass(database, 1.1 / 24)
+    again = await sweep._claim()
+    await sweep._delete(folder.objects(), claimed)
+    slow = await rows(database, "SELECT deleted_at IS NULL FROM image_garbage")
+    await sweep._delete(folder.objects(), again)
+
+    assert (len(claimed), len(again), slow) == (1, 1, [(True,)])
+    assert await rows(database, "SELECT deleted_at IS NULL FROM image_garbage") == [(False,)]
+    assert await store.place(ref, CONTENT) == CONTENT
 
 
 async def test_parts_of_quarantined_callbacks_that_share_an_object_keep_it_until_the_last_one(

@@ -1,4 +1,4 @@
-"""Images in an object store: whatever writers, purges, sweeps and moves do in whatever order, none is lost or left."""
+"""Images in an object store: in any order of writers, purges, sweeps and moves, none is lost and none is left."""
 
 import asyncio
 import hashlib
@@ -235,7 +235,7 @@ class ObjectsMachine(RuleBasedStateMachine):
 
     @rule(days=st.sampled_from([0.05, 1.1]))
     def time_passes(self, days: float) -> None:
-        """Time passes. Whatever was under way has ended, or was killed."""
+        """Time passes. Everything that was under way has ended, or was killed."""
         self.writers, self.claims, self.memory.is_away = [], [], False
         self.yard.run(days_pass(self.database, days))
 

@@ -43,6 +43,7 @@ from aigen_bridge.domain.request import (
     Transition,
     VersionedTransition,
 )
+from aigen_bridge.worker.lanes import image_store_pause
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 IMAGE = StoredImage("png", 3, 1, 1, "0" * 64)
@@ -281,3 +282,8 @@ def test_a_failure_of_the_bridge_cannot_be_versioned() -> None:
             after=Status.FAILED,
             failed_by=FailedBy.BRIDGE,
         )
+
+
+def test_an_old_entry_waits_longer_for_the_image_store() -> None:
+    minutes = [image_store_pause(timedelta(minutes=age)) / timedelta(minutes=1) for age in (0, 5, 20, 50, 600)]
+    assert minutes == [0.5, 0.5, 2, 5, 5]

@@ -111,6 +111,7 @@ def test_any_bytes_are_a_problem_and_never_an_error(certificate: bytes, key: byt
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=1000)
 @example(at=12, byte=11)  # the version
+@example(at=58, byte=3)  # the type of a name
 @given(at=st.integers(0, len(DER) - 1), byte=st.integers(0, 255))
 def test_a_damaged_certificate_is_never_an_error(at: int, byte: int) -> None:
     damaged = DER[:at] + bytes([byte]) + DER[at + 1 :]

@@ -157,7 +157,7 @@ async def _report(moves: "ImageMoves", to: Target, moved: int, failed: list[str]
         say("All images are in PostgreSQL, and new ones stay there. The workers delete the objects in a day, so that")
         say("a backup of before is still complete. Then remove AIGEN_IMAGE_STORE__URL from API and workers.")
     else:
-        fail("Meanwhile, somebody has begun to move the images to the image store again.")
+        fail("Another 'images move --to store' has begun meanwhile: new images go to the image store again.")
 
 
 async def _report_rest(moves: "ImageMoves") -> None:

@@ -8,11 +8,12 @@ import asyncio
 import errno
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -33,6 +34,10 @@ RETRIES, BACKOFF = 2, {"init_backoff": timedelta(seconds=0.1), "max_backoff": ti
 """After an answer such as 503, or a broken connection. None begins once the timeout has passed."""
 DEADLINE_FACTOR = 2
 """A call may wait for a thread, and a folder on a network may hang: after so many timeouts it is given up."""
+PAGE = 1000
+"""Keys that one call of a listing returns."""
+_NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound")
+"""In the text of an error: S3's, Google's and Azure's code for a bucket or a container that does not exist."""
 _STAGED = re.compile(r"#\d+\Z")
 """How the name of a file ends that obstore has not written completely."""
 _CAUSE = re.compile(r"<Code>(\w{1,50})|InvalidCertificate\(\s*(\w+)|(dns error|TimedOut)|kind: (\w+)")
@@ -111,11 +116,16 @@ class ObjectStore:
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Deletes those of these objects that exist."""
-        await self._call(self._delete, keys)
+        if not await self._call(self._delete, keys):
+            for key in keys:
+                await self._call(self._delete, [key])
 
     async def names(self, prefix: str) -> list[str]:
-        """Returns the keys of all objects below a prefix, in no order."""
-        return await self._call(self._list, prefix)
+        """Returns the keys of all objects below a prefix. The timeout is for each page of the listing."""
+        pages, names = self._list(prefix), set[str]()
+        while (page := await self._call(next, pages, None)) is not None:
+            names.update(page)
+        return sorted(names)
 
     def close(self) -> None:
         """Lets the calls that are in progress end by themselves."""
@@ -165,25 +175,37 @@ class ObjectStore:
         try:
             found = obstore.get(store, key)
         except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
+            if _NO_BUCKET.search(str(error)):
                 raise
             return None
         return bytes(found.bytes()) if found.meta["size"] <= self._place.size_max else b""
 
-    def _delete(self, keys: Sequence[str]) -> None:
+    def _delete(self, keys: Sequence[str]) -> bool:
+        """Returns False if one of several is missing: Google and Azure may then have deleted any of the others."""
         store = self._open().store
-        if self._folder is None:
+        if self._folder:
+            for key in keys:
+                _unlink(self._folder, key)
+            return True
+        try:
             obstore.delete(store, keys)
-            return
-        for key in keys:
-            _unlink(self._folder, key)
+        except FileNotFoundError as error:
+            if _NO_BUCKET.search(str(error)):
+                raise
+            return len(keys) == 1
+        return True
 
-    def _list(self, prefix: str) -> list[str]:
+    def _list(self, prefix: str) -> Iterator[list[str]]:
+        """Yields pages of keys."""
         store = self._open().store
         if self._folder is None:
-            return [found["path"] for page in obstore.list(store, prefix, chunk_size=1000) for found in page]
-        files = (path for path in (self._folder / prefix).rglob("*") if path.is_file())
-        return sorted({_STAGED.sub("", str(path.relative_to(self._folder))) for path in files})
+            for page in obstore.list(store, prefix, chunk_size=PAGE):
+                yield [found["path"] for found in page]
+            return
+        # Other workers may delete folders meanwhile: os.walk passes over those.
+        walk = (Path(path, name) for path, _, names in os.walk(self._folder / prefix) for name in names)
+        while files := list(islice(walk, PAGE)):
+            yield [_STAGED.sub("", str(file.relative_to(self._folder))) for file in files]
 
 
 def advise(error: ImageStoreAwayError) -> str:
@@ -232,7 +254,7 @@ def _open(place: Place, credentials: Credentials) -> Any:
 
 
 def _proxy(endpoint: str | None) -> dict[str, str]:
-    """Returns how this machine itself is called: directly, whatever HTTP_PROXY says (see `network`)."""
+    """Returns the options with which this machine itself is called: without the proxy of HTTP_PROXY (see `network`)."""
     host = urlsplit(endpoint or "").hostname or ""
     return {"proxy_url": str(endpoint), "proxy_excludes": host} if is_this_machine(host) else {}
 

@@ -42,7 +42,7 @@ _AUTHORITY_FIRST: tuple[str, ...] = (
     "The first certificate in the file is that of an authority. Put the signing certificate first.",
 )
 _UNREADABLE = (
-    *(ValueError, UnsupportedAlgorithm),
+    *(ValueError, TypeError, UnsupportedAlgorithm),
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
 """Raised for a damaged certificate."""

@@ -172,7 +172,7 @@ class Walk:
     async def _put(self, place: ImagePlace, ref: ImageRef, position: Any) -> Moved:
         """Moves an image to the object store. It stays if others changed it meanwhile, or if its object is noted."""
         async with self._database.reading(patient=True) as connection:
-            content: bytes | None = await connection.scalar(place.read, {"position": position})
+            content: bytes | None = await connection.scalar(place.read, {"position": position, "sha256": ref.sha256})
         if await checked(ref, content) is None or content is None or not await self._images.put(ref, content):
             return Moved()
         return await self._switch(place, ref, position, content)

@@ -39,8 +39,8 @@ class Direction:
 class ImagePlace:
     """A column with bytes. `called` is its image for people, `first` the position before all others.
 
-    `read` selects the bytes at `:position`. `must_exist`: the bytes must be somewhere. `is_only_reference`: nothing
-    else may refer to the same object.
+    `read` selects the bytes at `:position` unless those with another hash than `:sha256` belong there by now.
+    `must_exist`: the bytes must be somewhere. `is_only_reference`: nothing else may refer to the same object.
     """
 
     called: str
@@ -60,9 +60,10 @@ _NOT_NOTED = "NOT EXISTS (SELECT FROM image_garbage AS g WHERE g.request_id = {i
 
 
 def _to_store(found: str, position: str, request_id: str, sha256: str, size: str, switch: str) -> Direction:
-    """`found` is a FROM and WHERE clause. An object that is noted, and that nobody has begun to delete, is un-noted.
+    """`found` is a FROM and WHERE clause.
 
-    Other noted ones are left for a day after their deletion.
+    The page deletes the notes of its objects that no worker has claimed, and leaves out images whose object is claimed:
+    those move a day after its deletion.
     """
     claimed = f"""NOT EXISTS (SELECT FROM image_garbage AS g
         WHERE g.request_id = {request_id} AND g.sha256 = {sha256} AND g.claimed_at IS NOT NULL)"""
@@ -95,7 +96,7 @@ _HAS_THIS_ORIGINAL = f"r.request_id = :position AND {HAS_ORIGINAL} AND r.provena
 _IMAGES = ImagePlace(
     called="the image of request {}",
     first=UUID(int=0),
-    read=text("SELECT content FROM images WHERE request_id = :position"),
+    read=text(f"SELECT content FROM images AS i JOIN requests AS r USING (request_id) WHERE {_IS_CURRENT}"),
     to_store=_to_store(
         "images AS i JOIN requests AS r USING (request_id) WHERE r.image_purged_at IS NULL AND r.image IS NOT NULL",
         *("r.request_id", "r.request_id", "r.image ->> 'sha256'", "octet_length(i.content)"),
@@ -114,7 +115,7 @@ _IMAGES = ImagePlace(
 _ORIGINALS = ImagePlace(
     called="the original image of request {}",
     first=UUID(int=0),
-    read=text("SELECT content FROM original_images WHERE request_id = :position"),
+    read=text("SELECT content FROM original_images WHERE request_id = :position AND sha256 = :sha256"),
     to_store=_to_store(
         "original_images AS o JOIN requests AS r USING (request_id) WHERE r.image_purged_at IS NULL",
         *("o.request_id", "o.request_id", "o.sha256", "octet_length(o.content)"),
@@ -137,20 +138,20 @@ _ORIGINALS = ImagePlace(
 def _part(column: str, called: str) -> ImagePlace:
     """A part of a quarantined callback, in this column or the object with the hash in the one beside it."""
     sha256 = f"encode(sha256(q.{column}), 'hex')"
-    nobody = f"CAST('{QUARANTINED}' AS uuid)"
+    no_request = f"CAST('{QUARANTINED}' AS uuid)"
     return ImagePlace(
         called=called,
         first=0,
-        read=text(f"SELECT {column} FROM quarantine WHERE id = :position"),
+        read=text(f"SELECT {column} FROM quarantine AS q WHERE id = :position AND {sha256} = :sha256"),
         to_store=_to_store(
             f"quarantine AS q WHERE octet_length(q.{column}) >= {PART_MIN}",
-            *("q.id", nobody, sha256, f"octet_length(q.{column})"),
+            *("q.id", no_request, sha256, f"octet_length(q.{column})"),
             f"""UPDATE quarantine AS q SET {column} = ''::bytea, {column}_sha256 = :sha256
                 WHERE q.id = :position AND q.{column}_sha256 IS NULL""",
         ),
         to_postgresql=_to_postgresql(
             f"quarantine AS q WHERE q.{column}_sha256 IS NOT NULL",
-            *("q.id", nobody, f"q.{column}_sha256"),
+            *("q.id", no_request, f"q.{column}_sha256"),
             f"""UPDATE quarantine AS q SET {column} = :content, {column}_sha256 = NULL
                 WHERE q.id = :position AND q.{column}_sha256 = :sha256""",
         ),

@@ -129,8 +129,8 @@ class PostgresImages:
 class ObjectImages:
     """Stores images in an object store. What cannot be stored there is stored in PostgreSQL, and moved later.
 
-    An object is written before the commit that refers to it. Nothing deletes it meanwhile: whoever deletes objects
-    notes them in `image_garbage` first, and an image that is noted there is stored in PostgreSQL.
+    An object is written before the commit that refers to it. Nothing deletes it meanwhile: objects are noted in
+    `image_garbage` before they are deleted, and an image that is noted there is stored in PostgreSQL.
     """
 
     has_objects = True
@@ -146,7 +146,7 @@ class ObjectImages:
         self._reason = ""
 
     async def place(self, ref: ImageRef, content: bytes) -> bytes | None:
-        """See `ImageStore.place`. Never fails for the object store's sake."""
+        """See `ImageStore.place`. Does not fail if the object store does."""
         try:
             return None if await self.put(ref, content) else content
         except ImageStoreAwayError:
@@ -206,8 +206,8 @@ class ObjectImages:
         owner = await self._try(self._objects.get, OWNER)
         if row.location is None and not row.is_draining and owner is None:
             await self._own(row.token)
-        elif row.location is None and row.is_draining:
-            pass  # all images were moved to PostgreSQL
+        elif row.location is None and row.is_draining and owner is None:
+            pass  # all images were moved to PostgreSQL, and the store may have been emptied since
         elif owner != row.token.encode():
             self._doubt()
             raise ImageStoreAwayError(not_ours(self._objects.url, row.location, owner))

@@ -37,7 +37,7 @@ from aigen_bridge.store.batching import Batcher
 from aigen_bridge.store.connection import PATIENCE
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.generation_rows import to_job
-from aigen_bridge.store.image_garbage import note
+from aigen_bridge.store.image_garbage import GRACE, note
 from aigen_bridge.store.images import ImageStore
 from aigen_bridge.store.leases import (
     CLAIM,
@@ -283,7 +283,8 @@ class Outbox(LeaseStore):
         """Keeps the original of an image that is marked, if originals are kept, and deletes the image."""
         row = {"request_id": request.request_id, "original_sha256": original_sha256}
         if not self._keeps_originals and self._images.has_objects:
-            await note(connection, [ImageRef(request.request_id, original_sha256)], is_certain=True)
+            # In a day: a database that is restored to before needs it, because it knows no marked image.
+            await note(connection, [ImageRef(request.request_id, original_sha256)], is_certain=True, wait=GRACE)
             await connection.execute(_FORGET_ORIGINAL, row)
         if self._keeps_originals and request.image and request.image.sha256 == original_sha256:
             await connection.execute(_KEEP_ORIGINAL, row)

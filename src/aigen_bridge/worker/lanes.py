@@ -40,8 +40,8 @@ CONTENDED_PAUSE = 0.02
 """Seconds before the next claim while the due entries are locked by other workers."""
 LEASES_LOST_MAX = 4
 """Leases lost in a row after which an entry is poison: it is assumed to kill its workers."""
-IMAGE_STORE_PAUSE = timedelta(seconds=30)
-"""How long an entry waits whose image is in an object store that does not answer."""
+IMAGE_STORE_PAUSE, IMAGE_STORE_PAUSE_MAX = timedelta(seconds=30), timedelta(minutes=5)
+"""The shortest and the longest wait of an entry whose image is in an object store that does not answer."""
 HELD_TOO_LONG = "The system was away for longer than the entry may be held; replay it when the system is back."
 UNMARKED_TOO_LONG = "No image could be marked for longer than this one may be held. Its attempts say why."
 BUG_TRIES = 3
@@ -61,6 +61,14 @@ class Queue(Protocol[L]):
     async def settle(self, settlement: Settlement[L]) -> Outcome | None: ...
     async def extend(self, claims: Sequence[Lease], lease: timedelta) -> None: ...
     async def release(self, claims: Sequence[Lease]) -> None: ...
+
+
+def image_store_pause(age: timedelta) -> timedelta:
+    """Returns how long an entry of this age waits for the image store: a tenth of it, within the limits.
+
+    Each wait writes an attempt, and thousands of entries may wait for a day.
+    """
+    return max(IMAGE_STORE_PAUSE, min(age / 10, IMAGE_STORE_PAUSE_MAX))
 
 
 class Lane(Generic[L]):
@@ -189,8 +197,10 @@ class Lane(Generic[L]):
             failure = InternalError("unexpected", f"{type(error).__name__} (see the log).", tries=BUG_TRIES)
         now = claim.claimed_at + timedelta(seconds=time.monotonic() - requested_at)
         until = self._runner.policy.until(claim.began_at, claim.give_up_at)
-        if failure.code == IMAGE_STORE_AWAY and (until is None or now + IMAGE_STORE_PAUSE <= until):
-            return Held(failure, now + IMAGE_STORE_PAUSE)  # costs no attempt: the entry waits for no fault of its own
+        if failure.code == IMAGE_STORE_AWAY:
+            at = now + image_store_pause(now - claim.began_at)
+            if until is None or at <= until:
+                return Held(failure, at)  # costs no attempt: the entry waits for no fault of its own
         verdict = decide(self._runner.policy, claim.attempt, failure, now, until, self._random)
         if isinstance(verdict, RetryAt):
             return Retry(verdict.at, failure)

@@ -34,6 +34,7 @@ from aigen_bridge.contracts.views import (
 from aigen_bridge.contracts.wire import FieldError, Rfc3339DateTime
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.errors import (
+    ImageDamagedError,
     ImageMissingError,
     ImagePurgedError,
     StoreUnavailableError,
@@ -230,12 +231,16 @@ def chosen_image(found: ImageRequest, *, original: bool) -> tuple[StoredImage, I
 async def stored_content(parts: ApiParts, image: StoredImage, ref: ImageRef) -> bytes:
     """Returns the bytes that `chosen_image` chose.
 
-    Raises `ImagePurgedError` for an image deleted a moment ago, `ImageMissingError` for an original that is not kept.
+    Raises `ImagePurgedError` for an image purged a moment ago, `ImageDamagedError` for one that the image store has
+    lost, and `ImageMissingError` for an original that is not kept.
     """
     content = await parts.images.get(ref)
     if content is not None:
         return content
     if ref.sha256 == image.sha256:
+        found = await parts.requests.get(ref.request_id)
+        if found and not found.image_purged_at:
+            raise ImageDamagedError(f"the image of request {ref.request_id}")
         raise ImagePurgedError(ref.request_id)
     raise ImageMissingError("original_missing", f"The original of the image of request {ref.request_id} is not kept.")
 
