@@ -235,7 +235,7 @@ def _open(place: Place, credentials: Credentials) -> Any:
 
 
 def _proxy(endpoint: str | None) -> dict[str, str]:
-    """Returns how this machine itself is called: directly, whatever HTTP_PROXY says (see `network`)."""
+    """Returns how this machine itself is called: directly, also with HTTP_PROXY (see `network`)."""
     host = urlsplit(endpoint or "").hostname or ""
     return {"proxy_url": str(endpoint), "proxy_excludes": host} if is_this_machine(host) else {}
 

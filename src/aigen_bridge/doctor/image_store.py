@@ -91,8 +91,8 @@ def _doubts(state: ImageStoreState) -> Iterator[Finding]:
     if state.is_draining and state.location is None:
         found = "It is not used any more: all images were moved to PostgreSQL."
         advice = (
-            "A day after the move, when the workers have deleted the objects, remove AIGEN_IMAGE_STORE__URL. To use the "
-            "store again: 'aigen-bridge images move --to store'."
+            "A day after the move, when the workers have deleted the objects, remove AIGEN_IMAGE_STORE__URL. "
+            "To use the store again: 'aigen-bridge images move --to store'."
         )
         yield warning(ABOUT, found, advice)
     elif state.is_draining:

@@ -31,8 +31,8 @@ _UNREFERENCED = text(f"""
         AND NOT EXISTS (SELECT FROM image_garbage AS n WHERE n.request_id = g.request_id AND n.sha256 = g.sha256)
 """)  # noqa: S608 - a constant
 
-# What was claimed once is deleted, whatever refers to it since then: whoever refers to an object that is noted has
-# stored its bytes in PostgreSQL.
+# What was claimed once is deleted, even if something refers to it since then: a writer that finds its object noted
+# stores the bytes in PostgreSQL.
 _CLAIM = text(f"""
     WITH due AS MATERIALIZED (
         SELECT g.request_id, g.sha256, g.is_certain OR g.claimed_at IS NOT NULL OR NOT {IS_REFERENCED} AS goes

@@ -133,8 +133,8 @@ class PostgresImages:
 class ObjectImages:
     """Stores images in an object store. What cannot be stored there is stored in PostgreSQL, and moved later.
 
-    An object is written before the commit that refers to it. Nothing deletes it meanwhile: whoever deletes objects
-    notes them in `image_garbage` first, and an image that is noted there is stored in PostgreSQL.
+    An object is written before the commit that refers to it. Nothing deletes it meanwhile: an object is
+    noted in `image_garbage` before it is deleted, and an image that is noted there is stored in PostgreSQL.
     """
 
     has_objects = True
