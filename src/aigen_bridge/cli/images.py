@@ -169,10 +169,8 @@ async def _report(moves: "ImageMoves", to: Target, moved: int, failed: list[str]
     if to == "store":
         await _report_rest(moves)
     elif await moves.finish():
-        say(
-            "All images are in PostgreSQL, and new ones stay there. The workers delete the objects in a day: until then,"
-        )
-        say("a backup from before the move finds them. Then remove AIGEN_IMAGE_STORE__URL from API and workers.")
+        say("All images are in PostgreSQL, and new ones stay there. The workers delete the objects in a day;")
+        say("until then, a backup from before the move finds them. Then remove AIGEN_IMAGE_STORE__URL.")
     else:
         fail("Another 'images move --to store' has begun meanwhile, and images go to the image store again.")
 

@@ -210,8 +210,8 @@ def advise(error: ImageStoreAwayError) -> str:
                 "a longer AIGEN_IMAGE_STORE__TIMEOUT."
             )
     return (
-        "Check AIGEN_IMAGE_STORE__ENDPOINT, __REGION and the key, that the store runs and can be reached from here, and "
-        "that its certificate is trusted."
+        "Check AIGEN_IMAGE_STORE__ENDPOINT, __REGION and the key, that the store runs and can be reached from here, "
+        "and that its certificate is trusted."
     )
 
 
