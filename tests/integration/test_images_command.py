@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import signal
 from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,7 @@ from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.domain.request import NewRequest
 from aigen_bridge.store import image_moves, images
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.image_watch import ImageStoreWatch
 from aigen_bridge.store.images import OWNER, PostgresImages
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
@@ -161,6 +163,19 @@ async def test_an_image_that_is_damaged_in_postgresql_is_named_and_stays(
     assert await in_postgresql(database) == {damaged.request_id}
 
 
+async def test_an_image_whose_earlier_object_is_being_deleted_stays_for_now(
+    run: Run, folder: Folder, database: Database
+) -> None:
+    ref, _ = await planted(database, [b"one", b"two"])
+    claimed = """INSERT INTO image_garbage (request_id, sha256, is_certain, due_at, claimed_at)
+        VALUES (:id, :sha256, true, now(), now())"""
+    await write(database, claimed, id=ref.request_id, sha256=ref.sha256)
+    moved = await run("move", "--to", "store")
+    assert (moved.exit_code, "Still in PostgreSQL: 1 image," in moved.output) == (0, True), moved.output
+    assert "All images are in the image store." not in moved.output
+    assert await in_postgresql(database) == {ref.request_id}
+
+
 async def test_a_move_can_be_stopped_while_it_finds_nothing_to_move(
     configured: dict[str, str], folder: Folder, database: Database
 ) -> None:
@@ -199,6 +214,9 @@ async def test_without_a_store_that_answers_a_move_says_so_and_loses_nothing(
     with folder.away():
         moved = await run("move", "--to", "store")
         assert (moved.exit_code, "the image store is away" in moved.output) == (1, True), moved.output
+        await ImageStoreWatch(database, folder.images(database), WINDOW).look()
+        shown = (await run("status")).output
+        assert re.search("^away +since .* ago: FileNotFoundError", shown, re.MULTILINE), shown
     assert await in_postgresql(database) == {ref.request_id}
     refused = await run("move", "--to", "store", url=None)
     assert (refused.exit_code, "AIGEN_IMAGE_STORE__URL is not set" in refused.output) == (2, True)

@@ -105,7 +105,7 @@ def move(
 
     New images go there, too, from the beginning. It may be stopped, and run again: it goes on where it was. A move to
     PostgreSQL takes at least a minute, because it waits for images that are being stored when it begins. The exit
-    status is 0 if every image is there.
+    status is 1 if it was stopped, or if an image could not be moved.
     """
     action = OperatorAction(person(), given(reason))
     until_stopped(lambda stop: _move(to, action, stop, max_per_second, dry_run=dry_run))
@@ -180,7 +180,7 @@ async def _report_rest(moves: "ImageMoves") -> None:
 
     rest = await moves.waiting(Place.STORE)
     if rest.images:
-        say(f"{_counted(rest.images)} stay in PostgreSQL for now: their earlier objects are yet to be deleted.")
+        say(f"Still in PostgreSQL: {_counted(rest.images)}, until earlier objects with the same keys are deleted.")
         say("The workers move them afterwards, within two days.")
     else:
         say("All images are in the image store.")
