@@ -97,11 +97,18 @@ async def test_one_incident_lasts_while_the_store_is_away(
         assert await rows(database, INCIDENTS) == [(1, False)]
         folder.clear()
         folder.path.rmdir()
+    assert "the folder was replaced" in str(await watch.look())
     assert await watch.look() is None
     assert await rows(database, INCIDENTS) == [(1, False)], "another worker may see it away"
     monkeypatch.setattr(image_watch, "QUIET", timedelta(0))
     assert await watch.look() is None
     assert await rows(database, INCIDENTS) == [(1, True)]
+    with folder.away():
+        await watch.look()
+    assert await rows(database, INCIDENTS) == [(2, False)], "the incident goes on"
+    again = await read_state(database)
+    assert again.away_since is not None
+    assert again.away_since > state.away_since, "it was back in between"
 
 
 async def test_a_worker_tells_within_seconds_that_the_store_is_away_and_that_it_is_back(
