@@ -196,7 +196,7 @@ def test_the_image_store_has_a_card_for_operators_of_all_odoos(staging: Staging,
     with signed_in(stage) as console, signed_in(stage, "north") as north:
         assert "Image store" not in console.get(PATH).text
         run(write(store, "UPDATE image_store SET location = 's3://bucket'"))
-        assert "Image store" in console.get(PATH).text
+        assert "s3://bucket" in console.get(PATH).text
         run(
             write(
                 store,
@@ -208,5 +208,7 @@ def test_the_image_store_has_a_card_for_operators_of_all_odoos(staging: Staging,
         assert "no answer &lt;script&gt;" in shown
         assert "deliveries of images in the store are held" in shown
         assert "Image store" not in north.get(PATH).text
+        run(write(store, "UPDATE image_store SET location = NULL"))
+        assert "no answer &lt;script&gt;" in console.get(PATH).text, "it was away from the beginning"
         overview = console.get("/console").text
     assert "aigenimagestoreaway" in overview, "the incident leads to its entry of the runbook"
