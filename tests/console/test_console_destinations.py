@@ -196,7 +196,7 @@ def test_the_image_store_has_a_card_for_operators_of_all_odoos(staging: Staging,
     with signed_in(stage) as console, signed_in(stage, "north") as north:
         assert "Image store" not in console.get(PATH).text
         run(write(store, "UPDATE image_store SET location = 's3://bucket'"))
-        assert "Image store" in console.get(PATH).text
+        assert "s3://bucket" in console.get(PATH).text
         run(
             write(
                 store,
@@ -208,5 +208,20 @@ def test_the_image_store_has_a_card_for_operators_of_all_odoos(staging: Staging,
         assert "no answer &lt;script&gt;" in shown
         assert "deliveries of images in the store are held" in shown
         assert "Image store" not in north.get(PATH).text
+        run(write(store, "UPDATE image_store SET location = NULL"))
+        assert "no answer &lt;script&gt;" in console.get(PATH).text, "it was away from the beginning"
         overview = console.get("/console").text
     assert "aigenimagestoreaway" in overview, "the incident leads to its entry of the runbook"
+
+
+def test_a_viewer_without_content_does_not_see_why_the_image_store_is_away(
+    staging: Staging, run: Run, store: Database
+) -> None:
+    stage = staging(console={"viewers_see_content": False})
+    opened = """WITH i AS (INSERT INTO incidents (cause, times) VALUES ('image_store_down', 1) RETURNING id)
+        INSERT INTO occurrences (incident_id, detail) SELECT id, 'a secret folder' FROM i"""
+    run(write(store, opened))
+    token = run(Sessions(store).open("vera", Role.VIEWER, odoo=None, key_digest=None, note="a test"))
+    with httpx.Client(base_url=str(stage.api.base_url), cookies={"aigen_console": token}, verify=False) as console:
+        shown = console.get(PATH).text
+    assert ("Away since" in shown, "a secret folder" in shown) == (True, False)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import signal
 from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from aigen_bridge.cli import app
+from aigen_bridge.cli.images import _is_set_within
 from aigen_bridge.cli.restored import own_images
 from aigen_bridge.domain.dead_letter import OperatorAction
 from aigen_bridge.domain.errors import ImageStoreAwayError
@@ -23,6 +25,7 @@ from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.domain.request import NewRequest
 from aigen_bridge.store import image_moves, images
 from aigen_bridge.store.database import Database
+from aigen_bridge.store.image_watch import ImageStoreWatch
 from aigen_bridge.store.images import OWNER, PostgresImages
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
@@ -149,6 +152,60 @@ async def test_a_damaged_or_missing_image_is_named_and_the_store_is_not_given_up
     assert (await rows(database, "SELECT location FROM image_store"))[0][0] == folder.url
 
 
+async def test_an_image_that_is_damaged_in_postgresql_is_named_and_stays(
+    run: Run, folder: Folder, database: Database
+) -> None:
+    damaged, _ = await planted(database, [b"one", b"two"])
+    await write(database, "UPDATE images SET content = 'changed' WHERE request_id = :id", id=damaged.request_id)
+    moved = await run("move", "--to", "store")
+    assert (moved.exit_code, "Moved 1 image to the image store." in moved.output) == (1, True), moved.output
+    assert "Restore them in PostgreSQL from a backup" in moved.output
+    assert await in_postgresql(database) == {damaged.request_id}
+
+
+async def test_an_image_whose_earlier_object_is_being_deleted_stays_for_now(
+    run: Run, folder: Folder, database: Database
+) -> None:
+    ref, _ = await planted(database, [b"one", b"two"])
+    claimed = """INSERT INTO image_garbage (request_id, sha256, is_certain, due_at, claimed_at)
+        VALUES (:id, :sha256, true, now(), now())"""
+    await write(database, claimed, id=ref.request_id, sha256=ref.sha256)
+    moved = await run("move", "--to", "store")
+    assert (moved.exit_code, "Still in PostgreSQL: 1 image," in moved.output) == (0, True), moved.output
+    assert "All images are in the image store." not in moved.output
+    assert await in_postgresql(database) == {ref.request_id}
+
+
+async def test_a_move_can_be_stopped_while_it_finds_nothing_to_move(
+    configured: dict[str, str], folder: Folder, database: Database
+) -> None:
+    await folder.images(database).check()
+    environment = os.environ | configured | {"AIGEN_IMAGE_STORE__URL": folder.url}
+    async with asyncio.timeout(40):  # less than SETTLING_SECONDS
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "images", "move", "--to", "postgresql", env=environment, stdout=PIPE, stderr=PIPE
+        )
+        while not (await rows(database, "SELECT is_draining FROM image_store"))[0][0]:
+            await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, complaint = await process.communicate()
+    assert (process.returncode, b"Run it again to go on." in complaint) == (1, True), complaint
+
+
+async def test_a_stop_is_noticed_after_a_page_of_which_nothing_could_be_moved() -> None:
+    stop = asyncio.Event()
+    assert not await _is_set_within(stop, timedelta(0))
+    stop.set()
+    assert await _is_set_within(stop, timedelta(0))
+
+
+async def test_status_says_when_the_setting_is_missing(run: Run, folder: Folder, database: Database) -> None:
+    assert "none: images are kept in PostgreSQL" in (await run("status", url=None)).output
+    await folder.images(database).check()
+    shown = (await run("status", url=None)).output
+    assert ("AIGEN_IMAGE_STORE__URL is not set" in shown, folder.url in shown) == (True, True)
+
+
 async def test_without_a_store_that_answers_a_move_says_so_and_loses_nothing(
     run: Run, folder: Folder, database: Database
 ) -> None:
@@ -157,6 +214,9 @@ async def test_without_a_store_that_answers_a_move_says_so_and_loses_nothing(
     with folder.away():
         moved = await run("move", "--to", "store")
         assert (moved.exit_code, "the image store is away" in moved.output) == (1, True), moved.output
+        await ImageStoreWatch(database, folder.images(database), WINDOW).look()
+        shown = (await run("status")).output
+        assert re.search("^away +since .* ago: FileNotFoundError", shown, re.MULTILINE), shown
     assert await in_postgresql(database) == {ref.request_id}
     refused = await run("move", "--to", "store", url=None)
     assert (refused.exit_code, "AIGEN_IMAGE_STORE__URL is not set" in refused.output) == (2, True)
@@ -167,9 +227,6 @@ async def test_status_as_json_has_no_token(run: Run, folder: Folder, database: D
     shown = json.loads((await run("status", "--json")).output)
     assert (shown["location"], shown["setting"], shown["waiting"], shown["due"]) == (folder.url, folder.url, 0, 0)
     assert "token" not in shown
-    assert "images are in         PostgreSQL" in (await run("status", url=None)).output.replace(
-        folder.url, "PostgreSQL"
-    )
 
 
 async def test_a_store_is_adopted_only_when_somebody_says_so(run: Run, folder: Folder, database: Database) -> None:
@@ -202,3 +259,15 @@ async def test_a_restored_database_takes_the_store_from_the_one_that_it_replaces
     await own_images(folder.images(database))
     await folder.images(database).check()
     assert (folder.path / OWNER).read_text() != before
+
+
+async def test_after_a_restore_without_the_setting_an_operator_learns_that_the_store_is_not_taken_over(
+    folder: Folder, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await own_images(PostgresImages(database))  # there is none
+    assert capsys.readouterr() == ("", "")
+    await folder.images(database).check()
+    with pytest.raises(SystemExit):
+        await own_images(PostgresImages(database))
+    said = capsys.readouterr().err
+    assert ("AIGEN_IMAGE_STORE__URL is not set" in said, "aigen-bridge images adopt" in said) == (True, True)

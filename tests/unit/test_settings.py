@@ -158,6 +158,14 @@ def test_a_missing_section_is_named_by_the_variables_that_it_needs(complete: pyt
         ("AIGEN_CLIENTS", '{"odoo": {"keys": [], "scopes": ["requests"]}}'),
         ("AIGEN_CLIENTS", '{"odoo": {"keys": ["very-secret"], "scopes": ["everything"]}}'),
         ("AIGEN_WORKER__LEASE", "10s"),
+        ("AIGEN_IMAGE_STORE__URL", "very-secret"),
+        ("AIGEN_IMAGE_STORE__URL", "s3://"),
+        ("AIGEN_IMAGE_STORE__URL", "s3://id:very-secret@bucket"),
+        ("AIGEN_IMAGE_STORE__URL", "s3://bucket?key=very-secret"),
+        ("AIGEN_IMAGE_STORE__URL", "s3://bucket#very-secret"),
+        ("AIGEN_IMAGE_STORE__URL", "file:very-secret"),
+        ("AIGEN_IMAGE_STORE__URL", "file://very-secret/images"),
+        ("AIGEN_IMAGE_STORE__URL", "file:///"),
         ("AIGEN_RETENTION__IMAGES", "very-secret"),
         ("AIGEN_RETENTION__IMAGES", "0"),
         ("AIGEN_RETENTION__QUARANTINE", "1000000d"),
@@ -171,6 +179,14 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown(
     [line] = trouble()
     assert line.startswith(name)
     assert "very-secret" not in line
+
+
+@pytest.mark.parametrize("name", ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"])
+def test_a_key_of_the_image_store_is_whole(complete: pytest.MonkeyPatch, name: str) -> None:
+    complete.setenv("AIGEN_IMAGE_STORE__URL", "s3://bucket")
+    complete.setenv(f"AIGEN_IMAGE_STORE__{name}", "very-secret")
+    [line] = trouble()
+    assert line == "AIGEN_IMAGE_STORE is wrong: it needs both __ACCESS_KEY_ID and __SECRET_ACCESS_KEY, or neither."
 
 
 def test_secrets_may_come_from_files(complete: pytest.MonkeyPatch, tmp_path: Path) -> None:

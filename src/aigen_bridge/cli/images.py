@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -29,13 +30,21 @@ SHOWN = 20
 """The most images that are named because they could not be moved."""
 Target = Literal["store", "postgresql"]
 PLACES: Mapping[Target, str] = {"store": "the image store", "postgresql": "PostgreSQL"}
+DAMAGED: Mapping[Target, str] = {
+    "store": "them in PostgreSQL from a backup",
+    "postgresql": "the objects from a backup or an earlier version",
+}
+"""What an operator restores that could not be moved to this place."""
 
 app = typer.Typer(help="Show where the images are, move them, and take over an image store.", no_args_is_help=True)
 
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show where the images are, and what waits to be moved or deleted. Calls no image store: see the doctor."""
+    """Show where the images are, and what waits to be moved or deleted.
+
+    This reads the database only. 'aigen-bridge doctor' tries the image store.
+    """
 
     async def run() -> tuple["ImageStoreState", str | None]:
         from aigen_bridge.store.image_state import read_state
@@ -54,14 +63,20 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 def _facts(state: "ImageStoreState", url: str | None) -> list[tuple[str, str]]:
-    facts = [("setting", url or "none: images are kept in PostgreSQL"), ("images are in", _places(state))]
+    facts = [("setting", _setting(state, url)), ("images are in", _places(state))]
     if state.away_since:
         facts.append(("away", f"since {ago(state.away_since)}: {state.away_reason or 'no reason is known'}"))
     if state.location or url:
         facts.append(("images in PostgreSQL", _at_most(state.waiting)))
         late = f", the first of them for {spoken(state.due_for)}" if state.due_for else ""
-        facts.append(("objects to delete", _at_most(state.due) + late))
+        facts.append(("due for deletion", _at_most(state.due) + late))
     return facts
+
+
+def _setting(state: "ImageStoreState", url: str | None) -> str:
+    if url is None and state.location is None:
+        return "none: images are kept in PostgreSQL"
+    return url or "none, for this command: AIGEN_IMAGE_STORE__URL is not set"
 
 
 def _places(state: "ImageStoreState") -> str:
@@ -79,16 +94,18 @@ def _at_most(number: int) -> str:
 
 @app.command()
 def move(
-    to: Annotated[Target, typer.Option("--to", help="Where all images are to be, also new ones.")],
+    to: Annotated[Target, typer.Option("--to", help="Where all images are to be.")],
     max_per_second: Annotated[
-        float, typer.Option(help="How many images are moved per second.", min=0.01, max=1000)
+        float, typer.Option(help="The most images that are moved per second.", min=0.01, max=1000)
     ] = 50,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be moved.")] = False,
     reason: Reason = None,
 ) -> None:
     """Move all images to the image store or to PostgreSQL, while API and workers run.
 
-    It may be stopped, and run again: it goes on where it was. The exit status is 0 if every image is there.
+    New images go there, too, from the beginning. It may be stopped, and run again: it goes on where it was. A move to
+    PostgreSQL takes at least a minute, because it waits for images that are being stored when it begins. The exit
+    status is 1 if it was stopped, or if an image could not be moved.
     """
     action = OperatorAction(person(), given(reason))
     until_stopped(lambda stop: _move(to, action, stop, max_per_second, dry_run=dry_run))
@@ -133,11 +150,9 @@ async def _all(
 
 
 async def _is_set_within(stop: asyncio.Event, pause: timedelta) -> bool:
-    try:
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), pause.total_seconds())
-    except TimeoutError:
-        return False
-    return True
+    return stop.is_set()
 
 
 async def _report(moves: "ImageMoves", to: Target, moved: int, failed: list[str], *, is_stopped: bool) -> None:
@@ -149,13 +164,13 @@ async def _report(moves: "ImageMoves", to: Target, moved: int, failed: list[str]
     if failed:
         fail(
             f"{_counted(len(failed))} could not be moved.",
-            "Restore the objects from a backup or an earlier version, then run it again.",
+            f"Restore {DAMAGED[to]}, then run it again.",
         )
     if to == "store":
         await _report_rest(moves)
     elif await moves.finish():
-        say("All images are in PostgreSQL, and new ones stay there. The workers delete the objects in a day, so that")
-        say("a backup of before is still complete. Then remove AIGEN_IMAGE_STORE__URL from API and workers.")
+        say("All images are in PostgreSQL, and new ones stay there. The workers delete the objects in a day;")
+        say("until then, a backup from before the move finds them. Then remove AIGEN_IMAGE_STORE__URL.")
     else:
         fail("Another 'images move --to store' has begun meanwhile: new images go to the image store again.")
 
@@ -165,7 +180,7 @@ async def _report_rest(moves: "ImageMoves") -> None:
 
     rest = await moves.waiting(Place.STORE)
     if rest.images:
-        say(f"{_counted(rest.images)} stay in PostgreSQL for now: their earlier objects are yet to be deleted.")
+        say(f"Still in PostgreSQL: {_counted(rest.images)}, until earlier objects with the same keys are deleted.")
         say("The workers move them afterwards, within two days.")
     else:
         say("All images are in the image store.")
@@ -178,8 +193,8 @@ def adopt(
 ) -> None:
     """Make the image store this database's, after the objects were moved, or this database replaced another.
 
-    The workers of a database delete what they do not know from the store that belongs to it. So never adopt the store
-    of a database that is still in use, such as the one that this is a copy of.
+    The workers of a database delete what it does not know from its store. So never adopt the store of a database that
+    is still in use, such as the one that this is a copy of.
     """
     action = OperatorAction(person(), given(reason))
 
@@ -201,14 +216,17 @@ def adopt(
     try:
         asyncio.run(run())
     except ImageStoreAwayError as error:
-        fail(f"The image store cannot be used: {error.reason}. Nothing was changed.", "aigen-bridge doctor says more.")
+        fail(
+            f"The image store was not taken over: {error.reason}.",
+            "'aigen-bridge doctor' says what to correct; then run it again.",
+        )
 
 
 def _object_images(parts: "ApiParts") -> "ObjectImages":
     from aigen_bridge.store.images import ObjectImages
 
     if not isinstance(parts.images, ObjectImages):
-        fail("There is no image store: AIGEN_IMAGE_STORE__URL is not set, for this command.", status=2)
+        fail("AIGEN_IMAGE_STORE__URL is not set for this command, so there is no image store.", status=2)
     return parts.images
 
 

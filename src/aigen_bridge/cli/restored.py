@@ -29,9 +29,9 @@ def restored(
     """Reconcile with Odoo after restoring the bridge's database from a backup, before the workers start.
 
     Odoo may know later news than the backup, and ignores versions that are not newer than what it knows. This raises
-    the versions of all requests above what Odoo can know, and delivers again what Odoo may have been told differently:
-    open requests, failures of the bridge, and deliveries that were pending. A picture that Odoo has stays. The image
-    store, if there is one, belongs to this database from then on. Safe to run again, also after it was interrupted.
+    the versions of all requests above what Odoo can know, and delivers again what Odoo may know differently:
+    open requests, failures of the bridge, and deliveries that were pending. A picture that Odoo has stays. It also
+    takes over the image store, if there is one. Safe to run again, also after it was interrupted.
     """
     settings = load(Settings)
     logs.configure("ERROR", settings.log.format)
@@ -72,13 +72,12 @@ async def lift_all(restoration: "Restoration", stop: asyncio.Event, spacing: tim
 
 async def own_images(images: "ImageStore") -> None:
     """Makes the image store this database's. The database that it replaces cannot delete images there any more."""
-    if not images.has_objects:
-        return
     try:
         await images.adopt()
     except ImageStoreAwayError as error:
         fail(
             f"The image store was not taken over: {error.reason}. Everything else is done.",
-            "Until it is, no image in it can be read. When it answers: aigen-bridge images adopt",
+            "Until it is, no image in it can be read. Correct that, then run: aigen-bridge images adopt",
         )
-    say("The image store belongs to this database now.")
+    if images.has_objects:
+        say("The image store belongs to this database now.")

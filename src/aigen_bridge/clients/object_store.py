@@ -44,7 +44,10 @@ _CAUSE = re.compile(r"<Code>(\w{1,50})|InvalidCertificate\(\s*(\w+)|(dns error|T
 """In the text of an error: what S3 says, and what the operating system or the TLS library says."""
 _OS_ERROR = re.compile(r"os error (\d+)|\[Errno (\d+)\]")
 """In the reason: the number of an error of the operating system, in Rust's words or in Python's."""
-_OS_ADVICE = {errno.ENOSPC: "Free some space on the disk of the folder."} | dict.fromkeys(
+_OS_ADVICE = {
+    errno.ENOSPC: "Free some space on the disk of the folder.",
+    errno.ENOTDIR: "AIGEN_IMAGE_STORE__URL has to name a folder, and this is a file.",
+} | dict.fromkeys(
     (errno.EACCES, errno.EPERM, errno.EROFS),
     "Let the user that runs the bridge read and write in the folder (with systemd: ReadWritePaths=).",
 )
@@ -229,8 +232,8 @@ def advise(error: ImageStoreAwayError) -> str:
                 "a longer AIGEN_IMAGE_STORE__TIMEOUT."
             )
     return (
-        "Check AIGEN_IMAGE_STORE__ENDPOINT and __REGION, that the store runs and can be reached from here, and that "
-        "its certificate is trusted."
+        "Check AIGEN_IMAGE_STORE__ENDPOINT, __REGION and the key, that the store runs and can be reached from here, "
+        "and that its certificate is trusted."
     )
 
 

@@ -68,7 +68,7 @@ def _not_ours(url: str, state: ImageStoreState, owner: bytes | None) -> Finding:
 
 def _reachable(url: str, *, is_new: bool) -> Finding:
     first = " It holds no images yet." if is_new else ""
-    return ok(ABOUT, f"{url} answers.{first} 'doctor --write' also tries whether the bridge may write there.")
+    return ok(ABOUT, f"{url} answers.{first} 'doctor --write' also tries to write there.")
 
 
 async def _written(objects: "ObjectStore") -> Finding:
@@ -89,22 +89,25 @@ async def _written(objects: "ObjectStore") -> Finding:
 
 def _doubts(state: ImageStoreState) -> Iterator[Finding]:
     if state.is_draining and state.location is None:
-        found = "It is given up: all images are in PostgreSQL."
-        advice = "Remove AIGEN_IMAGE_STORE__URL. To use the store again: 'aigen-bridge images move --to store'."
+        found = "It is not used any more: all images were moved to PostgreSQL."
+        advice = (
+            "A day after the move, when the workers have deleted the objects, remove AIGEN_IMAGE_STORE__URL. "
+            "To use the store again: 'aigen-bridge images move --to store'."
+        )
         yield warning(ABOUT, found, advice)
     elif state.is_draining:
         found = "Its images are being moved to PostgreSQL, and new ones are kept there."
         advice = "Finish it: 'aigen-bridge images move --to postgresql'. To use the store again: '… move --to store'."
         yield warning(ABOUT, found, advice)
     elif state.waiting:
-        found = f"{_counted(state.waiting)} in PostgreSQL wait to be moved to the store."
+        found = f"Images that wait in PostgreSQL to be moved to the store: {_number(state.waiting)}."
         advice = "The workers move them. To do it now: 'aigen-bridge images move --to store'."
         yield warning(ABOUT, found, advice)
     if state.due_for and state.due_for > LATE:
-        found = f"{_counted(state.due)} that were to be deleted {spoken(state.due_for)} ago are still there."
+        found = f"Objects that are to be deleted: {_number(state.due)}, the first of them for {spoken(state.due_for)}."
         advice = "Check that a worker runs, and with 'doctor --write' that its key may delete objects."
         yield warning(ABOUT, found, advice)
 
 
-def _counted(number: int) -> str:
-    return f"{number}{' or more' if number == MOST else ''} image{'' if number == 1 else 's'}"
+def _number(number: int) -> str:
+    return f"{number}{' or more' if number >= MOST else ''}"

@@ -322,7 +322,7 @@ class ImageStoreSettings(Section):
     def _a_key_has_an_id(self) -> "ImageStoreSettings":
         is_google = (self.url or "").startswith("gs:")
         if not is_google and (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("needs both access_key_id and secret_access_key, or neither")
+            raise ValueError("it needs both __ACCESS_KEY_ID and __SECRET_ACCESS_KEY, or neither")
         return self
 
 

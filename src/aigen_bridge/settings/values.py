@@ -140,7 +140,7 @@ def _image_store_url(value: str) -> str:
         parts = urlsplit("")
     if parts.scheme not in IMAGE_STORES:
         raise ValueError("must be s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder")
-    if parts.scheme == "file" and (parts.netloc or not parts.path.strip("/")):
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/") or not parts.path.strip("/")):
         raise ValueError("must name a folder with its full path, such as file:///var/lib/aigen-bridge/images")
     if parts.scheme != "file" and not _BUCKET.match(parts.netloc):
         raise ValueError("must name a bucket, without a user, a password or a port")

@@ -89,7 +89,8 @@ class ImageMoves:
     async def to_postgresql(self) -> AsyncIterator[Moved]:
         """Moves everything to PostgreSQL, until a whole pass finds nothing. Yields what each page moved.
 
-        What cannot be moved is yielded in each pass. Raises `ImageStoreAwayError`.
+        This takes `SETTLING_SECONDS` at least; empty pages let the caller stop meanwhile. What cannot be moved is
+        yielded in each pass. Raises `ImageStoreAwayError`.
         """
         await self._images.objects()
         settled_at = time.monotonic() + SETTLING_SECONDS
@@ -101,8 +102,10 @@ class ImageMoves:
                 yield moved
             if not images and began_at >= settled_at:
                 return
-            if not images:
-                await asyncio.sleep(SETTLING_SECONDS / 10)
+            next_at = time.monotonic() + SETTLING_SECONDS / 10
+            while not images and time.monotonic() < next_at:
+                yield Moved()
+                await asyncio.sleep(SETTLING_SECONDS / 100)
 
     async def finish(self) -> bool:
         """Records that no image is in the object store any more, so that its settings may be removed.

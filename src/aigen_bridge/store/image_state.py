@@ -26,9 +26,10 @@ DUE_FOR = f"""(
 _STATE = text(
     f"""
     SELECT CAST(s.token AS text) AS token, s.location, s.is_draining, {WAITING} AS waiting, {DUE} AS due,
-        {DUE_FOR} AS due_for, i.opened_at AS away_since,
-        (SELECT detail FROM occurrences WHERE incident_id = i.id ORDER BY id DESC LIMIT 1) AS away_reason
+        {DUE_FOR} AS due_for, coalesce(o.at, i.opened_at) AS away_since, o.detail AS away_reason
     FROM image_store AS s LEFT JOIN incidents AS i ON i.cause = '{Cause.IMAGE_STORE_DOWN}' AND i.recovered_at IS NULL
+        LEFT JOIN LATERAL (SELECT at, detail FROM occurrences WHERE incident_id = i.id ORDER BY id DESC LIMIT 1) AS o
+            ON true
 """  # noqa: S608 - constants of this package
 )
 
@@ -40,7 +41,8 @@ class ImageStoreState:
     `location` is the URL of the store that holds images, None if there is none. `token` is the owner's mark in it.
     `is_draining`: its images are being moved to PostgreSQL, and new ones stay there. `waiting` counts the images in
     PostgreSQL, `due` the objects that are to be deleted; both stop at `MOST`. `due_for` is how long the first of those
-    has been due. `away_since` and `away_reason` are those of the open incident.
+    has been due. `away_since` and `away_reason` are those of the
+    latest occurrence of the open incident, which may have been over in between.
     """
 
     token: str

@@ -71,7 +71,11 @@ class ImageStore(Protocol):
         ...
 
     async def adopt(self) -> None:
-        """Makes the store this database's, and no other's. Raises `ImageStoreAwayError`, and changes nothing then."""
+        """Makes the store this database's, and no other's. Raises `ImageStoreAwayError`.
+
+        A store whose answer was lost may have the new token already. Then it belongs to no database until it is adopted
+        again.
+        """
         ...
 
 
@@ -255,12 +259,12 @@ def not_ours(url: str, location: str | None, owner: bytes | None) -> str:
 
     `location` is the URL where they are. `owner` is the token in the store, if there is one.
     """
-    advice = "if that is meant, run 'aigen-bridge images adopt'"
+    advice = "If that is intended, run 'aigen-bridge images adopt'"
     if owner is not None:
-        return f"the images in {url} belong to another database, such as the one that this is a copy of; {advice}"
+        return f"the images in {url} belong to another database, such as the one that this is a copy of. {advice}"
     if location == url:
-        return f"{url} is empty or another store than before: is the folder mounted? Otherwise {advice}"
-    return f"the images are in {location}, and {url} has none of them: copy them, with '{OWNER}'; {advice}"
+        return f"{url} is empty or another store than before: is the folder mounted? {advice}"
+    return f"the images are in {location}, and {url} has none of them: copy them, with '{OWNER}'. {advice}"
 
 
 async def checked(ref: ImageRef, content: bytes | None) -> bytes | None:

@@ -64,8 +64,11 @@ _RECOVER = text("""
     RETURNING incident_id
 """)
 
-
-_LAST = text("UPDATE incidents SET seen_at = now() WHERE cause = :cause AND recovered_at IS NULL")
+_LAST = text("UPDATE incidents SET seen_at = now() WHERE cause = :cause AND recovered_at IS NULL RETURNING id")
+_REPLACE_DETAIL = text("""
+    UPDATE occurrences SET detail = :detail
+    WHERE id = (SELECT max(id) FROM occurrences WHERE incident_id = :incident_id) AND detail <> :detail
+""")
 
 
 async def lock(connection: AsyncConnection) -> None:
@@ -95,11 +98,17 @@ async def record(connection: AsyncConnection, occurrences: Sequence[Occurrence],
 
 
 async def record_state(connection: AsyncConnection, occurrence: Occurrence, alert_window: timedelta) -> None:
-    """Records an occurrence that is a lasting state. While its incident is open, it is the same occurrence."""
+    """Records an occurrence that is a lasting state. While its incident is open, it is one occurrence.
+
+    The occurrence has the latest detail.
+    """
     await lock(connection)
-    cause = incident_key(occurrence.cause, occurrence.odoo)
-    if not (await connection.execute(_LAST, {"cause": cause})).rowcount:
+    incident_id = await connection.scalar(_LAST, {"cause": incident_key(occurrence.cause, occurrence.odoo)})
+    if incident_id is None:
         await record(connection, [occurrence], alert_window)
+        return
+    latest = {"incident_id": incident_id, "detail": occurrence.detail[:DETAIL_MAX]}
+    await connection.execute(_REPLACE_DETAIL, latest)
 
 
 async def recover(connection: AsyncConnection, *keys: str, quiet: timedelta = timedelta(0)) -> None:
