@@ -16,6 +16,7 @@ from ha.cluster import USER
 from ports import free_port
 
 ROLE = DATABASE = "aigen"
+RUN_SECONDS = 600.0
 STOPPED_SECONDS = 60.0
 
 
@@ -110,7 +111,13 @@ class Server:
         command = [*user, self.programs / program, *arguments]
         with (self._log.with_suffix(".programs")).open("w+") as output:  # a server that it starts keeps pipes open
             done = subprocess.run(
-                command, env=self.environment, cwd=self.data.parent, stdout=output, stderr=output, check=False
+                command,
+                env=self.environment,
+                cwd=self.data.parent,
+                stdout=output,
+                stderr=output,
+                check=False,
+                timeout=RUN_SECONDS,
             )
             output.seek(0)
             said = output.read()
