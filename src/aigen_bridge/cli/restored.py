@@ -72,13 +72,12 @@ async def lift_all(restoration: "Restoration", stop: asyncio.Event, spacing: tim
 
 async def own_images(images: "ImageStore") -> None:
     """Makes the image store this database's. The database that it replaces cannot delete images there any more."""
-    if not images.has_objects:
-        return
     try:
-        await images.adopt()
+        await images.adopt(if_owned=True)
     except ImageStoreAwayError as error:
         fail(
             f"The image store was not taken over: {error.reason}. Everything else is done.",
-            "Until it is, no image in it can be read. When it answers: aigen-bridge images adopt",
+            "Until it is, no image in it can be read. Mend that, then: aigen-bridge images adopt",
         )
-    say("The image store belongs to this database now.")
+    if images.has_objects:
+        say("The image store belongs to this database now.")
