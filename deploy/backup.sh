@@ -22,7 +22,7 @@ new=$(mktemp "$folder/$name-$(date -u +%Y%m%dT%H%M%SZ).dump.XXXXXX")  # another 
 trap 'rm -f "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 
-"$@" pg_dump --no-password --format=custom --dbname="$database" </dev/null >"$new"
+"$@" pg_dump --format=custom --dbname="$database" </dev/null >"$new"
 # Reads everything. `pg_restore --list` reads the beginning only, and would accept half a dump.
 "$@" pg_restore --file=/dev/null <"$new"
 sync "$new"

@@ -9,7 +9,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -49,6 +49,7 @@ class Place:
             [ROOT / "deploy/backup.sh", self.folder, "service=aigen", *command],
             env={"PATH": path, **where, **services, **settings},
             preexec_fn=limit,
+            input="for the program that reads after this one",
             check=False,
             capture_output=True,
             text=True,
@@ -188,6 +189,23 @@ def test_what_a_killed_backup_left_is_deleted_like_an_old_dump(place: Place) -> 
     assert place.kept() == {EARLIER, dump.name}
 
 
+def test_a_folder_that_it_makes_is_for_its_owner_only(place: Place) -> None:
+    made = replace(place, folder=place.folder / "made")
+    assert made.back_up().returncode == 0
+    assert made.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_is_not_on_disk_is_a_failure(place: Place) -> None:
+    place.replace("sync", f'[ "$1" != {place.folder} ]')
+    assert place.back_up().returncode != 0
+    assert EARLIER in place.kept()
+
+
+def test_it_leaves_standard_input_to_others(place: Place) -> None:
+    place.replace("pg_dump", '[ -z "$(cat)" ] && exec "$REAL" "$@"')
+    assert place.back_up().returncode == 0
+
+
 def test_no_command_line_has_the_password(place: Place) -> None:
     for program in ("pg_dump", "pg_restore"):
         place.replace(program, f'echo "$@" >>{place.folder.parent}/arguments; exec "$REAL" "$@"')
@@ -219,6 +237,7 @@ def test_the_archive_takes_a_file_of_the_log_once_and_never_another_in_its_place
     segment.write_bytes(b"other")
     assert archive(folder, segment) != 0
     assert (folder / segment.name).read_bytes() == b"content"
+    assert (folder / segment.name).stat().st_mode & 0o777 == 0o600
     assert [path.name for path in folder.iterdir()] == [segment.name]
 
 
