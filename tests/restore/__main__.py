@@ -33,7 +33,7 @@ console = Console(width=None if sys.stdout.isatty() else 150)
 
 
 class Case(StrEnum):
-    """What can be run by itself."""
+    """A part that can be run by itself."""
 
     DUMP = "dump"
     LOG = "log"

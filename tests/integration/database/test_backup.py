@@ -1,4 +1,4 @@
-"""deploy/backup.sh keeps a dump only when it is whole, whatever part of it fails. deploy/postgres/archive.sh, too."""
+"""deploy/backup.sh keeps a dump only when it is whole, even if a part of it fails. deploy/postgres/archive.sh keeps whole files of the log."""
 
 import os
 import re
