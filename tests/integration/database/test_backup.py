@@ -1,4 +1,4 @@
-"""deploy/backup.sh keeps a dump only when it is whole, even if a part of it fails. deploy/postgres/archive.sh keeps whole files of the log."""
+"""deploy/backup.sh keeps a dump only when it is whole, even if a part of it fails; deploy/postgres/archive.sh likewise."""
 
 import os
 import re
