@@ -1,4 +1,4 @@
-"""deploy/backup.sh keeps a dump only when it is whole, even if a part of it fails; deploy/postgres/archive.sh likewise."""
+"""deploy/backup.sh keeps a dump only when it is whole, and deploy/postgres/archive.sh a file of the log."""
 
 import os
 import re
