@@ -82,7 +82,8 @@ e2e-ha: setup ## PostgreSQL fails over under load: three nodes under Patroni, ea
 	UV_PROJECT_ENVIRONMENT=.tools/ha $(UV) sync --frozen --quiet --only-group ha
 	PYTHONPATH=tests $(RUN) python -m ha $(ARGS)
 
-e2e-restore: setup ## The database is lost under load and restored from a dump and the log; PostgreSQL is upgraded (ARGS="--case log --minutes 1 --store file")
+e2e-restore: setup ## The database is lost under load and restored from a dump and the log; PostgreSQL is upgraded (ARGS="--case log --minutes 1 --store s3|file")
+	$(if $(findstring s3,$(ARGS)),tests/s3/install.sh)
 	PYTHONPATH=tests $(RUN) python -m restore $(ARGS)
 
 bench: setup ## Measure against the limits of docs/performance.md; needs wrk (BENCH=accept for one figure)

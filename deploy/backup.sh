@@ -11,19 +11,23 @@
 set -eu
 umask 077
 
-folder=$1 database=$2
+folder=${1:?the folder for the dumps} database=${2:?the name of the database}
 shift 2
+days=${BACKUP_DAYS:-14}
+case $days in *[!0-9]* | 0*) echo "BACKUP_DAYS is '$days'. It has to be a number from 1." >&2 && exit 2 ;; esac
+
 name=${database#service=}
-dump="$folder/$name-$(date -u +%Y%m%dT%H%M%SZ).dump"
 mkdir -p "$folder"
-trap 'rm -f "$dump.new"' EXIT
+new=$(mktemp "$folder/$name-$(date -u +%Y%m%dT%H%M%SZ).dump.XXXXXX")  # another one may begin in the same second
+trap 'rm -f "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 
-"$@" pg_dump --no-password --format=custom --dbname="$database" </dev/null >"$dump.new"
+"$@" pg_dump --format=custom --dbname="$database" </dev/null >"$new"
 # Reads everything. `pg_restore --list` reads the beginning only, and would accept half a dump.
-"$@" pg_restore --file=/dev/null <"$dump.new"
-sync "$dump.new"
-mv "$dump.new" "$dump"
+"$@" pg_restore --file=/dev/null <"$new"
+sync "$new"
+mv "$new" "${new%.*}"
 sync "$folder"
-find "$folder" -name "$name-[0-9]*Z.dump" -mtime "+${BACKUP_DAYS:-14}" -delete
-echo "$dump"
+# With what a killed backup left. Not with the dumps of a database whose name begins with this one.
+find "$folder" -name "$name-????????T??????Z.dump*" -mmin "+$((days * 1440))" -delete
+echo "${new%.*}"

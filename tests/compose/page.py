@@ -1,4 +1,4 @@
-"""The commands of docs/deployment.md, section by section."""
+"""The commands of docs/deployment.md, section by section, and blocks of other pages."""
 
 import re
 from pathlib import Path
@@ -36,14 +36,19 @@ def spoken(title: str, beginning: str) -> str:
     return command
 
 
-def _parts(title: str, kind: str) -> list[str]:
+def blocks(title: str, page: str) -> list[str]:
+    """Returns the code blocks of a section of another page."""
+    return _parts(title, "block", PAGE.with_name(page))
+
+
+def _parts(title: str, kind: str, page: Path = PAGE) -> list[str]:
     """Returns the blocks, or what stands between backticks, under a heading."""
     sections: dict[str, list[str]] = {}
     current: list[str] = []
-    for part in PARTS.finditer(PAGE.read_text()):
+    for part in PARTS.finditer(page.read_text()):
         if part["title"]:
             current = sections.setdefault(part["title"], [])
         elif part[kind]:
             current.append(part[kind])
-    assert title in sections, f"docs/deployment.md has no section {title!r}"
+    assert title in sections, f"docs/{page.name} has no section {title!r}"
     return sections[title]

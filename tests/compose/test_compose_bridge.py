@@ -12,7 +12,7 @@ import pytest
 
 from compose.conftest import NAME, Images
 from compose.engine import Engine
-from compose.page import commands, without_odoo_and_n8n
+from compose.page import blocks, commands, without_odoo_and_n8n
 from compose.project import Project, clone, until
 from stage import REQUESTS, make_event
 
@@ -190,6 +190,31 @@ def test_a_backup_is_restored_as_documented(project: Project) -> None:
     project.until_well()
     assert project.knows(kept)
     assert not project.knows(later), "a request that came after the backup is there: nothing was restored"
+    assert project.knows(project.accept())
+
+
+def test_the_log_is_archived_and_restored_to_a_moment_as_documented(project: Project) -> None:
+    page = "backup-and-restore.md"
+    settings, archiving = blocks("The write-ahead log with compose", page)
+    project.path("docker-compose.override.yml").write_text(settings)
+    for command in archiving.splitlines():
+        project.run(command)
+    kept = project.accept()
+    moment = project.run(
+        "docker compose exec -T postgres psql --username=postgres --no-align --tuples-only --command='SELECT now()'"
+    )
+    later = project.accept()
+    project.run("docker compose stop")
+    [restoring] = blocks("Restoring the write-ahead log with compose", page)
+    project.run(restoring.replace("2026-02-03 14:25:00+00", moment))
+    rest = without_odoo_and_n8n("Restoring", *BRIDGE)
+    for command in rest[rest.index("docker compose run --rm migrate") :]:
+        project.run(command)
+    project.until_well()
+    assert project.knows(kept)
+    assert not project.knows(later), "a request that came after the moment is there"
+    left = project.run("docker compose exec -T postgres cat /var/lib/postgresql/18/docker/postgresql.auto.conf")
+    assert not re.search("restore_command|recovery_target", left)
     assert project.knows(project.accept())
 
 

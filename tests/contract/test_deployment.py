@@ -26,8 +26,9 @@ from aigen_bridge.embedded import postgres
 from aigen_bridge.settings import Scope, Settings, WrongSettingsError, load
 
 ROOT = Path(__file__).parents[2]
-DEPLOYMENT, MARKING, IMAGE_STORE = (
-    (ROOT / "docs" / name).read_text() for name in ("deployment.md", "marking.md", "image-store.md")
+DEPLOYMENT, *OTHERS = (
+    (ROOT / "docs" / name).read_text()
+    for name in ("deployment.md", "marking.md", "image-store.md", "backup-and-restore.md")
 )
 QUEUE_MODE = {"COMPOSE_PROFILES": "n8n-queue", "N8N_EXECUTIONS_MODE": "queue", "N8N_WEBHOOK_HOST": "n8n-webhook"}
 """The lines that switch to queue mode, as docs/deployment.md has them."""
@@ -41,8 +42,8 @@ def _compose(chosen: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _examples_of_own_settings() -> list[str]:
-    """The files docker-compose.override.yml that docs/deployment.md, docs/marking.md and docs/image-store.md show."""
-    return re.findall(r"```yaml\n(.*?)```", DEPLOYMENT + MARKING + IMAGE_STORE, re.DOTALL)
+    """The files docker-compose.override.yml that these pages show."""
+    return re.findall(r"```yaml\n(.*?)```", "".join([DEPLOYMENT, *OTHERS]), re.DOTALL)
 
 
 COMPOSE = _compose({})

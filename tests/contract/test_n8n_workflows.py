@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from aigen_bridge.api.callbacks import KNOWN_PAYLOAD_VERSIONS
+from aigen_bridge.domain.execution import UNKNOWN_WORDS
 from aigen_bridge.sim.n8n_results import PAYLOAD_VERSION, WORKFLOW_VERSION
 
 N8N = Path(__file__).parents[2] / "n8n"
@@ -228,6 +229,11 @@ def test_the_raw_body_that_is_verified_comes_from_the_item_because_n8ns_binary_v
     value = working("aigen-main")["Sign as the bridge does"]["parameters"]["value"]
     assert "$input.first().binary.data.data.base64Decode()" in value
     assert not any("$binary." in (N8N / f"{name}.json").read_text() for name in NAMES)
+
+
+def test_the_bridge_knows_the_words_of_an_execution_whose_request_it_did_not_know() -> None:
+    earlier = (path.read_text() for path in (N8N.parent / "tests/n8n/earlier").glob("1.*.json"))
+    assert all(UNKNOWN_WORDS in text for text in [json.dumps(WORKFLOWS["aigen-main"]), *earlier])
 
 
 def test_nothing_is_submitted_without_a_grant_of_this_execution_that_is_still_valid() -> None:

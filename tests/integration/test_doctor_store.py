@@ -306,7 +306,7 @@ async def test_a_server_that_answers_no_statement_is_named_beside_the_others(dat
     assert (right.error, silent.error) == ("", "no answer within 1 s")
 
 
-async def test_a_log_that_is_not_archived_is_wrong_until_it_is() -> None:
+async def test_a_log_that_is_not_archived_is_wrong_until_it_is_or_need_not_be() -> None:
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         server = Server(Path(folder) / "server", installed()[18])
@@ -318,6 +318,12 @@ async def test_a_log_that_is_not_archived_is_wrong_until_it_is() -> None:
             server.add_database()
             failing = await _until_archive(server, is_wrong=True)
             marker.touch()
+            await _until_archive(server, is_wrong=False)
+            marker.unlink()
+            await _until_archive(server, is_wrong=True)
+            server.stop()
+            server.configure(archive_mode="off")
+            server.start()
             await _until_archive(server, is_wrong=False)
         finally:
             server.stop()

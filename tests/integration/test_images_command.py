@@ -30,6 +30,7 @@ from aigen_bridge.store.images import OWNER, PostgresImages
 from aigen_bridge.store.requests import Requests
 from aigen_bridge.store.restoration import Restoration
 from aigen_bridge.store.transitions import Deadlines
+from chaos.storage import unmounted
 from image_stores import Folder
 from outages import rows, write
 from processes import COMMAND
@@ -271,3 +272,30 @@ async def test_after_a_restore_without_the_setting_an_operator_learns_that_the_s
         await own_images(PostgresImages(database))
     said = capsys.readouterr().err
     assert ("AIGEN_IMAGE_STORE__URL is not set" in said, "aigen-bridge images adopt" in said) == (True, True)
+
+
+@pytest.mark.parametrize("url", ["that of the store", None], ids=["unmounted", "without the setting"])
+async def test_a_restored_database_takes_no_other_store_than_the_one_that_holds_its_images(
+    url: str | None, folder: Folder, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a new machine, the folder may not be mounted yet, or the settings may not be complete."""
+    await folder.images(database).check()
+    await Restoration(database, Deadlines(WINDOW, WINDOW)).begin(OperatorAction("ops"))
+    with unmounted(folder):
+        with pytest.raises(SystemExit):
+            await own_images(folder.images(database) if url else PostgresImages(database))
+        assert not folder.keys()
+        assert not (folder.path / OWNER).exists()
+    said = capsys.readouterr().err
+    assert ("is the folder mounted?" if url else "AIGEN_IMAGE_STORE__URL is not set") in said
+    await own_images(folder.images(database))
+    await folder.images(database).check()
+
+
+async def test_a_restored_database_that_never_had_a_store_begins_one_or_needs_none(
+    folder: Folder, database: Database
+) -> None:
+    await Restoration(database, Deadlines(WINDOW, WINDOW)).begin(OperatorAction("ops"))
+    await own_images(PostgresImages(database))
+    await own_images(folder.images(database))
+    await folder.images(database).check()

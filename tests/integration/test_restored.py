@@ -169,6 +169,18 @@ async def test_odoo_is_asked_about_a_request_that_n8n_gets_again_because_it_fell
     assert (await states(database))[request_id].pending == 1
 
 
+async def test_a_question_to_odoo_that_was_given_up_is_no_dead_letter_once_n8n_has_the_request_again(
+    database: Database,
+) -> None:
+    [request_id] = await write(database, [Aged(status="queued", delivered=False, entries=("dead",))])
+    sent = Transition(request_id=request_id, before=frozenset({Status.QUEUED}), after=Status.DISPATCHED)
+    async with database.transaction() as connection:
+        locked = await transitions.lock(connection, [request_id])
+        assert await locked.apply([sent], DEADLINES) == {request_id}
+        left = await connection.execute(text("SELECT FROM outbox WHERE state = 'dead'"))
+    assert left.all() == []
+
+
 STATES = text("""
     SELECT r.request_id, r.version, r.delivered_at IS NOT NULL AS delivered, (
         SELECT max(version) FROM request_changes AS c WHERE c.request_id = r.request_id

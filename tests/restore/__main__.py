@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -15,12 +16,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from chaos.schedule import Storage
+from chaos.storage import storage_of
 from restore import story, upgrades
 from restore.backups import Dump, Log
 from restore.books import SHOWN
 from restore.server import Server, installed
 from restore.story import Run
 from restore.upgrades import ByDump, InPlace
+from s3_server import S3Server
 
 NEWEST, OF_WHEEL = 18, 16
 """Both are of the wheel. `pg_upgrade` of its 18.4 refuses a newer minor version than itself, such as Debian's 15.20."""
@@ -29,7 +33,7 @@ console = Console(width=None if sys.stdout.isatty() else 150)
 
 
 class Case(StrEnum):
-    """What can be run by itself."""
+    """A part that can be run by itself."""
 
     DUMP = "dump"
     LOG = "log"
@@ -38,18 +42,11 @@ class Case(StrEnum):
     PG_UPGRADE = "pg-upgrade"
 
 
-class Store(StrEnum):
-    """Where images are kept."""
-
-    POSTGRESQL = "postgresql"
-    FILE = "file"
-
-
 @app.command()
 def main(
     case: Annotated[list[Case] | None, typer.Option(help="Only these cases.")] = None,
     minutes: Annotated[float, typer.Option(help="How long before the loss the restored state is.", min=0)] = 5,
-    store: Annotated[Store, typer.Option(help="Where images are kept.")] = Store.POSTGRESQL,
+    store: Annotated[Storage, typer.Option(help="Where images are kept.")] = Storage.POSTGRESQL,
 ) -> None:
     """Loses the database of a bridge under load and restores it from a backup; upgrades PostgreSQL."""
     began = time.monotonic()
@@ -60,16 +57,12 @@ def main(
     raise SystemExit(0 if all(kept) else 1)
 
 
-def _play(case: Case, distance: timedelta, store: Store) -> bool:
-    with TemporaryDirectory(prefix="aigen-restore-") as folder:
+def _play(case: Case, distance: timedelta, store: Storage) -> bool:
+    with TemporaryDirectory(prefix="aigen-restore-") as folder, ExitStack() as undo:
         home = Path(folder)
         home.chmod(0o755)
-        servers: list[Server] = []
-        try:
-            run = asyncio.run(_stoppable(_case(case, home, distance, _settings(store, home), servers)))
-        finally:
-            for server in servers:
-                server.stop()
+        settings = _image_store(store, home, undo)
+        run = asyncio.run(_stoppable(_case(case, home, distance, settings, undo)))
     return _show(run)
 
 
@@ -80,21 +73,21 @@ async def _stoppable(work: Coroutine[Any, Any, Run]) -> Run:
     return await task
 
 
-def _settings(store: Store, home: Path) -> dict[str, str]:
-    """Returns the settings of the image store, which is not lost with the database."""
-    if store is Store.POSTGRESQL:
-        return {}
-    folder = home / "images"
-    folder.mkdir()
-    return {"AIGEN_IMAGE_STORE__URL": f"file://{folder}"}
+def _image_store(store: Storage, home: Path, undo: ExitStack) -> dict[str, Any]:
+    """Makes the image store, which is not lost with the database. Returns its section of the settings."""
+    storage = storage_of(store, home)
+    if isinstance(storage, S3Server):
+        storage.start()
+        undo.callback(storage.kill)
+    return storage.settings if storage else {}
 
 
 def _case(
-    case: Case, home: Path, distance: timedelta, store: dict[str, str], servers: list[Server]
+    case: Case, home: Path, distance: timedelta, store: dict[str, Any], undo: ExitStack
 ) -> Coroutine[Any, Any, Run]:
     programs = installed()
     new = Server(home / "server", programs[NEWEST])
-    servers.append(new)
+    undo.callback(new.stop)
     if case in {Case.DUMP, Case.LOG, Case.LOG_TO_END}:
         ways: dict[Case, Callable[[], Dump | Log]] = {
             Case.DUMP: lambda: Dump(home),
@@ -105,7 +98,7 @@ def _case(
         return story.play(ways[case](), new, store, distance, _say)
     way, version = (ByDump(), min(programs)) if case is Case.UPGRADE_BY_DUMP else (InPlace(), OF_WHEEL)
     old = Server(home / "old", programs[version])
-    servers.append(old)
+    undo.callback(old.stop)
     way.name = f"{way.name}, {version} to {NEWEST}"
     return upgrades.play(way, old, new, store, _say)
 
@@ -135,6 +128,7 @@ def _summary(run: Run) -> list[str]:
     lines = [
         f"{run.accepted} requests were accepted, and this is how they ended in Odoo: {dict(books.endings)}.",
         f"The bridge has forgotten {books.forgotten} of them. Its dead letters: {dict(books.letters)}.",
+        f"{run.downtime:.0f} s from the first step to the start of the workers.",
         f"The AI service was paid for {books.paid} images.",
         f"Of these, {books.paid_again} were made again: N8N had reported the first, and Odoo had not got it.",
     ]

@@ -37,9 +37,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Books:
-    """The end of a run. `wrong` has a line for each thing that must not be; the rest is told.
+    """The end of a run. `wrong` has a line for each broken promise, the rest are counts.
 
-    `paid_again` counts images that N8N had reported before the loss and Odoo had not got: nobody has them any more.
+    `paid_again` counts images that N8N had reported before the loss and Odoo had not got: they are lost.
     """
 
     endings: Counter[str]
@@ -66,7 +66,7 @@ async def close(people: People, server: Server, *, doubts: int = 0, reported: fr
     correlated = {event["correlationId"]: name for name, event in people.events.items()}
     jobs = Counter(correlated[job.correlation_id] for job in people.bridge.chain.flux.jobs if job.billed)
     wrong = [
-        *(f"{name}: accepted, and nobody was told how it ended" for name in people.waiting()),
+        *(f"{name}: accepted, and has not ended in Odoo" for name in people.waiting()),
         *(f"{name}: paid {number} times" for name, number in jobs.items() if number > 1 + (name in reported)),
         *(f"{name}: paid, and Odoo has no picture" for name in jobs if not records[name].sha256),
         *_contradictions(people, known),

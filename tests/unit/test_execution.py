@@ -18,6 +18,7 @@ STALLED = (
 )
 LOST = FailedExecution("231", "whatever", "WorkflowCrashedError")
 BUG = FailedExecution("231", "x is not a function [line 3]", "TypeError")
+FORGOTTEN = FailedExecution("231", "The bridge does not know this request; no image was made. [line 3]")
 LATEST = Standing(is_known=True, is_latest=True, resends=0)
 OLDER = Standing(is_known=True, is_latest=False, resends=0)
 UNKNOWN = Standing(is_known=False, is_latest=False, resends=0)
@@ -74,6 +75,9 @@ def test_a_lost_execution_is_known_by_the_class_or_the_words_of_the_error(
         ("completed", None, BUG, UNKNOWN, (None, None, False)),
         ("cancelled", None, BUG, LATEST, (None, None, False)),
         ("failed", "n8n", BUG, LATEST, (None, None, False)),
+        ("queued", None, FORGOTTEN, LATEST, (None, None, False)),
+        ("dispatched", None, FORGOTTEN, UNKNOWN, (None, None, False)),
+        ("failed", "bridge", FORGOTTEN, LATEST, (None, None, False)),
         ("failed", "bridge", LOST, LATEST, (None, None, True)),
         ("failed", "bridge", BUG, OLDER, (None, None, True)),
     ],

@@ -73,7 +73,7 @@ async def lift_all(restoration: "Restoration", stop: asyncio.Event, spacing: tim
 async def own_images(images: "ImageStore") -> None:
     """Makes the image store this database's. The database that it replaces cannot delete images there any more."""
     try:
-        await images.adopt()
+        await images.adopt(if_owned=True)
     except ImageStoreAwayError as error:
         fail(
             f"The image store was not taken over: {error.reason}. Everything else is done.",

@@ -62,7 +62,7 @@ def is_wrong_database(claim: Claim, answer: OdooAnswer) -> bool:
 
 
 def judge_answer(claim: Claim, answer: OdooAnswer) -> Delivered | SetBack | EndedInOdoo:
-    """Decides what the answer means for the request, which has not moved since it was claimed."""
+    """Decides what the answer means for the request as it was claimed. An open one may have been sent to N8N since."""
     request, learned = claim.request, None if claim.database_uuid else answer.database_uuid
     if answer.applied:
         return Delivered(request.version, learned)

@@ -39,6 +39,9 @@ LOST_WORDS = (
 )
 """Messages of these errors, for dead-letter workflows that do not report the class."""
 
+UNKNOWN_WORDS = "The bridge does not know this request"
+"""The shipped workflow ends with these words when it asked about a request that the bridge did not know."""
+
 
 @dataclass(frozen=True, slots=True)
 class FailedExecution:
@@ -52,6 +55,14 @@ class FailedExecution:
     def is_lost(self) -> bool:
         """True if N8N lost the execution. Otherwise the workflow itself failed, and would fail again."""
         return self.error_name in LOST_ERRORS or any(words in self.message for words in LOST_WORDS)
+
+    @property
+    def asked_too_early(self) -> bool:
+        """True if the request was not known when the execution asked. If it is known now, its sender has sent it again.
+
+        That happens after the bridge's database was restored from a backup.
+        """
+        return UNKNOWN_WORDS in self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,7 @@ class Reported:
 
 def judge_failed_execution(failed: FailedExecution, request: ImageRequest, standing: Standing) -> Verdict:
     """Decides what a failed execution means for its request. The request is locked, so its state is current."""
-    if _is_settled(request):
+    if _is_settled(request) or failed.asked_too_early:
         return Verdict(None, needs_person=False)
     if request.status in FINAL or not standing.is_latest:
         return Verdict(None, needs_person=request.status in FINAL or not standing.is_known)

@@ -70,11 +70,11 @@ class ImageStore(Protocol):
         """Raises `ImageStoreAwayError` unless the images can be read."""
         ...
 
-    async def adopt(self) -> None:
+    async def adopt(self, *, if_owned: bool = False) -> None:
         """Makes the store this database's, and no other's. Raises `ImageStoreAwayError`.
 
         A store whose answer was lost may have the new token already. Then it belongs to no database until it is adopted
-        again.
+        again. `if_owned`: not one without an owner, unless this database has no images in any. It may not be mounted.
         """
         ...
 
@@ -119,7 +119,7 @@ class PostgresImages:
         if location is not None:
             raise ImageStoreAwayError(left_behind(location))
 
-    async def adopt(self) -> None:
+    async def adopt(self, *, if_owned: bool = False) -> None:  # noqa: ARG002 - the protocol's
         """See `ImageStore.adopt`. Only an object store has an owner."""
         await self.check()
 
@@ -192,14 +192,22 @@ class ObjectImages:
         """See `ImageStore.check`."""
         await self._look(again=True)
 
-    async def adopt(self) -> None:
+    async def adopt(self, *, if_owned: bool = False) -> None:
         """See `ImageStore.adopt`. The database gets a new token: that of a copy would be the same."""
+        if if_owned:
+            await self._refuse_unowned()
         token = str(uuid4())
         await self._try(self._objects.put, OWNER, token.encode())
         async with self._database.writing() as connection:
             await connection.execute(_ADOPT, {"token": token})
         await self._locate()
         self._doubt()
+
+    async def _refuse_unowned(self) -> None:
+        async with self._database.reading() as connection:
+            location = (await connection.execute(_OWNER)).one().location
+        if location is not None and await self._try(self._objects.get, OWNER) is None:
+            raise ImageStoreAwayError(not_ours(self._objects.url, location, None))
 
     async def _look(self, *, again: bool = False) -> None:
         """Raises `ImageStoreAwayError` unless the store is this database's."""

@@ -30,7 +30,8 @@ _STANDBYS = text("""
 _SETTINGS = text("""
     SELECT current_setting('synchronous_standby_names') AS standby_names,
         current_setting('synchronous_commit') AS synchronous_commit, current_user AS role,
-        CASE WHEN a.last_failed_time > coalesce(a.last_archived_time, '-infinity')
+        CASE WHEN current_setting('archive_mode') <> 'off'
+            AND a.last_failed_time > coalesce(a.last_archived_time, '-infinity')
             THEN a.last_failed_wal END AS unarchived
     FROM pg_stat_archiver AS a
 """)

@@ -1,4 +1,4 @@
-"""deploy/backup.sh keeps a dump only when it is whole, whatever part of it fails. deploy/postgres/archive.sh, too."""
+"""deploy/backup.sh keeps a dump only when it is whole, and deploy/postgres/archive.sh a file of the log."""
 
 import os
 import re
@@ -6,8 +6,10 @@ import resource
 import shutil
 import signal
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -28,7 +30,7 @@ class Place:
     replaced: Path
     url: str
 
-    def back_up(self, *command: str, file_size: int | None = None) -> subprocess.CompletedProcess[str]:
+    def back_up(self, *command: str, file_size: int | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
         """Runs the script on the test's database. `file_size`: the most bytes that a file may have."""
         (self.folder.parent / "services").write_text(
             f"[aigen]\ndbname={psycopg.conninfo.conninfo_to_dict(self.url)['dbname']}\npassword={PASSWORD}\n"
@@ -45,8 +47,9 @@ class Place:
 
         return subprocess.run(
             [ROOT / "deploy/backup.sh", self.folder, "service=aigen", *command],
-            env={"PATH": path, **where, **services},
+            env={"PATH": path, **where, **services, **settings},
             preexec_fn=limit,
+            input="for the program that reads after this one",
             check=False,
             capture_output=True,
             text=True,
@@ -136,6 +139,73 @@ def test_old_dumps_go_after_a_new_one_is_whole_and_only_those_of_the_same_databa
     assert place.kept() == {dump.name, other.name}
 
 
+def test_the_dumps_of_a_database_with_a_similar_name_stay(place: Place) -> None:
+    other = place.folder / "aigen-2-20260101T000000Z.dump"
+    other.write_text("")
+    os.utime(other, (0, 0))
+    place.back_up()
+    assert other.exists()
+
+
+def test_dumps_are_kept_for_14_days_or_as_many_as_are_wanted(place: Place) -> None:
+    dumps = {days: place.folder / f"aigen-{days:08}T000000Z.dump" for days in (1, 3, 13, 15)}
+    for days, path in dumps.items():
+        path.write_text("")
+        os.utime(path, (then := time.time() - days * 86400 + (60 if days < 14 else -60), then))
+    for settings, kept in ({"BACKUP_DAYS": ""}, {1, 3, 13}), ({"BACKUP_DAYS": "2"}, {1}):
+        assert place.back_up(**settings).returncode == 0
+        assert {days for days, path in dumps.items() if path.exists()} == kept
+
+
+@pytest.mark.parametrize("days", ["two weeks", "-1", "0", "08"])
+def test_a_wrong_number_of_days_deletes_nothing_and_is_named(place: Place, days: str) -> None:
+    os.utime(place.folder / EARLIER, (0, 0))
+    done = place.back_up(BACKUP_DAYS=days)
+    assert (done.returncode, done.stderr) == (2, f"BACKUP_DAYS is '{days}'. It has to be a number from 1.\n")
+    assert place.kept() == {EARLIER}
+
+
+def test_two_that_begin_in_the_same_second_do_not_disturb_each_other(place: Place) -> None:
+    place.replace("date", "echo 20260202T000000Z")
+    other = place.folder.parent / "other"
+    place.replace(
+        "pg_dump",
+        f'if mkdir {other}; then "$REAL" "$@"; until [ -e {other}/done ]; do sleep 0.05; done; '
+        f'else "$REAL" "$@"; touch {other}/done; fi',
+    )
+    with ThreadPoolExecutor(2) as both:
+        ended = [each.result() for each in [both.submit(place.back_up), both.submit(place.back_up)]]
+    assert [done.returncode for done in ended] == [0, 0]
+    assert place.kept() == {EARLIER, "aigen-20260202T000000Z.dump"}
+
+
+def test_what_a_killed_backup_left_is_deleted_like_an_old_dump(place: Place) -> None:
+    place.replace("pg_dump", "echo half; kill -9 $PPID")
+    place.back_up()
+    [left] = place.kept() - {EARLIER}
+    os.utime(place.folder / left, (0, 0))
+    (place.replaced / "pg_dump").unlink()
+    dump = Path(place.back_up().stdout.strip())
+    assert place.kept() == {EARLIER, dump.name}
+
+
+def test_a_folder_that_it_makes_is_for_its_owner_only(place: Place) -> None:
+    made = replace(place, folder=place.folder / "made")
+    assert made.back_up().returncode == 0
+    assert made.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_is_not_on_disk_is_a_failure(place: Place) -> None:
+    place.replace("sync", f'[ "$1" != {place.folder} ]')
+    assert place.back_up().returncode != 0
+    assert EARLIER in place.kept()
+
+
+def test_it_leaves_standard_input_to_others(place: Place) -> None:
+    place.replace("pg_dump", '[ -z "$(cat)" ] && exec "$REAL" "$@"')
+    assert place.back_up().returncode == 0
+
+
 def test_no_command_line_has_the_password(place: Place) -> None:
     for program in ("pg_dump", "pg_restore"):
         place.replace(program, f'echo "$@" >>{place.folder.parent}/arguments; exec "$REAL" "$@"')
@@ -167,7 +237,20 @@ def test_the_archive_takes_a_file_of_the_log_once_and_never_another_in_its_place
     segment.write_bytes(b"other")
     assert archive(folder, segment) != 0
     assert (folder / segment.name).read_bytes() == b"content"
+    assert (folder / segment.name).stat().st_mode & 0o777 == 0o600
     assert [path.name for path in folder.iterdir()] == [segment.name]
+
+
+def test_a_file_of_the_log_that_is_there_is_on_disk_before_postgresql_deletes_its_own(tmp_path: Path) -> None:
+    """The earlier call may have been killed before its name was on disk."""
+    (folder := tmp_path / "archive").mkdir()
+    (programs := tmp_path / "programs").mkdir()
+    segment = tmp_path / "000000010000000000000001"
+    segment.write_bytes(b"content")
+    assert archive(folder, segment) == 0
+    (programs / "sync").write_text(f'#!/bin/sh\n[ "$1" != {folder} ]\n')
+    (programs / "sync").chmod(0o755)
+    assert archive(folder, segment, f"{programs}:{os.environ['PATH']}") != 0
 
 
 @pytest.mark.parametrize("broken", ["cp", "sync", "mv"])
