@@ -68,7 +68,7 @@ def test_the_page_fits_a_phone_and_the_dark(staging: Staging, visiting: Visiting
     [
         ("requestId=1", "The request is &#39;1&#39;. Write a UUID"),
         ("since=soon", "The time from which is &#39;soon&#39;."),
-        ("action=%3Cscript%3E", "The action is &#39;&lt;script&gt;&#39;. Write cancel"),
+        ("action=%3Cscript%3E", "The action is &#39;&lt;script&gt;&#39;. Write adopt"),
         ("cursor=7", "The list has no such page."),
     ],
 )

@@ -1,5 +1,7 @@
 """One request: the page shows its picture and its whole story, and its buttons do what the API's endpoints do."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -306,7 +308,8 @@ def test_what_somebody_else_was_faster_with_is_said_in_words(staging: Staging, r
             assert words in console.get(path).text.replace("&#39;", "'"), action
 
 
-def test_what_is_stored_as_an_image_but_is_none_is_not_served(staging: Staging, run: Run) -> None:
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_what_is_stored_as_an_image_but_is_none_is_not_served(staging: Staging, run: Run, *, is_damaged: bool) -> None:
     stage = staging()
     asked = run(stage.ask())
     with signed_in(stage) as console:
@@ -315,5 +318,9 @@ def test_what_is_stored_as_an_image_but_is_none_is_not_served(staging: Staging, 
         console.post(f"{path}/complete", data={"csrf": csrf_of(console)}, files=upload)
         with psycopg.connect(url_of(stage)) as connection:
             connection.execute("UPDATE images SET content = %s", [SCRIPT.encode()])
+            if not is_damaged:
+                digest = json.dumps({"sha256": hashlib.sha256(SCRIPT.encode()).hexdigest()})
+                connection.execute("UPDATE requests SET image = image || %s", [digest])
         answer = console.get(f"{path}/image")
-    assert (answer.status_code, "is no image" in answer.text, SCRIPT in answer.text) == (404, True, False)
+    expected = (500, "have been changed") if is_damaged else (404, "is no image")
+    assert (answer.status_code, expected[1] in answer.text, SCRIPT in answer.text) == (expected[0], True, False)
