@@ -32,7 +32,8 @@ from chaos.supervisor import Supervisor, supervised
 from silent_link import linked
 
 SETTLE_SECONDS = 240.0
-"""Time for the remaining retries after the last fault; an idle machine needs half of it."""
+"""Time for the remaining retries after the last fault; an idle machine needs half of it. N8N may have so many executions
+left that it needs more: it runs 50 at a time."""
 OPEN = "SELECT count(*) AS open FROM requests WHERE status NOT IN ('completed', 'failed', 'cancelled')"
 OVERDUE = "SELECT count(*) AS overdue FROM requests WHERE error_code = 'timed_out'"
 LIVE = "SELECT count(*) AS live FROM outbox WHERE state = 'pending'"
@@ -140,7 +141,7 @@ async def _calm_down(stage: Stage) -> None:
     await _until(lambda: _none(stage, UNATTEMPTED), BACKLOG_SECONDS)
     stage.say("Nothing goes wrong any more. Waiting until everything has ended.")
     await stage.sky.clear()
-    await _until(lambda: _ended(stage))
+    await _until_ended(stage)
 
 
 async def _help(stage: Stage) -> dict[str, int]:
@@ -149,11 +150,11 @@ async def _help(stage: Stage) -> dict[str, int]:
     replayed = {}
     with contextlib.suppress(httpx.HTTPError):  # the ledger shows an API that does not respond
         replayed = await known.replay(stage.api)
-    await _until(lambda: _ended(stage))
+    await _until_ended(stage)
     for name in ("n8n", "odoo", "flux"):
         await stage.sky.look(name)
     await stage.supervisor.kill(stage.supervisor.places["n8n"])  # no late reports after this
-    await _until(lambda: _ended(stage))
+    await _until_ended(stage)
     if stage.ground.storage:
         await _until(lambda: _none(stage, IN_POSTGRESQL))
     return replayed
@@ -164,6 +165,14 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = SETT
         async with asyncio.timeout(seconds):
             while not await condition():
                 await asyncio.sleep(0.2)
+
+
+async def _until_ended(stage: Stage) -> None:
+    """Waits until everything has ended, and longer than `SETTLE_SECONDS` only while requests still end."""
+    left = -1
+    while left != (found := await _count(stage, OPEN)) and not await _ended(stage):
+        left = found
+        await _until(lambda: _ended(stage))
 
 
 async def _ended(stage: Stage) -> bool:
@@ -188,10 +197,15 @@ async def _is_idle(n8n: httpx.AsyncClient) -> bool:
 
 async def _none(stage: Stage, query: str) -> bool:
     """Whether the query counts 0; False when the database does not respond."""
+    return await _count(stage, query) == 0
+
+
+async def _count(stage: Stage, query: str) -> int | None:
+    """Returns what the query counts; None when the database does not respond."""
     with contextlib.suppress(psycopg.Error):
         (row,) = await asyncio.to_thread(stage.database.read, query)
-        return not next(iter(row.values()))
-    return False
+        return int(next(iter(row.values())))
+    return None
 
 
 async def _facts(stage: Stage, unaided: list[known.Row], replayed: Iterable[str]) -> Facts:
