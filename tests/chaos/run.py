@@ -32,8 +32,8 @@ from chaos.supervisor import Supervisor, supervised
 from silent_link import linked
 
 SETTLE_SECONDS = 240.0
-"""Time for the remaining retries after the last fault; an idle machine needs half of it. N8N may have so many executions
-left that it needs more: it runs 50 at a time."""
+"""Time for the remaining retries after the last fault; an idle machine needs half of it. It begins again while requests
+end: N8N runs 50 executions at a time, and may have thousands left."""
 OPEN = "SELECT count(*) AS open FROM requests WHERE status NOT IN ('completed', 'failed', 'cancelled')"
 OVERDUE = "SELECT count(*) AS overdue FROM requests WHERE error_code = 'timed_out'"
 LIVE = "SELECT count(*) AS live FROM outbox WHERE state = 'pending'"
