@@ -61,7 +61,7 @@ class Kind(StrEnum):
 
 
 class Storage(StrEnum):
-    """Where a run keeps its images."""
+    """The image store of a run."""
 
     POSTGRESQL = "postgresql"
     FILE = "file"

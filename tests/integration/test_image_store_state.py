@@ -1,4 +1,4 @@
-"""What operators learn of the image store: the incident, readiness, metrics and the doctor."""
+"""The image store as operators see it: the incident, readiness, metrics and the doctor."""
 
 import asyncio
 import hashlib

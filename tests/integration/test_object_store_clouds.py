@@ -1,4 +1,4 @@
-"""What Google and Azure answer otherwise than S3, from servers that send what those send."""
+"""Google and Azure where their answers differ from those of S3, played by servers on this machine."""
 
 import json
 import time
@@ -30,13 +30,13 @@ def azure(url: str, **more: Any) -> ObjectStore:
 
 
 def error(code: str) -> bytes:
-    """What both answer about something that does not exist."""
+    """The answer of both about something that does not exist."""
     body = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>None.</Message></Error>'
     return http("404 Not Found", body.encode(), "Content-Type: application/xml\r\n")
 
 
 def batch(statuses: Sequence[str]) -> bytes:
-    """What Azure answers to a call that deletes several objects."""
+    """Azure's answer to a call that deletes several objects."""
     part = "--b\r\nContent-Type: application/http\r\nContent-ID: {}\r\n\r\nHTTP/1.1 {}\r\nx-ms-version: 1\r\n\r\n\r\n"
     body = "".join(part.format(number, status) for number, status in enumerate(statuses)) + "--b--\r\n"
     return http("202 Accepted", body.encode(), "Content-Type: multipart/mixed; boundary=b\r\n")

@@ -42,7 +42,7 @@ PROCESSES = 6
 
 
 def refusal(code: str) -> bytes:
-    """What S3 answers to a call that it refuses."""
+    """S3's answer to a call that it refuses."""
     body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>No.</Message></Error>'
     return http("403 Forbidden", body.encode(), "Content-Type: application/xml\r\n")
 

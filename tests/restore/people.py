@@ -18,7 +18,7 @@ OF_ODOO = {"X-API-Key": KEYS["odoo"]}
 
 @dataclass
 class People:
-    """What was asked for. Every request has a record in Odoo from the start."""
+    """The requests that were made. Each has a record in Odoo from the start."""
 
     bridge: Bridge
     per_second: float

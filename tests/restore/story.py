@@ -30,7 +30,7 @@ ENDED_SECONDS = 400.0
 
 @dataclass
 class Run:
-    """What is printed. `steps` are seconds, `returned` the steps' results. `say` prints a line meanwhile."""
+    """The printed report. `steps` are seconds, `returned` the steps' results. `say` prints a line meanwhile."""
 
     name: str
     say: Callable[[str], None]

@@ -34,7 +34,7 @@ DAMAGED: Mapping[Target, str] = {
     "store": "them in PostgreSQL from a backup",
     "postgresql": "the objects from a backup or an earlier version",
 }
-"""What an operator restores that could not be moved to this place."""
+"""The objects or rows that an operator restores when they could not be moved to this place."""
 
 app = typer.Typer(help="Show where the images are, move them, and take over an image store.", no_args_is_help=True)
 
@@ -226,7 +226,7 @@ def _object_images(parts: "ApiParts") -> "ObjectImages":
     from aigen_bridge.store.images import ObjectImages
 
     if not isinstance(parts.images, ObjectImages):
-        fail("AIGEN_IMAGE_STORE__URL is not set for this command, so there is no image store.", status=2)
+        fail("AIGEN_IMAGE_STORE__URL is not set for this command.", status=2)
     return parts.images
 
 

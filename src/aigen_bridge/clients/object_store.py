@@ -39,7 +39,7 @@ PAGE = 1000
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound")
 """In the text of an error: S3's, Google's and Azure's code for a bucket or a container that does not exist."""
 _STAGED = re.compile(r"#\d+\Z")
-"""How the name of a file ends that obstore has not written completely."""
+"""The end of the name of a file that obstore has not finished writing."""
 _CAUSE = re.compile(r"<Code>(\w{1,50})|InvalidCertificate\(\s*(\w+)|(dns error|TimedOut)|kind: (\w+)")
 """In the text of an error: what S3 says, and what the operating system or the TLS library says."""
 _OS_ERROR = re.compile(r"os error (\d+)|\[Errno (\d+)\]")
@@ -57,7 +57,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the objects are: `s3://bucket/prefix`, `gs://…`, `az://container/prefix` or `file:///folder`.
+    """The location of the objects: `s3://bucket/prefix`, `gs://…`, `az://container/prefix` or `file:///folder`.
 
     `endpoint` is that of an S3 service other than Amazon's, or of an Azure account. `timeout` is for one object, and
     `size_max` the most bytes that are read of one.

@@ -305,7 +305,7 @@ class RetentionSettings(Section):
 
 
 class ImageStoreSettings(Section):
-    """Where the bytes of images are kept. Without a URL, in PostgreSQL."""
+    """The storage of the bytes of images. Without a URL, it is PostgreSQL."""
 
     url: ImageStoreUrl | None = Field(
         None, description="s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder"

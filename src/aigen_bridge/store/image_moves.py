@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What a page moved: images and bytes, and what could not be moved, in words for people.
+    """The result of a page: images and bytes that were moved, and sentences about those that could not be.
 
     A part of a callback in quarantine counts as an image.
     """
@@ -53,7 +53,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What is to be moved: images, and their bytes, which are 0 for those in the object store."""
+    """The images that are still to be moved, and their bytes, which are 0 for those in the object store."""
 
     images: int
     size: int

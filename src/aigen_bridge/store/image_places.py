@@ -16,7 +16,7 @@ PART_MIN = 16 * 1024
 
 
 class Target(StrEnum):
-    """Where images are moved to."""
+    """A destination of `images move`."""
 
     STORE = "store"
     POSTGRESQL = "postgresql"
@@ -24,7 +24,7 @@ class Target(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """How images of one place are moved in one direction.
+    """The statements that move images of one place in one direction.
 
     `page` selects `position`, `request_id` and `sha256` of at most `:limit` images behind `:after`. `count` selects
     `images` and `size`. `switch` changes the row of the image at `:position` if it still has `:sha256`.

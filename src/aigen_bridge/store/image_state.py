@@ -36,7 +36,7 @@ _STATE = text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStoreState:
-    """What the database knows of the image store.
+    """The state of the image store in the database.
 
     `location` is the URL of the store that holds images, None if there is none. `token` is the owner's mark in it.
     `is_draining`: its images are being moved to PostgreSQL, and new ones stay there. `waiting` counts the images in

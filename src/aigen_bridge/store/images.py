@@ -49,7 +49,7 @@ class ImageStore(Protocol):
 
     @property
     def has_objects(self) -> bool:
-        """Whether images may be kept outside of PostgreSQL."""
+        """True if images may be kept outside of PostgreSQL."""
         ...
 
     async def place(self, ref: ImageRef, content: bytes) -> bytes | None:
