@@ -10,7 +10,8 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from aigen_bridge.clients.object_store import Credentials, ObjectStore, Place
+from aigen_bridge.clients.object_store import ObjectStore
+from aigen_bridge.clients.object_store_place import Credentials, Place
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.image_sweep import ImageSweep

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from aigen_bridge.clients.object_store import Credentials, ObjectStore, Place
+from aigen_bridge.clients.object_store import ObjectStore
+from aigen_bridge.clients.object_store_place import Credentials, Place
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.store.database import Database
 from aigen_bridge.store.images import OWNER, ObjectImages

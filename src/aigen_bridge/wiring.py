@@ -356,7 +356,8 @@ def image_store(settings: Settings, database: Database, rotation: Rotation) -> I
     if wanted.url is None:
         yield PostgresImages(database)
         return
-    from aigen_bridge.clients.object_store import Credentials, ObjectStore, Place  # noqa: PLC0415 - few have one
+    from aigen_bridge.clients.object_store import ObjectStore  # noqa: PLC0415 - few have one
+    from aigen_bridge.clients.object_store_place import Credentials, Place  # noqa: PLC0415 - few have one
 
     def credentials(of: Settings) -> Credentials:
         return Credentials(of.image_store.access_key_id, of.image_store.secret_access_key)

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from aigen_bridge.clients.object_store import ObjectStore, advise
+from aigen_bridge.clients.object_store import ObjectStore
+from aigen_bridge.clients.object_store_errors import advise
 from aigen_bridge.doctor.examine import Check, examine
 from aigen_bridge.doctor.finding import Mark
 from aigen_bridge.doctor.image_store import look_at_image_store

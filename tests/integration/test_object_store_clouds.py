@@ -11,7 +11,8 @@ import obstore
 import pytest
 from pydantic import SecretStr
 
-from aigen_bridge.clients.object_store import Credentials, ObjectStore, Place
+from aigen_bridge.clients.object_store import ObjectStore
+from aigen_bridge.clients.object_store_place import Credentials, Place
 from aigen_bridge.domain.errors import ImageStoreAwayError
 from raw_server import answering, http
 

@@ -19,7 +19,8 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from aigen_bridge.clients.object_store import Credentials, ObjectStore
+from aigen_bridge.clients.object_store import ObjectStore
+from aigen_bridge.clients.object_store_place import Credentials
 from aigen_bridge.domain.errors import ImageDamagedError, ImageStoreAwayError
 from aigen_bridge.domain.image import ImageRef
 from aigen_bridge.store import images
@@ -194,7 +195,8 @@ async def test_a_short_process_ends_cleanly_every_time(s3: S3Server) -> None:
 import asyncio
 from datetime import timedelta
 from pydantic import SecretStr
-from aigen_bridge.clients.object_store import Credentials, ObjectStore, Place
+from aigen_bridge.clients.object_store import ObjectStore
+from aigen_bridge.clients.object_store_place import Credentials, Place
 
 async def main() -> None:
     key = Credentials(SecretStr("{KEY_ID}"), SecretStr("{KEY}"))

@@ -44,7 +44,9 @@ def _without_store(state: ImageStoreState) -> Finding:
 
 
 async def _try(wanted: ImageStoreSettings, state: ImageStoreState, *, may_write: bool) -> Finding:
-    from aigen_bridge.clients.object_store import Credentials, ObjectStore, Place, advise  # noqa: PLC0415 - few have one
+    from aigen_bridge.clients.object_store import ObjectStore  # noqa: PLC0415 - few have one
+    from aigen_bridge.clients.object_store_errors import advise  # noqa: PLC0415 - few have one
+    from aigen_bridge.clients.object_store_place import Credentials, Place  # noqa: PLC0415 - few have one
 
     place = Place(wanted.url or "", wanted.endpoint, wanted.region, wanted.timeout)
     objects = ObjectStore(place, Credentials(wanted.access_key_id, wanted.secret_access_key))
