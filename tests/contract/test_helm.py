@@ -542,7 +542,7 @@ def test_workers_are_scaled_by_what_waits_in_the_outbox(full: list[Manifest], tm
     for metric in ("aigen_outbox_pending", "aigen_breaker_open", "aigen_destination_paused"):
         assert metric in asked["query"]
         assert f'"{metric}"' in known
-    assert asked["ignoreNullValues"] == "true"  # while N8N is away, there is no value
+    assert asked["ignoreNullValues"] == "true"  # the query has no result while N8N is away
     assert f'service="{named(full, "Service", "-api")["metadata"]["name"]}"' in asked["query"]
 
 

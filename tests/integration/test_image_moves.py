@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,18 +46,6 @@ OPERATOR = OperatorAction("test")
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "AWAY_SECONDS", 0.05)
     monkeypatch.setattr(image_moves, "SETTLING_SECONDS", 0.1)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """A store in a folder of its own."""
-    return Folder(tmp_path / "images")
-
-
-@pytest.fixture
-def store(database: Database, folder: Folder) -> ObjectImages:
-    """The image store with this folder."""
-    return folder.images(database)
 
 
 @pytest.fixture

@@ -50,24 +50,6 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """A store in a folder of its own."""
-    return Folder(tmp_path / "images")
-
-
-@pytest.fixture
-def store(database: Database, folder: Folder) -> ObjectImages:
-    """The image store with this folder."""
-    return folder.images(database)
-
-
-@pytest.fixture
-def ref(png: bytes) -> ImageRef:
-    """The reference of an image."""
-    return ImageRef(uuid4(), hashlib.sha256(png).hexdigest())
-
-
-@pytest.fixture
 async def stage_with_folder(folder: Folder, database_url: str) -> AsyncIterator[Stage]:
     """API and simulators without a worker; images are kept in the folder."""
     async with staged(database_url, **folder.settings) as stage:

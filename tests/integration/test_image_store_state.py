@@ -1,7 +1,6 @@
 """The image store as operators see it: the incident, readiness, metrics and the doctor."""
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -46,24 +45,6 @@ Look = Callable[..., Awaitable[list[tuple[Mark, str, str]]]]
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "AWAY_SECONDS", 0.0)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """A store in a folder of its own."""
-    return Folder(tmp_path / "images")
-
-
-@pytest.fixture
-def store(database: Database, folder: Folder) -> ObjectImages:
-    """The image store with this folder."""
-    return folder.images(database)
-
-
-@pytest.fixture
-def ref(png: bytes) -> ImageRef:
-    """The reference of an image."""
-    return ImageRef(uuid4(), hashlib.sha256(png).hexdigest())
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from datetime import timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -34,18 +33,6 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "LOOK_EVERY", 0.05)
     monkeypatch.setattr(worker, "PAUSE", 0.001)
     monkeypatch.setattr(worker, "TURN", 0.2)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """A store in a folder of its own."""
-    return Folder(tmp_path / "images")
-
-
-@pytest.fixture
-def store(database: Database, folder: Folder) -> ObjectImages:
-    """The image store with this folder."""
-    return folder.images(database)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import signal
 from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -46,12 +45,6 @@ OPERATIONS = "SELECT action, after FROM operations ORDER BY id"
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "AWAY_SECONDS", 0.0)
     monkeypatch.setattr(image_moves, "SETTLING_SECONDS", 0.0)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """A store in a folder of its own."""
-    return Folder(tmp_path / "images")
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def stopped(odoo: RealOdoo) -> Iterator[None]:
 
 
 class Books:
-    """What the bridge's database says, without the requests in `earlier`.
+    """The requests in the bridge's database, without those in `earlier`.
 
     Those are what other tests left waiting in Odoo: its cron sends them to the next bridge.
     """

@@ -35,7 +35,7 @@ def installed() -> dict[int, Path]:
 
 
 class Server:
-    """A server with fsync on, its role `aigen` and the database of that name. As root, it runs as `nobody`."""
+    """A server with fsync on, with the role `aigen` and its database. Started by root, it runs as the user `nobody`."""
 
     def __init__(self, folder: Path, programs: Path, port: int | None = None) -> None:
         self.data, self.programs = folder / "data", programs

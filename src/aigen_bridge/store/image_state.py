@@ -41,8 +41,8 @@ class ImageStoreState:
     `location` is the URL of the store that holds images, None if there is none. `token` is the owner's mark in it.
     `is_draining`: its images are being moved to PostgreSQL, and new ones stay there. `waiting` counts the images in
     PostgreSQL, `due` the objects that are to be deleted; both stop at `MOST`. `due_for` is how long the first of those
-    has been due. `away_since` and `away_reason` are those of the
-    latest occurrence of the open incident, which may have been over in between.
+    has been due. `away_since` and `away_reason` are those of the latest occurrence of the open incident. The store may
+    have answered since then.
     """
 
     token: str

@@ -180,7 +180,7 @@ class ObjectImages:
         content = await self._try(self._objects.get, ref.key)
         if await _has_hash(ref, content):
             return content
-        await self._look(again=True)  # a folder that is not mounted is empty, and a sign-in page is no image
+        await self._look(again=True)  # the folder may not be mounted, or a sign-in page may have answered
         return await checked(ref, await self._in_postgresql.read(ref) or content)  # moved meanwhile
 
     async def objects(self) -> Objects:
